@@ -1,0 +1,1 @@
+"""The client: profile store, session, line mode and the library they stand on."""

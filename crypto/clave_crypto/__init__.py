@@ -1,0 +1,1 @@
+"""Keys, identities and groups. Knows no sockets, files, clocks or terminals."""

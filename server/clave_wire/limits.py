@@ -1,0 +1,22 @@
+"""Every bound of the wire protocol, in one place. Both ends enforce them before they allocate."""
+
+MAX_FRAME_BEFORE_LOGIN = 16 * 1024
+"""Bytes of one frame before login succeeded."""
+
+MAX_FRAME = 4 * 1024 * 1024
+"""Bytes of one frame after login: room for a welcome into a group of a few thousand."""
+
+MAX_PAYLOAD_BYTES = 1024 * 1024
+"""Bytes of one entry's payload."""
+
+MAX_NAME_BYTES = 64
+"""Characters of a software name or registration token; account names are held tighter by `clave_wire.text`."""
+
+MAX_TEXT_BYTES = 512
+"""Characters of an explanation."""
+
+MAX_IDENTITY_BYTES = 1024
+MAX_KEY_PACKAGE_BYTES = 16 * 1024
+MAX_KEY_PACKAGES = 100
+MAX_BATCH_MEMBERS = 1000
+MAX_VERSIONS = 16

@@ -1,0 +1,349 @@
+"""The messages a client and a relay exchange, each one msgpack array led by its number.
+
+This module knows names and shapes only: framing is in `framing`, who may say what when is in `connection`.
+`docs/protocol.md` describes the same in prose; numbers are never reused.
+
+A *device* is named by its 32-byte Ed25519 public key. A *room* is a random 16-byte id. A *seq* counts the
+entries of one room from 1 without gaps. A *submission* counts what one device submitted to one room, strictly
+increasing; it makes resubmission idempotent.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from clave_wire.limits import (
+    MAX_BATCH_MEMBERS,
+    MAX_IDENTITY_BYTES,
+    MAX_KEY_PACKAGE_BYTES,
+    MAX_KEY_PACKAGES,
+    MAX_NAME_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_VERSIONS,
+)
+
+Device = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+RoomId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Nonce = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_BYTES)]
+Identity = Annotated[bytes, msgspec.Meta(max_length=MAX_IDENTITY_BYTES)]
+KeyPackageBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_KEY_PACKAGE_BYTES)]
+Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+
+
+class Kind(enum.IntEnum):
+    """What an entry carries; the values are MLS content types (RFC 9420, section 6)."""
+
+    APPLICATION = 1
+    PROPOSAL = 2
+    COMMIT = 3
+
+
+class Code(enum.StrEnum):
+    """Why the relay refused something. A client decides on the code and shows the text."""
+
+    # About the connection; the relay closes after it.
+    MALFORMED = "malformed"
+    TOO_LARGE = "too-large"
+    UNEXPECTED = "unexpected"
+    VERSION = "version"
+    TIMEOUT = "timeout"
+    FULL = "full"
+    SLOW = "slow"
+    REPLACED = "replaced"
+    SHUTDOWN = "shutdown"
+    # About a login or a registration.
+    BAD_LOGIN = "bad-login"
+    BAD_NAME = "bad-name"
+    NAME_TAKEN = "name-taken"
+    NAME_CONFUSABLE = "name-confusable"
+    CLOSED = "registration-closed"
+    TOKEN = "token"  # noqa: S105  (a code, not a password)
+    # About a request.
+    NO_SUCH_NAME = "no-such-name"
+    NO_KEY_PACKAGE = "no-key-package"
+    NO_SUCH_ROOM = "no-such-room"
+    NOT_MEMBER = "not-member"
+    ROOM_EXISTS = "room-exists"
+    STALE_EPOCH = "stale-epoch"
+    RENUMBER = "renumber"
+    BAD_REQUEST = "bad-request"
+    LIMIT = "limit"
+    STORAGE = "storage"
+
+
+class _Message(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False, kw_only=False
+):
+    pass
+
+
+# --- before login --------------------------------------------------------------------------------------
+
+
+class Hello(_Message, tag=1):
+    """Client, first: the protocol versions it speaks."""
+
+    versions: Annotated[list[Version], msgspec.Meta(min_length=1, max_length=MAX_VERSIONS)]
+    software: Name
+
+
+class Greeting(_Message, tag=2):
+    """Relay: the version chosen, a nonce to sign at login, and the largest frame it takes afterwards."""
+
+    version: Version
+    nonce: Nonce
+    software: Name
+    max_frame: Count
+
+
+class Login(_Message, tag=3):
+    """Client: who it is, signed over this channel (`clave_wire.login.transcript`).
+
+    `identity` is the encoded `clave_crypto.identity.Identity`; a name that is new is registered, with
+    `token` where the relay asks for one.
+    """
+
+    device: Device
+    identity: Identity
+    signature: Signature
+    token: Name
+
+
+class LoggedIn(_Message, tag=4):
+    """Relay: the login holds. `key_packages` is how many unclaimed ones it keeps for this device."""
+
+    name: Name
+    registered: bool
+    key_packages: Count
+
+
+# --- answers -------------------------------------------------------------------------------------------
+
+
+class Done(_Message, tag=10):
+    """Relay: request `id` is carried out and on disk."""
+
+    id: Count
+
+
+class Refused(_Message, tag=11):
+    """Relay: request `id` is refused; nothing was changed."""
+
+    id: Count
+    code: Code
+    text: Text
+
+
+class Closing(_Message, tag=12):
+    """Relay, last: why it closes this connection."""
+
+    code: Code
+    text: Text
+
+
+# --- directory -----------------------------------------------------------------------------------------
+
+
+class PublishKeyPackages(_Message, tag=20):
+    """Client: adds one-time key packages; a non-empty `last_resort` replaces the one kept for an empty pool."""
+
+    id: Count
+    packages: Annotated[list[KeyPackageBytes], msgspec.Meta(max_length=MAX_KEY_PACKAGES)]
+    last_resort: KeyPackageBytes
+
+
+class Lookup(_Message, tag=21):
+    """Client: who is `name`?"""
+
+    id: Count
+    name: Name
+
+
+class Account(_Message, tag=22):
+    """Relay: the devices of a name, each with its encoded identity. The client verifies the signatures."""
+
+    id: Count
+    devices: list[tuple[Device, Identity]]
+
+
+class ClaimKeyPackages(_Message, tag=23):
+    """Client: one key package for each device of `name`, each handed out once."""
+
+    id: Count
+    name: Name
+
+
+class KeyPackages(_Message, tag=24):
+    """Relay: the key packages claimed."""
+
+    id: Count
+    packages: list[KeyPackageBytes]
+
+
+# --- rooms ---------------------------------------------------------------------------------------------
+
+
+class CreateRoom(_Message, tag=30):
+    """Client: opens a room with itself as only member, at epoch 0 and seq 0."""
+
+    id: Count
+    room: RoomId
+
+
+class Resume(_Message, tag=31):
+    """Client: sends me this room's entries after `after`, then the live ones."""
+
+    id: Count
+    room: RoomId
+    after: Count
+
+
+class Resumed(_Message, tag=32):
+    """Relay: entries up to `seq` follow, then live ones.
+
+    `submission` is the highest this device ever had accepted in this room: a client that remembers less holds
+    a state that is too old to send from. `members` is who the relay routes to, as (device, name); it is not to
+    be believed, only compared.
+    """
+
+    id: Count
+    room: RoomId
+    seq: Count
+    epoch: Count
+    submission: Count
+    members: list[tuple[Device, Name]]
+
+
+class Submit(_Message, tag=33):
+    """Client: appends an entry to a room's log.
+
+    `add`, `remove` and `welcome` go with a commit and take effect with it, in one transaction: the relay routes
+    to the devices added from this entry on, sends each an `Invitation`, and stops routing to the removed ones
+    after it. A proposal may name only its own sender in `remove` (leaving).
+    """
+
+    room: RoomId
+    submission: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    epoch: Count
+    kind: Kind
+    payload: bytes
+    add: Devices = []
+    remove: Devices = []
+    welcome: bytes = b""
+
+
+class Accepted(_Message, tag=34):
+    """Relay: the submission is on disk as entry `seq`. It stands in the stream where the entry would."""
+
+    room: RoomId
+    submission: Count
+    seq: Count
+
+
+class Rejected(_Message, tag=35):
+    """Relay: the submission is not in the log and never will be under this number."""
+
+    room: RoomId
+    submission: Count
+    code: Code
+    text: Text
+
+
+class Entry(_Message, tag=36):
+    """Relay: one entry of a room's log, the same bytes for everyone."""
+
+    room: RoomId
+    seq: Count
+    sender: Device
+    submission: Count
+    kind: Kind
+    epoch: Count
+    payload: bytes
+
+
+class Invitation(_Message, tag=37):
+    """Relay: a welcome waits. The joiner's cursor starts at `seq`. Repeated at each login until taken."""
+
+    id: Count
+    room: RoomId
+    seq: Count
+    sender: Device
+    welcome: bytes
+
+
+class TakeInvitation(_Message, tag=38):
+    """Client: the welcome is on my disk, or of no use to me; forget it."""
+
+    id: Count
+    invitation: Count
+
+
+class Presence(_Message, tag=39):
+    """Relay: a member's device came (`online`) or went; `text` says how it went ("left", "connection lost")."""
+
+    room: RoomId
+    device: Device
+    name: Name
+    online: bool
+    text: Text
+
+
+class Report(_Message, tag=40):
+    """Client: the commit at `seq`, made in `epoch`, is invalid; let another one through."""
+
+    id: Count
+    room: RoomId
+    epoch: Count
+    seq: Count
+
+
+class Mend(_Message, tag=41):
+    """Client: corrects whom the relay routes to, after comparing it with the roster agreed in the group."""
+
+    id: Count
+    room: RoomId
+    add: Devices
+    remove: Devices
+
+
+class Goodbye(_Message, tag=42):
+    """Client, last: it closes on purpose; the others are told so."""
+
+
+ToRelay = (
+    Hello
+    | Login
+    | PublishKeyPackages
+    | Lookup
+    | ClaimKeyPackages
+    | CreateRoom
+    | Resume
+    | Submit
+    | TakeInvitation
+    | Report
+    | Mend
+    | Goodbye
+)
+ToClient = (
+    Greeting
+    | LoggedIn
+    | Done
+    | Refused
+    | Closing
+    | Account
+    | KeyPackages
+    | Resumed
+    | Accepted
+    | Rejected
+    | Entry
+    | Invitation
+    | Presence
+)
