@@ -1,0 +1,68 @@
+"""The plaintext of an application message, before MLS encrypts it. Knows no keys and no display rules.
+
+A content is one msgpack array; its id lies inside what MLS signs, so that a message shown once is never shown
+again whatever the relay repeats.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from clave_client.errors import PeerError
+
+__all__ = ["MAX_BODY_BYTES", "Content", "ContentKind", "Seen", "decode_content", "encode_content"]
+
+MAX_BODY_BYTES = 64 * 1024
+"""UTF-8 bytes of one message's text."""
+
+MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class ContentKind(enum.IntEnum):
+    """What a message is."""
+
+    TEXT = 1
+    JOINED = 2
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The room's log as the sender saw it: its cursor, and the hash of the epoch's entries up to there."""
+
+    cursor: Count
+    hash: Hash
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One application message.
+
+    `sent_at` is in milliseconds since 1970, by the sender's clock. `reply_to` is another message's id, or empty.
+    """
+
+    id: MessageId
+    kind: ContentKind
+    body: Annotated[str, msgspec.Meta(max_length=MAX_BODY_BYTES)]
+    reply_to: Annotated[bytes, msgspec.Meta(max_length=16)]
+    sent_at: Count
+    seen: Seen
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Content)
+
+
+def encode_content(content: Content) -> bytes:
+    """Return the bytes that MLS encrypts."""
+    return _encoder.encode(content)
+
+
+def decode_content(data: bytes) -> Content:
+    """Parse what MLS decrypted; raises `PeerError` when it is not a content this version knows."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise PeerError(f"a member sent a message this version cannot read ({error})") from None

@@ -1,0 +1,120 @@
+"""Every way the client fails, each with one line for its reader and an exit status. Knows no terminal.
+
+    ClientError
+    ├── LocalError            something on this machine, or something typed
+    │   ├── UsageError        the words of a command or call are off
+    │   ├── ProfileError      the profile cannot be opened as it lies there
+    │   │   ├── ProfileLocked     another process has it open
+    │   │   ├── ProfileExposed    others on this machine could read it
+    │   │   ├── WrongPassphrase
+    │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
+    │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
+    ├── RelayError            the relay, or what answers in its place
+    │   ├── RelayUnreachable
+    │   ├── NotARelay         something answers, but not as a clave relay
+    │   ├── RelayChanged      the certificate is not the pinned one
+    │   ├── RelayFault        the relay broke the protocol or left out entries
+    │   └── RelayRefused      the relay said no, with its code
+    └── PeerError             another member's client sent something that is refused
+"""
+
+from __future__ import annotations
+
+from clave_wire.messages import Code
+
+__all__ = [
+    "ClientError",
+    "LocalError",
+    "NotARelay",
+    "PeerError",
+    "ProfileError",
+    "ProfileExposed",
+    "ProfileLocked",
+    "RelayChanged",
+    "RelayError",
+    "RelayFault",
+    "RelayRefused",
+    "RelayUnreachable",
+    "StateTooOld",
+    "StoreDamaged",
+    "UsageError",
+    "WrongPassphrase",
+]
+
+
+class ClientError(Exception):
+    """Base of all errors of this package; `str()` is one line that says what to do."""
+
+    exit_status = 1
+
+
+class LocalError(ClientError):
+    """Something on this machine stands in the way."""
+
+
+class UsageError(LocalError):
+    """The words of a command or call are off."""
+
+    exit_status = 2
+
+
+class ProfileError(LocalError):
+    """The profile cannot be opened as it lies there."""
+
+    exit_status = 3
+
+
+class ProfileLocked(ProfileError):
+    """Another process has the profile open."""
+
+
+class ProfileExposed(ProfileError):
+    """Others on this machine could read or replace the profile."""
+
+
+class WrongPassphrase(ProfileError):
+    """The passphrase or key file does not open the profile."""
+
+
+class StoreDamaged(ProfileError):
+    """The profile's database is damaged, newer than this program, or could not be written."""
+
+
+class StateTooOld(LocalError):
+    """The room's state is older than what this device already sent; sending would use keys twice."""
+
+    exit_status = 3
+
+
+class RelayError(ClientError):
+    """The relay, or what answers in its place, is at fault."""
+
+    exit_status = 4
+
+
+class RelayUnreachable(RelayError):
+    """No connection could be made."""
+
+
+class NotARelay(RelayError):
+    """Something answers, but it does not speak this protocol."""
+
+
+class RelayChanged(RelayError):
+    """The relay's certificate is not the pinned one."""
+
+
+class RelayFault(RelayError):
+    """The relay broke the protocol or withheld entries."""
+
+
+class RelayRefused(RelayError):
+    """The relay refused; `code` says why in a form to decide on."""
+
+    def __init__(self, code: Code, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class PeerError(ClientError):
+    """Another member's client sent something that is refused."""

@@ -1,0 +1,202 @@
+"""A profile: the folder on disk that holds one person's keys and history, opened by one process at a time.
+
+Knows permissions, the lock and how the store's key is kept; not what the store holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import platformdirs
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
+from clave_crypto.keys import Secret
+from clave_wire.text import BadName, check_name
+
+__all__ = ["Profile", "default_home", "profile_names"]
+
+AskPassphrase = Callable[[], str]
+
+_KEY_FILE = "key"
+_PASSPHRASE_FILE = "passphrase.json"
+_LOCK_FILE = "lock"
+_STORE_FILE = "store.db"
+
+# RFC 9106, section 4: the second recommended option, for memory-constrained environments.
+_ARGON2 = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
+
+
+def default_home() -> Path:
+    """Return the folder that holds all profiles: `$CLAVE_HOME`, else the platform's data folder."""
+    chosen = os.environ.get("CLAVE_HOME")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("clave", appauthor=False))
+
+
+def profile_names(home: Path) -> list[str]:
+    """Return the names of the profiles under `home`, sorted."""
+    folder = home / "profiles"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / _STORE_FILE).exists())
+
+
+class Profile:
+    """An open, locked profile. Close it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, key: Secret, lock: int) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.store_path = folder / _STORE_FILE
+        self._key: Secret | None = key
+        self._lock: int | None = lock
+
+    def __repr__(self) -> str:
+        return f"Profile({self.name!r})"
+
+    @classmethod
+    def open(
+        cls, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
+    ) -> Self:
+        """Open the profile `name` under `home`, making it when it does not exist.
+
+        A new profile's key lies in a file only its owner can read, or with `new_passphrase` is derived from what
+        `ask` returns; an existing one that has a passphrase calls `ask` too.
+
+        Raises `UsageError` for a name that cannot be one, `ProfileExposed` where others could read the folder,
+        `ProfileLocked` when another process has it open, and `ProfileError` for a folder that is not a profile.
+        """
+        try:
+            check_name(name)
+        except BadName as error:
+            raise UsageError(str(error)) from None
+        folder = home / "profiles" / name
+        for level in (home, folder.parent, folder):
+            _make_private(level)
+        lock = _take_lock(folder / _LOCK_FILE, name)
+        try:
+            return cls(folder, _read_key(folder, ask, new_passphrase=new_passphrase), lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def take_key(self) -> Secret:
+        """Return the store's key, once; the profile forgets it."""
+        if self._key is None:
+            raise ProfileError("the profile's key was taken already")
+        key, self._key = self._key, None
+        return key
+
+    def close(self) -> None:
+        """Release the lock. Closing twice does nothing."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self) -> None:
+        """Delete the profile: for one whose name the relay never accepted."""
+        shutil.rmtree(self.folder)
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_private(folder: Path) -> None:
+    """Make `folder` 0700, or check that an existing one is ours alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ProfileError(f"cannot make {folder}: {error.strerror}") from None
+    status = folder.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise ProfileExposed(f"{folder} is a symbolic link; profiles must lie in a real folder of yours")
+    if not stat.S_ISDIR(status.st_mode):
+        raise ProfileError(f"{folder} is not a folder; move it away or choose another --home")
+    if status.st_uid != os.getuid():
+        raise ProfileExposed(f"{folder} belongs to another user; choose another --home")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
+
+
+def _take_lock(path: Path, name: str) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ProfileLocked(f"profile {name} is open in another clave; close that one first") from None
+    return lock
+
+
+def _read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool) -> Secret:
+    parameters, key_file = folder / _PASSPHRASE_FILE, folder / _KEY_FILE
+    if parameters.exists():
+        return _derive(_read_private(parameters), ask)
+    if key_file.exists():
+        key = Secret(_read_private(key_file))
+        if len(key) != 32:
+            raise WrongPassphrase(f"{key_file} does not hold a key of 32 bytes; restore it from your backup")
+        return key
+    if (folder / _STORE_FILE).exists():
+        raise WrongPassphrase(f"{key_file} is missing; restore it from your backup")
+    if new_passphrase:
+        fresh = json.dumps({"version": 1, "salt": os.urandom(16).hex(), **_ARGON2}).encode()
+        key = _derive(fresh, ask)
+        _write_private(parameters, fresh)
+        return key
+    key = Secret(os.urandom(32))
+    _write_private(key_file, key)
+    return key
+
+
+def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
+    if ask is None:
+        raise WrongPassphrase("this profile has a passphrase; start it on a terminal or use --passphrase-file")
+    try:
+        values = json.loads(parameters)
+        salt = bytes.fromhex(values["salt"])
+        cost = {name: int(values[name]) for name in _ARGON2}
+    except (ValueError, KeyError, TypeError):
+        raise ProfileError("the profile's passphrase.json is damaged; restore it from your backup") from None
+    passphrase = ask().encode()
+    if not passphrase:
+        raise WrongPassphrase("an empty passphrase protects nothing; type one")
+    return Secret(Argon2id(salt=salt, length=32, **cost).derive(passphrase))
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise ProfileError(f"cannot read {path}: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
+            raise ProfileExposed(f"{path} can be read by others; run: chmod 600 {path}")
+        return file.read(4096)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write `data` so that after a crash the file is there whole or not at all."""
+    draft = path.with_suffix(".new")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+    draft.rename(path)
