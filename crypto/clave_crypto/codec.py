@@ -1,0 +1,304 @@
+"""The TLS presentation language (RFC 9420, section 2.1): structs declared once, compiled both ways.
+
+Knows bytes only: not what a field means, nor which values a protocol allows.
+
+Decoding is strict: minimal vector lengths, no trailing bytes, no unknown cases. So encoding a decoded struct
+gives the bytes it came from. A field is one of
+
+    u8, u16, u32, u64           unsigned integer, big-endian
+    an `Enum8` or `Enum16`      registry value; unknown ones are refused
+    bytes                       opaque<V>
+    tuple[T, ...]               T<V>
+    T | None                    optional<T>
+    A | B | C                   select over structs, led by each one's `tag`
+    a struct                    itself
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform
+
+from clave_crypto.errors import DecodeError
+
+__all__ = [
+    "Enum8",
+    "Enum16",
+    "Struct",
+    "decode_vector",
+    "encode_vector",
+    "struct",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "vector_end",
+    "vector_header",
+]
+
+Write = Callable[[bytes], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uint:
+    size: int
+
+
+u8 = Annotated[int, _Uint(1)]
+u16 = Annotated[int, _Uint(2)]
+u32 = Annotated[int, _Uint(4)]
+u64 = Annotated[int, _Uint(8)]
+
+
+class Enum8(enum.IntEnum):
+    """A registry of one-byte values."""
+
+
+class Enum16(enum.IntEnum):
+    """A registry of two-byte values."""
+
+
+def vector_header(length: int) -> bytes:
+    """Return the shortest header of a vector of `length` bytes (RFC 9420, section 2.1.2).
+
+    Raises:
+        ValueError: `length` is 2**30 or more.
+
+    """
+    if length < 0x40:
+        return length.to_bytes(1, "big")
+    if length < 0x4000:
+        return (length | 0x4000).to_bytes(2, "big")
+    if length < 0x4000_0000:
+        return (length | 0x8000_0000).to_bytes(4, "big")
+    raise ValueError("a vector holds less than 2**30 bytes")
+
+
+def vector_end(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Read the header at `start`; return the offsets (start, end) of the vector's body.
+
+    Raises:
+        DecodeError: the header is not minimal, or the body does not fit before `end`.
+
+    """
+    if start >= end:
+        raise DecodeError("truncated vector header")
+    prefix = data[start] >> 6
+    if prefix == 3:
+        raise DecodeError("invalid vector header")
+    body = start + (1 << prefix)
+    length = int.from_bytes(data[start:body], "big") & (1 << (8 << prefix) - 2) - 1
+    if prefix and length < (0x40, 0x4000)[prefix - 1]:
+        raise DecodeError("vector header is not minimal")
+    if body + length > end:
+        raise DecodeError("vector is longer than its message")
+    return body, body + length
+
+
+def encode_vector(items: bytes) -> bytes:
+    """Return `items` behind their length."""
+    return vector_header(len(items)) + items
+
+
+def decode_vector(data: bytes) -> bytes:
+    """Return the body of a vector that is all of `data`.
+
+    Raises:
+        DecodeError: not a vector, or bytes follow it.
+
+    """
+    start, end = vector_end(data, 0, len(data))
+    if end != len(data):
+        raise DecodeError("bytes after the end")
+    return data[start:end]
+
+
+class Struct:
+    """Base of every wire struct; subclasses are declared with `@struct`."""
+
+    __slots__ = ()
+    tag: ClassVar[bytes] = b""
+    write: Callable[[Write], None]
+    read: ClassVar[Callable[[bytes, int, int], tuple[Any, int]]]
+
+    def encode(self) -> bytes:
+        """Return the encoding."""
+        parts: list[bytes] = []
+        self.write(parts.append)
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the struct that `data` encodes, all of it.
+
+        Raises:
+            DecodeError: `data` is not one whole encoding.
+
+        """
+        value, end = cls.read(data, 0, len(data))
+        if end != len(data):
+            raise DecodeError("bytes after the end")
+        return typing.cast(Self, value)
+
+
+class _Compiler:
+    """Writes the source of one struct's `write` and `read`."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {
+            "vector_header": vector_header,
+            "vector_end": vector_end,
+            "DecodeError": DecodeError,
+        }
+
+    def name(self, value: Any = None) -> str:
+        name = f"_{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def write(self, kind: Any, value: str, indent: str) -> list[str]:
+        """Return the lines that pass the encoding of the expression `value` to `w`."""
+        deeper = indent + "    "
+        if size := _uint_size(kind):
+            return [f"{indent}w({value}.to_bytes({size}, 'big'))"]
+        if kind is bytes:
+            return [f"{indent}w(vector_header(len({value})))", f"{indent}w({value})"]
+        if item := _item(kind):
+            outer, parts, each = self.name(), self.name(), self.name()
+            return [
+                f"{indent}{outer}, {parts} = w, []",
+                f"{indent}w = {parts}.append",
+                f"{indent}for {each} in {value}:",
+                *self.write(item, each, deeper),
+                f"{indent}{parts} = b''.join({parts})",
+                f"{indent}w = {outer}",
+                f"{indent}w(vector_header(len({parts})))",
+                f"{indent}w({parts})",
+            ]
+        cases, optional = _cases(kind)
+        if optional:
+            present = cases[0] if len(cases) == 1 else typing.Union[tuple(cases)]  # noqa: UP007 - built at run time
+            return [
+                f"{indent}if {value} is None:",
+                f"{deeper}w(b'\\0')",
+                f"{indent}else:",
+                f"{deeper}w(b'\\1')",
+                *self.write(present, value, deeper),
+            ]
+        if len(cases) > 1:
+            return [f"{indent}w({value}.tag)", f"{indent}{value}.write(w)"]
+        return [f"{indent}{value}.write(w)"]
+
+    def read(self, kind: Any, target: str, indent: str) -> list[str]:
+        """Return the lines that read `target` from `data[at:end]` and move `at`."""
+        deeper = indent + "    "
+        if size := _uint_size(kind):
+            after = self.name()
+            lines = [
+                f"{indent}{after} = at + {size}",
+                f"{indent}if {after} > end: raise DecodeError('truncated')",
+                f"{indent}{target} = int.from_bytes(data[at:{after}], 'big')",
+                f"{indent}at = {after}",
+            ]
+            if isinstance(kind, type):
+                known = self.name({member.value: member for member in typing.cast(type[enum.IntEnum], kind)})
+                lines += [
+                    f"{indent}{target} = {known}.get({target})",
+                    f"{indent}if {target} is None: raise DecodeError('unknown {kind.__name__}')",
+                ]
+            return lines
+        if kind is bytes:
+            stop = self.name()
+            return [
+                f"{indent}at, {stop} = vector_end(data, at, end)",
+                f"{indent}{target} = data[at:{stop}]",
+                f"{indent}at = {stop}",
+            ]
+        if item := _item(kind):
+            stop, items, each, outer = self.name(), self.name(), self.name(), self.name()
+            return [
+                f"{indent}at, {stop} = vector_end(data, at, end)",
+                f"{indent}{outer}, end, {items} = end, {stop}, []",
+                f"{indent}while at < end:",
+                *self.read(item, each, deeper),
+                f"{deeper}{items}.append({each})",
+                f"{indent}end, {target} = {outer}, tuple({items})",
+            ]
+        cases, optional = _cases(kind)
+        if optional:
+            present = cases[0] if len(cases) == 1 else typing.Union[tuple(cases)]  # noqa: UP007 - built at run time
+            flag = self.name()
+            return [
+                f"{indent}if at >= end: raise DecodeError('truncated')",
+                f"{indent}{flag} = data[at]",
+                f"{indent}at += 1",
+                f"{indent}if {flag} == 1:",
+                *self.read(present, target, deeper),
+                f"{indent}elif {flag} == 0:",
+                f"{deeper}{target} = None",
+                f"{indent}else:",
+                f"{deeper}raise DecodeError('optional is neither absent nor present')",
+            ]
+        if len(cases) > 1:
+            readers, reader, size = (
+                self.name({case.tag: case.read for case in cases}),
+                self.name(),
+                len(cases[0].tag),
+            )
+            return [
+                f"{indent}if at + {size} > end: raise DecodeError('truncated')",
+                f"{indent}{reader} = {readers}.get(data[at:at + {size}])",
+                f"{indent}if {reader} is None: raise DecodeError('unknown select case')",
+                f"{indent}{target}, at = {reader}(data, at + {size}, end)",
+            ]
+        return [f"{indent}{target}, at = {self.name(cases[0])}.read(data, at, end)"]
+
+
+def _uint_size(kind: Any) -> int:
+    if typing.get_origin(kind) is Annotated:
+        return typing.cast(_Uint, kind.__metadata__[0]).size
+    if isinstance(kind, type) and issubclass(kind, enum.IntEnum):
+        return 1 if issubclass(kind, Enum8) else 2
+    return 0
+
+
+def _item(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+
+
+def _cases(kind: Any) -> tuple[list[Any], bool]:
+    if typing.get_origin(kind) not in {types.UnionType, typing.Union}:
+        return [kind], False
+    members = typing.get_args(kind)
+    return [member for member in members if member is not type(None)], type(None) in members
+
+
+@dataclass_transform(frozen_default=True)
+def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
+    """Declare a frozen wire struct; `tag` is its value in the selects it is a case of."""
+
+    def declare(cls: type) -> Any:
+        declared: Any = dataclasses.dataclass(frozen=True, slots=True)(cls)
+        kinds = typing.get_type_hints(declared, include_extras=True)
+        fields = [field.name for field in dataclasses.fields(declared)]
+        compiler = _Compiler()
+        compiler.names["cls"] = declared
+        source = ["def write(self, w):", "    pass"]
+        for field in fields:
+            source += compiler.write(kinds[field], f"self.{field}", "    ")
+        source += ["def read(data, at, end):"]
+        for field in fields:
+            source += compiler.read(kinds[field], f"f_{field}", "    ")
+        source += [f"    return cls({', '.join('f_' + field for field in fields)}), at"]
+        exec("\n".join(source), compiler.names)  # noqa: S102 - the source is made of declarations, never of input
+        declared.write = compiler.names["write"]
+        declared.read = staticmethod(compiler.names["read"])
+        if tag is not None:
+            declared.tag = tag.to_bytes(1 if isinstance(tag, Enum8) else 2, "big")
+        return declared
+
+    return declare

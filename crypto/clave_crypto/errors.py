@@ -1,0 +1,30 @@
+"""The errors of keys, encodings and identities. Knows nothing of groups, whose errors share the base.
+
+CryptoError
+├── DecodeError      bytes from a peer are not a valid encoding
+├── KeyRejected      a peer's public key must not be used
+├── SignatureInvalid a signature does not verify
+└── IdentityError    a peer's identity does not hold
+"""
+
+__all__ = ["CryptoError", "DecodeError", "IdentityError", "KeyRejected", "SignatureInvalid"]
+
+
+class CryptoError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class DecodeError(CryptoError):
+    """Bytes from a peer are not a valid encoding."""
+
+
+class KeyRejected(CryptoError):  # noqa: N818 - says what happened
+    """A peer's public key has the wrong length, is not canonical, or is of small order."""
+
+
+class SignatureInvalid(CryptoError):  # noqa: N818 - says what happened
+    """A signature does not verify under the key it is said to be made with."""
+
+
+class IdentityError(CryptoError):
+    """A peer's identity is malformed, or its account did not sign this device."""
