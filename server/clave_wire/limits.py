@@ -10,7 +10,7 @@ MAX_PAYLOAD_BYTES = 1024 * 1024
 """Bytes of one entry's payload."""
 
 MAX_NAME_BYTES = 64
-"""Characters of a software name or registration token; account names are held tighter by `clave_wire.text`."""
+"""Characters of a software name or registration token; account names are held tighter in `text`."""
 
 MAX_TEXT_BYTES = 512
 """Characters of an explanation."""

@@ -88,14 +88,14 @@ class _Message(
 # --- before login --------------------------------------------------------------------------------------
 
 
-class Hello(_Message, tag=1):
+class Hello(_Message, frozen=True, tag=1):
     """Client, first: the protocol versions it speaks."""
 
     versions: Annotated[list[Version], msgspec.Meta(min_length=1, max_length=MAX_VERSIONS)]
     software: Name
 
 
-class Greeting(_Message, tag=2):
+class Greeting(_Message, frozen=True, tag=2):
     """Relay: the version chosen, a nonce to sign at login, and the largest frame it takes afterwards."""
 
     version: Version
@@ -104,7 +104,7 @@ class Greeting(_Message, tag=2):
     max_frame: Count
 
 
-class Login(_Message, tag=3):
+class Login(_Message, frozen=True, tag=3):
     """Client: who it is, signed over this channel (`clave_wire.login.transcript`).
 
     `identity` is the encoded `clave_crypto.identity.Identity`; a name that is new is registered, with
@@ -117,7 +117,7 @@ class Login(_Message, tag=3):
     token: Name
 
 
-class LoggedIn(_Message, tag=4):
+class LoggedIn(_Message, frozen=True, tag=4):
     """Relay: the login holds. `key_packages` is how many unclaimed ones it keeps for this device."""
 
     name: Name
@@ -128,13 +128,13 @@ class LoggedIn(_Message, tag=4):
 # --- answers -------------------------------------------------------------------------------------------
 
 
-class Done(_Message, tag=10):
+class Done(_Message, frozen=True, tag=10):
     """Relay: request `id` is carried out and on disk."""
 
     id: Count
 
 
-class Refused(_Message, tag=11):
+class Refused(_Message, frozen=True, tag=11):
     """Relay: request `id` is refused; nothing was changed."""
 
     id: Count
@@ -142,7 +142,7 @@ class Refused(_Message, tag=11):
     text: Text
 
 
-class Closing(_Message, tag=12):
+class Closing(_Message, frozen=True, tag=12):
     """Relay, last: why it closes this connection."""
 
     code: Code
@@ -152,36 +152,36 @@ class Closing(_Message, tag=12):
 # --- directory -----------------------------------------------------------------------------------------
 
 
-class PublishKeyPackages(_Message, tag=20):
-    """Client: adds one-time key packages; a non-empty `last_resort` replaces the one kept for an empty pool."""
+class PublishKeyPackages(_Message, frozen=True, tag=20):
+    """Client: adds one-time key packages; `last_resort`, if not empty, is kept for an empty pool."""
 
     id: Count
     packages: Annotated[list[KeyPackageBytes], msgspec.Meta(max_length=MAX_KEY_PACKAGES)]
     last_resort: KeyPackageBytes
 
 
-class Lookup(_Message, tag=21):
-    """Client: who is `name`?"""
+class Lookup(_Message, frozen=True, tag=21):
+    """Client: asks who `name` is."""
 
     id: Count
     name: Name
 
 
-class Account(_Message, tag=22):
+class Account(_Message, frozen=True, tag=22):
     """Relay: the devices of a name, each with its encoded identity. The client verifies the signatures."""
 
     id: Count
     devices: list[tuple[Device, Identity]]
 
 
-class ClaimKeyPackages(_Message, tag=23):
+class ClaimKeyPackages(_Message, frozen=True, tag=23):
     """Client: one key package for each device of `name`, each handed out once."""
 
     id: Count
     name: Name
 
 
-class KeyPackages(_Message, tag=24):
+class KeyPackages(_Message, frozen=True, tag=24):
     """Relay: the key packages claimed."""
 
     id: Count
@@ -191,14 +191,14 @@ class KeyPackages(_Message, tag=24):
 # --- rooms ---------------------------------------------------------------------------------------------
 
 
-class CreateRoom(_Message, tag=30):
+class CreateRoom(_Message, frozen=True, tag=30):
     """Client: opens a room with itself as only member, at epoch 0 and seq 0."""
 
     id: Count
     room: RoomId
 
 
-class Resume(_Message, tag=31):
+class Resume(_Message, frozen=True, tag=31):
     """Client: sends me this room's entries after `after`, then the live ones."""
 
     id: Count
@@ -206,12 +206,12 @@ class Resume(_Message, tag=31):
     after: Count
 
 
-class Resumed(_Message, tag=32):
+class Resumed(_Message, frozen=True, tag=32):
     """Relay: entries up to `seq` follow, then live ones.
 
     `submission` is the highest this device ever had accepted in this room: a client that remembers less holds
-    a state that is too old to send from. `members` is who the relay routes to, as (device, name); it is not to
-    be believed, only compared.
+    a state that is too old to send from. `members` is who the relay routes to, as (device, name); it is
+    not to be believed, only compared.
     """
 
     id: Count
@@ -222,11 +222,11 @@ class Resumed(_Message, tag=32):
     members: list[tuple[Device, Name]]
 
 
-class Submit(_Message, tag=33):
+class Submit(_Message, frozen=True, tag=33):
     """Client: appends an entry to a room's log.
 
-    `add`, `remove` and `welcome` go with a commit and take effect with it, in one transaction: the relay routes
-    to the devices added from this entry on, sends each an `Invitation`, and stops routing to the removed ones
+    `add`, `remove` and `welcome` go with a commit and take effect with it, in one transaction: the relay
+    routes to the devices added from this entry on, sends each an `Invitation`, and stops routing to the removed ones
     after it. A proposal may name only its own sender in `remove` (leaving).
     """
 
@@ -240,7 +240,7 @@ class Submit(_Message, tag=33):
     welcome: bytes = b""
 
 
-class Accepted(_Message, tag=34):
+class Accepted(_Message, frozen=True, tag=34):
     """Relay: the submission is on disk as entry `seq`. It stands in the stream where the entry would."""
 
     room: RoomId
@@ -248,7 +248,7 @@ class Accepted(_Message, tag=34):
     seq: Count
 
 
-class Rejected(_Message, tag=35):
+class Rejected(_Message, frozen=True, tag=35):
     """Relay: the submission is not in the log and never will be under this number."""
 
     room: RoomId
@@ -257,7 +257,7 @@ class Rejected(_Message, tag=35):
     text: Text
 
 
-class Entry(_Message, tag=36):
+class Entry(_Message, frozen=True, tag=36):
     """Relay: one entry of a room's log, the same bytes for everyone."""
 
     room: RoomId
@@ -269,7 +269,7 @@ class Entry(_Message, tag=36):
     payload: bytes
 
 
-class Invitation(_Message, tag=37):
+class Invitation(_Message, frozen=True, tag=37):
     """Relay: a welcome waits. The joiner's cursor starts at `seq`. Repeated at each login until taken."""
 
     id: Count
@@ -279,15 +279,15 @@ class Invitation(_Message, tag=37):
     welcome: bytes
 
 
-class TakeInvitation(_Message, tag=38):
+class TakeInvitation(_Message, frozen=True, tag=38):
     """Client: the welcome is on my disk, or of no use to me; forget it."""
 
     id: Count
     invitation: Count
 
 
-class Presence(_Message, tag=39):
-    """Relay: a member's device came (`online`) or went; `text` says how it went ("left", "connection lost")."""
+class Presence(_Message, frozen=True, tag=39):
+    """Relay: a member's device came (`online`) or went; `text` says how ("left", "connection lost")."""
 
     room: RoomId
     device: Device
@@ -296,7 +296,7 @@ class Presence(_Message, tag=39):
     text: Text
 
 
-class Report(_Message, tag=40):
+class Report(_Message, frozen=True, tag=40):
     """Client: the commit at `seq`, made in `epoch`, is invalid; let another one through."""
 
     id: Count
@@ -305,7 +305,7 @@ class Report(_Message, tag=40):
     seq: Count
 
 
-class Mend(_Message, tag=41):
+class Mend(_Message, frozen=True, tag=41):
     """Client: corrects whom the relay routes to, after comparing it with the roster agreed in the group."""
 
     id: Count
@@ -314,7 +314,7 @@ class Mend(_Message, tag=41):
     remove: Devices
 
 
-class Goodbye(_Message, tag=42):
+class Goodbye(_Message, frozen=True, tag=42):
     """Client, last: it closes on purpose; the others are told so."""
 
 

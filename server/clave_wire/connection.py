@@ -1,0 +1,251 @@
+"""The conversation of a client and a relay as both ends run it: bytes in, messages out, who may say what when.
+
+Does no I/O and knows neither sockets, TLS, time nor keys. `receive_data` returns messages to act on; `send`
+returns bytes to write. A `RemoteError` ends the connection: a relay writes `closing(error.code, str(error))`,
+then closes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+from clave_wire import messages as m
+from clave_wire.errors import LocalError, RemoteError
+from clave_wire.framing import HEADER_BYTES, FrameBuffer, pack, unpack_to_client, unpack_to_relay
+from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_TEXT_BYTES
+from clave_wire.login import transcript
+
+__all__ = ["TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
+
+VERSIONS: Final[tuple[int, ...]] = (1,)
+"""The protocol versions this package speaks, best first."""
+
+
+class State(enum.Enum):
+    """Where a connection stands, named by what comes next."""
+
+    HELLO = "hello"
+    GREETING = "greeting"
+    LOGIN = "login"
+    LOGGED_IN = "logged in"
+    OPEN = "open"
+    GOODBYE = "goodbye"
+    CLOSED = "closed"
+
+
+_REQUESTS: Final = (
+    m.PublishKeyPackages,
+    m.Lookup,
+    m.ClaimKeyPackages,
+    m.CreateRoom,
+    m.Resume,
+    m.Submit,
+    m.TakeInvitation,
+    m.Report,
+    m.Mend,
+)
+_ANSWERS: Final = (
+    m.Done,
+    m.Refused,
+    m.Account,
+    m.KeyPackages,
+    m.Resumed,
+    m.Accepted,
+    m.Rejected,
+    m.Entry,
+    m.Invitation,
+    m.Presence,
+)
+
+TRANSITIONS: Final[Mapping[State, Mapping[type, State]]] = {
+    State.HELLO: {m.Hello: State.GREETING, m.Closing: State.CLOSED},
+    State.GREETING: {m.Greeting: State.LOGIN, m.Closing: State.CLOSED},
+    State.LOGIN: {m.Login: State.LOGGED_IN, m.Closing: State.CLOSED},
+    State.LOGGED_IN: {m.LoggedIn: State.OPEN, m.Closing: State.CLOSED},
+    State.OPEN: {
+        **dict.fromkeys(_REQUESTS + _ANSWERS, State.OPEN),
+        m.Goodbye: State.GOODBYE,
+        m.Closing: State.CLOSED,
+    },
+    State.GOODBYE: {**dict.fromkeys(_ANSWERS, State.GOODBYE), m.Closing: State.CLOSED},
+    State.CLOSED: {},
+}
+"""Each state's legal messages, of either end, and the state they lead to. Nothing else is legal."""
+
+_In = TypeVar("_In", m.ToRelay, m.ToClient)
+_Out = TypeVar("_Out", m.ToRelay, m.ToClient)
+
+
+class _Connection(Generic[_In, _Out]):
+    """What both ends share: the state, the buffer and the limits."""
+
+    def __init__(self) -> None:
+        self._state = State.HELLO
+        self._buffer = FrameBuffer(MAX_FRAME_BEFORE_LOGIN)
+        self._offered: tuple[int, ...] = ()
+        self._version: int | None = None
+        self._nonce = b""
+        self._send_limit = MAX_FRAME_BEFORE_LOGIN
+
+    @property
+    def state(self) -> State:
+        """Where the conversation stands."""
+        return self._state
+
+    @property
+    def version(self) -> int | None:
+        """The protocol version agreed, once there is one."""
+        return self._version
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[_In]:
+        """Take bytes from the peer; return the messages they complete, in order.
+
+        Raises `RemoteError`; the connection is closed then, and messages of the same call are lost with it.
+        """
+        if self._state is State.CLOSED:
+            return []
+        self._buffer.feed(data)
+        received: list[_In] = []
+        try:
+            while (body := self._buffer.next()) is not None:
+                message = self._unpack(body)
+                self._advance(message)
+                self._received(message)
+                received.append(message)
+                if self._state is State.CLOSED:
+                    break
+        except RemoteError:
+            self._state = State.CLOSED
+            raise
+        return received
+
+    def receive_eof(self) -> None:
+        """Take the end of the peer's stream. Raises `RemoteError` if it cuts a frame."""
+        was_open, self._state = self._state is not State.CLOSED, State.CLOSED
+        if was_open and self._buffer.partial:
+            raise RemoteError(m.Code.MALFORMED, "the connection ended in the middle of a frame")
+
+    def send(self, message: _Out) -> bytes:
+        """Return the bytes that say `message`.
+
+        Raises `LocalError` if it may not be said now or is too large; nothing changes then.
+        """
+        following = TRANSITIONS[self._state].get(type(message)) if self._may_say(message) else None
+        if following is None:
+            raise LocalError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
+        frame = pack(message)
+        if len(frame) - HEADER_BYTES > self._send_limit:
+            raise LocalError(f"a frame of {len(frame)} bytes; the other end takes {self._send_limit}")
+        self._enter(following)
+        return frame
+
+    def transcript(self, certificate: bytes, identity: bytes) -> bytes:
+        """Return what the device key signs on this connection (see `clave_wire.login.transcript`)."""
+        if self._version is None:
+            raise LocalError("there is no login transcript before a version is agreed")
+        return transcript(
+            versions=self._offered,
+            version=self._version,
+            nonce=self._nonce,
+            certificate=certificate,
+            identity=identity,
+        )
+
+    def _advance(self, message: _In) -> None:
+        following = TRANSITIONS[self._state].get(type(message))
+        if following is None:
+            raise RemoteError(
+                m.Code.UNEXPECTED, f"{type(message).__name__} is not allowed in state {self._state.value!r}"
+            )
+        self._enter(following)
+
+    def _enter(self, state: State) -> None:
+        if state is State.OPEN and self._state is not State.OPEN:
+            self._opened()
+        self._state = state
+
+    def _opened(self) -> None:
+        self._buffer.limit = MAX_FRAME
+
+    def _unpack(self, body: bytes) -> _In:
+        raise NotImplementedError
+
+    def _may_say(self, message: _Out) -> bool:
+        raise NotImplementedError
+
+    def _received(self, message: _In) -> None:
+        raise NotImplementedError
+
+
+class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
+    """The client's end: `hello()`, then `Login` signed over `transcript()`, then requests."""
+
+    def __init__(self, versions: Sequence[int] = VERSIONS) -> None:
+        super().__init__()
+        self._versions = tuple(versions)
+        self._relay_limit = MAX_FRAME_BEFORE_LOGIN
+
+    def hello(self, software: str) -> bytes:
+        """Return the first bytes to send: the versions this client speaks."""
+        self._offered = self._versions
+        return self.send(m.Hello(list(self._offered), software))
+
+    def _received(self, message: m.ToClient) -> None:
+        if isinstance(message, m.Greeting):
+            if message.version not in self._offered:
+                raise RemoteError(
+                    m.Code.VERSION,
+                    f"the relay chose protocol version {message.version}, which was not offered",
+                )
+            self._version, self._nonce = message.version, message.nonce
+            self._relay_limit = min(message.max_frame, MAX_FRAME)
+
+    def _opened(self) -> None:
+        super()._opened()
+        self._send_limit = self._relay_limit
+
+    def _unpack(self, body: bytes) -> m.ToClient:
+        return unpack_to_client(body)
+
+    def _may_say(self, message: m.ToRelay) -> bool:
+        return isinstance(message, m.ToRelay)
+
+
+class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
+    """The relay's end: `greet()` after `Hello`, `LoggedIn` after a `Login` that holds, then answers."""
+
+    def __init__(self, versions: Sequence[int] = VERSIONS) -> None:
+        super().__init__()
+        self._versions = tuple(versions)
+
+    def greet(self, nonce: bytes, software: str) -> bytes:
+        """Return the greeting. `nonce` is 32 fresh random bytes, never used for another connection."""
+        if self._version is None:
+            raise LocalError("a greeting answers a Hello, and there was none")
+        self._nonce = nonce
+        return self.send(m.Greeting(self._version, nonce, software, MAX_FRAME))
+
+    def closing(self, code: m.Code, text: str) -> bytes:
+        """Return the last bytes to send; works in every state, after a `RemoteError` too."""
+        self._state = State.CLOSED
+        return pack(m.Closing(code, text[:MAX_TEXT_BYTES]))
+
+    def _received(self, message: m.ToRelay) -> None:
+        if isinstance(message, m.Hello):
+            self._offered = tuple(message.versions)
+            self._version = next((version for version in self._versions if version in self._offered), None)
+            if self._version is None:
+                spoken = ", ".join(map(str, self._versions))
+                raise RemoteError(m.Code.VERSION, f"this relay speaks protocol version {spoken} only")
+
+    def _opened(self) -> None:
+        super()._opened()
+        self._send_limit = MAX_FRAME
+
+    def _unpack(self, body: bytes) -> m.ToRelay:
+        return unpack_to_relay(body)
+
+    def _may_say(self, message: m.ToClient) -> bool:
+        return isinstance(message, m.ToClient)

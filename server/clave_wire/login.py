@@ -1,0 +1,48 @@
+"""What a device signs to log in: this login, on this channel, with these versions. Holds no keys.
+
+The channel is bound as tls-server-end-point (RFC 5929, section 4) plus a fresh nonce of the relay;
+`docs/decisions/0001-channel-binding.md` says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from clave_wire.errors import LocalError
+from clave_wire.limits import MAX_IDENTITY_BYTES, MAX_VERSIONS
+
+__all__ = ["certificate_digest", "fingerprint_text", "transcript"]
+
+_LABEL: Final = b"clave login\x00"
+_GROUP_DIGITS: Final = 4
+
+
+def certificate_digest(der: bytes) -> bytes:
+    """SHA-256 (32 bytes) of the DER certificate the relay showed: the binding, the pin, the fingerprint."""
+    return hashlib.sha256(der).digest()
+
+
+def fingerprint_text(digest: bytes) -> str:
+    """Spell a certificate digest for people: hex in groups of four, e.g. `3f0a 99c1 ...`."""
+    digits = digest.hex()
+    return " ".join(digits[i : i + _GROUP_DIGITS] for i in range(0, len(digits), _GROUP_DIGITS))
+
+
+def transcript(
+    *, versions: Sequence[int], version: int, nonce: bytes, certificate: bytes, identity: bytes
+) -> bytes:
+    """Build the bytes the device key signs (Ed25519) and the relay verifies.
+
+    `versions` as offered in `Hello`, `version` and `nonce` (32 bytes) as in `Greeting`, `certificate` the
+    `certificate_digest` this end saw or showed, `identity` as in `Login`. Raises `LocalError` on other sizes.
+    """
+    if len(nonce) != 32 or len(certificate) != 32:
+        raise LocalError("the login transcript takes a nonce and a certificate digest of 32 bytes each")
+    if len(versions) > MAX_VERSIONS or len(identity) > MAX_IDENTITY_BYTES:
+        raise LocalError("the login transcript's versions or identity are longer than the protocol allows")
+    parts = [_LABEL, len(versions).to_bytes(1, "big")]
+    parts += [offered.to_bytes(2, "big") for offered in versions]
+    parts += [version.to_bytes(2, "big"), nonce, certificate, len(identity).to_bytes(2, "big"), identity]
+    return b"".join(parts)
