@@ -1,4 +1,4 @@
-"""The conversation of a client and a relay as both ends run it: bytes in, messages out, who may say what when.
+"""The talk of a client and a relay as both ends run it: bytes in, messages out, who may say what when.
 
 Does no I/O and knows neither sockets, TLS, time nor keys. `receive_data` returns messages to act on; `send`
 returns bytes to write. A `RemoteError` ends the connection: a relay writes `closing(error.code, str(error))`,

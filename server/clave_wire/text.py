@@ -113,7 +113,7 @@ def _prototype(character: str) -> str:
     """Return the form UTS 39 maps a character to.
 
     The package lists each pair from both sides and marks no direction: a prototype has many look-alikes, and
-    a look-alike has one prototype. Of a pair that has only each other, the smaller code point stands for both.
+    a look-alike has one prototype. Of two that have only each other, the smaller code point stands for both.
     """
     alike = _alike(character)
     if len(alike) != 1:

@@ -1,0 +1,214 @@
+"""Accounts, devices, key packages and waiting invitations on disk. Runs on the store's threads; knows no clients."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+from clave_server.errors import Refusal
+from clave_server.segment import CHUNK_BYTES
+from clave_wire.limits import MAX_KEY_PACKAGES
+from clave_wire.messages import Code, Invitation
+
+__all__ = [
+    "MAX_DEVICES",
+    "MAX_INVITATIONS",
+    "Applicant",
+    "Enrolment",
+    "Registration",
+    "claim_key_packages",
+    "find_device",
+    "enrol",
+    "highest_ids",
+    "look_up",
+    "publish_key_packages",
+    "read_invitations",
+    "resolve",
+    "take_invitation",
+]
+
+MAX_DEVICES: Final = 16
+"""Devices of one account."""
+
+MAX_INVITATIONS: Final = 256
+"""Rooms one device may be invited to at a time."""
+
+
+class Registration(enum.StrEnum):
+    """Who may register a new name."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105  (a mode, not a password)
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """A device whose login signature holds, and what its name compares as."""
+
+    device: bytes
+    identity: bytes
+    account: bytes
+    name: str
+    folded: str
+    skeleton: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a login found or made. `key_packages` counts the unclaimed ones of the device."""
+
+    registered: bool
+    key_packages: int
+
+
+def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
+    """Return the enrolment of a device that is known with exactly this identity, else None."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM key_packages WHERE device = ?1) FROM devices WHERE device = ?1 AND identity = ?2",
+        (applicant.device, applicant.identity),
+    ).get
+    return None if row is None else Enrolment(registered=False, key_packages=row)
+
+
+def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | None) -> Enrolment:
+    """Make the device known, and its account where the name is new and `refusal` is None.
+
+    Raises `Refusal`: the name is another account's or looks like one, or the device is.
+    """
+    row = connection.execute("SELECT id, name FROM accounts WHERE account = ?", (applicant.account,)).get
+    if row is None:
+        _check_free(connection, applicant)
+        if refusal is not None:
+            raise refusal
+        account = connection.execute(
+            "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
+            (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
+        ).get
+    else:
+        account, name = row
+        if name != applicant.name:
+            raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
+    owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
+    if owner is None:
+        devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
+        if devices >= MAX_DEVICES:
+            raise Refusal(Code.LIMIT, f"an account has at most {MAX_DEVICES} devices")
+    elif owner != account:
+        raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
+    connection.execute(
+        "INSERT INTO devices VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET identity = ?3",
+        (applicant.device, account, applicant.identity),
+    )
+    packages = connection.execute(
+        "SELECT count(*) FROM key_packages WHERE device = ?", (applicant.device,)
+    ).get
+    return Enrolment(registered=row is None, key_packages=packages)
+
+
+def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
+    taken = connection.execute("SELECT name FROM accounts WHERE folded = ?", (applicant.folded,)).get
+    if taken is not None:
+        raise Refusal(Code.NAME_TAKEN, f"the name {taken} is taken")
+    alike = connection.execute("SELECT name FROM accounts WHERE skeleton = ?", (applicant.skeleton,)).get
+    if alike is not None:
+        raise Refusal(Code.NAME_CONFUSABLE, f"the name {applicant.name} looks like {alike}, which is taken")
+
+
+def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
+    """Return (device, identity) of each device of `name`. Raises `Refusal`."""
+    devices = connection.execute(
+        "SELECT device, identity FROM devices JOIN accounts ON accounts.id = devices.account WHERE name = ?"
+        " ORDER BY device",
+        (name,),
+    ).fetchall()
+    if not devices:
+        raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
+    return devices
+
+
+def publish_key_packages(
+    connection: apsw.Connection, device: bytes, packages: Sequence[bytes], last_resort: bytes
+) -> None:
+    """Add one-time key packages; keep `last_resort`, if not empty, for an empty pool. Raises `Refusal`."""
+    waiting = connection.execute("SELECT count(*) FROM key_packages WHERE device = ?", (device,)).get
+    if waiting + len(packages) > MAX_KEY_PACKAGES:
+        raise Refusal(
+            Code.LIMIT, f"a device has at most {MAX_KEY_PACKAGES} key packages waiting; {waiting} are"
+        )
+    connection.executemany(
+        "INSERT INTO key_packages(device, package) VALUES (?, ?)", [(device, package) for package in packages]
+    )
+    if last_resort:
+        connection.execute(
+            "INSERT INTO last_resorts VALUES (?1, ?2) ON CONFLICT DO UPDATE SET package = ?2",
+            (device, last_resort),
+        )
+
+
+def claim_key_packages(connection: apsw.Connection, name: str) -> list[bytes]:
+    """Take one key package of each device of `name`, for good. Raises `Refusal`."""
+    claimed: list[bytes] = []
+    for device, _ in look_up(connection, name):
+        package = connection.execute(
+            "DELETE FROM key_packages WHERE id = (SELECT min(id) FROM key_packages WHERE device = ?)"
+            " RETURNING package",
+            (device,),
+        ).get
+        if package is None:
+            package = connection.execute("SELECT package FROM last_resorts WHERE device = ?", (device,)).get
+        if package is not None:
+            claimed.append(package)
+    if not claimed:
+        raise Refusal(Code.NO_KEY_PACKAGE, "no device of this name has published a key package yet")
+    return claimed
+
+
+def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
+    """Return the names of those devices that are known. Raises `Refusal` if one has too many invitations."""
+    names: dict[bytes, str] = {}
+    for device in devices:
+        row = connection.execute(
+            "SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1) FROM devices"
+            " JOIN accounts ON accounts.id = devices.account WHERE device = ?1",
+            (device,),
+        ).get
+        if row is not None:
+            names[device], waiting = row
+            if waiting >= MAX_INVITATIONS:
+                raise Refusal(
+                    Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"
+                )
+    return names
+
+
+def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> list[Invitation]:
+    """Read the device's waiting invitations with ids above `after`, about `CHUNK_BYTES` of them."""
+    invitations: list[Invitation] = []
+    size = 0
+    for row in connection.execute(
+        "SELECT i.id, w.room, w.seq, w.sender, w.welcome FROM invitations AS i JOIN welcomes AS w ON w.id = i.welcome"
+        " WHERE i.device = ? AND i.id > ? ORDER BY i.id",
+        (device, after),
+    ):
+        size += len(row[-1])
+        if invitations and size > CHUNK_BYTES:
+            break
+        invitations.append(Invitation(*row))
+    return invitations
+
+
+def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> None:
+    """Forget an invitation of `device`; one that is not there is as good as taken."""
+    connection.execute("DELETE FROM invitations WHERE id = ? AND device = ?", (invitation, device))
+
+
+def highest_ids(connection: apsw.Connection) -> tuple[int, int]:
+    """Return the highest invitation id ever used and the highest welcome id there is."""
+    invitation = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'invitations'").get
+    welcome = connection.execute("SELECT max(id) FROM welcomes").get
+    return invitation or 0, welcome or 0

@@ -1,0 +1,38 @@
+"""What goes wrong at the relay, and whom it concerns.
+
+RelayError
+├── StartError      the relay cannot start; one line for the person who started it
+├── StorageError    a read or a transaction failed; whoever asked is told, service goes on
+│   └── DamageError what was read is not what was written
+└── Refusal         one request is refused; `code` and text go to the client that made it
+"""
+
+from __future__ import annotations
+
+from clave_wire.messages import Code
+
+__all__ = ["DamageError", "Refusal", "RelayError", "StartError", "StorageError"]
+
+
+class RelayError(Exception):
+    """Base of everything this package raises."""
+
+
+class StartError(RelayError):
+    """The relay cannot start as it was asked to."""
+
+
+class StorageError(RelayError):
+    """The disk or the database failed; nothing of the transaction took effect."""
+
+
+class DamageError(StorageError):
+    """Stored bytes do not match their digest and are not believed."""
+
+
+class Refusal(RelayError):  # noqa: N818  (an answer, not a failure)
+    """A request is refused and changed nothing."""
+
+    def __init__(self, code: Code, text: str) -> None:
+        super().__init__(text)
+        self.code = code

@@ -1,0 +1,87 @@
+"""The relay's data folder: private, owned by one process at a time. Knows no file's content."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+
+from clave_server.errors import StartError
+
+__all__ = ["DataFolder", "write_private"]
+
+
+class DataFolder:
+    """A folder of mode 0700 held under a lock until `close` (or the process ends)."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the folder at `path` and lock it. Raises `StartError`."""
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = path.lstat()
+        except OSError as error:
+            raise StartError(f"cannot make the data folder {path}: {error.strerror}") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise StartError(f"the data folder {path} is a symbolic link; name the folder itself")
+        if status.st_uid != os.geteuid():
+            raise StartError(f"the data folder {path} belongs to another user")
+        if status.st_mode & 0o077:
+            raise StartError(f"others can open the data folder {path}; run: chmod 700 {path}")
+        self._lock = self._take_lock()
+
+    @property
+    def database(self) -> Path:
+        """Where the log and the directory lie."""
+        return self.path / "relay.db"
+
+    @property
+    def certificate(self) -> Path:
+        """Where the TLS key and certificate lie, in one PEM file."""
+        return self.path / "tls.pem"
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> DataFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take_lock(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path / "lock", flags, 0o600)
+        except OSError as error:
+            raise StartError(f"cannot write in the data folder {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StartError(f"another relay is running on the data folder {self.path}") from None
+        return descriptor
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 so that it is there in full, across a crash too, or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,124 @@
+"""Rooms and their entries on disk: loading a room, writing a flush, reading entries. Runs on the store's threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import apsw
+
+from clave_server.errors import DamageError
+from clave_server.room import Room, Stay, pack_recent, unpack_recent
+from clave_server.segment import CHUNK_BYTES, Segment
+
+__all__ = ["Changes", "Chunk", "load_room", "read_entries"]
+
+_WRITES: Final = {
+    "rooms": "INSERT INTO rooms VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
+    " seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
+    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET left = ?4",
+    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET recent = ?3",
+    "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames) VALUES (?, ?, ?, ?, ?, ?)",
+    "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?)",
+    "superseded": "DELETE FROM invitations WHERE device = ? AND room = ?",
+    "invitations": "INSERT INTO invitations VALUES (?, ?, ?, ?)",
+}
+
+
+@dataclass(slots=True)
+class Changes:
+    """The rows one flush writes, gathered on the loop and applied on the writer."""
+
+    rooms: list[tuple[bytes, int, int, int, bool]] = field(default_factory=list)
+    stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
+    submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
+    segments: list[tuple[Segment, int]] = field(default_factory=list)
+    welcomes: list[tuple[int, bytes, int, bytes, bytes]] = field(default_factory=list)
+    invitations: list[tuple[int, bytes, bytes, int]] = field(default_factory=list)
+
+    def add_room(self, room: Room) -> None:
+        """Gather everything staged in `room` but its entries."""
+        key = room.room
+        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested))
+        self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.staged_recent]
+        for device in room.staged_stays:
+            self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
+
+    def apply(self, connection: apsw.Connection) -> None:
+        """Write all rows, inside the caller's transaction."""
+        segments = [
+            (segment.room, segment.first, segment.last, at, segment.digest(), segment.frames)
+            for segment, at in self.segments
+        ]
+        superseded = [(device, room) for _, device, room, _ in self.invitations]
+        for table, rows in (
+            ("rooms", self.rooms),
+            ("stays", self.stays),
+            ("submissions", self.submissions),
+            ("segments", segments),
+            ("welcomes", self.welcomes),
+            ("superseded", superseded),
+            ("invitations", self.invitations),
+        ):
+            if rows:
+                connection.executemany(_WRITES[table], rows)
+
+
+def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
+    """Read a room's routing state, none of its entries; None if there is no such room."""
+    with connection:  # one snapshot for all reads
+        row = connection.execute(
+            "SELECT seq, epoch, commit_seq, contested FROM rooms WHERE room = ?", (key,)
+        ).get
+        if row is None:
+            return None
+        room = Room(key)
+        room.seq, room.epoch, room.commit_seq, contested = row
+        room.durable, room.contested = room.seq, bool(contested)
+        stays = connection.execute(
+            "SELECT device, name, joined, left FROM stays JOIN devices USING (device)"
+            " JOIN accounts ON accounts.id = devices.account WHERE room = ? ORDER BY device, joined",
+            (key,),
+        )
+        for device, name, joined, left in stays:
+            room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
+            if left is None:
+                room.members[device] = name
+        submissions = connection.execute("SELECT device, recent FROM submissions WHERE room = ?", (key,))
+        for device, recent in submissions:
+            room.recent[device] = unpack_recent(recent)
+    return room
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Frames of consecutive entries, the last of them `last`."""
+
+    last: int
+    frames: bytes
+
+
+def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int) -> Chunk:
+    """Read entries above `after` up to `until`, about `CHUNK_BYTES` of them. Raises `DamageError`.
+
+    The caller knows that there are some; a gap counts as damage.
+    """
+    parts: list[bytes] = []
+    size, last = 0, after
+    rows = connection.execute(
+        "SELECT first_seq, last_seq, digest, frames FROM segments WHERE room = ? AND last_seq > ? ORDER BY last_seq",
+        (key, after),
+    )
+    for first_seq, last_seq, digest, frames in rows:
+        if parts and (size + len(frames) > CHUNK_BYTES or last >= until):
+            break
+        segment = Segment(key, first_seq, last_seq, frames)
+        segment.verify(digest)
+        if first_seq > last + 1:
+            break
+        parts.append(segment.between(last, until))
+        size += len(parts[-1])
+        last = min(last_seq, until)
+    if not parts:
+        raise DamageError(f"entry {after + 1} of room {key.hex()} is missing on disk")
+    return Chunk(last, b"".join(parts))

@@ -1,0 +1,247 @@
+"""A room as the relay sees it: who is routed to, what number and epoch comes next. Knows no clients and no disk.
+
+Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once they are
+on disk, `roll_back` undoes all of them when they are not.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from clave_server.errors import Refusal
+from clave_wire.limits import MAX_PAYLOAD_BYTES
+from clave_wire.messages import Code, Kind, Report, Submit
+
+__all__ = ["RECENT", "Repeated", "Room", "Stay", "pack_recent", "unpack_recent"]
+
+RECENT: Final = 32
+"""How many of a device's latest submissions are remembered with their seq."""
+
+Recent = list[tuple[int, int]]
+"""(submission, seq), both increasing."""
+
+
+class Stay(NamedTuple):
+    """A device is sent the entries above `joined`, up to and including `left` if it did leave."""
+
+    joined: int
+    left: int | None
+
+
+class Repeated(Exception):  # noqa: N818  (not a failure)
+    """The submission was accepted before, as entry `seq`."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"accepted before as entry {seq}")
+        self.seq = seq
+
+
+class Room:
+    """One room's routing state. Devices are 32-byte public keys."""
+
+    __slots__ = (
+        "_before",
+        "_recent_before",
+        "_stays_before",
+        "commit_seq",
+        "contested",
+        "durable",
+        "epoch",
+        "members",
+        "recent",
+        "room",
+        "seq",
+        "stays",
+    )
+
+    def __init__(self, room: bytes) -> None:
+        self.room = room
+        self.seq = 0
+        self.durable = 0
+        self.epoch = 0
+        self.commit_seq = 0
+        self.contested = False
+        self.members: dict[bytes, str] = {}
+        self.stays: dict[bytes, tuple[Stay, ...]] = {}
+        self.recent: dict[bytes, Recent] = {}
+        self._before: tuple[int, int, int, bool] | None = None
+        self._stays_before: dict[bytes, tuple[tuple[Stay, ...], str | None]] = {}
+        self._recent_before: dict[bytes, Recent] = {}
+
+    # --- staging -------------------------------------------------------------------------------------------
+
+    def stage_creation(self, device: bytes, name: str) -> None:
+        """Make `device` the only member, at epoch 0 and seq 0."""
+        self._begin()
+        self._join(device, name, 0)
+
+    def stage_submission(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> int:
+        """Judge a submission and give it a seq; `names` has the known ones of the devices it adds.
+
+        Raises `Refusal` if it may not enter the log and `Repeated` if it already did.
+        """
+        recent = self.recent.get(device)
+        if recent and submit.submission <= recent[-1][0]:
+            for submission, seq in reversed(recent):
+                if submission == submit.submission:
+                    raise Repeated(seq)
+            raise Refusal(
+                Code.RENUMBER, "this submission number was used before, too long ago to tell for what"
+            )
+        self._judge(device, submit, names)
+        self._begin()
+        self.seq += 1
+        if device not in self._recent_before:
+            self._recent_before[device] = list(recent or ())
+        self.recent.setdefault(device, []).append((submit.submission, self.seq))
+        if submit.kind is Kind.COMMIT:
+            self.epoch = submit.epoch + 1
+            self.commit_seq = self.seq
+            self.contested = False
+        if submit.remove or submit.add:
+            self._leave(submit.remove)
+            for added in submit.add:
+                self._join(added, names[added], self.seq)
+        return self.seq
+
+    def stage_report(self, device: bytes, report: Report) -> None:
+        """Mark the latest commit contested. Raises `Refusal`."""
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "only a member can report a commit")
+        if report.seq != self.commit_seq or report.epoch != self.epoch - 1:
+            raise Refusal(Code.STALE_EPOCH, "that is not the room's latest commit")
+        self._begin()
+        self.contested = True
+
+    def stage_mend(
+        self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: dict[bytes, str]
+    ) -> None:
+        """Route to `add` again or from now on, and to `remove` no longer. Raises `Refusal`."""
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
+        if any(added not in names for added in add):
+            raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
+        self._begin()
+        self._leave(remove)
+        for added in add:
+            former = self.stays.get(added)
+            if former and added not in self.members:  # as if it had never gone, so that it misses nothing
+                self._remember(added)
+                self.stays[added] = (*former[:-1], Stay(former[-1].joined, None))
+                self.members[added] = names[added]
+            else:
+                self._join(added, names[added], self.seq)
+
+    @property
+    def staged_recent(self) -> Iterable[bytes]:
+        """The devices whose submissions changed since the last `settle`."""
+        return self._recent_before
+
+    @property
+    def staged_stays(self) -> Iterable[bytes]:
+        """The devices whose stays changed since the last `settle`."""
+        return self._stays_before
+
+    def settle(self) -> None:
+        """Keep what was staged: it is on disk."""
+        for device in self._recent_before:
+            del self.recent[device][:-RECENT]
+        self.durable = self.seq
+        self._forget()
+
+    def roll_back(self) -> None:
+        """Undo what was staged: it is not on disk."""
+        if self._before is not None:
+            self.seq, self.epoch, self.commit_seq, self.contested = self._before
+        for device, (stays, name) in self._stays_before.items():
+            if stays:
+                self.stays[device] = stays
+            else:
+                self.stays.pop(device, None)
+            if name is None:
+                self.members.pop(device, None)
+            else:
+                self.members[device] = name
+        for device, recent in self._recent_before.items():
+            if recent:
+                self.recent[device] = recent
+            else:
+                del self.recent[device]
+        self._forget()
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def highest_submission(self, device: bytes) -> int:
+        """Return the highest submission number the device had accepted, 0 if none."""
+        recent = self.recent.get(device)
+        return recent[-1][0] if recent else 0
+
+    def stay_at(self, device: bytes, after: int) -> Stay:
+        """Return the stay that lets a device resume from `after`. Raises `Refusal`."""
+        stays = self.stays.get(device)
+        if not stays:
+            raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
+        if after > self.seq:
+            raise Refusal(Code.BAD_REQUEST, f"the room ends at entry {self.seq}, before {after}")
+        for stay in reversed(stays):
+            if stay.joined <= after and (stay.left is None or after < stay.left):
+                return stay
+        if device in self.members:
+            raise Refusal(Code.BAD_REQUEST, f"this device joined the room after entry {stays[-1].joined}")
+        raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
+
+    # --- the rules -----------------------------------------------------------------------------------------
+
+    def _judge(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
+        if len(submit.payload) > MAX_PAYLOAD_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
+        if submit.epoch != self.epoch and not (self.contested and submit.epoch == self.epoch - 1):
+            raise Refusal(Code.STALE_EPOCH, f"the room is at epoch {self.epoch}")
+        if submit.kind is not Kind.COMMIT:
+            leaving = submit.kind is Kind.PROPOSAL and submit.remove == [device]
+            if submit.add or submit.welcome or (submit.remove and not leaving):
+                raise Refusal(Code.BAD_REQUEST, "only a commit changes who is in a room")
+        if any(added not in names for added in submit.add):
+            raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
+
+    def _join(self, device: bytes, name: str, seq: int) -> None:
+        if device not in self.members:
+            self._remember(device)
+            self.stays[device] = (*self.stays.get(device, ()), Stay(seq, None))
+            self.members[device] = name
+
+    def _leave(self, devices: Iterable[bytes]) -> None:
+        for device in devices:
+            if device in self.members:
+                self._remember(device)
+                *former, last = self.stays[device]
+                self.stays[device] = (*former, Stay(last.joined, self.seq))
+                del self.members[device]
+
+    def _begin(self) -> None:
+        if self._before is None:
+            self._before = self.seq, self.epoch, self.commit_seq, self.contested
+
+    def _remember(self, device: bytes) -> None:
+        if device not in self._stays_before:
+            self._stays_before[device] = self.stays.get(device, ()), self.members.get(device)
+
+    def _forget(self) -> None:
+        self._before = None
+        self._stays_before = {}
+        self._recent_before = {}
+
+
+def pack_recent(recent: Recent) -> bytes:
+    """Encode the latest `RECENT` submissions as big-endian u64 pairs."""
+    latest = recent[-RECENT:]
+    return struct.pack(f">{2 * len(latest)}Q", *(number for pair in latest for number in pair))
+
+
+def unpack_recent(packed: bytes) -> Recent:
+    """Decode what `pack_recent` made."""
+    return list(struct.iter_unpack(">QQ", packed))

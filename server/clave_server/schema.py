@@ -1,0 +1,148 @@
+"""The database's tables, their versions, and how a connection to it is set up. Knows no row's meaning."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from clave_server.errors import StartError
+
+__all__ = ["connect_reader", "connect_writer"]
+
+_APPLICATION_ID: Final = 0x636C7672  # "clvr"
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE accounts(
+        id INTEGER PRIMARY KEY,
+        account BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL UNIQUE,
+        folded TEXT NOT NULL UNIQUE,
+        skeleton TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE TABLE devices(
+        device BLOB PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES accounts,
+        identity BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX devices_of_account ON devices(account);
+
+    CREATE TABLE key_packages(
+        id INTEGER PRIMARY KEY,
+        device BLOB NOT NULL REFERENCES devices,
+        package BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX key_packages_of_device ON key_packages(device, id);
+    CREATE TABLE last_resorts(
+        device BLOB PRIMARY KEY REFERENCES devices,
+        package BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE rooms(
+        room BLOB PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        commit_seq INTEGER NOT NULL,
+        contested INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE stays(
+        room BLOB NOT NULL REFERENCES rooms,
+        device BLOB NOT NULL REFERENCES devices,
+        joined INTEGER NOT NULL,
+        left INTEGER,
+        PRIMARY KEY(room, device, joined)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE submissions(
+        room BLOB NOT NULL REFERENCES rooms,
+        device BLOB NOT NULL REFERENCES devices,
+        recent BLOB NOT NULL,
+        PRIMARY KEY(room, device)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE segments(
+        id INTEGER PRIMARY KEY,
+        room BLOB NOT NULL REFERENCES rooms,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        frames BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX segments_of_room ON segments(room, last_seq);
+
+    CREATE TABLE welcomes(
+        id INTEGER PRIMARY KEY,
+        room BLOB NOT NULL REFERENCES rooms,
+        seq INTEGER NOT NULL,
+        sender BLOB NOT NULL REFERENCES devices,
+        welcome BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE invitations(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        device BLOB NOT NULL REFERENCES devices,
+        room BLOB NOT NULL REFERENCES rooms,
+        welcome INTEGER NOT NULL REFERENCES welcomes,
+        UNIQUE(device, room)
+    ) STRICT;
+    CREATE INDEX invitations_of_welcome ON invitations(welcome);
+    CREATE TRIGGER welcome_no_longer_needed AFTER DELETE ON invitations
+        WHEN NOT EXISTS (SELECT 1 FROM invitations WHERE welcome = old.welcome)
+        BEGIN DELETE FROM welcomes WHERE id = old.welcome; END;
+    """,
+)
+"""What leads from one schema version to the next. Released entries never change."""
+
+
+def connect_writer(path: Path) -> apsw.Connection:
+    """Open the one connection that writes, making or migrating the database. Raises `StartError`."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        if path.stat().st_mode & 0o077:
+            raise StartError(f"others can read the database {path}; run: chmod 600 {path}")
+        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("fullfsync", True)
+        connection.pragma("foreign_keys", True)
+        connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        _migrate(connection, path)
+    except OSError as error:
+        raise StartError(f"cannot open the database {path}: {error.strerror}") from None
+    except (apsw.NotADBError, apsw.CorruptError):
+        raise StartError(
+            f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
+        ) from None
+    except apsw.Error as error:
+        raise StartError(f"cannot open the database {path}: {error}") from None
+    return connection
+
+
+def connect_reader(path: Path) -> apsw.Connection:
+    """Open a connection that only reads a database `connect_writer` has opened."""
+    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)  # a WAL needs its shared memory written
+    connection.pragma("query_only", True)
+    return connection
+
+
+def _connect(path: Path, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags)
+    connection.set_busy_timeout(10_000)
+    connection.pragma("trusted_schema", False)
+    connection.pragma("cell_size_check", True)
+    return connection
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = int(str(connection.pragma("user_version")))
+    owner = int(str(connection.pragma("application_id")))
+    if version and owner != _APPLICATION_ID:
+        raise StartError(f"{path} is the database of another program")
+    if version > len(_MIGRATIONS):
+        raise StartError(f"the database {path} was written by a newer clave-relay; update this one")
+    with connection:
+        for migration in _MIGRATIONS[version:]:
+            connection.execute(migration)
+        connection.pragma("application_id", _APPLICATION_ID)
+        connection.pragma("user_version", len(_MIGRATIONS))

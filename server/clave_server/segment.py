@@ -1,0 +1,70 @@
+"""Segments: the entry frames one flush adds to one room, stored as one row. Knows frames by length only.
+
+A frame begins with its u32 length (`clave_wire.framing`), and a segment's entries have consecutive seqs, so a part
+of it is found without decoding any entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from clave_server.errors import DamageError
+from clave_wire.framing import HEADER_BYTES
+
+__all__ = ["CHUNK_BYTES", "Segment", "split"]
+
+CHUNK_BYTES: Final = 256 * 1024
+"""Bytes of a segment and of one catch-up read, unless a single entry is larger."""
+
+_DIGEST_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Entries `first` to `last` of `room` as they go out, back to back."""
+
+    room: bytes
+    first: int
+    last: int
+    frames: bytes
+
+    def digest(self) -> bytes:
+        """Return what is stored beside the frames to notice any change of them or their place."""
+        hasher = hashlib.blake2b(self.room, digest_size=_DIGEST_BYTES)
+        hasher.update(self.first.to_bytes(8, "big") + self.last.to_bytes(8, "big"))
+        hasher.update(self.frames)
+        return hasher.digest()
+
+    def verify(self, digest: bytes) -> None:
+        """Raise `DamageError` unless `digest` belongs to these very entries."""
+        if self.digest() != digest:
+            raise DamageError(
+                f"entries {self.first} to {self.last} of room {self.room.hex()} are damaged on disk"
+            )
+
+    def between(self, after: int, until: int) -> bytes:
+        """Return the frames of the entries above `after` up to and including `until`."""
+        if after < self.first and until >= self.last:
+            return self.frames
+        start = self._offset(after + 1)
+        return self.frames[start : self._offset(until + 1)]
+
+    def _offset(self, seq: int) -> int:
+        offset = 0
+        for _ in range(self.first, min(seq, self.last + 1)):
+            offset += HEADER_BYTES + int.from_bytes(self.frames[offset : offset + HEADER_BYTES], "big")
+        return offset
+
+
+def split(room: bytes, first: int, frames: Sequence[bytes]) -> Iterator[Segment]:
+    """Cut the frames of consecutive entries, the first of them `first`, into segments of at most `CHUNK_BYTES`."""
+    start = size = 0
+    for index, frame in enumerate(frames):
+        if size and size + len(frame) > CHUNK_BYTES:
+            yield Segment(room, first + start, first + index - 1, b"".join(frames[start:index]))
+            start, size = index, 0
+        size += len(frame)
+    yield Segment(room, first + start, first + len(frames) - 1, b"".join(frames[start:]))

@@ -1,0 +1,69 @@
+"""A thread with a database connection of its own, to which the loop hands work. Knows no SQL and no rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+
+from clave_server.errors import RelayError, StorageError
+
+__all__ = ["Worker", "in_transaction"]
+
+_T = TypeVar("_T")
+
+
+class Worker:
+    """Does work in the order it is given and reports each outcome on the loop."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], apsw.Connection], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._loop = loop
+        self._connect = connect
+        self._work: queue.SimpleQueue[Callable[[apsw.Connection], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def do(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | RelayError], None]) -> None:
+        """Run `work` on the thread, then `done` on the loop, with its result or the error it raised."""
+
+        def task(connection: apsw.Connection) -> None:
+            outcome: _T | RelayError
+            try:
+                outcome = work(connection)
+            except RelayError as error:
+                outcome = error
+            except (apsw.Error, OSError) as error:
+                outcome = StorageError(str(error))
+            self._loop.call_soon_threadsafe(done, outcome)
+
+        self._work.put(task)
+
+    def stop(self) -> None:
+        """Finish what was given, close the connection and end the thread."""
+        self._work.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = self._connect()
+        while (task := self._work.get()) is not None:
+            task(connection)
+        connection.close()
+
+
+def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:
+    """Run `work` in one transaction that is on disk when this returns, or of which nothing remains."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
