@@ -1,21 +1,21 @@
 """Every way the client fails, each with one line for its reader and an exit status. Knows no terminal.
 
-    ClientError
-    ├── LocalError            something on this machine, or something typed
-    │   ├── UsageError        the words of a command or call are off
-    │   ├── ProfileError      the profile cannot be opened as it lies there
-    │   │   ├── ProfileLocked     another process has it open
-    │   │   ├── ProfileExposed    others on this machine could read it
-    │   │   ├── WrongPassphrase
-    │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
-    │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
-    ├── RelayError            the relay, or what answers in its place
-    │   ├── RelayUnreachable
-    │   ├── NotARelay         something answers, but not as a clave relay
-    │   ├── RelayChanged      the certificate is not the pinned one
-    │   ├── RelayFault        the relay broke the protocol or left out entries
-    │   └── RelayRefused      the relay said no, with its code
-    └── PeerError             another member's client sent something that is refused
+ClientError
+├── LocalError            something on this machine, or something typed
+│   ├── UsageError        the words of a command or call are off
+│   ├── ProfileError      the profile cannot be opened as it lies there
+│   │   ├── ProfileLocked     another process has it open
+│   │   ├── ProfileExposed    others on this machine could read it
+│   │   ├── WrongPassphrase
+│   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
+│   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
+├── RelayError            the relay, or what answers in its place
+│   ├── RelayUnreachable
+│   ├── NotARelay         something answers, but not as a clave relay
+│   ├── RelayChanged      the certificate is not the pinned one
+│   ├── RelayFault        the relay broke the protocol or left out entries
+│   └── RelayRefused      the relay said no, with its code
+└── PeerError             another member's client sent something that is refused
 """
 
 from __future__ import annotations

@@ -165,7 +165,9 @@ def _read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool) 
 
 def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
     if ask is None:
-        raise WrongPassphrase("this profile has a passphrase; start it on a terminal or use --passphrase-file")
+        raise WrongPassphrase(
+            "this profile has a passphrase; start it on a terminal or use --passphrase-file"
+        )
     try:
         values = json.loads(parameters)
         salt = bytes.fromhex(values["salt"])

@@ -1,0 +1,118 @@
+"""This device's own keys, and its key packages at the relay. Knows the store, not the network."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable
+
+from clave_client.errors import StoreDamaged, UsageError
+from clave_client.room_state import ROOM_STATE_EXTENSION
+from clave_client.store import Store
+from clave_crypto.errors import IdentityError
+from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity
+from clave_crypto.keys import Secret
+from clave_crypto.mls import CipherSuite, KeyPackageBundle
+from clave_wire.text import MAX_NAME_CHARACTERS
+
+__all__ = ["SUITE", "Account", "leaf_lifetime"]
+
+SUITE = CipherSuite.MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+"""The suite of new rooms and of key packages."""
+
+POOL_LOW, POOL_FULL = 10, 20
+"""Key packages at the relay: below the first, they are topped up to the second."""
+
+_DAY = 24 * 3600
+_LIFETIME = 90 * _DAY
+_SKEW = 3600
+_LAST_RESORT_AGE = 30 * _DAY
+
+
+def leaf_lifetime(now: float) -> tuple[int, int]:
+    """Return not_before and not_after, in seconds since 1970, of a leaf made now."""
+    return int(now) - _SKEW, int(now) + _LIFETIME
+
+
+class Account:
+    """The identity of this profile: an account key, a device key, and the account's word for the device."""
+
+    def __init__(self, store: Store, identity: bytes, device: DeviceKey) -> None:
+        self._store = store
+        self.identity = identity
+        self.device = device
+        self.verified: VerifiedIdentity = verify_identity(identity, device.public)
+
+    @classmethod
+    def load_or_create(cls, store: Store, name: str) -> Account:
+        """Return the profile's account; a new profile gets fresh keys under `name`."""
+        identity, device_secret = store.get("identity"), store.get("device_secret")
+        if identity is not None and device_secret is not None:
+            try:
+                return cls(store, identity, DeviceKey.from_secret(Secret(device_secret)))
+            except IdentityError as error:
+                raise StoreDamaged(
+                    f"the profile's own identity is damaged ({error}); restore a backup"
+                ) from None
+        account, device = AccountKey.generate(), DeviceKey.generate()
+        try:
+            identity = account.certify(name, _device_name(), device.public)
+        except IdentityError as error:
+            raise UsageError(str(error)) from None
+        with store.transaction():
+            store.put("identity", identity)
+            store.put("account_secret", account.secret)
+            store.put("device_secret", device.secret)
+        return cls(store, identity, device)
+
+    @property
+    def name(self) -> str:
+        """The name this account goes by."""
+        return self.verified.name
+
+    def key_packages(self, held_by_relay: int, now: float) -> tuple[list[bytes], bytes] | None:
+        """Return key packages to publish, with a last-resort one or b"", or None when there are enough.
+
+        Their private halves are in the store when this returns.
+        """
+        made_at = int.from_bytes(self._store.get("last_resort_made_at") or b"", "big")
+        renew = now - made_at > _LAST_RESORT_AGE
+        if held_by_relay >= POOL_LOW and not renew:
+            return None
+        fresh = [self._bundle(now) for _ in range(max(0, POOL_FULL - held_by_relay))]
+        last_resort = self._bundle(now, last_resort=True) if renew else None
+        with self._store.transaction():
+            for bundle in fresh:
+                self._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
+            if last_resort is not None:
+                self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
+                self._store.put("last_resort_made_at", int(now).to_bytes(8, "big"))
+        packages = [bundle.key_package.encode() for bundle in fresh]
+        return packages, last_resort.key_package.encode() if last_resort is not None else b""
+
+    def find_bundle(self) -> Callable[[bytes], KeyPackageBundle | None]:
+        """Return what looks up this device's bundle behind a key package reference."""
+
+        def find(reference: bytes) -> KeyPackageBundle | None:
+            stored = self._store.bundle(reference)
+            return None if stored is None else KeyPackageBundle.decode(stored)
+
+        return find
+
+    def _bundle(self, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
+        not_before, not_after = leaf_lifetime(now)
+        return KeyPackageBundle.generate(
+            SUITE,
+            self.identity,
+            self.device.secret,
+            not_before=not_before,
+            not_after=not_after,
+            last_resort=last_resort,
+            extension_types=(ROOM_STATE_EXTENSION,),
+        )
+
+
+def _device_name() -> str:
+    """Return this machine's name as far as it can be a device's name."""
+    words = re.sub(r"[^a-z0-9]+", "-", platform.node().split(".")[0].lower()).strip("-")
+    return words[:MAX_NAME_CHARACTERS] or "device"

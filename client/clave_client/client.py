@@ -1,0 +1,361 @@
+"""The library: what a program can do with a profile and a relay. Line mode and the command line stand on this.
+
+with Profile.open(home, "red") as profile:
+    async with Client(profile, relay="chat.example.org") as client:
+        room = await client.create_room("friends")
+        await client.invite(room, "blue")
+        await client.send(room, "hello")
+        async for event in client.events():
+            ...
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Self
+
+from clave_client import events
+from clave_client.account import SUITE, Account, leaf_lifetime
+from clave_client.content import MAX_BODY_BYTES, ContentKind
+from clave_client.errors import ClientError, PeerError, RelayFault, UsageError
+from clave_client.events import Event, Person
+from clave_client.link import Address
+from clave_client.policy import RoomPolicy
+from clave_client.profile import Profile
+from clave_client.room import Room
+from clave_client.room_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.session import Session
+from clave_client.store import HistoryLine, Phase, RoomRecord, Store
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import fingerprint, safety_number, verify_identity
+from clave_crypto.mls import (
+    Add,
+    Extension,
+    Group,
+    GroupContextExtensions,
+    Proposal,
+    Remove,
+    decode_key_package,
+)
+from clave_wire import messages
+from clave_wire.messages import ClaimKeyPackages, CreateRoom, KeyPackages, Lookup
+from clave_wire.text import BadName, check_name, sanitize, skeleton
+
+__all__ = ["Client", "Fingerprint"]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What two people compare. `safety_number` is empty for oneself; `source` says who vouches for the key."""
+
+    name: str
+    fingerprint: str
+    safety_number: str
+    verified: bool
+    source: str
+
+
+class Client:
+    """A profile in use. An async context manager: entering connects, leaving says goodbye.
+
+    Methods that change something return when the relay has it on disk. They raise `ClientError`; everything
+    that happens comes out of `events()`.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        relay: str | None = None,
+        *,
+        pin: bytes | None = None,
+        token: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._profile = profile
+        self._new = not profile.store_path.exists()
+        try:
+            address = None if relay is None else Address.parse(relay)
+            if self._new and address is None:
+                raise UsageError(f"there is no profile {profile.name} yet; say where with --relay HOST:PORT")
+        except UsageError:
+            if self._new:
+                profile.discard()
+            raise
+        self._store = Store(profile.store_path, profile.take_key())
+        try:
+            account = Account.load_or_create(self._store, profile.name)
+            address = address or Address.parse((self._store.get("relay") or b"").decode())
+            # A profile belongs to one relay, wherever that listens: the pin holds for every address.
+            pin = pin or self._store.get("relay_pin")
+        except ClientError:
+            self._store.close()
+            raise
+        software = f"clave {version('clave')}"
+        self._session = Session(
+            self._store, account, address, pin=pin, token=token, software=software, clock=clock
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def connect(self) -> events.Connected:
+        """Connect, register a new profile's name, and bring the rooms up to date.
+
+        Raises `RelayUnreachable`, `NotARelay`, `RelayChanged` or `RelayRefused`. A new profile whose name is
+        refused is deleted again.
+        """
+        return await self._session.connect()
+
+    async def close(self) -> None:
+        """Say goodbye and close the profile's database."""
+        registered = self._store.get("relay_pin") is not None
+        await self._session.close()
+        self._store.close()
+        if self._new and not registered:
+            self._profile.discard()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what happens, as it happens; raises `ClientError` when the session cannot go on."""
+        while True:
+            event = await self._session.events.get()
+            if isinstance(event, ClientError):
+                raise event
+            yield event
+
+    # --- looking ---
+
+    @property
+    def name(self) -> str:
+        """The name this profile goes by."""
+        return self._session.account.name
+
+    @property
+    def rooms(self) -> dict[bytes, RoomRecord]:
+        """The rooms this device is in or invited to, by id."""
+        return {room.id: room.record for room in self._session.rooms.values()}
+
+    def find_room(self, words: str) -> bytes:
+        """Return the id of the room that `words` names by title or by the start of its id."""
+        rooms = self.rooms.values()
+        exact = [room.id for room in rooms if room.title == words]
+        loose = [
+            r.id for r in rooms if r.title.casefold() == words.casefold() or r.id.hex().startswith(words)
+        ]
+        found = exact or loose
+        if not found:
+            raise UsageError(f"you are in no room called {sanitize(words)}; /room lists them")
+        if len(found) > 1:
+            ids = ", ".join(room.hex()[:8] for room in found)
+            raise UsageError(f"several rooms are called {sanitize(words)}; use the id: {ids}")
+        return found[0]
+
+    def members(self, room: bytes) -> list[tuple[Person, bool, bool]]:
+        """Return (person, is admin, is online) for every member; online is the relay's word."""
+        here = self._room(room)
+        online = self._session.online.get(room, set()) | {self._session.account.device.public}
+        admins = here.state.admins
+        return [(person, person.account in admins, person.device in online) for person in here.people()]
+
+    def history(self, room: bytes, last: int) -> list[HistoryLine]:
+        """Return the newest `last` messages of a room, oldest first."""
+        return self._store.history(room, last=last)
+
+    def unshown(self, room: bytes) -> list[HistoryLine]:
+        """Return others' messages that no screen showed yet, oldest first."""
+        lines = self._store.history(room, after=self._room(room).record.shown)
+        return [line for line in lines if line.sender != self._session.account.device.public]
+
+    def mark_shown(self, room: bytes, seq: int) -> bool:
+        """Note, before showing it, that a message goes onto a screen; False when one did already."""
+        here = self._session.rooms.get(room)
+        return here.mark_shown(seq) if here is not None else True
+
+    async def fingerprint(self, name: str) -> Fingerprint:
+        """Return what to compare with the person called `name`: a member, or else whom the relay names.
+
+        Raises `RelayRefused` when nobody goes by that name.
+        """
+        me = self._session.account.verified
+        if name == me.name:
+            return Fingerprint(me.name, fingerprint(me.account), "", verified=True, source="this profile")
+        account, source = await self._account_of(name)
+        known = self._store.account(account)
+        verified = known is not None and known[1]
+        return Fingerprint(name, fingerprint(account), safety_number(me.account, account), verified, source)
+
+    async def verify(self, name: str) -> None:
+        """Remember that the fingerprint of `name` was compared and is right."""
+        account, _ = await self._account_of(name)
+        with self._store.transaction():
+            self._store.meet_account(account, name)
+            self._store.verify_account(account)
+
+    async def _account_of(self, name: str) -> tuple[bytes, str]:
+        for room in self._session.rooms.values():
+            for person in room.people():
+                if person.name == name:
+                    return person.account, f"the group {room.record.title}"
+        answer = await self._session.link.request(lambda request: Lookup(request, _checked(name)))
+        if not isinstance(answer, messages.Account) or not answer.devices:
+            raise RelayFault("the relay answered something else than was asked")
+        device, identity = answer.devices[0]
+        try:
+            found = verify_identity(identity, device)
+        except CryptoError as error:
+            raise PeerError(f"the relay's answer for {name} does not hold: {error}") from None
+        if found.name != name:
+            raise RelayFault(f"the relay answered with {sanitize(found.name)} when asked for {name}")
+        return found.account, "the relay's word only"
+
+    # --- rooms ---
+
+    async def create_room(self, title: str) -> bytes:
+        """Open a room with this device as only member and admin; return its id."""
+        session = self._session
+        room_id, account = os.urandom(16), session.account
+        state = RoomState(1, _title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+        not_before, not_after = leaf_lifetime(session.clock())
+        group = Group.create(
+            SUITE,
+            room_id,
+            account.identity,
+            account.device.secret,
+            policy=RoomPolicy(),
+            extensions=(Extension(ROOM_STATE_EXTENSION, state.encode()),),
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=(ROOM_STATE_EXTENSION,),
+        )
+        await session.link.request(lambda request: CreateRoom(request, room_id))
+        room = Room.create(self._store, group, session.clock)
+        session.rooms[room_id] = room
+        session.resume(room)
+        await session.wait_for(lambda: room.synced)
+        return room_id
+
+    async def invite(self, room: bytes, name: str) -> Person:
+        """Add every device of `name` to a room, with a welcome that waits until they answer."""
+        here = self._room(room)
+        if any(skeleton(person.name) == skeleton(name) for person in here.people()):
+            raise UsageError(f"{name} is in {here.record.title} already")
+        answer = await self._session.link.request(lambda request: ClaimKeyPackages(request, _checked(name)))
+        if not isinstance(answer, KeyPackages) or not answer.packages:
+            raise RelayFault("the relay answered something else than was asked")
+        adds: list[Proposal] = []
+        for package in answer.packages:
+            try:
+                add = Add(decode_key_package(package))
+                leaf = add.key_package.leaf_node
+                identity = verify_identity(leaf.credential.identity, leaf.signature_key)
+            except CryptoError as error:
+                raise PeerError(f"the key package of {name} is refused: {error}") from None
+            if identity.name != name:
+                raise RelayFault(
+                    f"the relay handed over keys of {sanitize(identity.name)} when asked for {name}"
+                )
+            adds.append(add)
+        await self._commit(room, lambda _: adds)
+        return next(person for person in here.people() if person.account == identity.account)
+
+    async def answer(self, room: bytes, *, accept: bool) -> None:
+        """Accept an invitation, or decline it: then the group removes this device again."""
+        here = self._room(room)
+        here.answer(accept=accept)
+        if accept:
+            here.enqueue(ContentKind.JOINED, "")
+        self._session.resume(here)
+        await self._session.wait_for(lambda: here.synced or here.record.phase is Phase.CLOSED)
+        if not accept:
+            await self._session.wait_for(lambda: here.record.phase is Phase.CLOSED)
+
+    async def remove(self, room: bytes, name: str) -> None:
+        """Remove every device of `name` from a room and rekey it."""
+        here = self._room(room)
+        if name == self.name:
+            raise UsageError("to leave a room yourself, use /leave")
+
+        def propose(room: Room) -> Sequence[Proposal]:
+            return [Remove(index) for index, person in room.leaves() if person.name == name]
+
+        if not propose(here):
+            raise UsageError(f"there is no {sanitize(name)} in {here.record.title}; /members lists who is")
+        await self._commit(room, propose)
+
+    async def set_title(self, room: bytes, title: str) -> None:
+        """Call a room something else, for everyone."""
+        checked = _title(title)
+
+        def propose(room: Room) -> Sequence[Proposal]:
+            return [GroupContextExtensions(room.extensions_with(title=checked))]
+
+        await self._commit(room, propose)
+
+    async def leave(self, room: bytes) -> None:
+        """Give up membership: the others rekey, and this device's keys of the room are deleted."""
+        here = self._room(room)
+        here.start_leaving()
+        self._session.go_on(here)
+        await self._session.wait_for(lambda: here.record.phase is Phase.CLOSED)
+
+    async def _commit(self, room: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
+        try:
+            await self._session.commit(room, propose)
+        except CryptoError as error:
+            raise UsageError(sanitize(str(error))) from None
+
+    def _room(self, room: bytes) -> Room:
+        found = self._session.rooms.get(room)
+        if found is None:
+            raise UsageError("you are not in that room; /room lists yours")
+        return found
+
+    # --- talking ---
+
+    def post(self, room: bytes, text: str) -> bytes:
+        """Put a message into a room's outbox and return its id; `Sent` or `SendFailed` tells the rest.
+
+        The message survives a crash of this program from here on.
+        """
+        here = self._room(room)
+        if not text.strip():
+            raise UsageError("an empty message says nothing")
+        if len(text.encode(errors="replace")) > MAX_BODY_BYTES:
+            raise UsageError(f"a message has at most {MAX_BODY_BYTES} bytes; send it in pieces")
+        if here.record.phase is not Phase.JOINED:
+            raise UsageError(f"accept the invitation to {here.record.title} first")
+        message_id = here.enqueue(ContentKind.TEXT, text)
+        self._session.go_on(here)
+        return message_id
+
+    async def send(self, room: bytes, text: str) -> int:
+        """Send a message; return its seq once the relay has it on disk. Raises `ClientError` if it never will."""
+        return await self._session.delivered(self.post(room, text))
+
+
+def _checked(name: str) -> str:
+    try:
+        check_name(name)
+    except BadName as error:
+        raise UsageError(str(error)) from None
+    return name
+
+
+def _title(title: str) -> str:
+    clean = title.strip()
+    if not 0 < len(clean) <= MAX_TITLE:
+        raise UsageError(f"a room's title has 1 to {MAX_TITLE} characters")
+    if sanitize(clean) != clean:
+        raise UsageError("a room's title cannot hold control or invisible characters")
+    return clean

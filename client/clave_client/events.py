@@ -1,0 +1,191 @@
+"""What a session tells its user: plain facts, already fit for a screen. Knows nothing of how they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "Accepted",
+    "Connected",
+    "Disconnected",
+    "Diverged",
+    "Event",
+    "Invited",
+    "MemberAdded",
+    "MemberLeft",
+    "MemberRemoved",
+    "Message",
+    "Notice",
+    "Person",
+    "PresenceChanged",
+    "RoomChanged",
+    "RoomClosed",
+    "SendFailed",
+    "Sent",
+]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member as the group knows it: the account is proven, the name is what the relay registered it under."""
+
+    name: str
+    account: bytes
+    device_name: str
+    device: bytes
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The relay answers; rooms are being brought up to date."""
+
+    relay: str
+    fingerprint: str
+    registered: bool
+    first_use: bool
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The relay is gone; the session tries again in `retry_in` seconds."""
+
+    reason: str
+    retry_in: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """Somebody else's message. `sent_at` is in seconds since 1970, by the sender's clock."""
+
+    room: bytes
+    seq: int
+    sender: Person
+    id: bytes
+    text: str
+    sent_at: float
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One's own message `id` is in the room's log as entry `seq`."""
+
+    room: bytes
+    seq: int
+    id: bytes
+
+
+@dataclass(frozen=True)
+class SendFailed:
+    """One's own message `id` will not be sent."""
+
+    room: bytes
+    id: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class Invited:
+    """`inviter` has added this device to a room; it waits for accept or decline."""
+
+    room: bytes
+    title: str
+    inviter: Person
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An invited member said yes."""
+
+    room: bytes
+    person: Person
+
+
+@dataclass(frozen=True)
+class MemberAdded:
+    """`by` added `person` to the group."""
+
+    room: bytes
+    person: Person
+    by: Person
+
+
+@dataclass(frozen=True)
+class MemberLeft:
+    """`person` gave up its membership; the group rekeys."""
+
+    room: bytes
+    person: Person
+
+
+@dataclass(frozen=True)
+class MemberRemoved:
+    """`by` removed `person` from the group."""
+
+    room: bytes
+    person: Person
+    by: Person
+
+
+@dataclass(frozen=True)
+class RoomChanged:
+    """`by` changed what the room is called or who may do what."""
+
+    room: bytes
+    title: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class RoomClosed:
+    """This device is no longer a member: it left, or `by` removed it."""
+
+    room: bytes
+    title: str
+    by: Person | None
+
+
+@dataclass(frozen=True)
+class PresenceChanged:
+    """The relay says that a member's device came or went. It is not proven by the group."""
+
+    room: bytes
+    name: str
+    online: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """`person` was shown another history of this room than this device: the relay equivocates."""
+
+    room: bytes
+    person: Person
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something went wrong that needs no action of the program; one line. `room` is empty for none."""
+
+    room: bytes
+    text: str
+
+
+Event = (
+    Accepted
+    | Connected
+    | Disconnected
+    | Diverged
+    | Invited
+    | MemberAdded
+    | MemberLeft
+    | MemberRemoved
+    | Message
+    | Notice
+    | PresenceChanged
+    | RoomChanged
+    | RoomClosed
+    | SendFailed
+    | Sent
+)

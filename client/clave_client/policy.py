@@ -1,0 +1,107 @@
+"""What a room's members accept: who may be a leaf, and which commit the agreed state allows.
+
+Every client judges every commit by the state of the epoch *before* it, with the same rule, so all of them accept
+or all of them refuse; the relay has no part in it. Knows no I/O and keeps no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clave_client.errors import PeerError
+from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState, decode_room_state
+from clave_crypto.errors import IdentityError
+from clave_crypto.identity import VerifiedIdentity, verify_identity
+from clave_crypto.mls import (
+    Add,
+    Application,
+    Extension,
+    Group,
+    GroupContextExtensions,
+    LeafNode,
+    Member,
+    PolicyRejected,
+    Proposal,
+    Remove,
+    Update,
+)
+from clave_wire.text import BadName, check_name, skeleton
+
+__all__ = ["RoomPolicy", "member_identity", "room_state"]
+
+
+def member_identity(member: Member | Application) -> VerifiedIdentity:
+    """Return who a member or a sender is; raises `PolicyRejected` when the account did not sign that device."""
+    key = member.sender_key if isinstance(member, Application) else member.signature_key
+    return _identity(member.identity, key)
+
+
+def leaf_identity(leaf: LeafNode) -> VerifiedIdentity:
+    """Return who a leaf belongs to; raises `PolicyRejected` when the account did not sign that device."""
+    return _identity(leaf.credential.identity, leaf.signature_key)
+
+
+def _identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
+    try:
+        identity = verify_identity(encoded, device)
+        check_name(identity.name)
+        check_name(identity.device_name)
+    except (IdentityError, BadName) as error:
+        raise PolicyRejected(f"a member's identity is refused: {error}") from None
+    return identity
+
+
+def room_state(extensions: Sequence[Extension]) -> RoomState:
+    """Return the agreed state among a group's extensions; raises `PolicyRejected` when it is not there."""
+    found = [extension for extension in extensions if extension.extension_type == ROOM_STATE_EXTENSION]
+    if len(found) != 1:
+        raise PolicyRejected("the group has no room state; it was not made by clave")
+    try:
+        return decode_room_state(found[0].extension_data)
+    except PeerError as error:
+        raise PolicyRejected(str(error)) from None
+
+
+class RoomPolicy:
+    """The rules of a room, as `clave_crypto.mls.Policy` asks for them."""
+
+    def check_leaf(self, leaf: LeafNode) -> None:
+        """Refuse a leaf whose account did not sign its device key, or whose name is not one."""
+        leaf_identity(leaf)
+
+    def check_successor(self, old: LeafNode, new: LeafNode) -> None:
+        """Refuse a leaf that changes its account, its name or its device."""
+        before, after = leaf_identity(old), leaf_identity(new)
+        if before != after:
+            raise PolicyRejected(f"{before.name} tried to change identity")
+
+    def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
+        """Refuse a commit with a proposal that the state of `group`, the prior epoch, does not allow its sender."""
+        state = room_state(group.extensions)
+        accounts = {member.leaf_index: member_identity(member) for member in group.members()}
+        names = {skeleton(identity.name): identity.account for identity in accounts.values()}
+        for sender, proposal in proposals:
+            account = accounts[sender].account
+            match proposal:
+                case Add():
+                    allowed = state.allows(state.add, account)
+                    _check_newcomer(leaf_identity(proposal.key_package.leaf_node), names)
+                case Remove():
+                    allowed = proposal.removed == sender or state.allows(state.remove, account)
+                case GroupContextExtensions():
+                    allowed = state.allows(state.edit, account)
+                    room_state(proposal.extensions)
+                case Update():
+                    allowed = True
+                case _:
+                    allowed = False
+            if not allowed:
+                raise PolicyRejected(
+                    f"{accounts[sender].name} may not do that here ({type(proposal).__name__}); ask an admin"
+                )
+
+
+def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:
+    """Refuse somebody whose name could be taken for another member's."""
+    if names.setdefault(skeleton(newcomer.name), newcomer.account) != newcomer.account:
+        raise PolicyRejected(f"the room has a member whose name looks like {newcomer.name}")

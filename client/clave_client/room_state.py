@@ -1,0 +1,64 @@
+"""What a room's members agree on: title, admins, and who may do what. Lives in the group's context.
+
+One private-use GroupContext extension (RFC 9420, section 13.4) holds it, so that a change is a commit that every
+member checks; the relay never sees it and has no say in it. Knows no group: `policy` judges commits by it.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from clave_client.errors import PeerError
+
+__all__ = ["ROOM_STATE_EXTENSION", "Role", "RoomState", "decode_room_state"]
+
+ROOM_STATE_EXTENSION = 0xF0C1
+"""The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3)."""
+
+MAX_TITLE = 64
+
+AccountKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class Role(enum.IntEnum):
+    """Who may do a thing."""
+
+    MEMBER = 1
+    ADMIN = 2
+
+
+class RoomState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The agreed state. `admins` are account keys, sorted; `add`, `remove` and `edit` say who may do that."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE)]
+    admins: Annotated[list[AccountKey], msgspec.Meta(max_length=1000)]
+    add: Role
+    remove: Role
+    edit: Role
+
+    def encode(self) -> bytes:
+        """Return the extension's data."""
+        return _encoder.encode(self)
+
+    def allows(self, role: Role, account: bytes) -> bool:
+        """Tell whether `account` may do what takes `role`."""
+        return role is Role.MEMBER or account in self.admins
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(RoomState)
+
+
+def decode_room_state(data: bytes) -> RoomState:
+    """Parse the extension's data; raises `PeerError` unless it is the one encoding of a valid state."""
+    try:
+        state = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise PeerError(f"the room's agreed state cannot be read ({error})") from None
+    if state.encode() != data or sorted(set(state.admins)) != state.admins:
+        raise PeerError("the room's agreed state is not in its one valid form")
+    return state

@@ -1,0 +1,307 @@
+"""The encrypted database of one profile: keys, group states, outbox and history. Knows no protocol.
+
+Everything that belongs to one operation is written in one `transaction()`, so a crash leaves either all of it or
+nothing: a used ratchet with its ciphertext, a pending commit with its submission number, a cursor with the
+messages before it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from clave_client.content import ContentKind
+from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_crypto.keys import Secret
+
+__all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE accounts(account BLOB PRIMARY KEY, name TEXT NOT NULL, verified INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE bundles(reference BLOB PRIMARY KEY, bundle BLOB NOT NULL, last_resort INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE rooms(id BLOB PRIMARY KEY, phase INTEGER NOT NULL, title TEXT NOT NULL, cursor INTEGER NOT NULL,
+    submission INTEGER NOT NULL, shown INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE group_parts(room BLOB, part TEXT, data BLOB NOT NULL, PRIMARY KEY(room, part)) STRICT;
+CREATE TABLE chain(room BLOB, seq INTEGER, hash BLOB NOT NULL, PRIMARY KEY(room, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox(position INTEGER PRIMARY KEY AUTOINCREMENT, room BLOB NOT NULL, id BLOB NOT NULL,
+    kind INTEGER NOT NULL, body TEXT NOT NULL, sent_at INTEGER NOT NULL, submission INTEGER, epoch INTEGER,
+    payload BLOB) STRICT;
+CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB NOT NULL, name TEXT NOT NULL,
+    id BLOB NOT NULL, text TEXT NOT NULL, sent_at INTEGER NOT NULL, PRIMARY KEY(room, seq)) STRICT;
+CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
+"""
+
+
+class Phase(enum.IntEnum):
+    """How this device stands to a room."""
+
+    INVITED = 1
+    JOINED = 2
+    LEAVING = 3
+    CLOSED = 4
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """A table's row, in the order of its columns."""
+
+
+class RoomRecord(_Row):
+    """One room as stored. `submission` is the highest number this device ever used in it."""
+
+    id: bytes
+    phase: Phase
+    title: str
+    cursor: int
+    submission: int
+    shown: int
+
+
+class OutboxItem(_Row):
+    """A message not yet in the log; with `submission`, `epoch` and `payload` once it is encrypted.
+
+    `sent_at` is in milliseconds since 1970.
+    """
+
+    position: int
+    id: bytes
+    kind: ContentKind
+    body: str
+    sent_at: int
+    submission: int | None
+    epoch: int | None
+    payload: bytes | None
+
+
+class HistoryLine(_Row):
+    """One message of a room's history; `sent_at` is in milliseconds since 1970."""
+
+    seq: int
+    sender: bytes
+    account: bytes
+    name: str
+    id: bytes
+    text: str
+    sent_at: int
+
+
+class Store:
+    """An open database. All methods raise `StoreDamaged` when the disk or the file fails."""
+
+    def __init__(self, path: Path, key: Secret) -> None:
+        path.touch(mode=0o600, exist_ok=True)
+        self._db = apsw.Connection(str(path))
+        try:
+            self._db.pragma("key", "raw:" + key.hex())
+            self._db.set_busy_timeout(2000)
+            self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", "full")
+            self._db.pragma("secure_delete", "on")
+            self._migrate()
+        except apsw.NotADBError:
+            self._db.close()
+            raise WrongPassphrase("that passphrase or key does not open this profile; try again") from None
+        except apsw.Error as error:
+            self._db.close()
+            raise _damaged(error) from None
+
+    def _migrate(self) -> None:
+        version = self._db.pragma("user_version")
+        if version > SCHEMA_VERSION:
+            self._db.close()
+            raise StoreDamaged("this profile was written by a newer clave; update this one")
+        if version == 0:
+            with self._db:
+                self._db.execute(_SCHEMA)
+                self._db.pragma("user_version", SCHEMA_VERSION)
+
+    def close(self) -> None:
+        """Close the database. Closing twice does nothing."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything inside one durable step, or none of it when an exception leaves it."""
+        try:
+            with self._db:
+                yield
+        except apsw.Error as error:
+            raise _damaged(error) from None
+
+    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> Iterator[tuple[apsw.SQLiteValue, ...]]:
+        try:
+            yield from self._db.execute(sql, values)
+        except apsw.Error as error:
+            raise _damaged(error) from None
+
+    def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
+        for _ in self._rows(sql, *values):
+            pass
+
+    # --- meta and accounts ---
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value kept under `key`."""
+        for (value,) in self._rows("SELECT value FROM meta WHERE key = ?", key):
+            assert isinstance(value, bytes)
+            return value
+        return None
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep `value` under `key`."""
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
+
+    def account(self, account: bytes) -> tuple[str, bool] | None:
+        """Return the name and whether it was compared, of an account met before."""
+        for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
+            return str(name), bool(verified)
+        return None
+
+    def meet_account(self, account: bytes, name: str) -> None:
+        """Remember an account; its verified mark stays."""
+        self._run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
+
+    def verify_account(self, account: bytes) -> None:
+        """Mark an account as compared by its owner's word."""
+        self._run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
+
+    # --- key packages ---
+
+    def add_bundle(self, reference: bytes, bundle: bytes, *, last_resort: bool) -> None:
+        """Keep the private half of a key package. `bundle` is secret; this file is encrypted."""
+        self._run("INSERT INTO bundles VALUES (?, ?, ?)", reference, bytes(bundle), int(last_resort))
+
+    def bundle(self, reference: bytes) -> bytes | None:
+        """Return the bundle behind a key package reference."""
+        for (bundle,) in self._rows("SELECT bundle FROM bundles WHERE reference = ?", reference):
+            assert isinstance(bundle, bytes)
+            return bundle
+        return None
+
+    def drop_bundle(self, reference: bytes) -> None:
+        """Delete a one-time bundle that was used; a last-resort one stays."""
+        self._run("DELETE FROM bundles WHERE reference = ? AND last_resort = 0", reference)
+
+    # --- rooms ---
+
+    def rooms(self) -> list[RoomRecord]:
+        """Return every room this profile knows."""
+        sql = "SELECT id, phase, title, cursor, submission, shown FROM rooms ORDER BY title, id"
+        return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
+
+    def put_room(self, record: RoomRecord) -> None:
+        """Insert or replace a room's record."""
+        sql = "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown) VALUES (?, ?, ?, ?, ?, ?)"
+        self._run(sql, *msgspec.structs.astuple(record))
+
+    def set_shown(self, room: bytes, seq: int) -> None:
+        """Remember that the room's messages up to `seq` were put on a screen."""
+        self._run("UPDATE rooms SET shown = max(shown, ?) WHERE id = ?", seq, room)
+
+    def forget_group(self, room: bytes) -> None:
+        """Delete a room's keys, its outbox and what is kept to check entries; history stays."""
+        for table in ("group_parts", "chain", "outbox"):
+            self._run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
+
+    def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
+        """Keep one part of a room's group state ("epoch", "ratchets", "pending"); None deletes it."""
+        if data is None:
+            self._run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
+        else:
+            self._run("INSERT OR REPLACE INTO group_parts VALUES (?, ?, ?)", room, part, bytes(data))
+
+    def part(self, room: bytes, part: str) -> bytes | None:
+        """Return one part of a room's group state."""
+        for (data,) in self._rows("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part):
+            assert isinstance(data, bytes)
+            return data
+        return None
+
+    # --- the log's hash chain ---
+
+    def add_link(self, room: bytes, seq: int, link: bytes) -> None:
+        """Keep the chain's hash after entry `seq`."""
+        self._run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
+
+    def link(self, room: bytes, seq: int) -> bytes | None:
+        """Return the chain's hash after entry `seq`, while it is kept."""
+        for (link,) in self._rows("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq):
+            assert isinstance(link, bytes)
+            return link
+        return None
+
+    def trim_chain(self, room: bytes, before: int) -> None:
+        """Forget the chain's hashes before entry `before`."""
+        self._run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
+
+    # --- outbox ---
+
+    def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
+        """Append a message to a room's outbox."""
+        self._run(
+            "INSERT INTO outbox(room, id, kind, body, sent_at) VALUES (?, ?, ?, ?, ?)",
+            room,
+            message_id,
+            int(kind),
+            body,
+            sent_at,
+        )
+
+    def outbox(self, room: bytes, limit: int) -> list[OutboxItem]:
+        """Return the first `limit` messages of a room's outbox, oldest first."""
+        sql = (
+            "SELECT position, id, kind, body, sent_at, submission, epoch, payload FROM outbox"
+            " WHERE room = ? ORDER BY position LIMIT ?"
+        )
+        return [msgspec.convert(row, OutboxItem) for row in self._rows(sql, room, limit)]
+
+    def put_ciphertext(
+        self, position: int, submission: int | None, epoch: int | None, payload: bytes | None
+    ) -> None:
+        """Keep an outbox item's ciphertext before it is sent, or with None forget it after a refusal."""
+        self._run(
+            "UPDATE outbox SET submission = ?, epoch = ?, payload = ? WHERE position = ?",
+            submission,
+            epoch,
+            payload,
+            position,
+        )
+
+    def drop_outbox(self, position: int) -> None:
+        """Delete an outbox item: it is in the log, or will never be."""
+        self._run("DELETE FROM outbox WHERE position = ?", position)
+
+    # --- history ---
+
+    def add_message(self, room: bytes, line: HistoryLine) -> bool:
+        """Append to history; False when a message of that sender and id is there already."""
+        sql = (
+            "INSERT INTO messages(room, seq, sender, account, name, id, text, sent_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        before = self._db.total_changes()
+        self._run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
+        return self._db.total_changes() > before
+
+    def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
+        """Return messages with a seq above `after`, oldest first; with `last`, only that many of the newest."""
+        sql = (
+            "SELECT seq, sender, account, name, id, text, sent_at FROM messages"
+            " WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT ?"
+        )
+        return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, room, after, last)][::-1]
+
+
+def _damaged(error: apsw.Error) -> StoreDamaged:
+    if isinstance(error, apsw.FullError):
+        return StoreDamaged("the disk is full; free some space and start again, nothing is lost")
+    return StoreDamaged(f"the profile's database failed ({error}); check the disk or restore a backup")
