@@ -1,4 +1,4 @@
-"""Accounts, devices, key packages and waiting invitations on disk. Runs on the store's threads; knows no clients."""
+"""Accounts, devices, key packages and waiting invitations on disk. Runs on the store's threads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = [
     "Enrolment",
     "Registration",
     "claim_key_packages",
-    "find_device",
     "enrol",
+    "find_device",
     "highest_ids",
     "look_up",
     "publish_key_packages",
@@ -69,7 +69,8 @@ class Enrolment:
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
     """Return the enrolment of a device that is known with exactly this identity, else None."""
     row = connection.execute(
-        "SELECT (SELECT count(*) FROM key_packages WHERE device = ?1) FROM devices WHERE device = ?1 AND identity = ?2",
+        "SELECT (SELECT count(*) FROM key_packages WHERE device = ?1) FROM devices"
+        " WHERE device = ?1 AND identity = ?2",
         (applicant.device, applicant.identity),
     ).get
     return None if row is None else Enrolment(registered=False, key_packages=row)
@@ -95,7 +96,9 @@ def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | 
             raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
     if owner is None:
-        devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
+        devices: list[tuple[bytes, bytes]] = connection.execute(
+            "SELECT count(*) FROM devices WHERE account = ?", (account,)
+        ).get
         if devices >= MAX_DEVICES:
             raise Refusal(Code.LIMIT, f"an account has at most {MAX_DEVICES} devices")
     elif owner != account:
@@ -125,7 +128,7 @@ def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]
         "SELECT device, identity FROM devices JOIN accounts ON accounts.id = devices.account WHERE name = ?"
         " ORDER BY device",
         (name,),
-    ).fetchall()
+    ).fetchall()  # type: ignore[assignment]  # the columns' types are the schema's
     if not devices:
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
     return devices
@@ -168,8 +171,11 @@ def claim_key_packages(connection: apsw.Connection, name: str) -> list[bytes]:
     return claimed
 
 
-def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
-    """Return the names of those devices that are known. Raises `Refusal` if one has too many invitations."""
+def resolve(connection: apsw.Connection, devices: Iterable[bytes], *, inviting: bool) -> dict[bytes, str]:
+    """Return the names of those devices that are known.
+
+    Raises `Refusal` when `inviting` one that has too many invitations waiting.
+    """
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(
@@ -179,7 +185,7 @@ def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes
         ).get
         if row is not None:
             names[device], waiting = row
-            if waiting >= MAX_INVITATIONS:
+            if inviting and waiting >= MAX_INVITATIONS:
                 raise Refusal(
                     Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"
                 )
@@ -191,7 +197,8 @@ def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> 
     invitations: list[Invitation] = []
     size = 0
     for row in connection.execute(
-        "SELECT i.id, w.room, w.seq, w.sender, w.welcome FROM invitations AS i JOIN welcomes AS w ON w.id = i.welcome"
+        "SELECT i.id, w.room, w.seq, w.sender, w.welcome FROM invitations AS i"
+        " JOIN welcomes AS w ON w.id = i.welcome"
         " WHERE i.device = ? AND i.id > ? ORDER BY i.id",
         (device, after),
     ):

@@ -1,4 +1,4 @@
-"""Rooms and their entries on disk: loading a room, writing a flush, reading entries. Runs on the store's threads."""
+"""Rooms and their entries on disk: loading, flushing, reading. Runs on the store's threads; knows no clients."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _WRITES: Final = {
     " seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
     "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET left = ?4",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET recent = ?3",
-    "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames) VALUES (?, ?, ?, ?, ?, ?)",
+    "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
     "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?)",
-    "superseded": "DELETE FROM invitations WHERE device = ? AND room = ?",
-    "invitations": "INSERT INTO invitations VALUES (?, ?, ?, ?)",
 }
+_SUPERSEDE: Final = "DELETE FROM invitations WHERE device = ? AND room = ?"
+_INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -50,18 +51,19 @@ class Changes:
             (segment.room, segment.first, segment.last, at, segment.digest(), segment.frames)
             for segment, at in self.segments
         ]
-        superseded = [(device, room) for _, device, room, _ in self.invitations]
         for table, rows in (
             ("rooms", self.rooms),
             ("stays", self.stays),
             ("submissions", self.submissions),
             ("segments", segments),
             ("welcomes", self.welcomes),
-            ("superseded", superseded),
-            ("invitations", self.invitations),
         ):
             if rows:
                 connection.executemany(_WRITES[table], rows)
+        for invitation in self.invitations:
+            _, device, room, _ = invitation
+            connection.execute(_SUPERSEDE, (device, room))
+            connection.execute(_INVITE, invitation)
 
 
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
@@ -106,7 +108,8 @@ def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int
     parts: list[bytes] = []
     size, last = 0, after
     rows = connection.execute(
-        "SELECT first_seq, last_seq, digest, frames FROM segments WHERE room = ? AND last_seq > ? ORDER BY last_seq",
+        "SELECT first_seq, last_seq, digest, frames FROM segments"
+        " WHERE room = ? AND last_seq > ? ORDER BY last_seq",
         (key, after),
     )
     for first_seq, last_seq, digest, frames in rows:

@@ -1,7 +1,7 @@
-"""A room as the relay sees it: who is routed to, what number and epoch comes next. Knows no clients and no disk.
+"""A room as the relay sees it: whom it routes to, which seq and epoch come next. Knows no clients and no disk.
 
-Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once they are
-on disk, `roll_back` undoes all of them when they are not.
+Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once they
+are on disk, `roll_back` undoes all of them when they are not.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ class Room:
     # --- staging -------------------------------------------------------------------------------------------
 
     def stage_creation(self, device: bytes, name: str) -> None:
-        """Make `device` the only member, at epoch 0 and seq 0."""
+        """Make `device` the only member, at epoch 0 and seq 0. Raises `Refusal` if there are others."""
+        if self.stays:
+            if self.seq == 0 and list(self.members) == [device]:
+                return  # asked again, the answer having been lost
+            raise Refusal(Code.ROOM_EXISTS, "there is a room with this id already")
         self._begin()
         self._join(device, name, 0)
 

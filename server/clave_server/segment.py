@@ -1,7 +1,7 @@
 """Segments: the entry frames one flush adds to one room, stored as one row. Knows frames by length only.
 
-A frame begins with its u32 length (`clave_wire.framing`), and a segment's entries have consecutive seqs, so a part
-of it is found without decoding any entry.
+A frame begins with its u32 length (`clave_wire.framing`), and a segment's entries have consecutive seqs, so a
+part of it is found without decoding any entry.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Segment:
 
 
 def split(room: bytes, first: int, frames: Sequence[bytes]) -> Iterator[Segment]:
-    """Cut the frames of consecutive entries, the first of them `first`, into segments of at most `CHUNK_BYTES`."""
+    """Cut the frames of consecutive entries, from seq `first` on, into segments of about `CHUNK_BYTES`."""
     start = size = 0
     for index, frame in enumerate(frames):
         if size and size + len(frame) > CHUNK_BYTES:

@@ -1,8 +1,8 @@
-"""The relay's TLS: its key and certificate, and the settings every connection gets. Knows no protocol above it."""
+"""The relay's TLS: its key and certificate, and the settings every connection gets. Knows nothing above it."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ __all__ = ["ALPN", "ServerTLS", "open_tls"]
 
 ALPN: Final = "clave/1"
 
-_LIFETIME: Final = datetime.timedelta(days=365 * 50)
+_LIFETIME: Final = dt.timedelta(days=365 * 50)
 """Clients pin the certificate, so its end would only break them."""
 
 
@@ -33,7 +33,7 @@ class ServerTLS:
     digest: bytes
 
 
-def open_tls(path: Path, now: datetime.datetime) -> ServerTLS:
+def open_tls(path: Path, now: dt.datetime) -> ServerTLS:
     """Load the key and certificate at `path`, making them there on the first start. Raises `StartError`."""
     try:
         if not path.exists():
@@ -55,7 +55,7 @@ def open_tls(path: Path, now: datetime.datetime) -> ServerTLS:
     return ServerTLS(context, certificate_digest(certificate.public_bytes(serialization.Encoding.DER)))
 
 
-def _make_pem(now: datetime.datetime) -> bytes:
+def _make_pem(now: dt.datetime) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "clave relay")])
     certificate = (
@@ -64,7 +64,7 @@ def _make_pem(now: datetime.datetime) -> bytes:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -226,8 +226,8 @@ class Submit(_Message, frozen=True, tag=33):
     """Client: appends an entry to a room's log.
 
     `add`, `remove` and `welcome` go with a commit and take effect with it, in one transaction: the relay
-    routes to the devices added from this entry on, sends each an `Invitation`, and stops routing to the removed
-    ones after it. A proposal may name only its own sender in `remove` (leaving).
+    routes to the devices added from this entry on, sends each an `Invitation`, and stops routing to those
+    removed after it. A proposal may name only its own sender in `remove` (leaving).
     """
 
     room: RoomId

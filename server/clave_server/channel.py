@@ -1,0 +1,124 @@
+"""A loaded room and the sessions that have it open: fan-out and presence. Knows no disk; the sequencer drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from clave_server.outbox import Outbox
+from clave_server.room import Room
+from clave_server.session import Session, Stream
+from clave_wire.framing import pack
+from clave_wire.messages import Accepted, Presence
+
+__all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
+
+MAX_PRESENCE_MEMBERS: Final = 1000
+"""Members of a room above which nobody is told who is online: that would outweigh what is said."""
+
+
+class Channel:
+    """One room and its open streams; the live ones have been sent every durable entry."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.streams: dict[bytes, Stream] = {}
+        self._live: dict[bytes, Outbox] = {}
+
+    def start(self, stream: Stream, cursor: int, end: int | None) -> None:
+        """Begin a stream after `cursor` and tell its session and the others of each other."""
+        session = stream.session
+        stream.cursor, stream.end, stream.started = cursor, end, True
+        self.streams[session.device] = stream
+        if end is None:
+            self._announce(session, online=True, text="")
+            self.settle(stream)
+
+    def settle(self, stream: Stream) -> bool:
+        """Return whether the stream has nothing left to catch up with; it is live or over from then on."""
+        if stream.end is not None:
+            if stream.cursor >= stream.end:
+                self._end(stream)
+                return True
+        elif stream.cursor >= self.room.durable:
+            stream.live = True
+            self._live[stream.session.device] = stream.session.outbox
+            return True
+        return False
+
+    def revive(self, stream: Stream) -> None:
+        """Continue a stream that was over, its device being a member again."""
+        stream.over, stream.end = False, None
+        self.streams[stream.session.device] = stream
+
+    def close(self, stream: Stream, text: str) -> None:
+        """Drop a stream; `text` tells the others how its session went."""
+        if self.streams.get(stream.session.device) is stream:
+            self._end(stream)
+            if stream.end is None:
+                self._announce(stream.session, online=False, text=text)
+
+    def _end(self, stream: Stream) -> None:
+        device = stream.session.device
+        stream.live, stream.over = False, True
+        self.streams.pop(device, None)
+        self._live.pop(device, None)
+
+    def _announce(self, session: Session, *, online: bool, text: str) -> None:
+        if len(self.room.members) > MAX_PRESENCE_MEMBERS:
+            return
+        frame = self._presence(session, online=online, text=text)
+        present: list[bytes] = []
+        for device, stream in self.streams.items():
+            if device != session.device and stream.end is None:
+                stream.session.outbox.push(frame)
+                present.append(self._presence(stream.session, online=True, text=""))
+        if online and present:
+            session.outbox.push(b"".join(present))
+
+    def _presence(self, session: Session, *, online: bool, text: str) -> bytes:
+        return pack(Presence(self.room.room, session.device, session.name, online, text))
+
+    def fan_out(self, draft: Draft) -> None:
+        """Send a durable draft to everyone live, and its own acknowledgements to each sender."""
+        if draft.frames:
+            shared = b"".join(draft.frames)
+            for device, outbox in self._live.items():
+                if device in draft.submissions or device in draft.departures:
+                    outbox.push(self._own_view(draft, device))
+                else:
+                    outbox.push(shared)
+        for device, seq in draft.departures.items():
+            stream = self.streams.get(device)
+            if stream is not None:
+                stream.end = seq
+                if stream.live:
+                    stream.cursor = seq
+                    self._end(stream)
+
+    def _own_view(self, draft: Draft, device: bytes) -> bytes:
+        """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left."""
+        until = draft.departures.get(device, self.room.durable) - draft.first + 1
+        parts = draft.frames[:until]
+        for seq, submission in draft.submissions.get(device, ()):
+            if seq - draft.first < until:
+                parts[seq - draft.first] = pack(Accepted(self.room.room, submission, seq))
+        return b"".join(parts)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one flush adds to one room: entries from seq `first` on, who sent which, and who left where."""
+
+    channel: Channel
+    first: int
+    frames: list[bytes] = field(default_factory=list)
+    submissions: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    departures: dict[bytes, int] = field(default_factory=dict)
+
+    def depart(self, device: bytes) -> None:
+        """Note where a removed device's stream ends, if it was a member just now."""
+        stays = self.channel.room.stays.get(device)
+        left = [stay.left for stay in stays or () if stay.left is not None]
+        if left and left[-1] >= self.first - 1:
+            self.departures.setdefault(device, left[-1])

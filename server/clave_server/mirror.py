@@ -1,0 +1,138 @@
+"""The relay's own screen: one line for each durable entry, arrival and departure. Knows sizes and senders, no text.
+
+Times are local, names are made harmless, and the piece of ciphertext shown is the payload's end: the head is MLS
+framing, equal for all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import json
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from clave_server.sink import Sink
+from clave_wire.messages import Kind
+from clave_wire.text import sanitize
+
+__all__ = ["EntryRecord", "Mirror", "MirrorMode", "VisitRecord"]
+
+
+class MirrorMode(enum.StrEnum):
+    """How much the mirror shows."""
+
+    FULL = "full"
+    SHORT = "short"
+    JSON = "json"
+    OFF = "off"
+
+
+class EntryRecord(NamedTuple):
+    """One entry; `piece` is the end of its payload, `size` the bytes of all of it."""
+
+    name: str
+    address: str
+    room: bytes
+    seq: int
+    epoch: int
+    kind: Kind
+    size: int
+    piece: bytes
+
+    PIECE_BYTES: ClassVar[int] = 32
+
+
+class VisitRecord(NamedTuple):
+    """A participant's connection came or went; `event` says how."""
+
+    name: str
+    address: str
+    event: str
+
+
+_SHORT_ROOM: Final = 4
+_SHORT_PIECE: Final = 8
+_DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+_Timed = tuple[dt.datetime, EntryRecord | VisitRecord]
+
+
+class Mirror:
+    """Turns records into lines on a thread of its own; `wanted` is False when nobody looks."""
+
+    def __init__(
+        self,
+        mode: MirrorMode,
+        descriptor: int,
+        *,
+        coloured: bool,
+        clock: Callable[[], dt.datetime],
+        broken: Callable[[], None],
+    ) -> None:
+        self._mode = mode
+        self._coloured = coloured
+        self._clock = clock
+        self.wanted = mode is not MirrorMode.OFF
+        self._sink = Sink[_Timed](descriptor, self._line, self._summary, broken)
+
+    def show_entries(self, records: Sequence[EntryRecord]) -> None:
+        """Show entries that are on disk, in order."""
+        if self.wanted:
+            now = self._clock()
+            self._sink.put([(now, record) for record in records])
+
+    def show_visit(self, record: VisitRecord) -> None:
+        """Show that somebody came or went."""
+        if self.wanted:
+            self._sink.put([(self._clock(), record)])
+
+    def stop(self) -> None:
+        """Write what is queued, unless nobody reads it."""
+        self._sink.stop(timeout=1.0)
+
+    def _line(self, timed: _Timed) -> str:
+        at, record = timed
+        name, address = sanitize(record.name), sanitize(record.address)
+        if isinstance(record, VisitRecord):
+            event = sanitize(record.event)
+            if self._mode is MirrorMode.JSON:
+                return _json(at, event="visit", name=name, address=address, text=event)
+            return self._row(at, name, address, event)
+        room, piece = record.room.hex(), record.piece.hex()
+        kind = record.kind.name.lower()
+        if self._mode is MirrorMode.JSON:
+            return _json(
+                at,
+                event="entry",
+                name=name,
+                address=address,
+                room=room,
+                seq=record.seq,
+                epoch=record.epoch,
+                kind=kind,
+                size=record.size,
+                piece=piece,
+            )
+        if self._mode is MirrorMode.SHORT:
+            room, piece = room[: 2 * _SHORT_ROOM], piece[-2 * _SHORT_PIECE :]
+        where = f"room {room}  seq {record.seq}  epoch {record.epoch}  {kind}  {record.size} B"
+        return self._row(at, name, address, where, f"..{piece}")
+
+    def _row(self, at: dt.datetime, name: str, address: str, *fields: str) -> str:
+        time = f"{at:%Y-%m-%d %H:%M:%S}"
+        if not self._coloured:
+            return "  ".join((time, name, address, *fields)) + "\n"
+        first, *rest = fields
+        cells = (f"{_DIM}{time}{_PLAIN}", f"{_BOLD}{name}{_PLAIN}", address, first)
+        return "  ".join((*cells, *(f"{_DIM}{field}{_PLAIN}" for field in rest))) + "\n"
+
+    def _summary(self, count: int) -> str:
+        at = self._clock()
+        if self._mode is MirrorMode.JSON:
+            return _json(at, event="summed", count=count)
+        return f"{at:%Y-%m-%d %H:%M:%S}  {count} more lines, too many to show one by one\n"
+
+
+def _json(at: dt.datetime, **fields: str | int) -> str:
+    return json.dumps({"at": at.isoformat(timespec="milliseconds"), **fields}) + "\n"

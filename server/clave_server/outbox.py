@@ -1,0 +1,83 @@
+"""What waits to be written to one client: gathered during a tick of the loop, written once. Knows bytes only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["MAX_OUTBOX_BYTES", "Outbox", "Tick"]
+
+MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
+"""Unsent bytes at which a client counts as too slow."""
+
+
+class Tick:
+    """The outboxes that have something to write when this tick of the loop ends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._filled: list[Outbox] = []
+
+    def add(self, outbox: Outbox) -> None:
+        """Have `outbox` flushed before the loop waits again."""
+        if not self._filled:
+            self._loop.call_soon(self._flush)
+        self._filled.append(outbox)
+
+    def _flush(self) -> None:
+        filled, self._filled = self._filled, []
+        for outbox in filled:
+            outbox.flush()
+
+
+class Outbox:
+    """One client's outgoing bytes. `writable` is False while its network does not keep up."""
+
+    __slots__ = ("_closed", "_limit", "_overflow", "_parts", "_tick", "_transport", "writable")
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        tick: Tick,
+        overflow: Callable[[], None],
+        limit: int = MAX_OUTBOX_BYTES,
+    ) -> None:
+        self.writable = True
+        self._transport = transport
+        self._tick = tick
+        self._overflow = overflow
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._closed = False
+
+    def push(self, data: bytes) -> None:
+        """Write `data` with everything else pushed during this tick, in the order pushed."""
+        if not self._parts:
+            if self._closed:
+                return
+            self._tick.add(self)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Write now what was pushed."""
+        parts, self._parts = self._parts, []
+        if self._closed or not parts:
+            return
+        self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if not self.writable and self._transport.get_write_buffer_size() > self._limit:
+            self._overflow()
+
+    def close(self, last: bytes) -> None:
+        """Write what was pushed and `last`, then close; nothing can be pushed any more."""
+        if not self._closed:
+            self._parts.append(last)
+            self._closed = True
+            self._transport.write(b"".join(self._parts))
+            self._parts = []
+            self._transport.close()
+
+    def discard(self) -> None:
+        """Forget what was pushed: there is nobody to read it."""
+        self._closed = True
+        self._parts = []

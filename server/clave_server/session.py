@@ -1,0 +1,71 @@
+"""A logged-in device and what it has open. Knows no bytes received and no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from clave_server.outbox import Outbox
+from clave_wire.framing import pack
+from clave_wire.messages import ToClient
+
+__all__ = ["MAX_PENDING", "MAX_STREAMS", "Session", "Stream"]
+
+MAX_PENDING: Final = 1024
+"""Requests of one client in work at which the relay stops reading from it for a while."""
+
+MAX_STREAMS: Final = 1024
+"""Rooms one client may have open."""
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One room's entries on their way to one session.
+
+    Opened when `Resume` (numbered `request`) arrives, started when it is answered; then `cursor` is the last seq
+    pushed, until the stream has caught up with the log and is `live`. One with an `end` goes no further and is then over.
+    """
+
+    room: bytes
+    session: Session
+    request: int
+    cursor: int = 0
+    end: int | None = None
+    started: bool = False
+    live: bool = False
+    over: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One device's connection, from login to its end."""
+
+    device: bytes
+    name: str
+    address: str
+    outbox: Outbox
+    hold_reading: Callable[[bool], None]
+    streams: dict[bytes, Stream] = field(default_factory=dict)
+    reading_log: bool = False
+    over: bool = False
+    _pending: int = 0
+    _held: bool = False
+
+    def send(self, message: ToClient) -> None:
+        """Push one message."""
+        self.outbox.push(pack(message))
+
+    def begin(self) -> None:
+        """Count a request as in work; with too many, reading from this client pauses."""
+        self._pending += 1
+        if self._pending >= MAX_PENDING and not self._held:
+            self._held = True
+            self.hold_reading(True)
+
+    def finish(self) -> None:
+        """Count a request as answered."""
+        self._pending -= 1
+        if self._held and self._pending <= MAX_PENDING // 2:
+            self._held = False
+            self.hold_reading(False)
