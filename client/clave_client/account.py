@@ -12,12 +12,12 @@ from clave_client.store import Store
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity
 from clave_crypto.keys import Secret
-from clave_crypto.mls import CipherSuite, KeyPackageBundle
+from clave_crypto.mls import KeyPackageBundle, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 from clave_wire.text import MAX_NAME_CHARACTERS
 
 __all__ = ["SUITE", "Account", "leaf_lifetime"]
 
-SUITE = CipherSuite.MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 """The suite of new rooms and of key packages."""
 
 POOL_LOW, POOL_FULL = 10, 20

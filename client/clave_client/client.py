@@ -1,12 +1,12 @@
-"""The library: what a program can do with a profile and a relay. Line mode and the command line stand on this.
+"""The library: what a program can do with a profile and a relay. Every mode stands on this.
 
 with Profile.open(home, "red") as profile:
-    async with Client(profile, relay="chat.example.org") as client:
-        room = await client.create_room("friends")
-        await client.invite(room, "blue")
-        await client.send(room, "hello")
-        async for event in client.events():
-            ...
+async with Client(profile, relay="chat.example.org") as client:
+    room = await client.create_room("friends")
+    await client.invite(room, "blue")
+    await client.send(room, "hello")
+    async for event in client.events():
+        ...
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = ["Client", "Fingerprint"]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two people compare. `safety_number` is empty for oneself; `source` says who vouches for the key."""
+    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key."""
 
     name: str
     fingerprint: str
@@ -94,6 +94,7 @@ class Client:
         except ClientError:
             self._store.close()
             raise
+        self._connected: events.Connected | None = None
         software = f"clave {version('clave')}"
         self._session = Session(
             self._store, account, address, pin=pin, token=token, software=software, clock=clock
@@ -116,7 +117,8 @@ class Client:
         Raises `RelayUnreachable`, `NotARelay`, `RelayChanged` or `RelayRefused`. A new profile whose name is
         refused is deleted again.
         """
-        return await self._session.connect()
+        self._connected = await self._session.connect()
+        return self._connected
 
     async def close(self) -> None:
         """Say goodbye and close the profile's database."""
@@ -135,6 +137,13 @@ class Client:
             yield event
 
     # --- looking ---
+
+    @property
+    def connected(self) -> events.Connected:
+        """How the first connection went: the relay, its fingerprint, and whether the name is new there."""
+        if self._connected is None:
+            raise UsageError("connect first")
+        return self._connected
 
     @property
     def name(self) -> str:
@@ -166,11 +175,20 @@ class Client:
         here = self._room(room)
         online = self._session.online.get(room, set()) | {self._session.account.device.public}
         admins = here.state.admins
-        return [(person, person.account in admins, person.device in online) for person in here.people()]
+        people = here.roster.people().values()
+        return [(person, person.account in admins, person.device in online) for person in people]
 
-    def history(self, room: bytes, last: int) -> list[HistoryLine]:
-        """Return the newest `last` messages of a room, oldest first."""
-        return self._store.history(room, last=last)
+    def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
+        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        return self._store.history(room, after=after, last=last)
+
+    def known_names(self) -> list[str]:
+        """Return the names of the people this profile has met, sorted."""
+        return self._store.names()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits to be sent."""
+        await self._session.wait_for(lambda: not any(room.outbox for room in self._session.rooms.values()))
 
     def unshown(self, room: bytes) -> list[HistoryLine]:
         """Return others' messages that no screen showed yet, oldest first."""
@@ -204,7 +222,7 @@ class Client:
 
     async def _account_of(self, name: str) -> tuple[bytes, str]:
         for room in self._session.rooms.values():
-            for person in room.people():
+            for person in room.roster.people().values():
                 if person.name == name:
                     return person.account, f"the group {room.record.title}"
         answer = await self._session.link.request(lambda request: Lookup(request, _checked(name)))
@@ -248,7 +266,7 @@ class Client:
     async def invite(self, room: bytes, name: str) -> Person:
         """Add every device of `name` to a room, with a welcome that waits until they answer."""
         here = self._room(room)
-        if any(skeleton(person.name) == skeleton(name) for person in here.people()):
+        if any(skeleton(person.name) == skeleton(name) for person in here.roster.people().values()):
             raise UsageError(f"{name} is in {here.record.title} already")
         answer = await self._session.link.request(lambda request: ClaimKeyPackages(request, _checked(name)))
         if not isinstance(answer, KeyPackages) or not answer.packages:
@@ -267,7 +285,7 @@ class Client:
                 )
             adds.append(add)
         await self._commit(room, lambda _: adds)
-        return next(person for person in here.people() if person.account == identity.account)
+        return next(p for p in here.roster.people().values() if p.account == identity.account)
 
     async def answer(self, room: bytes, *, accept: bool) -> None:
         """Accept an invitation, or decline it: then the group removes this device again."""
@@ -287,7 +305,7 @@ class Client:
             raise UsageError("to leave a room yourself, use /leave")
 
         def propose(room: Room) -> Sequence[Proposal]:
-            return [Remove(index) for index, person in room.leaves() if person.name == name]
+            return [Remove(index) for index, person in room.roster.people().items() if person.name == name]
 
         if not propose(here):
             raise UsageError(f"there is no {sanitize(name)} in {here.record.title}; /members lists who is")
@@ -340,7 +358,7 @@ class Client:
         return message_id
 
     async def send(self, room: bytes, text: str) -> int:
-        """Send a message; return its seq once the relay has it on disk. Raises `ClientError` if it never will."""
+        """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
         return await self._session.delivered(self.post(room, text))
 
 

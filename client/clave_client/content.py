@@ -40,7 +40,8 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One application message.
 
-    `sent_at` is in milliseconds since 1970, by the sender's clock. `reply_to` is another message's id, or empty.
+    `sent_at` is in milliseconds since 1970, by the sender's clock. `reply_to` is another message's id, or
+    empty.
     """
 
     id: MessageId

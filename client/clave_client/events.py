@@ -1,4 +1,4 @@
-"""What a session tells its user: plain facts, already fit for a screen. Knows nothing of how they are shown."""
+"""What a session tells its user: plain facts, already fit for a screen. Knows no screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Person:
-    """A member as the group knows it: the account is proven, the name is what the relay registered it under."""
+    """A member as the group knows it: the account is proven, the name is its own claim."""
 
     name: str
     account: bytes

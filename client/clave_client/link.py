@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from clave_client.errors import (
     ClientError,
@@ -104,7 +104,7 @@ class RelayLink(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         try:
-            _, link = await loop.create_connection(
+            transport, link = await loop.create_connection(
                 lambda: cls(address, on_messages),
                 address.host,
                 address.port,
@@ -122,15 +122,14 @@ class RelayLink(asyncio.Protocol):
             reason = error.strerror or "no answer"
             raise RelayUnreachable(f"no relay at {address} ({reason.lower()}); is it running?") from None
         try:
-            link._check_certificate(pin)
+            link._check_certificate(transport, pin)
         except ClientError:
             link.abort()
             raise
         return link
 
-    def _check_certificate(self, pin: bytes | None) -> None:
-        assert self._transport is not None
-        tls = self._transport.get_extra_info("ssl_object")
+    def _check_certificate(self, transport: asyncio.Transport, pin: bytes | None) -> None:
+        tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "clave/1":
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
         self.certificate = certificate_digest(tls.getpeercert(binary_form=True))
@@ -196,7 +195,7 @@ class RelayLink(asyncio.Protocol):
 
     async def close(self) -> None:
         """Say goodbye, so that the others hear it, and close."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self.is_up:
             with contextlib.suppress(ClientError):
                 self.send(Goodbye())
             self._transport.close()
@@ -215,8 +214,7 @@ class RelayLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, and let the kernel find out when the relay is gone."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         _keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
@@ -254,7 +252,7 @@ class RelayLink(asyncio.Protocol):
             self.closed.set_result(self._reason or RelayUnreachable("the connection to the relay was lost"))
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self.is_up:
             self._transport.write(data)
 
 

@@ -1,7 +1,7 @@
 """What a room's members accept: who may be a leaf, and which commit the agreed state allows.
 
-Every client judges every commit by the state of the epoch *before* it, with the same rule, so all of them accept
-or all of them refuse; the relay has no part in it. Knows no I/O and keeps no state.
+Every client judges every commit by the state of the epoch *before* it, with the same rule, so all of them
+accept or all of them refuse; the relay has no part in it. Knows no I/O and keeps no state.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["RoomPolicy", "member_identity", "room_state"]
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:
-    """Return who a member or a sender is; raises `PolicyRejected` when the account did not sign that device."""
+    """Return who a member or sender is; raises `PolicyRejected` if its account did not sign its device."""
     key = member.sender_key if isinstance(member, Application) else member.signature_key
     return _identity(member.identity, key)
 
@@ -76,7 +76,7 @@ class RoomPolicy:
             raise PolicyRejected(f"{before.name} tried to change identity")
 
     def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
-        """Refuse a commit with a proposal that the state of `group`, the prior epoch, does not allow its sender."""
+        """Refuse a commit with a proposal that `group`, the prior epoch, does not allow its sender."""
         state = room_state(group.extensions)
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}

@@ -27,7 +27,7 @@ __all__ = ["Profile", "default_home", "profile_names"]
 AskPassphrase = Callable[[], str]
 
 _KEY_FILE = "key"
-_PASSPHRASE_FILE = "passphrase.json"
+_PASSPHRASE_FILE = "passphrase.json"  # noqa: S105 (a file's name)
 _LOCK_FILE = "lock"
 _STORE_FILE = "store.db"
 
@@ -68,11 +68,12 @@ class Profile:
     ) -> Self:
         """Open the profile `name` under `home`, making it when it does not exist.
 
-        A new profile's key lies in a file only its owner can read, or with `new_passphrase` is derived from what
-        `ask` returns; an existing one that has a passphrase calls `ask` too.
+        A new profile's key lies in a file only its owner can read, or with `new_passphrase` is derived from
+        what `ask` returns; an existing one that has a passphrase calls `ask` too.
 
-        Raises `UsageError` for a name that cannot be one, `ProfileExposed` where others could read the folder,
-        `ProfileLocked` when another process has it open, and `ProfileError` for a folder that is not a profile.
+        Raises `UsageError` for a name that cannot be one, `ProfileExposed` where others could read the
+        folder, `ProfileLocked` when another process has it open, and `ProfileError` for a folder that is
+        not a profile.
         """
         try:
             check_name(name)

@@ -1,7 +1,8 @@
 """What a room's members agree on: title, admins, and who may do what. Lives in the group's context.
 
-One private-use GroupContext extension (RFC 9420, section 13.4) holds it, so that a change is a commit that every
-member checks; the relay never sees it and has no say in it. Knows no group: `policy` judges commits by it.
+One private-use GroupContext extension (RFC 9420, section 13.4) holds it, so that a change is a commit that
+every member checks; the relay never sees it and has no say in it. Knows no group: `policy` judges commits
+by it.
 """
 
 from __future__ import annotations

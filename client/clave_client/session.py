@@ -1,7 +1,7 @@
 """The conversation with one relay: keeps the connection up, feeds the rooms, sends what they prepare.
 
-Knows no verbs of people's (those are `client.Client`) and no rules of groups (those are `room.Room`). Everything
-runs on one event loop; what happened comes out of `events`.
+Knows no verbs of people's (those are `client.Client`) and no rules of groups (those are `room.Room`).
+Everything runs on one event loop; what happened comes out of `events`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from clave_client import events
 from clave_client.account import Account
@@ -25,16 +26,15 @@ from clave_client.errors import (
 )
 from clave_client.events import Event
 from clave_client.link import Address, RelayLink
+from clave_client.log_reader import LogMessage, LogReader, Outcome, Settled
 from clave_client.policy import RoomPolicy
-from clave_client.room import Outcome, Room, Settled
+from clave_client.room import Room
 from clave_client.store import Phase, Store
 from clave_crypto.mls import Group, MLSError, Proposal
 from clave_wire.login import fingerprint_text
 from clave_wire.messages import (
-    Accepted,
     Code,
     Done,
-    Entry,
     Invitation,
     Mend,
     Presence,
@@ -68,8 +68,6 @@ _FINAL = {
 }
 """Refusals that trying again does not change."""
 
-LogMessage = Entry | Accepted | Rejected
-
 
 class Session:
     """A profile's session with its relay. Start it with `connect`, end it with `close`."""
@@ -100,6 +98,7 @@ class Session:
         self._delivering: dict[bytes, asyncio.Future[events.Sent | events.SendFailed]] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._stepping_up: set[bytes] = set()
+        self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
         self._failure: ClientError | None = None
         self.clock = clock
         self.account = account
@@ -169,7 +168,7 @@ class Session:
                     self._fail(reason)
                     return
                 # Full jitter: many clients that lost one relay must not come back in step.
-                pause = random.uniform(0.05, min(RETRY_LONGEST, RETRY_FIRST * 2**failures))  # noqa: S311 (not a secret)
+                pause = _jitter(min(RETRY_LONGEST, RETRY_FIRST * 2**failures))
                 failures += 1
                 self.emit(events.Disconnected(str(reason), round(pause, 1)))
                 await asyncio.sleep(pause)
@@ -216,7 +215,7 @@ class Session:
         await future
 
     async def delivered(self, message_id: bytes) -> int:
-        """Wait until a message posted just now is in the log; return its seq. Raises `ClientError` if it never will."""
+        """Wait until a message just posted is in the log; return its seq, or raise `ClientError`."""
         future = self._delivering[message_id] = asyncio.get_running_loop().create_future()
         try:
             event = await future
@@ -299,7 +298,7 @@ class Session:
         for room_id, batch in batches.items():
             room = self.rooms.get(room_id)
             if room is not None and room.resumed:
-                outcome = room.process(batch)
+                outcome = self._reader(room).read(batch)
                 self._settle(room, outcome)
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
@@ -308,6 +307,9 @@ class Session:
                     self.go_on(room)
         batches.clear()
 
+    def _reader(self, room: Room) -> LogReader:
+        return self._readers.setdefault(room, LogReader(room, self._store))
+
     def _settle(self, room: Room, outcome: Outcome) -> None:
         for event in outcome.events:
             if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
@@ -315,9 +317,8 @@ class Session:
             self.emit(event)
         if outcome.settled is not None and (future := self._settling.pop(room.id, None)) is not None:
             future.set_result((outcome.settled, outcome.reason))
-        for invalid in outcome.invalid:
-            report = Report(self.link.next_id(), room.id, invalid.epoch, invalid.seq)
-            self.link.send(report)
+        for epoch, seq in outcome.invalid:
+            self.link.send(Report(self.link.next_id(), room.id, epoch, seq))
         if room.record.phase is Phase.CLOSED:
             self.rooms.pop(room.id, None)
 
@@ -345,7 +346,7 @@ class Session:
 
     def _mend(self, room: Room, resumed: Resumed) -> None:
         """Compare whom the relay routes to with the group's own roster, and correct it."""
-        missing, strange = room.compare_routing([device for device, _ in resumed.members])
+        missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
         if room.record.cursor != resumed.seq or not (missing or strange):
             return
         text = f"the relay's member list of {room.record.title} differs from the group's; corrected"
@@ -376,9 +377,8 @@ class Session:
         if room is None:
             return
         if room.record.phase is Phase.LEAVING and refused.code in (Code.NOT_MEMBER, Code.NO_SUCH_ROOM):
-            room.close()
+            self.emit(room.close(None))
             del self.rooms[room_id]
-            self.emit(events.RoomClosed(room_id, room.record.title, None))
             return
         self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
 
@@ -414,8 +414,8 @@ class Session:
     async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
         """Carry a change of the room through, whoever else commits meanwhile.
 
-        `propose` is asked anew in each epoch tried. Raises what it raises, `MLSError` when the rules do not allow
-        the change, or `RelayRefused`.
+        `propose` is asked anew in each epoch tried. Raises what it raises, `MLSError` when the rules do not
+        allow the change, or `RelayRefused`.
         """
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             for _ in range(COMMIT_TRIES):
@@ -444,7 +444,7 @@ class Session:
         try:
             while room.commit_due and self.rooms.get(room.id) is room:
                 epoch = room.group.epoch
-                patience = room.commit_rank * STEP_UP_SECONDS + random.uniform(0, 0.1)  # noqa: S311 (not a secret)
+                patience = room.roster.own_rank() * STEP_UP_SECONDS + _jitter(0.1)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(patience):
                         await self.wait_for(lambda: room.group.epoch != epoch)  # noqa: B023 (awaited at once)
@@ -452,3 +452,8 @@ class Session:
                     await self.commit(room.id, lambda _: ())
         finally:
             self._stepping_up.discard(room.id)
+
+
+def _jitter(longest: float) -> float:
+    """Return a random pause, in seconds, of at most `longest`."""
+    return random.uniform(0.0, longest)  # noqa: S311 (nothing secret hangs on it)

@@ -1,8 +1,8 @@
 """The encrypted database of one profile: keys, group states, outbox and history. Knows no protocol.
 
-Everything that belongs to one operation is written in one `transaction()`, so a crash leaves either all of it or
-nothing: a used ratchet with its ciphertext, a pending commit with its submission number, a cursor with the
-messages before it.
+Everything that belongs to one operation is written in one `transaction()`, so a crash leaves either all of
+it or nothing: a used ratchet with its ciphertext, a pending commit with its submission number, a cursor
+with the messages before it.
 """
 
 from __future__ import annotations
@@ -147,14 +147,17 @@ class Store:
         for _ in self._rows(sql, *values):
             pass
 
+    def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
+        """Return the one value that `sql` finds."""
+        for (value,) in self._rows(sql, *values):
+            return msgspec.convert(value, bytes)
+        return None
+
     # --- meta and accounts ---
 
     def get(self, key: str) -> bytes | None:
         """Return the value kept under `key`."""
-        for (value,) in self._rows("SELECT value FROM meta WHERE key = ?", key):
-            assert isinstance(value, bytes)
-            return value
-        return None
+        return self._blob("SELECT value FROM meta WHERE key = ?", key)
 
     def put(self, key: str, value: bytes) -> None:
         """Keep `value` under `key`."""
@@ -165,6 +168,10 @@ class Store:
         for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
             return str(name), bool(verified)
         return None
+
+    def names(self) -> list[str]:
+        """Return the names of all accounts met, sorted."""
+        return [str(name) for (name,) in self._rows("SELECT DISTINCT name FROM accounts ORDER BY name")]
 
     def meet_account(self, account: bytes, name: str) -> None:
         """Remember an account; its verified mark stays."""
@@ -182,10 +189,7 @@ class Store:
 
     def bundle(self, reference: bytes) -> bytes | None:
         """Return the bundle behind a key package reference."""
-        for (bundle,) in self._rows("SELECT bundle FROM bundles WHERE reference = ?", reference):
-            assert isinstance(bundle, bytes)
-            return bundle
-        return None
+        return self._blob("SELECT bundle FROM bundles WHERE reference = ?", reference)
 
     def drop_bundle(self, reference: bytes) -> None:
         """Delete a one-time bundle that was used; a last-resort one stays."""
@@ -200,7 +204,10 @@ class Store:
 
     def put_room(self, record: RoomRecord) -> None:
         """Insert or replace a room's record."""
-        sql = "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown) VALUES (?, ?, ?, ?, ?, ?)"
+        sql = (
+            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+        )
         self._run(sql, *msgspec.structs.astuple(record))
 
     def set_shown(self, room: bytes, seq: int) -> None:
@@ -221,10 +228,7 @@ class Store:
 
     def part(self, room: bytes, part: str) -> bytes | None:
         """Return one part of a room's group state."""
-        for (data,) in self._rows("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part):
-            assert isinstance(data, bytes)
-            return data
-        return None
+        return self._blob("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part)
 
     # --- the log's hash chain ---
 
@@ -234,10 +238,7 @@ class Store:
 
     def link(self, room: bytes, seq: int) -> bytes | None:
         """Return the chain's hash after entry `seq`, while it is kept."""
-        for (link,) in self._rows("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq):
-            assert isinstance(link, bytes)
-            return link
-        return None
+        return self._blob("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq)
 
     def trim_chain(self, room: bytes, before: int) -> None:
         """Forget the chain's hashes before entry `before`."""
@@ -293,7 +294,7 @@ class Store:
         return self._db.total_changes() > before
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
-        """Return messages with a seq above `after`, oldest first; with `last`, only that many of the newest."""
+        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
         sql = (
             "SELECT seq, sender, account, name, id, text, sent_at FROM messages"
             " WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT ?"

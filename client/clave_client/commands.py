@@ -1,0 +1,179 @@
+"""What can be typed into a conversation, once for every mode: commands with their help, and plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from clave_client.conversation import Conversation
+from clave_client.display import history_line, named, note
+from clave_client.errors import ClientError, UsageError
+from clave_client.store import Phase
+
+__all__ = ["COMMANDS", "Command", "obey"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `completes` says what its argument is: "name", "room", or "" for free text or none."""
+
+    usage: str
+    help: str
+    completes: str
+    run: Callable[[Conversation, str], Awaitable[None]]
+
+
+async def _new(talk: Conversation, title: str) -> None:
+    talk.enter(await talk.client.create_room(_needed(title, "/new TITLE")))
+    talk.show(note(f"{talk.title(talk.current())} is open; /invite NAME brings people in"))
+
+
+async def _invite(talk: Conversation, name: str) -> None:
+    person = await talk.client.invite(talk.current(), _needed(name, "/invite NAME"))
+    talk.show(note(f"{named(person)} is invited; compare fingerprints with /fingerprint {person.name}"))
+
+
+async def _accept(talk: Conversation, words: str) -> None:
+    room = _invitation(talk, words)
+    await talk.client.answer(room, accept=True)
+    talk.enter(room)
+    talk.show(note(f"talking in {talk.title(room)}"))
+
+
+async def _decline(talk: Conversation, words: str) -> None:
+    room = _invitation(talk, words)
+    talk.title(room)
+    await talk.client.answer(room, accept=False)
+
+
+async def _room(talk: Conversation, words: str) -> None:
+    if words:
+        room = talk.client.find_room(words)
+        if talk.client.rooms[room].phase is Phase.INVITED:
+            raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
+        talk.enter(room)
+        talk.show(note(f"talking in {talk.title(room)}"))
+        return
+    if not talk.client.rooms:
+        raise UsageError("you are in no room; /new TITLE opens one")
+    for record in talk.client.rooms.values():
+        state = " (invited)" if record.phase is Phase.INVITED else ""
+        here = " (here)" if record.id == talk.room else ""
+        talk.show(note(f"{record.title}  {record.id.hex()[:8]}{state}{here}"))
+
+
+async def _members(talk: Conversation, _: str) -> None:
+    for person, admin, online in talk.client.members(talk.current()):
+        you = person.name == talk.client.name
+        words = ["admin"] if admin else []
+        words += ["you"] if you else [] if person.verified else ["unverified"]
+        words += ["online" if online else "offline"]
+        talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
+
+
+async def _fingerprint(talk: Conversation, name: str) -> None:
+    found = await talk.client.fingerprint(name or talk.client.name)
+    talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
+    if found.safety_number:
+        talk.show(note(f"safety number with you: {found.safety_number}"))
+        ending = "compared and right" if found.verified else f"compare it, then /verify {found.name}"
+        talk.show(note(ending))
+
+
+async def _verify(talk: Conversation, name: str) -> None:
+    await talk.client.verify(_needed(name, "/verify NAME"))
+    talk.show(note(f"{name} is verified"))
+
+
+async def _remove(talk: Conversation, name: str) -> None:
+    await talk.client.remove(talk.current(), _needed(name, "/remove NAME"))
+
+
+async def _title(talk: Conversation, title: str) -> None:
+    await talk.client.set_title(talk.current(), _needed(title, "/title TITLE"))
+
+
+async def _history(talk: Conversation, count: str) -> None:
+    if count and not count.isdecimal():
+        raise UsageError("/history takes a number of messages, as in /history 50")
+    for line in talk.client.history(talk.current(), last=int(count or 20)):
+        talk.show(history_line(line, own=line.name == talk.client.name))
+
+
+async def _leave(talk: Conversation, _: str) -> None:
+    room = talk.current()
+    talk.title(room)
+    await talk.client.leave(room)
+
+
+async def _exit(talk: Conversation, _: str) -> None:
+    talk.over = True
+
+
+async def _help(talk: Conversation, _: str) -> None:
+    width = max(len(command.usage) for command in COMMANDS.values())
+    for command in COMMANDS.values():
+        talk.show([("name", f"  {command.usage:<{width}}"), ("", f"  {command.help}")])
+    talk.show([("", "  Anything else is said in the room. // says a line that starts with /.")])
+    talk.show(
+        [("", "  Alt-Enter starts a new line. Leaving a room is /leave; exit only closes the program.")]
+    )
+
+
+COMMANDS = {
+    "new": Command("/new TITLE", "open a room", "", _new),
+    "invite": Command("/invite NAME", "add somebody to this room", "name", _invite),
+    "accept": Command("/accept [ROOM]", "answer an invitation with yes", "room", _accept),
+    "decline": Command("/decline [ROOM]", "answer an invitation with no", "room", _decline),
+    "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),
+    "members": Command("/members", "list who is in this room", "", _members),
+    "fingerprint": Command("/fingerprint [NAME]", "show what to compare with somebody", "name", _fingerprint),
+    "verify": Command("/verify NAME", "remember that you compared and it was right", "name", _verify),
+    "title": Command("/title TITLE", "call this room something else", "", _title),
+    "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
+    "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
+    "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
+    "help": Command("/help", "show this", "", _help),
+    "exit": Command("exit", "say goodbye and close; you stay a member", "", _exit),
+}
+
+
+async def obey(talk: Conversation, text: str) -> None:
+    """Do what a typed text says; what is wrong with it is shown, not raised."""
+    try:
+        await _obey(talk, text)
+    except ClientError as error:
+        talk.show(note(str(error), "alarm"))
+
+
+async def _obey(talk: Conversation, text: str) -> None:
+    words = text.strip()
+    if words == "exit":
+        talk.over = True
+    elif words.startswith("/") and not words.startswith("//"):
+        name, _, argument = words[1:].partition(" ")
+        command = COMMANDS.get(name)
+        if command is None:
+            raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
+        await command.run(talk, argument.strip())
+    elif words:
+        talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
+
+
+def _needed(argument: str, usage: str) -> str:
+    if not argument:
+        raise UsageError(f"say what or whom: {usage}")
+    return argument
+
+
+def _invitation(talk: Conversation, words: str) -> bytes:
+    """Return the invitation meant: the one named, or the only one."""
+    if words:
+        return talk.client.find_room(words)
+    invited = [record.id for record in talk.client.rooms.values() if record.phase is Phase.INVITED]
+    if not invited:
+        raise UsageError("there is no open invitation")
+    if len(invited) > 1:
+        titles = ", ".join(talk.title(room) for room in invited)
+        raise UsageError(f"say which: {titles}")
+    return invited[0]

@@ -1,0 +1,99 @@
+"""Events and lists as lines of text. Knows no terminal: a line is (style, text) pieces.
+
+Whatever a peer wrote was sanitised before it came here; styles are names, never markup inside the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from clave_client import events
+from clave_client.events import Event, Person
+from clave_client.store import HistoryLine
+
+__all__ = ["Line", "event_line", "history_line", "named", "plain"]
+
+Line = list[tuple[str, str]]
+"""Pieces of one line: a style ("", "name", "own", "time", "note", "alarm") and its text."""
+
+_INDENT = "      "
+
+
+def plain(line: Line) -> str:
+    """Return a line without its styles."""
+    return "".join(text for _, text in line)
+
+
+def named(person: Person) -> str:
+    """Return a person's name, with a word of warning until its fingerprint was compared."""
+    return person.name if person.verified else f"{person.name} (unverified)"
+
+
+def note(text: str, style: str = "note") -> Line:
+    """Return a line that clave itself says."""
+    return [(style, f"* {text}")]
+
+
+def history_line(line: HistoryLine, *, own: bool) -> Line:
+    """Return a message of the history."""
+    return _said(line.name, line.text, line.sent_at / 1000, "own" if own else "name")
+
+
+def _said(name: str, text: str, sent_at: float, style: str) -> Line:
+    moment = datetime.fromtimestamp(sent_at).astimezone()
+    body = text.replace("\n", "\n" + _INDENT)
+    return [("time", f"{moment:%H:%M} "), (style, name), ("", f": {body}")]
+
+
+def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) -> Line | None:
+    """Return the line for an event, or None for one that needs none.
+
+    `title` names a room; `elsewhere` says that the event is of another room than the one talked in.
+    """
+    where: Line = (
+        [("note", f"[{title(event.room)}] ")] if elsewhere and hasattr(event, "room") and event.room else []
+    )
+    match event:
+        case events.Message():
+            return where + _said(named(event.sender), event.text, event.sent_at, "name")
+        case events.SendFailed():
+            return where + note(f"not sent: {event.reason}", "alarm")
+        case events.Notice():
+            return where + note(event.text, "alarm")
+        case events.Diverged():
+            text = f"the relay shows {event.person.name} another history of this room; do not trust it"
+            return where + note(text, "alarm")
+        case events.Connected() | events.Disconnected() | events.Sent():
+            return None
+        case _:
+            return where + note(_happened(event))
+
+
+def _happened(event: Event) -> str:
+    match event:
+        case events.Invited():
+            members = ", ".join(event.members)
+            return (
+                f"{named(event.inviter)} invites you to {event.title} (with {members}); "
+                f"/accept {event.title} or /decline {event.title}"
+            )
+        case events.Accepted():
+            return f"{named(event.person)} joined"
+        case events.MemberAdded():
+            return f"{event.by.name} invited {named(event.person)}"
+        case events.MemberLeft():
+            return f"{event.person.name} left"
+        case events.MemberRemoved():
+            return f"{event.by.name} removed {event.person.name}"
+        case events.RoomChanged():
+            return f"{event.by.name} calls the room {event.title} now"
+        case events.RoomClosed():
+            return (
+                f"{event.by.name} removed you from {event.title}" if event.by else f"you left {event.title}"
+            )
+        case events.PresenceChanged():
+            how = f" ({event.reason})" if event.reason and not event.online else ""
+            return f"{event.name} is {'online' if event.online else 'offline'}{how}"
+        case _:
+            raise AssertionError(f"no words for {type(event).__name__}")

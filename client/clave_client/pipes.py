@@ -1,0 +1,82 @@
+"""What `clave send -` and `clave tail` do: a room as one end of a pipe. Knows no options."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from clave_client import events
+from clave_client.client import Client
+from clave_client.display import history_line, plain
+from clave_client.store import HistoryLine
+from clave_client.text_input import read_lines
+
+__all__ = ["follow", "say_lines"]
+
+_UNDER_WAY = 64
+"""Lines sent and not yet acknowledged, before the next one is read."""
+
+
+async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
+    """Say each line of `source` that is not blank; return when the relay has them all on disk."""
+    sending: set[asyncio.Task[int]] = set()
+    async for line in read_lines(source):
+        if line.strip():
+            sending.add(asyncio.create_task(client.send(room, line)))
+        if len(sending) >= _UNDER_WAY:
+            done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    await asyncio.gather(*sending)
+
+
+async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) -> None:
+    """Print the last `earlier` messages of `room` and then each new one; return when the room is closed."""
+    title = client.rooms[room].title
+
+    def show(lines: list[HistoryLine]) -> None:
+        for line in lines:
+            client.mark_shown(room, line.seq)
+            text = _as_json(line, title) if as_json else plain(history_line(line, own=False))
+            print(text, flush=True)  # noqa: T201 (printing is its purpose)
+
+    past = client.history(room, last=max(earlier, 1))
+    last = past[-1].seq if past else 0
+    show(past if earlier else [])
+    async for event in client.events():
+        match event:
+            case events.Message() | events.Sent() if event.room == room:
+                fresh = client.history(room, after=last)
+                last = fresh[-1].seq if fresh else last
+                show(fresh)
+            case events.Diverged() if event.room == room:
+                _warn(f"the relay shows {event.person.name} another history of {title}")
+            case events.Notice() if event.room in (room, b""):
+                _warn(event.text)
+            case events.Disconnected():
+                _warn(f"{event.reason}; trying again")
+            case events.RoomClosed() if event.room == room:
+                return
+            case _:
+                pass
+
+
+def _as_json(line: HistoryLine, title: str) -> str:
+    sent_at = datetime.fromtimestamp(line.sent_at / 1000, UTC)
+    fields = {
+        "room": title,
+        "seq": line.seq,
+        "id": line.id.hex(),
+        "from": line.name,
+        "account": line.account.hex(),
+        "sent_at": sent_at.isoformat(timespec="milliseconds"),
+        "text": line.text,
+    }
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _warn(text: str) -> None:
+    print(f"clave: {text}", file=sys.stderr, flush=True)  # noqa: T201 (printing is its purpose)

@@ -1,0 +1,64 @@
+"""Who is in a room, from the group's leaves to people. Knows the group and the store; sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clave_client.events import Person
+from clave_client.policy import member_identity
+from clave_client.store import Store
+from clave_crypto.mls import Application, Group, Member, Remove
+from clave_wire.text import sanitize
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """The members of one group as people."""
+
+    def __init__(self, group: Group, store: Store) -> None:
+        self._group = group
+        self._store = store
+
+    def person(self, member: Member | Application) -> Person:
+        """Return who a member, or the sender of a message, is."""
+        identity = member_identity(member)
+        known = self._store.account(identity.account)
+        verified = known is not None and known[1]
+        name, device_name = sanitize(identity.name), sanitize(identity.device_name)
+        return Person(name, identity.account, device_name, identity.device, verified)
+
+    def members(self) -> dict[int, Member]:
+        """Return the members by leaf index."""
+        return {member.leaf_index: member for member in self._group.members()}
+
+    def people(self) -> dict[int, Person]:
+        """Return the members as people, by leaf index, this device included."""
+        return {index: self.person(member) for index, member in self.members().items()}
+
+    @property
+    def own_device(self) -> bytes:
+        """This device's key."""
+        return self._group.member(self._group.own_leaf).signature_key
+
+    def meet(self, members: Sequence[Member]) -> None:
+        """Remember the accounts of `members`; a transaction is the caller's."""
+        for member in members:
+            identity = member_identity(member)
+            self._store.meet_account(identity.account, identity.name)
+
+    def leavers(self) -> set[int]:
+        """Return the leaves that have proposed their own removal."""
+        proposals = self._group.pending_proposals
+        return {p.removed for _, sender, p in proposals if isinstance(p, Remove) and p.removed == sender}
+
+    def own_rank(self) -> int:
+        """Return this device's place in the order in which members step up to commit what was proposed."""
+        staying = sorted(self.members().keys() - self.leavers())
+        return staying.index(self._group.own_leaf) if self._group.own_leaf in staying else len(staying)
+
+    def compare_routing(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Return the devices the relay should route to but does not, and those it should not but does."""
+        leavers = self.leavers()
+        agreed = {member.signature_key for index, member in self.members().items() if index not in leavers}
+        return sorted(agreed.difference(routed)), sorted(set(routed).difference(agreed))
