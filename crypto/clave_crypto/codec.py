@@ -7,7 +7,7 @@ gives the bytes it came from. A field is one of
 
     u8, u16, u32, u64           unsigned integer, big-endian
     an `Enum8` or `Enum16`      registry value; unknown ones are refused
-    bytes                       opaque<V>
+    bytes, Secret               opaque<V>
     tuple[T, ...]               T<V>
     T | None                    optional<T>
     A | B | C                   select over structs, led by each one's `tag`
@@ -24,11 +24,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
 from clave_crypto.errors import DecodeError
+from clave_crypto.keys import Secret
 
 __all__ = [
     "Enum8",
     "Enum16",
     "Struct",
+    "Write",
     "decode_vector",
     "encode_vector",
     "struct",
@@ -122,8 +124,20 @@ class Struct:
 
     __slots__ = ()
     tag: ClassVar[bytes] = b""
-    write: Callable[[Write], None]
-    read: ClassVar[Callable[[bytes, int, int], tuple[Any, int]]]
+
+    def write(self, w: Write) -> None:
+        """Pass the pieces of the encoding to `w`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def read(data: bytes, at: int, end: int) -> tuple[Any, int]:
+        """Read a struct at offset `at`; return it and the offset after it.
+
+        Raises:
+            DecodeError: no valid encoding is there.
+
+        """
+        raise NotImplementedError
 
     def encode(self) -> bytes:
         """Return the encoding."""
@@ -153,6 +167,7 @@ class _Compiler:
             "vector_header": vector_header,
             "vector_end": vector_end,
             "DecodeError": DecodeError,
+            "Secret": Secret,
         }
 
     def name(self, value: Any = None) -> str:
@@ -165,7 +180,7 @@ class _Compiler:
         deeper = indent + "    "
         if size := _uint_size(kind):
             return [f"{indent}w({value}.to_bytes({size}, 'big'))"]
-        if kind is bytes:
+        if kind in {bytes, Secret}:
             return [f"{indent}w(vector_header(len({value})))", f"{indent}w({value})"]
         if item := _item(kind):
             outer, parts, each = self.name(), self.name(), self.name()
@@ -211,11 +226,11 @@ class _Compiler:
                     f"{indent}if {target} is None: raise DecodeError('unknown {kind.__name__}')",
                 ]
             return lines
-        if kind is bytes:
+        if kind in {bytes, Secret}:
             stop = self.name()
             return [
                 f"{indent}at, {stop} = vector_end(data, at, end)",
-                f"{indent}{target} = data[at:{stop}]",
+                f"{indent}{target} = {'Secret' if kind is Secret else ''}(data[at:{stop}])",
                 f"{indent}at = {stop}",
             ]
         if item := _item(kind):

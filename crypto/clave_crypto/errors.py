@@ -18,11 +18,11 @@ class DecodeError(CryptoError):
     """Bytes from a peer are not a valid encoding."""
 
 
-class KeyRejected(CryptoError):  # noqa: N818 - says what happened
+class KeyRejected(CryptoError):
     """A peer's public key has the wrong length, is not canonical, or is of small order."""
 
 
-class SignatureInvalid(CryptoError):  # noqa: N818 - says what happened
+class SignatureInvalid(CryptoError):
     """A signature does not verify under the key it is said to be made with."""
 
 

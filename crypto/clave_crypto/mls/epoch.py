@@ -1,0 +1,125 @@
+"""One epoch of a group as one member sees it: immutable, so that a successor can be computed beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.framing import FramedContent
+from clave_crypto.mls.key_schedule import (
+    EpochSecrets,
+    GroupContext,
+    confirmed_transcript_hash,
+    derive_epoch,
+    interim_transcript_hash,
+    joiner_secret,
+)
+from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.psk import PreSharedKeyID
+from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.wire_format import WireFormat
+
+__all__ = ["Epoch", "FindPsk", "Member", "NextEpoch", "advance", "no_psks"]
+
+FindPsk = Callable[[PreSharedKeyID], Secret | None]
+"""Returns the pre-shared key of that id, or None."""
+
+
+def no_psks(_: PreSharedKeyID) -> None:
+    """Have no pre-shared keys."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a group: the identity in its credential and the key it signs with."""
+
+    leaf_index: int
+    identity: bytes
+    signature_key: bytes
+    leaf: LeafNode
+
+    @classmethod
+    def of(cls, leaf_index: int, leaf: LeafNode) -> Member:
+        """Return the member at a leaf."""
+        return cls(leaf_index, leaf.credential.identity, leaf.signature_key, leaf)
+
+
+@dataclass(frozen=True, repr=False)
+class Epoch:
+    """An epoch's public state and this member's secrets in it. The tree must not be changed any more.
+
+    `private_keys` holds the HPKE private keys of this member's leaf and of the parents above it that it knows, by
+    node index.
+    """
+
+    context: GroupContext
+    tree: RatchetTree
+    secrets: EpochSecrets
+    confirmation_tag: bytes
+    interim_transcript_hash: bytes
+    own_leaf: int
+    private_keys: Mapping[int, Secret]
+    signature_secret: Secret
+    context_bytes: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context_bytes", self.context.encode())
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The group's cipher suite."""
+        return self.tree.suite
+
+
+@dataclass(frozen=True, repr=False)
+class NextEpoch:
+    """What a commit leads to."""
+
+    context: GroupContext
+    joiner_secret: Secret
+    secrets: EpochSecrets
+    secret_tree: SecretTree
+    confirmation_tag: bytes
+    interim_transcript_hash: bytes
+
+
+def advance(
+    epoch: Epoch,
+    provisional: GroupContext,
+    n_leaves: int,
+    *,
+    commit: FramedContent,
+    wire_format: WireFormat,
+    signature: bytes,
+    commit_secret: Secret,
+    psk_secret: Secret,
+) -> NextEpoch:
+    """Run the key schedule from `epoch` over a signed commit into the epoch `provisional` begins to describe."""
+    suite = epoch.suite
+    confirmed = confirmed_transcript_hash(
+        suite, epoch.interim_transcript_hash, wire_format, commit.encode(), signature
+    )
+    context = GroupContext(
+        provisional.version,
+        provisional.cipher_suite,
+        provisional.group_id,
+        provisional.epoch,
+        provisional.tree_hash,
+        confirmed,
+        provisional.extensions,
+    )
+    context_bytes = context.encode()
+    joiner = joiner_secret(suite, epoch.secrets.init_secret, commit_secret, context_bytes)
+    secrets, encryption_secret = derive_epoch(suite, joiner, psk_secret, context_bytes)
+    tag = suite.mac(secrets.confirmation_key, confirmed)
+    return NextEpoch(
+        context,
+        joiner,
+        secrets,
+        SecretTree(suite, n_leaves, encryption_secret),
+        tag,
+        interim_transcript_hash(suite, confirmed, tag),
+    )

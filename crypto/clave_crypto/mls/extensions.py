@@ -1,0 +1,73 @@
+"""Extensions and those RFC 9420 defines for groups (sections 11.1, 12.1.8.1, 13). Does not judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clave_crypto.codec import Enum16, Struct, struct, u16
+from clave_crypto.mls.credentials import Credential
+
+__all__ = [
+    "DEFAULT_EXTENSION_TYPES",
+    "Extension",
+    "ExtensionType",
+    "ExternalSender",
+    "ExternalSenders",
+    "RequiredCapabilities",
+    "find_extension",
+]
+
+
+class ExtensionType(Enum16):
+    """MLS Extension Types this library handles (section 17.3); others are carried as numbers."""
+
+    APPLICATION_ID = 1
+    RATCHET_TREE = 2
+    REQUIRED_CAPABILITIES = 3
+    EXTERNAL_PUB = 4
+    EXTERNAL_SENDERS = 5
+    LAST_RESORT = 0x000A
+
+
+DEFAULT_EXTENSION_TYPES = frozenset(range(ExtensionType.APPLICATION_ID, ExtensionType.EXTERNAL_SENDERS + 1))
+"""Types everyone supports and nobody lists in capabilities (section 7.2)."""
+
+
+@struct()
+class Extension(Struct):
+    """An extension, opaque to whoever does not know its type."""
+
+    extension_type: u16
+    extension_data: bytes
+
+
+@struct()
+class RequiredCapabilities(Struct):
+    """What every member must support (section 11.1)."""
+
+    extension_types: tuple[u16, ...]
+    proposal_types: tuple[u16, ...]
+    credential_types: tuple[u16, ...]
+
+
+@struct()
+class ExternalSender(Struct):
+    """Someone outside the group who may send proposals (section 12.1.8.1)."""
+
+    signature_key: bytes
+    credential: Credential
+
+
+@struct()
+class ExternalSenders(Struct):
+    """The contents of an external_senders extension."""
+
+    senders: tuple[ExternalSender, ...]
+
+
+def find_extension(extensions: Iterable[Extension], extension_type: int) -> bytes | None:
+    """Return the data of the extension of that type, or None."""
+    for extension in extensions:
+        if extension.extension_type == extension_type:
+            return extension.extension_data
+    return None

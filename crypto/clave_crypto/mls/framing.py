@@ -1,0 +1,286 @@
+"""Messages as they travel, and what is authenticated in them (RFC 9420, section 6). Seals nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clave_crypto.codec import Enum8, Struct, Write, struct, u32, u64
+from clave_crypto.errors import DecodeError
+from clave_crypto.mls.errors import MalformedError
+from clave_crypto.mls.key_package import KeyPackage
+from clave_crypto.mls.leaf_node import ProtocolVersion
+from clave_crypto.mls.proposals import (
+    Add,
+    Commit,
+    ContentType,
+    ExternalInit,
+    GroupContextExtensions,
+    PreSharedKey,
+    ReInit,
+    Remove,
+    Update,
+)
+from clave_crypto.mls.welcome import GroupInfo, Welcome
+from clave_crypto.mls.wire_format import WireFormat
+
+__all__ = [
+    "ApplicationData",
+    "AuthData",
+    "AuthenticatedContent",
+    "CommitAuthData",
+    "ExternalSenderIndex",
+    "FramedContent",
+    "MLSMessage",
+    "MemberSender",
+    "NewMemberCommitSender",
+    "NewMemberProposalSender",
+    "PrivateMessage",
+    "PrivateMessageContent",
+    "ProposalContent",
+    "PublicMessage",
+    "decode_key_package",
+    "decode_message",
+    "encode_message",
+    "peek",
+]
+
+
+class _SenderType(Enum8):
+    MEMBER = 1
+    EXTERNAL = 2
+    NEW_MEMBER_PROPOSAL = 3
+    NEW_MEMBER_COMMIT = 4
+
+
+@struct(tag=_SenderType.MEMBER)
+class MemberSender(Struct):
+    """A member, by leaf index."""
+
+    leaf_index: u32
+
+
+@struct(tag=_SenderType.EXTERNAL)
+class ExternalSenderIndex(Struct):
+    """Someone listed in the external_senders extension."""
+
+    sender_index: u32
+
+
+@struct(tag=_SenderType.NEW_MEMBER_PROPOSAL)
+class NewMemberProposalSender(Struct):
+    """Someone who proposes to be added."""
+
+
+@struct(tag=_SenderType.NEW_MEMBER_COMMIT)
+class NewMemberCommitSender(Struct):
+    """Someone who joins by an external commit."""
+
+
+@struct(tag=ContentType.APPLICATION)
+class ApplicationData(Struct):
+    """The application's bytes."""
+
+    data: bytes
+
+
+@struct(tag=ContentType.PROPOSAL)
+class ProposalContent(Struct):
+    """A proposal sent on its own."""
+
+    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+
+
+@struct()
+class FramedContent(Struct):
+    """What a message says, to which group, from whom (section 6)."""
+
+    group_id: bytes
+    epoch: u64
+    sender: MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
+    authenticated_data: bytes
+    body: ApplicationData | ProposalContent | Commit
+
+
+@struct()
+class AuthData(Struct):
+    """FramedContentAuthData of anything but a commit."""
+
+    signature: bytes
+
+
+@struct()
+class CommitAuthData(Struct):
+    """FramedContentAuthData of a commit."""
+
+    signature: bytes
+    confirmation_tag: bytes
+
+
+@struct()
+class _WireFormatField(Struct):
+    wire_format: WireFormat
+
+
+@struct()
+class _Mac(Struct):
+    mac: bytes
+
+
+def _auth_type(body: Struct | type[Struct]) -> type[AuthData | CommitAuthData]:
+    return CommitAuthData if body.tag == Commit.tag else AuthData
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatedContent(Struct):
+    """Content and what authenticates it (section 6); decoded, not verified."""
+
+    wire_format: WireFormat
+    content: FramedContent
+    auth: AuthData | CommitAuthData
+
+    def write(self, w: Write) -> None:
+        """Pass the encoding to `w`."""
+        w(self.wire_format.to_bytes(2, "big"))
+        self.content.write(w)
+        self.auth.write(w)
+
+    @staticmethod
+    def read(data: bytes, at: int, end: int) -> tuple[AuthenticatedContent, int]:
+        """Read one at `at`; return it and the offset after it."""
+        header, at = _WireFormatField.read(data, at, end)
+        content, at = FramedContent.read(data, at, end)
+        auth, at = _auth_type(content.body).read(data, at, end)
+        return AuthenticatedContent(header.wire_format, content, auth), at
+
+
+@dataclass(frozen=True, slots=True)
+class PublicMessage(Struct):
+    """A signed message in the clear (section 6.2). `membership_tag` is empty unless a member sent it."""
+
+    tag: ClassVar[bytes] = WireFormat.PUBLIC_MESSAGE.to_bytes(2, "big")
+
+    content: FramedContent
+    auth: AuthData | CommitAuthData
+    membership_tag: bytes
+
+    def write(self, w: Write) -> None:
+        """Pass the encoding to `w`."""
+        self.content.write(w)
+        self.auth.write(w)
+        if isinstance(self.content.sender, MemberSender):
+            _Mac(self.membership_tag).write(w)
+
+    @staticmethod
+    def read(data: bytes, at: int, end: int) -> tuple[PublicMessage, int]:
+        """Read one at `at`; return it and the offset after it."""
+        content, at = FramedContent.read(data, at, end)
+        auth, at = _auth_type(content.body).read(data, at, end)
+        membership_tag = b""
+        if isinstance(content.sender, MemberSender):
+            membership, at = _Mac.read(data, at, end)
+            membership_tag = membership.mac
+        return PublicMessage(content, auth, membership_tag), at
+
+
+@struct(tag=WireFormat.PRIVATE_MESSAGE)
+class PrivateMessage(Struct):
+    """An encrypted message (section 6.3)."""
+
+    group_id: bytes
+    epoch: u64
+    content_type: ContentType
+    authenticated_data: bytes
+    encrypted_sender_data: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateMessageContent:
+    """The plaintext of a private message (section 6.3.1), without its padding."""
+
+    body: ApplicationData | ProposalContent | Commit
+    auth: AuthData | CommitAuthData
+
+    def encode(self, pad: int) -> bytes:
+        """Return the encoding followed by `pad` zero bytes."""
+        return self.body.encode() + self.auth.encode() + bytes(pad)
+
+    @classmethod
+    def decode(cls, content_type: ContentType, data: bytes) -> tuple[PrivateMessageContent, bytes]:
+        """Return the content and the padding after it.
+
+        Raises:
+            DecodeError: `data` does not begin with content of that type.
+
+        """
+        body_type = _BODY_TYPES[content_type]
+        body, at = body_type.read(data, 0, len(data))
+        auth, at = _auth_type(body_type).read(data, at, len(data))
+        return cls(body, auth), data[at:]
+
+
+_BODY_TYPES: dict[ContentType, type[Struct]] = {
+    ContentType.APPLICATION: ApplicationData,
+    ContentType.PROPOSAL: ProposalContent,
+    ContentType.COMMIT: Commit,
+}
+
+
+MLSMessage = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
+"""What can stand in an MLSMessage (section 6)."""
+
+
+@struct()
+class _MLSMessage(Struct):
+    version: ProtocolVersion
+    body: PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
+
+
+def encode_message(message: MLSMessage) -> bytes:
+    """Return the encoded MLSMessage that holds `message`."""
+    return _MLSMessage(ProtocolVersion.MLS10, message).encode()
+
+
+def decode_message(data: bytes) -> MLSMessage:
+    """Return what the encoded MLSMessage holds; nothing in it is verified.
+
+    Raises:
+        MalformedError: `data` is not an encoded MLSMessage.
+
+    """
+    try:
+        return _MLSMessage.decode(data).body
+    except DecodeError as error:
+        raise MalformedError(f"not an MLS message: {error}") from error
+
+
+def decode_key_package(data: bytes) -> KeyPackage:
+    """Return the key package in an encoded MLSMessage; it is not verified.
+
+    Raises:
+        MalformedError: `data` is not an encoded key package message.
+
+    """
+    message = decode_message(data)
+    if not isinstance(message, KeyPackage):
+        raise MalformedError("the message is not a key package")
+    return message
+
+
+def peek(data: bytes) -> tuple[bytes, int, ContentType]:
+    """Return (group id, epoch, content type) that an encoded group message claims; nothing is verified.
+
+    Raises:
+        MalformedError: `data` is not an encoded group message.
+
+    """
+    message = decode_message(data)
+    match message:
+        case PrivateMessage():
+            return message.group_id, message.epoch, message.content_type
+        case PublicMessage():
+            content = message.content
+            return content.group_id, content.epoch, ContentType(content.body.tag[0])
+        case _:
+            raise MalformedError("the message is not one to a group")

@@ -1,0 +1,640 @@
+"""A group as one member sees it: the state that messages move from epoch to epoch. Does no I/O.
+
+Every method either does all it says or raises and changes nothing. What is on disk must never be older than what
+was sent, so write `state()` after each call that changes it and before anything leaves:
+
+- `encrypt` and `propose` use up a key: store the state before sending what they return.
+- `commit` uses up a key and nothing else: store the state and the pending commit before sending its message. The
+  key is never used again, whether the commit is merged, discarded or lost.
+- `merge` when the commit won, `discard` when another commit of the epoch did.
+- `receive` after each message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.applying import Applied, apply_proposals, check_proposal, combine_psks
+from clave_crypto.mls.committing import Change, added_key_packages, describe, follow_commit, make_commit
+from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
+from clave_crypto.mls.errors import (
+    CommitRequiredError,
+    GroupClosedError,
+    LocalError,
+    MalformedError,
+    PolicyRejected,
+    UnsupportedError,
+    ValidationError,
+    WrongEpochError,
+    WrongGroupError,
+)
+from clave_crypto.mls.events import Application, Committed, ProposalReceived, Received
+from clave_crypto.mls.extensions import Extension
+from clave_crypto.mls.framing import (
+    ApplicationData,
+    AuthData,
+    AuthenticatedContent,
+    CommitAuthData,
+    FramedContent,
+    MemberSender,
+    PrivateMessage,
+    ProposalContent,
+    PublicMessage,
+    decode_message,
+    encode_message,
+)
+from clave_crypto.mls.joining import FindBundle, join
+from clave_crypto.mls.key_package import RandomBytes, new_leaf_node
+from clave_crypto.mls.key_schedule import (
+    EpochSecrets,
+    GroupContext,
+    export_secret,
+    first_epoch,
+    interim_transcript_hash,
+)
+from clave_crypto.mls.leaf_node import ProtocolVersion, UpdateSource, sign_leaf_node
+from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
+from clave_crypto.mls.padding import Padding, pad_to_bucket
+from clave_crypto.mls.past import MAX_PAST_EPOCHS, PastEpoch
+from clave_crypto.mls.pending import PendingCommit
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposals import (
+    Commit,
+    ContentType,
+    Proposal,
+    ProposalByReference,
+    ProposalByValue,
+    Remove,
+    Update,
+)
+from clave_crypto.mls.protection import content_type_of, proposal_reference, seal_content, sign_content
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk
+from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.leaf import check_extensions_unique, check_leaves_fit_group
+from clave_crypto.mls.rules.proposal import Sent, check_path_present, check_proposal_known
+from clave_crypto.mls.secret_tree import FoundKey, SecretTree
+from clave_crypto.mls.state import GroupState, PendingProposal, restore, store
+from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.wire_format import WireFormat
+
+__all__ = ["Group"]
+
+
+class Group:
+    """One member's view of a group, in its current epoch."""
+
+    def __init__(
+        self,
+        epoch: Epoch,
+        secret_tree: SecretTree,
+        policy: Policy,
+        *,
+        past: Sequence[PastEpoch] = (),
+        pending: dict[bytes, PendingProposal] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self._epoch = epoch
+        self._secret_tree = secret_tree
+        self._policy = policy
+        self._past = list(past)
+        self._pending = pending or {}
+        self._closed = closed
+
+    def __repr__(self) -> str:
+        return f"<Group {self.group_id.hex()} in epoch {self.epoch}>"
+
+    # Beginning
+
+    @classmethod
+    def create(
+        cls,
+        suite: CipherSuite,
+        group_id: bytes,
+        identity: bytes,
+        signature_secret: Secret,
+        *,
+        policy: Policy,
+        extensions: Sequence[Extension] = (),
+        not_before: int,
+        not_after: int,
+        extension_types: Sequence[int] = (),
+        random: RandomBytes = os.urandom,
+    ) -> Group:
+        """Make a group of one (section 11). The lifetime of its leaf is in seconds since 1970.
+
+        Raises:
+            ValidationError: the extensions do not fit together, or need what `extension_types` lacks.
+            PolicyRejected: the application refuses the leaf.
+
+        """
+        leaf, leaf_secret = new_leaf_node(
+            suite,
+            identity,
+            signature_secret,
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=extension_types,
+            random=random,
+        )
+        check_extensions_unique(extensions)
+        check_leaves_fit_group([leaf], extensions)
+        policy.check_leaf(leaf)
+        tree = RatchetTree(suite, [leaf])
+        context = GroupContext(
+            ProtocolVersion.MLS10, suite.id, group_id, 0, tree.tree_hash(), b"", tuple(extensions)
+        )
+        secrets, encryption_secret = first_epoch(suite, Secret(random(suite.hash_size)))
+        tag = suite.mac(secrets.confirmation_key, b"")
+        interim = interim_transcript_hash(suite, b"", tag)
+        epoch = Epoch(context, tree, secrets, tag, interim, 0, {0: leaf_secret}, signature_secret)
+        return cls(epoch, SecretTree(suite, 1, encryption_secret), policy)
+
+    @classmethod
+    def join(
+        cls,
+        welcome: bytes,
+        find_bundle: FindBundle,
+        *,
+        policy: Policy,
+        ratchet_tree: bytes | None = None,
+        find_psk: FindPsk = no_psks,
+    ) -> Group:
+        """Join by a Welcome (an encoded MLSMessage); `find_bundle` is asked for each key package it names.
+
+        Raises:
+            LocalError: it is for no key package held here.
+            MalformedError: an encoding is not valid.
+            DecryptionError: it does not open.
+            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
+            ValidationError: the group info or the tree breaks a rule.
+            PolicyRejected: the application refuses a member's leaf.
+
+        """
+        epoch, secret_tree = join(
+            welcome, find_bundle, policy=policy, ratchet_tree=ratchet_tree, find_psk=find_psk
+        )
+        return cls(epoch, secret_tree, policy)
+
+    @classmethod
+    def restore(cls, state: GroupState, *, policy: Policy) -> Group:
+        """Return the group whose `state()` this is.
+
+        Raises:
+            StateError: it is not a state, or its parts belong to different epochs.
+
+        """
+        epoch, secret_tree, past, pending, closed = restore(state)
+        return cls(epoch, secret_tree, policy, past=past, pending=pending, closed=closed)
+
+    def state(self) -> GroupState:
+        """Return all there is to store, private keys included; equal states give equal bytes."""
+        return store(self._epoch, self._secret_tree, self._past, self._pending, closed=self._closed)
+
+    # What is known
+
+    @property
+    def group_id(self) -> bytes:
+        """The group's name."""
+        return self._epoch.context.group_id
+
+    @property
+    def epoch(self) -> int:
+        """How many commits the group has seen."""
+        return self._epoch.context.epoch
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The group's cipher suite."""
+        return self._epoch.suite
+
+    @property
+    def own_leaf(self) -> int:
+        """This member's leaf index."""
+        return self._epoch.own_leaf
+
+    @property
+    def closed(self) -> bool:
+        """Whether this member was removed."""
+        return self._closed
+
+    @property
+    def epoch_authenticator(self) -> bytes:
+        """Equal at two members exactly when they see the same group in the same epoch (section 8.7)."""
+        return bytes(self._epoch.secrets.epoch_authenticator)
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The extensions of the group context."""
+        return self._epoch.context.extensions
+
+    @property
+    def pending_proposals(self) -> tuple[tuple[bytes, int, Proposal], ...]:
+        """Proposals waiting for a commit: (reference, sender's leaf index, proposal)."""
+        return tuple((reference, one.sender, one.proposal) for reference, one in self._pending.items())
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the members in the order of their leaves."""
+        return tuple(Member.of(leaf_index, leaf) for leaf_index, leaf in self._epoch.tree.leaves())
+
+    def member(self, leaf_index: int) -> Member:
+        """Return the member at a leaf.
+
+        Raises:
+            LocalError: nobody is there.
+
+        """
+        leaf = self._epoch.tree.leaf(leaf_index)
+        if leaf is None:
+            raise LocalError(f"no member is at leaf {leaf_index}")
+        return Member.of(leaf_index, leaf)
+
+    def export(self, label: str, context: bytes, length: int) -> Secret:
+        """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
+
+        Raises:
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        exporter = self._epoch.secrets.exporter_secret
+        return export_secret(self.suite, exporter, label.encode(), context, length)
+
+    # Sending
+
+    def encrypt(
+        self,
+        data: bytes,
+        *,
+        authenticated_data: bytes = b"",
+        padding: Padding = pad_to_bucket,
+        random: RandomBytes = os.urandom,
+    ) -> bytes:
+        """Return `data` as an encrypted MLSMessage; `authenticated_data` is readable by everyone.
+
+        Raises:
+            CommitRequiredError: proposals are pending.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        if self._pending:
+            raise CommitRequiredError("proposals are pending: commit before sending data")
+        content = self._content(ApplicationData(data), authenticated_data)
+        auth = AuthData(self._sign(content))
+        return encode_message(self._seal(content, auth, padding, random))
+
+    def propose(self, proposal: Proposal, *, now: int, random: RandomBytes = os.urandom) -> bytes:
+        """Return a proposal as an encrypted MLSMessage, and keep it as pending.
+
+        Raises:
+            LocalError: it is an Update, which `propose_update` makes.
+            ValidationError: it breaks a rule.
+            PolicyRejected: the application refuses its leaf.
+            GroupClosedError: this member was removed.
+
+        """
+        if isinstance(proposal, Update):
+            raise LocalError("propose_update makes an Update with its keys")
+        return self._propose(proposal, None, now=now, random=random)
+
+    def propose_update(self, *, now: int, random: RandomBytes = os.urandom) -> bytes:
+        """Propose new keys for this member's leaf, as an encrypted MLSMessage.
+
+        Raises:
+            PolicyRejected: the application refuses the new leaf.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        leaf_secret, encryption_key = self.suite.kem.derive_key_pair(random(self.suite.hash_size))
+        leaf = sign_leaf_node(
+            self.suite,
+            self._epoch.signature_secret,
+            self.member(self.own_leaf).leaf,
+            encryption_key=encryption_key,
+            source=UpdateSource(),
+            group_id=self.group_id,
+            leaf_index=self.own_leaf,
+        )
+        return self._propose(Update(leaf), leaf_secret, now=now, random=random)
+
+    def commit(
+        self,
+        proposals: Sequence[Proposal] = (),
+        *,
+        now: int,
+        find_psk: FindPsk = no_psks,
+        random: RandomBytes = os.urandom,
+    ) -> PendingCommit:
+        """Make a commit of `proposals` and of the pending ones that go with them, with new keys for this member.
+
+        Pending proposals that break a rule together with the others, or that the policy refuses, are left out.
+        Only the key that the message was encrypted with is used up: store `state()` before sending.
+
+        Raises:
+            ValidationError: one of `proposals` breaks a rule, or they do not go together.
+            PolicyRejected: the application refuses them.
+            UnsupportedError: a pre-shared key is not known here.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        for proposal in proposals:
+            check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
+        sent: list[Sent] = [(self.own_leaf, proposal) for proposal in proposals]
+        covered: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
+        applied = self._apply(self.own_leaf, sent)
+        finder = self._psk_finder(find_psk)
+        for reference, one in self._by_preference():
+            try:
+                with_one = self._apply(self.own_leaf, [*sent, (one.sender, one.proposal)])
+                combine_psks(self._epoch, with_one.psks, finder)
+            except (ValidationError, PolicyRejected, UnsupportedError):
+                continue
+            applied = with_one
+            sent.append((one.sender, one.proposal))
+            covered.append(ProposalByReference(reference))
+        found = self._secret_tree.find_next(self.own_leaf, ContentType.COMMIT)
+
+        def seal(content: FramedContent, auth: CommitAuthData) -> PrivateMessage:
+            return self._seal_with(found, content, auth, pad_to_bucket, random)
+
+        made = make_commit(
+            self._epoch,
+            covered,
+            applied,
+            added_key_packages(sent),
+            find_psk=finder,
+            seal=seal,
+            random=random,
+        )
+        self._secret_tree.consume(found)
+        return PendingCommit(made.message, made.welcome, self.epoch, self.epoch_authenticator, made.change)
+
+    def merge(self, pending: PendingCommit) -> Committed:
+        """Enter the epoch that one's own commit leads to, once it is known to be the one that counts.
+
+        Raises:
+            StalePendingError: it was made in another epoch, or is discarded or merged already.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        return self._enter(pending.take(self.epoch_authenticator))
+
+    def discard(self, pending: PendingCommit) -> None:
+        """Forget the secrets of a commit that will not count; the key it used stays used.
+
+        Raises:
+            StalePendingError: it is discarded or merged already.
+
+        """
+        pending.drop()
+
+    # Receiving
+
+    def receive(self, message: bytes, *, now: int, find_psk: FindPsk = no_psks) -> Received:
+        """Process an encoded MLSMessage to the group; `now` is in seconds since 1970.
+
+        Raises:
+            MalformedError, WrongGroupError, WrongEpochError: not a message for this group now.
+            OwnMessageError: this member sent it.
+            DecryptionError, ReplayError, TooFarAheadError: no key here opens it.
+            ValidationError: it breaks a rule.
+            PolicyRejected: the application refuses it.
+            UnsupportedError: it needs a mechanism or pre-shared key not known here.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_open()
+        decoded = decode_message(message)
+        match decoded:
+            case PrivateMessage():
+                return self._receive_private(decoded, now, find_psk)
+            case PublicMessage():
+                return self._receive_public(decoded, now, find_psk)
+            case _:
+                raise MalformedError("the message is not one to a group")
+
+    def _receive_private(self, message: PrivateMessage, now: int, find_psk: FindPsk) -> Received:
+        self._check_group_id(message.group_id)
+        if message.epoch == self.epoch:
+            content, found = open_private(
+                self.suite,
+                message,
+                context=self._epoch.context_bytes,
+                sender_data_secret=self._epoch.secrets.sender_data_secret,
+                secret_tree=self._secret_tree,
+                find_leaf=self._epoch.tree.leaf,
+                own_leaf=self.own_leaf,
+            )
+            return self._accept(content, found, now, find_psk)
+        past = next((one for one in self._past if one.epoch == message.epoch), None)
+        if past is None or message.content_type is not ContentType.APPLICATION:
+            raise WrongEpochError(message.epoch, self.epoch)
+        content, found = open_private(
+            self.suite,
+            message,
+            context=past.context,
+            sender_data_secret=past.sender_data_secret,
+            secret_tree=past.secret_tree,
+            find_leaf=past.leaf,
+            own_leaf=past.own_leaf,
+        )
+        past.secret_tree.consume(found)
+        return _application(content)
+
+    def _receive_public(self, message: PublicMessage, now: int, find_psk: FindPsk) -> Received:
+        self._check_group_id(message.content.group_id)
+        if message.content.epoch != self.epoch:
+            raise WrongEpochError(message.content.epoch, self.epoch)
+        return self._accept(open_public(self._epoch, message), None, now, find_psk)
+
+    def _accept(
+        self, content: VerifiedContent, found: FoundKey | None, now: int, find_psk: FindPsk
+    ) -> Received:
+        """Take in content of the current epoch; `found` is the key that opened it, if any did."""
+        received: Received
+        change = None
+        body = content.authenticated.content.body
+        match body:
+            case ApplicationData():
+                received = _application(content)
+            case ProposalContent():
+                received = self._check_received_proposal(content, body.proposal, now)
+            case Commit():
+                change = self._follow(content, body, now, find_psk)
+        if found is not None:
+            self._secret_tree.consume(found)
+        if change is not None:
+            return self._enter(change)
+        if isinstance(received, ProposalReceived):
+            self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
+        return received
+
+    def _check_received_proposal(
+        self, content: VerifiedContent, proposal: Proposal, now: int
+    ) -> ProposalReceived:
+        check_proposal(self._epoch, content.sender, proposal, policy=self._policy, now=now, sending=False)
+        reference = proposal_reference(self.suite, content.authenticated)
+        return ProposalReceived(content.sender, proposal, reference)
+
+    def _follow(self, content: VerifiedContent, commit: Commit, now: int, find_psk: FindPsk) -> Change:
+        sent: list[Sent] = []
+        own_leaf_secret = None
+        for one in commit.proposals:
+            if isinstance(one, ProposalByReference):
+                pending = check_proposal_known(self._pending.get(one.reference))
+                sent.append((pending.sender, pending.proposal))
+                own_leaf_secret = pending.leaf_secret or own_leaf_secret
+            else:
+                check_proposal(
+                    self._epoch,
+                    content.sender,
+                    one.proposal,
+                    policy=self._policy,
+                    now=now,
+                    sending=False,
+                )
+                sent.append((content.sender, one.proposal))
+        check_path_present([proposal for _, proposal in sent], commit.path is not None)
+        return follow_commit(
+            self._epoch,
+            content.sender,
+            commit,
+            content.authenticated,
+            self._apply(content.sender, sent),
+            own_leaf_secret=own_leaf_secret,
+            policy=self._policy,
+            find_psk=self._psk_finder(find_psk),
+        )
+
+    # Common ground
+
+    def _apply(self, committer: int, sent: Sequence[Sent]) -> Applied:
+        """Judge a commit's proposals as a whole and apply them beside the tree."""
+        applied = apply_proposals(self._epoch, committer, sent)
+        self._policy.check_commit(self, committer, sent)
+        return applied
+
+    def _by_preference(self) -> list[tuple[bytes, PendingProposal]]:
+        """Return pending proposals in the order they are tried: Removes, then the latest Updates (section 12.2)."""
+        pending = list(self._pending.items())
+        removes = [item for item in pending if isinstance(item[1].proposal, Remove)]
+        updates = [item for item in reversed(pending) if isinstance(item[1].proposal, Update)]
+        others = [item for item in pending if not isinstance(item[1].proposal, Remove | Update)]
+        return removes + updates + others
+
+    def _enter(self, change: Change) -> Committed:
+        committed = describe(self._epoch, change)
+        self._pending = {}
+        if change.epoch is None or change.secret_tree is None:
+            self._close()
+            return committed
+        self._past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past][:MAX_PAST_EPOCHS]
+        self._epoch, self._secret_tree = change.epoch, change.secret_tree
+        return committed
+
+    def _close(self) -> None:
+        """Drop every secret: this member was removed."""
+        nothing = Secret()
+        self._closed = True
+        self._past = []
+        self._epoch = replace(
+            self._epoch,
+            secrets=EpochSecrets(*[nothing] * 8),
+            private_keys={},
+            signature_secret=nothing,
+        )
+        self._secret_tree = SecretTree(self.suite, 1, nothing)
+
+    def _propose(
+        self, proposal: Proposal, leaf_secret: Secret | None, *, now: int, random: RandomBytes
+    ) -> bytes:
+        self._check_open()
+        check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
+        content = self._content(ProposalContent(proposal), b"")
+        auth = AuthData(self._sign(content))
+        message = encode_message(self._seal(content, auth, pad_to_bucket, random))
+        authenticated = AuthenticatedContent(WireFormat.PRIVATE_MESSAGE, content, auth)
+        reference = proposal_reference(self.suite, authenticated)
+        self._pending[reference] = PendingProposal(self.own_leaf, proposal, leaf_secret)
+        return message
+
+    def _content(self, body: ApplicationData | ProposalContent, authenticated_data: bytes) -> FramedContent:
+        return FramedContent(self.group_id, self.epoch, MemberSender(self.own_leaf), authenticated_data, body)
+
+    def _sign(self, content: FramedContent) -> bytes:
+        return sign_content(
+            self.suite,
+            self._epoch.signature_secret,
+            WireFormat.PRIVATE_MESSAGE,
+            content,
+            self._epoch.context_bytes,
+        )
+
+    def _seal(
+        self, content: FramedContent, auth: AuthData, padding: Padding, random: RandomBytes
+    ) -> PrivateMessage:
+        found = self._secret_tree.find_next(self.own_leaf, content_type_of(content))
+        message = self._seal_with(found, content, auth, padding, random)
+        self._secret_tree.consume(found)
+        return message
+
+    def _seal_with(
+        self,
+        found: FoundKey,
+        content: FramedContent,
+        auth: AuthData | CommitAuthData,
+        padding: Padding,
+        random: RandomBytes,
+    ) -> PrivateMessage:
+        return seal_content(
+            self.suite,
+            content,
+            auth,
+            sender_leaf=self.own_leaf,
+            sender_data_secret=self._epoch.secrets.sender_data_secret,
+            found=found,
+            padding=padding,
+            random=random,
+        )
+
+    def _psk_finder(self, find_psk: FindPsk) -> FindPsk:
+        """Return `find_psk` with the resumption keys of this group's last epochs before it."""
+
+        def find(psk_id: PreSharedKeyID) -> Secret | None:
+            psk = psk_id.psk
+            if isinstance(psk, ResumptionPsk) and psk.psk_group_id == self.group_id:
+                held = {self.epoch: self._epoch.secrets.resumption_psk}
+                held |= {past.epoch: past.resumption_psk for past in self._past}
+                return held.get(psk.psk_epoch)
+            return find_psk(psk_id)
+
+        return find
+
+    def _check_group_id(self, group_id: bytes) -> None:
+        if group_id != self.group_id:
+            raise WrongGroupError("the message is for another group")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GroupClosedError("this member was removed from the group")
+
+
+def _application(content: VerifiedContent) -> Application:
+    framed = content.authenticated.content
+    body = framed.body
+    if not isinstance(body, ApplicationData):
+        raise MalformedError("the message does not hold application data")
+    return Application(
+        content.sender,
+        content.leaf.signature_key,
+        content.leaf.credential.identity,
+        framed.epoch,
+        body.data,
+        framed.authenticated_data,
+    )

@@ -1,0 +1,146 @@
+"""Joining a group by a Welcome (RFC 9420, section 12.4.3.1). Computes the first epoch one sees; stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from clave_crypto.codec import Struct
+from clave_crypto.errors import DecodeError
+from clave_crypto.keys import Secret
+from clave_crypto.mls import tree_math
+from clave_crypto.mls.epoch import Epoch, FindPsk
+from clave_crypto.mls.errors import LocalError, MalformedError, UnsupportedError
+from clave_crypto.mls.extensions import ExtensionType, find_extension
+from clave_crypto.mls.framing import decode_message
+from clave_crypto.mls.key_package import KeyPackageBundle
+from clave_crypto.mls.key_schedule import derive_epoch, interim_transcript_hash, welcome_key_nonce
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage, psk_secret
+from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
+from clave_crypto.mls.rules.leaf import (
+    check_extensions_unique,
+    check_leaf,
+    check_leaves_fit_group,
+    check_leaves_unique,
+)
+from clave_crypto.mls.rules.message import check_confirmation_tag
+from clave_crypto.mls.rules.tree import check_tree, check_tree_hash, check_tree_shape, leaf_source
+from clave_crypto.mls.rules.welcome import (
+    check_group_info_signature,
+    check_signer,
+    check_suites_agree,
+    check_tree_given,
+    find_own_leaf,
+)
+from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.suites import CipherSuite, find_suite
+from clave_crypto.mls.treekem import derive_path_keys
+from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
+
+__all__ = ["FindBundle", "join"]
+
+_T = TypeVar("_T", bound=Struct)
+
+FindBundle = Callable[[bytes], KeyPackageBundle | None]
+"""Returns one's own key package with that reference, or None."""
+
+
+def join(
+    welcome_message: bytes,
+    find_bundle: FindBundle,
+    *,
+    policy: Policy,
+    ratchet_tree: bytes | None,
+    find_psk: FindPsk,
+) -> tuple[Epoch, SecretTree]:
+    """Return the epoch that a Welcome leads to and its message keys; raises as `Group.join` does."""
+    welcome = decode_message(welcome_message)
+    if not isinstance(welcome, Welcome):
+        raise MalformedError("the message is not a Welcome")
+    suite = find_suite(welcome.cipher_suite)
+    bundle, group_secrets = _open_group_secrets(suite, welcome, find_bundle)
+    psk = psk_secret(suite, _find_psks(group_secrets, find_psk))
+    key, nonce = welcome_key_nonce(suite, group_secrets.joiner_secret, psk)
+    opened = suite.open(key, nonce, b"", welcome.encrypted_group_info)
+    group_info = _decode(GroupInfo, opened)
+    context = group_info.group_context
+    check_suites_agree(bundle.key_package.cipher_suite, welcome.cipher_suite, context.cipher_suite)
+    check_extensions_unique(group_info.extensions)
+    check_extensions_unique(context.extensions)
+
+    embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
+    nodes = _decode(TreeNodes, check_tree_given(ratchet_tree if embedded is None else embedded)).nodes
+    check_tree_shape(nodes)
+    tree = RatchetTree(suite, nodes)
+    signer = check_signer(tree, group_info)
+    check_group_info_signature(suite, signer.signature_key, group_info)
+    check_tree_hash(tree, context.tree_hash)
+    check_tree(tree)
+    _check_leaves(tree, context.group_id, group_info, policy)
+
+    own_leaf = find_own_leaf(tree, bundle.key_package.leaf_node)
+    private_keys = {2 * own_leaf: bundle.leaf_secret}
+    if group_secrets.path_secret is not None:
+        common = tree_math.common_ancestor(2 * own_leaf, 2 * group_info.signer)
+        above = [node for node in tree_math.direct_path(common, tree.n_leaves) if tree.parent_node(node)]
+        keys, _ = derive_path_keys(tree, [common, *above], group_secrets.path_secret)
+        private_keys |= keys
+    secrets, encryption_secret = derive_epoch(suite, group_secrets.joiner_secret, psk, context.encode())
+    tag = suite.mac(secrets.confirmation_key, context.confirmed_transcript_hash)
+    check_confirmation_tag(tag, group_info.confirmation_tag)
+    epoch = Epoch(
+        context,
+        tree,
+        secrets,
+        tag,
+        interim_transcript_hash(suite, context.confirmed_transcript_hash, tag),
+        own_leaf,
+        private_keys,
+        bundle.signature_secret,
+    )
+    return epoch, SecretTree(suite, tree.n_leaves, encryption_secret)
+
+
+def _open_group_secrets(
+    suite: CipherSuite, welcome: Welcome, find_bundle: FindBundle
+) -> tuple[KeyPackageBundle, GroupSecrets]:
+    for entry in welcome.secrets:
+        bundle = find_bundle(entry.new_member)
+        if bundle is None:
+            continue
+        sealed = entry.encrypted_group_secrets
+        opened = suite.decrypt_with_label(
+            bundle.init_secret, b"Welcome", welcome.encrypted_group_info, sealed.kem_output, sealed.ciphertext
+        )
+        return bundle, _decode(GroupSecrets, opened)
+    raise LocalError("the Welcome is for none of the key packages held here")
+
+
+def _find_psks(secrets: GroupSecrets, find_psk: FindPsk) -> list[tuple[PreSharedKeyID, Secret]]:
+    found = []
+    for psk_id in secrets.psks:
+        if isinstance(psk_id.psk, ResumptionPsk) and psk_id.psk.usage is not ResumptionUsage.APPLICATION:
+            raise UnsupportedError("reinitialised and branched groups are not supported")
+        psk = find_psk(psk_id)
+        if psk is None:
+            raise UnsupportedError("a pre-shared key of the Welcome is not known")
+        found.append((psk_id, psk))
+    return found
+
+
+def _check_leaves(tree: RatchetTree, group_id: bytes, group_info: GroupInfo, policy: Policy) -> None:
+    leaves = []
+    for leaf_index, leaf in tree.leaves():
+        check_leaf(tree.suite, leaf, leaf_source(leaf), group_id=group_id, leaf_index=leaf_index)
+        policy.check_leaf(leaf)
+        leaves.append(leaf)
+    check_leaves_unique(leaves)
+    check_leaves_fit_group(leaves, group_info.group_context.extensions)
+
+
+def _decode(kind: type[_T], data: bytes) -> _T:
+    try:
+        return kind.decode(data)
+    except DecodeError as error:
+        raise MalformedError(f"the Welcome's {kind.__name__} is malformed: {error}") from error

@@ -1,0 +1,199 @@
+"""Key packages: what others need to add a client while it is away (RFC 9420, section 10)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from clave_crypto.codec import Struct, encode_vector, struct, u16
+from clave_crypto.errors import DecodeError
+from clave_crypto.keys import Secret
+from clave_crypto.mls.credentials import BasicCredential, CredentialType
+from clave_crypto.mls.errors import StateError
+from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension, ExtensionType, find_extension
+from clave_crypto.mls.leaf_node import (
+    Capabilities,
+    KeyPackageSource,
+    LeafNode,
+    ProtocolVersion,
+    sign_leaf_node,
+)
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.suites import SUITES, CipherSuite, find_suite
+from clave_crypto.mls.wire_format import WireFormat
+
+__all__ = ["KeyPackage", "KeyPackageBundle", "RandomBytes", "VerifiedKeyPackage", "new_leaf_node"]
+
+RandomBytes = Callable[[int], bytes]
+"""Returns that many unpredictable bytes, as `os.urandom` does."""
+
+
+@struct(tag=WireFormat.KEY_PACKAGE)
+class KeyPackage(Struct):
+    """A client's offer to be added, as anyone may have made it up: `verify` it before use."""
+
+    version: u16
+    cipher_suite: u16
+    init_key: bytes
+    leaf_node: LeafNode
+    extensions: tuple[Extension, ...]
+    signature: bytes
+
+    def tbs(self) -> bytes:
+        """Return the encoded KeyPackageTBS."""
+        return self.encode()[: -len(encode_vector(self.signature))]
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether its owner means it to be used again when no other is left."""
+        return find_extension(self.extensions, ExtensionType.LAST_RESORT) is not None
+
+    def verify(self, *, policy: Policy, now: int) -> VerifiedKeyPackage:
+        """Check it as whoever adds the client must (section 10.1); `now` is in seconds since 1970.
+
+        Raises:
+            UnsupportedError: its cipher suite is not supported.
+            ValidationError: it breaks a rule.
+            PolicyRejected: the application refuses its leaf.
+
+        """
+        from clave_crypto.mls.rules.key_package import check_key_package
+
+        suite = find_suite(self.cipher_suite)
+        check_key_package(suite, self, now=now)
+        policy.check_leaf(self.leaf_node)
+        reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", self.encode())
+        return VerifiedKeyPackage(self, suite, reference)
+
+
+@dataclass(frozen=True)
+class VerifiedKeyPackage:
+    """A key package that passed every check at the time."""
+
+    key_package: KeyPackage
+    suite: CipherSuite
+    reference: bytes
+
+    @property
+    def identity(self) -> bytes:
+        """The identity in its credential."""
+        return self.key_package.leaf_node.credential.identity
+
+    @property
+    def signature_key(self) -> bytes:
+        """The public key its owner signs with."""
+        return self.key_package.leaf_node.signature_key
+
+
+@struct()
+class _StoredBundle(Struct):
+    key_package: KeyPackage
+    init_secret: Secret
+    leaf_secret: Secret
+    signature_secret: Secret
+
+
+@dataclass(frozen=True)
+class KeyPackageBundle:
+    """A key package of one's own with its private keys. Delete it once used, unless it is a last resort."""
+
+    key_package: KeyPackage
+    init_secret: Secret
+    leaf_secret: Secret
+    signature_secret: Secret
+
+    @classmethod
+    def generate(
+        cls,
+        suite: CipherSuite,
+        identity: bytes,
+        signature_secret: Secret,
+        *,
+        not_before: int,
+        not_after: int,
+        last_resort: bool = False,
+        extension_types: Sequence[int] = (),
+        random: RandomBytes = os.urandom,
+    ) -> KeyPackageBundle:
+        """Make a key package with new keys, valid between two times in seconds since 1970.
+
+        `extension_types` are those the application supports beyond the default ones.
+        """
+        extensions: tuple[Extension, ...] = ()
+        if last_resort:
+            extensions = (Extension(ExtensionType.LAST_RESORT, b""),)
+            extension_types = (*extension_types, ExtensionType.LAST_RESORT)
+        init_secret, init_key = suite.kem.derive_key_pair(random(suite.hash_size))
+        leaf, leaf_secret = new_leaf_node(
+            suite,
+            identity,
+            signature_secret,
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=extension_types,
+            random=random,
+        )
+        unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init_key, leaf, extensions, b"")
+        signature = suite.sign_with_label(signature_secret, b"KeyPackageTBS", unsigned.tbs())
+        key_package = KeyPackage(ProtocolVersion.MLS10, suite.id, init_key, leaf, extensions, signature)
+        return cls(key_package, init_secret, leaf_secret, signature_secret)
+
+    @property
+    def suite(self) -> CipherSuite:
+        """Its cipher suite."""
+        return find_suite(self.key_package.cipher_suite)
+
+    @property
+    def reference(self) -> bytes:
+        """The name a Welcome calls it by (section 5.2)."""
+        return self.suite.ref_hash(b"MLS 1.0 KeyPackage Reference", self.key_package.encode())
+
+    def encode(self) -> bytes:
+        """Return the bundle for storage, private keys included."""
+        return _StoredBundle(
+            self.key_package, self.init_secret, self.leaf_secret, self.signature_secret
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the bundle that `encode` stored.
+
+        Raises:
+            StateError: `data` is not a stored bundle.
+
+        """
+        try:
+            stored = _StoredBundle.decode(data)
+        except DecodeError as error:
+            raise StateError(f"not a stored key package: {error}") from error
+        return cls(stored.key_package, stored.init_secret, stored.leaf_secret, stored.signature_secret)
+
+
+def new_leaf_node(
+    suite: CipherSuite,
+    identity: bytes,
+    signature_secret: Secret,
+    *,
+    not_before: int,
+    not_after: int,
+    extension_types: Sequence[int],
+    random: RandomBytes,
+) -> tuple[LeafNode, Secret]:
+    """Return a signed leaf as in a key package, and its private encryption key."""
+    leaf_secret, encryption_key = suite.kem.derive_key_pair(random(suite.hash_size))
+    capabilities = Capabilities(
+        versions=(ProtocolVersion.MLS10,),
+        cipher_suites=tuple(SUITES),
+        extensions=tuple(sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES)),
+        proposals=(),
+        credentials=(CredentialType.BASIC,),
+    )
+    source = KeyPackageSource(not_before, not_after)
+    signature_key = suite.signature.public_key(signature_secret)
+    template = LeafNode(
+        encryption_key, signature_key, BasicCredential(identity), capabilities, source, (), b""
+    )
+    leaf = sign_leaf_node(suite, signature_secret, template, encryption_key=encryption_key, source=source)
+    return leaf, leaf_secret

@@ -1,0 +1,93 @@
+"""A commit of one's own whose fate is not known yet. Holds the epoch it would lead to; enters nothing itself."""
+
+from __future__ import annotations
+
+from clave_crypto.codec import Struct, struct, u64
+from clave_crypto.errors import DecodeError
+from clave_crypto.keys import Secret
+from clave_crypto.mls.committing import Change
+from clave_crypto.mls.errors import StalePendingError, StateError
+from clave_crypto.mls.state import decode_change, encode_change
+
+__all__ = ["PendingCommit"]
+
+
+@struct()
+class _Stored(Struct):
+    message: bytes
+    welcome: bytes | None
+    epoch: u64
+    parent: Secret
+    change: Secret
+
+
+class PendingCommit:
+    """`message` to send, `welcome` for those it adds (None if nobody), and `epoch`, which it ends.
+
+    `merge` or `discard` it at the group that made it; either empties it.
+    """
+
+    def __init__(
+        self, message: bytes, welcome: bytes | None, epoch: int, parent: bytes, change: Change
+    ) -> None:
+        """`parent` is the epoch authenticator of the epoch it was made in."""
+        self.message = message
+        self.welcome = welcome
+        self.epoch = epoch
+        self._parent = parent
+        self._change: Change | None = change
+
+    def __repr__(self) -> str:
+        return f"<PendingCommit in epoch {self.epoch}>"
+
+    def encode(self) -> bytes:
+        """Return it for storage, private keys included.
+
+        Raises:
+            StalePendingError: it is discarded or merged already.
+
+        """
+        change = Secret(encode_change(self._held()))
+        return _Stored(self.message, self.welcome, self.epoch, Secret(self._parent), change).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> PendingCommit:
+        """Return what `encode` stored.
+
+        Raises:
+            StateError: `data` is not a stored pending commit.
+
+        """
+        try:
+            stored = _Stored.decode(data)
+        except DecodeError as error:
+            raise StateError(f"not a stored pending commit: {error}") from error
+        return cls(stored.message, stored.welcome, stored.epoch, stored.parent, decode_change(stored.change))
+
+    def take(self, parent: bytes) -> Change:
+        """Hand over the change, for a group whose epoch authenticator is `parent`.
+
+        Raises:
+            StalePendingError: it was made in another epoch, or is discarded or merged already.
+
+        """
+        change = self._held()
+        if self._parent != parent:
+            raise StalePendingError(f"the commit was made in epoch {self.epoch} and the group is elsewhere")
+        self._change = None
+        return change
+
+    def drop(self) -> None:
+        """Forget the change.
+
+        Raises:
+            StalePendingError: it is discarded or merged already.
+
+        """
+        self._held()
+        self._change = None
+
+    def _held(self) -> Change:
+        if self._change is None:
+            raise StalePendingError("the commit is discarded or merged already")
+        return self._change

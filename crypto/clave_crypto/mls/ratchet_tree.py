@@ -1,0 +1,212 @@
+"""The ratchet tree: nodes, resolutions, tree hashes, and adding and removing leaves (RFC 9420, section 7).
+
+Holds public data and knows no private keys. A copy shares nodes and hashes with its original, so that the
+hashing a change costs is logarithmic, and epochs are cheap to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from clave_crypto.codec import Struct, encode_vector, struct, u32
+from clave_crypto.mls import tree_math
+from clave_crypto.mls.leaf_node import LeafNode, NodeType
+from clave_crypto.mls.suites import CipherSuite
+
+__all__ = ["Node", "ParentNode", "RatchetTree", "TreeNodes"]
+
+
+@struct(tag=NodeType.PARENT)
+class ParentNode(Struct):
+    """A subgroup's key (section 7.1). `unmerged_leaves` are leaf indices."""
+
+    encryption_key: bytes
+    parent_hash: bytes
+    unmerged_leaves: tuple[u32, ...]
+
+
+Node = LeafNode | ParentNode
+
+
+@struct()
+class TreeNodes(Struct):
+    """The ratchet_tree of section 12.4.3.3, as a peer sends it; not verified."""
+
+    nodes: tuple[LeafNode | ParentNode | None, ...]
+
+
+class RatchetTree:
+    """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
+
+    __slots__ = ("_hashes", "_nodes", "suite")
+
+    def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
+        """Hold `nodes` in array order; their number is filled up to a whole tree with blanks."""
+        self.suite = suite
+        self._nodes = list(nodes)
+        whole = 1
+        while whole < len(self._nodes):
+            whole = 2 * whole + 1
+        self._nodes += [None] * (whole - len(self._nodes))
+        self._hashes: list[bytes | None] = [None] * whole
+
+    def copy(self) -> Self:
+        """Return a tree that can change without changing this one."""
+        other = type(self).__new__(type(self))
+        other.suite, other._nodes, other._hashes = self.suite, self._nodes.copy(), self._hashes.copy()
+        return other
+
+    def contents(self) -> TreeNodes:
+        """Return the tree as it is sent: no blanks after the last node."""
+        last = len(self._nodes)
+        while last and self._nodes[last - 1] is None:
+            last -= 1
+        return TreeNodes(tuple(self._nodes[:last]))
+
+    def encode(self) -> bytes:
+        """Return the encoded ratchet_tree."""
+        return self.contents().encode()
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves, blank ones included."""
+        return (len(self._nodes) + 1) // 2
+
+    @property
+    def root(self) -> int:
+        """The root's node index."""
+        return tree_math.root(self.n_leaves)
+
+    def node(self, node: int) -> Node | None:
+        """Return the contents of `node`, None when blank."""
+        return self._nodes[node]
+
+    def leaf(self, leaf_index: int) -> LeafNode | None:
+        """Return the leaf, None when blank or outside the tree."""
+        if leaf_index >= self.n_leaves:
+            return None
+        leaf = self._nodes[2 * leaf_index]
+        return leaf if isinstance(leaf, LeafNode) else None
+
+    def parent_node(self, node: int) -> ParentNode | None:
+        """Return the parent at odd index `node`, None when blank."""
+        parent = self._nodes[node]
+        return parent if isinstance(parent, ParentNode) else None
+
+    def leaves(self) -> Iterator[tuple[int, LeafNode]]:
+        """Yield (leaf index, leaf) of every member."""
+        for leaf_index in range(self.n_leaves):
+            if (leaf := self.leaf(leaf_index)) is not None:
+                yield leaf_index, leaf
+
+    def parents(self) -> Iterator[tuple[int, ParentNode]]:
+        """Yield (node index, parent) of every parent that is not blank."""
+        for node in range(1, len(self._nodes), 2):
+            if (parent := self.parent_node(node)) is not None:
+                yield node, parent
+
+    def set_node(self, node: int, contents: Node | None) -> None:
+        """Put `contents` at `node`."""
+        self._nodes[node] = contents
+        self._hashes[node] = None
+        for above in tree_math.direct_path(node, self.n_leaves):
+            self._hashes[above] = None
+
+    def add_leaf(self, leaf: LeafNode) -> int:
+        """Put `leaf` at the leftmost blank leaf, extending the tree if needed; return its leaf index."""
+        leaf_index = 0
+        while leaf_index < self.n_leaves and self._nodes[2 * leaf_index] is not None:
+            leaf_index += 1
+        if leaf_index == self.n_leaves:
+            blanks = len(self._nodes) + 1
+            self._nodes += [None] * blanks
+            self._hashes += [None] * blanks
+        self.set_node(2 * leaf_index, leaf)
+        for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
+            if (parent := self.parent_node(node)) is not None:
+                unmerged = tuple(sorted((*parent.unmerged_leaves, leaf_index)))
+                self._nodes[node] = ParentNode(parent.encryption_key, parent.parent_hash, unmerged)
+        return leaf_index
+
+    def update_leaf(self, leaf_index: int, leaf: LeafNode) -> None:
+        """Replace a leaf and blank its direct path."""
+        self.blank_path(leaf_index)
+        self.set_node(2 * leaf_index, leaf)
+
+    def remove_leaf(self, leaf_index: int) -> None:
+        """Blank a leaf and its direct path, then truncate the tree while its right half is empty."""
+        self.blank_path(leaf_index)
+        self.set_node(2 * leaf_index, None)
+        while self.n_leaves > 1 and all(
+            self._nodes[2 * index] is None for index in range(self.n_leaves // 2, self.n_leaves)
+        ):
+            half = len(self._nodes) // 2
+            del self._nodes[half:], self._hashes[half:]
+
+    def blank_path(self, leaf_index: int) -> None:
+        """Blank every ancestor of a leaf."""
+        for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
+            self._nodes[node] = self._hashes[node] = None
+
+    def resolution(self, node: int) -> list[int]:
+        """Return the fewest nodes that together cover the members under `node` (section 4.1.1)."""
+        contents = self._nodes[node]
+        if isinstance(contents, ParentNode):
+            return [node, *(2 * leaf_index for leaf_index in contents.unmerged_leaves)]
+        if contents is not None:
+            return [node]
+        if tree_math.is_leaf(node):
+            return []
+        return self.resolution(tree_math.left(node)) + self.resolution(tree_math.right(node))
+
+    def filtered_direct_path(self, leaf_index: int) -> list[tuple[int, int]]:
+        """Return (ancestor, its child on the copath), nearest first, where that child covers anyone."""
+        path, below = [], 2 * leaf_index
+        for node in tree_math.direct_path(below, self.n_leaves):
+            copath = tree_math.sibling(below, self.n_leaves)
+            if self.resolution(copath):
+                path.append((node, copath))
+            below = node
+        return path
+
+    def tree_hash(self, node: int | None = None) -> bytes:
+        """Return the tree hash of `node`, by default the root (section 7.8)."""
+        node = self.root if node is None else node
+        digest = self._hashes[node]
+        if digest is None:
+            contents = self._nodes[node]
+            if tree_math.is_leaf(node):
+                digest = self._hash_leaf(node, contents)
+            else:
+                digest = self._hash_parent(
+                    contents, self.tree_hash(tree_math.left(node)), self.tree_hash(tree_math.right(node))
+                )
+            self._hashes[node] = digest
+        return digest
+
+    def original_tree_hash(self, node: int, absent: frozenset[int]) -> bytes:
+        """Return the tree hash of `node` as if leaves `absent` (leaf indices) were not there (section 7.9)."""
+        if absent.isdisjoint(tree_math.leaves_under(node)):
+            return self.tree_hash(node)
+        if tree_math.is_leaf(node):
+            return self._hash_leaf(node, None)
+        contents = self.parent_node(node)
+        if contents is not None:
+            unmerged = tuple(index for index in contents.unmerged_leaves if index not in absent)
+            contents = ParentNode(contents.encryption_key, contents.parent_hash, unmerged)
+        return self._hash_parent(
+            contents,
+            self.original_tree_hash(tree_math.left(node), absent),
+            self.original_tree_hash(tree_math.right(node), absent),
+        )
+
+    def _hash_leaf(self, node: int, contents: Node | None) -> bytes:
+        index = (node // 2).to_bytes(4, "big")
+        present = b"\0" if contents is None else b"\1" + contents.encode()
+        return self.suite.hash(NodeType.LEAF.to_bytes(1, "big") + index + present)
+
+    def _hash_parent(self, contents: Node | None, left: bytes, right: bytes) -> bytes:
+        present = b"\0" if contents is None else b"\1" + contents.encode()
+        children = encode_vector(left) + encode_vector(right)
+        return self.suite.hash(NodeType.PARENT.to_bytes(1, "big") + present + children)

@@ -1,0 +1,190 @@
+# ruff: noqa: D401 - a rule's docstring says what must hold
+"""Rules for one leaf node, and for leaves together (RFC 9420, sections 7.2, 7.3, 11.1 and 13.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from clave_crypto.mls.extensions import (
+    DEFAULT_EXTENSION_TYPES,
+    Extension,
+    ExtensionType,
+    RequiredCapabilities,
+    find_extension,
+)
+from clave_crypto.mls.leaf_node import KeyPackageSource, LeafNode, ProtocolVersion, leaf_node_tbs
+from clave_crypto.mls.proposals import ProposalType
+from clave_crypto.mls.rules.registry import BrokenRuleError, rule
+
+if TYPE_CHECKING:
+    from clave_crypto.codec import Struct
+    from clave_crypto.mls.suites import CipherSuite
+
+__all__ = [
+    "check_extensions_unique",
+    "check_leaf",
+    "check_leaves_fit_group",
+    "check_leaves_unique",
+    "check_lifetime",
+    "check_lifetime_begun",
+]
+
+CLOCK_SKEW = 24 * 3600
+"""Seconds by which a sender's clock may run ahead of the receiver's."""
+
+_DEFAULT_PROPOSAL_TYPES = frozenset(ProposalType)
+
+
+def check_leaf(
+    suite: CipherSuite, leaf: LeafNode, source: type[Struct], *, group_id: bytes = b"", leaf_index: int = 0
+) -> None:
+    """Check all that a leaf shows by itself; `group_id` and `leaf_index` are where it stands in a group."""
+    check_source(leaf, source)
+    check_encryption_key(suite, leaf)
+    check_signature_key(suite, leaf)
+    check_extensions_unique(leaf.extensions)
+    check_extensions_listed(leaf.extensions, leaf)
+    check_credential_listed(leaf)
+    check_protocol_listed(suite, leaf)
+    check_signature(suite, leaf, group_id, leaf_index)
+
+
+@rule("leaf-source", "7.3")
+def check_source(leaf: LeafNode, source: type[Struct]) -> None:
+    """A leaf's source is the one its place calls for."""
+    if not isinstance(leaf.source, source):
+        raise BrokenRuleError("the leaf node is from another kind of source")
+
+
+@rule("leaf-encryption-key", "5.1")
+def check_encryption_key(suite: CipherSuite, leaf: LeafNode) -> None:
+    """A leaf's encryption key is fit for use."""
+    suite.kem.check_public(leaf.encryption_key)
+
+
+@rule("leaf-signature-key", "5.1")
+def check_signature_key(suite: CipherSuite, leaf: LeafNode) -> None:
+    """A leaf's signature key is fit for use."""
+    suite.signature.check_public(leaf.signature_key)
+
+
+@rule("leaf-signature", "7.3")
+def check_signature(suite: CipherSuite, leaf: LeafNode, group_id: bytes, leaf_index: int) -> None:
+    """A leaf is signed by its own signature key, for the group and place it is in."""
+    tbs = leaf_node_tbs(leaf, group_id, leaf_index)
+    suite.verify_with_label(leaf.signature_key, b"LeafNodeTBS", tbs, leaf.signature)
+
+
+@rule("extensions-unique", "13.4")
+def check_extensions_unique(extensions: Sequence[Extension]) -> None:
+    """A list of extensions has no type twice."""
+    if len({extension.extension_type for extension in extensions}) != len(extensions):
+        raise BrokenRuleError("an extension type appears twice")
+
+
+@rule("leaf-extensions-listed", "7.3")
+def check_extensions_listed(extensions: Iterable[Extension], leaf: LeafNode) -> None:
+    """Every extension a leaf or its key package has is listed in its capabilities."""
+    used = {extension.extension_type for extension in extensions}
+    if not used - DEFAULT_EXTENSION_TYPES <= set(leaf.capabilities.extensions):
+        raise BrokenRuleError("an extension is not listed in the capabilities")
+
+
+@rule("leaf-credential-listed", "7.2")
+def check_credential_listed(leaf: LeafNode) -> None:
+    """A leaf's credential type is listed in its capabilities."""
+    if _credential_type(leaf) not in leaf.capabilities.credentials:
+        raise BrokenRuleError("the credential's type is not listed in the capabilities")
+
+
+@rule("leaf-protocol-listed", "11.1")
+def check_protocol_listed(suite: CipherSuite, leaf: LeafNode) -> None:
+    """A leaf's capabilities list the protocol version and cipher suite in use."""
+    if ProtocolVersion.MLS10 not in leaf.capabilities.versions:
+        raise BrokenRuleError("the capabilities do not list the protocol version")
+    if suite.id not in leaf.capabilities.cipher_suites:
+        raise BrokenRuleError("the capabilities do not list the cipher suite")
+
+
+@rule("leaf-lifetime", "7.3")
+def check_lifetime(leaf: LeafNode, now: int) -> None:
+    """A leaf that is sent on is within its lifetime."""
+    source = leaf.source
+    if isinstance(source, KeyPackageSource) and not source.not_before <= now <= source.not_after:
+        raise BrokenRuleError("the leaf node's lifetime has not begun or is over")
+
+
+@rule("leaf-lifetime-begun", "7.3")
+def check_lifetime_begun(leaf: LeafNode, now: int) -> None:
+    """A leaf that is received does not come from the future; it may have expired on the way."""
+    if isinstance(leaf.source, KeyPackageSource) and leaf.source.not_before > now + CLOCK_SKEW:
+        raise BrokenRuleError("the leaf node's lifetime begins in the future")
+
+
+@rule("leaves-unique", "7.3")
+def check_leaves_unique(leaves: Sequence[LeafNode]) -> None:
+    """No two members have the same signature key or the same encryption key."""
+    if len({leaf.signature_key for leaf in leaves}) != len(leaves):
+        raise BrokenRuleError("two members have the same signature key")
+    if len({leaf.encryption_key for leaf in leaves}) != len(leaves):
+        raise BrokenRuleError("two members have the same encryption key")
+
+
+def check_leaves_fit_group(leaves: Sequence[LeafNode], extensions: Sequence[Extension]) -> None:
+    """Check that every member supports what the group and the other members use."""
+    required = decode_required_capabilities(extensions)
+    used_extensions = {extension.extension_type for extension in extensions} - DEFAULT_EXTENSION_TYPES
+    credentials = {_credential_type(leaf) for leaf in leaves}
+    for capabilities in {leaf.capabilities for leaf in leaves}:
+        check_context_extensions_supported(used_extensions, capabilities.extensions)
+        check_credentials_supported(credentials, capabilities.credentials)
+        check_required_extensions(required, capabilities.extensions)
+        check_required_proposals(required, capabilities.proposals)
+        check_required_credentials(required, capabilities.credentials)
+
+
+@rule("required-capabilities-form", "11.1")
+def decode_required_capabilities(extensions: Sequence[Extension]) -> RequiredCapabilities:
+    """A required_capabilities extension is well formed."""
+    data = find_extension(extensions, ExtensionType.REQUIRED_CAPABILITIES)
+    return RequiredCapabilities((), (), ()) if data is None else RequiredCapabilities.decode(data)
+
+
+@rule("context-extensions-supported", "13.4")
+def check_context_extensions_supported(used: set[int], supported: Sequence[int]) -> None:
+    """Every member supports every extension of the group context."""
+    if not used <= set(supported):
+        raise BrokenRuleError("a member does not support an extension the group uses")
+
+
+@rule("credentials-supported", "7.3")
+def check_credentials_supported(used: set[int], supported: Sequence[int]) -> None:
+    """Every member supports every credential type in use."""
+    if not used <= set(supported):
+        raise BrokenRuleError("a member does not support a credential type in use")
+
+
+@rule("required-extensions", "7.3")
+def check_required_extensions(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+    """Every member supports the required extension types."""
+    if not set(required.extension_types) - DEFAULT_EXTENSION_TYPES <= set(supported):
+        raise BrokenRuleError("a member does not support a required extension")
+
+
+@rule("required-proposals", "7.3")
+def check_required_proposals(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+    """Every member supports the required proposal types."""
+    if not set(required.proposal_types) - _DEFAULT_PROPOSAL_TYPES <= set(supported):
+        raise BrokenRuleError("a member does not support a required proposal type")
+
+
+@rule("required-credentials", "7.3")
+def check_required_credentials(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+    """Every member supports the required credential types."""
+    if not set(required.credential_types) <= set(supported):
+        raise BrokenRuleError("a member does not support a required credential type")
+
+
+def _credential_type(leaf: LeafNode) -> int:
+    return int.from_bytes(leaf.credential.tag, "big")

@@ -1,0 +1,179 @@
+# ruff: noqa: D401 - a rule's docstring says what must hold
+"""Rules for proposals and the list a commit covers (RFC 9420, sections 12.1, 12.2 and 12.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from clave_crypto.mls.leaf_node import ProtocolVersion
+from clave_crypto.mls.proposals import (
+    Add,
+    ExternalInit,
+    GroupContextExtensions,
+    PreSharedKey,
+    Proposal,
+    ReInit,
+    Remove,
+    Update,
+)
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage
+from clave_crypto.mls.rules.registry import BrokenRuleError, rule
+
+if TYPE_CHECKING:
+    from clave_crypto.mls.leaf_node import LeafNode
+    from clave_crypto.mls.ratchet_tree import RatchetTree
+    from clave_crypto.mls.suites import CipherSuite
+
+__all__ = [
+    "Sent",
+    "check_path_present",
+    "check_proposal_known",
+    "check_proposal_list",
+    "check_psk_nonce",
+    "check_psk_usage",
+    "check_reinit_version",
+    "check_removed_is_member",
+    "check_update_sender",
+]
+
+T = TypeVar("T")
+
+Sent = tuple[int, Proposal]
+"""A proposal behind its sender's leaf index."""
+
+
+def check_proposal_list(committer: int, proposals: Sequence[Sent]) -> None:
+    """Check a regular commit's proposals against each other."""
+    kinds = [proposal for _, proposal in proposals]
+    check_no_own_update(committer, proposals)
+    check_committer_stays(committer, kinds)
+    check_one_change_per_leaf(proposals)
+    check_adds_unique(kinds)
+    check_psks_unique(kinds)
+    check_one_group_context_extensions(kinds)
+    check_reinit_alone(kinds)
+    check_no_external_init(kinds)
+
+
+@rule("proposal-known", "12.4")
+def check_proposal_known(sent: T | None) -> T:
+    """A commit refers only to proposals of this epoch that this member has seen."""
+    if sent is None:
+        raise BrokenRuleError("the commit refers to a proposal that was not seen in this epoch")
+    return sent
+
+
+@rule("commit-no-own-update", "12.2")
+def check_no_own_update(committer: int, proposals: Sequence[Sent]) -> None:
+    """A commit covers no Update by its committer."""
+    if any(sender == committer and isinstance(proposal, Update) for sender, proposal in proposals):
+        raise BrokenRuleError("the commit covers an Update of its committer")
+
+
+@rule("commit-committer-stays", "12.2")
+def check_committer_stays(committer: int, proposals: Sequence[Proposal]) -> None:
+    """A commit does not remove its committer."""
+    if any(isinstance(proposal, Remove) and proposal.removed == committer for proposal in proposals):
+        raise BrokenRuleError("the commit removes its committer")
+
+
+@rule("commit-one-change-per-leaf", "12.2")
+def check_one_change_per_leaf(proposals: Sequence[Sent]) -> None:
+    """A commit updates or removes each leaf at most once."""
+    changed = [
+        proposal.removed if isinstance(proposal, Remove) else sender
+        for sender, proposal in proposals
+        if isinstance(proposal, Remove | Update)
+    ]
+    if len(set(changed)) != len(changed):
+        raise BrokenRuleError("the commit changes a leaf twice")
+
+
+@rule("commit-adds-unique", "12.2")
+def check_adds_unique(proposals: Sequence[Proposal]) -> None:
+    """A commit adds no client twice."""
+    added = [
+        proposal.key_package.leaf_node.signature_key for proposal in proposals if isinstance(proposal, Add)
+    ]
+    if len(set(added)) != len(added):
+        raise BrokenRuleError("the commit adds a client twice")
+
+
+@rule("commit-psks-unique", "12.2")
+def check_psks_unique(proposals: Sequence[Proposal]) -> None:
+    """A commit uses no pre-shared key id twice."""
+    psks = [proposal.psk for proposal in proposals if isinstance(proposal, PreSharedKey)]
+    if len(set(psks)) != len(psks):
+        raise BrokenRuleError("the commit uses a pre-shared key twice")
+
+
+@rule("commit-one-group-context-extensions", "12.2")
+def check_one_group_context_extensions(proposals: Sequence[Proposal]) -> None:
+    """A commit replaces the group's extensions at most once."""
+    if sum(isinstance(proposal, GroupContextExtensions) for proposal in proposals) > 1:
+        raise BrokenRuleError("the commit replaces the group's extensions twice")
+
+
+@rule("commit-reinit-alone", "12.2")
+def check_reinit_alone(proposals: Sequence[Proposal]) -> None:
+    """A ReInit is committed alone."""
+    if len(proposals) > 1 and any(isinstance(proposal, ReInit) for proposal in proposals):
+        raise BrokenRuleError("the commit covers a ReInit together with other proposals")
+
+
+@rule("commit-no-external-init", "12.2")
+def check_no_external_init(proposals: Sequence[Proposal]) -> None:
+    """A member's commit covers no ExternalInit."""
+    if any(isinstance(proposal, ExternalInit) for proposal in proposals):
+        raise BrokenRuleError("a member's commit covers an ExternalInit")
+
+
+@rule("commit-path-present", "12.4")
+def check_path_present(proposals: Sequence[Proposal], has_path: bool) -> None:
+    """A commit has a path if it covers nothing, or a proposal that requires one."""
+    needs_path = not proposals or any(
+        isinstance(proposal, Update | Remove | ExternalInit | GroupContextExtensions)
+        for proposal in proposals
+    )
+    if needs_path and not has_path:
+        raise BrokenRuleError("the commit needs a path and has none")
+
+
+@rule("update-sender", "12.1.2")
+def check_update_sender(tree: RatchetTree, sender: int) -> LeafNode:
+    """An Update is sent by a member."""
+    leaf = tree.leaf(sender)
+    if leaf is None:
+        raise BrokenRuleError("the sender of the Update is not a member")
+    return leaf
+
+
+@rule("remove-member", "12.1.3")
+def check_removed_is_member(tree: RatchetTree, removed: int) -> LeafNode:
+    """A Remove names a member."""
+    leaf = tree.leaf(removed)
+    if leaf is None:
+        raise BrokenRuleError("the member to remove does not exist")
+    return leaf
+
+
+@rule("psk-nonce", "12.1.4")
+def check_psk_nonce(suite: CipherSuite, psk: PreSharedKeyID) -> None:
+    """A pre-shared key's nonce is as long as the hash."""
+    if len(psk.psk_nonce) != suite.hash_size:
+        raise BrokenRuleError("the pre-shared key's nonce has the wrong length")
+
+
+@rule("psk-usage", "12.1.4")
+def check_psk_usage(psk: PreSharedKeyID) -> None:
+    """A resumption key is used for reinitialising or branching only where a group begins."""
+    if isinstance(psk.psk, ResumptionPsk) and psk.psk.usage is not ResumptionUsage.APPLICATION:
+        raise BrokenRuleError("the resumption key is not for use inside a group")
+
+
+@rule("reinit-version", "12.1.5")
+def check_reinit_version(reinit: ReInit) -> None:
+    """A ReInit does not lower the protocol version."""
+    if reinit.version < ProtocolVersion.MLS10:
+        raise BrokenRuleError("the ReInit lowers the protocol version")
