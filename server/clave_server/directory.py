@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -96,9 +96,7 @@ def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | 
             raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
     if owner is None:
-        devices: list[tuple[bytes, bytes]] = connection.execute(
-            "SELECT count(*) FROM devices WHERE account = ?", (account,)
-        ).get
+        devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
         if devices >= MAX_DEVICES:
             raise Refusal(Code.LIMIT, f"an account has at most {MAX_DEVICES} devices")
     elif owner != account:
@@ -124,11 +122,11 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
-    devices = connection.execute(
+    devices: list[Any] = connection.execute(
         "SELECT device, identity FROM devices JOIN accounts ON accounts.id = devices.account WHERE name = ?"
         " ORDER BY device",
         (name,),
-    ).fetchall()  # type: ignore[assignment]  # the columns' types are the schema's
+    ).fetchall()
     if not devices:
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
     return devices

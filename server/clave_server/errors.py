@@ -30,7 +30,7 @@ class DamageError(StorageError):
     """Stored bytes do not match their digest and are not believed."""
 
 
-class Refusal(RelayError):  # noqa: N818  (an answer, not a failure)
+class Refusal(RelayError):
     """A request is refused and changed nothing."""
 
     def __init__(self, code: Code, text: str) -> None:

@@ -10,13 +10,13 @@ import datetime as dt
 import enum
 import json
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from clave_server.sink import Sink
 from clave_wire.messages import Kind
 from clave_wire.text import sanitize
 
-__all__ = ["EntryRecord", "Mirror", "MirrorMode", "VisitRecord"]
+__all__ = ["PIECE_BYTES", "EntryRecord", "Mirror", "MirrorMode", "VisitRecord"]
 
 
 class MirrorMode(enum.StrEnum):
@@ -26,6 +26,10 @@ class MirrorMode(enum.StrEnum):
     SHORT = "short"
     JSON = "json"
     OFF = "off"
+
+
+PIECE_BYTES: Final = 32
+"""Bytes of a payload's end that a record keeps."""
 
 
 class EntryRecord(NamedTuple):
@@ -40,8 +44,6 @@ class EntryRecord(NamedTuple):
     size: int
     piece: bytes
 
-    PIECE_BYTES: ClassVar[int] = 32
-
 
 class VisitRecord(NamedTuple):
     """A participant's connection came or went; `event` says how."""
@@ -55,7 +57,7 @@ _SHORT_ROOM: Final = 4
 _SHORT_PIECE: Final = 8
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
-_Timed = tuple[dt.datetime, EntryRecord | VisitRecord]
+_Item = tuple[dt.datetime, EntryRecord | VisitRecord] | str
 
 
 class Mirror:
@@ -74,7 +76,7 @@ class Mirror:
         self._coloured = coloured
         self._clock = clock
         self.wanted = mode is not MirrorMode.OFF
-        self._sink = Sink[_Timed](descriptor, self._line, self._summary, broken)
+        self._sink = Sink[_Item](descriptor, self._line, self._summary, broken)
 
     def show_entries(self, records: Sequence[EntryRecord]) -> None:
         """Show entries that are on disk, in order."""
@@ -87,12 +89,18 @@ class Mirror:
         if self.wanted:
             self._sink.put([(self._clock(), record)])
 
+    def announce(self, line: str) -> None:
+        """Write a line whatever the mode."""
+        self._sink.put([line])
+
     def stop(self) -> None:
         """Write what is queued, unless nobody reads it."""
         self._sink.stop(timeout=1.0)
 
-    def _line(self, timed: _Timed) -> str:
-        at, record = timed
+    def _line(self, item: _Item) -> str:
+        if isinstance(item, str):
+            return sanitize(item) + "\n"
+        at, record = item
         name, address = sanitize(record.name), sanitize(record.address)
         if isinstance(record, VisitRecord):
             event = sanitize(record.event)

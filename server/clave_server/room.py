@@ -30,7 +30,7 @@ class Stay(NamedTuple):
     left: int | None
 
 
-class Repeated(Exception):  # noqa: N818  (not a failure)
+class Repeated(Exception):
     """The submission was accepted before, as entry `seq`."""
 
     def __init__(self, seq: int) -> None:

@@ -22,7 +22,7 @@ from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError
 from clave_server.flight import Flight, Request, RoomMessage, Step
-from clave_server.mirror import EntryRecord, Mirror
+from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
 from clave_server.worker import Worker
@@ -62,7 +62,6 @@ class Sequencer:
         reader: Worker,
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
-        invited: Callable[[bytes], None],
         highest_ids: tuple[int, int],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -70,7 +69,6 @@ class Sequencer:
         self._reader = reader
         self._mirror = mirror
         self._sessions = sessions
-        self._invited = invited
         self._channels: dict[bytes, Channel] = {}
         self._waiting: dict[bytes, list[Request]] = {}
         self._queue: deque[Request] = deque()
@@ -199,9 +197,6 @@ class Sequencer:
                 flight.resumes.append((session, message))
             else:
                 self._stage_request(flight, channel, session, message, names)
-        except Repeated as repeated:
-            self._acknowledge_again(channel, session, message.submission, repeated.seq)
-            session.finish()
         except RelayError as error:
             self._refuse(session, message, error)
 
@@ -210,7 +205,12 @@ class Sequencer:
     ) -> None:
         room = channel.room
         first = room.seq + 1
-        seq = room.stage_submission(session.device, message, names)
+        try:
+            seq = room.stage_submission(session.device, message, names)
+        except Repeated as repeated:
+            self._acknowledge_again(channel, session, message.submission, repeated.seq)
+            session.finish()
+            return
         draft = flight.draft(channel, first)
         entry = Entry(
             room.room, seq, session.device, message.submission, message.kind, message.epoch, message.payload
@@ -233,7 +233,7 @@ class Sequencer:
                     message.epoch,
                     message.kind,
                     len(message.payload),
-                    message.payload[-EntryRecord.PIECE_BYTES :],
+                    message.payload[-PIECE_BYTES:],
                 )
             )
 
@@ -271,10 +271,11 @@ class Sequencer:
     def _acknowledge_again(self, channel: Channel, session: Session, submission: int, seq: int) -> None:
         """Repeat `Accepted`, unless the flush or the catch-up under way will yet tell."""
         stream = session.streams.get(channel.room.room)
-        told_by_stream = (
-            stream is not None and not stream.over and (not stream.started or stream.cursor < seq)
-        )
-        if seq <= channel.room.durable and not told_by_stream:
+        if stream is not None and not stream.live and not stream.over:
+            told = stream.started and stream.cursor >= seq
+        else:
+            told = seq <= channel.room.durable
+        if told:
             session.send(Accepted(channel.room.room, submission, seq))
 
     # --- landing -------------------------------------------------------------------------------------------
@@ -326,7 +327,8 @@ class Sequencer:
                         sender.send(Accepted(key, submission, seq))
             draft.channel.fan_out(draft)
         for device in flight.invited:
-            self._invited(device)
+            if device in self._sessions:
+                self._sessions[device].notice_invitation()
         if flight.shown:
             self._mirror.show_entries(flight.shown)
 

@@ -39,13 +39,18 @@ class Stream:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One device's connection, from login to its end."""
+    """One device's connection, from login to its end.
+
+    `notice_invitation` is called when one is on disk, `give_way` when the device connects anew.
+    """
 
     device: bytes
     name: str
     address: str
     outbox: Outbox
     hold_reading: Callable[[bool], None]
+    notice_invitation: Callable[[], None]
+    give_way: Callable[[], None]
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False

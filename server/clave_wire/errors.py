@@ -31,5 +31,5 @@ class RemoteError(WireError):
         self.code = code
 
 
-class BadName(WireError):  # noqa: N818  (says what is wrong, as the other names do)
+class BadName(WireError):
     """A name is refused; the text says why."""

@@ -1,0 +1,53 @@
+"""The relay's settings as people write them: addresses, one TOML file, a token's file. Knows no defaults' reasons."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from clave_server.errors import StartError
+from clave_wire.limits import MAX_NAME_BYTES
+
+__all__ = ["parse_listen", "read_config", "read_token"]
+
+
+def parse_listen(text: str) -> tuple[str | None, int]:
+    """Split `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (every address). Raises `StartError`."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
+    return host or None, int(port)
+
+
+def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Read a TOML file whose keys are option names. Raises `StartError` for any other key."""
+    try:
+        settings = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise StartError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StartError(f"the configuration {path} is not TOML: {error}") from None
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise StartError(
+            f"the configuration {path} has unknown keys: {', '.join(unknown)}; known are {', '.join(known)}"
+        )
+    return settings
+
+
+def read_token(path: Path) -> str:
+    """Read the registration token, the file's only line. Raises `StartError`."""
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise StartError(f"cannot read the registration token in {path}: {reason}") from None
+    if not token or "\n" in token or len(token) > MAX_NAME_BYTES:
+        raise StartError(f"{path} must hold one registration token of 1 to {MAX_NAME_BYTES} characters")
+    return token

@@ -1,0 +1,219 @@
+"""One client's network connection: bytes to messages, deadlines, back-pressure. Knows no rooms and no directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Final, Protocol
+
+import structlog
+
+from clave_server.outbox import Outbox, Tick
+from clave_server.tls import ALPN
+from clave_wire.connection import RelayConnection
+from clave_wire.errors import RemoteError
+from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
+
+__all__ = ["SOFTWARE", "Client", "ClientTransport"]
+
+SOFTWARE: Final = "clave-relay"
+_LINGER_SECONDS: Final = 5.0
+"""How long a closing connection may take to read what was sent last."""
+
+_KEEPALIVE_SECONDS: Final = 60
+_PROBE_SECONDS: Final = 15
+_PROBES: Final = 4
+
+_log = structlog.get_logger()
+
+
+class Client(Protocol):
+    """What stands behind one connection."""
+
+    def connected(self, transport: ClientTransport) -> None:
+        """Take the connection; may close it at once."""
+
+    def received(self, message: ToRelay) -> None:
+        """Take one message that came after the greeting."""
+
+    def writable(self) -> None:
+        """Go on: the network keeps up again."""
+
+    def ended(self, how: str) -> None:
+        """Take note that the connection is over; nothing else is called after it."""
+
+
+class Transports:
+    """Every open connection; `empty` is set while there is none. Once closed, new ones are closed at once."""
+
+    def __init__(self) -> None:
+        self.empty = asyncio.Event()
+        self.empty.set()
+        self._open: set[ClientTransport] = set()
+        self._closed = False
+
+    def add(self, transport: ClientTransport) -> None:
+        """Take note of a connection made."""
+        self._open.add(transport)
+        self.empty.clear()
+        if self._closed:
+            self._close(transport)
+
+    def discard(self, transport: ClientTransport) -> None:
+        """Take note of a connection lost."""
+        self._open.discard(transport)
+        if not self._open:
+            self.empty.set()
+
+    def hold_reading(self) -> None:
+        """Take nothing more from anyone."""
+        for transport in self._open:
+            transport.hold_reading(hold=True)
+
+    def close(self) -> None:
+        """Tell everyone that the relay shuts down, and close."""
+        self._closed = True
+        for transport in tuple(self._open):
+            self._close(transport)
+
+    def _close(self, transport: ClientTransport) -> None:
+        transport.close(Code.SHUTDOWN, "the relay shuts down", "relay shut down")
+
+
+class ClientTransport(asyncio.Protocol):
+    """Runs a `RelayConnection` over an asyncio transport on behalf of a `Client`."""
+
+    def __init__(
+        self,
+        client: Client,
+        transports: Transports,
+        tick: Tick,
+        login_seconds: float,
+        outbox_bytes: int,
+    ) -> None:
+        self.connection = RelayConnection()
+        self.address = ""
+        self.ip = ""
+        self._client = client
+        self._transports = transports
+        self._tick = tick
+        self._login_seconds = login_seconds
+        self._outbox_bytes = outbox_bytes
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    # --- called by asyncio ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, once TLS stands."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (create_server makes no other)
+        self._transport = transport
+        self.outbox = Outbox(transport, self._tick, self._too_slow, self._outbox_bytes)
+        peer = transport.get_extra_info("peername")
+        self.ip = str(peer[0])
+        self.address = f"[{peer[0]}]:{peer[1]}" if ":" in self.ip else f"{peer[0]}:{peer[1]}"
+        _notice_half_open(transport.get_extra_info("socket"))
+        self._timer = self._loop.call_later(self._login_seconds, self._too_late)
+        self._client.connected(self)
+        self._transports.add(self)
+        tls = transport.get_extra_info("ssl_object")
+        if not self._ended and tls.selected_alpn_protocol() != ALPN:
+            self.close(Code.VERSION, f"this relay speaks {ALPN} (ALPN) only", "spoke another protocol")
+
+    def data_received(self, data: bytes) -> None:
+        """Act on what a client says."""
+        if self._ended:
+            return
+        try:
+            messages = self.connection.receive_data(data)
+        except RemoteError as error:
+            self.close(error.code, str(error), f"protocol error: {error}")
+            return
+        for message in messages:
+            if isinstance(message, Hello):
+                self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
+            elif not self._ended:
+                self._client.received(message)
+
+    def eof_received(self) -> None:
+        """Close when the client does."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the client's side that it is over."""
+        self._cancel_timer()
+        self._transports.discard(self)
+        self.outbox.discard()
+        self._end("connection lost")
+
+    def pause_writing(self) -> None:
+        """Take note that the network does not keep up."""
+        self.outbox.writable = False
+
+    def resume_writing(self) -> None:
+        """Go on with what waited for the network."""
+        self.outbox.writable = True
+        if not self._ended:
+            self._client.writable()
+
+    # --- called by the client's side -----------------------------------------------------------------------
+
+    def logged_in(self, message: LoggedIn) -> None:
+        """Tell the client that its login holds, and lift the deadline."""
+        self._cancel_timer()
+        self.outbox.push(self.connection.send(message))
+
+    def say_goodbye(self) -> None:
+        """Close because the client asked to."""
+        if not self._ended:
+            self._transport.close()
+            self._end("left")
+
+    def hold_reading(self, hold: bool) -> None:
+        """Stop or continue to read from the network."""
+        if not self._transport.is_closing():
+            (self._transport.pause_reading if hold else self._transport.resume_reading)()
+
+    def close(self, code: Code, text: str, how: str) -> None:
+        """Say why, close, and end; a client that does not read it is cut off after a while."""
+        if not self._ended:
+            self._cancel_timer()
+            self.outbox.close(self.connection.closing(code, text))
+            self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
+            self._end(how)
+
+    def _end(self, how: str) -> None:
+        if not self._ended:
+            self._ended = True
+            self._client.ended(how)
+
+    def _too_late(self) -> None:
+        self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")
+
+    def _too_slow(self) -> None:
+        _log.warning("client dropped: too slow", address=self.address, unsent_bytes_above=self._outbox_bytes)
+        self.close(Code.SLOW, "this connection takes in less than it is sent", "too slow")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _notice_half_open(peer: socket.socket) -> None:
+    """Have the kernel find out about a peer that vanished without a word."""
+    options = [
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_SECONDS),  # macOS calls it so
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _PROBE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _PROBES),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", (_KEEPALIVE_SECONDS + _PROBES * _PROBE_SECONDS) * 1000),
+    ]
+    for level, option, value in options:
+        with contextlib.suppress(OSError):
+            if hasattr(socket, option):
+                peer.setsockopt(level, getattr(socket, option), value)

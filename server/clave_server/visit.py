@@ -1,0 +1,223 @@
+"""One connection's conversation: logs the device in, answers about the directory, passes room messages on.
+
+Knows no bytes, no sockets and no SQL; what it needs of the relay is in `House`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from clave_server import directory
+from clave_server.admission import Admission, Doors, judge_login
+from clave_server.catchup import InvitationFeed
+from clave_server.directory import Applicant, Enrolment
+from clave_server.errors import Refusal, RelayError
+from clave_server.flight import RoomMessage, Step
+from clave_server.mirror import Mirror, VisitRecord
+from clave_server.sequencer import Sequencer
+from clave_server.session import MAX_STREAMS, Session
+from clave_server.transport import ClientTransport
+from clave_server.worker import Worker
+from clave_wire.messages import (
+    Account,
+    ClaimKeyPackages,
+    Code,
+    Done,
+    Goodbye,
+    KeyPackages,
+    LoggedIn,
+    Login,
+    Lookup,
+    PublishKeyPackages,
+    Refused,
+    Resume,
+    TakeInvitation,
+    ToClient,
+    ToRelay,
+)
+
+__all__ = ["House", "Visit"]
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class House:
+    """What all visits share; `sessions` has who is logged in, by device."""
+
+    admission: Admission
+    doors: Doors
+    certificate: bytes
+    reader: Worker
+    sequencer: Sequencer
+    sessions: dict[bytes, Session]
+    mirror: Mirror
+
+
+class Visit:
+    """The `transport.Client` of one connection."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._transport: ClientTransport
+        self._session: Session | None = None
+        self._feed: InvitationFeed | None = None
+        self._inside = False
+        self._over = False
+
+    # --- called by the transport ---------------------------------------------------------------------------
+
+    def connected(self, transport: ClientTransport) -> None:
+        """Let the connection in, or tell it that there is no room."""
+        self._transport = transport
+        try:
+            self._house.doors.enter(transport.ip)
+            self._inside = True
+        except Refusal as refusal:
+            transport.close(refusal.code, str(refusal), "no room")
+
+    def received(self, message: ToRelay) -> None:
+        """Act on one message."""
+        session = self._session
+        if session is None:
+            if isinstance(message, Login):
+                self._log_in(message)
+        elif isinstance(message, Resume) and len(session.streams) >= MAX_STREAMS:
+            self._refuse(message.id, Refusal(Code.LIMIT, f"a connection opens at most {MAX_STREAMS} rooms"))
+        elif isinstance(message, RoomMessage):
+            self._house.sequencer.post(session, message)
+        elif isinstance(message, Lookup):
+            self._look_up(message)
+        elif isinstance(message, PublishKeyPackages):
+            publish = partial(
+                directory.publish_key_packages,
+                device=session.device,
+                packages=message.packages,
+                last_resort=message.last_resort,
+            )
+            self._write(message.id, publish, lambda _: Done(message.id))
+        elif isinstance(message, ClaimKeyPackages):
+            claim = partial(directory.claim_key_packages, name=message.name)
+            self._write(message.id, claim, partial(KeyPackages, message.id))
+        elif isinstance(message, TakeInvitation):
+            take = partial(directory.take_invitation, device=session.device, invitation=message.invitation)
+            self._write(message.id, take, lambda _: Done(message.id))
+        elif isinstance(message, Goodbye):
+            self._transport.say_goodbye()
+
+    def writable(self) -> None:
+        """Go on with what waited for the network."""
+        if self._session is not None and self._feed is not None:
+            self._house.sequencer.catch_up.advance(self._session)
+            self._feed.advance()
+
+    def ended(self, how: str) -> None:
+        """Close the session and make room for others."""
+        self._over = True
+        if self._inside:
+            self._house.doors.leave(self._transport.ip)
+        session = self._session
+        if session is None:
+            _log.info("connection ended before login", address=self._transport.address, reason=how)
+            return
+        session.over = True
+        if self._house.sessions.get(session.device) is session:
+            del self._house.sessions[session.device]
+        self._house.sequencer.end(session, how)
+        self._house.mirror.show_visit(VisitRecord(session.name, session.address, how))
+
+    # --- login ---------------------------------------------------------------------------------------------
+
+    def _log_in(self, login: Login) -> None:
+        transcript = self._transport.connection.transcript(self._house.certificate, login.identity)
+        try:
+            applicant = judge_login(login, transcript)
+        except Refusal as refusal:
+            self._close(refusal)
+            return
+        find = partial(directory.find_device, applicant=applicant)
+        self._house.reader.do(find, partial(self._found, login, applicant))
+
+    def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | RelayError | None) -> None:
+        if outcome is None:
+            refusal = self._house.admission.registering(login, applicant.name)
+            enrol: Step = partial(directory.enrol, applicant=applicant, refusal=refusal)
+            self._house.sequencer.write(enrol, partial(self._enrolled, applicant))
+        else:
+            self._enrolled(applicant, outcome)
+
+    def _enrolled(self, applicant: Applicant, outcome: Enrolment | RelayError) -> None:
+        if self._over:
+            return
+        if isinstance(outcome, RelayError):
+            self._close(outcome)
+            return
+        former = self._house.sessions.get(applicant.device)
+        if former is not None:
+            former.give_way()
+        transport = self._transport
+        session = Session(
+            applicant.device,
+            applicant.name,
+            transport.address,
+            transport.outbox,
+            transport.hold_reading,
+            self._notice_invitation,
+            self._give_way,
+        )
+        self._session = session
+        self._house.sessions[session.device] = session
+        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages))
+        self._house.mirror.show_visit(
+            VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
+        )
+        self._feed = InvitationFeed(self._house.reader, session)
+        self._feed.advance()
+
+    def _notice_invitation(self) -> None:
+        if self._feed is not None:
+            self._feed.notice()
+
+    def _give_way(self) -> None:
+        self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
+
+    def _close(self, error: RelayError) -> None:
+        code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        self._transport.close(code, str(error), f"login refused: {error}")
+
+    # --- directory -----------------------------------------------------------------------------------------
+
+    def _look_up(self, message: Lookup) -> None:
+        self._begin()
+        work = partial(directory.look_up, name=message.name)
+        answer = partial(self._answer, message.id, partial(Account, message.id))
+        self._house.reader.do(work, answer)
+
+    def _write(self, request: int, step: Step, reply: Callable[[_T], ToClient]) -> None:
+        self._begin()
+        self._house.sequencer.write(step, partial(self._answer, request, reply))
+
+    def _answer(self, request: int, reply: Callable[[_T], ToClient], outcome: _T | RelayError) -> None:
+        session = self._session
+        if session is None or session.over:
+            return
+        session.finish()
+        if isinstance(outcome, RelayError):
+            self._refuse(request, outcome)
+        else:
+            session.send(reply(outcome))
+
+    def _begin(self) -> None:
+        if self._session is not None:
+            self._session.begin()
+
+    def _refuse(self, request: int, error: RelayError) -> None:
+        code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        if self._session is not None:
+            self._session.send(Refused(request, code, str(error)))
