@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -171,7 +172,7 @@ def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         # Nothing may be flushed into the closed pipe at exit.
-        sys.stdout = None  # type: ignore[assignment]  # typeshed knows no absent stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
 
-from clave_client import events
 from clave_client.account import SUITE, Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
 from clave_client.errors import ClientError, PeerError, RelayFault, UsageError
-from clave_client.events import Event, Person
+from clave_client.events import Connected, Event, Person
 from clave_client.link import Address
 from clave_client.policy import RoomPolicy
 from clave_client.profile import Profile
@@ -42,8 +41,9 @@ from clave_crypto.mls import (
     decode_key_package,
 )
 from clave_wire import messages
+from clave_wire.errors import BadName
 from clave_wire.messages import ClaimKeyPackages, CreateRoom, KeyPackages, Lookup
-from clave_wire.text import BadName, check_name, sanitize, skeleton
+from clave_wire.text import check_name, sanitize, skeleton
 
 __all__ = ["Client", "Fingerprint"]
 
@@ -94,7 +94,7 @@ class Client:
         except ClientError:
             self._store.close()
             raise
-        self._connected: events.Connected | None = None
+        self._connected: Connected | None = None
         software = f"clave {version('clave')}"
         self._session = Session(
             self._store, account, address, pin=pin, token=token, software=software, clock=clock
@@ -111,7 +111,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def connect(self) -> events.Connected:
+    async def connect(self) -> Connected:
         """Connect, register a new profile's name, and bring the rooms up to date.
 
         Raises `RelayUnreachable`, `NotARelay`, `RelayChanged` or `RelayRefused`. A new profile whose name is
@@ -139,7 +139,7 @@ class Client:
     # --- looking ---
 
     @property
-    def connected(self) -> events.Connected:
+    def connected(self) -> Connected:
         """How the first connection went: the relay, its fingerprint, and whether the name is new there."""
         if self._connected is None:
             raise UsageError("connect first")

@@ -25,7 +25,8 @@ from clave_crypto.mls import (
     Remove,
     Update,
 )
-from clave_wire.text import BadName, check_name, skeleton
+from clave_wire.errors import BadName
+from clave_wire.text import check_name, skeleton
 
 __all__ = ["RoomPolicy", "member_identity", "room_state"]
 

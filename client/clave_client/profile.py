@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
 from clave_crypto.keys import Secret
-from clave_wire.text import BadName, check_name
+from clave_wire.errors import BadName
+from clave_wire.text import check_name
 
 __all__ = ["Profile", "default_home", "profile_names"]
 
@@ -172,13 +173,14 @@ def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
     try:
         values = json.loads(parameters)
         salt = bytes.fromhex(values["salt"])
-        cost = {name: int(values[name]) for name in _ARGON2}
+        iterations, lanes, memory = (int(values[name]) for name in _ARGON2)
     except (ValueError, KeyError, TypeError):
         raise ProfileError("the profile's passphrase.json is damaged; restore it from your backup") from None
     passphrase = ask().encode()
     if not passphrase:
         raise WrongPassphrase("an empty passphrase protects nothing; type one")
-    return Secret(Argon2id(salt=salt, length=32, **cost).derive(passphrase))
+    derive = Argon2id(salt=salt, length=32, iterations=iterations, lanes=lanes, memory_cost=memory).derive
+    return Secret(derive(passphrase))
 
 
 def _read_private(path: Path) -> bytes:

@@ -43,7 +43,7 @@ class Pending:
     @classmethod
     def decode(cls, data: bytes) -> Pending:
         """Read back what `encode` gave."""
-        return cls(int.from_bytes(data[:8], "big"), PendingCommit.decode(data[8:], policy=RoomPolicy()))
+        return cls(int.from_bytes(data[:8], "big"), PendingCommit.decode(data[8:]))
 
 
 class Room:
@@ -314,7 +314,7 @@ class Room:
             commit.epoch,
             Kind.COMMIT,
             commit.message,
-            add=list(commit.added_keys),
-            remove=list(commit.removed_keys),
+            add=[member.signature_key for member in commit.added],
+            remove=[self.group.member(leaf).signature_key for leaf in commit.removed],
             welcome=commit.welcome or b"",
         )

@@ -216,7 +216,8 @@ class Session:
 
     async def delivered(self, message_id: bytes) -> int:
         """Wait until a message just posted is in the log; return its seq, or raise `ClientError`."""
-        future = self._delivering[message_id] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[events.Sent | events.SendFailed] = asyncio.get_running_loop().create_future()
+        self._delivering[message_id] = future
         try:
             event = await future
         finally:

@@ -51,11 +51,7 @@ class Phase(enum.IntEnum):
     CLOSED = 4
 
 
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A table's row, in the order of its columns."""
-
-
-class RoomRecord(_Row):
+class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
     """One room as stored. `submission` is the highest number this device ever used in it."""
 
     id: bytes
@@ -66,7 +62,7 @@ class RoomRecord(_Row):
     shown: int
 
 
-class OutboxItem(_Row):
+class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
     """A message not yet in the log; with `submission`, `epoch` and `payload` once it is encrypted.
 
     `sent_at` is in milliseconds since 1970.
@@ -82,7 +78,7 @@ class OutboxItem(_Row):
     payload: bytes | None
 
 
-class HistoryLine(_Row):
+class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
     """One message of a room's history; `sent_at` is in milliseconds since 1970."""
 
     seq: int
@@ -130,12 +126,25 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything inside one durable step, or none of it when an exception leaves it."""
+        """Make everything inside one durable step, or none of it when an exception leaves it.
+
+        Inside another transaction it is part of that one.
+        """
+        if self._db.in_transaction:
+            yield
+            return
+        self._run("BEGIN IMMEDIATE")
         try:
-            with self._db:
-                yield
-        except apsw.Error as error:
-            raise _damaged(error) from None
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """Roll back, unless SQLite has done so itself, as after a full disk."""
+        if self._db.in_transaction:
+            self._run("ROLLBACK")
 
     def _rows(self, sql: str, *values: apsw.SQLiteValue) -> Iterator[tuple[apsw.SQLiteValue, ...]]:
         try:

@@ -6,6 +6,7 @@ from clave_crypto.codec import Struct, struct, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
 from clave_crypto.mls.committing import Change
+from clave_crypto.mls.epoch import Member
 from clave_crypto.mls.errors import StalePendingError, StateError
 from clave_crypto.mls.state import decode_change, encode_change
 
@@ -39,6 +40,18 @@ class PendingCommit:
 
     def __repr__(self) -> str:
         return f"<PendingCommit in epoch {self.epoch}>"
+
+    @property
+    def added(self) -> tuple[Member, ...]:
+        """The members it adds."""
+        change = self._held()
+        tree = () if change.epoch is None else change.epoch.tree.leaves()
+        return tuple(Member.of(index, leaf) for index, leaf in tree if index in change.added)
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """The leaf indices it removes, in the epoch it was made in."""
+        return self._held().removed
 
     def encode(self) -> bytes:
         """Return it for storage, private keys included.

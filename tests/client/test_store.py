@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_client.content import ContentKind
+from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.store import HistoryLine, Phase, RoomRecord, Store
+from clave_crypto.keys import Secret
+
+ROOM = b"r" * 16
+KEY = Secret(b"k" * 32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = Store(path, KEY)
+    yield store
+    store.close()
+
+
+def line(seq: int, message_id: bytes = b"", text: str = "hello") -> HistoryLine:
+    return HistoryLine(seq, b"d" * 32, b"a" * 32, "red", message_id or os.urandom(16), text, 1_000)
+
+
+def test_nothing_readable_lies_on_disk(store: Store, path: Path) -> None:
+    with store.transaction():
+        store.put("note", b"canary-in-meta")
+        store.add_message(ROOM, line(1, text="canary-in-message"))
+    on_disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"canary" not in on_disk
+    assert len(on_disk) > 8192
+    store.close()
+    assert b"SQLite format" not in path.read_bytes()
+
+
+def test_another_key_does_not_open_it(store: Store, path: Path) -> None:
+    store.put("a", b"1")
+    store.close()
+    with pytest.raises(WrongPassphrase, match="does not open"):
+        Store(path, Secret(b"x" * 32))
+    reopened = Store(path, KEY)
+    assert reopened.get("a") == b"1"
+    reopened.close()
+
+
+def test_a_newer_schema_is_refused(store: Store, path: Path) -> None:
+    store._db.pragma("user_version", 99)
+    store.close()
+    with pytest.raises(StoreDamaged, match="newer"):
+        Store(path, KEY)
+
+
+def test_a_changed_page_is_noticed(store: Store, path: Path) -> None:
+    for seq in range(1, 200):
+        store.add_message(ROOM, line(seq))
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises((StoreDamaged, WrongPassphrase)):
+        _read_all(path)
+
+
+def _read_all(path: Path) -> None:
+    store = Store(path, KEY)
+    try:
+        assert len(store.history(ROOM)) == 199
+    finally:
+        store.close()
+
+
+def test_a_transaction_is_all_or_nothing(store: Store) -> None:
+    def fail_halfway() -> None:
+        with store.transaction():
+            store.put("a", b"1")
+            with store.transaction():
+                store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert store.get("a") is None
+    assert store.outbox(ROOM, 10) == []
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(store: Store) -> None:
+    with store.transaction():
+        store.put("kept", b"1")
+    store._db.pragma("max_page_count", store._db.pragma("page_count"))
+    with pytest.raises(StoreDamaged, match="disk is full"), store.transaction():
+        store.put("big", bytes(1_000_000))
+    store._db.pragma("max_page_count", 1_000_000)
+    assert store.get("kept") == b"1"
+    assert store.get("big") is None
+
+
+def test_the_outbox_keeps_order_and_ciphertext(store: Store) -> None:
+    for number in range(5):
+        store.enqueue(ROOM, bytes([number]) * 16, ContentKind.TEXT, str(number), number)
+    first, second = store.outbox(ROOM, 2)
+    assert (first.body, second.body) == ("0", "1")
+    store.put_ciphertext(first.position, 7, 3, b"sealed")
+    item = store.outbox(ROOM, 1)[0]
+    assert (item.submission, item.epoch, item.payload) == (7, 3, b"sealed")
+    store.drop_outbox(first.position)
+    assert [item.body for item in store.outbox(ROOM, 10)] == ["1", "2", "3", "4"]
+
+
+def test_a_message_of_the_same_sender_and_id_is_kept_once(store: Store) -> None:
+    assert store.add_message(ROOM, line(1, b"i" * 16))
+    assert not store.add_message(ROOM, line(2, b"i" * 16))
+    assert store.add_message(b"s" * 16, line(1, b"i" * 16))
+    assert [found.seq for found in store.history(ROOM)] == [1]
+
+
+def test_history_gives_the_newest_oldest_first(store: Store) -> None:
+    for seq in range(1, 10):
+        store.add_message(ROOM, line(seq))
+    assert [found.seq for found in store.history(ROOM, last=3)] == [7, 8, 9]
+    assert [found.seq for found in store.history(ROOM, after=7)] == [8, 9]
+
+
+def test_forgetting_a_group_leaves_history(store: Store) -> None:
+    store.put_part(ROOM, "epoch", b"e")
+    store.add_link(ROOM, 1, b"l" * 32)
+    store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
+    store.add_message(ROOM, line(1))
+    store.forget_group(ROOM)
+    assert store.part(ROOM, "epoch") is None
+    assert store.link(ROOM, 1) is None
+    assert store.outbox(ROOM, 10) == []
+    assert len(store.history(ROOM)) == 1
+
+
+def test_a_room_comes_back_as_it_was(store: Store) -> None:
+    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4)
+    store.put_room(record)
+    assert store.rooms() == [record]
+
+
+def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
+    store.add_bundle(b"1", b"one", last_resort=False)
+    store.add_bundle(b"2", b"last", last_resort=True)
+    store.drop_bundle(b"1")
+    store.drop_bundle(b"2")
+    assert store.bundle(b"1") is None
+    assert store.bundle(b"2") == b"last"
+
+
+def test_every_commit_waits_for_the_disk(store: Store) -> None:
+    assert store._db.pragma("synchronous") == 2
+    assert store._db.pragma("journal_mode") == "wal"
+    assert isinstance(store._db, apsw.Connection)
