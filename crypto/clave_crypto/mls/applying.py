@@ -149,7 +149,7 @@ def combine_psks(epoch: Epoch, psks: Sequence[PreSharedKeyID], find_psk: FindPsk
 
 
 def next_context(epoch: Epoch, tree: RatchetTree, extensions: tuple[Extension, ...]) -> GroupContext:
-    """Return the provisional context of the next epoch: its confirmed transcript hash is still the old one."""
+    """Return the provisional context of the next epoch, its confirmed transcript hash still the old one."""
     old = epoch.context
     return GroupContext(
         old.version,

@@ -1,30 +1,28 @@
-"""Making and following a commit (RFC 9420, sections 12.4.1, 12.4.2). Computes a successor, changes nothing."""
+"""Making and following a commit (RFC 9420, sections 12.4.1, 12.4.2): the successor, beside the epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.applying import Applied, combine_psks, next_context, surviving_keys
+from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch, FindPsk, Member, NextEpoch, advance
 from clave_crypto.mls.events import Committed
 from clave_crypto.mls.extensions import Extension, ExtensionType
 from clave_crypto.mls.framing import (
     AuthenticatedContent,
     CommitAuthData,
-    FramedContent,
-    MemberSender,
-    PrivateMessage,
     encode_message,
 )
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes
 from clave_crypto.mls.key_schedule import welcome_key_nonce
 from clave_crypto.mls.leaf_node import CommitSource, LeafNode, sign_leaf_node
+from clave_crypto.mls.padding import pad_to_bucket
 from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.proposals import Add, Commit, ProposalByReference, ProposalByValue
-from clave_crypto.mls.protection import sign_content
+from clave_crypto.mls.proposals import Add, Commit
 from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.rules.leaf import check_leaf, check_leaves_fit_group, check_leaves_unique
 from clave_crypto.mls.rules.message import check_confirmation_tag, check_sender_is_member
@@ -36,8 +34,9 @@ from clave_crypto.mls.rules.path import (
     check_path_length,
     check_path_parent_hash,
 )
-from clave_crypto.mls.rules.proposal import Sent
-from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.secret_tree import FoundKey
+from clave_crypto.mls.selecting import Selection
+from clave_crypto.mls.sending import frame, seal, sign
 from clave_crypto.mls.treekem import (
     NewPath,
     create_path,
@@ -50,21 +49,7 @@ from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath
 from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["Change", "CommitMade", "added_key_packages", "describe", "follow_commit", "make_commit"]
-
-Seal = Callable[[FramedContent, CommitAuthData], PrivateMessage]
-
-
-@dataclass(frozen=True, repr=False)
-class Change:
-    """A step into the next epoch, ready to take. `epoch` is None for a member who was removed."""
-
-    committer: int
-    added: tuple[int, ...]
-    removed: tuple[int, ...]
-    updated: tuple[int, ...]
-    epoch: Epoch | None
-    secret_tree: SecretTree | None
+__all__ = ["CommitMade", "describe", "follow_commit", "make_commit"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,16 +63,15 @@ class CommitMade:
 
 def make_commit(
     epoch: Epoch,
-    proposals: Sequence[ProposalByValue | ProposalByReference],
-    applied: Applied,
-    added: Sequence[KeyPackage],
+    selection: Selection,
+    found: FoundKey,
     *,
     find_psk: FindPsk,
-    seal: Seal,
     random: RandomBytes,
 ) -> CommitMade:
-    """Make the commit that covers `proposals`, whose effect is `applied`; it always has a path."""
-    suite, tree = epoch.suite, applied.tree.copy()
+    """Make the commit that covers `selection`, sealed with the key `found`; it always has a path."""
+    suite, applied = epoch.suite, selection.applied
+    tree = applied.tree.copy()
     private_keys = surviving_keys(epoch, tree, None)
 
     def make_leaf(encryption_key: bytes, parent_hash: bytes) -> LeafNode:
@@ -105,16 +89,8 @@ def make_commit(
     new_path = create_path(tree, epoch.own_leaf, make_leaf, random=random)
     provisional = next_context(epoch, tree, applied.extensions)
     path = encrypt_path(tree, new_path, provisional.encode(), frozenset(applied.added))
-    content = FramedContent(
-        epoch.context.group_id,
-        epoch.context.epoch,
-        MemberSender(epoch.own_leaf),
-        b"",
-        Commit(tuple(proposals), path),
-    )
-    signature = sign_content(
-        suite, epoch.signature_secret, WireFormat.PRIVATE_MESSAGE, content, epoch.context_bytes
-    )
+    content = frame(epoch, Commit(selection.named, path))
+    signature = sign(epoch, content)
     psk_secret = combine_psks(epoch, applied.psks, find_psk)
     following = advance(
         epoch,
@@ -126,15 +102,17 @@ def make_commit(
         commit_secret=new_path.commit_secret,
         psk_secret=psk_secret,
     )
-    message = seal(content, CommitAuthData(signature, following.confirmation_tag))
+    auth = CommitAuthData(signature, following.confirmation_tag)
+    message = seal(epoch, found, content, auth, pad_to_bucket, random)
     welcome = None
+    added = [proposal.key_package for _, proposal in selection.sent if isinstance(proposal, Add)]
     if added:
         welcome = encode_message(_make_welcome(epoch, tree, following, applied, added, new_path, psk_secret))
     successor = _successor(epoch, tree, following, private_keys | new_path.private_keys)
     change = Change(
         epoch.own_leaf, applied.added, applied.removed, applied.updated, successor, following.secret_tree
     )
-    return CommitMade(encode_message(message), welcome, change)
+    return CommitMade(message, welcome, change)
 
 
 def follow_commit(
@@ -282,8 +260,3 @@ def _make_welcome(
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
         secrets.append(EncryptedGroupSecrets(reference, HPKECiphertext(*sealed)))
     return Welcome(suite.id, tuple(secrets), encrypted_group_info)
-
-
-def added_key_packages(proposals: Sequence[Sent]) -> list[KeyPackage]:
-    """Return the key packages that these proposals add, in order."""
-    return [proposal.key_package for _, proposal in proposals if isinstance(proposal, Add)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.framing import FramedContent
@@ -51,8 +51,8 @@ class Member:
 class Epoch:
     """An epoch's public state and this member's secrets in it. The tree must not be changed any more.
 
-    `private_keys` holds the HPKE private keys of this member's leaf and of the parents above it that it knows, by
-    node index.
+    `private_keys` holds the HPKE private keys of this member's leaf and of the parents above it that it has,
+    by node index.
     """
 
     context: GroupContext
@@ -67,6 +67,11 @@ class Epoch:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context_bytes", self.context.encode())
+
+    def without_secrets(self) -> Epoch:
+        """Return what is left to a member who was removed."""
+        nothing = Secret()
+        return replace(self, secrets=EpochSecrets(*[nothing] * 8), private_keys={}, signature_secret=nothing)
 
     @property
     def suite(self) -> CipherSuite:
@@ -97,7 +102,7 @@ def advance(
     commit_secret: Secret,
     psk_secret: Secret,
 ) -> NextEpoch:
-    """Run the key schedule from `epoch` over a signed commit into the epoch `provisional` begins to describe."""
+    """Run the key schedule over a signed commit into the epoch that `provisional` begins to describe."""
     suite = epoch.suite
     confirmed = confirmed_transcript_hash(
         suite, epoch.interim_transcript_hash, wire_format, commit.encode(), signature

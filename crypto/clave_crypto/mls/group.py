@@ -1,11 +1,11 @@
 """A group as one member sees it: the state that messages move from epoch to epoch. Does no I/O.
 
-Every method either does all it says or raises and changes nothing. What is on disk must never be older than what
-was sent, so write `state()` after each call that changes it and before anything leaves:
+Every method either does all it says or raises and changes nothing. What is on disk must never be older than
+what was sent, so write `state()` after each call that changes it and before anything leaves:
 
 - `encrypt` and `propose` use up a key: store the state before sending what they return.
-- `commit` uses up a key and nothing else: store the state and the pending commit before sending its message. The
-  key is never used again, whether the commit is merged, discarded or lost.
+- `commit` uses up a key and nothing else: store the state and the pending commit before sending its message.
+  The key is never used again, whether the commit is merged, discarded or lost.
 - `merge` when the commit won, `discard` when another commit of the epoch did.
 - `receive` after each message.
 """
@@ -14,48 +14,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, apply_proposals, check_proposal, combine_psks
-from clave_crypto.mls.committing import Change, added_key_packages, describe, follow_commit, make_commit
+from clave_crypto.mls.change import Change
+from clave_crypto.mls.committing import describe, follow_commit, make_commit
+from clave_crypto.mls.creating import create
 from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
 from clave_crypto.mls.errors import (
     CommitRequiredError,
     GroupClosedError,
     LocalError,
     MalformedError,
-    PolicyRejected,
-    UnsupportedError,
-    ValidationError,
     WrongEpochError,
     WrongGroupError,
 )
-from clave_crypto.mls.events import Application, Committed, ProposalReceived, Received
+from clave_crypto.mls.events import Committed, ProposalReceived, Received
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.framing import (
     ApplicationData,
-    AuthData,
-    AuthenticatedContent,
-    CommitAuthData,
-    FramedContent,
-    MemberSender,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     decode_message,
-    encode_message,
 )
 from clave_crypto.mls.joining import FindBundle, join
 from clave_crypto.mls.key_package import RandomBytes, new_leaf_node
 from clave_crypto.mls.key_schedule import (
-    EpochSecrets,
-    GroupContext,
     export_secret,
-    first_epoch,
-    interim_transcript_hash,
 )
-from clave_crypto.mls.leaf_node import ProtocolVersion, UpdateSource, sign_leaf_node
+from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
 from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.past import MAX_PAST_EPOCHS, PastEpoch
@@ -65,20 +53,16 @@ from clave_crypto.mls.proposals import (
     Commit,
     ContentType,
     Proposal,
-    ProposalByReference,
-    ProposalByValue,
-    Remove,
     Update,
 )
-from clave_crypto.mls.protection import content_type_of, proposal_reference, seal_content, sign_content
+from clave_crypto.mls.protection import proposal_reference
 from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk
-from clave_crypto.mls.ratchet_tree import RatchetTree
-from clave_crypto.mls.rules.leaf import check_extensions_unique, check_leaves_fit_group
-from clave_crypto.mls.rules.proposal import Sent, check_path_present, check_proposal_known
+from clave_crypto.mls.rules.proposal import Sent
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
+from clave_crypto.mls.selecting import resolve, select
+from clave_crypto.mls.sending import frame, send
 from clave_crypto.mls.state import GroupState, PendingProposal, restore, store
 from clave_crypto.mls.suites import CipherSuite
-from clave_crypto.mls.wire_format import WireFormat
 
 __all__ = ["Group"]
 
@@ -139,18 +123,12 @@ class Group:
             extension_types=extension_types,
             random=random,
         )
-        check_extensions_unique(extensions)
-        check_leaves_fit_group([leaf], extensions)
         policy.check_leaf(leaf)
-        tree = RatchetTree(suite, [leaf])
-        context = GroupContext(
-            ProtocolVersion.MLS10, suite.id, group_id, 0, tree.tree_hash(), b"", tuple(extensions)
+        epoch_secret = Secret(random(suite.hash_size))
+        epoch, secret_tree = create(
+            suite, group_id, leaf, leaf_secret, signature_secret, extensions, epoch_secret
         )
-        secrets, encryption_secret = first_epoch(suite, Secret(random(suite.hash_size)))
-        tag = suite.mac(secrets.confirmation_key, b"")
-        interim = interim_transcript_hash(suite, b"", tag)
-        epoch = Epoch(context, tree, secrets, tag, interim, 0, {0: leaf_secret}, signature_secret)
-        return cls(epoch, SecretTree(suite, 1, encryption_secret), policy)
+        return cls(epoch, secret_tree, policy)
 
     @classmethod
     def join(
@@ -282,9 +260,9 @@ class Group:
         self._check_open()
         if self._pending:
             raise CommitRequiredError("proposals are pending: commit before sending data")
-        content = self._content(ApplicationData(data), authenticated_data)
-        auth = AuthData(self._sign(content))
-        return encode_message(self._seal(content, auth, padding, random))
+        content = frame(self._epoch, ApplicationData(data), authenticated_data)
+        message, _ = send(self._epoch, self._secret_tree, content, padding, random)
+        return message
 
     def propose(self, proposal: Proposal, *, now: int, random: RandomBytes = os.urandom) -> bytes:
         """Return a proposal as an encrypted MLSMessage, and keep it as pending.
@@ -329,9 +307,9 @@ class Group:
         find_psk: FindPsk = no_psks,
         random: RandomBytes = os.urandom,
     ) -> PendingCommit:
-        """Make a commit of `proposals` and of the pending ones that go with them, with new keys for this member.
+        """Make a commit of `proposals` and the pending ones that go with them, with new keys for oneself.
 
-        Pending proposals that break a rule together with the others, or that the policy refuses, are left out.
+        Pending proposals that break a rule beside the others, or that the policy refuses, are left out.
         Only the key that the message was encrypted with is used up: store `state()` before sending.
 
         Raises:
@@ -344,33 +322,16 @@ class Group:
         self._check_open()
         for proposal in proposals:
             check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
-        sent: list[Sent] = [(self.own_leaf, proposal) for proposal in proposals]
-        covered: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
-        applied = self._apply(self.own_leaf, sent)
         finder = self._psk_finder(find_psk)
-        for reference, one in self._by_preference():
-            try:
-                with_one = self._apply(self.own_leaf, [*sent, (one.sender, one.proposal)])
-                combine_psks(self._epoch, with_one.psks, finder)
-            except (ValidationError, PolicyRejected, UnsupportedError):
-                continue
-            applied = with_one
-            sent.append((one.sender, one.proposal))
-            covered.append(ProposalByReference(reference))
+
+        def judge(sent: Sequence[Sent]) -> Applied:
+            applied = self._apply(self.own_leaf, sent)
+            combine_psks(self._epoch, applied.psks, finder)
+            return applied
+
+        selection = select(self.own_leaf, proposals, self._pending, judge)
         found = self._secret_tree.find_next(self.own_leaf, ContentType.COMMIT)
-
-        def seal(content: FramedContent, auth: CommitAuthData) -> PrivateMessage:
-            return self._seal_with(found, content, auth, pad_to_bucket, random)
-
-        made = make_commit(
-            self._epoch,
-            covered,
-            applied,
-            added_key_packages(sent),
-            find_psk=finder,
-            seal=seal,
-            random=random,
-        )
+        made = make_commit(self._epoch, selection, found, find_psk=finder, random=random)
         self._secret_tree.consume(found)
         return PendingCommit(made.message, made.welcome, self.epoch, self.epoch_authenticator, made.change)
 
@@ -445,7 +406,7 @@ class Group:
             own_leaf=past.own_leaf,
         )
         past.secret_tree.consume(found)
-        return _application(content)
+        return content.application()
 
     def _receive_public(self, message: PublicMessage, now: int, find_psk: FindPsk) -> Received:
         self._check_group_id(message.content.group_id)
@@ -462,9 +423,13 @@ class Group:
         body = content.authenticated.content.body
         match body:
             case ApplicationData():
-                received = _application(content)
+                received = content.application()
             case ProposalContent():
-                received = self._check_received_proposal(content, body.proposal, now)
+                check_proposal(
+                    self._epoch, content.sender, body.proposal, policy=self._policy, now=now, sending=False
+                )
+                reference = proposal_reference(self.suite, content.authenticated)
+                received = ProposalReceived(content.sender, body.proposal, reference)
             case Commit():
                 change = self._follow(content, body, now, find_psk)
         if found is not None:
@@ -475,32 +440,10 @@ class Group:
             self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
         return received
 
-    def _check_received_proposal(
-        self, content: VerifiedContent, proposal: Proposal, now: int
-    ) -> ProposalReceived:
-        check_proposal(self._epoch, content.sender, proposal, policy=self._policy, now=now, sending=False)
-        reference = proposal_reference(self.suite, content.authenticated)
-        return ProposalReceived(content.sender, proposal, reference)
-
     def _follow(self, content: VerifiedContent, commit: Commit, now: int, find_psk: FindPsk) -> Change:
-        sent: list[Sent] = []
-        own_leaf_secret = None
-        for one in commit.proposals:
-            if isinstance(one, ProposalByReference):
-                pending = check_proposal_known(self._pending.get(one.reference))
-                sent.append((pending.sender, pending.proposal))
-                own_leaf_secret = pending.leaf_secret or own_leaf_secret
-            else:
-                check_proposal(
-                    self._epoch,
-                    content.sender,
-                    one.proposal,
-                    policy=self._policy,
-                    now=now,
-                    sending=False,
-                )
-                sent.append((content.sender, one.proposal))
-        check_path_present([proposal for _, proposal in sent], commit.path is not None)
+        sent, own_leaf_secret = resolve(
+            self._epoch, content.sender, commit, self._pending, policy=self._policy, now=now
+        )
         return follow_commit(
             self._epoch,
             content.sender,
@@ -520,88 +463,30 @@ class Group:
         self._policy.check_commit(self, committer, sent)
         return applied
 
-    def _by_preference(self) -> list[tuple[bytes, PendingProposal]]:
-        """Return pending proposals in the order they are tried: Removes, then the latest Updates (section 12.2)."""
-        pending = list(self._pending.items())
-        removes = [item for item in pending if isinstance(item[1].proposal, Remove)]
-        updates = [item for item in reversed(pending) if isinstance(item[1].proposal, Update)]
-        others = [item for item in pending if not isinstance(item[1].proposal, Remove | Update)]
-        return removes + updates + others
-
     def _enter(self, change: Change) -> Committed:
         committed = describe(self._epoch, change)
         self._pending = {}
         if change.epoch is None or change.secret_tree is None:
-            self._close()
+            self._closed, self._past = True, []
+            self._epoch, self._secret_tree = (
+                self._epoch.without_secrets(),
+                SecretTree(self.suite, 1, Secret()),
+            )
             return committed
         self._past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past][:MAX_PAST_EPOCHS]
         self._epoch, self._secret_tree = change.epoch, change.secret_tree
         return committed
-
-    def _close(self) -> None:
-        """Drop every secret: this member was removed."""
-        nothing = Secret()
-        self._closed = True
-        self._past = []
-        self._epoch = replace(
-            self._epoch,
-            secrets=EpochSecrets(*[nothing] * 8),
-            private_keys={},
-            signature_secret=nothing,
-        )
-        self._secret_tree = SecretTree(self.suite, 1, nothing)
 
     def _propose(
         self, proposal: Proposal, leaf_secret: Secret | None, *, now: int, random: RandomBytes
     ) -> bytes:
         self._check_open()
         check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
-        content = self._content(ProposalContent(proposal), b"")
-        auth = AuthData(self._sign(content))
-        message = encode_message(self._seal(content, auth, pad_to_bucket, random))
-        authenticated = AuthenticatedContent(WireFormat.PRIVATE_MESSAGE, content, auth)
+        content = frame(self._epoch, ProposalContent(proposal))
+        message, authenticated = send(self._epoch, self._secret_tree, content, pad_to_bucket, random)
         reference = proposal_reference(self.suite, authenticated)
         self._pending[reference] = PendingProposal(self.own_leaf, proposal, leaf_secret)
         return message
-
-    def _content(self, body: ApplicationData | ProposalContent, authenticated_data: bytes) -> FramedContent:
-        return FramedContent(self.group_id, self.epoch, MemberSender(self.own_leaf), authenticated_data, body)
-
-    def _sign(self, content: FramedContent) -> bytes:
-        return sign_content(
-            self.suite,
-            self._epoch.signature_secret,
-            WireFormat.PRIVATE_MESSAGE,
-            content,
-            self._epoch.context_bytes,
-        )
-
-    def _seal(
-        self, content: FramedContent, auth: AuthData, padding: Padding, random: RandomBytes
-    ) -> PrivateMessage:
-        found = self._secret_tree.find_next(self.own_leaf, content_type_of(content))
-        message = self._seal_with(found, content, auth, padding, random)
-        self._secret_tree.consume(found)
-        return message
-
-    def _seal_with(
-        self,
-        found: FoundKey,
-        content: FramedContent,
-        auth: AuthData | CommitAuthData,
-        padding: Padding,
-        random: RandomBytes,
-    ) -> PrivateMessage:
-        return seal_content(
-            self.suite,
-            content,
-            auth,
-            sender_leaf=self.own_leaf,
-            sender_data_secret=self._epoch.secrets.sender_data_secret,
-            found=found,
-            padding=padding,
-            random=random,
-        )
 
     def _psk_finder(self, find_psk: FindPsk) -> FindPsk:
         """Return `find_psk` with the resumption keys of this group's last epochs before it."""
@@ -623,18 +508,3 @@ class Group:
     def _check_open(self) -> None:
         if self._closed:
             raise GroupClosedError("this member was removed from the group")
-
-
-def _application(content: VerifiedContent) -> Application:
-    framed = content.authenticated.content
-    body = framed.body
-    if not isinstance(body, ApplicationData):
-        raise MalformedError("the message does not hold application data")
-    return Application(
-        content.sender,
-        content.leaf.signature_key,
-        content.leaf.credential.identity,
-        framed.epoch,
-        body.data,
-        framed.authenticated_data,
-    )

@@ -1,4 +1,4 @@
-"""Joining a group by a Welcome (RFC 9420, section 12.4.3.1). Computes the first epoch one sees; stores nothing."""
+"""Joining by a Welcome (RFC 9420, section 12.4.3.1). Computes the first epoch one sees; stores nothing."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.errors import OwnMessageError, UnsupportedError
+from clave_crypto.mls.errors import MalformedError, OwnMessageError, UnsupportedError
+from clave_crypto.mls.events import Application
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthenticatedContent,
@@ -37,6 +38,25 @@ class VerifiedContent:
     authenticated: AuthenticatedContent
     sender: int
     leaf: LeafNode
+
+    def application(self) -> Application:
+        """Return the application data it carries.
+
+        Raises:
+            MalformedError: it carries something else.
+
+        """
+        framed = self.authenticated.content
+        if not isinstance(framed.body, ApplicationData):
+            raise MalformedError("the message does not hold application data")
+        return Application(
+            self.sender,
+            self.leaf.signature_key,
+            self.leaf.credential.identity,
+            framed.epoch,
+            framed.body.data,
+            framed.authenticated_data,
+        )
 
 
 def open_private(

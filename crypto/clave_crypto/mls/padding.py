@@ -14,7 +14,7 @@ MIN_PADDED = 256
 
 
 def pad_to_bucket(length: int) -> int:
-    """Return `MIN_PADDED`, or above it the next Padmé length (PURBs, Nikitin et al. 2019): at most 12 % more."""
+    """Return `MIN_PADDED`, or above it the next Padmé length (Nikitin et al. 2019): at most 12 % more."""
     if length <= MIN_PADDED:
         return MIN_PADDED
     exponent = length.bit_length() - 1

@@ -1,13 +1,14 @@
-"""A commit of one's own whose fate is not known yet. Holds the epoch it would lead to; enters nothing itself."""
+"""A commit of one's own whose fate is not known yet. Holds the epoch it would lead to; enters nothing."""
 
 from __future__ import annotations
 
 from clave_crypto.codec import Struct, struct, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
-from clave_crypto.mls.committing import Change
+from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Member
 from clave_crypto.mls.errors import StalePendingError, StateError
+from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.state import decode_change, encode_change
 
 __all__ = ["PendingCommit"]
@@ -64,18 +65,22 @@ class PendingCommit:
         return _Stored(self.message, self.welcome, self.epoch, Secret(self._parent), change).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> PendingCommit:
-        """Return what `encode` stored.
+    def decode(cls, data: bytes, *, policy: Policy) -> PendingCommit:
+        """Return what `encode` stored; the leaves it adds are put to `policy` again.
 
         Raises:
             StateError: `data` is not a stored pending commit.
+            PolicyRejected: the application no longer accepts a leaf it adds.
 
         """
         try:
             stored = _Stored.decode(data)
         except DecodeError as error:
             raise StateError(f"not a stored pending commit: {error}") from error
-        return cls(stored.message, stored.welcome, stored.epoch, stored.parent, decode_change(stored.change))
+        change = decode_change(stored.change)
+        for leaf in change.added_leaves():
+            policy.check_leaf(leaf)
+        return cls(stored.message, stored.welcome, stored.epoch, stored.parent, change)
 
     def take(self, parent: bytes) -> Change:
         """Hand over the change, for a group whose epoch authenticator is `parent`.

@@ -1,4 +1,4 @@
-"""Signing, sealing and opening messages (RFC 9420, sections 6.1 to 6.3). Keeps no keys and checks no rules."""
+"""Signing, sealing and opening messages (RFC 9420, sections 6.1 to 6.3). Keeps no keys."""
 
 from __future__ import annotations
 

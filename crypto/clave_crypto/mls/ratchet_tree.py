@@ -186,7 +186,7 @@ class RatchetTree:
         return digest
 
     def original_tree_hash(self, node: int, absent: frozenset[int]) -> bytes:
-        """Return the tree hash of `node` as if leaves `absent` (leaf indices) were not there (section 7.9)."""
+        """Return the tree hash of `node` as if the leaves `absent` were not there (section 7.9)."""
         if absent.isdisjoint(tree_math.leaves_under(node)):
             return self.tree_hash(node)
         if tree_math.is_leaf(node):

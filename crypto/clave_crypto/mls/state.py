@@ -1,6 +1,6 @@
 """How a group and a pending commit are stored: structs, versioned, equal bytes for equal states. Does no I/O.
 
-The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. The two name the
+The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. Both name the
 epoch they belong to, so that parts of different epochs are not put together.
 """
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 from clave_crypto.codec import Struct, struct, u8, u16, u32, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
-from clave_crypto.mls.committing import Change
+from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.errors import StateError
 from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
@@ -42,7 +42,7 @@ _T = TypeVar("_T", bound=Struct)
 
 @dataclass(frozen=True, repr=False)
 class GroupState:
-    """A group at rest: write `epoch` when it changed, `ratchets` after each message, both in one transaction."""
+    """A group at rest: write `epoch` when it changed, `ratchets` after each message, in one transaction."""
 
     epoch: bytes
     ratchets: bytes

@@ -1,0 +1,88 @@
+"""Which proposals a commit covers (RFC 9420, sections 12.2 and 12.4). Judges none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.applying import Applied, check_proposal
+from clave_crypto.mls.epoch import Epoch
+from clave_crypto.mls.errors import PolicyRejected, UnsupportedError, ValidationError
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposals import Commit, Proposal, ProposalByReference, ProposalByValue, Remove, Update
+from clave_crypto.mls.rules.proposal import Sent, check_path_present, check_proposal_known
+from clave_crypto.mls.state import PendingProposal
+
+__all__ = ["Selection", "resolve", "select"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Proposals as a commit names them, as they were sent, and what they do together."""
+
+    named: tuple[ProposalByValue | ProposalByReference, ...]
+    sent: tuple[Sent, ...]
+    applied: Applied
+
+
+def select(
+    own_leaf: int,
+    proposals: Sequence[Proposal],
+    pending: Mapping[bytes, PendingProposal],
+    judge: Callable[[Sequence[Sent]], Applied],
+) -> Selection:
+    """Take all of `proposals`, then each pending one that `judge` accepts together with those before it.
+
+    Raises:
+        MLSError: what `judge` raises for `proposals` themselves.
+
+    """
+    sent: list[Sent] = [(own_leaf, proposal) for proposal in proposals]
+    named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
+    applied = judge(sent)
+    for reference, one in _by_preference(pending):
+        try:
+            applied = judge([*sent, (one.sender, one.proposal)])
+        except (ValidationError, PolicyRejected, UnsupportedError):
+            continue
+        sent.append((one.sender, one.proposal))
+        named.append(ProposalByReference(reference))
+    return Selection(tuple(named), tuple(sent), applied)
+
+
+def resolve(
+    epoch: Epoch,
+    committer: int,
+    commit: Commit,
+    pending: Mapping[bytes, PendingProposal],
+    *,
+    policy: Policy,
+    now: int,
+) -> tuple[list[Sent], Secret | None]:
+    """Return what a received commit covers, and the private key of one's own Update if it is among that.
+
+    Raises:
+        ValidationError, PolicyRejected, UnsupportedError: a proposal is unknown or cannot be accepted.
+
+    """
+    sent: list[Sent] = []
+    own_leaf_secret = None
+    for one in commit.proposals:
+        if isinstance(one, ProposalByReference):
+            known = check_proposal_known(pending.get(one.reference))
+            sent.append((known.sender, known.proposal))
+            own_leaf_secret = known.leaf_secret or own_leaf_secret
+        else:
+            check_proposal(epoch, committer, one.proposal, policy=policy, now=now, sending=False)
+            sent.append((committer, one.proposal))
+    check_path_present([proposal for _, proposal in sent], commit.path is not None)
+    return sent, own_leaf_secret
+
+
+def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes, PendingProposal]]:
+    """Put Removes first, then Updates with the latest first, since each leaf is changed once."""
+    items = list(pending.items())
+    removes = [item for item in items if isinstance(item[1].proposal, Remove)]
+    updates = [item for item in reversed(items) if isinstance(item[1].proposal, Update)]
+    return removes + updates + [item for item in items if not isinstance(item[1].proposal, Remove | Update)]
