@@ -1,0 +1,283 @@
+"""A real relay on loopback and a client that says exactly what a test tells it to, over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self, TypeVar
+
+from clave_crypto.identity import AccountKey, DeviceKey
+from clave_server.admission import Admission
+from clave_server.directory import Registration
+from clave_server.folder import DataFolder
+from clave_server.mirror import Mirror, MirrorMode
+from clave_server.relay import Relay, Settings
+from clave_wire import messages as m
+from clave_wire.connection import ClientConnection
+from clave_wire.login import certificate_digest
+
+ROOM = bytes(range(16))
+PATIENCE_SECONDS = 20.0
+
+_T = TypeVar("_T", bound=m.ToClient)
+
+
+class Participant:
+    """Someone with an account, one device, and a count of what it submitted."""
+
+    def __init__(self, name: str, account: AccountKey | None = None) -> None:
+        self.name = name
+        self.account = account or AccountKey.generate()
+        self.key = DeviceKey.generate()
+        self.device = self.key.public
+        self.identity = self.account.certify(name, "laptop", self.device)
+        self.submission = 0
+
+
+class ConnectionClosed(Exception):
+    """The relay closed the connection, after `Closing` if it said so."""
+
+    def __init__(self, closing: m.Closing | None) -> None:
+        super().__init__(closing)
+        self.closing = closing
+
+    @property
+    def code(self) -> m.Code | None:
+        return self.closing.code if self.closing else None
+
+
+class RawClient:
+    """One connection of a participant. Presence is kept aside in `presence`; nothing else is interpreted."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._received: list[m.ToClient] = []
+        self._ids = 0
+        self.connection = ClientConnection()
+        self.presence: list[m.Presence] = []
+        self.participant: Participant
+        self.logged_in: m.LoggedIn
+
+    @classmethod
+    async def connect(cls, port: int, *, read_limit: int = 2**16) -> Self:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["clave/1"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=read_limit)
+        return cls(reader, writer)
+
+    @property
+    def certificate(self) -> bytes:
+        return certificate_digest(self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+
+    async def greet(self) -> m.Greeting:
+        await self.write(self.connection.hello("test"))
+        return await self.expect(m.Greeting)
+
+    async def log_in(self, participant: Participant, token: str = "") -> Self:
+        await self.greet()
+        transcript = self.connection.transcript(self.certificate, participant.identity)
+        signature = participant.key.sign(transcript)
+        await self.send(m.Login(participant.device, participant.identity, signature, token))
+        self.logged_in = await self.expect(m.LoggedIn)
+        self.participant = participant
+        return self
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def send(self, message: m.ToRelay) -> None:
+        await self.write(self.connection.send(message))
+
+    async def receive(self) -> m.ToClient:
+        """Return the next message. Raises `ConnectionClosed`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self._received:
+                try:
+                    data = await self._reader.read(2**18)
+                except ConnectionError:
+                    data = b""
+                if not data:
+                    raise ConnectionClosed(None)
+                self._received += self.connection.receive_data(data)
+        message = self._received.pop(0)
+        if isinstance(message, m.Closing):
+            raise ConnectionClosed(message)
+        if isinstance(message, m.Presence):
+            self.presence.append(message)
+            return await self.receive()
+        return message
+
+    async def expect(self, kind: type[_T]) -> _T:
+        message = await self.receive()
+        assert isinstance(message, kind), message
+        return message
+
+    async def closed(self) -> m.Code | None:
+        """Read to the end; return why the relay closed."""
+        try:
+            while True:
+                await self.receive()
+        except ConnectionClosed as ended:
+            return ended.code
+
+    async def next_presence(self) -> m.Presence:
+        """Return the next presence; anything else arriving first is an error."""
+        while not self.presence:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                data = await self._reader.read(2**18)
+            if not data:
+                raise ConnectionClosed(None)
+            for message in self.connection.receive_data(data):
+                assert isinstance(message, m.Presence), message
+                self.presence.append(message)
+        return self.presence.pop(0)
+
+    # --- the usual requests ----------------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    async def ask(self, message: m.ToRelay) -> m.ToClient:
+        """Send a request and return its answer, whatever it is."""
+        await self.send(message)
+        return await self.receive()
+
+    async def create(self, room: bytes = ROOM) -> None:
+        answer = await self.ask(m.CreateRoom(self.next_id(), room))
+        assert isinstance(answer, m.Done), answer
+
+    async def resume(self, after: int = 0, room: bytes = ROOM) -> m.Resumed:
+        await self.send(m.Resume(self.next_id(), room, after))
+        return await self.expect(m.Resumed)
+
+    def entry(
+        self,
+        payload: bytes,
+        *,
+        room: bytes = ROOM,
+        epoch: int = 0,
+        kind: m.Kind = m.Kind.APPLICATION,
+        add: tuple[bytes, ...] = (),
+        remove: tuple[bytes, ...] = (),
+        welcome: bytes = b"",
+    ) -> m.Submit:
+        self.participant.submission += 1
+        return m.Submit(
+            room, self.participant.submission, epoch, kind, payload, list(add), list(remove), welcome
+        )
+
+    async def submit(self, submit: m.Submit) -> m.Accepted:
+        """Submit and wait for the acknowledgement, which must be the next thing to come."""
+        await self.send(submit)
+        return await self.expect(m.Accepted)
+
+    async def say(self, payload: bytes, *, epoch: int = 0, room: bytes = ROOM) -> m.Accepted:
+        return await self.submit(self.entry(payload, epoch=epoch, room=room))
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await self._writer.wait_closed()
+
+
+class RelayUnderTest:
+    """A relay in this process; `mirror_text` is what its screen shows."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.relay: Relay
+        self.port = 0
+        self._clients: list[RawClient] = []
+
+    async def start(self) -> None:
+        self._held = DataFolder(self.folder / "data")
+        self._screen = os.open(self.folder / "mirror.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._mirror = Mirror(
+            MirrorMode.SHORT,
+            self._screen,
+            coloured=False,
+            clock=lambda: dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
+            broken=lambda: None,
+        )
+        chosen = {
+            "admission": Admission(Registration.OPEN),
+            "max_clients": 1000,
+            "max_clients_per_ip": 1000,
+            **self.settings,
+        }
+        settings = Settings("127.0.0.1", self.port, **chosen)  # type: ignore[arg-type]  # tests name them
+        self.relay = await Relay.start(settings, self._held, self._mirror)
+        self.port = self.relay.addresses[0][1]
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            await client.close()
+        self._clients.clear()
+        await self.relay.stop()
+        self._mirror.stop()
+        os.close(self._screen)
+        self._held.close()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "data" / "relay.db"
+
+    def mirror_text(self) -> str:
+        return (self.folder / "mirror.txt").read_text()
+
+    async def connect(self, **options: int) -> RawClient:
+        client = await RawClient.connect(self.port, **options)
+        self._clients.append(client)
+        return client
+
+    async def join(self, participant: Participant | str, token: str = "") -> RawClient:
+        """Connect and log in."""
+        if isinstance(participant, str):
+            participant = Participant(participant)
+        return await (await self.connect()).log_in(participant, token)
+
+    async def room_of(self, *names: str, room: bytes = ROOM) -> list[RawClient]:
+        """Log in everyone, put them into one room and have them resume it; the epoch is 1 and the seq too."""
+        clients = [await self.join(name) for name in names]
+        first, *others = clients
+        await first.create(room)
+        await first.resume(0, room)
+        added = tuple(client.participant.device for client in others)
+        commit = first.entry(b"add everyone", room=room, kind=m.Kind.COMMIT, add=added, welcome=b"hello")
+        accepted = await first.submit(commit)
+        for client in others:
+            invitation = await client.expect(m.Invitation)
+            await client.resume(invitation.seq, room)
+            assert isinstance(
+                await client.ask(m.TakeInvitation(client.next_id(), invitation.id)), m.Done
+            )
+        assert accepted.seq == 1
+        for client in clients:
+            client.presence.clear()
+        return clients
+
+
+@contextlib.asynccontextmanager
+async def running_relay(folder: Path, **settings: object) -> AsyncIterator[RelayUnderTest]:
+    """Run a relay on a free port of loopback."""
+    relay = RelayUnderTest(folder, **settings)
+    await relay.start()
+    try:
+        yield relay
+    finally:
+        await relay.stop()

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+from relaykit import RelayUnderTest, running_relay
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RelayUnderTest]:
+    async with running_relay(tmp_path) as running:
+        yield running
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every test on the loop the relay uses, and on the one it falls back to."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
