@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -109,9 +109,10 @@ class ClientTransport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, once TLS stands."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (create_server makes no other)
-        self._transport = transport
-        self.outbox = Outbox(transport, self._tick, self._too_slow, self._outbox_bytes)
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # create_server makes no other, uvloop by its own class
+        self.outbox = Outbox(self._transport, self._tick, self._too_slow, self._outbox_bytes)
         peer = transport.get_extra_info("peername")
         self.ip = str(peer[0])
         self.address = f"[{peer[0]}]:{peer[1]}" if ":" in self.ip else f"{peer[0]}:{peer[1]}"

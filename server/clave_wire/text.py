@@ -104,7 +104,7 @@ def skeleton(name: str) -> str:
 
 
 def _prototypes(text: str) -> str:
-    decomposed = unicodedata.normalize("NFD", text)
+    decomposed = unicodedata.normalize("NFKD", text)
     return "".join(map(_prototype, decomposed))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+
 from relaykit import RelayUnderTest, running_relay
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from relaykit import ROOM, RelayUnderTest
-
 from clave_wire import messages as m
+from relaykit import ROOM, RelayUnderTest
 
 
 async def test_everyone_but_the_sender_gets_the_entry_and_the_sender_its_place(relay: RelayUnderTest) -> None:

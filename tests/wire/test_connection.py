@@ -1,0 +1,227 @@
+"""The conversation: its states, its limits, and that versions cannot be lowered unnoticed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clave_wire import messages as m
+from clave_wire.connection import TRANSITIONS, ClientConnection, RelayConnection, State
+from clave_wire.errors import LocalError, RemoteError
+from clave_wire.framing import pack
+from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_PAYLOAD_BYTES
+
+NONCE = bytes(range(32))
+ROOM = bytes(16)
+LOGIN = m.Login(bytes(32), b"identity", bytes(64), "")
+SUBMIT = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, b"hello")
+
+TO_RELAY: list[m.ToRelay] = [
+    m.Hello([1], "test"),
+    LOGIN,
+    m.PublishKeyPackages(1, [b"package"], b""),
+    m.Lookup(1, "blue"),
+    m.ClaimKeyPackages(1, "blue"),
+    m.CreateRoom(1, ROOM),
+    m.Resume(1, ROOM, 0),
+    SUBMIT,
+    m.TakeInvitation(1, 1),
+    m.Report(1, ROOM, 0, 1),
+    m.Mend(1, ROOM, [], []),
+    m.Goodbye(),
+]
+TO_CLIENT: list[m.ToClient] = [
+    m.Greeting(1, NONCE, "relay", MAX_FRAME),
+    m.LoggedIn("red", False, 0),
+    m.Done(1),
+    m.Refused(1, m.Code.LIMIT, "no"),
+    m.Closing(m.Code.FULL, "full"),
+    m.Account(1, []),
+    m.KeyPackages(1, []),
+    m.Resumed(1, ROOM, 0, 0, 0, []),
+    m.Accepted(ROOM, 1, 1),
+    m.Rejected(ROOM, 1, m.Code.STALE_EPOCH, "no"),
+    m.Entry(ROOM, 1, bytes(32), 1, m.Kind.APPLICATION, 0, b""),
+    m.Invitation(1, ROOM, 1, bytes(32), b"welcome"),
+    m.Presence(ROOM, bytes(32), "blue", True, ""),
+]
+PATH: list[m.ToRelay | m.ToClient] = [TO_RELAY[0], TO_CLIENT[0], LOGIN, TO_CLIENT[1], m.Goodbye()]
+"""What is said on the way through the states."""
+
+
+def said(value: object) -> str:
+    return value.name if isinstance(value, State) else type(value).__name__
+
+
+def pair_in(state: State) -> tuple[ClientConnection, RelayConnection]:
+    client, relay = ClientConnection(), RelayConnection()
+    if state is State.CLOSED:
+        client.receive_data(relay.closing(m.Code.SHUTDOWN, "bye"))
+    else:
+        for message in PATH[: list(State).index(state)]:
+            if isinstance(message, m.Hello):
+                relay.receive_data(client.hello("test"))
+            elif isinstance(message, m.Greeting):
+                client.receive_data(relay.greet(NONCE, "relay"))
+            elif isinstance(message, m.ToRelay):
+                relay.receive_data(client.send(message))
+            else:
+                client.receive_data(relay.send(message))
+    assert client.state is relay.state is state
+    return client, relay
+
+
+def test_the_samples_are_every_message() -> None:
+    assert {type(message) for message in TO_RELAY} == set(m.ToRelay.__args__)
+    assert {type(message) for message in TO_CLIENT} == set(m.ToClient.__args__)
+
+
+@pytest.mark.parametrize(("state", "message"), list(itertools.product(State, TO_RELAY)), ids=said)
+def test_a_client_says_and_a_relay_takes_what_the_table_allows_and_no_more(
+    state: State, message: m.ToRelay
+) -> None:
+    legal = type(message) in TRANSITIONS[state]
+    client, relay = pair_in(state)
+    if legal:
+        assert relay.receive_data(client.send(message)) == [message]
+        assert client.state is relay.state is TRANSITIONS[state][type(message)]
+        return
+    with pytest.raises(LocalError):
+        client.send(message)
+    assert client.state is state
+    if state is State.CLOSED:
+        assert relay.receive_data(pack(message)) == []
+        return
+    with pytest.raises(RemoteError) as caught:
+        relay.receive_data(pack(message))
+    assert caught.value.code is m.Code.UNEXPECTED
+    assert relay.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("state", "message"), list(itertools.product(State, TO_CLIENT)), ids=said)
+def test_a_relay_says_and_a_client_takes_what_the_table_allows_and_no_more(
+    state: State, message: m.ToClient
+) -> None:
+    legal = type(message) in TRANSITIONS[state]
+    client, relay = pair_in(state)
+    if legal:
+        assert client.receive_data(relay.send(message)) == [message]
+        assert client.state is relay.state is TRANSITIONS[state][type(message)]
+        return
+    with pytest.raises(LocalError):
+        relay.send(message)
+    if state is not State.CLOSED:
+        with pytest.raises(RemoteError) as caught:
+            client.receive_data(pack(message))
+        assert caught.value.code is m.Code.UNEXPECTED
+
+
+def test_neither_end_says_what_only_the_other_may() -> None:
+    client, relay = pair_in(State.OPEN)
+    with pytest.raises(LocalError):
+        client.send(m.Done(1))  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(LocalError):
+        relay.send(m.Goodbye())  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(RemoteError):
+        relay.receive_data(pack(m.Done(1)))
+
+
+def test_both_ends_sign_and_verify_the_same_transcript() -> None:
+    client, relay = pair_in(State.LOGIN)
+    transcript = client.transcript(bytes(32), b"identity")
+    assert transcript == relay.transcript(bytes(32), b"identity")
+    assert transcript != client.transcript(b"\x01" + bytes(31), b"identity")
+
+
+def test_the_best_common_version_is_chosen() -> None:
+    client, relay = ClientConnection((1, 3, 2)), RelayConnection((4, 3, 2))
+    relay.receive_data(client.hello("test"))
+    client.receive_data(relay.greet(NONCE, "relay"))
+    assert client.version == relay.version == 3
+
+
+def test_no_common_version_ends_it_and_the_client_can_read_why() -> None:
+    client, relay = ClientConnection((7,)), RelayConnection((1,))
+    with pytest.raises(RemoteError) as caught:
+        relay.receive_data(client.hello("test"))
+    assert caught.value.code is m.Code.VERSION
+    [closing] = client.receive_data(relay.closing(caught.value.code, str(caught.value)))
+    assert isinstance(closing, m.Closing)
+    assert closing.code is m.Code.VERSION
+
+
+def test_a_version_that_was_not_offered_is_refused() -> None:
+    client = ClientConnection((2,))
+    client.hello("test")
+    with pytest.raises(RemoteError) as caught:
+        client.receive_data(pack(m.Greeting(1, NONCE, "relay", MAX_FRAME)))
+    assert caught.value.code is m.Code.VERSION
+
+
+def test_a_version_taken_out_on_the_way_breaks_the_login() -> None:
+    client, relay = ClientConnection((2, 1)), RelayConnection((2, 1))
+    client.hello("test")
+    relay.receive_data(pack(m.Hello([1], "test")))  # somebody removed version 2
+    client.receive_data(relay.greet(NONCE, "relay"))
+    assert client.transcript(bytes(32), b"") != relay.transcript(bytes(32), b"")
+
+
+def test_before_login_frames_are_small() -> None:
+    client, relay = pair_in(State.LOGIN)
+    with pytest.raises(RemoteError) as caught:
+        relay.receive_data((MAX_FRAME_BEFORE_LOGIN + 1).to_bytes(4, "big"))
+    assert caught.value.code is m.Code.TOO_LARGE
+    with pytest.raises(RemoteError):
+        client.receive_data((MAX_FRAME_BEFORE_LOGIN + 1).to_bytes(4, "big"))
+
+
+def test_after_login_frames_are_larger_even_within_the_same_bytes() -> None:
+    client, relay = pair_in(State.LOGGED_IN)
+    big = m.Invitation(1, ROOM, 1, bytes(32), bytes(MAX_FRAME_BEFORE_LOGIN * 2))
+    received = client.receive_data(relay.send(m.LoggedIn("red", False, 0)) + pack(big))
+    assert received[1] == big
+    payload = bytes(MAX_PAYLOAD_BYTES)
+    submit = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, payload)
+    assert relay.receive_data(client.send(submit)) == [submit]
+
+
+def test_a_client_keeps_to_the_size_the_relay_named() -> None:
+    client = ClientConnection()
+    client.hello("test")
+    client.receive_data(pack(m.Greeting(1, NONCE, "relay", 100)))
+    client.send(LOGIN)
+    client.receive_data(pack(m.LoggedIn("red", False, 0)))
+    with pytest.raises(LocalError):
+        client.send(m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, bytes(100)))
+    assert client.state is State.OPEN
+    client.send(SUBMIT)
+
+
+def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_not() -> None:
+    _, relay = pair_in(State.OPEN)
+    relay.receive_data(pack(SUBMIT)[:-1])
+    with pytest.raises(RemoteError):
+        relay.receive_eof()
+    _, relay = pair_in(State.OPEN)
+    relay.receive_eof()
+    assert relay.state is State.CLOSED
+
+
+def test_nothing_is_signed_or_greeted_out_of_turn() -> None:
+    with pytest.raises(LocalError):
+        ClientConnection().transcript(bytes(32), b"")
+    with pytest.raises(LocalError):
+        RelayConnection().greet(NONCE, "relay")
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8), st.sampled_from([State.HELLO, State.LOGIN, State.OPEN]))
+def test_garbage_gives_typed_errors_and_closes(pieces: list[bytes], state: State) -> None:
+    for connection in pair_in(state):
+        try:
+            for piece in pieces:
+                connection.receive_data(piece)
+        except RemoteError:
+            assert connection.state is State.CLOSED

@@ -1,0 +1,165 @@
+"""Other people's text: nothing acts, nothing hides, and nobody's name passes for another's."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clave_wire.errors import BadName
+from clave_wire.text import check_name, fold, sanitize, skeleton
+
+HARMLESS = ["", "hello", "Grüße", "日本語", "नमस्ते", "👍🏽", "e\u0301", "שלום", "a b", "<U+202E>"]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert sanitize(text) == text
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("\x1b", "<U+001B>"),
+        ("\x00", "<U+0000>"),
+        ("\x7f", "<U+007F>"),
+        ("\x9b", "<U+009B>"),
+        ("\r", "<U+000D>"),
+        ("\n", "<U+000A>"),
+        ("\t", "<U+0009>"),
+        ("\u202e", "<U+202E>"),
+        ("\u2066", "<U+2066>"),
+        ("\u200b", "<U+200B>"),
+        ("\u200d", "<U+200D>"),
+        ("\ufeff", "<U+FEFF>"),
+        ("\u2028", "<U+2028>"),
+        ("\u00ad", "<U+00AD>"),
+        ("\u3164", "<U+3164>"),
+        ("\U000e0041", "<U+E0041>"),
+        ("\ud800", "<U+D800>"),
+        ("\ue000", "<U+E000>"),
+        ("\uffff", "<U+FFFF>"),
+    ],
+)
+def test_what_acts_or_hides_is_spelled_out(character: str, shown: str) -> None:
+    assert sanitize(f"a{character}b") == f"a{shown}b"
+
+
+def test_newlines_and_tabs_stay_where_they_are_wanted() -> None:
+    assert sanitize("a\n\tb\r", multiline=True) == "a\n\tb<U+000D>"
+
+
+def test_stacked_marks_are_cut() -> None:
+    assert sanitize("e" + "\u0301" * 100 + "x") == "e" + "\u0301" * 4 + "x"
+
+
+@given(st.text())
+def test_nothing_that_acts_is_left(text: str) -> None:
+    shown = sanitize(text)
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
+    assert sanitize(shown) == shown
+
+
+@given(st.text(alphabet=st.sampled_from("ab\x1b[]0;52c\x07\x9b\x9d\\?hlmJH\n\r\u202e"), max_size=40))
+def test_a_terminal_shows_it_on_one_line_and_keeps_its_state(text: str) -> None:
+    screen = pyte.Screen(600, 3)
+    stream = pyte.Stream(screen)
+    stream.feed("name: " + sanitize(text) + "|end")
+    assert screen.display[0].rstrip() == "name: " + sanitize(text) + "|end"
+    assert not screen.display[1].strip()
+    assert screen.title == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "red",
+        "Blue",
+        "b",
+        "x" * 32,
+        "anna-lena",
+        "r2_d.2",
+        "Jürgen",
+        "\u0395\u03bb\u03bb\u03b7",
+        "日本の",
+        "김철수",
+        "7",
+    ],
+)
+def test_names_people_have(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x" * 33,
+        "a b",
+        " a",
+        "a\n",
+        "a\x1b[31m",
+        "a\u202eb",
+        "a\u200bb",
+        "a\u3164",
+        "a/b",
+        "a@b",
+        "a:b",
+        "-a",
+        ".a",
+        "_a",
+        "e\u0301",
+        "\u0301a",
+        "bl\u0443e",
+        "\U0001f600",
+        "a\u2028b",
+        "\ud800",
+        "q" + "\u0323\u0300\u0301\u0302\u0303",
+    ],
+)
+def test_names_nobody_may_have(name: str) -> None:
+    with pytest.raises(BadName) as caught:
+        check_name(name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("b1ue", "blue"),
+        ("bIue", "blue"),
+        ("BLUE", "blue"),
+        ("b0b", "bob"),
+        ("rnodern", "modern"),
+        ("\u0440\u0430\u0443\u0440\u0430\u043b", "paypa\u043b"),
+        ("\u0455\u0441\u043e\u0440\u0435", "scope"),
+        ("\u0391\u0392\u0395", "ABE"),
+        ("\uff42lue", "blue"),
+    ],
+)
+def test_names_that_look_alike_share_a_skeleton(name: str, other: str) -> None:
+    assert skeleton(name) == skeleton(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("red", "red2"), ("blue", "blues"), ("anna", "hanna"), ("ali", "alf")]
+)
+def test_names_that_differ_do_not(name: str, other: str) -> None:
+    assert skeleton(name) != skeleton(other)
+
+
+def test_fold_sees_through_case_and_compatibility_forms() -> None:
+    assert fold("Straße") == fold("STRASSE")
+    assert fold("\uff42lue") == "blue"
+
+
+@given(st.text(max_size=40))
+def test_any_string_is_judged(name: str) -> None:
+    skeleton(name)
+    fold(name)
+    with contextlib.suppress(BadName):
+        check_name(name)
