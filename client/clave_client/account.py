@@ -12,7 +12,7 @@ from clave_client.store import Store
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity
 from clave_crypto.keys import Secret
-from clave_crypto.mls import KeyPackageBundle, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+from clave_crypto.mls import KeyPackageBundle, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, encode_message
 from clave_wire.text import MAX_NAME_CHARACTERS
 
 __all__ = ["SUITE", "Account", "leaf_lifetime"]
@@ -87,8 +87,8 @@ class Account:
             if last_resort is not None:
                 self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
                 self._store.put("last_resort_made_at", int(now).to_bytes(8, "big"))
-        packages = [bundle.key_package.encode() for bundle in fresh]
-        return packages, last_resort.key_package.encode() if last_resort is not None else b""
+        packages = [encode_message(bundle.key_package) for bundle in fresh]
+        return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
 
     def find_bundle(self) -> Callable[[bytes], KeyPackageBundle | None]:
         """Return what looks up this device's bundle behind a key package reference."""

@@ -62,7 +62,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; raises `UsageError`."""
         host, colon, port = text.rpartition(":")
-        if not colon or (":" in host and not host.startswith("[")):
+        if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
             host, port = text, str(DEFAULT_PORT)
         host = host.removeprefix("[").removesuffix("]")
         if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:

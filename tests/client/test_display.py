@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from clave_client import events
+from clave_client.display import event_line, history_line, named, plain
+from clave_client.events import Event, Person
+from clave_client.store import HistoryLine
+
+RED = Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
+BLUE = Person("blue", b"b" * 32, "desk", b"e" * 32, verified=True)
+ROOM = b"r" * 16
+
+
+def shown(event: Event, *, elsewhere: bool = False) -> str | None:
+    line = event_line(event, lambda _: "friends", elsewhere=elsewhere)
+    return None if line is None else plain(line)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (events.Invited(ROOM, "friends", RED, ("red", "green")), "red (unverified) invites you to friends"),
+        (events.Accepted(ROOM, BLUE), "blue joined"),
+        (events.MemberAdded(ROOM, RED, BLUE), "blue invited red (unverified)"),
+        (events.MemberLeft(ROOM, BLUE), "blue left"),
+        (events.MemberRemoved(ROOM, RED, BLUE), "blue removed red"),
+        (events.RoomChanged(ROOM, "team", BLUE), "blue calls the room team now"),
+        (events.RoomClosed(ROOM, "friends", BLUE), "blue removed you from friends"),
+        (events.RoomClosed(ROOM, "friends", None), "you left friends"),
+        (events.PresenceChanged(ROOM, "blue", online=False, reason="left"), "blue is offline (left)"),
+        (events.PresenceChanged(ROOM, "blue", online=True, reason=""), "blue is online"),
+        (events.SendFailed(ROOM, b"i", "too large"), "not sent: too large"),
+        (events.Diverged(ROOM, BLUE), "the relay shows blue another history"),
+        (events.Notice(ROOM, "watch out"), "watch out"),
+    ],
+)
+def test_each_event_is_said_in_words(event: Event, words: str) -> None:
+    text = shown(event)
+    assert text is not None
+    assert text.startswith(f"* {words}")
+    elsewhere = shown(event, elsewhere=True)
+    assert elsewhere == f"[friends] {text}"
+
+
+@pytest.mark.parametrize("event", [events.Sent(ROOM, 1, b"i"), events.Disconnected("gone", 1.0)])
+def test_some_events_need_no_line(event: Event) -> None:
+    assert shown(event) is None
+
+
+def test_a_message_shows_who_and_stays_one_block() -> None:
+    text = shown(events.Message(ROOM, 1, BLUE, b"i", "one\n12:00 red: two", 0.0))
+    assert text is not None
+    first, second = text.split("\n")
+    assert first[5:] == " blue: one"
+    assert second == "      12:00 red: two", "a second line is indented and so cannot pose as a message"
+
+
+def test_names_carry_their_doubt() -> None:
+    assert named(RED) == "red (unverified)"
+    assert named(BLUE) == "blue"
+
+
+def test_history_tells_own_from_others_by_style() -> None:
+    line = HistoryLine(1, b"d", b"a", "red", b"i", "hello", 0)
+    own, other = history_line(line, own=True), history_line(line, own=False)
+    assert plain(own) == plain(other)
+    assert own != other
