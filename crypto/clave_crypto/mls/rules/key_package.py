@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from clave_crypto.mls.leaf_node import KeyPackageSource, ProtocolVersion
 from clave_crypto.mls.rules.leaf import (
-    check_extensions_listed,
     check_extensions_unique,
     check_leaf,
     check_lifetime,
@@ -22,13 +21,15 @@ __all__ = ["check_key_package"]
 
 
 def check_key_package(suite: CipherSuite, key_package: KeyPackage, *, now: int | None) -> None:
-    """Check a key package for use with `suite`; its lifetime too unless `now` is None."""
+    """Check a key package for use with `suite`; its lifetime too unless `now` is None.
+
+    Its extensions need not be listed in the capabilities: unknown ones are ignored (sections 10 and 13.5).
+    """
     check_version(key_package)
     check_suite(suite, key_package)
     check_init_key(suite, key_package)
     check_init_key_differs(key_package)
     check_extensions_unique(key_package.extensions)
-    check_extensions_listed(key_package.extensions, key_package.leaf_node)
     check_leaf(suite, key_package.leaf_node, KeyPackageSource)
     if now is not None:
         check_lifetime(key_package.leaf_node, now)
