@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
 
 from clave_client.errors import StoreDamaged, UsageError
 from clave_client.room_state import ROOM_STATE_EXTENSION
@@ -90,14 +89,10 @@ class Account:
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
 
-    def find_bundle(self) -> Callable[[bytes], KeyPackageBundle | None]:
-        """Return what looks up this device's bundle behind a key package reference."""
-
-        def find(reference: bytes) -> KeyPackageBundle | None:
-            stored = self._store.bundle(reference)
-            return None if stored is None else KeyPackageBundle.decode(stored)
-
-        return find
+    def bundle(self, reference: bytes) -> KeyPackageBundle | None:
+        """Return this device's bundle behind a key package reference."""
+        stored = self._store.bundle(reference)
+        return None if stored is None else KeyPackageBundle.decode(stored)
 
     def _bundle(self, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
         not_before, not_after = leaf_lifetime(now)

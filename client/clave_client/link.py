@@ -162,12 +162,16 @@ class RelayLink(asyncio.Protocol):
 
     @property
     def is_up(self) -> bool:
-        """Whether messages can still be sent."""
+        """Whether the login held and messages can still be sent."""
+        return self._logged_in.done() and self._is_writable
+
+    @property
+    def _is_writable(self) -> bool:
         return self._transport is not None and not self._transport.is_closing() and not self.closed.done()
 
     def send(self, message: ToRelay) -> None:
         """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell."""
-        if not self.is_up:
+        if not self._is_writable:
             return
         try:
             self._write(self._connection.send(message))
@@ -196,8 +200,7 @@ class RelayLink(asyncio.Protocol):
     async def close(self) -> None:
         """Say goodbye, so that the others hear it, and close."""
         if self._transport is not None and self.is_up:
-            with contextlib.suppress(ClientError):
-                self.send(Goodbye())
+            self.send(Goodbye())
             self._transport.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
@@ -252,7 +255,7 @@ class RelayLink(asyncio.Protocol):
             self.closed.set_result(self._reason or RelayUnreachable("the connection to the relay was lost"))
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and self.is_up:
+        if self._transport is not None and self._is_writable:
             self._transport.write(data)
 
 

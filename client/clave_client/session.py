@@ -30,7 +30,7 @@ from clave_client.log_reader import LogMessage, LogReader, Outcome, Settled
 from clave_client.policy import RoomPolicy
 from clave_client.room import Room
 from clave_client.store import Phase, Store
-from clave_crypto.mls import Group, MLSError, Proposal
+from clave_crypto.mls import Group, KeyPackageBundle, MLSError, Proposal
 from clave_wire.login import fingerprint_text
 from clave_wire.messages import (
     Code,
@@ -131,7 +131,8 @@ class Session:
             await self._link.close()
 
     async def _connect_once(self) -> events.Connected:
-        link = await RelayLink.connect(self._address, self._pin, self._on_messages)
+        # Messages can follow the login's answer at once, so the link is known before it.
+        link = self._link = await RelayLink.connect(self._address, self._pin, self._on_messages)
         try:
             logged_in = await link.login(
                 self.account.identity, self.account.device, self._software, self._token
@@ -143,11 +144,10 @@ class Session:
         with self._store.transaction():
             self._store.put("relay", str(self._address).encode())
             self._store.put("relay_pin", link.certificate)
-        self._link = link
         for room in self.rooms.values():
             if room.record.phase in (Phase.JOINED, Phase.LEAVING):
                 self._resume(room)
-        self._spawn(self._publish_key_packages(logged_in.key_packages))
+        self._spawn(lambda: self._publish_key_packages(logged_in.key_packages))
         fingerprint = fingerprint_text(link.certificate)
         connected = events.Connected(str(self._address), fingerprint, logged_in.registered, first_use)
         self.emit(connected)
@@ -158,7 +158,7 @@ class Session:
         loop = asyncio.get_running_loop()
         while self._link is not None:
             came_up = loop.time()
-            reason = await self._link.closed
+            reason = await asyncio.shield(self._link.closed)
             failures = 0 if loop.time() - came_up > RETRY_LONGEST else failures
             self._went_offline()
             while not self._link.is_up:
@@ -236,12 +236,12 @@ class Session:
                 future.set_result(None)
         self._waiting = [(condition, future) for condition, future in self._waiting if not future.done()]
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run `work` beside; what fails there is told, not lost."""
 
         async def run() -> None:
             try:
-                await work
+                await work()
             except ClientError as error:
                 if not isinstance(error, RelayUnreachable):
                     self.emit(events.Notice(b"", str(error)))
@@ -271,7 +271,7 @@ class Session:
                     self._feed(batches)
                     self._on_message(message)
             self._feed(batches)
-        except RelayFault as error:
+        except RelayError as error:
             if self._link is not None:
                 self._link.abort(error)
         except ClientError as error:
@@ -339,7 +339,7 @@ class Session:
             self._mend(room, resumed)
         if room.commit_due and room.id not in self._stepping_up:
             self._stepping_up.add(room.id)
-            self._spawn(self._step_up(room))
+            self._spawn(lambda: self._step_up(room))
         if room.leave_due:
             self._link.send(room.prepare_leave())
         for submit in room.prepare_messages():
@@ -397,13 +397,24 @@ class Session:
 
     def _invited(self, invitation: Invitation) -> None:
         """Open a welcome and keep it; whether the person wants it is asked afterwards."""
+        used: list[bytes] = []
+
+        def find(reference: bytes) -> KeyPackageBundle | None:
+            bundle = self.account.bundle(reference)
+            if bundle is not None:
+                used.append(reference)
+            return bundle
+
         try:
-            group = Group.join(invitation.welcome, self.account.find_bundle(), policy=RoomPolicy())
+            group = Group.join(invitation.welcome, find, policy=RoomPolicy())
             if group.group_id != invitation.room:
                 raise RelayFault("the relay handed over a welcome under another room's id")
             known = self.rooms.get(group.group_id)
             if known is None or known.group.epoch < group.epoch:
-                room = Room.join(self._store, group, invitation.seq, self.clock)
+                with self._store.transaction():
+                    room = Room.join(self._store, group, invitation.seq, self.clock)
+                    for reference in used:
+                        self._store.drop_bundle(reference)
                 self.rooms[room.id] = room
                 self.emit(room.invitation(invitation.sender))
         except MLSError as error:
