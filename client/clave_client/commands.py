@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clave_client.conversation import Conversation
-from clave_client.display import history_line, named, note
+from clave_client.display import history_line, note
 from clave_client.errors import ClientError, UsageError
 from clave_client.store import Phase
+from clave_wire.text import sanitize
 
 __all__ = ["COMMANDS", "Command", "obey"]
 
@@ -30,7 +31,7 @@ async def _new(talk: Conversation, title: str) -> None:
 
 async def _invite(talk: Conversation, name: str) -> None:
     person = await talk.client.invite(talk.current(), _needed(name, "/invite NAME"))
-    talk.show(note(f"{named(person)} is invited; compare fingerprints with /fingerprint {person.name}"))
+    talk.show(note(f"the invitation waits for {person.name}; compare with /fingerprint {person.name}"))
 
 
 async def _accept(talk: Conversation, words: str) -> None:
@@ -151,11 +152,12 @@ async def _obey(talk: Conversation, text: str) -> None:
     if words == "exit":
         talk.over = True
     elif words.startswith("/") and not words.startswith("//"):
-        name, _, argument = words[1:].partition(" ")
+        name, *rest = words[1:].split(maxsplit=1)[:2] or [""]
         command = COMMANDS.get(name)
         if command is None:
+            name = sanitize(name)
             raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
-        await command.run(talk, argument.strip())
+        await command.run(talk, rest[0] if rest else "")
     elif words:
         talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
 

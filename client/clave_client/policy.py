@@ -82,24 +82,23 @@ class RoomPolicy:
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}
         for sender, proposal in proposals:
-            account = accounts[sender].account
             match proposal:
                 case Add():
-                    allowed = state.allows(state.add, account)
                     _check_newcomer(leaf_identity(proposal.key_package.leaf_node), names)
+                    role, deed = state.add, "add people"
+                case Remove(removed) if removed == sender:
+                    continue
                 case Remove():
-                    allowed = proposal.removed == sender or state.allows(state.remove, account)
-                case GroupContextExtensions():
-                    allowed = state.allows(state.edit, account)
-                    room_state(proposal.extensions)
+                    role, deed = state.remove, "remove people"
+                case GroupContextExtensions(extensions):
+                    room_state(extensions)
+                    role, deed = state.edit, "change the room"
                 case Update():
-                    allowed = True
+                    continue
                 case _:
-                    allowed = False
-            if not allowed:
-                raise PolicyRejected(
-                    f"{accounts[sender].name} may not do that here ({type(proposal).__name__}); ask an admin"
-                )
+                    raise PolicyRejected(f"a room takes no {type(proposal).__name__} proposals")
+            if not state.allows(role, accounts[sender].account):
+                raise PolicyRejected(f"only an admin may {deed} here, and {accounts[sender].name} is none")
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

@@ -43,7 +43,7 @@ class Pending:
     @classmethod
     def decode(cls, data: bytes) -> Pending:
         """Read back what `encode` gave."""
-        return cls(int.from_bytes(data[:8], "big"), PendingCommit.decode(data[8:]))
+        return cls(int.from_bytes(data[:8], "big"), PendingCommit.decode(data[8:], policy=RoomPolicy()))
 
 
 class Room:
