@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self, TypeVar
@@ -17,6 +18,7 @@ from clave_server.directory import Registration
 from clave_server.folder import DataFolder
 from clave_server.mirror import Mirror, MirrorMode
 from clave_server.relay import Relay, Settings
+from clave_server.sequencer import Sequencer
 from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
 from clave_wire.login import certificate_digest
@@ -234,6 +236,10 @@ class RelayUnderTest:
         await self.start()
 
     @property
+    def sequencer(self) -> Sequencer:
+        return self.relay._sequencer
+
+    @property
     def database(self) -> Path:
         return self.folder / "data" / "relay.db"
 
@@ -263,13 +269,51 @@ class RelayUnderTest:
         for client in others:
             invitation = await client.expect(m.Invitation)
             await client.resume(invitation.seq, room)
-            assert isinstance(
-                await client.ask(m.TakeInvitation(client.next_id(), invitation.id)), m.Done
-            )
+            assert isinstance(await client.ask(m.TakeInvitation(client.next_id(), invitation.id)), m.Done)
         assert accepted.seq == 1
         for client in clients:
+            assert isinstance(await client.ask(m.Lookup(client.next_id(), names[0])), m.Account)
             client.presence.clear()
         return clients
+
+
+class RelayProcess:
+    """A real `clave-relay` process on a free port of loopback, killed at the end unless it ended itself."""
+
+    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self._command = [sys.executable, "-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data)]
+        self._command += options
+        self._environment = {**os.environ, **(environment or {})}
+        self.process: asyncio.subprocess.Process
+        self.first_line = ""
+        self.port = 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def __aenter__(self) -> Self:
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment,
+        )
+        self.first_line = await self.next_line()
+        self.port = int(self.first_line.split()[2].rpartition(":")[2])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+    async def next_line(self) -> str:
+        """Return the next line of standard output."""
+        assert self.process.stdout
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return (await self.process.stdout.readline()).decode()
 
 
 @contextlib.asynccontextmanager

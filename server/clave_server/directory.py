@@ -83,9 +83,9 @@ def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | 
     """
     row = connection.execute("SELECT id, name FROM accounts WHERE account = ?", (applicant.account,)).get
     if row is None:
-        _check_free(connection, applicant)
         if refusal is not None:
             raise refusal
+        _check_free(connection, applicant)
         account = connection.execute(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
             (applicant.account, applicant.name, applicant.folded, applicant.skeleton),

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from clave_wire import messages as m
-from relaykit import ROOM, RelayUnderTest
+from relaykit import ROOM, Participant, RawClient, RelayUnderTest
+
+COMMIT, PROPOSAL = m.Kind.COMMIT, m.Kind.PROPOSAL
+
+
+def payloads(entries: list[m.Entry]) -> list[bytes]:
+    return [entry.payload for entry in entries]
+
+
+async def entries(client: RawClient, count: int) -> list[m.Entry]:
+    return [await client.expect(m.Entry) for _ in range(count)]
 
 
 async def test_everyone_but_the_sender_gets_the_entry_and_the_sender_its_place(relay: RelayUnderTest) -> None:
@@ -13,3 +27,496 @@ async def test_everyone_but_the_sender_gets_the_entry_and_the_sender_its_place(r
     for client in (blue, green):
         entry = await client.expect(m.Entry)
         assert entry == m.Entry(ROOM, 2, red.participant.device, 2, m.Kind.APPLICATION, 1, b"hello")
+
+
+async def test_another_device_of_the_sender_gets_the_entry(relay: RelayUnderTest) -> None:
+    laptop = Participant("red")
+    phone = Participant("red", laptop.account)
+    first, second = await relay.join(laptop), await relay.join(phone)
+    await first.create()
+    await first.resume()
+    await first.submit(first.entry(b"add", kind=COMMIT, add=(phone.device,), welcome=b"welcome"))
+    invitation = await second.expect(m.Invitation)
+    await second.resume(invitation.seq)
+    await first.say(b"hello", epoch=1)
+    assert (await second.expect(m.Entry)).payload == b"hello"
+
+
+async def test_all_members_see_one_order_while_everyone_talks(relay: RelayUnderTest) -> None:
+    clients = await relay.room_of("red", "blue", "green")
+
+    async def talk(client: RawClient) -> list[tuple[bytes, int]]:
+        for number in range(50):
+            await client.send(client.entry(b"%d" % number, epoch=1))
+        seen: list[tuple[bytes, int, int]] = []
+        for _ in range(150):
+            message = await client.receive()
+            if isinstance(message, m.Accepted):
+                seen.append((client.participant.device, message.submission, message.seq))
+            else:
+                assert isinstance(message, m.Entry)
+                seen.append((message.sender, message.submission, message.seq))
+        assert [seq for _, _, seq in seen] == list(range(2, 152))
+        return [(sender, submission) for sender, submission, _ in seen]
+
+    first, *others = await asyncio.gather(*map(talk, clients))
+    assert all(other == first for other in others)
+
+
+async def test_a_message_for_another_epoch_is_refused(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    for epoch in (0, 2):
+        answer = await red.ask(red.entry(b"late", epoch=epoch))
+        assert isinstance(answer, m.Rejected)
+        assert answer.code is m.Code.STALE_EPOCH
+    assert (await red.say(b"now", epoch=1)).seq == 2
+
+
+async def test_of_two_commits_at_once_one_wins(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await asyncio.gather(
+        red.send(red.entry(b"by red", epoch=1, kind=COMMIT)),
+        blue.send(blue.entry(b"by blue", epoch=1, kind=COMMIT)),
+    )
+    outcomes: list[set[type]] = []
+    for client in (red, blue):
+        first = await client.receive()
+        outcomes.append(
+            {type(first)} if isinstance(first, m.Accepted) else {type(first), type(await client.receive())}
+        )
+    assert sorted(outcomes, key=len) == [{m.Accepted}, {m.Entry, m.Rejected}]
+
+
+async def test_a_commit_and_what_comes_after_it_can_be_sent_in_one_go(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    submits = [red.entry(b"a", epoch=1), red.entry(b"b", epoch=1, kind=COMMIT), red.entry(b"c", epoch=2)]
+    await red.write(b"".join(map(red.connection.send, submits)))
+    assert [(await red.expect(m.Accepted)).seq for _ in range(3)] == [2, 3, 4]
+    assert payloads(await entries(blue, 3)) == [b"a", b"b", b"c"]
+
+
+# --- who may, and who gets what ----------------------------------------------------------------------------
+
+
+async def test_only_members_submit(relay: RelayUnderTest) -> None:
+    await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    answer = await green.ask(green.entry(b"me too", epoch=1))
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.NOT_MEMBER
+    refused = await green.ask(m.Resume(1, ROOM, 0))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NOT_MEMBER
+
+
+async def test_a_room_that_does_not_exist(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    refused = await red.ask(m.Resume(1, ROOM, 0))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NO_SUCH_ROOM
+    rejected = await red.ask(red.entry(b"hello"))
+    assert isinstance(rejected, m.Rejected)
+    assert rejected.code is m.Code.NO_SUCH_ROOM
+
+
+async def test_a_room_is_created_once_and_its_creator_may_ask_again(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    await red.create()
+    await red.create()
+    refused = await blue.ask(m.CreateRoom(1, ROOM))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.ROOM_EXISTS
+
+
+async def test_a_joiner_gets_nothing_from_before_it_joined(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    await red.say(b"before", epoch=1)
+    blue = await relay.join("blue")
+    add = red.entry(b"add", epoch=1, kind=COMMIT, add=(blue.participant.device,), welcome=b"welcome")
+    assert (await red.submit(add)).seq == 3
+    invitation = await blue.expect(m.Invitation)
+    assert (invitation.room, invitation.seq, invitation.sender) == (ROOM, 3, red.participant.device)
+    assert invitation.welcome == b"welcome"
+    refused = await blue.ask(m.Resume(1, ROOM, 2))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.BAD_REQUEST
+    await red.say(b"after", epoch=2)
+    resumed = await blue.resume(3)
+    assert (resumed.seq, resumed.epoch, resumed.submission) == (4, 2, 0)
+    assert sorted(resumed.members) == sorted(
+        [(red.participant.device, "red"), (blue.participant.device, "blue")]
+    )
+    assert payloads(await entries(blue, 1)) == [b"after"]
+
+
+async def test_a_removed_member_gets_its_removal_and_nothing_later(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    remove = red.entry(b"remove", epoch=1, kind=COMMIT, remove=(blue.participant.device,))
+    await red.write(red.connection.send(remove) + red.connection.send(red.entry(b"secret", epoch=2)))
+    assert payloads(await entries(green, 2)) == [b"remove", b"secret"]
+    assert payloads(await entries(blue, 1)) == [b"remove"]
+    answer = await blue.ask(blue.entry(b"still here?", epoch=2))  # nothing came in between
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.NOT_MEMBER
+    resumed = await blue.resume(1)  # later, from where it was
+    assert (resumed.seq, resumed.members) == (2, [])
+    assert payloads(await entries(blue, 1)) == [b"remove"]
+    refused = await blue.ask(m.Resume(9, ROOM, 2))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NOT_MEMBER
+
+
+async def test_a_member_removed_while_away_gets_everything_up_to_it(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await blue.close()
+    await red.say(b"one", epoch=1)
+    await red.submit(red.entry(b"remove", epoch=1, kind=COMMIT, remove=(blue.participant.device,)))
+    await red.say(b"secret", epoch=2)
+    await relay.restart()
+    back = await relay.join(blue.participant)
+    assert (await back.resume(1)).seq == 3
+    assert payloads(await entries(back, 2)) == [b"one", b"remove"]
+    assert isinstance(await back.ask(m.Lookup(5, "red")), m.Account)
+
+
+async def test_someone_who_leaves_may_still_acknowledge_it_and_is_gone(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    leave = blue.entry(b"leave", epoch=1, kind=PROPOSAL, remove=(blue.participant.device,))
+    assert (await blue.submit(leave)).seq == 2
+    assert (await red.expect(m.Entry)).kind is PROPOSAL
+    await red.submit(red.entry(b"commit it", epoch=1, kind=COMMIT, remove=(blue.participant.device,)))
+    assert isinstance(await blue.ask(m.Lookup(5, "red")), m.Account)
+    refused = await blue.ask(m.Resume(6, ROOM, 2))
+    assert isinstance(refused, m.Refused)
+
+
+async def test_someone_removed_and_added_again_resumes_from_the_new_welcome(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    device = (blue.participant.device,)
+    await red.submit(red.entry(b"again", epoch=1, kind=COMMIT, remove=device, add=device, welcome=b"w"))
+    assert payloads(await entries(blue, 1)) == [b"again"]
+    invitation = await blue.expect(m.Invitation)
+    assert (await blue.resume(invitation.seq)).seq == 2
+    await red.say(b"welcome back", epoch=2)
+    assert payloads(await entries(blue, 1)) == [b"welcome back"]
+
+
+@pytest.mark.parametrize("kind", [m.Kind.APPLICATION, PROPOSAL])
+async def test_only_commits_change_who_is_in_a_room(relay: RelayUnderTest, kind: m.Kind) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    device = blue.participant.device
+    for submit in (
+        red.entry(b"", epoch=1, kind=kind, add=(green.participant.device,)),
+        red.entry(b"", epoch=1, kind=kind, remove=(device,)),
+        red.entry(b"", epoch=1, kind=kind, welcome=b"welcome"),
+    ):
+        answer = await red.ask(submit)
+        assert isinstance(answer, m.Rejected)
+        assert answer.code is m.Code.BAD_REQUEST
+
+
+async def test_an_unknown_device_cannot_be_added_and_what_follows_is_not_held_up(
+    relay: RelayUnderTest,
+) -> None:
+    (red,) = await relay.room_of("red")
+    bad = red.entry(b"add", epoch=1, kind=COMMIT, add=(bytes(32),), welcome=b"welcome")
+    await red.write(red.connection.send(bad) + red.connection.send(red.entry(b"hello", epoch=1)))
+    answer = await red.expect(m.Rejected)
+    assert answer.code is m.Code.BAD_REQUEST
+    assert (await red.expect(m.Accepted)).seq == 2
+
+
+async def test_a_payload_above_the_limit_is_rejected_and_the_connection_lives(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    answer = await red.ask(red.entry(bytes(2**20 + 1), epoch=1))
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.TOO_LARGE
+    assert (await red.say(bytes(2**20), epoch=1)).seq == 2
+
+
+# --- invitations ---------------------------------------------------------------------------------------------
+
+
+async def test_an_invitation_waits_and_is_repeated_until_taken(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    blue = await relay.join("blue")
+    await blue.close()
+    add = red.entry(b"add", epoch=1, kind=COMMIT, add=(blue.participant.device,), welcome=bytes(100_000))
+    await red.submit(add)
+    await relay.restart()
+    for _ in range(2):
+        back = await relay.join(blue.participant)
+        invitation = await back.expect(m.Invitation)
+        assert invitation.welcome == bytes(100_000)
+        await back.close()
+    back = await relay.join(blue.participant)
+    invitation = await back.expect(m.Invitation)
+    assert isinstance(await back.ask(m.TakeInvitation(1, invitation.id)), m.Done)
+    await back.close()
+    back = await relay.join(blue.participant)
+    assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
+
+
+async def test_nobody_takes_another_device_s_invitation(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    blue = await relay.join("blue")
+    add = red.entry(b"add", epoch=1, kind=COMMIT, add=(blue.participant.device,), welcome=b"welcome")
+    await red.submit(add)
+    invitation = await blue.expect(m.Invitation)
+    assert isinstance(await red.ask(m.TakeInvitation(1, invitation.id)), m.Done)
+    await blue.close()
+    assert await (await relay.join(blue.participant)).expect(m.Invitation) == invitation
+
+
+async def test_a_newer_invitation_to_the_same_room_replaces_the_older(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    blue = await relay.join("blue")
+    device = (blue.participant.device,)
+    await blue.close()
+    first = red.entry(b"add", epoch=1, kind=COMMIT, add=device, welcome=b"old")
+    again = red.entry(b"again", epoch=2, kind=COMMIT, remove=device, add=device, welcome=b"new")
+    await red.write(red.connection.send(first) + red.connection.send(again))
+    await red.expect(m.Accepted)
+    await red.expect(m.Accepted)
+    back = await relay.join(blue.participant)
+    assert (await back.expect(m.Invitation)).welcome == b"new"
+    assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
+
+
+# --- catching up -----------------------------------------------------------------------------------------------
+
+
+async def test_someone_away_catches_up_own_entries_included(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await blue.say(b"mine", epoch=1)
+    await red.expect(m.Entry)
+    await blue.close()
+    await red.say(b"while away", epoch=1)
+    back = await relay.join(blue.participant)
+    resumed = await back.resume(1)
+    assert (resumed.seq, resumed.submission) == (3, 1)
+    got = await entries(back, 2)
+    assert payloads(got) == [b"mine", b"while away"]
+    assert got[0].sender == blue.participant.device
+
+
+async def test_catching_up_starts_inside_a_segment(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    submits = [red.entry(b"%d" % number, epoch=1) for number in range(10)]
+    await red.write(b"".join(map(red.connection.send, submits)))
+    for _ in submits:
+        await red.expect(m.Accepted)
+    await entries(blue, 10)
+    for after in range(1, 12):
+        await blue.resume(after)
+        assert payloads(await entries(blue, 11 - after)) == [b"%d" % n for n in range(after - 1, 10)]
+
+
+async def test_catching_up_while_others_talk_has_no_gap_and_no_double(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    count = 600
+    for number in range(count // 2):
+        await red.send(red.entry(b"%05d" % number * 400, epoch=1))
+    for _ in range(count // 2):
+        await red.expect(m.Accepted)
+    await blue.close()
+
+    async def talk() -> None:
+        for number in range(count // 2, count):
+            await red.say(b"%05d" % number * 400, epoch=1)
+
+    async def catch_up() -> None:
+        for _ in range(5):  # leaves in the middle, comes back to where it was
+            back = await relay.join(blue.participant)
+            await back.resume(1)
+            await entries(back, 100)
+            await back.close()
+        back = await relay.join(blue.participant)
+        await back.resume(1)
+        got = await entries(back, count)
+        assert [entry.seq for entry in got] == list(range(2, count + 2))
+
+    await asyncio.gather(talk(), catch_up())
+
+
+async def test_resuming_again_starts_over(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.say(b"hello", epoch=1)
+    await entries(blue, 1)
+    await blue.resume(1)
+    assert payloads(await entries(blue, 1)) == [b"hello"]
+    await red.say(b"once", epoch=1)
+    assert payloads(await entries(blue, 1)) == [b"once"]
+
+
+async def test_resuming_beyond_the_end_is_refused(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    refused = await red.ask(m.Resume(1, ROOM, 2))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.BAD_REQUEST
+
+
+# --- resubmission ----------------------------------------------------------------------------------------------
+
+
+async def test_a_resubmission_is_told_its_seq_and_not_logged_again(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    submit = red.entry(b"once", epoch=1)
+    first = await red.submit(submit)
+    assert await red.submit(submit) == first
+    await relay.restart()
+    back = await relay.join(red.participant)
+    assert await back.ask(submit) == first  # without resuming
+    resumed = await back.resume(2)
+    assert resumed.submission == submit.submission
+    assert await back.submit(submit) == first  # behind no more
+    assert resumed.seq == 2
+
+
+async def test_a_resubmission_sent_twice_at_once_is_one_entry(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    frame = red.connection.send(red.entry(b"once", epoch=1))
+    await red.write(frame + frame)
+    assert (await red.expect(m.Accepted)).seq == 2
+    await red.say(b"next", epoch=1)
+    assert payloads(await entries(blue, 2)) == [b"once", b"next"]
+
+
+async def test_a_resubmission_while_behind_is_answered_by_the_entry_itself(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await blue.say(b"first", epoch=1)
+    await red.expect(m.Entry)
+    submit = red.entry(b"mine", epoch=1)
+    await red.submit(submit)
+    await red.close()
+    back = await relay.join(red.participant)
+    await back.write(back.connection.send(m.Resume(1, ROOM, 1)) + back.connection.send(submit))
+    await back.expect(m.Resumed)
+    assert payloads(await entries(back, 2)) == [b"first", b"mine"]
+
+
+async def test_a_number_used_too_long_ago_must_be_renumbered(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    old = red.entry(b"old", epoch=1)
+    await red.submit(old)
+    for _ in range(32):
+        await red.say(b"more", epoch=1)
+    answer = await red.ask(old)
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.RENUMBER
+
+
+async def test_a_resubmission_is_known_though_its_epoch_has_passed(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    commit = red.entry(b"commit", epoch=1, kind=COMMIT)
+    first = await red.submit(commit)
+    assert await red.submit(commit) == first
+
+
+# --- presence --------------------------------------------------------------------------------------------------
+
+
+async def test_members_see_each_other_come_and_go(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await blue.send(m.Goodbye())
+    gone = await red.next_presence()
+    assert (gone.device, gone.name, gone.online, gone.text) == (
+        blue.participant.device,
+        "blue",
+        False,
+        "left",
+    )
+    back = await relay.join(blue.participant)
+    await back.resume(1)
+    assert (await red.next_presence()).online
+    there = await back.next_presence()
+    assert (there.name, there.online) == ("red", True)
+    await back.close()
+    lost = await red.next_presence()
+    assert (lost.online, lost.text) == (False, "connection lost")
+
+
+async def test_an_outsider_learns_nothing_of_who_is_online(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    await blue.send(m.Goodbye())
+    await red.next_presence()
+    assert isinstance(await green.ask(m.Lookup(1, "red")), m.Account)
+    assert green.presence == []
+
+
+# --- contested commits and mending -----------------------------------------------------------------------------
+
+
+async def test_a_reported_commit_lets_another_one_of_its_epoch_through(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    bad = await red.submit(red.entry(b"bad", epoch=1, kind=COMMIT))
+    await blue.expect(m.Entry)
+    assert isinstance(await blue.ask(m.Report(1, ROOM, 1, bad.seq)), m.Done)
+    good = blue.entry(b"good", epoch=1, kind=COMMIT)
+    assert (await blue.submit(good)).seq == 3
+    answer = await blue.ask(blue.entry(b"more of it", epoch=1, kind=COMMIT))
+    assert isinstance(answer, m.Rejected)
+    assert (await blue.say(b"settled", epoch=2)).seq == 4
+
+
+async def test_a_valid_commit_wrongly_reported_holds_once_built_upon(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    commit = await red.submit(red.entry(b"valid", epoch=1, kind=COMMIT))
+    await blue.expect(m.Entry)
+    await blue.ask(m.Report(1, ROOM, 1, commit.seq))
+    await relay.restart()
+    red = await relay.join(red.participant)
+    await red.resume(commit.seq)
+    await red.say(b"either epoch is open", epoch=1)
+    await red.say(b"to messages", epoch=2)
+    await red.submit(red.entry(b"next", epoch=2, kind=COMMIT))
+    answer = await red.ask(red.entry(b"old", epoch=1))
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.STALE_EPOCH
+
+
+async def test_only_the_latest_commit_is_reported_and_only_by_members(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.submit(red.entry(b"commit", epoch=1, kind=COMMIT))
+    green = await relay.join("green")
+    for client, report in (
+        (red, m.Report(1, ROOM, 0, 1)),
+        (red, m.Report(1, ROOM, 1, 1)),
+        (green, m.Report(1, ROOM, 1, 2)),
+    ):
+        assert isinstance(await client.ask(report), m.Refused)
+    answer = await red.ask(red.entry(b"x", epoch=1, kind=COMMIT))
+    assert isinstance(answer, m.Rejected)
+
+
+async def test_mending_brings_a_removed_member_back_without_a_gap(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    bad = red.entry(b"bad commit", epoch=1, kind=COMMIT, remove=(device,))
+    await red.submit(bad)
+    await green.expect(m.Entry)
+    assert payloads(await entries(blue, 1)) == [b"bad commit"]
+    await green.say(b"meanwhile", epoch=2)
+    assert isinstance(await green.ask(m.Mend(1, ROOM, [device], [])), m.Done)
+    assert payloads(await entries(blue, 1)) == [b"meanwhile"]  # without asking for it
+    await green.say(b"and on", epoch=2)
+    assert payloads(await entries(blue, 1)) == [b"and on"]
+    assert (await blue.say(b"here", epoch=2)).seq == 5
+
+
+async def test_mending_stops_routing_at_once(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    mend = m.Mend(1, ROOM, [], [blue.participant.device])
+    await red.write(red.connection.send(mend) + red.connection.send(red.entry(b"secret", epoch=1)))
+    await red.expect(m.Done)
+    await red.expect(m.Accepted)
+    assert isinstance(await blue.ask(m.Mend(2, ROOM, [blue.participant.device], [])), m.Refused)
+
+
+async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest) -> None:
+    red, _ = await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    assert isinstance(await green.ask(m.Mend(1, ROOM, [green.participant.device], [])), m.Refused)
+    assert isinstance(await red.ask(m.Mend(2, ROOM, [bytes(32)], [])), m.Refused)

@@ -1,0 +1,203 @@
+"""Whoever breaks the protocol, does not read, or comes too many, is told so; nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from pathlib import Path
+
+import pytest
+
+from clave_wire import messages as m
+from clave_wire.framing import pack
+from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN
+from relaykit import Participant, RawClient, RelayUnderTest, running_relay
+
+
+def frame(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(b"garbage"), m.Code.MALFORMED),
+        (frame(b""), m.Code.MALFORMED),
+        (frame(b"\x92\x63\x01"), m.Code.MALFORMED),
+        (b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n", m.Code.TOO_LARGE),
+        ((MAX_FRAME_BEFORE_LOGIN + 1).to_bytes(4, "big"), m.Code.TOO_LARGE),
+        (pack(m.Goodbye()), m.Code.UNEXPECTED),
+        (pack(m.Submit(bytes(16), 1, 0, m.Kind.APPLICATION, b"")), m.Code.UNEXPECTED),
+        (pack(m.Hello([1], "test")) * 2, m.Code.UNEXPECTED),
+        (pack(m.Hello([2, 3], "test")), m.Code.VERSION),
+    ],
+)
+async def test_before_login(relay: RelayUnderTest, data: bytes, code: m.Code) -> None:
+    client = await relay.connect()
+    client.connection.hello("test")
+    await client.write(data)
+    assert await client.closed() is code
+    await relay.join("red")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(b"garbage"), m.Code.MALFORMED),
+        ((MAX_FRAME + 1).to_bytes(4, "big"), m.Code.TOO_LARGE),
+        (pack(m.Hello([1], "test")), m.Code.UNEXPECTED),
+        (pack(m.Done(1)), m.Code.MALFORMED),
+    ],
+)
+async def test_after_login_the_others_go_on(relay: RelayUnderTest, data: bytes, code: m.Code) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    await blue.write(data)
+    assert await blue.closed() is code
+    assert (await red.next_presence()).name == "blue"
+    await red.say(b"hello", epoch=1)
+    assert (await green.expect(m.Entry)).payload == b"hello"
+
+
+async def test_random_bytes_on_many_connections_disturb_nobody(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    chance = random.Random(7)  # noqa: S311  (a repeatable test)
+
+    async def babble(participant: Participant | None) -> None:
+        client = await relay.connect()
+        if participant:
+            await client.log_in(participant)
+        for _ in range(5):
+            data = chance.randbytes(chance.randrange(1, 300))
+            try:
+                await client.write(frame(data) if chance.random() < 0.7 else data)
+            except ConnectionError:
+                return
+        await client.close()
+
+    strangers = [None, *(Participant(f"p{number}") for number in range(5))] * 4
+    await asyncio.gather(*map(babble, strangers))
+    await red.say(b"hello", epoch=1)
+    assert (await blue.expect(m.Entry)).payload == b"hello"
+
+
+async def test_a_truncated_frame_then_silence_ends_at_the_deadline(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, login_seconds=0.2) as relay:
+        client = await relay.connect()
+        await client.write(pack(m.Hello([1], "test"))[:-2])
+        assert await client.closed() is m.Code.TIMEOUT
+
+
+async def test_a_slow_login_ends_at_the_deadline_and_a_finished_one_lives_on(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, login_seconds=0.3) as relay:
+        red = await relay.join("red")
+        silent = await relay.connect()
+        await silent.greet()
+        assert await silent.closed() is m.Code.TIMEOUT
+        assert isinstance(await red.ask(m.Lookup(1, "red")), m.Account)
+
+
+async def test_a_connection_that_never_begins_tls_ends_at_the_deadline(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, login_seconds=0.2) as relay:
+        reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_plain_text_to_the_port_is_cut_off(relay: RelayUnderTest) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(b"hello, is this a relay?\r\n" * 10)
+    async with asyncio.timeout(10):
+        try:
+            while await reader.read(1000):
+                pass
+        except ConnectionError:
+            pass
+    writer.close()
+    await relay.join("red")
+
+
+@pytest.mark.parametrize("alpn", [None, ["h2", "http/1.1"]])
+async def test_another_protocol_over_tls_is_told_so(relay: RelayUnderTest, alpn: list[str] | None) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", relay.port, ssl=context)
+    except ssl.SSLError:
+        return  # the TLS library refused it first
+    client = RawClient(reader, writer)
+    assert await client.closed() is m.Code.VERSION
+    await client.close()
+
+
+async def test_older_tls_is_not_spoken(relay: RelayUnderTest) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", relay.port, ssl=context)
+
+
+# --- too many, too slow ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["max_clients", "max_clients_per_ip"])
+async def test_the_next_one_is_told_that_there_is_no_room(tmp_path: Path, limit: str) -> None:
+    async with running_relay(tmp_path, **{limit: 2}) as relay:
+        red, blue = await relay.join("red"), await relay.join("blue")
+        extra = await relay.connect()
+        assert await extra.closed() is m.Code.FULL
+        assert isinstance(await red.ask(m.Lookup(1, "blue")), m.Account)
+        await blue.close()
+        assert isinstance(await red.ask(m.Lookup(1, "blue")), m.Account)
+        await relay.join("green")
+
+
+async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, outbox_bytes=2**20) as relay:
+        red, blue, green = await relay.room_of("red", "blue", "green")
+        count = 40
+        payload = bytes(2**19)
+
+        async def talk() -> None:
+            for _ in range(count):
+                await red.send(red.entry(payload, epoch=1))
+                await red.expect(m.Accepted)
+
+        async def listen() -> None:  # while green reads nothing
+            for _ in range(count):
+                await blue.expect(m.Entry)
+
+        await asyncio.gather(talk(), listen())
+        gone = await red.next_presence()
+        assert (gone.name, gone.online, gone.text) == ("green", False, "too slow")
+        assert await green.closed() is m.Code.SLOW
+        back = await relay.join(green.participant)
+        await back.resume(1)
+        for _ in range(count):
+            assert len((await back.expect(m.Entry)).payload) == len(payload)
+
+
+async def test_someone_who_catches_up_slowly_is_not_dropped(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, outbox_bytes=2**20) as relay:
+        red, blue = await relay.room_of("red", "blue")
+        await blue.close()
+        for _ in range(40):
+            await red.say(bytes(2**19), epoch=1)
+        back = await relay.join(blue.participant)
+        await back.resume(1)
+        await red.ask(m.Lookup(1, "red"))
+        for _ in range(40):
+            await back.expect(m.Entry)
+
+
+async def test_more_requests_than_fit_at_once_are_all_answered(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    count = 5000
+    lookups = b"".join(pack(m.Lookup(number, "red")) for number in range(count))
+    writing = asyncio.create_task(red.write(lookups))
+    assert [(await red.expect(m.Account)).id for _ in range(count)] == list(range(count))
+    await writing

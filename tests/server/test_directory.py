@@ -1,0 +1,230 @@
+"""Logging in, names, and key packages, through a real relay."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from clave_crypto.identity import AccountKey
+from clave_server.admission import Admission
+from clave_server.directory import MAX_DEVICES, Registration
+from clave_wire import messages as m
+from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
+
+
+async def refusal(relay: RelayUnderTest, participant: Participant, token: str = "") -> m.Code | None:
+    with pytest.raises(ConnectionClosed) as caught:
+        await relay.join(participant, token)
+    return caught.value.code
+
+
+async def test_a_name_is_registered_once_and_known_afterwards(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    first = await relay.join(red)
+    assert first.logged_in == m.LoggedIn("red", True, 0)
+    await relay.restart()
+    again = await relay.join(red)
+    assert again.logged_in == m.LoggedIn("red", False, 0)
+
+
+async def test_an_account_may_have_several_devices_but_not_any_number(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    await relay.join(red)
+    for _ in range(MAX_DEVICES - 1):
+        another = await relay.join(Participant("red", red.account))
+        assert not another.logged_in.registered
+    assert await refusal(relay, Participant("red", red.account)) is m.Code.LIMIT
+    account = await another.ask(m.Lookup(1, "red"))
+    assert isinstance(account, m.Account)
+    assert (red.device, red.identity) in account.devices
+    assert len(account.devices) == MAX_DEVICES
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("blue", m.Code.NAME_TAKEN),
+        ("BLUE", m.Code.NAME_TAKEN),
+        ("b1ue", m.Code.NAME_CONFUSABLE),
+        ("bIue", m.Code.NAME_CONFUSABLE),
+        ("\u042clue", m.Code.BAD_NAME),
+        ("a b", m.Code.BAD_NAME),
+        ("x" * 33, m.Code.BAD_NAME),
+        ("a\u202eb", m.Code.BAD_NAME),
+        ("a\nb", m.Code.BAD_NAME),
+    ],
+)
+async def test_names_that_cannot_be_registered(relay: RelayUnderTest, name: str, code: m.Code) -> None:
+    await relay.join("blue")
+    assert await refusal(relay, Participant(name)) is code
+    green = await relay.join("green")
+    refused = await green.ask(m.Lookup(1, name))
+    if name != "blue":
+        assert isinstance(refused, m.Refused)
+        assert refused.code is m.Code.NO_SUCH_NAME
+
+
+async def test_one_of_many_gets_a_name_asked_for_at_once(relay: RelayUnderTest) -> None:
+    outcomes = await asyncio.gather(
+        *(relay.join(Participant("red")) for _ in range(10)), return_exceptions=True
+    )
+    failed = [outcome for outcome in outcomes if isinstance(outcome, ConnectionClosed)]
+    assert len(failed) == 9
+    assert {outcome.code for outcome in failed} == {m.Code.NAME_TAKEN}
+
+
+async def test_an_account_keeps_its_name(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    await relay.join(red)
+    assert await refusal(relay, Participant("scarlet", red.account)) is m.Code.BAD_LOGIN
+
+
+async def test_a_device_keeps_its_account(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    await relay.join(red)
+    red.account = AccountKey.generate()
+    red.identity = red.account.certify("crimson", "laptop", red.device)
+    assert await refusal(relay, red) is m.Code.BAD_LOGIN
+
+
+async def test_a_device_may_renew_its_identity(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    await relay.join(red)
+    red.identity = red.account.certify("red", "new laptop", red.device)
+    again = await relay.join(red)
+    account = await again.ask(m.Lookup(1, "red"))
+    assert account == m.Account(1, [(red.device, red.identity)])
+
+
+async def test_a_closed_relay_takes_no_new_names_but_known_ones(tmp_path: Path) -> None:
+    red = Participant("red")
+    async with running_relay(tmp_path) as relay:
+        await relay.join(red)
+    async with running_relay(tmp_path, admission=Admission(Registration.CLOSED)) as relay:
+        assert await refusal(relay, Participant("blue")) is m.Code.CLOSED
+        await relay.join(red)
+        await relay.join(Participant("red", red.account))
+
+
+async def test_a_token_is_needed_to_register_only(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, admission=Admission(Registration.TOKEN, "sesame")) as relay:
+        red = Participant("red")
+        assert await refusal(relay, red) is m.Code.TOKEN
+        assert await refusal(relay, red, "wrong") is m.Code.TOKEN
+        await relay.join(red, "sesame")
+        await relay.join(red)
+
+
+def test_a_token_does_not_show() -> None:
+    assert "sesame" not in repr(Admission(Registration.TOKEN, "sesame"))
+
+
+# --- logins that do not hold -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["signature", "device", "identity", "certificate", "nonce"])
+async def test_a_login_that_does_not_hold_is_refused(relay: RelayUnderTest, fault: str) -> None:
+    red, mallory = Participant("red"), Participant("mallory")
+    await relay.join(red)
+    client = await relay.connect()
+    await client.greet()
+    certificate = bytes(32) if fault == "certificate" else client.certificate
+    transcript = client.connection.transcript(certificate, red.identity)
+    if fault == "nonce":  # a login recorded on another connection
+        other = await relay.connect()
+        await other.greet()
+        transcript = other.connection.transcript(certificate, red.identity)
+    key = mallory.key if fault == "signature" else red.key
+    device = mallory.device if fault == "device" else red.device
+    identity = mallory.identity if fault == "identity" else red.identity
+    await client.send(m.Login(device, identity, key.sign(transcript), ""))
+    assert await client.closed() is m.Code.BAD_LOGIN
+
+
+async def test_a_newer_connection_of_a_device_replaces_the_older(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    again = await relay.join(red.participant)
+    assert await red.closed() is m.Code.REPLACED
+    assert (await blue.next_presence()).text == "connected again"
+    await again.resume(1)
+    assert (await blue.next_presence()).online
+    await again.say(b"hello", epoch=1)
+    assert (await blue.expect(m.Entry)).payload == b"hello"
+
+
+async def test_what_the_older_connection_sent_is_acknowledged_to_the_newer(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    submit = red.entry(b"hello", epoch=1)
+    await red.send(submit)
+    again = await relay.join(red.participant)
+    await again.send(submit)
+    assert (await again.expect(m.Accepted)).seq == 2
+    assert await again.ask(submit) == m.Accepted(submit.room, submit.submission, 2)
+
+
+# --- key packages ------------------------------------------------------------------------------------------------
+
+
+async def test_key_packages_are_counted_and_handed_out_once(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    packages = [b"one", b"two"]
+    assert await red.ask(m.PublishKeyPackages(1, packages, b"last resort")) == m.Done(1)
+    claimed = [await blue.ask(m.ClaimKeyPackages(i, "red")) for i in range(4)]
+    assert claimed == [
+        m.KeyPackages(0, [b"one"]),
+        m.KeyPackages(1, [b"two"]),
+        m.KeyPackages(2, [b"last resort"]),
+        m.KeyPackages(3, [b"last resort"]),
+    ]
+    await red.ask(m.PublishKeyPackages(2, [b"three"], b""))
+    again = await relay.join(red.participant)
+    assert again.logged_in.key_packages == 1
+
+
+async def test_a_claim_takes_one_for_each_device(relay: RelayUnderTest) -> None:
+    red = Participant("red")
+    laptop, phone = await relay.join(red), await relay.join(Participant("red", red.account))
+    await laptop.ask(m.PublishKeyPackages(1, [b"laptop"], b""))
+    await phone.ask(m.PublishKeyPackages(1, [b"phone"], b""))
+    answer = await laptop.ask(m.ClaimKeyPackages(2, "red"))
+    assert isinstance(answer, m.KeyPackages)
+    assert sorted(answer.packages) == [b"laptop", b"phone"]
+
+
+async def test_concurrent_claims_never_share(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    packages = [b"%d" % number for number in range(100)]
+    await red.ask(m.PublishKeyPackages(1, packages, b""))
+    claimants = [await relay.join(f"claimant{number}") for number in range(10)]
+
+    async def claim(client_number: int) -> list[bytes]:
+        got: list[bytes] = []
+        client = claimants[client_number]
+        for number in range(10):
+            answer = await client.ask(m.ClaimKeyPackages(number, "red"))
+            assert isinstance(answer, m.KeyPackages)
+            got += answer.packages
+        return got
+
+    claimed = await asyncio.gather(*map(claim, range(10)))
+    assert sorted(package for got in claimed for package in got) == sorted(packages)
+
+
+async def test_a_pool_is_bounded(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    assert isinstance(await red.ask(m.PublishKeyPackages(1, [b"x"] * 60, b"")), m.Done)
+    answer = await red.ask(m.PublishKeyPackages(2, [b"x"] * 60, b""))
+    assert isinstance(answer, m.Refused)
+    assert answer.code is m.Code.LIMIT
+    again = await relay.join(red.participant)
+    assert again.logged_in.key_packages == 60
+
+
+async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    for name, code in (("red", m.Code.NO_KEY_PACKAGE), ("nobody", m.Code.NO_SUCH_NAME)):
+        answer = await red.ask(m.ClaimKeyPackages(1, name))
+        assert isinstance(answer, m.Refused)
+        assert answer.code is code

@@ -1,0 +1,195 @@
+"""What was acknowledged stays, through full disks, damage, restarts and kills; what was not was never said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_server import segment
+from clave_wire import messages as m
+from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess, RelayUnderTest
+
+COMMIT = m.Kind.COMMIT
+
+
+async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
+    """Have SQLite report a full disk once `spare` more pages are used; None lifts it."""
+    done = asyncio.Event()
+
+    def step(connection: apsw.Connection) -> None:
+        pages = int(str(connection.pragma("page_count")))
+        connection.pragma("max_page_count", 2**30 if spare is None else pages + spare)
+
+    relay.sequencer.write(step, lambda _: done.set())
+    await done.wait()
+
+
+async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is_room(
+    relay: RelayUnderTest,
+) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    await limit_pages(relay, spare=0)
+    commit = red.entry(
+        bytes(50_000),
+        epoch=1,
+        kind=COMMIT,
+        add=(green.participant.device,),
+        remove=(blue.participant.device,),
+        welcome=b"w",
+    )
+    await red.write(red.connection.send(commit) + red.connection.send(red.entry(b"next", epoch=2)))
+    for submission in (commit.submission, commit.submission + 1):
+        answer = await red.expect(m.Rejected)
+        assert (answer.submission, answer.code) == (submission, m.Code.STORAGE)
+    refused = await red.ask(m.PublishKeyPackages(1, [bytes(10_000)], b""))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.STORAGE
+
+    await limit_pages(relay, spare=None)
+    resumed = await blue.resume(1)  # still a member, in the same epoch, and nothing new to read
+    assert (resumed.seq, resumed.epoch) == (1, 1)
+    accepted = await red.submit(commit)  # the number was not used up
+    assert accepted.seq == 2
+    assert (await green.expect(m.Invitation)).seq == 2
+    assert (await blue.expect(m.Entry)).payload == bytes(50_000)
+
+
+async def test_a_new_room_that_could_not_be_written_is_not_there(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    await limit_pages(relay, spare=0)
+    submits = b"".join(red.connection.send(red.entry(bytes(50_000))) for _ in range(2))
+    await red.write(red.connection.send(m.CreateRoom(1, ROOM)) + submits)
+    assert isinstance(await red.receive(), m.Rejected | m.Refused)
+    assert isinstance(await red.receive(), m.Rejected | m.Refused)
+    assert isinstance(await red.receive(), m.Rejected | m.Refused)
+    await limit_pages(relay, spare=None)
+    refused = await red.ask(m.Resume(2, ROOM, 0))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NO_SUCH_ROOM
+    await red.create()
+    assert (await red.say(b"hello")).seq == 1
+
+
+def flip_a_bit(database: Path, table: str, column: str) -> None:
+    connection = apsw.Connection(str(database))
+    for rowid, value in connection.execute(
+        f"SELECT rowid, {column} FROM {table} ORDER BY rowid DESC LIMIT 1"
+    ).fetchall():
+        assert isinstance(value, bytes)
+        changed = bytearray(value)
+        changed[len(changed) // 2] ^= 1
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (bytes(changed), rowid))  # noqa: S608
+    connection.close()
+
+
+@pytest.mark.parametrize("column", ["frames", "digest"])
+async def test_a_changed_row_is_noticed_and_other_rooms_go_on(relay: RelayUnderTest, column: str) -> None:
+    other_room = bytes(16)
+    (red,) = await relay.room_of("red")
+    await red.create(other_room)
+    await red.say(b"fine", room=other_room)
+    await red.say(b"to be damaged", epoch=1)
+    await relay.stop()
+    flip_a_bit(relay.database, "segments", column)
+    await relay.start()
+    back = await relay.join(red.participant)
+    await back.send(m.Resume(7, ROOM, 0))
+    await back.expect(m.Resumed)
+    message = await back.receive()
+    if isinstance(message, m.Entry):  # the first segment is whole
+        message = await back.receive()
+    assert isinstance(message, m.Refused)
+    assert (message.id, message.code) == (7, m.Code.STORAGE)
+    await back.resume(0, other_room)
+    assert (await back.expect(m.Entry)).payload == b"fine"
+
+
+async def test_a_missing_row_is_noticed(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    for number in range(3):
+        await red.say(b"%d" % number, epoch=1)
+    await relay.stop()
+    connection = apsw.Connection(str(relay.database))
+    connection.execute("DELETE FROM segments WHERE first_seq = 3")
+    connection.close()
+    await relay.start()
+    back = await relay.join(red.participant)
+    await back.resume(0)
+    assert (await back.expect(m.Entry)).seq == 1
+    assert (await back.expect(m.Entry)).seq == 2
+    assert (await back.expect(m.Refused)).code is m.Code.STORAGE
+
+
+async def test_everything_survives_a_clean_restart(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.say(b"hello", epoch=1)
+    await red.submit(red.entry(b"commit", epoch=1, kind=COMMIT))
+    await red.ask(m.PublishKeyPackages(1, [b"package"], b"last resort"))
+    await relay.restart()
+    back = await relay.join(blue.participant)
+    resumed = await back.resume(1)
+    assert (resumed.seq, resumed.epoch, len(resumed.members)) == (3, 2, 2)
+    assert [(await back.expect(m.Entry)).payload for _ in range(2)] == [b"hello", b"commit"]
+    assert await back.ask(m.ClaimKeyPackages(1, "red")) == m.KeyPackages(1, [b"package"])
+
+
+async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    sizes = [0, 1, segment.CHUNK_BYTES - 1, segment.CHUNK_BYTES, 2**20, 5, 200_000, 200_000]
+    await red.write(b"".join(red.connection.send(red.entry(bytes(size), epoch=1)) for size in sizes))
+    for _ in sizes:
+        await red.expect(m.Accepted)
+    await blue.close()
+    back = await relay.join(blue.participant)
+    await back.resume(1)
+    assert [len((await back.expect(m.Entry)).payload) for _ in sizes] == sizes
+
+
+# --- kill -9 -----------------------------------------------------------------------------------------------------
+
+
+async def talk_until_killed(client: RawClient, acknowledged: dict[int, int]) -> None:
+    with contextlib.suppress(ConnectionClosed, ConnectionError):
+        while True:
+            accepted = await client.say(b"message")
+            acknowledged[accepted.submission] = accepted.seq
+
+
+async def test_nothing_acknowledged_is_lost_when_the_relay_is_killed(tmp_path: Path) -> None:
+    red = Participant("red")
+    acknowledged: dict[int, int] = {}
+    claimed: list[bytes] = []
+    for _ in range(4):
+        async with RelayProcess(tmp_path / "data") as process:
+            client = await (await RawClient.connect(process.port)).log_in(red)
+            if not acknowledged:
+                await client.create()
+                packages = [b"%d" % number for number in range(20)]
+                await client.ask(m.PublishKeyPackages(client.next_id(), packages, b""))
+            answer = await client.ask(m.ClaimKeyPackages(client.next_id(), "red"))
+            assert isinstance(answer, m.KeyPackages)
+            claimed += answer.packages
+            resumed = await client.resume(0)
+            assert resumed.submission >= max(acknowledged, default=0)
+            log = [await client.expect(m.Entry) for _ in range(resumed.seq)]
+            by_submission = {entry.submission: entry.seq for entry in log}
+            assert len(by_submission) == len(log)
+            assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
+            assert acknowledged.items() <= by_submission.items()
+            red.submission = resumed.submission
+            talking = asyncio.create_task(talk_until_killed(client, acknowledged))
+            before = len(acknowledged)
+            while len(acknowledged) < before + 20:
+                await asyncio.sleep(0)
+            os.kill(process.pid, signal.SIGKILL)
+            await talking
+            await client.close()
+    assert len(acknowledged) >= 80
+    assert len(set(claimed)) == 4
