@@ -45,7 +45,7 @@ class _Who:
 
     def open(self, *, new_passphrase: bool = False) -> Profile:
         home = self.home or default_home()
-        name = self.name or _only_profile(home)
+        name = _only_profile(home) if self.name is None else self.name
         return Profile.open(home, name, ask=self._ask(), new_passphrase=new_passphrase)
 
     def _ask(self) -> Callable[[], str] | None:

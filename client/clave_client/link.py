@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import sys
@@ -119,8 +120,8 @@ class RelayLink(asyncio.Protocol):
         except socket.gaierror:
             raise RelayUnreachable(f"there is no host {address.host}; check the address") from None
         except OSError as error:
-            reason = error.strerror or "no answer"
-            raise RelayUnreachable(f"no relay at {address} ({reason.lower()}); is it running?") from None
+            reason = os.strerror(error.errno).lower() if error.errno else "no answer"
+            raise RelayUnreachable(f"no relay at {address} ({reason}); is it running?") from None
         try:
             link._check_certificate(transport, pin)
         except ClientError:

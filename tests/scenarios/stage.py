@@ -36,6 +36,7 @@ class Relay:
         self.log: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
+        self._news = asyncio.Condition()
 
     @property
     def pid(self) -> int:
@@ -55,12 +56,23 @@ class Relay:
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._readers = [asyncio.create_task(_collect(self._process.stderr, self.log))]
+        self._readers = [asyncio.create_task(self._collect(self._process.stderr, self.log))]
         first = (await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)).decode().split()
         assert first[:2] == ["listening", "on"], (first, self.log)
         self.address = first[2]
         self.fingerprint = " ".join(first[4:])
-        self._readers.append(asyncio.create_task(_collect(self._process.stdout, self.mirror)))
+        self._readers.append(asyncio.create_task(self._collect(self._process.stdout, self.mirror)))
+
+    async def _collect(self, output: asyncio.StreamReader, lines: list[str]) -> None:
+        async for line in output:
+            async with self._news:
+                lines.append(line.decode().rstrip("\n"))
+                self._news.notify_all()
+
+    async def shows(self, fits: Callable[[list[str]], bool]) -> None:
+        """Wait until the lines of the mirror fit."""
+        async with asyncio.timeout(PATIENCE), self._news:
+            await self._news.wait_for(lambda: fits(self.mirror))
 
     async def kill(self) -> None:
         """End it as a power failure would."""
@@ -77,11 +89,6 @@ class Relay:
         status = await asyncio.wait_for(self._process.wait(), PATIENCE)
         await asyncio.gather(*self._readers)
         return status
-
-
-async def _collect(output: asyncio.StreamReader, lines: list[str]) -> None:
-    async for line in output:
-        lines.append(line.decode().rstrip("\n"))  # noqa: PERF401 (each line counts as it comes)
 
 
 class Somebody:
