@@ -8,6 +8,7 @@ import datetime as dt
 import os
 import ssl
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self, TypeVar
@@ -59,7 +60,7 @@ class RawClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._received: list[m.ToClient] = []
+        self._received: deque[m.ToClient] = deque()
         self._ids = 0
         self.connection = ClientConnection()
         self.presence: list[m.Presence] = []
@@ -100,7 +101,12 @@ class RawClient:
         await self.write(self.connection.send(message))
 
     async def receive(self) -> m.ToClient:
-        """Return the next message. Raises `ConnectionClosed`."""
+        """Return the next message that is no presence. Raises `ConnectionClosed`."""
+        while isinstance(message := await self._next(), m.Presence):
+            self.presence.append(message)
+        return message
+
+    async def _next(self) -> m.ToClient:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not self._received:
                 try:
@@ -109,13 +115,10 @@ class RawClient:
                     data = b""
                 if not data:
                     raise ConnectionClosed(None)
-                self._received += self.connection.receive_data(data)
-        message = self._received.pop(0)
+                self._received.extend(self.connection.receive_data(data))
+        message = self._received.popleft()
         if isinstance(message, m.Closing):
             raise ConnectionClosed(message)
-        if isinstance(message, m.Presence):
-            self.presence.append(message)
-            return await self.receive()
         return message
 
     async def expect(self, kind: type[_T]) -> _T:
@@ -133,15 +136,11 @@ class RawClient:
 
     async def next_presence(self) -> m.Presence:
         """Return the next presence; anything else arriving first is an error."""
-        while not self.presence:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                data = await self._reader.read(2**18)
-            if not data:
-                raise ConnectionClosed(None)
-            for message in self.connection.receive_data(data):
-                assert isinstance(message, m.Presence), message
-                self.presence.append(message)
-        return self.presence.pop(0)
+        if self.presence:
+            return self.presence.pop(0)
+        message = await self._next()
+        assert isinstance(message, m.Presence), message
+        return message
 
     # --- the usual requests ----------------------------------------------------------------------------
 

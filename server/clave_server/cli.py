@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 import platformdirs
@@ -156,11 +156,11 @@ async def _serve(settings: Settings, folder: DataFolder, mode: MirrorMode) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_log_loop_error)
-    logs = configure_logs(sys.stderr.fileno())
+    logs = configure_logs(_descriptor(sys.stderr))
     mirror = Mirror(
         mode,
-        sys.stdout.fileno(),
-        coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        _descriptor(sys.stdout),
+        coloured=sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
         clock=lambda: dt.datetime.now().astimezone(),
         broken=lambda: _log.warning("standard output is gone; nothing is mirrored any more"),
     )
@@ -174,6 +174,11 @@ async def _serve(settings: Settings, folder: DataFolder, mode: MirrorMode) -> No
     finally:
         mirror.stop()
         logs.stop(timeout=1.0)
+
+
+def _descriptor(stream: TextIO | None) -> int:
+    """Return where a standard stream leads; one that was closed from the start leads nowhere."""
+    return os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

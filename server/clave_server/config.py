@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from clave_server.errors import StartError
 from clave_wire.limits import MAX_NAME_BYTES
@@ -25,8 +24,8 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     return host or None, int(port)
 
 
-def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """Read a TOML file whose keys are option names. Raises `StartError` for any other key."""
+def read_config(path: Path, known: Collection[str]) -> dict[str, str]:
+    """Read a TOML file of `option = text or number`. Raises `StartError` for any other key or kind of value."""
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:
@@ -38,7 +37,10 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
         raise StartError(
             f"the configuration {path} has unknown keys: {', '.join(unknown)}; known are {', '.join(known)}"
         )
-    return settings
+    for key, value in settings.items():
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise StartError(f"the configuration {path} must give {key} as text or as a whole number")
+    return {key: str(value) for key, value in settings.items()}
 
 
 def read_token(path: Path) -> str:
