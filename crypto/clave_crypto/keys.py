@@ -11,23 +11,16 @@ __all__ = ["Secret", "check_ed25519_public", "check_x25519_public"]
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 
-_ED25519_SMALL_ORDER = {
-    0,
-    1,
-    _P - 1,
-    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
-    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7,
-}
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+"""The y coordinate of four of the points of order 8 on Ed25519; the other four have its negative."""
+
+_ED25519_SMALL_ORDER = {0, 1, _P - 1, _ORDER_8, _P - _ORDER_8}
 """The y coordinates of the eight points whose order divides 8."""
 
-_X25519_SMALL_ORDER = {
-    0,
-    1,
-    _P - 1,
-    325606250916557431795983626356110631294008115727848805560023387167927233504,
-    39382357235489614581723061780553021112529911719440698176882885853963445705823,
+_X25519_SMALL_ORDER = {0, _P - 1} | {
+    (1 + y) * pow(1 - y, -1, _P) % _P for y in _ED25519_SMALL_ORDER if y != 1
 }
-"""The u coordinates of the points of order 1, 2, 4 and 8 on Curve25519 and on its twist."""
+"""The u coordinates of the points of small order on Curve25519 (RFC 7748, section 4.1) and on its twist."""
 
 
 class Secret(bytes):

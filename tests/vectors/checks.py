@@ -1,4 +1,4 @@
-"""What each official vector file asks for. A case is checked by the shape of its fields, not by its file's name."""
+"""What each official vector file asks for. A case is known by its fields, not by its file's name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from clave_crypto.mls.key_schedule import (
     joiner_secret,
     welcome_key_nonce,
 )
-from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, sign_leaf_node
+from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, ProtocolVersion, sign_leaf_node
 from clave_crypto.mls.padding import pad_to_bucket
 from clave_crypto.mls.proposals import (
     Commit,
@@ -85,7 +85,7 @@ LEAF = None
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a kind of case, and what checks it; None for a kind that is not supported, with the reason."""
+    """The fields of a kind of case, and what checks it: nothing, for a `reason`, if it is not supported."""
 
     shape: Shape
     check: Callable[[Case], None] | None
@@ -159,18 +159,17 @@ def tree_maths(case: Case) -> None:
     assert tree_math.node_count(n_leaves) == case["n_nodes"]
     assert tree_math.root(n_leaves) == case["root"]
     for node in range(case["n_nodes"]):
-        found = {
-            "left": lambda node: tree_math.left(node),
-            "right": lambda node: tree_math.right(node),
-            "parent": lambda node: tree_math.parent(node, n_leaves),
-            "sibling": lambda node: tree_math.sibling(node, n_leaves),
-        }
-        for name, function in found.items():
-            try:
-                value = function(node)
-            except ValueError:
-                value = None
-            assert value == case[name][node], (name, node)
+        assert or_none(tree_math.left, node) == case["left"][node]
+        assert or_none(tree_math.right, node) == case["right"][node]
+        assert or_none(tree_math.parent, node, n_leaves) == case["parent"][node]
+        assert or_none(tree_math.sibling, node, n_leaves) == case["sibling"][node]
+
+
+def or_none(function: Callable[..., int], *args: int) -> int | None:
+    try:
+        return function(*args)
+    except ValueError:
+        return None
 
 
 @vector(
@@ -271,7 +270,7 @@ def secret_tree(case: Case) -> None:
 def message_protection(case: Case) -> None:
     suite = find_suite(case["cipher_suite"])
     context = GroupContext(
-        1,
+        ProtocolVersion.MLS10,
         suite.id,
         unhex(case["group_id"]),
         case["epoch"],
@@ -305,7 +304,7 @@ def message_protection(case: Case) -> None:
         verify(authenticated)
         return authenticated.content.body
 
-    bodies = {
+    bodies: dict[str, ProposalContent | Commit | ApplicationData] = {
         "proposal": ProposalContent.decode(unhex(case["proposal"])),
         "commit": Commit.decode(unhex(case["commit"])),
         "application": ApplicationData(unhex(case["application"])),
@@ -372,7 +371,7 @@ def key_schedule(case: Case) -> None:
     init_secret = secret(case["initial_init_secret"])
     for number, expected in enumerate(case["epochs"]):
         context = GroupContext(
-            1,
+            ProtocolVersion.MLS10,
             suite.id,
             unhex(case["group_id"]),
             number,
@@ -549,7 +548,9 @@ def treekem(case: Case) -> None:
 
     def context(tree: RatchetTree) -> bytes:
         confirmed = unhex(case["confirmed_transcript_hash"])
-        return GroupContext(1, suite.id, group_id, case["epoch"], tree.tree_hash(), confirmed, ()).encode()
+        return GroupContext(
+            ProtocolVersion.MLS10, suite.id, group_id, case["epoch"], tree.tree_hash(), confirmed, ()
+        ).encode()
 
     def opened(tree: RatchetTree, sender: int, path: UpdatePath, receiver: int) -> Secret:
         _, commit_secret = open_path(

@@ -46,7 +46,7 @@ from clave_crypto.mls.key_schedule import (
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
 from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
 from clave_crypto.mls.padding import Padding, pad_to_bucket
-from clave_crypto.mls.past import MAX_PAST_EPOCHS, PastEpoch
+from clave_crypto.mls.past import MAX_PAST_EPOCHS, PastEpoch, with_resumption
 from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
@@ -56,7 +56,6 @@ from clave_crypto.mls.proposals import (
     Update,
 )
 from clave_crypto.mls.protection import proposal_reference
-from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk
 from clave_crypto.mls.rules.proposal import Sent
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.selecting import resolve, select
@@ -322,7 +321,7 @@ class Group:
         self._check_open()
         for proposal in proposals:
             check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
-        finder = self._psk_finder(find_psk)
+        finder = with_resumption(self._epoch, self._past, find_psk)
 
         def judge(sent: Sequence[Sent]) -> Applied:
             applied = self._apply(self.own_leaf, sent)
@@ -452,7 +451,7 @@ class Group:
             self._apply(content.sender, sent),
             own_leaf_secret=own_leaf_secret,
             policy=self._policy,
-            find_psk=self._psk_finder(find_psk),
+            find_psk=with_resumption(self._epoch, self._past, find_psk),
         )
 
     # Common ground
@@ -487,19 +486,6 @@ class Group:
         reference = proposal_reference(self.suite, authenticated)
         self._pending[reference] = PendingProposal(self.own_leaf, proposal, leaf_secret)
         return message
-
-    def _psk_finder(self, find_psk: FindPsk) -> FindPsk:
-        """Return `find_psk` with the resumption keys of this group's last epochs before it."""
-
-        def find(psk_id: PreSharedKeyID) -> Secret | None:
-            psk = psk_id.psk
-            if isinstance(psk, ResumptionPsk) and psk.psk_group_id == self.group_id:
-                held = {self.epoch: self._epoch.secrets.resumption_psk}
-                held |= {past.epoch: past.resumption_psk for past in self._past}
-                return held.get(psk.psk_epoch)
-            return find_psk(psk_id)
-
-        return find
 
     def _check_group_id(self, group_id: bytes) -> None:
         if group_id != self.group_id:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls.epoch import Epoch
+from clave_crypto.mls.epoch import Epoch, FindPsk
 from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk
 from clave_crypto.mls.secret_tree import SecretTree
 
-__all__ = ["MAX_PAST_EPOCHS", "PastEpoch"]
+__all__ = ["MAX_PAST_EPOCHS", "PastEpoch", "with_resumption"]
 
 MAX_PAST_EPOCHS = 2
 """Past epochs whose messages can still be opened."""
@@ -44,3 +46,17 @@ class PastEpoch:
             tuple(tree.leaf(leaf_index) for leaf_index in range(tree.n_leaves)),
             secret_tree,
         )
+
+
+def with_resumption(epoch: Epoch, past: Sequence[PastEpoch], find_psk: FindPsk) -> FindPsk:
+    """Return `find_psk` with the resumption keys of a group's last epochs put before it."""
+    held = {epoch.context.epoch: epoch.secrets.resumption_psk}
+    held |= {one.epoch: one.resumption_psk for one in past}
+
+    def find(psk_id: PreSharedKeyID) -> Secret | None:
+        psk = psk_id.psk
+        if isinstance(psk, ResumptionPsk) and psk.psk_group_id == epoch.context.group_id:
+            return held.get(psk.psk_epoch)
+        return find_psk(psk_id)
+
+    return find

@@ -1,0 +1,110 @@
+"""Message keys: each once, in any order, deleted when used, bounded when skipped."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import ReplayError, TooFarAheadError
+from clave_crypto.mls.proposals import ContentType
+from clave_crypto.mls.secret_tree import MAX_SKIP, MAX_STORED_KEYS, FoundKey, SecretTree, StoredSecretTree
+from groupkit import SUITE
+
+ROOT = Secret(bytes(range(32)))
+APPLICATION = ContentType.APPLICATION
+
+
+def new_tree(n_leaves: int = 8) -> SecretTree:
+    return SecretTree(SUITE, n_leaves, ROOT)
+
+
+def take(tree: SecretTree, leaf_index: int, generation: int, kind: ContentType = APPLICATION) -> FoundKey:
+    found = tree.find(leaf_index, kind, generation)
+    tree.consume(found)
+    return found
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_any_order_gives_the_same_keys(order: tuple[int, ...]) -> None:
+    expected = [take(new_tree(), 5, generation).key for generation in range(4)]
+    tree = new_tree()
+    for generation in order:
+        tree = SecretTree.restore(SUITE, StoredSecretTree.decode(tree.store().encode()))
+        assert take(tree, 5, generation).key == expected[generation]
+        with pytest.raises(ReplayError):
+            tree.find(5, APPLICATION, generation)
+
+
+def test_finding_changes_nothing() -> None:
+    tree = new_tree()
+    take(tree, 0, 2)
+    before = tree.store()
+    for leaf_index, generation in ((0, 0), (0, 9), (3, 0), (3, 7)):
+        tree.find(leaf_index, APPLICATION, generation)
+        tree.find(leaf_index, ContentType.COMMIT, 0)
+    assert tree.store() == before
+
+
+def test_all_keys_differ() -> None:
+    tree = new_tree()
+    keys = [
+        (found.key, found.nonce)
+        for leaf_index in range(8)
+        for kind in (APPLICATION, ContentType.COMMIT)
+        for found in (take(tree, leaf_index, generation, kind) for generation in range(3))
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_handshake_messages_share_a_ratchet() -> None:
+    tree = new_tree()
+    take(tree, 1, 0, ContentType.PROPOSAL)
+    with pytest.raises(ReplayError):
+        tree.find(1, ContentType.COMMIT, 0)
+    assert tree.find_next(1, ContentType.COMMIT).generation == 1
+    assert tree.find_next(1, APPLICATION).generation == 0
+
+
+def test_a_used_key_and_what_it_came_from_are_deleted() -> None:
+    tree = new_tree()
+    found = take(tree, 3, 0)
+    stored = tree.store().encode()
+    for secret in (ROOT, found.key, found.nonce):
+        assert bytes(secret) not in stored
+    assert {item.node for item in tree.store().nodes} == {1, 4, 11}
+
+
+@pytest.mark.parametrize("n_leaves", [1, 2, 64])
+def test_every_leaf_has_keys_whoever_went_first(n_leaves: int) -> None:
+    for first in {0, n_leaves - 1}:
+        tree = new_tree(n_leaves)
+        take(tree, first, 0)
+        for leaf_index in range(n_leaves):
+            if leaf_index != first:
+                assert take(tree, leaf_index, 0).key == take(new_tree(n_leaves), leaf_index, 0).key
+
+
+def test_skip_is_bounded() -> None:
+    tree = new_tree()
+    with pytest.raises(TooFarAheadError):
+        tree.find(0, APPLICATION, MAX_SKIP + 1)
+    with pytest.raises(TooFarAheadError):
+        tree.find(0, APPLICATION, 2**32 - 1)
+    take(tree, 0, MAX_SKIP)
+    with pytest.raises(TooFarAheadError):
+        tree.find(0, APPLICATION, 2 * MAX_SKIP + 2)
+
+
+def test_stored_keys_are_bounded_and_the_oldest_of_the_longest_go() -> None:
+    tree = new_tree()
+    take(tree, 1, 10)
+    for jump in range(1, 6):
+        take(tree, 0, jump * MAX_SKIP)
+    kept = sum(len(ratchet.skipped) for ratchet in tree.store().ratchets)
+    assert kept == MAX_STORED_KEYS
+    with pytest.raises(ReplayError):
+        tree.find(0, APPLICATION, 0)
+    assert take(tree, 1, 0).key
+    assert take(tree, 0, 5 * MAX_SKIP - 1).key

@@ -1,0 +1,128 @@
+"""Parties that really hold keys and form groups in memory, for tests of groups."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import (
+    Add,
+    Application,
+    Committed,
+    Extension,
+    Group,
+    KeyPackageBundle,
+    LeafNode,
+    MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+    PendingCommit,
+    Policy,
+    PolicyRejected,
+    Proposal,
+)
+
+SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+NOW = 1_800_000_000
+DAY = 86_400
+
+
+class Rules(Policy):
+    """Accepts what the RFC accepts, unless told to refuse."""
+
+    def __init__(self) -> None:
+        self.refuse_leaf: Callable[[LeafNode], bool] = lambda leaf: False
+        self.refuse_successor: Callable[[LeafNode, LeafNode], bool] = lambda old, new: False
+        self.refuse_proposal: Callable[[int, Proposal], bool] = lambda sender, proposal: False
+        self.epochs_judged: list[int] = []
+
+    def check_leaf(self, leaf: LeafNode) -> None:
+        if self.refuse_leaf(leaf):
+            raise PolicyRejected("leaf")
+
+    def check_successor(self, old: LeafNode, new: LeafNode) -> None:
+        if self.refuse_successor(old, new):
+            raise PolicyRejected("successor")
+
+    def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
+        self.epochs_judged.append(group.epoch)
+        if any(self.refuse_proposal(sender, proposal) for sender, proposal in proposals):
+            raise PolicyRejected("commit")
+
+
+class Party:
+    """Someone with a signature key, who may be in a group."""
+
+    def __init__(self, name: str, policy: Policy | None = None) -> None:
+        self.name = name
+        self.policy = policy or Rules()
+        self.signature_secret = Secret(os.urandom(32))
+        self.bundles: dict[bytes, KeyPackageBundle] = {}
+        self.member: Group | None = None
+
+    @property
+    def group(self) -> Group:
+        assert self.member is not None
+        return self.member
+
+    def offer(self, **options: Any) -> KeyPackageBundle:
+        """Make a key package."""
+        options = {"not_before": NOW - DAY, "not_after": NOW + 30 * DAY} | options
+        bundle = KeyPackageBundle.generate(SUITE, self.name.encode(), self.signature_secret, **options)
+        self.bundles[bundle.reference] = bundle
+        return bundle
+
+    def create(self, group_id: bytes = b"room", **options: Any) -> Group:
+        options = {"not_before": NOW - DAY, "not_after": NOW + 30 * DAY} | options
+        self.member = Group.create(
+            SUITE, group_id, self.name.encode(), self.signature_secret, policy=self.policy, **options
+        )
+        return self.member
+
+    def join(self, welcome: bytes | None, **options: Any) -> Group:
+        assert welcome is not None
+        self.member = Group.join(welcome, self.bundles.get, policy=self.policy, **options)
+        return self.member
+
+    def restart(self) -> None:
+        """Forget all but what is stored."""
+        before = self.group.state()
+        self.member = Group.restore(before, policy=self.policy)
+        assert self.group.state() == before
+
+    def sees(self, message: bytes) -> Any:
+        return self.group.receive(message, now=NOW)
+
+    def hears(self, message: bytes) -> bytes:
+        received = self.sees(message)
+        assert isinstance(received, Application)
+        return received.data
+
+    def commits(self, proposals: Sequence[Proposal] = (), *, to: Sequence[Party] = ()) -> PendingCommit:
+        """Commit, let `to` process it, and merge."""
+        pending = self.group.commit(proposals, now=NOW)
+        for other in to:
+            assert isinstance(other.sees(pending.message), Committed)
+        self.group.merge(pending)
+        return pending
+
+    def adds(self, newcomer: Party, *, to: Sequence[Party] = ()) -> None:
+        pending = self.commits([Add(newcomer.offer().key_package)], to=to)
+        newcomer.join(pending.welcome)
+
+
+def form(*names: str, extensions: Sequence[Extension] = ()) -> list[Party]:
+    """Return parties who are all in one group, the first its creator."""
+    parties = [Party(name) for name in names]
+    parties[0].create(extensions=extensions)
+    if len(parties) > 1:
+        pending = parties[0].commits([Add(party.offer().key_package) for party in parties[1:]])
+        for party in parties[1:]:
+            party.join(pending.welcome)
+    assert_agree(parties)
+    return parties
+
+
+def assert_agree(parties: Sequence[Party]) -> None:
+    assert len({(party.group.epoch, party.group.epoch_authenticator) for party in parties}) == 1
+    assert len({party.group.members() for party in parties}) == 1
