@@ -1,0 +1,102 @@
+"""A program on a terminal that a test can look at and type into."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pyte
+
+from scenarios.stage import PATIENCE
+
+ROWS, COLUMNS = 40, 100
+
+
+class Terminal:
+    """A pseudo-terminal, its screen as a person sees it, and all bytes that were written to it."""
+
+    def __init__(self) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.written = b""
+        self._stream = pyte.ByteStream(self.screen)
+        self._news = asyncio.Event()
+        self._master, self._slave = os.openpty()
+        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, size)
+        os.set_blocking(self._master, False)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *words: str, environment: dict[str, str]) -> None:
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            start_new_session=True,
+        )
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            data = os.read(self._master, 65536)
+            self.written += data
+            self._stream.feed(data)
+            for _ in range(data.count(b"\x1b[6n")):
+                row, column = self.screen.cursor.y + 1, self.screen.cursor.x + 1
+                os.write(self._master, f"\x1b[{row};{column}R".encode())
+            self._news.set()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    async def shows(self, text: str) -> None:
+        """Wait until `text` stands on the screen."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while text not in self.text:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} never showed on:\n{self.text}") from None
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    async def enter(self, line: str) -> None:
+        """Type a line, see it on the screen, and send it."""
+        self.press(line)
+        await self.shows(f"> {line}")
+        self.press("\r")
+
+    async def ended(self) -> int:
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), PATIENCE)
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        os.close(self._slave)
+
+
+@asynccontextmanager
+async def terminal(*words: str, **environment: str) -> AsyncIterator[Terminal]:
+    """Run `python WORDS` on a terminal of its own."""
+    opened = Terminal()
+    await opened.start(*words, environment=environment)
+    try:
+        yield opened
+    finally:
+        await opened.close()

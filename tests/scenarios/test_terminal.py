@@ -1,0 +1,148 @@
+"""Stories of people at real terminals."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from clave_client import events
+from scenarios.stage import Relay, people_at, relay_at
+from scenarios.terminal import Terminal, terminal
+
+
+def chat(relay: Relay, home: Path, name: str, **environment: str) -> AbstractAsyncContextManager[Terminal]:
+    words = ("-m", "clave_client", "chat", "--relay", relay.address, "--name", name)
+    return terminal(*words, CLAVE_HOME=str(home), **environment)
+
+
+async def test_the_first_minutes_of_two_people(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay, chat(relay, home, "red") as red:
+        await red.shows("red is registered at")
+        await red.shows(relay.fingerprint[:29])
+        async with chat(relay, home, "blue") as blue:
+            await blue.shows("no rooms yet")
+            await red.enter("/new friends")
+            await red.shows("friends>")
+            await red.enter("/invite blue")
+            await red.shows("red invited blue (unverified)")
+            await blue.shows("red (unverified) invites you to friends")
+            blue.press("/acc\t")
+            await blue.shows("> /accept")
+            blue.press("\r")
+            await blue.shows("friends>")
+            await red.shows("blue (unverified) joined")
+            await blue.enter("hello from blue")
+            await red.shows("blue (unverified): hello from blue")
+            red.press("/fing\t")
+            await red.shows("> /fingerprint")
+            red.press(" bl\t")
+            await red.shows("> /fingerprint blue")
+            red.press("\r")
+            await red.shows("safety number with you")
+            await red.enter("/verify blue")
+            await red.shows("blue is verified")
+            await blue.enter("trusted now")
+            await red.shows("blue: trusted now")
+            await blue.enter("exit")
+            assert await blue.ended() == 0
+            await red.shows("blue is offline (left)")
+        red.press("\x04")
+        assert await red.ended() == 0
+        assert "Traceback" not in red.text
+
+
+async def test_a_paste_never_sends_by_itself_and_text_can_have_lines(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "blue") as (blue,),
+        chat(relay, home, "red") as red,
+    ):
+        await red.enter("/new friends")
+        await red.shows("friends>")
+        await red.enter("/invite blue")
+        invited = await blue.sees(events.Invited)
+        await blue.client.answer(invited.room, accept=True)
+        await red.shows("joined")
+        red.press("\x1b[200~first\nsecond\nthird\x1b[201~")
+        await red.shows("third")
+        assert blue.shown() == []
+        red.press("\r")
+        await blue.reads("first\nsecond\nthird")
+        red.press("one\rtwo\rthree")
+        await red.shows("three")
+        red.press("\r")
+        await blue.reads("one\ntwo\nthree")
+        red.press("four\x1b\rfive")
+        await red.shows("five")
+        red.press("\r")
+        await blue.reads("four\nfive")
+        assert blue.shown() == ["first\nsecond\nthird", "one\ntwo\nthree", "four\nfive"]
+
+
+async def test_an_interrupt_clears_the_line_and_then_leaves(tmp_path: Path) -> None:
+    async with relay_at(tmp_path / "relay") as relay, chat(relay, tmp_path / "home", "red") as red:
+        await red.enter("/new friends")
+        await red.shows("friends>")
+        red.press("do not send this")
+        await red.shows("do not send this")
+        red.press("\x03")
+        await red.enter("/members")
+        await red.shows("red on")
+        red.press("\x03")
+        assert await red.ended() == 0
+        assert "Traceback" not in red.text
+
+
+HOSTILE = (
+    "\x1b]52;c;aGVsbG8=\x07",
+    "\x1b[2J\x1b[1;1H12:00 red: forged",
+    "\x9b31mC1 colour",
+    "\u202eright to left",
+    "zero\u200bwidth",
+    "a" + "\u0301" * 200,
+    "fake\r12:00 red: line",
+    "\x07bell",
+)
+
+
+@pytest.mark.parametrize("colour", ["", "1"])
+async def test_hostile_text_is_inert_and_visible(tmp_path: Path, colour: str) -> None:
+    home = tmp_path / "home"
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "blue") as (blue,),
+        chat(relay, home, "red", NO_COLOR=colour) as red,
+    ):
+        await red.enter("/new friends")
+        await red.shows("friends>")
+        await red.enter("/invite blue")
+        invited = await blue.sees(events.Invited)
+        await blue.client.answer(invited.room, accept=True)
+        await red.shows("joined")
+        for number, text in enumerate(HOSTILE):
+            await blue.client.send(invited.room, f"{text} end{number}")
+            await red.shows(f" end{number}")
+        for shown in ("<U+001B>]52;c;", "<U+009B>31m", "<U+202E>right", "zero<U+200B>width", "<U+000D>12:00"):
+            assert shown in red.text
+        assert b"\x1b]52" not in red.written
+        assert "\u0301" * 5 not in red.written.decode()
+        assert not any(line.startswith("12:00 red:") for line in red.text.splitlines())
+        colours = re.findall(rb"\x1b\[[0-9;]*3[0-7][0-9;]*m|\x1b\[[0-9;]*9[0-7][0-9;]*m", red.written)
+        assert bool(colours) is not bool(colour), "colours, unless NO_COLOR says otherwise"
+        await red.enter("exit")
+        assert await red.ended() == 0
+
+
+async def test_the_demo_on_a_terminal_lets_one_type_along(tmp_path: Path) -> None:
+    async with terminal("-m", "clave_client", "demo", HOME=str(tmp_path)) as screen:
+        await screen.shows("you are red now")
+        screen.press("typed by hand\r")
+        await screen.shows("reads: typed by hand")
+        screen.press("exit\r")
+        assert await screen.ended() == 0
+        assert "Traceback" not in screen.text
