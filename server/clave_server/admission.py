@@ -1,4 +1,4 @@
-"""Who may connect and who may log in: limits on connections, and the judgement of a login. Knows no sockets, no disk."""
+"""Who may connect and who may log in: connection limits, how a login is judged. Knows no sockets."""
 
 from __future__ import annotations
 

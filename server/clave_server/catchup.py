@@ -1,7 +1,7 @@
-"""Brings streams up to date from the log and hands out waiting invitations, a chunk at a time, as the network takes it.
+"""Brings streams up to date from the log, and hands out invitations, no faster than the network takes them.
 
-Knows no rules of rooms; reads on the reader's thread. The hand-over to live fan-out is gapless because a stream
-turns live on the loop, in the moment its cursor equals the durable seq, and fan-out runs on the loop too.
+Knows no rules of rooms; reads on the reader's thread. The hand-over to live fan-out is gapless because a
+stream turns live on the loop, in the moment its cursor equals the durable seq, and fan-out runs there too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A loaded room and the sessions that have it open: fan-out and presence. Knows no disk; the sequencer drives it."""
+"""A loaded room and the sessions that have it open: fan-out and presence. Knows no disk."""
 
 from __future__ import annotations
 

@@ -126,8 +126,8 @@ def main(
     """Run a relay for encrypted group chat: it passes on what it cannot read.
 
     The first line printed is "listening on HOST:PORT  fingerprint XXXX ...", the SHA-256 of the certificate
-    that clients compare. Entries follow, one line each, on standard output; the relay's own log is on standard
-    error. SIGTERM and Ctrl-C stop it cleanly.
+    that clients compare. Entries follow, one line each, on standard output; the relay's own log is on
+    standard error. SIGTERM and Ctrl-C stop it cleanly.
     """
     try:
         mode = Registration(registration)
@@ -137,9 +137,9 @@ def main(
         )
         os.umask(0o077)
         _raise_file_limit()
-        with DataFolder(data or Path(platformdirs.user_data_dir("clave-relay", appauthor=False))) as folder:
-            with asyncio.Runner(loop_factory=_new_loop) as runner:
-                runner.run(_serve(settings, folder, MirrorMode(mirror)))
+        path = data or Path(platformdirs.user_data_dir("clave-relay", appauthor=False))
+        with DataFolder(path) as folder, asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(settings, folder, MirrorMode(mirror)))
     except StartError as error:
         raise click.ClickException(str(error)) from None
 

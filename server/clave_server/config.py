@@ -1,4 +1,4 @@
-"""The relay's settings as people write them: addresses, one TOML file, a token's file. Knows no defaults' reasons."""
+"""The relay's settings as people write them: an address, a TOML file, a token's file. Knows no defaults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_listen(text: str) -> tuple[str | None, int]:
 
 
 def read_config(path: Path, known: Collection[str]) -> dict[str, str]:
-    """Read a TOML file of `option = text or number`. Raises `StartError` for any other key or kind of value."""
+    """Read a TOML file of `option = text or number`. Raises `StartError` for anything else in it."""
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:

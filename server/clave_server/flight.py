@@ -1,4 +1,4 @@
-"""One flush: what it changes on disk, and what is to be said once that is there. Knows no clients' networks."""
+"""One flush: what it changes on disk, and what is said once that is there. Knows no clients' networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Flight", "Request", "RoomMessage", "Step"]
 RoomMessage = CreateRoom | Resume | Submit | Report | Mend
 
 Step = Callable[[apsw.Connection], Any]
-"""Work inside a flush that does not concern rooms; its result goes to its own callback, and is typed there."""
+"""Work inside a flush that does not concern rooms; its result goes to its own callback, typed there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +61,7 @@ class Flight:
         return draft
 
     def transaction(self, at: int) -> Callable[[apsw.Connection], list[Any]]:
-        """Return the work for the writer, entries dated `at` (ms since 1970); its result has the steps' results."""
+        """Return the writer's work, entries dated `at` (ms since 1970); it returns the steps' results."""
         for channel in self.touched.values():
             self.changes.add_room(channel.room)
         for key, draft in self.drafts.items():

@@ -1,4 +1,4 @@
-"""Rooms and their entries on disk: loading, flushing, reading. Runs on the store's threads; knows no clients."""
+"""Rooms and their entries on disk: loading, flushing, reading. Runs on the store's threads."""
 
 from __future__ import annotations
 

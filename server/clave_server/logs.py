@@ -1,4 +1,4 @@
-"""The relay's own log: one harmless line for each event, on a thread of its own. Knows nothing of what is logged."""
+"""The relay's own log: one harmless line for each event, on a thread of its own. Knows no events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _SinkLogger:
 
 
 def configure_logs(descriptor: int) -> Sink[str]:
-    """Send structlog's events of level info and above to `descriptor`; stop the sink returned to flush them."""
+    """Send structlog's events, info and above, to `descriptor`; stop the sink returned to flush them."""
     sink = Sink[str](
         descriptor,
         render=str,

@@ -1,7 +1,7 @@
-"""The relay's own screen: one line for each durable entry, arrival and departure. Knows sizes and senders, no text.
+"""The relay's own screen: one line for each durable entry, arrival and departure. Knows no text.
 
-Times are local, names are made harmless, and the piece of ciphertext shown is the payload's end: the head is MLS
-framing, equal for all.
+Times are local, names are made harmless, and the piece of ciphertext shown is the payload's end: the head is
+MLS framing, equal for all.
 """
 
 from __future__ import annotations

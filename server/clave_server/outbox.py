@@ -1,4 +1,4 @@
-"""What waits to be written to one client: gathered during a tick of the loop, written once. Knows bytes only."""
+"""What waits to be written to one client: gathered during a tick, then written. Knows bytes only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A room as the relay sees it: whom it routes to, which seq and epoch come next. Knows no clients and no disk.
+"""A room as the relay sees it: whom it routes to, which seq and epoch come next. Knows no clients, no disk.
 
-Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once they
-are on disk, `roll_back` undoes all of them when they are not.
+Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once
+they are on disk, `roll_back` undoes all of them when they are not.
 """
 
 from __future__ import annotations

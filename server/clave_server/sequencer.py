@@ -1,9 +1,9 @@
 """Gives entries their order and makes them durable before anyone hears of them. Knows no network and no SQL.
 
-Room messages gather while a flush is on its way. When the writer is free everything gathered is staged against the
-rooms' state and handed over as one transaction; once it is on disk it is acknowledged and fanned out, and if that
-failed it is rolled back and refused. So no more than one flush is in flight, and whenever none is, the rooms in
-memory equal those on disk: that is when streams start and rooms nobody has open are let go.
+Room messages gather while a flush is on its way. When the writer is free all that gathered is staged against
+the rooms' state and handed over as one transaction; once it is on disk it is acknowledged and fanned out, and
+if that failed it is rolled back and refused. So at most one flush is in flight, and whenever none is, the
+rooms in memory equal those on disk: that is when streams start and rooms nobody has open are let go.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Sequencer:
         self._kick()
 
     def write(self, step: Step, done: Callable[[Any], None]) -> None:
-        """Run a step inside the next flush; `done` gets its result once it is on disk, or its `RelayError`."""
+        """Run a step inside the next flush; `done` gets its result, once on disk, or its `RelayError`."""
         self._steps.append((step, done))
         self._kick()
 

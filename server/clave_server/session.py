@@ -23,8 +23,9 @@ MAX_STREAMS: Final = 1024
 class Stream:
     """One room's entries on their way to one session.
 
-    Opened when `Resume` (numbered `request`) arrives, started when it is answered; then `cursor` is the last seq
-    pushed, until the stream has caught up with the log and is `live`. One with an `end` goes no further and is then over.
+    Opened when `Resume` (numbered `request`) arrives, started when it is answered. Then `cursor` is the last
+    seq pushed, until the stream has caught up with the log and is `live`. One with an `end` is over
+    there.
     """
 
     room: bytes

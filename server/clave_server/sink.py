@@ -1,4 +1,4 @@
-"""Text on its way to a terminal, pipe or file, written by a thread of its own: a blocked reader blocks nobody else."""
+"""Text on its way to a terminal, pipe or file, on a thread of its own: a blocked reader blocks nobody."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE_SECONDS: Final = 0.05
 
 
 class Sink(Generic[_T]):
-    """A bounded queue of items; the thread renders and writes them. What does not fit is counted, and said so."""
+    """A bounded queue of items that the thread renders and writes. What does not fit is counted and told."""
 
     def __init__(
         self,

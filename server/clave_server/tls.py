@@ -1,4 +1,4 @@
-"""The relay's TLS: its key and certificate, and the settings every connection gets. Knows nothing above it."""
+"""The relay's TLS: its key and certificate, and every connection's settings. Knows nothing above it."""
 
 from __future__ import annotations
 

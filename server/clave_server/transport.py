@@ -1,4 +1,4 @@
-"""One client's network connection: bytes to messages, deadlines, back-pressure. Knows no rooms and no directory."""
+"""One client's network connection: bytes to messages, deadlines, back-pressure. Knows no rooms."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ async def test_older_tls_is_not_spoken(relay: RelayUnderTest) -> None:
         await asyncio.open_connection("127.0.0.1", relay.port, ssl=context)
 
 
-# --- too many, too slow ------------------------------------------------------------------------------------------
+# --- too many, too slow --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", ["max_clients", "max_clients_per_ip"])

@@ -151,7 +151,7 @@ async def test_colours_on_a_terminal_unless_unwanted(
     screen.close()
 
 
-# --- refusals ------------------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------
 
 
 async def test_one_relay_for_each_data_folder_and_port(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_token_mode_and_its_file_go_together(data: Path, tmp_path: Path) -> No
     refused(run(*arguments), "one registration token")
 
 
-# --- configuration -------------------------------------------------------------------------------------------------
+# --- configuration -------------------------------------------------------------------------------------
 
 
 def test_a_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

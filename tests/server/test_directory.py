@@ -121,7 +121,7 @@ def test_a_token_does_not_show() -> None:
     assert "sesame" not in repr(Admission(Registration.TOKEN, "sesame"))
 
 
-# --- logins that do not hold -----------------------------------------------------------------------------------
+# --- logins that do not hold ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["signature", "device", "identity", "certificate", "nonce"])
@@ -164,7 +164,7 @@ async def test_what_the_older_connection_sent_is_acknowledged_to_the_newer(relay
     assert await again.ask(submit) == m.Accepted(submit.room, submit.submission, 2)
 
 
-# --- key packages ------------------------------------------------------------------------------------------------
+# --- key packages --------------------------------------------------------------------------------------
 
 
 async def test_key_packages_are_counted_and_handed_out_once(relay: RelayUnderTest) -> None:

@@ -95,7 +95,7 @@ async def test_a_commit_and_what_comes_after_it_can_be_sent_in_one_go(relay: Rel
     assert payloads(await entries(blue, 3)) == [b"a", b"b", b"c"]
 
 
-# --- who may, and who gets what ----------------------------------------------------------------------------
+# --- who may, and who gets what ------------------------------------------------------------------------
 
 
 async def test_only_members_submit(relay: RelayUnderTest) -> None:
@@ -235,7 +235,7 @@ async def test_a_payload_above_the_limit_is_rejected_and_the_connection_lives(re
     assert (await red.say(bytes(2**20), epoch=1)).seq == 2
 
 
-# --- invitations ---------------------------------------------------------------------------------------------
+# --- invitations ---------------------------------------------------------------------------------------
 
 
 async def test_an_invitation_waits_and_is_repeated_until_taken(relay: RelayUnderTest) -> None:
@@ -284,7 +284,7 @@ async def test_a_newer_invitation_to_the_same_room_replaces_the_older(relay: Rel
     assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
 
 
-# --- catching up -----------------------------------------------------------------------------------------------
+# --- catching up ---------------------------------------------------------------------------------------
 
 
 async def test_someone_away_catches_up_own_entries_included(relay: RelayUnderTest) -> None:
@@ -357,11 +357,11 @@ async def test_resuming_beyond_the_end_is_refused(relay: RelayUnderTest) -> None
     assert refused.code is m.Code.BAD_REQUEST
 
 
-# --- resubmission ----------------------------------------------------------------------------------------------
+# --- resubmission --------------------------------------------------------------------------------------
 
 
 async def test_a_resubmission_is_told_its_seq_and_not_logged_again(relay: RelayUnderTest) -> None:
-    red, blue = await relay.room_of("red", "blue")
+    red, _blue = await relay.room_of("red", "blue")
     submit = red.entry(b"once", epoch=1)
     first = await red.submit(submit)
     assert await red.submit(submit) == first
@@ -414,7 +414,7 @@ async def test_a_resubmission_is_known_though_its_epoch_has_passed(relay: RelayU
     assert await red.submit(commit) == first
 
 
-# --- presence --------------------------------------------------------------------------------------------------
+# --- presence ------------------------------------------------------------------------------------------
 
 
 async def test_members_see_each_other_come_and_go(relay: RelayUnderTest) -> None:
@@ -446,7 +446,7 @@ async def test_an_outsider_learns_nothing_of_who_is_online(relay: RelayUnderTest
     assert green.presence == []
 
 
-# --- contested commits and mending -----------------------------------------------------------------------------
+# --- contested commits and mending ---------------------------------------------------------------------
 
 
 async def test_a_reported_commit_lets_another_one_of_its_epoch_through(relay: RelayUnderTest) -> None:
@@ -478,7 +478,7 @@ async def test_a_valid_commit_wrongly_reported_holds_once_built_upon(relay: Rela
 
 
 async def test_only_the_latest_commit_is_reported_and_only_by_members(relay: RelayUnderTest) -> None:
-    red, blue = await relay.room_of("red", "blue")
+    red, _blue = await relay.room_of("red", "blue")
     await red.submit(red.entry(b"commit", epoch=1, kind=COMMIT))
     green = await relay.join("green")
     for client, report in (
