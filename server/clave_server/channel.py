@@ -47,7 +47,7 @@ class Channel:
         return False
 
     def revive(self, stream: Stream) -> None:
-        """Continue a stream that was over, its device being a member again."""
+        """Continue a stream that was to end, its device being a member again."""
         stream.over, stream.end = False, None
         self.streams[stream.session.device] = stream
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import datetime as dt
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
@@ -74,8 +73,8 @@ class Relay:
         tls = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
         connection = schema.connect_writer(folder.database)
         highest_ids = directory.highest_ids(connection)
-        writer = Worker("log writer", lambda: connection, loop)
-        reader = Worker("log reader", partial(schema.connect_reader, folder.database), loop)
+        writer = Worker("log writer", connection, loop)
+        reader = Worker("log reader", schema.connect_reader(folder.database), loop)
         house = _build_house(settings, tls, writer, reader, mirror, highest_ids)
         transports, tick = Transports(), Tick(loop)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
-from clave_wire.limits import MAX_PAYLOAD_BYTES
+from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
 from clave_wire.messages import Code, Kind, Report, Submit
 
 __all__ = ["RECENT", "Repeated", "Room", "Stay", "pack_recent", "unpack_recent"]
@@ -125,8 +125,7 @@ class Room:
         """Route to `add` again or from now on, and to `remove` no longer. Raises `Refusal`."""
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
-        if any(added not in names for added in add):
-            raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
+        self._check_added(add, names)
         self._begin()
         self._leave(remove)
         for added in add:
@@ -203,14 +202,21 @@ class Room:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
         if len(submit.payload) > MAX_PAYLOAD_BYTES:
             raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
+        if len(submit.welcome) > MAX_WELCOME_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
         if submit.epoch != self.epoch and not (self.contested and submit.epoch == self.epoch - 1):
             raise Refusal(Code.STALE_EPOCH, f"the room is at epoch {self.epoch}")
         if submit.kind is not Kind.COMMIT:
             leaving = submit.kind is Kind.PROPOSAL and submit.remove == [device]
             if submit.add or submit.welcome or (submit.remove and not leaving):
                 raise Refusal(Code.BAD_REQUEST, "only a commit changes who is in a room")
-        if any(added not in names for added in submit.add):
+        self._check_added(submit.add, names)
+
+    def _check_added(self, add: Sequence[bytes], names: dict[bytes, str]) -> None:
+        if any(device not in names for device in add):
             raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
+        if len(self.members) + len(add) > MAX_MEMBERS:
+            raise Refusal(Code.LIMIT, f"a room has at most {MAX_MEMBERS} devices")
 
     def _join(self, device: bytes, name: str, seq: int) -> None:
         if device not in self.members:

@@ -337,7 +337,7 @@ class Sequencer:
         for device in message.add:
             session = self._sessions.get(device)
             stream = session and session.streams.get(message.room)
-            if stream and stream.over and device in channel.room.members:
+            if stream and stream.end is not None and device in channel.room.members:
                 channel.revive(stream)
                 self.catch_up.advance(stream.session)
 

@@ -51,6 +51,7 @@ class Transports:
     def __init__(self) -> None:
         self.empty = asyncio.Event()
         self.empty.set()
+        self.stopping = False
         self._open: set[ClientTransport] = set()
         self._closed = False
 
@@ -69,6 +70,7 @@ class Transports:
 
     def hold_reading(self) -> None:
         """Take nothing more from anyone."""
+        self.stopping = True
         for transport in self._open:
             transport.hold_reading(hold=True)
 
@@ -169,12 +171,15 @@ class ClientTransport(asyncio.Protocol):
     def say_goodbye(self) -> None:
         """Close because the client asked to."""
         if not self._ended:
+            self.outbox.flush()
+            self.outbox.discard()
             self._transport.close()
+            self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end("left")
 
     def hold_reading(self, hold: bool) -> None:
         """Stop or continue to read from the network."""
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and (hold or not self._transports.stopping):
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
     def close(self, code: Code, text: str, how: str) -> None:

@@ -20,11 +20,9 @@ _T = TypeVar("_T")
 class Worker:
     """Does work in the order it is given and reports each outcome on the loop."""
 
-    def __init__(
-        self, name: str, connect: Callable[[], apsw.Connection], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, name: str, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._connect = connect
+        self._connection = connection
         self._work: queue.SimpleQueue[Callable[[apsw.Connection], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -40,6 +38,11 @@ class Worker:
                 outcome = error
             except (apsw.Error, OSError) as error:
                 outcome = StorageError(str(error))
+            except Exception as error:  # noqa: BLE001  (a defect: reported, and the thread lives on)
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_exception_handler, {"message": "a defect", "exception": error}
+                )
+                outcome = StorageError("the relay made a mistake; its log says more")
             self._loop.call_soon_threadsafe(done, outcome)
 
         self._work.put(task)
@@ -50,10 +53,9 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
-        connection = self._connect()
         while (task := self._work.get()) is not None:
-            task(connection)
-        connection.close()
+            task(self._connection)
+        self._connection.close()
 
 
 def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:

@@ -9,6 +9,12 @@ MAX_FRAME = 4 * 1024 * 1024
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """Bytes of one entry's payload."""
 
+MAX_WELCOME_BYTES = MAX_FRAME - 1024
+"""Bytes of a welcome: what surrounds it in its frame differs between `Submit` and `Invitation`."""
+
+MAX_MEMBERS = 20_000
+"""Devices in one room: `Resumed` names them all in one frame."""
+
 MAX_NAME_BYTES = 64
 """Characters of a software name or registration token; account names are held tighter in `text`."""
 

@@ -155,9 +155,7 @@ async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) 
 # --- kill -9 -------------------------------------------------------------------------------------------
 
 
-async def talk_until_killed(
-    client: RawClient, acknowledged: dict[int, int], enough: asyncio.Event
-) -> None:
+async def talk_until_killed(client: RawClient, acknowledged: dict[int, int], enough: asyncio.Event) -> None:
     until = len(acknowledged) + 20
     with contextlib.suppress(ConnectionClosed, ConnectionError):
         while True:

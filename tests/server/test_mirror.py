@@ -23,9 +23,9 @@ VISIT = VisitRecord("blue", "[2001:db8::1]:5000", "arrived")
 EVIL = "\x1b]52;c;ZXZpbA==\x07\n2030-01-01 00:00:00  red\u202e\x9b2J"
 
 SHORT_LINE = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<name>\S+)  (?P<address>\S+:\d+)  room (?P<room>[0-9a-f]{8})"
-    r"  seq (?P<seq>\d+)  epoch (?P<epoch>\d+)  (?P<kind>application|proposal|commit)  (?P<size>\d+) B"
-    r"  \.\.(?P<piece>[0-9a-f]{0,16})"
+    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<name>\S+)  (?P<address>\S+:\d+)"
+    r"  room (?P<room>[0-9a-f]{8})  seq (?P<seq>\d+)  epoch (?P<epoch>\d+)"
+    r"  (?P<kind>application|proposal|commit)  (?P<size>\d+) B  \.\.(?P<piece>[0-9a-f]{0,16})"
 )
 
 
@@ -45,7 +45,8 @@ def shown(mode: MirrorMode, records: Sequence[EntryRecord | VisitRecord], *, col
 
 def test_short_lines() -> None:
     assert shown(MirrorMode.SHORT, [ENTRY, VISIT]).splitlines() == [
-        "2030-01-02 03:04:05  red  192.0.2.7:5000  room 00010203  seq 9  epoch 4  commit  512 B  ..18191a1b1c1d1e1f",
+        "2030-01-02 03:04:05  red  192.0.2.7:5000  room 00010203  seq 9  epoch 4  commit  512 B"
+        "  ..18191a1b1c1d1e1f",
         "2030-01-02 03:04:05  blue  [2001:db8::1]:5000  arrived",
     ]
 
