@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +56,8 @@ from clave_crypto.mls import (
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.padding import pad_to_bucket
 from clave_crypto.mls.protection import open_sender_data
-from groupkit import DAY, NOW, Party, Rules, assert_agree, form
+from clave_crypto.mls.welcome import Welcome
+from groupkit import DAY, NOW, SUITE, Party, Rules, assert_agree, form
 
 
 def refused(party: Party, message: bytes, error: type[MLSError]) -> Any:
@@ -140,6 +143,16 @@ class TestTalking:
         refused(red, encode_message(blue.offer().key_package), MalformedError)
         refused(red, b"", MalformedError)
 
+    def test_key_package_messages_are_told_apart(self) -> None:
+        red, _ = form("red", "blue")
+        with pytest.raises(MalformedError):
+            decode_key_package(red.group.encrypt(b""))
+
+    def test_nobody_is_at_an_empty_leaf(self) -> None:
+        (red,) = form("red")
+        with pytest.raises(LocalError):
+            red.group.member(1)
+
     def test_peek_tells_group_epoch_and_type(self) -> None:
         red, blue = form("red", "blue")
         assert peek(red.group.encrypt(b"")) == (b"room", 1, 1)
@@ -163,6 +176,8 @@ class TestMembership:
         white = Party("white")
         grey_member = red.group.member(3)
         pending = red.group.commit([Add(white.offer().key_package), Remove(3)], now=NOW)
+        assert [member.identity for member in pending.added] == [b"white"]
+        assert pending.removed == (3,)
         seen = blue.sees(pending.message)
         assert red.group.merge(pending) == seen == green.sees(pending.message)
         assert isinstance(seen, Committed)
@@ -370,6 +385,13 @@ class TestCommitting:
         red.group.merge(PendingCommit.decode(stored, policy=red.policy))
         assert_agree([red, blue])
 
+    def test_pending_commit_of_another_group_is_not_merged(self) -> None:
+        (red,), (blue,) = form("red"), form("blue")
+        pending = red.group.commit(now=NOW)
+        with pytest.raises(StalePendingError):
+            blue.group.merge(pending)
+        red.group.merge(pending)
+
     def test_stored_pending_commit_is_judged_again(self) -> None:
         red, green = *form("red"), Party("green")
         stored = red.group.commit([Add(green.offer().key_package)], now=NOW).encode()
@@ -386,6 +408,7 @@ class TestCommitting:
             red.group.merge(pending)
         with pytest.raises(StalePendingError):
             pending.encode()
+        assert "epoch 0" in repr(pending)
         with pytest.raises(StalePendingError):
             red.group.discard(pending)
 
@@ -603,6 +626,44 @@ class TestStoring:
 
 
 class TestJoining:
+    def test_newcomer_needs_the_pre_shared_keys(self) -> None:
+        red, blue = Party("red"), Party("blue")
+        red.create()
+        psk = PreSharedKey(PreSharedKeyID(ExternalPsk(b"link"), bytes(32)))
+
+        def find_psk(_: PreSharedKeyID) -> Secret:
+            return Secret(b"shared")
+
+        add = Add(blue.offer().key_package)
+        pending = red.group.commit([add, psk], now=NOW, find_psk=find_psk)
+        red.group.merge(pending)
+        with pytest.raises(UnsupportedError):
+            blue.join(pending.welcome)
+        with pytest.raises(DecryptionError):
+            blue.join(pending.welcome, find_psk=lambda _: Secret(b"wrong"))
+        blue.join(pending.welcome, find_psk=find_psk)
+        assert_agree([red, blue])
+
+    def test_welcome_for_several_key_packages_of_ones_own(self) -> None:
+        red, blue, green = Party("red"), Party("blue"), Party("green")
+        red.create()
+        newcomers = [green, blue]
+        pending = red.commits([Add(one.offer().key_package) for one in newcomers])
+        for one in newcomers:
+            one.join(pending.welcome)
+        assert_agree([red, blue, green])
+
+    def test_malformed_tree_is_refused(self) -> None:
+        red, blue = Party("red"), Party("blue")
+        red.create()
+        pending = red.commits([Add(blue.offer().key_package)])
+        message = decode_message(pending.welcome or b"")
+        assert isinstance(message, Welcome)
+        with pytest.raises(UnsupportedError):
+            blue.join(encode_message(replace(message, cipher_suite=2)))
+        with pytest.raises(DecryptionError):
+            blue.join(encode_message(replace(message, encrypted_group_info=bytes(64))))
+
     def test_welcome_for_someone_else(self) -> None:
         red, blue, green = Party("red"), Party("blue"), Party("green")
         red.create()
@@ -673,8 +734,45 @@ def mutation_subjects() -> tuple[Party, list[bytes], GroupState]:
     return blue, messages, state
 
 
+@pytest.fixture
+def sealed() -> Iterator[list[tuple[bytes, bytes]]]:
+    """Record the key and nonce of everything that anyone encrypts symmetrically."""
+    used: list[tuple[bytes, bytes]] = []
+
+    class RecordingAead:
+        def __init__(self, key: bytes) -> None:
+            self.key = bytes(key)
+            self.decrypt = AESGCM(key).decrypt
+
+        def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+            used.append((self.key, bytes(nonce)))
+            return AESGCM(self.key).encrypt(nonce, data, associated_data)
+
+    object.__setattr__(SUITE, "aead", RecordingAead)
+    yield used
+    object.__setattr__(SUITE, "aead", AESGCM)
+
+
+def test_no_key_and_nonce_twice_across_crashes(sealed: list[tuple[bytes, bytes]]) -> None:
+    """With a reuse guard that is always zero, so that only the ratchets keep them apart."""
+    red, blue = form("red", "blue")
+    sealed.clear()
+    for _ in range(5):
+        stored = red.group.commit(now=NOW, random=bytes).encode()
+        red.restart()
+        red.group.encrypt(b"", random=bytes)
+        red.restart()
+        red.group.discard(PendingCommit.decode(stored, policy=red.policy))
+        red.group.propose(Remove(1), now=NOW, random=bytes)
+        red.group._pending.clear()
+    blue.group.encrypt(b"", random=bytes)
+    message_keys = [pair for pair in sealed if sealed.count(pair) > 1]
+    assert not message_keys
+    assert len(sealed) >= 5 * 3 * 2
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_random_histories_agree(seed: int) -> None:
+def test_random_histories_agree(seed: int, sealed: list[tuple[bytes, bytes]]) -> None:
     """Anyone adds, removes, updates, proposes, loses commits and restarts; after every step all agree."""
     dice = random.Random(seed)  # noqa: S311 - a history, not a secret
     names = (f"p{number}" for number in itertools.count())
@@ -716,3 +814,4 @@ def test_random_histories_agree(seed: int) -> None:
         for _, state in outside:
             with pytest.raises((WrongEpochError, DecryptionError)):
                 Group.restore(state, policy=Rules()).receive(message, now=NOW)
+    assert len(set(sealed)) == len(sealed)

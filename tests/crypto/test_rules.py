@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from clave_crypto.errors import KeyRejected
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
     BasicCredential,
+    DecryptionError,
     Extension,
     ExternalPsk,
     GroupContextExtensions,
     KeyPackage,
+    MalformedError,
     MLSError,
+    PolicyRejected,
     PreSharedKey,
     PreSharedKeyID,
     Proposal,
@@ -43,7 +47,9 @@ from clave_crypto.mls.framing import (
     PrivateMessageContent,
     ProposalContent,
     PublicMessage,
+    decode_message,
 )
+from clave_crypto.mls.key_schedule import derive_epoch, welcome_key_nonce
 from clave_crypto.mls.leaf_node import (
     CommitSource,
     KeyPackageSource,
@@ -61,6 +67,7 @@ from clave_crypto.mls.proposals import (
     ReInit,
 )
 from clave_crypto.mls.protection import membership_tag, sign_content
+from clave_crypto.mls.psk import psk_secret
 from clave_crypto.mls.ratchet_tree import ParentNode, RatchetTree, TreeNodes
 from clave_crypto.mls.rules import key_package as key_package_rules
 from clave_crypto.mls.rules import leaf as leaf_rules
@@ -73,9 +80,9 @@ from clave_crypto.mls.rules.registry import RULES
 from clave_crypto.mls.selecting import Selection
 from clave_crypto.mls.sending import frame, seal, sign
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath, UpdatePathNode
-from clave_crypto.mls.welcome import GroupInfo
+from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from clave_crypto.mls.wire_format import WireFormat
-from groupkit import DAY, NOW, SUITE, Party, form
+from groupkit import DAY, NOW, SUITE, Party, Rules, form
 
 SMALL_ORDER = bytes([1]) + bytes(31)
 
@@ -638,6 +645,198 @@ def test_bad_welcomes() -> None:
         welcome_rules.check_group_info_signature(SUITE, red.group.member(0).signature_key, info)
     with breaks("welcome-own-leaf"):
         welcome_rules.find_own_leaf(epoch.tree, Party("green").offer().key_package.leaf_node)
+
+
+Forge = Callable[[GroupInfo, RatchetTree], tuple[GroupInfo, RatchetTree]]
+
+
+class Forger:
+    """A member who adds `victim` with a Welcome that is changed, then signed and sealed properly."""
+
+    def __init__(self, *names: str) -> None:
+        self.members = form("red", *names)
+        self.red = self.members[0]
+        self.victim = Party("victim")
+        self.bundle = self.victim.offer()
+        pending = self.red.group.commit([Add(self.bundle.key_package)], now=NOW)
+        welcome = decode_message(pending.welcome or b"")
+        assert isinstance(welcome, Welcome)
+        self.welcome = welcome
+        (entry,) = welcome.secrets
+        opened = SUITE.decrypt_with_label(
+            self.bundle.init_secret,
+            b"Welcome",
+            welcome.encrypted_group_info,
+            entry.encrypted_group_secrets.kem_output,
+            entry.encrypted_group_secrets.ciphertext,
+        )
+        self.secrets = GroupSecrets.decode(opened)
+        key, nonce = welcome_key_nonce(SUITE, self.secrets.joiner_secret, psk_secret(SUITE, []))
+        self.info = GroupInfo.decode(SUITE.open(key, nonce, b"", welcome.encrypted_group_info))
+        self.tree = RatchetTree(SUITE, TreeNodes.decode(self.info.extensions[0].extension_data).nodes)
+
+    def welcome_with(
+        self,
+        *,
+        info: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        secrets: dict[str, Any] | None = None,
+        tree: RatchetTree | bytes | None = None,
+        signer: Party | None = None,
+        tag: bytes | None = None,
+    ) -> bytes:
+        """Return a Welcome in which only what is given here is wrong."""
+        changed: dict[str, Any] = {}
+        encoded = self.tree.encode()
+        if isinstance(tree, RatchetTree):
+            encoded, changed["tree_hash"] = tree.encode(), tree.tree_hash()
+        elif tree is not None:
+            encoded = tree
+        group_context = replace(self.info.group_context, **(changed | (context or {})))
+        group_secrets = replace(self.secrets, **(secrets or {}))
+        no_psk = psk_secret(SUITE, [])
+        epoch, _ = derive_epoch(SUITE, group_secrets.joiner_secret, no_psk, group_context.encode())
+        good_tag = SUITE.mac(epoch.confirmation_key, group_context.confirmed_transcript_hash)
+        extensions = (Extension(2, encoded),)
+        unsigned = GroupInfo(group_context, extensions, tag or good_tag, self.info.signer, b"")
+        unsigned = replace(unsigned, **(info or {}))
+        by = (signer or self.red).signature_secret
+        signature = SUITE.sign_with_label(by, b"GroupInfoTBS", unsigned.tbs())
+        key, nonce = welcome_key_nonce(SUITE, group_secrets.joiner_secret, no_psk)
+        sealed_info = SUITE.seal(key, nonce, b"", replace(unsigned, signature=signature).encode())
+        sealed = SUITE.encrypt_with_label(
+            self.bundle.key_package.init_key, b"Welcome", sealed_info, group_secrets.encode()
+        )
+        entry = EncryptedGroupSecrets(self.bundle.reference, HPKECiphertext(*sealed))
+        return encode_message(Welcome(SUITE.id, (entry,), sealed_info))
+
+    def tree_with(self, node: int, **changes: Any) -> RatchetTree:
+        tree = self.tree.copy()
+        contents = tree.node(node)
+        assert contents is not None
+        tree.set_node(node, replace(contents, **changes))
+        return tree
+
+
+def test_a_forger_who_changes_nothing_is_believed() -> None:
+    forger = Forger("blue", "green")
+    forger.victim.join(forger.welcome_with())
+    assert len(forger.victim.group.members()) == 4
+
+
+def _reordered(forger: Forger) -> bytes:
+    nodes = forger.tree.contents().nodes
+    return TreeNodes((nodes[1], nodes[0], *nodes[2:])).encode()
+
+
+def _without_victim(forger: Forger) -> RatchetTree:
+    tree = forger.tree.copy()
+    tree.remove_leaf(3)
+    return tree
+
+
+FORGERIES: list[tuple[str, Callable[[Forger], bytes]]] = [
+    ("welcome-suite", lambda one: one.welcome_with(context={"cipher_suite": 2})),
+    ("welcome-tree-given", lambda one: one.welcome_with(info={"extensions": ()})),
+    ("extensions-unique", lambda one: one.welcome_with(info={"extensions": (Extension(9, b""),) * 2})),
+    ("extensions-unique", lambda one: one.welcome_with(context={"extensions": (Extension(1, b""),) * 2})),
+    (
+        "context-extensions-supported",
+        lambda one: one.welcome_with(context={"extensions": (Extension(0xF001, b""),)}),
+    ),
+    ("tree-shape", lambda one: one.welcome_with(tree=_reordered(one))),
+    ("tree-hash", lambda one: one.welcome_with(context={"tree_hash": bytes(32)})),
+    ("group-info-signer", lambda one: one.welcome_with(info={"signer": 2**31})),
+    ("group-info-signature", lambda one: one.welcome_with(signer=one.members[1])),
+    ("group-info-signature", lambda one: one.welcome_with(info={"signer": 1})),
+    ("confirmation-tag", lambda one: one.welcome_with(tag=bytes(32))),
+    (
+        "welcome-own-leaf",
+        lambda one: one.welcome_with(tree=_without_victim(one), secrets={"path_secret": None}),
+    ),
+    ("path-keys-match", lambda one: one.welcome_with(secrets={"path_secret": Secret(bytes(32))})),
+    ("tree-parent-hash", lambda one: one.welcome_with(tree=one.tree_with(1, encryption_key=key_pair()))),
+    ("tree-parent-keys", lambda one: one.welcome_with(tree=one.tree_with(1, encryption_key=bytes(32)))),
+    ("leaf-signature", lambda one: one.welcome_with(tree=one.tree_with(0, signature=bytes(64)))),
+    ("leaf-signature", lambda one: one.welcome_with(tree=one.tree_with(0, credential=BasicCredential(b"x")))),
+]
+
+
+@pytest.mark.parametrize(("rule_id", "forge"), FORGERIES)
+def test_forged_welcome_is_refused(rule_id: str, forge: Callable[[Forger], bytes]) -> None:
+    forger = Forger("blue", "green")
+    with breaks(rule_id):
+        forger.victim.join(forge(forger))
+
+
+def test_malformed_group_secrets_and_branches_are_refused() -> None:
+    forger = Forger("blue")
+    branch = PreSharedKeyID(ResumptionPsk(ResumptionUsage.BRANCH, b"room", 0), bytes(32))
+    with pytest.raises(UnsupportedError):
+        forger.victim.join(forger.welcome_with(secrets={"psks": (branch,)}))
+    with pytest.raises(MalformedError):
+        forger.victim.join(forger.welcome_with(tree=b"nonsense"))
+
+
+def test_two_members_with_one_key_are_refused_on_joining() -> None:
+    forger = Forger("blue", "green")
+    blue = forger.members[1]
+    leaf = forger.tree.leaf(0)
+    assert leaf is not None
+    twin = replace(leaf, signature_key=blue.group.member(1).signature_key)
+    tbs = leaf_node_tbs(twin, b"room", 0)
+    signature = SUITE.sign_with_label(blue.signature_secret, b"LeafNodeTBS", tbs)
+    tree = forger.tree_with(0, signature_key=twin.signature_key, signature=signature)
+    with breaks("leaves-unique"):
+        forger.victim.join(forger.welcome_with(tree=tree, signer=blue))
+
+
+def test_policy_judges_a_path_leaf() -> None:
+    red, blue = form("red", "blue")
+    assert isinstance(blue.policy, Rules)
+    blue.policy.refuse_leaf = lambda leaf: isinstance(leaf.source, CommitSource)
+    with pytest.raises(PolicyRejected):
+        blue.sees(red.group.commit(now=NOW).message)
+
+
+def test_policy_judges_an_update_and_a_creator() -> None:
+    red, blue = form("red", "blue")
+    assert isinstance(blue.policy, Rules)
+    blue.policy.refuse_leaf = lambda leaf: isinstance(leaf.source, UpdateSource)
+    with pytest.raises(PolicyRejected):
+        blue.sees(red.group.propose_update(now=NOW))
+    blue.policy.refuse_leaf = lambda leaf: True
+    with pytest.raises(PolicyRejected):
+        blue.create()
+
+
+def test_unfit_keys_are_neither_encrypted_to_nor_decrypted_from() -> None:
+    with pytest.raises(KeyRejected):
+        SUITE.encrypt_with_label(bytes(32), b"label", b"", b"")
+    with pytest.raises(DecryptionError):
+        SUITE.decrypt_with_label(os.urandom(32), b"label", b"", bytes(32), bytes(32))
+
+
+def test_path_leaf_that_does_not_fit_the_group() -> None:
+    red, blue, _ = form("red", "blue", "green")
+    path = good_path(red)
+    other = replace(
+        path.leaf_node,
+        credential=X509Credential((b"certificate",)),
+        capabilities=capabilities(credentials=(1, 2)),
+    )
+    refused(
+        blue,
+        forged_commit(red, [], path=with_leaf(red, UpdatePath(other, path.nodes))),
+        "credentials-supported",
+    )
+    stolen = Party("green")
+    stolen.signature_secret = blue.signature_secret
+    stolen.member = red.group
+    twin = replace(path.leaf_node, signature_key=red.group.member(1).signature_key)
+    refused(
+        blue, forged_commit(red, [], path=with_leaf(stolen, UpdatePath(twin, path.nodes))), "leaves-unique"
+    )
 
 
 def test_separate_tree_that_is_not_the_groups() -> None:

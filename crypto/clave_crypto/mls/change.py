@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.secret_tree import SecretTree
 
 __all__ = ["Change"]
@@ -21,9 +20,3 @@ class Change:
     updated: tuple[int, ...]
     epoch: Epoch | None
     secret_tree: SecretTree | None
-
-    def added_leaves(self) -> list[LeafNode]:
-        """Return the leaves of those who were added."""
-        if self.epoch is None:
-            return []
-        return [leaf for index, leaf in self.epoch.tree.leaves() if index in self.added]

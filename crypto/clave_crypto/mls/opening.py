@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.errors import MalformedError, OwnMessageError, UnsupportedError
+from clave_crypto.mls.errors import OwnMessageError, UnsupportedError
 from clave_crypto.mls.events import Application
 from clave_crypto.mls.framing import (
     ApplicationData,
@@ -40,15 +40,9 @@ class VerifiedContent:
     leaf: LeafNode
 
     def application(self) -> Application:
-        """Return the application data it carries.
-
-        Raises:
-            MalformedError: it carries something else.
-
-        """
+        """Return the application data it carries; only for content of that type."""
         framed = self.authenticated.content
-        if not isinstance(framed.body, ApplicationData):
-            raise MalformedError("the message does not hold application data")
+        assert isinstance(framed.body, ApplicationData)  # noqa: S101 - the caller looked at the type
         return Application(
             self.sender,
             self.leaf.signature_key,

@@ -17,11 +17,8 @@ def parent_hash(tree: RatchetTree, parent: ParentNode, copath_child: int) -> byt
     return tree.suite.hash(b"".join(map(encode_vector, fields)))
 
 
-def is_parent_hash_valid(tree: RatchetTree, node: int) -> bool:
-    """Say whether exactly one descendant of the parent at `node` carries its parent hash (section 7.9.2)."""
-    parent = tree.parent_node(node)
-    if parent is None:
-        return False
+def is_parent_hash_valid(tree: RatchetTree, node: int, parent: ParentNode) -> bool:
+    """Say whether exactly one descendant of `parent`, at `node`, carries its parent hash (section 7.9.2)."""
     left, right = tree_math.left(node), tree_math.right(node)
     found = _links(tree, parent, left, right) + _links(tree, parent, right, left)
     return found == 1

@@ -78,9 +78,10 @@ class PendingCommit:
         except DecodeError as error:
             raise StateError(f"not a stored pending commit: {error}") from error
         change = decode_change(stored.change)
-        for leaf in change.added_leaves():
-            policy.check_leaf(leaf)
-        return cls(stored.message, stored.welcome, stored.epoch, stored.parent, change)
+        pending = cls(stored.message, stored.welcome, stored.epoch, stored.parent, change)
+        for member in pending.added:
+            policy.check_leaf(member.leaf)
+        return pending
 
     def take(self, parent: bytes) -> Change:
         """Hand over the change, for a group whose epoch authenticator is `parent`.

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clave_crypto.codec import encode_vector
+from clave_crypto.errors import KeyRejected
 from clave_crypto.keys import Secret
 from clave_crypto.mls.errors import DecryptionError, UnsupportedError
 from clave_crypto.mls.kem import X25519, Kem
@@ -134,16 +135,15 @@ class CipherSuite:
         """Return DecryptWithLabel's plaintext (section 5.1.3).
 
         Raises:
-            KeyRejected: `kem_output` is not a key a peer may use.
-            DecryptionError: not encrypted to this key in this context.
+            DecryptionError: not encrypted to this key in this context, or `kem_output` is not a fit key.
 
         """
-        self.kem.check_public(kem_output)
         try:
+            self.kem.check_public(kem_output)
             plaintext = self._hpke.decrypt(
                 kem_output + ciphertext, self.kem.load_private(private), _labelled(label, context)
             )
-        except (InvalidTag, ValueError):
+        except (InvalidTag, KeyRejected, ValueError):
             raise DecryptionError("the public-key ciphertext does not open") from None
         return Secret(plaintext)
 

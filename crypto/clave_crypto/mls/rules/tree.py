@@ -99,6 +99,6 @@ def check_unmerged_complete(tree: RatchetTree) -> None:
 @rule("tree-parent-hash", "7.9.2")
 def check_parent_hashes(tree: RatchetTree) -> None:
     """Every parent is parent-hash valid."""
-    for node, _ in tree.parents():
-        if not is_parent_hash_valid(tree, node):
+    for node, parent in tree.parents():
+        if not is_parent_hash_valid(tree, node, parent):
             raise BrokenRuleError(f"the parent hash of node {node} is carried by no member below it")
