@@ -210,7 +210,8 @@ class Room:
             leaving = submit.kind is Kind.PROPOSAL and submit.remove == [device]
             if submit.add or submit.welcome or (submit.remove and not leaving):
                 raise Refusal(Code.BAD_REQUEST, "only a commit changes who is in a room")
-        self._check_added(submit.add, names)
+        if submit.add:
+            self._check_added(submit.add, names)
 
     def _check_added(self, add: Sequence[bytes], names: dict[bytes, str]) -> None:
         if any(device not in names for device in add):

@@ -85,7 +85,7 @@ class Sequencer:
 
     def post(self, session: Session, message: RoomMessage) -> None:
         """Take a room message; the answer goes to `session`."""
-        session.begin()
+        session.begin(message)
         if type(message) is Resume:
             self._close(session, message.room, "")
             session.streams[message.room] = Stream(message.room, session, message.id)
@@ -209,7 +209,7 @@ class Sequencer:
             seq = room.stage_submission(session.device, message, names)
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
-            session.finish()
+            session.finish(message)
             return
         draft = flight.draft(channel, first)
         entry = Entry(
@@ -291,10 +291,10 @@ class Sequencer:
             self._publish(flight)
             for (_, done), result in zip(flight.steps, outcome, strict=True):
                 done(result)
-        for session, _ in flight.submits:
-            session.finish()
-        for session, _ in flight.answers:
-            session.finish()
+        for session, submit in flight.submits:
+            session.finish(submit)
+        for session, answered in flight.answers:
+            session.finish(answered)
         self._after(flight)
 
     def _roll_back(self, flight: Flight, error: RelayError) -> None:
@@ -345,7 +345,7 @@ class Sequencer:
         """Do what needs memory and disk to be equal, then stage what has gathered."""
         for session, message in flight.resumes:
             self._start_stream(self._channels[message.room], session, message)
-            session.finish()
+            session.finish(message)
         self._let_go(flight.channels.values())
         if self._queue or self._steps:
             self._kick()
@@ -376,7 +376,7 @@ class Sequencer:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         session.send(_refusal(message, error))
-        session.finish()
+        session.finish(message)
 
 
 def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:

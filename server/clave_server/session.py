@@ -8,12 +8,15 @@ from typing import Final
 
 from clave_server.outbox import Outbox
 from clave_wire.framing import pack
-from clave_wire.messages import ToClient
+from clave_wire.messages import PublishKeyPackages, Submit, ToClient, ToRelay
 
-__all__ = ["MAX_PENDING", "MAX_STREAMS", "Session", "Stream"]
+__all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
 MAX_PENDING: Final = 1024
 """Requests of one client in work at which the relay stops reading from it for a while."""
+
+MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
+"""The same for the bytes these requests carry."""
 
 MAX_STREAMS: Final = 1024
 """Rooms one client may have open."""
@@ -56,22 +59,35 @@ class Session:
     reading_log: bool = False
     over: bool = False
     _pending: int = 0
+    _pending_bytes: int = 0
     _held: bool = False
 
     def send(self, message: ToClient) -> None:
         """Push one message."""
         self.outbox.push(pack(message))
 
-    def begin(self) -> None:
+    def begin(self, request: ToRelay) -> None:
         """Count a request as in work; with too many, reading from this client pauses."""
         self._pending += 1
-        if self._pending >= MAX_PENDING and not self._held:
+        self._pending_bytes += _weight(request)
+        full = self._pending >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
+        if full and not self._held:
             self._held = True
             self.hold_reading(True)
 
-    def finish(self) -> None:
+    def finish(self, request: ToRelay) -> None:
         """Count a request as answered."""
         self._pending -= 1
-        if self._held and self._pending <= MAX_PENDING // 2:
+        self._pending_bytes -= _weight(request)
+        room = self._pending <= MAX_PENDING // 2 and self._pending_bytes <= MAX_PENDING_BYTES // 2
+        if self._held and room:
             self._held = False
             self.hold_reading(False)
+
+
+def _weight(request: ToRelay) -> int:
+    if isinstance(request, Submit):
+        return len(request.payload) + len(request.welcome)
+    if isinstance(request, PublishKeyPackages):
+        return sum(map(len, request.packages))
+    return 0

@@ -16,7 +16,7 @@ from clave_wire.connection import RelayConnection
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
 
-__all__ = ["SOFTWARE", "Client", "ClientTransport"]
+__all__ = ["SOFTWARE", "Client", "ClientTransport", "Transports"]
 
 SOFTWARE: Final = "clave-relay"
 _LINGER_SECONDS: Final = 5.0
@@ -96,6 +96,7 @@ class ClientTransport(asyncio.Protocol):
         outbox_bytes: int,
     ) -> None:
         self.connection = RelayConnection()
+        self.name = ""
         self.address = ""
         self.ip = ""
         self._client = client
@@ -133,7 +134,7 @@ class ClientTransport(asyncio.Protocol):
         try:
             messages = self.connection.receive_data(data)
         except RemoteError as error:
-            self.close(error.code, str(error), f"protocol error: {error}")
+            self._drop(error.code, str(error), f"protocol error: {error}")
             return
         for message in messages:
             if isinstance(message, Hello):
@@ -166,6 +167,7 @@ class ClientTransport(asyncio.Protocol):
     def logged_in(self, message: LoggedIn) -> None:
         """Tell the client that its login holds, and lift the deadline."""
         self._cancel_timer()
+        self.name = message.name
         self.outbox.push(self.connection.send(message))
 
     def say_goodbye(self) -> None:
@@ -199,8 +201,12 @@ class ClientTransport(asyncio.Protocol):
         self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")
 
     def _too_slow(self) -> None:
-        _log.warning("client dropped: too slow", address=self.address, unsent_bytes_above=self._outbox_bytes)
-        self.close(Code.SLOW, "this connection takes in less than it is sent", "too slow")
+        self._drop(Code.SLOW, "this connection takes in less than it is sent", "too slow")
+
+    def _drop(self, code: Code, text: str, how: str) -> None:
+        if self.name and not self._ended:
+            _log.warning("client dropped", name=self.name, address=self.address, reason=how)
+        self.close(code, text, how)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -44,6 +44,7 @@ from clave_wire.messages import (
 __all__ = ["House", "Visit"]
 
 _T = TypeVar("_T")
+_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation
 _log = structlog.get_logger()
 
 
@@ -101,13 +102,13 @@ class Visit:
                 packages=message.packages,
                 last_resort=message.last_resort,
             )
-            self._write(message.id, publish, lambda _: Done(message.id))
+            self._write(message, publish, lambda _: Done(message.id))
         elif isinstance(message, ClaimKeyPackages):
             claim = partial(directory.claim_key_packages, name=message.name)
-            self._write(message.id, claim, partial(KeyPackages, message.id))
+            self._write(message, claim, partial(KeyPackages, message.id))
         elif isinstance(message, TakeInvitation):
             take = partial(directory.take_invitation, device=session.device, invitation=message.invitation)
-            self._write(message.id, take, lambda _: Done(message.id))
+            self._write(message, take, lambda _: Done(message.id))
         elif isinstance(message, Goodbye):
             self._transport.say_goodbye()
 
@@ -194,28 +195,30 @@ class Visit:
     # --- directory -----------------------------------------------------------------------------------------
 
     def _look_up(self, message: Lookup) -> None:
-        self._begin()
+        self._begin(message)
         work = partial(directory.look_up, name=message.name)
-        answer = partial(self._answer, message.id, partial(Account, message.id))
+        answer = partial(self._answer, message, partial(Account, message.id))
         self._house.reader.do(work, answer)
 
-    def _write(self, request: int, step: Step, reply: Callable[[_T], ToClient]) -> None:
-        self._begin()
+    def _write(self, request: _DirectoryRequest, step: Step, reply: Callable[[_T], ToClient]) -> None:
+        self._begin(request)
         self._house.sequencer.write(step, partial(self._answer, request, reply))
 
-    def _answer(self, request: int, reply: Callable[[_T], ToClient], outcome: _T | RelayError) -> None:
+    def _answer(
+        self, request: _DirectoryRequest, reply: Callable[[_T], ToClient], outcome: _T | RelayError
+    ) -> None:
         session = self._session
         if session is None or session.over:
             return
-        session.finish()
+        session.finish(request)
         if isinstance(outcome, RelayError):
-            self._refuse(request, outcome)
+            self._refuse(request.id, outcome)
         else:
             session.send(reply(outcome))
 
-    def _begin(self) -> None:
+    def _begin(self, request: _DirectoryRequest) -> None:
         if self._session is not None:
-            self._session.begin()
+            self._session.begin(request)
 
     def _refuse(self, request: int, error: RelayError) -> None:
         code = error.code if isinstance(error, Refusal) else Code.STORAGE

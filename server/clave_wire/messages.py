@@ -135,7 +135,11 @@ class Done(_Message, frozen=True, tag=10):
 
 
 class Refused(_Message, frozen=True, tag=11):
-    """Relay: request `id` is refused; nothing was changed."""
+    """Relay: request `id` is refused; nothing was changed.
+
+    With `Code.STORAGE` it may follow a `Resumed` of the same id: the room's log cannot be read further, and
+    no more of it is sent.
+    """
 
     id: Count
     code: Code
@@ -192,7 +196,7 @@ class KeyPackages(_Message, frozen=True, tag=24):
 
 
 class CreateRoom(_Message, frozen=True, tag=30):
-    """Client: opens a room with itself as only member, at epoch 0 and seq 0."""
+    """Client: makes a room with itself as only member, at epoch 0 and seq 0; `Resume` opens it."""
 
     id: Count
     room: RoomId
@@ -211,7 +215,8 @@ class Resumed(_Message, frozen=True, tag=32):
 
     `submission` is the highest this device ever had accepted in this room: a client that remembers less holds
     a state that is too old to send from. `members` is who the relay routes to, as (device, name); it is
-    not to be believed, only compared.
+    not to be believed, only compared. A device that is no longer a member gets its last seq, epoch 0 and
+    no members.
     """
 
     id: Count

@@ -19,5 +19,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RelayUnderTest]:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run every test on the loop the relay uses, and on the one it falls back to."""
+    """Run each test on the loop the relay uses and on the one it falls back to; a process brings its own."""
+    if item.path.name == "test_cli.py":
+        return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}

@@ -201,3 +201,19 @@ async def test_more_requests_than_fit_at_once_are_all_answered(relay: RelayUnder
     writing = asyncio.create_task(red.write(lookups))
     assert [(await red.expect(m.Account)).id for _ in range(count)] == list(range(count))
     await writing
+
+
+async def test_more_bytes_than_fit_at_once_are_all_taken(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    submits = [red.entry(bytes(2**20), epoch=1) for _ in range(24)]
+    writing = asyncio.create_task(red.write(b"".join(map(pack, submits))))
+    assert [(await red.expect(m.Accepted)).seq for _ in submits] == list(range(2, 26))
+    await writing
+
+
+async def test_what_was_sent_before_goodbye_counts(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.write(red.connection.send(red.entry(b"last words", epoch=1)) + red.connection.send(m.Goodbye()))
+    assert await red.closed() is None
+    messages = {type(await blue.receive())}
+    assert messages == {m.Entry}

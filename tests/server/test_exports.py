@@ -1,0 +1,25 @@
+"""What each of the relay's modules offers is what `__all__` says."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import clave_server
+
+MODULES = [module.name for module in pkgutil.iter_modules(clave_server.__path__) if module.name != "__main__"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_names_exist_and_nothing_public_is_left_out(name: str) -> None:
+    module = importlib.import_module(f"clave_server.{name}")
+    for public in module.__all__:
+        assert hasattr(module, public)
+    defined_here = {
+        key
+        for key, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__ and not key.startswith("_")
+    }
+    assert defined_here <= set(module.__all__)
