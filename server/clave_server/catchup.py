@@ -6,7 +6,7 @@ stream turns live on the loop, in the moment its cursor equals the durable seq, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -25,15 +25,17 @@ __all__ = ["CatchUp", "InvitationFeed"]
 
 
 class CatchUp:
-    """Reads for every session that is behind, one read per session at a time."""
+    """Reads for every session that is behind, one read per session at a time.
+
+    `release` is called with a channel that may have no stream left.
+    """
 
     def __init__(
-        self,
-        reader: Worker,
-        channels: Mapping[bytes, Channel],
+        self, reader: Worker, channels: Mapping[bytes, Channel], release: Callable[[Channel], None]
     ) -> None:
         self._reader = reader
         self._channels = channels
+        self._release = release
 
     def advance(self, session: Session) -> None:
         """Read the next chunk for a session, if it has a stream behind and its network keeps up."""
@@ -58,14 +60,16 @@ class CatchUp:
         if session.over:
             return
         if session.streams.get(stream.room) is stream and not stream.over:
+            channel = self._channels[stream.room]
             if isinstance(outcome, RelayError):
                 _log.error("a room's log cannot be read", reason=str(outcome))
-                self._channels[stream.room].close(stream, "its log cannot be read")
+                channel.close(stream, "its log cannot be read")
                 session.send(Refused(stream.request, Code.STORAGE, str(outcome)))
             else:
                 session.outbox.push(outcome.frames)
                 stream.cursor = outcome.last
-                self._channels[stream.room].settle(stream)
+                channel.settle(stream)
+            self._release(channel)
         self.advance(session)
 
 

@@ -79,7 +79,7 @@ class Sequencer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
-        self.catch_up = CatchUp(reader, self._channels)
+        self.catch_up = CatchUp(reader, self._channels, self._release)
 
     # --- coming in -----------------------------------------------------------------------------------------
 
@@ -111,8 +111,11 @@ class Sequencer:
         channel = self._channels.get(room)
         if stream is not None and channel is not None:
             channel.close(stream, text)
-            if self._flying is None or room not in self._flying.channels:
-                self._let_go((channel,))
+            self._release(channel)
+
+    def _release(self, channel: Channel) -> None:
+        if self._flying is None or channel.room.room not in self._flying.channels:
+            self._let_go((channel,))
 
     def _let_go(self, channels: Iterable[Channel]) -> None:
         for channel in channels:

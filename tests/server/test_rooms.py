@@ -520,3 +520,20 @@ async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest)
     green = await relay.join("green")
     assert isinstance(await green.ask(m.Mend(1, ROOM, [green.participant.device], [])), m.Refused)
     assert isinstance(await red.ask(m.Mend(2, ROOM, [bytes(32)], [])), m.Refused)
+
+
+# --- memory --------------------------------------------------------------------------------------------
+
+
+async def test_rooms_nobody_has_open_are_let_go(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.submit(red.entry(b"remove", epoch=1, kind=COMMIT, remove=(blue.participant.device,)))
+    await blue.expect(m.Entry)
+    await red.send(m.Goodbye())
+    await red.closed()
+    await blue.resume(1)  # as a former member: up to the end, then nothing is open
+    await blue.expect(m.Entry)
+    await blue.ask(m.Resume(5, bytes(16), 0))  # no such room
+    await blue.ask(blue.entry(b"not a member any more", epoch=2))
+    assert isinstance(await blue.ask(m.Lookup(6, "red")), m.Account)
+    assert not relay.sequencer._channels
