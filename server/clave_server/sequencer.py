@@ -181,8 +181,8 @@ class Sequencer:
                 flight.channels[message.room] = channel
                 self._handle(flight, channel, request)
         flight.steps, self._steps = self._steps, []
+        self._flying = flight
         if flight.touched or flight.steps:
-            self._flying = flight
             self._writer.do(flight.transaction(time.time_ns() // 1_000_000), partial(self._landed, flight))
         else:
             self._after(flight)
@@ -284,7 +284,6 @@ class Sequencer:
     # --- landing -------------------------------------------------------------------------------------------
 
     def _landed(self, flight: Flight, outcome: list[Any] | RelayError) -> None:
-        self._flying = None
         if isinstance(outcome, RelayError):
             self._roll_back(flight, outcome)
         else:
@@ -349,6 +348,7 @@ class Sequencer:
         for session, message in flight.resumes:
             self._start_stream(self._channels[message.room], session, message)
             session.finish(message)
+        self._flying = None
         self._let_go(flight.channels.values())
         if self._queue or self._steps:
             self._kick()

@@ -228,3 +228,13 @@ async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnder
         answer = await red.ask(m.ClaimKeyPackages(1, name))
         assert isinstance(answer, m.Refused)
         assert answer.code is code
+
+
+async def test_a_renewed_identity_replaces_the_older_connection_in_its_rooms(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    participant = red.participant
+    participant.identity = participant.account.certify("red", "renamed laptop", participant.device)
+    again = await relay.join(participant)
+    assert await red.closed() is m.Code.REPLACED
+    await again.resume(1)
+    assert (await again.say(b"hello", epoch=1)).seq == 2

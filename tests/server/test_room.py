@@ -163,11 +163,3 @@ def test_a_welcome_that_no_invitation_could_carry_is_refused() -> None:
     with pytest.raises(Refusal) as caught:
         room.stage_submission(DEVICES[0], submit, NAMES)
     assert caught.value.code is Code.TOO_LARGE
-
-
-def test_a_migrated_database_is_opened_as_it_is(tmp_path: Path) -> None:
-    connection = schema.connect_writer(tmp_path / "relay.db")
-    connection.close()
-    again = schema.connect_writer(tmp_path / "relay.db")  # migrating what is migrated changes nothing
-    assert again.execute("SELECT count(*) FROM accounts").get == 0
-    again.close()
