@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 from pathlib import Path
@@ -217,3 +218,24 @@ async def test_what_was_sent_before_goodbye_counts(relay: RelayUnderTest) -> Non
     assert await red.closed() is None
     messages = {type(await blue.receive())}
     assert messages == {m.Entry}
+
+
+async def test_a_client_that_never_stops_does_not_keep_the_relay_from_stopping(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        clients = await relay.room_of("red")
+
+        async def flood(client: RawClient) -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await client.write(b"".join(pack(client.entry(b"more", epoch=1)) for _ in range(100)))
+
+        flooding = [asyncio.create_task(flood(client)) for client in clients]
+        for client in clients:
+            await client.receive()
+        draining = [asyncio.create_task(client.closed()) for client in clients]
+        async with asyncio.timeout(10):
+            await relay.relay.stop()
+            codes = await asyncio.gather(*draining)
+        assert set(codes) <= {m.Code.SHUTDOWN, None}  # None: cut off before it had read so far
+        for task in flooding:
+            task.cancel()

@@ -284,6 +284,20 @@ async def test_a_newer_invitation_to_the_same_room_replaces_the_older(relay: Rel
     assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
 
 
+async def test_more_invitations_than_are_read_at_once_all_come(relay: RelayUnderTest) -> None:
+    blue = await relay.join("blue")
+    await blue.close()
+    red = await relay.join("red")
+    rooms = [bytes([number]) * 16 for number in range(5)]
+    for room in rooms:
+        await red.create(room)
+        device = (blue.participant.device,)
+        await red.submit(red.entry(b"add", room=room, kind=COMMIT, add=device, welcome=bytes(200_000)))
+    back = await relay.join(blue.participant)
+    invitations = [await back.expect(m.Invitation) for _ in rooms]
+    assert [invitation.room for invitation in invitations] == rooms
+
+
 # --- catching up ---------------------------------------------------------------------------------------
 
 
