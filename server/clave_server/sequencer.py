@@ -318,8 +318,6 @@ class Sequencer:
             channel.room.settle()
         for session, message in flight.answers:
             session.send(Done(message.id))
-            if isinstance(message, Mend):
-                self._revive(message)
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
                 sender = self._sessions.get(device)
@@ -328,6 +326,9 @@ class Sequencer:
                     for seq, submission in submissions:
                         sender.send(Accepted(key, submission, seq))
             draft.channel.fan_out(draft)
+        for _, message in flight.answers:
+            if isinstance(message, Mend):
+                self._revive(message)
         for device in flight.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()

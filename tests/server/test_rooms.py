@@ -520,6 +520,16 @@ async def test_mending_brings_a_removed_member_back_without_a_gap(relay: RelayUn
     assert (await blue.say(b"here", epoch=2)).seq == 5
 
 
+async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    remove = red.entry(b"bad commit", epoch=1, kind=COMMIT, remove=(device,))
+    more = red.entry(b"more", epoch=2)
+    await red.write(b"".join(map(red.connection.send, (remove, m.Mend(1, ROOM, [device], []), more))))
+    assert payloads(await entries(blue, 2)) == [b"bad commit", b"more"]
+    assert payloads(await entries(green, 2)) == [b"bad commit", b"more"]
+
+
 async def test_mending_stops_routing_at_once(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     mend = m.Mend(1, ROOM, [], [blue.participant.device])
