@@ -524,8 +524,8 @@ async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> 
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     remove = red.entry(b"bad commit", epoch=1, kind=COMMIT, remove=(device,))
-    more = red.entry(b"more", epoch=2)
-    await red.write(b"".join(map(red.connection.send, (remove, m.Mend(1, ROOM, [device], []), more))))
+    said: list[m.ToRelay] = [remove, m.Mend(1, ROOM, [device], []), red.entry(b"more", epoch=2)]
+    await red.write(b"".join(map(red.connection.send, said)))
     assert payloads(await entries(blue, 2)) == [b"bad commit", b"more"]
     assert payloads(await entries(green, 2)) == [b"bad commit", b"more"]
 
