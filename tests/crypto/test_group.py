@@ -193,6 +193,7 @@ class TestMembership:
     def test_removed_member_reads_nothing_later_and_is_closed(self) -> None:
         red, blue, green = form("red", "blue", "green")
         before = green.group.state()
+        pending = green.group.commit(now=NOW)
         red.commits([Remove(2)], to=[blue, green])
         assert green.group.closed
         message = red.group.encrypt(b"secret")
@@ -208,6 +209,7 @@ class TestMembership:
             lambda: green.group.propose(Remove(0), now=NOW),
             lambda: green.group.propose_update(now=NOW),
             lambda: green.group.export("label", b"", 16),
+            lambda: green.group.merge(pending),
         ]
         for use in uses:
             with pytest.raises(GroupClosedError):
@@ -445,17 +447,35 @@ class TestCommitting:
         pending = red.group.commit(now=NOW)
         assert refused(green, pending.message, ValidationError).rule == "proposal-known"
 
-    def test_refused_pending_proposal_does_not_block_commits(self) -> None:
+    def test_proposal_against_the_policy_is_never_pending(self) -> None:
         red, blue, green = form("red", "blue", "green")
-        for party in (red, blue, green):
+        for party in (red, green):
             assert isinstance(party.policy, Rules)
             party.policy.refuse_proposal = lambda sender, proposal: isinstance(proposal, Remove)
         proposal = blue.group.propose(Remove(2), now=NOW)
         for party in (red, green):
-            party.sees(proposal)
+            refused(party, proposal, PolicyRejected)
+        assert green.hears(red.group.encrypt(b"on we go")) == b"on we go"
+        with pytest.raises(PolicyRejected):
+            red.group.propose(Remove(2), now=NOW)
+        red.commits(to=[blue, green])
+        assert_agree([red, blue, green])
+
+    def test_pending_proposal_that_the_policy_refuses_beside_others_is_left_out(self) -> None:
+        red, blue, green = form("red", "blue", "green")
+        red.sees(blue.group.propose(Remove(2), now=NOW))
+        assert isinstance(red.policy, Rules)
+        red.policy.refuse_proposal = lambda sender, proposal: isinstance(proposal, Remove)
         red.commits(to=[blue, green])
         assert len(red.group.members()) == 3
         assert_agree([red, blue, green])
+
+    def test_bad_proposal_is_not_sent(self) -> None:
+        red, _ = form("red", "blue")
+        before = red.group.state()
+        with pytest.raises(ValidationError, match="remove-member"):
+            red.group.propose(Remove(5), now=NOW)
+        assert red.group.state() == before
 
     def test_policy_judges_both_sides_on_the_prior_epoch(self) -> None:
         red, blue = form("red", "blue")

@@ -1,18 +1,15 @@
-"""Extensions and those RFC 9420 defines for groups (sections 11.1, 12.1.8.1, 13). Does not judge them."""
+"""Extensions and those RFC 9420 defines for groups (sections 11.1 and 13). Does not judge them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from clave_crypto.codec import Enum16, Struct, struct, u16
-from clave_crypto.mls.credentials import Credential
 
 __all__ = [
     "DEFAULT_EXTENSION_TYPES",
     "Extension",
     "ExtensionType",
-    "ExternalSender",
-    "ExternalSenders",
     "RequiredCapabilities",
     "find_extension",
 ]
@@ -48,21 +45,6 @@ class RequiredCapabilities(Struct):
     extension_types: tuple[u16, ...]
     proposal_types: tuple[u16, ...]
     credential_types: tuple[u16, ...]
-
-
-@struct()
-class ExternalSender(Struct):
-    """Someone outside the group who may send proposals (section 12.1.8.1)."""
-
-    signature_key: bytes
-    credential: Credential
-
-
-@struct()
-class ExternalSenders(Struct):
-    """The contents of an external_senders extension."""
-
-    senders: tuple[ExternalSender, ...]
 
 
 def find_extension(extensions: Iterable[Extension], extension_type: int) -> bytes | None:

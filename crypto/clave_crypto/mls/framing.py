@@ -202,9 +202,9 @@ class PrivateMessageContent:
     body: ApplicationData | ProposalContent | Commit
     auth: AuthData | CommitAuthData
 
-    def encode(self, pad: int) -> bytes:
-        """Return the encoding followed by `pad` zero bytes."""
-        return self.body.encode() + self.auth.encode() + bytes(pad)
+    def encode(self) -> bytes:
+        """Return the encoding."""
+        return self.body.encode() + self.auth.encode()
 
     @classmethod
     def decode(cls, content_type: ContentType, data: bytes) -> tuple[PrivateMessageContent, bytes]:

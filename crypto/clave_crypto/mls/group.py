@@ -269,7 +269,7 @@ class Group:
         Raises:
             LocalError: it is an Update, which `propose_update` makes.
             ValidationError: it breaks a rule.
-            PolicyRejected: the application refuses its leaf.
+            PolicyRejected: the application refuses it.
             GroupClosedError: this member was removed.
 
         """
@@ -424,9 +424,7 @@ class Group:
             case ApplicationData():
                 received = content.application()
             case ProposalContent():
-                check_proposal(
-                    self._epoch, content.sender, body.proposal, policy=self._policy, now=now, sending=False
-                )
+                self._judge_proposal(content.sender, body.proposal, now, sending=False)
                 reference = proposal_reference(self.suite, content.authenticated)
                 received = ProposalReceived(content.sender, body.proposal, reference)
             case Commit():
@@ -480,12 +478,17 @@ class Group:
         self, proposal: Proposal, leaf_secret: Secret | None, *, now: int, random: RandomBytes
     ) -> bytes:
         self._check_open()
-        check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
+        self._judge_proposal(self.own_leaf, proposal, now, sending=True)
         content = frame(self._epoch, ProposalContent(proposal))
         message, authenticated = send(self._epoch, self._secret_tree, content, pad_to_bucket, random)
         reference = proposal_reference(self.suite, authenticated)
         self._pending[reference] = PendingProposal(self.own_leaf, proposal, leaf_secret)
         return message
+
+    def _judge_proposal(self, sender: int, proposal: Proposal, now: int, *, sending: bool) -> None:
+        """Keep out what could never be committed: it would hold up everyone's messages until a commit."""
+        check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now, sending=sending)
+        self._policy.check_commit(self, sender, [(sender, proposal)])
 
     def _check_group_id(self, group_id: bytes) -> None:
         if group_id != self.group_id:

@@ -23,4 +23,7 @@ class Policy(Protocol):
         """Judge whether `new` may replace `old`, in an Update or UpdatePath."""
 
     def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
-        """Judge a commit by (sender's leaf index, proposal); `group` is in the epoch before it."""
+        """Judge a commit by (sender's leaf index, proposal); `group` is in the epoch before it.
+
+        A proposal sent by itself is judged when it arrives, as a commit of its sender with nothing else.
+        """

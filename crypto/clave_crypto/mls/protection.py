@@ -103,7 +103,7 @@ def seal_content(
 ) -> PrivateMessage:
     """Encrypt signed content with a key just taken from the sender's ratchet (section 6.3)."""
     content_type = content_type_of(content)
-    plaintext = PrivateMessageContent(content.body, auth).encode(0)
+    plaintext = PrivateMessageContent(content.body, auth).encode()
     plaintext += bytes(max(0, padding(len(plaintext)) - len(plaintext)))
     guard = random(_REUSE_GUARD_SIZE)
     header = _header(content.group_id, content.epoch, content_type)
