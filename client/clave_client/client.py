@@ -182,6 +182,11 @@ class Client:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
         return self._store.history(room, after=after, last=last)
 
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection to the relay now."""
+        return self._session.is_online
+
     def known_names(self) -> list[str]:
         """Return the names of the people this profile has met, sorted."""
         return self._store.names()

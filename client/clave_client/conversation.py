@@ -110,7 +110,7 @@ class Conversation:
     async def finish(self) -> None:
         """Wait a moment for what was said to reach the relay."""
         try:
-            async with asyncio.timeout(FLUSH_SECONDS):
+            async with asyncio.timeout(FLUSH_SECONDS if self.client.is_online else 0):
                 await self.client.flushed()
         except TimeoutError:
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from clave_client.events import Person
 from clave_client.policy import member_identity
@@ -52,10 +52,14 @@ class Roster:
         proposals = self._group.pending_proposals
         return {p.removed for _, sender, p in proposals if isinstance(p, Remove) and p.removed == sender}
 
-    def own_rank(self) -> int:
-        """Return this device's place in the order in which members step up to commit what was proposed."""
-        staying = sorted(self.members().keys() - self.leavers())
-        return staying.index(self._group.own_leaf) if self._group.own_leaf in staying else len(staying)
+    def own_rank(self, online: Collection[bytes]) -> int:
+        """Return this device's place in the order in which members step up to commit what was proposed.
+
+        `online` are the devices the relay says are there; a lie costs time, nothing else.
+        """
+        leavers, own = self.leavers(), self._group.own_leaf
+        before = (member for index, member in self.members().items() if index < own and index not in leavers)
+        return sum(member.signature_key in online for member in before)
 
     def compare_routing(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Return the devices the relay should route to but does not, and those it should not but does."""

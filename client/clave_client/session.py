@@ -183,6 +183,12 @@ class Session:
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
+        lost = RelayUnreachable(
+            "the connection was lost; whether the change went through shows once it is back"
+        )
+        for future in self._settling.values():
+            future.set_exception(lost)
+        self._settling.clear()
 
     def _fail(self, error: ClientError) -> None:
         """Stop for good: everything that waits, and everything asked from now on, gets `error`."""
@@ -203,6 +209,11 @@ class Session:
         if self._link is None or not self._link.is_up:
             raise RelayUnreachable("not connected to the relay; trying again")
         return self._link
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection now."""
+        return self._link is not None and self._link.is_up
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds, looking again after everything that happens."""
@@ -325,25 +336,21 @@ class Session:
 
     def go_on(self, room: Room) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
-        if (
-            self._link is None
-            or not self._link.is_up
-            or not room.synced
-            or self.rooms.get(room.id) is not room
-        ):
+        if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
             return
+        link = self.link
         resumed = self._rosters.pop(room.id, None)
         if resumed is not None:
             for submit in room.prepare_resubmission():
-                self._link.send(submit)
+                link.send(submit)
             self._mend(room, resumed)
         if room.commit_due and room.id not in self._stepping_up:
             self._stepping_up.add(room.id)
             self._spawn(lambda: self._step_up(room))
         if room.leave_due:
-            self._link.send(room.prepare_leave())
+            link.send(room.prepare_leave())
         for submit in room.prepare_messages():
-            self._link.send(submit)
+            link.send(submit)
 
     def _mend(self, room: Room, resumed: Resumed) -> None:
         """Compare whom the relay routes to with the group's own roster, and correct it."""
@@ -431,15 +438,15 @@ class Session:
         """
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             for _ in range(COMMIT_TRIES):
-                await self.wait_for(lambda: room_id not in self.rooms or self.rooms[room_id].may_commit)
-                room = self.rooms.get(room_id)
+                await self.wait_for(lambda: not self.is_online or self._is_settled(room_id))
+                link, room = self.link, self.rooms.get(room_id)
                 if room is None:
                     raise ClientError("this device is no longer a member of the room")
                 epoch = room.group.epoch
                 submit = room.prepare_commit(propose(room))
                 settling: asyncio.Future[tuple[Settled, str]] = asyncio.get_running_loop().create_future()
                 self._settling[room_id] = settling
-                self.link.send(submit)
+                link.send(submit)
                 settled, reason = await settling
                 self.go_on(room)
                 if settled is Settled.WON:
@@ -451,12 +458,15 @@ class Session:
                         await self.wait_for(lambda: room.group.epoch != epoch)  # noqa: B023 (awaited at once)
         raise ClientError("others keep changing the room at the same time; try again")
 
+    def _is_settled(self, room_id: bytes) -> bool:
+        return room_id not in self.rooms or self.rooms[room_id].may_commit
+
     async def _step_up(self, room: Room) -> None:
         """Commit what was proposed, unless a member before this one in the order does it first."""
         try:
             while room.commit_due and self.rooms.get(room.id) is room:
                 epoch = room.group.epoch
-                patience = room.roster.own_rank() * STEP_UP_SECONDS + _jitter(0.1)
+                patience = room.roster.own_rank(self.online.get(room.id, ())) * STEP_UP_SECONDS + _jitter(0.1)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(patience):
                         await self.wait_for(lambda: room.group.epoch != epoch)  # noqa: B023 (awaited at once)

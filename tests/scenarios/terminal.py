@@ -69,6 +69,13 @@ class Terminal:
         except TimeoutError:
             raise AssertionError(f"{text!r} never showed on:\n{self.text}") from None
 
+    async def prompts(self, prompt: str) -> None:
+        """Wait until nothing but a fresh `prompt` stands on the last line."""
+        async with asyncio.timeout(PATIENCE):
+            while self.text.splitlines()[-1:] != [prompt]:
+                self._news.clear()
+                await self._news.wait()
+
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 

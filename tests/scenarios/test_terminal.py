@@ -93,6 +93,7 @@ async def test_an_interrupt_clears_the_line_and_then_leaves(tmp_path: Path) -> N
         red.press("\x03")
         await red.enter("/members")
         await red.shows("red on")
+        await red.prompts("friends>")
         red.press("\x03")
         assert await red.ended() == 0
         assert "Traceback" not in red.text
