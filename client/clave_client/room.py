@@ -158,11 +158,12 @@ class Room:
         others = [e for e in self.group.extensions if e.extension_type != ROOM_STATE_EXTENSION]
         return (*others, Extension(ROOM_STATE_EXTENSION, state))
 
-    def invitation(self, inviter: bytes) -> events.Invited:
-        """Return what to ask the person; `inviter` is the device that made the welcome."""
-        people = list(self.roster.people().values())
-        by = next((person for person in people if person.device == inviter), people[0])
-        return events.Invited(self.id, self.record.title, by, tuple(person.name for person in people))
+    def invitation(self) -> events.Invited:
+        """Return what to ask the person, just after `join`: whoever signed the welcome is the inviter."""
+        people = self.roster.people()
+        inviter = people[self.group.own_leaf if self.group.welcomed_by is None else self.group.welcomed_by]
+        others = (person.name for leaf, person in people.items() if leaf != self.group.own_leaf)
+        return events.Invited(self.id, self.record.title, inviter, tuple(others))
 
     # --- connection ---
 

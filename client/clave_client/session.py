@@ -423,7 +423,7 @@ class Session:
                     for reference in used:
                         self._store.drop_bundle(reference)
                 self.rooms[room.id] = room
-                self.emit(room.invitation(invitation.sender))
+                self.emit(room.invitation())
         except MLSError as error:
             self.emit(events.Notice(b"", f"an invitation could not be used: {sanitize(str(error))}"))
         self.link.send(TakeInvitation(self.link.next_id(), invitation.id))

@@ -13,10 +13,11 @@ from clave_client.content import MAX_BODY_BYTES
 from clave_client.errors import RelayFault
 from clave_client.log_reader import Settled
 from clave_client.policy import RoomPolicy
+from clave_client.room import Room
 from clave_client.store import Phase
-from clave_crypto.mls import Group, LeafNode, PolicyRejected, Proposal, Remove
+from clave_crypto.mls import Add, Group, LeafNode, PolicyRejected, Proposal, Remove, decode_key_package
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected
-from client.memory_relay import NOW, deliver, feed, in_one_room, kinds, resume, say
+from client.memory_relay import NOW, Member, clock, deliver, feed, in_one_room, kinds, resume, say
 
 
 class Permissive:
@@ -277,3 +278,13 @@ def test_nobody_changes_identity(tmp_path: Path) -> None:
     with pytest.raises(PolicyRejected, match="change identity"):
         RoomPolicy().check_successor(*leaves)
     RoomPolicy().check_successor(leaves[0], leaves[0])
+
+
+def test_the_inviter_is_who_signed_the_welcome(tmp_path: Path) -> None:
+    _, (_, blue) = in_one_room(tmp_path, "red", "blue")
+    green = Member(tmp_path, "green")
+    submit = blue.room.prepare_commit([Add(decode_key_package(green.key_package()))])
+    joined = Group.join(submit.welcome, green.account.bundle, policy=RoomPolicy())
+    invited = Room.join(green.store, joined, 2, clock).invitation()
+    assert invited.inviter.name == "blue"
+    assert invited.members == ("red", "blue")

@@ -85,6 +85,7 @@ class Group:
         self._past = list(past)
         self._pending = pending or {}
         self._closed = closed
+        self._welcomed_by: int | None = None
 
     def __repr__(self) -> str:
         return f"<Group {self.group_id.hex()} in epoch {self.epoch}>"
@@ -150,10 +151,12 @@ class Group:
             PolicyRejected: the application refuses a member's leaf.
 
         """
-        epoch, secret_tree = join(
+        epoch, secret_tree, signer = join(
             welcome, find_bundle, policy=policy, ratchet_tree=ratchet_tree, find_psk=find_psk
         )
-        return cls(epoch, secret_tree, policy)
+        group = cls(epoch, secret_tree, policy)
+        group._welcomed_by = signer
+        return group
 
     @classmethod
     def restore(cls, state: GroupState, *, policy: Policy) -> Group:
@@ -191,6 +194,11 @@ class Group:
     def own_leaf(self) -> int:
         """This member's leaf index."""
         return self._epoch.own_leaf
+
+    @property
+    def welcomed_by(self) -> int | None:
+        """The leaf of whoever signed the Welcome; known from `join` until the group is stored."""
+        return self._welcomed_by
 
     @property
     def closed(self) -> bool:

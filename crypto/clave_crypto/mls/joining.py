@@ -53,8 +53,11 @@ def join(
     policy: Policy,
     ratchet_tree: bytes | None,
     find_psk: FindPsk,
-) -> tuple[Epoch, SecretTree]:
-    """Return the epoch that a Welcome leads to and its message keys; raises as `Group.join` does."""
+) -> tuple[Epoch, SecretTree, int]:
+    """Return the epoch a Welcome leads to, its message keys, and the leaf of who made it.
+
+    Raises as `Group.join` does.
+    """
     welcome = decode_message(welcome_message)
     if not isinstance(welcome, Welcome):
         raise MalformedError("the message is not a Welcome")
@@ -99,7 +102,7 @@ def join(
         private_keys,
         bundle.signature_secret,
     )
-    return epoch, SecretTree(suite, tree.n_leaves, encryption_secret)
+    return epoch, SecretTree(suite, tree.n_leaves, encryption_secret), group_info.signer
 
 
 def _open_group_secrets(
