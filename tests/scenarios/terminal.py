@@ -49,10 +49,13 @@ class Terminal:
         with contextlib.suppress(BlockingIOError, OSError):
             data = os.read(self._master, 65536)
             self.written += data
-            self._stream.feed(data)
-            for _ in range(data.count(b"\x1b[6n")):
+            before, *after = data.split(b"\x1b[6n")
+            self._stream.feed(before)
+            for piece in after:
+                # A program asks where the cursor is; a terminal answers from where it stands just then.
                 row, column = self.screen.cursor.y + 1, self.screen.cursor.x + 1
                 os.write(self._master, f"\x1b[{row};{column}R".encode())
+                self._stream.feed(piece)
             self._news.set()
 
     @property
