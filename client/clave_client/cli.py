@@ -52,7 +52,7 @@ class _Who:
         if self.passphrase_file is not None:
             path = self.passphrase_file
             return lambda: _first_line(path)
-        if sys.stdin.isatty():
+        if sys.stdin is not None and sys.stdin.isatty():
             return lambda: str(click.prompt("passphrase", hide_input=True, err=True))
         return None
 
@@ -134,7 +134,14 @@ def send(name: str | None, home: Path | None, passphrase_file: Path | None, room
 @main.command(epilog="Example: clave tail friends --json | jq -r .text")
 @_with_profile
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("-n", "--lines", default=10, show_default=True, help="Earlier messages to show first.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Earlier messages to show first.",
+)
 @click.argument("room")
 def tail(
     name: str | None,
@@ -163,6 +170,8 @@ def demo() -> None:
 
 def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run `work`; an error is one line and an exit status, Ctrl-C is 130, a closed pipe is no error."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
     try:
         asyncio.run(work())
     except ClientError as error:
@@ -174,6 +183,10 @@ def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
         # Nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        click.echo(f"clave: {error.strerror or error}; nothing more could be read or written", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _only_profile(home: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Self
 
 from clave_client.account import SUITE, Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
-from clave_client.errors import ClientError, PeerError, RelayFault, UsageError
+from clave_client.errors import ClientError, PeerError, RelayFault, RelayRefused, UsageError
 from clave_client.events import Connected, Event, Person
 from clave_client.link import Address
 from clave_client.policy import RoomPolicy
@@ -42,10 +42,14 @@ from clave_crypto.mls import (
 )
 from clave_wire import messages
 from clave_wire.errors import BadName
-from clave_wire.messages import ClaimKeyPackages, CreateRoom, KeyPackages, Lookup
+from clave_wire.messages import ClaimKeyPackages, Code, CreateRoom, KeyPackages, Lookup
 from clave_wire.text import check_name, sanitize, skeleton
 
 __all__ = ["Client", "Fingerprint"]
+
+
+NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOSED, Code.TOKEN}
+"""Refusals after which a new profile is of no use."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,17 @@ class Client:
         self._store = Store(profile.store_path, profile.take_key())
         try:
             account = Account.load_or_create(self._store, profile.name)
-            address = address or Address.parse((self._store.get("relay") or b"").decode())
+            stored = self._store.get("relay")
+            if address is None and stored is None:
+                raise UsageError("this profile has not met its relay yet; say where with --relay HOST:PORT")
+            address = address or Address.parse((stored or b"").decode())
             # A profile belongs to one relay, wherever that listens: the pin holds for every address.
             pin = pin or self._store.get("relay_pin")
         except ClientError:
             self._store.close()
             raise
         self._connected: Connected | None = None
+        self._refused = False
         software = f"clave {version('clave')}"
         self._session = Session(
             self._store, account, address, pin=pin, token=token, software=software, clock=clock
@@ -117,15 +125,21 @@ class Client:
         Raises `RelayUnreachable`, `NotARelay`, `RelayChanged` or `RelayRefused`. A new profile whose name is
         refused is deleted again.
         """
-        self._connected = await self._session.connect()
+        try:
+            self._connected = await self._session.connect()
+        except RelayRefused as error:
+            self._refused = error.code in NAME_REFUSED
+            raise
         return self._connected
 
     async def close(self) -> None:
         """Say goodbye and close the profile's database."""
-        registered = self._store.get("relay_pin") is not None
+        # A login whose answer was lost may have registered the name: then its key must stay.
+        never_met = self._new and not self._session.has_met_relay
+        useless = self._store.get("relay_pin") is None and (self._refused or never_met)
         await self._session.close()
         self._store.close()
-        if self._new and not registered:
+        if useless:
             self._profile.discard()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -180,7 +194,7 @@ class Client:
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
-        return self._store.history(room, after=after, last=last)
+        return self._store.history(room, after=after, last=min(last, 1_000_000))
 
     @property
     def is_online(self) -> bool:
@@ -351,10 +365,12 @@ class Client:
 
         The message survives a crash of this program from here on.
         """
+        self._session.check()
         here = self._room(room)
+        text = text.encode(errors="replace").decode()
         if not text.strip():
             raise UsageError("an empty message says nothing")
-        if len(text.encode(errors="replace")) > MAX_BODY_BYTES:
+        if len(text.encode()) > MAX_BODY_BYTES:
             raise UsageError(f"a message has at most {MAX_BODY_BYTES} bytes; send it in pieces")
         if here.record.phase is not Phase.JOINED:
             raise UsageError(f"accept the invitation to {here.record.title} first")
@@ -364,7 +380,7 @@ class Client:
 
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
-        return await self._session.delivered(self.post(room, text))
+        return await self._session.delivered(room, self.post(room, text))
 
 
 def _checked(name: str) -> str:

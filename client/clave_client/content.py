@@ -23,6 +23,10 @@ Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+Moment = Annotated[int, msgspec.Meta(ge=0, le=253_370_764_800_000)]
+"""Milliseconds since 1970, up to what calendars can show (the year 9999)."""
+
+
 class ContentKind(enum.IntEnum):
     """What a message is."""
 
@@ -48,7 +52,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     kind: ContentKind
     body: Annotated[str, msgspec.Meta(max_length=MAX_BODY_BYTES)]
     reply_to: Annotated[bytes, msgspec.Meta(max_length=16)]
-    sent_at: Count
+    sent_at: Moment
     seen: Seen
 
 

@@ -82,7 +82,12 @@ class LogReader:
     def _check_complete(self, batch: Sequence[LogMessage]) -> None:
         cursor = self._room.record.cursor
         for message in batch:
-            if isinstance(message, Rejected) or message.seq <= cursor:
+            if isinstance(message, Rejected):
+                continue
+            if message.seq <= cursor:
+                pending = self._room.pending
+                if isinstance(message, Accepted) and pending and message.submission == pending.submission:
+                    raise RelayFault("the relay acknowledged a commit under a number that was taken already")
                 continue
             if message.seq != cursor + 1:
                 title = self._room.record.title

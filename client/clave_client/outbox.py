@@ -31,6 +31,11 @@ class Outbox:
         """Return what is to be encrypted next, as far as the window allows."""
         return [item for item in self._store.outbox(self._room, WINDOW) if item.payload is None]
 
+    def ids(self) -> list[bytes]:
+        """Return the ids of the texts that wait."""
+        items = self._store.outbox(self._room, -1)
+        return [item.id for item in items if item.kind is ContentKind.TEXT]
+
     def find(self, submission: int) -> OutboxItem | None:
         """Return the item that was sent as `submission`."""
         items = self._store.outbox(self._room, WINDOW)

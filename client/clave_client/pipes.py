@@ -23,14 +23,18 @@ _UNDER_WAY = 64
 async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
     """Say each line of `source` that is not blank; return when the relay has them all on disk."""
     sending: set[asyncio.Task[int]] = set()
-    async for line in read_lines(source):
-        if line.strip():
-            sending.add(asyncio.create_task(client.send(room, line)))
-        if len(sending) >= _UNDER_WAY:
-            done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-    await asyncio.gather(*sending)
+    try:
+        async for line in read_lines(source):
+            if line.strip():
+                sending.add(asyncio.create_task(client.send(room, line)))
+            if len(sending) >= _UNDER_WAY:
+                done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(*done)
+        await asyncio.gather(*sending)
+    finally:
+        for task in sending:
+            task.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
 
 
 async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) -> None:

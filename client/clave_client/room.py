@@ -64,6 +64,7 @@ class Room:
         self.blocked_in_epoch: int | None = None
         self.resumed = False
         self.too_old = False
+        self.unsent: list[bytes] = []
 
     # --- making one ---
 
@@ -265,6 +266,7 @@ class Room:
     def close(self, by: Person | None) -> events.RoomClosed:
         """Delete the keys: this device is no longer a member."""
         with self.changing():
+            self.unsent = self.outbox.ids()
             self.set(phase=Phase.CLOSED)
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)

@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from clave_client import events
@@ -23,6 +23,7 @@ from clave_client.errors import (
     RelayFault,
     RelayRefused,
     RelayUnreachable,
+    StateTooOld,
 )
 from clave_client.events import Event
 from clave_client.link import Address, RelayLink
@@ -69,6 +70,9 @@ _FINAL = {
 """Refusals that trying again does not change."""
 
 
+T = TypeVar("T")
+
+
 class Session:
     """A profile's session with its relay. Start it with `connect`, end it with `close`."""
 
@@ -95,7 +99,8 @@ class Session:
         self._resumes: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._settling: dict[bytes, asyncio.Future[tuple[Settled, str]]] = {}
-        self._delivering: dict[bytes, asyncio.Future[events.Sent | events.SendFailed]] = {}
+        self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
+        self._deferred: dict[bytes, Invitation] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._stepping_up: set[bytes] = set()
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
@@ -176,6 +181,9 @@ class Session:
                     await self._connect_once()
                 except RelayError as error:
                     reason = error
+                except ClientError as error:
+                    self._fail(error)
+                    return
 
     def _went_offline(self) -> None:
         self._resumes.clear()
@@ -187,14 +195,15 @@ class Session:
             "the connection was lost; whether the change went through shows once it is back"
         )
         for future in self._settling.values():
-            future.set_exception(lost)
+            if not future.done():
+                future.set_exception(lost)
         self._settling.clear()
 
     def _fail(self, error: ClientError) -> None:
         """Stop for good: everything that waits, and everything asked from now on, gets `error`."""
         self._failure = error
         waiting: list[asyncio.Future[Any]] = [future for _, future in self._waiting]
-        for future in (*waiting, *self._settling.values(), *self._delivering.values()):
+        for future in (*waiting, *self._settling.values(), *(f for _, f in self._delivering.values())):
             if not future.done():
                 future.set_exception(error)
         self._waiting.clear()
@@ -204,11 +213,20 @@ class Session:
     @property
     def link(self) -> RelayLink:
         """The connection that is up; raises `RelayUnreachable` while there is none."""
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         if self._link is None or not self._link.is_up:
             raise RelayUnreachable("not connected to the relay; trying again")
         return self._link
+
+    def check(self) -> None:
+        """Raise what ended the session for good, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def has_met_relay(self) -> bool:
+        """Whether any connection was made, so that the relay may know this account."""
+        return self._link is not None
 
     @property
     def is_online(self) -> bool:
@@ -217,18 +235,17 @@ class Session:
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds, looking again after everything that happens."""
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         if condition():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((condition, future))
         await future
 
-    async def delivered(self, message_id: bytes) -> int:
+    async def delivered(self, room_id: bytes, message_id: bytes) -> int:
         """Wait until a message just posted is in the log; return its seq, or raise `ClientError`."""
         future: asyncio.Future[events.Sent | events.SendFailed] = asyncio.get_running_loop().create_future()
-        self._delivering[message_id] = future
+        self._delivering[message_id] = (room_id, future)
         try:
             event = await future
         finally:
@@ -310,7 +327,11 @@ class Session:
         for room_id, batch in batches.items():
             room = self.rooms.get(room_id)
             if room is not None and room.resumed:
-                outcome = self._reader(room).read(batch)
+                try:
+                    outcome = self._reader(room).read(batch)
+                except ClientError:
+                    self._reload(room)
+                    raise
                 self._settle(room, outcome)
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
@@ -319,20 +340,44 @@ class Session:
                     self.go_on(room)
         batches.clear()
 
+    def _reload(self, room: Room) -> None:
+        """Go back to what is on disk, after a batch that was rolled back there."""
+        for record in self._store.rooms():
+            if record.id == room.id:
+                self.rooms[room.id] = Room.load(self._store, record, self.clock)
+
     def _reader(self, room: Room) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
 
     def _settle(self, room: Room, outcome: Outcome) -> None:
         for event in outcome.events:
             if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
-                self._delivering.pop(event.id).set_result(event)
+                _resolve(self._delivering.pop(event.id)[1], event)
             self.emit(event)
         if outcome.settled is not None and (future := self._settling.pop(room.id, None)) is not None:
-            future.set_result((outcome.settled, outcome.reason))
+            _resolve(future, (outcome.settled, outcome.reason))
         for epoch, seq in outcome.invalid:
             self.link.send(Report(self.link.next_id(), room.id, epoch, seq))
         if room.record.phase is Phase.CLOSED:
-            self.rooms.pop(room.id, None)
+            self._closed(room)
+
+    def _closed(self, room: Room) -> None:
+        """Let go of a room this device is no longer in, and of whoever waits for something in it."""
+        self.rooms.pop(room.id, None)
+        for message_id in room.unsent:
+            self.emit(events.SendFailed(room.id, message_id, "you are no longer in the room"))
+        self._disappoint(room.id, ClientError(f"you are no longer in {room.record.title}"))
+        deferred = self._deferred.pop(room.id, None)
+        if deferred is not None:
+            self._invited(deferred)
+
+    def _disappoint(self, room_id: bytes, error: ClientError) -> None:
+        """Fail whatever waits for an answer in a room."""
+        waiting: list[asyncio.Future[Any]] = [f for room, f in self._delivering.values() if room == room_id]
+        settling = self._settling.pop(room_id, None)
+        for future in (*waiting, *([settling] if settling else [])):
+            if not future.done():
+                future.set_exception(error)
 
     def go_on(self, room: Room) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
@@ -377,6 +422,9 @@ class Session:
         if room is not None:
             for event in room.start(resumed):
                 self.emit(event)
+            if room.too_old:
+                text = f"this profile comes from a backup, too old to send to {room.record.title}"
+                self._disappoint(room.id, StateTooOld(text))
             self._rosters[room.id] = resumed
             self.go_on(room)
 
@@ -386,8 +434,9 @@ class Session:
             return
         if room.record.phase is Phase.LEAVING and refused.code in (Code.NOT_MEMBER, Code.NO_SUCH_ROOM):
             self.emit(room.close(None))
-            del self.rooms[room_id]
+            self._closed(room)
             return
+        self._disappoint(room_id, ClientError(f"{room.record.title}: {sanitize(refused.text)}"))
         self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
 
     def _presence(self, presence: Presence) -> None:
@@ -404,6 +453,11 @@ class Session:
 
     def _invited(self, invitation: Invitation) -> None:
         """Open a welcome and keep it; whether the person wants it is asked afterwards."""
+        known = self.rooms.get(invitation.room)
+        if known is not None and known.record.phase in (Phase.JOINED, Phase.LEAVING):
+            # Only the log ends a membership: a welcome to the same room counts once that has happened.
+            self._deferred[invitation.room] = invitation
+            return
         used: list[bytes] = []
 
         def find(reference: bytes) -> KeyPackageBundle | None:
@@ -415,9 +469,8 @@ class Session:
         try:
             group = Group.join(invitation.welcome, find, policy=RoomPolicy())
             if group.group_id != invitation.room:
-                raise RelayFault("the relay handed over a welcome under another room's id")
-            known = self.rooms.get(group.group_id)
-            if known is None or known.group.epoch < group.epoch:
+                self.emit(events.Notice(b"", "an invitation was refused: it came under another room's id"))
+            elif known is None or known.group.epoch < group.epoch:
                 with self._store.transaction():
                     room = Room.join(self._store, group, invitation.seq, self.clock)
                     for reference in used:
@@ -447,7 +500,10 @@ class Session:
                 settling: asyncio.Future[tuple[Settled, str]] = asyncio.get_running_loop().create_future()
                 self._settling[room_id] = settling
                 link.send(submit)
-                settled, reason = await settling
+                try:
+                    settled, reason = await settling
+                finally:
+                    self._settling.pop(room_id, None)
                 self.go_on(room)
                 if settled is Settled.WON:
                     return
@@ -474,6 +530,12 @@ class Session:
                     await self.commit(room.id, lambda _: ())
         finally:
             self._stepping_up.discard(room.id)
+
+
+def _resolve(future: asyncio.Future[T], result: T) -> None:
+    """Give a future its result, unless whoever waited has gone."""
+    if not future.done():
+        future.set_result(result)
 
 
 def _jitter(longest: float) -> float:

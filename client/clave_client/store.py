@@ -105,7 +105,9 @@ class Store:
             self._migrate()
         except apsw.NotADBError:
             self._db.close()
-            raise WrongPassphrase("that passphrase or key does not open this profile; try again") from None
+            raise WrongPassphrase(
+                "that passphrase or key does not open this profile, or its store.db is damaged"
+            ) from None
         except apsw.Error as error:
             self._db.close()
             raise _damaged(error) from None

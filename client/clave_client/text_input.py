@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import threading
 from collections.abc import AsyncIterator
 from typing import TextIO
@@ -24,14 +26,17 @@ async def read_lines(source: TextIO) -> AsyncIterator[str]:
     room = threading.Semaphore(_AHEAD)
 
     def read() -> None:
-        try:
-            for line in source:
-                room.acquire()
-                loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\r\n"))
-            loop.call_soon_threadsafe(lines.put_nowait, None)
-        except RuntimeError:
-            return  # the loop is closed: nobody reads any more
+        # A RuntimeError means that the loop is closed: nobody reads any more.
+        with contextlib.suppress(RuntimeError):
+            try:
+                for line in source:
+                    room.acquire()
+                    loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\r\n"))
+            finally:
+                loop.call_soon_threadsafe(lines.put_nowait, None)
 
+    if isinstance(source, io.TextIOWrapper):
+        source.reconfigure(errors="replace")
     threading.Thread(target=read, name="clave-input", daemon=True).start()
     while (line := await lines.get()) is not None:
         room.release()
