@@ -62,3 +62,9 @@ def test_room_state_has_one_form() -> None:
     for data in (unsorted.encode(), twice.encode(), longer, wide_integer):
         with pytest.raises(PeerError):
             decode_room_state(data)
+
+
+def test_a_time_no_calendar_can_show_is_refused() -> None:
+    late = msgspec.structs.replace(CONTENT, sent_at=2**62)
+    with pytest.raises(PeerError):
+        decode_content(encode_content(late))

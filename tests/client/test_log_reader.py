@@ -288,3 +288,23 @@ def test_the_inviter_is_who_signed_the_welcome(tmp_path: Path) -> None:
     invited = Room.join(green.store, joined, 2, clock).invitation()
     assert invited.inviter.name == "blue"
     assert invited.members == ("red", "blue")
+
+
+def test_an_acknowledgement_of_nothing_takes_nothing_with_it(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    say(log, red, "hello")
+    entry = log.entries[-1]
+    with pytest.raises(RelayFault, match="never sent"):
+        feed(blue, [entry, Accepted(blue.room.id, 77, entry.seq + 1)])
+    blue.restarts()
+    assert blue.texts() == []
+    deliver(log, blue)
+    assert blue.texts() == ["hello"]
+
+
+def test_messages_that_waited_in_a_closed_room_are_named(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    blue.says("too late")
+    log.append(red, red.room.prepare_commit([Remove(blue.room.group.own_leaf)]))
+    assert "RoomClosed" in kinds(deliver(log, blue)[0])
+    assert len(blue.room.unsent) == 1

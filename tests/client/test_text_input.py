@@ -29,3 +29,11 @@ async def test_a_fast_source_waits_for_a_slow_reader() -> None:
         seen = [line async for line in read_lines(source)]
         await pouring
     assert seen == [str(number) for number in range(5000)]
+
+
+async def test_bytes_that_are_no_text_are_replaced_and_nothing_hangs() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"caf\xe9\nnext\n")
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as source:
+        assert [line async for line in read_lines(source)] == ["caf\ufffd", "next"]

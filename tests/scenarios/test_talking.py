@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
+from clave_wire.messages import Invitation
 from scenarios.stage import agree, gather_in, people_at, relay_at
 
 
@@ -122,3 +123,23 @@ async def test_two_people_change_the_room_at_once(tmp_path: Path, rounds: int) -
             await agree(room, red, blue)
         assert not any(isinstance(event, events.Notice) for event in red.happened + blue.happened)
         assert (green.name, black.name) == ("green", "black")
+
+
+async def test_a_welcome_of_the_relays_own_making_leaves_a_room_as_it_is(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await gather_in("friends", red, blue)
+        before = blue.authenticator(room)
+        for claimed in (room, b"x" * 16):
+            forged = Invitation(99, claimed, 7, b"s" * 32, b"no welcome at all")
+            blue.client._session._on_messages([forged])
+        assert blue.authenticator(room) == before
+        await red.client.send(room, "still here")
+        await blue.reads("still here")
+        await red.client.remove(room, "blue")
+        await blue.sees(events.RoomClosed)
+        await red.client.invite(room, "blue")
+        invited = await blue.sees(events.Invited)
+        assert invited.room == room
