@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format soak clean
+.PHONY: demo test check format clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
