@@ -188,7 +188,7 @@ def new_leaf_node(
         cipher_suites=tuple(SUITES),
         extensions=tuple(sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES)),
         proposals=(),
-        credentials=(CredentialType.BASIC,),
+        credentials=tuple(CredentialType),
     )
     source = KeyPackageSource(not_before, not_after)
     signature_key = suite.signature.public_key(signature_secret)
