@@ -13,13 +13,16 @@ from clave_crypto.mls import (
     Committed,
     Extension,
     Group,
+    GroupView,
     KeyPackageBundle,
     LeafNode,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+    NoPolicy,
     PendingCommit,
     Policy,
     PolicyRejected,
     Proposal,
+    Sender,
 )
 
 SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
@@ -27,13 +30,14 @@ NOW = 1_800_000_000
 DAY = 86_400
 
 
-class Rules(Policy):
+class Rules(NoPolicy):
     """Accepts what the RFC accepts, unless told to refuse."""
 
     def __init__(self) -> None:
         self.refuse_leaf: Callable[[LeafNode], bool] = lambda leaf: False
         self.refuse_successor: Callable[[LeafNode, LeafNode], bool] = lambda old, new: False
-        self.refuse_proposal: Callable[[int, Proposal], bool] = lambda sender, proposal: False
+        self.refuse_proposal: Callable[[Sender, Proposal], bool] = lambda sender, proposal: False
+        self.refuse_joiner: Callable[[LeafNode], bool] = lambda leaf: False
         self.epochs_judged: list[int] = []
 
     def check_leaf(self, leaf: LeafNode) -> None:
@@ -44,7 +48,13 @@ class Rules(Policy):
         if self.refuse_successor(old, new):
             raise PolicyRejected("successor")
 
-    def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
+    def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
+        if self.refuse_joiner(leaf):
+            raise PolicyRejected("joiner")
+
+    def check_commit(
+        self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
+    ) -> None:
         self.epochs_judged.append(group.epoch)
         if any(self.refuse_proposal(sender, proposal) for sender, proposal in proposals):
             raise PolicyRejected("commit")

@@ -16,7 +16,16 @@ from clave_client.errors import PeerError, RelayFault
 from clave_client.events import Event, Person
 from clave_client.room import Pending, Room
 from clave_client.store import HistoryLine, OutboxItem, Phase, Store
-from clave_crypto.mls import Application, Committed, Member, MLSError, ProposalReceived, Remove, peek
+from clave_crypto.mls import (
+    Application,
+    Committed,
+    Member,
+    MemberSender,
+    MLSError,
+    ProposalReceived,
+    Remove,
+    peek,
+)
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected
 from clave_wire.text import sanitize
 
@@ -157,8 +166,9 @@ class LogReader:
             self._happened(events.Message(self._room.id, seq, person, content.id, text, sent_at))
 
     def _proposed(self, received: ProposalReceived) -> None:
-        if isinstance(received.proposal, Remove) and received.proposal.removed == received.sender:
-            leaver = self._room.roster.person(self._room.group.member(received.sender))
+        proposal = received.proposal
+        if isinstance(proposal, Remove) and MemberSender(proposal.removed) == received.sender:
+            leaver = self._room.roster.person(self._room.group.member(proposal.removed))
             self._happened(events.MemberLeft(self._room.id, leaver))
 
     def _committed(self, seq: int, committed: Committed, prior: dict[int, Member], leavers: set[int]) -> None:

@@ -16,13 +16,15 @@ from clave_crypto.mls import (
     Add,
     Application,
     Extension,
-    Group,
     GroupContextExtensions,
+    GroupView,
     LeafNode,
     Member,
+    MemberSender,
     PolicyRejected,
     Proposal,
     Remove,
+    Sender,
     Update,
 )
 from clave_wire.errors import BadName
@@ -76,17 +78,30 @@ class RoomPolicy:
         if before != after:
             raise PolicyRejected(f"{before.name} tried to change identity")
 
-    def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
+    def client(self, leaf: LeafNode) -> tuple[bytes, str]:
+        """Go by account and device name: a device's key may differ between cipher suites."""
+        identity = leaf_identity(leaf)
+        return identity.account, identity.device_name
+
+    def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
+        """Refuse whoever would join without being added: a room has no links to join by."""
+        raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
+
+    def check_commit(
+        self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
+    ) -> None:
         """Refuse a commit with a proposal that `group`, the prior epoch, does not allow its sender."""
         state = room_state(group.extensions)
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}
         for sender, proposal in proposals:
+            if not isinstance(sender, MemberSender):
+                raise PolicyRejected("a room takes no proposals from outside it")
             match proposal:
                 case Add():
                     _check_newcomer(leaf_identity(proposal.key_package.leaf_node), names)
                     role, deed = state.add, "add people"
-                case Remove(removed) if removed == sender:
+                case Remove(removed) if MemberSender(removed) == sender:
                     continue
                 case Remove():
                     role, deed = state.remove, "remove people"
@@ -97,8 +112,10 @@ class RoomPolicy:
                     continue
                 case _:
                     raise PolicyRejected(f"a room takes no {type(proposal).__name__} proposals")
-            if not state.allows(role, accounts[sender].account):
-                raise PolicyRejected(f"only an admin may {deed} here, and {accounts[sender].name} is none")
+            if not state.allows(role, accounts[sender.leaf_index].account):
+                raise PolicyRejected(
+                    f"only an admin may {deed} here, and {accounts[sender.leaf_index].name} is none"
+                )
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

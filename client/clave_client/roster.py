@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from clave_client.events import Person
 from clave_client.policy import member_identity
 from clave_client.store import Store
-from clave_crypto.mls import Application, Group, Member, Remove
+from clave_crypto.mls import Application, Group, Member, MemberSender, Remove
 from clave_wire.text import sanitize
 
 __all__ = ["Roster"]
@@ -50,7 +50,11 @@ class Roster:
     def leavers(self) -> set[int]:
         """Return the leaves that have proposed their own removal."""
         proposals = self._group.pending_proposals
-        return {p.removed for _, sender, p in proposals if isinstance(p, Remove) and p.removed == sender}
+        return {
+            p.removed
+            for _, sender, p in proposals
+            if isinstance(p, Remove) and MemberSender(p.removed) == sender
+        }
 
     def own_rank(self, online: Collection[bytes]) -> int:
         """Return this device's place in the order in which members step up to commit what was proposed.

@@ -9,6 +9,7 @@ from clave_crypto.mls.errors import (
     CommitRequiredError,
     DecryptionError,
     GroupClosedError,
+    LimitError,
     LocalError,
     MalformedError,
     MLSError,
@@ -25,25 +26,43 @@ from clave_crypto.mls.errors import (
     WrongGroupError,
 )
 from clave_crypto.mls.events import Application, Committed, ProposalReceived, Received
-from clave_crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities, find_extension
+from clave_crypto.mls.extensions import (
+    Extension,
+    ExtensionType,
+    ExternalSender,
+    ExternalSenders,
+    RequiredCapabilities,
+    find_extension,
+)
 from clave_crypto.mls.framing import decode_key_package, encode_message, peek
 from clave_crypto.mls.group import Group
+from clave_crypto.mls.group_view import GroupView
 from clave_crypto.mls.joining import FindBundle
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
 from clave_crypto.mls.leaf_node import Capabilities, LeafNode
+from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.outside import decode_group_info, propose_externally, propose_join
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.pending import PendingCommit
-from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.policy import NoPolicy, Policy
 from clave_crypto.mls.proposals import (
     Add,
     ContentType,
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
+    ReInit,
     Remove,
     Update,
 )
-from clave_crypto.mls.psk import ExternalPsk, PreSharedKeyID, ResumptionPsk, ResumptionUsage
+from clave_crypto.mls.psk import ExternalPsk, PreSharedKeyID, ResumptionPsk, ResumptionUsage, new_psk_id
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    Sender,
+)
 from clave_crypto.mls.state import GroupState
 from clave_crypto.mls.suites import (
     SUITES,
@@ -67,20 +86,30 @@ __all__ = [
     "Extension",
     "ExtensionType",
     "ExternalPsk",
+    "ExternalSender",
+    "ExternalSenderIndex",
+    "ExternalSenders",
     "FindBundle",
     "FindPsk",
     "Group",
     "GroupClosedError",
     "GroupContextExtensions",
     "GroupState",
+    "GroupView",
     "KeyPackage",
     "KeyPackageBundle",
     "LeafNode",
+    "LimitError",
+    "Limits",
     "LocalError",
     "MLSError",
     "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
     "MalformedError",
     "Member",
+    "MemberSender",
+    "NewMemberCommitSender",
+    "NewMemberProposalSender",
+    "NoPolicy",
     "OwnMessageError",
     "Padding",
     "PeerError",
@@ -92,12 +121,14 @@ __all__ = [
     "Proposal",
     "ProposalReceived",
     "RandomBytes",
+    "ReInit",
     "Received",
     "Remove",
     "ReplayError",
     "RequiredCapabilities",
     "ResumptionPsk",
     "ResumptionUsage",
+    "Sender",
     "StalePendingError",
     "StateError",
     "TooFarAheadError",
@@ -108,10 +139,14 @@ __all__ = [
     "WrongEpochError",
     "WrongGroupError",
     "X509Credential",
+    "decode_group_info",
     "decode_key_package",
     "encode_message",
     "find_extension",
     "find_suite",
+    "new_psk_id",
     "pad_to_bucket",
     "peek",
+    "propose_externally",
+    "propose_join",
 ]

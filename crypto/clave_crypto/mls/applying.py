@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
+from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch, FindPsk
 from clave_crypto.mls.errors import UnsupportedError
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_schedule import GroupContext
-from clave_crypto.mls.leaf_node import UpdateSource
+from clave_crypto.mls.leaf_node import LeafNode, UpdateSource
+from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
     Add,
@@ -24,6 +26,7 @@ from clave_crypto.mls.proposals import (
 )
 from clave_crypto.mls.psk import PreSharedKeyID, psk_secret
 from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.key_package import check_key_package
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
@@ -37,38 +40,73 @@ from clave_crypto.mls.rules.leaf import (
 from clave_crypto.mls.rules.path import check_encryption_key_fresh
 from clave_crypto.mls.rules.proposal import (
     Sent,
+    check_no_external_init_alone,
     check_proposal_list,
     check_psk_nonce,
     check_psk_usage,
+    check_psks_unique,
     check_reinit_version,
     check_removed_is_member,
     check_update_sender,
 )
+from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.senders import MemberSender, Sender
+from clave_crypto.mls.suites import CipherSuite
 
-__all__ = ["Applied", "apply_proposals", "check_proposal", "combine_psks", "next_context", "surviving_keys"]
+__all__ = [
+    "Applied",
+    "apply_external",
+    "apply_proposals",
+    "check_proposal",
+    "combine_psks",
+    "next_context",
+    "surviving_keys",
+]
 
 
 @dataclass(frozen=True)
 class Applied:
-    """A changed tree (not yet with a path), and who changed, by leaf index."""
+    """A changed tree (not yet with a path), and who changed, by leaf index.
+
+    `committer` is the committer's leaf in that tree. After an external commit's proposals it is blank,
+    reserved for the leaf of the path, and `external_init` has the KEM output.
+    """
 
     tree: RatchetTree
     extensions: tuple[Extension, ...]
+    committer: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
     updated: tuple[int, ...]
     psks: tuple[PreSharedKeyID, ...]
+    reinit: ReInit | None = None
+    external_init: bytes | None = None
+
+    def change(
+        self, authenticated_data: bytes, epoch: Epoch | None, secret_tree: SecretTree | None
+    ) -> Change:
+        """Return the step into `epoch`, which is None for a member who was removed."""
+        return Change(
+            committer=self.committer,
+            external=self.external_init is not None,
+            added=self.added,
+            removed=self.removed,
+            updated=self.updated,
+            reinit=self.reinit,
+            authenticated_data=authenticated_data,
+            epoch=epoch,
+            secret_tree=secret_tree,
+        )
 
 
 def check_proposal(
-    epoch: Epoch, sender: int, proposal: Proposal, *, policy: Policy, now: int, sending: bool
+    epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, now: int, sending: bool
 ) -> None:
     """Check a proposal by itself; `now` is in seconds since 1970.
 
     Raises:
         ValidationError: it breaks a rule.
         PolicyRejected: the application refuses its leaf.
-        UnsupportedError: its kind is not handled.
 
     """
     match proposal:
@@ -78,9 +116,11 @@ def check_proposal(
             (check_lifetime if sending else check_lifetime_begun)(leaf, now)
             policy.check_leaf(leaf)
         case Update():
-            old = check_update_sender(epoch.tree, sender)
+            leaf_index, old = check_update_sender(epoch.tree, sender)
             group_id = epoch.context.group_id
-            check_leaf(epoch.suite, proposal.leaf_node, UpdateSource, group_id=group_id, leaf_index=sender)
+            check_leaf(
+                epoch.suite, proposal.leaf_node, UpdateSource, group_id=group_id, leaf_index=leaf_index
+            )
             check_encryption_key_fresh(old, proposal.leaf_node)
             policy.check_leaf(proposal.leaf_node)
             policy.check_successor(old, proposal.leaf_node)
@@ -92,18 +132,22 @@ def check_proposal(
         case GroupContextExtensions():
             check_extensions_unique(proposal.extensions)
             decode_required_capabilities(proposal.extensions)
+            check_external_senders(epoch.suite, proposal.extensions)
         case ReInit():
             check_reinit_version(proposal)
-            raise UnsupportedError("reinitialising a group is not supported")
+            check_extensions_unique(proposal.extensions)
         case ExternalInit():
-            raise UnsupportedError("external commits are not supported")
+            check_no_external_init_alone()
 
 
-def apply_proposals(epoch: Epoch, committer: int, proposals: Sequence[Sent]) -> Applied:
-    """Apply proposals, each checked by itself before, in the order of section 12.3.
+def apply_proposals(
+    epoch: Epoch, committer: MemberSender, proposals: Sequence[Sent], *, limits: Limits
+) -> Applied:
+    """Apply a member's commit's proposals, each checked by itself before, in the order of section 12.3.
 
     Raises:
         ValidationError: they do not go together, or leave members who do not fit the group.
+        LimitError: the tree grows too large.
 
     """
     check_proposal_list(committer, proposals)
@@ -114,9 +158,9 @@ def apply_proposals(epoch: Epoch, committer: int, proposals: Sequence[Sent]) -> 
             extensions = proposal.extensions
     updated = []
     for sender, proposal in proposals:
-        if isinstance(proposal, Update):
-            tree.update_leaf(sender, proposal.leaf_node)
-            updated.append(sender)
+        if isinstance(proposal, Update) and isinstance(sender, MemberSender):
+            tree.update_leaf(sender.leaf_index, proposal.leaf_node)
+            updated.append(sender.leaf_index)
     removed = [proposal.removed for _, proposal in proposals if isinstance(proposal, Remove)]
     for leaf_index in removed:
         tree.remove_leaf(leaf_index)
@@ -125,15 +169,66 @@ def apply_proposals(epoch: Epoch, committer: int, proposals: Sequence[Sent]) -> 
         for _, proposal in proposals
         if isinstance(proposal, Add)
     ]
-    psks = tuple(proposal.psk for _, proposal in proposals if isinstance(proposal, PreSharedKey))
+    limits.check_leaves(tree.n_leaves)
     leaves = [leaf for _, leaf in tree.leaves()]
     check_leaves_unique(leaves)
     check_leaves_fit_group(leaves, extensions)
-    return Applied(tree, extensions, tuple(added), tuple(removed), tuple(updated), psks)
+    return Applied(
+        tree,
+        extensions,
+        committer.leaf_index,
+        tuple(added),
+        tuple(removed),
+        tuple(updated),
+        tuple(proposal.psk for _, proposal in proposals if isinstance(proposal, PreSharedKey)),
+        next((proposal for _, proposal in proposals if isinstance(proposal, ReInit)), None),
+    )
 
 
-def combine_psks(epoch: Epoch, psks: Sequence[PreSharedKeyID], find_psk: FindPsk) -> Secret:
-    """Return the psk_secret of a commit.
+def apply_external(
+    epoch: Epoch, leaf: LeafNode, proposals: Sequence[Proposal], *, policy: Policy, limits: Limits
+) -> Applied:
+    """Apply the proposals of an external commit whose joiner has `leaf`; their shape was checked before.
+
+    Raises:
+        ValidationError: one is not valid, or the leaf may not take the place of the one removed.
+        PolicyRejected: the application does not take `leaf` for the client removed.
+        LimitError: the tree grows too large.
+
+    """
+    tree = epoch.tree.copy()
+    removed, psks, kem_output = [], [], b""
+    for proposal in proposals:
+        match proposal:
+            case Remove():
+                old = check_removed_is_member(epoch.tree, proposal.removed)
+                check_encryption_key_fresh(old, leaf)
+                policy.check_successor(old, leaf)
+                tree.remove_leaf(proposal.removed)
+                removed.append(proposal.removed)
+            case PreSharedKey():
+                check_psk_nonce(epoch.suite, proposal.psk)
+                check_psk_usage(proposal.psk)
+                psks.append(proposal.psk)
+            case ExternalInit():
+                kem_output = proposal.kem_output
+    check_psks_unique(proposals)
+    joined = tree.make_room()
+    limits.check_leaves(tree.n_leaves)
+    return Applied(
+        tree,
+        epoch.context.extensions,
+        joined,
+        (joined,),
+        tuple(removed),
+        (),
+        tuple(psks),
+        external_init=kem_output,
+    )
+
+
+def combine_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID], find_psk: FindPsk) -> Secret:
+    """Return the psk_secret of a commit or Welcome.
 
     Raises:
         UnsupportedError: a pre-shared key is not known here.
@@ -143,9 +238,9 @@ def combine_psks(epoch: Epoch, psks: Sequence[PreSharedKeyID], find_psk: FindPsk
     for psk_id in psks:
         psk = find_psk(psk_id)
         if psk is None:
-            raise UnsupportedError("a pre-shared key of the commit is not known")
+            raise UnsupportedError("a pre-shared key it uses is not known here")
         found.append((psk_id, psk))
-    return psk_secret(epoch.suite, found)
+    return psk_secret(suite, found)
 
 
 def next_context(epoch: Epoch, tree: RatchetTree, extensions: tuple[Extension, ...]) -> GroupContext:

@@ -9,7 +9,9 @@ from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_schedule import GroupContext, first_epoch, interim_transcript_hash
 from clave_crypto.mls.leaf_node import LeafNode, ProtocolVersion
+from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.leaf import check_extensions_unique, check_leaves_fit_group
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.suites import CipherSuite
@@ -25,6 +27,7 @@ def create(
     signature_secret: Secret,
     extensions: Sequence[Extension],
     epoch_secret: Secret,
+    limits: Limits,
 ) -> tuple[Epoch, SecretTree]:
     """Return epoch 0 of a group whose one member is at `leaf`, and its message keys.
 
@@ -33,6 +36,7 @@ def create(
 
     """
     check_extensions_unique(extensions)
+    check_external_senders(suite, extensions)
     check_leaves_fit_group([leaf], extensions)
     tree = RatchetTree(suite, [leaf])
     context = GroupContext(
@@ -42,4 +46,4 @@ def create(
     tag = suite.mac(secrets.confirmation_key, b"")
     interim = interim_transcript_hash(suite, b"", tag)
     epoch = Epoch(context, tree, secrets, tag, interim, 0, {0: leaf_secret}, signature_secret)
-    return epoch, SecretTree(suite, 1, encryption_secret)
+    return epoch, SecretTree(suite, 1, encryption_secret, limits)

@@ -16,13 +16,14 @@ from clave_crypto.mls.key_schedule import (
     joiner_secret,
 )
 from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.psk import PreSharedKeyID
 from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["Epoch", "FindPsk", "Member", "NextEpoch", "advance", "no_psks"]
+__all__ = ["Epoch", "FindPsk", "Member", "NextEpoch", "advance", "no_psks", "succeed"]
 
 FindPsk = Callable[[PreSharedKeyID], Secret | None]
 """Returns the pre-shared key of that id, or None."""
@@ -99,10 +100,15 @@ def advance(
     commit: FramedContent,
     wire_format: WireFormat,
     signature: bytes,
+    init_secret: Secret,
     commit_secret: Secret,
     psk_secret: Secret,
+    limits: Limits,
 ) -> NextEpoch:
-    """Run the key schedule over a signed commit into the epoch that `provisional` begins to describe."""
+    """Run the key schedule over a signed commit into the epoch that `provisional` begins to describe.
+
+    `init_secret` is the epoch's own, or what an external commit sets in its place (section 8.3).
+    """
     suite = epoch.suite
     confirmed = confirmed_transcript_hash(
         suite, epoch.interim_transcript_hash, wire_format, commit.encode(), signature
@@ -117,14 +123,34 @@ def advance(
         provisional.extensions,
     )
     context_bytes = context.encode()
-    joiner = joiner_secret(suite, epoch.secrets.init_secret, commit_secret, context_bytes)
+    joiner = joiner_secret(suite, init_secret, commit_secret, context_bytes)
     secrets, encryption_secret = derive_epoch(suite, joiner, psk_secret, context_bytes)
     tag = suite.mac(secrets.confirmation_key, confirmed)
     return NextEpoch(
         context,
         joiner,
         secrets,
-        SecretTree(suite, n_leaves, encryption_secret),
+        SecretTree(suite, n_leaves, encryption_secret, limits),
         tag,
         interim_transcript_hash(suite, confirmed, tag),
+    )
+
+
+def succeed(
+    epoch: Epoch,
+    tree: RatchetTree,
+    following: NextEpoch,
+    own_leaf: int,
+    private_keys: Mapping[int, Secret],
+) -> Epoch:
+    """Return the epoch after `epoch`, with the tree and the private keys there."""
+    return Epoch(
+        following.context,
+        tree,
+        following.secrets,
+        following.confirmation_tag,
+        following.interim_transcript_hash,
+        own_leaf,
+        private_keys,
+        epoch.signature_secret,
     )

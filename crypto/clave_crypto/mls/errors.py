@@ -2,7 +2,7 @@
 
 MLSError                 base of all below; a `CryptoError`
 ├── LocalError           the caller's doing; no peer did wrong
-│   ├── GroupClosedError     this member was removed; the group is of no more use
+│   ├── GroupClosedError     this member was removed, or the group goes on as another (`Group.reinit`)
 │   ├── CommitRequiredError  proposals are pending and must be committed before sending data
 │   ├── StalePendingError    the pending commit was made in another epoch
 │   └── StateError           stored bytes are not a state of this group
@@ -15,7 +15,8 @@ MLSError                 base of all below; a `CryptoError`
 ├── UnsupportedError     a cipher suite, pre-shared key or mechanism this member does not have
 ├── DecryptionError      no key opens it
 ├── ReplayError          its key was used already
-├── TooFarAheadError     its generation is further ahead than a ratchet may skip
+├── LimitError           more than the group's `Limits` take
+│   └── TooFarAheadError     its generation is further ahead than a ratchet may skip
 └── ValidationError      breaks a rule of RFC 9420 (`rule`, `section`)
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "CommitRequiredError",
     "DecryptionError",
     "GroupClosedError",
+    "LimitError",
     "LocalError",
     "MLSError",
     "MalformedError",
@@ -53,7 +55,7 @@ class LocalError(MLSError):
 
 
 class GroupClosedError(LocalError):
-    """The group removed this member and refuses use."""
+    """The group removed this member, or goes on as another."""
 
 
 class CommitRequiredError(LocalError):
@@ -108,7 +110,11 @@ class ReplayError(PeerError):
     """The message's key was used already and is gone."""
 
 
-class TooFarAheadError(PeerError):
+class LimitError(PeerError):
+    """More than the group's `Limits` take."""
+
+
+class TooFarAheadError(LimitError):
     """The message's generation is further ahead than a ratchet may skip."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clave_crypto.mls.epoch import Member
-from clave_crypto.mls.proposals import Proposal
+from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.senders import Sender
 
 __all__ = ["Application", "Committed", "ProposalReceived", "Received"]
 
@@ -24,11 +25,12 @@ class Application:
 
 @dataclass(frozen=True)
 class ProposalReceived:
-    """A valid proposal by the member at leaf `sender`, now pending under `reference`."""
+    """A valid proposal by `sender`, now pending under `reference`."""
 
-    sender: int
+    sender: Sender
     proposal: Proposal
     reference: bytes
+    authenticated_data: bytes
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Committed:
     """The group entered `epoch` by a commit of the member at leaf `committer`.
 
     `added` and `updated` (by Update proposals) are as they are now, `removed` as they were before. With
-    `removed_self` the group is closed to this member and stays in the epoch before.
+    `external` the committer joined by this commit, is among `added`, and `committer` is its new leaf. With
+    `removed_self` the group is closed to this member and stays in the epoch before. With `reinit` the group
+    goes on as another, which that describes, and this one is closed.
     """
 
     committer: int
@@ -46,6 +50,9 @@ class Committed:
     updated: tuple[Member, ...]
     extensions_changed: bool
     removed_self: bool
+    external: bool
+    reinit: ReInit | None
+    authenticated_data: bytes
 
 
 Received = Application | ProposalReceived | Committed

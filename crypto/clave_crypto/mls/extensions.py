@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clave_crypto.codec import Enum16, Struct, struct, u16
+from clave_crypto.mls.credentials import BasicCredential, X509Credential
 
 __all__ = [
     "DEFAULT_EXTENSION_TYPES",
     "Extension",
     "ExtensionType",
+    "ExternalPub",
+    "ExternalSender",
+    "ExternalSenders",
     "RequiredCapabilities",
     "find_extension",
 ]
@@ -36,6 +40,28 @@ class Extension(Struct):
 
     extension_type: u16
     extension_data: bytes
+
+
+@struct()
+class ExternalPub(Struct):
+    """The key that external commits are made to (section 12.4.3.2)."""
+
+    external_pub: bytes
+
+
+@struct()
+class ExternalSender(Struct):
+    """Someone outside the group whose proposals it takes (section 12.1.8.1)."""
+
+    signature_key: bytes
+    credential: BasicCredential | X509Credential
+
+
+@struct()
+class ExternalSenders(Struct):
+    """All of those, as the extension lists them."""
+
+    senders: tuple[ExternalSender, ...]
 
 
 @struct()

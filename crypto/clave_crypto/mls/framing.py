@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from clave_crypto.codec import Enum8, Struct, Write, struct, u32, u64
+from clave_crypto.codec import Struct, Write, struct, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.mls.errors import MalformedError
 from clave_crypto.mls.key_package import KeyPackage
@@ -21,6 +21,12 @@ from clave_crypto.mls.proposals import (
     Remove,
     Update,
 )
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+)
 from clave_crypto.mls.welcome import GroupInfo, Welcome
 from clave_crypto.mls.wire_format import WireFormat
 
@@ -29,12 +35,8 @@ __all__ = [
     "AuthData",
     "AuthenticatedContent",
     "CommitAuthData",
-    "ExternalSenderIndex",
     "FramedContent",
     "MLSMessage",
-    "MemberSender",
-    "NewMemberCommitSender",
-    "NewMemberProposalSender",
     "PrivateMessage",
     "PrivateMessageContent",
     "ProposalContent",
@@ -44,37 +46,6 @@ __all__ = [
     "encode_message",
     "peek",
 ]
-
-
-class _SenderType(Enum8):
-    MEMBER = 1
-    EXTERNAL = 2
-    NEW_MEMBER_PROPOSAL = 3
-    NEW_MEMBER_COMMIT = 4
-
-
-@struct(tag=_SenderType.MEMBER)
-class MemberSender(Struct):
-    """A member, by leaf index."""
-
-    leaf_index: u32
-
-
-@struct(tag=_SenderType.EXTERNAL)
-class ExternalSenderIndex(Struct):
-    """Someone listed in the external_senders extension."""
-
-    sender_index: u32
-
-
-@struct(tag=_SenderType.NEW_MEMBER_PROPOSAL)
-class NewMemberProposalSender(Struct):
-    """Someone who proposes to be added."""
-
-
-@struct(tag=_SenderType.NEW_MEMBER_COMMIT)
-class NewMemberCommitSender(Struct):
-    """Someone who joins by an external commit."""
 
 
 @struct(tag=ContentType.APPLICATION)

@@ -8,6 +8,8 @@ what was sent, so write `state()` after each call that changes it and before any
   The key is never used again, whether the commit is merged, discarded or lost.
 - `merge` when the commit won, `discard` when another commit of the epoch did.
 - `receive` after each message.
+
+How a group begins, and what can be read of it, is in its base classes `GroupStart` and `GroupView`.
 """
 
 from __future__ import annotations
@@ -16,236 +18,57 @@ import os
 from collections.abc import Sequence
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls.applying import Applied, apply_proposals, check_proposal, combine_psks
+from clave_crypto.mls.applying import (
+    Applied,
+    apply_external,
+    apply_proposals,
+    check_proposal,
+    combine_psks,
+)
 from clave_crypto.mls.change import Change
-from clave_crypto.mls.committing import describe, follow_commit, make_commit
-from clave_crypto.mls.creating import create
-from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
+from clave_crypto.mls.committing import make_commit
+from clave_crypto.mls.epoch import FindPsk, no_psks
 from clave_crypto.mls.errors import (
     CommitRequiredError,
-    GroupClosedError,
     LocalError,
     MalformedError,
     WrongEpochError,
     WrongGroupError,
 )
 from clave_crypto.mls.events import Committed, ProposalReceived, Received
-from clave_crypto.mls.extensions import Extension
+from clave_crypto.mls.following import describe, follow_commit
 from clave_crypto.mls.framing import (
     ApplicationData,
+    AuthData,
+    AuthenticatedContent,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     decode_message,
 )
-from clave_crypto.mls.joining import FindBundle, join
-from clave_crypto.mls.key_package import RandomBytes, new_leaf_node
-from clave_crypto.mls.key_schedule import (
-    export_secret,
-)
+from clave_crypto.mls.group_start import GroupStart
+from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
 from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
 from clave_crypto.mls.padding import Padding, pad_to_bucket
-from clave_crypto.mls.past import MAX_PAST_EPOCHS, PastEpoch, with_resumption
+from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.pending import PendingCommit
-from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.proposals import (
-    Commit,
-    ContentType,
-    Proposal,
-    Update,
-)
+from clave_crypto.mls.proposals import Add, Commit, ContentType, Proposal, Update
 from clave_crypto.mls.protection import proposal_reference
-from clave_crypto.mls.rules.proposal import Sent
+from clave_crypto.mls.rules.external import check_external_commit
+from clave_crypto.mls.rules.proposal import Sent, needs_path
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.selecting import resolve, select
-from clave_crypto.mls.sending import frame, send
-from clave_crypto.mls.state import GroupState, PendingProposal, restore, store
-from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.senders import MemberSender, NewMemberCommitSender, Sender
+from clave_crypto.mls.sending import frame, protect, sign, wire_format_of
+from clave_crypto.mls.state import PendingProposal
+from clave_crypto.mls.welcoming import make_welcome
 
 __all__ = ["Group"]
 
 
-class Group:
-    """One member's view of a group, in its current epoch."""
-
-    def __init__(
-        self,
-        epoch: Epoch,
-        secret_tree: SecretTree,
-        policy: Policy,
-        *,
-        past: Sequence[PastEpoch] = (),
-        pending: dict[bytes, PendingProposal] | None = None,
-        closed: bool = False,
-    ) -> None:
-        self._epoch = epoch
-        self._secret_tree = secret_tree
-        self._policy = policy
-        self._past = list(past)
-        self._pending = pending or {}
-        self._closed = closed
-        self._welcomed_by: int | None = None
-
-    def __repr__(self) -> str:
-        return f"<Group {self.group_id.hex()} in epoch {self.epoch}>"
-
-    # Beginning
-
-    @classmethod
-    def create(
-        cls,
-        suite: CipherSuite,
-        group_id: bytes,
-        identity: bytes,
-        signature_secret: Secret,
-        *,
-        policy: Policy,
-        extensions: Sequence[Extension] = (),
-        not_before: int,
-        not_after: int,
-        extension_types: Sequence[int] = (),
-        random: RandomBytes = os.urandom,
-    ) -> Group:
-        """Make a group of one (section 11). The lifetime of its leaf is in seconds since 1970.
-
-        Raises:
-            ValidationError: the extensions do not fit together, or need what `extension_types` lacks.
-            PolicyRejected: the application refuses the leaf.
-
-        """
-        leaf, leaf_secret = new_leaf_node(
-            suite,
-            identity,
-            signature_secret,
-            not_before=not_before,
-            not_after=not_after,
-            extension_types=extension_types,
-            random=random,
-        )
-        policy.check_leaf(leaf)
-        epoch_secret = Secret(random(suite.hash_size))
-        epoch, secret_tree = create(
-            suite, group_id, leaf, leaf_secret, signature_secret, extensions, epoch_secret
-        )
-        return cls(epoch, secret_tree, policy)
-
-    @classmethod
-    def join(
-        cls,
-        welcome: bytes,
-        find_bundle: FindBundle,
-        *,
-        policy: Policy,
-        ratchet_tree: bytes | None = None,
-        find_psk: FindPsk = no_psks,
-    ) -> Group:
-        """Join by a Welcome (an encoded MLSMessage); `find_bundle` is asked for each key package it names.
-
-        Raises:
-            LocalError: it is for no key package held here.
-            MalformedError: an encoding is not valid.
-            DecryptionError: it does not open.
-            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
-            ValidationError: the group info or the tree breaks a rule.
-            PolicyRejected: the application refuses a member's leaf.
-
-        """
-        epoch, secret_tree, signer = join(
-            welcome, find_bundle, policy=policy, ratchet_tree=ratchet_tree, find_psk=find_psk
-        )
-        group = cls(epoch, secret_tree, policy)
-        group._welcomed_by = signer
-        return group
-
-    @classmethod
-    def restore(cls, state: GroupState, *, policy: Policy) -> Group:
-        """Return the group whose `state()` this is.
-
-        Raises:
-            StateError: it is not a state, or its parts belong to different epochs.
-
-        """
-        epoch, secret_tree, past, pending, closed = restore(state)
-        return cls(epoch, secret_tree, policy, past=past, pending=pending, closed=closed)
-
-    def state(self) -> GroupState:
-        """Return all there is to store, private keys included; equal states give equal bytes."""
-        return store(self._epoch, self._secret_tree, self._past, self._pending, closed=self._closed)
-
-    # What is known
-
-    @property
-    def group_id(self) -> bytes:
-        """The group's name."""
-        return self._epoch.context.group_id
-
-    @property
-    def epoch(self) -> int:
-        """How many commits the group has seen."""
-        return self._epoch.context.epoch
-
-    @property
-    def suite(self) -> CipherSuite:
-        """The group's cipher suite."""
-        return self._epoch.suite
-
-    @property
-    def own_leaf(self) -> int:
-        """This member's leaf index."""
-        return self._epoch.own_leaf
-
-    @property
-    def welcomed_by(self) -> int | None:
-        """The leaf of whoever signed the Welcome; known from `join` until the group is stored."""
-        return self._welcomed_by
-
-    @property
-    def closed(self) -> bool:
-        """Whether this member was removed."""
-        return self._closed
-
-    @property
-    def epoch_authenticator(self) -> bytes:
-        """Equal at two members exactly when they see the same group in the same epoch (section 8.7)."""
-        return bytes(self._epoch.secrets.epoch_authenticator)
-
-    @property
-    def extensions(self) -> tuple[Extension, ...]:
-        """The extensions of the group context."""
-        return self._epoch.context.extensions
-
-    @property
-    def pending_proposals(self) -> tuple[tuple[bytes, int, Proposal], ...]:
-        """Proposals waiting for a commit: (reference, sender's leaf index, proposal)."""
-        return tuple((reference, one.sender, one.proposal) for reference, one in self._pending.items())
-
-    def members(self) -> tuple[Member, ...]:
-        """Return the members in the order of their leaves."""
-        return tuple(Member.of(leaf_index, leaf) for leaf_index, leaf in self._epoch.tree.leaves())
-
-    def member(self, leaf_index: int) -> Member:
-        """Return the member at a leaf.
-
-        Raises:
-            LocalError: nobody is there.
-
-        """
-        leaf = self._epoch.tree.leaf(leaf_index)
-        if leaf is None:
-            raise LocalError(f"no member is at leaf {leaf_index}")
-        return Member.of(leaf_index, leaf)
-
-    def export(self, label: str, context: bytes, length: int) -> Secret:
-        """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
-
-        Raises:
-            GroupClosedError: this member was removed.
-
-        """
-        self._check_open()
-        exporter = self._epoch.secrets.exporter_secret
-        return export_secret(self.suite, exporter, label.encode(), context, length)
+class Group(GroupStart):
+    """One member's group, which sends, receives and moves from epoch to epoch."""
 
     # Sending
 
@@ -261,36 +84,56 @@ class Group:
 
         Raises:
             CommitRequiredError: proposals are pending.
-            GroupClosedError: this member was removed.
+            GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         self._check_open()
         if self._pending:
             raise CommitRequiredError("proposals are pending: commit before sending data")
-        content = frame(self._epoch, ApplicationData(data), authenticated_data)
-        message, _ = send(self._epoch, self._secret_tree, content, padding, random)
+        found = self._secret_tree.find_next(self.own_leaf, ContentType.APPLICATION)
+        content = frame(self._epoch.context, self._sender, ApplicationData(data), authenticated_data)
+        auth = AuthData(sign(self._epoch, content, found))
+        message = protect(self._epoch, content, auth, found, padding=padding, random=random)
+        self._secret_tree.consume(found)
         return message
 
-    def propose(self, proposal: Proposal, *, now: int, random: RandomBytes = os.urandom) -> bytes:
-        """Return a proposal as an encrypted MLSMessage, and keep it as pending.
+    def propose(
+        self,
+        proposal: Proposal,
+        *,
+        now: int,
+        public: bool = False,
+        authenticated_data: bytes = b"",
+        random: RandomBytes = os.urandom,
+    ) -> bytes:
+        """Return a proposal as an MLSMessage, encrypted unless `public`, and keep it as pending.
 
         Raises:
             LocalError: it is an Update, which `propose_update` makes.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
-            GroupClosedError: this member was removed.
+            LimitError: too many proposals are pending.
+            GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         if isinstance(proposal, Update):
             raise LocalError("propose_update makes an Update with its keys")
-        return self._propose(proposal, None, now=now, random=random)
+        return self._propose(proposal, None, now, public, authenticated_data, random)
 
-    def propose_update(self, *, now: int, random: RandomBytes = os.urandom) -> bytes:
-        """Propose new keys for this member's leaf, as an encrypted MLSMessage.
+    def propose_update(
+        self,
+        *,
+        now: int,
+        public: bool = False,
+        authenticated_data: bytes = b"",
+        random: RandomBytes = os.urandom,
+    ) -> bytes:
+        """Propose new keys for this member's leaf, as an MLSMessage that is encrypted unless `public`.
 
         Raises:
             PolicyRejected: the application refuses the new leaf.
-            GroupClosedError: this member was removed.
+            LimitError: too many proposals are pending.
+            GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         self._check_open()
@@ -304,50 +147,98 @@ class Group:
             group_id=self.group_id,
             leaf_index=self.own_leaf,
         )
-        return self._propose(Update(leaf), leaf_secret, now=now, random=random)
+        return self._propose(Update(leaf), leaf_secret, now, public, authenticated_data, random)
+
+    def withdraw(self, reference: bytes) -> None:
+        """Forget a pending proposal of one's own that nobody else received.
+
+        Raises:
+            LocalError: no proposal of this member is pending under that reference.
+
+        """
+        pending = self._pending.get(reference)
+        if pending is None or pending.sender != self._sender:
+            raise LocalError("no proposal of this member is pending under that reference")
+        del self._pending[reference]
 
     def commit(
         self,
         proposals: Sequence[Proposal] = (),
         *,
         now: int,
+        path: bool = True,
+        public: bool = False,
+        ratchet_tree: bool = True,
+        authenticated_data: bytes = b"",
         find_psk: FindPsk = no_psks,
         random: RandomBytes = os.urandom,
     ) -> PendingCommit:
-        """Make a commit of `proposals` and the pending ones that go with them, with new keys for oneself.
+        """Make a commit of `proposals` and the pending ones that go with them.
 
-        Pending proposals that break a rule beside the others, or that the policy refuses, are left out.
-        Only the key that the message was encrypted with is used up: store `state()` before sending.
+        It brings new keys for this member, unless `path` is false and no proposal needs that (section 12.4).
+        It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is false. Pending
+        proposals that break a rule beside the others, or that the policy refuses, are left out. Only the key
+        that the message was encrypted with is used up: store `state()` before sending.
 
         Raises:
             ValidationError: one of `proposals` breaks a rule, or they do not go together.
             PolicyRejected: the application refuses them.
             UnsupportedError: a pre-shared key is not known here.
-            GroupClosedError: this member was removed.
+            LimitError: the tree grows too large.
+            GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         self._check_open()
         for proposal in proposals:
-            check_proposal(self._epoch, self.own_leaf, proposal, policy=self._policy, now=now, sending=True)
-        finder = with_resumption(self._epoch, self._past, find_psk)
+            check_proposal(self._epoch, self._sender, proposal, policy=self._policy, now=now, sending=True)
+        finder = self._find_psk(find_psk)
 
         def judge(sent: Sequence[Sent]) -> Applied:
-            applied = self._apply(self.own_leaf, sent)
-            combine_psks(self._epoch, applied.psks, finder)
+            applied = self._apply(self._sender, sent)
+            combine_psks(self.suite, applied.psks, finder)
             return applied
 
-        selection = select(self.own_leaf, proposals, self._pending, judge)
-        found = self._secret_tree.find_next(self.own_leaf, ContentType.COMMIT)
-        made = make_commit(self._epoch, selection, found, find_psk=finder, random=random)
-        self._secret_tree.consume(found)
-        return PendingCommit(made.message, made.welcome, self.epoch, self.epoch_authenticator, made.change)
+        selection = select(self._sender, proposals, self._pending, judge)
+        covered = [proposal for _, proposal in selection.sent]
+        with_path = path or needs_path(covered)
+        found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.COMMIT)
+        made = make_commit(
+            self._epoch,
+            self._sender,
+            selection.applied,
+            selection.named,
+            template=self.member(self.own_leaf).leaf if with_path else None,
+            init_secret=self._epoch.secrets.init_secret,
+            found=found,
+            authenticated_data=authenticated_data,
+            find_psk=finder,
+            limits=self._limits,
+            random=random,
+        )
+        welcome = None
+        if selection.applied.added:
+            added = [proposal.key_package for proposal in covered if isinstance(proposal, Add)]
+            welcome = make_welcome(
+                made.epoch,
+                made.joiner_secret,
+                list(zip(selection.applied.added, added, strict=True)),
+                path=made.path,
+                psk_secret=made.psk_secret,
+                psks=selection.applied.psks,
+                ratchet_tree=ratchet_tree,
+                random=random,
+            )
+        if found is not None:
+            self._secret_tree.consume(found)
+        change = selection.applied.change(authenticated_data, made.epoch, made.secret_tree)
+        return PendingCommit(made.message, welcome, self.epoch, self.epoch_authenticator, change)
 
     def merge(self, pending: PendingCommit) -> Committed:
         """Enter the epoch that one's own commit leads to, once it is known to be the one that counts.
 
         Raises:
             StalePendingError: it was made in another epoch, or is discarded or merged already.
-            GroupClosedError: this member was removed.
+            GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         self._check_open()
@@ -370,14 +261,16 @@ class Group:
         Raises:
             MalformedError, WrongGroupError, WrongEpochError: not a message for this group now.
             OwnMessageError: this member sent it.
-            DecryptionError, ReplayError, TooFarAheadError: no key here opens it.
+            DecryptionError, ReplayError: no key here opens it.
+            LimitError, TooFarAheadError: it asks for more than the limits allow.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
             UnsupportedError: it needs a mechanism or pre-shared key not known here.
             GroupClosedError: this member was removed.
 
         """
-        self._check_open()
+        self._check_member()
+        self._limits.check_message(len(message))
         decoded = decode_message(message)
         match decoded:
             case PrivateMessage():
@@ -390,7 +283,7 @@ class Group:
     def _receive_private(self, message: PrivateMessage, now: int, find_psk: FindPsk) -> Received:
         self._check_group_id(message.group_id)
         if message.epoch == self.epoch:
-            content, found = open_private(
+            content, application, found = open_private(
                 self.suite,
                 message,
                 context=self._epoch.context_bytes,
@@ -399,11 +292,14 @@ class Group:
                 find_leaf=self._epoch.tree.leaf,
                 own_leaf=self.own_leaf,
             )
-            return self._accept(content, found, now, find_psk)
+            received = application or self._accept(content, found, now, find_psk)
+            if application is not None:
+                self._secret_tree.consume(found)
+            return received
         past = next((one for one in self._past if one.epoch == message.epoch), None)
         if past is None or message.content_type is not ContentType.APPLICATION:
             raise WrongEpochError(message.epoch, self.epoch)
-        content, found = open_private(
+        _, application, found = open_private(
             self.suite,
             message,
             context=past.context,
@@ -412,8 +308,9 @@ class Group:
             find_leaf=past.leaf,
             own_leaf=past.own_leaf,
         )
+        assert application is not None  # noqa: S101 - the content type says so, and the codec goes by that
         past.secret_tree.consume(found)
-        return content.application()
+        return application
 
     def _receive_public(self, message: PublicMessage, now: int, find_psk: FindPsk) -> Received:
         self._check_group_id(message.content.group_id)
@@ -424,47 +321,58 @@ class Group:
     def _accept(
         self, content: VerifiedContent, found: FoundKey | None, now: int, find_psk: FindPsk
     ) -> Received:
-        """Take in content of the current epoch; `found` is the key that opened it, if any did."""
-        received: Received
-        change = None
-        body = content.authenticated.content.body
-        match body:
-            case ApplicationData():
-                received = content.application()
-            case ProposalContent():
-                self._judge_proposal(content.sender, body.proposal, now, sending=False)
+        """Take in a proposal or commit of this epoch; `found` is the key that opened it, if any did."""
+        self._check_open()
+        framed = content.authenticated.content
+        received: ProposalReceived | None = None
+        match framed.body:
+            case ProposalContent(proposal):
+                self._judge_proposal(content.sender, proposal, now, sending=False)
                 reference = proposal_reference(self.suite, content.authenticated)
-                received = ProposalReceived(content.sender, body.proposal, reference)
-            case Commit():
-                change = self._follow(content, body, now, find_psk)
+                received = ProposalReceived(content.sender, proposal, reference, framed.authenticated_data)
+            case Commit() as commit:
+                change = self._follow(content, commit, now, find_psk)
+            case _:
+                raise MalformedError("application data came where a proposal or commit should")
         if found is not None:
             self._secret_tree.consume(found)
-        if change is not None:
+        if received is None:
             return self._enter(change)
-        if isinstance(received, ProposalReceived):
-            self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
+        self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
         return received
 
     def _follow(self, content: VerifiedContent, commit: Commit, now: int, find_psk: FindPsk) -> Change:
-        sent, own_leaf_secret = resolve(
-            self._epoch, content.sender, commit, self._pending, policy=self._policy, now=now
-        )
+        own_leaf_secret = None
+        if isinstance(content.sender, NewMemberCommitSender):
+            leaf, proposals = check_external_commit(commit)
+            self._policy.check_external_commit(self, leaf, proposals)
+            applied = apply_external(self._epoch, leaf, proposals, policy=self._policy, limits=self._limits)
+        else:
+            assert isinstance(content.sender, MemberSender)  # noqa: S101 - only these two send commits
+            sent, own_leaf_secret = resolve(
+                self._epoch, content.sender, commit, self._pending, policy=self._policy, now=now
+            )
+            applied = self._apply(content.sender, sent)
         return follow_commit(
             self._epoch,
-            content.sender,
             commit,
             content.authenticated,
-            self._apply(content.sender, sent),
+            applied,
             own_leaf_secret=own_leaf_secret,
             policy=self._policy,
-            find_psk=with_resumption(self._epoch, self._past, find_psk),
+            find_psk=self._find_psk(find_psk),
+            limits=self._limits,
         )
 
     # Common ground
 
-    def _apply(self, committer: int, sent: Sequence[Sent]) -> Applied:
+    @property
+    def _sender(self) -> MemberSender:
+        return MemberSender(self.own_leaf)
+
+    def _apply(self, committer: MemberSender, sent: Sequence[Sent]) -> Applied:
         """Judge a commit's proposals as a whole and apply them beside the tree."""
-        applied = apply_proposals(self._epoch, committer, sent)
+        applied = apply_proposals(self._epoch, committer, sent, limits=self._limits)
         self._policy.check_commit(self, committer, sent)
         return applied
 
@@ -473,35 +381,43 @@ class Group:
         self._pending = {}
         if change.epoch is None or change.secret_tree is None:
             self._closed, self._past = True, []
-            self._epoch, self._secret_tree = (
-                self._epoch.without_secrets(),
-                SecretTree(self.suite, 1, Secret()),
-            )
+            self._epoch = self._epoch.without_secrets()
+            self._secret_tree = SecretTree(self.suite, 1, Secret(), self._limits)
             return committed
-        self._past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past][:MAX_PAST_EPOCHS]
+        past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past]
+        self._past = past[: self._limits.past_epochs]
         self._epoch, self._secret_tree = change.epoch, change.secret_tree
+        self._reinit = change.reinit
         return committed
 
     def _propose(
-        self, proposal: Proposal, leaf_secret: Secret | None, *, now: int, random: RandomBytes
+        self,
+        proposal: Proposal,
+        leaf_secret: Secret | None,
+        now: int,
+        public: bool,
+        authenticated_data: bytes,
+        random: RandomBytes,
     ) -> bytes:
         self._check_open()
-        self._judge_proposal(self.own_leaf, proposal, now, sending=True)
-        content = frame(self._epoch, ProposalContent(proposal))
-        message, authenticated = send(self._epoch, self._secret_tree, content, pad_to_bucket, random)
+        self._judge_proposal(self._sender, proposal, now, sending=True)
+        found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.PROPOSAL)
+        content = frame(self._epoch.context, self._sender, ProposalContent(proposal), authenticated_data)
+        auth = AuthData(sign(self._epoch, content, found))
+        message = protect(self._epoch, content, auth, found, padding=pad_to_bucket, random=random)
+        if found is not None:
+            self._secret_tree.consume(found)
+        authenticated = AuthenticatedContent(wire_format_of(found), content, auth)
         reference = proposal_reference(self.suite, authenticated)
-        self._pending[reference] = PendingProposal(self.own_leaf, proposal, leaf_secret)
+        self._pending[reference] = PendingProposal(self._sender, proposal, leaf_secret)
         return message
 
-    def _judge_proposal(self, sender: int, proposal: Proposal, now: int, *, sending: bool) -> None:
+    def _judge_proposal(self, sender: Sender, proposal: Proposal, now: int, *, sending: bool) -> None:
         """Keep out what could never be committed: it would hold up everyone's messages until a commit."""
+        self._limits.check_pending(len(self._pending))
         check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now, sending=sending)
         self._policy.check_commit(self, sender, [(sender, proposal)])
 
     def _check_group_id(self, group_id: bytes) -> None:
         if group_id != self.group_id:
             raise WrongGroupError("the message is for another group")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise GroupClosedError("this member was removed from the group")

@@ -1,23 +1,28 @@
-"""Joining by a Welcome (RFC 9420, section 12.4.3.1). Computes the first epoch one sees; stores nothing."""
+"""Joining by a Welcome, and checking what lets one in (RFC 9420, section 12.4.3.1).
+
+Computes the first epoch one sees; stores nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from clave_crypto.codec import Struct
 from clave_crypto.errors import DecodeError
-from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
+from clave_crypto.mls.applying import combine_psks
 from clave_crypto.mls.epoch import Epoch, FindPsk
-from clave_crypto.mls.errors import LocalError, MalformedError, UnsupportedError
+from clave_crypto.mls.errors import LocalError, MalformedError
 from clave_crypto.mls.extensions import ExtensionType, find_extension
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.key_package import KeyPackageBundle
 from clave_crypto.mls.key_schedule import derive_epoch, interim_transcript_hash, welcome_key_nonce
+from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage, psk_secret
 from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
+from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
     check_leaf,
@@ -27,10 +32,13 @@ from clave_crypto.mls.rules.leaf import (
 from clave_crypto.mls.rules.message import check_confirmation_tag
 from clave_crypto.mls.rules.tree import check_tree, check_tree_hash, check_tree_shape, leaf_source
 from clave_crypto.mls.rules.welcome import (
+    check_group_id_new,
     check_group_info_signature,
+    check_psk_nonces,
     check_signer,
     check_suites_agree,
     check_tree_given,
+    find_origin_psk,
     find_own_leaf,
 )
 from clave_crypto.mls.secret_tree import SecretTree
@@ -38,7 +46,7 @@ from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.treekem import derive_path_keys
 from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 
-__all__ = ["FindBundle", "join"]
+__all__ = ["FindBundle", "decode_part", "join", "verify_group_info"]
 
 _T = TypeVar("_T", bound=Struct)
 
@@ -53,34 +61,35 @@ def join(
     policy: Policy,
     ratchet_tree: bytes | None,
     find_psk: FindPsk,
+    origin: Origin | None,
+    other_groups: Container[bytes],
+    limits: Limits,
 ) -> tuple[Epoch, SecretTree, int]:
     """Return the epoch a Welcome leads to, its message keys, and the leaf of who made it.
 
     Raises as `Group.join` does.
     """
+    limits.check_message(len(welcome_message))
     welcome = decode_message(welcome_message)
     if not isinstance(welcome, Welcome):
         raise MalformedError("the message is not a Welcome")
     suite = find_suite(welcome.cipher_suite)
     bundle, group_secrets = _open_group_secrets(suite, welcome, find_bundle)
-    psk = psk_secret(suite, _find_psks(group_secrets, find_psk))
+    check_psk_nonces(suite, group_secrets.psks)
+    continued = find_origin_psk(group_secrets.psks)
+    if continued is not None:
+        origin = find_origin(origin, continued)
+        find_psk = origin.find_psk
+    psk = combine_psks(suite, group_secrets.psks, find_psk)
     key, nonce = welcome_key_nonce(suite, group_secrets.joiner_secret, psk)
     opened = suite.open(key, nonce, b"", welcome.encrypted_group_info)
-    group_info = _decode(GroupInfo, opened)
+    group_info = decode_part(GroupInfo, opened)
     context = group_info.group_context
     check_suites_agree(bundle.key_package.cipher_suite, welcome.cipher_suite, context.cipher_suite)
-    check_extensions_unique(group_info.extensions)
-    check_extensions_unique(context.extensions)
-
-    embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
-    nodes = _decode(TreeNodes, check_tree_given(ratchet_tree if embedded is None else embedded)).nodes
-    check_tree_shape(nodes)
-    tree = RatchetTree(suite, nodes)
-    signer = check_signer(tree, group_info)
-    check_group_info_signature(suite, signer.signature_key, group_info)
-    check_tree_hash(tree, context.tree_hash)
-    check_tree(tree)
-    _check_leaves(tree, context.group_id, group_info, policy)
+    check_group_id_new(context.group_id in other_groups)
+    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits)
+    if continued is not None and origin is not None:
+        check_continues(origin, continued, context, tree, policy)
 
     own_leaf = find_own_leaf(tree, bundle.key_package.leaf_node)
     private_keys = {2 * own_leaf: bundle.leaf_secret}
@@ -102,7 +111,54 @@ def join(
         private_keys,
         bundle.signature_secret,
     )
-    return epoch, SecretTree(suite, tree.n_leaves, encryption_secret), group_info.signer
+    return epoch, SecretTree(suite, tree.n_leaves, encryption_secret, limits), group_info.signer
+
+
+def verify_group_info(
+    suite: CipherSuite,
+    group_info: GroupInfo,
+    ratchet_tree: bytes | None,
+    *,
+    policy: Policy,
+    limits: Limits,
+) -> RatchetTree:
+    """Check a GroupInfo and its tree, from its extension or else `ratchet_tree`; return the tree.
+
+    Raises:
+        MalformedError, ValidationError: it is not what RFC 9420 asks for.
+        LimitError: the tree is too large.
+        PolicyRejected: the application refuses a leaf.
+
+    """
+    context = group_info.group_context
+    check_extensions_unique(group_info.extensions)
+    check_extensions_unique(context.extensions)
+    check_external_senders(suite, context.extensions)
+    embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
+    nodes = decode_part(TreeNodes, check_tree_given(ratchet_tree if embedded is None else embedded)).nodes
+    check_tree_shape(nodes)
+    limits.check_leaves((len(nodes) + 1) // 2)
+    tree = RatchetTree(suite, nodes)
+    signer = check_signer(tree, group_info)
+    check_group_info_signature(suite, signer.signature_key, group_info)
+    check_tree_hash(tree, context.tree_hash)
+    check_tree(tree)
+    leaves = []
+    for leaf_index, leaf in tree.leaves():
+        check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
+        policy.check_leaf(leaf)
+        leaves.append(leaf)
+    check_leaves_unique(leaves)
+    check_leaves_fit_group(leaves, context.extensions)
+    return tree
+
+
+def decode_part(kind: type[_T], data: bytes) -> _T:
+    """Return the struct in a part of what lets one in; raises `MalformedError`."""
+    try:
+        return kind.decode(data)
+    except DecodeError as error:
+        raise MalformedError(f"the {kind.__name__} is malformed: {error}") from error
 
 
 def _open_group_secrets(
@@ -116,34 +172,5 @@ def _open_group_secrets(
         opened = suite.decrypt_with_label(
             bundle.init_secret, b"Welcome", welcome.encrypted_group_info, sealed.kem_output, sealed.ciphertext
         )
-        return bundle, _decode(GroupSecrets, opened)
+        return bundle, decode_part(GroupSecrets, opened)
     raise LocalError("the Welcome is for none of the key packages held here")
-
-
-def _find_psks(secrets: GroupSecrets, find_psk: FindPsk) -> list[tuple[PreSharedKeyID, Secret]]:
-    found = []
-    for psk_id in secrets.psks:
-        if isinstance(psk_id.psk, ResumptionPsk) and psk_id.psk.usage is not ResumptionUsage.APPLICATION:
-            raise UnsupportedError("reinitialised and branched groups are not supported")
-        psk = find_psk(psk_id)
-        if psk is None:
-            raise UnsupportedError("a pre-shared key of the Welcome is not known")
-        found.append((psk_id, psk))
-    return found
-
-
-def _check_leaves(tree: RatchetTree, group_id: bytes, group_info: GroupInfo, policy: Policy) -> None:
-    leaves = []
-    for leaf_index, leaf in tree.leaves():
-        check_leaf(tree.suite, leaf, leaf_source(leaf), group_id=group_id, leaf_index=leaf_index)
-        policy.check_leaf(leaf)
-        leaves.append(leaf)
-    check_leaves_unique(leaves)
-    check_leaves_fit_group(leaves, group_info.group_context.extensions)
-
-
-def _decode(kind: type[_T], data: bytes) -> _T:
-    try:
-        return kind.decode(data)
-    except DecodeError as error:
-        raise MalformedError(f"the Welcome's {kind.__name__} is malformed: {error}") from error

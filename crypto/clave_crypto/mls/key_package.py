@@ -10,21 +10,30 @@ from typing import Self
 from clave_crypto.codec import Struct, encode_vector, struct, u16
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
-from clave_crypto.mls.credentials import BasicCredential, CredentialType
+from clave_crypto.mls.credentials import BasicCredential, Credential, CredentialType
 from clave_crypto.mls.errors import StateError
 from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension, ExtensionType, find_extension
+from clave_crypto.mls.grease import grease_extension, pick_grease
 from clave_crypto.mls.leaf_node import (
     Capabilities,
     KeyPackageSource,
     LeafNode,
     ProtocolVersion,
+    UpdateSource,
     sign_leaf_node,
 )
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.suites import SUITES, CipherSuite, find_suite
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["KeyPackage", "KeyPackageBundle", "RandomBytes", "VerifiedKeyPackage", "new_leaf_node"]
+__all__ = [
+    "KeyPackage",
+    "KeyPackageBundle",
+    "RandomBytes",
+    "VerifiedKeyPackage",
+    "leaf_template",
+    "new_leaf_node",
+]
 
 RandomBytes = Callable[[int], bytes]
 """Returns that many unpredictable bytes, as `os.urandom` does."""
@@ -108,7 +117,7 @@ class KeyPackageBundle:
     def generate(
         cls,
         suite: CipherSuite,
-        identity: bytes,
+        identity: bytes | Credential,
         signature_secret: Secret,
         *,
         not_before: int,
@@ -119,11 +128,12 @@ class KeyPackageBundle:
     ) -> KeyPackageBundle:
         """Make a key package with new keys, valid between two times in seconds since 1970.
 
-        `extension_types` are those the application supports beyond the default ones.
+        `identity` as bytes stands for a basic credential. `extension_types` are those the application
+        supports beyond the default ones.
         """
-        extensions: tuple[Extension, ...] = ()
+        extensions: tuple[Extension, ...] = (grease_extension(random),)
         if last_resort:
-            extensions = (Extension(ExtensionType.LAST_RESORT, b""),)
+            extensions = (Extension(ExtensionType.LAST_RESORT, b""), *extensions)
             extension_types = (*extension_types, ExtensionType.LAST_RESORT)
         init_secret, init_key = suite.kem.derive_key_pair(random(suite.hash_size))
         leaf, leaf_secret = new_leaf_node(
@@ -171,9 +181,31 @@ class KeyPackageBundle:
         return cls(stored.key_package, stored.init_secret, stored.leaf_secret, stored.signature_secret)
 
 
+def leaf_template(
+    suite: CipherSuite,
+    identity: bytes | Credential,
+    signature_secret: Secret,
+    extension_types: Sequence[int],
+    random: RandomBytes,
+) -> LeafNode:
+    """Return a leaf that lacks its encryption key, source and signature, which `sign_leaf_node` sets."""
+    grease = pick_grease(random)
+    capabilities = Capabilities(
+        versions=(ProtocolVersion.MLS10,),
+        cipher_suites=(*SUITES, grease),
+        extensions=(*sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES), grease),
+        proposals=(grease,),
+        credentials=(*CredentialType, grease),
+    )
+    signature_key = suite.signature.public_key(signature_secret)
+    credential = BasicCredential(identity) if isinstance(identity, bytes) else identity
+    extensions = (Extension(grease, b""),)
+    return LeafNode(b"", signature_key, credential, capabilities, UpdateSource(), extensions, b"")
+
+
 def new_leaf_node(
     suite: CipherSuite,
-    identity: bytes,
+    identity: bytes | Credential,
     signature_secret: Secret,
     *,
     not_before: int,
@@ -183,17 +215,7 @@ def new_leaf_node(
 ) -> tuple[LeafNode, Secret]:
     """Return a signed leaf as in a key package, and its private encryption key."""
     leaf_secret, encryption_key = suite.kem.derive_key_pair(random(suite.hash_size))
-    capabilities = Capabilities(
-        versions=(ProtocolVersion.MLS10,),
-        cipher_suites=tuple(SUITES),
-        extensions=tuple(sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES)),
-        proposals=(),
-        credentials=tuple(CredentialType),
-    )
+    template = leaf_template(suite, identity, signature_secret, extension_types, random)
     source = KeyPackageSource(not_before, not_after)
-    signature_key = suite.signature.public_key(signature_secret)
-    template = LeafNode(
-        encryption_key, signature_key, BasicCredential(identity), capabilities, source, (), b""
-    )
     leaf = sign_leaf_node(suite, signature_secret, template, encryption_key=encryption_key, source=source)
     return leaf, leaf_secret

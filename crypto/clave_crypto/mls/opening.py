@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.errors import OwnMessageError, UnsupportedError
+from clave_crypto.mls.errors import OwnMessageError
 from clave_crypto.mls.events import Application
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthenticatedContent,
-    MemberSender,
     PrivateMessage,
     PublicMessage,
 )
 from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.protection import content_tbs, membership_tag, open_content, open_sender_data
+from clave_crypto.mls.rules.external import (
+    check_external_sender_content,
+    check_joiner_content,
+    check_joiner_proposal,
+    check_path_in_external_commit,
+    find_external_sender,
+)
 from clave_crypto.mls.rules.message import (
     check_membership_tag,
     check_message_signature,
@@ -25,6 +31,13 @@ from clave_crypto.mls.rules.message import (
     check_sender_is_member,
 )
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    Sender,
+)
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
@@ -33,24 +46,10 @@ __all__ = ["VerifiedContent", "open_private", "open_public"]
 
 @dataclass(frozen=True)
 class VerifiedContent:
-    """Content that the member at leaf `sender` signed in this group and epoch."""
+    """Content that `sender` signed, in this group and epoch."""
 
     authenticated: AuthenticatedContent
-    sender: int
-    leaf: LeafNode
-
-    def application(self) -> Application:
-        """Return the application data it carries; only for content of that type."""
-        framed = self.authenticated.content
-        assert isinstance(framed.body, ApplicationData)  # noqa: S101 - the caller looked at the type
-        return Application(
-            self.sender,
-            self.leaf.signature_key,
-            self.leaf.credential.identity,
-            framed.epoch,
-            framed.body.data,
-            framed.authenticated_data,
-        )
+    sender: Sender
 
 
 def open_private(
@@ -62,8 +61,10 @@ def open_private(
     secret_tree: SecretTree,
     find_leaf: Callable[[int], LeafNode | None],
     own_leaf: int,
-) -> tuple[VerifiedContent, FoundKey]:
+) -> tuple[VerifiedContent, Application | None, FoundKey]:
     """Open a private message of the epoch with this encoded context; the key is to be consumed on acceptance.
+
+    The second value is the application data, if that is what it holds.
 
     Raises:
         OwnMessageError: this member sent it.
@@ -77,33 +78,54 @@ def open_private(
         raise OwnMessageError("the message is this member's own")
     found = secret_tree.find(sender.leaf_index, message.content_type, sender.generation)
     authenticated = open_content(suite, message, sender, found)
-    _verify(suite, authenticated, leaf, context)
-    return VerifiedContent(authenticated, sender.leaf_index, leaf), found
+    _verify(suite, authenticated, leaf.signature_key, context)
+    application = None
+    body = authenticated.content.body
+    if isinstance(body, ApplicationData):
+        application = Application(
+            sender.leaf_index,
+            leaf.signature_key,
+            leaf.credential.identity,
+            message.epoch,
+            body.data,
+            message.authenticated_data,
+        )
+    return VerifiedContent(authenticated, MemberSender(sender.leaf_index)), application, found
 
 
 def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
-    """Verify a public message of the current epoch.
+    """Verify a public message of the current epoch, from a member or from outside.
 
     Raises:
         OwnMessageError: this member sent it.
-        UnsupportedError: its sender is not a member.
-        ValidationError: not from a member, not signed by it, or application data.
+        ValidationError: not signed by its sender, or not what such a sender may send.
 
     """
-    sender = message.content.sender
-    check_not_public_application(isinstance(message.content.body, ApplicationData))
-    if not isinstance(sender, MemberSender):
-        raise UnsupportedError("messages from outside the group are not supported")
-    leaf = check_sender_is_member(epoch.tree.leaf(sender.leaf_index))
-    expected = membership_tag(epoch.suite, epoch.secrets.membership_key, message, epoch.context_bytes)
-    check_membership_tag(expected, message.membership_tag)
-    if sender.leaf_index == epoch.own_leaf:
-        raise OwnMessageError("the message is this member's own")
-    authenticated = AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, message.content, message.auth)
-    _verify(epoch.suite, authenticated, leaf, epoch.context_bytes)
-    return VerifiedContent(authenticated, sender.leaf_index, leaf)
+    content = message.content
+    sender, body = content.sender, content.body
+    check_not_public_application(isinstance(body, ApplicationData))
+    match sender:
+        case MemberSender(leaf_index):
+            signature_key = check_sender_is_member(epoch.tree.leaf(leaf_index)).signature_key
+            expected = membership_tag(epoch.suite, epoch.secrets.membership_key, message, epoch.context_bytes)
+            check_membership_tag(expected, message.membership_tag)
+            if leaf_index == epoch.own_leaf:
+                raise OwnMessageError("the message is this member's own")
+        case ExternalSenderIndex(sender_index):
+            signature_key = find_external_sender(epoch.context.extensions, sender_index).signature_key
+            check_external_sender_content(body)
+        case NewMemberProposalSender():
+            signature_key = check_joiner_proposal(body).key_package.leaf_node.signature_key
+        case NewMemberCommitSender():
+            path = check_path_in_external_commit(check_joiner_content(body))
+            signature_key = path.leaf_node.signature_key
+    authenticated = AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, content, message.auth)
+    _verify(epoch.suite, authenticated, signature_key, epoch.context_bytes)
+    return VerifiedContent(authenticated, sender)
 
 
-def _verify(suite: CipherSuite, authenticated: AuthenticatedContent, leaf: LeafNode, context: bytes) -> None:
+def _verify(
+    suite: CipherSuite, authenticated: AuthenticatedContent, signature_key: bytes, context: bytes
+) -> None:
     tbs = content_tbs(authenticated.wire_format, authenticated.content, context)
-    check_message_signature(suite, leaf.signature_key, tbs, authenticated.auth.signature)
+    check_message_signature(suite, signature_key, tbs, authenticated.auth.signature)

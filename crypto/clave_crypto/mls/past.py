@@ -11,10 +11,7 @@ from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk
 from clave_crypto.mls.secret_tree import SecretTree
 
-__all__ = ["MAX_PAST_EPOCHS", "PastEpoch", "with_resumption"]
-
-MAX_PAST_EPOCHS = 2
-"""Past epochs whose messages can still be opened."""
+__all__ = ["PastEpoch", "with_resumption"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,6 +8,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Member
 from clave_crypto.mls.errors import StalePendingError, StateError
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.state import decode_change, encode_change
 
@@ -65,7 +66,7 @@ class PendingCommit:
         return _Stored(self.message, self.welcome, self.epoch, Secret(self._parent), change).encode()
 
     @classmethod
-    def decode(cls, data: bytes, *, policy: Policy) -> PendingCommit:
+    def decode(cls, data: bytes, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> PendingCommit:
         """Return what `encode` stored; the leaves it adds are put to `policy` again.
 
         Raises:
@@ -77,7 +78,7 @@ class PendingCommit:
             stored = _Stored.decode(data)
         except DecodeError as error:
             raise StateError(f"not a stored pending commit: {error}") from error
-        change = decode_change(stored.change)
+        change = decode_change(stored.change, limits)
         pending = cls(stored.message, stored.welcome, stored.epoch, stored.parent, change)
         for member in pending.added:
             policy.check_leaf(member.leaf)

@@ -13,8 +13,6 @@ from clave_crypto.mls.framing import (
     AuthenticatedContent,
     CommitAuthData,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
     PrivateMessage,
     PrivateMessageContent,
     PublicMessage,
@@ -25,6 +23,7 @@ from clave_crypto.mls.padding import Padding
 from clave_crypto.mls.proposals import ContentType
 from clave_crypto.mls.rules.message import check_padding
 from clave_crypto.mls.secret_tree import FoundKey
+from clave_crypto.mls.senders import MemberSender, NewMemberCommitSender
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 

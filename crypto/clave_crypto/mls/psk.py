@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 
 from clave_crypto.codec import Enum8, Struct, struct, u16, u64
 from clave_crypto.keys import Secret
 from clave_crypto.mls.suites import CipherSuite
 
-__all__ = ["ExternalPsk", "PreSharedKeyID", "ResumptionPsk", "ResumptionUsage", "psk_secret"]
+__all__ = ["ExternalPsk", "PreSharedKeyID", "ResumptionPsk", "ResumptionUsage", "new_psk_id", "psk_secret"]
 
 
 class _PskType(Enum8):
@@ -46,6 +47,13 @@ class PreSharedKeyID(Struct):
 
     psk: ExternalPsk | ResumptionPsk
     psk_nonce: bytes
+
+
+def new_psk_id(
+    suite: CipherSuite, psk: ExternalPsk | ResumptionPsk, random: Callable[[int], bytes] = os.urandom
+) -> PreSharedKeyID:
+    """Return an id for one use of `psk` in a group of that suite, its nonce fresh."""
+    return PreSharedKeyID(psk, random(suite.hash_size))
 
 
 @struct()

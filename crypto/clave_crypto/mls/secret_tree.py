@@ -13,16 +13,11 @@ from clave_crypto.codec import Struct, struct, u8, u32
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.errors import ReplayError, TooFarAheadError
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.proposals import ContentType
 from clave_crypto.mls.suites import CipherSuite
 
-__all__ = ["MAX_SKIP", "MAX_STORED_KEYS", "FoundKey", "SecretTree", "StoredSecretTree"]
-
-MAX_SKIP = 1000
-"""Generations a ratchet may jump ahead for one message."""
-
-MAX_STORED_KEYS = 4000
-"""Skipped keys kept for one epoch; the longest ratchet loses its oldest first."""
+__all__ = ["FoundKey", "SecretTree", "StoredSecretTree"]
 
 _HANDSHAKE, _APPLICATION = 0, 1
 
@@ -92,8 +87,11 @@ class _OpenedLeaf:
 class SecretTree:
     """The message keys of one epoch with `n_leaves` leaves."""
 
-    def __init__(self, suite: CipherSuite, n_leaves: int, encryption_secret: Secret) -> None:
+    def __init__(
+        self, suite: CipherSuite, n_leaves: int, encryption_secret: Secret, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._suite = suite
+        self._limits = limits
         self._n_leaves = n_leaves
         self._nodes: dict[int, Secret] = {tree_math.root(n_leaves): encryption_secret}
         self._ratchets: dict[tuple[int, int], _Ratchet] = {}
@@ -109,7 +107,7 @@ class SecretTree:
 
         Raises:
             ReplayError: the key was used, or dropped for want of room.
-            TooFarAheadError: more than `MAX_SKIP` generations ahead.
+            TooFarAheadError: more generations ahead than the limits allow.
 
         """
         kind = _kind(content_type)
@@ -124,8 +122,8 @@ class SecretTree:
                 raise ReplayError(f"the key of generation {generation} was used already")
             key, nonce = ratchet.skipped[generation]
             return FoundKey(key, nonce, generation, ratchet_id, None, (), opened)
-        if generation - ratchet.generation > MAX_SKIP:
-            raise TooFarAheadError(f"generation {generation} is more than {MAX_SKIP} ahead")
+        if generation - ratchet.generation > self._limits.skip:
+            raise TooFarAheadError(f"generation {generation} is more than {self._limits.skip} ahead")
         skipped = []
         secret = ratchet.secret
         for step in range(ratchet.generation, generation):
@@ -168,9 +166,9 @@ class SecretTree:
         return StoredSecretTree(self._n_leaves, nodes, ratchets)
 
     @classmethod
-    def restore(cls, suite: CipherSuite, stored: StoredSecretTree) -> Self:
+    def restore(cls, suite: CipherSuite, stored: StoredSecretTree, limits: Limits) -> Self:
         """Return the tree that `store` gave."""
-        tree = cls(suite, stored.n_leaves, Secret())
+        tree = cls(suite, stored.n_leaves, Secret(), limits)
         tree._nodes = {item.node: item.secret for item in stored.nodes}
         tree._ratchets = {
             (item.leaf_index, item.kind): _Ratchet(
@@ -206,7 +204,7 @@ class SecretTree:
         return self._suite.derive_tree_secret(secret, label, generation, length)
 
     def _drop_excess(self) -> None:
-        excess = sum(len(ratchet.skipped) for ratchet in self._ratchets.values()) - MAX_STORED_KEYS
+        excess = sum(len(ratchet.skipped) for ratchet in self._ratchets.values()) - self._limits.stored_keys
         for _ in range(excess):
             longest = max(self._ratchets.values(), key=lambda ratchet: len(ratchet.skipped))
             del longest.skipped[min(longest.skipped)]

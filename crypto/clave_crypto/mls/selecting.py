@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, check_proposal
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.errors import PolicyRejected, UnsupportedError, ValidationError
+from clave_crypto.mls.errors import LimitError, PolicyRejected, UnsupportedError, ValidationError
 from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.proposals import Commit, Proposal, ProposalByReference, ProposalByValue, Remove, Update
+from clave_crypto.mls.proposals import (
+    Commit,
+    Proposal,
+    ProposalByReference,
+    ProposalByValue,
+    ReInit,
+    Remove,
+    Update,
+)
 from clave_crypto.mls.rules.proposal import Sent, check_path_present, check_proposal_known
+from clave_crypto.mls.senders import MemberSender
 from clave_crypto.mls.state import PendingProposal
 
 __all__ = ["Selection", "resolve", "select"]
@@ -27,7 +36,7 @@ class Selection:
 
 
 def select(
-    own_leaf: int,
+    committer: MemberSender,
     proposals: Sequence[Proposal],
     pending: Mapping[bytes, PendingProposal],
     judge: Callable[[Sequence[Sent]], Applied],
@@ -38,13 +47,13 @@ def select(
         MLSError: what `judge` raises for `proposals` themselves.
 
     """
-    sent: list[Sent] = [(own_leaf, proposal) for proposal in proposals]
+    sent: list[Sent] = [(committer, proposal) for proposal in proposals]
     named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
     applied = judge(sent)
     for reference, one in _by_preference(pending):
         try:
             applied = judge([*sent, (one.sender, one.proposal)])
-        except (ValidationError, PolicyRejected, UnsupportedError):
+        except (ValidationError, PolicyRejected, UnsupportedError, LimitError):
             continue
         sent.append((one.sender, one.proposal))
         named.append(ProposalByReference(reference))
@@ -53,7 +62,7 @@ def select(
 
 def resolve(
     epoch: Epoch,
-    committer: int,
+    committer: MemberSender,
     commit: Commit,
     pending: Mapping[bytes, PendingProposal],
     *,
@@ -81,8 +90,10 @@ def resolve(
 
 
 def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes, PendingProposal]]:
-    """Put Removes first, then Updates with the latest first, since each leaf is changed once."""
+    """Put Removes first, then Updates, the latest first, since each leaf is changed once; ReInits last."""
     items = list(pending.items())
     removes = [item for item in items if isinstance(item[1].proposal, Remove)]
     updates = [item for item in reversed(items) if isinstance(item[1].proposal, Update)]
-    return removes + updates + [item for item in items if not isinstance(item[1].proposal, Remove | Update)]
+    reinits = [item for item in items if isinstance(item[1].proposal, ReInit)]
+    others = [item for item in items if not isinstance(item[1].proposal, Remove | Update | ReInit)]
+    return removes + updates + others + reinits

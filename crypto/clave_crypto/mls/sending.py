@@ -1,4 +1,7 @@
-"""Signing and sealing this member's messages in its current epoch (RFC 9420, section 6.3)."""
+"""Framing, signing and protecting messages to a group (RFC 9420, sections 6.1 to 6.3).
+
+Uses up no keys: whoever passes a found key consumes it.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +9,71 @@ from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthData,
-    AuthenticatedContent,
     CommitAuthData,
     FramedContent,
-    MemberSender,
     ProposalContent,
+    PublicMessage,
     encode_message,
 )
 from clave_crypto.mls.key_package import RandomBytes
+from clave_crypto.mls.key_schedule import GroupContext
 from clave_crypto.mls.padding import Padding
 from clave_crypto.mls.proposals import Commit
-from clave_crypto.mls.protection import content_type_of, seal_content, sign_content
-from clave_crypto.mls.secret_tree import FoundKey, SecretTree
+from clave_crypto.mls.protection import membership_tag, seal_content, sign_content
+from clave_crypto.mls.secret_tree import FoundKey
+from clave_crypto.mls.senders import MemberSender, Sender
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["frame", "seal", "send", "sign"]
+__all__ = ["frame", "protect", "sign", "wire_format_of"]
 
 
 def frame(
-    epoch: Epoch, body: ApplicationData | ProposalContent | Commit, authenticated_data: bytes = b""
+    context: GroupContext,
+    sender: Sender,
+    body: ApplicationData | ProposalContent | Commit,
+    authenticated_data: bytes,
 ) -> FramedContent:
-    """Return `body` as this member's content in `epoch`."""
-    context = epoch.context
-    return FramedContent(
-        context.group_id, context.epoch, MemberSender(epoch.own_leaf), authenticated_data, body
-    )
+    """Return `body` as content from `sender` in the epoch of `context`."""
+    return FramedContent(context.group_id, context.epoch, sender, authenticated_data, body)
 
 
-def sign(epoch: Epoch, content: FramedContent) -> bytes:
-    """Return this member's signature of content that is sent encrypted."""
+def wire_format_of(found: FoundKey | None) -> WireFormat:
+    """Return how content goes out: encrypted if there is a key for it, else in the clear."""
+    return WireFormat.PUBLIC_MESSAGE if found is None else WireFormat.PRIVATE_MESSAGE
+
+
+def sign(epoch: Epoch, content: FramedContent, found: FoundKey | None) -> bytes:
+    """Return this client's signature of content that will be protected with `found`."""
     return sign_content(
-        epoch.suite, epoch.signature_secret, WireFormat.PRIVATE_MESSAGE, content, epoch.context_bytes
+        epoch.suite, epoch.signature_secret, wire_format_of(found), content, epoch.context_bytes
     )
 
 
-def seal(
+def protect(
     epoch: Epoch,
-    found: FoundKey,
     content: FramedContent,
     auth: AuthData | CommitAuthData,
+    found: FoundKey | None,
+    *,
     padding: Padding,
     random: RandomBytes,
 ) -> bytes:
-    """Return signed content as an encrypted MLSMessage; the key it uses is for the caller to consume."""
-    message = seal_content(
-        epoch.suite,
-        content,
-        auth,
-        sender_leaf=epoch.own_leaf,
-        sender_data_secret=epoch.secrets.sender_data_secret,
-        found=found,
-        padding=padding,
-        random=random,
+    """Return signed content as an MLSMessage: encrypted with `found`, or in the clear without."""
+    if found is None:
+        message = PublicMessage(content, auth, b"")
+        if isinstance(content.sender, MemberSender):
+            tag = membership_tag(epoch.suite, epoch.secrets.membership_key, message, epoch.context_bytes)
+            message = PublicMessage(content, auth, tag)
+        return encode_message(message)
+    return encode_message(
+        seal_content(
+            epoch.suite,
+            content,
+            auth,
+            sender_leaf=epoch.own_leaf,
+            sender_data_secret=epoch.secrets.sender_data_secret,
+            found=found,
+            padding=padding,
+            random=random,
+        )
     )
-    return encode_message(message)
-
-
-def send(
-    epoch: Epoch,
-    secret_tree: SecretTree,
-    content: FramedContent,
-    padding: Padding,
-    random: RandomBytes,
-) -> tuple[bytes, AuthenticatedContent]:
-    """Sign and seal content other than a commit with the next key, and consume that key."""
-    auth = AuthData(sign(epoch, content))
-    found = secret_tree.find_next(epoch.own_leaf, content_type_of(content))
-    message = seal(epoch, found, content, auth, padding, random)
-    secret_tree.consume(found)
-    return message, AuthenticatedContent(WireFormat.PRIVATE_MESSAGE, content, auth)

@@ -18,6 +18,7 @@ from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.errors import StateError
 from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
 from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.proposals import (
     Add,
@@ -31,11 +32,18 @@ from clave_crypto.mls.proposals import (
 )
 from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
 from clave_crypto.mls.secret_tree import SecretTree, StoredSecretTree
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    Sender,
+)
 from clave_crypto.mls.suites import find_suite
 
-__all__ = ["GroupState", "PendingProposal", "decode_change", "encode_change", "restore", "store"]
+__all__ = ["GroupState", "PendingProposal", "Restored", "decode_change", "encode_change", "restore", "store"]
 
-_VERSION = 1
+_VERSION = 2
 
 _T = TypeVar("_T", bound=Struct)
 
@@ -52,7 +60,7 @@ class GroupState:
 class PendingProposal:
     """A valid proposal not committed yet; `leaf_secret` is the private key of one's own Update."""
 
-    sender: int
+    sender: Sender
     proposal: Proposal
     leaf_secret: Secret | None
 
@@ -97,7 +105,7 @@ class _StoredPast(Struct):
 @struct()
 class _StoredProposal(Struct):
     reference: bytes
-    sender: u32
+    sender: MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
     proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
     leaf_secret: Secret | None
 
@@ -106,6 +114,7 @@ class _StoredProposal(Struct):
 class _StoredGroup(Struct):
     version: u16
     closed: u8
+    reinit: ReInit | None
     epoch: _StoredEpoch
     past: tuple[_StoredPast, ...]
     pending: tuple[_StoredProposal, ...]
@@ -125,6 +134,8 @@ class _StoredChange(Struct):
     added: tuple[u32, ...]
     removed: tuple[u32, ...]
     updated: tuple[u32, ...]
+    reinit: ReInit | None
+    authenticated_data: bytes
     epoch: _StoredEpoch
     secret_tree: StoredSecretTree
 
@@ -136,11 +147,13 @@ def store(
     pending: dict[bytes, PendingProposal],
     *,
     closed: bool,
+    reinit: ReInit | None,
 ) -> GroupState:
     """Return a group for storage."""
     group = _StoredGroup(
         _VERSION,
         int(closed),
+        reinit,
         _store_epoch(epoch),
         tuple(_store_past(one, epoch.tree) for one in past),
         tuple(
@@ -152,9 +165,19 @@ def store(
     return GroupState(group.encode(), _StoredRatchets(_VERSION, epoch.context.epoch, trees).encode())
 
 
-def restore(
-    state: GroupState,
-) -> tuple[Epoch, SecretTree, list[PastEpoch], dict[bytes, PendingProposal], bool]:
+@dataclass(frozen=True, repr=False)
+class Restored:
+    """What `store` was given."""
+
+    epoch: Epoch
+    secret_tree: SecretTree
+    past: list[PastEpoch]
+    pending: dict[bytes, PendingProposal]
+    closed: bool
+    reinit: ReInit | None
+
+
+def restore(state: GroupState, limits: Limits) -> Restored:
     """Return what `store` was given.
 
     Raises:
@@ -166,12 +189,12 @@ def restore(
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
     epoch = _restore_epoch(group.epoch)
-    secret_tree, *trees = (SecretTree.restore(epoch.suite, tree) for tree in ratchets.trees)
+    secret_tree, *trees = (SecretTree.restore(epoch.suite, tree, limits) for tree in ratchets.trees)
     past = [_restore_past(*item, epoch.tree) for item in zip(group.past, trees, strict=True)]
     pending = {
         one.reference: PendingProposal(one.sender, one.proposal, one.leaf_secret) for one in group.pending
     }
-    return epoch, secret_tree, past, pending, bool(group.closed)
+    return Restored(epoch, secret_tree, past, pending, bool(group.closed), group.reinit)
 
 
 def encode_change(change: Change) -> bytes:
@@ -183,12 +206,14 @@ def encode_change(change: Change) -> bytes:
         change.added,
         change.removed,
         change.updated,
+        change.reinit,
+        change.authenticated_data,
         _store_epoch(change.epoch),
         change.secret_tree.store(),
     ).encode()
 
 
-def decode_change(data: bytes) -> Change:
+def decode_change(data: bytes, limits: Limits) -> Change:
     """Return the change that `encode_change` stored.
 
     Raises:
@@ -197,8 +222,17 @@ def decode_change(data: bytes) -> Change:
     """
     stored = _decode(_StoredChange, data, lambda stored: stored.version)
     epoch = _restore_epoch(stored.epoch)
-    secret_tree = SecretTree.restore(epoch.suite, stored.secret_tree)
-    return Change(stored.committer, stored.added, stored.removed, stored.updated, epoch, secret_tree)
+    return Change(
+        committer=stored.committer,
+        external=False,
+        added=stored.added,
+        removed=stored.removed,
+        updated=stored.updated,
+        reinit=stored.reinit,
+        authenticated_data=stored.authenticated_data,
+        epoch=epoch,
+        secret_tree=SecretTree.restore(epoch.suite, stored.secret_tree, limits),
+    )
 
 
 def _store_epoch(epoch: Epoch) -> _StoredEpoch:

@@ -19,6 +19,7 @@ from clave_crypto.mls.proposals import (
 )
 from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
+from clave_crypto.mls.senders import MemberSender, Sender
 
 if TYPE_CHECKING:
     from clave_crypto.mls.leaf_node import LeafNode
@@ -27,24 +28,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sent",
+    "check_no_external_init_alone",
     "check_path_present",
     "check_proposal_known",
     "check_proposal_list",
     "check_psk_nonce",
     "check_psk_usage",
+    "check_psks_unique",
     "check_reinit_version",
     "check_removed_is_member",
     "check_update_sender",
+    "needs_path",
 ]
 
 T = TypeVar("T")
 
-Sent = tuple[int, Proposal]
-"""A proposal behind its sender's leaf index."""
+Sent = tuple[Sender, Proposal]
+"""A proposal behind its sender."""
 
 
-def check_proposal_list(committer: int, proposals: Sequence[Sent]) -> None:
-    """Check a regular commit's proposals against each other."""
+def check_proposal_list(committer: MemberSender, proposals: Sequence[Sent]) -> None:
+    """Check a member's commit's proposals against each other."""
     kinds = [proposal for _, proposal in proposals]
     check_no_own_update(committer, proposals)
     check_committer_stays(committer, kinds)
@@ -56,6 +60,12 @@ def check_proposal_list(committer: int, proposals: Sequence[Sent]) -> None:
     check_no_external_init(kinds)
 
 
+@rule("external-init-sender", "12.1.6")
+def check_no_external_init_alone() -> None:
+    """An ExternalInit comes only in an external commit."""
+    raise BrokenRuleError("an ExternalInit came outside an external commit")
+
+
 @rule("proposal-known", "12.4")
 def check_proposal_known(sent: T | None) -> T:
     """A commit refers only to proposals of this epoch that this member has seen."""
@@ -65,16 +75,18 @@ def check_proposal_known(sent: T | None) -> T:
 
 
 @rule("commit-no-own-update", "12.2")
-def check_no_own_update(committer: int, proposals: Sequence[Sent]) -> None:
+def check_no_own_update(committer: MemberSender, proposals: Sequence[Sent]) -> None:
     """A commit covers no Update by its committer."""
     if any(sender == committer and isinstance(proposal, Update) for sender, proposal in proposals):
         raise BrokenRuleError("the commit covers an Update of its committer")
 
 
 @rule("commit-committer-stays", "12.2")
-def check_committer_stays(committer: int, proposals: Sequence[Proposal]) -> None:
+def check_committer_stays(committer: MemberSender, proposals: Sequence[Proposal]) -> None:
     """A commit does not remove its committer."""
-    if any(isinstance(proposal, Remove) and proposal.removed == committer for proposal in proposals):
+    if any(
+        isinstance(proposal, Remove) and MemberSender(proposal.removed) == committer for proposal in proposals
+    ):
         raise BrokenRuleError("the commit removes its committer")
 
 
@@ -82,7 +94,7 @@ def check_committer_stays(committer: int, proposals: Sequence[Proposal]) -> None
 def check_one_change_per_leaf(proposals: Sequence[Sent]) -> None:
     """A commit updates or removes each leaf at most once."""
     changed = [
-        proposal.removed if isinstance(proposal, Remove) else sender
+        MemberSender(proposal.removed) if isinstance(proposal, Remove) else sender
         for sender, proposal in proposals
         if isinstance(proposal, Remove | Update)
     ]
@@ -129,24 +141,26 @@ def check_no_external_init(proposals: Sequence[Proposal]) -> None:
         raise BrokenRuleError("a member's commit covers an ExternalInit")
 
 
+def needs_path(proposals: Sequence[Proposal]) -> bool:
+    """Say whether a commit of `proposals` must have a path: for none, or one of a kind that requires it."""
+    kinds = Update | Remove | ExternalInit | GroupContextExtensions
+    return not proposals or any(isinstance(proposal, kinds) for proposal in proposals)
+
+
 @rule("commit-path-present", "12.4")
 def check_path_present(proposals: Sequence[Proposal], has_path: bool) -> None:
     """A commit has a path if it covers nothing, or a proposal that requires one."""
-    needs_path = not proposals or any(
-        isinstance(proposal, Update | Remove | ExternalInit | GroupContextExtensions)
-        for proposal in proposals
-    )
-    if needs_path and not has_path:
+    if needs_path(proposals) and not has_path:
         raise BrokenRuleError("the commit needs a path and has none")
 
 
 @rule("update-sender", "12.1.2")
-def check_update_sender(tree: RatchetTree, sender: int) -> LeafNode:
+def check_update_sender(tree: RatchetTree, sender: Sender) -> tuple[int, LeafNode]:
     """An Update is sent by a member."""
-    leaf = tree.leaf(sender)
-    if leaf is None:
+    leaf = tree.leaf(sender.leaf_index) if isinstance(sender, MemberSender) else None
+    if leaf is None or not isinstance(sender, MemberSender):
         raise BrokenRuleError("the sender of the Update is not a member")
-    return leaf
+    return sender.leaf_index, leaf
 
 
 @rule("remove-member", "12.1.3")

@@ -1,23 +1,37 @@
 # ruff: noqa: D401 - a rule's docstring says what must hold
-"""Rules for joining by Welcome (RFC 9420, section 12.4.3.1)."""
+"""Rules for joining by Welcome or GroupInfo (RFC 9420, sections 11.2, 11.3 and 12.4.3)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clave_crypto.mls.extensions import ExtensionType, ExternalPub, find_extension
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
+    from clave_crypto.mls.key_schedule import GroupContext
     from clave_crypto.mls.leaf_node import LeafNode
+    from clave_crypto.mls.proposals import ReInit
     from clave_crypto.mls.ratchet_tree import RatchetTree
     from clave_crypto.mls.suites import CipherSuite
     from clave_crypto.mls.welcome import GroupInfo
 
 __all__ = [
+    "check_first_epoch",
+    "check_group_id_new",
     "check_group_info_signature",
+    "check_psk_nonces",
+    "check_reinit_agreed",
+    "check_same_members",
+    "check_same_parameters",
     "check_signer",
+    "check_subset",
     "check_suites_agree",
     "check_tree_given",
+    "find_external_pub",
+    "find_origin_psk",
     "find_own_leaf",
 ]
 
@@ -59,3 +73,79 @@ def find_own_leaf(tree: RatchetTree, leaf: LeafNode) -> int:
         if candidate == leaf:
             return leaf_index
     raise BrokenRuleError("the ratchet tree lacks the joiner's leaf")
+
+
+@rule("group-id-new", "12.4.3")
+def check_group_id_new(is_known: bool) -> None:
+    """A joiner is in no other group of that id."""
+    if is_known:
+        raise BrokenRuleError("this client is in a group of that id already")
+
+
+@rule("external-pub", "12.4.3.2")
+def find_external_pub(suite: CipherSuite, group_info: GroupInfo) -> bytes:
+    """A GroupInfo to join by an external commit has a key for it."""
+    data = find_extension(group_info.extensions, ExtensionType.EXTERNAL_PUB)
+    if data is None:
+        raise BrokenRuleError("the group info has no key for external commits")
+    external_pub = ExternalPub.decode(data).external_pub
+    suite.kem.check_public(external_pub)
+    return external_pub
+
+
+@rule("welcome-psk-nonces", "8.4")
+def check_psk_nonces(suite: CipherSuite, psks: Sequence[PreSharedKeyID]) -> None:
+    """The nonce of each pre-shared key of a Welcome is as long as the hash."""
+    if any(len(psk.psk_nonce) != suite.hash_size for psk in psks):
+        raise BrokenRuleError("a pre-shared key's nonce has the wrong length")
+
+
+@rule("welcome-one-origin", "12.4.3.1")
+def find_origin_psk(psks: Sequence[PreSharedKeyID]) -> ResumptionPsk | None:
+    """A Welcome continues at most one group, by reinitialising or branching."""
+    origins = [
+        psk.psk
+        for psk in psks
+        if isinstance(psk.psk, ResumptionPsk) and psk.psk.usage is not ResumptionUsage.APPLICATION
+    ]
+    if len(origins) > 1:
+        raise BrokenRuleError("the Welcome continues more than one group")
+    return origins[0] if origins else None
+
+
+@rule("origin-first-epoch", "12.4.3.1")
+def check_first_epoch(context: GroupContext) -> None:
+    """A group that continues another is joined in its epoch 1."""
+    if context.epoch != 1:
+        raise BrokenRuleError("the group that continues another is not in epoch 1")
+
+
+@rule("reinit-agreed", "11.2")
+def check_reinit_agreed(reinit: ReInit | None, last_epoch: bool, context: GroupContext) -> None:
+    """A group that replaces another is the one that the other's last commit agreed on."""
+    if reinit is None or not last_epoch:
+        raise BrokenRuleError("the old group has not agreed to go on as another")
+    agreed = (reinit.group_id, reinit.version, reinit.cipher_suite, reinit.extensions)
+    if agreed != (context.group_id, context.version, context.cipher_suite, context.extensions):
+        raise BrokenRuleError("the new group is not the one that the ReInit describes")
+
+
+@rule("reinit-members", "12.4.3.1")
+def check_same_members(unmatched: int) -> None:
+    """Every member of a group that was replaced is a member of the new one."""
+    if unmatched:
+        raise BrokenRuleError(f"{unmatched} members of the old group are not in the new one")
+
+
+@rule("branch-parameters", "11.3")
+def check_same_parameters(old: GroupContext, new: GroupContext) -> None:
+    """A branch has the protocol version and cipher suite of the group it comes from."""
+    if (old.version, old.cipher_suite) != (new.version, new.cipher_suite):
+        raise BrokenRuleError("the branch has another version or cipher suite than its group")
+
+
+@rule("branch-members", "11.3")
+def check_subset(unmatched: int) -> None:
+    """Every member of a branch is a member of the group it comes from."""
+    if unmatched:
+        raise BrokenRuleError(f"{unmatched} members of the branch are not in its group")

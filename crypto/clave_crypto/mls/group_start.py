@@ -1,0 +1,286 @@
+"""How one comes to hold a group: creating, joining, restoring, or continuing another. Sends nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Sequence
+from typing import Self
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.continuing import continue_group
+from clave_crypto.mls.creating import create
+from clave_crypto.mls.credentials import Credential
+from clave_crypto.mls.epoch import FindPsk, no_psks
+from clave_crypto.mls.errors import LocalError
+from clave_crypto.mls.extensions import Extension
+from clave_crypto.mls.group_view import GroupView
+from clave_crypto.mls.joining import FindBundle, join
+from clave_crypto.mls.key_package import KeyPackage, RandomBytes, leaf_template, new_leaf_node
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
+from clave_crypto.mls.outside import decode_group_info, join_externally
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.psk import PreSharedKeyID, ResumptionUsage
+from clave_crypto.mls.state import GroupState, restore
+from clave_crypto.mls.suites import CipherSuite, find_suite
+
+__all__ = ["GroupStart"]
+
+
+class GroupStart(GroupView):
+    """The ways to begin with a group."""
+
+    @classmethod
+    def create(
+        cls,
+        suite: CipherSuite,
+        group_id: bytes,
+        identity: bytes | Credential,
+        signature_secret: Secret,
+        *,
+        policy: Policy,
+        extensions: Sequence[Extension] = (),
+        not_before: int,
+        not_after: int,
+        extension_types: Sequence[int] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        random: RandomBytes = os.urandom,
+    ) -> Self:
+        """Make a group of one (section 11). The lifetime of its leaf is in seconds since 1970.
+
+        `identity` as bytes stands for a basic credential.
+
+        Raises:
+            ValidationError: the extensions do not fit together, or need what `extension_types` lacks.
+            PolicyRejected: the application refuses the leaf.
+
+        """
+        leaf, leaf_secret = new_leaf_node(
+            suite,
+            identity,
+            signature_secret,
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=extension_types,
+            random=random,
+        )
+        policy.check_leaf(leaf)
+        epoch_secret = Secret(random(suite.hash_size))
+        epoch, secret_tree = create(
+            suite, group_id, leaf, leaf_secret, signature_secret, extensions, epoch_secret, limits
+        )
+        return cls(epoch, secret_tree, policy, limits=limits)
+
+    @classmethod
+    def join(
+        cls,
+        welcome: bytes,
+        find_bundle: FindBundle,
+        *,
+        policy: Policy,
+        ratchet_tree: bytes | None = None,
+        find_psk: FindPsk = no_psks,
+        origin: GroupView | None = None,
+        other_groups: Container[bytes] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Self:
+        """Join by a Welcome (an encoded MLSMessage); `find_bundle` is asked for each key package it names.
+
+        `ratchet_tree` is for a Welcome that comes without it, `origin` the group that this one continues, and
+        `other_groups` the ids of the groups one is in: joining a second one of the same id is refused.
+
+        Raises:
+            LocalError: it is for no key package held here, or continues a group other than `origin`.
+            MalformedError: an encoding is not valid.
+            DecryptionError: it does not open.
+            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
+            ValidationError: the group info or the tree breaks a rule.
+            LimitError: it or the tree is too large.
+            PolicyRejected: the application refuses a member's leaf.
+
+        """
+        epoch, secret_tree, signer = join(
+            welcome,
+            find_bundle,
+            policy=policy,
+            ratchet_tree=ratchet_tree,
+            find_psk=find_psk,
+            origin=None if origin is None else origin._as_origin(find_psk),
+            other_groups=other_groups,
+            limits=limits,
+        )
+        return cls(epoch, secret_tree, policy, limits=limits, welcomed_by=signer)
+
+    @classmethod
+    def join_externally(
+        cls,
+        group_info: bytes,
+        identity: bytes | Credential,
+        signature_secret: Secret,
+        *,
+        policy: Policy,
+        ratchet_tree: bytes | None = None,
+        removes: int | None = None,
+        psks: Sequence[PreSharedKeyID] = (),
+        find_psk: FindPsk = no_psks,
+        other_groups: Container[bytes] = (),
+        authenticated_data: bytes = b"",
+        extension_types: Sequence[int] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        random: RandomBytes = os.urandom,
+    ) -> tuple[Self, bytes]:
+        """Join by a GroupInfo (an encoded MLSMessage) without being added; return the group and the commit.
+
+        The commit is an MLSMessage in the clear. The group is in the epoch that begins with it: keep it once
+        the commit is known to be the one that counts. `removes` is the leaf that this client had before.
+
+        Raises:
+            MalformedError: an encoding is not valid.
+            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
+            ValidationError: the group info, the tree or what is proposed breaks a rule.
+            LimitError: it or the tree is too large.
+            PolicyRejected: the application refuses a member's leaf.
+
+        """
+        suite = find_suite(decode_group_info(group_info).group_context.cipher_suite)
+        made = join_externally(
+            group_info,
+            leaf_template(suite, identity, signature_secret, extension_types, random),
+            signature_secret,
+            policy=policy,
+            ratchet_tree=ratchet_tree,
+            removes=removes,
+            psks=psks,
+            find_psk=find_psk,
+            other_groups=other_groups,
+            authenticated_data=authenticated_data,
+            limits=limits,
+            random=random,
+        )
+        return cls(made.epoch, made.secret_tree, policy, limits=limits), made.message
+
+    @classmethod
+    def restore(cls, state: GroupState, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> Self:
+        """Return the group whose `state()` this is.
+
+        Raises:
+            StateError: it is not a state, or its parts belong to different epochs.
+
+        """
+        stored = restore(state, limits)
+        return cls(
+            stored.epoch,
+            stored.secret_tree,
+            policy,
+            limits=limits,
+            past=stored.past,
+            pending=stored.pending,
+            closed=stored.closed,
+            reinit=stored.reinit,
+        )
+
+    def reinitialize(
+        self,
+        key_packages: Sequence[KeyPackage],
+        identity: bytes | Credential,
+        signature_secret: Secret,
+        *,
+        now: int,
+        not_before: int,
+        not_after: int,
+        extension_types: Sequence[int] = (),
+        path: bool = True,
+        ratchet_tree: bool = True,
+        random: RandomBytes = os.urandom,
+    ) -> tuple[Self, bytes]:
+        """Make the group that this one goes on as (section 11.2); return it and the Welcome into it.
+
+        `key_packages` are of all other members, for the new cipher suite; `identity` and `signature_secret`
+        this member's own in it.
+
+        Raises:
+            LocalError: no commit has agreed to go on as another group.
+            UnsupportedError: its cipher suite is not supported.
+            ValidationError: a key package breaks a rule or a member is missing.
+            PolicyRejected: the application refuses a leaf.
+
+        """
+        self._check_member()
+        if self._reinit is None:
+            raise LocalError("no commit has agreed to go on as another group")
+        fresh = type(self).create(
+            find_suite(self._reinit.cipher_suite),
+            self._reinit.group_id,
+            identity,
+            signature_secret,
+            policy=self._policy,
+            extensions=self._reinit.extensions,
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=extension_types,
+            limits=self._limits,
+            random=random,
+        )
+        return self._continue(ResumptionUsage.REINIT, fresh, key_packages, now, path, ratchet_tree, random)
+
+    def branch(
+        self,
+        group_id: bytes,
+        key_packages: Sequence[KeyPackage],
+        *,
+        extensions: Sequence[Extension] = (),
+        now: int,
+        not_before: int,
+        not_after: int,
+        extension_types: Sequence[int] = (),
+        path: bool = True,
+        ratchet_tree: bool = True,
+        random: RandomBytes = os.urandom,
+    ) -> tuple[Self, bytes]:
+        """Make a group of some of this one's members (section 11.3); return it and the Welcome into it.
+
+        Raises:
+            ValidationError: a key package breaks a rule or is of somebody who is no member.
+            PolicyRejected: the application refuses a leaf.
+            GroupClosedError: this member was removed, or the group goes on as another.
+
+        """
+        self._check_open()
+        fresh = type(self).create(
+            self.suite,
+            group_id,
+            self.member(self.own_leaf).leaf.credential,
+            self._epoch.signature_secret,
+            policy=self._policy,
+            extensions=extensions,
+            not_before=not_before,
+            not_after=not_after,
+            extension_types=extension_types,
+            limits=self._limits,
+            random=random,
+        )
+        return self._continue(ResumptionUsage.BRANCH, fresh, key_packages, now, path, ratchet_tree, random)
+
+    def _continue(
+        self,
+        usage: ResumptionUsage,
+        fresh: Self,
+        key_packages: Sequence[KeyPackage],
+        now: int,
+        path: bool,
+        ratchet_tree: bool,
+        random: RandomBytes,
+    ) -> tuple[Self, bytes]:
+        epoch, secret_tree, welcome = continue_group(
+            self._as_origin(),
+            usage,
+            fresh._epoch,
+            fresh._secret_tree,
+            key_packages,
+            policy=self._policy,
+            now=now,
+            path=path,
+            ratchet_tree=ratchet_tree,
+            limits=self._limits,
+            random=random,
+        )
+        return type(self)(epoch, secret_tree, self._policy, limits=self._limits), welcome

@@ -1,0 +1,176 @@
+"""What a member can see of its group in the current epoch. Sends and receives nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
+from clave_crypto.mls.errors import GroupClosedError, LocalError
+from clave_crypto.mls.extensions import Extension
+from clave_crypto.mls.framing import encode_message
+from clave_crypto.mls.key_package import RandomBytes
+from clave_crypto.mls.key_schedule import export_secret
+from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.origin import Origin
+from clave_crypto.mls.past import PastEpoch, with_resumption
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.senders import Sender
+from clave_crypto.mls.state import GroupState, PendingProposal, store
+from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.welcoming import make_group_info
+
+__all__ = ["GroupView"]
+
+
+class GroupView:
+    """A group in its current epoch, to read: `Group` is how it moves on."""
+
+    def __init__(
+        self,
+        epoch: Epoch,
+        secret_tree: SecretTree,
+        policy: Policy,
+        *,
+        limits: Limits,
+        past: Sequence[PastEpoch] = (),
+        pending: dict[bytes, PendingProposal] | None = None,
+        closed: bool = False,
+        reinit: ReInit | None = None,
+        welcomed_by: int | None = None,
+    ) -> None:
+        self._epoch = epoch
+        self._secret_tree = secret_tree
+        self._policy = policy
+        self._limits = limits
+        self._past = list(past)
+        self._pending = pending or {}
+        self._closed = closed
+        self._reinit = reinit
+        self._welcomed_by = welcomed_by
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.group_id.hex()} in epoch {self.epoch}>"
+
+    def state(self) -> GroupState:
+        """Return all there is to store, private keys included; equal states give equal bytes."""
+        return store(
+            self._epoch,
+            self._secret_tree,
+            self._past,
+            self._pending,
+            closed=self._closed,
+            reinit=self._reinit,
+        )
+
+    @property
+    def group_id(self) -> bytes:
+        """The group's name."""
+        return self._epoch.context.group_id
+
+    @property
+    def epoch(self) -> int:
+        """How many commits the group has seen."""
+        return self._epoch.context.epoch
+
+    @property
+    def suite(self) -> CipherSuite:
+        """The group's cipher suite."""
+        return self._epoch.suite
+
+    @property
+    def own_leaf(self) -> int:
+        """This member's leaf index."""
+        return self._epoch.own_leaf
+
+    @property
+    def welcomed_by(self) -> int | None:
+        """The leaf of whoever signed the Welcome; known from `join` until the group is stored."""
+        return self._welcomed_by
+
+    @property
+    def closed(self) -> bool:
+        """Whether this member was removed."""
+        return self._closed
+
+    @property
+    def reinit(self) -> ReInit | None:
+        """What the group goes on as, once a commit agreed on it; then nothing more can be sent here."""
+        return self._reinit
+
+    @property
+    def epoch_authenticator(self) -> bytes:
+        """Equal at two members exactly when they see the same group in the same epoch (section 8.7)."""
+        return bytes(self._epoch.secrets.epoch_authenticator)
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The extensions of the group context."""
+        return self._epoch.context.extensions
+
+    @property
+    def pending_proposals(self) -> tuple[tuple[bytes, Sender, Proposal], ...]:
+        """Proposals waiting for a commit: (reference, sender, proposal)."""
+        return tuple((reference, one.sender, one.proposal) for reference, one in self._pending.items())
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the members in the order of their leaves."""
+        return tuple(Member.of(leaf_index, leaf) for leaf_index, leaf in self._epoch.tree.leaves())
+
+    def member(self, leaf_index: int) -> Member:
+        """Return the member at a leaf.
+
+        Raises:
+            LocalError: nobody is there.
+
+        """
+        leaf = self._epoch.tree.leaf(leaf_index)
+        if leaf is None:
+            raise LocalError(f"no member is at leaf {leaf_index}")
+        return Member.of(leaf_index, leaf)
+
+    def export(self, label: str, context: bytes, length: int) -> Secret:
+        """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
+
+        Raises:
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        exporter = self._epoch.secrets.exporter_secret
+        return export_secret(self.suite, exporter, label.encode(), context, length)
+
+    def ratchet_tree(self) -> bytes:
+        """Return the encoded ratchet tree, for joiners whose Welcome or GroupInfo comes without it."""
+        return self._epoch.tree.encode()
+
+    def group_info(self, *, ratchet_tree: bool = True, random: RandomBytes = os.urandom) -> bytes:
+        """Return the signed GroupInfo of this epoch, an encoded MLSMessage.
+
+        Whoever has it can join by an external commit (section 12.4.3.2): it is for invited eyes only.
+
+        Raises:
+            GroupClosedError: this member was removed, or the group goes on as another.
+
+        """
+        self._check_open()
+        info = make_group_info(self._epoch, ratchet_tree=ratchet_tree, external_pub=True, random=random)
+        return encode_message(info)
+
+    def _find_psk(self, find_psk: FindPsk = no_psks) -> FindPsk:
+        return with_resumption(self._epoch, self._past, find_psk)
+
+    def _as_origin(self, find_psk: FindPsk = no_psks) -> Origin:
+        return Origin(self._epoch, self._reinit, self._find_psk(find_psk))
+
+    def _check_member(self) -> None:
+        if self._closed:
+            raise GroupClosedError("this member was removed from the group")
+
+    def _check_open(self) -> None:
+        self._check_member()
+        if self._reinit is not None:
+            raise GroupClosedError("the group goes on as another, and nothing more is sent in this one")

@@ -1,0 +1,67 @@
+"""The group that another continues: what ties a reinitialised or branched group to it (RFC 9420, 11.2, 11.3).
+
+Compares the two and derives nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clave_crypto.mls.epoch import Epoch, FindPsk
+from clave_crypto.mls.errors import LocalError
+from clave_crypto.mls.key_schedule import GroupContext
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposals import ReInit
+from clave_crypto.mls.psk import ResumptionPsk, ResumptionUsage
+from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.welcome import (
+    check_first_epoch,
+    check_reinit_agreed,
+    check_same_members,
+    check_same_parameters,
+    check_subset,
+)
+
+__all__ = ["Origin", "check_continues", "find_origin"]
+
+
+@dataclass(frozen=True, repr=False)
+class Origin:
+    """A group in its last epoch, what it agreed to go on as, and the pre-shared keys known in it."""
+
+    epoch: Epoch
+    reinit: ReInit | None
+    find_psk: FindPsk
+
+
+def find_origin(origin: Origin | None, psk: ResumptionPsk) -> Origin:
+    """Return `origin` if it is the group that `psk` names.
+
+    Raises:
+        LocalError: it is another group, or none was given.
+
+    """
+    if origin is None or origin.epoch.context.group_id != psk.psk_group_id:
+        raise LocalError("the Welcome is into a group that continues another: join it with that as `origin`")
+    return origin
+
+
+def check_continues(
+    origin: Origin, psk: ResumptionPsk, context: GroupContext, tree: RatchetTree, policy: Policy
+) -> None:
+    """Check that the group of `context` and `tree` continues `origin` in the way that `psk` says.
+
+    Raises:
+        ValidationError: its parameters or its members are not what they should be.
+
+    """
+    old = {policy.client(leaf) for _, leaf in origin.epoch.tree.leaves()}
+    new = {policy.client(leaf) for _, leaf in tree.leaves()}
+    check_first_epoch(context)
+    if psk.usage is ResumptionUsage.REINIT:
+        last_epoch = psk.psk_epoch == origin.epoch.context.epoch
+        check_reinit_agreed(origin.reinit, last_epoch, context)
+        check_same_members(len(old - new))
+    else:
+        check_same_parameters(origin.epoch.context, context)
+        check_subset(len(new - old))

@@ -1,0 +1,157 @@
+"""What someone outside a group can send to it (RFC 9420, sections 12.1.8 and 12.4.3.2). Keeps no state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Sequence
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls.applying import apply_external
+from clave_crypto.mls.committing import CommitMade, make_commit
+from clave_crypto.mls.epoch import Epoch, FindPsk
+from clave_crypto.mls.errors import MalformedError
+from clave_crypto.mls.framing import (
+    AuthData,
+    FramedContent,
+    ProposalContent,
+    PublicMessage,
+    decode_message,
+    encode_message,
+)
+from clave_crypto.mls.joining import verify_group_info
+from clave_crypto.mls.key_package import KeyPackageBundle, RandomBytes
+from clave_crypto.mls.key_schedule import EpochSecrets, interim_transcript_hash
+from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposals import Add, ExternalInit, PreSharedKey, Proposal, ProposalByValue, Remove
+from clave_crypto.mls.protection import sign_content
+from clave_crypto.mls.psk import PreSharedKeyID
+from clave_crypto.mls.rules.external import check_external_sender_content
+from clave_crypto.mls.rules.leaf import check_leaves_fit_group, check_leaves_unique
+from clave_crypto.mls.rules.welcome import check_group_id_new, find_external_pub
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    Sender,
+)
+from clave_crypto.mls.suites import CipherSuite, find_suite
+from clave_crypto.mls.welcome import GroupInfo
+from clave_crypto.mls.wire_format import WireFormat
+
+__all__ = ["decode_group_info", "join_externally", "propose_externally", "propose_join"]
+
+
+def decode_group_info(data: bytes) -> GroupInfo:
+    """Return the GroupInfo in an encoded MLSMessage; nothing in it is verified.
+
+    Raises:
+        MalformedError: `data` is not an encoded GroupInfo message.
+
+    """
+    message = decode_message(data)
+    if not isinstance(message, GroupInfo):
+        raise MalformedError("the message is not a group info")
+    return message
+
+
+def propose_join(bundle: KeyPackageBundle, group_id: bytes, epoch: int) -> bytes:
+    """Return an MLSMessage that proposes to add the owner of `bundle` to a group in `epoch`."""
+    proposal = Add(bundle.key_package)
+    return _propose(
+        bundle.suite, NewMemberProposalSender(), bundle.signature_secret, proposal, group_id, epoch
+    )
+
+
+def propose_externally(
+    suite: CipherSuite,
+    sender_index: int,
+    signature_secret: Secret,
+    proposal: Proposal,
+    group_id: bytes,
+    epoch: int,
+) -> bytes:
+    """Return an MLSMessage with a proposal of the sender at that place in a group's external_senders.
+
+    Raises:
+        ValidationError: only a member may propose that.
+
+    """
+    check_external_sender_content(ProposalContent(proposal))
+    return _propose(suite, ExternalSenderIndex(sender_index), signature_secret, proposal, group_id, epoch)
+
+
+def join_externally(
+    group_info_message: bytes,
+    template: LeafNode,
+    signature_secret: Secret,
+    *,
+    policy: Policy,
+    ratchet_tree: bytes | None,
+    removes: int | None,
+    psks: Sequence[PreSharedKeyID],
+    find_psk: FindPsk,
+    other_groups: Container[bytes],
+    authenticated_data: bytes,
+    limits: Limits,
+    random: RandomBytes = os.urandom,
+) -> CommitMade:
+    """Make an external commit, and the epoch that begins with it.
+
+    Raises as `Group.join_externally` does.
+    """
+    limits.check_message(len(group_info_message))
+    group_info = decode_group_info(group_info_message)
+    context = group_info.group_context
+    suite = find_suite(context.cipher_suite)
+    external_pub = find_external_pub(suite, group_info)
+    check_group_id_new(context.group_id in other_groups)
+    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits)
+    kem_output, init_secret = suite.seal_external_init(external_pub)
+    proposals: list[Proposal] = [ExternalInit(kem_output)]
+    proposals += [] if removes is None else [Remove(removes)]
+    proposals += [PreSharedKey(psk) for psk in psks]
+    tag = group_info.confirmation_tag
+    # Whoever is outside sees the epoch without its secrets; the init secret just made stands in for them.
+    seen = Epoch(
+        context,
+        tree,
+        EpochSecrets(*[Secret()] * 8),
+        tag,
+        interim_transcript_hash(suite, context.confirmed_transcript_hash, tag),
+        own_leaf=0,
+        private_keys={},
+        signature_secret=signature_secret,
+    )
+    applied = apply_external(seen, template, proposals, policy=policy, limits=limits)
+    made = make_commit(
+        seen,
+        NewMemberCommitSender(),
+        applied,
+        [ProposalByValue(proposal) for proposal in proposals],
+        template=template,
+        init_secret=init_secret,
+        found=None,
+        authenticated_data=authenticated_data,
+        find_psk=find_psk,
+        limits=limits,
+        random=random,
+    )
+    leaves = [leaf for _, leaf in made.epoch.tree.leaves()]
+    check_leaves_unique(leaves)
+    check_leaves_fit_group(leaves, context.extensions)
+    return made
+
+
+def _propose(
+    suite: CipherSuite,
+    sender: Sender,
+    signature_secret: Secret,
+    proposal: Proposal,
+    group_id: bytes,
+    epoch: int,
+) -> bytes:
+    content = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
+    signature = sign_content(suite, signature_secret, WireFormat.PUBLIC_MESSAGE, content, b"")
+    return encode_message(PublicMessage(content, AuthData(signature), b""))

@@ -1,0 +1,131 @@
+# ruff: noqa: D401 - a rule's docstring says what must hold
+"""Rules for messages from outside the group (RFC 9420, sections 6.1, 12.1.8, 12.2 and 12.4.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clave_crypto.mls.extensions import ExtensionType, ExternalSender, ExternalSenders, find_extension
+from clave_crypto.mls.framing import ProposalContent
+from clave_crypto.mls.proposals import (
+    Add,
+    Commit,
+    ExternalInit,
+    GroupContextExtensions,
+    PreSharedKey,
+    Proposal,
+    ProposalByReference,
+    ReInit,
+    Remove,
+)
+from clave_crypto.mls.rules.registry import BrokenRuleError, rule
+
+if TYPE_CHECKING:
+    from clave_crypto.codec import Struct
+    from clave_crypto.mls.extensions import Extension
+    from clave_crypto.mls.leaf_node import LeafNode
+    from clave_crypto.mls.suites import CipherSuite
+    from clave_crypto.mls.update_path import UpdatePath
+
+__all__ = [
+    "check_external_commit",
+    "check_external_sender_content",
+    "check_external_senders",
+    "check_joiner_content",
+    "check_joiner_proposal",
+    "find_external_sender",
+]
+
+_FROM_OUTSIDE = Add | Remove | PreSharedKey | ReInit | GroupContextExtensions
+
+
+@rule("external-sender-content", "12.1.8")
+def check_external_sender_content(body: Struct) -> None:
+    """An external sender proposes only Add, Remove, PreSharedKey, ReInit or GroupContextExtensions."""
+    if not (isinstance(body, ProposalContent) and isinstance(body.proposal, _FROM_OUTSIDE)):
+        raise BrokenRuleError("an external sender sent what only a member may")
+
+
+@rule("external-sender-known", "12.1.8.1")
+def find_external_sender(extensions: Sequence[Extension], sender_index: int) -> ExternalSender:
+    """An external sender is one of those the group context lists."""
+    data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
+    senders = () if data is None else ExternalSenders.decode(data).senders
+    if sender_index >= len(senders):
+        raise BrokenRuleError("the group lists no such external sender")
+    return senders[sender_index]
+
+
+@rule("external-senders-form", "12.1.8.1")
+def check_external_senders(suite: CipherSuite, extensions: Sequence[Extension]) -> None:
+    """An external_senders extension is well formed and its keys are fit for use."""
+    data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
+    for sender in () if data is None else ExternalSenders.decode(data).senders:
+        suite.signature.check_public(sender.signature_key)
+
+
+@rule("joiner-proposal", "6.1")
+def check_joiner_proposal(body: Struct) -> Add:
+    """A new member proposes its own Add and nothing else."""
+    if not (isinstance(body, ProposalContent) and isinstance(body.proposal, Add)):
+        raise BrokenRuleError("a new member proposed something other than an Add")
+    return body.proposal
+
+
+@rule("joiner-commit-content", "6.1")
+def check_joiner_content(body: Struct) -> Commit:
+    """A message of a new member who joins by itself is a commit."""
+    if not isinstance(body, Commit):
+        raise BrokenRuleError("a new member sent something other than a commit")
+    return body
+
+
+def check_external_commit(commit: Commit) -> tuple[LeafNode, tuple[Proposal, ...]]:
+    """Check an external commit's shape; return the joiner's leaf and the proposals."""
+    path = check_path_in_external_commit(commit)
+    proposals = check_by_value(commit)
+    check_one_external_init(proposals)
+    check_one_remove(proposals)
+    check_kinds(proposals)
+    return path.leaf_node, proposals
+
+
+@rule("external-commit-path", "12.4.3.2")
+def check_path_in_external_commit(commit: Commit) -> UpdatePath:
+    """An external commit has a path."""
+    if commit.path is None:
+        raise BrokenRuleError("the external commit has no path")
+    return commit.path
+
+
+@rule("external-commit-by-value", "12.4.3.2")
+def check_by_value(commit: Commit) -> tuple[Proposal, ...]:
+    """An external commit refers to no proposals sent before."""
+    proposals = []
+    for one in commit.proposals:
+        if isinstance(one, ProposalByReference):
+            raise BrokenRuleError("the external commit refers to a proposal sent before")
+        proposals.append(one.proposal)
+    return tuple(proposals)
+
+
+@rule("external-commit-one-init", "12.2")
+def check_one_external_init(proposals: Sequence[Proposal]) -> None:
+    """An external commit has exactly one ExternalInit."""
+    if sum(isinstance(proposal, ExternalInit) for proposal in proposals) != 1:
+        raise BrokenRuleError("the external commit has no ExternalInit or more than one")
+
+
+@rule("external-commit-one-remove", "12.2")
+def check_one_remove(proposals: Sequence[Proposal]) -> None:
+    """An external commit removes at most one member: the joiner as it was before."""
+    if sum(isinstance(proposal, Remove) for proposal in proposals) > 1:
+        raise BrokenRuleError("the external commit removes more than one member")
+
+
+@rule("external-commit-kinds", "12.2")
+def check_kinds(proposals: Sequence[Proposal]) -> None:
+    """An external commit has no proposals but ExternalInit, Remove and PreSharedKey."""
+    if not all(isinstance(proposal, ExternalInit | Remove | PreSharedKey) for proposal in proposals):
+        raise BrokenRuleError("the external commit has a proposal of another kind")
