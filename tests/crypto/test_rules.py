@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,13 @@ from clave_crypto.mls import (
     DecryptionError,
     Extension,
     ExternalPsk,
+    ExternalSenderIndex,
     GroupContextExtensions,
     KeyPackage,
+    Limits,
+    LocalError,
     MalformedError,
+    MemberSender,
     MLSError,
     OwnMessageError,
     PolicyRejected,
@@ -40,14 +44,12 @@ from clave_crypto.mls import (
     encode_message,
 )
 from clave_crypto.mls.applying import apply_proposals
-from clave_crypto.mls.committing import make_commit
+from clave_crypto.mls.committing import CommitMade, make_commit
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthData,
     CommitAuthData,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
     ProposalContent,
     PublicMessage,
     decode_message,
@@ -79,8 +81,7 @@ from clave_crypto.mls.rules import proposal as proposal_rules
 from clave_crypto.mls.rules import tree as tree_rules
 from clave_crypto.mls.rules import welcome as welcome_rules
 from clave_crypto.mls.rules.registry import RULES
-from clave_crypto.mls.selecting import Selection
-from clave_crypto.mls.sending import frame, seal, sign
+from clave_crypto.mls.sending import frame, protect, sign
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath, UpdatePathNode
 from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from clave_crypto.mls.wire_format import WireFormat
@@ -113,7 +114,7 @@ def offered(**changes: Any) -> KeyPackage:
     """Return a good key package with some fields of its leaf changed, everything signed again."""
     party = Party("blue")
     package = party.offer().key_package
-    leaf = replace(package.leaf_node, **changes)
+    leaf = replace(package.leaf_node, **{"extensions": ()} | changes)
     if "signature" not in changes:
         tbs = leaf_node_tbs(leaf, b"", 0)
         leaf = replace(leaf, signature=SUITE.sign_with_label(party.signature_secret, b"LeafNodeTBS", tbs))
@@ -231,7 +232,7 @@ NEEDS: list[tuple[str, list[Extension], dict[str, Any]]] = [
     ("context-extensions-supported", [Extension(0xF001, b"")], {}),
     ("required-extensions", [Extension(3, RequiredCapabilities((0xF001,), (), ()).encode())], {}),
     ("required-proposals", [Extension(3, RequiredCapabilities((), (0xF001,), ()).encode())], {}),
-    ("required-credentials", [Extension(3, RequiredCapabilities((), (), (2,)).encode())], {}),
+    ("required-credentials", [Extension(3, RequiredCapabilities((), (), (3,)).encode())], {}),
     ("required-capabilities-form", [Extension(3, b"nonsense")], {}),
     ("extensions-unique", [Extension(5, b""), Extension(5, b"")], {}),
 ]
@@ -260,11 +261,13 @@ def test_default_capabilities_may_be_required() -> None:
 @proves("credentials-supported")
 def test_credential_type_that_a_member_lacks() -> None:
     red, blue = form("red", "blue")
-    package = offered(
-        credential=X509Credential((b"certificate",)), capabilities=capabilities(credentials=(1, 2))
-    )
-    assert package.leaf_node.credential.identity == X509Credential((b"certificate",)).encode()
-    refused(blue, forged_commit(red, [Add(package)]), "credentials-supported")
+    x509 = X509Credential((b"certificate",))
+    assert x509.identity == x509.encode()
+    leaves = [member.leaf for member in red.group.members()]
+    basic_only = replace(leaves[1], capabilities=capabilities(credentials=(1,)))
+    leaf_rules.check_leaves_fit_group([leaves[0], basic_only], ())
+    with breaks("credentials-supported"):
+        leaf_rules.check_leaves_fit_group([replace(leaves[0], credential=x509), basic_only], ())
 
 
 # Messages
@@ -281,12 +284,12 @@ def refused(party: Party, message: bytes, rule_id: str) -> None:
 def forged(sender: Party, body: Any, **changes: Any) -> bytes:
     """Return any body as a message its sender signed and sealed, some fields of the content changed."""
     epoch = sender.group._epoch
-    content = replace(frame(epoch, body), **changes)
-    signature = sign(epoch, content)
-    auth = CommitAuthData(signature, b"") if isinstance(body, Commit) else AuthData(signature)
+    content = replace(frame(epoch.context, MemberSender(epoch.own_leaf), body, b""), **changes)
     found = sender.group._secret_tree.find_next(sender.group.own_leaf, ContentType(body.tag[0]))
+    signature = sign(epoch, content, found)
+    auth = CommitAuthData(signature, b"") if isinstance(body, Commit) else AuthData(signature)
     sender.group._secret_tree.consume(found)
-    return seal(epoch, found, content, auth, pad_to_bucket, os.urandom)
+    return protect(epoch, content, auth, found, padding=pad_to_bucket, random=os.urandom)
 
 
 def forged_proposal(sender: Party, proposal: Proposal) -> bytes:
@@ -295,20 +298,34 @@ def forged_proposal(sender: Party, proposal: Proposal) -> bytes:
 
 def forged_commit(sender: Party, proposals: list[Any], **changes: Any) -> bytes:
     """Return a commit without checking what it covers; its path is a good one for covering nothing."""
-    epoch = sender.group._epoch
     named = tuple(one if isinstance(one, ProposalByReference) else ProposalByValue(one) for one in proposals)
-    selection = Selection(named, (), apply_proposals(epoch, sender.group.own_leaf, []))
-    found = sender.group._secret_tree.find_next(sender.group.own_leaf, ContentType.COMMIT)
     if not changes:
-        made = make_commit(epoch, selection, found, find_psk=lambda _: Secret(b"x"), random=os.urandom)
-        return made.message
+        return committed(sender, named).message
     return forged(sender, Commit(named, **changes))
+
+
+def committed(sender: Party, named: Sequence[Any] = (), init_secret: Secret | None = None) -> CommitMade:
+    """Return a commit that names proposals and does what an empty one does."""
+    epoch = sender.group._epoch
+    return make_commit(
+        epoch,
+        MemberSender(epoch.own_leaf),
+        apply_proposals(epoch, MemberSender(epoch.own_leaf), [], limits=Limits()),
+        named,
+        template=sender.group.member(epoch.own_leaf).leaf,
+        init_secret=init_secret or epoch.secrets.init_secret,
+        found=sender.group._secret_tree.find_next(epoch.own_leaf, ContentType.COMMIT),
+        authenticated_data=b"",
+        find_psk=lambda _: Secret(b"x"),
+        limits=Limits(),
+        random=os.urandom,
+    )
 
 
 def public(party: Party, body: Any, **changes: Any) -> PublicMessage:
     """Return a good public message, signed and tagged."""
     epoch = party.group._epoch
-    content = replace(frame(epoch, body), **changes)
+    content = replace(frame(epoch.context, MemberSender(epoch.own_leaf), body, b""), **changes)
     signature = sign_content(
         SUITE, epoch.signature_secret, WireFormat.PUBLIC_MESSAGE, content, epoch.context_bytes
     )
@@ -340,8 +357,9 @@ def test_bad_public_messages() -> None:
     with pytest.raises(OwnMessageError):
         red.sees(encode_message(good))
     outside = FramedContent(b"room", 1, ExternalSenderIndex(0), b"", ProposalContent(Remove(2)))
-    with pytest.raises(UnsupportedError):
-        blue.sees(encode_message(PublicMessage(outside, AuthData(bytes(64)), b"")))
+    refused(
+        blue, encode_message(PublicMessage(outside, AuthData(bytes(64)), b"")), "external-sender-known"
+    )
 
 
 def test_member_cannot_pose_as_another() -> None:
@@ -370,11 +388,7 @@ def test_padding_that_is_not_zero() -> None:
 @proves("confirmation-tag")
 def test_wrong_confirmation_tag() -> None:
     red, blue = form("red", "blue")
-    epoch, found = red.group._epoch, red.group._secret_tree.find_next(0, ContentType.COMMIT)
-    selection = Selection((), (), apply_proposals(epoch, 0, []))
-    red.group._epoch = replace(epoch, secrets=replace(epoch.secrets, init_secret=Secret(os.urandom(32))))
-    made = make_commit(red.group._epoch, selection, found, find_psk=lambda _: None, random=os.urandom)
-    refused(blue, made.message, "confirmation-tag")
+    refused(blue, committed(red, init_secret=Secret(os.urandom(32))).message, "confirmation-tag")
 
 
 # Proposals and commits
@@ -403,10 +417,8 @@ def test_bad_proposals() -> None:
     ):
         refused(blue, forged_proposal(red, proposal), rule_id)
     with breaks("update-sender"):
-        proposal_rules.check_update_sender(red.group._epoch.tree, 5)
-    for unsupported in (ReInit(b"next", 1, 1, ()), ExternalInit(b"")):
-        with pytest.raises(UnsupportedError):
-            blue.sees(forged_proposal(red, unsupported))
+        proposal_rules.check_update_sender(red.group._epoch.tree, MemberSender(5))
+    refused(blue, forged_proposal(red, ExternalInit(b"")), "external-init-sender")
 
 
 def test_update_with_another_members_leaf_place() -> None:
@@ -476,11 +488,7 @@ def test_lists_with_reinit_and_external_init() -> None:
 def good_path(sender: Party) -> UpdatePath:
     """Return a path that others accept, before anything in it is changed."""
     epoch = sender.group._epoch
-    selection = Selection((), (), apply_proposals(epoch, sender.group.own_leaf, []))
-    found = sender.group._secret_tree.find_next(sender.group.own_leaf, ContentType.COMMIT)
-    made = make_commit(epoch, selection, found, find_psk=lambda _: None, random=os.urandom)
-    assert made.change.epoch is not None
-    tree = made.change.epoch.tree
+    tree = committed(sender).epoch.tree
     leaf = tree.leaf(sender.group.own_leaf)
     assert leaf is not None
     nodes = []
@@ -776,7 +784,7 @@ def test_forged_welcome_is_refused(rule_id: str, forge: Callable[[Forger], bytes
 def test_malformed_group_secrets_and_branches_are_refused() -> None:
     forger = Forger("blue")
     branch = PreSharedKeyID(ResumptionPsk(ResumptionUsage.BRANCH, b"room", 0), bytes(32))
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(LocalError):
         forger.victim.join(forger.welcome_with(secrets={"psks": (branch,)}))
     with pytest.raises(MalformedError):
         forger.victim.join(forger.welcome_with(tree=b"nonsense"))
@@ -824,16 +832,6 @@ def test_unfit_keys_are_neither_encrypted_to_nor_decrypted_from() -> None:
 def test_path_leaf_that_does_not_fit_the_group() -> None:
     red, blue, _ = form("red", "blue", "green")
     path = good_path(red)
-    other = replace(
-        path.leaf_node,
-        credential=X509Credential((b"certificate",)),
-        capabilities=capabilities(credentials=(1, 2)),
-    )
-    refused(
-        blue,
-        forged_commit(red, [], path=with_leaf(red, UpdatePath(other, path.nodes))),
-        "credentials-supported",
-    )
     stolen = Party("green")
     stolen.signature_secret = blue.signature_secret
     stolen.member = red.group

@@ -8,8 +8,9 @@ import pytest
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import ReplayError, TooFarAheadError
+from clave_crypto.mls.limits import DEFAULT_LIMITS
 from clave_crypto.mls.proposals import ContentType
-from clave_crypto.mls.secret_tree import MAX_SKIP, MAX_STORED_KEYS, FoundKey, SecretTree, StoredSecretTree
+from clave_crypto.mls.secret_tree import FoundKey, SecretTree, StoredSecretTree
 from groupkit import SUITE
 
 ROOT = Secret(bytes(range(32)))
@@ -31,7 +32,7 @@ def test_any_order_gives_the_same_keys(order: tuple[int, ...]) -> None:
     expected = [take(new_tree(), 5, generation).key for generation in range(4)]
     tree = new_tree()
     for generation in order:
-        tree = SecretTree.restore(SUITE, StoredSecretTree.decode(tree.store().encode()))
+        tree = SecretTree.restore(SUITE, StoredSecretTree.decode(tree.store().encode()), DEFAULT_LIMITS)
         assert take(tree, 5, generation).key == expected[generation]
         with pytest.raises(ReplayError):
             tree.find(5, APPLICATION, generation)
@@ -89,22 +90,22 @@ def test_every_leaf_has_keys_whoever_went_first(n_leaves: int) -> None:
 def test_skip_is_bounded() -> None:
     tree = new_tree()
     with pytest.raises(TooFarAheadError):
-        tree.find(0, APPLICATION, MAX_SKIP + 1)
+        tree.find(0, APPLICATION, DEFAULT_LIMITS.skip + 1)
     with pytest.raises(TooFarAheadError):
         tree.find(0, APPLICATION, 2**32 - 1)
-    take(tree, 0, MAX_SKIP)
+    take(tree, 0, DEFAULT_LIMITS.skip)
     with pytest.raises(TooFarAheadError):
-        tree.find(0, APPLICATION, 2 * MAX_SKIP + 2)
+        tree.find(0, APPLICATION, 2 * DEFAULT_LIMITS.skip + 2)
 
 
 def test_stored_keys_are_bounded_and_the_oldest_of_the_longest_go() -> None:
     tree = new_tree()
     take(tree, 1, 10)
     for jump in range(1, 6):
-        take(tree, 0, jump * MAX_SKIP)
+        take(tree, 0, jump * DEFAULT_LIMITS.skip)
     kept = sum(len(ratchet.skipped) for ratchet in tree.store().ratchets)
-    assert kept == MAX_STORED_KEYS
+    assert kept == DEFAULT_LIMITS.stored_keys
     with pytest.raises(ReplayError):
         tree.find(0, APPLICATION, 0)
     assert take(tree, 1, 0).key
-    assert take(tree, 0, 5 * MAX_SKIP - 1).key
+    assert take(tree, 0, 5 * DEFAULT_LIMITS.skip - 1).key

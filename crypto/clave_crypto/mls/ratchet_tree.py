@@ -113,8 +113,8 @@ class RatchetTree:
         for above in tree_math.direct_path(node, self.n_leaves):
             self._hashes[above] = None
 
-    def add_leaf(self, leaf: LeafNode) -> int:
-        """Put `leaf` at the leftmost blank leaf, extending the tree if needed; return its leaf index."""
+    def make_room(self) -> int:
+        """Return the index of the leftmost blank leaf, extending the tree if there is none."""
         leaf_index = 0
         while leaf_index < self.n_leaves and self._nodes[2 * leaf_index] is not None:
             leaf_index += 1
@@ -122,6 +122,11 @@ class RatchetTree:
             blanks = len(self._nodes) + 1
             self._nodes += [None] * blanks
             self._hashes += [None] * blanks
+        return leaf_index
+
+    def add_leaf(self, leaf: LeafNode) -> int:
+        """Put `leaf` at the leftmost blank leaf, extending the tree if needed; return its leaf index."""
+        leaf_index = self.make_room()
         self.set_node(2 * leaf_index, leaf)
         for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
             if (parent := self.parent_node(node)) is not None:
