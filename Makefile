@@ -1,11 +1,13 @@
 # Two commands do everything, each making its own virtual environment when there is none:
 #   make demo    a real relay and three clients, on this machine
 #   make test    format, lint, types, contracts and every test
+# Beside them:
+#   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench-mls clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -22,6 +24,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-mls: $(VENV)/.installed-dev
+	$(BIN)/python -m bench.mls
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

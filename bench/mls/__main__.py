@@ -1,0 +1,83 @@
+"""Runs the benchmark and prints its table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+from bench.mls.floor import floor, unavoidable
+from bench.mls.memory import joined_group
+from bench.mls.scene import OPERATIONS, Scene
+from bench.mls.sides import Ours, Theirs
+
+ROUNDS = {2: 30, 10: 30, 100: 15, 1000: 7}
+"""How often each operation is measured, by the size of the group."""
+
+TARGETS = {
+    "join from Welcome": 1.0,
+    "self-update": 1.0,
+    "remove one": 1.0,
+    "process update, warm": 2.0,
+    "process add": 2.0,
+    "encrypt 100 B": 1.0,
+    "decrypt 100 B": 1.0,
+    "add one": 2.0,
+}
+"""The ratio ours/mls-rs to reach at 1000 members."""
+
+MEMORY_TARGET = 200.0
+"""MiB for a joined group of 10,000."""
+
+
+def measure(size: int, fillers: Sequence[Theirs]) -> tuple[dict[str, float], dict[str, float], list[Scene]]:
+    """Return each side's median seconds by operation, ours first, and the scenes they were measured in."""
+    scenes = [Scene(Ours(), size, fillers), Scene(Theirs(), size, fillers)]
+    samples: list[dict[str, list[float]]] = [defaultdict(list), defaultdict(list)]
+    for number in range(ROUNDS[size]):
+        order = (0, 1) if number % 2 else (1, 0)
+        for name, run in OPERATIONS:
+            for side in order:
+                begin = time.perf_counter()
+                run(scenes[side])
+                samples[side][name].append(time.perf_counter() - begin)
+    ours, theirs = ({name: median(times) for name, times in one.items() if name} for one in samples)
+    return ours, theirs, scenes
+
+
+def main() -> None:
+    """Print what each operation costs at each size, then growth and memory."""
+    fillers = [Theirs() for _ in range(max(ROUNDS) - 1)]
+    print("milliseconds, medians; bytes: the message sent (or processed), ours and mls-rs's")
+    heading = f"{'':>5}  {'':22}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'floor':>9}  {'bytes':>15}  target"
+    ours_by_size = {}
+    for size in ROUNDS:
+        ours, theirs, scenes = measure(size, fillers)
+        ours_by_size[size] = ours
+        print(f"\n{heading}")
+        calls = unavoidable(size)
+        for name in ours:
+            ratio = ours[name] / theirs[name]
+            sizes = "/".join(str(scene.sent[name]) for scene in scenes if name in scene.sent)
+            verdict = ""
+            if size == max(ROUNDS) and name in TARGETS:
+                verdict = f"<= {TARGETS[name]:.1f}: {'reached' if ratio <= TARGETS[name] else 'missed'}"
+            print(
+                f"{size:5}  {name:22}{ours[name] * 1e3:9.3f}{theirs[name] * 1e3:9.3f}{ratio:7.2f}"
+                f"{floor(calls[name]) * 1e3:9.3f}  {sizes:>15}  {verdict}",
+                flush=True,
+            )
+    growth = ours_by_size[1000]["process update, warm"] / ours_by_size[100]["process update, warm"]
+    print(f"\nprocessing an update in a warm tree, 1000 members against 100: {growth:.2f} times")
+    if sys.platform == "linux":
+        held, most, seconds = joined_group(10_000)
+        verdict = "reached" if most <= MEMORY_TARGET else "missed"
+        print(
+            f"a joined group of 10,000: {held:.0f} MiB, {most:.0f} MiB at most while joining ({seconds:.2f} s)"
+        )
+        print(f"target <= {MEMORY_TARGET:.0f} MiB: {verdict}")
+
+
+main()
