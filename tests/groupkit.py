@@ -94,6 +94,16 @@ class Party:
         self.member = Group.join(welcome, self.bundles.get, policy=self.policy, **options)
         return self.member
 
+    def enters(self, group_info: bytes, *, to: Sequence[Party] = (), **options: Any) -> bytes:
+        """Join by an external commit, let `to` process it, and return it."""
+        options = {"policy": self.policy} | options
+        self.member, commit = Group.join_externally(
+            group_info, self.name.encode(), self.signature_secret, **options
+        )
+        for other in to:
+            assert isinstance(other.sees(commit), Committed)
+        return commit
+
     def restart(self) -> None:
         """Forget all but what is stored."""
         before = self.group.state()

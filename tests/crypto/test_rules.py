@@ -37,7 +37,6 @@ from clave_crypto.mls import (
     ResumptionUsage,
     UnsupportedError,
     Update,
-    ValidationError,
     WrongEpochError,
     WrongGroupError,
     X509Credential,
@@ -86,21 +85,9 @@ from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath, UpdatePathN
 from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from clave_crypto.mls.wire_format import WireFormat
 from groupkit import DAY, NOW, SUITE, Party, Rules, form
+from rulekit import TESTED, breaks, proves, refused
 
 SMALL_ORDER = bytes([1]) + bytes(31)
-
-TESTED: set[str] = set()
-
-
-def breaks(rule_id: str) -> Any:
-    """Expect a refusal by this rule; remember that it is tested."""
-    assert rule_id in RULES
-    return pytest.raises(ValidationError, match=rf"{RULES[rule_id].section}: {rule_id}\)")
-
-
-def proves(*rule_ids: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    TESTED.update(rule_ids)
-    return lambda test: test
 
 
 def key_pair() -> bytes:
@@ -260,7 +247,7 @@ def test_default_capabilities_may_be_required() -> None:
 
 @proves("credentials-supported")
 def test_credential_type_that_a_member_lacks() -> None:
-    red, blue = form("red", "blue")
+    red, _ = form("red", "blue")
     x509 = X509Credential((b"certificate",))
     assert x509.identity == x509.encode()
     leaves = [member.leaf for member in red.group.members()]
@@ -271,14 +258,6 @@ def test_credential_type_that_a_member_lacks() -> None:
 
 
 # Messages
-
-
-def refused(party: Party, message: bytes, rule_id: str) -> None:
-    """Check that `message` breaks the rule and leaves the state byte-identical."""
-    before = party.group.state()
-    with breaks(rule_id):
-        party.sees(message)
-    assert party.group.state() == before
 
 
 def forged(sender: Party, body: Any, **changes: Any) -> bytes:
@@ -357,9 +336,7 @@ def test_bad_public_messages() -> None:
     with pytest.raises(OwnMessageError):
         red.sees(encode_message(good))
     outside = FramedContent(b"room", 1, ExternalSenderIndex(0), b"", ProposalContent(Remove(2)))
-    refused(
-        blue, encode_message(PublicMessage(outside, AuthData(bytes(64)), b"")), "external-sender-known"
-    )
+    refused(blue, encode_message(PublicMessage(outside, AuthData(bytes(64)), b"")), "external-sender-known")
 
 
 def test_member_cannot_pose_as_another() -> None:

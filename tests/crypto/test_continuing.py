@@ -1,0 +1,190 @@
+"""Groups that continue others: reinitialised and branched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import (
+    Extension,
+    ExtensionType,
+    Group,
+    GroupClosedError,
+    LocalError,
+    PreSharedKey,
+    PreSharedKeyID,
+    ReInit,
+    Remove,
+    RequiredCapabilities,
+    ResumptionPsk,
+    ResumptionUsage,
+    UnsupportedError,
+    new_psk_id,
+)
+from clave_crypto.mls.origin import check_continues
+from clave_crypto.mls.rules import welcome as welcome_rules
+from groupkit import DAY, NOW, SUITE, Party, assert_agree, form
+from rulekit import breaks, proves
+
+LIFETIME = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
+NEXT = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),))
+
+
+def retire(parties: Sequence[Party], reinit: ReInit = NEXT) -> None:
+    """Let the first agree with the others to go on as another group."""
+    pending = parties[0].group.commit([reinit], now=NOW, path=False)
+    for other in parties[1:]:
+        assert other.sees(pending.message).reinit == reinit
+    assert parties[0].group.merge(pending).reinit == reinit
+
+
+def succeeded(first: Party, others: Sequence[Party], **options: bool) -> list[Party]:
+    """Return the parties as they are in the group that replaces their old one."""
+    packages = [other.offer().key_package for other in others]
+    group, welcome = first.group.reinitialize(
+        packages, first.name.encode(), first.signature_secret, **LIFETIME, **options
+    )
+    tree = group.ratchet_tree() if options.get("ratchet_tree") is False else None
+    for other in others:
+        other.join(welcome, origin=other.group, ratchet_tree=tree)
+    first.member = group
+    return [first, *others]
+
+
+@pytest.mark.parametrize("options", [{}, {"path": False}, {"ratchet_tree": False}])
+def test_group_goes_on_as_another(options: dict[str, bool]) -> None:
+    parties = form("red", "blue", "green")
+    retire(parties)
+    assert_agree(parties)
+    red, blue, green = succeeded(parties[1], [parties[0], parties[2]], **options)
+    assert_agree([red, blue, green])
+    assert (green.group.group_id, green.group.epoch) == (b"next", 1)
+    assert green.group.extensions == NEXT.extensions
+    assert green.hears(red.group.encrypt(b"here we are")) == b"here we are"
+
+
+def test_nothing_more_is_sent_in_a_group_that_goes_on_as_another() -> None:
+    red, blue = form("red", "blue")
+    late = blue.group.encrypt(b"late")
+    retire([red, blue])
+    for attempt in (
+        lambda: red.group.encrypt(b"hi"),
+        lambda: red.group.propose(Remove(1), now=NOW),
+        lambda: red.group.propose_update(now=NOW),
+        lambda: red.group.commit(now=NOW),
+        lambda: red.group.group_info(),
+    ):
+        with pytest.raises(GroupClosedError):
+            attempt()
+    assert red.hears(late) == b"late"
+    red.restart()
+    assert red.group.reinit == NEXT
+
+
+def test_only_an_agreed_group_goes_on() -> None:
+    red, blue = form("red", "blue")
+    with pytest.raises(LocalError):
+        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
+    retire([red, blue], ReInit(b"next", 1, 0x7777, ()))
+    with pytest.raises(UnsupportedError):
+        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
+
+
+def test_reinit_waits_for_the_other_proposals() -> None:
+    red, blue, green = form("red", "blue", "green")
+    for proposal in (NEXT, Remove(2)):
+        blue.sees(red.group.propose(proposal, now=NOW))
+    pending = blue.group.commit(now=NOW)
+    assert (pending.removed, blue.group.merge(pending).reinit) == ((2,), None)
+    assert len(blue.group.members()) == 2
+    assert green.group.epoch == 1
+
+
+@proves("reinit-members")
+def test_everyone_goes_along() -> None:
+    red, blue, _ = form("red", "blue", "green")
+    retire([red, blue])
+    with breaks("reinit-members"):
+        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
+
+
+@proves("reinit-agreed")
+def test_new_group_is_the_agreed_one() -> None:
+    red, blue = form("red", "blue")
+    required = RequiredCapabilities((), (), (1,)).encode()
+    agreed = [
+        ReInit(b"other", 1, SUITE.id, ()),
+        ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, required),)),
+    ]
+    retire([red, blue], ReInit(b"next", 1, SUITE.id, ()))
+    group, welcome = red.group.reinitialize(
+        [blue.offer().key_package], b"red", red.signature_secret, **LIFETIME
+    )
+    for reinit in (None, *agreed):
+        blue.group._reinit = reinit
+        with breaks("reinit-agreed"):
+            blue.join(welcome, origin=blue.group)
+    context = group._epoch.context
+    with breaks("reinit-agreed"):
+        welcome_rules.check_reinit_agreed(ReInit(b"next", 1, SUITE.id, ()), False, context)
+
+
+def test_branch() -> None:
+    red, blue, green = form("red", "blue", "green")
+    packages = [blue.offer().key_package]
+    group, welcome = red.group.branch(b"aside", packages, **LIFETIME)
+    with pytest.raises(LocalError):
+        blue.join(welcome)
+    with pytest.raises(LocalError):
+        blue.join(welcome, origin=Party("x").create(b"unrelated"))
+    joined = Group.join(welcome, blue.bundles.get, policy=blue.policy, origin=blue.group)
+    assert joined.epoch_authenticator == group.epoch_authenticator
+    assert (joined.group_id, joined.epoch) == (b"aside", 1)
+    assert_agree([red, blue, green])
+    assert red.hears(blue.group.encrypt(b"the old group goes on")) == b"the old group goes on"
+
+
+@proves("branch-members")
+def test_branch_takes_no_strangers() -> None:
+    red, _, _ = form("red", "blue", "green")
+    with breaks("branch-members"):
+        red.group.branch(b"aside", [Party("mallory").offer().key_package], **LIFETIME)
+
+
+@proves("branch-parameters", "origin-first-epoch")
+def test_branch_is_like_its_group_and_young() -> None:
+    red, blue = form("red", "blue")
+    psk = ResumptionPsk(ResumptionUsage.BRANCH, b"room", 1)
+    origin, epoch = blue.group._as_origin(), red.group._epoch
+    check_continues(origin, psk, epoch.context, epoch.tree, red.policy)
+    for rule_id, changed in (
+        ("origin-first-epoch", replace(epoch.context, epoch=2)),
+        ("branch-parameters", replace(epoch.context, cipher_suite=2)),
+    ):
+        with breaks(rule_id):
+            check_continues(origin, psk, changed, epoch.tree, red.policy)
+
+
+@proves("welcome-one-origin", "welcome-psk-nonces")
+def test_welcome_continues_one_group() -> None:
+    branch = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.BRANCH, b"room", 1))
+    reinit = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.REINIT, b"room", 1))
+    use = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.APPLICATION, b"room", 1))
+    assert welcome_rules.find_origin_psk([use, branch]) == branch.psk
+    with breaks("welcome-one-origin"):
+        welcome_rules.find_origin_psk([branch, reinit])
+    with breaks("welcome-psk-nonces"):
+        welcome_rules.check_psk_nonces(SUITE, [use, PreSharedKeyID(use.psk, b"short")])
+
+
+def test_resumption_key_of_another_group_joins_two() -> None:
+    red, blue = form("red", "blue")
+    key = Secret(b"known to both")
+    psk = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.APPLICATION, b"elsewhere", 3))
+    pending = red.group.commit([PreSharedKey(psk)], now=NOW, find_psk=lambda _: key)
+    blue.group.receive(pending.message, now=NOW, find_psk=lambda _: key)
+    red.group.merge(pending)
+    assert_agree([red, blue])

@@ -1,0 +1,326 @@
+"""Reaching a group from outside: external commits, external senders, and proposals to be added."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import (
+    Add,
+    BasicCredential,
+    Extension,
+    ExtensionType,
+    ExternalPsk,
+    ExternalSender,
+    ExternalSenderIndex,
+    ExternalSenders,
+    GroupContextExtensions,
+    MalformedError,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    OwnMessageError,
+    PolicyRejected,
+    PreSharedKey,
+    Proposal,
+    ReInit,
+    Remove,
+    UnsupportedError,
+    Update,
+    WrongEpochError,
+    decode_group_info,
+    encode_message,
+    new_psk_id,
+    propose_externally,
+    propose_join,
+)
+from clave_crypto.mls.framing import (
+    ApplicationData,
+    AuthData,
+    CommitAuthData,
+    FramedContent,
+    ProposalContent,
+    PublicMessage,
+    decode_message,
+)
+from clave_crypto.mls.proposals import Commit, ExternalInit, ProposalByReference, ProposalByValue
+from clave_crypto.mls.protection import sign_content
+from clave_crypto.mls.wire_format import WireFormat
+from groupkit import NOW, SUITE, Party, Rules, assert_agree, form
+from rulekit import breaks, proves, refused
+
+
+def test_join_by_external_commit() -> None:
+    red, blue = form("red", "blue")
+    green = Party("green")
+    commit = green.enters(red.group.group_info(), to=[blue])
+    committed = red.sees(commit)
+    assert committed.external
+    assert [member.identity for member in committed.added] == [b"green"]
+    assert committed.committer == committed.added[0].leaf_index == green.group.own_leaf
+    assert_agree([red, blue, green])
+    assert red.hears(green.group.encrypt(b"I let myself in")) == b"I let myself in"
+    green.commits(to=[red, blue])
+    red.adds(Party("white"), to=[blue, green])
+    assert_agree([red, blue, green])
+
+
+def test_external_commit_with_the_tree_kept_apart() -> None:
+    red, blue = form("red", "blue")
+    green = Party("green")
+    info = red.group.group_info(ratchet_tree=False)
+    with breaks("welcome-tree-given"):
+        green.enters(info)
+    green.enters(info, ratchet_tree=red.group.ratchet_tree(), to=[red, blue])
+    assert_agree([red, blue, green])
+
+
+def test_external_commit_takes_the_place_of_an_old_self() -> None:
+    red, blue, green = form("red", "blue", "green")
+    old = green.group
+    commit = green.enters(red.group.group_info(), removes=old.own_leaf, to=[red, blue])
+    assert old.receive(commit, now=NOW).removed_self
+    assert old.closed
+    assert_agree([red, blue, green])
+    assert len(red.group.members()) == 3
+
+
+def test_external_commit_into_a_full_tree_and_into_a_gap() -> None:
+    red, blue, green, white = form("red", "blue", "green", "white")
+    black = Party("black")
+    black.enters(red.group.group_info(), to=[red, blue, green, white])
+    assert black.group.own_leaf == 4
+    red.commits([Remove(1)], to=[green, white, black])
+    grey = Party("grey")
+    grey.enters(black.group.group_info(), to=[red, green, white, black])
+    assert grey.group.own_leaf == 1
+    assert_agree([red, green, white, black, grey])
+
+
+def test_external_commit_with_a_shared_key() -> None:
+    red, blue = form("red", "blue")
+    green = Party("green")
+    psk = new_psk_id(SUITE, ExternalPsk(b"link"))
+    keys = {psk: Secret(b"from the link")}
+    commit = green.enters(red.group.group_info(), psks=[psk], find_psk=keys.get)
+    with pytest.raises(UnsupportedError):
+        red.sees(commit)
+    for one in (red, blue):
+        one.group.receive(commit, now=NOW, find_psk=keys.get)
+    assert_agree([red, blue, green])
+
+
+def test_group_info_of_a_past_epoch_is_too_late() -> None:
+    red, blue = form("red", "blue")
+    info = red.group.group_info()
+    red.commits(to=[blue])
+    with pytest.raises(WrongEpochError):
+        red.sees(Party("green").enters(info))
+
+
+def test_policy_judges_who_lets_himself_in() -> None:
+    red, _ = form("red", "blue")
+    assert isinstance(red.policy, Rules)
+    red.policy.refuse_joiner = lambda leaf: leaf.credential.identity == b"green"
+    before = red.group.state()
+    with pytest.raises(PolicyRejected):
+        red.sees(Party("green").enters(red.group.group_info()))
+    assert red.group.state() == before
+    Party("white").enters(red.group.group_info(), to=[red])
+
+
+def test_policy_judges_who_takes_the_place_of_a_member() -> None:
+    red, _, _ = form("red", "blue", "green")
+    assert isinstance(red.policy, Rules)
+    red.policy.refuse_successor = lambda old, new: old.credential != new.credential
+    with pytest.raises(PolicyRejected):
+        red.sees(Party("mallory").enters(red.group.group_info(), removes=1))
+
+
+@proves("external-pub", "group-id-new")
+def test_group_info_that_lets_nobody_in() -> None:
+    red, _ = form("red", "blue")
+    info = decode_group_info(red.group.group_info())
+    without = tuple(one for one in info.extensions if one.extension_type != ExtensionType.EXTERNAL_PUB)
+    unfit = (*without, Extension(ExtensionType.EXTERNAL_PUB, b"\x20" + bytes(32)))
+    for extensions in (without, unfit):
+        with breaks("external-pub"):
+            Party("green").enters(encode_message(replace(info, extensions=extensions)))
+    with breaks("group-id-new"):
+        Party("green").enters(red.group.group_info(), other_groups=[b"room"])
+    with pytest.raises(MalformedError):
+        decode_group_info(encode_message(Party("green").offer().key_package))
+
+
+def forged_entry(joiner: Party, commit: bytes, **changes: Any) -> bytes:
+    """Return an external commit with parts of its content changed, signed again by the joiner."""
+    message = decode_message(commit)
+    assert isinstance(message, PublicMessage)
+    assert isinstance(message.auth, CommitAuthData)
+    body = changes.pop("body", None) or replace(message.content.body, **changes)
+    content = replace(message.content, body=body)
+    context = FORMED_IN["context"]
+    signature = sign_content(SUITE, joiner.signature_secret, WireFormat.PUBLIC_MESSAGE, content, context)
+    auth = replace(message.auth, signature=signature)
+    return encode_message(PublicMessage(content, auth, b""))
+
+
+FORMED_IN: dict[str, bytes] = {}
+
+
+@proves(
+    "external-commit-path",
+    "external-commit-by-value",
+    "external-commit-one-init",
+    "external-commit-one-remove",
+    "external-commit-kinds",
+    "commit-psks-unique",
+)
+def test_external_commits_that_are_not_as_they_should_be() -> None:
+    red, _, _ = form("red", "blue", "green")
+    FORMED_IN["context"] = red.group._epoch.context_bytes
+    joiner = Party("white")
+    commit = joiner.enters(red.group.group_info())
+    message = decode_message(commit)
+    assert isinstance(message, PublicMessage)
+    assert isinstance(message.content.body, Commit)
+    (init,) = message.content.body.proposals
+    psk = ProposalByValue(PreSharedKey(new_psk_id(SUITE, ExternalPsk(b"key"))))
+    gce = ProposalByValue(GroupContextExtensions(()))
+    remove = [ProposalByValue(Remove(index)) for index in (1, 2)]
+    for rule_id, changes in (
+        ("external-commit-path", {"path": None}),
+        ("external-commit-by-value", {"proposals": (init, ProposalByReference(bytes(32)))}),
+        ("external-commit-one-init", {"proposals": ()}),
+        ("external-commit-one-init", {"proposals": (init, init)}),
+        ("external-commit-one-remove", {"proposals": (init, *remove)}),
+        ("external-commit-kinds", {"proposals": (init, gce)}),
+        ("commit-psks-unique", {"proposals": (init, psk, psk)}),
+        ("remove-member", {"proposals": (init, ProposalByValue(Remove(7)))}),
+    ):
+        refused(red, forged_entry(joiner, commit, **changes), rule_id)
+    refused(red, forged_entry(Party("mallory"), commit), "message-signature")
+    refused(red, forged_entry(joiner, commit, proposals=(init, remove[0])), "confirmation-tag")
+
+
+@proves("joiner-commit-content", "joiner-proposal")
+def test_new_members_send_nothing_else() -> None:
+    red, _ = form("red", "blue")
+    joiner = Party("white")
+    for rule_id, sender, body in (
+        ("joiner-commit-content", NewMemberCommitSender(), ProposalContent(Remove(1))),
+        ("joiner-proposal", NewMemberProposalSender(), ProposalContent(Remove(1))),
+        ("joiner-proposal", NewMemberProposalSender(), Commit((), None)),
+    ):
+        content = FramedContent(b"room", red.group.epoch, sender, b"", body)
+        auth = CommitAuthData(b"", b"") if isinstance(body, Commit) else _auth(joiner, content)
+        refused(red, encode_message(PublicMessage(content, auth, b"")), rule_id)
+    for sender in (NewMemberCommitSender(), NewMemberProposalSender(), ExternalSenderIndex(0)):
+        content = FramedContent(b"room", red.group.epoch, sender, b"", ApplicationData(b"hi"))
+        message = PublicMessage(content, _auth(joiner, content), b"")
+        refused(red, encode_message(message), "message-private-application")
+
+
+def _auth(party: Party, content: FramedContent) -> Any:
+    return AuthData(sign_content(SUITE, party.signature_secret, WireFormat.PUBLIC_MESSAGE, content, b""))
+
+
+def test_someone_proposes_to_be_added() -> None:
+    red, blue = form("red", "blue")
+    green = Party("green")
+    bundle = green.offer()
+    proposal = propose_join(bundle, b"room", red.group.epoch)
+    for one in (red, blue):
+        received = one.sees(proposal)
+        assert received.sender == NewMemberProposalSender()
+        assert received.proposal == Add(bundle.key_package)
+    pending = red.commits(to=[blue])
+    green.join(pending.welcome)
+    assert_agree([red, blue, green])
+
+
+def test_proposal_to_be_added_by_another_key_is_refused() -> None:
+    red, _ = form("red", "blue")
+    forged = replace(Party("green").offer(), signature_secret=Secret(os.urandom(32)))
+    refused(red, propose_join(forged, b"room", red.group.epoch), "message-signature")
+
+
+def watched_by(*watchers: Party) -> Extension:
+    senders = tuple(
+        ExternalSender(SUITE.signature.public_key(one.signature_secret), BasicCredential(one.name.encode()))
+        for one in watchers
+    )
+    return Extension(ExtensionType.EXTERNAL_SENDERS, ExternalSenders(senders).encode())
+
+
+def proposes(watcher: Party, proposal: Proposal, index: int = 0, epoch: int = 1) -> bytes:
+    return propose_externally(SUITE, index, watcher.signature_secret, proposal, b"room", epoch)
+
+
+def test_external_sender_proposes() -> None:
+    watcher = Party("watcher")
+    red, blue, green = form("red", "blue", "green", extensions=[watched_by(watcher)])
+    package = Party("white").offer().key_package
+    for proposal in (Remove(2), Add(package), PreSharedKey(new_psk_id(SUITE, ExternalPsk(b"key")))):
+        for one in (red, blue, green):
+            received = one.sees(proposes(watcher, proposal))
+            assert (received.sender, received.proposal) == (ExternalSenderIndex(0), proposal)
+    commit = red.group.commit(now=NOW, find_psk=lambda _: Secret(b"key"))
+    blue.group.receive(commit.message, now=NOW, find_psk=lambda _: Secret(b"key"))
+    assert green.sees(commit.message).removed_self
+    red.group.merge(commit)
+    assert_agree([red, blue])
+    assert [member.identity for member in red.group.members()] == [b"red", b"blue", b"white"]
+
+
+@proves("external-sender-known", "external-sender-content", "external-senders-form")
+def test_external_senders_that_are_refused() -> None:
+    watcher, stranger = Party("watcher"), Party("stranger")
+    red, blue, _ = form("red", "blue", "green", extensions=[watched_by(watcher)])
+    refused(blue, proposes(watcher, Remove(2), index=1), "external-sender-known")
+    refused(blue, proposes(stranger, Remove(2)), "message-signature")
+    refused(blue, proposes(watcher, Remove(7)), "remove-member")
+    with breaks("external-sender-content"):
+        proposes(watcher, Update(red.group.member(0).leaf))
+    for body in (ProposalContent(ExternalInit(b"")), Commit((), None)):
+        content = FramedContent(b"room", 1, ExternalSenderIndex(0), b"", body)
+        auth = CommitAuthData(b"", b"") if isinstance(body, Commit) else _auth(watcher, content)
+        refused(blue, encode_message(PublicMessage(content, auth, b"")), "external-sender-content")
+    for data in (b"nonsense", ExternalSenders((ExternalSender(bytes(32), BasicCredential(b"")),)).encode()):
+        extension = Extension(ExtensionType.EXTERNAL_SENDERS, data)
+        with breaks("external-senders-form"):
+            red.group.propose(GroupContextExtensions((extension,)), now=NOW)
+        with breaks("external-senders-form"):
+            Party("white").create(extensions=[extension])
+
+
+def test_policy_judges_external_proposals() -> None:
+    watcher = Party("watcher")
+    red, _ = form("red", "blue", extensions=[watched_by(watcher)])
+    assert isinstance(red.policy, Rules)
+    red.policy.refuse_proposal = lambda sender, proposal: not isinstance(sender, MemberSender)
+    with pytest.raises(PolicyRejected):
+        red.sees(proposes(watcher, ReInit(b"next", 1, 1, ())))
+    with pytest.raises(PolicyRejected):
+        red.sees(propose_join(Party("green").offer(), b"room", 1))
+    assert red.group.pending_proposals == ()
+
+
+def test_public_handshakes_between_members() -> None:
+    red, blue, green = form("red", "blue", "green")
+    for one in (blue, green):
+        one.sees(red.group.propose(Remove(2), now=NOW, public=True))
+    with pytest.raises(OwnMessageError):
+        red.sees(red.group.propose_update(now=NOW, public=True))
+    pending = blue.group.commit(now=NOW, public=True)
+    assert isinstance(decode_message(pending.message), PublicMessage)
+    red.sees(pending.message)
+    blue.group.merge(pending)
+    assert_agree([red, blue])
+    untagged = decode_message(pending.message)
+    assert isinstance(untagged, PublicMessage)
+    refused(green, encode_message(replace(untagged, membership_tag=b"")), "message-membership-tag")
