@@ -75,7 +75,7 @@ def main() -> None:
         held, most, seconds = joined_group(10_000)
         verdict = "reached" if most <= MEMORY_TARGET else "missed"
         print(
-            f"a joined group of 10,000: {held:.0f} MiB, {most:.0f} MiB at most while joining ({seconds:.2f} s)"
+            f"a joined group of 10,000: {held:.0f} MiB, {most:.0f} MiB at most in joining ({seconds:.2f} s)"
         )
         print(f"target <= {MEMORY_TARGET:.0f} MiB: {verdict}")
 

@@ -14,7 +14,7 @@ MESSAGE = bytes(100)
 
 
 class Scene:
-    """A group of `size`, its founder on mls-rs and at leaf 0, `side` at the last leaf joining again and again.
+    """A group of `size`, its founder on mls-rs at leaf 0, `side` at the last leaf joining again and again.
 
     What the founder sends is made once and processed after each joining: data, then two updates, then the
     adding and the removal of a newcomer.
