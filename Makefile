@@ -2,12 +2,13 @@
 #   make demo    a real relay and three clients, on this machine
 #   make test    format, lint, types, contracts and every test
 # Beside them:
+#   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench-mls clean
+.PHONY: demo test check format bench-mls soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -24,6 +25,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/.installed-dev
+	CLAVE_SOAK_MINUTES=$(or $(SOAK),10) $(BIN)/python -m pytest -n 2 -m soak
 
 bench-mls: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.mls

@@ -1,0 +1,148 @@
+"""What exceeds a caller's limit is refused, and nothing changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from clave_crypto.mls import (
+    Add,
+    CommitRequiredError,
+    GroupContextExtensions,
+    LimitError,
+    Limits,
+    LocalError,
+    ReplayError,
+    TooFarAheadError,
+    WrongEpochError,
+)
+from groupkit import NOW, Party, assert_agree, form
+
+
+def limited(party: Party, **limits: int) -> None:
+    """Start `party` again with other limits."""
+    party.member = type(party.group).restore(
+        party.group.state(), policy=party.policy, limits=Limits(**limits)
+    )
+
+
+def refused(party: Party, message: bytes, error: type[Exception] = LimitError) -> None:
+    before = party.group.state()
+    with pytest.raises(error):
+        party.sees(message)
+    assert party.group.state() == before
+
+
+def test_long_message() -> None:
+    red, blue = form("red", "blue")
+    message = red.group.encrypt(b"x" * 1000)
+    limited(blue, message=len(message) - 1)
+    refused(blue, message)
+    limited(blue, message=len(message))
+    assert blue.hears(message) == b"x" * 1000
+
+
+def test_long_welcome_and_group_info() -> None:
+    red, _ = form("red", "blue")
+    green = Party("green")
+    pending = red.commits([Add(green.offer().key_package)])
+    assert pending.welcome is not None
+    info = red.group.group_info()
+    with pytest.raises(LimitError):
+        green.join(pending.welcome, limits=Limits(message=len(pending.welcome) - 1))
+    with pytest.raises(LimitError):
+        Party("white").enters(info, limits=Limits(message=len(info) - 1))
+    green.join(pending.welcome, limits=Limits(message=len(pending.welcome)))
+    assert_agree([red, green])
+
+
+def test_skipped_generations() -> None:
+    red, blue = form("red", "blue")
+    messages = [red.group.encrypt(b"%d" % number) for number in range(8)]
+    limited(blue, skip=5)
+    refused(blue, messages[6], TooFarAheadError)
+    assert blue.hears(messages[5]) == b"5"
+    assert blue.hears(messages[7]) == b"7"
+
+
+def test_stored_keys() -> None:
+    red, blue = form("red", "blue")
+    messages = [red.group.encrypt(b"%d" % number) for number in range(8)]
+    limited(blue, stored_keys=3)
+    assert blue.hears(messages[7]) == b"7"
+    assert [blue.hears(messages[number]) for number in (4, 5, 6)] == [b"4", b"5", b"6"]
+    refused(blue, messages[3], ReplayError)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_past_epochs(kept: int) -> None:
+    red, blue = form("red", "blue")
+    limited(blue, past_epochs=kept)
+    late = []
+    for _ in range(5):
+        late.append(red.group.encrypt(b"late"))
+        red.commits(to=[blue])
+    for age, message in enumerate(reversed(late), 1):
+        if age <= kept:
+            assert blue.hears(message) == b"late"
+        else:
+            refused(blue, message, WrongEpochError)
+
+
+def test_tree_that_is_too_large() -> None:
+    red, blue, green = form("red", "blue", "green")
+    white = Party("white")
+    red.adds(white, to=[blue, green])
+    black = Party("black")
+    commit = red.group.commit([Add(black.offer().key_package)], now=NOW)
+    for one in (blue, green):
+        limited(one, leaves=4)
+    refused(blue, commit.message)
+    refused(green, Party("grey").enters(red.group.group_info()))
+    assert commit.welcome is not None
+    with pytest.raises(LimitError):
+        black.join(commit.welcome, limits=Limits(leaves=4))
+    before = green.group.state()
+    with pytest.raises(LimitError):
+        green.group.commit([Add(Party("grey").offer().key_package)], now=NOW)
+    assert green.group.state() == before
+    black.join(commit.welcome, limits=Limits(leaves=8))
+
+
+def test_add_that_would_make_the_tree_too_large_is_left_out() -> None:
+    red, blue = form("red", "blue")
+    blue.sees(red.group.propose(Add(Party("green").offer().key_package), now=NOW))
+    limited(blue, leaves=2)
+    pending = blue.group.commit(now=NOW)
+    assert (pending.added, pending.welcome) == ((), None)
+
+
+def test_pending_proposals() -> None:
+    red, blue = form("red", "blue")
+    limited(red, pending_proposals=2)
+    limited(blue, pending_proposals=1)
+    first, second = (red.group.propose(GroupContextExtensions(()), now=NOW) for _ in range(2))
+    before = red.group.state()
+    with pytest.raises(LimitError):
+        red.group.propose_update(now=NOW)
+    assert red.group.state() == before
+    blue.sees(first)
+    refused(blue, second)
+    blue.commits()
+    limited(blue, pending_proposals=0)
+    refused(blue, first, WrongEpochError)
+
+
+def test_own_proposal_that_never_left_is_withdrawn() -> None:
+    red, blue = form("red", "blue")
+    red.group.propose_update(now=NOW)
+    ((reference, _, _),) = red.group.pending_proposals
+    with pytest.raises(CommitRequiredError):
+        red.group.encrypt(b"hi")
+    red.group.withdraw(reference)
+    assert blue.hears(red.group.encrypt(b"hi")) == b"hi"
+    with pytest.raises(LocalError):
+        red.group.withdraw(reference)
+    red.sees(blue.group.propose_update(now=NOW))
+    ((reference, _, _),) = red.group.pending_proposals
+    with pytest.raises(LocalError):
+        red.group.withdraw(reference)
