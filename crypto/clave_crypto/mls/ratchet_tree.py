@@ -6,7 +6,9 @@ hashing a change costs is logarithmic, and epochs are cheap to keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from clave_crypto.codec import Struct, encode_vector, struct, u32
@@ -39,7 +41,7 @@ class TreeNodes(Struct):
 class RatchetTree:
     """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
 
-    __slots__ = ("_hashes", "_nodes", "suite")
+    __slots__ = ("_hashes", "_keys", "_nodes", "suite")
 
     def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
         """Hold `nodes` in array order; their number is filled up to a whole tree with blanks."""
@@ -50,11 +52,13 @@ class RatchetTree:
             whole = 2 * whole + 1
         self._nodes += [None] * (whole - len(self._nodes))
         self._hashes: list[bytes | None] = [None] * whole
+        self._keys = Counter(node.encryption_key for node in self._nodes if node is not None)
 
     def copy(self) -> Self:
         """Return a tree that can change without changing this one."""
         other = type(self).__new__(type(self))
         other.suite, other._nodes, other._hashes = self.suite, self._nodes.copy(), self._hashes.copy()
+        other._keys = self._keys.copy()
         return other
 
     def contents(self) -> TreeNodes:
@@ -96,28 +100,30 @@ class RatchetTree:
 
     def leaves(self) -> Iterator[tuple[int, LeafNode]]:
         """Yield (leaf index, leaf) of every member."""
-        for leaf_index in range(self.n_leaves):
-            if (leaf := self.leaf(leaf_index)) is not None:
+        for leaf_index, leaf in enumerate(self._nodes[::2]):
+            if isinstance(leaf, LeafNode):
                 yield leaf_index, leaf
 
     def parents(self) -> Iterator[tuple[int, ParentNode]]:
         """Yield (node index, parent) of every parent that is not blank."""
-        for node in range(1, len(self._nodes), 2):
-            if (parent := self.parent_node(node)) is not None:
-                yield node, parent
+        for position, parent in enumerate(self._nodes[1::2]):
+            if isinstance(parent, ParentNode):
+                yield 2 * position + 1, parent
+
+    def holds_key(self, encryption_key: bytes) -> bool:
+        """Say whether a node has this encryption key."""
+        return encryption_key in self._keys
 
     def set_node(self, node: int, contents: Node | None) -> None:
         """Put `contents` at `node`."""
-        self._nodes[node] = contents
-        self._hashes[node] = None
+        self._put(node, contents)
         for above in tree_math.direct_path(node, self.n_leaves):
             self._hashes[above] = None
 
     def make_room(self) -> int:
         """Return the index of the leftmost blank leaf, extending the tree if there is none."""
-        leaf_index = 0
-        while leaf_index < self.n_leaves and self._nodes[2 * leaf_index] is not None:
-            leaf_index += 1
+        leaves = self._nodes[::2]
+        leaf_index = leaves.index(None) if None in leaves else len(leaves)
         if leaf_index == self.n_leaves:
             blanks = len(self._nodes) + 1
             self._nodes += [None] * blanks
@@ -131,7 +137,7 @@ class RatchetTree:
         for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
             if (parent := self.parent_node(node)) is not None:
                 unmerged = tuple(sorted((*parent.unmerged_leaves, leaf_index)))
-                self._nodes[node] = ParentNode(parent.encryption_key, parent.parent_hash, unmerged)
+                self._put(node, ParentNode(parent.encryption_key, parent.parent_hash, unmerged))
         return leaf_index
 
     def update_leaf(self, leaf_index: int, leaf: LeafNode) -> None:
@@ -143,34 +149,39 @@ class RatchetTree:
         """Blank a leaf and its direct path, then truncate the tree while its right half is empty."""
         self.blank_path(leaf_index)
         self.set_node(2 * leaf_index, None)
-        while self.n_leaves > 1 and all(
-            self._nodes[2 * index] is None for index in range(self.n_leaves // 2, self.n_leaves)
-        ):
-            half = len(self._nodes) // 2
+        while self.n_leaves > 1 and not any(self._nodes[self.n_leaves :: 2]):
+            half = self.root
+            for node in range(half, len(self._nodes)):
+                self._put(node, None)
             del self._nodes[half:], self._hashes[half:]
 
     def blank_path(self, leaf_index: int) -> None:
         """Blank every ancestor of a leaf."""
         for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
-            self._nodes[node] = self._hashes[node] = None
+            self._put(node, None)
 
     def resolution(self, node: int) -> list[int]:
         """Return the fewest nodes that together cover the members under `node` (section 4.1.1)."""
-        contents = self._nodes[node]
-        if isinstance(contents, ParentNode):
-            return [node, *(2 * leaf_index for leaf_index in contents.unmerged_leaves)]
-        if contents is not None:
-            return [node]
-        if tree_math.is_leaf(node):
-            return []
-        return self.resolution(tree_math.left(node)) + self.resolution(tree_math.right(node))
+        found: list[int] = []
+        ahead = [(node, 1 << tree_math.level(node) >> 1)]
+        while ahead:
+            node, half = ahead.pop()
+            contents = self._nodes[node]
+            if contents is None:
+                if half:
+                    ahead += ((node + half, half >> 1), (node - half, half >> 1))
+                continue
+            found.append(node)
+            if isinstance(contents, ParentNode):
+                found += (2 * leaf_index for leaf_index in contents.unmerged_leaves)
+        return found
 
     def filtered_direct_path(self, leaf_index: int) -> list[tuple[int, int]]:
         """Return (ancestor, its child on the copath), nearest first, where that child covers anyone."""
         path, below = [], 2 * leaf_index
         for node in tree_math.direct_path(below, self.n_leaves):
             copath = tree_math.sibling(below, self.n_leaves)
-            if self.resolution(copath):
+            if self._covers_anyone(copath):
                 path.append((node, copath))
             below = node
         return path
@@ -178,40 +189,63 @@ class RatchetTree:
     def tree_hash(self, node: int | None = None) -> bytes:
         """Return the tree hash of `node`, by default the root (section 7.8)."""
         node = self.root if node is None else node
-        digest = self._hashes[node]
-        if digest is None:
-            contents = self._nodes[node]
-            if tree_math.is_leaf(node):
-                digest = self._hash_leaf(node, contents)
-            else:
-                digest = self._hash_parent(
-                    contents, self.tree_hash(tree_math.left(node)), self.tree_hash(tree_math.right(node))
-                )
-            self._hashes[node] = digest
-        return digest
+        return self._hashes[node] or self._fill_hash(node, 1 << tree_math.level(node) >> 1)
 
     def original_tree_hash(self, node: int, absent: frozenset[int]) -> bytes:
         """Return the tree hash of `node` as if the leaves `absent` were not there (section 7.9)."""
-        if absent.isdisjoint(tree_math.leaves_under(node)):
+        return self._hash_without(node, sorted(absent))
+
+    def _put(self, node: int, contents: Node | None) -> None:
+        """Replace one node and forget its hash; those above it are the caller's concern."""
+        if (old := self._nodes[node]) is not None:
+            self._keys[old.encryption_key] -= 1
+            if not self._keys[old.encryption_key]:
+                del self._keys[old.encryption_key]
+        if contents is not None:
+            self._keys[contents.encryption_key] += 1
+        self._nodes[node], self._hashes[node] = contents, None
+
+    def _covers_anyone(self, node: int) -> bool:
+        """Say whether the resolution of `node` holds any node."""
+        span = (1 << tree_math.level(node)) - 1
+        return any(self._nodes[node - span : node + span + 1])
+
+    def _fill_hash(self, node: int, half: int) -> bytes:
+        """Compute a hash that is not known, and those it needs; the children are `half` nodes away."""
+        contents = self._nodes[node]
+        if half:
+            left, right, quarter = node - half, node + half, half >> 1
+            left_hash = self._hashes[left] or self._fill_hash(left, quarter)
+            right_hash = self._hashes[right] or self._fill_hash(right, quarter)
+            digest = self._hash_parent(contents, left_hash, right_hash)
+        else:
+            digest = self._hash_leaf(node, contents)
+        self._hashes[node] = digest
+        return digest
+
+    def _hash_without(self, node: int, absent: Sequence[int]) -> bytes:
+        """Compute a hash without the leaves `absent`, which are in order; some are not under `node`."""
+        under = tree_math.leaves_under(node)
+        absent = absent[bisect_left(absent, under.start) : bisect_left(absent, under.stop)]
+        if not absent:
             return self.tree_hash(node)
         if tree_math.is_leaf(node):
             return self._hash_leaf(node, None)
         contents = self.parent_node(node)
         if contents is not None:
-            unmerged = tuple(index for index in contents.unmerged_leaves if index not in absent)
+            gone = frozenset(absent)
+            unmerged = tuple(index for index in contents.unmerged_leaves if index not in gone)
             contents = ParentNode(contents.encryption_key, contents.parent_hash, unmerged)
+        left, right = tree_math.left(node), tree_math.right(node)
         return self._hash_parent(
-            contents,
-            self.original_tree_hash(tree_math.left(node), absent),
-            self.original_tree_hash(tree_math.right(node), absent),
+            contents, self._hash_without(left, absent), self._hash_without(right, absent)
         )
 
     def _hash_leaf(self, node: int, contents: Node | None) -> bytes:
-        index = (node // 2).to_bytes(4, "big")
         present = b"\0" if contents is None else b"\1" + contents.encode()
-        return self.suite.hash(NodeType.LEAF.to_bytes(1, "big") + index + present)
+        return self.suite.hash(LeafNode.tag + (node // 2).to_bytes(4, "big") + present)
 
     def _hash_parent(self, contents: Node | None, left: bytes, right: bytes) -> bytes:
         present = b"\0" if contents is None else b"\1" + contents.encode()
         children = encode_vector(left) + encode_vector(right)
-        return self.suite.hash(NodeType.PARENT.to_bytes(1, "big") + present + children)
+        return self.suite.hash(ParentNode.tag + present + children)

@@ -92,9 +92,10 @@ def sibling(node: int, n_leaves: int) -> int:
 
 def direct_path(node: int, n_leaves: int) -> Iterator[int]:
     """Yield the ancestors of `node`, nearest first, the root last."""
-    top = root(n_leaves)
+    top, height = root(n_leaves), level(node)
     while node != top:
-        node = parent(node, n_leaves)
+        node = (node | 1 << height) & ~(2 << height)
+        height += 1
         yield node
 
 

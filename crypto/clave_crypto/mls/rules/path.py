@@ -45,9 +45,7 @@ def check_path_keys_fit(suite: CipherSuite, path: UpdatePath) -> None:
 def check_path_keys_unique(tree: RatchetTree, path: UpdatePath) -> None:
     """No key in a path appears in the tree it is merged into, nor twice in the path."""
     fresh = [path.leaf_node.encryption_key, *(node.encryption_key for node in path.nodes)]
-    present = {leaf.encryption_key for _, leaf in tree.leaves()}
-    present |= {parent.encryption_key for _, parent in tree.parents()}
-    if len(set(fresh)) != len(fresh) or not present.isdisjoint(fresh):
+    if len(set(fresh)) != len(fresh) or any(map(tree.holds_key, fresh)):
         raise BrokenRuleError("a key of the path is already in the tree")
 
 

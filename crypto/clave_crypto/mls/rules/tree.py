@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -86,14 +87,15 @@ def check_unmerged_leaves(tree: RatchetTree) -> None:
 @rule("tree-unmerged-complete", "12.4.3.1")
 def check_unmerged_complete(tree: RatchetTree) -> None:
     """A leaf unmerged at a parent is unmerged at every parent between them."""
+    # Each parent answers to the nearest above it, which answers to the next; their leaves are in order.
     for node, parent in tree.parents():
-        for index in parent.unmerged_leaves:
-            for between in tree_math.direct_path(2 * index, tree.n_leaves):
-                if between == node:
-                    break
-                below = tree.parent_node(between)
-                if below is not None and index not in below.unmerged_leaves:
-                    raise BrokenRuleError("a leaf is unmerged above a parent where it is merged")
+        ancestors = map(tree.parent_node, tree_math.direct_path(node, tree.n_leaves))
+        above = next(filter(None, ancestors), None)
+        if above is not None:
+            under, listed = tree_math.leaves_under(node), above.unmerged_leaves
+            inherited = listed[bisect_left(listed, under.start) : bisect_left(listed, under.stop)]
+            if not set(inherited) <= set(parent.unmerged_leaves):
+                raise BrokenRuleError("a leaf is unmerged above a parent where it is merged")
 
 
 @rule("tree-parent-hash", "7.9.2")
