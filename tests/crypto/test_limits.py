@@ -120,7 +120,8 @@ def test_pending_proposals() -> None:
     red, blue = form("red", "blue")
     limited(red, pending_proposals=2)
     limited(blue, pending_proposals=1)
-    first, second = (red.group.propose(GroupContextExtensions(()), now=NOW) for _ in range(2))
+    first = red.group.propose(GroupContextExtensions(()), now=NOW)
+    second = red.group.propose_update(now=NOW)
     before = red.group.state()
     with pytest.raises(LimitError):
         red.group.propose_update(now=NOW)

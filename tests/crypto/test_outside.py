@@ -204,7 +204,7 @@ def test_external_commits_that_are_not_as_they_should_be() -> None:
     ):
         refused(red, forged_entry(joiner, commit, **changes), rule_id)
     refused(red, forged_entry(Party("mallory"), commit), "message-signature")
-    refused(red, forged_entry(joiner, commit, proposals=(init, remove[0])), "confirmation-tag")
+    refused(red, forged_entry(joiner, commit, proposals=(init, remove[0])), "leaf-signature")
 
 
 @proves("joiner-commit-content", "joiner-proposal")
