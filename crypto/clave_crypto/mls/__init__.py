@@ -68,6 +68,7 @@ from clave_crypto.mls.suites import (
     SUITES,
     CipherSuite,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+    MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
     find_suite,
 )
 
@@ -104,6 +105,7 @@ __all__ = [
     "LocalError",
     "MLSError",
     "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
+    "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519",
     "MalformedError",
     "Member",
     "MemberSender",

@@ -1,45 +1,130 @@
-"""Signature schemes as MLS uses them: keys and signatures are bytes. Knows no labels."""
+"""Signature schemes as MLS uses them (RFC 9420, section 5.1.1): keys and signatures are bytes. No labels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from clave_crypto.identity import verify_signature
-from clave_crypto.keys import check_ed25519_public
+from clave_crypto.errors import SignatureInvalid
+from clave_crypto.keys import (
+    Secret,
+    check_ed448_encoding,
+    check_ed25519_encoding,
+    load_ec_private,
+    load_ec_public,
+)
 
-__all__ = ["ED25519", "SignatureScheme"]
+__all__ = ["ECDSA_P256", "ECDSA_P384", "ECDSA_P521", "ED448", "ED25519", "SignatureScheme"]
 
 
 class SignatureScheme(Protocol):
     """A signature scheme."""
 
+    def generate(self, random: Callable[[int], bytes]) -> Secret:
+        """Return a new private key, made of `random(size)`."""
+
     def public_key(self, private: bytes) -> bytes:
-        """Return the public key of `private`."""
+        """Return the public key of `private`; raises `ValueError` if that is not a private key."""
 
     def check_public(self, public: bytes) -> None:
-        """Refuse a peer's unfit public key; raises `KeyRejected`."""
+        """Refuse a peer's unfit public key; raises `KeyRejected`.
+
+        What an EdDSA key still may be is a point off the curve: no signature verifies under one, and to find
+        out here costs as much as to verify.
+        """
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        """Return the signature of `message`."""
+        """Return the signature of `message`; raises `ValueError` if `private` is not a private key."""
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         """Check a signature; raises `KeyRejected` or `SignatureInvalid`."""
 
 
 class _Ed25519:
+    """EdDSA with Ed25519 (RFC 8032): every 32 bytes are a private key."""
+
+    def generate(self, random: Callable[[int], bytes]) -> Secret:
+        return Secret(random(32))
+
     def public_key(self, private: bytes) -> bytes:
         return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
-        check_ed25519_public(public)
+        check_ed25519_encoding(public)
 
     def sign(self, private: bytes, message: bytes) -> bytes:
         return Ed25519PrivateKey.from_private_bytes(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
-        verify_signature(public, message, signature)
+        check_ed25519_encoding(public)
+        try:
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        except InvalidSignature:
+            raise SignatureInvalid("the signature does not verify") from None
+
+
+class _Ed448:
+    """EdDSA with Ed448 (RFC 8032): every 57 bytes are a private key."""
+
+    def generate(self, random: Callable[[int], bytes]) -> Secret:
+        return Secret(random(57))
+
+    def public_key(self, private: bytes) -> bytes:
+        return Ed448PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+    def check_public(self, public: bytes) -> None:
+        check_ed448_encoding(public)
+
+    def sign(self, private: bytes, message: bytes) -> bytes:
+        return Ed448PrivateKey.from_private_bytes(private).sign(message)
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
+        check_ed448_encoding(public)
+        try:
+            Ed448PublicKey.from_public_bytes(public).verify(signature, message)
+        except InvalidSignature:
+            raise SignatureInvalid("the signature does not verify") from None
+
+
+class _Ecdsa:
+    """ECDSA: scalars as private keys, uncompressed points as public ones, DER signatures."""
+
+    def __init__(self, curve: ec.EllipticCurve, hash_algorithm: hashes.HashAlgorithm) -> None:
+        self._curve = curve
+        self._algorithm = ec.ECDSA(hash_algorithm)
+
+    def generate(self, random: Callable[[int], bytes]) -> Secret:
+        # FIPS 186-5, appendix A.2.1: 64 bits more than the order has leave no bias to speak of.
+        size = (self._curve.key_size + 7) // 8
+        wide = int.from_bytes(random(size + 8), "big")
+        return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))
+
+    def public_key(self, private: bytes) -> bytes:
+        public = load_ec_private(self._curve, private).public_key()
+        return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def check_public(self, public: bytes) -> None:
+        load_ec_public(self._curve, public)
+
+    def sign(self, private: bytes, message: bytes) -> bytes:
+        return load_ec_private(self._curve, private).sign(message, self._algorithm)
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
+        try:
+            load_ec_public(self._curve, public).verify(signature, message, self._algorithm)
+        except InvalidSignature:
+            raise SignatureInvalid("the signature does not verify") from None
 
 
 ED25519: SignatureScheme = _Ed25519()
+ED448: SignatureScheme = _Ed448()
+ECDSA_P256: SignatureScheme = _Ecdsa(ec.SECP256R1(), hashes.SHA256())
+ECDSA_P384: SignatureScheme = _Ecdsa(ec.SECP384R1(), hashes.SHA384())
+ECDSA_P521: SignatureScheme = _Ecdsa(ec.SECP521R1(), hashes.SHA512())

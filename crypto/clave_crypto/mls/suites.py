@@ -5,54 +5,72 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clave_crypto.codec import encode_vector
-from clave_crypto.errors import KeyRejected
 from clave_crypto.keys import Secret
+from clave_crypto.mls.dhkem import P256, P384, P521, X448, X25519
 from clave_crypto.mls.errors import DecryptionError, UnsupportedError
-from clave_crypto.mls.kem import X25519, Kem
-from clave_crypto.mls.signatures import ED25519, SignatureScheme
+from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA384, HKDF_SHA512, Hkdf
+from clave_crypto.mls.hpke import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, Aead, Cipher, Hpke
+from clave_crypto.mls.hybrid_kem import MLKEM768_X25519
+from clave_crypto.mls.kem import Kem
+from clave_crypto.mls.signatures import (
+    ECDSA_P256,
+    ECDSA_P384,
+    ECDSA_P521,
+    ED448,
+    ED25519,
+    SignatureScheme,
+)
 
 __all__ = [
+    "MLKEM768_SUITE_ID",
     "SUITES",
     "CipherSuite",
     "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
+    "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519",
     "find_suite",
 ]
 
+MLKEM768_SUITE_ID = 0xF47A
+"""Stands for MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519, for private use until it is given a number."""
+
 _LABEL_PREFIX = b"MLS 1.0 "
-
-
-class _Aead(Protocol):
-    def __init__(self, key: bytes, /) -> None: ...
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes: ...
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes: ...
+_EXTERNAL_INIT_LABEL = b"MLS 1.0 external init secret"
 
 
 @dataclass(frozen=True, repr=False)
 class CipherSuite:
-    """One entry of the registry (RFC 9420, section 17.1); sizes are in bytes."""
+    """One entry of the registry (RFC 9420, section 17.1), and in `words` for people; sizes are in bytes."""
 
     id: int
     name: str
-    hash_name: str
-    hash_size: int
-    key_size: int
-    nonce_size: int
+    words: str
     kem: Kem
+    kdf: Hkdf
     signature: SignatureScheme
-    aead: type[_Aead]
-    hpke_kdf: hpke.KDF
-    hpke_aead: hpke.AEAD
-    _hpke: hpke.Suite = field(init=False, compare=False)
+    _aead: Aead
+    hash_name: str = field(init=False)
+    hash_size: int = field(init=False)
+    key_size: int = field(init=False)
+    nonce_size: int = field(init=False)
+    aead: type[Cipher] = field(init=False)
+    _hpke: Hpke = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hpke", hpke.Suite(self.kem.hpke_id, self.hpke_kdf, self.hpke_aead))
+        derived = {
+            "hash_name": self.kdf.hash_name,
+            "hash_size": self.kdf.size,
+            "key_size": self._aead.key_size,
+            "nonce_size": self._aead.nonce_size,
+            "aead": self._aead.cipher,
+            "_hpke": Hpke(self.kem, self.kdf, self._aead),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return f"<CipherSuite {self.name}>"
@@ -71,7 +89,7 @@ class CipherSuite:
 
     def extract(self, salt: bytes, ikm: bytes) -> Secret:
         """Return KDF.Extract(salt, ikm)."""
-        return Secret(hmac.digest(salt, ikm, self.hash_name))
+        return self.kdf.extract(salt, ikm)
 
     def expand(self, secret: bytes, info: bytes, length: int) -> Secret:
         """Return KDF.Expand(secret, info, length).
@@ -80,20 +98,11 @@ class CipherSuite:
             ValueError: `length` is more than the KDF can give.
 
         """
-        if length > 255 * self.hash_size:
-            raise ValueError(f"the KDF gives at most {255 * self.hash_size} bytes")
-        block = output = b""
-        counter = 0
-        while len(output) < length:
-            counter += 1
-            block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), self.hash_name)
-            output += block
-        return Secret(output[:length])
+        return self.kdf.expand(secret, info, length)
 
     def expand_with_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> Secret:
         """Return ExpandWithLabel (section 8)."""
-        info = length.to_bytes(2, "big") + encode_vector(_LABEL_PREFIX + label) + encode_vector(context)
-        return self.expand(secret, info, length)
+        return self.kdf.expand(secret, _kdf_label(label, length) + encode_vector(context), length)
 
     def derive_secret(self, secret: bytes, label: bytes) -> Secret:
         """Return DeriveSecret (section 8)."""
@@ -126,8 +135,7 @@ class CipherSuite:
             KeyRejected: `public` must not be used.
 
         """
-        sealed = self._hpke.encrypt(plaintext, self.kem.load_public(public), _labelled(label, context))
-        return sealed[: self.kem.enc_size], sealed[self.kem.enc_size :]
+        return self._hpke.seal(public, _labelled(label, context), plaintext)
 
     def decrypt_with_label(
         self, private: bytes, label: bytes, context: bytes, kem_output: bytes, ciphertext: bytes
@@ -138,14 +146,25 @@ class CipherSuite:
             DecryptionError: not encrypted to this key in this context, or `kem_output` is not a fit key.
 
         """
-        try:
-            self.kem.check_public(kem_output)
-            plaintext = self._hpke.decrypt(
-                kem_output + ciphertext, self.kem.load_private(private), _labelled(label, context)
-            )
-        except (InvalidTag, KeyRejected, ValueError):
-            raise DecryptionError("the public-key ciphertext does not open") from None
-        return Secret(plaintext)
+        return self._hpke.open(private, kem_output, _labelled(label, context), ciphertext)
+
+    def seal_external_init(self, public: bytes) -> tuple[bytes, Secret]:
+        """Return (kem_output, init_secret) for a group whose external key is `public` (section 8.3).
+
+        Raises:
+            KeyRejected: `public` must not be used.
+
+        """
+        return self._hpke.send_export(public, b"", _EXTERNAL_INIT_LABEL, self.hash_size)
+
+    def open_external_init(self, private: bytes, kem_output: bytes) -> Secret:
+        """Return the init_secret in `kem_output`, given the group's external private key (section 8.3).
+
+        Raises:
+            DecryptionError: `kem_output` is not a fit key.
+
+        """
+        return self._hpke.receive_export(private, kem_output, b"", _EXTERNAL_INIT_LABEL, self.hash_size)
 
     def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """Return AEAD.Seal."""
@@ -164,27 +183,97 @@ class CipherSuite:
             raise DecryptionError("the ciphertext does not open") from None
 
 
+@lru_cache(maxsize=1024)
+def _kdf_label(label: bytes, length: int) -> bytes:
+    """Encode KDFLabel up to its context (section 8)."""
+    return length.to_bytes(2, "big") + encode_vector(_LABEL_PREFIX + label)
+
+
 def _labelled(label: bytes, content: bytes) -> bytes:
     """Encode SignContent or EncryptContext, which have the same shape."""
     return encode_vector(_LABEL_PREFIX + label) + encode_vector(content)
 
 
 MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 = CipherSuite(
-    id=0x0001,
-    name="MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
-    hash_name="sha256",
-    hash_size=32,
-    key_size=16,
-    nonce_size=12,
-    kem=X25519,
-    signature=ED25519,
-    aead=AESGCM,
-    hpke_kdf=hpke.KDF.HKDF_SHA256,
-    hpke_aead=hpke.AEAD.AES_128_GCM,
+    0x0001,
+    "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
+    "X25519, AES-128-GCM, SHA-256, Ed25519",
+    X25519,
+    HKDF_SHA256,
+    ED25519,
+    AES_128_GCM,
+)
+
+MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519 = CipherSuite(
+    MLKEM768_SUITE_ID,
+    "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519",
+    "ML-KEM-768 with X25519 (post-quantum), AES-128-GCM, SHA-256, Ed25519",
+    MLKEM768_X25519,
+    HKDF_SHA256,
+    ED25519,
+    AES_128_GCM,
 )
 
 SUITES: dict[int, CipherSuite] = {
-    suite.id: suite for suite in (MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,)
+    suite.id: suite
+    for suite in (
+        MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+        CipherSuite(
+            0x0002,
+            "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
+            "P-256, AES-128-GCM, SHA-256, ECDSA on P-256",
+            P256,
+            HKDF_SHA256,
+            ECDSA_P256,
+            AES_128_GCM,
+        ),
+        CipherSuite(
+            0x0003,
+            "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
+            "X25519, ChaCha20-Poly1305, SHA-256, Ed25519",
+            X25519,
+            HKDF_SHA256,
+            ED25519,
+            CHACHA20_POLY1305,
+        ),
+        CipherSuite(
+            0x0004,
+            "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
+            "X448, AES-256-GCM, SHA-512, Ed448",
+            X448,
+            HKDF_SHA512,
+            ED448,
+            AES_256_GCM,
+        ),
+        CipherSuite(
+            0x0005,
+            "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
+            "P-521, AES-256-GCM, SHA-512, ECDSA on P-521",
+            P521,
+            HKDF_SHA512,
+            ECDSA_P521,
+            AES_256_GCM,
+        ),
+        CipherSuite(
+            0x0006,
+            "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
+            "X448, ChaCha20-Poly1305, SHA-512, Ed448",
+            X448,
+            HKDF_SHA512,
+            ED448,
+            CHACHA20_POLY1305,
+        ),
+        CipherSuite(
+            0x0007,
+            "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
+            "P-384, AES-256-GCM, SHA-384, ECDSA on P-384",
+            P384,
+            HKDF_SHA384,
+            ECDSA_P384,
+            AES_256_GCM,
+        ),
+        MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
+    )
 }
 """Every cipher suite this library has, by its number."""
 

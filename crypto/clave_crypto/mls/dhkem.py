@@ -1,0 +1,186 @@
+"""DHKEM (RFC 9180, section 4.1) over the five groups of the registry. Knows not what the secret encrypts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from clave_crypto.keys import (
+    Secret,
+    check_x448_public,
+    check_x25519_public,
+    load_ec_private,
+    load_ec_public,
+)
+from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA384, HKDF_SHA512, Hkdf
+
+__all__ = ["P256", "P384", "P521", "X448", "X25519", "DhKem"]
+
+_Private = TypeVar("_Private")
+_Public = TypeVar("_Public")
+
+
+class DhKem(ABC, Generic[_Private, _Public]):
+    """A `Kem` made of a Diffie-Hellman group and HKDF; sizes are in bytes."""
+
+    def __init__(
+        self, kem_id: int, hpke_id: hpke.KEM | None, kdf: Hkdf, *, key_size: int, enc_size: int
+    ) -> None:
+        self.id = kem_id
+        self.hpke_id = hpke_id
+        self.enc_size = enc_size
+        self._key_size = key_size
+        self._kdf = kdf
+        self._suite_id = b"KEM" + kem_id.to_bytes(2, "big")
+
+    def derive_key_pair(self, ikm: bytes) -> tuple[Secret, bytes]:
+        """Return (private, public) derived from `ikm` (section 7.1.3)."""
+        private = self._private_from(self._kdf.labeled_extract(self._suite_id, b"", b"dkp_prk", ikm))
+        return private, self.public_key(private)
+
+    def public_key(self, private: bytes) -> bytes:
+        """Return the public key of `private`; raises `ValueError`."""
+        return self._public_bytes(self.load_private(private))
+
+    def check_enc(self, enc: bytes) -> None:
+        """Refuse what is not an ephemeral public key; raises `KeyRejected`."""
+        self.check_public(enc)
+
+    def encap(self, public: bytes) -> tuple[Secret, bytes]:
+        """Return a new (shared_secret, enc); raises `KeyRejected`."""
+        return self.encap_from(self._generate(), public)
+
+    def encap_from(self, ephemeral: _Private, public: bytes) -> tuple[Secret, bytes]:
+        """Return (shared_secret, enc) of an ephemeral key that must serve but once; raises `KeyRejected`."""
+        enc = self._public_bytes(ephemeral)
+        return self._shared_secret(self._exchange(ephemeral, self.load_public(public)), enc + public), enc
+
+    def decap(self, private: bytes, enc: bytes) -> Secret:
+        """Return the shared_secret in `enc`; raises `KeyRejected` or `ValueError`."""
+        own = self.load_private(private)
+        shared = self._exchange(own, self.load_public(enc))
+        return self._shared_secret(shared, enc + self._public_bytes(own))
+
+    def _shared_secret(self, shared: bytes, kem_context: bytes) -> Secret:
+        prk = self._kdf.labeled_extract(self._suite_id, b"", b"eae_prk", shared)
+        return self._kdf.labeled_expand(self._suite_id, prk, b"shared_secret", kem_context, self._kdf.size)
+
+    @abstractmethod
+    def check_public(self, public: bytes) -> None:
+        """Refuse a peer's unfit public key; raises `KeyRejected`."""
+
+    @abstractmethod
+    def load_private(self, private: bytes) -> _Private:
+        """Return the key object of `private`; raises `ValueError`."""
+
+    @abstractmethod
+    def load_public(self, public: bytes) -> _Public:
+        """Return the key object of a peer's key; raises `KeyRejected`."""
+
+    @abstractmethod
+    def _private_from(self, dkp_prk: bytes) -> Secret: ...
+
+    @abstractmethod
+    def _generate(self) -> _Private: ...
+
+    @abstractmethod
+    def _public_bytes(self, private: _Private) -> bytes: ...
+
+    @abstractmethod
+    def _exchange(self, private: _Private, public: _Public) -> bytes: ...
+
+
+_XPrivate = TypeVar("_XPrivate", X25519PrivateKey, X448PrivateKey)
+_XPublic = TypeVar("_XPublic", X25519PublicKey, X448PublicKey)
+
+
+class _MontgomeryKem(DhKem[_XPrivate, _XPublic]):
+    """Over a curve of RFC 7748, where every string of the right length is a private key."""
+
+    _private_type: type[_XPrivate]
+    _public_type: type[_XPublic]
+    _check: Callable[[bytes], None]
+
+    def check_public(self, public: bytes) -> None:
+        self._check(public)
+
+    def load_private(self, private: bytes) -> _XPrivate:
+        return self._private_type.from_private_bytes(private)
+
+    def load_public(self, public: bytes) -> _XPublic:
+        self._check(public)
+        return self._public_type.from_public_bytes(public)
+
+    def _private_from(self, dkp_prk: bytes) -> Secret:
+        return self._kdf.labeled_expand(self._suite_id, dkp_prk, b"sk", b"", self._key_size)
+
+    def _generate(self) -> _XPrivate:
+        return self._private_type.generate()
+
+    def _public_bytes(self, private: _XPrivate) -> bytes:
+        return private.public_key().public_bytes_raw()
+
+    def _exchange(self, private: _XPrivate, public: _XPublic) -> bytes:
+        return private.exchange(public)  # type: ignore[arg-type]  # the two types are of one curve
+
+
+class _X25519(_MontgomeryKem[X25519PrivateKey, X25519PublicKey]):
+    _private_type, _public_type = X25519PrivateKey, X25519PublicKey
+    _check = staticmethod(check_x25519_public)
+
+
+class _X448(_MontgomeryKem[X448PrivateKey, X448PublicKey]):
+    _private_type, _public_type = X448PrivateKey, X448PublicKey
+    _check = staticmethod(check_x448_public)
+
+
+class _NistKem(DhKem[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
+    """Over a NIST curve: private keys are big-endian scalars, public keys uncompressed points."""
+
+    def __init__(self, kem_id: int, hpke_id: hpke.KEM, kdf: Hkdf, curve: ec.EllipticCurve) -> None:
+        size = (curve.key_size + 7) // 8
+        super().__init__(kem_id, hpke_id, kdf, key_size=size, enc_size=1 + 2 * size)
+        self._curve = curve
+
+    def check_public(self, public: bytes) -> None:
+        load_ec_public(self._curve, public)
+
+    def load_private(self, private: bytes) -> ec.EllipticCurvePrivateKey:
+        return load_ec_private(self._curve, private)
+
+    def load_public(self, public: bytes) -> ec.EllipticCurvePublicKey:
+        return load_ec_public(self._curve, public)
+
+    def _private_from(self, dkp_prk: bytes) -> Secret:
+        mask = (1 << self._curve.key_size) - 1
+        for counter in range(256):
+            candidate = self._kdf.labeled_expand(
+                self._suite_id, dkp_prk, b"candidate", bytes([counter]), self._key_size
+            )
+            scalar = int.from_bytes(candidate, "big") & mask
+            if 0 < scalar < self._curve.group_order:
+                return Secret(scalar.to_bytes(self._key_size, "big"))
+        raise ValueError("no private key follows from this input")
+
+    def _generate(self) -> ec.EllipticCurvePrivateKey:
+        return ec.generate_private_key(self._curve)
+
+    def _public_bytes(self, private: ec.EllipticCurvePrivateKey) -> bytes:
+        return private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def _exchange(self, private: ec.EllipticCurvePrivateKey, public: ec.EllipticCurvePublicKey) -> bytes:
+        return private.exchange(ec.ECDH(), public)
+
+
+P256 = _NistKem(0x0010, hpke.KEM.P256, HKDF_SHA256, ec.SECP256R1())
+P384 = _NistKem(0x0011, hpke.KEM.P384, HKDF_SHA384, ec.SECP384R1())
+P521 = _NistKem(0x0012, hpke.KEM.P521, HKDF_SHA512, ec.SECP521R1())
+X25519 = _X25519(0x0020, hpke.KEM.X25519, HKDF_SHA256, key_size=32, enc_size=32)
+X448 = _X448(0x0021, None, HKDF_SHA512, key_size=56, enc_size=56)
