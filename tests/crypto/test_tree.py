@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clave_crypto.mls import tree_math
+from clave_crypto.mls import ValidationError, tree_math
 from clave_crypto.mls.leaf_node import LeafNode
-from clave_crypto.mls.ratchet_tree import ParentNode, RatchetTree
+from clave_crypto.mls.parent_hash import is_parent_hash_valid
+from clave_crypto.mls.ratchet_tree import Node, ParentNode, RatchetTree
+from clave_crypto.mls.rules.tree import check_unmerged_complete
 from clave_crypto.mls.suites import CipherSuite
 from groupkit import SUITE, Party, form
 
@@ -55,6 +58,7 @@ def test_cached_hashes_equal_fresh_ones(seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - a history, not a secret
     tree = RatchetTree(SUITE, [leaf("first")])
     copies: list[tuple[RatchetTree, bytes, bytes]] = []
+    keys_seen: set[bytes] = set()
     for step in range(60):
         members = [index for index, _ in tree.leaves()]
         match dice.choice(["add", "add", "remove", "update", "parent"]):
@@ -72,6 +76,9 @@ def test_cached_hashes_equal_fresh_ones(seed: int) -> None:
         fresh = RatchetTree(SUITE, tree.contents().nodes)
         assert fresh.n_leaves == tree.n_leaves
         assert fresh.tree_hash() == tree.tree_hash()
+        keys = {node.encryption_key for node in tree.contents().nodes if node is not None}
+        keys_seen |= keys
+        assert {key for key in keys_seen if tree.holds_key(key)} == keys
         copies.append((tree.copy(), tree.tree_hash(), tree.encode()))
     for copy, digest, encoded in copies:
         assert (copy.tree_hash(), copy.encode()) == (digest, encoded)
@@ -103,14 +110,21 @@ class CountingSuite(CipherSuite):
 COUNT: list[int] = []
 
 
-def counting_tree(n_leaves: int) -> RatchetTree:
-    fields = {name: getattr(SUITE, name) for name in CipherSuite.__dataclass_fields__ if name != "_hpke"}
+def counting_tree(
+    n_leaves: int, unmerged: Callable[[range], Iterable[int]] = lambda under: ()
+) -> RatchetTree:
+    """Return a tree without blanks; `unmerged` chooses from the leaves under a parent."""
+    counting = CountingSuite(
+        **{field.name: getattr(SUITE, field.name) for field in fields(SUITE) if field.init}
+    )
     shared = leaf("member")
     nodes = [
-        shared if node % 2 == 0 else ParentNode(node.to_bytes(32, "big"), b"", ())
-        for node in range(2 * n_leaves - 1)
+        ParentNode(node.to_bytes(32, "big"), b"", tuple(unmerged(tree_math.leaves_under(node))))
+        if node % 2
+        else shared
+        for node in range(tree_math.node_count(n_leaves))
     ]
-    tree = RatchetTree(CountingSuite(**fields), nodes)
+    tree = RatchetTree(counting, nodes)
     tree.tree_hash()
     return tree
 
@@ -126,6 +140,77 @@ def test_hashing_after_a_change_is_logarithmic() -> None:
         counts[n_leaves] = len(COUNT)
         assert tree.tree_hash() != successor.tree_hash()
     assert counts == {64: 7, 1024: 11}
+
+
+@pytest.mark.parametrize(
+    "unmerged",
+    [lambda under: under, lambda under: under[1:], lambda under: under[:-1], lambda under: under[::2]],
+    ids=["all", "all but the first", "all but the last", "every other"],
+)
+def test_checking_a_hostile_tree_is_bounded(unmerged: Callable[[range], Iterable[int]]) -> None:
+    for n_leaves in (64, 1024):
+        tree = counting_tree(n_leaves, unmerged)
+        levels = n_leaves.bit_length() - 1
+        COUNT.clear()
+        for node, parent in tree.parents():
+            assert not is_parent_hash_valid(tree, node, parent)
+        assert len(COUNT) <= 2 * n_leaves * levels
+
+
+def scattered_tree(dice: random.Random) -> RatchetTree:
+    """Return a tree with blanks and unmerged leaves anywhere, whether or not that can come about."""
+    shared = leaf("member")
+
+    def contents(node: int) -> Node | None:
+        if node % 2 == 0:
+            return dice.choice([None, shared, shared])
+        under = tree_math.leaves_under(node)
+        unmerged = tuple(sorted(dice.sample(under, dice.randrange(min(len(under), 3)))))
+        return dice.choice([None, ParentNode(node.to_bytes(32, "big"), b"", unmerged)])
+
+    return RatchetTree(SUITE, [contents(node) for node in range(31)])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_resolution_is_as_defined(seed: int) -> None:
+    tree = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
+
+    def resolution(node: int) -> list[int]:
+        if (parent := tree.parent_node(node)) is not None:
+            return [node, *(2 * index for index in parent.unmerged_leaves)]
+        if tree_math.is_leaf(node):
+            return [node] if tree.node(node) else []
+        return resolution(tree_math.left(node)) + resolution(tree_math.right(node))
+
+    for node in range(31):
+        assert tree.resolution(node) == resolution(node)
+    for leaf_index in range(16):
+        copath = {copath for _, copath in tree.filtered_direct_path(leaf_index)}
+        for above in (2 * leaf_index, *tree_math.direct_path(2 * leaf_index, 16)):
+            if above != tree.root:
+                sibling = tree_math.sibling(above, 16)
+                assert (sibling in copath) == bool(resolution(sibling))
+
+
+def test_unmerged_leaves_are_complete_as_defined() -> None:
+    refused = 0
+    for seed in range(300):
+        tree = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
+        parents = dict(tree.parents())
+        complete = all(
+            index in parents[between].unmerged_leaves
+            for node, parent in parents.items()
+            for index in parent.unmerged_leaves
+            for between in set(tree_math.direct_path(2 * index, 16)) & parents.keys()
+            if tree_math.level(between) < tree_math.level(node)
+        )
+        if complete:
+            check_unmerged_complete(tree)
+        else:
+            refused += 1
+            with pytest.raises(ValidationError):
+                check_unmerged_complete(tree)
+    assert 0 < refused < 300
 
 
 def test_original_hash_leaves_out_who_came_later() -> None:
