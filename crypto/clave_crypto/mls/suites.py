@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from cryptography.exceptions import InvalidTag
 
@@ -52,25 +52,36 @@ class CipherSuite:
     kem: Kem
     kdf: Hkdf
     signature: SignatureScheme
-    _aead: Aead
-    hash_name: str = field(init=False)
-    hash_size: int = field(init=False)
-    key_size: int = field(init=False)
-    nonce_size: int = field(init=False)
-    aead: type[Cipher] = field(init=False)
-    _hpke: Hpke = field(init=False, compare=False)
+    aead_entry: Aead
 
-    def __post_init__(self) -> None:
-        derived = {
-            "hash_name": self.kdf.hash_name,
-            "hash_size": self.kdf.size,
-            "key_size": self._aead.key_size,
-            "nonce_size": self._aead.nonce_size,
-            "aead": self._aead.cipher,
-            "_hpke": Hpke(self.kem, self.kdf, self._aead),
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+    @cached_property
+    def hash_name(self) -> str:
+        """The hash's name in `hashlib`."""
+        return self.kdf.hash_name
+
+    @cached_property
+    def hash_size(self) -> int:
+        """Bytes of a hash, and of a secret (Nh)."""
+        return self.kdf.size
+
+    @cached_property
+    def key_size(self) -> int:
+        """Bytes of an AEAD key (Nk)."""
+        return self.aead_entry.key_size
+
+    @cached_property
+    def nonce_size(self) -> int:
+        """Bytes of an AEAD nonce (Nn)."""
+        return self.aead_entry.nonce_size
+
+    @cached_property
+    def aead(self) -> type[Cipher]:
+        """What `seal` and `open` make of a key."""
+        return self.aead_entry.cipher
+
+    @cached_property
+    def _hpke(self) -> Hpke:
+        return Hpke(self.kem, self.kdf, self.aead_entry)
 
     def __repr__(self) -> str:
         return f"<CipherSuite {self.name}>"
