@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import struct as binary
 import types
 import typing
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from clave_crypto.keys import Secret
 __all__ = [
     "Enum8",
     "Enum16",
+    "KeptStruct",
     "Struct",
     "Write",
     "decode_vector",
@@ -64,6 +66,9 @@ class Enum16(enum.IntEnum):
     """A registry of two-byte values."""
 
 
+_SHORT_HEADERS = [bytes([length]) for length in range(0x40)]
+
+
 def vector_header(length: int) -> bytes:
     """Return the shortest header of a vector of `length` bytes (RFC 9420, section 2.1.2).
 
@@ -72,7 +77,7 @@ def vector_header(length: int) -> bytes:
 
     """
     if length < 0x40:
-        return length.to_bytes(1, "big")
+        return _SHORT_HEADERS[length]
     if length < 0x4000:
         return (length | 0x4000).to_bytes(2, "big")
     if length < 0x4000_0000:
@@ -159,6 +164,39 @@ class Struct:
         return typing.cast(Self, value)
 
 
+class KeptStruct(Struct):
+    """Base of a struct that keeps its encoding once it is known: for what is encoded again and again."""
+
+    __slots__ = ("_encoding",)
+    _encoding: bytes
+
+    def write_fields(self, w: Write) -> None:
+        """Pass the pieces of the encoding to `w`, not using what is kept."""
+        raise NotImplementedError
+
+    def write(self, w: Write) -> None:
+        """Pass the encoding to `w`."""
+        w(self.encode())
+
+    def encode(self) -> bytes:
+        """Return the encoding."""
+        try:
+            return self._encoding
+        except AttributeError:
+            parts: list[bytes] = []
+            self.write_fields(parts.append)
+            return self.keep(b"".join(parts))
+
+    def keep(self, encoding: bytes) -> bytes:
+        """Keep the encoding, and return it."""
+        object.__setattr__(self, "_encoding", encoding)
+        return encoding
+
+
+_PACK = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""The letter for an integer of so many bytes in Python's `struct`."""
+
+
 class _Compiler:
     """Writes the source of one struct's `write` and `read`."""
 
@@ -166,6 +204,8 @@ class _Compiler:
         self.names: dict[str, Any] = {
             "vector_header": vector_header,
             "vector_end": vector_end,
+            "pack": binary.pack,
+            "unpack": binary.unpack,
             "DecodeError": DecodeError,
             "Secret": Secret,
         }
@@ -182,7 +222,12 @@ class _Compiler:
             return [f"{indent}w({value}.to_bytes({size}, 'big'))"]
         if kind in {bytes, Secret}:
             return [f"{indent}w(vector_header(len({value})))", f"{indent}w({value})"]
-        if item := _item(kind):
+        if (item := _item(kind)) and (size := _plain_size(item)):
+            return [
+                f"{indent}w(vector_header({size} * len({value})))",
+                f"{indent}w(pack(f'>{{len({value})}}{_PACK[size]}', *{value}))",
+            ]
+        if item:
             outer, parts, each = self.name(), self.name(), self.name()
             return [
                 f"{indent}{outer}, {parts} = w, []",
@@ -229,14 +274,23 @@ class _Compiler:
         if kind in {bytes, Secret}:
             stop = self.name()
             return [
-                f"{indent}at, {stop} = vector_end(data, at, end)",
+                *self.read_header(stop, indent),
                 f"{indent}{target} = {'Secret' if kind is Secret else ''}(data[at:{stop}])",
                 f"{indent}at = {stop}",
             ]
-        if item := _item(kind):
+        if (item := _item(kind)) and (size := _plain_size(item)):
+            stop, count, rest = self.name(), self.name(), self.name()
+            return [
+                *self.read_header(stop, indent),
+                f"{indent}{count}, {rest} = divmod({stop} - at, {size})",
+                f"{indent}if {rest}: raise DecodeError('truncated')",
+                f"{indent}{target} = unpack(f'>{{{count}}}{_PACK[size]}', data[at:{stop}])",
+                f"{indent}at = {stop}",
+            ]
+        if item:
             stop, items, each, outer = self.name(), self.name(), self.name(), self.name()
             return [
-                f"{indent}at, {stop} = vector_end(data, at, end)",
+                *self.read_header(stop, indent),
                 f"{indent}{outer}, end, {items} = end, {stop}, []",
                 f"{indent}while at < end:",
                 *self.read(item, each, deeper),
@@ -272,6 +326,17 @@ class _Compiler:
             ]
         return [f"{indent}{target}, at = {self.name(cases[0])}.read(data, at, end)"]
 
+    def read_header(self, stop: str, indent: str) -> list[str]:
+        """Return the lines that move `at` past a vector's header and set `stop` to its end."""
+        return [
+            f"{indent}if at < end and data[at] < 0x40:",
+            f"{indent}    {stop} = at + 1 + data[at]",
+            f"{indent}    at += 1",
+            f"{indent}    if {stop} > end: raise DecodeError('vector is longer than its message')",
+            f"{indent}else:",
+            f"{indent}    at, {stop} = vector_end(data, at, end)",
+        ]
+
 
 def _uint_size(kind: Any) -> int:
     if typing.get_origin(kind) is Annotated:
@@ -279,6 +344,11 @@ def _uint_size(kind: Any) -> int:
     if isinstance(kind, type) and issubclass(kind, enum.IntEnum):
         return 1 if issubclass(kind, Enum8) else 2
     return 0
+
+
+def _plain_size(kind: Any) -> int:
+    """Return the bytes of an integer that is not a registry value, 0 for anything else."""
+    return 0 if isinstance(kind, type) else _uint_size(kind)
 
 
 def _item(kind: Any) -> Any:
@@ -305,12 +375,16 @@ def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
         source = ["def write(self, w):", "    pass"]
         for field in fields:
             source += compiler.write(kinds[field], f"self.{field}", "    ")
-        source += ["def read(data, at, end):"]
+        source += ["def read(data, at, end):", "    start = at"]
         for field in fields:
             source += compiler.read(kinds[field], f"f_{field}", "    ")
-        source += [f"    return cls({', '.join('f_' + field for field in fields)}), at"]
+        source += [f"    value = cls({', '.join('f_' + field for field in fields)})"]
+        kept = issubclass(declared, KeptStruct)
+        if kept:
+            source += ["    value.keep(data[start:at])"]
+        source += ["    return value, at"]
         exec("\n".join(source), compiler.names)  # noqa: S102 - the source is made of declarations, never of input
-        declared.write = compiler.names["write"]
+        setattr(declared, "write_fields" if kept else "write", compiler.names["write"])
         declared.read = staticmethod(compiler.names["read"])
         if tag is not None:
             declared.tag = tag.to_bytes(1 if isinstance(tag, Enum8) else 2, "big")

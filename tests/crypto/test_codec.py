@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from clave_crypto.codec import (
     Enum8,
     Enum16,
+    KeptStruct,
     Struct,
     decode_vector,
     encode_vector,
@@ -160,6 +163,66 @@ def test_item_may_not_run_over_its_vector() -> None:
     assert Texts.decode(b"\x02\x01a\x01b") == Texts((b"a",), b"b")
     with pytest.raises(DecodeError):
         Texts.decode(b"\x02\x02ab\x00")
+
+
+@struct()
+class Numbers(Struct):
+    small: tuple[u8, ...]
+    two: tuple[u16, ...]
+    four: tuple[u32, ...]
+    eight: tuple[u64, ...]
+
+
+def test_lists_of_numbers() -> None:
+    value = Numbers((1, 255), (2, 65535), (3, 2**32 - 1), (4, 2**64 - 1))
+    encoded = bytes.fromhex("02 01ff 04 0002ffff 08 00000003ffffffff 10 0000000000000004ffffffffffffffff")
+    assert value.encode() == encoded
+    assert Numbers.decode(encoded) == value
+    assert Numbers.decode(bytes(4)) == Numbers((), (), (), ())
+    many = Numbers((), tuple(range(1000)), (), ())
+    assert Numbers.decode(many.encode()) == many
+
+
+@pytest.mark.parametrize("encoded", ["00 01 00 00 00", "00 00 03 000000 00", "00 00 00 07 00000000000000"])
+def test_list_that_ends_within_a_number_is_refused(encoded: str) -> None:
+    with pytest.raises(DecodeError, match="truncated"):
+        Numbers.decode(bytes.fromhex(encoded))
+
+
+@struct(tag=Colour.RED)
+class Kept(KeptStruct):
+    depth: u8
+    name: bytes
+
+
+@struct()
+class Around(Struct):
+    before: u8
+    either: Kept | Blue
+    after: tuple[Kept, ...]
+
+
+def test_kept_encoding_is_the_encoding() -> None:
+    made = Around(1, Kept(2, b"two"), (Kept(3, b""), Kept(4, b"four")))
+    encoded = bytes.fromhex("01 01 02 03 74776f 08 03 00 04 04 666f7572")
+    assert made.encode() == made.encode() == encoded
+    read = Around.decode(encoded)
+    assert read == made
+    assert [read.either.encode(), *(one.encode() for one in read.after)] == [
+        encoded[2:7],
+        encoded[8:10],
+        encoded[10:],
+    ]
+    assert read.either.encode() is read.either.encode()
+    assert read.encode() == encoded
+    assert Kept.decode(encoded[2:7]).encode() == encoded[2:7]
+
+
+def test_kept_encoding_does_not_pass_to_a_changed_copy() -> None:
+    kept = Kept.decode(b"\x01\x01a")
+    changed = dataclasses.replace(kept, depth=2)
+    assert changed.encode() == b"\x02\x01a"
+    assert changed != kept
 
 
 WIRE = [KeyPackage, Welcome, GroupInfo, GroupSecrets, Commit, TreeNodes, AuthenticatedContent, PublicMessage]
