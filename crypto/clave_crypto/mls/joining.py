@@ -34,6 +34,7 @@ from clave_crypto.mls.rules.tree import check_tree, check_tree_hash, check_tree_
 from clave_crypto.mls.rules.welcome import (
     check_group_id_new,
     check_group_info_signature,
+    check_origin_named,
     check_psk_nonces,
     check_signer,
     check_suites_agree,
@@ -77,6 +78,7 @@ def join(
     bundle, group_secrets = _open_group_secrets(suite, welcome, find_bundle)
     check_psk_nonces(suite, group_secrets.psks)
     continued = find_origin_psk(group_secrets.psks)
+    check_origin_named(continued, expected=origin is not None)
     if continued is not None:
         origin = find_origin(origin, continued)
         find_psk = origin.find_psk

@@ -16,7 +16,7 @@ from clave_crypto.mls.psk import ResumptionPsk, ResumptionUsage
 from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.rules.welcome import (
     check_first_epoch,
-    check_reinit_agreed,
+    check_reinit,
     check_same_members,
     check_same_parameters,
     check_subset,
@@ -59,8 +59,7 @@ def check_continues(
     new = {policy.client(leaf) for _, leaf in tree.leaves()}
     check_first_epoch(context)
     if psk.usage is ResumptionUsage.REINIT:
-        last_epoch = psk.psk_epoch == origin.epoch.context.epoch
-        check_reinit_agreed(origin.reinit, last_epoch, context)
+        check_reinit(origin.reinit, psk.psk_epoch, origin.epoch.context.epoch, context)
         check_same_members(len(old - new))
     else:
         check_same_parameters(origin.epoch.context, context)

@@ -15,6 +15,7 @@ from clave_crypto.mls.extensions import (
 )
 from clave_crypto.mls.leaf_node import KeyPackageSource, LeafNode, ProtocolVersion, leaf_node_tbs
 from clave_crypto.mls.proposals import ProposalType
+from clave_crypto.mls.rules.credential import check_credential
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def check_leaf(
     check_extensions_unique(leaf.extensions)
     check_extensions_listed(leaf.extensions, leaf)
     check_credential_listed(leaf)
-    check_protocol_listed(suite, leaf)
+    check_version_listed(leaf)
+    check_suite_listed(suite, leaf)
     check_signature(suite, leaf, group_id, leaf_index)
+    check_credential(suite, leaf)
 
 
 @rule("leaf-source", "7.3")
@@ -85,7 +88,7 @@ def check_extensions_unique(extensions: Sequence[Extension]) -> None:
 
 @rule("leaf-extensions-listed", "7.3")
 def check_extensions_listed(extensions: Iterable[Extension], leaf: LeafNode) -> None:
-    """Every extension a leaf or its key package has is listed in its capabilities."""
+    """Every extension a leaf has is listed in its capabilities."""
     used = {extension.extension_type for extension in extensions}
     if not used - DEFAULT_EXTENSION_TYPES <= set(leaf.capabilities.extensions):
         raise BrokenRuleError("an extension is not listed in the capabilities")
@@ -98,11 +101,16 @@ def check_credential_listed(leaf: LeafNode) -> None:
         raise BrokenRuleError("the credential's type is not listed in the capabilities")
 
 
-@rule("leaf-protocol-listed", "11.1")
-def check_protocol_listed(suite: CipherSuite, leaf: LeafNode) -> None:
-    """A leaf's capabilities list the protocol version and cipher suite in use."""
+@rule("leaf-version-listed", "11.1")
+def check_version_listed(leaf: LeafNode) -> None:
+    """A leaf's capabilities list the protocol version in use."""
     if ProtocolVersion.MLS10 not in leaf.capabilities.versions:
         raise BrokenRuleError("the capabilities do not list the protocol version")
+
+
+@rule("leaf-suite-listed", "11.1")
+def check_suite_listed(suite: CipherSuite, leaf: LeafNode) -> None:
+    """A leaf's capabilities list the cipher suite in use."""
     if suite.id not in leaf.capabilities.cipher_suites:
         raise BrokenRuleError("the capabilities do not list the cipher suite")
 
@@ -122,11 +130,22 @@ def check_lifetime_begun(leaf: LeafNode, now: int) -> None:
         raise BrokenRuleError("the leaf node's lifetime begins in the future")
 
 
-@rule("leaves-unique", "7.3")
 def check_leaves_unique(leaves: Sequence[LeafNode]) -> None:
-    """No two members have the same signature key or the same encryption key."""
+    """Check that no two members share a key."""
+    check_signature_keys_unique(leaves)
+    check_encryption_keys_unique(leaves)
+
+
+@rule("leaf-signature-keys-unique", "7.3")
+def check_signature_keys_unique(leaves: Sequence[LeafNode]) -> None:
+    """No two members have the same signature key."""
     if len({leaf.signature_key for leaf in leaves}) != len(leaves):
         raise BrokenRuleError("two members have the same signature key")
+
+
+@rule("leaf-encryption-keys-unique", "7.3")
+def check_encryption_keys_unique(leaves: Sequence[LeafNode]) -> None:
+    """No two members have the same encryption key."""
     if len({leaf.encryption_key for leaf in leaves}) != len(leaves):
         raise BrokenRuleError("two members have the same encryption key")
 

@@ -22,8 +22,9 @@ __all__ = [
     "check_first_epoch",
     "check_group_id_new",
     "check_group_info_signature",
+    "check_origin_named",
     "check_psk_nonces",
-    "check_reinit_agreed",
+    "check_reinit",
     "check_same_members",
     "check_same_parameters",
     "check_signer",
@@ -113,6 +114,13 @@ def find_origin_psk(psks: Sequence[PreSharedKeyID]) -> ResumptionPsk | None:
     return origins[0] if origins else None
 
 
+@rule("origin-named", "11.2")
+def check_origin_named(psk: ResumptionPsk | None, *, expected: bool) -> None:
+    """A group that is joined as the continuation of another has the other's resumption key."""
+    if expected and psk is None:
+        raise BrokenRuleError("the Welcome does not continue the group that it should")
+
+
 @rule("origin-first-epoch", "12.4.3.1")
 def check_first_epoch(context: GroupContext) -> None:
     """A group that continues another is joined in its epoch 1."""
@@ -120,11 +128,31 @@ def check_first_epoch(context: GroupContext) -> None:
         raise BrokenRuleError("the group that continues another is not in epoch 1")
 
 
-@rule("reinit-agreed", "11.2")
-def check_reinit_agreed(reinit: ReInit | None, last_epoch: bool, context: GroupContext) -> None:
-    """A group that replaces another is the one that the other's last commit agreed on."""
-    if reinit is None or not last_epoch:
+def check_reinit(reinit: ReInit | None, psk_epoch: int, last_epoch: int, context: GroupContext) -> None:
+    """Check that a group is the one that another, whose `last_epoch` it was, agreed to go on as."""
+    agreed = check_reinit_agreed(reinit)
+    check_reinit_epoch(psk_epoch, last_epoch)
+    check_reinit_parameters(agreed, context)
+
+
+@rule("reinit-agreed", "12.4.3.1")
+def check_reinit_agreed(reinit: ReInit | None) -> ReInit:
+    """The last commit of a group that is replaced has a ReInit."""
+    if reinit is None:
         raise BrokenRuleError("the old group has not agreed to go on as another")
+    return reinit
+
+
+@rule("reinit-epoch", "11.2")
+def check_reinit_epoch(psk_epoch: int, last_epoch: int) -> None:
+    """A group that replaces another has the resumption key of the other's last epoch."""
+    if psk_epoch != last_epoch:
+        raise BrokenRuleError("the new group does not follow on the old one's last epoch")
+
+
+@rule("reinit-parameters", "11.2")
+def check_reinit_parameters(reinit: ReInit, context: GroupContext) -> None:
+    """A group that replaces another has the id, version, cipher suite and extensions of the ReInit."""
     agreed = (reinit.group_id, reinit.version, reinit.cipher_suite, reinit.extensions)
     if agreed != (context.group_id, context.version, context.cipher_suite, context.extensions):
         raise BrokenRuleError("the new group is not the one that the ReInit describes")
