@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from clave_crypto.errors import SignatureInvalid
+from clave_crypto.errors import KeyRejected, SignatureInvalid
 from clave_crypto.keys import (
     Secret,
     check_ed448_encoding,
@@ -40,6 +40,9 @@ class SignatureScheme(Protocol):
         out here costs as much as to verify.
         """
 
+    def encode_public(self, key: object) -> bytes:
+        """Return the bytes of a key object of `cryptography`; raises `KeyRejected` if of another scheme."""
+
     def sign(self, private: bytes, message: bytes) -> bytes:
         """Return the signature of `message`; raises `ValueError` if `private` is not a private key."""
 
@@ -58,6 +61,11 @@ class _Ed25519:
 
     def check_public(self, public: bytes) -> None:
         check_ed25519_encoding(public)
+
+    def encode_public(self, key: object) -> bytes:
+        if not isinstance(key, Ed25519PublicKey):
+            raise KeyRejected("the key is not one for Ed25519")
+        return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
         return Ed25519PrivateKey.from_private_bytes(private).sign(message)
@@ -81,6 +89,11 @@ class _Ed448:
 
     def check_public(self, public: bytes) -> None:
         check_ed448_encoding(public)
+
+    def encode_public(self, key: object) -> bytes:
+        if not isinstance(key, Ed448PublicKey):
+            raise KeyRejected("the key is not one for Ed448")
+        return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
         return Ed448PrivateKey.from_private_bytes(private).sign(message)
@@ -107,11 +120,15 @@ class _Ecdsa:
         return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))
 
     def public_key(self, private: bytes) -> bytes:
-        public = load_ec_private(self._curve, private).public_key()
-        return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return self.encode_public(load_ec_private(self._curve, private).public_key())
 
     def check_public(self, public: bytes) -> None:
         load_ec_public(self._curve, public)
+
+    def encode_public(self, key: object) -> bytes:
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != self._curve.name:
+            raise KeyRejected(f"the key is not one for ECDSA on {self._curve.name}")
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def sign(self, private: bytes, message: bytes) -> bytes:
         return load_ec_private(self._curve, private).sign(message, self._algorithm)

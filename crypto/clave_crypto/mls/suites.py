@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -80,6 +81,11 @@ class CipherSuite:
         return self.aead_entry.cipher
 
     @cached_property
+    def _hash(self) -> Callable[[bytes], hashlib._Hash]:
+        found: Callable[[bytes], hashlib._Hash] = getattr(hashlib, self.hash_name)
+        return found
+
+    @cached_property
     def _hpke(self) -> Hpke:
         return Hpke(self.kem, self.kdf, self.aead_entry)
 
@@ -88,7 +94,7 @@ class CipherSuite:
 
     def hash(self, data: bytes) -> bytes:
         """Return Hash(data)."""
-        return hashlib.new(self.hash_name, data).digest()
+        return self._hash(data).digest()
 
     def ref_hash(self, label: bytes, value: bytes) -> bytes:
         """Return RefHash(label, value) (section 5.2). The label is whole, prefix included."""

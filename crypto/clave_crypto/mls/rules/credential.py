@@ -1,5 +1,5 @@
 # ruff: noqa: D401 - a rule's docstring says what must hold
-"""Rules for the credential of a leaf (RFC 9420, section 5.3). Whom to believe is the application's to judge."""
+"""Rules for the credential of a leaf (RFC 9420, section 5.3). Whom to believe is the application's."""
 
 from __future__ import annotations
 
