@@ -26,8 +26,9 @@ def scripts() -> list[Any]:
     return found or [pytest.param([], id="none", marks=skip)]
 
 
-@pytest.mark.parametrize("public", [False, True], ids=["private", "public"])
-@pytest.mark.parametrize("suite_id", sorted(SUITES))
+@pytest.mark.parametrize(
+    ("suite_id", "public"), [(suite_id, False) for suite_id in sorted(SUITES)] + [(1, True)]
+)
 @pytest.mark.parametrize("steps", scripts())
 def test_script(steps: Sequence[Step], suite_id: int, public: bool) -> None:
     stage = Stage(find_suite(suite_id), public=public)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, check_proposal
@@ -25,6 +26,8 @@ from clave_crypto.mls.state import PendingProposal
 
 __all__ = ["Selection", "resolve", "select"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -41,23 +44,27 @@ def select(
     pending: Mapping[bytes, PendingProposal],
     judge: Callable[[Sequence[Sent]], Applied],
 ) -> Selection:
-    """Take all of `proposals`, then each pending one that `judge` accepts together with those before it.
+    """Take all of `proposals`, then every pending one, or else each that `judge` accepts beside those before.
 
     Raises:
         MLSError: what `judge` raises for `proposals` themselves.
 
     """
-    sent: list[Sent] = [(committer, proposal) for proposal in proposals]
-    named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
-    applied = judge(sent)
-    for reference, one in _by_preference(pending):
+    own = [(committer, proposal) for proposal in proposals]
+    applied = judge(own)
+    chosen: list[tuple[bytes, PendingProposal]] = []
+    waiting = _by_preference(pending)
+    for some in _all_or_each(waiting):
+        if len(chosen) == len(waiting):
+            break
         try:
-            applied = judge([*sent, (one.sender, one.proposal)])
+            applied = judge([*own, *map(_sent, [*chosen, *some])])
         except (ValidationError, PolicyRejected, UnsupportedError, LimitError):
             continue
-        sent.append((one.sender, one.proposal))
-        named.append(ProposalByReference(reference))
-    return Selection(tuple(named), tuple(sent), applied)
+        chosen += some
+    named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
+    named += (ProposalByReference(reference) for reference, _ in chosen)
+    return Selection(tuple(named), (*own, *map(_sent, chosen)), applied)
 
 
 def resolve(
@@ -97,3 +104,14 @@ def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes
     reinits = [item for item in items if isinstance(item[1].proposal, ReInit)]
     others = [item for item in items if not isinstance(item[1].proposal, Remove | Update | ReInit)]
     return removes + updates + others + reinits
+
+
+def _all_or_each(waiting: list[T]) -> Iterator[list[T]]:
+    """Yield all of `waiting` together, which mostly go together, then one by one."""
+    yield waiting
+    yield from ([one] for one in waiting)
+
+
+def _sent(waiting: tuple[bytes, PendingProposal]) -> Sent:
+    _, one = waiting
+    return one.sender, one.proposal
