@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench.mls.floor import floor, unavoidable
+from bench.mls.full_tree import FullTree
 from bench.mls.memory import joined_group
 from bench.mls.scene import OPERATIONS, Scene
 from bench.mls.sides import Ours, Theirs
 
 ROUNDS = {2: 30, 10: 30, 100: 15, 1000: 7}
 """How often each operation is measured, by the size of the group."""
+
+GROWTH_ROUNDS = 40
 
 TARGETS = {
     "join from Welcome": 1.0,
@@ -47,15 +50,33 @@ def measure(size: int, fillers: Sequence[Theirs]) -> tuple[dict[str, float], dic
     return ours, theirs, scenes
 
 
+def print_growth() -> None:
+    """Print what processing an update costs in a warm tree whose parents are set, and how that grows."""
+    print("\nprocess update, warm, where nearly everyone has committed before")
+    costs = []
+    for size in (100, 1000):
+        tree = FullTree(size)
+        samples: list[list[float]] = [[], []]
+        for _ in range(GROWTH_ROUNDS):
+            commit = tree.update()
+            for reader, times in zip(tree.readers, samples, strict=True):
+                begin = time.perf_counter()
+                reader.process(commit)
+                times.append(time.perf_counter() - begin)
+        ours, theirs = (median(times) for times in samples)
+        costs.append((ours, theirs))
+        print(f"{size:5}  {'':22}{ours * 1e3:9.3f}{theirs * 1e3:9.3f}{ours / theirs:7.2f}{len(commit):26}")
+    (ours_small, theirs_small), (ours_large, theirs_large) = costs
+    print(f"{'growth':29}{ours_large / ours_small:9.2f}{theirs_large / theirs_small:9.2f}")
+
+
 def main() -> None:
     """Print what each operation costs at each size, then growth and memory."""
     fillers = [Theirs() for _ in range(max(ROUNDS) - 1)]
     print("milliseconds, medians; bytes: the message sent (or processed), ours and mls-rs's")
     heading = f"{'':>5}  {'':22}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'floor':>9}  {'bytes':>15}  target"
-    ours_by_size = {}
     for size in ROUNDS:
         ours, theirs, scenes = measure(size, fillers)
-        ours_by_size[size] = ours
         print(f"\n{heading}")
         calls = unavoidable(size)
         for name in ours:
@@ -69,8 +90,7 @@ def main() -> None:
                 f"{floor(calls[name]) * 1e3:9.3f}  {sizes:>15}  {verdict}",
                 flush=True,
             )
-    growth = ours_by_size[1000]["process update, warm"] / ours_by_size[100]["process update, warm"]
-    print(f"\nprocessing an update in a warm tree, 1000 members against 100: {growth:.2f} times")
+    print_growth()
     if sys.platform == "linux":
         held, most, seconds = joined_group(10_000)
         verdict = "reached" if most <= MEMORY_TARGET else "missed"

@@ -21,7 +21,7 @@ from clave_crypto.mls import (
     encode_message,
 )
 
-__all__ = ["Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
+__all__ = ["HOUR", "AcceptAll", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
 
 HOUR = 3600
 
@@ -106,7 +106,7 @@ class OurMember:
 
     def add(self, key_package: bytes) -> bytes:
         """Make a commit that adds one member."""
-        return self.group.commit([Add(decode_key_package(key_package))], now=self.now).message
+        return self.group.commit([Add(decode_key_package(key_package))], now=self.now, path=False).message
 
     def remove(self, leaf_index: int, removed: Theirs) -> bytes:
         """Make a commit that removes an mls-rs member."""
