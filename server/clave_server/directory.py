@@ -11,7 +11,7 @@ import apsw
 
 from clave_server.errors import Refusal
 from clave_server.segment import CHUNK_BYTES
-from clave_wire.limits import MAX_KEY_PACKAGES
+from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
 from clave_wire.messages import Code, Invitation
 
 __all__ = [
@@ -60,20 +60,20 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a login found or made. `key_packages` counts the unclaimed ones of the device."""
+    """What a login found or made. `key_packages` has (suite, how many unclaimed ones) of the device."""
 
     registered: bool
-    key_packages: int
+    key_packages: list[tuple[int, int]]
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
     """Return the enrolment of a device that is known with exactly this identity, else None."""
-    row = connection.execute(
-        "SELECT (SELECT count(*) FROM key_packages WHERE device = ?1) FROM devices"
-        " WHERE device = ?1 AND identity = ?2",
-        (applicant.device, applicant.identity),
+    known = connection.execute(
+        "SELECT 1 FROM devices WHERE device = ? AND identity = ?", (applicant.device, applicant.identity)
     ).get
-    return None if row is None else Enrolment(registered=False, key_packages=row)
+    if known is None:
+        return None
+    return Enrolment(registered=False, key_packages=_count_key_packages(connection, applicant.device))
 
 
 def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | None) -> Enrolment:
@@ -105,10 +105,15 @@ def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | 
         "INSERT INTO devices VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET identity = ?3",
         (applicant.device, account, applicant.identity),
     )
-    packages = connection.execute(
-        "SELECT count(*) FROM key_packages WHERE device = ?", (applicant.device,)
-    ).get
+    packages = _count_key_packages(connection, applicant.device)
     return Enrolment(registered=row is None, key_packages=packages)
+
+
+def _count_key_packages(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
+    counts: list[Any] = connection.execute(
+        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (device,)
+    ).fetchall()
+    return counts
 
 
 def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
@@ -133,39 +138,54 @@ def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]
 
 
 def publish_key_packages(
-    connection: apsw.Connection, device: bytes, packages: Sequence[bytes], last_resort: bytes
+    connection: apsw.Connection, device: bytes, suite: int, packages: Sequence[bytes], last_resort: bytes
 ) -> None:
-    """Add one-time key packages; keep `last_resort`, if not empty, for an empty pool. Raises `Refusal`."""
+    """Add one-time key packages of a suite; keep `last_resort`, if not empty, for an empty pool of it.
+
+    Raises `Refusal`.
+    """
     waiting = connection.execute("SELECT count(*) FROM key_packages WHERE device = ?", (device,)).get
     if waiting + len(packages) > MAX_KEY_PACKAGES:
         raise Refusal(
             Code.LIMIT, f"a device has at most {MAX_KEY_PACKAGES} key packages waiting; {waiting} are"
         )
+    others = connection.execute(
+        "SELECT count(*) FROM (SELECT suite FROM key_packages WHERE device = ?1"
+        " UNION SELECT suite FROM last_resorts WHERE device = ?1) WHERE suite != ?2",
+        (device, suite),
+    ).get
+    if others >= MAX_SUITES:
+        raise Refusal(Code.LIMIT, f"a device has key packages of at most {MAX_SUITES} cipher suites")
     connection.executemany(
-        "INSERT INTO key_packages(device, package) VALUES (?, ?)", [(device, package) for package in packages]
+        "INSERT INTO key_packages(device, suite, package) VALUES (?, ?, ?)",
+        [(device, suite, package) for package in packages],
     )
     if last_resort:
         connection.execute(
-            "INSERT INTO last_resorts VALUES (?1, ?2) ON CONFLICT DO UPDATE SET package = ?2",
-            (device, last_resort),
+            "INSERT INTO last_resorts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET package = ?3",
+            (device, suite, last_resort),
         )
 
 
-def claim_key_packages(connection: apsw.Connection, name: str) -> list[bytes]:
-    """Take one key package of each device of `name`, for good. Raises `Refusal`."""
+def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:
+    """Take one key package of a suite of each device of `name`, for good. Raises `Refusal`."""
     claimed: list[bytes] = []
     for device, _ in look_up(connection, name):
         package = connection.execute(
-            "DELETE FROM key_packages WHERE id = (SELECT min(id) FROM key_packages WHERE device = ?)"
-            " RETURNING package",
-            (device,),
+            "DELETE FROM key_packages"
+            " WHERE id = (SELECT min(id) FROM key_packages WHERE device = ? AND suite = ?) RETURNING package",
+            (device, suite),
         ).get
         if package is None:
-            package = connection.execute("SELECT package FROM last_resorts WHERE device = ?", (device,)).get
+            package = connection.execute(
+                "SELECT package FROM last_resorts WHERE device = ? AND suite = ?", (device, suite)
+            ).get
         if package is not None:
             claimed.append(package)
     if not claimed:
-        raise Refusal(Code.NO_KEY_PACKAGE, "no device of this name has published a key package yet")
+        raise Refusal(
+            Code.NO_KEY_PACKAGE, f"no device of this name has a key package of cipher suite {suite:#06x} here"
+        )
     return claimed
 
 

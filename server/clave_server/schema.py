@@ -91,6 +91,21 @@ _MIGRATIONS: Final = (
         WHEN NOT EXISTS (SELECT 1 FROM invitations WHERE welcome = old.welcome)
         BEGIN DELETE FROM welcomes WHERE id = old.welcome; END;
     """,
+    # Key packages of before were all of suite 1.
+    """
+    ALTER TABLE key_packages ADD COLUMN suite INTEGER NOT NULL DEFAULT 1;
+    DROP INDEX key_packages_of_device;
+    CREATE INDEX key_packages_of_device ON key_packages(device, suite, id);
+    CREATE TABLE last_resorts_by_suite(
+        device BLOB NOT NULL REFERENCES devices,
+        suite INTEGER NOT NULL,
+        package BLOB NOT NULL,
+        PRIMARY KEY(device, suite)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO last_resorts_by_suite SELECT device, 1, package FROM last_resorts;
+    DROP TABLE last_resorts;
+    ALTER TABLE last_resorts_by_suite RENAME TO last_resorts;
+    """,
 )
 """What leads from one schema version to the next. Released entries never change."""
 

@@ -99,12 +99,13 @@ class Visit:
             publish = partial(
                 directory.publish_key_packages,
                 device=session.device,
+                suite=message.suite,
                 packages=message.packages,
                 last_resort=message.last_resort,
             )
             self._write(message, publish, lambda _: Done(message.id))
         elif isinstance(message, ClaimKeyPackages):
-            claim = partial(directory.claim_key_packages, name=message.name)
+            claim = partial(directory.claim_key_packages, name=message.name, suite=message.suite)
             self._write(message, claim, partial(KeyPackages, message.id))
         elif isinstance(message, TakeInvitation):
             take = partial(directory.take_invitation, device=session.device, invitation=message.invitation)

@@ -24,5 +24,10 @@ MAX_TEXT_BYTES = 512
 MAX_IDENTITY_BYTES = 1024
 MAX_KEY_PACKAGE_BYTES = 16 * 1024
 MAX_KEY_PACKAGES = 100
+"""Key packages in one message, and waiting for one device in all suites together."""
+
+MAX_SUITES = 16
+"""Cipher suites one device keeps key packages of."""
+
 MAX_BATCH_MEMBERS = 1000
 MAX_VERSIONS = 16

@@ -5,7 +5,8 @@ This module knows names and shapes only: framing is in `framing`, who may say wh
 
 A *device* is named by its 32-byte Ed25519 public key. A *room* is a random 16-byte id. A *seq* counts the
 entries of one room from 1 without gaps. A *submission* counts what one device submitted to one room, strictly
-increasing; it makes resubmission idempotent.
+increasing; it makes resubmission idempotent. A *suite* is the number of an MLS cipher suite: the relay keeps
+key packages apart by it and knows nothing else of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from clave_wire.limits import (
     MAX_KEY_PACKAGE_BYTES,
     MAX_KEY_PACKAGES,
     MAX_NAME_BYTES,
+    MAX_SUITES,
     MAX_TEXT_BYTES,
     MAX_VERSIONS,
 )
@@ -36,6 +38,7 @@ KeyPackageBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_KEY_PACKAGE_BYTES
 Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 
 
 class Kind(enum.IntEnum):
@@ -118,11 +121,11 @@ class Login(_Message, frozen=True, tag=3):
 
 
 class LoggedIn(_Message, frozen=True, tag=4):
-    """Relay: the login holds. `key_packages` is how many unclaimed ones it keeps for this device."""
+    """Relay: the login holds. `key_packages` is (suite, how many unclaimed ones it keeps) of this device."""
 
     name: Name
     registered: bool
-    key_packages: Count
+    key_packages: Annotated[list[tuple[Suite, Count]], msgspec.Meta(max_length=MAX_SUITES)]
 
 
 # --- answers -------------------------------------------------------------------------------------------
@@ -157,9 +160,10 @@ class Closing(_Message, frozen=True, tag=12):
 
 
 class PublishKeyPackages(_Message, frozen=True, tag=20):
-    """Client: adds one-time key packages; `last_resort`, if not empty, is kept for an empty pool."""
+    """Client: adds one-time key packages; `last_resort`, if not empty, is kept for an empty pool of the suite."""
 
     id: Count
+    suite: Suite
     packages: Annotated[list[KeyPackageBytes], msgspec.Meta(max_length=MAX_KEY_PACKAGES)]
     last_resort: KeyPackageBytes
 
@@ -179,10 +183,11 @@ class Account(_Message, frozen=True, tag=22):
 
 
 class ClaimKeyPackages(_Message, frozen=True, tag=23):
-    """Client: one key package for each device of `name`, each handed out once."""
+    """Client: one key package of a suite for each device of `name` that has any, each handed out once."""
 
     id: Count
     name: Name
+    suite: Suite
 
 
 class KeyPackages(_Message, frozen=True, tag=24):

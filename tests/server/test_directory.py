@@ -11,6 +11,7 @@ from clave_crypto.identity import AccountKey
 from clave_server.admission import Admission
 from clave_server.directory import MAX_DEVICES, Registration
 from clave_wire import messages as m
+from clave_wire.limits import MAX_SUITES
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
 
 
@@ -23,10 +24,10 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
 async def test_a_name_is_registered_once_and_known_afterwards(relay: RelayUnderTest) -> None:
     red = Participant("red")
     first = await relay.join(red)
-    assert first.logged_in == m.LoggedIn("red", True, 0)
+    assert first.logged_in == m.LoggedIn("red", True, [])
     await relay.restart()
     again = await relay.join(red)
-    assert again.logged_in == m.LoggedIn("red", False, 0)
+    assert again.logged_in == m.LoggedIn("red", False, [])
 
 
 async def test_an_account_may_have_several_devices_but_not_any_number(relay: RelayUnderTest) -> None:
@@ -170,25 +171,54 @@ async def test_what_the_older_connection_sent_is_acknowledged_to_the_newer(relay
 async def test_key_packages_are_counted_and_handed_out_once(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     packages = [b"one", b"two"]
-    assert await red.ask(m.PublishKeyPackages(1, packages, b"last resort")) == m.Done(1)
-    claimed = [await blue.ask(m.ClaimKeyPackages(i, "red")) for i in range(4)]
+    assert await red.ask(m.PublishKeyPackages(1, 1, packages, b"last resort")) == m.Done(1)
+    claimed = [await blue.ask(m.ClaimKeyPackages(i, "red", 1)) for i in range(4)]
     assert claimed == [
         m.KeyPackages(0, [b"one"]),
         m.KeyPackages(1, [b"two"]),
         m.KeyPackages(2, [b"last resort"]),
         m.KeyPackages(3, [b"last resort"]),
     ]
-    await red.ask(m.PublishKeyPackages(2, [b"three"], b""))
+    await red.ask(m.PublishKeyPackages(2, 1, [b"three"], b""))
     again = await relay.join(red.participant)
-    assert again.logged_in.key_packages == 1
+    assert again.logged_in.key_packages == [(1, 1)]
+
+
+async def test_suites_have_pools_and_last_resorts_of_their_own(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    await red.ask(m.PublishKeyPackages(1, 1, [b"one"], b"last of 1"))
+    await red.ask(m.PublishKeyPackages(2, 0xF47A, [b"two", b"three"], b"last of f47a"))
+    again = await relay.join(red.participant)
+    assert again.logged_in.key_packages == [(1, 1), (0xF47A, 2)]
+    claimed = [await blue.ask(m.ClaimKeyPackages(i, "red", suite)) for i, suite in enumerate((0xF47A, 1, 1))]
+    assert claimed == [
+        m.KeyPackages(0, [b"two"]),
+        m.KeyPackages(1, [b"one"]),
+        m.KeyPackages(2, [b"last of 1"]),
+    ]
+    refused = await blue.ask(m.ClaimKeyPackages(3, "red", 7))
+    assert isinstance(refused, m.Refused)
+    assert (refused.code, "0x0007" in refused.text) == (m.Code.NO_KEY_PACKAGE, True)
+
+
+async def test_the_suites_of_a_device_are_bounded(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    for suite in range(1, MAX_SUITES + 1):
+        assert isinstance(await red.ask(m.PublishKeyPackages(suite, suite, [b"x"], b"last")), m.Done)
+    refused = await red.ask(m.PublishKeyPackages(99, 99, [], b"last"))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.LIMIT
+    assert isinstance(await red.ask(m.PublishKeyPackages(100, MAX_SUITES, [b"y"], b"newer")), m.Done)
+    again = await relay.join(red.participant)
+    assert len(again.logged_in.key_packages) == MAX_SUITES
 
 
 async def test_a_claim_takes_one_for_each_device(relay: RelayUnderTest) -> None:
     red = Participant("red")
     laptop, phone = await relay.join(red), await relay.join(Participant("red", red.account))
-    await laptop.ask(m.PublishKeyPackages(1, [b"laptop"], b""))
-    await phone.ask(m.PublishKeyPackages(1, [b"phone"], b""))
-    answer = await laptop.ask(m.ClaimKeyPackages(2, "red"))
+    await laptop.ask(m.PublishKeyPackages(1, 1, [b"laptop"], b""))
+    await phone.ask(m.PublishKeyPackages(1, 1, [b"phone"], b""))
+    answer = await laptop.ask(m.ClaimKeyPackages(2, "red", 1))
     assert isinstance(answer, m.KeyPackages)
     assert sorted(answer.packages) == [b"laptop", b"phone"]
 
@@ -196,14 +226,14 @@ async def test_a_claim_takes_one_for_each_device(relay: RelayUnderTest) -> None:
 async def test_concurrent_claims_never_share(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     packages = [b"%d" % number for number in range(100)]
-    await red.ask(m.PublishKeyPackages(1, packages, b""))
+    await red.ask(m.PublishKeyPackages(1, 1, packages, b""))
     claimants = [await relay.join(f"claimant{number}") for number in range(10)]
 
     async def claim(client_number: int) -> list[bytes]:
         got: list[bytes] = []
         client = claimants[client_number]
         for number in range(10):
-            answer = await client.ask(m.ClaimKeyPackages(number, "red"))
+            answer = await client.ask(m.ClaimKeyPackages(number, "red", 1))
             assert isinstance(answer, m.KeyPackages)
             got += answer.packages
         return got
@@ -214,18 +244,18 @@ async def test_concurrent_claims_never_share(relay: RelayUnderTest) -> None:
 
 async def test_a_pool_is_bounded(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
-    assert isinstance(await red.ask(m.PublishKeyPackages(1, [b"x"] * 60, b"")), m.Done)
-    answer = await red.ask(m.PublishKeyPackages(2, [b"x"] * 60, b""))
+    assert isinstance(await red.ask(m.PublishKeyPackages(1, 1, [b"x"] * 60, b"")), m.Done)
+    answer = await red.ask(m.PublishKeyPackages(2, 1, [b"x"] * 60, b""))
     assert isinstance(answer, m.Refused)
     assert answer.code is m.Code.LIMIT
     again = await relay.join(red.participant)
-    assert again.logged_in.key_packages == 60
+    assert again.logged_in.key_packages == [(1, 60)]
 
 
 async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     for name, code in (("red", m.Code.NO_KEY_PACKAGE), ("nobody", m.Code.NO_SUCH_NAME)):
-        answer = await red.ask(m.ClaimKeyPackages(1, name))
+        answer = await red.ask(m.ClaimKeyPackages(1, name, 1))
         assert isinstance(answer, m.Refused)
         assert answer.code is code
 

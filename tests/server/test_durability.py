@@ -48,7 +48,7 @@ async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is
     for submission in (commit.submission, commit.submission + 1):
         answer = await red.expect(m.Rejected)
         assert (answer.submission, answer.code) == (submission, m.Code.STORAGE)
-    refused = await red.ask(m.PublishKeyPackages(1, [bytes(10_000)], b""))
+    refused = await red.ask(m.PublishKeyPackages(1, 1, [bytes(10_000)], b""))
     assert isinstance(refused, m.Refused)
     assert refused.code is m.Code.STORAGE
 
@@ -131,13 +131,13 @@ async def test_everything_survives_a_clean_restart(relay: RelayUnderTest) -> Non
     red, blue = await relay.room_of("red", "blue")
     await red.say(b"hello", epoch=1)
     await red.submit(red.entry(b"commit", epoch=1, kind=COMMIT))
-    await red.ask(m.PublishKeyPackages(1, [b"package"], b"last resort"))
+    await red.ask(m.PublishKeyPackages(1, 1, [b"package"], b"last resort"))
     await relay.restart()
     back = await relay.join(blue.participant)
     resumed = await back.resume(1)
     assert (resumed.seq, resumed.epoch, len(resumed.members)) == (3, 2, 2)
     assert [(await back.expect(m.Entry)).payload for _ in range(2)] == [b"hello", b"commit"]
-    assert await back.ask(m.ClaimKeyPackages(1, "red")) == m.KeyPackages(1, [b"package"])
+    assert await back.ask(m.ClaimKeyPackages(1, "red", 1)) == m.KeyPackages(1, [b"package"])
 
 
 async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) -> None:
@@ -175,8 +175,8 @@ async def test_nothing_acknowledged_is_lost_when_the_relay_is_killed(tmp_path: P
             if not acknowledged:
                 await client.create()
                 packages = [b"%d" % number for number in range(20)]
-                await client.ask(m.PublishKeyPackages(client.next_id(), packages, b""))
-            answer = await client.ask(m.ClaimKeyPackages(client.next_id(), "red"))
+                await client.ask(m.PublishKeyPackages(client.next_id(), 1, packages, b""))
+            answer = await client.ask(m.ClaimKeyPackages(client.next_id(), "red", 1))
             assert isinstance(answer, m.KeyPackages)
             claimed += answer.packages
             resumed = await client.resume(0)

@@ -22,9 +22,9 @@ SUBMIT = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, b"hello")
 TO_RELAY: list[m.ToRelay] = [
     m.Hello([1], "test"),
     LOGIN,
-    m.PublishKeyPackages(1, [b"package"], b""),
+    m.PublishKeyPackages(1, 1, [b"package"], b""),
     m.Lookup(1, "blue"),
-    m.ClaimKeyPackages(1, "blue"),
+    m.ClaimKeyPackages(1, "blue", 1),
     m.CreateRoom(1, ROOM),
     m.Resume(1, ROOM, 0),
     SUBMIT,
@@ -35,7 +35,7 @@ TO_RELAY: list[m.ToRelay] = [
 ]
 TO_CLIENT: list[m.ToClient] = [
     m.Greeting(1, NONCE, "relay", MAX_FRAME),
-    m.LoggedIn("red", False, 0),
+    m.LoggedIn("red", False, []),
     m.Done(1),
     m.Refused(1, m.Code.LIMIT, "no"),
     m.Closing(m.Code.FULL, "full"),
@@ -181,7 +181,7 @@ def test_before_login_frames_are_small() -> None:
 def test_after_login_frames_are_larger_even_within_the_same_bytes() -> None:
     client, relay = pair_in(State.LOGGED_IN)
     big = m.Invitation(1, ROOM, 1, bytes(32), bytes(MAX_FRAME_BEFORE_LOGIN * 2))
-    received = client.receive_data(relay.send(m.LoggedIn("red", False, 0)) + pack(big))
+    received = client.receive_data(relay.send(m.LoggedIn("red", False, [])) + pack(big))
     assert received[1] == big
     payload = bytes(MAX_PAYLOAD_BYTES)
     submit = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, payload)
@@ -193,7 +193,7 @@ def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client.hello("test")
     client.receive_data(pack(m.Greeting(1, NONCE, "relay", 100)))
     client.send(LOGIN)
-    client.receive_data(pack(m.LoggedIn("red", False, 0)))
+    client.receive_data(pack(m.LoggedIn("red", False, [])))
     with pytest.raises(LocalError):
         client.send(m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, bytes(100)))
     assert client.state is State.OPEN
