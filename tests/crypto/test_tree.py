@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clave_crypto.mls import ValidationError, tree_math
+from clave_crypto.mls.census import Census
 from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.parent_hash import is_parent_hash_valid
 from clave_crypto.mls.ratchet_tree import Node, ParentNode, RatchetTree
@@ -79,9 +80,12 @@ def test_cached_hashes_equal_fresh_ones(seed: int) -> None:
         keys = {node.encryption_key for node in tree.contents().nodes if node is not None}
         keys_seen |= keys
         assert {key for key in keys_seen if tree.holds_key(key)} == keys
+        for name in Census.__slots__:
+            assert getattr(fresh.census, name) == getattr(tree.census, name)
         copies.append((tree.copy(), tree.tree_hash(), tree.encode()))
     for copy, digest, encoded in copies:
         assert (copy.tree_hash(), copy.encode()) == (digest, encoded)
+        assert copy.census.members == len(list(copy.leaves()))
 
 
 def test_tree_shrinks_when_its_right_half_empties() -> None:

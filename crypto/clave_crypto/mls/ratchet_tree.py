@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Self, cast
 
 from clave_crypto.codec import Struct, encode_vector, struct, u32
 from clave_crypto.mls import tree_math
+from clave_crypto.mls.census import Census
 from clave_crypto.mls.leaf_node import LeafNode, NodeType
 from clave_crypto.mls.suites import CipherSuite
 
@@ -41,7 +42,7 @@ class TreeNodes(Struct):
 class RatchetTree:
     """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
 
-    __slots__ = ("_hashes", "_keys", "_nodes", "suite")
+    __slots__ = ("_hashes", "_nodes", "_parent_keys", "census", "suite")
 
     def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
         """Hold `nodes` in array order; their number is filled up to a whole tree with blanks."""
@@ -52,13 +53,14 @@ class RatchetTree:
             whole = 2 * whole + 1
         self._nodes += [None] * (whole - len(self._nodes))
         self._hashes: list[bytes | None] = [None] * whole
-        self._keys = Counter(node.encryption_key for node in self._nodes if node is not None)
+        self._parent_keys = Counter(parent.encryption_key for _, parent in self.parents())
+        self.census = Census(leaf for _, leaf in self.leaves())
 
     def copy(self) -> Self:
         """Return a tree that can change without changing this one."""
         other = type(self).__new__(type(self))
         other.suite, other._nodes, other._hashes = self.suite, self._nodes.copy(), self._hashes.copy()
-        other._keys = self._keys.copy()
+        other._parent_keys, other.census = self._parent_keys.copy(), self.census.copy()
         return other
 
     def contents(self) -> TreeNodes:
@@ -104,6 +106,10 @@ class RatchetTree:
             if isinstance(leaf, LeafNode):
                 yield leaf_index, leaf
 
+    def all_leaves(self) -> tuple[LeafNode | None, ...]:
+        """Return the leaves by leaf index, None where one is blank."""
+        return tuple(cast("list[LeafNode | None]", self._nodes[::2]))
+
     def parents(self) -> Iterator[tuple[int, ParentNode]]:
         """Yield (node index, parent) of every parent that is not blank."""
         for position, parent in enumerate(self._nodes[1::2]):
@@ -112,7 +118,7 @@ class RatchetTree:
 
     def holds_key(self, encryption_key: bytes) -> bool:
         """Say whether a node has this encryption key."""
-        return encryption_key in self._keys
+        return encryption_key in self._parent_keys or encryption_key in self.census.encryption_keys
 
     def set_node(self, node: int, contents: Node | None) -> None:
         """Put `contents` at `node`."""
@@ -197,12 +203,18 @@ class RatchetTree:
 
     def _put(self, node: int, contents: Node | None) -> None:
         """Replace one node and forget its hash; those above it are the caller's concern."""
-        if (old := self._nodes[node]) is not None:
-            self._keys[old.encryption_key] -= 1
-            if not self._keys[old.encryption_key]:
-                del self._keys[old.encryption_key]
-        if contents is not None:
-            self._keys[contents.encryption_key] += 1
+        match self._nodes[node]:
+            case LeafNode() as old:
+                self.census.remove(old)
+            case ParentNode(encryption_key=key) if self._parent_keys[key] > 1:
+                self._parent_keys[key] -= 1
+            case ParentNode(encryption_key=key):
+                del self._parent_keys[key]
+        match contents:
+            case LeafNode():
+                self.census.add(contents)
+            case ParentNode():
+                self._parent_keys[contents.encryption_key] += 1
         self._nodes[node], self._hashes[node] = contents, None
 
     def _covers_anyone(self, node: int) -> bool:
