@@ -5,11 +5,26 @@ from __future__ import annotations
 import os
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clave_crypto.errors import KeyRejected
-from clave_crypto.keys import Secret, check_ed25519_public, check_x25519_public
+from clave_crypto.keys import (
+    Secret,
+    check_ed448_encoding,
+    check_ed448_public,
+    check_ed25519_encoding,
+    check_ed25519_public,
+    check_x448_public,
+    check_x25519_public,
+    load_ec_private,
+    load_ec_public,
+)
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
@@ -77,6 +92,8 @@ def test_every_encoding_of_a_small_order_point_is_refused(point: Point) -> None:
         for encoding in encodings(point[1], sign):
             with pytest.raises(KeyRejected):
                 check_ed25519_public(encoding)
+            with pytest.raises(KeyRejected):
+                check_ed25519_encoding(encoding)
 
 
 def test_the_key_under_which_everything_verifies_is_refused() -> None:
@@ -143,6 +160,175 @@ def test_x25519_small_order_gives_a_secret_that_is_known() -> None:
 def test_x25519_not_canonical_is_refused(value: int) -> None:
     with pytest.raises(KeyRejected, match="canonical"):
         check_x25519_public(value.to_bytes(32, "little"))
+
+
+def test_no_signature_verifies_under_a_key_off_the_curve() -> None:
+    """Why whoever only verifies need not look: `cryptography` finds no point to verify with."""
+    identity = {32: bytes([1]) + bytes(63), 57: bytes([1]) + bytes(113)}
+    for y in range(2, 60):
+        key = y.to_bytes(32, "little")
+        if solve_x(y) is None:
+            check_ed25519_encoding(key)
+            with pytest.raises(InvalidSignature):
+                Ed25519PublicKey.from_public_bytes(key).verify(identity[32], b"any message")
+        key = y.to_bytes(57, "little")
+        if not is_on_ed448(y):
+            check_ed448_encoding(key)
+            with pytest.raises(InvalidSignature):
+                Ed448PublicKey.from_public_bytes(key).verify(identity[57], b"any message")
+
+
+P448 = 2**448 - 2**224 - 1
+D448 = -39081
+ORDER448 = 2**446 - 13818066809895115352007386748515426880336692474882178609894547503885
+
+
+def add448(a: Point, b: Point) -> Point:
+    (x1, y1), (x2, y2) = a, b
+    product = D448 * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, P448) % P448
+    return x, (y1 * y2 - x1 * x2) * pow(1 - product, -1, P448) % P448
+
+
+def multiply448(point: Point, scalar: int) -> Point:
+    result = (0, 1)
+    while scalar:
+        if scalar & 1:
+            result = add448(result, point)
+        point, scalar = add448(point, point), scalar >> 1
+    return result
+
+
+def solve_x448(y: int) -> int | None:
+    """Return an x with (x, y) on edwards448, or None."""
+    square = (1 - y * y) * pow(1 - D448 * y * y, -1, P448) % P448
+    x = pow(square, (P448 + 1) // 4, P448)
+    return x if x * x % P448 == square else None
+
+
+def is_on_ed448(y: int) -> bool:
+    return solve_x448(y) is not None
+
+
+def test_ed448_small_order_is_refused() -> None:
+    points: set[Point] = set()
+    y = 2
+    while len(points) < 4:
+        x = solve_x448(y)
+        if x is not None:
+            torsion = multiply448((x, y), ORDER448)
+            points |= {multiply448(torsion, k) for k in range(4)}
+        y += 1
+    assert len({y for _, y in points}) == 3
+    for _, y in points:
+        for sign in (0, 128):
+            for value in [one for one in (y, y + P448) if one < 2**448]:
+                for check in (check_ed448_encoding, check_ed448_public):
+                    with pytest.raises(KeyRejected):
+                        check(value.to_bytes(56, "little") + bytes([sign]))
+
+
+@pytest.mark.parametrize("y", [P448, P448 + 2, 2**448 - 1, 2**448, 2**454])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_ed448_not_canonical_is_refused(y: int, sign: int) -> None:
+    key = (y | sign << 455).to_bytes(57, "little")
+    for check in (check_ed448_encoding, check_ed448_public):
+        with pytest.raises(KeyRejected, match="canonical"):
+            check(key)
+
+
+def test_ed448_keys_off_the_curve_are_refused_and_on_it_accepted() -> None:
+    for y in range(2, 100):
+        key = y.to_bytes(57, "little")
+        if is_on_ed448(y):
+            check_ed448_public(key)
+        else:
+            with pytest.raises(KeyRejected, match="curve"):
+                check_ed448_public(key)
+
+
+@pytest.mark.parametrize("value", [0, 1, P448 - 1])
+def test_x448_small_order_is_refused(value: int) -> None:
+    key = value.to_bytes(56, "little")
+    with pytest.raises(ValueError, match="shared key"):
+        X448PrivateKey.generate().exchange(X448PublicKey.from_public_bytes(key))
+    with pytest.raises(KeyRejected, match="small order"):
+        check_x448_public(key)
+
+
+@pytest.mark.parametrize("value", [P448, P448 + 1, P448 + 5, 2**448 - 1])
+def test_x448_not_canonical_is_refused(value: int) -> None:
+    with pytest.raises(KeyRejected, match="canonical"):
+        check_x448_public(value.to_bytes(56, "little"))
+
+
+@pytest.mark.parametrize("length", [0, 32, 55, 56, 57, 58])
+def test_wrong_lengths_on_the_448_curves_are_refused(length: int) -> None:
+    for check, right in ((check_x448_public, 56), (check_ed448_public, 57), (check_ed448_encoding, 57)):
+        if length != right:
+            with pytest.raises(KeyRejected, match=f"{right} bytes"):
+                check(bytes(length))
+
+
+def test_real_keys_on_the_448_curves_are_accepted() -> None:
+    for _ in range(20):
+        check_ed448_public(Ed448PrivateKey.generate().public_key().public_bytes_raw())
+        check_x448_public(X448PrivateKey.generate().public_key().public_bytes_raw())
+
+
+CURVES: list[ec.EllipticCurve] = [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()]
+
+
+def point(curve: ec.EllipticCurve, form: PublicFormat = PublicFormat.UncompressedPoint) -> bytes:
+    return ec.derive_private_key(7, curve).public_key().public_bytes(Encoding.X962, form)
+
+
+@pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
+class TestNistCurves:
+    def test_a_point_is_accepted_as_itself(self, curve: ec.EllipticCurve) -> None:
+        loaded = load_ec_public(curve, point(curve))
+        assert loaded.public_numbers() == ec.derive_private_key(7, curve).public_key().public_numbers()
+
+    def test_another_form_is_refused(self, curve: ec.EllipticCurve) -> None:
+        good = point(curve)
+        hybrid = bytes([6 + (good[-1] & 1)]) + good[1:]
+        compressed = point(curve, PublicFormat.CompressedPoint)
+        ec.EllipticCurvePublicKey.from_encoded_point(curve, compressed)  # which `cryptography` would take
+        padded = compressed + bytes(len(good) - len(compressed))
+        for bad in (b"", b"\0", compressed, padded, hybrid, bytes(len(good)), good[:-1], good + b"\0"):
+            with pytest.raises(KeyRejected, match="uncompressed"):
+                load_ec_public(curve, bad)
+
+    def test_what_is_no_point_is_refused(self, curve: ec.EllipticCurve) -> None:
+        good = point(curve)
+        size = len(good) // 2
+        for bad in (
+            good[:-1] + bytes([good[-1] ^ 1]),
+            b"\4" + bytes(2 * size),
+            b"\4" + b"\xff" * (2 * size),
+            good[: 1 + size] + b"\xff" * size,
+        ):
+            with pytest.raises(KeyRejected, match="not on the curve"):
+                load_ec_public(curve, bad)
+
+    def test_another_curves_point_is_refused(self, curve: ec.EllipticCurve) -> None:
+        for other in CURVES:
+            if other is not curve:
+                with pytest.raises(KeyRejected):
+                    load_ec_public(curve, point(other))
+
+    def test_private_keys_are_below_the_order(self, curve: ec.EllipticCurve) -> None:
+        size = (curve.key_size + 7) // 8
+        order = curve.group_order
+        for good in (1, 7, order - 1):
+            loaded = load_ec_private(curve, good.to_bytes(size, "big"))
+            assert loaded.private_numbers().private_value == good
+        assert load_ec_private(curve, b"\7").private_numbers().private_value == 7
+        for bad in (bytes(size), b"", order.to_bytes(size, "big"), (order + 1).to_bytes(size, "big")):
+            with pytest.raises(ValueError, match="order"):
+                load_ec_private(curve, bad)
+        with pytest.raises(ValueError, match=f"{size} bytes"):
+            load_ec_private(curve, (7).to_bytes(size + 1, "big"))
 
 
 def test_secret_shows_only_its_length() -> None:

@@ -44,8 +44,8 @@ def certificate_chain(credential: X509Credential) -> tuple[x509.Certificate, ...
 def check_chain(credential: X509Credential, roots: Sequence[x509.Certificate], now: int) -> x509.Certificate:
     """Return the member's certificate, if its chain leads to one of `roots` and is valid at `now`.
 
-    Each certificate must be issued by the next, and the last be a root or issued by one (RFC 5280, section 6).
-    Refused though RFC 5280 knows them: name constraints, other critical extensions, hashes older than SHA-2.
+    Each certificate must be issued by the next, the last be a root or issued by one (RFC 5280, section 6).
+    Refused though RFC 5280 knows them: name constraints, other critical extensions, hashes other than SHA-2.
 
     Args:
         credential: the chain; certificates that every peer has among its roots may be left out of it.
