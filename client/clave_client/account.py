@@ -11,16 +11,13 @@ from clave_client.store import Store
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity
 from clave_crypto.keys import Secret
-from clave_crypto.mls import KeyPackageBundle, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, encode_message
+from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
 from clave_wire.text import MAX_NAME_CHARACTERS
 
-__all__ = ["SUITE", "Account", "leaf_lifetime"]
-
-SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
-"""The suite of new rooms and of key packages."""
+__all__ = ["Account", "leaf_lifetime"]
 
 POOL_LOW, POOL_FULL = 10, 20
-"""Key packages at the relay: below the first, they are topped up to the second."""
+"""Key packages of a suite at the relay: below the first, they are topped up to the second."""
 
 _DAY = 24 * 3600
 _LIFETIME = 90 * _DAY
@@ -69,23 +66,26 @@ class Account:
         """The name this account goes by."""
         return self.verified.name
 
-    def key_packages(self, held_by_relay: int, now: float) -> tuple[list[bytes], bytes] | None:
-        """Return key packages to publish, with a last-resort one or b"", or None when there are enough.
+    def key_packages(
+        self, suite: CipherSuite, held_by_relay: int, now: float
+    ) -> tuple[list[bytes], bytes] | None:
+        """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
 
         Their private halves are in the store when this returns.
         """
-        made_at = int.from_bytes(self._store.get("last_resort_made_at") or b"", "big")
+        note = f"last_resort_made_at {suite.id:#06x}"
+        made_at = int.from_bytes(self._store.get(note) or b"", "big")
         renew = now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
-        fresh = [self._bundle(now) for _ in range(max(0, POOL_FULL - held_by_relay))]
-        last_resort = self._bundle(now, last_resort=True) if renew else None
+        fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
+        last_resort = self._bundle(suite, now, last_resort=True) if renew else None
         with self._store.transaction():
             for bundle in fresh:
                 self._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
             if last_resort is not None:
                 self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
-                self._store.put("last_resort_made_at", int(now).to_bytes(8, "big"))
+                self._store.put(note, int(now).to_bytes(8, "big"))
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
 
@@ -94,10 +94,10 @@ class Account:
         stored = self._store.bundle(reference)
         return None if stored is None else KeyPackageBundle.decode(stored)
 
-    def _bundle(self, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
+    def _bundle(self, suite: CipherSuite, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
         not_before, not_after = leaf_lifetime(now)
         return KeyPackageBundle.generate(
-            SUITE,
+            suite,
             self.identity,
             self.device.secret,
             not_before=not_before,

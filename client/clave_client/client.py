@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
 
-from clave_client.account import SUITE, Account, leaf_lifetime
+from clave_client.account import Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
-from clave_client.errors import ClientError, PeerError, RelayFault, RelayRefused, UsageError
-from clave_client.events import Connected, Event, Person
+from clave_client.directory import claim_guest, look_up
+from clave_client.errors import ClientError, RelayRefused, UsageError
+from clave_client.events import Connected, Event, Notice, Person
 from clave_client.link import Address
 from clave_client.policy import RoomPolicy
 from clave_client.profile import Profile
@@ -29,21 +30,12 @@ from clave_client.room import Room
 from clave_client.room_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
 from clave_client.session import Session
 from clave_client.store import HistoryLine, Phase, RoomRecord, Store
+from clave_client.suites import NEW_ROOMS
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import fingerprint, safety_number, verify_identity
-from clave_crypto.mls import (
-    Add,
-    Extension,
-    Group,
-    GroupContextExtensions,
-    Proposal,
-    Remove,
-    decode_key_package,
-)
-from clave_wire import messages
-from clave_wire.errors import BadName
-from clave_wire.messages import ClaimKeyPackages, Code, CreateRoom, KeyPackages, Lookup
-from clave_wire.text import check_name, sanitize, skeleton
+from clave_crypto.identity import fingerprint, safety_number
+from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
+from clave_wire.messages import Code, CreateRoom
+from clave_wire.text import sanitize
 
 __all__ = ["Client", "Fingerprint"]
 
@@ -177,6 +169,8 @@ class Client:
             r.id for r in rooms if r.title.casefold() == words.casefold() or r.id.hex().startswith(words)
         ]
         found = exact or loose
+        if not found and words in self._session.unreadable:
+            raise self._session.unreadable[words]
         if not found:
             raise UsageError(f"you are in no room called {sanitize(words)}; /room lists them")
         if len(found) > 1:
@@ -244,28 +238,19 @@ class Client:
             for person in room.roster.people().values():
                 if person.name == name:
                     return person.account, f"the group {room.record.title}"
-        answer = await self._session.link.request(lambda request: Lookup(request, _checked(name)))
-        if not isinstance(answer, messages.Account) or not answer.devices:
-            raise RelayFault("the relay answered something else than was asked")
-        device, identity = answer.devices[0]
-        try:
-            found = verify_identity(identity, device)
-        except CryptoError as error:
-            raise PeerError(f"the relay's answer for {name} does not hold: {error}") from None
-        if found.name != name:
-            raise RelayFault(f"the relay answered with {sanitize(found.name)} when asked for {name}")
-        return found.account, "the relay's word only"
+        devices = await look_up(self._session.link, name)
+        return devices[0].account, "the relay's word only"
 
     # --- rooms ---
 
-    async def create_room(self, title: str) -> bytes:
+    async def create_room(self, title: str, *, suite: CipherSuite = NEW_ROOMS) -> bytes:
         """Open a room with this device as only member and admin; return its id."""
         session = self._session
         room_id, account = os.urandom(16), session.account
         state = RoomState(1, _title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
         not_before, not_after = leaf_lifetime(session.clock())
         group = Group.create(
-            SUITE,
+            suite,
             room_id,
             account.identity,
             account.device.secret,
@@ -283,28 +268,21 @@ class Client:
         return room_id
 
     async def invite(self, room: bytes, name: str) -> Person:
-        """Add every device of `name` to a room, with a welcome that waits until they answer."""
-        here = self._room(room)
-        if any(skeleton(person.name) == skeleton(name) for person in here.roster.people().values()):
+        """Add the devices of `name` to a room, with a welcome that waits until they answer.
+
+        A device that cannot take part in the room's encryption is left out, and a `Notice` names it. Raises
+        `PeerLacksSuite` when that goes for all of them.
+        """
+        here, suite = self._room(room), self._room(room).group.suite
+        members = {person.device for person in here.roster.people().values()}
+        guest = await claim_guest(self._session.link, name, suite, members=members)
+        if guest is None:
             raise UsageError(f"{name} is in {here.record.title} already")
-        answer = await self._session.link.request(lambda request: ClaimKeyPackages(request, _checked(name)))
-        if not isinstance(answer, KeyPackages) or not answer.packages:
-            raise RelayFault("the relay answered something else than was asked")
-        adds: list[Proposal] = []
-        for package in answer.packages:
-            try:
-                add = Add(decode_key_package(package))
-                leaf = add.key_package.leaf_node
-                identity = verify_identity(leaf.credential.identity, leaf.signature_key)
-            except CryptoError as error:
-                raise PeerError(f"the key package of {name} is refused: {error}") from None
-            if identity.name != name:
-                raise RelayFault(
-                    f"the relay handed over keys of {sanitize(identity.name)} when asked for {name}"
-                )
-            adds.append(add)
-        await self._commit(room, lambda _: adds)
-        return next(p for p in here.roster.people().values() if p.account == identity.account)
+        await self._commit(room, lambda _: guest.adds)
+        for device in guest.left_out:
+            text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
+            self._session.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
+        return next(p for p in here.roster.people().values() if p.account == guest.account)
 
     async def answer(self, room: bytes, *, accept: bool) -> None:
         """Accept an invitation, or decline it: then the group removes this device again."""
@@ -315,7 +293,7 @@ class Client:
         self._session.resume(here)
         await self._session.wait_for(lambda: here.synced or here.record.phase is Phase.CLOSED)
         if not accept:
-            await self._session.wait_for(lambda: here.record.phase is Phase.CLOSED)
+            await self._left(here)
 
     async def remove(self, room: bytes, name: str) -> None:
         """Remove every device of `name` from a room and rekey it."""
@@ -344,7 +322,12 @@ class Client:
         here = self._room(room)
         here.start_leaving()
         self._session.go_on(here)
-        await self._session.wait_for(lambda: here.record.phase is Phase.CLOSED)
+        await self._left(here)
+
+    async def _left(self, here: Room) -> None:
+        await self._session.wait_for(lambda: here.record.phase is not Phase.LEAVING)
+        if here.record.phase is not Phase.CLOSED:
+            raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
 
     async def _commit(self, room: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
         try:
@@ -381,14 +364,6 @@ class Client:
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
         return await self._session.delivered(room, self.post(room, text))
-
-
-def _checked(name: str) -> str:
-    try:
-        check_name(name)
-    except BadName as error:
-        raise UsageError(str(error)) from None
-    return name
 
 
 def _title(title: str) -> str:

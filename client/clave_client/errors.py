@@ -7,6 +7,7 @@ ClientError
 │   │   ├── ProfileLocked     another process has it open
 │   │   ├── ProfileExposed    others on this machine could read it
 │   │   ├── WrongPassphrase
+│   │   ├── RoomUnreadable    a stored room is of an encryption or version this program does not have
 │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
 │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
 ├── RelayError            the relay, or what answers in its place
@@ -16,6 +17,7 @@ ClientError
 │   ├── RelayFault        the relay broke the protocol or left out entries
 │   └── RelayRefused      the relay said no, with its code
 └── PeerError             another member's client sent something that is refused
+    └── PeerLacksSuite    somebody's client cannot take part in a room's encryption
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ __all__ = [
     "LocalError",
     "NotARelay",
     "PeerError",
+    "PeerLacksSuite",
     "ProfileError",
     "ProfileExposed",
     "ProfileLocked",
@@ -35,6 +38,7 @@ __all__ = [
     "RelayFault",
     "RelayRefused",
     "RelayUnreachable",
+    "RoomUnreadable",
     "StateTooOld",
     "StoreDamaged",
     "UsageError",
@@ -74,6 +78,10 @@ class ProfileExposed(ProfileError):
 
 class WrongPassphrase(ProfileError):
     """The passphrase or key file does not open the profile."""
+
+
+class RoomUnreadable(ProfileError):
+    """A stored room is of a cipher suite, or was written by a version, that this program does not have."""
 
 
 class StoreDamaged(ProfileError):
@@ -118,3 +126,7 @@ class RelayRefused(RelayError):
 
 class PeerError(ClientError):
     """Another member's client sent something that is refused."""
+
+
+class PeerLacksSuite(PeerError):
+    """Somebody's client has no key package of the room's cipher suite, so it cannot be added."""

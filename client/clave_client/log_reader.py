@@ -260,11 +260,7 @@ class LogReader:
             self._outcome.reason = sanitize(rejected.text)
             return
         if rejected.submission == room.leave_submission:
-            room.leave_submission = None
-            if code is Code.NOT_MEMBER:
-                self._happened(room.close(None))
-            elif code is Code.STALE_EPOCH:
-                room.blocked_in_epoch = room.group.epoch
+            self._leave_refused(code, sanitize(rejected.text))
             return
         item = room.outbox.find(rejected.submission)
         if item is None:
@@ -276,6 +272,19 @@ class LogReader:
         else:
             room.outbox.drop(item)
             self._happened(events.SendFailed(room.id, item.id, sanitize(rejected.text)))
+
+    def _leave_refused(self, code: Code, reason: str) -> None:
+        room = self._room
+        room.drop_leave()
+        if code is Code.NOT_MEMBER:
+            self._happened(room.close(None))
+        elif code is Code.STALE_EPOCH:
+            room.blocked_in_epoch = room.group.epoch
+        elif code not in _TRY_AGAIN:
+            room.set(phase=Phase.JOINED)
+            self._notice(
+                f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"
+            )
 
     # --- small steps ---
 

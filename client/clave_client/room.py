@@ -15,14 +15,23 @@ import msgspec
 from clave_client import events
 from clave_client.chain import LogChain
 from clave_client.content import Content, ContentKind, encode_content
-from clave_client.errors import RelayFault, StateTooOld, StoreDamaged, UsageError
+from clave_client.errors import RelayFault, RoomUnreadable, StateTooOld, StoreDamaged, UsageError
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
 from clave_client.policy import RoomPolicy, room_state
 from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState
 from clave_client.roster import Roster
 from clave_client.store import Phase, RoomRecord, Store
-from clave_crypto.mls import Extension, Group, GroupState, PendingCommit, Proposal, Remove
+from clave_crypto.mls import (
+    Extension,
+    Group,
+    GroupState,
+    MemberSender,
+    MLSError,
+    PendingCommit,
+    Proposal,
+    Remove,
+)
 from clave_wire.messages import Kind, Resumed, Submit
 from clave_wire.text import sanitize
 
@@ -94,15 +103,24 @@ class Room:
 
     @classmethod
     def load(cls, store: Store, record: RoomRecord, clock: Callable[[], float]) -> Room:
-        """Read a room back from the store."""
+        """Read a room back from the store.
+
+        Raises `RoomUnreadable` when it is of a cipher suite or a stored form that this program does not know.
+        """
         epoch, ratchets = store.part(record.id, "epoch"), store.part(record.id, "ratchets")
         if epoch is None or ratchets is None:
             raise StoreDamaged(f"the keys of room {record.title} are missing; restore a backup")
-        group = Group.restore(GroupState(epoch, ratchets), policy=RoomPolicy())
-        room = cls(store, record, group, clock)
-        room._saved_epoch = epoch
         pending = store.part(record.id, "pending")
-        room.pending = None if pending is None else Pending.decode(pending)
+        try:
+            group = Group.restore(GroupState(epoch, ratchets), policy=RoomPolicy())
+            room = cls(store, record, group, clock)
+            room._saved_epoch = epoch
+            room.pending = None if pending is None else Pending.decode(pending)
+        except MLSError as error:
+            raise RoomUnreadable(
+                f"{record.title} cannot be opened ({sanitize(str(error))}); update clave,"
+                " or ask to be removed and invited again"
+            ) from None
         return room
 
     # --- where it stands ---
@@ -236,10 +254,16 @@ class Room:
     def prepare_leave(self) -> Submit:
         """Propose this device's own removal; the relay stops routing to it with that entry."""
         with self.changing():
+            self._withdraw()
             payload = self.group.propose(Remove(self.group.own_leaf), now=int(self.clock()))
             number = self.leave_submission = self._next_submission()
         remove = [self.roster.own_device]
         return Submit(self.id, number, self.group.epoch, Kind.PROPOSAL, payload, remove=remove)
+
+    def take_back_commit(self) -> None:
+        """Forget this device's commit, which never left."""
+        with self.changing():
+            self.drop_pending()
 
     # --- what the person decides ---
 
@@ -282,12 +306,25 @@ class Room:
         self.pending = None
         self._store.put_part(self.id, "pending", None)
 
+    def drop_leave(self) -> None:
+        """Forget the proposal to leave, which the relay refused; a transaction is the caller's."""
+        self.leave_submission = None
+        self._withdraw()
+
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Run one operation and write what it changed, all in one transaction."""
-        with self._store.transaction():
-            yield
-            self._save()
+        """Run one operation and write what it changed, all in one transaction.
+
+        What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
+        """
+        before = self.record, self.pending, self.leave_submission, self._saved_epoch
+        try:
+            with self._store.transaction():
+                yield
+                self._save()
+        except BaseException:
+            self.record, self.pending, self.leave_submission, self._saved_epoch = before
+            raise
 
     def _save(self) -> None:
         self._store.put_room(self.record)
@@ -298,6 +335,13 @@ class Room:
             self._store.put_part(self.id, "epoch", state.epoch)
             self._saved_epoch = state.epoch
         self._store.put_part(self.id, "ratchets", state.ratchets)
+
+    def _withdraw(self) -> None:
+        """Forget this device's own proposals, which are not in the log."""
+        own = MemberSender(self.group.own_leaf)
+        for reference, sender, _ in self.group.pending_proposals:
+            if sender == own:
+                self.group.withdraw(reference)
 
     def _next_submission(self) -> int:
         self.set(submission=self.record.submission + 1)

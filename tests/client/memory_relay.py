@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clave_client.account import SUITE, Account, leaf_lifetime
+from clave_client.account import Account, leaf_lifetime
 from clave_client.content import ContentKind
 from clave_client.events import Event
 from clave_client.log_reader import LogMessage, LogReader, Outcome
@@ -13,8 +13,9 @@ from clave_client.policy import RoomPolicy
 from clave_client.room import Room
 from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState
 from clave_client.store import Store
+from clave_client.suites import NEW_ROOMS
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Add, Extension, Group, Policy, Proposal, decode_key_package
+from clave_crypto.mls import Add, CipherSuite, Extension, Group, Policy, Proposal, decode_key_package
 from clave_wire.messages import Accepted, Entry, Resumed, Submit
 
 NOW = 1_800_000_000.0
@@ -35,8 +36,8 @@ class Member:
         self.store = Store(folder / f"{name}.db", Secret(b"k" * 32))
         self.account = Account.load_or_create(self.store, name)
 
-    def key_package(self) -> bytes:
-        fresh = self.account.key_packages(0, NOW)
+    def key_package(self, suite: CipherSuite = NEW_ROOMS) -> bytes:
+        fresh = self.account.key_packages(suite, 0, NOW)
         assert fresh is not None
         return fresh[0][0]
 
@@ -96,7 +97,7 @@ def in_one_room(folder: Path, *names: str, policy: Policy | None = None) -> tupl
     state = RoomState(1, "friends", [admin], Role.MEMBER, Role.ADMIN, Role.ADMIN)
     not_before, not_after = leaf_lifetime(NOW)
     group = Group.create(
-        SUITE,
+        NEW_ROOMS,
         b"r" * 16,
         host.account.identity,
         host.account.device.secret,

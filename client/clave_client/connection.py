@@ -1,0 +1,260 @@
+"""One connection to a relay, kept up: connects, logs in, comes back by itself. Knows no rooms.
+
+`session.Session` is what it is kept up for. Everything runs on one event loop; what happened comes out of
+`events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from clave_client import events
+from clave_client.account import Account
+from clave_client.errors import (
+    ClientError,
+    RelayChanged,
+    RelayError,
+    RelayRefused,
+    RelayUnreachable,
+)
+from clave_client.events import Event
+from clave_client.link import Address, RelayLink
+from clave_client.store import Store
+from clave_client.suites import OFFERED
+from clave_crypto.mls import CipherSuite, MLSError
+from clave_wire.login import fingerprint_text
+from clave_wire.messages import Code, PublishKeyPackages, ToClient
+from clave_wire.text import sanitize
+
+__all__ = ["Connection", "jitter"]
+
+RETRY_FIRST, RETRY_LONGEST = 0.25, 30.0
+
+_FINAL = {
+    Code.BAD_LOGIN,
+    Code.BAD_NAME,
+    Code.NAME_TAKEN,
+    Code.NAME_CONFUSABLE,
+    Code.CLOSED,
+    Code.TOKEN,
+    Code.REPLACED,
+}
+"""Refusals that trying again does not change."""
+
+
+class Connection:
+    """A profile's connection to its relay. Start it with `connect`, end it with `close`.
+
+    What is to be done with it is up to the class that extends it, by the methods under "to be extended".
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        account: Account,
+        address: Address,
+        *,
+        pin: bytes | None,
+        token: str = "",
+        software: str = "clave",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._address = address
+        self._pin = pin
+        self._token = token
+        self._software = software
+        self._link: RelayLink | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._failure: ClientError | None = None
+        self.clock = clock
+        self.account = account
+        self.events: asyncio.Queue[Event | ClientError] = asyncio.Queue()
+
+    # --- to be extended ---
+
+    def _came_up(self) -> None:
+        """Begin what a fresh connection is for."""
+        raise NotImplementedError
+
+    def _went_down(self) -> None:
+        """Forget what only holds while connected."""
+        raise NotImplementedError
+
+    def _take(self, messages: list[ToClient]) -> None:
+        """Take what the relay says that is not an answer, in order; raise `ClientError` to end it all."""
+        raise NotImplementedError
+
+    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
+        """Yield what somebody waits for, to be failed when the session is."""
+        yield from (future for _, future in self._waiting)
+
+    # --- up and down ---
+
+    async def connect(self) -> events.Connected:
+        """Connect, log in and bring the rooms up to date; from then on reconnect by itself.
+
+        Raises `RelayError` when this first connection fails.
+        """
+        connected = await self._connect_once()
+        self._keeper = asyncio.create_task(self._keep_connected())
+        return connected
+
+    async def close(self) -> None:
+        """Say goodbye and stop. What was not acknowledged stays in the outbox."""
+        tasks = [*self._tasks, *([self._keeper] if self._keeper else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close()
+
+    async def _connect_once(self) -> events.Connected:
+        # Messages can follow the login's answer at once, so the link is known before it.
+        link = self._link = await RelayLink.connect(self._address, self._pin, self._on_messages)
+        try:
+            logged_in = await link.login(
+                self.account.identity, self.account.device, self._software, self._token
+            )
+        except BaseException:
+            link.abort()
+            raise
+        first_use, self._pin = self._pin is None, link.certificate
+        with self._store.transaction():
+            self._store.put("relay", str(self._address).encode())
+            self._store.put("relay_pin", link.certificate)
+        self._came_up()
+        held = dict(logged_in.key_packages)
+        self.spawn(lambda: self._publish_key_packages(held))
+        fingerprint = fingerprint_text(link.certificate)
+        connected = events.Connected(str(self._address), fingerprint, logged_in.registered, first_use)
+        self.emit(connected)
+        return connected
+
+    async def _publish_key_packages(self, held_by_relay: dict[int, int]) -> None:
+        for suite in OFFERED:
+            fresh = self.account.key_packages(suite, held_by_relay.get(suite.id, 0), self.clock())
+            if fresh is not None:
+                await self._publish(suite, *fresh)
+
+    async def _publish(self, suite: CipherSuite, packages: list[bytes], last_resort: bytes) -> None:
+        await self.link.request(lambda request: PublishKeyPackages(request, suite.id, packages, last_resort))
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while self._link is not None:
+            came_up = loop.time()
+            reason = await asyncio.shield(self._link.closed)
+            failures = 0 if loop.time() - came_up > RETRY_LONGEST else failures
+            self._went_down()
+            while not self._link.is_up:
+                if isinstance(reason, RelayChanged) or (
+                    isinstance(reason, RelayRefused) and reason.code in _FINAL
+                ):
+                    self._fail(reason)
+                    return
+                # Full jitter: many clients that lost one relay must not come back in step.
+                pause = jitter(min(RETRY_LONGEST, RETRY_FIRST * 2**failures))
+                failures += 1
+                self.emit(events.Disconnected(str(reason), round(pause, 1)))
+                await asyncio.sleep(pause)
+                try:
+                    await self._connect_once()
+                except RelayError as error:
+                    reason = error
+                except ClientError as error:
+                    self._fail(error)
+                    return
+
+    def _fail(self, error: ClientError) -> None:
+        """Stop for good: everything that waits, and everything asked from now on, gets `error`."""
+        self._failure = error
+        for future in self._awaited():
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
+        self.events.put_nowait(error)
+
+    def _on_messages(self, messages: list[ToClient]) -> None:
+        try:
+            self._take(messages)
+        except RelayError as error:
+            if self._link is not None:
+                self._link.abort(error)
+        except ClientError as error:
+            self._fail(error)
+            if self._link is not None:
+                self._link.abort(error)
+        self._look_again()
+
+    # --- in use ---
+
+    @property
+    def link(self) -> RelayLink:
+        """The connection that is up; raises `RelayUnreachable` while there is none."""
+        self.check()
+        if self._link is None or not self._link.is_up:
+            raise RelayUnreachable("not connected to the relay; trying again")
+        return self._link
+
+    def check(self) -> None:
+        """Raise what ended the session for good, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def has_met_relay(self) -> bool:
+        """Whether any connection was made, so that the relay may know this account."""
+        return self._link is not None
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection now."""
+        return self._link is not None and self._link.is_up
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds, looking again after everything that happens."""
+        self.check()
+        if condition():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((condition, future))
+        await future
+
+    def emit(self, event: Event) -> None:
+        """Put an event out."""
+        self.events.put_nowait(event)
+
+    def spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run `work` beside; what fails there is told, not lost."""
+
+        async def run() -> None:
+            try:
+                await work()
+            except ClientError as error:
+                if not isinstance(error, RelayUnreachable):
+                    self.emit(events.Notice(b"", str(error)))
+            except MLSError as error:
+                self.emit(events.Notice(b"", sanitize(str(error))))
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _look_again(self) -> None:
+        for condition, future in self._waiting:
+            if not future.done() and condition():
+                future.set_result(None)
+        self._waiting = [(condition, future) for condition, future in self._waiting if not future.done()]
+
+
+def jitter(longest: float) -> float:
+    """Return a random pause, in seconds, of at most `longest`."""
+    return random.uniform(0.0, longest)  # noqa: S311 (nothing secret hangs on it)
