@@ -3,12 +3,13 @@
 #   make test    format, lint, types, contracts and every test
 # Beside them:
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
+#   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format bench-mls soak clean
+.PHONY: demo test check format validation-page bench-mls soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -28,6 +29,9 @@ format: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	CLAVE_SOAK_MINUTES=$(or $(SOAK),10) $(BIN)/python -m pytest -n 2 -m soak
+
+validation-page: $(VENV)/.installed-dev
+	$(BIN)/python tests/rulepage.py
 
 bench-mls: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.mls

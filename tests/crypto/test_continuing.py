@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -15,19 +14,14 @@ from clave_crypto.mls import (
     GroupClosedError,
     LocalError,
     PreSharedKey,
-    PreSharedKeyID,
     ReInit,
     Remove,
-    RequiredCapabilities,
     ResumptionPsk,
     ResumptionUsage,
     UnsupportedError,
     new_psk_id,
 )
-from clave_crypto.mls.origin import check_continues
-from clave_crypto.mls.rules import welcome as welcome_rules
 from groupkit import DAY, NOW, SUITE, Party, assert_agree, form
-from rulekit import breaks, proves
 
 LIFETIME = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
 NEXT = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),))
@@ -103,35 +97,6 @@ def test_reinit_waits_for_the_other_proposals() -> None:
     assert green.group.epoch == 1
 
 
-@proves("reinit-members")
-def test_everyone_goes_along() -> None:
-    red, blue, _ = form("red", "blue", "green")
-    retire([red, blue])
-    with breaks("reinit-members"):
-        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
-
-
-@proves("reinit-agreed")
-def test_new_group_is_the_agreed_one() -> None:
-    red, blue = form("red", "blue")
-    required = RequiredCapabilities((), (), (1,)).encode()
-    agreed = [
-        ReInit(b"other", 1, SUITE.id, ()),
-        ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, required),)),
-    ]
-    retire([red, blue], ReInit(b"next", 1, SUITE.id, ()))
-    group, welcome = red.group.reinitialize(
-        [blue.offer().key_package], b"red", red.signature_secret, **LIFETIME
-    )
-    for reinit in (None, *agreed):
-        blue.group._reinit = reinit
-        with breaks("reinit-agreed"):
-            blue.join(welcome, origin=blue.group)
-    context = group._epoch.context
-    with breaks("reinit-agreed"):
-        welcome_rules.check_reinit_agreed(ReInit(b"next", 1, SUITE.id, ()), False, context)
-
-
 def test_branch() -> None:
     red, blue, green = form("red", "blue", "green")
     packages = [blue.offer().key_package]
@@ -145,39 +110,6 @@ def test_branch() -> None:
     assert (joined.group_id, joined.epoch) == (b"aside", 1)
     assert_agree([red, blue, green])
     assert red.hears(blue.group.encrypt(b"the old group goes on")) == b"the old group goes on"
-
-
-@proves("branch-members")
-def test_branch_takes_no_strangers() -> None:
-    red, _, _ = form("red", "blue", "green")
-    with breaks("branch-members"):
-        red.group.branch(b"aside", [Party("mallory").offer().key_package], **LIFETIME)
-
-
-@proves("branch-parameters", "origin-first-epoch")
-def test_branch_is_like_its_group_and_young() -> None:
-    red, blue = form("red", "blue")
-    psk = ResumptionPsk(ResumptionUsage.BRANCH, b"room", 1)
-    origin, epoch = blue.group._as_origin(), red.group._epoch
-    check_continues(origin, psk, epoch.context, epoch.tree, red.policy)
-    for rule_id, changed in (
-        ("origin-first-epoch", replace(epoch.context, epoch=2)),
-        ("branch-parameters", replace(epoch.context, cipher_suite=2)),
-    ):
-        with breaks(rule_id):
-            check_continues(origin, psk, changed, epoch.tree, red.policy)
-
-
-@proves("welcome-one-origin", "welcome-psk-nonces")
-def test_welcome_continues_one_group() -> None:
-    branch = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.BRANCH, b"room", 1))
-    reinit = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.REINIT, b"room", 1))
-    use = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.APPLICATION, b"room", 1))
-    assert welcome_rules.find_origin_psk([use, branch]) == branch.psk
-    with breaks("welcome-one-origin"):
-        welcome_rules.find_origin_psk([branch, reinit])
-    with breaks("welcome-psk-nonces"):
-        welcome_rules.check_psk_nonces(SUITE, [use, PreSharedKeyID(use.psk, b"short")])
 
 
 def test_resumption_key_of_another_group_joins_two() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -18,10 +17,7 @@ from clave_crypto.mls import (
     ExternalSender,
     ExternalSenderIndex,
     ExternalSenders,
-    GroupContextExtensions,
-    MalformedError,
     MemberSender,
-    NewMemberCommitSender,
     NewMemberProposalSender,
     OwnMessageError,
     PolicyRejected,
@@ -30,28 +26,18 @@ from clave_crypto.mls import (
     ReInit,
     Remove,
     UnsupportedError,
-    Update,
     WrongEpochError,
-    decode_group_info,
     encode_message,
     new_psk_id,
     propose_externally,
     propose_join,
 )
 from clave_crypto.mls.framing import (
-    ApplicationData,
-    AuthData,
-    CommitAuthData,
-    FramedContent,
-    ProposalContent,
     PublicMessage,
     decode_message,
 )
-from clave_crypto.mls.proposals import Commit, ExternalInit, ProposalByReference, ProposalByValue
-from clave_crypto.mls.protection import sign_content
-from clave_crypto.mls.wire_format import WireFormat
 from groupkit import NOW, SUITE, Party, Rules, assert_agree, form
-from rulekit import breaks, proves, refused
+from rulekit import breaks, refused
 
 
 def test_join_by_external_commit() -> None:
@@ -141,94 +127,6 @@ def test_policy_judges_who_takes_the_place_of_a_member() -> None:
         red.sees(Party("mallory").enters(red.group.group_info(), removes=1))
 
 
-@proves("external-pub", "group-id-new")
-def test_group_info_that_lets_nobody_in() -> None:
-    red, _ = form("red", "blue")
-    info = decode_group_info(red.group.group_info())
-    without = tuple(one for one in info.extensions if one.extension_type != ExtensionType.EXTERNAL_PUB)
-    unfit = (*without, Extension(ExtensionType.EXTERNAL_PUB, b"\x20" + bytes(32)))
-    for extensions in (without, unfit):
-        with breaks("external-pub"):
-            Party("green").enters(encode_message(replace(info, extensions=extensions)))
-    with breaks("group-id-new"):
-        Party("green").enters(red.group.group_info(), other_groups=[b"room"])
-    with pytest.raises(MalformedError):
-        decode_group_info(encode_message(Party("green").offer().key_package))
-
-
-def forged_entry(joiner: Party, commit: bytes, **changes: Any) -> bytes:
-    """Return an external commit with parts of its content changed, signed again by the joiner."""
-    message = decode_message(commit)
-    assert isinstance(message, PublicMessage)
-    assert isinstance(message.auth, CommitAuthData)
-    body = changes.pop("body", None) or replace(message.content.body, **changes)
-    content = replace(message.content, body=body)
-    context = FORMED_IN["context"]
-    signature = sign_content(SUITE, joiner.signature_secret, WireFormat.PUBLIC_MESSAGE, content, context)
-    auth = replace(message.auth, signature=signature)
-    return encode_message(PublicMessage(content, auth, b""))
-
-
-FORMED_IN: dict[str, bytes] = {}
-
-
-@proves(
-    "external-commit-path",
-    "external-commit-by-value",
-    "external-commit-one-init",
-    "external-commit-one-remove",
-    "external-commit-kinds",
-    "commit-psks-unique",
-)
-def test_external_commits_that_are_not_as_they_should_be() -> None:
-    red, _, _ = form("red", "blue", "green")
-    FORMED_IN["context"] = red.group._epoch.context_bytes
-    joiner = Party("white")
-    commit = joiner.enters(red.group.group_info())
-    message = decode_message(commit)
-    assert isinstance(message, PublicMessage)
-    assert isinstance(message.content.body, Commit)
-    (init,) = message.content.body.proposals
-    psk = ProposalByValue(PreSharedKey(new_psk_id(SUITE, ExternalPsk(b"key"))))
-    gce = ProposalByValue(GroupContextExtensions(()))
-    remove = [ProposalByValue(Remove(index)) for index in (1, 2)]
-    for rule_id, changes in (
-        ("external-commit-path", {"path": None}),
-        ("external-commit-by-value", {"proposals": (init, ProposalByReference(bytes(32)))}),
-        ("external-commit-one-init", {"proposals": ()}),
-        ("external-commit-one-init", {"proposals": (init, init)}),
-        ("external-commit-one-remove", {"proposals": (init, *remove)}),
-        ("external-commit-kinds", {"proposals": (init, gce)}),
-        ("commit-psks-unique", {"proposals": (init, psk, psk)}),
-        ("remove-member", {"proposals": (init, ProposalByValue(Remove(7)))}),
-    ):
-        refused(red, forged_entry(joiner, commit, **changes), rule_id)
-    refused(red, forged_entry(Party("mallory"), commit), "message-signature")
-    refused(red, forged_entry(joiner, commit, proposals=(init, remove[0])), "leaf-signature")
-
-
-@proves("joiner-commit-content", "joiner-proposal")
-def test_new_members_send_nothing_else() -> None:
-    red, _ = form("red", "blue")
-    joiner = Party("white")
-    for rule_id, sender, body in (
-        ("joiner-commit-content", NewMemberCommitSender(), ProposalContent(Remove(1))),
-        ("joiner-proposal", NewMemberProposalSender(), ProposalContent(Remove(1))),
-        ("joiner-proposal", NewMemberProposalSender(), Commit((), None)),
-    ):
-        content = FramedContent(b"room", red.group.epoch, sender, b"", body)
-        auth = CommitAuthData(b"", b"") if isinstance(body, Commit) else _auth(joiner, content)
-        refused(red, encode_message(PublicMessage(content, auth, b"")), rule_id)
-    for sender in (NewMemberCommitSender(), NewMemberProposalSender(), ExternalSenderIndex(0)):
-        content = FramedContent(b"room", red.group.epoch, sender, b"", ApplicationData(b"hi"))
-        message = PublicMessage(content, _auth(joiner, content), b"")
-        refused(red, encode_message(message), "message-private-application")
-
-
-def _auth(party: Party, content: FramedContent) -> Any:
-    return AuthData(sign_content(SUITE, party.signature_secret, WireFormat.PUBLIC_MESSAGE, content, b""))
-
-
 def test_someone_proposes_to_be_added() -> None:
     red, blue = form("red", "blue")
     green = Party("green")
@@ -275,27 +173,6 @@ def test_external_sender_proposes() -> None:
     red.group.merge(commit)
     assert_agree([red, blue])
     assert [member.identity for member in red.group.members()] == [b"red", b"blue", b"white"]
-
-
-@proves("external-sender-known", "external-sender-content", "external-senders-form")
-def test_external_senders_that_are_refused() -> None:
-    watcher, stranger = Party("watcher"), Party("stranger")
-    red, blue, _ = form("red", "blue", "green", extensions=[watched_by(watcher)])
-    refused(blue, proposes(watcher, Remove(2), index=1), "external-sender-known")
-    refused(blue, proposes(stranger, Remove(2)), "message-signature")
-    refused(blue, proposes(watcher, Remove(7)), "remove-member")
-    with breaks("external-sender-content"):
-        proposes(watcher, Update(red.group.member(0).leaf))
-    for body in (ProposalContent(ExternalInit(b"")), Commit((), None)):
-        content = FramedContent(b"room", 1, ExternalSenderIndex(0), b"", body)
-        auth = CommitAuthData(b"", b"") if isinstance(body, Commit) else _auth(watcher, content)
-        refused(blue, encode_message(PublicMessage(content, auth, b"")), "external-sender-content")
-    for data in (b"nonsense", ExternalSenders((ExternalSender(bytes(32), BasicCredential(b"")),)).encode()):
-        extension = Extension(ExtensionType.EXTERNAL_SENDERS, data)
-        with breaks("external-senders-form"):
-            red.group.propose(GroupContextExtensions((extension,)), now=NOW)
-        with breaks("external-senders-form"):
-            Party("white").create(extensions=[extension])
 
 
 def test_policy_judges_external_proposals() -> None:

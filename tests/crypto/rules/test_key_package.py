@@ -1,0 +1,72 @@
+"""Key packages that must not be added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from clave_crypto.mls import Add, Extension, KeyPackage, UnsupportedError
+from clave_crypto.mls.leaf_node import leaf_node_tbs
+from forgekit import capabilities, forged_commit, forged_proposal, signed
+from groupkit import NOW, SUITE, Party, form
+from rulekit import breaks, proves, refused
+
+BAD_PACKAGES: list[tuple[str, Callable[[KeyPackage], KeyPackage]]] = [
+    ("key-package-version", lambda one: replace(one, version=2)),
+    ("key-package-init-key", lambda one: replace(one, init_key=bytes(32))),
+    ("key-package-init-key", lambda one: replace(one, init_key=b"short")),
+    ("key-package-init-key-differs", lambda one: replace(one, init_key=one.leaf_node.encryption_key)),
+    ("extensions-unique", lambda one: replace(one, extensions=(Extension(9, b""), Extension(9, b"")))),
+]
+
+
+@proves(*(rule_id for rule_id, _ in BAD_PACKAGES))
+@pytest.mark.parametrize(("rule_id", "change"), BAD_PACKAGES)
+def test_bad_key_package(rule_id: str, change: Callable[[KeyPackage], KeyPackage]) -> None:
+    red, blue = form("red", "blue")
+    owner = Party("green")
+    package = signed(owner, change(owner.offer().key_package))
+    with breaks(rule_id):
+        package.verify(policy=red.policy, now=NOW)
+    refused(blue, forged_proposal(red, Add(package)), rule_id)
+    refused(blue, forged_commit(red, [Add(package)]), rule_id)
+
+
+@proves("key-package-signature")
+def test_key_package_signed_by_nobody() -> None:
+    red, blue = form("red", "blue")
+    package = replace(Party("green").offer().key_package, signature=bytes(64))
+    with breaks("key-package-signature"):
+        package.verify(policy=red.policy, now=NOW)
+    refused(blue, forged_commit(red, [Add(package)]), "key-package-signature")
+
+
+@proves("key-package-suite")
+def test_key_package_for_another_suite() -> None:
+    red, blue = form("red", "blue")
+    owner = Party("green")
+    package = signed(owner, replace(owner.offer().key_package, cipher_suite=3))
+    package.verify(policy=red.policy, now=NOW)
+    with breaks("key-package-suite"):
+        red.group.commit([Add(package)], now=NOW)
+    refused(blue, forged_proposal(red, Add(package)), "key-package-suite")
+    refused(blue, forged_commit(red, [Add(package)]), "key-package-suite")
+    with pytest.raises(UnsupportedError):
+        replace(package, cipher_suite=0x7777).verify(policy=red.policy, now=NOW)
+
+
+def test_unknown_extensions_and_capabilities_are_ignored() -> None:
+    red, blue = form("red", "blue")
+    grease = capabilities(extensions=(0x0A0A,), proposals=(0x1A1A,), credentials=(1, 0x2A2A))
+    owner = Party("green")
+    package = replace(owner.offer().key_package, extensions=(Extension(0x3A3A, b"grease"),))
+    leaf = replace(package.leaf_node, capabilities=grease, extensions=(Extension(0x0A0A, b""),))
+    tbs = leaf_node_tbs(leaf, b"", 0)
+    leaf = replace(leaf, signature=SUITE.sign_with_label(owner.signature_secret, b"LeafNodeTBS", tbs))
+    package = signed(owner, replace(package, leaf_node=leaf))
+    verified = package.verify(policy=red.policy, now=NOW)
+    assert verified.identity == b"green"
+    assert verified.signature_key == leaf.signature_key
+    red.commits([Add(package)], to=[blue])

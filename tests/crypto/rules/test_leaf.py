@@ -1,0 +1,161 @@
+"""Leaves that must not be in a group, alone or beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from clave_crypto.mls import (
+    Add,
+    Extension,
+    GroupContextExtensions,
+    KeyPackage,
+    RequiredCapabilities,
+    X509Credential,
+)
+from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, UpdateSource
+from clave_crypto.mls.rules import leaf as leaf_rules
+from forgekit import (
+    SMALL_ORDER,
+    Forger,
+    capabilities,
+    forged_commit,
+    forged_proposal,
+    good_path,
+    offered,
+    with_leaf,
+)
+from groupkit import DAY, NOW, Party, form
+from rulekit import breaks, proves, refused
+
+BAD_LEAVES: list[tuple[str, Callable[[], KeyPackage]]] = [
+    ("leaf-source", lambda: offered(source=UpdateSource())),
+    ("leaf-source", lambda: offered(source=CommitSource(b""))),
+    ("leaf-encryption-key", lambda: offered(encryption_key=bytes(32))),
+    ("leaf-encryption-key", lambda: offered(encryption_key=b"\xff" * 32)),
+    ("leaf-signature-key", lambda: offered(signature_key=SMALL_ORDER, signature=SMALL_ORDER + bytes(32))),
+    ("leaf-signature", lambda: offered(signature=bytes(64))),
+    ("leaf-signature", lambda: offered(signature_key=Party("x").offer().key_package.leaf_node.signature_key)),
+    ("extensions-unique", lambda: offered(extensions=(Extension(1, b""), Extension(1, b"")))),
+    ("leaf-extensions-listed", lambda: offered(extensions=(Extension(0xF001, b""),))),
+    ("leaf-credential-listed", lambda: offered(capabilities=capabilities(credentials=(2,)))),
+    ("leaf-version-listed", lambda: offered(capabilities=capabilities(versions=(2,)))),
+    ("leaf-suite-listed", lambda: offered(capabilities=capabilities(cipher_suites=(2,)))),
+]
+
+
+@proves(*(rule_id for rule_id, _ in BAD_LEAVES))
+@pytest.mark.parametrize(("rule_id", "make"), BAD_LEAVES)
+def test_bad_leaf_in_a_key_package(rule_id: str, make: Callable[[], KeyPackage]) -> None:
+    package = make()
+    red, blue = form("red", "blue")
+    with breaks(rule_id):
+        package.verify(policy=red.policy, now=NOW)
+    with breaks(rule_id):
+        red.group.commit([Add(package)], now=NOW)
+    refused(blue, forged_proposal(red, Add(package)), rule_id)
+    refused(blue, forged_commit(red, [Add(package)]), rule_id)
+
+
+@proves("leaf-lifetime")
+@pytest.mark.parametrize("lifetime", [(NOW + 1, NOW + 2), (NOW - 2, NOW - 1)])
+def test_leaf_out_of_its_lifetime_is_not_sent_on(lifetime: tuple[int, int]) -> None:
+    package = offered(source=KeyPackageSource(*lifetime))
+    (red,) = form("red")
+    with breaks("leaf-lifetime"):
+        package.verify(policy=red.policy, now=NOW)
+    with breaks("leaf-lifetime"):
+        red.group.commit([Add(package)], now=NOW)
+    with breaks("leaf-lifetime"):
+        red.group.propose(Add(package), now=NOW)
+
+
+@proves("leaf-lifetime-begun")
+def test_add_from_the_future() -> None:
+    red, blue = form("red", "blue")
+    package = offered(source=KeyPackageSource(NOW + 2 * DAY, NOW + 3 * DAY))
+    refused(blue, forged_proposal(red, Add(package)), "leaf-lifetime-begun")
+    refused(blue, forged_commit(red, [Add(package)]), "leaf-lifetime-begun")
+
+
+@proves("leaf-signature-keys-unique")
+def test_client_that_is_in_already() -> None:
+    red, blue, green = form("red", "blue", "green")
+    refused(blue, forged_commit(red, [Add(green.offer().key_package)]), "leaf-signature-keys-unique")
+    with breaks("leaf-signature-keys-unique"):
+        red.group.commit([Add(green.offer().key_package)], now=NOW)
+
+
+@proves("leaf-signature-keys-unique")
+def test_path_with_another_members_signature_key() -> None:
+    red, blue, _ = form("red", "blue", "green")
+    path = good_path(red)
+    twin = replace(path.leaf_node, signature_key=red.group.member(1).signature_key)
+    thief = Party("thief")
+    thief.signature_secret, thief.member = blue.signature_secret, red.group
+    stolen = with_leaf(thief, replace(path, leaf_node=twin))
+    refused(blue, forged_commit(red, [], path=stolen), "leaf-signature-keys-unique")
+
+
+@proves("leaf-encryption-keys-unique")
+def test_client_with_a_members_encryption_key() -> None:
+    red, blue, green = form("red", "blue", "green")
+    package = offered(encryption_key=green.group.member(2).leaf.encryption_key)
+    refused(blue, forged_commit(red, [Add(package)]), "leaf-encryption-keys-unique")
+
+
+@proves("leaf-signature-keys-unique")
+def test_two_members_with_one_key_are_refused_on_joining() -> None:
+    red, blue, _ = form("red", "blue", "green")
+    victim = Party("victim")
+    bundle = victim.offer()
+    forger = Forger(red, bundle, red.group.commit([Add(bundle.key_package)], now=NOW).welcome or b"")
+    impostor = Party("red")
+    impostor.signature_secret, impostor.member = blue.signature_secret, red.group
+    leaf = replace(forger.tree.leaf(0), signature_key=blue.group.member(1).signature_key)
+    twin = with_leaf(impostor, replace(good_path(red), leaf_node=leaf)).leaf_node
+    tree = forger.tree_with(0, signature_key=twin.signature_key, signature=twin.signature)
+    with breaks("leaf-signature-keys-unique"):
+        victim.join(forger.welcome_with(tree=tree, signer=blue))
+
+
+NEEDS: list[tuple[str, list[Extension]]] = [
+    ("context-extensions-supported", [Extension(0xF001, b"")]),
+    ("required-extensions", [Extension(3, RequiredCapabilities((0xF001,), (), ()).encode())]),
+    ("required-proposals", [Extension(3, RequiredCapabilities((), (0xF001,), ()).encode())]),
+    ("required-credentials", [Extension(3, RequiredCapabilities((), (), (3,)).encode())]),
+    ("required-capabilities-form", [Extension(3, b"nonsense")]),
+    ("extensions-unique", [Extension(5, b""), Extension(5, b"")]),
+]
+
+
+@proves(*(rule_id for rule_id, _ in NEEDS))
+@pytest.mark.parametrize(("rule_id", "extensions"), NEEDS)
+def test_group_needs_what_a_member_lacks(rule_id: str, extensions: list[Extension]) -> None:
+    with breaks(rule_id):
+        Party("red").create(extensions=extensions)
+    red, blue = form("red", "blue")
+    proposal = GroupContextExtensions(tuple(extensions))
+    with breaks(rule_id):
+        red.group.commit([proposal], now=NOW)
+    refused(blue, forged_commit(red, [proposal]), rule_id)
+
+
+def test_default_capabilities_may_be_required() -> None:
+    required = RequiredCapabilities((1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (1,))
+    red, blue = form("red", "blue", extensions=[Extension(3, required.encode())])
+    assert red.group.extensions == blue.group.extensions
+
+
+@proves("credentials-supported")
+def test_credential_type_that_a_member_lacks() -> None:
+    red, _ = form("red", "blue")
+    x509 = X509Credential((b"certificate",))
+    assert x509.identity == x509.encode()
+    leaves = [member.leaf for member in red.group.members()]
+    basic_only = replace(leaves[1], capabilities=capabilities(credentials=(1,)))
+    leaf_rules.check_leaves_fit_group([leaves[0], basic_only], ())
+    with breaks("credentials-supported"):
+        leaf_rules.check_leaves_fit_group([replace(leaves[0], credential=x509), basic_only], ())

@@ -1,0 +1,257 @@
+"""Welcomes and group infos that must let nobody in, and groups that do not continue the one they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import (
+    Add,
+    BasicCredential,
+    Extension,
+    ExtensionType,
+    ExternalPsk,
+    LocalError,
+    MalformedError,
+    PreSharedKeyID,
+    ReInit,
+    RequiredCapabilities,
+    ResumptionPsk,
+    ResumptionUsage,
+    decode_group_info,
+    encode_message,
+    new_psk_id,
+)
+from clave_crypto.mls.past import PastEpoch
+from clave_crypto.mls.ratchet_tree import RatchetTree
+from forgekit import Forger, key_pair
+from groupkit import DAY, NOW, SUITE, Party, form
+from rulekit import breaks, proves
+
+LIFETIME = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
+
+
+def invited() -> tuple[list[Party], Party, Forger]:
+    """Return the members of a group, someone its first member adds, and who forges the Welcome."""
+    members = form("red", "blue", "green")
+    victim = Party("victim")
+    bundle = victim.offer()
+    pending = members[0].group.commit([Add(bundle.key_package)], now=NOW)
+    return members, victim, Forger(members[0], bundle, pending.welcome or b"")
+
+
+def test_a_forger_who_changes_nothing_is_believed() -> None:
+    _, victim, forger = invited()
+    victim.join(forger.welcome_with())
+    assert len(victim.group.members()) == 4
+
+
+def _without_victim(forger: Forger) -> RatchetTree:
+    tree = forger.tree.copy()
+    tree.remove_leaf(3)
+    return tree
+
+
+def _resumption(usage: ResumptionUsage) -> PreSharedKeyID:
+    return new_psk_id(SUITE, ResumptionPsk(usage, b"elsewhere", 1))
+
+
+BRANCH, REINIT = _resumption(ResumptionUsage.BRANCH), _resumption(ResumptionUsage.REINIT)
+SHORT = PreSharedKeyID(ExternalPsk(b"key"), b"short")
+OTHER_SUITE = {"cipher_suite": 3}
+WATCHED = Extension(ExtensionType.EXTERNAL_SENDERS, b"nonsense")
+
+FORGERIES: list[tuple[str, Callable[[Forger], bytes]]] = [
+    ("welcome-suite", lambda one: one.welcome_with(context=OTHER_SUITE)),
+    ("welcome-tree-given", lambda one: one.welcome_with(info={"extensions": ()})),
+    ("welcome-psk-nonces", lambda one: one.welcome_with(secrets={"psks": (SHORT,)})),
+    ("welcome-one-origin", lambda one: one.welcome_with(secrets={"psks": (BRANCH, REINIT)})),
+    ("extensions-unique", lambda one: one.welcome_with(info={"extensions": (Extension(9, b""),) * 2})),
+    ("extensions-unique", lambda one: one.welcome_with(context={"extensions": (Extension(1, b""),) * 2})),
+    ("external-senders-form", lambda one: one.welcome_with(context={"extensions": (WATCHED,)})),
+    (
+        "context-extensions-supported",
+        lambda one: one.welcome_with(context={"extensions": (Extension(0xF001, b""),)}),
+    ),
+    ("tree-hash", lambda one: one.welcome_with(context={"tree_hash": bytes(32)})),
+    ("group-info-signer", lambda one: one.welcome_with(info={"signer": 2**31})),
+    ("group-info-signer", lambda one: one.welcome_with(info={"signer": 4})),
+    ("group-info-signature", lambda one: one.welcome_with(signer=Party("mallory"))),
+    ("group-info-signature", lambda one: one.welcome_with(info={"signer": 1})),
+    ("confirmation-tag", lambda one: one.welcome_with(tag=bytes(32))),
+    (
+        "welcome-own-leaf",
+        lambda one: one.welcome_with(tree=_without_victim(one), secrets={"path_secret": None}),
+    ),
+    ("path-keys-match", lambda one: one.welcome_with(secrets={"path_secret": Secret(bytes(32))})),
+    ("tree-parent-hash", lambda one: one.welcome_with(tree=one.tree_with(1, encryption_key=key_pair()))),
+    ("tree-parent-keys", lambda one: one.welcome_with(tree=one.tree_with(1, encryption_key=bytes(32)))),
+    ("leaf-signature", lambda one: one.welcome_with(tree=one.tree_with(0, signature=bytes(64)))),
+    ("leaf-signature", lambda one: one.welcome_with(tree=one.tree_with(0, credential=BasicCredential(b"x")))),
+]
+
+
+@proves(*(rule_id for rule_id, _ in FORGERIES))
+@pytest.mark.parametrize(("rule_id", "forge"), FORGERIES)
+def test_forged_welcome_is_refused(rule_id: str, forge: Callable[[Forger], bytes]) -> None:
+    _, victim, forger = invited()
+    with breaks(rule_id):
+        victim.join(forge(forger))
+
+
+def test_welcome_that_continues_a_group_is_joined_with_that() -> None:
+    _, victim, forger = invited()
+    with pytest.raises(LocalError):
+        victim.join(forger.welcome_with(secrets={"psks": (BRANCH,)}))
+
+
+@proves("group-id-new")
+def test_second_group_of_the_same_id() -> None:
+    members, victim, forger = invited()
+    with breaks("group-id-new"):
+        victim.join(forger.welcome_with(), other_groups=[b"room"])
+    with breaks("group-id-new"):
+        Party("white").enters(members[0].group.group_info(), other_groups=[b"room"])
+
+
+@proves("external-pub")
+def test_group_info_without_a_fit_key_for_external_commits() -> None:
+    red, _ = form("red", "blue")
+    info = decode_group_info(red.group.group_info())
+    without = tuple(one for one in info.extensions if one.extension_type != ExtensionType.EXTERNAL_PUB)
+    for data in (None, b"\x20" + bytes(32), b"nonsense"):
+        added = () if data is None else (Extension(ExtensionType.EXTERNAL_PUB, data),)
+        with breaks("external-pub"):
+            Party("green").enters(encode_message(replace(info, extensions=(*without, *added))))
+
+
+@proves("group-info-signature", "group-info-signer")
+@pytest.mark.parametrize(
+    ("rule_id", "changes"),
+    [
+        ("group-info-signature", {"signature": bytes(64)}),
+        ("group-info-signature", {"signer": 1}),
+        ("group-info-signer", {"signer": 7}),
+    ],
+)
+def test_forged_group_info_is_refused(rule_id: str, changes: dict[str, object]) -> None:
+    red, _ = form("red", "blue")
+    info = decode_group_info(red.group.group_info())
+    with breaks(rule_id):
+        Party("green").enters(encode_message(replace(info, **changes)))
+    with pytest.raises(MalformedError):
+        decode_group_info(encode_message(Party("green").offer().key_package))
+
+
+# Groups that continue others
+
+
+def branched() -> tuple[Party, Party, Forger]:
+    """Return two members, the second one invited into a branch, and who forges that Welcome."""
+    red, blue, _ = form("red", "blue", "green")
+    bundle = blue.offer()
+    _, welcome = red.group.branch(b"aside", [bundle.key_package], **LIFETIME)
+    return red, blue, Forger(red, bundle, welcome, red.group._find_psk())
+
+
+def test_branch_that_is_not_changed_is_joined() -> None:
+    _, blue, forger = branched()
+    assert blue.join(forger.welcome_with(), origin=blue.group).epoch == 1
+
+
+@proves("origin-first-epoch")
+def test_branch_is_young() -> None:
+    _, blue, forger = branched()
+    with breaks("origin-first-epoch"):
+        blue.join(forger.welcome_with(context={"epoch": 2}), origin=blue.group)
+
+
+@proves("branch-parameters")
+def test_branch_is_like_its_group() -> None:
+    _, blue, forger = branched()
+    epoch = blue.group._epoch
+    blue.group._epoch = replace(epoch, context=replace(epoch.context, **OTHER_SUITE))
+    with breaks("branch-parameters"):
+        blue.join(forger.welcome_with(), origin=blue.group)
+
+
+@proves("branch-members")
+def test_branch_takes_no_strangers() -> None:
+    red, blue, forger = branched()
+    with breaks("branch-members"):
+        red.group.branch(b"aside", [Party("mallory").offer().key_package], **LIFETIME)
+    tree = blue.group._epoch.tree.copy()
+    tree.remove_leaf(0)
+    blue.group._epoch = replace(blue.group._epoch, tree=tree)
+    with breaks("branch-members"):
+        blue.join(forger.welcome_with(), origin=blue.group)
+
+
+@proves("origin-named")
+def test_group_that_should_continue_another_and_does_not() -> None:
+    _, victim, forger = invited()
+    origin = Party("victim").create(b"old room")
+    with breaks("origin-named"):
+        victim.join(forger.welcome_with(), origin=origin)
+
+
+def reinitialized() -> tuple[Party, bytes]:
+    """Return a member of a group that goes on as another, and the Welcome into that."""
+    red, blue = form("red", "blue")
+    pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
+    blue.sees(pending.message)
+    red.group.merge(pending)
+    package = blue.offer().key_package
+    _, welcome = red.group.reinitialize([package], b"red", red.signature_secret, **LIFETIME)
+    return blue, welcome
+
+
+@proves("reinit-agreed")
+def test_group_that_nobody_agreed_on() -> None:
+    blue, welcome = reinitialized()
+    blue.group._reinit = None
+    with breaks("reinit-agreed"):
+        blue.join(welcome, origin=blue.group)
+
+
+REQUIRED = Extension(ExtensionType.REQUIRED_CAPABILITIES, RequiredCapabilities((), (), (1,)).encode())
+
+
+@proves("reinit-parameters")
+@pytest.mark.parametrize(
+    "agreed",
+    [
+        ReInit(b"other", 1, SUITE.id, ()),
+        ReInit(b"next", 2, SUITE.id, ()),
+        ReInit(b"next", 1, 3, ()),
+        ReInit(b"next", 1, SUITE.id, (REQUIRED,)),
+    ],
+)
+def test_group_that_is_not_the_agreed_one(agreed: ReInit) -> None:
+    blue, welcome = reinitialized()
+    blue.group._reinit = agreed
+    with breaks("reinit-parameters"):
+        blue.join(welcome, origin=blue.group)
+
+
+@proves("reinit-epoch")
+def test_group_that_follows_on_another_epoch_than_the_last() -> None:
+    blue, welcome = reinitialized()
+    epoch = blue.group._epoch
+    blue.group._past = [PastEpoch.of(epoch, blue.group._secret_tree)]
+    blue.group._epoch = replace(epoch, context=replace(epoch.context, epoch=epoch.context.epoch + 1))
+    with breaks("reinit-epoch"):
+        blue.join(welcome, origin=blue.group)
+
+
+@proves("reinit-members")
+def test_everyone_goes_along() -> None:
+    red, blue, _ = form("red", "blue", "green")
+    pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
+    blue.sees(pending.message)
+    red.group.merge(pending)
+    with breaks("reinit-members"):
+        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
