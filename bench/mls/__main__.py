@@ -65,16 +65,16 @@ def print_growth() -> None:
                 times.append(time.perf_counter() - begin)
         ours, theirs = (median(times) for times in samples)
         costs.append((ours, theirs))
-        print(f"{size:5}  {'':22}{ours * 1e3:9.3f}{theirs * 1e3:9.3f}{ours / theirs:7.2f}{len(commit):26}")
+        print(f"{size:5}  {'':24}{ours * 1e3:9.3f}{theirs * 1e3:9.3f}{ours / theirs:7.2f}{len(commit):26}")
     (ours_small, theirs_small), (ours_large, theirs_large) = costs
-    print(f"{'growth':29}{ours_large / ours_small:9.2f}{theirs_large / theirs_small:9.2f}")
+    print(f"{'growth':31}{ours_large / ours_small:9.2f}{theirs_large / theirs_small:9.2f}")
 
 
 def main() -> None:
     """Print what each operation costs at each size, then growth and memory."""
     fillers = [Theirs() for _ in range(max(ROUNDS) - 1)]
     print("milliseconds, medians; bytes: the message sent (or processed), ours and mls-rs's")
-    heading = f"{'':>5}  {'':22}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'floor':>9}  {'bytes':>15}  target"
+    heading = f"{'':>5}  {'':24}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'floor':>9}  {'bytes':>15}  target"
     for size in ROUNDS:
         ours, theirs, scenes = measure(size, fillers)
         print(f"\n{heading}")
@@ -86,7 +86,7 @@ def main() -> None:
             if size == max(ROUNDS) and name in TARGETS:
                 verdict = f"<= {TARGETS[name]:.1f}: {'reached' if ratio <= TARGETS[name] else 'missed'}"
             print(
-                f"{size:5}  {name:22}{ours[name] * 1e3:9.3f}{theirs[name] * 1e3:9.3f}{ratio:7.2f}"
+                f"{size:5}  {name:24}{ours[name] * 1e3:9.3f}{theirs[name] * 1e3:9.3f}{ratio:7.2f}"
                 f"{floor(calls[name]) * 1e3:9.3f}  {sizes:>15}  {verdict}",
                 flush=True,
             )

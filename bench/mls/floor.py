@@ -38,7 +38,9 @@ def unavoidable(size: int) -> dict[str, Calls]:
     return {
         "create key package": Calls(sign=2, key_pair=2),
         "join from Welcome": Calls(verify=size + 1, open=1, aead=1),
+        "encrypt, first of epoch": Calls(sign=1, aead=2),
         "encrypt 100 B": Calls(sign=1, aead=2),
+        "decrypt, first of epoch": Calls(verify=1, aead=2),
         "decrypt 100 B": Calls(verify=1, aead=2),
         "process update, cold": processed,
         "process update, warm": processed,

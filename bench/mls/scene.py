@@ -12,6 +12,9 @@ __all__ = ["OPERATIONS", "Scene"]
 
 MESSAGE = bytes(100)
 
+REPEATS = 5
+"""Messages encrypted, and decrypted, after the first of an epoch."""
+
 
 class Scene:
     """A group of `size`, its founder on mls-rs at leaf 0, `side` at the last leaf joining again and again.
@@ -30,7 +33,7 @@ class Scene:
         group = founder.create()
         commit, self.welcome = group.add_all([one.offer() for one in (*between, side)])
         group.process(commit)
-        self.data = group.encrypt(MESSAGE)
+        self.data = [group.encrypt(MESSAGE) for _ in range(REPEATS + 1)]
         self.commits: list[bytes] = []
         for make in (
             group.update,
@@ -59,14 +62,15 @@ class Scene:
     def join(self) -> None:
         """Join as if for the first time."""
         self.member = self.side.join(self.welcome)
+        self.unread = iter(self.data)
 
     def encrypt(self) -> None:
         """Encrypt 100 bytes."""
         self.sent["encrypt"] = len(self.member.encrypt(MESSAGE))
 
     def decrypt(self) -> None:
-        """Decrypt 100 bytes."""
-        self.member.process(self.data)
+        """Decrypt the founder's next 100 bytes."""
+        self.member.process(next(self.unread))
 
     def process(self, number: int) -> None:
         """Process one of the founder's commits."""
@@ -89,8 +93,10 @@ OPERATIONS: Sequence[tuple[str, Callable[[Scene], None]]] = (
     ("create key package", Scene.offer),
     ("", Scene.forget),
     ("join from Welcome", Scene.join),
-    ("encrypt 100 B", Scene.encrypt),
-    ("decrypt 100 B", Scene.decrypt),
+    ("encrypt, first of epoch", Scene.encrypt),
+    *[("encrypt 100 B", Scene.encrypt)] * REPEATS,
+    ("decrypt, first of epoch", Scene.decrypt),
+    *[("decrypt 100 B", Scene.decrypt)] * REPEATS,
     ("process update, cold", lambda scene: scene.process(0)),
     ("process update, warm", lambda scene: scene.process(1)),
     ("process add", lambda scene: scene.process(2)),
