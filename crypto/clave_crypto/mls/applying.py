@@ -170,9 +170,8 @@ def apply_proposals(
         if isinstance(proposal, Add)
     ]
     limits.check_leaves(tree.n_leaves)
-    leaves = [leaf for _, leaf in tree.leaves()]
-    check_leaves_unique(leaves)
-    check_leaves_fit_group(leaves, extensions)
+    check_leaves_unique(tree.census)
+    check_leaves_fit_group(tree.census, extensions)
     return Applied(
         tree,
         extensions,

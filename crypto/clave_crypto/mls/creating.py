@@ -37,8 +37,8 @@ def create(
     """
     check_extensions_unique(extensions)
     check_external_senders(suite, extensions)
-    check_leaves_fit_group([leaf], extensions)
     tree = RatchetTree(suite, [leaf])
+    check_leaves_fit_group(tree.census, extensions)
     context = GroupContext(
         ProtocolVersion.MLS10, suite.id, group_id, 0, tree.tree_hash(), b"", tuple(extensions)
     )

@@ -134,6 +134,5 @@ def _merge(epoch: Epoch, tree: RatchetTree, path: UpdatePath, applied: Applied, 
     check_path_length(path, len(counts))
     check_path_ciphertexts(path, counts)
     check_path_parent_hash(path, merge_path(tree, committer, path))
-    leaves = [member for _, member in tree.leaves()]
-    check_leaves_unique(leaves)
-    check_leaves_fit_group(leaves, applied.extensions)
+    check_leaves_unique(tree.census)
+    check_leaves_fit_group(tree.census, applied.extensions)

@@ -145,13 +145,11 @@ def verify_group_info(
     check_group_info_signature(suite, signer.signature_key, group_info)
     check_tree_hash(tree, context.tree_hash)
     check_tree(tree)
-    leaves = []
+    check_leaves_unique(tree.census)
+    check_leaves_fit_group(tree.census, context.extensions)
     for leaf_index, leaf in tree.leaves():
         check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
         policy.check_leaf(leaf)
-        leaves.append(leaf)
-    check_leaves_unique(leaves)
-    check_leaves_fit_group(leaves, context.extensions)
     return tree
 
 

@@ -138,9 +138,8 @@ def join_externally(
         limits=limits,
         random=random,
     )
-    leaves = [leaf for _, leaf in made.epoch.tree.leaves()]
-    check_leaves_unique(leaves)
-    check_leaves_fit_group(leaves, context.extensions)
+    check_leaves_unique(made.epoch.tree.census)
+    check_leaves_fit_group(made.epoch.tree.census, context.extensions)
     return made
 
 

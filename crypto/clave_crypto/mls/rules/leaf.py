@@ -20,6 +20,7 @@ from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
     from clave_crypto.codec import Struct
+    from clave_crypto.mls.census import Census
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = [
@@ -130,32 +131,32 @@ def check_lifetime_begun(leaf: LeafNode, now: int) -> None:
         raise BrokenRuleError("the leaf node's lifetime begins in the future")
 
 
-def check_leaves_unique(leaves: Sequence[LeafNode]) -> None:
+def check_leaves_unique(census: Census) -> None:
     """Check that no two members share a key."""
-    check_signature_keys_unique(leaves)
-    check_encryption_keys_unique(leaves)
+    check_signature_keys_unique(census)
+    check_encryption_keys_unique(census)
 
 
 @rule("leaf-signature-keys-unique", "7.3")
-def check_signature_keys_unique(leaves: Sequence[LeafNode]) -> None:
+def check_signature_keys_unique(census: Census) -> None:
     """No two members have the same signature key."""
-    if len({leaf.signature_key for leaf in leaves}) != len(leaves):
+    if len(census.signature_keys) != census.members:
         raise BrokenRuleError("two members have the same signature key")
 
 
 @rule("leaf-encryption-keys-unique", "7.3")
-def check_encryption_keys_unique(leaves: Sequence[LeafNode]) -> None:
+def check_encryption_keys_unique(census: Census) -> None:
     """No two members have the same encryption key."""
-    if len({leaf.encryption_key for leaf in leaves}) != len(leaves):
+    if len(census.encryption_keys) != census.members:
         raise BrokenRuleError("two members have the same encryption key")
 
 
-def check_leaves_fit_group(leaves: Sequence[LeafNode], extensions: Sequence[Extension]) -> None:
+def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> None:
     """Check that every member supports what the group and the other members use."""
     required = decode_required_capabilities(extensions)
     used_extensions = {extension.extension_type for extension in extensions} - DEFAULT_EXTENSION_TYPES
-    credentials = {_credential_type(leaf) for leaf in leaves}
-    for capabilities in {leaf.capabilities for leaf in leaves}:
+    credentials = {int.from_bytes(tag, "big") for tag in census.credential_tags}
+    for capabilities in census.capabilities:
         check_context_extensions_supported(used_extensions, capabilities.extensions)
         check_credentials_supported(credentials, capabilities.credentials)
         check_required_extensions(required, capabilities.extensions)
