@@ -87,7 +87,7 @@ def join(
     opened = suite.open(key, nonce, b"", welcome.encrypted_group_info)
     group_info = decode_part(GroupInfo, opened)
     context = group_info.group_context
-    check_suites_agree(bundle.key_package.cipher_suite, welcome.cipher_suite, context.cipher_suite)
+    check_suites_agree(welcome.cipher_suite, context.cipher_suite)
     check_group_id_new(context.group_id in other_groups)
     tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits)
     if continued is not None and origin is not None:
@@ -168,6 +168,7 @@ def _open_group_secrets(
         bundle = find_bundle(entry.new_member)
         if bundle is None:
             continue
+        check_suites_agree(welcome.cipher_suite, bundle.key_package.cipher_suite)
         sealed = entry.encrypted_group_secrets
         opened = suite.decrypt_with_label(
             bundle.init_secret, b"Welcome", welcome.encrypted_group_info, sealed.kem_output, sealed.ciphertext

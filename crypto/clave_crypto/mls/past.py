@@ -33,14 +33,13 @@ class PastEpoch:
     @classmethod
     def of(cls, epoch: Epoch, secret_tree: SecretTree) -> PastEpoch:
         """Return what to keep of `epoch`."""
-        tree = epoch.tree
         return cls(
             epoch.context.epoch,
             epoch.context_bytes,
             epoch.secrets.sender_data_secret,
             epoch.secrets.resumption_psk,
             epoch.own_leaf,
-            tuple(tree.leaf(leaf_index) for leaf_index in range(tree.n_leaves)),
+            epoch.tree.all_leaves(),
             secret_tree,
         )
 

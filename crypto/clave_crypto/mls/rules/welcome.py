@@ -38,9 +38,9 @@ __all__ = [
 
 
 @rule("welcome-suite", "12.4.3.1")
-def check_suites_agree(key_package: int, welcome: int, group_info: int) -> None:
+def check_suites_agree(welcome: int, other: int) -> None:
     """The key package, the Welcome and the group have the same cipher suite."""
-    if not key_package == welcome == group_info:
+    if welcome != other:
         raise BrokenRuleError("the cipher suites of key package, Welcome and group differ")
 
 
