@@ -9,8 +9,9 @@ import pytest
 from clave_crypto.errors import KeyRejected
 from clave_crypto.mls import SUITES, CipherSuite, DecryptionError
 from clave_crypto.mls.dhkem import X448, X25519
-from clave_crypto.mls.hkdf import HKDF_SHA512
+from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA512
 from clave_crypto.mls.hpke import AES_256_GCM, CHACHA20_POLY1305, Hpke
+from clave_crypto.mls.kem import Kem
 
 each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: f"{suite.id:#06x}")
 
@@ -61,7 +62,7 @@ def test_each_part_of_the_suite_is_part_of_the_key() -> None:
 
 
 @pytest.mark.parametrize("kem", [X25519, X448], ids=["ready", "here"])
-def test_small_order_enc_is_refused(kem: type[X25519]) -> None:
+def test_small_order_enc_is_refused(kem: Kem) -> None:
     private, public = kem.derive_key_pair(bytes(56))
     hpke = Hpke(kem, HKDF_SHA512, AES_256_GCM)
     _, ciphertext = hpke.seal(public, b"", b"plaintext")
@@ -74,3 +75,19 @@ def test_small_order_enc_is_refused(kem: type[X25519]) -> None:
         hpke.seal(zero, b"", b"plaintext")
     with pytest.raises(KeyRejected):
         hpke.send_export(zero, b"", b"label", 32)
+
+
+def test_another_encoding_of_a_good_enc_is_refused() -> None:
+    """`cryptography` reduces u and would open it, so that one message had two encodings."""
+    private, public = X25519.derive_key_pair(bytes(32))
+    hpke = Hpke(X25519, HKDF_SHA256, AES_256_GCM)
+
+    def sealed(enc: bytes) -> bytes:
+        # The shared point of the base point, u = 9, is the public key itself.
+        context = hpke._schedule(X25519._shared_secret(public, enc + public), b"")
+        return AES_256_GCM.cipher(context.key).encrypt(context.base_nonce, b"plaintext", b"")
+
+    nine, nine_and_p = (9).to_bytes(32, "little"), (9 + 2**255 - 19).to_bytes(32, "little")
+    assert hpke.open(private, nine, b"", sealed(nine)) == b"plaintext"
+    with pytest.raises(DecryptionError):
+        hpke.open(private, nine_and_p, b"", sealed(nine_and_p))

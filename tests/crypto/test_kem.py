@@ -6,6 +6,7 @@ import hashlib
 import os
 
 import pytest
+from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 
 from clave_crypto.errors import KeyRejected
@@ -55,9 +56,9 @@ def test_keys_of_another_length_are_refused(kem: Kem) -> None:
         with pytest.raises(KeyRejected):
             kem.decap(private, bad)
     for bad in (b"", private + b"\0"):
-        for use in (kem.public_key, kem.load_private):
+        for use_private in (kem.public_key, kem.load_private):
             with pytest.raises(ValueError, match=r"key|bytes"):
-                use(bad)
+                use_private(bad)
 
 
 class _Stubborn(Hkdf):
@@ -83,12 +84,12 @@ class _Never(_Stubborn):
 
 
 def test_candidates_that_are_no_scalar_are_passed_over() -> None:
-    kem = type(P256)(P256.id, P256.hpke_id, _Stubborn(1, "sha256", 32), P256._curve)
+    kem = type(P256)(P256.id, hpke.KEM.P256, _Stubborn(1, "sha256", 32), P256._curve)
     private, public = kem.derive_key_pair(b"input")
     assert _Stubborn.tries == 3
     assert private != P256.derive_key_pair(b"input")[0]
     assert P256.public_key(private) == public
-    never = type(P256)(P256.id, P256.hpke_id, _Never(1, "sha256", 32), P256._curve)
+    never = type(P256)(P256.id, hpke.KEM.P256, _Never(1, "sha256", 32), P256._curve)
     with pytest.raises(ValueError, match="no private key"):
         never.derive_key_pair(b"input")
     assert _Never.tries == 256

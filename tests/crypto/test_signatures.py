@@ -111,7 +111,14 @@ def test_a_key_objects_bytes_are_the_public_key(scheme: SignatureScheme) -> None
 class TestEcdsa:
     def test_generated_scalars_stay_in_range(self, scheme: SignatureScheme, curve: ec.EllipticCurve) -> None:
         size = (curve.key_size + 7) // 8
-        least = scheme.generate(bytes)
+        asked: list[int] = []
+
+        def zeros(count: int) -> bytes:
+            asked.append(count)
+            return bytes(count)
+
+        least = scheme.generate(zeros)
+        assert asked == [size + 8]
         assert least == (1).to_bytes(size, "big")
         wrapped = (curve.group_order - 2).to_bytes(size + 8, "big")
         assert scheme.generate(lambda _: wrapped) == (curve.group_order - 1).to_bytes(size, "big")

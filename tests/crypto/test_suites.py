@@ -9,13 +9,20 @@ import pytest
 from clave_crypto.errors import KeyRejected, SignatureInvalid
 from clave_crypto.mls import (
     SUITES,
+    Add,
+    Application,
     CipherSuite,
     DecryptionError,
+    Group,
+    KeyPackageBundle,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
     MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
+    NoPolicy,
+    Remove,
     UnsupportedError,
     find_suite,
 )
+from clave_crypto.mls.hpke import Hpke
 from clave_crypto.mls.suites import MLKEM768_SUITE_ID
 
 REGISTRY = [
@@ -29,6 +36,8 @@ REGISTRY = [
     (7, (0x0011, 2, 2), ("sha384", 48, 32, 12), (97, 97, 48), (97, 48)),
     (MLKEM768_SUITE_ID, (0x647A, 1, 1), ("sha256", 32, 16, 12), (1120, 1216, 32), (32, 32)),
 ]
+
+NOW = 1_780_000_000
 
 each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: f"{suite.id:#06x}")
 
@@ -97,7 +106,8 @@ def test_what_is_encrypted_to_a_key_opens_with_it_alone(suite: CipherSuite) -> N
 def test_external_init_is_shared_with_the_holder_of_the_key_alone(suite: CipherSuite) -> None:
     private, public = suite.kem.derive_key_pair(os.urandom(32))
     kem_output, init_secret = suite.seal_external_init(public)
-    assert len(init_secret) == suite.hash_size
+    hpke, label = Hpke(suite.kem, suite.kdf, suite.aead_entry), b"MLS 1.0 external init secret"
+    assert init_secret == hpke.receive_export(private, kem_output, b"", label, suite.hash_size)
     assert suite.open_external_init(private, kem_output) == init_secret
     other, _ = suite.kem.derive_key_pair(os.urandom(32))
     assert suite.open_external_init(other, kem_output) != init_secret
@@ -146,6 +156,61 @@ def test_the_kdf_gives_up_to_255_blocks(suite: CipherSuite) -> None:
         assert suite.expand(b"secret", b"info", length) == output[:length]
     with pytest.raises(ValueError, match=str(longest)):
         suite.expand(b"secret", b"info", longest + 1)
+
+
+class Member:
+    """Someone who may be in a group of any suite."""
+
+    def __init__(self, suite: CipherSuite, name: str) -> None:
+        self.name = name.encode()
+        self.signature_secret = suite.signature.generate(os.urandom)
+        self.bundle = KeyPackageBundle.generate(
+            suite, self.name, self.signature_secret, not_before=NOW - 1, not_after=NOW + 1
+        )
+
+    def joins(self, welcome: bytes | None) -> Group:
+        assert welcome is not None
+        bundles = {self.bundle.reference: self.bundle}
+        return Group.join(welcome, bundles.get, policy=NoPolicy())
+
+
+@each_suite
+def test_a_group_of_each_suite_lives(suite: CipherSuite) -> None:
+    alice, bob, carol = (Member(suite, name) for name in ("alice", "bob", "carol"))
+    red = Group.create(
+        suite,
+        b"room",
+        alice.name,
+        alice.signature_secret,
+        policy=NoPolicy(),
+        not_before=NOW - 1,
+        not_after=NOW + 1,
+    )
+    added = red.commit([Add(bob.bundle.key_package)], now=NOW)
+    red.merge(added)
+    blue = bob.joins(added.welcome)
+    received = red.receive(blue.encrypt(b"hello"), now=NOW)
+    assert isinstance(received, Application)
+    assert received.data == b"hello"
+
+    green, entering = Group.join_externally(
+        red.group_info(),
+        carol.name,
+        carol.signature_secret,
+        policy=NoPolicy(),
+    )
+    for group in (red, blue):
+        group.receive(entering, now=NOW)
+    assert red.epoch_authenticator == blue.epoch_authenticator == green.epoch_authenticator
+
+    removal = green.commit([Remove(1)], now=NOW)
+    green.merge(removal)
+    red.receive(removal.message, now=NOW)
+    red = Group.restore(red.state(), policy=NoPolicy())
+    received = red.receive(green.encrypt(b"alone"), now=NOW)
+    assert isinstance(received, Application)
+    assert received.data == b"alone"
+    assert len(red.members()) == 2
 
 
 @each_suite

@@ -78,7 +78,7 @@ def certified(
     extensions: Extensions = (),
     begin: int = BEGIN,
     end: int = END,
-    signed_with: hashes.HashAlgorithm | None = None,
+    signed_with: hashes.SHA256 | hashes.SHA384 | hashes.SHA3_256 | None = None,
     issuer_name: str = "",
 ) -> Holder:
     """Return a holder whose certificate is signed by `issuer`, or by itself."""

@@ -46,9 +46,7 @@ class HybridKem:
         _load_halves(public)
 
     def check_enc(self, enc: bytes) -> None:
-        """Refuse what has another length, or an unfit X25519 key; raises `KeyRejected`."""
-        if len(enc) != self.enc_size:
-            raise KeyRejected(f"an encapsulated key has {self.enc_size} bytes, not {len(enc)}")
+        """Refuse what does not end, after ML-KEM's ciphertext, in a fit X25519 key; raises `KeyRejected`."""
         check_x25519_public(enc[_MLKEM_ENC_SIZE:])
 
     def load_private(self, private: bytes) -> hpke.MLKEM768X25519PrivateKey:
