@@ -1,4 +1,4 @@
-"""The command line: `clave chat`, `send`, `tail` and `demo`. Knows options and exit statuses, no protocol."""
+"""The command line: `clave chat` and its siblings. Knows options and exit statuses, no protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clave_client.client import Client
 from clave_client.demo import run_demo
 from clave_client.errors import ClientError, UsageError
 from clave_client.line_mode import run_line_mode
-from clave_client.pipes import follow, say_lines
+from clave_client.pipes import describe, follow, say_lines
 from clave_client.profile import Profile, default_home, profile_names
 from clave_wire.text import sanitize
 
@@ -158,6 +158,26 @@ def tail(
         with _Who(name, home, passphrase_file).open() as profile:
             async with Client(profile) as client:
                 await follow(client, client.find_room(room), earlier=lines, as_json=as_json)
+
+    _run(work)
+
+
+@main.command(epilog="Example: clave info friends")
+@_with_profile
+@click.argument("room", required=False)
+def info(name: str | None, home: Path | None, passphrase_file: Path | None, room: str | None) -> None:
+    """Show how your rooms are encrypted.
+
+    With ROOM only that one; without, also who you are and which relay is pinned. Works offline.
+    """
+
+    async def work() -> None:
+        with _Who(name, home, passphrase_file).open() as profile:
+            client = Client(profile)
+            try:
+                await describe(client, client.find_room(room) if room else None)
+            finally:
+                await client.close()
 
     _run(work)
 

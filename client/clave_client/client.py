@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
 
+from clave_client.about import RoomInfo
 from clave_client.account import Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
 from clave_client.directory import claim_guest, look_up
@@ -34,6 +35,7 @@ from clave_client.suites import NEW_ROOMS
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import fingerprint, safety_number
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
+from clave_wire.login import fingerprint_text
 from clave_wire.messages import Code, CreateRoom
 from clave_wire.text import sanitize
 
@@ -172,7 +174,7 @@ class Client:
         if not found and words in self._session.unreadable:
             raise self._session.unreadable[words]
         if not found:
-            raise UsageError(f"you are in no room called {sanitize(words)}; /room lists them")
+            raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
         if len(found) > 1:
             ids = ", ".join(room.hex()[:8] for room in found)
             raise UsageError(f"several rooms are called {sanitize(words)}; use the id: {ids}")
@@ -185,6 +187,21 @@ class Client:
         admins = here.state.admins
         people = here.roster.people().values()
         return [(person, person.account in admins, person.device in online) for person in people]
+
+    def info(self, room: bytes) -> RoomInfo:
+        """Return what a room is and how it is encrypted, as of what this device has seen."""
+        return RoomInfo.of(self._room(room), self._session.account.verified.account)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What to tell of stored rooms that this program cannot open, a line each."""
+        return [str(error) for error in self._session.unreadable.values()]
+
+    @property
+    def relay(self) -> tuple[str, str]:
+        """The relay's address, and the fingerprint pinned at the first contact ("" before that)."""
+        pin = self._store.get("relay_pin")
+        return str(self._session.address), fingerprint_text(pin) if pin is not None else ""
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""

@@ -72,6 +72,14 @@ async def _members(talk: Conversation, _: str) -> None:
         talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
 
 
+async def _info(talk: Conversation, words: str) -> None:
+    room = talk.client.find_room(words) if words else talk.current()
+    for line in talk.client.info(room).lines():
+        talk.show(note(line))
+    address, fingerprint = talk.client.relay
+    talk.show(note(f"relay: {address}, fingerprint {fingerprint}"))
+
+
 async def _fingerprint(talk: Conversation, name: str) -> None:
     found = await talk.client.fingerprint(name or talk.client.name)
     talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
@@ -128,6 +136,7 @@ COMMANDS = {
     "decline": Command("/decline [ROOM]", "answer an invitation with no", "room", _decline),
     "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),
     "members": Command("/members", "list who is in this room", "", _members),
+    "info": Command("/info [ROOM]", "show how this room is encrypted, and who carries it", "room", _info),
     "fingerprint": Command("/fingerprint [NAME]", "show what to compare with somebody", "name", _fingerprint),
     "verify": Command("/verify NAME", "remember that you compared and it was right", "name", _verify),
     "title": Command("/title TITLE", "call this room something else", "", _title),

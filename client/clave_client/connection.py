@@ -64,7 +64,7 @@ class Connection:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._address = address
+        self.address = address
         self._pin = pin
         self._token = token
         self._software = software
@@ -117,7 +117,7 @@ class Connection:
 
     async def _connect_once(self) -> events.Connected:
         # Messages can follow the login's answer at once, so the link is known before it.
-        link = self._link = await RelayLink.connect(self._address, self._pin, self._on_messages)
+        link = self._link = await RelayLink.connect(self.address, self._pin, self._on_messages)
         try:
             logged_in = await link.login(
                 self.account.identity, self.account.device, self._software, self._token
@@ -127,13 +127,13 @@ class Connection:
             raise
         first_use, self._pin = self._pin is None, link.certificate
         with self._store.transaction():
-            self._store.put("relay", str(self._address).encode())
+            self._store.put("relay", str(self.address).encode())
             self._store.put("relay_pin", link.certificate)
         self._came_up()
         held = dict(logged_in.key_packages)
         self.spawn(lambda: self._publish_key_packages(held))
         fingerprint = fingerprint_text(link.certificate)
-        connected = events.Connected(str(self._address), fingerprint, logged_in.registered, first_use)
+        connected = events.Connected(str(self.address), fingerprint, logged_in.registered, first_use)
         self.emit(connected)
         return connected
 

@@ -12,7 +12,7 @@ from clave_client import events
 from clave_client.events import Event, Person
 from clave_client.store import HistoryLine
 
-__all__ = ["Line", "event_line", "history_line", "named", "plain"]
+__all__ = ["Line", "event_line", "history_line", "named", "note", "plain"]
 
 Line = list[tuple[str, str]]
 """Pieces of one line: a style ("", "name", "own", "time", "note", "alarm") and its text."""

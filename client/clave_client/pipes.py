@@ -1,4 +1,4 @@
-"""What `clave send -` and `clave tail` do: a room as one end of a pipe. Knows no options."""
+"""What `clave send -`, `clave tail` and `clave info` do: rooms at the end of a pipe. Knows no options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clave_client.display import history_line, plain
 from clave_client.store import HistoryLine
 from clave_client.text_input import read_lines
 
-__all__ = ["follow", "say_lines"]
+__all__ = ["describe", "follow", "say_lines"]
 
 _UNDER_WAY = 64
 """Lines sent and not yet acknowledged, before the next one is read."""
@@ -66,6 +66,19 @@ async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) ->
                 return
             case _:
                 pass
+
+
+async def describe(client: Client, room: bytes | None) -> None:
+    """Print what `room` is, or who one is and what every room is."""
+    lines: list[str] = []
+    if room is None:
+        me, (address, pinned) = await client.fingerprint(client.name), client.relay
+        lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}, fingerprint {pinned}"]
+    for each in client.rooms if room is None else (room,):
+        lines += ["", *client.info(each).lines()]
+    if room is None:
+        lines += [line for told in client.unreadable for line in ("", told)]
+    print("\n".join(lines).lstrip("\n"), flush=True)  # noqa: T201 (printing is its purpose)
 
 
 def _as_json(line: HistoryLine, title: str) -> str:

@@ -30,7 +30,7 @@ from clave_crypto.mls import (
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, skeleton
 
-__all__ = ["RoomPolicy", "member_identity", "room_state"]
+__all__ = ["RoomPolicy", "leaf_identity", "member_identity", "room_state"]
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:

@@ -14,7 +14,7 @@ import msgspec
 
 from clave_client.errors import PeerError
 
-__all__ = ["ROOM_STATE_EXTENSION", "Role", "RoomState", "decode_room_state"]
+__all__ = ["MAX_TITLE", "ROOM_STATE_EXTENSION", "Role", "RoomState", "decode_room_state"]
 
 ROOM_STATE_EXTENSION = 0xF0C1
 """The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3)."""

@@ -1,0 +1,46 @@
+"""What each of the client's modules offers is what `__all__` says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import clave_client
+
+MODULES = [module.name for module in pkgutil.iter_modules(clave_client.__path__) if module.name != "__main__"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_names_exist_are_documented_and_nothing_public_is_left_out(name: str) -> None:
+    module = importlib.import_module(f"clave_client.{name}")
+    assert (module.__doc__ or "").strip()
+    for public in module.__all__:
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, public
+    defined_here = {
+        key
+        for key, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__ and not key.startswith("_")
+    }
+    type_variables = {"E", "P", "T"}
+    assert defined_here <= set(module.__all__) | type_variables
+
+
+def test_the_library_offers_what_a_program_needs() -> None:
+    needed = {"Client", "ClientError", "Fingerprint", "Profile", "RoomInfo", "default_home"}
+    assert needed == set(clave_client.__all__)
+    assert all(hasattr(clave_client, name) for name in needed)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_takes_from_another_is_public_there(name: str) -> None:
+    source = inspect.getsource(importlib.import_module(f"clave_client.{name}"))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("clave_client."):
+            public = importlib.import_module(node.module).__all__
+            assert {alias.name for alias in node.names} <= set(public), node.module
