@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -129,6 +130,35 @@ class TestReading:
                 certificate_chain(X509Credential((bad,)))
             with pytest.raises(DecodeError, match="not DER"):
                 certificate_chain(X509Credential((der, bad)))
+
+    def test_a_version_that_is_none_is_refused(self) -> None:
+        der = new_root().der
+        version = b"\xa0\x03\x02\x01"
+        assert der.count(version) == 1
+        with pytest.raises(DecodeError, match="RFC 5280"):
+            certificate_chain(X509Credential((der.replace(version + b"\2", version + b"\3"),)))
+
+    @pytest.mark.parametrize("serial", [b"\0", b"\x81"])
+    @pytest.mark.parametrize("action", ["error", "ignore"])
+    def test_a_serial_number_that_is_not_positive_is_refused(self, serial: bytes, action: Any) -> None:
+        der = new_root().der
+        one = b"\xa0\x03\x02\x01\2\x02\x01"
+        assert der.count(one + b"\1") == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter(action)
+            with pytest.raises(DecodeError, match=r"RFC 5280|serial number"):
+                certificate_chain(X509Credential((der.replace(one + b"\1", one + serial),)))
+
+    def test_bytes_of_all_kinds_raise_nothing_else(self) -> None:
+        der = new_root().der
+        for at in range(len(der) * 8):
+            flipped = bytearray(der)
+            flipped[at // 8] ^= 1 << at % 8
+            try:
+                check_chain(X509Credential((bytes(flipped), der)), [], NOW)
+            except (DecodeError, PolicyRejected):
+                continue
+            raise AssertionError(at)
 
 
 class TestChain:

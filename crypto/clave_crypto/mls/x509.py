@@ -12,6 +12,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.utils import CryptographyDeprecationWarning
 
 from clave_crypto.errors import DecodeError
 from clave_crypto.mls.credentials import X509Credential
@@ -35,10 +36,7 @@ def certificate_chain(credential: X509Credential) -> tuple[x509.Certificate, ...
     """
     if not credential.certificates:
         raise DecodeError("the credential has no certificate")
-    try:
-        return tuple(x509.load_der_x509_certificate(encoded) for encoded in credential.certificates)
-    except ValueError:
-        raise DecodeError("a certificate is not DER") from None
+    return tuple(_load(encoded) for encoded in credential.certificates)
 
 
 def check_chain(credential: X509Credential, roots: Sequence[x509.Certificate], now: int) -> x509.Certificate:
@@ -71,6 +69,17 @@ def check_chain(credential: X509Credential, roots: Sequence[x509.Certificate], n
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise PolicyRejected("a certificate's extensions are malformed") from None
     return chain[0]
+
+
+def _load(encoded: bytes) -> x509.Certificate:
+    # Of a serial number that is not positive `cryptography` warns, which may be an error where it runs.
+    try:
+        certificate = x509.load_der_x509_certificate(encoded)
+    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
+        raise DecodeError("a certificate is not DER, or not as RFC 5280 has it") from None
+    if certificate.serial_number <= 0:
+        raise DecodeError("a certificate's serial number is not positive")
+    return certificate
 
 
 def _find_issuer(certificate: x509.Certificate, roots: Sequence[x509.Certificate]) -> x509.Certificate:
