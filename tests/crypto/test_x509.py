@@ -366,6 +366,10 @@ def test_a_certificate_for_another_key_is_refused() -> None:
     ):
         with breaks("credential-x509-key"):
             verify(offer(suite, private, credential(other, own, root)))
+    ed25519, unknown = b"\x06\x03\x2b\x65\x70\x03", b"\x06\x03\x2b\x65\x7f\x03"
+    assert own.der.count(ed25519) == 2  # of the key and, at the end, of the signature
+    with breaks("credential-x509-key"):
+        verify(offer(suite, private, X509Credential((own.der.replace(ed25519, unknown, 1),))))
 
 
 @proves("credential-x509-form")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -57,7 +58,7 @@ class _Ed25519:
         return Secret(random(32))
 
     def public_key(self, private: bytes) -> bytes:
-        return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        return _load_ed25519(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed25519_encoding(public)
@@ -68,7 +69,7 @@ class _Ed25519:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+        return _load_ed25519(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed25519_encoding(public)
@@ -85,7 +86,7 @@ class _Ed448:
         return Secret(random(57))
 
     def public_key(self, private: bytes) -> bytes:
-        return Ed448PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        return _load_ed448(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed448_encoding(public)
@@ -96,7 +97,7 @@ class _Ed448:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return Ed448PrivateKey.from_private_bytes(private).sign(message)
+        return _load_ed448(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed448_encoding(public)
@@ -120,7 +121,7 @@ class _Ecdsa:
         return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))
 
     def public_key(self, private: bytes) -> bytes:
-        return self.encode_public(load_ec_private(self._curve, private).public_key())
+        return self.encode_public(_load_ecdsa(self._curve, private).public_key())
 
     def check_public(self, public: bytes) -> None:
         load_ec_public(self._curve, public)
@@ -131,7 +132,7 @@ class _Ecdsa:
         return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return load_ec_private(self._curve, private).sign(message, self._algorithm)
+        return _load_ecdsa(self._curve, private).sign(message, self._algorithm)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         try:
@@ -139,6 +140,12 @@ class _Ecdsa:
         except InvalidSignature:
             raise SignatureInvalid("the signature does not verify") from None
 
+
+# To load a private key costs as much as to sign. One that signs outlives epochs, unlike one that decrypts, so
+# the last few are kept.
+_load_ed25519 = lru_cache(maxsize=8)(Ed25519PrivateKey.from_private_bytes)
+_load_ed448 = lru_cache(maxsize=8)(Ed448PrivateKey.from_private_bytes)
+_load_ecdsa = lru_cache(maxsize=8)(load_ec_private)
 
 ED25519: SignatureScheme = _Ed25519()
 ED448: SignatureScheme = _Ed448()
