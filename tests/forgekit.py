@@ -6,7 +6,12 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (
@@ -21,6 +26,7 @@ from clave_crypto.mls import (
     MemberSender,
     PreSharedKeyID,
     Proposal,
+    X509Credential,
     encode_message,
 )
 from clave_crypto.mls.applying import apply_proposals
@@ -44,7 +50,7 @@ from clave_crypto.mls.sending import frame, protect, sign
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath, UpdatePathNode
 from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from clave_crypto.mls.wire_format import WireFormat
-from groupkit import SUITE, Party
+from groupkit import DAY, NOW, SUITE, Party
 
 SMALL_ORDER = bytes([1]) + bytes(31)
 """An Ed25519 public key that must not be used."""
@@ -65,9 +71,9 @@ def key_pair() -> bytes:
 # Key packages
 
 
-def offered(**changes: Any) -> KeyPackage:
+def offered(party: Party | None = None, **changes: Any) -> KeyPackage:
     """Return a good key package with some fields of its leaf changed, everything signed again."""
-    party = Party("blue")
+    party = party or Party("blue")
     package = party.offer().key_package
     leaf = replace(package.leaf_node, **{"extensions": ()} | changes)
     if "signature" not in changes:
@@ -85,6 +91,15 @@ def signed(party: Party, package: KeyPackage) -> KeyPackage:
 def capabilities(**changes: Any) -> Capabilities:
     """Return usual capabilities with some fields changed."""
     return replace(Party("blue").offer().key_package.leaf_node.capabilities, **changes)
+
+
+def certified(party: Party) -> X509Credential:
+    """Return a certificate that the party signed for itself."""
+    key = Ed25519PrivateKey.from_private_bytes(party.signature_secret)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, party.name)])
+    begins = datetime.fromtimestamp(NOW - DAY, UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, begins + timedelta(days=2))
+    return X509Credential((builder.sign(key, None).public_bytes(Encoding.DER),))
 
 
 # Messages

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
     Application,
+    CipherSuite,
     Committed,
     Extension,
     Group,
@@ -63,10 +63,11 @@ class Rules(NoPolicy):
 class Party:
     """Someone with a signature key, who may be in a group."""
 
-    def __init__(self, name: str, policy: Policy | None = None) -> None:
+    def __init__(self, name: str, policy: Policy | None = None, suite: CipherSuite = SUITE) -> None:
         self.name = name
+        self.suite = suite
         self.policy = policy or Rules()
-        self.signature_secret = Secret(os.urandom(32))
+        self.signature_secret = suite.signature.generate(os.urandom)
         self.bundles: dict[bytes, KeyPackageBundle] = {}
         self.member: Group | None = None
 
@@ -78,14 +79,14 @@ class Party:
     def offer(self, **options: Any) -> KeyPackageBundle:
         """Make a key package."""
         options = {"not_before": NOW - DAY, "not_after": NOW + 30 * DAY} | options
-        bundle = KeyPackageBundle.generate(SUITE, self.name.encode(), self.signature_secret, **options)
+        bundle = KeyPackageBundle.generate(self.suite, self.name.encode(), self.signature_secret, **options)
         self.bundles[bundle.reference] = bundle
         return bundle
 
     def create(self, group_id: bytes = b"room", **options: Any) -> Group:
         options = {"not_before": NOW - DAY, "not_after": NOW + 30 * DAY} | options
         self.member = Group.create(
-            SUITE, group_id, self.name.encode(), self.signature_secret, policy=self.policy, **options
+            self.suite, group_id, self.name.encode(), self.signature_secret, policy=self.policy, **options
         )
         return self.member
 

@@ -13,14 +13,13 @@ from clave_crypto.mls import (
     GroupContextExtensions,
     KeyPackage,
     RequiredCapabilities,
-    X509Credential,
 )
 from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, UpdateSource
-from clave_crypto.mls.rules import leaf as leaf_rules
 from forgekit import (
     SMALL_ORDER,
     Forger,
     capabilities,
+    certified,
     forged_commit,
     forged_proposal,
     good_path,
@@ -151,11 +150,12 @@ def test_default_capabilities_may_be_required() -> None:
 
 @proves("credentials-supported")
 def test_credential_type_that_a_member_lacks() -> None:
-    red, _ = form("red", "blue")
-    x509 = X509Credential((b"certificate",))
-    assert x509.identity == x509.encode()
-    leaves = [member.leaf for member in red.group.members()]
-    basic_only = replace(leaves[1], capabilities=capabilities(credentials=(1,)))
-    leaf_rules.check_leaves_fit_group([leaves[0], basic_only], ())
-    with breaks("credentials-supported"):
-        leaf_rules.check_leaves_fit_group([replace(leaves[0], credential=x509), basic_only], ())
+    red, blue = form("red", "blue")
+    green = Party("green")
+    certified_one = offered(green, credential=certified(green))
+    basic_only = offered(capabilities=capabilities(credentials=(1,)))
+    for packages in ([certified_one, basic_only], [basic_only, certified_one]):
+        refused(blue, forged_commit(red, [Add(one) for one in packages]), "credentials-supported")
+        with breaks("credentials-supported"):
+            red.group.commit([Add(one) for one in packages], now=NOW)
+    red.commits([Add(certified_one)], to=[blue])
