@@ -171,8 +171,9 @@ class Client:
             r.id for r in rooms if r.title.casefold() == words.casefold() or r.id.hex().startswith(words)
         ]
         found = exact or loose
-        if not found and words in self._session.unreadable:
-            raise self._session.unreadable[words]
+        for error in self._session.unreadable.values():
+            if not found and error.title == words:
+                raise error
         if not found:
             raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
         if len(found) > 1:

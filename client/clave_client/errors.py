@@ -83,6 +83,12 @@ class WrongPassphrase(ProfileError):
 class RoomUnreadable(ProfileError):
     """A stored room is of a cipher suite, or was written by a version, that this program does not have."""
 
+    def __init__(self, title: str, reason: str) -> None:
+        super().__init__(
+            f"{title} cannot be opened ({reason}); update clave, or ask to be removed and invited again"
+        )
+        self.title = title
+
 
 class StoreDamaged(ProfileError):
     """The profile's database is damaged, newer than this program, or could not be written."""

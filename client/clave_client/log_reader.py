@@ -280,7 +280,7 @@ class LogReader:
             self._happened(room.close(None))
         elif code is Code.STALE_EPOCH:
             room.blocked_in_epoch = room.group.epoch
-        elif code not in _TRY_AGAIN:
+        elif code not in _TRY_AGAIN and not room.too_old:
             room.set(phase=Phase.JOINED)
             self._notice(
                 f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"

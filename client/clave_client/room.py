@@ -62,6 +62,7 @@ class Room:
         self._store = store
         self._saved_epoch: bytes | None = None
         self._head = 0
+        self._numbers_used = 0
         self.clock = clock
         self.record = record
         self.group = group
@@ -92,7 +93,9 @@ class Room:
         cls, store: Store, group: Group, phase: Phase, seq: int, clock: Callable[[], float]
     ) -> Room:
         title = sanitize(room_state(group.extensions).title)
-        record = RoomRecord(group.group_id, phase, title, seq, 0, seq)
+        # The relay counts on where an earlier membership of this device ended.
+        used = next((known.submission for known in store.rooms() if known.id == group.group_id), 0)
+        record = RoomRecord(group.group_id, phase, title, seq, used, seq)
         with store.transaction():
             store.forget_group(record.id)
             room = cls(store, record, group, clock)
@@ -117,10 +120,7 @@ class Room:
             room._saved_epoch = epoch
             room.pending = None if pending is None else Pending.decode(pending)
         except MLSError as error:
-            raise RoomUnreadable(
-                f"{record.title} cannot be opened ({sanitize(str(error))}); update clave,"
-                " or ask to be removed and invited again"
-            ) from None
+            raise RoomUnreadable(record.title, sanitize(str(error))) from None
         return room
 
     # --- where it stands ---
@@ -202,6 +202,7 @@ class Room:
                 f"the relay has lost entries of {self.record.title} it had acknowledged; ask its operator"
             )
         self._head = resumed.seq
+        self._numbers_used = resumed.submission
         self.resumed = True
         if resumed.submission > self.record.submission and not self.too_old:
             self.too_old = True
@@ -255,6 +256,8 @@ class Room:
         """Propose this device's own removal; the relay stops routing to it with that entry."""
         with self.changing():
             self._withdraw()
+            # A state too old to send messages from still leaves, under a number that was not taken.
+            self.set(submission=max(self.record.submission, self._numbers_used))
             payload = self.group.propose(Remove(self.group.own_leaf), now=int(self.clock()))
             number = self.leave_submission = self._next_submission()
         remove = [self.roster.own_device]
@@ -291,7 +294,7 @@ class Room:
         """Delete the keys: this device is no longer a member."""
         with self.changing():
             self.unsent = self.outbox.ids()
-            self.set(phase=Phase.CLOSED)
+            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self._numbers_used))
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)
 

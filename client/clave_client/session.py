@@ -44,7 +44,7 @@ __all__ = ["Session"]
 class Session(Connection):
     """A profile's session with its relay. Start it with `connect`, end it with `close`.
 
-    `rooms` are those this device can use, by id, `unreadable` those it cannot, by title.
+    `rooms` are those this device can use, `unreadable` those it cannot, by id.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Session(Connection):
         self._changes = Changes(self)
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
-        self.unreadable: dict[str, RoomUnreadable] = {}
+        self.unreadable: dict[bytes, RoomUnreadable] = {}
         for record in store.rooms():
             if record.phase is not Phase.CLOSED:
                 try:
                     self.rooms[record.id] = Room.load(store, record, clock)
                 except RoomUnreadable as error:
-                    self.unreadable[record.title] = error
+                    self.unreadable[record.id] = error
                     self.emit(events.Notice(b"", str(error)))
 
     # --- connection ---
@@ -296,6 +296,7 @@ class Session(Connection):
                     for reference in used:
                         self._store.drop_bundle(reference)
                 self.rooms[room.id] = room
+                self.unreadable.pop(room.id, None)
                 self.emit(room.invitation())
         except MLSError as error:
             self.emit(events.Notice(b"", f"an invitation could not be used: {sanitize(str(error))}"))

@@ -145,6 +145,15 @@ async def test_a_restored_backup_is_refused(tmp_path: Path) -> None:
             await red.client.send(room, "with a used key")
         await blue.client.send(room, "red still reads")
         await red.reads("red still reads")
+        await red.client.leave(room)
+        await blue.sees(events.MemberLeft)
+        session = blue.client._session
+        await session.wait_for(lambda: len(session.rooms[room].group.members()) == 1)
+        await blue.client.invite(room, "red")
+        await red.sees(events.Invited)
+        await red.client.answer(room, accept=True)
+        await red.client.send(room, "with fresh keys")
+        await blue.reads("with fresh keys")
 
 
 async def test_a_client_process_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:

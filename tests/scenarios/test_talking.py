@@ -143,3 +143,6 @@ async def test_a_welcome_of_the_relays_own_making_leaves_a_room_as_it_is(tmp_pat
         await red.client.invite(room, "blue")
         invited = await blue.sees(events.Invited)
         assert invited.room == room
+        await blue.client.answer(room, accept=True)
+        await blue.client.send(room, "here again")
+        await red.reads("here again")

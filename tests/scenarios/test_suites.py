@@ -1,0 +1,232 @@
+"""Stories of rooms of two encryptions: post-quantum ones, and those from before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from clave_client import events
+from clave_client.account import Account
+from clave_client.errors import PeerLacksSuite, RelayFault, RoomUnreadable
+from clave_client.link import Address, RelayLink
+from clave_client.store import Store
+from clave_client.suites import NEW_ROOMS
+from clave_crypto.identity import AccountKey, DeviceKey
+from clave_crypto.keys import Secret
+from clave_crypto.mls import SUITES, CipherSuite
+from clave_wire.messages import Invitation, PublishKeyPackages
+from scenarios.stage import Relay, Somebody, agree, gather_in, people_at, relay_at
+
+SUITE_1 = SUITES[1]
+UNKNOWN = b"\xf4\xff"
+
+
+@asynccontextmanager
+async def device_at(
+    relay: Relay,
+    folder: Path,
+    name: str,
+    *,
+    suites: Sequence[CipherSuite],
+    labelled: int | None = None,
+    account: Account | None = None,
+) -> AsyncIterator[Account]:
+    """Log in a device that publishes key packages of `suites` only, perhaps `labelled` as another's.
+
+    With `account` it is one more device of that account.
+    """
+    store = Store(folder, Secret(b"k" * 32))
+    if account is None:
+        account = Account.load_or_create(store, name)
+    else:
+        secret, device = account._store.get("account_secret"), DeviceKey.generate()
+        assert secret is not None
+        identity = AccountKey.from_secret(Secret(secret)).certify(name, "phone", device.public)
+        account = Account(store, identity, device)
+    link = await RelayLink.connect(Address.parse(relay.address), None, lambda _: None)
+    try:
+        await link.login(account.identity, account.device, "test", "")
+        for suite in suites:
+            fresh = account.key_packages(suite, 0, time.time())
+            assert fresh is not None
+            number = suite.id if labelled is None else labelled
+            await link.request(lambda request: PublishKeyPackages(request, number, *fresh))  # noqa: B023
+        yield account
+    finally:
+        await link.close()
+        store.close()
+
+
+def suite_of(somebody: Somebody, room: bytes) -> CipherSuite:
+    return somebody.client._session.rooms[room].group.suite
+
+
+async def test_new_rooms_are_post_quantum_and_say_so(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await gather_in("friends", red, blue)
+        assert suite_of(red, room) is suite_of(blue, room) is NEW_ROOMS
+        info = blue.client.info(room)
+        assert info.post_quantum
+        assert (info.people, info.devices, info.unverified, info.admin) == (2, 2, 1, False)
+        assert "encryption: ML-KEM-768 with X25519 (post-quantum)" in "\n".join(info.lines())
+        assert not any("not post-quantum" in line for line in info.lines())
+
+
+async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
+    ):
+        room = await red.client.create_room("old friends", suite=SUITE_1)
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
+        await blue.client.answer(room, accept=True)
+        await red.sees(events.Accepted)
+        for person in (red, blue):
+            await person.go()
+            await person.come()
+        await red.client.send(room, "still here")
+        await blue.reads("still here")
+        await blue.client.invite(room, "green")
+        await green.sees(events.Invited)
+        await green.client.answer(room, accept=True)
+        await green.client.send(room, "so am I")
+        await red.reads("so am I")
+        await agree(room, red, blue, green)
+        newer = await gather_in("new friends", red, blue, green)
+        for person in (red, blue, green):
+            assert suite_of(person, room) is SUITE_1
+            assert suite_of(person, newer) is NEW_ROOMS
+            (told,) = [line for line in person.client.info(room).lines() if "quantum" in line]
+            assert told.startswith("not post-quantum: recorded traffic would not withstand a future quantum")
+        await red.client.remove(room, "green")
+        await green.sees(events.RoomClosed)
+        assert newer in green.client.rooms
+
+
+async def test_a_client_that_lacks_the_rooms_suite_is_named_and_the_room_is_not_weakened(
+    tmp_path: Path,
+) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red") as (red,),
+        device_at(relay, tmp_path / "blue.db", "blue", suites=[SUITE_1]),
+    ):
+        room = await red.client.create_room("friends")
+        with pytest.raises(PeerLacksSuite) as refused:
+            await red.client.invite(room, "blue")
+        assert str(refused.value) == (
+            f"blue cannot be invited: their client lacks {NEW_ROOMS.words}; ask them to update clave"
+        )
+        assert red.authenticator(room)[0] == 0, "nothing was committed"
+        await red.client.send(room, "alone")
+        older = await red.client.create_room("old friends", suite=SUITE_1)
+        await red.client.invite(older, "blue")
+        assert red.client.info(older).people == 2
+
+
+async def test_of_several_devices_those_that_can_are_invited_and_the_others_named(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red") as (red,),
+        device_at(relay, tmp_path / "laptop.db", "blue", suites=[NEW_ROOMS]) as laptop,
+        device_at(relay, tmp_path / "phone.db", "blue", suites=[SUITE_1], account=laptop) as phone,
+    ):
+        room = await red.client.create_room("friends")
+        person = await red.client.invite(room, "blue")
+        assert person.device == laptop.device.public
+        notice = await red.sees(events.Notice)
+        assert notice.room == room
+        assert notice.text.startswith(f"blue's device phone stays out: it lacks {NEW_ROOMS.words}")
+        assert red.client.info(room).devices == 2
+        fresh = phone.key_packages(NEW_ROOMS, 0, time.time())
+        assert fresh is not None
+        link = await RelayLink.connect(Address.parse(relay.address), None, lambda _: None)
+        await link.login(phone.identity, phone.device, "updated", "")
+        await link.request(lambda request: PublishKeyPackages(request, NEW_ROOMS.id, *fresh))
+        await red.client.invite(room, "blue")
+        assert red.client.info(room).devices == 3, "the updated device joins the other one"
+        await link.close()
+
+
+async def test_a_relay_that_hands_over_another_suite_is_at_fault(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red") as (red,),
+        device_at(relay, tmp_path / "blue.db", "blue", suites=[SUITE_1], labelled=NEW_ROOMS.id),
+    ):
+        room = await red.client.create_room("friends")
+        with pytest.raises(RelayFault) as caught:
+            await red.client.invite(room, "blue")
+        assert str(caught.value) == (
+            f"the relay handed over a key package of {SUITE_1.words} for blue"
+            f" when asked for {NEW_ROOMS.words}"
+        )
+        assert red.client.info(room).people == 1
+
+
+async def test_a_welcome_of_an_unknown_suite_is_one_line(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        await blue.go()
+        await red.client.invite(room, "blue")
+        session = red.client._session
+        session._on_messages(
+            [Invitation(1, b"x" * 16, 1, bytes(32), b"\x00\x01\x00\x03" + UNKNOWN + b"\x00\x00")]
+        )
+        notice = await red.sees(events.Notice)
+        assert notice.text == "an invitation could not be used: cipher suite 0xf4ff is not supported"
+        await red.client.send(room, "goes on")
+        await blue.come()
+        await blue.sees(events.Invited)
+
+
+@pytest.mark.parametrize("fault", ["suite", "version"])
+async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others_work(
+    tmp_path: Path, fault: str
+) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await gather_in("friends", red, blue)
+        other = await gather_in("family", red, blue)
+        store = blue.client._store
+        epoch = store.part(room, "epoch")
+        assert epoch is not None
+        context = b"\x00\x01" + NEW_ROOMS.id.to_bytes(2, "big") + b"\x10" + room
+        assert epoch.count(context) >= 1
+        other_suite = epoch.replace(context, context[:2] + UNKNOWN + context[4:])
+        with store.transaction():
+            store.put_part(room, "epoch", other_suite if fault == "suite" else b"\x00\x01" + epoch[2:])
+        await blue.go()
+        await blue.come()
+        reason = {
+            "suite": "cipher suite 0xf4ff is not supported",
+            "version": "stored by version 1, this program knows 2",
+        }
+        told = f"friends cannot be opened ({reason[fault]}); update clave, or ask to be removed and invited"
+        assert (await blue.sees(events.Notice)).text.startswith(told)
+        with pytest.raises(RoomUnreadable, match="cannot be opened"):
+            blue.client.find_room("friends")
+        await blue.client.send(other, "this one works")
+        await red.reads("this one works")
+        await red.client.remove(room, "blue")
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
+        await blue.client.answer(room, accept=True)
+        await red.client.send(room, "again")
+        await blue.reads("again")
+        await blue.client.send(room, "and I answer")
+        await red.reads("and I answer")
+        assert blue.client.unreadable == []
