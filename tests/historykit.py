@@ -292,6 +292,7 @@ class World:
     def agree(self) -> None:
         assert_agree(self.inside)
         assert not self.member(0).group.pending_proposals
+        self.speaks(self.member(self.member(0).group.epoch), b"here we are")
 
     # Talk
 

@@ -96,7 +96,7 @@ class History(RuleBasedStateMachine):
     def speak(self, who: int, data: bytes) -> None:
         self.world.speaks(self.world.member(who), data)
 
-    @rule(numbers=st.lists(st.tuples(NUMBER, NUMBER, st.booleans()), max_size=8))
+    @rule(numbers=st.lists(st.tuples(NUMBER, NUMBER, st.booleans()), max_size=20))
     def hear(self, numbers: list[tuple[int, int, bool]]) -> None:
         for number, listener, twice in numbers:
             if self.world.spoken:
