@@ -24,7 +24,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
-from clave_crypto.errors import DecodeError
+from clave_crypto.errors import DecodeError, UnknownValueError
 from clave_crypto.keys import Secret
 
 __all__ = [
@@ -207,6 +207,7 @@ class _Compiler:
             "pack": binary.pack,
             "unpack": binary.unpack,
             "DecodeError": DecodeError,
+            "UnknownValueError": UnknownValueError,
             "Secret": Secret,
         }
 
@@ -268,7 +269,7 @@ class _Compiler:
                 known = self.name({member.value: member for member in typing.cast(type[enum.IntEnum], kind)})
                 lines += [
                     f"{indent}{target} = {known}.get({target})",
-                    f"{indent}if {target} is None: raise DecodeError('unknown {kind.__name__}')",
+                    f"{indent}if {target} is None: raise UnknownValueError('unknown {kind.__name__}')",
                 ]
             return lines
         if kind in {bytes, Secret}:
@@ -321,7 +322,7 @@ class _Compiler:
             return [
                 f"{indent}if at + {size} > end: raise DecodeError('truncated')",
                 f"{indent}{reader} = {readers}.get(data[at:at + {size}])",
-                f"{indent}if {reader} is None: raise DecodeError('unknown select case')",
+                f"{indent}if {reader} is None: raise UnknownValueError('unknown {_names(cases)}')",
                 f"{indent}{target}, at = {reader}(data, at + {size}, end)",
             ]
         return [f"{indent}{target}, at = {self.name(cases[0])}.read(data, at, end)"]
@@ -360,6 +361,10 @@ def _cases(kind: Any) -> tuple[list[Any], bool]:
         return [kind], False
     members = typing.get_args(kind)
     return [member for member in members if member is not type(None)], type(None) in members
+
+
+def _names(cases: list[Any]) -> str:
+    return "kind: none of " + ", ".join(case.__name__ for case in cases)
 
 
 @dataclass_transform(frozen_default=True)

@@ -2,12 +2,20 @@
 
 CryptoError
 ├── DecodeError      bytes from a peer are not a valid encoding
+│   └── UnknownValueError  a registered number in them is none that is known here
 ├── KeyRejected      a peer's public key must not be used
 ├── SignatureInvalid a signature does not verify
 └── IdentityError    a peer's identity does not hold
 """
 
-__all__ = ["CryptoError", "DecodeError", "IdentityError", "KeyRejected", "SignatureInvalid"]
+__all__ = [
+    "CryptoError",
+    "DecodeError",
+    "IdentityError",
+    "KeyRejected",
+    "SignatureInvalid",
+    "UnknownValueError",
+]
 
 
 class CryptoError(Exception):
@@ -16,6 +24,10 @@ class CryptoError(Exception):
 
 class DecodeError(CryptoError):
     """Bytes from a peer are not a valid encoding."""
+
+
+class UnknownValueError(DecodeError):
+    """Bytes from a peer have a number of a registry that this program does not know."""
 
 
 class KeyRejected(CryptoError):

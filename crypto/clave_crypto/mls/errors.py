@@ -22,7 +22,7 @@ MLSError                 base of all below; a `CryptoError`
 
 from __future__ import annotations
 
-from clave_crypto.errors import CryptoError
+from clave_crypto.errors import CryptoError, DecodeError, UnknownValueError
 
 __all__ = [
     "CommitRequiredError",
@@ -43,6 +43,7 @@ __all__ = [
     "ValidationError",
     "WrongEpochError",
     "WrongGroupError",
+    "undecodable",
 ]
 
 
@@ -125,3 +126,10 @@ class ValidationError(PeerError):
         super().__init__(f"{detail} (RFC 9420, section {section}: {rule})")
         self.rule = rule
         self.section = section
+
+
+def undecodable(what: str, error: DecodeError) -> PeerError:
+    """Return the error of a peer's `what` that does not decode: its fault, or something newer than this."""
+    if isinstance(error, UnknownValueError):
+        return UnsupportedError(f"{what} has something this library does not know: {error}")
+    return MalformedError(f"{what} is malformed: {error}")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from clave_crypto.codec import Struct, Write, struct, u64
 from clave_crypto.errors import DecodeError
-from clave_crypto.mls.errors import MalformedError
+from clave_crypto.mls.errors import MalformedError, undecodable
 from clave_crypto.mls.key_package import KeyPackage
 from clave_crypto.mls.leaf_node import ProtocolVersion
 from clave_crypto.mls.proposals import (
@@ -218,12 +218,13 @@ def decode_message(data: bytes) -> MLSMessage:
 
     Raises:
         MalformedError: `data` is not an encoded MLSMessage.
+        UnsupportedError: it has a version or kind of content that this library does not know.
 
     """
     try:
         return _MLSMessage.decode(data).body
     except DecodeError as error:
-        raise MalformedError(f"not an MLS message: {error}") from error
+        raise undecodable("the message", error) from error
 
 
 def decode_key_package(data: bytes) -> KeyPackage:

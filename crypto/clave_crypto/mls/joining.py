@@ -13,7 +13,7 @@ from clave_crypto.errors import DecodeError
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.applying import combine_psks
 from clave_crypto.mls.epoch import Epoch, FindPsk
-from clave_crypto.mls.errors import LocalError, MalformedError
+from clave_crypto.mls.errors import LocalError, MalformedError, undecodable
 from clave_crypto.mls.extensions import ExtensionType, find_extension
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.key_package import KeyPackageBundle
@@ -154,11 +154,11 @@ def verify_group_info(
 
 
 def decode_part(kind: type[_T], data: bytes) -> _T:
-    """Return the struct in a part of what lets one in; raises `MalformedError`."""
+    """Return the struct in a part of what lets one in; raises `MalformedError` or `UnsupportedError`."""
     try:
         return kind.decode(data)
     except DecodeError as error:
-        raise MalformedError(f"the {kind.__name__} is malformed: {error}") from error
+        raise undecodable(f"the {kind.__name__}", error) from error
 
 
 def _open_group_secrets(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clave_crypto.codec import encode_vector
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
-from clave_crypto.mls.errors import DecryptionError, MalformedError
+from clave_crypto.mls.errors import DecryptionError, undecodable
 from clave_crypto.mls.framing import (
     AuthData,
     AuthenticatedContent,
@@ -143,6 +143,7 @@ def open_content(
     Raises:
         DecryptionError: the key does not open it.
         MalformedError: what it holds is not content of the type it says.
+        UnsupportedError: it has a kind of proposal or credential that this library does not know.
         ValidationError: the padding is not zero.
 
     """
@@ -152,7 +153,7 @@ def open_content(
     try:
         opened, padding = PrivateMessageContent.decode(message.content_type, plaintext)
     except DecodeError as error:
-        raise MalformedError(f"the message's content is malformed: {error}") from error
+        raise undecodable("the message's content", error) from error
     check_padding(padding)
     content = FramedContent(
         message.group_id,
