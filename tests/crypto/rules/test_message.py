@@ -10,10 +10,10 @@ from clave_crypto.mls import (
     CipherSuite,
     DecryptionError,
     ExternalSenderIndex,
-    MalformedError,
     MemberSender,
     OwnMessageError,
     Remove,
+    UnsupportedError,
     WrongEpochError,
     WrongGroupError,
     encode_message,
@@ -131,7 +131,7 @@ def test_padding_that_is_not_zero() -> None:
 
 def test_content_of_another_type_than_announced() -> None:
     red, blue, _ = form("red", "blue", "green")
-    refused(blue, forged(red, Mistyped(b"\xff\xff")), MalformedError)
+    refused(blue, forged(red, Mistyped(b"\xff\xff")), UnsupportedError)
     message = decode_message(red.group.encrypt(b"hi"))
     assert isinstance(message, PrivateMessage)
     relabelled = encode_message(replace(message, content_type=ContentType.COMMIT))
