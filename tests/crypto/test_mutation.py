@@ -249,10 +249,6 @@ def test_fields_of_another_message(name: str) -> None:
     for path, value in parts(message):
         values = [found for one in others for where, found in parts(one) if where == path and found != value]
         for other in itertools.islice(values, 2):
-            changed = with_part(message, path, other)
-            try:
-                encoded = encode_message(changed)
-            except AttributeError:  # a commit's fields around a proposal: such a message cannot be written
-                continue
+            encoded = encode_message(with_part(message, path, other))
             if encoded != data:
                 refuses(name, encoded)

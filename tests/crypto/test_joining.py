@@ -1,0 +1,89 @@
+"""Joining by a Welcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from clave_crypto.keys import Secret
+from clave_crypto.mls import (
+    Add,
+    DecryptionError,
+    ExternalPsk,
+    LocalError,
+    MalformedError,
+    PreSharedKey,
+    PreSharedKeyID,
+    UnsupportedError,
+    encode_message,
+)
+from clave_crypto.mls.framing import decode_message
+from clave_crypto.mls.ratchet_tree import TreeNodes
+from clave_crypto.mls.welcome import Welcome
+from groupkit import NOW, Party, assert_agree, form
+
+
+def test_newcomer_needs_the_pre_shared_keys() -> None:
+    red, blue = Party("red"), Party("blue")
+    red.create()
+    psk = PreSharedKey(PreSharedKeyID(ExternalPsk(b"link"), bytes(32)))
+
+    def find_psk(_: PreSharedKeyID) -> Secret:
+        return Secret(b"shared")
+
+    add = Add(blue.offer().key_package)
+    pending = red.group.commit([add, psk], now=NOW, find_psk=find_psk)
+    red.group.merge(pending)
+    with pytest.raises(UnsupportedError):
+        blue.join(pending.welcome)
+    with pytest.raises(DecryptionError):
+        blue.join(pending.welcome, find_psk=lambda _: Secret(b"wrong"))
+    blue.join(pending.welcome, find_psk=find_psk)
+    assert_agree([red, blue])
+
+
+def test_welcome_for_several_key_packages_of_ones_own() -> None:
+    red, blue, green = Party("red"), Party("blue"), Party("green")
+    red.create()
+    newcomers = [green, blue]
+    pending = red.commits([Add(one.offer().key_package) for one in newcomers])
+    for one in newcomers:
+        one.join(pending.welcome)
+    assert_agree([red, blue, green])
+
+
+def test_welcome_that_does_not_open() -> None:
+    red, blue = Party("red"), Party("blue")
+    red.create()
+    pending = red.commits([Add(blue.offer().key_package)])
+    message = decode_message(pending.welcome or b"")
+    assert isinstance(message, Welcome)
+    with pytest.raises(UnsupportedError):
+        blue.join(encode_message(replace(message, cipher_suite=0x7777)))
+    with pytest.raises(DecryptionError):
+        blue.join(encode_message(replace(message, encrypted_group_info=bytes(64))))
+
+
+def test_welcome_for_someone_else() -> None:
+    red, blue, green = Party("red"), Party("blue"), Party("green")
+    red.create()
+    pending = red.commits([Add(blue.offer().key_package)])
+    green.offer()
+    with pytest.raises(LocalError):
+        green.join(pending.welcome)
+
+
+def test_message_that_is_no_welcome() -> None:
+    red, blue = form("red", "blue")
+    with pytest.raises(MalformedError):
+        blue.join(red.group.encrypt(b""))
+
+
+def test_separate_tree_that_is_not_the_groups() -> None:
+    red, blue = Party("red"), Party("blue")
+    red.create()
+    pending = red.group.commit([Add(blue.offer().key_package)], now=NOW)
+    tree = TreeNodes((red.group.member(0).leaf,)).encode()
+    blue.join(pending.welcome, ratchet_tree=tree)  # the Welcome brings its own tree, which counts
+    assert len(blue.group.members()) == 2
