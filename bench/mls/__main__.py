@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import defaultdict
@@ -35,18 +36,29 @@ MEMORY_TARGET = 200.0
 """MiB for a joined group of 10,000."""
 
 
-def measure(size: int, fillers: Sequence[Theirs]) -> tuple[dict[str, float], dict[str, float], list[Scene]]:
-    """Return each side's median seconds by operation, ours first, and the scenes they were measured in."""
+Costs = dict[str, tuple[float, float]]
+"""Median seconds of an operation by the clock, and of all cores together."""
+
+
+def measure(size: int, fillers: Sequence[Theirs]) -> tuple[Costs, Costs, list[Scene]]:
+    """Return what each side's operations cost, ours first, and the scenes they were measured in."""
     scenes = [Scene(Ours(), size, fillers), Scene(Theirs(), size, fillers)]
-    samples: list[dict[str, list[float]]] = [defaultdict(list), defaultdict(list)]
+    samples: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list), defaultdict(list)]
     for number in range(ROUNDS[size]):
         order = (0, 1) if number % 2 else (1, 0)
         for name, run in OPERATIONS:
             for side in order:
-                begin = time.perf_counter()
+                begin, begin_cores = time.perf_counter(), time.process_time()
                 run(scenes[side])
-                samples[side][name].append(time.perf_counter() - begin)
-    ours, theirs = ({name: median(times) for name, times in one.items() if name} for one in samples)
+                cores, end = time.process_time() - begin_cores, time.perf_counter()
+                samples[side][name].append((end - begin, cores))
+    ours, theirs = (
+        {
+            name: (median(wall for wall, _ in both), median(cores for _, cores in both))
+            for name, both in one.items()
+        }
+        for one in samples
+    )
     return ours, theirs, scenes
 
 
@@ -73,21 +85,24 @@ def print_growth() -> None:
 def main() -> None:
     """Print what each operation costs at each size, then growth and memory."""
     fillers = [Theirs() for _ in range(max(ROUNDS) - 1)]
-    print("milliseconds, medians; bytes: the message sent (or processed), ours and mls-rs's")
-    heading = f"{'':>5}  {'':24}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'floor':>9}  {'bytes':>15}  target"
+    print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f} (a busy machine slows mls-rs more)")
+    print("milliseconds, medians; cpu: the ratio of processor time, all cores together")
+    print("bytes: of the commit made, ours and mls-rs's")
+    heading = f"{'':31}{'ours':>9}{'mls-rs':>9}{'ratio':>7}{'cpu':>7}{'floor':>9}  {'bytes':>13}  target"
     for size in ROUNDS:
         ours, theirs, scenes = measure(size, fillers)
         print(f"\n{heading}")
         calls = unavoidable(size)
-        for name in ours:
-            ratio = ours[name] / theirs[name]
+        for name in filter(None, ours):
+            (wall, cores), (their_wall, their_cores) = ours[name], theirs[name]
+            ratio = wall / their_wall
             sizes = "/".join(str(scene.sent[name]) for scene in scenes if name in scene.sent)
             verdict = ""
             if size == max(ROUNDS) and name in TARGETS:
                 verdict = f"<= {TARGETS[name]:.1f}: {'reached' if ratio <= TARGETS[name] else 'missed'}"
             print(
-                f"{size:5}  {name:24}{ours[name] * 1e3:9.3f}{theirs[name] * 1e3:9.3f}{ratio:7.2f}"
-                f"{floor(calls[name]) * 1e3:9.3f}  {sizes:>15}  {verdict}",
+                f"{size:5}  {name:24}{wall * 1e3:9.3f}{their_wall * 1e3:9.3f}{ratio:7.2f}"
+                f"{cores / their_cores:7.2f}{floor(calls[name]) * 1e3:9.3f}  {sizes:>13}  {verdict}",
                 flush=True,
             )
     print_growth()
