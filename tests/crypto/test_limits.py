@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clave_crypto.codec import encode_vector
 from clave_crypto.mls import (
     Add,
     CommitRequiredError,
@@ -15,7 +16,9 @@ from clave_crypto.mls import (
     TooFarAheadError,
     WrongEpochError,
 )
+from clave_crypto.mls.ratchet_tree import decode_nodes
 from groupkit import NOW, Party, assert_agree, form
+from rulekit import refused
 
 
 def limited(party: Party, **limits: int) -> None:
@@ -25,18 +28,11 @@ def limited(party: Party, **limits: int) -> None:
     )
 
 
-def refused(party: Party, message: bytes, error: type[Exception] = LimitError) -> None:
-    before = party.group.state()
-    with pytest.raises(error):
-        party.sees(message)
-    assert party.group.state() == before
-
-
 def test_long_message() -> None:
     red, blue = form("red", "blue")
     message = red.group.encrypt(b"x" * 1000)
     limited(blue, message=len(message) - 1)
-    refused(blue, message)
+    refused(blue, message, LimitError)
     limited(blue, message=len(message))
     assert blue.hears(message) == b"x" * 1000
 
@@ -96,8 +92,8 @@ def test_tree_that_is_too_large() -> None:
     commit = red.group.commit([Add(black.offer().key_package)], now=NOW)
     for one in (blue, green):
         limited(one, leaves=4)
-    refused(blue, commit.message)
-    refused(green, Party("grey").enters(red.group.group_info()))
+    refused(blue, commit.message, LimitError)
+    refused(green, Party("grey").enters(red.group.group_info()), LimitError)
     assert commit.welcome is not None
     with pytest.raises(LimitError):
         black.join(commit.welcome, limits=Limits(leaves=4))
@@ -106,6 +102,16 @@ def test_tree_that_is_too_large() -> None:
         green.group.commit([Add(Party("grey").offer().key_package)], now=NOW)
     assert green.group.state() == before
     black.join(commit.welcome, limits=Limits(leaves=8))
+
+
+def test_endless_tree_is_not_read_to_its_end() -> None:
+    red, _ = form("red", "blue")
+    blanks = encode_vector(bytes(1 << 20))
+    with pytest.raises(LimitError):
+        Party("green").enters(
+            red.group.group_info(ratchet_tree=False), ratchet_tree=blanks, limits=Limits(leaves=100)
+        )
+    assert len(decode_nodes(blanks, 200)) == 201
 
 
 def test_add_that_would_make_the_tree_too_large_is_left_out() -> None:
@@ -127,7 +133,7 @@ def test_pending_proposals() -> None:
         red.group.propose_update(now=NOW)
     assert red.group.state() == before
     blue.sees(first)
-    refused(blue, second)
+    refused(blue, second, LimitError)
     blue.commits()
     limited(blue, pending_proposals=0)
     refused(blue, first, WrongEpochError)
