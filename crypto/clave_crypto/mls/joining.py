@@ -21,7 +21,7 @@ from clave_crypto.mls.key_schedule import derive_epoch, interim_transcript_hash,
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
+from clave_crypto.mls.ratchet_tree import RatchetTree, decode_nodes
 from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
@@ -137,10 +137,7 @@ def verify_group_info(
     check_extensions_unique(context.extensions)
     check_external_senders(suite, context.extensions)
     embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
-    nodes = decode_part(TreeNodes, check_tree_given(ratchet_tree if embedded is None else embedded)).nodes
-    check_tree_shape(nodes)
-    limits.check_leaves((len(nodes) + 1) // 2)
-    tree = RatchetTree(suite, nodes)
+    tree = _read_tree(suite, check_tree_given(ratchet_tree if embedded is None else embedded), limits)
     signer = check_signer(tree, group_info)
     check_group_info_signature(suite, signer.signature_key, group_info)
     check_tree_hash(tree, context.tree_hash)
@@ -150,6 +147,17 @@ def verify_group_info(
     for leaf_index, leaf in tree.leaves():
         check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
         policy.check_leaf(leaf)
+    return tree
+
+
+def _read_tree(suite: CipherSuite, encoded: bytes, limits: Limits) -> RatchetTree:
+    try:
+        nodes = decode_nodes(encoded, 2 * limits.leaves)
+    except DecodeError as error:
+        raise undecodable("the ratchet tree", error) from error
+    tree = RatchetTree(suite, nodes)
+    limits.check_leaves(tree.n_leaves)
+    check_tree_shape(nodes)
     return tree
 
 

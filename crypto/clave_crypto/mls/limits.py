@@ -23,7 +23,7 @@ class Limits:
     stored_keys: int = 4000
     past_epochs: int = 2
     leaves: int = 1 << 16
-    message: int = 1 << 26
+    message: int = 1 << 24
     pending_proposals: int = 1000
 
     def check_message(self, size: int) -> None:

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self, cast
 
-from clave_crypto.codec import Struct, encode_vector, struct, u32
+from clave_crypto.codec import Struct, encode_vector, struct, u32, vector_end
+from clave_crypto.errors import DecodeError
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.census import Census
 from clave_crypto.mls.leaf_node import LeafNode, NodeType
 from clave_crypto.mls.suites import CipherSuite
 
-__all__ = ["Node", "ParentNode", "RatchetTree", "TreeNodes"]
+__all__ = ["Node", "ParentNode", "RatchetTree", "TreeNodes", "decode_nodes"]
 
 
 @struct(tag=NodeType.PARENT)
@@ -37,6 +38,28 @@ class TreeNodes(Struct):
     """The ratchet_tree of section 12.4.3.3, as a peer sends it; not verified."""
 
     nodes: tuple[LeafNode | ParentNode | None, ...]
+
+
+@struct()
+class _OptionalNode(Struct):
+    node: LeafNode | ParentNode | None
+
+
+def decode_nodes(data: bytes, at_most: int) -> tuple[Node | None, ...]:
+    """Return the nodes of an encoded ratchet_tree, reading no further than one more than `at_most`.
+
+    Raises:
+        DecodeError: `data` is not an encoded ratchet_tree.
+
+    """
+    at, end = vector_end(data, 0, len(data))
+    if end != len(data):
+        raise DecodeError("bytes after the end")
+    nodes: list[Node | None] = []
+    while at < end and len(nodes) <= at_most:
+        optional, at = _OptionalNode.read(data, at, end)
+        nodes.append(optional.node)
+    return tuple(nodes)
 
 
 class RatchetTree:
