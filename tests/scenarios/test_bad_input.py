@@ -255,7 +255,7 @@ async def test_an_interrupt_is_no_traceback(tmp_path: Path, words: tuple[str, ..
         assert err == b""
 
 
-@pytest.mark.parametrize("command", ["chat", "send", "tail", "demo"])
+@pytest.mark.parametrize("command", ["chat", "send", "tail", "info", "demo"])
 async def test_every_help_has_an_example(tmp_path: Path, command: str) -> None:
     ran = await clave(command, "--help", home=tmp_path)
     assert ran.status == 0

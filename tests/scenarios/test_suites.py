@@ -20,6 +20,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import SUITES, CipherSuite
 from clave_wire.messages import Invitation, PublishKeyPackages
 from scenarios.stage import Relay, Somebody, agree, gather_in, people_at, relay_at
+from scenarios.test_bad_input import clave
 
 SUITE_1 = SUITES[1]
 UNKNOWN = b"\xf4\xff"
@@ -230,3 +231,49 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         await blue.client.send(room, "and I answer")
         await red.reads("and I answer")
         assert blue.client.unreadable == []
+
+
+async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "red", "blue") as (red, blue),
+    ):
+        await gather_in("friends", red, blue)
+        await red.client.create_room("old friends", suite=SUITE_1)
+        await red.go()
+        typed = "/info\n/room friends\n/info\n/info old friends\n/info nowhere\n/help\nexit\n"
+        talked = await clave("chat", "--name", "red", home=home, given=typed)
+        assert talked.status == 0
+        lines = talked.out.splitlines()
+        assert "* you are in no room; /new TITLE opens one, /accept answers an invitation" in lines
+        new = lines.index(f"* encryption: {NEW_ROOMS.words}")
+        assert "post-quantum" in lines[new]
+        assert lines[new - 1] == "* people: 2, 1 unverified; devices: 2; you are an admin"
+        assert NEW_ROOMS.name in lines[new + 1]
+        assert lines[new + 2] == f"* relay: {relay.address}, fingerprint {relay.fingerprint}"
+        old = lines.index(f"* encryption: {SUITE_1.words}")
+        assert SUITE_1.name in lines[old + 1]
+        warning = "not post-quantum: recorded traffic would not withstand a future quantum computer"
+        assert lines[old + 2].startswith(f"* {warning}")
+        assert "* you are in no room called nowhere; /room or clave info lists them" in lines
+        assert any(line.startswith("  /info [ROOM]") for line in lines)
+        await relay.stop()
+        told = await clave("info", "--name", "red", home=home)
+        assert (told.status, told.err) == (0, "")
+        mine, pinned, *rooms = told.out.splitlines()
+        assert mine.startswith("red: ")
+        assert pinned == f"relay: {relay.address}, fingerprint {relay.fingerprint}"
+        assert [line for line in rooms if line.startswith("encryption: ")] == [
+            f"encryption: {NEW_ROOMS.words}",
+            f"encryption: {SUITE_1.words}",
+        ]
+        assert sum(warning in line for line in rooms) == 1
+        one = await clave("info", "--name", "red", "friends", home=home)
+        assert one.out.splitlines() == rooms[1:5]
+        none = await clave("info", "--name", "red", "nowhere", home=home)
+        assert (none.status, none.line) == (
+            2,
+            "you are in no room called nowhere; /room or clave info lists them",
+        )
+        await relay.start()
