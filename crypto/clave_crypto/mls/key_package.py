@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from clave_crypto.codec import Struct, encode_vector, struct, u16
+from clave_crypto.codec import KeptStruct, Struct, encode_vector, struct, u16
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
 from clave_crypto.mls.credentials import BasicCredential, Credential, CredentialType
@@ -40,7 +40,7 @@ RandomBytes = Callable[[int], bytes]
 
 
 @struct(tag=WireFormat.KEY_PACKAGE)
-class KeyPackage(Struct):
+class KeyPackage(KeptStruct):
     """A client's offer to be added, as anyone may have made it up: `verify` it before use."""
 
     version: u16

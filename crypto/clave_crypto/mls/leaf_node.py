@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clave_crypto.codec import Enum8, Enum16, Struct, encode_vector, struct, u16, u64
+from clave_crypto.codec import Enum8, Enum16, KeptStruct, Struct, encode_vector, struct, u16, u64
 from clave_crypto.keys import Secret
 from clave_crypto.mls.credentials import Credential
 from clave_crypto.mls.extensions import Extension
@@ -75,7 +75,7 @@ class CommitSource(Struct):
 
 
 @struct(tag=NodeType.LEAF)
-class LeafNode(Struct):
+class LeafNode(KeptStruct):
     """A member's keys, credential and capabilities (section 7.2)."""
 
     encryption_key: bytes
