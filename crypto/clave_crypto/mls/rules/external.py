@@ -34,6 +34,7 @@ __all__ = [
     "check_external_senders",
     "check_joiner_content",
     "check_joiner_proposal",
+    "check_path_in_external_commit",
     "find_external_sender",
 ]
 

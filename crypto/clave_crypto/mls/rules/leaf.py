@@ -30,6 +30,7 @@ __all__ = [
     "check_leaves_unique",
     "check_lifetime",
     "check_lifetime_begun",
+    "decode_required_capabilities",
 ]
 
 CLOCK_SKEW = 24 * 3600
