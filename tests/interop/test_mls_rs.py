@@ -62,12 +62,13 @@ class Ours:
         self.name = name
         self.policy = Rules()
         self.signature_secret = Secret(os.urandom(32))
-        self.now = int(time.time())
-        self.lifetime: dict[str, Any] = {
-            "not_before": self.now - HOUR,
-            "not_after": self.now + 30 * 24 * HOUR,
-        }
+        begin = int(time.time()) - HOUR
+        self.lifetime: dict[str, Any] = {"not_before": begin, "not_after": begin + 30 * 24 * HOUR}
         self.bundles: dict[bytes, KeyPackageBundle] = {}
+
+    @property
+    def now(self) -> int:
+        return int(time.time())
 
     def offer(self) -> bytes:
         bundle = KeyPackageBundle.generate(SUITE, self.name.encode(), self.signature_secret, **self.lifetime)
