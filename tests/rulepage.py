@@ -19,36 +19,103 @@ test beside it fails (`tests/crypto/rules/test_registry.py` tries that for every
 """
 
 REFUSED_OTHERWISE = (
-    ("5.3.1", "A credential or its successor that the application does not believe", "PolicyRejected"),
+    (
+        "5.3.1",
+        "A credential, or its successor, that the application does not believe",
+        "PolicyRejected",
+        "test_committing.py::test_policy_refuses_leaves_everywhere",
+        "test_committing.py::test_policy_refuses_a_successor",
+    ),
     (
         "6",
-        "An MLSMessage of another version, an unknown wire format, content or sender type",
-        "MalformedError",
+        "A version, wire format, content or sender type this library does not know",
+        "UnsupportedError",
+        "test_refusals.py::test_unknown_version_and_wire_format",
+        "test_refusals.py::test_unknown_content_and_sender_type",
     ),
-    ("6", "Bytes that are not the one encoding of what they say", "MalformedError"),
+    (
+        "6",
+        "Bytes that are not the one encoding of what they say",
+        "MalformedError",
+        "test_refusals.py::test_length_that_is_not_minimal",
+        "test_mutation.py::test_cut_and_extended",
+    ),
+    ("6", "A message of another group", "WrongGroupError", "test_refusals.py::test_message_of_another_group"),
     (
         "6.3",
-        "A message no key of the epoch opens; one whose key was used already",
-        "DecryptionError, ReplayError",
+        "A message that no key of the epoch opens",
+        "DecryptionError",
+        "test_mutation.py::test_some_bits_flipped",
     ),
-    ("6.3.1", "A message too far ahead of its sender's last one", "TooFarAheadError"),
-    ("8.4, 12.4.2", "A pre-shared key this member does not have", "UnsupportedError"),
-    ("12.1, 12.4.2", "A proposal or commit of an epoch other than the present one", "WrongEpochError"),
-    ("12.1.8", "An external proposal the application does not want", "PolicyRejected"),
-    ("12.2, 13.1", "A proposal of a type this library does not know", "MalformedError"),
-    ("12.4.2", "A commit whose path secret does not open", "DecryptionError"),
-    ("12.4.2", "Anything but late messages, in a group that goes on as another", "GroupClosedError"),
+    (
+        "9.1",
+        "A message whose key was used, or is too far ahead",
+        "ReplayError, TooFarAheadError",
+        "test_talking.py::test_replay_is_refused",
+        "test_talking.py::test_a_generation_too_far_ahead_is_refused",
+    ),
+    (
+        "12.1",
+        "A proposal or commit of an epoch other than the present one",
+        "WrongEpochError",
+        "test_talking.py::test_past_handshake_messages_are_refused",
+        "rules/test_message.py::test_public_message_for_elsewhere",
+    ),
+    (
+        "12.1.8",
+        "An external proposal that the application does not want",
+        "PolicyRejected",
+        "test_outside.py::test_policy_judges_external_proposals",
+    ),
+    (
+        "12.2",
+        "A proposal of a type this library does not know",
+        "UnsupportedError",
+        "test_refusals.py::test_unknown_proposal",
+    ),
+    (
+        "12.4.2",
+        "A commit whose path secret does not open",
+        "DecryptionError",
+        "rules/test_path.py::test_path_that_does_not_open",
+    ),
+    (
+        "12.4.2",
+        "A commit with a pre-shared key that this member does not have",
+        "UnsupportedError",
+        "test_committing.py::test_pre_shared_keys_must_be_known_to_all",
+    ),
+    (
+        "12.4.2",
+        "Handshakes in a group that goes on as another, and anything after one's own removal",
+        "GroupClosedError",
+        "test_refusals.py::test_handshakes_in_a_group_that_goes_on_as_another",
+        "test_refusals.py::test_anything_after_removal",
+    ),
     (
         "12.4.3.1",
-        "A Welcome for none of the key packages held here, or that does not open",
-        "LocalError, DecryptionError",
+        "A Welcome for none of the key packages held here",
+        "LocalError",
+        "test_joining.py::test_welcome_for_someone_else",
     ),
-    ("17.1", "A cipher suite this library does not have", "UnsupportedError"),
+    (
+        "12.4.3.1",
+        "A Welcome that does not open, or whose pre-shared keys this client does not have",
+        "DecryptionError, UnsupportedError",
+        "test_joining.py::test_welcome_that_does_not_open",
+        "test_joining.py::test_newcomer_needs_the_pre_shared_keys",
+    ),
+    (
+        "17.1",
+        "A cipher suite that this library does not have",
+        "UnsupportedError",
+        "rules/test_key_package.py::test_key_package_for_another_suite",
+    ),
 )
-"""What is refused by another error than a broken rule: section, what, error."""
+"""What is refused by another error than a broken rule: section, what, errors, and tests in tests/crypto."""
 
 NOT_CHECKED = (
-    ("5.3.3", "application_id is not relied on as if it were authenticated", "the library never reads it"),
+    ("5.3.3", "`application_id` is not relied on as if it were authenticated", "the library never reads it"),
     ("6.3.1", "reuse guards are fresh and random", "randomness cannot be seen from outside"),
     ("6.3.1", "the AEAD's limits on sizes are kept", "`Limits.message` bounds each message far below them"),
     (
@@ -61,7 +128,7 @@ NOT_CHECKED = (
         "capabilities list all that a client supports, and no default types",
         "only its owner knows; harmless",
     ),
-    ("8.4, 12.1.4", "PSK nonces are fresh and random", "randomness cannot be seen from outside"),
+    ("8.4", "PSK nonces are fresh and random", "randomness cannot be seen from outside"),
     (
         "8.4",
         "commit and Welcome name the same PSKs",
@@ -98,15 +165,23 @@ def validation_page() -> str:
         f"## The {len(rules)} rules\n",
         _table(("rule", "section", "what must hold", "tests"), rows),
         "## Refused by other errors\n",
-        _table(("section", "what is refused", "error"), REFUSED_OTHERWISE),
+        _table(("section", "what is refused", "error", "tests"), map(_refusal, REFUSED_OTHERWISE)),
         "## Not checked\n",
-        _table(("section", "what senders must do", "why no receiver here checks it"), NOT_CHECKED),
+        _table(
+            ("section", "what must hold", "why no receiver here checks it"),
+            ((_link(section), what, why) for section, what, why in NOT_CHECKED),
+        ),
     ]
     return "\n".join(parts)
 
 
 def _tests(rule_id: str) -> Iterable[str]:
     return (f"`{proof.path}::{proof.name}`" for proof in proofs() if rule_id in proof.rule_ids)
+
+
+def _refusal(row: tuple[str, ...]) -> Sequence[str]:
+    section, what, error, *tests = row
+    return _link(section), what, error, "<br>".join(f"`tests/crypto/{test}`" for test in tests)
 
 
 def _numbers(section: str) -> tuple[int, ...]:

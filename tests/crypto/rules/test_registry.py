@@ -9,7 +9,7 @@ import pytest
 
 from clave_crypto.mls import errors
 from clave_crypto.mls.rules.registry import RULES
-from rulekit import proofs
+from rulekit import TESTS, proofs
 from rulepage import PAGE, REFUSED_OTHERWISE, validation_page
 
 
@@ -33,6 +33,8 @@ def test_page_is_up_to_date() -> None:
     assert PAGE.read_text() == validation_page(), "run `make validation-page`"
 
 
-def test_page_names_errors_that_exist() -> None:
-    named = {name for _, _, error in REFUSED_OTHERWISE for name in error.split(", ")}
-    assert named <= set(errors.__all__)
+def test_page_names_errors_and_tests_that_exist() -> None:
+    for _, _, named, *tests in REFUSED_OTHERWISE:
+        assert set(named.split(", ")) <= set(errors.__all__)
+        for path, name in (test.split("::") for test in tests):
+            assert f"\ndef {name}(" in (TESTS / "crypto" / path).read_text()
