@@ -9,6 +9,7 @@ import pytest
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
+    CipherSuite,
     DecryptionError,
     ExternalPsk,
     LocalError,
@@ -21,7 +22,8 @@ from clave_crypto.mls import (
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.ratchet_tree import TreeNodes
 from clave_crypto.mls.welcome import Welcome
-from groupkit import NOW, Party, assert_agree, form
+from forgekit import suite_as
+from groupkit import NOW, SUITE, Party, assert_agree, form
 
 
 def test_newcomer_needs_the_pre_shared_keys() -> None:
@@ -63,6 +65,39 @@ def test_welcome_that_does_not_open() -> None:
         blue.join(encode_message(replace(message, cipher_suite=0x7777)))
     with pytest.raises(DecryptionError):
         blue.join(encode_message(replace(message, encrypted_group_info=bytes(64))))
+
+
+def test_joiner_knows_who_made_the_welcome() -> None:
+    red, blue, green = *form("red", "blue"), Party("green")
+    blue.adds(green, to=[red])
+    assert green.group.welcomed_by == 1
+    green.restart()
+    assert green.group.welcomed_by is None
+
+
+class SpillsInfo(CipherSuite):
+    """Seals a byte too many."""
+
+    def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
+        return super().seal(key, nonce, aad, plaintext + b"\0")
+
+
+class SpillsSecrets(CipherSuite):
+    """Encrypts a byte too many."""
+
+    def encrypt_with_label(
+        self, public: bytes, label: bytes, context: bytes, plaintext: bytes
+    ) -> tuple[bytes, bytes]:
+        return super().encrypt_with_label(public, label, context, plaintext + b"\0")
+
+
+@pytest.mark.parametrize("spilling", [SpillsInfo, SpillsSecrets])
+def test_welcome_whose_sealed_parts_are_malformed(spilling: type[CipherSuite]) -> None:
+    red, blue = Party("red", suite=suite_as(spilling, SUITE)), Party("blue")
+    red.create()
+    pending = red.group.commit([Add(blue.offer().key_package)], now=NOW)
+    with pytest.raises(MalformedError):
+        blue.join(pending.welcome)
 
 
 def test_welcome_for_someone_else() -> None:

@@ -118,6 +118,7 @@ def test_peek_tells_group_epoch_and_type() -> None:
     assert peek(red.group.encrypt(b"")) == (b"room", 1, 1)
     assert peek(red.group.propose(Remove(1), now=NOW)) == (b"room", 1, 2)
     assert peek(blue.group.commit(now=NOW).message) == (b"room", 1, 3)
+    assert peek(blue.group.commit(now=NOW, public=True).message) == (b"room", 1, 3)
     with pytest.raises(MalformedError):
         peek(encode_message(blue.offer().key_package))
 

@@ -129,6 +129,19 @@ def test_padding_that_is_not_zero() -> None:
     assert blue.hears(red.group.encrypt(b"", padding=lambda length: length)) == b""
 
 
+class Talkative(CipherSuite):
+    """Says more than it should about who sends."""
+
+    def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
+        return super().seal(key, nonce, aad, plaintext + b"me" if len(plaintext) == 12 else plaintext)
+
+
+def test_sender_data_that_is_too_long() -> None:
+    red, blue = form("red", "blue")
+    red.group._epoch.tree.suite = suite_as(Talkative, SUITE)
+    refused(blue, red.group.encrypt(b"hi"), DecryptionError)
+
+
 def test_content_of_another_type_than_announced() -> None:
     red, blue, _ = form("red", "blue", "green")
     refused(blue, forged(red, Mistyped(b"\xff\xff")), UnsupportedError)

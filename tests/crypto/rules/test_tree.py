@@ -60,8 +60,11 @@ def test_parent_with_another_nodes_key(twin: int) -> None:
     good, late, forger = grown()
     other = good.node(twin)
     assert other is not None
+    tree = forger.tree_with(3, encryption_key=other.encryption_key)
     with breaks("tree-parent-keys-unique"):
-        late.join(forger.welcome_with(tree=forger.tree_with(3, encryption_key=other.encryption_key)))
+        late.join(forger.welcome_with(tree=tree))
+    tree.set_node(3, good.node(3))
+    assert tree.holds_key(other.encryption_key)
 
 
 @proves("tree-unmerged-leaves")
@@ -98,7 +101,8 @@ def test_tree_that_the_group_did_not_agree_on() -> None:
 
 def test_tree_that_is_not_one() -> None:
     _, late, forger = grown()
-    with pytest.raises(MalformedError):
-        late.join(forger.welcome_with(tree=b"nonsense"))
+    for encoded in (b"nonsense", forger.tree.encode() + b"\0", b""):
+        with pytest.raises(MalformedError):
+            late.join(forger.welcome_with(tree=encoded))
     late.join(forger.welcome_with())
     assert late.group.own_leaf == 7
