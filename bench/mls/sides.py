@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import mls_rs_uniffi as mls_rs
@@ -24,6 +25,8 @@ from clave_crypto.mls import (
 __all__ = ["HOUR", "AcceptAll", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
 
 HOUR = 3600
+
+_POOL = ThreadPoolExecutor()
 
 
 class Side(Protocol):
@@ -77,8 +80,8 @@ class Ours:
         return encode_message(bundle.key_package)
 
     def join(self, welcome: bytes) -> OurMember:
-        """Join."""
-        return OurMember(Group.join(welcome, self.bundles.get, policy=self.policy))
+        """Join, the leaves checked on all cores as mls-rs does."""
+        return OurMember(Group.join(welcome, self.bundles.get, policy=self.policy, spread=_POOL.map))
 
 
 class AcceptAll(Policy):

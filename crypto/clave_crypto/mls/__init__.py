@@ -37,7 +37,7 @@ from clave_crypto.mls.extensions import (
 from clave_crypto.mls.framing import decode_key_package, encode_message, peek
 from clave_crypto.mls.group import Group
 from clave_crypto.mls.group_view import GroupView
-from clave_crypto.mls.joining import FindBundle
+from clave_crypto.mls.joining import FindBundle, Spread
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
 from clave_crypto.mls.leaf_node import Capabilities, LeafNode
 from clave_crypto.mls.limits import Limits
@@ -131,6 +131,7 @@ __all__ = [
     "ResumptionPsk",
     "ResumptionUsage",
     "Sender",
+    "Spread",
     "StalePendingError",
     "StateError",
     "TooFarAheadError",

@@ -14,7 +14,7 @@ from clave_crypto.mls.epoch import FindPsk, no_psks
 from clave_crypto.mls.errors import LocalError
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.group_view import GroupView
-from clave_crypto.mls.joining import FindBundle, join
+from clave_crypto.mls.joining import FindBundle, Spread, join
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes, leaf_template, new_leaf_node
 from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.outside import decode_group_info, join_externally
@@ -82,11 +82,13 @@ class GroupStart(GroupView):
         origin: GroupView | None = None,
         other_groups: Container[bytes] = (),
         limits: Limits = DEFAULT_LIMITS,
+        spread: Spread = map,
     ) -> Self:
         """Join by a Welcome (an encoded MLSMessage); `find_bundle` is asked for each key package it names.
 
         `ratchet_tree` is for a Welcome that comes without it, `origin` the group that this one continues, and
-        `other_groups` the ids of the groups one is in: joining a second one of the same id is refused.
+        `other_groups` the ids of the groups one is in: joining a second one of the same id is refused. The
+        leaves are checked one after the other unless `spread` is, say, a `ThreadPoolExecutor`'s `map`.
 
         Raises:
             LocalError: it is for no key package held here, or continues a group other than `origin`.
@@ -107,6 +109,7 @@ class GroupStart(GroupView):
             origin=None if origin is None else origin._as_origin(find_psk),
             other_groups=other_groups,
             limits=limits,
+            spread=spread,
         )
         return cls(epoch, secret_tree, policy, limits=limits, welcomed_by=signer)
 
@@ -126,6 +129,7 @@ class GroupStart(GroupView):
         authenticated_data: bytes = b"",
         extension_types: Sequence[int] = (),
         limits: Limits = DEFAULT_LIMITS,
+        spread: Spread = map,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
         """Join by a GroupInfo (an encoded MLSMessage) without being added; return the group and the commit.
@@ -154,6 +158,7 @@ class GroupStart(GroupView):
             other_groups=other_groups,
             authenticated_data=authenticated_data,
             limits=limits,
+            spread=spread,
             random=random,
         )
         return cls(made.epoch, made.secret_tree, policy, limits=limits), made.message

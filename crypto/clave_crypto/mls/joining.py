@@ -5,7 +5,7 @@ Computes the first epoch one sees; stores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
 from clave_crypto.codec import Struct
@@ -18,6 +18,7 @@ from clave_crypto.mls.extensions import ExtensionType, find_extension
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.key_package import KeyPackageBundle
 from clave_crypto.mls.key_schedule import derive_epoch, interim_transcript_hash, welcome_key_nonce
+from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
@@ -47,9 +48,18 @@ from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.treekem import derive_path_keys
 from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 
-__all__ = ["FindBundle", "decode_part", "join", "verify_group_info"]
+__all__ = ["FindBundle", "Spread", "decode_part", "join", "verify_group_info"]
+
+LeavesOfTree = Sequence[tuple[int, LeafNode]]
+"""Leaves behind their leaf indices."""
 
 _T = TypeVar("_T", bound=Struct)
+
+_BATCH = 32
+"""Leaves that are checked in one go."""
+
+Spread = Callable[[Callable[[LeavesOfTree], None], Iterable[LeavesOfTree]], Iterable[None]]
+"""Runs a function over batches of leaves, as `map` does, or the `map` of a thread pool on all cores."""
 
 FindBundle = Callable[[bytes], KeyPackageBundle | None]
 """Returns one's own key package with that reference, or None."""
@@ -65,6 +75,7 @@ def join(
     origin: Origin | None,
     other_groups: Container[bytes],
     limits: Limits,
+    spread: Spread,
 ) -> tuple[Epoch, SecretTree, int]:
     """Return the epoch a Welcome leads to, its message keys, and the leaf of who made it.
 
@@ -89,7 +100,7 @@ def join(
     context = group_info.group_context
     check_suites_agree(welcome.cipher_suite, context.cipher_suite)
     check_group_id_new(context.group_id in other_groups)
-    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits)
+    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits, spread=spread)
     if continued is not None and origin is not None:
         check_continues(origin, continued, context, tree, policy)
 
@@ -123,6 +134,7 @@ def verify_group_info(
     *,
     policy: Policy,
     limits: Limits,
+    spread: Spread,
 ) -> RatchetTree:
     """Check a GroupInfo and its tree, from its extension or else `ratchet_tree`; return the tree.
 
@@ -144,8 +156,15 @@ def verify_group_info(
     check_tree(tree)
     check_leaves_unique(tree.census)
     check_leaves_fit_group(tree.census, context.extensions)
-    for leaf_index, leaf in tree.leaves():
-        check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
+
+    def check_leaves(batch: LeavesOfTree) -> None:
+        for leaf_index, leaf in batch:
+            check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
+
+    leaves = list(tree.leaves())
+    for _ in spread(check_leaves, (leaves[at : at + _BATCH] for at in range(0, len(leaves), _BATCH))):
+        pass
+    for _, leaf in leaves:
         policy.check_leaf(leaf)
     return tree
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container, Sequence
 
 from clave_crypto.keys import Secret
@@ -18,7 +17,7 @@ from clave_crypto.mls.framing import (
     decode_message,
     encode_message,
 )
-from clave_crypto.mls.joining import verify_group_info
+from clave_crypto.mls.joining import Spread, verify_group_info
 from clave_crypto.mls.key_package import KeyPackageBundle, RandomBytes
 from clave_crypto.mls.key_schedule import EpochSecrets, interim_transcript_hash
 from clave_crypto.mls.leaf_node import LeafNode
@@ -95,7 +94,8 @@ def join_externally(
     other_groups: Container[bytes],
     authenticated_data: bytes,
     limits: Limits,
-    random: RandomBytes = os.urandom,
+    spread: Spread,
+    random: RandomBytes,
 ) -> CommitMade:
     """Make an external commit, and the epoch that begins with it.
 
@@ -107,7 +107,7 @@ def join_externally(
     suite = find_suite(context.cipher_suite)
     external_pub = find_external_pub(suite, group_info)
     check_group_id_new(context.group_id in other_groups)
-    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits)
+    tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits, spread=spread)
     kem_output, init_secret = suite.seal_external_init(external_pub)
     proposals: list[Proposal] = [ExternalInit(kem_output)]
     proposals += [] if removes is None else [Remove(removes)]
