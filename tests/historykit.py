@@ -183,8 +183,9 @@ class World:
         else:
             return
         if lost:
-            (reference,) = {one for one, _, _ in sender.group.pending_proposals} - before
-            sender.group.withdraw(reference)
+            # The same proposal in the clear is the same bytes: whoever had it before still has it.
+            for reference in {one for one, _, _ in sender.group.pending_proposals} - before:
+                sender.group.withdraw(reference)
         else:
             self.to_all(message, but=sender)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -140,6 +141,32 @@ def test_group_needs_what_a_member_lacks(rule_id: str, extensions: list[Extensio
     with breaks(rule_id):
         red.group.commit([proposal], now=NOW)
     refused(blue, forged_commit(red, [proposal]), rule_id)
+
+
+@proves("grease-unused")
+@pytest.mark.parametrize(
+    "extension",
+    [
+        Extension(0x0A0A, b""),
+        Extension(3, RequiredCapabilities((0x0A0A,), (), ()).encode()),
+        Extension(3, RequiredCapabilities((), (0x0A0A,), ()).encode()),
+        Extension(3, RequiredCapabilities((), (), (0x0A0A,)).encode()),
+    ],
+)
+def test_value_that_everybody_lists_and_nobody_supports(extension: Extension) -> None:
+    red, blue = Party("red"), Party("blue")
+    red.create(random=bytes)
+    pending = red.commits([Add(blue.offer(random=distinct).key_package)])
+    blue.join(pending.welcome)
+    assert all(0x0A0A in member.leaf.capabilities.extensions for member in blue.group.members())
+    refused(blue, forged_commit(red, [GroupContextExtensions((extension,))]), "grease-unused")
+    with breaks("grease-unused"):
+        red.group.commit([GroupContextExtensions((extension,))], now=NOW)
+
+
+def distinct(size: int) -> bytes:
+    """Return random bytes, but always the same choice of a GREASE value."""
+    return bytes(size) if size < 16 else os.urandom(size)
 
 
 def test_default_capabilities_may_be_required() -> None:

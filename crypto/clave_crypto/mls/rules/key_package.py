@@ -38,7 +38,7 @@ def check_key_package(suite: CipherSuite, key_package: KeyPackage, *, now: int |
 
 @rule("key-package-version", "10.1")
 def check_version(key_package: KeyPackage) -> None:
-    """A key package is for the group's protocol version."""
+    """A key package is for the group's protocol version, and so for that of the message it comes in."""
     if key_package.version != ProtocolVersion.MLS10:
         raise BrokenRuleError("the key package is for another protocol version")
 

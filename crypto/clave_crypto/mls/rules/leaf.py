@@ -13,6 +13,7 @@ from clave_crypto.mls.extensions import (
     RequiredCapabilities,
     find_extension,
 )
+from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.leaf_node import KeyPackageSource, LeafNode, ProtocolVersion, leaf_node_tbs
 from clave_crypto.mls.proposals import ProposalType
 from clave_crypto.mls.rules.credential import check_credential
@@ -157,6 +158,7 @@ def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> N
     required = decode_required_capabilities(extensions)
     used_extensions = {extension.extension_type for extension in extensions} - DEFAULT_EXTENSION_TYPES
     credentials = {int.from_bytes(tag, "big") for tag in census.credential_tags}
+    check_grease_unused(used_extensions, required)
     for capabilities in census.capabilities:
         check_context_extensions_supported(used_extensions, capabilities.extensions)
         check_credentials_supported(credentials, capabilities.credentials)
@@ -177,6 +179,14 @@ def check_context_extensions_supported(used: set[int], supported: Sequence[int])
     """Every member supports every extension of the group context."""
     if not used <= set(supported):
         raise BrokenRuleError("a member does not support an extension the group uses")
+
+
+@rule("grease-unused", "13.5")
+def check_grease_unused(used: set[int], required: RequiredCapabilities) -> None:
+    """A group uses and requires no GREASE value: this client lists them like others, and supports none."""
+    required_types = (*required.extension_types, *required.proposal_types, *required.credential_types)
+    if not used.union(required_types).isdisjoint(GREASE):
+        raise BrokenRuleError("the group uses or requires a GREASE value, which nobody supports")
 
 
 @rule("credentials-supported", "7.3")
