@@ -36,7 +36,7 @@ def test_every_leaf_is_in_one_batch() -> None:
 
     blue.join(welcome, spread=spread)
     assert_agree([red, blue])
-    assert sum(batches, []) == list(range(70))
+    assert [leaf_index for batch in batches for leaf_index in batch] == list(range(70))
     assert len(batches) > 1
 
 

@@ -152,7 +152,7 @@ class CipherSuite:
             KeyRejected: `public` must not be used.
 
         """
-        return self._hpke.seal(public, _labelled(label, context), plaintext)
+        return self._hpke.seal(public, _encrypt_context(label, context), plaintext)
 
     def decrypt_with_label(
         self, private: bytes, label: bytes, context: bytes, kem_output: bytes, ciphertext: bytes
@@ -163,7 +163,7 @@ class CipherSuite:
             DecryptionError: not encrypted to this key in this context, or `kem_output` is not a fit key.
 
         """
-        return self._hpke.open(private, kem_output, _labelled(label, context), ciphertext)
+        return self._hpke.open(private, kem_output, _encrypt_context(label, context), ciphertext)
 
     def seal_external_init(self, public: bytes) -> tuple[bytes, Secret]:
         """Return (kem_output, init_secret) for a group whose external key is `public` (section 8.3).
@@ -204,6 +204,12 @@ class CipherSuite:
 def _kdf_label(label: bytes, length: int) -> bytes:
     """Encode KDFLabel up to its context (section 8)."""
     return length.to_bytes(2, "big") + encode_vector(_LABEL_PREFIX + label)
+
+
+@lru_cache(maxsize=1)
+def _encrypt_context(label: bytes, context: bytes) -> bytes:
+    """Encode EncryptContext, which is the same for everyone a path is encrypted to."""
+    return _labelled(label, context)
 
 
 def _labelled(label: bytes, content: bytes) -> bytes:
