@@ -77,7 +77,8 @@ async def _info(talk: Conversation, words: str) -> None:
     for line in talk.client.info(room).lines():
         talk.show(note(line))
     address, fingerprint = talk.client.relay
-    talk.show(note(f"relay: {address}, fingerprint {fingerprint}"))
+    talk.show(note(f"relay: {address}"))
+    talk.show(note(f"relay fingerprint {fingerprint}"))
 
 
 async def _fingerprint(talk: Conversation, name: str) -> None:

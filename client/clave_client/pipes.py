@@ -73,7 +73,7 @@ async def describe(client: Client, room: bytes | None) -> None:
     lines: list[str] = []
     if room is None:
         me, (address, pinned) = await client.fingerprint(client.name), client.relay
-        lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}, fingerprint {pinned}"]
+        lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}", f"relay fingerprint {pinned}"]
     for each in client.rooms if room is None else (room,):
         lines += ["", *client.info(each).lines()]
     if room is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -78,6 +79,32 @@ async def test_new_rooms_are_post_quantum_and_say_so(tmp_path: Path) -> None:
         assert (info.people, info.devices, info.unverified, info.admin) == (2, 2, 1, False)
         assert "encryption: ML-KEM-768 with X25519 (post-quantum)" in "\n".join(info.lines())
         assert not any("not post-quantum" in line for line in info.lines())
+
+
+async def test_a_client_offers_key_packages_of_both_suites_and_tops_each_up(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        held = await held_for(red)
+        assert held == {SUITE_1.id: 20, NEW_ROOMS.id: 20}
+        for number in range(11):
+            room = await blue.client.create_room(f"room {number}")
+            await blue.client.invite(room, "red")
+        await red.go()
+        await red.come()
+        assert await held_for(red) == held
+        assert await held_for(blue) == held, "what nobody claimed stays as it is"
+
+
+async def held_for(somebody: Somebody) -> dict[int, int]:
+    """Return how many key packages the relay has of a device, which has to connect anew to be told."""
+    await asyncio.gather(*somebody.client._session._tasks)
+    await somebody.go()
+    await somebody.come()
+    link = somebody.client._session._link
+    assert link is not None
+    return dict(link._logged_in.result().key_packages)
 
 
 async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) -> None:
@@ -251,7 +278,8 @@ async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> Non
         assert "post-quantum" in lines[new]
         assert lines[new - 1] == "* people: 2, 1 unverified; devices: 2; you are an admin"
         assert NEW_ROOMS.name in lines[new + 1]
-        assert lines[new + 2] == f"* relay: {relay.address}, fingerprint {relay.fingerprint}"
+        assert lines[new + 2] == f"* relay: {relay.address}"
+        assert lines[new + 3] == f"* relay fingerprint {relay.fingerprint}"
         old = lines.index(f"* encryption: {SUITE_1.words}")
         assert SUITE_1.name in lines[old + 1]
         warning = "not post-quantum: recorded traffic would not withstand a future quantum computer"
@@ -261,9 +289,9 @@ async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> Non
         await relay.stop()
         told = await clave("info", "--name", "red", home=home)
         assert (told.status, told.err) == (0, "")
-        mine, pinned, *rooms = told.out.splitlines()
+        mine, address, pinned, *rooms = told.out.splitlines()
         assert mine.startswith("red: ")
-        assert pinned == f"relay: {relay.address}, fingerprint {relay.fingerprint}"
+        assert (address, pinned) == (f"relay: {relay.address}", f"relay fingerprint {relay.fingerprint}")
         assert [line for line in rooms if line.startswith("encryption: ")] == [
             f"encryption: {NEW_ROOMS.words}",
             f"encryption: {SUITE_1.words}",
