@@ -77,15 +77,15 @@ class Ledger:
         yield
         self.pairs = before
 
-    def suite(self, suite: CipherSuite) -> CipherSuite:
-        """Return a suite that records what it seals."""
 
-        class Recording(CipherSuite):
-            def seal(recording, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:  # noqa: N805
-                self.record(key, nonce)
-                return super().seal(key, nonce, aad, plaintext)
+class Recording(CipherSuite):
+    """A suite that writes what it seals into a ledger."""
 
-        return suite_as(Recording, suite)
+    ledger: Ledger
+
+    def seal(self, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
+        self.ledger.record(key, nonce)
+        return super().seal(key, nonce, aad, plaintext)
 
 
 @dataclass
@@ -103,7 +103,8 @@ class World:
 
     def __init__(self, suite: CipherSuite, size: int) -> None:
         self.ledger = Ledger()
-        self.plain, self.suite = suite, self.ledger.suite(suite)
+        self.plain, self.suite = suite, suite_as(Recording, suite)
+        object.__setattr__(self.suite, "ledger", self.ledger)
         SUITES[suite.id] = self.suite
         self.names = (f"p{number}" for number in itertools.count())
         self.since: dict[Party, int] = {}

@@ -8,6 +8,7 @@ import itertools
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,9 +27,13 @@ for module in pkgutil.iter_modules(rules.__path__):
     importlib.import_module(f"{rules.__name__}.{module.name}")
 
 
-def breaks(rule_id: str) -> Any:
-    """Expect a refusal by this rule."""
-    return pytest.raises(ValidationError, match=rf"{RULES[rule_id].section}: {rule_id}\)")
+@contextmanager
+def breaks(rule_id: str, *parties: Party) -> Iterator[pytest.ExceptionInfo[ValidationError]]:
+    """Expect a refusal by this rule, which leaves the parties' states byte-identical."""
+    before = [party.group.state() for party in parties]
+    with pytest.raises(ValidationError, match=rf"{RULES[rule_id].section}: {rule_id}\)") as caught:
+        yield caught
+    assert [party.group.state() for party in parties] == before
 
 
 def refused(party: Party, message: bytes, expected: str | type[MLSError]) -> Any:

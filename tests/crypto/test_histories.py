@@ -126,7 +126,7 @@ UNHURRIED = settings(
 
 
 def test_random_histories() -> None:
-    short = settings(UNHURRIED, derandomize=True, max_examples=16, stateful_step_count=25)
+    short = settings(UNHURRIED, derandomize=True, max_examples=24, stateful_step_count=25)
     run_state_machine_as_test(History, settings=short)
 
 

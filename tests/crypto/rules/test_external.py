@@ -223,7 +223,7 @@ UNFIT_SENDERS = [b"nonsense", ExternalSenders((ExternalSender(bytes(32), BasicCr
 def test_unfit_external_senders(data: bytes) -> None:
     red, _ = form("red", "blue")
     extension = Extension(ExtensionType.EXTERNAL_SENDERS, data)
-    with breaks("external-senders-form"):
+    with breaks("external-senders-form", red):
         red.group.propose(GroupContextExtensions((extension,)), now=NOW)
     with breaks("external-senders-form"):
         Party("white").create(extensions=[extension])

@@ -49,7 +49,7 @@ def test_key_package_for_another_suite() -> None:
     owner = Party("green")
     package = signed(owner, replace(owner.offer().key_package, cipher_suite=3))
     package.verify(policy=red.policy, now=NOW)
-    with breaks("key-package-suite"):
+    with breaks("key-package-suite", red):
         red.group.commit([Add(package)], now=NOW)
     refused(blue, forged_proposal(red, Add(package)), "key-package-suite")
     refused(blue, forged_commit(red, [Add(package)]), "key-package-suite")

@@ -53,7 +53,7 @@ def test_bad_leaf_in_a_key_package(rule_id: str, make: Callable[[], KeyPackage])
     red, blue = form("red", "blue")
     with breaks(rule_id):
         package.verify(policy=red.policy, now=NOW)
-    with breaks(rule_id):
+    with breaks(rule_id, red):
         red.group.commit([Add(package)], now=NOW)
     refused(blue, forged_proposal(red, Add(package)), rule_id)
     refused(blue, forged_commit(red, [Add(package)]), rule_id)
@@ -66,9 +66,9 @@ def test_leaf_out_of_its_lifetime_is_not_sent_on(lifetime: tuple[int, int]) -> N
     (red,) = form("red")
     with breaks("leaf-lifetime"):
         package.verify(policy=red.policy, now=NOW)
-    with breaks("leaf-lifetime"):
+    with breaks("leaf-lifetime", red):
         red.group.commit([Add(package)], now=NOW)
-    with breaks("leaf-lifetime"):
+    with breaks("leaf-lifetime", red):
         red.group.propose(Add(package), now=NOW)
 
 
@@ -84,7 +84,7 @@ def test_add_from_the_future() -> None:
 def test_client_that_is_in_already() -> None:
     red, blue, green = form("red", "blue", "green")
     refused(blue, forged_commit(red, [Add(green.offer().key_package)]), "leaf-signature-keys-unique")
-    with breaks("leaf-signature-keys-unique"):
+    with breaks("leaf-signature-keys-unique", red):
         red.group.commit([Add(green.offer().key_package)], now=NOW)
 
 
@@ -138,7 +138,7 @@ def test_group_needs_what_a_member_lacks(rule_id: str, extensions: list[Extensio
         Party("red").create(extensions=extensions)
     red, blue = form("red", "blue")
     proposal = GroupContextExtensions(tuple(extensions))
-    with breaks(rule_id):
+    with breaks(rule_id, red):
         red.group.commit([proposal], now=NOW)
     refused(blue, forged_commit(red, [proposal]), rule_id)
 
@@ -160,7 +160,7 @@ def test_value_that_everybody_lists_and_nobody_supports(extension: Extension) ->
     blue.join(pending.welcome)
     assert all(0x0A0A in member.leaf.capabilities.extensions for member in blue.group.members())
     refused(blue, forged_commit(red, [GroupContextExtensions((extension,))]), "grease-unused")
-    with breaks("grease-unused"):
+    with breaks("grease-unused", red):
         red.group.commit([GroupContextExtensions((extension,))], now=NOW)
 
 
@@ -183,6 +183,6 @@ def test_credential_type_that_a_member_lacks() -> None:
     basic_only = offered(capabilities=capabilities(credentials=(1,)))
     for packages in ([certified_one, basic_only], [basic_only, certified_one]):
         refused(blue, forged_commit(red, [Add(one) for one in packages]), "credentials-supported")
-        with breaks("credentials-supported"):
+        with breaks("credentials-supported", red):
             red.group.commit([Add(one) for one in packages], now=NOW)
     red.commits([Add(certified_one)], to=[blue])

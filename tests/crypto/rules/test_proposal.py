@@ -55,9 +55,9 @@ def test_bad_proposal(rule_id: str, proposal: Proposal) -> None:
     red, blue, green = form("red", "blue", "green")
     refused(blue, forged_proposal(red, proposal), rule_id)
     refused(green, forged_commit(red, [proposal]), rule_id)
-    with breaks(rule_id):
+    with breaks(rule_id, red):
         red.group.propose(proposal, now=NOW)
-    with breaks(rule_id):
+    with breaks(rule_id, red):
         red.group.commit([proposal], now=NOW)
 
 

@@ -181,7 +181,7 @@ def test_branch_is_like_its_group() -> None:
 @proves("branch-members")
 def test_branch_takes_no_strangers() -> None:
     red, blue, forger = branched()
-    with breaks("branch-members"):
+    with breaks("branch-members", red):
         red.group.branch(b"aside", [Party("mallory").offer().key_package], **LIFETIME)
     tree = blue.group._epoch.tree.copy()
     tree.remove_leaf(0)
@@ -253,5 +253,5 @@ def test_everyone_goes_along() -> None:
     pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
     blue.sees(pending.message)
     red.group.merge(pending)
-    with breaks("reinit-members"):
+    with breaks("reinit-members", red):
         red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
