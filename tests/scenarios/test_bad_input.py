@@ -284,3 +284,19 @@ async def test_somebody_who_never_came_has_no_profile(tmp_path: Path) -> None:
     ran = await clave("tail", "friends", home=tmp_path / "home")
     assert ran.status == 2
     assert "start with: clave chat --relay" in ran.line
+
+
+async def test_a_change_the_relay_would_not_take_leaves_the_room_as_it_was(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        link = red.client._session.link
+        limit, link._connection._send_limit = link._connection._send_limit, 5_000
+        with pytest.raises(ClientError, match="the other end takes 5000"):
+            await red.client.invite(room, "blue")
+        link._connection._send_limit = limit
+        await red.client.send(room, "still mine")
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
