@@ -52,9 +52,9 @@ class Changes:
                 submit = room.prepare_commit(propose(room))
                 try:
                     link.send(submit)
-                except ClientError:
+                except ClientError as error:
                     room.take_back_commit()
-                    raise
+                    raise ClientError(f"the relay would not take this change: {error}") from None
                 settled, reason = await self._settlement(room_id)
                 session.go_on(room)
                 if settled is Settled.WON:

@@ -1,0 +1,45 @@
+"""Key packages of a profile: of each suite enough, and a last resort that is renewed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clave_client.account import POOL_FULL, POOL_LOW
+from clave_client.suites import NEW_ROOMS, OFFERED, is_post_quantum, suite_words
+from clave_crypto.mls import SUITES, CipherSuite, decode_key_package
+from client.memory_relay import NOW, Member
+
+MONTH = 31 * 24 * 3600
+
+
+@pytest.mark.parametrize("suite", OFFERED, ids=lambda suite: suite.name)
+def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -> None:
+    account = Member(tmp_path, "red").account
+    for other in OFFERED:
+        if other is not suite:
+            account.key_packages(other, 0, NOW)
+    fresh = account.key_packages(suite, 0, NOW)
+    assert fresh is not None
+    packages, last_resort = fresh
+    assert len(packages) == POOL_FULL
+    assert decode_key_package(last_resort).last_resort
+    for package in (*packages, last_resort):
+        key_package = decode_key_package(package)
+        assert key_package.cipher_suite == suite.id
+        reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
+        assert account.bundle(reference) is not None, "its private half is on disk first"
+    assert account.key_packages(suite, POOL_LOW, NOW) is None
+    assert account.key_packages(suite, POOL_LOW - 1, NOW) is not None
+    renewed = account.key_packages(suite, POOL_FULL, NOW + MONTH)
+    assert renewed is not None
+    assert (renewed[0], renewed[1] != last_resort) == ([], True)
+
+
+def test_new_rooms_are_post_quantum_and_older_ones_can_be_joined() -> None:
+    assert is_post_quantum(NEW_ROOMS)
+    assert [suite.id for suite in OFFERED] == [0xF47A, 1]
+    assert not is_post_quantum(SUITES[1])
+    assert suite_words(1) == SUITES[1].words
+    assert suite_words(0xF4FF) == "cipher suite 0xf4ff"
