@@ -71,10 +71,9 @@ class Account:
     ) -> tuple[list[bytes], bytes] | None:
         """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
 
-        Their private halves are in the store when this returns.
+        Their private halves are in the store when this returns. `published` is to follow, once they are.
         """
-        note = f"last_resort_made_at {suite.id:#06x}"
-        made_at = int.from_bytes(self._store.get(note) or b"", "big")
+        made_at = int.from_bytes(self._store.get(_last_resort_note(suite)) or b"", "big")
         renew = now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
@@ -85,9 +84,13 @@ class Account:
                 self._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
             if last_resort is not None:
                 self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
-                self._store.put(note, int(now).to_bytes(8, "big"))
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
+
+    def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
+        """Note that the relay has what `key_packages` returned at `now`; until then it is made again."""
+        if last_resort:
+            self._store.put(_last_resort_note(suite), int(now).to_bytes(8, "big"))
 
     def bundle(self, reference: bytes) -> KeyPackageBundle | None:
         """Return this device's bundle behind a key package reference."""
@@ -105,6 +108,10 @@ class Account:
             last_resort=last_resort,
             extension_types=(ROOM_STATE_EXTENSION,),
         )
+
+
+def _last_resort_note(suite: CipherSuite) -> str:
+    return f"last_resort_made_at {suite.id:#06x}"
 
 
 def _device_name() -> str:

@@ -139,9 +139,11 @@ class Connection:
 
     async def _publish_key_packages(self, held_by_relay: dict[int, int]) -> None:
         for suite in OFFERED:
-            fresh = self.account.key_packages(suite, held_by_relay.get(suite.id, 0), self.clock())
+            now = self.clock()
+            fresh = self.account.key_packages(suite, held_by_relay.get(suite.id, 0), now)
             if fresh is not None:
                 await self._publish(suite, *fresh)
+                self.account.published(suite, fresh[1], now)
 
     async def _publish(self, suite: CipherSuite, packages: list[bytes], last_resort: bytes) -> None:
         await self.link.request(lambda request: PublishKeyPackages(request, suite.id, packages, last_resort))

@@ -19,7 +19,8 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
     account = Member(tmp_path, "red").account
     for other in OFFERED:
         if other is not suite:
-            account.key_packages(other, 0, NOW)
+            assert account.key_packages(other, 0, NOW) is not None
+            account.published(other, b"last resort", NOW)
     fresh = account.key_packages(suite, 0, NOW)
     assert fresh is not None
     packages, last_resort = fresh
@@ -30,8 +31,15 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
         assert key_package.cipher_suite == suite.id
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
         assert account.bundle(reference) is not None, "its private half is on disk first"
+    lost = account.key_packages(suite, POOL_FULL, NOW)
+    assert lost is not None, "what never reached the relay is made again"
+    assert lost[1]
+    account.published(suite, lost[1], NOW)
     assert account.key_packages(suite, POOL_LOW, NOW) is None
-    assert account.key_packages(suite, POOL_LOW - 1, NOW) is not None
+    more = account.key_packages(suite, POOL_LOW - 1, NOW)
+    assert more is not None
+    assert (len(more[0]), more[1]) == (POOL_FULL - POOL_LOW + 1, b"")
+    account.published(suite, more[1], NOW + MONTH)
     renewed = account.key_packages(suite, POOL_FULL, NOW + MONTH)
     assert renewed is not None
     assert (renewed[0], renewed[1] != last_resort) == ([], True)
