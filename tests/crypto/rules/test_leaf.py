@@ -16,6 +16,8 @@ from clave_crypto.mls import (
     RequiredCapabilities,
 )
 from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, UpdateSource
+from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.leaf import check_leaves_fit_group
 from forgekit import (
     SMALL_ORDER,
     Forger,
@@ -27,7 +29,7 @@ from forgekit import (
     offered,
     with_leaf,
 )
-from groupkit import DAY, NOW, Party, form
+from groupkit import DAY, NOW, SUITE, Party, form
 from rulekit import breaks, proves, refused
 
 BAD_LEAVES: list[tuple[str, Callable[[], KeyPackage]]] = [
@@ -72,12 +74,19 @@ def test_leaf_out_of_its_lifetime_is_not_sent_on(lifetime: tuple[int, int]) -> N
         red.group.propose(Add(package), now=NOW)
 
 
+def test_leaf_may_be_sent_on_in_the_first_and_last_second_of_its_lifetime() -> None:
+    (red,) = form("red")
+    offered(source=KeyPackageSource(NOW, NOW)).verify(policy=red.policy, now=NOW)
+
+
 @proves("leaf-lifetime-begun")
 def test_add_from_the_future() -> None:
     red, blue = form("red", "blue")
-    package = offered(source=KeyPackageSource(NOW + 2 * DAY, NOW + 3 * DAY))
+    package = offered(source=KeyPackageSource(NOW + DAY + 1, NOW + 2 * DAY))
     refused(blue, forged_proposal(red, Add(package)), "leaf-lifetime-begun")
     refused(blue, forged_commit(red, [Add(package)]), "leaf-lifetime-begun")
+    within_skew = offered(source=KeyPackageSource(NOW + DAY, NOW + 2 * DAY))
+    assert blue.sees(forged_proposal(red, Add(within_skew))).proposal == Add(within_skew)
 
 
 @proves("leaf-signature-keys-unique")
@@ -141,6 +150,13 @@ def test_group_needs_what_a_member_lacks(rule_id: str, extensions: list[Extensio
     with breaks(rule_id, red):
         red.group.commit([proposal], now=NOW)
     refused(blue, forged_commit(red, [proposal]), rule_id)
+
+
+def test_members_who_support_just_what_the_group_needs() -> None:
+    needed = capabilities(extensions=(0xF001,), proposals=(0xF001,), credentials=(1,))
+    required = RequiredCapabilities((0xF001,), (0xF001,), (1,)).encode()
+    tree = RatchetTree(SUITE, [offered(capabilities=needed).leaf_node])
+    check_leaves_fit_group(tree.census, [Extension(0xF001, b""), Extension(3, required)])
 
 
 @proves("grease-unused")
