@@ -73,6 +73,17 @@ def test_path_secret_of_a_welcome_that_gives_other_keys() -> None:
     assert victim.group.own_leaf == 1
 
 
+@proves("path-keys-match")
+def test_path_secret_of_a_welcome_for_a_blank_node() -> None:
+    red, victim = Party("red"), Party("victim")
+    red.create()
+    bundle = victim.offer()
+    pending = red.group.commit([Add(bundle.key_package)], now=NOW, path=False)
+    forger = Forger(red, bundle, pending.welcome or b"")
+    with breaks("path-keys-match"):
+        victim.join(forger.welcome_with(secrets={"path_secret": Secret(bytes(32))}))
+
+
 @proves("path-secret-reachable")
 def test_path_that_has_nothing_for_a_member() -> None:
     """A Welcome that keeps a path secret back leaves its reader without keys that others encrypt to."""
