@@ -160,7 +160,7 @@ class Closing(_Message, frozen=True, tag=12):
 
 
 class PublishKeyPackages(_Message, frozen=True, tag=20):
-    """Client: adds one-time key packages of a suite; `last_resort`, unless empty, is for when none is left."""
+    """Client: adds one-time key packages of a suite; `last_resort`, if any, is for when none is left."""
 
     id: Count
     suite: Suite
