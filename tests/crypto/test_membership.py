@@ -125,6 +125,13 @@ def test_member_comes_back_with_the_same_key() -> None:
     assert_agree([red, blue, green])
 
 
+def test_client_is_removed_and_added_in_one_commit() -> None:
+    red, blue, green = form("red", "blue", "green")
+    pending = red.commits([Remove(1), Add(blue.offer().key_package)], to=[green])
+    blue.join(pending.welcome)
+    assert_agree([red, blue, green])
+
+
 def test_nobody_is_in_twice() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(ValidationError, match="keys-unique"):
