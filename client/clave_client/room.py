@@ -256,9 +256,12 @@ class Room:
         """Propose this device's own removal; the relay stops routing to it with that entry."""
         with self.changing():
             self._withdraw()
-            # A state too old to send messages from still leaves, under a number that was not taken.
+            # A state too old to send messages from still leaves, under a number that was not taken, and in
+            # the clear, since its next key may have been used: all that shows is a leaf's index.
             self.set(submission=max(self.record.submission, self._numbers_used))
-            payload = self.group.propose(Remove(self.group.own_leaf), now=int(self.clock()))
+            payload = self.group.propose(
+                Remove(self.group.own_leaf), now=int(self.clock()), public=self.too_old
+            )
             number = self.leave_submission = self._next_submission()
         remove = [self.roster.own_device]
         return Submit(self.id, number, self.group.epoch, Kind.PROPOSAL, payload, remove=remove)

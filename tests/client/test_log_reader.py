@@ -16,6 +16,7 @@ from clave_client.policy import RoomPolicy
 from clave_client.room import Room
 from clave_client.store import Phase
 from clave_crypto.mls import Add, Group, LeafNode, PolicyRejected, Proposal, Remove, decode_key_package
+from clave_crypto.mls.framing import PublicMessage, decode_message
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected
 from client.memory_relay import NOW, Member, clock, deliver, feed, in_one_room, kinds, resume, say
 
@@ -262,6 +263,13 @@ def test_a_room_too_old_to_send_says_so(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="backup"):
             attempt()
     assert blue.room.too_old is False
+    red.room.start_leaving()
+    before = red.room.group.state().ratchets
+    submit = red.room.prepare_leave()
+    assert isinstance(decode_message(submit.payload), PublicMessage)
+    assert red.room.group.state().ratchets == before, "leaving uses no key"
+    log.append(red, submit)
+    assert kinds(deliver(log, blue)[0]) == ["Message", "MemberLeft"]
 
 
 def test_the_relays_member_list_is_compared_with_the_groups(tmp_path: Path) -> None:
