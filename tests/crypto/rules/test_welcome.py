@@ -108,6 +108,15 @@ def test_welcome_that_continues_a_group_is_joined_with_that() -> None:
         victim.join(forger.welcome_with(secrets={"psks": (BRANCH,)}))
 
 
+def test_welcome_with_a_resumption_key_for_use_inside_continues_nothing() -> None:
+    _, victim, forger = invited()
+    psk = Secret(b"told")
+    forger.find_psk = lambda _: psk
+    use = _resumption(ResumptionUsage.APPLICATION)
+    welcome = forger.welcome_with(secrets={"psks": (use,)})
+    assert len(victim.join(welcome, find_psk=lambda _: psk).members()) == 4
+
+
 @proves("group-id-new")
 def test_second_group_of_the_same_id() -> None:
     members, victim, forger = invited()
