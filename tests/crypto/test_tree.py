@@ -26,6 +26,12 @@ def leaf(name: str) -> LeafNode:
     return Party(name).offer().key_package.leaf_node
 
 
+def test_no_peer_can_choose_capabilities_that_hash_alike() -> None:
+    capabilities = leaf("red").capabilities
+    values = tuple(getattr(capabilities, field.name) for field in fields(capabilities))
+    assert hash(capabilities) == hash(capabilities.encode()) != hash(values)
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.sampled_from(POWERS), st.data())
 def test_positions_agree_with_each_other(n_leaves: int, data: st.DataObject) -> None:

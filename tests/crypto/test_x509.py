@@ -370,6 +370,11 @@ def test_a_certificate_for_another_key_is_refused() -> None:
     assert own.der.count(ed25519) == 2  # of the key and, at the end, of the signature
     with breaks("credential-x509-key"):
         verify(offer(suite, private, X509Credential((own.der.replace(ed25519, unknown, 1),))))
+    p256 = ec.generate_private_key(ec.SECP256R1())
+    x = p256.public_key().public_numbers().x.to_bytes(32, "big")
+    off_curve = root.issue("alice", p256).der.replace(x, bytes(32))
+    with breaks("credential-x509-key"):
+        verify(offer(suite, private, X509Credential((off_curve,))))
 
 
 @proves("credential-x509-form")

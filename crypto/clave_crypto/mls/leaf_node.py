@@ -44,7 +44,7 @@ class NodeType(Enum8):
 
 
 @struct()
-class Capabilities(Struct):
+class Capabilities(KeptStruct):
     """What a client supports (section 7.2). Unknown numbers are kept and ignored."""
 
     versions: tuple[u16, ...]
@@ -52,6 +52,10 @@ class Capabilities(Struct):
     extensions: tuple[u16, ...]
     proposals: tuple[u16, ...]
     credentials: tuple[u16, ...]
+
+    def __hash__(self) -> int:
+        # Numbers hash alike everywhere, so peers could choose ones that collide; bytes do not.
+        return hash(self.encode())
 
 
 @struct(tag=LeafNodeSource.KEY_PACKAGE)
