@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from clave_crypto.mls import (
+    Application,
     Group,
     GroupState,
     KeyPackageBundle,
+    MemberSender,
     PendingCommit,
     StateError,
     decode_key_package,
@@ -44,6 +49,27 @@ def test_damage_is_noticed(part: str) -> None:
     for damaged in (b"", parts[part][:-1], parts[part] + b"\0", b"\xff\xff" + parts[part][2:]):
         with pytest.raises(StateError):
             Group.restore(GroupState(**(parts | {part: damaged})), policy=Rules())
+
+
+def test_groups_that_version_1_stored_go_on() -> None:
+    stored = json.loads((Path(__file__).parent / "stored" / "version-1.json").read_text())
+
+    def restored(name: str) -> Group:
+        parts = {part: bytes.fromhex(data) for part, data in stored[name].items()}
+        return Group.restore(GroupState(**parts), policy=Rules())
+
+    red, blue = restored("red"), restored("blue")
+    pending = PendingCommit.decode(bytes.fromhex(stored["pending"]), policy=Rules())
+    late = blue.receive(bytes.fromhex(stored["late"]), now=NOW)
+    assert isinstance(late, Application)
+    assert late.data == b"late"
+    assert [sender for _, sender, _ in red.pending_proposals] == [MemberSender(1), MemberSender(0)]
+    assert blue.receive(pending.message, now=NOW) == red.merge(pending)
+    assert [member.identity for member in red.members()] == [b"red", b"blue"]
+    assert red.epoch_authenticator == blue.epoch_authenticator
+    assert Group.restore(red.state(), policy=Rules()).state() == red.state()
+    with pytest.raises(StateError):
+        PendingCommit.decode(bytes.fromhex(stored["pending"])[:-1], policy=Rules())
 
 
 def test_pending_commit_damage_is_noticed() -> None:

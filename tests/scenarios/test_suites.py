@@ -236,12 +236,12 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         assert epoch.count(context) >= 1
         other_suite = epoch.replace(context, context[:2] + UNKNOWN + context[4:])
         with store.transaction():
-            store.put_part(room, "epoch", other_suite if fault == "suite" else b"\x00\x01" + epoch[2:])
+            store.put_part(room, "epoch", other_suite if fault == "suite" else b"\x00\x09" + epoch[2:])
         await blue.go()
         await blue.come()
         reason = {
             "suite": "cipher suite 0xf4ff is not supported",
-            "version": "stored by version 1, this program knows 2",
+            "version": "stored by version 9, this program knows 1 to 2",
         }
         told = f"friends cannot be opened ({reason[fault]}); update clave, or ask to be removed and invited"
         assert (await blue.sees(events.Notice)).text.startswith(told)

@@ -6,7 +6,6 @@ epoch they belong to, so that parts of different epochs are not put together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -140,6 +139,38 @@ class _StoredChange(Struct):
     secret_tree: StoredSecretTree
 
 
+@struct()
+class _StoredProposalV1(Struct):
+    """As version 1 stored it, when every sender was a member."""
+
+    reference: bytes
+    sender: u32
+    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    leaf_secret: Secret | None
+
+
+@struct()
+class _StoredGroupV1(Struct):
+    """As version 1 stored it, when no group could go on as another."""
+
+    version: u16
+    closed: u8
+    epoch: _StoredEpoch
+    past: tuple[_StoredPast, ...]
+    pending: tuple[_StoredProposalV1, ...]
+
+
+@struct()
+class _StoredChangeV1(Struct):
+    version: u16
+    committer: u32
+    added: tuple[u32, ...]
+    removed: tuple[u32, ...]
+    updated: tuple[u32, ...]
+    epoch: _StoredEpoch
+    secret_tree: StoredSecretTree
+
+
 def store(
     epoch: Epoch,
     secret_tree: SecretTree,
@@ -184,8 +215,9 @@ def restore(state: GroupState, limits: Limits) -> Restored:
         StateError: the bytes are not a stored group, or the parts belong to different epochs.
 
     """
-    group = _decode(_StoredGroup, state.epoch, lambda stored: stored.version)
-    ratchets = _decode(_StoredRatchets, state.ratchets, lambda stored: stored.version)
+    group = _read_group(state.epoch)
+    _check_version(state.ratchets)
+    ratchets = _decode(_StoredRatchets, state.ratchets)
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
     epoch = _restore_epoch(group.epoch)
@@ -220,7 +252,7 @@ def decode_change(data: bytes, limits: Limits) -> Change:
         StateError: `data` is not a stored change.
 
     """
-    stored = _decode(_StoredChange, data, lambda stored: stored.version)
+    stored = _read_change(data)
     epoch = _restore_epoch(stored.epoch)
     return Change(
         committer=stored.committer,
@@ -294,11 +326,35 @@ def _restore_past(stored: _StoredPast, secret_tree: SecretTree, tree: RatchetTre
     )
 
 
-def _decode(kind: type[_T], data: bytes, version: Callable[[_T], int]) -> _T:
+def _read_group(data: bytes) -> _StoredGroup:
+    if _check_version(data) == _VERSION:
+        return _decode(_StoredGroup, data)
+    old = _decode(_StoredGroupV1, data)
+    pending = tuple(
+        _StoredProposal(one.reference, MemberSender(one.sender), one.proposal, one.leaf_secret)
+        for one in old.pending
+    )
+    return _StoredGroup(_VERSION, old.closed, None, old.epoch, old.past, pending)
+
+
+def _read_change(data: bytes) -> _StoredChange:
+    if _check_version(data) == _VERSION:
+        return _decode(_StoredChange, data)
+    old = _decode(_StoredChangeV1, data)
+    return _StoredChange(
+        _VERSION, old.committer, old.added, old.removed, old.updated, None, b"", old.epoch, old.secret_tree
+    )
+
+
+def _check_version(data: bytes) -> int:
+    version = int.from_bytes(data[:2], "big")
+    if version not in {1, _VERSION}:
+        raise StateError(f"stored by version {version}, this program knows 1 to {_VERSION}")
+    return version
+
+
+def _decode(kind: type[_T], data: bytes) -> _T:
     try:
-        stored = kind.decode(data)
+        return kind.decode(data)
     except DecodeError as error:
         raise StateError(f"not a stored group: {error}") from error
-    if version(stored) != _VERSION:
-        raise StateError(f"stored by version {version(stored)}, this program knows {_VERSION}")
-    return stored
