@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clave_crypto.codec import Enum8, Enum16, Struct, struct, u16, u32
+from clave_crypto.codec import Enum8, Enum16, KeptStruct, Struct, struct, u16, u32
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_package import KeyPackage
 from clave_crypto.mls.leaf_node import LeafNode
@@ -121,7 +121,7 @@ class ProposalByReference(Struct):
 
 
 @struct(tag=ContentType.COMMIT)
-class Commit(Struct):
+class Commit(KeptStruct):
     """Proposals to take effect, and the committer's new path."""
 
     proposals: tuple[ProposalByValue | ProposalByReference, ...]
