@@ -22,6 +22,7 @@ from clave_crypto.mls import (
     new_psk_id,
 )
 from groupkit import DAY, NOW, SUITE, Party, assert_agree, form
+from rulekit import breaks
 
 LIFETIME = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
 NEXT = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),))
@@ -82,9 +83,20 @@ def test_only_an_agreed_group_goes_on() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(LocalError):
         red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
-    retire([red, blue], ReInit(b"next", 1, 0x7777, ()))
-    with pytest.raises(UnsupportedError):
-        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
+    for reinit in (ReInit(b"next", 1, 0x7777, ()), ReInit(b"next", 9, SUITE.id, ())):
+        with pytest.raises(UnsupportedError):
+            red.group.commit([reinit], now=NOW)
+    malformed = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"?"),))
+    with breaks("required-capabilities-form"):
+        red.group.commit([malformed], now=NOW)
+
+
+def test_nothing_continues_a_group_for_who_was_removed() -> None:
+    red, blue = form("red", "blue")
+    _, welcome = red.group.branch(b"aside", [blue.offer().key_package], **LIFETIME)
+    assert blue.sees(red.commits([Remove(1)]).message).removed_self
+    with pytest.raises(GroupClosedError):
+        blue.join(welcome, origin=blue.group)
 
 
 def test_reinit_waits_for_the_other_proposals() -> None:

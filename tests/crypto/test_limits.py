@@ -8,10 +8,13 @@ from clave_crypto.codec import encode_vector
 from clave_crypto.mls import (
     Add,
     CommitRequiredError,
+    Extension,
+    ExtensionType,
     GroupContextExtensions,
     LimitError,
     Limits,
     LocalError,
+    Remove,
     ReplayError,
     TooFarAheadError,
     WrongEpochError,
@@ -122,21 +125,59 @@ def test_add_that_would_make_the_tree_too_large_is_left_out() -> None:
     assert (pending.added, pending.welcome) == ((), None)
 
 
-def test_pending_proposals() -> None:
-    red, blue = form("red", "blue")
-    limited(red, pending_proposals=2)
-    limited(blue, pending_proposals=1)
+def test_proposals_of_one_sender() -> None:
+    red, blue, green = form("red", "blue", "green")
+    for one in (red, blue):
+        limited(one, sender_proposals=2)
     first = red.group.propose(GroupContextExtensions(()), now=NOW)
     second = red.group.propose_update(now=NOW)
     before = red.group.state()
     with pytest.raises(LimitError):
-        red.group.propose_update(now=NOW)
+        red.group.propose(Remove(2), now=NOW)
     assert red.group.state() == before
-    blue.sees(first)
-    refused(blue, second, LimitError)
-    blue.commits()
-    limited(blue, pending_proposals=0)
-    refused(blue, first, WrongEpochError)
+    limited(red, sender_proposals=3)
+    third = red.group.propose(Remove(2), now=NOW)
+    for message in (first, second):
+        blue.sees(message)
+    refused(blue, third, LimitError)
+    blue.sees(green.group.propose_update(now=NOW))
+    assert len(blue.group.pending_proposals) == 3
+    refused(blue, first, ReplayError)
+
+
+def test_long_proposals_leaves_and_extensions() -> None:
+    red, blue = form("red", "blue")
+    package = Party("green").offer().key_package
+    proposal = red.group.propose(Add(package), now=NOW)
+    limited(blue, proposal=len(Add(package).encode()) + 1)
+    refused(blue, proposal, LimitError)
+    limited(blue, proposal=len(Add(package).encode()) + 2)
+    blue.sees(proposal)
+    commit = red.group.commit(now=NOW)
+    limited(blue, leaf=len(package.leaf_node.encode()) - 1)
+    refused(blue, commit.message, LimitError)
+    assert commit.welcome is not None
+    extensions = GroupContextExtensions((Extension(ExtensionType.REQUIRED_CAPABILITIES, bytes(3)),))
+    longer = red.group.commit([extensions], now=NOW)
+    limited(blue, context=2)
+    refused(blue, longer.message, LimitError)
+    white = Party("white")
+    info = Party("x").create(b"elsewhere", extensions=extensions.extensions).group_info()
+    for limits in (Limits(context=2), Limits(leaf=100)):
+        with pytest.raises(LimitError):
+            white.enters(info, limits=limits)
+    white.enters(info, limits=Limits(context=3))
+
+
+def test_own_message_or_welcome_that_is_too_long() -> None:
+    red, _ = form("red", "blue")
+    size = len(red.group.commit([Add(Party("green").offer().key_package)], now=NOW).message)
+    for limit in (size - 1, size + 1):
+        limited(red, message=limit)
+        before = red.group.state()
+        with pytest.raises(LimitError):
+            red.group.commit([Add(Party("green").offer().key_package)], now=NOW)
+        assert red.group.state() == before
 
 
 def test_own_proposal_that_never_left_is_withdrawn() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import pytest
+
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
@@ -15,6 +17,8 @@ from clave_crypto.mls import (
     ExternalSender,
     ExternalSenderIndex,
     ExternalSenders,
+    GroupContextExtensions,
+    LeafNode,
     MemberSender,
     NewMemberProposalSender,
     OwnMessageError,
@@ -23,6 +27,7 @@ from clave_crypto.mls import (
     Proposal,
     ReInit,
     Remove,
+    ReplayError,
     UnsupportedError,
     WrongEpochError,
     encode_message,
@@ -31,9 +36,12 @@ from clave_crypto.mls import (
     propose_join,
 )
 from clave_crypto.mls.framing import (
+    ProposalContent,
     PublicMessage,
     decode_message,
 )
+from clave_crypto.mls.proposals import Commit
+from forgekit import forged_entry, public
 from groupkit import NOW, SUITE, Party, Rules, assert_agree, form
 from rulekit import breaks, refused
 
@@ -190,3 +198,65 @@ def test_public_handshakes_between_members() -> None:
     untagged = decode_message(pending.message)
     assert isinstance(untagged, PublicMessage)
     refused(green, encode_message(replace(untagged, membership_tag=b"")), "message-membership-tag")
+
+
+class NoWatchers(Rules):
+    """Takes no proposals from outside."""
+
+    def check_external_sender(self, sender: ExternalSender) -> None:
+        raise PolicyRejected("watcher")
+
+
+def test_policy_judges_external_senders() -> None:
+    watched = watched_by(Party("watcher"))
+    with pytest.raises(PolicyRejected, match="watcher"):
+        Party("red", NoWatchers()).create(extensions=[watched])
+    red, blue = form("red", "blue")
+    wary = Party("wary", NoWatchers())
+    red.adds(wary, to=[blue])
+    change = GroupContextExtensions((watched,))
+    before = wary.group.state()
+    for message in (red.group.propose(change, now=NOW), red.group.commit([change], now=NOW).message):
+        with pytest.raises(PolicyRejected, match="watcher"):
+            wary.sees(message)
+    goes_on = blue.group.propose(ReInit(b"next", 1, SUITE.id, (watched,)), now=NOW)
+    with pytest.raises(PolicyRejected, match="watcher"):
+        wary.sees(goes_on)
+    assert wary.group.state() == before
+    info = form("green", extensions=[watched])[0].group.group_info()
+    with pytest.raises(PolicyRejected, match="watcher"):
+        wary.enters(info)
+
+
+def test_policy_sees_no_joiner_who_has_not_proved_his_leaf() -> None:
+    red, _, _ = form("red", "blue", "green")
+    seen: list[LeafNode] = []
+    assert isinstance(red.policy, Rules)
+    red.policy.refuse_joiner = lambda leaf: bool(seen.append(leaf))
+    joiner = Party("white")
+    commit = joiner.enters(red.group.group_info(), removes=2)
+    message = decode_message(commit)
+    assert isinstance(message, PublicMessage)
+    assert isinstance(message.content.body, Commit)
+    assert message.content.body.path is not None
+    path = message.content.body.path
+    unproved = replace(path, leaf_node=replace(path.leaf_node, signature=bytes(64)))
+    refused(red, forged_entry(red.group, joiner, commit, path=unproved), "leaf-signature")
+    assert seen == []
+    red.sees(commit)
+    assert [leaf.credential.identity for leaf in seen] == [b"white"]
+
+
+def test_public_message_is_ones_own_only_if_one_signed_it() -> None:
+    red, blue = form("red", "blue")
+    posing = public(blue, ProposalContent(Remove(1)), sender=MemberSender(0))
+    refused(red, encode_message(posing), "message-signature")
+    with pytest.raises(OwnMessageError):
+        red.sees(encode_message(public(red, ProposalContent(Remove(1)))))
+
+
+def test_proposal_counts_once() -> None:
+    red, blue = form("red", "blue")
+    proposal = red.group.propose_update(now=NOW, public=True)
+    blue.sees(proposal)
+    refused(blue, proposal, ReplayError)

@@ -11,7 +11,7 @@ from clave_crypto.mls.epoch import Epoch, FindPsk
 from clave_crypto.mls.errors import UnsupportedError
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_schedule import GroupContext
-from clave_crypto.mls.leaf_node import LeafNode, UpdateSource
+from clave_crypto.mls.leaf_node import ProtocolVersion, UpdateSource
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
@@ -30,20 +30,22 @@ from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.key_package import check_key_package
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
+    check_key_not_a_parents,
     check_leaf,
     check_leaves_fit_group,
     check_leaves_unique,
-    check_lifetime,
-    check_lifetime_begun,
     decode_required_capabilities,
 )
+from clave_crypto.mls.rules.message import check_sender_is_member
 from clave_crypto.mls.rules.path import check_encryption_key_fresh
 from clave_crypto.mls.rules.proposal import (
     Sent,
+    check_epoch_countable,
     check_no_external_init_alone,
     check_proposal_list,
     check_psk_nonce,
     check_psk_usage,
+    check_psks_countable,
     check_psks_unique,
     check_reinit_version,
     check_removed_is_member,
@@ -51,7 +53,7 @@ from clave_crypto.mls.rules.proposal import (
 )
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
-from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.suites import CipherSuite, find_suite
 
 __all__ = [
     "Applied",
@@ -59,6 +61,7 @@ __all__ = [
     "apply_proposals",
     "check_proposal",
     "combine_psks",
+    "judge_external_senders",
     "next_context",
     "surviving_keys",
 ]
@@ -100,21 +103,23 @@ class Applied:
 
 
 def check_proposal(
-    epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, now: int, sending: bool
+    epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, now: int | None
 ) -> None:
-    """Check a proposal by itself; `now` is in seconds since 1970.
+    """Check a proposal by itself, that of a peer with `now` None.
+
+    Whoever sends an Add checks its lifetime, in seconds since 1970. Who receives it does not: clocks differ,
+    and members who judge by them would part ways.
 
     Raises:
         ValidationError: it breaks a rule.
-        PolicyRejected: the application refuses its leaf.
+        PolicyRejected: the application refuses its leaf, or an external sender it lists.
+        UnsupportedError: it goes on with a version or cipher suite that is not known here.
 
     """
     match proposal:
         case Add():
-            leaf = proposal.key_package.leaf_node
-            check_key_package(epoch.suite, proposal.key_package, now=None)
-            (check_lifetime if sending else check_lifetime_begun)(leaf, now)
-            policy.check_leaf(leaf)
+            check_key_package(epoch.suite, proposal.key_package, now=now)
+            policy.check_leaf(proposal.key_package.leaf_node)
         case Update():
             leaf_index, old = check_update_sender(epoch.tree, sender)
             group_id = epoch.context.group_id
@@ -132,12 +137,28 @@ def check_proposal(
         case GroupContextExtensions():
             check_extensions_unique(proposal.extensions)
             decode_required_capabilities(proposal.extensions)
-            check_external_senders(epoch.suite, proposal.extensions)
+            judge_external_senders(epoch.suite, proposal.extensions, policy)
         case ReInit():
             check_reinit_version(proposal)
             check_extensions_unique(proposal.extensions)
+            decode_required_capabilities(proposal.extensions)
+            if proposal.version != ProtocolVersion.MLS10:
+                raise UnsupportedError(f"MLS version {proposal.version} is not supported")
+            judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
         case ExternalInit():
             check_no_external_init_alone()
+
+
+def judge_external_senders(suite: CipherSuite, extensions: Sequence[Extension], policy: Policy) -> None:
+    """Check and put to the policy those outside whose proposals a group with these extensions takes.
+
+    Raises:
+        ValidationError: the extension breaks a rule.
+        PolicyRejected: the application refuses one of them.
+
+    """
+    for sender in check_external_senders(suite, extensions):
+        policy.check_external_sender(sender)
 
 
 def apply_proposals(
@@ -147,7 +168,7 @@ def apply_proposals(
 
     Raises:
         ValidationError: they do not go together, or leave members who do not fit the group.
-        LimitError: the tree grows too large.
+        LimitError: the tree, a leaf or the group's extensions grow too large.
 
     """
     check_proposal_list(committer, proposals)
@@ -156,6 +177,7 @@ def apply_proposals(
     for _, proposal in proposals:
         if isinstance(proposal, GroupContextExtensions):
             extensions = proposal.extensions
+            limits.check_context(sum(len(one.extension_data) for one in extensions))
     updated = []
     for sender, proposal in proposals:
         if isinstance(proposal, Update) and isinstance(sender, MemberSender):
@@ -170,6 +192,10 @@ def apply_proposals(
         if isinstance(proposal, Add)
     ]
     limits.check_leaves(tree.n_leaves)
+    for leaf_index in (*updated, *added):
+        leaf = check_sender_is_member(tree.leaf(leaf_index))
+        limits.check_leaf(len(leaf.encode()))
+        check_key_not_a_parents(tree, leaf)
     check_leaves_unique(tree.census)
     check_leaves_fit_group(tree.census, extensions)
     return Applied(
@@ -184,14 +210,11 @@ def apply_proposals(
     )
 
 
-def apply_external(
-    epoch: Epoch, leaf: LeafNode, proposals: Sequence[Proposal], *, policy: Policy, limits: Limits
-) -> Applied:
-    """Apply the proposals of an external commit whose joiner has `leaf`; their shape was checked before.
+def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limits) -> Applied:
+    """Apply the proposals of an external commit; their shape was checked before.
 
     Raises:
-        ValidationError: one is not valid, or the leaf may not take the place of the one removed.
-        PolicyRejected: the application does not take `leaf` for the client removed.
+        ValidationError: one is not valid.
         LimitError: the tree grows too large.
 
     """
@@ -200,9 +223,7 @@ def apply_external(
     for proposal in proposals:
         match proposal:
             case Remove():
-                old = check_removed_is_member(epoch.tree, proposal.removed)
-                check_encryption_key_fresh(old, leaf)
-                policy.check_successor(old, leaf)
+                check_removed_is_member(epoch.tree, proposal.removed)
                 tree.remove_leaf(proposal.removed)
                 removed.append(proposal.removed)
             case PreSharedKey():
@@ -230,9 +251,11 @@ def combine_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID], find_psk: F
     """Return the psk_secret of a commit or Welcome.
 
     Raises:
+        ValidationError: there are too many.
         UnsupportedError: a pre-shared key is not known here.
 
     """
+    check_psks_countable(psks)
     found = []
     for psk_id in psks:
         psk = find_psk(psk_id)
@@ -243,8 +266,14 @@ def combine_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID], find_psk: F
 
 
 def next_context(epoch: Epoch, tree: RatchetTree, extensions: tuple[Extension, ...]) -> GroupContext:
-    """Return the provisional context of the next epoch, its confirmed transcript hash still the old one."""
+    """Return the provisional context of the next epoch, its confirmed transcript hash still the old one.
+
+    Raises:
+        ValidationError: no epoch can follow.
+
+    """
     old = epoch.context
+    check_epoch_countable(old.epoch)
     return GroupContext(
         old.version,
         old.cipher_suite,

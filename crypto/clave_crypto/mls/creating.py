@@ -11,7 +11,6 @@ from clave_crypto.mls.key_schedule import GroupContext, first_epoch, interim_tra
 from clave_crypto.mls.leaf_node import LeafNode, ProtocolVersion
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.ratchet_tree import RatchetTree
-from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.leaf import check_extensions_unique, check_leaves_fit_group
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.suites import CipherSuite
@@ -36,7 +35,6 @@ def create(
 
     """
     check_extensions_unique(extensions)
-    check_external_senders(suite, extensions)
     tree = RatchetTree(suite, [leaf])
     check_leaves_fit_group(tree.census, extensions)
     context = GroupContext(

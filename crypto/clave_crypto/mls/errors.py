@@ -6,7 +6,7 @@ MLSError                 base of all below; a `CryptoError`
 │   ├── CommitRequiredError  proposals are pending and must be committed before sending data
 │   ├── StalePendingError    the pending commit was made in another epoch
 │   └── StateError           stored bytes are not a state of this group
-├── OwnMessageError      the message is this member's own, come back
+├── OwnMessageError      the message says it is this member's own, come back
 ├── PolicyRejected       the application's policy said no; raised by `Policy` methods
 └── PeerError            what a peer sent cannot be accepted; nothing was changed
 ├── MalformedError       not a valid encoding
@@ -72,7 +72,7 @@ class StateError(LocalError):
 
 
 class OwnMessageError(MLSError):
-    """The message is one this member sent."""
+    """The message says that this member sent it; for an encrypted one that proves nothing."""
 
 
 class PolicyRejected(MLSError):

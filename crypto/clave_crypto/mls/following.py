@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
@@ -11,7 +11,7 @@ from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch, FindPsk, Member, advance, succeed
 from clave_crypto.mls.events import Committed
 from clave_crypto.mls.framing import AuthenticatedContent, CommitAuthData
-from clave_crypto.mls.leaf_node import CommitSource
+from clave_crypto.mls.leaf_node import CommitSource, LeafNode
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import Commit
@@ -41,12 +41,14 @@ def follow_commit(
     *,
     own_leaf_secret: Secret | None,
     policy: Policy,
+    judge_joiner: Callable[[LeafNode], None],
     find_psk: FindPsk,
     limits: Limits,
 ) -> Change:
     """Follow a commit, its signature verified, whose proposals' effect is `applied`.
 
-    `own_leaf_secret` is the private key of this member's leaf when the commit covers its Update.
+    `own_leaf_secret` is the private key of this member's leaf when the commit covers its Update. An external
+    commit's joiner is put to `judge_joiner` once its leaf has proved true to itself.
 
     Raises:
         ValidationError: the path or the confirmation tag breaks a rule.
@@ -59,7 +61,7 @@ def follow_commit(
     private_keys = surviving_keys(epoch, tree, own_leaf_secret)
     commit_secret = Secret(bytes(suite.hash_size))
     if commit.path is not None:
-        _merge(epoch, tree, commit.path, applied, policy)
+        _merge(epoch, tree, commit.path, applied, policy, judge_joiner, limits)
     provisional = next_context(epoch, tree, applied.extensions)
     if epoch.own_leaf in applied.removed:
         return applied.change(authenticated.content.authenticated_data, None, None)
@@ -119,15 +121,26 @@ def describe(prior: Epoch, change: Change) -> Committed:
     )
 
 
-def _merge(epoch: Epoch, tree: RatchetTree, path: UpdatePath, applied: Applied, policy: Policy) -> None:
+def _merge(
+    epoch: Epoch,
+    tree: RatchetTree,
+    path: UpdatePath,
+    applied: Applied,
+    policy: Policy,
+    judge_joiner: Callable[[LeafNode], None],
+    limits: Limits,
+) -> None:
     """Check a received path and put it into `tree`."""
     suite, leaf, committer = epoch.suite, path.leaf_node, applied.committer
+    limits.check_leaf(len(leaf.encode()))
     check_leaf(suite, leaf, CommitSource, group_id=epoch.context.group_id, leaf_index=committer)
     policy.check_leaf(leaf)
-    if applied.external_init is None:
-        old = check_sender_is_member(epoch.tree.leaf(committer))
+    for leaf_index in (committer,) if applied.external_init is None else applied.removed:
+        old = check_sender_is_member(epoch.tree.leaf(leaf_index))
         check_encryption_key_fresh(old, leaf)
         policy.check_successor(old, leaf)
+    if applied.external_init is not None:
+        judge_joiner(leaf)
     check_path_keys_fit(suite, path)
     check_path_keys_unique(tree, path)
     counts = recipient_counts(tree, committer, frozenset(applied.added))

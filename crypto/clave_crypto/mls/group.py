@@ -32,6 +32,7 @@ from clave_crypto.mls.errors import (
     CommitRequiredError,
     LocalError,
     MalformedError,
+    ReplayError,
     WrongEpochError,
     WrongGroupError,
 )
@@ -56,6 +57,7 @@ from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.proposals import Add, Commit, ContentType, Proposal, Update
 from clave_crypto.mls.protection import proposal_reference
 from clave_crypto.mls.rules.external import check_external_commit
+from clave_crypto.mls.rules.leaf import check_lifetime
 from clave_crypto.mls.rules.proposal import Sent, needs_path
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.selecting import resolve, select
@@ -184,16 +186,19 @@ class Group(GroupStart):
             ValidationError: one of `proposals` breaks a rule, or they do not go together.
             PolicyRejected: the application refuses them.
             UnsupportedError: a pre-shared key is not known here.
-            LimitError: the tree grows too large.
+            LimitError: the tree, the message or the Welcome grows too large.
             GroupClosedError: this member was removed, or the group goes on as another.
 
         """
         self._check_open()
         for proposal in proposals:
-            check_proposal(self._epoch, self._sender, proposal, policy=self._policy, now=now, sending=True)
+            check_proposal(self._epoch, self._sender, proposal, policy=self._policy, now=now)
         finder = self._find_psk(find_psk)
 
         def judge(sent: Sequence[Sent]) -> Applied:
+            for _, proposal in sent:
+                if isinstance(proposal, Add):
+                    check_lifetime(proposal.key_package.leaf_node, now)
             applied = self._apply(self._sender, sent)
             combine_psks(self.suite, applied.psks, finder)
             return applied
@@ -215,6 +220,7 @@ class Group(GroupStart):
             limits=self._limits,
             random=random,
         )
+        self._limits.check_message(len(made.message))
         welcome = None
         if selection.applied.added:
             added = [proposal.key_package for proposal in covered if isinstance(proposal, Add)]
@@ -228,6 +234,7 @@ class Group(GroupStart):
                 ratchet_tree=ratchet_tree,
                 random=random,
             )
+            self._limits.check_message(len(welcome))
         if found is not None:
             self._secret_tree.consume(found)
         change = selection.applied.change(authenticated_data, made.epoch, made.secret_tree)
@@ -255,13 +262,13 @@ class Group(GroupStart):
 
     # Receiving
 
-    def receive(self, message: bytes, *, now: int, find_psk: FindPsk = no_psks) -> Received:
-        """Process an encoded MLSMessage to the group; `now` is in seconds since 1970.
+    def receive(self, message: bytes, *, now: int | None = None, find_psk: FindPsk = no_psks) -> Received:
+        """Process an encoded MLSMessage to the group.
 
         Raises:
             MalformedError, WrongGroupError, WrongEpochError: not a message for this group now.
-            OwnMessageError: this member sent it.
-            DecryptionError, ReplayError: no key here opens it.
+            OwnMessageError: it says that this member sent it, which of an encrypted one is no proof.
+            DecryptionError, ReplayError: no key here opens it, or the proposal is pending already.
             LimitError, TooFarAheadError: it asks for more than the limits allow.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
@@ -274,13 +281,13 @@ class Group(GroupStart):
         decoded = decode_message(message)
         match decoded:
             case PrivateMessage():
-                return self._receive_private(decoded, now, find_psk)
+                return self._receive_private(decoded, find_psk)
             case PublicMessage():
-                return self._receive_public(decoded, now, find_psk)
+                return self._receive_public(decoded, find_psk)
             case _:
                 raise MalformedError("the message is not one to a group")
 
-    def _receive_private(self, message: PrivateMessage, now: int, find_psk: FindPsk) -> Received:
+    def _receive_private(self, message: PrivateMessage, find_psk: FindPsk) -> Received:
         self._check_group_id(message.group_id)
         if message.epoch == self.epoch:
             content, application, found = open_private(
@@ -292,7 +299,7 @@ class Group(GroupStart):
                 find_leaf=self._epoch.tree.leaf,
                 own_leaf=self.own_leaf,
             )
-            received = application or self._accept(content, found, now, find_psk)
+            received = application or self._accept(content, found, find_psk)
             if application is not None:
                 self._secret_tree.consume(found)
             return received
@@ -312,26 +319,26 @@ class Group(GroupStart):
         past.secret_tree.consume(found)
         return application
 
-    def _receive_public(self, message: PublicMessage, now: int, find_psk: FindPsk) -> Received:
+    def _receive_public(self, message: PublicMessage, find_psk: FindPsk) -> Received:
         self._check_group_id(message.content.group_id)
         if message.content.epoch != self.epoch:
             raise WrongEpochError(message.content.epoch, self.epoch)
-        return self._accept(open_public(self._epoch, message), None, now, find_psk)
+        return self._accept(open_public(self._epoch, message), None, find_psk)
 
-    def _accept(
-        self, content: VerifiedContent, found: FoundKey | None, now: int, find_psk: FindPsk
-    ) -> Received:
+    def _accept(self, content: VerifiedContent, found: FoundKey | None, find_psk: FindPsk) -> Received:
         """Take in a proposal or commit of this epoch; `found` is the key that opened it, if any did."""
         self._check_open()
         framed = content.authenticated.content
         received: ProposalReceived | None = None
         match framed.body:
             case ProposalContent(proposal):
-                self._judge_proposal(content.sender, proposal, now, sending=False)
                 reference = proposal_reference(self.suite, content.authenticated)
+                if reference in self._pending:
+                    raise ReplayError("the proposal is pending already")
+                self._judge_proposal(content.sender, proposal, None)
                 received = ProposalReceived(content.sender, proposal, reference, framed.authenticated_data)
             case Commit() as commit:
-                change = self._follow(content, commit, now, find_psk)
+                change = self._follow(content, commit, find_psk)
             case _:
                 raise MalformedError("application data came where a proposal or commit should")
         if found is not None:
@@ -341,16 +348,16 @@ class Group(GroupStart):
         self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
         return received
 
-    def _follow(self, content: VerifiedContent, commit: Commit, now: int, find_psk: FindPsk) -> Change:
+    def _follow(self, content: VerifiedContent, commit: Commit, find_psk: FindPsk) -> Change:
         own_leaf_secret = None
+        proposals: Sequence[Proposal] = ()
         if isinstance(content.sender, NewMemberCommitSender):
-            leaf, proposals = check_external_commit(commit)
-            self._policy.check_external_commit(self, leaf, proposals)
-            applied = apply_external(self._epoch, leaf, proposals, policy=self._policy, limits=self._limits)
+            proposals = check_external_commit(commit)
+            applied = apply_external(self._epoch, proposals, limits=self._limits)
         else:
             assert isinstance(content.sender, MemberSender)  # noqa: S101 - only these two send commits
             sent, own_leaf_secret = resolve(
-                self._epoch, content.sender, commit, self._pending, policy=self._policy, now=now
+                self._epoch, content.sender, commit, self._pending, policy=self._policy
             )
             applied = self._apply(content.sender, sent)
         return follow_commit(
@@ -360,6 +367,7 @@ class Group(GroupStart):
             applied,
             own_leaf_secret=own_leaf_secret,
             policy=self._policy,
+            judge_joiner=lambda leaf: self._policy.check_external_commit(self, leaf, proposals),
             find_psk=self._find_psk(find_psk),
             limits=self._limits,
         )
@@ -400,7 +408,7 @@ class Group(GroupStart):
         random: RandomBytes,
     ) -> bytes:
         self._check_open()
-        self._judge_proposal(self._sender, proposal, now, sending=True)
+        self._judge_proposal(self._sender, proposal, now)
         found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.PROPOSAL)
         content = frame(self._epoch.context, self._sender, ProposalContent(proposal), authenticated_data)
         auth = AuthData(sign(self._epoch, content, found))
@@ -412,10 +420,11 @@ class Group(GroupStart):
         self._pending[reference] = PendingProposal(self._sender, proposal, leaf_secret)
         return message
 
-    def _judge_proposal(self, sender: Sender, proposal: Proposal, now: int, *, sending: bool) -> None:
-        """Keep out what could never be committed: it would hold up everyone's messages until a commit."""
-        self._limits.check_pending(len(self._pending))
-        check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now, sending=sending)
+    def _judge_proposal(self, sender: Sender, proposal: Proposal, now: int | None) -> None:
+        """Keep out what breaks a rule by itself: it would hold up everyone's messages until a commit."""
+        self._limits.check_proposal(len(proposal.encode()))
+        self._limits.check_waiting(sum(one.sender == sender for one in self._pending.values()))
+        check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now)
         self._policy.check_commit(self, sender, [(sender, proposal)])
 
     def _check_group_id(self, group_id: bytes) -> None:

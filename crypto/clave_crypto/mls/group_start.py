@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import Self
 
 from clave_crypto.keys import Secret
+from clave_crypto.mls.applying import judge_external_senders
 from clave_crypto.mls.continuing import continue_group
 from clave_crypto.mls.creating import create
 from clave_crypto.mls.credentials import Credential
@@ -68,6 +69,7 @@ class GroupStart(GroupView):
         epoch, secret_tree = create(
             suite, group_id, leaf, leaf_secret, signature_secret, extensions, epoch_secret, limits
         )
+        judge_external_senders(suite, extensions, policy)
         return cls(epoch, secret_tree, policy, limits=limits)
 
     @classmethod

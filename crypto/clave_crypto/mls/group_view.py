@@ -164,6 +164,7 @@ class GroupView:
         return with_resumption(self._epoch, self._past, find_psk)
 
     def _as_origin(self, find_psk: FindPsk = no_psks) -> Origin:
+        self._check_member()
         return Origin(self._epoch, self._reinit, self._find_psk(find_psk))
 
     def _check_member(self) -> None:

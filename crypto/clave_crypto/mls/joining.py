@@ -11,7 +11,7 @@ from typing import TypeVar
 from clave_crypto.codec import Struct
 from clave_crypto.errors import DecodeError
 from clave_crypto.mls import tree_math
-from clave_crypto.mls.applying import combine_psks
+from clave_crypto.mls.applying import combine_psks, judge_external_senders
 from clave_crypto.mls.epoch import Epoch, FindPsk
 from clave_crypto.mls.errors import LocalError, MalformedError, undecodable
 from clave_crypto.mls.extensions import ExtensionType, find_extension
@@ -23,7 +23,6 @@ from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.ratchet_tree import RatchetTree, decode_nodes
-from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
     check_leaf,
@@ -147,7 +146,8 @@ def verify_group_info(
     context = group_info.group_context
     check_extensions_unique(group_info.extensions)
     check_extensions_unique(context.extensions)
-    check_external_senders(suite, context.extensions)
+    limits.check_context(sum(len(one.extension_data) for one in context.extensions))
+    judge_external_senders(suite, context.extensions, policy)
     embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
     tree = _read_tree(suite, check_tree_given(ratchet_tree if embedded is None else embedded), limits)
     signer = check_signer(tree, group_info)
@@ -159,6 +159,7 @@ def verify_group_info(
 
     def check_leaves(batch: LeavesOfTree) -> None:
         for leaf_index, leaf in batch:
+            limits.check_leaf(len(leaf.encode()))
             check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
 
     leaves = list(tree.leaves())

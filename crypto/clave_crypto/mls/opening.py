@@ -67,7 +67,7 @@ def open_private(
     The second value is the application data, if that is what it holds.
 
     Raises:
-        OwnMessageError: this member sent it.
+        OwnMessageError: it says that this member sent it, which any member can write: no proof of delivery.
         DecryptionError, ReplayError, TooFarAheadError: no key opens it.
         MalformedError, ValidationError: its content is not what it should be, or not signed by its sender.
 
@@ -109,8 +109,6 @@ def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
             signature_key = check_sender_is_member(epoch.tree.leaf(leaf_index)).signature_key
             expected = membership_tag(epoch.suite, epoch.secrets.membership_key, message, epoch.context_bytes)
             check_membership_tag(expected, message.membership_tag)
-            if leaf_index == epoch.own_leaf:
-                raise OwnMessageError("the message is this member's own")
         case ExternalSenderIndex(sender_index):
             signature_key = find_external_sender(epoch.context.extensions, sender_index).signature_key
             check_external_sender_content(body)
@@ -121,6 +119,8 @@ def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
             signature_key = path.leaf_node.signature_key
     authenticated = AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, content, message.auth)
     _verify(epoch.suite, authenticated, signature_key, epoch.context_bytes)
+    if sender == MemberSender(epoch.own_leaf):
+        raise OwnMessageError("the message is this member's own")
     return VerifiedContent(authenticated, sender)
 
 

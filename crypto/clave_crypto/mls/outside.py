@@ -28,6 +28,7 @@ from clave_crypto.mls.protection import sign_content
 from clave_crypto.mls.psk import PreSharedKeyID
 from clave_crypto.mls.rules.external import check_external_sender_content
 from clave_crypto.mls.rules.leaf import check_leaves_fit_group, check_leaves_unique
+from clave_crypto.mls.rules.proposal import check_removed_is_member
 from clave_crypto.mls.rules.welcome import check_group_id_new, find_external_pub
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
@@ -124,7 +125,9 @@ def join_externally(
         private_keys={},
         signature_secret=signature_secret,
     )
-    applied = apply_external(seen, template, proposals, policy=policy, limits=limits)
+    applied = apply_external(seen, proposals, limits=limits)
+    if removes is not None:
+        policy.check_successor(check_removed_is_member(tree, removes), template)
     made = make_commit(
         seen,
         NewMemberCommitSender(),
@@ -138,6 +141,7 @@ def join_externally(
         limits=limits,
         random=random,
     )
+    limits.check_message(len(made.message))
     check_leaves_unique(made.epoch.tree.census)
     check_leaves_fit_group(made.epoch.tree.census, context.extensions)
     return made

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from clave_crypto.mls.extensions import ExternalSender
     from clave_crypto.mls.group_view import GroupView
     from clave_crypto.mls.leaf_node import LeafNode
     from clave_crypto.mls.proposals import Proposal
@@ -25,6 +26,9 @@ class Policy(Protocol):
 
     def client(self, leaf: LeafNode) -> Hashable:
         """Name the client a leaf stands for, to find it among the members of a group continued by another."""
+
+    def check_external_sender(self, sender: ExternalSender) -> None:
+        """Judge someone outside whose proposals the group is to take (section 12.1.8.1)."""
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
@@ -50,6 +54,9 @@ class NoPolicy(Policy):
     def client(self, leaf: LeafNode) -> Hashable:
         """Go by the credential."""
         return leaf.credential
+
+    def check_external_sender(self, sender: ExternalSender) -> None:
+        """Believe it."""
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]

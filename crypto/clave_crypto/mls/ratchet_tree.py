@@ -7,7 +7,7 @@ hashing a change costs is logarithmic, and epochs are cheap to keep.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self, cast
 
@@ -65,7 +65,9 @@ def decode_nodes(data: bytes, at_most: int) -> tuple[Node | None, ...]:
 class RatchetTree:
     """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
 
-    __slots__ = ("_hashes", "_nodes", "_parent_keys", "census", "suite")
+    # Leaves before `_blanks_from` and none from `_members_until` on are members: the two are moved only as
+    # far as they are asked for, so that many leaves come and go at the cost of one look at each.
+    __slots__ = ("_blanks_from", "_hashes", "_members_until", "_nodes", "_parent_keys", "census", "suite")
 
     def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
         """Hold `nodes` in array order; their number is filled up to a whole tree with blanks."""
@@ -76,6 +78,7 @@ class RatchetTree:
             whole = 2 * whole + 1
         self._nodes += [None] * (whole - len(self._nodes))
         self._hashes: list[bytes | None] = [None] * whole
+        self._blanks_from, self._members_until = 0, self.n_leaves
         self._parent_keys = Counter(parent.encryption_key for _, parent in self.parents())
         self.census = Census(leaf for _, leaf in self.leaves())
 
@@ -83,6 +86,7 @@ class RatchetTree:
         """Return a tree that can change without changing this one."""
         other = type(self).__new__(type(self))
         other.suite, other._nodes, other._hashes = self.suite, self._nodes.copy(), self._hashes.copy()
+        other._blanks_from, other._members_until = self._blanks_from, self._members_until
         other._parent_keys, other.census = self._parent_keys.copy(), self.census.copy()
         return other
 
@@ -143,6 +147,10 @@ class RatchetTree:
         """Say whether a node has this encryption key."""
         return encryption_key in self._parent_keys or encryption_key in self.census.encryption_keys
 
+    def parent_holds_key(self, encryption_key: bytes) -> bool:
+        """Say whether a parent has this encryption key."""
+        return encryption_key in self._parent_keys
+
     def set_node(self, node: int, contents: Node | None) -> None:
         """Put `contents` at `node`."""
         self._put(node, contents)
@@ -151,23 +159,35 @@ class RatchetTree:
 
     def make_room(self) -> int:
         """Return the index of the leftmost blank leaf, extending the tree if there is none."""
-        leaves = self._nodes[::2]
-        leaf_index = leaves.index(None) if None in leaves else len(leaves)
-        if leaf_index == self.n_leaves:
+        while self._blanks_from < self.n_leaves and self._nodes[2 * self._blanks_from] is not None:
+            self._blanks_from += 1
+        if self._blanks_from == self.n_leaves:
             blanks = len(self._nodes) + 1
             self._nodes += [None] * blanks
             self._hashes += [None] * blanks
-        return leaf_index
+        return self._blanks_from
 
     def add_leaf(self, leaf: LeafNode) -> int:
         """Put `leaf` at the leftmost blank leaf, extending the tree if needed; return its leaf index."""
-        leaf_index = self.make_room()
-        self.set_node(2 * leaf_index, leaf)
-        for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
-            if (parent := self.parent_node(node)) is not None:
-                unmerged = tuple(sorted((*parent.unmerged_leaves, leaf_index)))
-                self._put(node, ParentNode(parent.encryption_key, parent.parent_hash, unmerged))
+        (leaf_index,) = self.add_leaves([leaf])
         return leaf_index
+
+    def add_leaves(self, leaves: Iterable[LeafNode]) -> list[int]:
+        """Add leaves one after the other, listing them as unmerged once they are all there."""
+        added = []
+        unmerged: defaultdict[int, list[int]] = defaultdict(list)
+        for leaf in leaves:
+            leaf_index = self.make_room()
+            self.set_node(2 * leaf_index, leaf)
+            added.append(leaf_index)
+        for leaf_index in added:
+            for node in tree_math.direct_path(2 * leaf_index, self.n_leaves):
+                unmerged[node].append(leaf_index)
+        for node, newcomers in unmerged.items():
+            if (parent := self.parent_node(node)) is not None:
+                together = tuple(sorted((*parent.unmerged_leaves, *newcomers)))
+                self._put(node, ParentNode(parent.encryption_key, parent.parent_hash, together))
+        return added
 
     def update_leaf(self, leaf_index: int, leaf: LeafNode) -> None:
         """Replace a leaf and blank its direct path."""
@@ -178,7 +198,7 @@ class RatchetTree:
         """Blank a leaf and its direct path, then truncate the tree while its right half is empty."""
         self.blank_path(leaf_index)
         self.set_node(2 * leaf_index, None)
-        while self.n_leaves > 1 and not any(self._nodes[self.n_leaves :: 2]):
+        while self.n_leaves > 1 and self._is_right_half_empty():
             half = self.root
             for node in range(half, len(self._nodes)):
                 self._put(node, None)
@@ -236,9 +256,18 @@ class RatchetTree:
         match contents:
             case LeafNode():
                 self.census.add(contents)
+                self._members_until = max(self._members_until, node // 2 + 1)
             case ParentNode():
                 self._parent_keys[contents.encryption_key] += 1
+            case None if tree_math.is_leaf(node):
+                self._blanks_from = min(self._blanks_from, node // 2)
         self._nodes[node], self._hashes[node] = contents, None
+
+    def _is_right_half_empty(self) -> bool:
+        half = self.n_leaves // 2
+        while self._members_until > half and self._nodes[2 * self._members_until - 2] is None:
+            self._members_until -= 1
+        return self._members_until <= half
 
     def _covers_anyone(self, node: int) -> bool:
         """Say whether the resolution of `node` holds any node."""

@@ -74,7 +74,6 @@ def resolve(
     pending: Mapping[bytes, PendingProposal],
     *,
     policy: Policy,
-    now: int,
 ) -> tuple[list[Sent], Secret | None]:
     """Return what a received commit covers, and the private key of one's own Update if it is among that.
 
@@ -90,7 +89,7 @@ def resolve(
             sent.append((known.sender, known.proposal))
             own_leaf_secret = known.leaf_secret or own_leaf_secret
         else:
-            check_proposal(epoch, committer, one.proposal, policy=policy, now=now, sending=False)
+            check_proposal(epoch, committer, one.proposal, policy=policy, now=None)
             sent.append((committer, one.proposal))
     check_path_present([proposal for _, proposal in sent], commit.path is not None)
     return sent, own_leaf_secret

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -58,7 +57,7 @@ class _Ed25519:
         return Secret(random(32))
 
     def public_key(self, private: bytes) -> bytes:
-        return _load_ed25519(private).public_key().public_bytes_raw()
+        return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed25519_encoding(public)
@@ -69,7 +68,7 @@ class _Ed25519:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return _load_ed25519(private).sign(message)
+        return Ed25519PrivateKey.from_private_bytes(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed25519_encoding(public)
@@ -86,7 +85,7 @@ class _Ed448:
         return Secret(random(57))
 
     def public_key(self, private: bytes) -> bytes:
-        return _load_ed448(private).public_key().public_bytes_raw()
+        return Ed448PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed448_encoding(public)
@@ -97,7 +96,7 @@ class _Ed448:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return _load_ed448(private).sign(message)
+        return Ed448PrivateKey.from_private_bytes(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed448_encoding(public)
@@ -121,7 +120,7 @@ class _Ecdsa:
         return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))
 
     def public_key(self, private: bytes) -> bytes:
-        return self.encode_public(_load_ecdsa(self._curve, private).public_key())
+        return self.encode_public(load_ec_private(self._curve, private).public_key())
 
     def check_public(self, public: bytes) -> None:
         load_ec_public(self._curve, public)
@@ -132,7 +131,7 @@ class _Ecdsa:
         return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return _load_ecdsa(self._curve, private).sign(message, self._algorithm)
+        return load_ec_private(self._curve, private).sign(message, self._algorithm)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         try:
@@ -140,12 +139,6 @@ class _Ecdsa:
         except InvalidSignature:
             raise SignatureInvalid("the signature does not verify") from None
 
-
-# To load a private key costs as much as to sign. One that signs outlives epochs, unlike one that decrypts, so
-# the last few are kept.
-_load_ed25519 = lru_cache(maxsize=8)(Ed25519PrivateKey.from_private_bytes)
-_load_ed448 = lru_cache(maxsize=8)(Ed448PrivateKey.from_private_bytes)
-_load_ecdsa = lru_cache(maxsize=8)(load_ec_private)
 
 ED25519: SignatureScheme = _Ed25519()
 ED448: SignatureScheme = _Ed448()

@@ -14,8 +14,10 @@ from clave_crypto.mls import (
     GroupContextExtensions,
     KeyPackage,
     RequiredCapabilities,
+    Update,
 )
-from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, UpdateSource
+from clave_crypto.mls.leaf_node import CommitSource, KeyPackageSource, UpdateSource, sign_leaf_node
+from clave_crypto.mls.proposals import ProposalByReference
 from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.rules.leaf import check_leaves_fit_group
 from forgekit import (
@@ -79,14 +81,46 @@ def test_leaf_may_be_sent_on_in_the_first_and_last_second_of_its_lifetime() -> N
     offered(source=KeyPackageSource(NOW, NOW)).verify(policy=red.policy, now=NOW)
 
 
-@proves("leaf-lifetime-begun")
-def test_add_from_the_future() -> None:
-    red, blue = form("red", "blue")
-    package = offered(source=KeyPackageSource(NOW + DAY + 1, NOW + 2 * DAY))
-    refused(blue, forged_proposal(red, Add(package)), "leaf-lifetime-begun")
-    refused(blue, forged_commit(red, [Add(package)]), "leaf-lifetime-begun")
-    within_skew = offered(source=KeyPackageSource(NOW + DAY, NOW + 2 * DAY))
-    assert blue.sees(forged_proposal(red, Add(within_skew))).proposal == Add(within_skew)
+def test_receivers_do_not_judge_by_their_clocks() -> None:
+    red, blue, green = form("red", "blue", "green")
+    package = offered(source=KeyPackageSource(NOW + DAY, NOW + 2 * DAY))
+    proposal = forged_proposal(red, Add(package))
+    for one in (blue, green):
+        assert one.sees(proposal).proposal == Add(package)
+    pending = blue.group.commit(now=NOW)
+    assert pending.added == (), "but nobody sends on what is not valid now"
+    later = green.group.commit(now=NOW + DAY)
+    assert [member.identity for member in later.added] == [b"blue"]
+
+
+@proves("leaf-key-not-a-parents")
+@pytest.mark.parametrize("kind", ["update", "add"])
+def test_leaf_with_the_key_of_a_parent(kind: str) -> None:
+    """Members would go on, but no newcomer could join the tree."""
+    red, blue, green, white = form("red", "blue", "green", "white")
+    red.commits(to=[blue, green, white])
+    parent = red.group._epoch.tree.parent_node(1)
+    assert parent is not None
+    if kind == "update":
+        leaf = sign_leaf_node(
+            SUITE,
+            white.signature_secret,
+            white.group.member(3).leaf,
+            encryption_key=parent.encryption_key,
+            source=UpdateSource(),
+            group_id=b"room",
+            leaf_index=3,
+        )
+        proposal = forged_proposal(white, Update(leaf))
+        for one in (red, blue, green):
+            one.sees(proposal)
+        ((reference, _, _),) = blue.group.pending_proposals
+        refused(blue, forged_commit(green, [ProposalByReference(reference)]), "leaf-key-not-a-parents")
+    else:
+        package = offered(encryption_key=parent.encryption_key)
+        with breaks("leaf-key-not-a-parents"):
+            red.group.commit([Add(package)], now=NOW)
+        refused(blue, forged_commit(green, [Add(package)]), "leaf-key-not-a-parents")
 
 
 @proves("leaf-signature-keys-unique")

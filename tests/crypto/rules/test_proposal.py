@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
     Extension,
@@ -24,6 +26,7 @@ from clave_crypto.mls import (
     ResumptionUsage,
     Update,
 )
+from clave_crypto.mls.applying import combine_psks
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
 from clave_crypto.mls.proposals import ExternalInit, ProposalByReference
 from clave_crypto.mls.rules import proposal as proposal_rules
@@ -122,6 +125,25 @@ BAD_LISTS: list[tuple[str, Callable[[], list[Any]]]] = [
     ("commit-reinit-alone", lambda: [REINIT, Remove(2)]),
     ("commit-reinit-alone", lambda: [REINIT, REINIT]),
 ]
+
+
+@proves("psks-countable")
+def test_more_shared_keys_than_can_be_counted() -> None:
+    proposal_rules.check_psks_countable([SHARED.psk] * 0xFFFF)
+    with breaks("psks-countable"):
+        combine_psks(SUITE, [SHARED.psk] * 0x10000, lambda _: Secret(b"key"))
+
+
+@proves("epoch-countable")
+def test_commit_in_the_last_epoch() -> None:
+    red, blue = form("red", "blue")
+    for one in (red, blue):
+        one.group._epoch = replace(
+            one.group._epoch, context=replace(one.group._epoch.context, epoch=2**64 - 1)
+        )
+    with breaks("epoch-countable"):
+        red.group.commit(now=NOW)
+    assert blue.hears(red.group.encrypt(b"the end")) == b"the end"
 
 
 @proves(*(rule_id for rule_id, _ in BAD_LISTS))

@@ -14,16 +14,17 @@ from clave_crypto.mls.x509 import certificate_chain
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from clave_crypto.mls.extensions import ExternalSender
     from clave_crypto.mls.leaf_node import LeafNode
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = ["check_credential"]
 
 
-def check_credential(suite: CipherSuite, leaf: LeafNode) -> None:
-    """Check that a leaf's credential is well formed and speaks of its signature key."""
-    if isinstance(leaf.credential, X509Credential):
-        check_certificate_key(suite, decode_certificates(leaf.credential)[0], leaf.signature_key)
+def check_credential(suite: CipherSuite, bearer: LeafNode | ExternalSender) -> None:
+    """Check that a credential is well formed and speaks of its bearer's signature key."""
+    if isinstance(bearer.credential, X509Credential):
+        check_certificate_key(suite, decode_certificates(bearer.credential)[0], bearer.signature_key)
 
 
 @rule("credential-x509-form", "5.3")
@@ -34,7 +35,7 @@ def decode_certificates(credential: X509Credential) -> tuple[Certificate, ...]:
 
 @rule("credential-x509-key", "5.3")
 def check_certificate_key(suite: CipherSuite, certificate: Certificate, signature_key: bytes) -> None:
-    """The public key of the first certificate is the leaf's signature key."""
+    """The public key of the first certificate is the signature key of who shows it."""
     try:
         certified = suite.signature.encode_public(certificate.public_key())
     except (UnsupportedAlgorithm, ValueError):

@@ -19,12 +19,12 @@ from clave_crypto.mls.proposals import (
     ReInit,
     Remove,
 )
+from clave_crypto.mls.rules.credential import check_credential
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
     from clave_crypto.codec import Struct
     from clave_crypto.mls.extensions import Extension
-    from clave_crypto.mls.leaf_node import LeafNode
     from clave_crypto.mls.suites import CipherSuite
     from clave_crypto.mls.update_path import UpdatePath
 
@@ -59,11 +59,14 @@ def find_external_sender(extensions: Sequence[Extension], sender_index: int) -> 
 
 
 @rule("external-senders-form", "12.1.8.1")
-def check_external_senders(suite: CipherSuite, extensions: Sequence[Extension]) -> None:
+def check_external_senders(suite: CipherSuite, extensions: Sequence[Extension]) -> tuple[ExternalSender, ...]:
     """An external_senders extension is well formed and its keys are fit for use."""
     data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
-    for sender in () if data is None else ExternalSenders.decode(data).senders:
+    senders = () if data is None else ExternalSenders.decode(data).senders
+    for sender in senders:
         suite.signature.check_public(sender.signature_key)
+        check_credential(suite, sender)
+    return senders
 
 
 @rule("joiner-proposal", "6.1")
@@ -82,14 +85,14 @@ def check_joiner_content(body: Struct) -> Commit:
     return body
 
 
-def check_external_commit(commit: Commit) -> tuple[LeafNode, tuple[Proposal, ...]]:
-    """Check an external commit's shape; return the joiner's leaf and the proposals."""
-    path = check_path_in_external_commit(commit)
+def check_external_commit(commit: Commit) -> tuple[Proposal, ...]:
+    """Check an external commit's shape; return its proposals."""
+    check_path_in_external_commit(commit)
     proposals = check_by_value(commit)
     check_one_external_init(proposals)
     check_one_remove(proposals)
     check_kinds(proposals)
-    return path.leaf_node, proposals
+    return proposals
 
 
 @rule("external-commit-path", "12.4.3.2")

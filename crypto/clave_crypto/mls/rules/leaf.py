@@ -22,20 +22,18 @@ from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 if TYPE_CHECKING:
     from clave_crypto.codec import Struct
     from clave_crypto.mls.census import Census
+    from clave_crypto.mls.ratchet_tree import RatchetTree
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = [
     "check_extensions_unique",
+    "check_key_not_a_parents",
     "check_leaf",
     "check_leaves_fit_group",
     "check_leaves_unique",
     "check_lifetime",
-    "check_lifetime_begun",
     "decode_required_capabilities",
 ]
-
-CLOCK_SKEW = 24 * 3600
-"""Seconds by which a sender's clock may run ahead of the receiver's."""
 
 _DEFAULT_PROPOSAL_TYPES = frozenset(ProposalType)
 
@@ -126,11 +124,11 @@ def check_lifetime(leaf: LeafNode, now: int) -> None:
         raise BrokenRuleError("the leaf node's lifetime has not begun or is over")
 
 
-@rule("leaf-lifetime-begun", "7.3")
-def check_lifetime_begun(leaf: LeafNode, now: int) -> None:
-    """A leaf that is received does not come from the future; it may have expired on the way."""
-    if isinstance(leaf.source, KeyPackageSource) and leaf.source.not_before > now + CLOCK_SKEW:
-        raise BrokenRuleError("the leaf node's lifetime begins in the future")
+@rule("leaf-key-not-a-parents", "16.7")
+def check_key_not_a_parents(tree: RatchetTree, leaf: LeafNode) -> None:
+    """A leaf that comes into the tree does not have the encryption key of a parent."""
+    if tree.parent_holds_key(leaf.encryption_key):
+        raise BrokenRuleError("the leaf has the encryption key of a parent in the tree")
 
 
 def check_leaves_unique(census: Census) -> None:
@@ -159,12 +157,15 @@ def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> N
     used_extensions = {extension.extension_type for extension in extensions} - DEFAULT_EXTENSION_TYPES
     credentials = {int.from_bytes(tag, "big") for tag in census.credential_tags}
     check_grease_unused(used_extensions, required)
+    required_extensions = set(required.extension_types) - DEFAULT_EXTENSION_TYPES
+    required_proposals = set(required.proposal_types) - _DEFAULT_PROPOSAL_TYPES
+    required_credentials = set(required.credential_types)
     for capabilities in census.capabilities:
         check_context_extensions_supported(used_extensions, capabilities.extensions)
         check_credentials_supported(credentials, capabilities.credentials)
-        check_required_extensions(required, capabilities.extensions)
-        check_required_proposals(required, capabilities.proposals)
-        check_required_credentials(required, capabilities.credentials)
+        check_required_extensions(required_extensions, capabilities.extensions)
+        check_required_proposals(required_proposals, capabilities.proposals)
+        check_required_credentials(required_credentials, capabilities.credentials)
 
 
 @rule("required-capabilities-form", "11.1")
@@ -197,23 +198,23 @@ def check_credentials_supported(used: set[int], supported: Sequence[int]) -> Non
 
 
 @rule("required-extensions", "7.3")
-def check_required_extensions(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+def check_required_extensions(required: set[int], supported: Sequence[int]) -> None:
     """Every member supports the required extension types."""
-    if not set(required.extension_types) - DEFAULT_EXTENSION_TYPES <= set(supported):
+    if not required <= set(supported):
         raise BrokenRuleError("a member does not support a required extension")
 
 
 @rule("required-proposals", "7.3")
-def check_required_proposals(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+def check_required_proposals(required: set[int], supported: Sequence[int]) -> None:
     """Every member supports the required proposal types."""
-    if not set(required.proposal_types) - _DEFAULT_PROPOSAL_TYPES <= set(supported):
+    if not required <= set(supported):
         raise BrokenRuleError("a member does not support a required proposal type")
 
 
 @rule("required-credentials", "7.3")
-def check_required_credentials(required: RequiredCapabilities, supported: Sequence[int]) -> None:
+def check_required_credentials(required: set[int], supported: Sequence[int]) -> None:
     """Every member supports the required credential types."""
-    if not set(required.credential_types) <= set(supported):
+    if not required <= set(supported):
         raise BrokenRuleError("a member does not support a required credential type")
 
 

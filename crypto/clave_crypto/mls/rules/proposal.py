@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sent",
+    "check_epoch_countable",
     "check_no_external_init_alone",
     "check_path_present",
     "check_proposal_known",
     "check_proposal_list",
     "check_psk_nonce",
     "check_psk_usage",
+    "check_psks_countable",
     "check_psks_unique",
     "check_reinit_version",
     "check_removed_is_member",
@@ -42,6 +44,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_MOST_PSKS = (1 << 16) - 1
+_LAST_EPOCH = (1 << 64) - 1
 
 Sent = tuple[Sender, Proposal]
 """A proposal behind its sender."""
@@ -177,6 +182,20 @@ def check_psk_nonce(suite: CipherSuite, psk: PreSharedKeyID) -> None:
     """A pre-shared key's nonce is as long as the hash."""
     if len(psk.psk_nonce) != suite.hash_size:
         raise BrokenRuleError("the pre-shared key's nonce has the wrong length")
+
+
+@rule("psks-countable", "8.4")
+def check_psks_countable(psks: Sequence[PreSharedKeyID]) -> None:
+    """A commit or Welcome has at most 65,535 pre-shared keys, which is what can be counted."""
+    if len(psks) > _MOST_PSKS:
+        raise BrokenRuleError(f"there are {len(psks)} pre-shared keys, and at most {_MOST_PSKS} can be")
+
+
+@rule("epoch-countable", "8.1")
+def check_epoch_countable(epoch: int) -> None:
+    """A commit leads to an epoch whose number fits into 64 bits."""
+    if epoch >= _LAST_EPOCH:
+        raise BrokenRuleError("no epoch can follow this one")
 
 
 @rule("psk-usage", "12.1.4")
