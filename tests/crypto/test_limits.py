@@ -149,9 +149,9 @@ def test_long_proposals_leaves_and_extensions() -> None:
     red, blue = form("red", "blue")
     package = Party("green").offer().key_package
     proposal = red.group.propose(Add(package), now=NOW)
-    limited(blue, proposal=len(Add(package).encode()) + 1)
+    limited(blue, proposal=len(Add(package).encode()) - 1)
     refused(blue, proposal, LimitError)
-    limited(blue, proposal=len(Add(package).encode()) + 2)
+    limited(blue, proposal=len(Add(package).encode()))
     blue.sees(proposal)
     commit = red.group.commit(now=NOW)
     limited(blue, leaf=len(package.leaf_node.encode()) - 1)
