@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from clave_crypto.errors import CryptoError
 from clave_crypto.mls import (
+    Add,
     Application,
     Group,
     GroupState,
     KeyPackageBundle,
     MemberSender,
     PendingCommit,
+    Remove,
     StateError,
     decode_key_package,
     encode_message,
 )
+from clave_crypto.mls.stored import StoredGroup, StoredRatchets
 from groupkit import NOW, Party, Rules, form
 
 
@@ -49,6 +56,117 @@ def test_damage_is_noticed(part: str) -> None:
     for damaged in (b"", parts[part][:-1], parts[part] + b"\0", b"\xff\xff" + parts[part][2:]):
         with pytest.raises(StateError):
             Group.restore(GroupState(**(parts | {part: damaged})), policy=Rules())
+
+
+class Disk:
+    """What somebody has stored who was in an epoch before, waits for a message, and has proposals pending."""
+
+    def __init__(self) -> None:
+        red, self.blue, green = form("red", "blue", "green")
+        self.blue.hears(red.group.encrypt(b""))
+        red.commits([Remove(2)], to=[self.blue])
+        red.group.encrypt(b"not there yet")
+        self.message = red.group.encrypt(b"later")
+        self.blue.hears(self.message)
+        red.sees(self.blue.group.propose_update(now=NOW))
+        self.blue.sees(red.group.propose(Add(green.offer().key_package), now=NOW))
+        state, commit = self.blue.group.state(), self.blue.group.commit(now=NOW)
+        self.parts = {
+            "epoch": state.epoch,
+            "ratchets": state.ratchets,
+            "commit": commit.encode(),
+            "bundle": green.offer().encode(),
+        }
+
+    def restored(self, part: str, data: bytes) -> Group:
+        state = {"epoch": self.parts["epoch"], "ratchets": self.parts["ratchets"]} | {part: data}
+        return Group.restore(GroupState(**state), policy=Rules())
+
+    def takers(self) -> dict[str, Callable[[bytes], bytes]]:
+        """Return what reads each part, and what it writes again."""
+        return {
+            "epoch": lambda data: self.restored("epoch", data).state().epoch,
+            "ratchets": lambda data: self.restored("ratchets", data).state().ratchets,
+            "commit": lambda data: PendingCommit.decode(data, policy=Rules()).encode(),
+            "bundle": lambda data: KeyPackageBundle.decode(data).encode(),
+        }
+
+    def use(self, part: str, data: bytes) -> None:
+        """Do with a group or a commit what one does: only its errors come out."""
+        try:
+            if part == "commit":
+                group = self.restored("epoch", self.parts["epoch"])
+                group.merge(PendingCommit.decode(data, policy=Rules()))
+            else:
+                group = self.restored(part, data)
+            group.commit(now=NOW)
+            group.receive(self.message, now=NOW)
+        except CryptoError:
+            pass
+
+
+@cache
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.mark.parametrize("what", ["n_leaves", "past n_leaves", "own_leaf", "sender", "ratchets"])
+def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
+    """Such as 2**31 leaves, which are not made room for."""
+    parts = dict(disk().parts)
+    group, ratchets = StoredGroup.decode(parts["epoch"]), StoredRatchets.decode(parts["ratchets"])
+    (now, before), (past,), huge = ratchets.trees, group.past, 1 << 31
+    match what:
+        case "n_leaves":
+            ratchets = replace(ratchets, trees=(replace(now, n_leaves=huge), before))
+        case "past n_leaves":
+            ratchets = replace(ratchets, trees=(now, replace(before, n_leaves=huge)))
+            group = replace(group, past=(replace(past, n_leaves=huge),))
+        case "own_leaf":
+            group = replace(group, epoch=replace(group.epoch, own_leaf=huge))
+        case "sender":
+            pending = tuple(replace(one, sender=MemberSender(huge)) for one in group.pending)
+            group = replace(group, pending=pending)
+        case "ratchets":
+            ratchets = replace(ratchets, trees=(replace(now, ratchets=now.ratchets[1:]), before))
+    with pytest.raises(StateError):
+        Group.restore(GroupState(group.encode(), ratchets.encode()), policy=Rules())
+
+
+def test_a_suite_that_is_not_known_is_a_state_error() -> None:
+    for part, taker in disk().takers().items():
+        if part != "ratchets":
+            unknown = disk().parts[part].replace(b"\0\1" + b"\0\1", b"\0\1" + b"\xf4\xff")
+            with pytest.raises(StateError, match="0xf4ff is not supported"):
+                taker(unknown)
+
+
+def flip(part: str, bits: Iterable[int]) -> None:
+    """Check that each bit flipped is noticed, or else kept as it is and of no harm."""
+    data, take = disk().parts[part], disk().takers()[part]
+    assert take(data) == data
+    for bit in bits:
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            assert take(bytes(changed)) == changed
+        except StateError:
+            continue
+        if part != "bundle":
+            disk().use(part, bytes(changed))
+
+
+@pytest.mark.parametrize("part", ["epoch", "ratchets", "commit", "bundle"])
+def test_a_flipped_bit_is_a_state_error_or_no_harm(part: str) -> None:
+    bits = 8 * len(disk().parts[part])
+    flip(part, {*range(256), *range(0, bits, 97)})
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("part", ["epoch", "ratchets", "commit", "bundle"])
+def test_every_flipped_bit_is_a_state_error_or_no_harm(part: str) -> None:
+    flip(part, range(8 * len(disk().parts[part])))
 
 
 def test_groups_that_version_1_stored_go_on() -> None:

@@ -11,7 +11,7 @@ from clave_crypto.codec import KeptStruct, Struct, encode_vector, struct, u16
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
 from clave_crypto.mls.credentials import BasicCredential, Credential, CredentialType
-from clave_crypto.mls.errors import StateError
+from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension, ExtensionType, find_extension
 from clave_crypto.mls.grease import grease_extension, pick_grease
 from clave_crypto.mls.leaf_node import (
@@ -176,7 +176,8 @@ class KeyPackageBundle:
         """
         try:
             stored = _StoredBundle.decode(data)
-        except DecodeError as error:
+            find_suite(stored.key_package.cipher_suite)
+        except (DecodeError, UnsupportedError) as error:
             raise StateError(f"not a stored key package: {error}") from error
         return cls(stored.key_package, stored.init_secret, stored.leaf_secret, stored.signature_secret)
 

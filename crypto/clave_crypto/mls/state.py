@@ -1,55 +1,47 @@
-"""How a group and a pending commit are stored: structs, versioned, equal bytes for equal states. Does no I/O.
+"""How a group and a pending commit are stored and come back, equal bytes for equal states. Does no I/O.
 
 The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. Both name the
-epoch they belong to, so that parts of different epochs are not put together.
+epoch they belong to, so that parts of different epochs are not put together. What comes back is checked as
+far as later work relies on it: damage shows when a group is restored, not while it is used.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
-from clave_crypto.codec import Struct, struct, u8, u16, u32, u64
-from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
+from clave_crypto.mls import tree_math
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch
-from clave_crypto.mls.errors import StateError
-from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
-from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.past import PastEpoch
-from clave_crypto.mls.proposals import (
-    Add,
-    ExternalInit,
-    GroupContextExtensions,
-    PreSharedKey,
-    Proposal,
-    ReInit,
-    Remove,
-    Update,
-)
-from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
+from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.secret_tree import SecretTree, StoredSecretTree
-from clave_crypto.mls.senders import (
-    ExternalSenderIndex,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
-    Sender,
+from clave_crypto.mls.senders import MemberSender, Sender
+from clave_crypto.mls.stored import (
+    VERSION,
+    StoredChange,
+    StoredEpoch,
+    StoredGroup,
+    StoredKey,
+    StoredLeaf,
+    StoredPast,
+    StoredProposal,
+    StoredRatchets,
+    read_change,
+    read_group,
+    read_ratchets,
 )
 from clave_crypto.mls.suites import find_suite
 
 __all__ = ["GroupState", "PendingProposal", "Restored", "decode_change", "encode_change", "restore", "store"]
 
-_VERSION = 2
-
-_T = TypeVar("_T", bound=Struct)
-
 
 @dataclass(frozen=True, repr=False)
 class GroupState:
-    """A group at rest: write `epoch` when it changed, `ratchets` after each message, in one transaction."""
+    """A group at rest: both parts are written in one transaction; `epoch` may be left alone if unchanged."""
 
     epoch: bytes
     ratchets: bytes
@@ -64,113 +56,6 @@ class PendingProposal:
     leaf_secret: Secret | None
 
 
-@struct()
-class _StoredKey(Struct):
-    node: u32
-    secret: Secret
-
-
-@struct()
-class _StoredEpoch(Struct):
-    context: GroupContext
-    ratchet_tree: TreeNodes
-    secrets: EpochSecrets
-    confirmation_tag: bytes
-    interim_transcript_hash: bytes
-    own_leaf: u32
-    private_keys: tuple[_StoredKey, ...]
-    signature_secret: Secret
-
-
-@struct()
-class _StoredLeaf(Struct):
-    leaf_index: u32
-    leaf: LeafNode | None
-
-
-@struct()
-class _StoredPast(Struct):
-    """A past epoch, whose leaves are stored as far as they differ from the current tree's."""
-
-    epoch: u64
-    context: bytes
-    sender_data_secret: Secret
-    resumption_psk: Secret
-    own_leaf: u32
-    n_leaves: u32
-    changed: tuple[_StoredLeaf, ...]
-
-
-@struct()
-class _StoredProposal(Struct):
-    reference: bytes
-    sender: MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
-    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
-    leaf_secret: Secret | None
-
-
-@struct()
-class _StoredGroup(Struct):
-    version: u16
-    closed: u8
-    reinit: ReInit | None
-    epoch: _StoredEpoch
-    past: tuple[_StoredPast, ...]
-    pending: tuple[_StoredProposal, ...]
-
-
-@struct()
-class _StoredRatchets(Struct):
-    version: u16
-    epoch: u64
-    trees: tuple[StoredSecretTree, ...]
-
-
-@struct()
-class _StoredChange(Struct):
-    version: u16
-    committer: u32
-    added: tuple[u32, ...]
-    removed: tuple[u32, ...]
-    updated: tuple[u32, ...]
-    reinit: ReInit | None
-    authenticated_data: bytes
-    epoch: _StoredEpoch
-    secret_tree: StoredSecretTree
-
-
-@struct()
-class _StoredProposalV1(Struct):
-    """As version 1 stored it, when every sender was a member."""
-
-    reference: bytes
-    sender: u32
-    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
-    leaf_secret: Secret | None
-
-
-@struct()
-class _StoredGroupV1(Struct):
-    """As version 1 stored it, when no group could go on as another."""
-
-    version: u16
-    closed: u8
-    epoch: _StoredEpoch
-    past: tuple[_StoredPast, ...]
-    pending: tuple[_StoredProposalV1, ...]
-
-
-@struct()
-class _StoredChangeV1(Struct):
-    version: u16
-    committer: u32
-    added: tuple[u32, ...]
-    removed: tuple[u32, ...]
-    updated: tuple[u32, ...]
-    epoch: _StoredEpoch
-    secret_tree: StoredSecretTree
-
-
 def store(
     epoch: Epoch,
     secret_tree: SecretTree,
@@ -181,19 +66,19 @@ def store(
     reinit: ReInit | None,
 ) -> GroupState:
     """Return a group for storage."""
-    group = _StoredGroup(
-        _VERSION,
+    group = StoredGroup(
+        VERSION,
         int(closed),
         reinit,
         _store_epoch(epoch),
         tuple(_store_past(one, epoch.tree) for one in past),
         tuple(
-            _StoredProposal(reference, one.sender, one.proposal, one.leaf_secret)
+            StoredProposal(reference, one.sender, one.proposal, one.leaf_secret)
             for reference, one in pending.items()
         ),
     )
     trees = (secret_tree.store(), *(one.secret_tree.store() for one in past))
-    return GroupState(group.encode(), _StoredRatchets(_VERSION, epoch.context.epoch, trees).encode())
+    return GroupState(group.encode(), StoredRatchets(VERSION, epoch.context.epoch, trees).encode())
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,25 +100,25 @@ def restore(state: GroupState, limits: Limits) -> Restored:
         StateError: the bytes are not a stored group, or the parts belong to different epochs.
 
     """
-    group = _read_group(state.epoch)
-    _check_version(state.ratchets)
-    ratchets = _decode(_StoredRatchets, state.ratchets)
+    group, ratchets = read_group(state.epoch), read_ratchets(state.ratchets)
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
+    if group.closed not in {0, 1}:
+        raise StateError("the stored group is neither open nor closed")
+    closed = bool(group.closed)
     epoch = _restore_epoch(group.epoch)
-    secret_tree, *trees = (SecretTree.restore(epoch.suite, tree, limits) for tree in ratchets.trees)
-    past = [_restore_past(*item, epoch.tree) for item in zip(group.past, trees, strict=True)]
-    pending = {
-        one.reference: PendingProposal(one.sender, one.proposal, one.leaf_secret) for one in group.pending
-    }
-    return Restored(epoch, secret_tree, past, pending, bool(group.closed), group.reinit)
+    n_leaves = 1 if closed else epoch.tree.n_leaves
+    secret_tree = _restore_secret_tree(epoch, ratchets.trees[0], n_leaves, limits)
+    past = [_restore_past(epoch, *item, limits) for item in zip(group.past, ratchets.trees[1:], strict=True)]
+    pending = {one.reference: _restore_proposal(epoch, one) for one in group.pending}
+    return Restored(epoch, secret_tree, past, pending, closed, group.reinit)
 
 
 def encode_change(change: Change) -> bytes:
     """Return one's own change for storage, until the commit's fate is known."""
     assert change.epoch is not None and change.secret_tree is not None  # noqa: S101, PT018 - one's own
-    return _StoredChange(
-        _VERSION,
+    return StoredChange(
+        VERSION,
         change.committer,
         change.added,
         change.removed,
@@ -252,8 +137,10 @@ def decode_change(data: bytes, limits: Limits) -> Change:
         StateError: `data` is not a stored change.
 
     """
-    stored = _read_change(data)
+    stored = read_change(data)
     epoch = _restore_epoch(stored.epoch)
+    if any(epoch.tree.leaf(index) is None for index in (stored.committer, *stored.added, *stored.updated)):
+        raise StateError("the stored change names somebody who is not in the tree it leads to")
     return Change(
         committer=stored.committer,
         external=False,
@@ -263,44 +150,79 @@ def decode_change(data: bytes, limits: Limits) -> Change:
         reinit=stored.reinit,
         authenticated_data=stored.authenticated_data,
         epoch=epoch,
-        secret_tree=SecretTree.restore(epoch.suite, stored.secret_tree, limits),
+        secret_tree=_restore_secret_tree(epoch, stored.secret_tree, epoch.tree.n_leaves, limits),
     )
 
 
-def _store_epoch(epoch: Epoch) -> _StoredEpoch:
-    return _StoredEpoch(
+def _store_epoch(epoch: Epoch) -> StoredEpoch:
+    return StoredEpoch(
         epoch.context,
         epoch.tree.contents(),
         epoch.secrets,
         epoch.confirmation_tag,
         epoch.interim_transcript_hash,
         epoch.own_leaf,
-        tuple(_StoredKey(*item) for item in sorted(epoch.private_keys.items())),
+        tuple(StoredKey(*item) for item in sorted(epoch.private_keys.items())),
         epoch.signature_secret,
     )
 
 
-def _restore_epoch(stored: _StoredEpoch) -> Epoch:
-    suite = find_suite(stored.context.cipher_suite)
+def _restore_epoch(stored: StoredEpoch) -> Epoch:
+    try:
+        suite = find_suite(stored.context.cipher_suite)
+    except UnsupportedError as error:
+        raise StateError(str(error)) from error
+    tree = RatchetTree(suite, stored.ratchet_tree.nodes)
+    if tree.tree_hash() != stored.context.tree_hash:
+        raise StateError("the stored tree is not the one the group agreed on")
+    if tree.leaf(stored.own_leaf) is None:
+        raise StateError("the stored group does not have this member")
+    private_keys = {item.node: item.secret for item in stored.private_keys}
+    own_node = 2 * stored.own_leaf
+    own_path = {own_node, *tree_math.direct_path(own_node, tree.n_leaves)}
+    if len(private_keys) != len(stored.private_keys) or not private_keys.keys() <= own_path:
+        raise StateError("the stored private keys are not of the nodes above this member")
     return Epoch(
         stored.context,
-        RatchetTree(suite, stored.ratchet_tree.nodes),
+        tree,
         stored.secrets,
         stored.confirmation_tag,
         stored.interim_transcript_hash,
         stored.own_leaf,
-        {item.node: item.secret for item in stored.private_keys},
+        private_keys,
         stored.signature_secret,
     )
 
 
-def _store_past(past: PastEpoch, tree: RatchetTree) -> _StoredPast:
+def _restore_secret_tree(epoch: Epoch, stored: StoredSecretTree, n_leaves: int, limits: Limits) -> SecretTree:
+    """Restore a secret tree: each leaf has its two ratchets, or is under just one node with a secret."""
+    ratchets = [(item.leaf_index, item.kind) for item in stored.ratchets]
+    opened = sorted({leaf_index for leaf_index, _ in ratchets})
+    spans = [tree_math.leaves_under(item.node) for item in stored.nodes]
+    bounds = sorted((span.start, span.stop) for span in (*spans, *(range(leaf, leaf + 1) for leaf in opened)))
+    starts, stops = [start for start, _ in bounds], [stop for _, stop in bounds]
+    if (
+        stored.n_leaves != n_leaves
+        or ratchets != [(leaf_index, kind) for leaf_index in opened for kind in (0, 1)]
+        or [*starts, n_leaves] != [0, *stops]
+    ):
+        raise StateError("the stored message keys are not those of the group's leaves")
+    return SecretTree.restore(epoch.suite, stored, limits)
+
+
+def _restore_proposal(epoch: Epoch, stored: StoredProposal) -> PendingProposal:
+    if isinstance(stored.sender, MemberSender) and epoch.tree.leaf(stored.sender.leaf_index) is None:
+        raise StateError("a stored proposal is of somebody who is not in the group")
+    return PendingProposal(stored.sender, stored.proposal, stored.leaf_secret)
+
+
+def _store_past(past: PastEpoch, tree: RatchetTree) -> StoredPast:
     changed = tuple(
-        _StoredLeaf(leaf_index, leaf)
+        StoredLeaf(leaf_index, leaf)
         for leaf_index, leaf in enumerate(past.leaves)
         if leaf is not tree.leaf(leaf_index)
     )
-    return _StoredPast(
+    return StoredPast(
         past.epoch,
         past.context,
         past.sender_data_secret,
@@ -311,10 +233,18 @@ def _store_past(past: PastEpoch, tree: RatchetTree) -> _StoredPast:
     )
 
 
-def _restore_past(stored: _StoredPast, secret_tree: SecretTree, tree: RatchetTree) -> PastEpoch:
-    leaves = [tree.leaf(leaf_index) for leaf_index in range(stored.n_leaves)]
-    for item in stored.changed:
-        leaves[item.leaf_index] = item.leaf
+def _restore_past(
+    epoch: Epoch, stored: StoredPast, secret_tree: StoredSecretTree, limits: Limits
+) -> PastEpoch:
+    tree, n_leaves = epoch.tree, stored.n_leaves
+    if n_leaves.bit_count() != 1 or n_leaves > max(tree.n_leaves, limits.leaves):
+        raise StateError(f"a stored epoch has {n_leaves} leaves, which no tree here can have")
+    changed = {item.leaf_index: item.leaf for item in stored.changed}
+    if len(changed) != len(stored.changed) or max(changed, default=0) >= n_leaves:
+        raise StateError("the stored leaves of an epoch do not fit its tree")
+    leaves = [changed.get(leaf_index, tree.leaf(leaf_index)) for leaf_index in range(n_leaves)]
+    if stored.own_leaf >= n_leaves or leaves[stored.own_leaf] is None:
+        raise StateError("a stored epoch does not have this member")
     return PastEpoch(
         stored.epoch,
         stored.context,
@@ -322,39 +252,5 @@ def _restore_past(stored: _StoredPast, secret_tree: SecretTree, tree: RatchetTre
         stored.resumption_psk,
         stored.own_leaf,
         tuple(leaves),
-        secret_tree,
+        _restore_secret_tree(epoch, secret_tree, n_leaves, limits),
     )
-
-
-def _read_group(data: bytes) -> _StoredGroup:
-    if _check_version(data) == _VERSION:
-        return _decode(_StoredGroup, data)
-    old = _decode(_StoredGroupV1, data)
-    pending = tuple(
-        _StoredProposal(one.reference, MemberSender(one.sender), one.proposal, one.leaf_secret)
-        for one in old.pending
-    )
-    return _StoredGroup(_VERSION, old.closed, None, old.epoch, old.past, pending)
-
-
-def _read_change(data: bytes) -> _StoredChange:
-    if _check_version(data) == _VERSION:
-        return _decode(_StoredChange, data)
-    old = _decode(_StoredChangeV1, data)
-    return _StoredChange(
-        _VERSION, old.committer, old.added, old.removed, old.updated, None, b"", old.epoch, old.secret_tree
-    )
-
-
-def _check_version(data: bytes) -> int:
-    version = int.from_bytes(data[:2], "big")
-    if version not in {1, _VERSION}:
-        raise StateError(f"stored by version {version}, this program knows 1 to {_VERSION}")
-    return version
-
-
-def _decode(kind: type[_T], data: bytes) -> _T:
-    try:
-        return kind.decode(data)
-    except DecodeError as error:
-        raise StateError(f"not a stored group: {error}") from error

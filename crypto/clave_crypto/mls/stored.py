@@ -1,0 +1,230 @@
+"""What lies on disk of a group and of a commit of one's own: structs, and the versions they came in.
+
+Knows the bytes only: whether what they say can be a group is `state`'s to check.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from clave_crypto.codec import Struct, struct, u8, u16, u32, u64
+from clave_crypto.errors import DecodeError
+from clave_crypto.keys import Secret
+from clave_crypto.mls.errors import StateError
+from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
+from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.proposals import (
+    Add,
+    ExternalInit,
+    GroupContextExtensions,
+    PreSharedKey,
+    ReInit,
+    Remove,
+    Update,
+)
+from clave_crypto.mls.ratchet_tree import TreeNodes
+from clave_crypto.mls.secret_tree import StoredSecretTree
+from clave_crypto.mls.senders import (
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+)
+
+__all__ = [
+    "VERSION",
+    "StoredChange",
+    "StoredEpoch",
+    "StoredGroup",
+    "StoredKey",
+    "StoredLeaf",
+    "StoredPast",
+    "StoredProposal",
+    "StoredRatchets",
+    "read_change",
+    "read_group",
+    "read_ratchets",
+]
+
+VERSION = 2
+"""What is written; 1 is read too."""
+
+_T = TypeVar("_T", bound=Struct)
+
+
+@struct()
+class StoredKey(Struct):
+    """A private key of this member's, and its node."""
+
+    node: u32
+    secret: Secret
+
+
+@struct()
+class StoredEpoch(Struct):
+    """The current epoch, or the one that a commit leads to."""
+
+    context: GroupContext
+    ratchet_tree: TreeNodes
+    secrets: EpochSecrets
+    confirmation_tag: bytes
+    interim_transcript_hash: bytes
+    own_leaf: u32
+    private_keys: tuple[StoredKey, ...]
+    signature_secret: Secret
+
+
+@struct()
+class StoredLeaf(Struct):
+    """A leaf of a past epoch."""
+
+    leaf_index: u32
+    leaf: LeafNode | None
+
+
+@struct()
+class StoredPast(Struct):
+    """A past epoch, whose leaves are stored as far as they differ from the current tree's."""
+
+    epoch: u64
+    context: bytes
+    sender_data_secret: Secret
+    resumption_psk: Secret
+    own_leaf: u32
+    n_leaves: u32
+    changed: tuple[StoredLeaf, ...]
+
+
+@struct()
+class StoredProposal(Struct):
+    """A pending proposal; `leaf_secret` as in `PendingProposal`."""
+
+    reference: bytes
+    sender: MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
+    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    leaf_secret: Secret | None
+
+
+@struct()
+class StoredGroup(Struct):
+    """The `epoch` part of a group."""
+
+    version: u16
+    closed: u8
+    reinit: ReInit | None
+    epoch: StoredEpoch
+    past: tuple[StoredPast, ...]
+    pending: tuple[StoredProposal, ...]
+
+
+@struct()
+class StoredRatchets(Struct):
+    """The `ratchets` part of a group: the secret trees of the current epoch and of the past ones."""
+
+    version: u16
+    epoch: u64
+    trees: tuple[StoredSecretTree, ...]
+
+
+@struct()
+class StoredChange(Struct):
+    """A change that a commit of one's own makes."""
+
+    version: u16
+    committer: u32
+    added: tuple[u32, ...]
+    removed: tuple[u32, ...]
+    updated: tuple[u32, ...]
+    reinit: ReInit | None
+    authenticated_data: bytes
+    epoch: StoredEpoch
+    secret_tree: StoredSecretTree
+
+
+@struct()
+class _StoredProposalV1(Struct):
+    """As version 1 stored it, when every sender was a member."""
+
+    reference: bytes
+    sender: u32
+    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    leaf_secret: Secret | None
+
+
+@struct()
+class _StoredGroupV1(Struct):
+    """As version 1 stored it, when no group could go on as another."""
+
+    version: u16
+    closed: u8
+    epoch: StoredEpoch
+    past: tuple[StoredPast, ...]
+    pending: tuple[_StoredProposalV1, ...]
+
+
+@struct()
+class _StoredChangeV1(Struct):
+    version: u16
+    committer: u32
+    added: tuple[u32, ...]
+    removed: tuple[u32, ...]
+    updated: tuple[u32, ...]
+    epoch: StoredEpoch
+    secret_tree: StoredSecretTree
+
+
+def read_group(data: bytes) -> StoredGroup:
+    """Return the `epoch` part of a group.
+
+    Raises:
+        StateError: the bytes are none, or of a version that is not known here.
+
+    """
+    if _check_version(data) == VERSION:
+        return _decode(StoredGroup, data)
+    old = _decode(_StoredGroupV1, data)
+    pending = tuple(
+        StoredProposal(one.reference, MemberSender(one.sender), one.proposal, one.leaf_secret)
+        for one in old.pending
+    )
+    return StoredGroup(VERSION, old.closed, None, old.epoch, old.past, pending)
+
+
+def read_ratchets(data: bytes) -> StoredRatchets:
+    """Return the `ratchets` part of a group.
+
+    Raises:
+        StateError: the bytes are none, or of a version that is not known here.
+
+    """
+    _check_version(data)
+    return _decode(StoredRatchets, data)
+
+
+def read_change(data: bytes) -> StoredChange:
+    """Return a stored change.
+
+    Raises:
+        StateError: the bytes are none, or of a version that is not known here.
+
+    """
+    if _check_version(data) == VERSION:
+        return _decode(StoredChange, data)
+    old = _decode(_StoredChangeV1, data)
+    return StoredChange(
+        VERSION, old.committer, old.added, old.removed, old.updated, None, b"", old.epoch, old.secret_tree
+    )
+
+
+def _check_version(data: bytes) -> int:
+    version = int.from_bytes(data[:2], "big")
+    if version not in {1, VERSION}:
+        raise StateError(f"stored by version {version}, this program knows 1 to {VERSION}")
+    return version
+
+
+def _decode(kind: type[_T], data: bytes) -> _T:
+    try:
+        return kind.decode(data)
+    except DecodeError as error:
+        raise StateError(f"not a stored group: {error}") from error
