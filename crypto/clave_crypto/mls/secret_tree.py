@@ -7,6 +7,8 @@ until it is consumed, so a message that turns out forged costs nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
+from itertools import islice
 from typing import Self
 
 from clave_crypto.codec import Struct, struct, u8, u32
@@ -204,10 +206,17 @@ class SecretTree:
         return self._suite.derive_tree_secret(secret, label, generation, length)
 
     def _drop_excess(self) -> None:
-        excess = sum(len(ratchet.skipped) for ratchet in self._ratchets.values()) - self._limits.stored_keys
-        for _ in range(excess):
-            longest = max(self._ratchets.values(), key=lambda ratchet: len(ratchet.skipped))
-            del longest.skipped[min(longest.skipped)]
+        """Shorten the longest ratchet until no more keys are kept than may be; of equals the first opened."""
+        kept = [ratchet.skipped for ratchet in self._ratchets.values() if ratchet.skipped]
+        longest = [(-len(keys), position) for position, keys in enumerate(kept)]
+        heapify(longest)
+        for _ in range(sum(map(len, kept)) - self._limits.stored_keys):
+            shortened, position = longest[0]
+            heapreplace(longest, (shortened + 1, position))
+        for shortened, position in longest:
+            keys = kept[position]
+            for generation in tuple(islice(keys, len(keys) + shortened)):
+                del keys[generation]
 
 
 def _kind(content_type: ContentType) -> int:

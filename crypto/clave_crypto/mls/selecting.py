@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, check_proposal
@@ -26,8 +25,6 @@ from clave_crypto.mls.state import PendingProposal
 
 __all__ = ["Selection", "resolve", "select"]
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -44,7 +41,9 @@ def select(
     pending: Mapping[bytes, PendingProposal],
     judge: Callable[[Sequence[Sent]], Applied],
 ) -> Selection:
-    """Take all of `proposals`, then every pending one, or else each that `judge` accepts beside those before.
+    """Take all of `proposals`, and of the pending ones each that `judge` accepts beside those preferred to it.
+
+    Pending ones mostly go together, so they are judged together; those refused are halved and judged again.
 
     Raises:
         MLSError: what `judge` raises for `proposals` themselves.
@@ -53,15 +52,16 @@ def select(
     own = [(committer, proposal) for proposal in proposals]
     applied = judge(own)
     chosen: list[tuple[bytes, PendingProposal]] = []
-    waiting = _by_preference(pending)
-    for some in _all_or_each(waiting):
-        if len(chosen) == len(waiting):
-            break
+    ahead = [_by_preference(pending)] if pending else []
+    while ahead:
+        some = ahead.pop()
         try:
             applied = judge([*own, *map(_sent, [*chosen, *some])])
         except (ValidationError, PolicyRejected, UnsupportedError, LimitError):
-            continue
-        chosen += some
+            half = len(some) // 2
+            ahead += (part for part in (some[half:], some[:half]) if half)
+        else:
+            chosen += some
     named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(one) for one in proposals]
     named += (ProposalByReference(reference) for reference, _ in chosen)
     return Selection(tuple(named), (*own, *map(_sent, chosen)), applied)
@@ -103,12 +103,6 @@ def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes
     reinits = [item for item in items if isinstance(item[1].proposal, ReInit)]
     others = [item for item in items if not isinstance(item[1].proposal, Remove | Update | ReInit)]
     return removes + updates + others + reinits
-
-
-def _all_or_each(waiting: list[T]) -> Iterator[list[T]]:
-    """Yield all of `waiting` together, which mostly go together, then one by one."""
-    yield waiting
-    yield from ([one] for one in waiting)
 
 
 def _sent(waiting: tuple[bytes, PendingProposal]) -> Sent:
