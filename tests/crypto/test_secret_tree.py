@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import ReplayError, TooFarAheadError
-from clave_crypto.mls.limits import DEFAULT_LIMITS
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.proposals import ContentType
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree, StoredSecretTree
 from groupkit import SUITE
@@ -109,3 +110,28 @@ def test_stored_keys_are_bounded_and_the_oldest_of_the_longest_go() -> None:
         tree.find(0, APPLICATION, 0)
     assert take(tree, 1, 0).key
     assert take(tree, 0, 5 * DEFAULT_LIMITS.skip - 1).key
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_key_that_must_go_is_the_oldest_of_the_longest(seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - a history, not a secret
+    tree = SecretTree(SUITE, 4, ROOT, Limits(skip=20, stored_keys=25))
+    ahead = dict.fromkeys(range(4), 0)
+    kept: dict[int, list[int]] = {}
+    for _ in range(60):
+        leaf_index = dice.randrange(4)
+        if kept.get(leaf_index) and dice.random() < 0.3:
+            generation = dice.choice(kept[leaf_index])
+            kept[leaf_index].remove(generation)
+        else:
+            generation = ahead[leaf_index] + dice.randrange(20)
+            kept.setdefault(leaf_index, []).extend(range(ahead[leaf_index], generation))
+            ahead[leaf_index] = generation + 1
+        take(tree, leaf_index, generation)
+        while sum(map(len, kept.values())) > 25:
+            del max(kept.values(), key=len)[0]
+        assert {
+            ratchet.leaf_index: [key.generation for key in ratchet.skipped]
+            for ratchet in tree.store().ratchets
+            if ratchet.skipped
+        } == {index: generations for index, generations in kept.items() if generations}

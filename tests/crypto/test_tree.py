@@ -223,6 +223,38 @@ def test_unmerged_leaves_are_complete_as_defined() -> None:
     assert 0 < refused < 300
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_leaves_added_together_are_as_added_one_by_one(seed: int) -> None:
+    together = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
+    one_by_one = together.copy()
+    newcomers = [leaf(f"m{number}") for number in range(12)]
+    blanks = [index for index, contents in enumerate(together.all_leaves()) if contents is None]
+    added = together.add_leaves(newcomers)
+    assert added == [one_by_one.add_leaf(newcomer) for newcomer in newcomers]
+    assert added == [*blanks, *range(16, 32)][:12]
+    assert together.contents() == one_by_one.contents()
+    assert together.tree_hash() == RatchetTree(SUITE, one_by_one.contents().nodes).tree_hash()
+    assert together.add_leaves([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tree_is_as_small_as_its_last_member_lets_it(seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - a history, not a secret
+    tree, shared = RatchetTree(SUITE, [leaf("first")]), leaf("member")
+    for _ in range(200):
+        members = {index for index, _ in tree.leaves()}
+        if dice.random() < 0.5 and len(members) > 1:
+            gone = dice.choice(sorted(members))
+            tree = tree.copy()
+            tree.remove_leaf(gone)
+            assert tree.n_leaves == 1 << max(members - {gone}).bit_length()
+        else:
+            n_leaves = tree.n_leaves
+            added = tree.add_leaf(shared)
+            assert added == min(set(range(n_leaves + 1)) - members)
+            assert tree.n_leaves == (2 * n_leaves if added == n_leaves else n_leaves)
+
+
 def test_original_hash_leaves_out_who_came_later() -> None:
     parties = form("red", "blue", "green", "grey")
     tree = parties[0].group._epoch.tree

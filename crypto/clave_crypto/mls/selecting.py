@@ -41,7 +41,7 @@ def select(
     pending: Mapping[bytes, PendingProposal],
     judge: Callable[[Sequence[Sent]], Applied],
 ) -> Selection:
-    """Take all of `proposals`, and of the pending ones each that `judge` accepts beside those preferred to it.
+    """Take all of `proposals`, and each pending one that `judge` accepts beside those preferred to it.
 
     Pending ones mostly go together, so they are judged together; those refused are halved and judged again.
 
