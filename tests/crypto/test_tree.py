@@ -225,14 +225,19 @@ def test_unmerged_leaves_are_complete_as_defined() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_leaves_added_together_are_as_added_one_by_one(seed: int) -> None:
-    together = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
-    one_by_one = together.copy()
+    before = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
+    together, one_by_one = before.copy(), before.copy()
     newcomers = [leaf(f"m{number}") for number in range(12)]
-    blanks = [index for index, contents in enumerate(together.all_leaves()) if contents is None]
+    blanks = [index for index, contents in enumerate(before.all_leaves()) if contents is None]
     added = together.add_leaves(newcomers)
     assert added == [one_by_one.add_leaf(newcomer) for newcomer in newcomers]
     assert added == [*blanks, *range(16, 32)][:12]
     assert together.contents() == one_by_one.contents()
+    for node, parent in before.parents():
+        below = [index for index in added if index in tree_math.leaves_under(node)]
+        grown = together.parent_node(node)
+        assert grown is not None
+        assert grown.unmerged_leaves == tuple(sorted([*parent.unmerged_leaves, *below]))
     assert together.tree_hash() == RatchetTree(SUITE, one_by_one.contents().nodes).tree_hash()
     assert together.add_leaves([]) == []
 
