@@ -19,7 +19,7 @@ from clave_wire.login import transcript
 
 __all__ = ["TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
 
-VERSIONS: Final[tuple[int, ...]] = (1,)
+VERSIONS: Final[tuple[int, ...]] = (2,)
 """The protocol versions this package speaks, best first."""
 
 

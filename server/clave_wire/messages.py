@@ -36,7 +36,7 @@ Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_BYTES)]
 Identity = Annotated[bytes, msgspec.Meta(max_length=MAX_IDENTITY_BYTES)]
 KeyPackageBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_KEY_PACKAGE_BYTES)]
 Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 
@@ -241,7 +241,7 @@ class Submit(_Message, frozen=True, tag=33):
     """
 
     room: RoomId
-    submission: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    submission: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
     epoch: Count
     kind: Kind
     payload: bytes

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clave_wire import messages as m
+from clave_wire.connection import VERSIONS
 from clave_wire.framing import pack
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN
 from relaykit import Participant, RawClient, RelayUnderTest, running_relay
@@ -30,8 +31,8 @@ def frame(body: bytes) -> bytes:
         ((MAX_FRAME_BEFORE_LOGIN + 1).to_bytes(4, "big"), m.Code.TOO_LARGE),
         (pack(m.Goodbye()), m.Code.UNEXPECTED),
         (pack(m.Submit(bytes(16), 1, 0, m.Kind.APPLICATION, b"")), m.Code.UNEXPECTED),
-        (pack(m.Hello([1], "test")) * 2, m.Code.UNEXPECTED),
-        (pack(m.Hello([2, 3], "test")), m.Code.VERSION),
+        (pack(m.Hello(list(VERSIONS), "test")) * 2, m.Code.UNEXPECTED),
+        (pack(m.Hello([1, 9], "test")), m.Code.VERSION),
     ],
 )
 async def test_before_login(relay: RelayUnderTest, data: bytes, code: m.Code) -> None:
@@ -47,7 +48,7 @@ async def test_before_login(relay: RelayUnderTest, data: bytes, code: m.Code) ->
     [
         (frame(b"garbage"), m.Code.MALFORMED),
         ((MAX_FRAME + 1).to_bytes(4, "big"), m.Code.TOO_LARGE),
-        (pack(m.Hello([1], "test")), m.Code.UNEXPECTED),
+        (pack(m.Hello(list(VERSIONS), "test")), m.Code.UNEXPECTED),
         (pack(m.Done(1)), m.Code.MALFORMED),
     ],
 )
@@ -85,7 +86,7 @@ async def test_random_bytes_on_many_connections_disturb_nobody(relay: RelayUnder
 async def test_a_truncated_frame_then_silence_ends_at_the_deadline(tmp_path: Path) -> None:
     async with running_relay(tmp_path, login_seconds=0.2) as relay:
         client = await relay.connect()
-        await client.write(pack(m.Hello([1], "test"))[:-2])
+        await client.write(pack(m.Hello(list(VERSIONS), "test"))[:-2])
         assert await client.closed() is m.Code.TIMEOUT
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clave_wire import messages as m
-from clave_wire.connection import TRANSITIONS, ClientConnection, RelayConnection, State
+from clave_wire.connection import TRANSITIONS, VERSIONS, ClientConnection, RelayConnection, State
 from clave_wire.errors import LocalError, RemoteError
 from clave_wire.framing import pack
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_PAYLOAD_BYTES
@@ -20,7 +20,7 @@ LOGIN = m.Login(bytes(32), b"identity", bytes(64), "")
 SUBMIT = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, b"hello")
 
 TO_RELAY: list[m.ToRelay] = [
-    m.Hello([1], "test"),
+    m.Hello(list(VERSIONS), "test"),
     LOGIN,
     m.PublishKeyPackages(1, 1, [b"package"], b""),
     m.Lookup(1, "blue"),
@@ -34,7 +34,7 @@ TO_RELAY: list[m.ToRelay] = [
     m.Goodbye(),
 ]
 TO_CLIENT: list[m.ToClient] = [
-    m.Greeting(1, NONCE, "relay", MAX_FRAME),
+    m.Greeting(VERSIONS[0], NONCE, "relay", MAX_FRAME),
     m.LoggedIn("red", False, []),
     m.Done(1),
     m.Refused(1, m.Code.LIMIT, "no"),
@@ -191,7 +191,7 @@ def test_after_login_frames_are_larger_even_within_the_same_bytes() -> None:
 def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client = ClientConnection()
     client.hello("test")
-    client.receive_data(pack(m.Greeting(1, NONCE, "relay", 100)))
+    client.receive_data(pack(m.Greeting(VERSIONS[0], NONCE, "relay", 100)))
     client.send(LOGIN)
     client.receive_data(pack(m.LoggedIn("red", False, [])))
     with pytest.raises(LocalError):

@@ -84,7 +84,7 @@ def body_of(*fields: object) -> bytes:
         body_of(42, "unknown field"),
         body_of(21, 7),
         body_of(21, -1, "blue"),
-        body_of(21, 2**63, "blue"),
+        body_of(21, 2**53, "blue"),
         body_of(21, 7, b"blue"),
         body_of(21, 7, "b" * 65),
         body_of(30, 7, bytes(15)),
