@@ -52,6 +52,9 @@ class Rules(NoPolicy):
         if self.refuse_joiner(leaf):
             raise PolicyRejected("joiner")
 
+    def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
+        self.check_commit(group, sender, [(sender, proposal)])
+
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:

@@ -425,7 +425,7 @@ class Group(GroupStart):
         self._limits.check_proposal(len(proposal.encode()))
         self._limits.check_waiting(sum(one.sender == sender for one in self._pending.values()))
         check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now)
-        self._policy.check_commit(self, sender, [(sender, proposal)])
+        self._policy.check_proposal(self, sender, proposal)
 
     def _check_group_id(self, group_id: bytes) -> None:
         if group_id != self.group_id:

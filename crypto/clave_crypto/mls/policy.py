@@ -30,13 +30,16 @@ class Policy(Protocol):
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Judge someone outside whose proposals the group is to take (section 12.1.8.1)."""
 
+    def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
+        """Judge a proposal sent by itself; a commit can only refer to it if it is taken.
+
+        Nobody sends data while one that was taken waits for a commit.
+        """
+
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
-        """Judge a commit by its proposals and who sent each; `group` is in the epoch before it.
-
-        A proposal sent by itself is judged when it arrives, as a commit of its sender with nothing else.
-        """
+        """Judge a commit by its proposals and who sent each; `group` is in the epoch before it."""
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
         """Judge a commit by which someone outside joins with `leaf`; `group` is in the epoch before it."""
@@ -57,6 +60,9 @@ class NoPolicy(Policy):
 
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Believe it."""
+
+    def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
+        """Allow it."""
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
