@@ -16,6 +16,7 @@ from clave_crypto.mls import (
     Add,
     Application,
     Extension,
+    ExternalSender,
     GroupContextExtensions,
     GroupView,
     LeafNode,
@@ -30,7 +31,7 @@ from clave_crypto.mls import (
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, skeleton
 
-__all__ = ["RoomPolicy", "leaf_identity", "member_identity", "room_state"]
+__all__ = ["MAX_DEVICES", "RoomPolicy", "leaf_identity", "member_identity", "room_state"]
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:
@@ -65,6 +66,10 @@ def room_state(extensions: Sequence[Extension]) -> RoomState:
         raise PolicyRejected(str(error)) from None
 
 
+MAX_DEVICES = 500
+"""Devices in a room: with more, a commit could become too large for the relay to carry."""
+
+
 class RoomPolicy:
     """The rules of a room, as `clave_crypto.mls.Policy` asks for them."""
 
@@ -86,6 +91,19 @@ class RoomPolicy:
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
         """Refuse whoever would join without being added: a room has no links to join by."""
         raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
+
+    def check_external_sender(self, sender: ExternalSender) -> None:
+        """Refuse them all: nobody outside has a say."""
+        raise PolicyRejected("a room takes no proposals from outside it")
+
+    def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
+        """Refuse all but a device's leaving.
+
+        Other changes are made in one commit. By themselves they would keep everybody from sending until a
+        commit of them went through, which the relay refuses for a device that it does not know.
+        """
+        if not isinstance(proposal, Remove) or MemberSender(proposal.removed) != sender:
+            raise PolicyRejected("a room takes no proposal by itself but that of leaving")
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
@@ -116,6 +134,10 @@ class RoomPolicy:
                 raise PolicyRejected(
                     f"only an admin may {deed} here, and {accounts[sender.leaf_index].name} is none"
                 )
+        if any(isinstance(proposal, Add) for _, proposal in proposals):
+            change = sum(isinstance(one, Add) - isinstance(one, Remove) for _, one in proposals)
+            if len(accounts) + change > MAX_DEVICES:
+                raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from clave_client import events
+from clave_client import events, policy
 from clave_client.content import MAX_BODY_BYTES
 from clave_client.errors import RelayFault
 from clave_client.log_reader import Settled
 from clave_client.policy import RoomPolicy
 from clave_client.room import Room
 from clave_client.store import Phase
-from clave_crypto.mls import Add, Group, LeafNode, PolicyRejected, Proposal, Remove, decode_key_package
+from clave_crypto.mls import (
+    Add,
+    Group,
+    NoPolicy,
+    PolicyRejected,
+    Remove,
+    decode_key_package,
+)
 from clave_crypto.mls.framing import PublicMessage, decode_message
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected
 from client.memory_relay import NOW, Member, clock, deliver, feed, in_one_room, kinds, resume, say
-
-
-class Permissive:
-    """The policy of a malicious member: anything goes."""
-
-    def check_leaf(self, leaf: LeafNode) -> None:
-        """Accept."""
-
-    def check_successor(self, old: LeafNode, new: LeafNode) -> None:
-        """Accept."""
-
-    def check_commit(self, group: Group, committer: int, proposals: Sequence[tuple[int, Proposal]]) -> None:
-        """Accept."""
 
 
 def test_everyone_reads_the_same_and_nobody_their_own(tmp_path: Path) -> None:
@@ -199,7 +192,7 @@ def test_the_first_commit_in_the_log_wins_and_the_other_is_discarded(tmp_path: P
 
 def test_a_commit_against_the_rules_is_refused_and_reported_by_all(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    villain = Group.restore(blue.room.group.state(), policy=Permissive())
+    villain = Group.restore(blue.room.group.state(), policy=NoPolicy())
     pending = villain.commit([Remove(green.room.group.own_leaf)], now=int(NOW))
     entry = Entry(red.room.id, 2, blue.account.device.public, 99, Kind.COMMIT, 1, pending.message)
     for honest in (red, green):
@@ -219,7 +212,7 @@ def test_a_commit_against_the_rules_is_refused_and_reported_by_all(tmp_path: Pat
 
 def test_a_proposal_against_the_rules_does_not_hold_anyone_up(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    villain = Group.restore(blue.room.group.state(), policy=Permissive())
+    villain = Group.restore(blue.room.group.state(), policy=NoPolicy())
     payload = villain.propose(Remove(green.room.group.own_leaf), now=int(NOW))
     entry = Entry(red.room.id, 2, blue.account.device.public, 99, Kind.PROPOSAL, 1, payload)
     log.entries.append(entry)
@@ -227,6 +220,34 @@ def test_a_proposal_against_the_rules_does_not_hold_anyone_up(tmp_path: Path) ->
         feed(honest, [entry])
         assert not honest.room.commit_due
         assert honest.room.may_send
+
+
+def test_no_proposal_but_leaving_holds_anyone_up(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    unknown = Member(tmp_path, "ghost")
+    add = Add(decode_key_package(unknown.key_package()))
+    with pytest.raises(PolicyRejected, match="leaving"):
+        red.room.group.propose(add, now=int(NOW))
+    villain = Group.restore(red.room.group.state(), policy=NoPolicy())
+    for payload in (villain.propose(add, now=int(NOW)), villain.propose_update(now=int(NOW))):
+        log.entries.append(
+            Entry(red.room.id, len(log.entries) + 1, red.account.device.public, 99, Kind.PROPOSAL, 1, payload)
+        )
+    feed(blue, log.entries[-2:])
+    assert not blue.room.commit_due
+    assert blue.room.may_send
+
+
+def test_a_room_takes_no_more_devices_than_the_relay_can_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
+    monkeypatch.setattr(policy, "MAX_DEVICES", 4)
+    newcomers = [Add(decode_key_package(Member(tmp_path, name).key_package())) for name in ("white", "black")]
+    assert len(blue.room.group.commit(newcomers[:1], now=int(NOW)).added) == 1
+    assert len(red.room.group.commit([*newcomers, Remove(2)], now=int(NOW)).added) == 2
+    with pytest.raises(PolicyRejected, match="at most 4 devices"):
+        red.room.group.commit(newcomers, now=int(NOW))
 
 
 def test_leaving_is_a_proposal_that_the_others_commit(tmp_path: Path) -> None:
