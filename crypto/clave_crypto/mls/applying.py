@@ -186,11 +186,9 @@ def apply_proposals(
     removed = [proposal.removed for _, proposal in proposals if isinstance(proposal, Remove)]
     for leaf_index in removed:
         tree.remove_leaf(leaf_index)
-    added = [
-        tree.add_leaf(proposal.key_package.leaf_node)
-        for _, proposal in proposals
-        if isinstance(proposal, Add)
-    ]
+    added = tree.add_leaves(
+        proposal.key_package.leaf_node for _, proposal in proposals if isinstance(proposal, Add)
+    )
     limits.check_leaves(tree.n_leaves)
     for leaf_index in (*updated, *added):
         leaf = check_sender_is_member(tree.leaf(leaf_index))
