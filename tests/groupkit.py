@@ -95,12 +95,13 @@ class Party:
 
     def join(self, welcome: bytes | None, **options: Any) -> Group:
         assert welcome is not None
-        self.member = Group.join(welcome, self.bundles.get, policy=self.policy, **options)
+        options = {"policy": self.policy, "other_groups": ()} | options
+        self.member = Group.join(welcome, self.bundles.get, **options)
         return self.member
 
     def enters(self, group_info: bytes, *, to: Sequence[Party] = (), **options: Any) -> bytes:
         """Join by an external commit, let `to` process it, and return it."""
-        options = {"policy": self.policy} | options
+        options = {"policy": self.policy, "other_groups": ()} | options
         self.member, commit = Group.join_externally(
             group_info, self.name.encode(), self.signature_secret, **options
         )

@@ -81,7 +81,8 @@ class Ours:
 
     def join(self, welcome: bytes) -> OurMember:
         """Join, the leaves checked on all cores as mls-rs does."""
-        return OurMember(Group.join(welcome, self.bundles.get, policy=self.policy, spread=_POOL.map))
+        group = Group.join(welcome, self.bundles.get, policy=self.policy, other_groups=(), spread=_POOL.map)
+        return OurMember(group)
 
 
 class AcceptAll(Policy):

@@ -94,8 +94,9 @@ class Room:
     ) -> Room:
         title = sanitize(room_state(group.extensions).title)
         # The relay counts on where an earlier membership of this device ended.
-        used = next((known.submission for known in store.rooms() if known.id == group.group_id), 0)
-        record = RoomRecord(group.group_id, phase, title, seq, used, seq)
+        known = store.room(group.group_id)
+        used = 0 if known is None else known.submission
+        record = RoomRecord(group.group_id, phase, title, seq, used, seq, group.epoch)
         with store.transaction():
             store.forget_group(record.id)
             room = cls(store, record, group, clock)
@@ -333,6 +334,7 @@ class Room:
             raise
 
     def _save(self) -> None:
+        self.set(epoch=self.group.epoch)
         self._store.put_room(self.record)
         if self.record.phase is Phase.CLOSED:
             return

@@ -169,9 +169,9 @@ class Session(Connection):
 
     def _reload(self, room: Room) -> None:
         """Go back to what is on disk, after a batch that was rolled back there."""
-        for record in self._store.rooms():
-            if record.id == room.id:
-                self.rooms[room.id] = Room.load(self._store, record, self.clock)
+        record = self._store.room(room.id)
+        if record is not None:
+            self.rooms[room.id] = Room.load(self._store, record, self.clock)
 
     def _reader(self, room: Room) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
@@ -286,11 +286,19 @@ class Session(Connection):
                 used.append(reference)
             return bundle
 
+        others = self.rooms.keys() - {invitation.room}
+        before = self._store.room(invitation.room)
         try:
-            group = Group.join(invitation.welcome, find, policy=RoomPolicy())
+            group = Group.join(invitation.welcome, find, policy=RoomPolicy(), other_groups=others)
             if group.group_id != invitation.room:
                 self.emit(events.Notice(b"", "an invitation was refused: it came under another room's id"))
-            elif known is None or known.group.epoch < group.epoch:
+            elif before is not None and group.epoch <= before.epoch:
+                # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
+                # an epoch a second time would be to use its keys a second time.
+                if known is None:
+                    title = before.title
+                    self.emit(events.Notice(b"", f"an invitation to {title} was refused: it is an old one"))
+            else:
                 with self._store.transaction():
                     room = Room.join(self._store, group, invitation.seq, self.clock)
                     for reference in used:

@@ -21,8 +21,6 @@ from clave_crypto.keys import Secret
 
 __all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
-SCHEMA_VERSION = 1
-
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE accounts(account BLOB PRIMARY KEY, name TEXT NOT NULL, verified INTEGER NOT NULL)
@@ -41,6 +39,9 @@ CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB
 CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
 """
 
+_MIGRATIONS = (_SCHEMA, "ALTER TABLE rooms ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0")
+"""What leads from each version of the database to the next, the first from an empty one."""
+
 
 class Phase(enum.IntEnum):
     """How this device stands to a room."""
@@ -52,7 +53,11 @@ class Phase(enum.IntEnum):
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One room as stored. `submission` is the highest number this device ever used in it."""
+    """One room as stored.
+
+    `submission` is the highest number this device ever used in it. `epoch` is the last one that this device
+    was in; it stays when the room is closed, and is 0 where that was before it was kept.
+    """
 
     id: bytes
     phase: Phase
@@ -60,6 +65,7 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
     cursor: int
     submission: int
     shown: int
+    epoch: int
 
 
 class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
@@ -114,13 +120,13 @@ class Store:
 
     def _migrate(self) -> None:
         version = self._db.pragma("user_version")
-        if version > SCHEMA_VERSION:
+        if version > len(_MIGRATIONS):
             self._db.close()
             raise StoreDamaged("this profile was written by a newer clave; update this one")
-        if version == 0:
+        for reached, step in enumerate(_MIGRATIONS[version:], version + 1):
             with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.pragma("user_version", SCHEMA_VERSION)
+                self._db.execute(step)
+                self._db.pragma("user_version", reached)
 
     def close(self) -> None:
         """Close the database. Closing twice does nothing."""
@@ -210,14 +216,18 @@ class Store:
 
     def rooms(self) -> list[RoomRecord]:
         """Return every room this profile knows."""
-        sql = "SELECT id, phase, title, cursor, submission, shown FROM rooms ORDER BY title, id"
+        sql = "SELECT id, phase, title, cursor, submission, shown, epoch FROM rooms ORDER BY title, id"
         return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
+
+    def room(self, room: bytes) -> RoomRecord | None:
+        """Return a room's record, if this profile was ever in it."""
+        return next((record for record in self.rooms() if record.id == room), None)
 
     def put_room(self, record: RoomRecord) -> None:
         """Insert or replace a room's record."""
         sql = (
-            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown)"
-            " VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown, epoch)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
         )
         self._run(sql, *msgspec.structs.astuple(record))
 

@@ -116,7 +116,9 @@ def in_one_room(folder: Path, *names: str, policy: Policy | None = None) -> tupl
         log.append(host, submit)
         deliver(log, host)
         for guest in guests:
-            joined = Group.join(submit.welcome, guest.account.bundle, policy=policy or RoomPolicy())
+            joined = Group.join(
+                submit.welcome, guest.account.bundle, policy=policy or RoomPolicy(), other_groups=()
+            )
             guest.opens(Room.join(guest.store, joined, 1, clock))
             guest.room.answer(accept=True)
             resume(guest, log)

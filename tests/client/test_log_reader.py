@@ -313,7 +313,7 @@ def test_the_inviter_is_who_signed_the_welcome(tmp_path: Path) -> None:
     _, (_, blue) = in_one_room(tmp_path, "red", "blue")
     green = Member(tmp_path, "green")
     submit = blue.room.prepare_commit([Add(decode_key_package(green.key_package()))])
-    joined = Group.join(submit.welcome, green.account.bundle, policy=RoomPolicy())
+    joined = Group.join(submit.welcome, green.account.bundle, policy=RoomPolicy(), other_groups=())
     invited = Room.join(green.store, joined, 2, clock).invitation()
     assert invited.inviter.name == "blue"
     assert invited.members == ("red", "blue")

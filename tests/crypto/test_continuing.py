@@ -117,7 +117,7 @@ def test_branch() -> None:
         blue.join(welcome)
     with pytest.raises(LocalError):
         blue.join(welcome, origin=Party("x").create(b"unrelated"))
-    joined = Group.join(welcome, blue.bundles.get, policy=blue.policy, origin=blue.group)
+    joined = Group.join(welcome, blue.bundles.get, policy=blue.policy, origin=blue.group, other_groups=())
     assert joined.epoch_authenticator == group.epoch_authenticator
     assert (joined.group_id, joined.epoch) == (b"aside", 1)
     assert_agree([red, blue, green])

@@ -112,7 +112,9 @@ class Scene:
         state = self.blue.group.state()
         return {
             "message": self.receive,
-            "Welcome": lambda data: Group.join(data, self.white.bundles.get, policy=policy).state(),
+            "Welcome": lambda data: Group.join(
+                data, self.white.bundles.get, policy=policy, other_groups=()
+            ).state(),
             "GroupInfo": lambda data: Party("black").enters(data),
             "key package": lambda data: decode_key_package(data).verify(policy=policy, now=NOW),
             "stored epoch": lambda data: Group.restore(

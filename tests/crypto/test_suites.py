@@ -171,7 +171,7 @@ class Member:
     def joins(self, welcome: bytes | None) -> Group:
         assert welcome is not None
         bundles = {self.bundle.reference: self.bundle}
-        return Group.join(welcome, bundles.get, policy=NoPolicy())
+        return Group.join(welcome, bundles.get, policy=NoPolicy(), other_groups=())
 
 
 @each_suite
@@ -198,6 +198,7 @@ def test_a_group_of_each_suite_lives(suite: CipherSuite) -> None:
         carol.name,
         carol.signature_secret,
         policy=NoPolicy(),
+        other_groups=(),
     )
     for group in (red, blue):
         group.receive(entering, now=NOW)

@@ -81,7 +81,7 @@ class Ours:
         )
 
     def join(self, welcome: bytes) -> None:
-        self.group = Group.join(welcome, self.bundles.get, policy=self.policy)
+        self.group = Group.join(welcome, self.bundles.get, policy=self.policy, other_groups=())
 
     def add(self, *key_packages: bytes) -> tuple[bytes, bytes]:
         commit, welcome = self._commit([self._offered(one) for one in key_packages])

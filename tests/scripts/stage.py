@@ -81,7 +81,12 @@ class Actor:
 
     def join(self, welcome: bytes, **options: Any) -> None:
         self.member = Group.join(
-            welcome, self.bundles.get, policy=NoPolicy(), find_psk=self.find_psk, **options
+            welcome,
+            self.bundles.get,
+            policy=NoPolicy(),
+            find_psk=self.find_psk,
+            other_groups=(),
+            **options,
         )
 
     def hears(self, message: bytes) -> Any:
@@ -224,6 +229,7 @@ class Stage:
             removes=insider.leaf_of(joiner) if remove_prior else None,
             psks=ids,
             find_psk=one.find_psk,
+            other_groups=(),
         )
         others = [insider, *self.cast(members)]
         for other in others:

@@ -82,7 +82,7 @@ class GroupStart(GroupView):
         ratchet_tree: bytes | None = None,
         find_psk: FindPsk = no_psks,
         origin: GroupView | None = None,
-        other_groups: Container[bytes] = (),
+        other_groups: Container[bytes],
         limits: Limits = DEFAULT_LIMITS,
         spread: Spread = map,
     ) -> Self:
@@ -91,6 +91,9 @@ class GroupStart(GroupView):
         `ratchet_tree` is for a Welcome that comes without it, `origin` the group that this one continues, and
         `other_groups` the ids of the groups one is in: joining a second one of the same id is refused. The
         leaves are checked one after the other unless `spread` is, say, a `ThreadPoolExecutor`'s `map`.
+
+        Store the group and delete the bundle in one transaction. A last resort's is kept, and its Welcome can
+        come again: remember `group_id` and `epoch` of what it joined, and enter no epoch twice.
 
         Raises:
             LocalError: it is for no key package held here, or continues a group other than `origin`.
@@ -127,7 +130,7 @@ class GroupStart(GroupView):
         removes: int | None = None,
         psks: Sequence[PreSharedKeyID] = (),
         find_psk: FindPsk = no_psks,
-        other_groups: Container[bytes] = (),
+        other_groups: Container[bytes],
         authenticated_data: bytes = b"",
         extension_types: Sequence[int] = (),
         limits: Limits = DEFAULT_LIMITS,
@@ -136,8 +139,10 @@ class GroupStart(GroupView):
     ) -> tuple[Self, bytes]:
         """Join by a GroupInfo (an encoded MLSMessage) without being added; return the group and the commit.
 
-        The commit is an MLSMessage in the clear. The group is in the epoch that begins with it: keep it once
-        the commit is known to be the one that counts. `removes` is the leaf that this client had before.
+        The commit is an MLSMessage in the clear. The group is in the epoch that begins with it: store it
+        before sending the commit, send nothing else before the commit is known to be the one that counts, and
+        drop it if another one is. `removes` is the leaf that this client had before; `other_groups` are the
+        ids of the groups one is in, but for the one that a commit with `removes` comes back to.
 
         Raises:
             MalformedError: an encoding is not valid.

@@ -58,6 +58,7 @@ def passive_client(case: Case) -> None:
         policy=Anyone(),
         ratchet_tree=unhex(case["ratchet_tree"]) if case["ratchet_tree"] else None,
         find_psk=find_psk,
+        other_groups=(),
     )
     assert group.epoch_authenticator == unhex(case["initial_epoch_authenticator"])
     for expected in case["epochs"]:

@@ -1,0 +1,103 @@
+"""Stories of invitations that a malicious relay keeps, repeats and mislabels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from clave_client import events
+from clave_client.suites import NEW_ROOMS
+from clave_crypto.mls import Add, KeyPackageBundle
+from clave_wire.messages import Invitation, ToClient
+from scenarios.stage import Somebody, people_at, relay_at
+
+OLD = "an invitation to friends was refused: it is an old one"
+
+
+def overhear(person: Somebody) -> list[Invitation]:
+    """Return the invitations that come from now on, as a relay that keeps them would have them."""
+    link = person.client._session.link
+    heard: list[Invitation] = []
+    take = link._on_messages
+
+    def listen(messages: list[ToClient]) -> None:
+        heard.extend(message for message in messages if isinstance(message, Invitation))
+        take(messages)
+
+    link._on_messages = listen
+    return heard
+
+
+async def invite_by_last_resort(host: Somebody, room: bytes, guest: Somebody) -> Invitation:
+    """Add `guest` by the key package whose private half it keeps; return what the relay brought."""
+    heard, store = overhear(guest), guest.client._session._store
+    rows = store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
+    bundles = [KeyPackageBundle.decode(msgspec.convert(row[0], bytes)) for row in rows]
+    (last_resort,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
+    await host.client._session.commit(room, lambda _: [Add(last_resort)])
+    await guest.sees(events.Invited)
+    (invitation,) = heard
+    return invitation
+
+
+async def test_a_welcome_that_comes_again_enters_no_epoch_twice(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        old = await invite_by_last_resort(red, room, blue)
+        await blue.client.answer(room, accept=True)
+        await blue.client.send(room, "hello")
+        entered = blue.client._session.rooms[room].group.epoch
+        await blue.client.leave(room)
+        for _ in range(2):
+            blue.client._session._on_messages([old])
+            assert (await blue.sees(events.Notice)).text == OLD
+            assert blue.client.rooms == {}
+            await blue.go()
+            await blue.come()
+        await red.client._session.wait_for(lambda: red.client.info(room).people == 1)
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
+        await blue.client.answer(room, accept=True)
+        assert blue.client._session.rooms[room].group.epoch > entered
+        await blue.client.send(room, "back again")
+        await red.reads("back again")
+        blue.client._session._on_messages([old])
+        await blue.client.leave(room)
+        assert (await blue.sees(events.Notice)).text == OLD, "nor when it waited for this device to leave"
+        assert blue.client.rooms == {}
+
+
+async def test_an_invitation_that_comes_twice_before_it_is_answered_is_asked_once(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        again = await invite_by_last_resort(red, room, blue)
+        asked = len(blue.happened)
+        blue.client._session._on_messages([again])
+        await blue.client.answer(room, accept=True)
+        await red.client.send(room, "welcome")
+        await blue.reads("welcome")
+        assert not any(isinstance(event, events.Invited) for event in blue.happened[asked:])
+
+
+async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        invitation = await invite_by_last_resort(red, room, blue)
+        await blue.client.answer(room, accept=True)
+        before = blue.client._session.rooms[room]
+        elsewhere = msgspec.structs.replace(invitation, room=b"o" * 16)
+        blue.client._session._on_messages([elsewhere])
+        notice = await blue.sees(events.Notice)
+        assert notice.text.startswith("an invitation could not be used: ")
+        assert "group-id-new" in notice.text
+        assert blue.client._session.rooms == {room: before}
