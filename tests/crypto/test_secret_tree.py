@@ -15,7 +15,7 @@ from clave_crypto.mls.secret_tree import FoundKey, SecretTree, StoredSecretTree
 from groupkit import SUITE
 
 ROOT = Secret(bytes(range(32)))
-APPLICATION = ContentType.APPLICATION
+APPLICATION, HANDSHAKE = ContentType.APPLICATION, ContentType.COMMIT
 
 
 def new_tree(n_leaves: int = 8) -> SecretTree:
@@ -135,3 +135,23 @@ def test_each_key_that_must_go_is_the_oldest_of_the_longest(seed: int) -> None:
             for ratchet in tree.store().ratchets
             if ratchet.skipped
         } == {index: generations for index, generations in kept.items() if generations}
+
+
+def test_a_retired_tree_opens_late_data_and_nothing_else() -> None:
+    tree, other = new_tree(), new_tree()
+    expected = [other.find(leaf, APPLICATION, generation) for leaf, generation in ((5, 0), (1, 2))]
+    take(tree, 1, 0)
+    tree.consume(tree.find_next(1, HANDSHAKE))
+    tree.retire(3)
+    stored = tree.store()
+    assert {(item.leaf_index, item.kind) for item in stored.ratchets} == {(1, 1)}
+    again = SecretTree.restore(SUITE, stored, DEFAULT_LIMITS)
+    again.retire(3)
+    assert again.store() == stored
+    for late in (tree, again):
+        with pytest.raises(ReplayError):
+            late.find(3, APPLICATION, 0)
+        assert take(late, 5, 0).key == expected[0].key
+        assert take(late, 1, 2).key == expected[1].key
+        with pytest.raises(ReplayError):
+            late.find(5, HANDSHAKE, 0)

@@ -32,7 +32,8 @@ class PastEpoch:
 
     @classmethod
     def of(cls, epoch: Epoch, secret_tree: SecretTree) -> PastEpoch:
-        """Return what to keep of `epoch`."""
+        """Return what to keep of `epoch`, whose keys are retired."""
+        secret_tree.retire(epoch.own_leaf)
         return cls(
             epoch.context.epoch,
             epoch.context_bytes,

@@ -94,6 +94,7 @@ class SecretTree:
     ) -> None:
         self._suite = suite
         self._limits = limits
+        self._retired = False
         self._n_leaves = n_leaves
         self._nodes: dict[int, Secret] = {tree_math.root(n_leaves): encryption_secret}
         self._ratchets: dict[tuple[int, int], _Ratchet] = {}
@@ -139,11 +140,10 @@ class SecretTree:
         """Delete a found key for good, and every secret it came from."""
         leaf_index, _ = found._ratchet_id
         if found._opened is not None:
-            for node in found._opened.consumed:
-                self._nodes.pop(node, None)
-            self._nodes.update(found._opened.derived)
+            self._consume_leaf(found._opened)
             for kind, secret in enumerate(found._opened.secrets):
-                self._ratchets[leaf_index, kind] = _Ratchet(0, secret, {})
+                if kind == _APPLICATION or not self._retired:
+                    self._ratchets[leaf_index, kind] = _Ratchet(0, secret, {})
         ratchet = self._ratchets[found._ratchet_id]
         if found._advanced is None:
             del ratchet.skipped[found.generation]
@@ -152,6 +152,18 @@ class SecretTree:
         if found._skipped:
             ratchet.skipped.update(found._skipped)
             self._drop_excess()
+
+    def retire(self, own_leaf: int) -> None:
+        """Delete what serves no more once the epoch is over: handshake keys, and those of `own_leaf`.
+
+        From then on only late application data of others can be opened.
+        """
+        self._retired = True
+        if (own_leaf, _APPLICATION) not in self._ratchets and self._start_of(own_leaf) is not None:
+            self._consume_leaf(self._open_leaf(own_leaf))
+        for leaf_index, kind in list(self._ratchets):
+            if leaf_index == own_leaf or kind == _HANDSHAKE:
+                del self._ratchets[leaf_index, kind]
 
     def store(self) -> StoredSecretTree:
         """Return the tree for storage; equal trees give equal bytes."""
@@ -180,9 +192,22 @@ class SecretTree:
         }
         return tree
 
+    def _path(self, leaf_index: int) -> list[int]:
+        return [2 * leaf_index, *tree_math.direct_path(2 * leaf_index, self._n_leaves)]
+
+    def _start_of(self, leaf_index: int) -> int | None:
+        """Return the place on a leaf's path of the lowest secret there is, None if the leaf was opened."""
+        return next((i for i, node in enumerate(self._path(leaf_index)) if node in self._nodes), None)
+
+    def _consume_leaf(self, opened: _OpenedLeaf) -> None:
+        for node in opened.consumed:
+            self._nodes.pop(node, None)
+        self._nodes.update(opened.derived)
+
     def _open_leaf(self, leaf_index: int) -> _OpenedLeaf:
-        path = [2 * leaf_index, *tree_math.direct_path(2 * leaf_index, self._n_leaves)]
-        start = next(i for i, node in enumerate(path) if node in self._nodes)
+        path, start = self._path(leaf_index), self._start_of(leaf_index)
+        if start is None:
+            raise ReplayError("the keys of this sender are gone")
         secret = self._nodes[path[start]]
         derived = []
         for node in reversed(path[:start]):

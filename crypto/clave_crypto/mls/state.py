@@ -194,18 +194,24 @@ def _restore_epoch(stored: StoredEpoch) -> Epoch:
     )
 
 
-def _restore_secret_tree(epoch: Epoch, stored: StoredSecretTree, n_leaves: int, limits: Limits) -> SecretTree:
-    """Restore a secret tree: each leaf has its two ratchets, or is under just one node with a secret."""
+def _restore_secret_tree(
+    epoch: Epoch, stored: StoredSecretTree, n_leaves: int, limits: Limits, retired: int | None = None
+) -> SecretTree:
+    """Restore a secret tree: each leaf has its two ratchets, or is under just one node with a secret.
+
+    In a past epoch it may be `retired` of handshake keys and of those of that leaf.
+    """
     ratchets = [(item.leaf_index, item.kind) for item in stored.ratchets]
-    opened = sorted({leaf_index for leaf_index, _ in ratchets})
     spans = [tree_math.leaves_under(item.node) for item in stored.nodes]
+    opened = sorted({leaf_index for leaf_index, _ in ratchets})
+    expected = [(leaf_index, 1) for leaf_index in opened if leaf_index != retired]
+    if retired is not None and ratchets == expected and not any(retired in span for span in spans):
+        opened = sorted([*opened, retired])
+    else:
+        expected = [(leaf_index, kind) for leaf_index in opened for kind in (0, 1)]
     bounds = sorted((span.start, span.stop) for span in (*spans, *(range(leaf, leaf + 1) for leaf in opened)))
     starts, stops = [start for start, _ in bounds], [stop for _, stop in bounds]
-    if (
-        stored.n_leaves != n_leaves
-        or ratchets != [(leaf_index, kind) for leaf_index in opened for kind in (0, 1)]
-        or [*starts, n_leaves] != [0, *stops]
-    ):
+    if stored.n_leaves != n_leaves or ratchets != expected or [*starts, n_leaves] != [0, *stops]:
         raise StateError("the stored message keys are not those of the group's leaves")
     return SecretTree.restore(epoch.suite, stored, limits)
 
@@ -245,6 +251,8 @@ def _restore_past(
     leaves = [changed.get(leaf_index, tree.leaf(leaf_index)) for leaf_index in range(n_leaves)]
     if stored.own_leaf >= n_leaves or leaves[stored.own_leaf] is None:
         raise StateError("a stored epoch does not have this member")
+    late = _restore_secret_tree(epoch, secret_tree, n_leaves, limits, stored.own_leaf)
+    late.retire(stored.own_leaf)
     return PastEpoch(
         stored.epoch,
         stored.context,
@@ -252,5 +260,5 @@ def _restore_past(
         stored.resumption_psk,
         stored.own_leaf,
         tuple(leaves),
-        _restore_secret_tree(epoch, secret_tree, n_leaves, limits),
+        late,
     )
