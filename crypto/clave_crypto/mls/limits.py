@@ -71,4 +71,4 @@ DEFAULT_LIMITS = Limits()
 
 def _check(what: str, size: int, limit: int) -> None:
     if size > limit:
-        raise LimitError(f"{what} has {size} bytes, and at most {limit} are taken")
+        raise LimitError(f"{what} would take {size} bytes, and at most {limit} are allowed")
