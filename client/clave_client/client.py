@@ -78,7 +78,8 @@ class Client:
         try:
             address = None if relay is None else Address.parse(relay)
             if self._new and address is None:
-                raise UsageError(f"there is no profile {profile.name} yet; say where with --relay HOST:PORT")
+                how = f"clave chat --relay HOST:PORT --name {profile.name}"
+                raise UsageError(f"there is no profile {profile.name} yet; make one with: {how}")
         except UsageError:
             if self._new:
                 profile.discard()

@@ -279,12 +279,15 @@ class Session(Connection):
             self._deferred[invitation.room] = invitation
             return
         used: list[bytes] = []
+        held = (
+            self._store.bundle_references()
+        )  # A welcome can name very many, and each look-up takes a while.
 
         def find(reference: bytes) -> KeyPackageBundle | None:
-            bundle = self.account.bundle(reference)
-            if bundle is not None:
-                used.append(reference)
-            return bundle
+            if reference not in held:
+                return None
+            used.append(reference)
+            return self.account.bundle(reference)
 
         others = self.rooms.keys() - {invitation.room}
         before = self._store.room(invitation.room)

@@ -208,6 +208,11 @@ class Store:
         """Return the bundle behind a key package reference."""
         return self._blob("SELECT bundle FROM bundles WHERE reference = ?", reference)
 
+    def bundle_references(self) -> frozenset[bytes]:
+        """Return the references of all bundles held."""
+        rows = self._rows("SELECT reference FROM bundles")
+        return frozenset(msgspec.convert(reference, bytes) for (reference,) in rows)
+
     def drop_bundle(self, reference: bytes) -> None:
         """Delete a one-time bundle that was used; a last-resort one stays."""
         self._run("DELETE FROM bundles WHERE reference = ? AND last_resort = 0", reference)

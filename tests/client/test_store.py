@@ -164,10 +164,12 @@ def test_a_room_of_an_older_database_comes_with_no_epoch(store: Store, path: Pat
 def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
     store.add_bundle(b"1", b"one", last_resort=False)
     store.add_bundle(b"2", b"last", last_resort=True)
+    assert store.bundle_references() == {b"1", b"2"}
     store.drop_bundle(b"1")
     store.drop_bundle(b"2")
     assert store.bundle(b"1") is None
     assert store.bundle(b"2") == b"last"
+    assert store.bundle_references() == {b"2"}
 
 
 def test_every_commit_waits_for_the_disk(store: Store) -> None:
