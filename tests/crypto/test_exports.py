@@ -60,5 +60,6 @@ def test_mls_offers_what_an_application_needs() -> None:
         *("Application", "ProposalReceived", "Committed", "Received", "Member", "Policy", "LeafNode"),
         *("MLSError", "LocalError", "PeerError", "PolicyRejected", "ValidationError", "OwnMessageError"),
         *("decode_key_package", "encode_message", "peek", "find_suite", "SUITES", "RandomBytes"),
+        *("ExternalInit", "GroupInfo", "KeyPackageSource", "Secret", "certificate_chain", "check_chain"),
     }
     assert needed <= set(mls.__all__)

@@ -16,14 +16,18 @@ from clave_crypto.mls import (
     MalformedError,
     PreSharedKey,
     PreSharedKeyID,
+    ResumptionPsk,
+    ResumptionUsage,
     UnsupportedError,
     encode_message,
+    new_psk_id,
 )
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.ratchet_tree import TreeNodes
 from clave_crypto.mls.welcome import Welcome
 from forgekit import suite_as
 from groupkit import NOW, SUITE, Party, assert_agree, form
+from rulekit import refused
 
 
 def test_newcomer_needs_the_pre_shared_keys() -> None:
@@ -73,6 +77,18 @@ def test_joiner_knows_who_made_the_welcome() -> None:
     assert green.group.welcomed_by == 1
     green.restart()
     assert green.group.welcomed_by is None
+
+
+def test_who_comes_back_proves_to_have_been_there() -> None:
+    red, blue = form("red", "blue")
+    was_in = ResumptionPsk(ResumptionUsage.APPLICATION, b"room", blue.group.epoch)
+    kept, psk = blue.group.resumption_psk, new_psk_id(SUITE, was_in)
+    red.commits(to=[blue])
+    info = red.group.group_info()
+    guess = {psk: Secret(bytes(32))}.get
+    refused(red, Party("blue").enters(info, removes=1, psks=[psk], find_psk=guess), "confirmation-tag")
+    blue.enters(info, to=[red], removes=1, psks=[psk], find_psk={psk: kept}.get)
+    assert_agree([red, blue])
 
 
 class SpillsInfo(CipherSuite):

@@ -6,6 +6,7 @@ import pytest
 
 from clave_crypto.mls import (
     Application,
+    GroupClosedError,
     LocalError,
     MalformedError,
     OwnMessageError,
@@ -169,3 +170,21 @@ def test_export_is_shared_and_changes() -> None:
     assert exported != red.group.export("other", b"context", 48)
     red.commits(to=[blue])
     assert exported != red.group.export("label", b"context", 48)
+
+
+@pytest.mark.parametrize("length", [-5, 0, 255 * 32 + 1, 1 << 16])
+def test_export_has_a_length_that_can_be(length: int) -> None:
+    red, _ = form("red", "blue")
+    with pytest.raises(LocalError, match=f"1 to 8160 bytes, not {length}"):
+        red.group.export("label", b"", length)
+    assert len(red.group.export("label", b"", 255 * 32)) == 255 * 32
+
+
+def test_resumption_key_is_the_members_and_the_epochs() -> None:
+    red, blue, green = form("red", "blue", "green")
+    before = red.group.resumption_psk
+    assert before == blue.group.resumption_psk
+    red.commits([Remove(2)], to=[blue, green])
+    assert red.group.resumption_psk == blue.group.resumption_psk != before
+    with pytest.raises(GroupClosedError):
+        green.group.resumption_psk  # noqa: B018 - raises

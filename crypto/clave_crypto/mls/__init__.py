@@ -3,6 +3,7 @@
 Start at `Group`. Errors are listed with their meaning in `clave_crypto.mls.errors`.
 """
 
+from clave_crypto.keys import Secret
 from clave_crypto.mls.credentials import BasicCredential, Credential, X509Credential
 from clave_crypto.mls.epoch import FindPsk, Member
 from clave_crypto.mls.errors import (
@@ -39,7 +40,7 @@ from clave_crypto.mls.group import Group
 from clave_crypto.mls.group_view import GroupView
 from clave_crypto.mls.joining import FindBundle, Spread
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
-from clave_crypto.mls.leaf_node import Capabilities, LeafNode
+from clave_crypto.mls.leaf_node import Capabilities, KeyPackageSource, LeafNode
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.outside import decode_group_info, propose_externally, propose_join
 from clave_crypto.mls.padding import Padding, pad_to_bucket
@@ -48,6 +49,7 @@ from clave_crypto.mls.policy import NoPolicy, Policy
 from clave_crypto.mls.proposals import (
     Add,
     ContentType,
+    ExternalInit,
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
@@ -71,6 +73,8 @@ from clave_crypto.mls.suites import (
     MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
     find_suite,
 )
+from clave_crypto.mls.welcome import GroupInfo
+from clave_crypto.mls.x509 import certificate_chain, check_chain
 
 __all__ = [
     "SUITES",
@@ -86,6 +90,7 @@ __all__ = [
     "DecryptionError",
     "Extension",
     "ExtensionType",
+    "ExternalInit",
     "ExternalPsk",
     "ExternalSender",
     "ExternalSenderIndex",
@@ -95,10 +100,12 @@ __all__ = [
     "Group",
     "GroupClosedError",
     "GroupContextExtensions",
+    "GroupInfo",
     "GroupState",
     "GroupView",
     "KeyPackage",
     "KeyPackageBundle",
+    "KeyPackageSource",
     "LeafNode",
     "LimitError",
     "Limits",
@@ -130,6 +137,7 @@ __all__ = [
     "RequiredCapabilities",
     "ResumptionPsk",
     "ResumptionUsage",
+    "Secret",
     "Sender",
     "Spread",
     "StalePendingError",
@@ -142,6 +150,8 @@ __all__ = [
     "WrongEpochError",
     "WrongGroupError",
     "X509Credential",
+    "certificate_chain",
+    "check_chain",
     "decode_group_info",
     "decode_key_package",
     "encode_message",

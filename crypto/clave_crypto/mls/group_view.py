@@ -107,6 +107,20 @@ class GroupView:
         return bytes(self._epoch.secrets.epoch_authenticator)
 
     @property
+    def resumption_psk(self) -> Secret:
+        """This epoch's resumption pre-shared key (section 8.6), which proves having been in it.
+
+        It is what `find_psk` returns for a `ResumptionPsk` of this group and epoch where the group does not
+        know that by itself: in another group, or when coming back by an external commit.
+
+        Raises:
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        return self._epoch.secrets.resumption_psk
+
+    @property
     def extensions(self) -> tuple[Extension, ...]:
         """The extensions of the group context."""
         return self._epoch.context.extensions
@@ -136,10 +150,14 @@ class GroupView:
         """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
 
         Raises:
+            LocalError: so many bytes cannot be derived.
             GroupClosedError: this member was removed.
 
         """
         self._check_member()
+        longest = 255 * self.suite.hash_size
+        if not 0 < length <= longest:
+            raise LocalError(f"an export has 1 to {longest} bytes, not {length}")
         exporter = self._epoch.secrets.exporter_secret
         return export_secret(self.suite, exporter, label.encode(), context, length)
 
