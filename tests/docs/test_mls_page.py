@@ -45,5 +45,6 @@ def test_every_method_of_a_policy_and_every_bound_is_explained() -> None:
     asked = {name for name in vars(mls.Policy) if not name.startswith("_")}
     assert asked == set(re.findall(r"^\| `(c\w+)` \| (?:whether|what to)", text, re.MULTILINE))
     bounds = text.split("## Bounds")[1].split("\n## ")[0]
-    assert all(f"`{field.name}`" in bounds for field in dataclasses.fields(mls.Limits))
+    limits = {(field.name, str(field.default)) for field in dataclasses.fields(mls.Limits)}
+    assert limits == set(re.findall(r"^\| `(\w+)` \| (\d+) \|", bounds, re.MULTILINE))
     assert f"0x{mls.MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519.id:X}" in text

@@ -207,7 +207,7 @@ class GroupStart(GroupView):
         """Make the group that this one goes on as (section 11.2); return it and the Welcome into it.
 
         `key_packages` are of all other members, for the new cipher suite; `identity` and `signature_secret`
-        this member's own in it.
+        this member's own in it. Store the new group and the Welcome in one transaction, and then send that.
 
         Raises:
             LocalError: no commit has agreed to go on as another group.
@@ -249,6 +249,8 @@ class GroupStart(GroupView):
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
         """Make a group of some of this one's members (section 11.3); return it and the Welcome into it.
+
+        Store the new group and the Welcome in one transaction, and then send that.
 
         Raises:
             ValidationError: a key package breaks a rule or is of somebody who is no member.
