@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from clave_crypto.mls import (
     Group,
     GroupState,
     KeyPackageBundle,
+    Limits,
     MemberSender,
     PendingCommit,
     Remove,
@@ -24,7 +26,8 @@ from clave_crypto.mls import (
     decode_key_package,
     encode_message,
 )
-from clave_crypto.mls.stored import StoredGroup, StoredRatchets
+from clave_crypto.mls.state import decode_change, encode_change
+from clave_crypto.mls.stored import StoredChange, StoredGroup, StoredRatchets
 from groupkit import NOW, Party, Rules, form
 
 
@@ -110,7 +113,9 @@ def disk() -> Disk:
     return Disk()
 
 
-@pytest.mark.parametrize("what", ["n_leaves", "past n_leaves", "own_leaf", "sender", "ratchets"])
+@pytest.mark.parametrize(
+    "what", ["n_leaves", "past n_leaves", "own_leaf", "past own_leaf", "sender", "ratchets"]
+)
 def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
     """Such as 2**31 leaves, which are not made room for."""
     parts = dict(disk().parts)
@@ -124,6 +129,8 @@ def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
             group = replace(group, past=(replace(past, n_leaves=huge),))
         case "own_leaf":
             group = replace(group, epoch=replace(group.epoch, own_leaf=huge))
+        case "past own_leaf":
+            group = replace(group, past=(replace(past, own_leaf=huge),))
         case "sender":
             pending = tuple(replace(one, sender=MemberSender(huge)) for one in group.pending)
             group = replace(group, pending=pending)
@@ -131,6 +138,15 @@ def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
             ratchets = replace(ratchets, trees=(replace(now, ratchets=now.ratchets[1:]), before))
     with pytest.raises(StateError):
         Group.restore(GroupState(group.encode(), ratchets.encode()), policy=Rules())
+
+
+@pytest.mark.parametrize("who", [{"committer": 7}, {"added": (7,)}, {"updated": (1 << 31,)}])
+def test_a_change_is_of_leaves_in_its_tree(who: dict[str, Any]) -> None:
+    red, _ = form("red", "blue")
+    stored = encode_change(red.group.commit(now=NOW).take(red.group.epoch_authenticator))
+    assert encode_change(decode_change(stored, Limits())) == stored
+    with pytest.raises(StateError, match="not in the tree"):
+        decode_change(replace(StoredChange.decode(stored), **who).encode(), Limits())
 
 
 def test_a_suite_that_is_not_known_is_a_state_error() -> None:

@@ -101,3 +101,8 @@ async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) 
         assert notice.text.startswith("an invitation could not be used: ")
         assert "group-id-new" in notice.text
         assert blue.client._session.rooms == {room: before}
+        await blue.client.leave(room)
+        blue.client._session._on_messages([elsewhere])
+        told = "an invitation was refused: it came under another room's id"
+        assert (await blue.sees(events.Notice)).text == told
+        assert blue.client.rooms == {}
