@@ -116,7 +116,7 @@ class Party:
         assert self.group.state() == before
 
     def sees(self, message: bytes) -> Any:
-        return self.group.receive(message, now=NOW)
+        return self.group.receive(message)
 
     def hears(self, message: bytes) -> bytes:
         received = self.sees(message)

@@ -205,7 +205,7 @@ class World:
     def to_all(self, message: bytes, *, but: Party | None = None) -> None:
         for party in self.inside:
             if party is not but:
-                party.group.receive(message, now=NOW, find_psk=self.find_psk)
+                party.group.receive(message, find_psk=self.find_psk)
 
     # Commits
 
@@ -235,7 +235,7 @@ class World:
         with pytest.raises(OwnMessageError):
             committer.sees(pending.message)
         told = [
-            party.group.receive(pending.message, now=NOW, find_psk=self.find_psk)
+            party.group.receive(pending.message, find_psk=self.find_psk)
             for party in self.inside
             if party is not committer
         ]
@@ -269,7 +269,7 @@ class World:
         self.end_epoch()
         before = [(one, one.group.state()) for one in self.inside if one is not party]
         for one, _ in before:
-            committed = one.group.receive(commit, now=NOW, find_psk=self.find_psk)
+            committed = one.group.receive(commit, find_psk=self.find_psk)
             assert isinstance(committed, Committed)
             assert committed.external
         self.inside = [one for one in self.inside if one is not party]
@@ -309,7 +309,7 @@ class World:
         for party, state in self.ghosts:
             ghost = Group.restore(state, policy=party.policy)
             with pytest.raises(WrongEpochError):
-                ghost.receive(message, now=NOW)
+                ghost.receive(message)
 
     def hears(self, number: int, listener: int, *, twice: bool) -> None:
         """Deliver a message that was spoken at some time to one who has not heard it."""

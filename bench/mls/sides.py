@@ -98,7 +98,7 @@ class OurMember:
 
     def process(self, message: bytes) -> None:
         """Process a message to the group."""
-        self.group.receive(message, now=self.now)
+        self.group.receive(message)
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypt application data."""

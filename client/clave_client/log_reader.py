@@ -115,7 +115,7 @@ class LogReader:
         try:
             if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
                 raise PeerError("its label does not match its content")
-            received = room.group.receive(entry.payload, now=int(room.clock()))
+            received = room.group.receive(entry.payload)
         except (MLSError, PeerError) as error:
             self._advance(entry)
             self._refuse(entry, epoch, str(error))

@@ -129,6 +129,6 @@ def test_resumption_key_of_another_group_joins_two() -> None:
     key = Secret(b"known to both")
     psk = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.APPLICATION, b"elsewhere", 3))
     pending = red.group.commit([PreSharedKey(psk)], now=NOW, find_psk=lambda _: key)
-    blue.group.receive(pending.message, now=NOW, find_psk=lambda _: key)
+    blue.group.receive(pending.message, find_psk=lambda _: key)
     red.group.merge(pending)
     assert_agree([red, blue])

@@ -64,7 +64,7 @@ def test_removed_member_reads_nothing_later_and_is_closed() -> None:
     assert blue.hears(message) == b"secret"
     ghost = Group.restore(before, policy=Rules())
     with pytest.raises(WrongEpochError):
-        ghost.receive(message, now=NOW)
+        ghost.receive(message)
     green.restart()
     uses: list[Callable[[], object]] = [
         lambda: green.sees(message),

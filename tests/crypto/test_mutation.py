@@ -101,7 +101,7 @@ class Scene:
         """Give a message to blue, whose state stays byte-identical when it refuses."""
         group = Group.restore(self.blue.group.state(), policy=self.blue.policy)
         try:
-            return group.receive(data, now=NOW, find_psk=find_psk)
+            return group.receive(data, find_psk=find_psk)
         except CryptoError:
             assert group.state() == self.blue.group.state()
             raise

@@ -75,7 +75,7 @@ def test_external_commit_takes_the_place_of_an_old_self() -> None:
     red, blue, green = form("red", "blue", "green")
     old = green.group
     commit = green.enters(red.group.group_info(), removes=old.own_leaf, to=[red, blue])
-    assert old.receive(commit, now=NOW).removed_self
+    assert old.receive(commit).removed_self
     assert old.closed
     assert_agree([red, blue, green])
     assert len(red.group.members()) == 3
@@ -101,7 +101,7 @@ def test_external_commit_with_a_shared_key() -> None:
     commit = green.enters(red.group.group_info(), psks=[psk], find_psk=keys.get)
     refused(red, commit, UnsupportedError)
     for one in (red, blue):
-        one.group.receive(commit, now=NOW, find_psk=keys.get)
+        one.group.receive(commit, find_psk=keys.get)
     assert_agree([red, blue, green])
 
 
@@ -168,7 +168,7 @@ def test_external_sender_proposes() -> None:
             received = one.sees(proposes(watcher, proposal))
             assert (received.sender, received.proposal) == (ExternalSenderIndex(0), proposal)
     commit = red.group.commit(now=NOW, find_psk=lambda _: Secret(b"key"))
-    blue.group.receive(commit.message, now=NOW, find_psk=lambda _: Secret(b"key"))
+    blue.group.receive(commit.message, find_psk=lambda _: Secret(b"key"))
     assert green.sees(commit.message).removed_self
     red.group.merge(commit)
     assert_agree([red, blue])

@@ -103,7 +103,7 @@ class Disk:
             else:
                 group = self.restored(part, data)
             group.commit(now=NOW)
-            group.receive(self.message, now=NOW)
+            group.receive(self.message)
         except CryptoError:
             pass
 
@@ -194,11 +194,11 @@ def test_groups_that_version_1_stored_go_on() -> None:
 
     red, blue = restored("red"), restored("blue")
     pending = PendingCommit.decode(bytes.fromhex(stored["pending"]), policy=Rules())
-    late = blue.receive(bytes.fromhex(stored["late"]), now=NOW)
+    late = blue.receive(bytes.fromhex(stored["late"]))
     assert isinstance(late, Application)
     assert late.data == b"late"
     assert [sender for _, sender, _ in red.pending_proposals] == [MemberSender(1), MemberSender(0)]
-    assert blue.receive(pending.message, now=NOW) == red.merge(pending)
+    assert blue.receive(pending.message) == red.merge(pending)
     assert [member.identity for member in red.members()] == [b"red", b"blue"]
     assert red.epoch_authenticator == blue.epoch_authenticator
     assert Group.restore(red.state(), policy=Rules()).state() == red.state()

@@ -189,7 +189,7 @@ def test_a_group_of_each_suite_lives(suite: CipherSuite) -> None:
     added = red.commit([Add(bob.bundle.key_package)], now=NOW)
     red.merge(added)
     blue = bob.joins(added.welcome)
-    received = red.receive(blue.encrypt(b"hello"), now=NOW)
+    received = red.receive(blue.encrypt(b"hello"))
     assert isinstance(received, Application)
     assert received.data == b"hello"
 
@@ -201,14 +201,14 @@ def test_a_group_of_each_suite_lives(suite: CipherSuite) -> None:
         other_groups=(),
     )
     for group in (red, blue):
-        group.receive(entering, now=NOW)
+        group.receive(entering)
     assert red.epoch_authenticator == blue.epoch_authenticator == green.epoch_authenticator
 
     removal = green.commit([Remove(1)], now=NOW)
     green.merge(removal)
-    red.receive(removal.message, now=NOW)
+    red.receive(removal.message)
     red = Group.restore(red.state(), policy=NoPolicy())
-    received = red.receive(green.encrypt(b"alone"), now=NOW)
+    received = red.receive(green.encrypt(b"alone"))
     assert isinstance(received, Application)
     assert received.data == b"alone"
     assert len(red.members()) == 2

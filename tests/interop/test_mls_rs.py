@@ -104,17 +104,17 @@ class Ours:
         return self.group.encrypt(data)
 
     def hear(self, message: bytes) -> bytes:
-        received = self.group.receive(message, now=self.now)
+        received = self.group.receive(message)
         assert isinstance(received, Application)
         return received.data
 
     def follow(self, message: bytes) -> bool:
-        received = self.group.receive(message, now=self.now)
+        received = self.group.receive(message)
         assert isinstance(received, Committed)
         return received.removed_self
 
     def note(self, proposal: bytes) -> None:
-        assert isinstance(self.group.receive(proposal, now=self.now), ProposalReceived)
+        assert isinstance(self.group.receive(proposal), ProposalReceived)
 
     def exported(self) -> bytes:
         return self.group.export("label", b"context", 32)

@@ -56,7 +56,7 @@ async def test_who_joins_late_cannot_read_what_was_said_before(tmp_path: Path) -
         assert len(earlier) >= 3
         for entry in earlier:
             with pytest.raises(MLSError):
-                group.receive(entry.payload, now=NOW)
+                group.receive(entry.payload)
 
 
 async def test_who_was_removed_reads_nothing_later(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_who_was_removed_reads_nothing_later(tmp_path: Path) -> None:
         assert len(later) >= 3
         for entry in later:
             with pytest.raises(MLSError):
-                Group.restore(last_state, policy=RoomPolicy()).receive(entry.payload, now=NOW)
+                Group.restore(last_state, policy=RoomPolicy()).receive(entry.payload)
         assert room not in blue.client.rooms
         assert not any("must not" in text or "nor this" in text for text in blue.shown())
 

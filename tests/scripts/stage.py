@@ -90,7 +90,7 @@ class Actor:
         )
 
     def hears(self, message: bytes) -> Any:
-        return self.group.receive(message, now=NOW, find_psk=self.find_psk)
+        return self.group.receive(message, find_psk=self.find_psk)
 
     def leaf_of(self, name: str) -> int:
         return next(one.leaf_index for one in self.group.members() if one.identity == name.encode())

@@ -1,13 +1,15 @@
 """A group as one member sees it: the state that messages move from epoch to epoch. Does no I/O.
 
 Every method either does all it says or raises and changes nothing. What is on disk must never be older than
-what was sent, so write `state()` after each call that changes it and before anything leaves:
+what was sent or shown, so each call has its transaction, before anything leaves or shows:
 
-- `encrypt` and `propose` use up a key: store the state before sending what they return.
-- `commit` uses up a key and nothing else: store the state and the pending commit before sending its message.
-  The key is never used again, whether the commit is merged, discarded or lost.
-- `merge` when the commit won, `discard` when another commit of the epoch did.
-- `receive` after each message.
+- `encrypt` and `propose` use up a key: store the state and the message, then send it.
+- `withdraw` changes the state alone: store it.
+- `commit` uses up a key and nothing else: store the state and the pending commit, then send its message. The
+  key is never used again, whether the commit is merged, discarded or lost.
+- `merge` when the commit won: store the state, forget the pending commit and keep its Welcome until that is
+  sent. `discard` when another commit of the epoch did.
+- `receive`: store the state with what was received, whose key is gone, then show it.
 
 How a group begins, and what can be read of it, is in its base classes `GroupStart` and `GroupView`.
 """
@@ -262,7 +264,7 @@ class Group(GroupStart):
 
     # Receiving
 
-    def receive(self, message: bytes, *, now: int | None = None, find_psk: FindPsk = no_psks) -> Received:
+    def receive(self, message: bytes, *, find_psk: FindPsk = no_psks) -> Received:
         """Process an encoded MLSMessage to the group.
 
         Raises:

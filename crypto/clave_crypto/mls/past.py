@@ -53,7 +53,7 @@ def with_resumption(epoch: Epoch, past: Sequence[PastEpoch], find_psk: FindPsk) 
     def find(psk_id: PreSharedKeyID) -> Secret | None:
         psk = psk_id.psk
         if isinstance(psk, ResumptionPsk) and psk.psk_group_id == epoch.context.group_id:
-            return held.get(psk.psk_epoch)
+            return held.get(psk.psk_epoch) or find_psk(psk_id)
         return find_psk(psk_id)
 
     return find

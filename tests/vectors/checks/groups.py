@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, KeyPackageBundle, LeafNode, Policy, PreSharedKeyID, find_suite
+from clave_crypto.mls import Group, KeyPackageBundle, PreSharedKeyID, find_suite
 from clave_crypto.mls.framing import decode_key_package
 from clave_crypto.mls.leaf_node import KeyPackageSource
 from clave_crypto.mls.psk import ExternalPsk
 from vectors.checks.schema import LEAF, Case, secret, unhex, vector
-
-
-class Anyone(Policy):
-    """Accepts everything that the RFC accepts."""
-
-    def check_leaf(self, leaf: LeafNode) -> None: ...
-    def check_successor(self, old: LeafNode, new: LeafNode) -> None: ...
-    def check_commit(self, group: Group, committer: int, proposals: Any) -> None: ...
 
 
 @vector(
@@ -51,11 +41,10 @@ def passive_client(case: Case) -> None:
         return psks.get(psk_id.psk.psk_id) if isinstance(psk_id.psk, ExternalPsk) else None
 
     assert isinstance(leaf.source, KeyPackageSource)
-    now = leaf.source.not_before + 3600
     group = Group.join(
         unhex(case["welcome"]),
         lambda reference: bundle if reference == bundle.reference else None,
-        policy=Anyone(),
+        policy=NoPolicy(),
         ratchet_tree=unhex(case["ratchet_tree"]) if case["ratchet_tree"] else None,
         find_psk=find_psk,
         other_groups=(),
@@ -63,7 +52,7 @@ def passive_client(case: Case) -> None:
     assert group.epoch_authenticator == unhex(case["initial_epoch_authenticator"])
     for expected in case["epochs"]:
         for proposal in expected["proposals"]:
-            group.receive(unhex(proposal), now=now, find_psk=find_psk)
-        group.receive(unhex(expected["commit"]), now=now, find_psk=find_psk)
+            group.receive(unhex(proposal), find_psk=find_psk)
+        group.receive(unhex(expected["commit"]), find_psk=find_psk)
         assert group.epoch_authenticator == unhex(expected["epoch_authenticator"])
-        group = Group.restore(group.state(), policy=Anyone())
+        group = Group.restore(group.state(), policy=NoPolicy())
