@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, KeyPackageBundle, PreSharedKeyID, find_suite
+from clave_crypto.mls import Group, KeyPackageBundle, NoPolicy, PreSharedKeyID, find_suite
 from clave_crypto.mls.framing import decode_key_package
 from clave_crypto.mls.leaf_node import KeyPackageSource
 from clave_crypto.mls.psk import ExternalPsk
