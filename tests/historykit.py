@@ -29,6 +29,8 @@ from clave_crypto.mls import (
     GroupClosedError,
     GroupContextExtensions,
     GroupState,
+    LocalError,
+    MemberSender,
     MLSError,
     OwnMessageError,
     PendingCommit,
@@ -175,18 +177,21 @@ class World:
                 return GroupContextExtensions((self.watched(),))
 
     def proposes(self, sender: Party, kind: str, number: int, *, public: bool, lost: bool) -> None:
-        before = {reference for reference, _, _ in sender.group.pending_proposals}
         options = {"now": NOW, "public": public, "random": without_guard}
         if kind == "update":
             message = sender.group.propose_update(**options)
         elif proposal := self.proposal(kind, number):
-            message = sender.group.propose(proposal, **options)
+            own = (MemberSender(sender.group.own_leaf), proposal)
+            try:
+                message = sender.group.propose(proposal, **options)
+            except LocalError:
+                assert own in [(one, other) for _, one, other in sender.group.pending_proposals]
+                return
         else:
             return
         if lost:
-            # The same proposal in the clear is the same bytes: whoever had it before still has it.
-            for reference in {one for one, _, _ in sender.group.pending_proposals} - before:
-                sender.group.withdraw(reference)
+            *_, (reference, _, _) = sender.group.pending_proposals
+            sender.group.withdraw(reference)
         else:
             self.to_all(message, but=sender)
 

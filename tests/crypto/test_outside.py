@@ -19,6 +19,7 @@ from clave_crypto.mls import (
     ExternalSenders,
     GroupContextExtensions,
     LeafNode,
+    LocalError,
     MemberSender,
     NewMemberProposalSender,
     OwnMessageError,
@@ -187,8 +188,9 @@ def test_policy_judges_external_proposals() -> None:
 
 def test_public_handshakes_between_members() -> None:
     red, blue, green = form("red", "blue", "green")
+    removal = red.group.propose(Remove(2), now=NOW, public=True)
     for one in (blue, green):
-        one.sees(red.group.propose(Remove(2), now=NOW, public=True))
+        one.sees(removal)
     refused(red, red.group.propose_update(now=NOW, public=True), OwnMessageError)
     pending = blue.group.commit(now=NOW, public=True)
     assert isinstance(decode_message(pending.message), PublicMessage)
@@ -255,8 +257,17 @@ def test_public_message_is_ones_own_only_if_one_signed_it() -> None:
         red.sees(encode_message(public(red, ProposalContent(Remove(1)))))
 
 
-def test_proposal_counts_once() -> None:
+@pytest.mark.parametrize("public", [False, True])
+def test_proposal_counts_once(public: bool) -> None:
     red, blue = form("red", "blue")
-    proposal = red.group.propose_update(now=NOW, public=True)
+    change = GroupContextExtensions(())
+    proposal = red.group.propose(change, now=NOW, public=public)
     blue.sees(proposal)
     refused(blue, proposal, ReplayError)
+    before = red.group.state()
+    with pytest.raises(LocalError):
+        red.group.propose(change, now=NOW, public=public)
+    assert red.group.state() == before
+    ((reference, _, _),) = red.group.pending_proposals
+    red.group.withdraw(reference)
+    assert (red.group.propose(change, now=NOW, public=public) == proposal) is public

@@ -113,7 +113,7 @@ class Group(GroupStart):
         """Return a proposal as an MLSMessage, encrypted unless `public`, and keep it as pending.
 
         Raises:
-            LocalError: it is an Update, which `propose_update` makes.
+            LocalError: it is an Update, which `propose_update` makes, or is pending already.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
             LimitError: too many proposals are pending.
@@ -414,11 +414,13 @@ class Group(GroupStart):
         found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.PROPOSAL)
         content = frame(self._epoch.context, self._sender, ProposalContent(proposal), authenticated_data)
         auth = AuthData(sign(self._epoch, content, found))
+        authenticated = AuthenticatedContent(wire_format_of(found), content, auth)
+        reference = proposal_reference(self.suite, authenticated)
+        if reference in self._pending:
+            raise LocalError("this member's same proposal is pending already")
         message = protect(self._epoch, content, auth, found, padding=pad_to_bucket, random=random)
         if found is not None:
             self._secret_tree.consume(found)
-        authenticated = AuthenticatedContent(wire_format_of(found), content, auth)
-        reference = proposal_reference(self.suite, authenticated)
         self._pending[reference] = PendingProposal(self._sender, proposal, leaf_secret)
         return message
 
