@@ -24,6 +24,7 @@ from clave_crypto.mls import (
     Extension,
     ExternalPsk,
     ExternalSender,
+    ExternalSenderIndex,
     ExternalSenders,
     Group,
     GroupClosedError,
@@ -205,6 +206,10 @@ class World:
             self.to_all(propose_join(party.offer(), group.group_id, group.epoch))
         elif proposal := self.proposal(kind, number):
             secret = self.watcher.signature_secret
+            if (ExternalSenderIndex(0), proposal) in [
+                (one, other) for _, one, other in group.pending_proposals
+            ]:
+                return
             self.to_all(propose_externally(self.suite, 0, secret, proposal, group.group_id, group.epoch))
 
     def to_all(self, message: bytes, *, but: Party | None = None) -> None:

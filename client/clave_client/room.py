@@ -96,7 +96,7 @@ class Room:
         # The relay counts on where an earlier membership of this device ended.
         known = store.room(group.group_id)
         used = 0 if known is None else known.submission
-        record = RoomRecord(group.group_id, phase, title, seq, used, seq, group.epoch)
+        record = RoomRecord(group.group_id, phase, title, seq, used, seq)
         with store.transaction():
             store.forget_group(record.id)
             room = cls(store, record, group, clock)
@@ -334,7 +334,6 @@ class Room:
             raise
 
     def _save(self) -> None:
-        self.set(epoch=self.group.epoch)
         self._store.put_room(self.record)
         if self.record.phase is Phase.CLOSED:
             return

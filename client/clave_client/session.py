@@ -18,7 +18,7 @@ from clave_client.connection import Connection
 from clave_client.errors import ClientError, RelayFault, RelayUnreachable, RoomUnreadable, StateTooOld
 from clave_client.link import Address
 from clave_client.log_reader import LogMessage, LogReader, Outcome
-from clave_client.policy import RoomPolicy
+from clave_client.policy import RoomPolicy, room_state
 from clave_client.room import Room
 from clave_client.store import Phase, Store
 from clave_crypto.mls import Group, KeyPackageBundle, MLSError, Proposal
@@ -39,6 +39,10 @@ from clave_wire.messages import (
 from clave_wire.text import sanitize
 
 __all__ = ["Session"]
+
+
+_MOST_COMMITS = 1 << 52
+"""An epoch that no room comes to by commits; frames count further."""
 
 
 class Session(Connection):
@@ -290,20 +294,23 @@ class Session(Connection):
             return self.account.bundle(reference)
 
         others = self.rooms.keys() - {invitation.room}
-        before = self._store.room(invitation.room)
         try:
             group = Group.join(invitation.welcome, find, policy=RoomPolicy(), other_groups=others)
             if group.group_id != invitation.room:
                 self.emit(events.Notice(b"", "an invitation was refused: it came under another room's id"))
-            elif before is not None and group.epoch <= before.epoch:
+            elif group.epoch >= _MOST_COMMITS:
+                self.emit(events.Notice(b"", "an invitation was refused: its room's epoch cannot be"))
+            elif known is not None and group.epoch <= known.group.epoch:
+                pass  # It is being asked about already.
+            elif self._store.has_entered(group.epoch_authenticator):
                 # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
                 # an epoch a second time would be to use its keys a second time.
-                if known is None:
-                    title = before.title
-                    self.emit(events.Notice(b"", f"an invitation to {title} was refused: it is an old one"))
+                text = f"an invitation to {sanitize(room_state(group.extensions).title)} was refused"
+                self.emit(events.Notice(b"", f"{text}: it is an old one"))
             else:
                 with self._store.transaction():
                     room = Room.join(self._store, group, invitation.seq, self.clock)
+                    self._store.note_entered(group.epoch_authenticator)
                     for reference in used:
                         self._store.drop_bundle(reference)
                 self.rooms[room.id] = room

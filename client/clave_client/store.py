@@ -21,6 +21,8 @@ from clave_crypto.keys import Secret
 
 __all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
+SCHEMA_VERSION = 1
+
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE accounts(account BLOB PRIMARY KEY, name TEXT NOT NULL, verified INTEGER NOT NULL)
@@ -39,9 +41,6 @@ CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB
 CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
 """
 
-_MIGRATIONS = (_SCHEMA, "ALTER TABLE rooms ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0")
-"""What leads from each version of the database to the next, the first from an empty one."""
-
 
 class Phase(enum.IntEnum):
     """How this device stands to a room."""
@@ -53,11 +52,7 @@ class Phase(enum.IntEnum):
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One room as stored.
-
-    `submission` is the highest number this device ever used in it. `epoch` is the last one that this device
-    was in; it stays when the room is closed, and is 0 where that was before it was kept.
-    """
+    """One room as stored. `submission` is the highest number this device ever used in it."""
 
     id: bytes
     phase: Phase
@@ -65,7 +60,6 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
     cursor: int
     submission: int
     shown: int
-    epoch: int
 
 
 class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
@@ -120,13 +114,13 @@ class Store:
 
     def _migrate(self) -> None:
         version = self._db.pragma("user_version")
-        if version > len(_MIGRATIONS):
+        if version > SCHEMA_VERSION:
             self._db.close()
             raise StoreDamaged("this profile was written by a newer clave; update this one")
-        for reached, step in enumerate(_MIGRATIONS[version:], version + 1):
+        if version == 0:
             with self._db:
-                self._db.execute(step)
-                self._db.pragma("user_version", reached)
+                self._db.execute(_SCHEMA)
+                self._db.pragma("user_version", SCHEMA_VERSION)
 
     def close(self) -> None:
         """Close the database. Closing twice does nothing."""
@@ -180,6 +174,14 @@ class Store:
         """Keep `value` under `key`."""
         self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
 
+    def has_entered(self, authenticator: bytes) -> bool:
+        """Return whether this profile was welcomed before to the epoch that authenticates so."""
+        return self.get(f"entered {authenticator.hex()}") is not None
+
+    def note_entered(self, authenticator: bytes) -> None:
+        """Remember that this profile was welcomed to the epoch that authenticates so."""
+        self.put(f"entered {authenticator.hex()}", b"")
+
     def account(self, account: bytes) -> tuple[str, bool] | None:
         """Return the name and whether it was compared, of an account met before."""
         for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
@@ -221,7 +223,7 @@ class Store:
 
     def rooms(self) -> list[RoomRecord]:
         """Return every room this profile knows."""
-        sql = "SELECT id, phase, title, cursor, submission, shown, epoch FROM rooms ORDER BY title, id"
+        sql = "SELECT id, phase, title, cursor, submission, shown FROM rooms ORDER BY title, id"
         return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
 
     def room(self, room: bytes) -> RoomRecord | None:
@@ -231,8 +233,8 @@ class Store:
     def put_room(self, record: RoomRecord) -> None:
         """Insert or replace a room's record."""
         sql = (
-            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown, epoch)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
         )
         self._run(sql, *msgspec.structs.astuple(record))
 

@@ -143,22 +143,19 @@ def test_forgetting_a_group_leaves_history(store: Store) -> None:
 
 
 def test_a_room_comes_back_as_it_was(store: Store) -> None:
-    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3)
+    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4)
     store.put_room(record)
     assert store.rooms() == [record]
     assert store.room(ROOM) == record
     assert store.room(b"o" * 16) is None
 
 
-def test_a_room_of_an_older_database_comes_with_no_epoch(store: Store, path: Path) -> None:
-    store.put_room(RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3))
-    store._db.execute("ALTER TABLE rooms DROP COLUMN epoch")
-    store._db.pragma("user_version", 1)
+def test_epochs_entered_are_remembered(store: Store, path: Path) -> None:
+    store.note_entered(b"here")
     store.close()
-    for _ in range(2):
-        reopened = Store(path, KEY)
-        assert reopened.rooms() == [RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 0)]
-        reopened.close()
+    reopened = Store(path, KEY)
+    assert (reopened.has_entered(b"here"), reopened.has_entered(b"there")) == (True, False)
+    reopened.close()
 
 
 def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:

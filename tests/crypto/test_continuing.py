@@ -8,6 +8,7 @@ import pytest
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (
+    SUITES,
     Extension,
     ExtensionType,
     Group,
@@ -89,6 +90,16 @@ def test_only_an_agreed_group_goes_on() -> None:
     malformed = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"?"),))
     with breaks("required-capabilities-form"):
         red.group.commit([malformed], now=NOW)
+
+
+def test_who_lacks_the_next_suite_lets_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    red, blue = form("red", "blue")
+    pending = red.group.commit([ReInit(b"next", 1, 3, ())], now=NOW)
+    monkeypatch.delitem(SUITES, 3)
+    assert blue.sees(pending.message).reinit == red.group.merge(pending).reinit
+    assert_agree([red, blue])
+    with pytest.raises(GroupClosedError):
+        blue.group.encrypt(b"hi")
 
 
 def test_nothing_continues_a_group_for_who_was_removed() -> None:

@@ -14,13 +14,14 @@ from clave_crypto.mls import (
     LimitError,
     Limits,
     LocalError,
+    ReInit,
     Remove,
     ReplayError,
     TooFarAheadError,
     WrongEpochError,
 )
 from clave_crypto.mls.ratchet_tree import decode_nodes
-from groupkit import NOW, Party, assert_agree, form
+from groupkit import NOW, SUITE, Party, assert_agree, form
 from rulekit import refused
 
 
@@ -167,6 +168,51 @@ def test_long_proposals_leaves_and_extensions() -> None:
         with pytest.raises(LimitError):
             white.enters(info, limits=limits)
     white.enters(info, limits=Limits(context=3))
+
+
+def test_whoever_is_let_in_can_commit() -> None:
+    """A leaf grows when its owner commits: what is refused then must be refused before."""
+    size = len(Party("x" * 40).offer().key_package.leaf_node.encode())
+    tight = Limits(leaf=size + 80)
+    red, blue = Party("red"), Party("x" * 40)
+    red.create(limits=tight)
+    with pytest.raises(LimitError):
+        red.group.commit([Add(Party("x" * 41).offer().key_package)], now=NOW)
+    pending = red.commits([Add(blue.offer().key_package)])
+    blue.join(pending.welcome, limits=tight)
+    blue.commits(to=[red])
+    assert_agree([red, blue])
+    with pytest.raises(LimitError):
+        Party("x" * 41).create(limits=tight)
+    with pytest.raises(LimitError):
+        Party("x" * 300).enters(red.group.group_info(), limits=tight)
+
+
+def test_no_group_begins_that_nobody_could_join() -> None:
+    large = (Extension(ExtensionType.REQUIRED_CAPABILITIES, bytes(3)),)
+    with pytest.raises(LimitError):
+        Party("red").create(extensions=large, limits=Limits(context=2))
+    red, blue = form("red", "blue")
+    limited(red, context=2)
+    limited(blue, context=2)
+    goes_on = ReInit(b"next", 1, SUITE.id, large)
+    with pytest.raises(LimitError):
+        red.group.commit([goes_on], now=NOW)
+    limited(red, context=3)
+    refused(blue, red.group.commit([goes_on], now=NOW).message, LimitError)
+    limited(red, message=600)
+    with pytest.raises(LimitError):
+        red.group.branch(b"aside", [blue.offer().key_package], now=NOW, not_before=NOW - 1, not_after=NOW + 1)
+
+
+def test_own_data_that_is_too_long_uses_no_key() -> None:
+    red, blue = form("red", "blue")
+    limited(red, message=1000)
+    before = red.group.state()
+    with pytest.raises(LimitError):
+        red.group.encrypt(bytes(1000))
+    assert red.group.state() == before
+    assert blue.hears(red.group.encrypt(b"short")) == b"short"
 
 
 def test_own_message_or_welcome_that_is_too_long() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from clave_client import events
+from clave_client.policy import RoomPolicy
 from clave_client.suites import NEW_ROOMS
-from clave_crypto.mls import Add, KeyPackageBundle
+from clave_crypto.mls import Add, Group, KeyPackage, KeyPackageBundle
 from clave_wire.messages import Invitation, ToClient
 from scenarios.stage import Somebody, people_at, relay_at
 
@@ -29,13 +33,18 @@ def overhear(person: Somebody) -> list[Invitation]:
     return heard
 
 
-async def invite_by_last_resort(host: Somebody, room: bytes, guest: Somebody) -> Invitation:
-    """Add `guest` by the key package whose private half it keeps; return what the relay brought."""
-    heard, store = overhear(guest), guest.client._session._store
-    rows = store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
+def last_resort(person: Somebody) -> KeyPackage:
+    """Return the key package whose private half `person` keeps."""
+    rows = person.client._session._store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
     bundles = [KeyPackageBundle.decode(msgspec.convert(row[0], bytes)) for row in rows]
-    (last_resort,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
-    await host.client._session.commit(room, lambda _: [Add(last_resort)])
+    (found,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
+    return found
+
+
+async def invite_by_last_resort(host: Somebody, room: bytes, guest: Somebody) -> Invitation:
+    """Add `guest` by its last resort; return what the relay brought."""
+    heard = overhear(guest)
+    await host.client._session.commit(room, lambda _: [Add(last_resort(guest))])
     await guest.sees(events.Invited)
     (invitation,) = heard
     return invitation
@@ -69,6 +78,69 @@ async def test_a_welcome_that_comes_again_enters_no_epoch_twice(tmp_path: Path) 
         await blue.client.leave(room)
         assert (await blue.sees(events.Notice)).text == OLD, "nor when it waited for this device to leave"
         assert blue.client.rooms == {}
+
+
+def welcome_of_epoch(host: Somebody, room: bytes, epoch: int, guest: Somebody) -> bytes:
+    """Return a Welcome into a group of the host's own making, of the room's id and any epoch."""
+    group, now = host.client._session.rooms[room].group, int(time.time())
+    own = group.member(group.own_leaf).identity
+    fake = Group.create(
+        NEW_ROOMS,
+        room,
+        own,
+        host.client._session.account.device.secret,
+        policy=RoomPolicy(),
+        extensions=group.extensions,
+        extension_types=[one.extension_type for one in group.extensions],
+        not_before=now - 60,
+        not_after=now + 3600,
+    )
+    begun = fake._epoch
+    fake._epoch = replace(begun, context=replace(begun.context, epoch=epoch - 1))
+    pending = fake.commit([Add(last_resort(guest))], now=now)
+    assert pending.welcome is not None
+    return pending.welcome
+
+
+@pytest.mark.parametrize("epoch", [2**52, 2**63 + 1])
+async def test_a_welcome_of_an_epoch_that_cannot_be_is_refused_once(tmp_path: Path, epoch: int) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        forged = Invitation(7, room, 1, red.client._session.account.device.public, b"")
+        forged = msgspec.structs.replace(forged, welcome=welcome_of_epoch(red, room, epoch, blue))
+        blue.client._session._on_messages([forged])
+        told = "an invitation was refused: its room's epoch cannot be"
+        assert (await blue.sees(events.Notice)).text == told
+        assert blue.client.rooms == {}
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
+        await blue.client.answer(room, accept=True)
+        await blue.client.send(room, "still here")
+        await red.reads("still here")
+
+
+async def test_a_forged_epoch_locks_nobody_out(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        room = await red.client.create_room("friends")
+        forged = Invitation(7, room, 1, red.client._session.account.device.public, b"")
+        forged = msgspec.structs.replace(forged, welcome=welcome_of_epoch(red, room, 2**51, blue))
+        blue.client._session._on_messages([forged])
+        await blue.sees(events.Invited)
+        held = blue.client._session.rooms[room]
+        held.start_leaving()
+        blue.client._session.emit(held.close(None))
+        blue.client._session._closed(held)
+        await red.client.invite(room, "blue")
+        await blue.sees(events.Invited)
+        await blue.client.answer(room, accept=True)
+        await blue.client.send(room, "let in again")
+        await red.reads("let in again")
 
 
 async def test_an_invitation_that_comes_twice_before_it_is_answered_is_asked_once(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from clave_crypto.mls.rules.proposal import (
 )
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
-from clave_crypto.mls.suites import CipherSuite, find_suite
+from clave_crypto.mls.suites import SUITES, CipherSuite, find_suite
 
 __all__ = [
     "Applied",
@@ -61,6 +61,7 @@ __all__ = [
     "apply_proposals",
     "check_proposal",
     "combine_psks",
+    "context_size",
     "judge_external_senders",
     "next_context",
     "surviving_keys",
@@ -113,7 +114,7 @@ def check_proposal(
     Raises:
         ValidationError: it breaks a rule.
         PolicyRejected: the application refuses its leaf, or an external sender it lists.
-        UnsupportedError: it goes on with a version or cipher suite that is not known here.
+        UnsupportedError: it is one's own and goes on with a version or cipher suite that is not known here.
 
     """
     match proposal:
@@ -142,11 +143,18 @@ def check_proposal(
             check_reinit_version(proposal)
             check_extensions_unique(proposal.extensions)
             decode_required_capabilities(proposal.extensions)
-            if proposal.version != ProtocolVersion.MLS10:
+            if now is not None and proposal.version != ProtocolVersion.MLS10:
                 raise UnsupportedError(f"MLS version {proposal.version} is not supported")
-            judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
+            # What a receiver cannot go on with itself, it lets the others go on with.
+            if now is not None or proposal.cipher_suite in SUITES:
+                judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
         case ExternalInit():
             check_no_external_init_alone()
+
+
+def context_size(extensions: Sequence[Extension]) -> int:
+    """Return how many bytes the extensions of a group context hold."""
+    return sum(len(one.extension_data) for one in extensions)
 
 
 def judge_external_senders(suite: CipherSuite, extensions: Sequence[Extension], policy: Policy) -> None:
@@ -177,7 +185,8 @@ def apply_proposals(
     for _, proposal in proposals:
         if isinstance(proposal, GroupContextExtensions):
             extensions = proposal.extensions
-            limits.check_context(sum(len(one.extension_data) for one in extensions))
+        if isinstance(proposal, GroupContextExtensions | ReInit):
+            limits.check_context(context_size(proposal.extensions))
     updated = []
     for sender, proposal in proposals:
         if isinstance(proposal, Update) and isinstance(sender, MemberSender):
@@ -192,7 +201,7 @@ def apply_proposals(
     limits.check_leaves(tree.n_leaves)
     for leaf_index in (*updated, *added):
         leaf = check_sender_is_member(tree.leaf(leaf_index))
-        limits.check_leaf(len(leaf.encode()))
+        limits.check_newcomer(len(leaf.encode()))
         check_key_not_a_parents(tree, leaf)
     check_leaves_unique(tree.census)
     check_leaves_fit_group(tree.census, extensions)

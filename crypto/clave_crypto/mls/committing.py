@@ -73,6 +73,7 @@ def make_commit(
 
     Raises:
         UnsupportedError: a pre-shared key is not known here.
+        LimitError: the leaf or the message grows too large.
 
     """
     suite = epoch.suite
@@ -84,6 +85,7 @@ def make_commit(
     if template is not None:
         sign_leaf = leaf_signer(epoch, applied.committer, template)
         new_path = create_path(tree, applied.committer, sign_leaf, random=random)
+        limits.check_leaf(len(new_path.leaf_node.encode()))
         private_keys |= new_path.private_keys
         commit_secret = new_path.commit_secret
     provisional = next_context(epoch, tree, applied.extensions)
@@ -105,8 +107,10 @@ def make_commit(
         limits=limits,
     )
     auth = CommitAuthData(signature, following.confirmation_tag)
+    message = protect(epoch, content, auth, found, padding=pad_to_bucket, random=random)
+    limits.check_message(len(message))
     return CommitMade(
-        protect(epoch, content, auth, found, padding=pad_to_bucket, random=random),
+        message,
         succeed(epoch, tree, following, applied.committer, private_keys),
         following.secret_tree,
         following.joiner_secret,

@@ -42,7 +42,7 @@ def continue_group(
     Raises:
         ValidationError: a key package breaks a rule, or the group does not continue `origin` as `usage` says.
         PolicyRejected: the application refuses a leaf.
-        LimitError: there are too many key packages.
+        LimitError: there are too many key packages, or the Welcome grows too long.
 
     """
     sender = MemberSender(first.own_leaf)
@@ -76,4 +76,5 @@ def continue_group(
         ratchet_tree=ratchet_tree,
         random=random,
     )
+    limits.check_message(len(welcome))
     return made.epoch, made.secret_tree, welcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clave_crypto.keys import Secret
+from clave_crypto.mls.applying import context_size
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_schedule import GroupContext, first_epoch, interim_transcript_hash
@@ -32,8 +33,11 @@ def create(
 
     Raises:
         ValidationError: the extensions do not fit together, or need what the leaf lacks.
+        LimitError: the leaf or the extensions are too long.
 
     """
+    limits.check_newcomer(len(leaf.encode()))
+    limits.check_context(context_size(extensions))
     check_extensions_unique(extensions)
     tree = RatchetTree(suite, [leaf])
     check_leaves_fit_group(tree.census, extensions)

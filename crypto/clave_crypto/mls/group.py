@@ -88,6 +88,7 @@ class Group(GroupStart):
 
         Raises:
             CommitRequiredError: proposals are pending.
+            LimitError: the message would be too long.
             GroupClosedError: this member was removed, or the group goes on as another.
 
         """
@@ -98,6 +99,7 @@ class Group(GroupStart):
         content = frame(self._epoch.context, self._sender, ApplicationData(data), authenticated_data)
         auth = AuthData(sign(self._epoch, content, found))
         message = protect(self._epoch, content, auth, found, padding=padding, random=random)
+        self._limits.check_message(len(message))
         self._secret_tree.consume(found)
         return message
 
@@ -222,7 +224,6 @@ class Group(GroupStart):
             limits=self._limits,
             random=random,
         )
-        self._limits.check_message(len(made.message))
         welcome = None
         if selection.applied.added:
             added = [proposal.key_package for proposal in covered if isinstance(proposal, Add)]

@@ -52,6 +52,7 @@ class GroupStart(GroupView):
 
         Raises:
             ValidationError: the extensions do not fit together, or need what `extension_types` lacks.
+            LimitError: the leaf or the extensions are too long.
             PolicyRejected: the application refuses the leaf.
 
         """

@@ -9,6 +9,10 @@ from clave_crypto.mls.errors import LimitError
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 
+_PATH_LEAF_MORE = 80
+"""Bytes by which a leaf grows in a path: a parent hash of up to 64, and a signature of another length."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds on memory and work. What exceeds one is refused with `LimitError`, and nothing changes.
@@ -45,6 +49,10 @@ class Limits:
     def check_leaf(self, size: int) -> None:
         """Refuse a leaf of `size` bytes that is too long."""
         _check("a leaf", size, self.leaf)
+
+    def check_newcomer(self, size: int) -> None:
+        """Refuse a leaf of `size` bytes whose owner could not commit, as a path's leaf is longer."""
+        self.check_leaf(size + _PATH_LEAF_MORE)
 
     def check_context(self, size: int) -> None:
         """Refuse extensions of the group context that take `size` bytes if those are too many."""

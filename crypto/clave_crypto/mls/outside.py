@@ -141,7 +141,6 @@ def join_externally(
         limits=limits,
         random=random,
     )
-    limits.check_message(len(made.message))
     check_leaves_unique(made.epoch.tree.census)
     check_leaves_fit_group(made.epoch.tree.census, context.extensions)
     return made
