@@ -283,9 +283,8 @@ class Session(Connection):
             self._deferred[invitation.room] = invitation
             return
         used: list[bytes] = []
-        held = (
-            self._store.bundle_references()
-        )  # A welcome can name very many, and each look-up takes a while.
+        # A welcome can name very many key packages, and to look each of them up would take long.
+        held = self._store.bundle_references()
 
         def find(reference: bytes) -> KeyPackageBundle | None:
             if reference not in held:
@@ -300,13 +299,12 @@ class Session(Connection):
                 self.emit(events.Notice(b"", "an invitation was refused: it came under another room's id"))
             elif group.epoch >= _MOST_COMMITS:
                 self.emit(events.Notice(b"", "an invitation was refused: its room's epoch cannot be"))
-            elif known is not None and group.epoch <= known.group.epoch:
-                pass  # It is being asked about already.
             elif self._store.has_entered(group.epoch_authenticator):
                 # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
                 # an epoch a second time would be to use its keys a second time.
-                text = f"an invitation to {sanitize(room_state(group.extensions).title)} was refused"
-                self.emit(events.Notice(b"", f"{text}: it is an old one"))
+                if known is None:
+                    text = f"an invitation to {sanitize(room_state(group.extensions).title)} was refused"
+                    self.emit(events.Notice(b"", f"{text}: it is an old one"))
             else:
                 with self._store.transaction():
                     room = Room.join(self._store, group, invitation.seq, self.clock)
