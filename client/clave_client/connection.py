@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ _FINAL = {
 """Refusals that trying again does not change."""
 
 
-class Connection:
+class Connection(ABC):
     """A profile's connection to its relay. Start it with `connect`, end it with `close`.
 
     What is to be done with it is up to the class that extends it, by the methods under "to be extended".
@@ -79,17 +80,17 @@ class Connection:
 
     # --- to be extended ---
 
+    @abstractmethod
     def _came_up(self) -> None:
         """Begin what a fresh connection is for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _went_down(self) -> None:
         """Forget what only holds while connected."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take(self, messages: list[ToClient]) -> None:
         """Take what the relay says that is not an answer, in order; raise `ClientError` to end it all."""
-        raise NotImplementedError
 
     def _awaited(self) -> Iterator[asyncio.Future[Any]]:
         """Yield what somebody waits for, to be failed when the session is."""

@@ -238,10 +238,6 @@ class Store:
         )
         self._run(sql, *msgspec.structs.astuple(record))
 
-    def set_shown(self, room: bytes, seq: int) -> None:
-        """Remember that the room's messages up to `seq` were put on a screen."""
-        self._run("UPDATE rooms SET shown = max(shown, ?) WHERE id = ?", seq, room)
-
     def forget_group(self, room: bytes) -> None:
         """Delete a room's keys, its outbox and what is kept to check entries; history stays."""
         for table in ("group_parts", "chain", "outbox"):

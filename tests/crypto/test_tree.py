@@ -70,7 +70,7 @@ def test_cached_hashes_equal_fresh_ones(seed: int) -> None:
         members = [index for index, _ in tree.leaves()]
         match dice.choice(["add", "add", "remove", "update", "parent"]):
             case "add":
-                added = tree.add_leaf(leaf(f"m{step}"))
+                (added,) = tree.add_leaves([leaf(f"m{step}")])
                 assert added not in members
                 assert set(range(added)) <= set(members)
             case "remove" if len(members) > 1:
@@ -97,7 +97,7 @@ def test_cached_hashes_equal_fresh_ones(seed: int) -> None:
 def test_tree_shrinks_when_its_right_half_empties() -> None:
     tree = RatchetTree(SUITE, [leaf(f"m{number}") for number in range(1)])
     for number in range(1, 6):
-        tree.add_leaf(leaf(f"m{number}"))
+        tree.add_leaves([leaf(f"m{number}")])
     assert tree.n_leaves == 8
     tree.remove_leaf(5)
     assert tree.n_leaves == 8
@@ -230,7 +230,7 @@ def test_leaves_added_together_are_as_added_one_by_one(seed: int) -> None:
     newcomers = [leaf(f"m{number}") for number in range(12)]
     blanks = [index for index, contents in enumerate(before.all_leaves()) if contents is None]
     added = together.add_leaves(newcomers)
-    assert added == [one_by_one.add_leaf(newcomer) for newcomer in newcomers]
+    assert added == [one_by_one.add_leaves([newcomer])[0] for newcomer in newcomers]
     assert added == [*blanks, *range(16, 32)][:12]
     assert together.contents() == one_by_one.contents()
     for node, parent in before.parents():
@@ -255,7 +255,7 @@ def test_tree_is_as_small_as_its_last_member_lets_it(seed: int) -> None:
             assert tree.n_leaves == 1 << max(members - {gone}).bit_length()
         else:
             n_leaves = tree.n_leaves
-            added = tree.add_leaf(shared)
+            (added,) = tree.add_leaves([shared])
             assert added == min(set(range(n_leaves + 1)) - members)
             assert tree.n_leaves == (2 * n_leaves if added == n_leaves else n_leaves)
 
@@ -265,7 +265,7 @@ def test_original_hash_leaves_out_who_came_later() -> None:
     tree = parties[0].group._epoch.tree
     before = tree.tree_hash()
     grown = tree.copy()
-    late = grown.add_leaf(leaf("late"))
+    (late,) = grown.add_leaves([leaf("late")])
     parent = grown.parent_node(3)
     assert parent is not None
     assert grown.original_tree_hash(3, frozenset({late})) == tree.tree_hash(3) == before

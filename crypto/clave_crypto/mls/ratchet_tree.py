@@ -167,13 +167,8 @@ class RatchetTree:
             self._hashes += [None] * blanks
         return self._blanks_from
 
-    def add_leaf(self, leaf: LeafNode) -> int:
-        """Put `leaf` at the leftmost blank leaf, extending the tree if needed; return its leaf index."""
-        (leaf_index,) = self.add_leaves([leaf])
-        return leaf_index
-
     def add_leaves(self, leaves: Iterable[LeafNode]) -> list[int]:
-        """Add leaves one after the other, listing them as unmerged once they are all there."""
+        """Put each leaf at the leftmost blank one, extending the tree if needed; return their leaf indices."""
         added = []
         unmerged: defaultdict[int, list[int]] = defaultdict(list)
         for leaf in leaves:

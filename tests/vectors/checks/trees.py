@@ -38,7 +38,7 @@ def tree_operations(case: Case) -> None:
     assert tree.tree_hash() == unhex(case["tree_hash_before"])
     match ProposalContent.decode(unhex(case["proposal"])).proposal:
         case Add(key_package):
-            tree.add_leaf(key_package.leaf_node)
+            tree.add_leaves([key_package.leaf_node])
         case Update(leaf_node):
             tree.update_leaf(case["proposal_sender"], leaf_node)
         case Remove(removed):
