@@ -168,7 +168,7 @@ class RatchetTree:
         return self._blanks_from
 
     def add_leaves(self, leaves: Iterable[LeafNode]) -> list[int]:
-        """Put each leaf at the leftmost blank one, extending the tree if needed; return their leaf indices."""
+        """Put each leaf at the leftmost blank one, extending the tree if needed; return the leaf indices."""
         added = []
         unmerged: defaultdict[int, list[int]] = defaultdict(list)
         for leaf in leaves:
