@@ -14,8 +14,8 @@ from clave_server.segment import CHUNK_BYTES, Segment
 __all__ = ["Changes", "Chunk", "load_room", "read_entries"]
 
 _WRITES: Final = {
-    "rooms": "INSERT INTO rooms VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
-    " seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
+    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested) VALUES (?1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT DO UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
     "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET left = ?4",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET recent = ?3",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"

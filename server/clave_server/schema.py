@@ -106,6 +106,25 @@ _MIGRATIONS: Final = (
     DROP TABLE last_resorts;
     ALTER TABLE last_resorts_by_suite RENAME TO last_resorts;
     """,
+    # Rooms say from which entry on they are kept; operators' tokens and bans.
+    """
+    ALTER TABLE rooms ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE tokens(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        digest BLOB NOT NULL UNIQUE,
+        note TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        uses_left INTEGER
+    ) STRICT;
+    CREATE TABLE bans(
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        note TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        PRIMARY KEY(kind, subject)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """What leads from one schema version to the next. Released entries never change."""
 

@@ -175,7 +175,7 @@ class Visit:
         )
         self._session = session
         self._house.sessions[session.device] = session
-        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages))
+        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, 0))
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )

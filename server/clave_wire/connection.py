@@ -19,7 +19,7 @@ from clave_wire.login import transcript
 
 __all__ = ["TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
 
-VERSIONS: Final[tuple[int, ...]] = (2,)
+VERSIONS: Final[tuple[int, ...]] = (3,)
 """The protocol versions this package speaks, best first."""
 
 
@@ -47,6 +47,7 @@ _REQUESTS: Final = (
     m.Mend,
 )
 _ANSWERS: Final = (
+    m.NextCertificate,
     m.Done,
     m.Refused,
     m.Account,
@@ -227,10 +228,10 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
         self._nonce = nonce
         return self.send(m.Greeting(self._version, nonce, software, MAX_FRAME))
 
-    def closing(self, code: m.Code, text: str) -> bytes:
+    def closing(self, code: m.Code, text: str, retry_after: int = 0) -> bytes:
         """Return the last bytes to send; works in every state, after a `RemoteError` too."""
         self._state = State.CLOSED
-        return pack(m.Closing(code, text[:MAX_TEXT_BYTES]))
+        return pack(m.Closing(code, text[:MAX_TEXT_BYTES], retry_after))
 
     def _received(self, message: m.ToRelay) -> None:
         if isinstance(message, m.Hello):

@@ -22,6 +22,9 @@ MAX_TEXT_BYTES = 512
 """Characters of an explanation."""
 
 MAX_IDENTITY_BYTES = 1024
+MAX_SIGNATURE_BYTES = 1024
+"""Bytes of a signature by a certificate's key: RSA of 8192 bits."""
+
 MAX_KEY_PACKAGE_BYTES = 16 * 1024
 MAX_KEY_PACKAGES = 100
 """Key packages in one message, and waiting for one device in all suites together."""

@@ -13,9 +13,10 @@ from typing import Final
 from clave_wire.errors import LocalError
 from clave_wire.limits import MAX_IDENTITY_BYTES, MAX_VERSIONS
 
-__all__ = ["certificate_digest", "fingerprint_text", "transcript"]
+__all__ = ["certificate_digest", "fingerprint_text", "succession", "transcript"]
 
 _LABEL: Final = b"clave login\x00"
+_SUCCESSION_LABEL: Final = b"clave next certificate\x00"
 _GROUP_DIGITS: Final = 4
 
 
@@ -46,3 +47,13 @@ def transcript(
     parts += [offered.to_bytes(2, "big") for offered in versions]
     parts += [version.to_bytes(2, "big"), nonce, certificate, len(identity).to_bytes(2, "big"), identity]
     return b"".join(parts)
+
+
+def succession(present: bytes, following: bytes) -> bytes:
+    """Build what the present certificate's key signs to announce the one that follows it.
+
+    Both are `certificate_digest`s. Raises `LocalError` on other sizes.
+    """
+    if len(present) != 32 or len(following) != 32:
+        raise LocalError("a succession names two certificate digests of 32 bytes each")
+    return _SUCCESSION_LABEL + present + following

@@ -22,6 +22,7 @@ from clave_wire.limits import (
     MAX_KEY_PACKAGE_BYTES,
     MAX_KEY_PACKAGES,
     MAX_NAME_BYTES,
+    MAX_SIGNATURE_BYTES,
     MAX_SUITES,
     MAX_TEXT_BYTES,
     MAX_VERSIONS,
@@ -29,6 +30,7 @@ from clave_wire.limits import (
 
 Device = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 RoomId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Nonce = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
@@ -64,6 +66,7 @@ class Code(enum.StrEnum):
     SHUTDOWN = "shutdown"
     # About a login or a registration.
     BAD_LOGIN = "bad-login"
+    BANNED = "banned"
     BAD_NAME = "bad-name"
     NAME_TAKEN = "name-taken"
     NAME_CONFUSABLE = "name-confusable"
@@ -77,6 +80,7 @@ class Code(enum.StrEnum):
     ROOM_EXISTS = "room-exists"
     STALE_EPOCH = "stale-epoch"
     RENUMBER = "renumber"
+    PRUNED = "pruned"
     BAD_REQUEST = "bad-request"
     LIMIT = "limit"
     STORAGE = "storage"
@@ -121,11 +125,26 @@ class Login(_Message, frozen=True, tag=3):
 
 
 class LoggedIn(_Message, frozen=True, tag=4):
-    """Relay: the login holds. `key_packages` is (suite, how many unclaimed ones it keeps) of this device."""
+    """Relay: the login holds. `key_packages` is (suite, how many unclaimed ones it keeps) of this device.
+
+    A client whose connection breaks without a `Closing` waits a random part of `spread` milliseconds before
+    it comes back, so that not everybody does at once.
+    """
 
     name: Name
     registered: bool
     key_packages: Annotated[list[tuple[Suite, Count]], msgspec.Meta(max_length=MAX_SUITES)]
+    spread: Count
+
+
+class NextCertificate(_Message, frozen=True, tag=5):
+    """Relay, after `LoggedIn`: the certificate with this SHA-256 will follow the one this channel has.
+
+    `signature` is by the present certificate's key over `clave_wire.login.succession`.
+    """
+
+    digest: Digest
+    signature: Annotated[bytes, msgspec.Meta(max_length=MAX_SIGNATURE_BYTES)]
 
 
 # --- answers -------------------------------------------------------------------------------------------
@@ -150,10 +169,11 @@ class Refused(_Message, frozen=True, tag=11):
 
 
 class Closing(_Message, frozen=True, tag=12):
-    """Relay, last: why it closes this connection."""
+    """Relay, last: why it closes this connection. `retry_after` (ms) is when to come back, 0 as usual."""
 
     code: Code
     text: Text
+    retry_after: Count = 0
 
 
 # --- directory -----------------------------------------------------------------------------------------
@@ -345,6 +365,7 @@ ToRelay = (
 ToClient = (
     Greeting
     | LoggedIn
+    | NextCertificate
     | Done
     | Refused
     | Closing

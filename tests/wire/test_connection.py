@@ -35,7 +35,8 @@ TO_RELAY: list[m.ToRelay] = [
 ]
 TO_CLIENT: list[m.ToClient] = [
     m.Greeting(VERSIONS[0], NONCE, "relay", MAX_FRAME),
-    m.LoggedIn("red", False, []),
+    m.LoggedIn("red", False, [], 0),
+    m.NextCertificate(bytes(32), bytes(64)),
     m.Done(1),
     m.Refused(1, m.Code.LIMIT, "no"),
     m.Closing(m.Code.FULL, "full"),
@@ -181,7 +182,7 @@ def test_before_login_frames_are_small() -> None:
 def test_after_login_frames_are_larger_even_within_the_same_bytes() -> None:
     client, relay = pair_in(State.LOGGED_IN)
     big = m.Invitation(1, ROOM, 1, bytes(32), bytes(MAX_FRAME_BEFORE_LOGIN * 2))
-    received = client.receive_data(relay.send(m.LoggedIn("red", False, [])) + pack(big))
+    received = client.receive_data(relay.send(m.LoggedIn("red", False, [], 0)) + pack(big))
     assert received[1] == big
     payload = bytes(MAX_PAYLOAD_BYTES)
     submit = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, payload)
@@ -193,7 +194,7 @@ def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client.hello("test")
     client.receive_data(pack(m.Greeting(VERSIONS[0], NONCE, "relay", 100)))
     client.send(LOGIN)
-    client.receive_data(pack(m.LoggedIn("red", False, [])))
+    client.receive_data(pack(m.LoggedIn("red", False, [], 0)))
     with pytest.raises(LocalError):
         client.send(m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, bytes(100)))
     assert client.state is State.OPEN
