@@ -54,7 +54,6 @@ class House:
 
     admission: Admission
     doors: Doors
-    certificate: bytes
     reader: Worker
     sequencer: Sequencer
     sessions: dict[bytes, Session]
@@ -137,7 +136,7 @@ class Visit:
     # --- login ---------------------------------------------------------------------------------------------
 
     def _log_in(self, login: Login) -> None:
-        transcript = self._transport.connection.transcript(self._house.certificate, login.identity)
+        transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
             applicant = judge_login(login, transcript)
         except Refusal as refusal:
