@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import json
 import logging
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,7 +13,22 @@ import structlog
 from clave_server.sink import Sink
 from clave_wire.text import sanitize
 
-__all__ = ["configure_logs"]
+__all__ = ["LogFormat", "LogLevel", "configure_logs"]
+
+
+class LogLevel(enum.StrEnum):
+    """The least that an event must matter to be logged."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class _SinkLogger:
@@ -26,12 +43,19 @@ class _SinkLogger:
     info = warning = error = critical = exception = msg
 
 
-def configure_logs(descriptor: int) -> Sink[str]:
-    """Send structlog's events, info and above, to `descriptor`; stop the sink returned to flush them."""
+def configure_logs(
+    descriptor: int, level: LogLevel = LogLevel.INFO, form: LogFormat = LogFormat.TEXT
+) -> Sink[str]:
+    """Send structlog's events, `level` and above, to `descriptor`; stop the sink returned to flush them."""
+    render = _render_json if form is LogFormat.JSON else _render
     sink = Sink[str](
         descriptor,
         render=str,
-        summarise=lambda count: f"{count} more log lines, too many to write\n",
+        summarise=lambda count: render(
+            None,
+            "",
+            {"timestamp": "", "level": "warning", "event": f"{count} more log lines, too many to write"},
+        ),
         broken=lambda: None,  # there is no one left to tell
     )
     structlog.configure(
@@ -39,9 +63,9 @@ def configure_logs(descriptor: int) -> Sink[str]:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             structlog.processors.format_exc_info,
-            _render,
+            render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
     )
@@ -52,3 +76,12 @@ def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> s
     head = (str(event.pop("timestamp")), str(event.pop("level")), str(event.pop("event")))
     fields = (f"{key}={value}" for key, value in event.items())
     return "  ".join(sanitize(part) for part in (*head, *fields)) + "\n"
+
+
+def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    fields = {"at": event.pop("timestamp"), "level": event.pop("level"), **event}
+    return json.dumps({key: _plain(value) for key, value in fields.items()}) + "\n"
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float) else sanitize(str(value))

@@ -51,6 +51,11 @@ class Outbox:
         self._parts: list[bytes] = []
         self._closed = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the network did not take yet."""
+        return self._transport.get_write_buffer_size()
+
     def push(self, data: bytes) -> None:
         """Write `data` with everything else pushed during this tick, in the order pushed."""
         if not self._parts:

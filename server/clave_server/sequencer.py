@@ -81,6 +81,21 @@ class Sequencer:
         self._last_invitation, self._last_welcome = highest_ids
         self.catch_up = CatchUp(reader, self._channels, self._release)
 
+    @property
+    def rooms_open(self) -> int:
+        """How many rooms are in memory."""
+        return len(self._channels)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests and steps no flush has taken yet."""
+        return len(self._queue) + sum(map(len, self._waiting.values())) + len(self._steps)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last flush did not reach the disk."""
+        return self._failing
+
     # --- coming in -----------------------------------------------------------------------------------------
 
     def post(self, session: Session, message: RoomMessage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from typing import Final, Protocol, cast
 
 import structlog
@@ -56,6 +57,12 @@ class Transports:
         self.stopping = False
         self._open: set[ClientTransport] = set()
         self._closed = False
+
+    def __iter__(self) -> Iterator[ClientTransport]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def add(self, transport: ClientTransport) -> None:
         """Take note of a connection made."""

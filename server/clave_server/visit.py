@@ -139,6 +139,7 @@ class Visit:
         transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
             applicant = judge_login(login, transcript)
+            self._house.doors.bans.judge_name(applicant.name)
         except Refusal as refusal:
             self._close(refusal)
             return
@@ -147,8 +148,10 @@ class Visit:
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | RelayError | None) -> None:
         if outcome is None:
-            refusal = self._house.admission.registering(login, applicant.name)
-            enrol: Step = partial(directory.enrol, applicant=applicant, refusal=refusal)
+            permit = partial(
+                self._house.admission.permit, login=login, name=applicant.name, ip=self._transport.ip
+            )
+            enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit)
             self._house.sequencer.write(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
@@ -156,8 +159,12 @@ class Visit:
     def _enrolled(self, applicant: Applicant, outcome: Enrolment | RelayError) -> None:
         if self._over:
             return
-        if isinstance(outcome, RelayError):
-            self._close(outcome)
+        try:
+            if isinstance(outcome, RelayError):
+                raise outcome
+            self._house.doors.bans.judge_name(applicant.name)  # banned while the disk was asked, maybe
+        except RelayError as error:
+            self._close(error)
             return
         former = self._house.sessions.get(applicant.device)
         if former is not None:

@@ -1,0 +1,111 @@
+"""Where a running relay carries out its operator's orders. Knows no socket they come through."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import apsw
+
+from clave_server.bans import Ban
+from clave_server.errors import OrderError, Refusal, RelayError
+from clave_server.folder import DataFolder
+from clave_server.gauges import read_gauges
+from clave_server.orders import AddBan, LiftBan, Order, TellStatus
+from clave_server.relay import Relay
+from clave_server.status import DiskUse, Status
+from clave_wire.login import fingerprint_text
+
+__all__ = ["Desk"]
+
+_T = TypeVar("_T")
+
+
+class Desk:
+    """The operator's way to one relay."""
+
+    def __init__(self, relay: Relay, folder: DataFolder) -> None:
+        self._relay = relay
+        self._folder = folder
+        self._started_at = _now()
+        self._started = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+
+    async def carry_out(self, order: Order[Any]) -> object:
+        """Do what `order` says and return its answer. Raises `RelayError`."""
+        if isinstance(order, TellStatus):
+            return await self.status()
+        answer = await self._write(order)
+        if isinstance(order, AddBan):
+            self._relay.house.doors.bans.add(order.ban)
+            return self._show_out(order.ban)
+        if isinstance(order, LiftBan):
+            self._relay.house.doors.bans.lift(order.ban)
+        return answer
+
+    async def status(self) -> Status:
+        """Ask the relay how it does. Raises `StorageError`."""
+        accounts, rooms = await self._count()
+        relay, house = self._relay, self._relay.house
+        return Status(
+            version=version("clave"),
+            started_at=self._started_at,
+            uptime=int(time.monotonic() - self._started),
+            listening=[
+                f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in relay.addresses
+            ],
+            fingerprint=fingerprint_text(relay.certificate),
+            registration=house.admission.registration,
+            online=sorted({session.name for session in house.sessions.values()}),
+            accounts=accounts,
+            rooms=rooms,
+            gauges=read_gauges(relay),
+            disk=DiskUse(*self._folder.disk_use()),
+        )
+
+    def _show_out(self, ban: Ban) -> int:
+        """Close every connection that a ban is about; return how many there were."""
+        closed = 0
+        for transport in tuple(self._relay.transports):
+            try:
+                self._relay.house.doors.bans.judge(transport.ip, transport.name)
+            except Refusal as refusal:
+                transport.close(refusal.code, str(refusal), "banned")
+                closed += 1
+        return closed
+
+    async def _write(self, order: Order[_T]) -> _T:
+        outcome: asyncio.Future[_T | RelayError] = self._loop.create_future()
+        now = _now()
+
+        def step(connection: apsw.Connection) -> _T | RelayError:
+            try:
+                return order.carry_out(connection, now)
+            except OrderError as error:  # is this order's, not the flush's that other people's entries are in
+                return error
+
+        self._relay.house.sequencer.write(step, outcome.set_result)
+        return _result(await outcome)
+
+    async def _count(self) -> tuple[int, int]:
+        outcome: asyncio.Future[tuple[int, int] | RelayError] = self._loop.create_future()
+        self._relay.house.reader.do(_count_rows, outcome.set_result)
+        return _result(await outcome)
+
+
+def _result(outcome: _T | RelayError) -> _T:
+    if isinstance(outcome, RelayError):
+        raise outcome
+    return outcome
+
+
+def _count_rows(connection: apsw.Connection) -> tuple[int, int]:
+    accounts: int = connection.execute("SELECT count(*) FROM accounts").get
+    rooms: int = connection.execute("SELECT count(*) FROM rooms").get
+    return accounts, rooms
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
