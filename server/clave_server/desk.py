@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import apsw
 
@@ -31,7 +32,6 @@ class Desk:
         self._folder = folder
         self._started_at = _now()
         self._started = time.monotonic()
-        self._loop = asyncio.get_running_loop()
 
     async def carry_out(self, order: Order[Any]) -> object:
         """Do what `order` says and return its answer. Raises `RelayError`."""
@@ -77,7 +77,7 @@ class Desk:
         return closed
 
     async def _write(self, order: Order[_T]) -> _T:
-        outcome: asyncio.Future[_T | RelayError] = self._loop.create_future()
+        outcome = _Outcome[_T]()
         now = _now()
 
         def step(connection: apsw.Connection) -> _T | RelayError:
@@ -86,19 +86,31 @@ class Desk:
             except OrderError as error:  # is this order's, not the flush's that other people's entries are in
                 return error
 
-        self._relay.house.sequencer.write(step, outcome.set_result)
-        return _result(await outcome)
+        self._relay.house.sequencer.write(step, outcome.settle)
+        return await outcome
 
     async def _count(self) -> tuple[int, int]:
-        outcome: asyncio.Future[tuple[int, int] | RelayError] = self._loop.create_future()
-        self._relay.house.reader.do(_count_rows, outcome.set_result)
-        return _result(await outcome)
+        outcome = _Outcome[tuple[int, int]]()
+        self._relay.house.reader.do(_count_rows, outcome.settle)
+        return await outcome
 
 
-def _result(outcome: _T | RelayError) -> _T:
-    if isinstance(outcome, RelayError):
-        raise outcome
-    return outcome
+class _Outcome(Generic[_T]):
+    """What a thread will have found out; whoever awaits it may have gone meanwhile."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+    def settle(self, outcome: _T | RelayError) -> None:
+        if self._future.done():
+            return
+        if isinstance(outcome, RelayError):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        return self._future.__await__()
 
 
 def _count_rows(connection: apsw.Connection) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from typing import Final
 
 from clave_server.errors import FolderInUse, StartError
 
-__all__ = ["CONTROL", "DATABASE", "DataFolder", "write_private"]
+__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "DataFolder", "write_private"]
 
 DATABASE: Final = "relay.db"
+CERTIFICATE: Final = "tls.pem"
 CONTROL: Final = "control.sock"
 """Names within the folder that are asked for without holding it."""
 
@@ -46,7 +47,7 @@ class DataFolder:
     @property
     def certificate(self) -> Path:
         """Where the TLS key and certificate lie, in one PEM file."""
-        return self.path / "tls.pem"
+        return self.path / CERTIFICATE
 
     @property
     def control(self) -> Path:

@@ -16,7 +16,7 @@ from clave_server.errors import RelayError, StartError
 from clave_server.logs import LogFormat, LogLevel
 from clave_server.mirror import MirrorMode
 
-__all__ = ["data_option", "default_data", "one_line_errors", "run_options"]
+__all__ = ["VARIABLES", "data_option", "default_data", "one_line_errors", "run_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -27,8 +27,11 @@ def default_data() -> Path:
 
 
 def _option(name: str, **attributes: Any) -> Callable[[_F], _F]:
-    variable = "CLAVE_RELAY_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, envvar=variable, **attributes)
+    return click.option(name, envvar=_variable(name.removeprefix("--")), **attributes)
+
+
+def _variable(name: str) -> str:
+    return "CLAVE_RELAY_" + name.replace("-", "_").upper()
 
 
 _DATA: Final = _option(
@@ -123,6 +126,10 @@ _RUN: Final = {
 }
 
 _LISTS: Final = frozenset({"proxy"})
+
+
+VARIABLES: Final = frozenset(map(_variable, ("config", *_RUN)))
+"""Every variable of the environment that sets an option."""
 
 
 def _load_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:

@@ -32,6 +32,10 @@ class Token(msgspec.Struct, frozen=True):
     expires_at: int | None
     uses_left: int | None
 
+    def usable(self, now: int) -> bool:
+        """Whether somebody could register with it at `now`."""
+        return (self.expires_at is None or self.expires_at > now) and self.uses_left != 0
+
 
 def new_token() -> str:
     """Make a token of 128 random bits, to be shown once."""
