@@ -65,6 +65,7 @@ def _write(data: Path, target: Path, file: IO[bytes]) -> None:
 
 def _copy_database(source: Path, copy: Path) -> None:
     connection = schema.connect_reader(source)
+    connection.pragma("query_only", False)  # VACUUM INTO counts as writing, though not into the source
     try:
         connection.execute("VACUUM INTO ?", (str(copy),))
     finally:

@@ -26,7 +26,7 @@ class BanKind(enum.StrEnum):
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """One ban: a folded account name, or a network as `192.0.2.0/24`. `made_at` in ms since 1970."""
+    """One ban: a folded account name, an address, or a network as `192.0.2.0/24`. `made_at` in ms since 1970."""
 
     kind: BanKind
     subject: str
@@ -37,7 +37,9 @@ class Ban(msgspec.Struct, frozen=True):
 def parse_ban(text: str) -> Ban:
     """Read what an operator names: an address, a network, else an account's name. Raises `OrderError`."""
     try:
-        return Ban(BanKind.NETWORK, str(_plain(ipaddress.ip_network(text, strict=False))))
+        network = _plain(ipaddress.ip_network(text, strict=False))
+        alone = network.prefixlen == network.max_prefixlen
+        return Ban(BanKind.NETWORK, str(network.network_address if alone else network))
     except ValueError:
         pass
     try:
