@@ -107,6 +107,7 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._transports.empty.wait()
+        await self._sequencer.drain()
         for worker in self._workers:
             worker.stop()
 
