@@ -26,7 +26,10 @@ class BanKind(enum.StrEnum):
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """One ban: a folded account name, an address, or a network as `192.0.2.0/24`. `made_at` in ms since 1970."""
+    """One ban: of a folded account name, an address, or a network as `192.0.2.0/24`.
+
+    `made_at` is in ms since 1970.
+    """
 
     kind: BanKind
     subject: str

@@ -110,6 +110,7 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self.transports.empty.wait()
+        await self.house.sequencer.drain()
         self.reader.stop()
         self.writer.stop()
 

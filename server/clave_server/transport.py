@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, cast
 
 import structlog
@@ -38,8 +38,8 @@ class Client(Protocol):
     def connected(self, transport: ClientTransport) -> None:
         """Take the connection; may close it at once."""
 
-    def received(self, message: ToRelay) -> None:
-        """Take one message that came after the greeting."""
+    def received(self, messages: Sequence[ToRelay]) -> None:
+        """Take the messages that came, in order; a `Hello` is answered already."""
 
     def writable(self) -> None:
         """Go on: the network keeps up again."""
@@ -146,11 +146,12 @@ class ClientTransport(asyncio.Protocol):
         except RemoteError as error:
             self._drop(error.code, str(error), f"protocol error: {error}")
             return
-        for message in messages:
-            if isinstance(message, Hello):
-                self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
-            elif not self._ended:
-                self._client.received(message)
+        if not self.name:
+            for message in messages:
+                if isinstance(message, Hello):
+                    self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
+        if messages:
+            self._client.received(messages)
 
     def eof_received(self) -> None:
         """Close when the client does."""
