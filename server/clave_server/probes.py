@@ -65,14 +65,14 @@ class Probes:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101  (start_server makes one for each connection)
+        if len(self._talks) >= _MAX_CONNECTIONS:
+            writer.close()
+            return
         self._talks.add(task)
         try:
             async with asyncio.timeout(_SECONDS):
-                if len(self._talks) > _MAX_CONNECTIONS:
-                    page = (HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"too many connections\n")
-                else:
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    page = await self._page(head.partition(b"\r\n")[0])
+                head = await reader.readuntil(b"\r\n\r\n")
+                page = await self._page(head.partition(b"\r\n")[0])
                 writer.write(_response(*page))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
