@@ -10,7 +10,7 @@ from clave_server.outbox import Outbox
 from clave_server.room import Room
 from clave_server.session import Session, Stream
 from clave_wire.framing import pack
-from clave_wire.messages import Accepted, Presence
+from clave_wire.messages import Accepted, Entry, Presence, Submit
 
 __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
 
@@ -133,13 +133,17 @@ class Draft:
     submissions: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
     departures: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, frame: bytes, device: bytes, seq: int, submission: int) -> None:
-        """Append the frame of entry `seq`, which is `submission` of `device`."""
-        self.frames.append(frame)
+    def add(self, device: bytes, submit: Submit, seq: int) -> None:
+        """Append what `device` submitted as entry `seq`."""
+        self.frames.append(
+            pack(
+                Entry(submit.room, seq, device, submit.submission, submit.kind, submit.epoch, submit.payload)
+            )
+        )
         own = self.submissions.get(device)
         if own is None:
             own = self.submissions[device] = []
-        own.append((seq, submission))
+        own.append((seq, submit.submission))
 
     def depart(self, device: bytes) -> None:
         """Note where a removed device's stream ends, if it was a member just now."""
