@@ -49,7 +49,7 @@ _RUN: Final = {
         default=":7878",
         show_default=True,
         metavar="HOST:PORT",
-        help="Where to listen; no host means every address, port 0 any free port.",
+        help="Where to listen, if systemd passes no sockets; no host means every address, port 0 any port.",
     ),
     "plain": _option(
         "--plain",

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from clave_server import directory, schema
+from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
 from clave_server.folder import DataFolder
@@ -117,7 +118,8 @@ class Relay:
 
 
 def _open_entrances(settings: Settings) -> list[Entrance]:
-    entrances = [Entrance(found, True) for found in open_sockets(settings.host, settings.port)]
+    listening = passed_sockets() or open_sockets(settings.host, settings.port)
+    entrances = [Entrance(found, True) for found in listening]
     if settings.plain is not None:
         entrances += [Entrance(found, False) for found in open_sockets(*settings.plain)]
     return entrances
