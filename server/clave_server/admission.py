@@ -51,12 +51,14 @@ class Admission:
             raise Refusal(Code.BAD_NAME, str(error)) from None
         if self.registration is Registration.TOKEN:
             self._take_token(connection, login.token)
-        elif self._rates and (wait := self._rates.take(network_of(ip), time.monotonic())):
-            raise Refusal(
-                Code.LIMIT,
-                f"{self._new_names} names an hour is all this relay registers from one address;"
-                f" try again in {math.ceil(wait / 60)} minutes",
-            )
+        elif self._rates is not None:
+            wait = self._rates.take(network_of(ip), time.monotonic())
+            if wait:
+                raise Refusal(
+                    Code.LIMIT,
+                    f"this relay registers {self._new_names} names an hour from one address;"
+                    f" try again in {math.ceil(wait / 60)} minutes",
+                )
 
     def _take_token(self, connection: apsw.Connection, token: str) -> None:
         if not token:

@@ -27,6 +27,7 @@ __all__ = [
     "parse_proxies",
     "read_config",
     "read_token",
+    "write_address",
 ]
 
 
@@ -94,6 +95,11 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
     return host or None, int(port)
+
+
+def write_address(host: str, port: int) -> str:
+    """Spell an address as `parse_listen` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_plain(text: str) -> tuple[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import apsw
 
 from clave_server.bans import Ban
+from clave_server.config import write_address
 from clave_server.errors import OrderError, Refusal, RelayError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
@@ -20,6 +21,9 @@ from clave_server.status import DiskUse, Status
 from clave_wire.login import fingerprint_text
 
 __all__ = ["Desk"]
+
+_PATIENCE_SECONDS: Final = 3.0
+"""How long storage may take to show that it works."""
 
 _T = TypeVar("_T")
 
@@ -47,15 +51,13 @@ class Desk:
 
     async def status(self) -> Status:
         """Ask the relay how it does. Raises `StorageError`."""
-        accounts, rooms = await self._count()
+        accounts, rooms = await self._read(_count_rows)
         relay, house = self._relay, self._relay.house
         return Status(
             version=version("clave"),
             started_at=self._started_at,
             uptime=int(time.monotonic() - self._started),
-            listening=[
-                f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in relay.addresses
-            ],
+            listening=[write_address(host, port) for host, port in relay.addresses],
             fingerprint=fingerprint_text(relay.certificate),
             registration=house.admission.registration,
             online=sorted({session.name for session in house.sessions.values()}),
@@ -64,6 +66,19 @@ class Desk:
             gauges=read_gauges(relay),
             disk=DiskUse(*self._folder.disk_use()),
         )
+
+    async def trouble(self) -> str:
+        """Return what keeps the relay from serving, nothing if it serves."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                if self._relay.house.sequencer.failing:
+                    await self._try_to_write()
+                await self._read(_touch)
+        except RelayError as error:
+            return f"storage fails: {error}"
+        except TimeoutError:
+            return "storage does not answer"
+        return ""
 
     def _show_out(self, ban: Ban) -> int:
         """Close every connection that a ban is about; return how many there were."""
@@ -89,9 +104,14 @@ class Desk:
         self._relay.house.sequencer.write(step, outcome.settle)
         return await outcome
 
-    async def _count(self) -> tuple[int, int]:
-        outcome = _Outcome[tuple[int, int]]()
-        self._relay.house.reader.do(_count_rows, outcome.settle)
+    async def _try_to_write(self) -> None:
+        outcome = _Outcome[None]()
+        self._relay.house.sequencer.write(_touch_again, outcome.settle)
+        await outcome
+
+    async def _read(self, work: Callable[[apsw.Connection], _T]) -> _T:
+        outcome = _Outcome[_T]()
+        self._relay.reader.do(work, outcome.settle)
         return await outcome
 
 
@@ -117,6 +137,15 @@ def _count_rows(connection: apsw.Connection) -> tuple[int, int]:
     accounts: int = connection.execute("SELECT count(*) FROM accounts").get
     rooms: int = connection.execute("SELECT count(*) FROM rooms").get
     return accounts, rooms
+
+
+def _touch(connection: apsw.Connection) -> object:
+    return connection.pragma("user_version")
+
+
+def _touch_again(connection: apsw.Connection) -> None:
+    """Write what is there already: it has to reach the disk all the same."""
+    connection.pragma("user_version", connection.pragma("user_version"))
 
 
 def _now() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import json
 import logging
@@ -54,14 +55,14 @@ def configure_logs(
         summarise=lambda count: render(
             None,
             "",
-            {"timestamp": "", "level": "warning", "event": f"{count} more log lines, too many to write"},
+            {"at": _now(), "level": "warning", "event": f"{count} more log lines, too many to write"},
         ),
         broken=lambda: None,  # there is no one left to tell
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            _stamp,
             structlog.processors.format_exc_info,
             render,
         ],
@@ -72,16 +73,25 @@ def configure_logs(
     return sink
 
 
+def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["at"] = _now()
+    return event
+
+
+def _now() -> str:
+    return dt.datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
 def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    head = (str(event.pop("timestamp")), str(event.pop("level")), str(event.pop("event")))
+    head = (str(event.pop("at")), str(event.pop("level")), str(event.pop("event")))
     fields = (f"{key}={value}" for key, value in event.items())
     return "  ".join(sanitize(part) for part in (*head, *fields)) + "\n"
 
 
 def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    fields = {"at": event.pop("timestamp"), "level": event.pop("level"), **event}
-    return json.dumps({key: _plain(value) for key, value in fields.items()}) + "\n"
+    head = {"at": event.pop("at"), "level": event.pop("level"), "event": event.pop("event")}
+    return json.dumps({key: _plain(value) for key, value in (*head.items(), *event.items())}) + "\n"
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, int | float) else sanitize(str(value))
+    return value if isinstance(value, int | float) else sanitize(str(value), multiline=True)

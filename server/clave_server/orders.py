@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import apsw
 import msgspec
@@ -13,17 +13,27 @@ from clave_server.errors import OrderError
 from clave_server.status import Status
 from clave_server.tokens import Token
 
-__all__ = ["AddBan", "LiftBan", "ListBans", "ListTokens", "MakeToken", "Order", "RevokeToken", "TellStatus"]
+__all__ = [
+    "AddBan",
+    "LiftBan",
+    "ListBans",
+    "ListTokens",
+    "MakeToken",
+    "Order",
+    "Orders",
+    "RevokeToken",
+    "TellStatus",
+]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-class Order(msgspec.Struct, Generic[T], frozen=True, tag_field="order", forbid_unknown_fields=True):
-    """One order; its answer is a `T`, which `ANSWER` says again for decoding."""
+class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
+    """One order; its answer is of the type given, which `ANSWER` says again for decoding."""
 
     ANSWER: ClassVar[Any]
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> T:
+    def carry_out(self, connection: apsw.Connection, now: int) -> _T:
         """Do in a transaction what concerns the database, at `now` (ms since 1970). Raises `OrderError`."""
         raise NotImplementedError
 
@@ -119,4 +129,5 @@ class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
         return bans.read_bans(connection)
 
 
-Orders = TellStatus | MakeToken | ListTokens | RevokeToken | AddBan | LiftBan | ListBans
+Orders: Final = TellStatus | MakeToken | ListTokens | RevokeToken | AddBan | LiftBan | ListBans
+"""Every order there is, for decoding."""

@@ -30,7 +30,9 @@ class Buckets(Generic[_K]):
         self._bound = bound
         self._full_at: OrderedDict[_K, float] = OrderedDict()
 
-    def __len__(self) -> int:
+    @property
+    def kept(self) -> int:
+        """How many keys are remembered."""
         return len(self._full_at)
 
     def take(self, key: _K, now: float, amount: float = 1) -> float:

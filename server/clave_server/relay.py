@@ -20,6 +20,7 @@ from clave_server.outbox import MAX_OUTBOX_BYTES, Tick
 from clave_server.proxy import Peer
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
+from clave_server.tally import Tally
 from clave_server.tls import Credentials, open_tls
 from clave_server.transport import ClientTransport, Transports
 from clave_server.visit import House, Visit
@@ -139,4 +140,4 @@ def _build_house(
         highest_ids=highest_ids,
     )
     doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
-    return House(settings.admission, doors, reader, sequencer, sessions, mirror)
+    return House(settings.admission, doors, reader, sequencer, sessions, mirror, Tally())

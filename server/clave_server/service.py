@@ -9,17 +9,21 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import Any, Final, TextIO
 
 import structlog
 
 from clave_server.activation import notify
-from clave_server.config import Options
+from clave_server.config import Options, write_address
 from clave_server.control import Control
 from clave_server.desk import Desk
 from clave_server.folder import DataFolder
+from clave_server.gauges import read_gauges
 from clave_server.logs import configure_logs
+from clave_server.metrics import Metrics
 from clave_server.mirror import Mirror
+from clave_server.probes import Probes
 from clave_server.relay import Relay, Settings
 from clave_wire.login import fingerprint_text
 
@@ -55,16 +59,24 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
         broken=lambda: _log.warning("standard output is gone; nothing is mirrored any more"),
     )
     try:
-        relay = await Relay.start(settings, folder, mirror)
-        control = await Control.open(folder.control, Desk(relay, folder).carry_out)
-        for host, port in relay.addresses:
-            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            mirror.announce(f"listening on {where}  fingerprint {fingerprint_text(relay.certificate)}")
-        notify("READY=1")
-        await stop.wait()
-        notify("STOPPING=1")
-        await control.close()
-        await relay.stop()
+        async with contextlib.AsyncExitStack() as stack:
+            relay = await Relay.start(settings, folder, mirror)
+            stack.push_async_callback(relay.stop)
+            desk = Desk(relay, folder)
+            control = await Control.open(folder.control, desk.carry_out)
+            stack.push_async_callback(control.close)
+            if options.probes:
+                metrics = Metrics(relay.house.tally, partial(read_gauges, relay), folder.disk_use)
+                probes = await Probes.open(*options.probes, metrics.render, desk.trouble)
+                stack.push_async_callback(probes.close)
+                for host, port in probes.addresses:
+                    _log.info("metrics are served", address=write_address(host, port))
+            for host, port in relay.addresses:
+                where, fingerprint = write_address(host, port), fingerprint_text(relay.certificate)
+                mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
+            notify("READY=1")
+            await stop.wait()
+            notify("STOPPING=1")
     finally:
         mirror.stop()
         logs.stop(timeout=1.0)

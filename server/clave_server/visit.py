@@ -21,6 +21,7 @@ from clave_server.flight import RoomMessage, Step
 from clave_server.mirror import Mirror, VisitRecord
 from clave_server.sequencer import Sequencer
 from clave_server.session import MAX_STREAMS, Session
+from clave_server.tally import Tally
 from clave_server.transport import ClientTransport
 from clave_server.worker import Worker
 from clave_wire.messages import (
@@ -63,6 +64,7 @@ class House:
     sequencer: Sequencer
     sessions: dict[bytes, Session]
     mirror: Mirror
+    tally: Tally
 
 
 class Visit:
@@ -79,13 +81,15 @@ class Visit:
     # --- called by the transport ---------------------------------------------------------------------------
 
     def connected(self, transport: ClientTransport) -> None:
-        """Let the connection in, or tell it that there is no room."""
+        """Let the connection in, or tell it why not."""
         self._transport = transport
         try:
             self._house.doors.enter(transport.ip)
             self._inside = True
+            self._house.tally.connections_accepted += 1
         except Refusal as refusal:
-            transport.close(refusal.code, str(refusal), "no room")
+            self._house.tally.connections_refused[refusal.code] += 1
+            transport.close(refusal.code, str(refusal), f"not let in: {refusal}")
 
     def received(self, messages: Sequence[ToRelay], size: int) -> None:
         """Act on what came, in order."""
@@ -198,6 +202,8 @@ class Visit:
             self._give_way,
         )
         self._session = session
+        self._house.tally.logins += 1
+        self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
         transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, 0))
         self._house.mirror.show_visit(
@@ -215,6 +221,7 @@ class Visit:
 
     def _close(self, error: RelayError) -> None:
         code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        self._house.tally.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
     # --- directory -----------------------------------------------------------------------------------------

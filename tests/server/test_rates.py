@@ -57,9 +57,9 @@ def test_memory_is_bounded_and_full_buckets_are_not_kept() -> None:
     buckets = Buckets[int](1.0, 2, 100)
     for key in range(10_000):
         assert buckets.take(key, 0.0) == 0.0
-        assert len(buckets) <= 100
+        assert buckets.kept <= 100
     assert buckets.take(-1, 1.0) == 0.0
-    assert len(buckets) == 1
+    assert buckets.kept == 1
 
 
 def test_the_bucket_forgotten_is_the_one_untouched_for_longest() -> None:
