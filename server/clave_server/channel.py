@@ -89,7 +89,7 @@ class Channel:
             view = memoryview(shared)
             for device, outbox in self._live.items():
                 if device in senders or device in departures:
-                    outbox.push(self._own_view(draft, device, view, ends))
+                    outbox.push_parts(self._own_view(draft, device, view, ends))
                 else:
                     outbox.push(shared)
         for device, seq in draft.departures.items():
@@ -100,12 +100,14 @@ class Channel:
                     stream.cursor = seq
                     self._end(stream)
 
-    def _own_view(self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]) -> bytes:
+    def _own_view(
+        self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]
+    ) -> list[bytes | memoryview]:
         """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left.
 
         `shared` has all of them, the one with seq `draft.first + i` up to `ends[i]`.
         """
-        first = draft.first
+        room, first = self.room.room, draft.first
         until = draft.departures.get(device, self.room.durable) - first + 1
         parts: list[bytes | memoryview] = []
         told = 0
@@ -116,11 +118,11 @@ class Channel:
             start = ends[index - 1] if index else 0
             if start > told:
                 parts.append(shared[told:start])
-            parts.append(pack(Accepted(self.room.room, submission, seq)))
+            parts.append(pack(Accepted(room, submission, seq)))
             told = ends[index]
         if until > 0 and told < ends[until - 1]:
             parts.append(shared[told : ends[until - 1]])
-        return b"".join(parts)
+        return parts
 
 
 @dataclass(slots=True)

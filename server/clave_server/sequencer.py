@@ -48,6 +48,8 @@ _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
+_ADDING: Final = (Submit, Mend)
+
 _log = structlog.get_logger()
 
 
@@ -206,8 +208,8 @@ class Sequencer:
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
-            unnamed = names is None and isinstance(message, Submit | Mend) and bool(message.add)
-            if channel is None or unnamed or key in self._waiting:
+            adding = names is None and isinstance(message, _ADDING) and message.add
+            if channel is None or adding or key in self._waiting:
                 count, weight = count - 1, weight - share
                 self._put_aside(Batch(session, (message,), share, names), message, channel)
                 continue
@@ -236,9 +238,8 @@ class Sequencer:
         message: Submit,
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
-        room, device = channel.room, session.device
         try:
-            seq = room.stage_submission(device, message, _known(names))
+            seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
             return
@@ -246,18 +247,18 @@ class Sequencer:
             self._refuse(session, message, error)
             return
         draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
-        draft.add(device, message, seq)
+        draft.add(session.device, message, seq)
         if message.add or message.remove:
             for removed in message.remove:
                 draft.depart(removed)
             if message.welcome and message.add:
-                self._invite(flight, message, device, seq)
+                self._invite(flight, message, session.device, seq)
         if len(flight.shown) < flight.showing:
             flight.shown.append(
                 EntryRecord(
                     session.name,
                     session.address,
-                    room.room,
+                    message.room,
                     seq,
                     message.epoch,
                     message.kind,
