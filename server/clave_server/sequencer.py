@@ -26,6 +26,7 @@ from clave_server.flight import Batch, Flight, RoomMessage, Step
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
+from clave_server.tally import Tally
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Accepted,
@@ -64,6 +65,7 @@ class Sequencer:
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
+        tally: Tally,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
@@ -75,12 +77,14 @@ class Sequencer:
         self._queue: deque[Batch] = deque()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
+        self._took_off = 0.0
         self._scheduled = False
         self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
-        self.catch_up = CatchUp(reader, self._channels, self._release)
+        self._tally = tally
+        self.catch_up = CatchUp(reader, self._channels, self._release, tally)
 
     @property
     def rooms_open(self) -> int:
@@ -194,6 +198,7 @@ class Sequencer:
             self._take(flight, self._queue.popleft())
         flight.steps, self._steps = self._steps, []
         self._flying = flight
+        self._took_off = self._loop.time()
         if flight.touched or flight.steps:
             self._writer.do(flight.transaction(time.time_ns() // 1_000_000), partial(self._landed, flight))
         else:
@@ -319,7 +324,9 @@ class Sequencer:
     # --- landing -------------------------------------------------------------------------------------------
 
     def _landed(self, flight: Flight, outcome: list[Any] | RelayError) -> None:
+        self._tally.flushed(self._loop.time() - self._took_off)
         if isinstance(outcome, RelayError):
+            self._tally.storage_failures += 1
             self._roll_back(flight, outcome)
         else:
             if self._failing:
@@ -358,7 +365,9 @@ class Sequencer:
                 if sender is not None and (stream is None or stream.over):
                     for seq, submission in submissions:
                         sender.send(Accepted(key, submission, seq))
-            draft.channel.fan_out(draft)
+            deliveries = draft.channel.fan_out(draft)
+            self._tally.entries += len(draft.frames)
+            self._tally.deliveries += deliveries
         for _, message in flight.answers:
             if isinstance(message, Mend):
                 self._revive(message)
@@ -368,6 +377,7 @@ class Sequencer:
         entries = sum(len(draft.frames) for draft in flight.drafts.values())
         if entries:
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
+            self._tally.mirror_summed += entries - len(flight.shown)
 
     def _revive(self, message: Mend) -> None:
         channel = self._channels[message.room]

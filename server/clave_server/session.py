@@ -49,6 +49,7 @@ class Session:
     """
 
     device: bytes
+    account: bytes
     name: str
     address: str
     outbox: Outbox
