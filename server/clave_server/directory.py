@@ -20,6 +20,7 @@ __all__ = [
     "Applicant",
     "Enrolment",
     "Registration",
+    "add_stored",
     "claim_key_packages",
     "enrol",
     "find_device",
@@ -60,10 +61,16 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a login found or made. `key_packages` has (suite, how many unclaimed ones) of the device."""
+    """What a login found or made.
+
+    `key_packages` has (suite, how many unclaimed ones) of the device, `rooms` how many the account made, and
+    `stored` the bytes of its entries.
+    """
 
     registered: bool
     key_packages: list[tuple[int, int]]
+    rooms: int
+    stored: int
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
@@ -73,7 +80,7 @@ def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment 
     ).get
     if known is None:
         return None
-    return Enrolment(registered=False, key_packages=_count_key_packages(connection, applicant.device))
+    return _enrolment(connection, applicant, registered=False)
 
 
 def enrol(
@@ -106,15 +113,24 @@ def enrol(
         "INSERT INTO devices VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET identity = ?3",
         (applicant.device, account, applicant.identity),
     )
-    packages = _count_key_packages(connection, applicant.device)
-    return Enrolment(registered=row is None, key_packages=packages)
+    return _enrolment(connection, applicant, registered=row is None)
 
 
-def _count_key_packages(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
-    counts: list[Any] = connection.execute(
-        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (device,)
+def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered: bool) -> Enrolment:
+    packages: list[Any] = connection.execute(
+        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
     ).fetchall()
-    return counts
+    rooms, stored = connection.execute(
+        "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
+        " WHERE account = ?",
+        (applicant.account,),
+    ).get
+    return Enrolment(registered, packages, rooms, stored)
+
+
+def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
+    """Count bytes, or with a negative `size` fewer of them, as stored by an account."""
+    connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
 
 
 def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:

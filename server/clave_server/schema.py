@@ -106,9 +106,13 @@ _MIGRATIONS: Final = (
     DROP TABLE last_resorts;
     ALTER TABLE last_resorts_by_suite RENAME TO last_resorts;
     """,
-    # Rooms say from which entry on they are kept; operators' tokens and bans.
+    # Retention and quotas; operators' tokens and bans.
     """
+    ALTER TABLE accounts ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE rooms ADD COLUMN maker INTEGER REFERENCES accounts;
+    CREATE INDEX rooms_of_maker ON rooms(maker);
+    ALTER TABLE welcomes ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE tokens(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         digest BLOB NOT NULL UNIQUE,

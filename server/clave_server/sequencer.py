@@ -27,6 +27,7 @@ from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
+from clave_server.usage import Usage, Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Accepted,
@@ -65,6 +66,7 @@ class Sequencer:
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
+        usages: Usages,
         tally: Tally,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -83,6 +85,7 @@ class Sequencer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
+        self._usages = usages
         self._tally = tally
         self.catch_up = CatchUp(reader, self._channels, self._release, tally)
 
@@ -125,6 +128,18 @@ class Sequencer:
         """Close all streams of a session; `text` tells the others how it went."""
         for room in tuple(session.streams):
             self._close(session, room, text)
+
+        self._save_usage(session.usage)
+
+    def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
+        """Take note of the first entries that are still kept of some rooms."""
+        for key, seq in kept_from.items():
+            if channel := self._channels.get(key):
+                channel.room.kept_from = max(channel.room.kept_from, seq)
+
+    def _save_usage(self, usage: Usage) -> None:
+        if unsaved := usage.take_unsaved():
+            self.write(partial(directory.add_stored, account=usage.account, size=unsaved), lambda _: None)
 
     async def drain(self) -> None:
         """Wait until everything posted is on disk and answered."""
@@ -244,6 +259,7 @@ class Sequencer:
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
         try:
+            self._usages.judge_entry(session.usage)
             seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
@@ -283,7 +299,8 @@ class Sequencer:
         room = channel.room
         try:
             if isinstance(message, CreateRoom):
-                room.stage_creation(session.device, session.name)
+                self._usages.judge_room(session.usage)
+                room.stage_creation(session.device, session.name, session.usage.account)
             elif not room.stays:
                 raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             elif isinstance(message, Resume):
@@ -304,7 +321,9 @@ class Sequencer:
 
     def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
         self._last_welcome += 1
-        flight.changes.welcomes.append((self._last_welcome, message.room, seq, sender, message.welcome))
+        now = time.time_ns() // 1_000_000
+        welcome = (self._last_welcome, message.room, seq, sender, message.welcome, now)
+        flight.changes.welcomes.append(welcome)
         for device in message.add:
             self._last_invitation += 1
             invitation = (self._last_invitation, device, message.room, self._last_welcome)
@@ -357,7 +376,11 @@ class Sequencer:
         for channel in flight.touched.values():
             channel.room.settle(saved=channel.room.room in flight.saved)
         for session, message in flight.answers:
+            session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
+        for session, _, weight in flight.taken:
+            if session.usage.add(weight) or session.over:
+                self._save_usage(session.usage)
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
                 sender = self._sessions.get(device)

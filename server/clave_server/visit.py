@@ -26,6 +26,7 @@ from clave_server.sequencer import Sequencer
 from clave_server.session import MAX_STREAMS, Session
 from clave_server.tally import Tally
 from clave_server.transport import ClientTransport
+from clave_server.usage import Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Account,
@@ -71,6 +72,7 @@ class House:
     sessions: dict[bytes, Session]
     mirror: Mirror
     tally: Tally
+    usages: Usages
     rates: Buckets[bytes] | None
 
     def pace(self, account: bytes, requests: float) -> float:
@@ -114,7 +116,7 @@ class Visit:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        wait = self._house.pace(session.account, len(messages) + size / _BYTES_AS_A_REQUEST)
+        wait = self._house.pace(session.usage.account, len(messages) + size / _BYTES_AS_A_REQUEST)
         if wait:
             self._transport.hold_reading(True)
             asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
@@ -183,6 +185,7 @@ class Visit:
         if self._house.sessions.get(session.device) is session:
             del self._house.sessions[session.device]
         self._house.sequencer.end(session, how)
+        self._house.usages.leave(session.usage)
         self._house.mirror.show_visit(VisitRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ class Visit:
         transport = self._transport
         session = Session(
             applicant.device,
-            applicant.account,
+            self._house.usages.enter(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
             transport.outbox,
@@ -236,7 +239,9 @@ class Visit:
         self._house.tally.logins += 1
         self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
-        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread))
+        transport.logged_in(
+            LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread)
+        )
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
