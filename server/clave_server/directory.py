@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import apsw
 
-from clave_server.errors import Refusal
+from clave_server.errors import DamageError, Refusal
 from clave_server.segment import CHUNK_BYTES
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
 from clave_wire.messages import Code, Invitation
@@ -37,6 +37,13 @@ MAX_DEVICES: Final = 16
 
 MAX_INVITATIONS: Final = 256
 """Rooms one device may be invited to at a time."""
+
+
+_WHOLE: Final = (
+    "(accounts.seal = seal('account', id, accounts.account, name)"
+    " AND devices.seal = seal('device', device, devices.account, identity))"
+)
+"""Whether a device's row and its account's are as they were written."""
 
 
 class Registration(enum.StrEnum):
@@ -75,11 +82,14 @@ class Enrolment:
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
     """Return the enrolment of a device that is known with exactly this identity, else None."""
-    known = connection.execute(
-        "SELECT 1 FROM devices WHERE device = ? AND identity = ?", (applicant.device, applicant.identity)
+    whole = connection.execute(
+        f"SELECT {_WHOLE} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608  (a constant)
+        " WHERE device = ? AND identity = ?",
+        (applicant.device, applicant.identity),
     ).get
-    if known is None:
+    if whole is None:
         return None
+    _check(whole)
     return _enrolment(connection, applicant, registered=False)
 
 
@@ -90,7 +100,10 @@ def enrol(
 
     Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
     """
-    row = connection.execute("SELECT id, name FROM accounts WHERE account = ?", (applicant.account,)).get
+    row = connection.execute(
+        "SELECT id, name, seal = seal('account', id, account, name) FROM accounts WHERE account = ?",
+        (applicant.account,),
+    ).get
     if row is None:
         permit(connection)
         _check_free(connection, applicant)
@@ -98,8 +111,12 @@ def enrol(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
             (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
         ).get
+        connection.execute(
+            "UPDATE accounts SET seal = seal('account', id, account, name) WHERE id = ?", (account,)
+        )
     else:
-        account, name = row
+        account, name, whole = row
+        _check(whole)
         if name != applicant.name:
             raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
@@ -110,7 +127,8 @@ def enrol(
     elif owner != account:
         raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
     connection.execute(
-        "INSERT INTO devices VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET identity = ?3",
+        "INSERT INTO devices VALUES (?1, ?2, ?3, seal('device', ?1, ?2, ?3))"
+        " ON CONFLICT DO UPDATE SET identity = ?3, seal = excluded.seal",
         (applicant.device, account, applicant.identity),
     )
     return _enrolment(connection, applicant, registered=row is None)
@@ -133,6 +151,11 @@ def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
     connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
 
 
+def _check(whole: bool | int) -> None:
+    if not whole:
+        raise DamageError("an account or a device of it is damaged on disk")
+
+
 def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
     taken = connection.execute("SELECT name FROM accounts WHERE folded = ?", (applicant.folded,)).get
     if taken is not None:
@@ -144,14 +167,17 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
-    devices: list[Any] = connection.execute(
-        "SELECT device, identity FROM devices JOIN accounts ON accounts.id = devices.account WHERE name = ?"
-        " ORDER BY device",
+    rows: list[Any] = connection.execute(
+        f"SELECT device, identity, {_WHOLE} FROM devices"  # noqa: S608  (a constant)
+        " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
         (name,),
     ).fetchall()
-    if not devices:
+    if not rows:
+        _check(connection.execute("SELECT 1 FROM accounts WHERE name = ?", (name,)).get is None)
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
-    return devices
+    for _, _, whole in rows:
+        _check(whole)
+    return [(device, identity) for device, identity, _ in rows]
 
 
 def publish_key_packages(
@@ -214,12 +240,13 @@ def resolve(connection: apsw.Connection, devices: Iterable[bytes], *, inviting: 
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(
-            "SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1) FROM devices"
+            f"SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1), {_WHOLE} FROM devices"  # noqa: S608
             " JOIN accounts ON accounts.id = devices.account WHERE device = ?1",
             (device,),
         ).get
         if row is not None:
-            names[device], waiting = row
+            names[device], waiting, whole = row
+            _check(whole)
             if inviting and waiting >= MAX_INVITATIONS:
                 raise Refusal(
                     Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"

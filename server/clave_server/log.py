@@ -15,11 +15,13 @@ from clave_server.segment import CHUNK_BYTES, Segment
 __all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "save_room", "segments_until"]
 
 _WRITES: Final = {
-    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM accounts WHERE account = ?6))"
-    " ON CONFLICT DO UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
-    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET left = ?4",
-    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET recent = ?3",
+    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, seal) VALUES (?1, ?2, ?3, ?4,"
+    " ?5, (SELECT id FROM accounts WHERE account = ?6), seal('room', ?1, ?2, ?3, ?4, ?5)) ON CONFLICT DO"
+    " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, seal = excluded.seal",
+    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))"
+    " ON CONFLICT DO UPDATE SET left = ?4, seal = excluded.seal",
+    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
+    " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
     " VALUES (?, ?, ?, ?, ?, ?)",
     "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
@@ -80,27 +82,44 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     """Read a room's routing state, none of its entries; None if there is no such room."""
     with connection:  # one snapshot for all reads
         row = connection.execute(
-            "SELECT seq, epoch, commit_seq, contested, kept_from FROM rooms WHERE room = ?", (key,)
+            "SELECT seq, epoch, commit_seq, contested, kept_from,"
+            " seal = seal('room', room, seq, epoch, commit_seq, contested) FROM rooms WHERE room = ?",
+            (key,),
         ).get
         if row is None:
             return None
         room = Room(key)
-        room.seq, room.epoch, room.commit_seq, contested, room.kept_from = row
+        room.seq, room.epoch, room.commit_seq, contested, room.kept_from, whole = row
+        _check(whole, key)
         room.durable, room.saved, room.contested = room.seq, room.seq, bool(contested)
         stays = connection.execute(
-            "SELECT device, name, joined, left FROM stays JOIN devices USING (device)"
-            " JOIN accounts ON accounts.id = devices.account WHERE room = ? ORDER BY device, joined",
+            "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
+            " AND accounts.seal = seal('account', id, accounts.account, name)"
+            " AND devices.seal = seal('device', device, devices.account, identity)"
+            " FROM stays JOIN devices USING (device) JOIN accounts ON accounts.id = devices.account"
+            " WHERE room = ? ORDER BY device, joined",
             (key,),
         )
-        for device, name, joined, left in stays:
+        for device, name, joined, left, whole in stays:
+            _check(whole, key)
             room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
             if left is None:
                 room.members[device] = name
-        submissions = connection.execute("SELECT device, recent FROM submissions WHERE room = ?", (key,))
-        for device, recent in submissions:
+        submissions = connection.execute(
+            "SELECT device, recent, seal = seal('submissions', room, device, recent) FROM submissions"
+            " WHERE room = ?",
+            (key,),
+        )
+        for device, recent, whole in submissions:
+            _check(whole, key)
             room.recent[device] = unpack_recent(recent)
         _replay(connection, room)
     return room
+
+
+def _check(whole: int, key: bytes) -> None:
+    if not whole:
+        raise DamageError(f"who is in room {key.hex()}, or where it stands, is damaged on disk")
 
 
 def _replay(connection: apsw.Connection, room: Room) -> None:
