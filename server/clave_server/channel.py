@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,9 +84,12 @@ class Channel:
         """Send a durable draft to everyone live, and its own acknowledgements to each sender."""
         if draft.frames:
             shared = b"".join(draft.frames)
+            senders, departures = draft.submissions, draft.departures
+            ends = list(itertools.accumulate(map(len, draft.frames)))
+            view = memoryview(shared)
             for device, outbox in self._live.items():
-                if device in draft.submissions or device in draft.departures:
-                    outbox.push(self._own_view(draft, device))
+                if device in senders or device in departures:
+                    outbox.push(self._own_view(draft, device, view, ends))
                 else:
                     outbox.push(shared)
         for device, seq in draft.departures.items():
@@ -96,13 +100,26 @@ class Channel:
                     stream.cursor = seq
                     self._end(stream)
 
-    def _own_view(self, draft: Draft, device: bytes) -> bytes:
-        """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left."""
-        until = draft.departures.get(device, self.room.durable) - draft.first + 1
-        parts = draft.frames[:until]
+    def _own_view(self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]) -> bytes:
+        """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left.
+
+        `shared` has all of them, the one with seq `draft.first + i` up to `ends[i]`.
+        """
+        first = draft.first
+        until = draft.departures.get(device, self.room.durable) - first + 1
+        parts: list[bytes | memoryview] = []
+        told = 0
         for seq, submission in draft.submissions.get(device, ()):
-            if seq - draft.first < until:
-                parts[seq - draft.first] = pack(Accepted(self.room.room, submission, seq))
+            index = seq - first
+            if index >= until:
+                break
+            start = ends[index - 1] if index else 0
+            if start > told:
+                parts.append(shared[told:start])
+            parts.append(pack(Accepted(self.room.room, submission, seq)))
+            told = ends[index]
+        if until > 0 and told < ends[until - 1]:
+            parts.append(shared[told : ends[until - 1]])
         return b"".join(parts)
 
 
@@ -115,6 +132,14 @@ class Draft:
     frames: list[bytes] = field(default_factory=list)
     submissions: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
     departures: dict[bytes, int] = field(default_factory=dict)
+
+    def add(self, frame: bytes, device: bytes, seq: int, submission: int) -> None:
+        """Append the frame of entry `seq`, which is `submission` of `device`."""
+        self.frames.append(frame)
+        own = self.submissions.get(device)
+        if own is None:
+            own = self.submissions[device] = []
+        own.append((seq, submission))
 
     def depart(self, device: bytes) -> None:
         """Note where a removed device's stream ends, if it was a member just now."""

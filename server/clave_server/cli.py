@@ -17,7 +17,7 @@ import platformdirs
 import structlog
 
 from clave_server.admission import Admission
-from clave_server.config import parse_listen, read_config, read_token
+from clave_server.config import parse_listen, parse_plain, parse_proxies, read_config, read_token
 from clave_server.directory import Registration
 from clave_server.errors import StartError
 from clave_server.folder import DataFolder
@@ -69,6 +69,17 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: Path
     help="Where to listen; no host means every address, port 0 any free port.",
 )
 @click.option(
+    "--plain",
+    metavar="HOST:PORT",
+    help="Also listen without TLS, on loopback, for a proxy that ends it.",
+)
+@click.option(
+    "--proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy that says whom it speaks for (PROXY protocol, version 2).",
+)
+@click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -117,6 +128,8 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: Path
 @click.version_option(package_name="clave", message="clave-relay %(version)s")
 def main(
     listen: str,
+    plain: str | None,
+    proxy: tuple[str, ...],
     data: Path | None,
     registration: str,
     registration_token_file: Path | None,
@@ -134,7 +147,13 @@ def main(
         mode = Registration(registration)
         host, port = parse_listen(listen)
         settings = Settings(
-            host, port, _admission(mode, registration_token_file), max_clients, max_clients_per_ip
+            host,
+            port,
+            _admission(mode, registration_token_file),
+            max_clients,
+            max_clients_per_ip,
+            parse_plain(plain) if plain else None,
+            parse_proxies(proxy),
         )
         os.umask(0o077)
         _raise_file_limit()

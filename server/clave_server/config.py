@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from clave_server.errors import StartError
 from clave_wire.limits import MAX_NAME_BYTES
 
-__all__ = ["parse_listen", "read_config", "read_token"]
+__all__ = ["parse_listen", "parse_plain", "parse_proxies", "read_config", "read_token"]
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
@@ -22,6 +23,28 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
     return host or None, int(port)
+
+
+def parse_plain(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT`, HOST being a loopback address. Raises `StartError`."""
+    host, port = parse_listen(text)
+    try:
+        loopback = ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        loopback = False
+    if host is None or not loopback:
+        raise StartError(
+            f"cannot listen without TLS on {text!r}: only a loopback address, e.g. 127.0.0.1:7879"
+        )
+    return host, port
+
+
+def parse_proxies(texts: Iterable[str]) -> frozenset[str]:
+    """Read the IP addresses of proxies. Raises `StartError`."""
+    try:
+        return frozenset(str(ipaddress.ip_address(text)) for text in texts)
+    except ValueError as error:
+        raise StartError(f"--proxy takes an IP address: {error}") from None
 
 
 def read_config(path: Path, known: Collection[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 RelayError
 ├── StartError      the relay cannot start; one line for the person who started it
+├── ProxyError      a trusted proxy does not say whom it speaks for; its operator's to mend
 ├── StorageError    a read or a transaction failed; whoever asked is told, service goes on
 │   └── DamageError what was read is not what was written
 └── Refusal         one request is refused; `code` and text go to the client that made it
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from clave_wire.messages import Code
 
-__all__ = ["DamageError", "Refusal", "RelayError", "StartError", "StorageError"]
+__all__ = ["DamageError", "ProxyError", "Refusal", "RelayError", "StartError", "StorageError"]
 
 
 class RelayError(Exception):
@@ -20,6 +21,10 @@ class RelayError(Exception):
 
 class StartError(RelayError):
     """The relay cannot start as it was asked to."""
+
+
+class ProxyError(RelayError):
+    """A connection of a trusted proxy does not begin as one."""
 
 
 class StorageError(RelayError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -18,7 +18,7 @@ from clave_server.session import Session
 from clave_server.worker import in_transaction
 from clave_wire.messages import CreateRoom, Mend, Report, Resume, Submit
 
-__all__ = ["Flight", "Request", "RoomMessage", "Step"]
+__all__ = ["Batch", "Flight", "RoomMessage", "Step"]
 
 RoomMessage = CreateRoom | Resume | Submit | Report | Mend
 
@@ -26,44 +26,56 @@ Step = Callable[[apsw.Connection], Any]
 """Work inside a flush that does not concern rooms; its result goes to its own callback, typed there."""
 
 
+_SAVE_ENTRIES: Final = 4096
+"""Entries of a room after which its own rows are written anew: loading it reads no more than these again."""
+
+
 @dataclass(slots=True, eq=False)
-class Request:
-    """A room message and who sent it; `names` are the known ones of the devices it adds, once looked up."""
+class Batch:
+    """Room messages of one session; `names` are the known ones of the devices the only message adds."""
 
     session: Session
-    message: RoomMessage
+    messages: Sequence[RoomMessage]
     names: dict[bytes, str] | RelayError | None = None
 
 
 @dataclass(slots=True)
 class Flight:
-    """Everything staged for one transaction."""
+    """Everything staged for one transaction.
 
+    `taken` has (session, messages, their weight) for each batch, `shown` what the mirror shows one by one: at
+    most `showing`.
+    """
+
+    showing: int
     channels: dict[bytes, Channel] = field(default_factory=dict)
     touched: dict[bytes, Channel] = field(default_factory=dict)
+    saved: set[bytes] = field(default_factory=set)
     drafts: dict[bytes, Draft] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     answers: list[tuple[Session, CreateRoom | Report | Mend]] = field(default_factory=list)
     submits: list[tuple[Session, Submit]] = field(default_factory=list)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
+    taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     invited: set[bytes] = field(default_factory=set)
     shown: list[EntryRecord] = field(default_factory=list)
     payload_bytes: int = 0
 
     def draft(self, channel: Channel, first: int) -> Draft:
-        """Return the draft for a room that changed, beginning it with seq `first` if need be."""
+        """Begin the draft for a room that changes, with seq `first`."""
         key = channel.room.room
-        draft = self.drafts.get(key)
-        if draft is None:
-            draft = self.drafts[key] = Draft(channel, first)
-            self.touched[key] = channel
+        draft = self.drafts[key] = Draft(channel, first)
+        self.touched[key] = self.channels[key] = channel
         return draft
 
     def transaction(self, at: int) -> Callable[[apsw.Connection], list[Any]]:
         """Return the writer's work, entries dated `at` (ms since 1970); it returns the steps' results."""
-        for channel in self.touched.values():
-            self.changes.add_room(channel.room)
+        for key, channel in self.touched.items():
+            room = channel.room
+            if room.is_changed or room.seq - room.saved >= _SAVE_ENTRIES:
+                self.saved.add(key)
+                self.changes.save_room(room)
         for key, draft in self.drafts.items():
             if draft.frames:
                 parts = segment.split(key, draft.first, draft.frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +12,7 @@ from clave_server.errors import DamageError
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
 
-__all__ = ["Changes", "Chunk", "load_room", "read_entries"]
+__all__ = ["Changes", "Chunk", "load_room", "read_entries", "save_room"]
 
 _WRITES: Final = {
     "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -37,11 +38,11 @@ class Changes:
     welcomes: list[tuple[int, bytes, int, bytes, bytes]] = field(default_factory=list)
     invitations: list[tuple[int, bytes, bytes, int]] = field(default_factory=list)
 
-    def add_room(self, room: Room) -> None:
-        """Gather everything staged in `room` but its entries."""
+    def save_room(self, room: Room) -> None:
+        """Gather the room's own rows: all that changed in it but its entries."""
         key = room.room
         self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested))
-        self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.staged_recent]
+        self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
         for device in room.staged_stays:
             self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
 
@@ -66,17 +67,24 @@ class Changes:
             connection.execute(_INVITE, invitation)
 
 
+def save_room(connection: apsw.Connection, room: Room) -> None:
+    """Write the rows of a room that has been let go, so that loading it reads no entries again."""
+    changes = Changes()
+    changes.save_room(room)
+    changes.apply(connection)
+
+
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     """Read a room's routing state, none of its entries; None if there is no such room."""
     with connection:  # one snapshot for all reads
         row = connection.execute(
-            "SELECT seq, epoch, commit_seq, contested FROM rooms WHERE room = ?", (key,)
+            "SELECT seq, epoch, commit_seq, contested, kept_from FROM rooms WHERE room = ?", (key,)
         ).get
         if row is None:
             return None
         room = Room(key)
-        room.seq, room.epoch, room.commit_seq, contested = row
-        room.durable, room.contested = room.seq, bool(contested)
+        room.seq, room.epoch, room.commit_seq, contested, room.kept_from = row
+        room.durable, room.saved, room.contested = room.seq, room.seq, bool(contested)
         stays = connection.execute(
             "SELECT device, name, joined, left FROM stays JOIN devices USING (device)"
             " JOIN accounts ON accounts.id = devices.account WHERE room = ? ORDER BY device, joined",
@@ -89,7 +97,18 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
         submissions = connection.execute("SELECT device, recent FROM submissions WHERE room = ?", (key,))
         for device, recent in submissions:
             room.recent[device] = unpack_recent(recent)
+        _replay(connection, room)
     return room
+
+
+def _replay(connection: apsw.Connection, room: Room) -> None:
+    """Count the entries that came after the room's rows were saved. Raises `DamageError`."""
+    for segment in _segments(connection, room.room, room.saved):
+        for entry in segment.entries():
+            if entry.seq == room.seq + 1:
+                room.replay(entry.sender, entry.submission)
+        if room.seq != segment.last:
+            raise DamageError(f"entry {room.seq + 1} of room {room.room.hex()} is missing on disk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +126,27 @@ def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int
     """
     parts: list[bytes] = []
     size, last = 0, after
+    for segment in _segments(connection, key, after):
+        if parts and (size + len(segment.frames) > CHUNK_BYTES or last >= until):
+            break
+        if segment.first > last + 1:
+            break
+        parts.append(segment.between(last, until))
+        size += len(parts[-1])
+        last = min(segment.last, until)
+    if not parts:
+        raise DamageError(f"entry {after + 1} of room {key.hex()} is missing on disk")
+    return Chunk(last, b"".join(parts))
+
+
+def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:
+    """Read the segments with entries above `after`, in order, each verified. Raises `DamageError`."""
     rows = connection.execute(
         "SELECT first_seq, last_seq, digest, frames FROM segments"
         " WHERE room = ? AND last_seq > ? ORDER BY last_seq",
         (key, after),
     )
     for first_seq, last_seq, digest, frames in rows:
-        if parts and (size + len(frames) > CHUNK_BYTES or last >= until):
-            break
         segment = Segment(key, first_seq, last_seq, frames)
         segment.verify(digest)
-        if first_seq > last + 1:
-            break
-        parts.append(segment.between(last, until))
-        size += len(parts[-1])
-        last = min(last_seq, until)
-    if not parts:
-        raise DamageError(f"entry {after + 1} of room {key.hex()} is missing on disk")
-    return Chunk(last, b"".join(parts))
+        yield segment

@@ -78,11 +78,16 @@ class Mirror:
         self.wanted = mode is not MirrorMode.OFF
         self._sink = Sink[_Item](descriptor, self._line, self._summary, broken)
 
-    def show_entries(self, records: Sequence[EntryRecord]) -> None:
-        """Show entries that are on disk, in order."""
+    @property
+    def room(self) -> int:
+        """How many entries more can be shown one by one now."""
+        return self._sink.room if self.wanted else 0
+
+    def show_entries(self, records: Sequence[EntryRecord], more: int) -> None:
+        """Show entries that are on disk, in order, and that `more` followed."""
         if self.wanted:
             now = self._clock()
-            self._sink.put([(now, record) for record in records])
+            self._sink.put([(now, record) for record in records], more)
 
     def show_visit(self, record: VisitRecord) -> None:
         """Show that somebody came or went."""

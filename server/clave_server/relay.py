@@ -12,13 +12,14 @@ import structlog
 
 from clave_server import directory, schema
 from clave_server.admission import Admission, Doors
-from clave_server.errors import StartError
 from clave_server.folder import DataFolder
+from clave_server.listener import Entrance, Listener, open_sockets
 from clave_server.mirror import Mirror
 from clave_server.outbox import MAX_OUTBOX_BYTES, Tick
+from clave_server.proxy import Peer
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
-from clave_server.tls import ServerTLS, open_tls
+from clave_server.tls import Credentials, open_tls
 from clave_server.transport import ClientTransport, Transports
 from clave_server.visit import House, Visit
 from clave_server.worker import Worker
@@ -40,6 +41,8 @@ class Settings:
     admission: Admission
     max_clients: int
     max_clients_per_ip: int
+    plain: tuple[str, int] | None = None
+    proxies: frozenset[str] = frozenset()
     login_seconds: float = 10.0
     outbox_bytes: int = MAX_OUTBOX_BYTES
 
@@ -53,68 +56,71 @@ class Relay:
         sequencer: Sequencer,
         transports: Transports,
         workers: tuple[Worker, ...],
-        server: asyncio.Server,
+        listener: Listener,
     ) -> None:
         self.certificate = certificate
         self._sequencer = sequencer
         self._transports = transports
         self._workers = workers
-        self._server = server
+        self._listener = listener
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens, as (host, port)."""
-        return [socket.getsockname()[:2] for socket in self._server.sockets]
+        """Where it listens for TLS, as (host, port)."""
+        return [entrance.address for entrance in self._listener.entrances if entrance.encrypted]
 
     @classmethod
     async def start(cls, settings: Settings, folder: DataFolder, mirror: Mirror) -> Relay:
         """Open the store and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
-        tls = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
+        credentials = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
+        entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
         highest_ids = directory.highest_ids(connection)
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
-        house = _build_house(settings, tls, writer, reader, mirror, highest_ids)
+        house = _build_house(settings, writer, reader, mirror, highest_ids)
         transports, tick = Transports(), Tick(loop)
 
-        def client() -> ClientTransport:
+        def client(peer: Peer, shown: Credentials) -> ClientTransport:
+            visit = Visit(house)
             return ClientTransport(
-                Visit(house), transports, tick, settings.login_seconds, settings.outbox_bytes
+                visit, peer, shown.digest, transports, tick, settings.login_seconds, settings.outbox_bytes
             )
 
-        try:
-            server = await loop.create_server(
-                client,
-                settings.host,
-                settings.port,
-                ssl=tls.context,
-                ssl_handshake_timeout=settings.login_seconds,
-                backlog=1024,
-            )
-        except OSError as error:
-            reader.stop()
-            writer.stop()
-            where = f"{settings.host or 'any address'}, port {settings.port}"
-            raise StartError(f"cannot listen on {where}: {error.strerror}") from None
-        return cls(tls.digest, house.sequencer, transports, (reader, writer), server)
+        listener = Listener(
+            entrances,
+            lambda: credentials,
+            proxies=settings.proxies,
+            admit=lambda ip: None,
+            make=client,
+            login_seconds=settings.login_seconds,
+        )
+        return cls(credentials.digest, house.sequencer, transports, (reader, writer), listener)
 
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""
-        self._server.close()
+        self._listener.close()
         self._transports.hold_reading()
         await self._sequencer.drain()
         self._transports.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._transports.empty.wait()
+        await self._sequencer.drain()
         for worker in self._workers:
             worker.stop()
 
 
+def _open_entrances(settings: Settings) -> list[Entrance]:
+    entrances = [Entrance(found, True) for found in open_sockets(settings.host, settings.port)]
+    if settings.plain is not None:
+        entrances += [Entrance(found, False) for found in open_sockets(*settings.plain)]
+    return entrances
+
+
 def _build_house(
     settings: Settings,
-    tls: ServerTLS,
     writer: Worker,
     reader: Worker,
     mirror: Mirror,
@@ -129,4 +135,4 @@ def _build_house(
         highest_ids=highest_ids,
     )
     doors = Doors(settings.max_clients, settings.max_clients_per_ip)
-    return House(settings.admission, doors, tls.digest, reader, sequencer, sessions, mirror)
+    return House(settings.admission, doors, reader, sequencer, sessions, mirror)

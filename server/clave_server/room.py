@@ -39,19 +39,27 @@ class Repeated(Exception):
 
 
 class Room:
-    """One room's routing state. Devices are 32-byte public keys."""
+    """One room's routing state. Devices are 32-byte public keys.
+
+    `seq` is the last entry staged, `durable` the last on disk, `kept_from` the first that is still kept, and
+    `saved` the last that the room's own rows on disk take into account: what came since is read from the
+    entries themselves when the room is loaded.
+    """
 
     __slots__ = (
         "_before",
-        "_recent_before",
+        "_speaking",
         "_stays_before",
+        "_unsaved",
         "commit_seq",
         "contested",
         "durable",
         "epoch",
+        "kept_from",
         "members",
         "recent",
         "room",
+        "saved",
         "seq",
         "stays",
     )
@@ -60,15 +68,18 @@ class Room:
         self.room = room
         self.seq = 0
         self.durable = 0
+        self.saved = 0
+        self.kept_from = 1
         self.epoch = 0
         self.commit_seq = 0
         self.contested = False
         self.members: dict[bytes, str] = {}
         self.stays: dict[bytes, tuple[Stay, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
-        self._before: tuple[int, int, int, bool] | None = None
+        self._before: tuple[int, int, bool] | None = None
         self._stays_before: dict[bytes, tuple[tuple[Stay, ...], str | None]] = {}
-        self._recent_before: dict[bytes, Recent] = {}
+        self._speaking: set[bytes] = set()
+        self._unsaved: set[bytes] = set()
 
     # --- staging -------------------------------------------------------------------------------------------
 
@@ -95,20 +106,24 @@ class Room:
                 Code.RENUMBER, "this submission number was used before, too long ago to tell for what"
             )
         self._judge(device, submit, names)
+        seq = self.seq = self.seq + 1
+        if recent is None:
+            recent = self.recent[device] = []
+        recent.append((submit.submission, seq))
+        self._speaking.add(device)
+        if submit.kind is not Kind.APPLICATION:
+            self._change_members(submit, names)
+        return seq
+
+    def _change_members(self, submit: Submit, names: dict[bytes, str]) -> None:
         self._begin()
-        self.seq += 1
-        if device not in self._recent_before:
-            self._recent_before[device] = list(recent or ())
-        self.recent.setdefault(device, []).append((submit.submission, self.seq))
         if submit.kind is Kind.COMMIT:
             self.epoch = submit.epoch + 1
             self.commit_seq = self.seq
             self.contested = False
-        if submit.remove or submit.add:
-            self._leave(submit.remove)
-            for added in submit.add:
-                self._join(added, names[added], self.seq)
-        return self.seq
+        self._leave(submit.remove)
+        for added in submit.add:
+            self._join(added, names[added], self.seq)
 
     def stage_report(self, device: bytes, report: Report) -> None:
         """Mark the latest commit contested. Raises `Refusal`."""
@@ -138,26 +153,39 @@ class Room:
                 self._join(added, names[added], self.seq)
 
     @property
-    def staged_recent(self) -> Iterable[bytes]:
-        """The devices whose submissions changed since the last `settle`."""
-        return self._recent_before
-
-    @property
     def staged_stays(self) -> Iterable[bytes]:
         """The devices whose stays changed since the last `settle`."""
         return self._stays_before
 
-    def settle(self) -> None:
-        """Keep what was staged: it is on disk."""
-        for device in self._recent_before:
-            del self.recent[device][:-RECENT]
+    @property
+    def is_changed(self) -> bool:
+        """Whether more than entries was staged since the last `settle`."""
+        return self._before is not None
+
+    @property
+    def unsaved(self) -> set[bytes]:
+        """The devices whose submissions count for more than the room's rows on disk say."""
+        return self._unsaved | self._speaking
+
+    def settle(self, *, saved: bool) -> None:
+        """Keep what was staged: it is on disk; `saved` tells whether the room's own rows are too."""
+        for device in self._speaking:
+            recent = self.recent[device]
+            if len(recent) > RECENT:
+                del recent[:-RECENT]
         self.durable = self.seq
+        if saved:
+            self.saved = self.seq
+            self._unsaved.clear()
+        else:
+            self._unsaved |= self._speaking
         self._forget()
 
     def roll_back(self) -> None:
         """Undo what was staged: it is not on disk."""
+        self.seq = self.durable
         if self._before is not None:
-            self.seq, self.epoch, self.commit_seq, self.contested = self._before
+            self.epoch, self.commit_seq, self.contested = self._before
         for device, (stays, name) in self._stays_before.items():
             if stays:
                 self.stays[device] = stays
@@ -167,12 +195,20 @@ class Room:
                 self.members.pop(device, None)
             else:
                 self.members[device] = name
-        for device, recent in self._recent_before.items():
+        for device in self._speaking:
+            recent = [pair for pair in self.recent[device] if pair[1] <= self.durable]
             if recent:
                 self.recent[device] = recent
             else:
                 del self.recent[device]
         self._forget()
+
+    def replay(self, device: bytes, submission: int) -> None:
+        """Count an entry that is on disk already and followed the last one saved."""
+        self.seq = self.durable = self.seq + 1
+        recent = self.recent.setdefault(device, [])
+        recent.append((submission, self.seq))
+        self._unsaved.add(device)
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -190,28 +226,39 @@ class Room:
             raise Refusal(Code.BAD_REQUEST, f"the room ends at entry {self.seq}, before {after}")
         for stay in reversed(stays):
             if stay.joined <= after and (stay.left is None or after < stay.left):
+                self.check_kept(after)
                 return stay
         if device in self.members:
             raise Refusal(Code.BAD_REQUEST, f"this device joined the room after entry {stays[-1].joined}")
         raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
+
+    def check_kept(self, after: int) -> None:
+        """Raise `Refusal` if the entry that follows `after` is kept no longer."""
+        if after + 1 < self.kept_from:
+            raise Refusal(
+                Code.PRUNED, f"entries {after + 1} to {self.kept_from - 1} of this room are no longer kept"
+            )
 
     # --- the rules -----------------------------------------------------------------------------------------
 
     def _judge(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
-        if len(submit.payload) > MAX_PAYLOAD_BYTES:
-            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
-        if len(submit.welcome) > MAX_WELCOME_BYTES:
-            raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
         if submit.epoch != self.epoch and not (self.contested and submit.epoch == self.epoch - 1):
             raise Refusal(Code.STALE_EPOCH, f"the room is at epoch {self.epoch}")
+        if len(submit.payload) > MAX_PAYLOAD_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
+        if submit.add or submit.remove or submit.welcome:
+            self._judge_changes(device, submit, names)
+
+    def _judge_changes(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
+        if len(submit.welcome) > MAX_WELCOME_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
         if submit.kind is not Kind.COMMIT:
             leaving = submit.kind is Kind.PROPOSAL and submit.remove == [device]
-            if submit.add or submit.welcome or (submit.remove and not leaving):
+            if submit.add or submit.welcome or not leaving:
                 raise Refusal(Code.BAD_REQUEST, "only a commit changes who is in a room")
-        if submit.add:
-            self._check_added(submit.add, names)
+        self._check_added(submit.add, names)
 
     def _check_added(self, add: Sequence[bytes], names: dict[bytes, str]) -> None:
         if any(device not in names for device in add):
@@ -235,7 +282,7 @@ class Room:
 
     def _begin(self) -> None:
         if self._before is None:
-            self._before = self.seq, self.epoch, self.commit_seq, self.contested
+            self._before = self.epoch, self.commit_seq, self.contested
 
     def _remember(self, device: bytes) -> None:
         if device not in self._stays_before:
@@ -244,7 +291,7 @@ class Room:
     def _forget(self) -> None:
         self._before = None
         self._stays_before = {}
-        self._recent_before = {}
+        self._speaking = set()
 
 
 def pack_recent(recent: Recent) -> bytes:

@@ -1,4 +1,4 @@
-"""Segments: the entry frames one flush adds to one room, stored as one row. Knows frames by length only.
+"""Segments: the entry frames one flush adds to one room, stored as one row.
 
 A frame begins with its u32 length (`clave_wire.framing`), and a segment's entries have consecutive seqs, so a
 part of it is found without decoding any entry.
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from clave_server.errors import DamageError
-from clave_wire.framing import HEADER_BYTES
+from clave_wire.framing import HEADER_BYTES, FrameBuffer, unpack_to_client
+from clave_wire.limits import MAX_FRAME
+from clave_wire.messages import Entry
 
 __all__ = ["CHUNK_BYTES", "Segment", "split"]
 
@@ -51,6 +53,16 @@ class Segment:
             return self.frames
         start = self._offset(after + 1)
         return self.frames[start : self._offset(until + 1)]
+
+    def entries(self) -> Iterator[Entry]:
+        """Decode the entries. Raises `DamageError`."""
+        buffer = FrameBuffer(MAX_FRAME)
+        buffer.feed(self.frames)
+        while (body := buffer.next()) is not None:
+            entry = unpack_to_client(body)
+            if not isinstance(entry, Entry):
+                raise DamageError(f"room {self.room.hex()} has something else than an entry on disk")
+            yield entry
 
     def _offset(self, seq: int) -> int:
         offset = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,10 +21,10 @@ from clave_server import directory, log
 from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError
-from clave_server.flight import Flight, Request, RoomMessage, Step
+from clave_server.flight import Batch, Flight, RoomMessage, Step
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
-from clave_server.session import Session, Stream
+from clave_server.session import Session, Stream, weight_of
 from clave_server.worker import Worker
 from clave_wire.framing import pack
 from clave_wire.messages import (
@@ -70,8 +70,8 @@ class Sequencer:
         self._mirror = mirror
         self._sessions = sessions
         self._channels: dict[bytes, Channel] = {}
-        self._waiting: dict[bytes, list[Request]] = {}
-        self._queue: deque[Request] = deque()
+        self._waiting: dict[bytes, list[Batch]] = {}
+        self._queue: deque[Batch] = deque()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
         self._scheduled = False
@@ -83,14 +83,17 @@ class Sequencer:
 
     # --- coming in -----------------------------------------------------------------------------------------
 
-    def post(self, session: Session, message: RoomMessage) -> None:
-        """Take a room message; the answer goes to `session`."""
-        session.begin(message)
-        if type(message) is Resume:
-            self._close(session, message.room, "")
-            session.streams[message.room] = Stream(message.room, session, message.id)
-        self._queue.append(Request(session, message))
+    def post(self, session: Session, messages: Sequence[RoomMessage]) -> None:
+        """Take room messages, in order; the answers go to `session`."""
+        session.begin(len(messages), sum(map(weight_of, messages)))
+        self._queue.append(Batch(session, messages))
         self._kick()
+
+    def resume(self, session: Session, message: Resume) -> None:
+        """Open a room for `session`, or open it anew."""
+        self._close(session, message.room, "")
+        session.streams[message.room] = Stream(message.room, session, message.id)
+        self.post(session, (message,))
 
     def write(self, step: Step, done: Callable[[Any], None]) -> None:
         """Run a step inside the next flush; `done` gets its result, once on disk, or its `RelayError`."""
@@ -119,8 +122,11 @@ class Sequencer:
 
     def _let_go(self, channels: Iterable[Channel]) -> None:
         for channel in channels:
-            if not channel.streams and self._channels.get(channel.room.room) is channel:
-                del self._channels[channel.room.room]
+            room = channel.room
+            if not channel.streams and self._channels.get(room.room) is channel:
+                del self._channels[room.room]
+                if room.unsaved and room.stays:
+                    self.write(partial(log.save_room, room=room), lambda _: None)
 
     def _kick(self) -> None:
         self._idle.clear()
@@ -130,56 +136,46 @@ class Sequencer:
 
     # --- rooms and names that are not in memory ------------------------------------------------------------
 
-    def _load(self, request: Request) -> None:
-        key = request.message.room
-        self._waiting[key] = [request]
+    def _load(self, key: bytes, batch: Batch) -> None:
+        self._waiting[key] = [batch]
         self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
 
     def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
-        requests = self._waiting.pop(key)
-        creating = any(type(request.message) is CreateRoom for request in requests)
+        batches = self._waiting.pop(key)
+        creating = any(type(batch.messages[0]) is CreateRoom for batch in batches)
         if isinstance(outcome, Room):
             self._channels[key] = Channel(outcome)
         elif outcome is None and creating:
             self._channels[key] = Channel(Room(key))
         else:
             error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
-            for request in requests:
-                self._refuse(request.session, request.message, error)
-            requests = []
-        self._queue.extendleft(reversed(requests))
+            for batch in batches:
+                for message in batch.messages:
+                    self._refuse(batch.session, message, error)
+                    batch.session.finish(1, weight_of(message))
+            batches = []
+        self._queue.extendleft(reversed(batches))
         self._kick()
 
-    def _look_up_names(self, request: Request, add: Iterable[bytes]) -> None:
-        self._waiting[request.message.room] = [request]
-        inviting = type(request.message) is Submit
+    def _look_up_names(self, batch: Batch, key: bytes, add: Iterable[bytes], *, inviting: bool) -> None:
+        self._waiting[key] = [batch]
         work = partial(directory.resolve, devices=add, inviting=inviting)
-        self._reader.do(work, partial(self._looked_up, request))
+        self._reader.do(work, partial(self._looked_up, key, batch))
 
-    def _looked_up(self, request: Request, outcome: dict[bytes, str] | RelayError) -> None:
-        request.names = outcome
-        self._queue.extendleft(reversed(self._waiting.pop(request.message.room)))
+    def _looked_up(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
+        batch.names = outcome
+        self._queue.extendleft(reversed(self._waiting.pop(key)))
         self._kick()
 
     # --- staging -------------------------------------------------------------------------------------------
 
     def _stage(self) -> None:
         self._scheduled = False
-        flight = Flight()
+        if self._flying is not None:
+            return
+        flight = Flight(showing=self._mirror.room)
         while self._queue and flight.payload_bytes < _MAX_FLUSH_BYTES:
-            request = self._queue.popleft()
-            message = request.message
-            waiting = self._waiting.get(message.room)
-            channel = self._channels.get(message.room)
-            if waiting is not None:
-                waiting.append(request)
-            elif channel is None:
-                self._load(request)
-            elif isinstance(message, Submit | Mend) and message.add and request.names is None:
-                self._look_up_names(request, message.add)
-            else:
-                flight.channels[message.room] = channel
-                self._handle(flight, channel, request)
+            self._take(flight, self._queue.popleft())
         flight.steps, self._steps = self._steps, []
         self._flying = flight
         if flight.touched or flight.steps:
@@ -187,46 +183,64 @@ class Sequencer:
         else:
             self._after(flight)
 
-    def _handle(self, flight: Flight, channel: Channel, request: Request) -> None:
-        session, message, names = request.session, request.message, request.names or {}
-        try:
-            if isinstance(names, RelayError):
-                raise names
-            if not channel.room.stays and not isinstance(message, CreateRoom):
-                raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
+    def _take(self, flight: Flight, batch: Batch) -> None:
+        """Stage the messages of a batch; one that waits for something is put aside for a later flight."""
+        session, names, count, weight = batch.session, batch.names, 0, 0
+        for message in batch.messages:
+            key = message.room
+            channel = self._channels.get(key)
+            unnamed = names is None and isinstance(message, Submit | Mend) and bool(message.add)
+            if channel is None or unnamed or key in self._waiting:
+                self._put_aside(Batch(session, (message,), names), message, channel)
+                continue
+            count += 1
+            flight.channels[key] = channel
             if isinstance(message, Submit):
+                weight += len(message.payload) + len(message.welcome)
                 self._stage_submission(flight, channel, session, message, names)
-            elif isinstance(message, Resume):
-                flight.resumes.append((session, message))
             else:
                 self._stage_request(flight, channel, session, message, names)
-        except RelayError as error:
-            self._refuse(session, message, error)
+        flight.taken.append((session, count, weight))
+        flight.payload_bytes += weight
+
+    def _put_aside(self, batch: Batch, message: RoomMessage, channel: Channel | None) -> None:
+        key = message.room
+        if key in self._waiting:
+            self._waiting[key].append(batch)
+        elif channel is None:
+            self._load(key, batch)
+        elif isinstance(message, Submit | Mend):
+            self._look_up_names(batch, key, message.add, inviting=type(message) is Submit)
 
     def _stage_submission(
-        self, flight: Flight, channel: Channel, session: Session, message: Submit, names: dict[bytes, str]
+        self,
+        flight: Flight,
+        channel: Channel,
+        session: Session,
+        message: Submit,
+        names: dict[bytes, str] | RelayError | None,
     ) -> None:
-        room = channel.room
-        first = room.seq + 1
+        room, device = channel.room, session.device
         try:
-            seq = room.stage_submission(session.device, message, names)
+            seq = room.stage_submission(device, message, _known(names))
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
-            session.finish(message)
             return
-        draft = flight.draft(channel, first)
+        except RelayError as error:
+            self._refuse(session, message, error)
+            return
+        draft = flight.drafts.get(room.room) or flight.draft(channel, seq)
         entry = Entry(
-            room.room, seq, session.device, message.submission, message.kind, message.epoch, message.payload
+            room.room, seq, device, message.submission, message.kind, message.epoch, message.payload
         )
-        draft.frames.append(pack(entry))
-        draft.submissions.setdefault(session.device, []).append((seq, message.submission))
-        for device in message.remove:
-            draft.depart(device)
-        if message.welcome and message.add:
-            self._invite(flight, message, session.device, seq)
+        draft.add(pack(entry), device, seq, message.submission)
         flight.submits.append((session, message))
-        flight.payload_bytes += len(message.payload) + len(message.welcome)
-        if self._mirror.wanted:
+        if message.add or message.remove:
+            for removed in message.remove:
+                draft.depart(removed)
+            if message.welcome and message.add:
+                self._invite(flight, message, device, seq)
+        if len(flight.shown) < flight.showing:
             flight.shown.append(
                 EntryRecord(
                     session.name,
@@ -245,18 +259,26 @@ class Sequencer:
         flight: Flight,
         channel: Channel,
         session: Session,
-        message: CreateRoom | Report | Mend,
-        names: dict[bytes, str],
+        message: CreateRoom | Report | Mend | Resume,
+        names: dict[bytes, str] | RelayError | None,
     ) -> None:
         room = channel.room
-        first = room.seq + 1
-        if isinstance(message, CreateRoom):
-            room.stage_creation(session.device, session.name)
-        elif isinstance(message, Report):
-            room.stage_report(session.device, message)
-        else:
-            room.stage_mend(session.device, message.add, message.remove, names)
-        draft = flight.draft(channel, first)
+        try:
+            if isinstance(message, CreateRoom):
+                room.stage_creation(session.device, session.name)
+            elif not room.stays:
+                raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
+            elif isinstance(message, Resume):
+                flight.resumes.append((session, message))
+                return
+            elif isinstance(message, Report):
+                room.stage_report(session.device, message)
+            else:
+                room.stage_mend(session.device, message.add, message.remove, _known(names))
+        except RelayError as error:
+            self._refuse(session, message, error)
+            return
+        draft = flight.drafts.get(room.room) or flight.draft(channel, room.seq + 1)
         if isinstance(message, Mend):
             for device in message.remove:
                 draft.depart(device)
@@ -293,10 +315,6 @@ class Sequencer:
             self._publish(flight)
             for (_, done), result in zip(flight.steps, outcome, strict=True):
                 done(result)
-        for session, submit in flight.submits:
-            session.finish(submit)
-        for session, answered in flight.answers:
-            session.finish(answered)
         self._after(flight)
 
     def _roll_back(self, flight: Flight, error: RelayError) -> None:
@@ -315,7 +333,7 @@ class Sequencer:
 
     def _publish(self, flight: Flight) -> None:
         for channel in flight.touched.values():
-            channel.room.settle()
+            channel.room.settle(saved=channel.room.room in flight.saved)
         for session, message in flight.answers:
             session.send(Done(message.id))
         for key, draft in flight.drafts.items():
@@ -332,8 +350,8 @@ class Sequencer:
         for device in flight.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
-        if flight.shown:
-            self._mirror.show_entries(flight.shown)
+        if flight.submits:
+            self._mirror.show_entries(flight.shown, len(flight.submits) - len(flight.shown))
 
     def _revive(self, message: Mend) -> None:
         channel = self._channels[message.room]
@@ -348,11 +366,12 @@ class Sequencer:
         """Do what needs memory and disk to be equal, then stage what has gathered."""
         for session, message in flight.resumes:
             self._start_stream(self._channels[message.room], session, message)
-            session.finish(message)
+        for session, count, weight in flight.taken:
+            session.finish(count, weight)
         self._flying = None
         self._let_go(flight.channels.values())
         if self._queue or self._steps:
-            self._kick()
+            self._stage()
         elif not self._waiting:
             self._idle.set()
 
@@ -380,7 +399,6 @@ class Sequencer:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         session.send(_refusal(message, error))
-        session.finish(message)
 
 
 def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
@@ -388,3 +406,10 @@ def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
+
+
+def _known(names: dict[bytes, str] | RelayError | None) -> dict[bytes, str]:
+    """Return the names that were looked up, or raise why they could not be."""
+    if isinstance(names, RelayError):
+        raise names
+    return names or {}

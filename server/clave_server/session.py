@@ -10,7 +10,7 @@ from clave_server.outbox import Outbox
 from clave_wire.framing import pack
 from clave_wire.messages import PublishKeyPackages, Submit, ToClient, ToRelay
 
-__all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
+__all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream", "weight_of"]
 
 MAX_PENDING: Final = 1024
 """Requests of one client in work at which the relay stops reading from it for a while."""
@@ -66,26 +66,27 @@ class Session:
         """Push one message."""
         self.outbox.push(pack(message))
 
-    def begin(self, request: ToRelay) -> None:
-        """Count a request as in work; with too many, reading from this client pauses."""
-        self._pending += 1
-        self._pending_bytes += _weight(request)
+    def begin(self, count: int, weight: int) -> None:
+        """Count requests of `weight` bytes as in work; with too many, reading from this client pauses."""
+        self._pending += count
+        self._pending_bytes += weight
         full = self._pending >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
         if full and not self._held:
             self._held = True
             self.hold_reading(True)
 
-    def finish(self, request: ToRelay) -> None:
-        """Count a request as answered."""
-        self._pending -= 1
-        self._pending_bytes -= _weight(request)
+    def finish(self, count: int, weight: int) -> None:
+        """Count requests as answered."""
+        self._pending -= count
+        self._pending_bytes -= weight
         room = self._pending <= MAX_PENDING // 2 and self._pending_bytes <= MAX_PENDING_BYTES // 2
         if self._held and room:
             self._held = False
             self.hold_reading(False)
 
 
-def _weight(request: ToRelay) -> int:
+def weight_of(request: ToRelay) -> int:
+    """Return how many bytes a request carries, in so far as they are many."""
     if isinstance(request, Submit):
         return len(request.payload) + len(request.welcome)
     if isinstance(request, PublishKeyPackages):

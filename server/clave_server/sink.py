@@ -12,7 +12,13 @@ __all__ = ["Sink"]
 _T = TypeVar("_T")
 
 _PAUSE_SECONDS: Final = 0.05
-"""Between two writes: at most `bound` items are rendered in this time, however much happens."""
+"""Between two writes."""
+
+_WRITE_ITEMS: Final = 128
+"""Items of one write: what is rendered costs the whole process time, however much happens."""
+
+_BOUND: Final = 2048
+"""Items that wait; what comes when there are as many is counted."""
 
 
 class Sink(Generic[_T]):
@@ -24,16 +30,12 @@ class Sink(Generic[_T]):
         render: Callable[[_T], str],
         summarise: Callable[[int], str],
         broken: Callable[[], None],
-        *,
-        bound: int = 2048,
     ) -> None:
         self._descriptor = descriptor
         self._render = render
         self._summarise = summarise
         self._broken = broken
-        self._bound = bound
-        self._items: list[_T] = []
-        self._summed = 0
+        self._items: list[_T | int] = []  # a number stands for as many items that did not fit
         self._closed = False
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -41,14 +43,23 @@ class Sink(Generic[_T]):
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._thread.start()
 
-    def put(self, items: Sequence[_T]) -> None:
-        """Queue items in order. Never blocks on the reader."""
+    @property
+    def room(self) -> int:
+        """How many items would fit now."""
+        return 0 if self._closed else max(0, _BOUND - len(self._items))
+
+    def put(self, items: Sequence[_T], more: int = 0) -> None:
+        """Queue items in order, and count `more` that follow them. Never blocks on the reader."""
         with self._lock:
             if self._closed:
                 return
-            room = self._bound - len(self._items)
-            self._items += items[:room]
-            self._summed += max(0, len(items) - room)
+            fitting = _BOUND - len(self._items)
+            self._items += items[:fitting]
+            more += max(0, len(items) - fitting)
+            if more and self._items and isinstance(last := self._items[-1], int):
+                self._items[-1] = last + more
+            elif more:
+                self._items.append(more)
         self._ready.set()
 
     def stop(self, timeout: float) -> None:
@@ -61,13 +72,14 @@ class Sink(Generic[_T]):
         while True:
             self._ready.wait()
             stopping = self._stopping.is_set()
-            self._ready.clear()
             with self._lock:
-                items, self._items = self._items, []
-                summed, self._summed = self._summed, 0
-            text = "".join(map(self._render, items))
-            if summed:
-                text += self._summarise(summed)
+                count = len(self._items) if stopping else _WRITE_ITEMS
+                items, self._items = self._items[:count], self._items[count:]
+                if not self._items:
+                    self._ready.clear()
+            text = "".join(
+                self._summarise(item) if isinstance(item, int) else self._render(item) for item in items
+            )
             try:
                 self._write(text.encode(errors="backslashreplace"))
             except OSError:

@@ -17,7 +17,7 @@ from clave_server.errors import StartError
 from clave_server.folder import write_private
 from clave_wire.login import certificate_digest
 
-__all__ = ["ALPN", "ServerTLS", "open_tls"]
+__all__ = ["ALPN", "Credentials", "open_tls"]
 
 ALPN: Final = "clave/1"
 
@@ -26,14 +26,14 @@ _LIFETIME: Final = dt.timedelta(days=365 * 50)
 
 
 @dataclass(frozen=True)
-class ServerTLS:
-    """What a listener needs: the context, and the digest clients pin and logins are bound to."""
+class Credentials:
+    """What a connection is made with: its TLS context, and the digest clients pin and logins are bound to."""
 
     context: ssl.SSLContext
     digest: bytes
 
 
-def open_tls(path: Path, now: dt.datetime) -> ServerTLS:
+def open_tls(path: Path, now: dt.datetime) -> Credentials:
     """Load the key and certificate at `path`, making them there on the first start. Raises `StartError`."""
     try:
         if not path.exists():
@@ -52,7 +52,7 @@ def open_tls(path: Path, now: dt.datetime) -> ServerTLS:
         certificate = x509.load_pem_x509_certificate(pem)
     except (ssl.SSLError, ValueError) as error:
         raise StartError(f"{path} does not hold a key and its certificate in PEM: {error}") from None
-    return ServerTLS(context, certificate_digest(certificate.public_bytes(serialization.Encoding.DER)))
+    return Credentials(context, certificate_digest(certificate.public_bytes(serialization.Encoding.DER)))
 
 
 def _make_pem(now: dt.datetime) -> bytes:

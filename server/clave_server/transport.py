@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 import structlog
 
 from clave_server.outbox import Outbox, Tick
+from clave_server.proxy import Peer
 from clave_server.tls import ALPN
 from clave_wire.connection import RelayConnection
 from clave_wire.errors import RemoteError
@@ -22,9 +24,10 @@ SOFTWARE: Final = "clave-relay"
 _LINGER_SECONDS: Final = 5.0
 """How long a closing connection may take to read what was sent last."""
 
-_KEEPALIVE_SECONDS: Final = 60
-_PROBE_SECONDS: Final = 15
-_PROBES: Final = 4
+_KEEPALIVE_SECONDS: Final = 10
+_PROBE_SECONDS: Final = 5
+_PROBES: Final = 3
+"""A peer that vanished is noticed after 25 seconds."""
 
 _log = structlog.get_logger()
 
@@ -35,8 +38,8 @@ class Client(Protocol):
     def connected(self, transport: ClientTransport) -> None:
         """Take the connection; may close it at once."""
 
-    def received(self, message: ToRelay) -> None:
-        """Take one message that came after the greeting."""
+    def received(self, messages: Sequence[ToRelay]) -> None:
+        """Take the messages that came, in order; a `Hello` is answered already."""
 
     def writable(self) -> None:
         """Go on: the network keeps up again."""
@@ -90,21 +93,25 @@ class ClientTransport(asyncio.Protocol):
     def __init__(
         self,
         client: Client,
+        peer: Peer,
+        certificate: bytes,
         transports: Transports,
         tick: Tick,
         login_seconds: float,
         outbox_bytes: int,
     ) -> None:
         self.connection = RelayConnection()
+        self.certificate = certificate
         self.name = ""
-        self.address = ""
-        self.ip = ""
+        self.ip, port = peer
+        self.address = f"[{self.ip}]:{port}" if ":" in self.ip else f"{self.ip}:{port}"
         self._client = client
         self._transports = transports
         self._tick = tick
         self._login_seconds = login_seconds
         self._outbox_bytes = outbox_bytes
         self._loop = asyncio.get_running_loop()
+        self.settled: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
 
@@ -116,15 +123,12 @@ class ClientTransport(asyncio.Protocol):
             asyncio.Transport, transport
         )  # create_server makes no other, uvloop by its own class
         self.outbox = Outbox(self._transport, self._tick, self._too_slow, self._outbox_bytes)
-        peer = transport.get_extra_info("peername")
-        self.ip = str(peer[0])
-        self.address = f"[{peer[0]}]:{peer[1]}" if ":" in self.ip else f"{peer[0]}:{peer[1]}"
         _notice_half_open(transport.get_extra_info("socket"))
         self._timer = self._loop.call_later(self._login_seconds, self._too_late)
         self._client.connected(self)
         self._transports.add(self)
         tls = transport.get_extra_info("ssl_object")
-        if not self._ended and tls.selected_alpn_protocol() != ALPN:
+        if tls is not None and not self._ended and tls.selected_alpn_protocol() != ALPN:
             self.close(Code.VERSION, f"this relay speaks {ALPN} (ALPN) only", "spoke another protocol")
 
     def data_received(self, data: bytes) -> None:
@@ -136,11 +140,12 @@ class ClientTransport(asyncio.Protocol):
         except RemoteError as error:
             self._drop(error.code, str(error), f"protocol error: {error}")
             return
-        for message in messages:
-            if isinstance(message, Hello):
-                self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
-            elif not self._ended:
-                self._client.received(message)
+        if not self.name:
+            for message in messages:
+                if isinstance(message, Hello):
+                    self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
+        if messages:
+            self._client.received(messages)
 
     def eof_received(self) -> None:
         """Close when the client does."""
@@ -167,6 +172,7 @@ class ClientTransport(asyncio.Protocol):
     def logged_in(self, message: LoggedIn) -> None:
         """Tell the client that its login holds, and lift the deadline."""
         self._cancel_timer()
+        self._settle()
         self.name = message.name
         self.outbox.push(self.connection.send(message))
 
@@ -192,9 +198,19 @@ class ClientTransport(asyncio.Protocol):
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end(how)
 
+    def give_way(self) -> None:
+        """Close in favour of others: there was time to log in."""
+        if hasattr(self, "_transport"):
+            self.close(Code.TIMEOUT, "no login in time, and others are waiting", "did not log in")
+
+    def _settle(self) -> None:
+        if not self.settled.done():
+            self.settled.set_result(None)
+
     def _end(self, how: str) -> None:
         if not self._ended:
             self._ended = True
+            self._settle()
             self._client.ended(how)
 
     def _too_late(self) -> None:

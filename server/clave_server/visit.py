@@ -5,10 +5,11 @@ Knows no bytes, no sockets and no SQL; what it needs of the relay is in `House`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar, cast
 
 import structlog
 
@@ -20,22 +21,26 @@ from clave_server.errors import Refusal, RelayError
 from clave_server.flight import RoomMessage, Step
 from clave_server.mirror import Mirror, VisitRecord
 from clave_server.sequencer import Sequencer
-from clave_server.session import MAX_STREAMS, Session
+from clave_server.session import MAX_STREAMS, Session, weight_of
 from clave_server.transport import ClientTransport
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Account,
     ClaimKeyPackages,
     Code,
+    CreateRoom,
     Done,
     Goodbye,
     KeyPackages,
     LoggedIn,
     Login,
     Lookup,
+    Mend,
     PublishKeyPackages,
     Refused,
+    Report,
     Resume,
+    Submit,
     TakeInvitation,
     ToClient,
     ToRelay,
@@ -54,7 +59,6 @@ class House:
 
     admission: Admission
     doors: Doors
-    certificate: bytes
     reader: Worker
     sequencer: Sequencer
     sessions: dict[bytes, Session]
@@ -83,16 +87,28 @@ class Visit:
         except Refusal as refusal:
             transport.close(refusal.code, str(refusal), "no room")
 
-    def received(self, message: ToRelay) -> None:
-        """Act on one message."""
+    def received(self, messages: Sequence[ToRelay]) -> None:
+        """Act on what came, in order."""
         session = self._session
         if session is None:
-            if isinstance(message, Login):
-                self._log_in(message)
-        elif isinstance(message, Resume) and len(session.streams) >= MAX_STREAMS:
-            self._refuse(message.id, Refusal(Code.LIMIT, f"a connection opens at most {MAX_STREAMS} rooms"))
-        elif isinstance(message, RoomMessage):
-            self._house.sequencer.post(session, message)
+            for message in messages:
+                if isinstance(message, Login):
+                    self._log_in(message)
+            return
+        for concerns_rooms, group in itertools.groupby(messages, _concerns_rooms):
+            if concerns_rooms:
+                self._house.sequencer.post(session, list(cast(Iterable[RoomMessage], group)))
+            else:
+                for message in group:
+                    self._answer(session, message)
+
+    def _answer(self, session: Session, message: ToRelay) -> None:
+        if isinstance(message, Resume):
+            if len(session.streams) < MAX_STREAMS:
+                self._house.sequencer.resume(session, message)
+            else:
+                text = f"a connection opens at most {MAX_STREAMS} rooms"
+                self._refuse(message.id, Refusal(Code.LIMIT, text))
         elif isinstance(message, Lookup):
             self._look_up(message)
         elif isinstance(message, PublishKeyPackages):
@@ -137,7 +153,7 @@ class Visit:
     # --- login ---------------------------------------------------------------------------------------------
 
     def _log_in(self, login: Login) -> None:
-        transcript = self._transport.connection.transcript(self._house.certificate, login.identity)
+        transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
             applicant = judge_login(login, transcript)
         except Refusal as refusal:
@@ -198,20 +214,20 @@ class Visit:
     def _look_up(self, message: Lookup) -> None:
         self._begin(message)
         work = partial(directory.look_up, name=message.name)
-        answer = partial(self._answer, message, partial(Account, message.id))
+        answer = partial(self._reply, message, partial(Account, message.id))
         self._house.reader.do(work, answer)
 
     def _write(self, request: _DirectoryRequest, step: Step, reply: Callable[[_T], ToClient]) -> None:
         self._begin(request)
-        self._house.sequencer.write(step, partial(self._answer, request, reply))
+        self._house.sequencer.write(step, partial(self._reply, request, reply))
 
-    def _answer(
+    def _reply(
         self, request: _DirectoryRequest, reply: Callable[[_T], ToClient], outcome: _T | RelayError
     ) -> None:
         session = self._session
         if session is None or session.over:
             return
-        session.finish(request)
+        session.finish(1, weight_of(request))
         if isinstance(outcome, RelayError):
             self._refuse(request.id, outcome)
         else:
@@ -219,9 +235,16 @@ class Visit:
 
     def _begin(self, request: _DirectoryRequest) -> None:
         if self._session is not None:
-            self._session.begin(request)
+            self._session.begin(1, weight_of(request))
 
     def _refuse(self, request: int, error: RelayError) -> None:
         code = error.code if isinstance(error, Refusal) else Code.STORAGE
         if self._session is not None:
             self._session.send(Refused(request, code, str(error)))
+
+
+_ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
+
+
+def _concerns_rooms(message: ToRelay) -> bool:
+    return type(message) in _ROOM_MESSAGES

@@ -112,8 +112,8 @@ class _Connection(Generic[_In, _Out]):
         try:
             while (body := self._buffer.next()) is not None:
                 message = self._unpack(body)
-                self._advance(message)
-                self._received(message)
+                if TRANSITIONS[self._state].get(type(message)) is not self._state:
+                    self._advance(message)
                 received.append(message)
                 if self._state is State.CLOSED:
                     break
@@ -121,6 +121,11 @@ class _Connection(Generic[_In, _Out]):
             self._state = State.CLOSED
             raise
         return received
+
+    @property
+    def partial(self) -> int:
+        """How many bytes of an unfinished frame are kept."""
+        return self._buffer.partial
 
     def receive_eof(self) -> None:
         """Take the end of the peer's stream. Raises `RemoteError` if it cuts a frame."""
@@ -161,6 +166,7 @@ class _Connection(Generic[_In, _Out]):
                 m.Code.UNEXPECTED, f"{type(message).__name__} is not allowed in state {self._state.value!r}"
             )
         self._enter(following)
+        self._received(message)
 
     def _enter(self, state: State) -> None:
         if state is State.OPEN and self._state is not State.OPEN:

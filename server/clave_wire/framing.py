@@ -24,15 +24,12 @@ def pack(message: ToRelay | ToClient) -> bytes:
 
     Raises `LocalError` if it is larger than any frame may be.
     """
-    frame = bytearray(HEADER_BYTES)
-    _encoder.encode_into(message, frame, HEADER_BYTES)
-    length = len(frame) - HEADER_BYTES
-    if length > MAX_FRAME:
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME:
         raise LocalError(
-            f"a {type(message).__name__} of {length} bytes is larger than the {MAX_FRAME} allowed"
+            f"a {type(message).__name__} of {len(body)} bytes is larger than the {MAX_FRAME} allowed"
         )
-    frame[:HEADER_BYTES] = length.to_bytes(HEADER_BYTES, "big")
-    return bytes(frame)
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 def unpack_to_relay(body: bytes | memoryview) -> ToRelay:
@@ -60,40 +57,54 @@ class FrameBuffer:
     bytes are there, before any of the body is kept. Each byte is copied a constant number of times.
     """
 
-    __slots__ = ("_pending", "_start", "limit")
+    __slots__ = ("_data", "_partial", "_start", "_wanted", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._pending = bytearray()
+        self._data = b""
         self._start = 0
+        self._partial = bytearray()
+        self._wanted = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what arrived; follow with `next` until it returns None."""
-        if self._start:
-            del self._pending[: self._start]
-            self._start = 0
-        self._pending += data
+        """Take what arrived, after `next` returned None for what came before."""
+        if not self._partial:
+            self._data, self._start = bytes(data), 0
+            return
+        self._partial += data
+        if len(self._partial) >= self._wanted:
+            self._data, self._start = bytes(self._partial), 0
+            self._partial = bytearray()
 
     def next(self) -> bytes | None:
         """Return the next complete body, or None if more bytes are needed.
 
         Raises `RemoteError` with `Code.TOO_LARGE` for a frame above `limit`.
         """
-        body_start = self._start + HEADER_BYTES
-        if len(self._pending) < body_start:
-            return None
-        length = int.from_bytes(self._pending[self._start : body_start], "big")
-        if length > self.limit:
-            raise RemoteError(
-                Code.TOO_LARGE, f"a frame of {length} bytes; at most {self.limit} are taken here"
-            )
+        data, body_start = self._data, self._start + HEADER_BYTES
+        length = int.from_bytes(data[self._start : body_start], "big")
         end = body_start + length
-        if len(self._pending) < end:
-            return None
-        self._start = end
-        return bytes(self._pending[body_start:end])
+        if end <= len(data) and length <= self.limit:
+            self._start = end
+            return data[body_start:end]
+        self._keep(length)
+        return None
+
+    def _keep(self, length: int) -> None:
+        """Put an unfinished frame, whose header says `length` if it is there, aside until all has come."""
+        rest = self._data[self._start :]
+        if rest:
+            self._wanted = HEADER_BYTES
+            if len(rest) >= HEADER_BYTES:
+                self._wanted += length
+                if length > self.limit:
+                    raise RemoteError(
+                        Code.TOO_LARGE, f"a frame of {length} bytes; at most {self.limit} are taken here"
+                    )
+            self._partial = bytearray(rest)
+            self._data, self._start = b"", 0
 
     @property
-    def partial(self) -> bool:
-        """Whether bytes of an unfinished frame are waiting."""
-        return len(self._pending) > self._start
+    def partial(self) -> int:
+        """How many bytes of an unfinished frame are waiting."""
+        return len(self._partial) + len(self._data) - self._start

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from clave_server import schema
 from clave_server.directory import Applicant, enrol
-from clave_server.errors import Refusal
+from clave_server.errors import DamageError, Refusal
 from clave_server.log import Changes, load_room
 from clave_server.room import RECENT, Repeated, Room, pack_recent, unpack_recent
+from clave_server.segment import split
 from clave_server.worker import in_transaction
+from clave_wire.framing import pack
 from clave_wire.limits import MAX_WELCOME_BYTES
-from clave_wire.messages import Code, Kind, Report, Submit
+from clave_wire.messages import Code, Entry, Kind, Report, Submit
 
 ROOM = bytes(16)
 DEVICES = [bytes([number]) * 32 for number in range(4)]
@@ -70,7 +72,7 @@ def state(room: Room) -> object:
 def new_room() -> Room:
     room = Room(ROOM)
     room.stage_creation(DEVICES[0], "red")
-    room.settle()
+    room.settle(saved=True)
     return room
 
 
@@ -82,7 +84,7 @@ def copy_of(value: object) -> str:
 def test_rolling_back_restores_what_was_settled(first: list[Step], second: list[Step]) -> None:
     room = new_room()
     stage(room, first)
-    room.settle()
+    room.settle(saved=False)
     before = copy_of(state(room))
     members = dict(room.members)
     stage(room, second)
@@ -130,9 +132,9 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
 
     def flush() -> None:
         changes = Changes()
-        changes.add_room(room)
+        changes.save_room(room)
         in_transaction(connection, changes.apply)
-        room.settle()
+        room.settle(saved=True)
 
     flush()
     for epoch in range(50):
@@ -149,6 +151,34 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
         loaded.members = room.members
         assert state(loaded) == state(room)
     assert load_room(connection, bytes([9]) * 16) is None
+    connection.close()
+
+
+def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    with connection:
+        for device, name in NAMES.items():
+            enrol(connection, Applicant(device, b"identity", device, name, name, name), None)
+    room = Room(ROOM)
+    room.stage_creation(DEVICES[0], "red")
+    for flush in range(4):
+        changes = Changes()
+        first, frames = room.seq + 1, []
+        for submission in range(5 * flush + 1, 5 * flush + 6):
+            seq = room.stage_submission(DEVICES[0], Submit(ROOM, submission, 0, Kind.APPLICATION, b""), {})
+            frames.append(pack(Entry(ROOM, seq, DEVICES[0], submission, Kind.APPLICATION, 0, b"")))
+        if flush == 0:
+            changes.save_room(room)
+        changes.segments += [(part, 0) for part in split(ROOM, first, frames)]
+        in_transaction(connection, changes.apply)
+        room.settle(saved=flush == 0)
+    loaded = load_room(connection, ROOM)
+    assert loaded is not None
+    assert (loaded.seq, loaded.saved, state(loaded)) == (20, 5, state(room))
+    assert loaded.unsaved == {DEVICES[0]}
+    connection.execute("DELETE FROM segments WHERE first_seq = 11")
+    with pytest.raises(DamageError):
+        load_room(connection, ROOM)
     connection.close()
 
 
