@@ -42,7 +42,9 @@ class Generator:
         )
         if built.returncode:
             if "openssl/" in built.stderr or "-lssl" in built.stderr:
-                raise LoadError("the load generator needs OpenSSL's headers; on Debian: apt install libssl-dev")
+                raise LoadError(
+                    "the load generator needs OpenSSL's headers; on Debian: apt install libssl-dev"
+                )
             raise LoadError(f"the load generator does not compile:\n{built.stderr}")
         return cls(program)
 

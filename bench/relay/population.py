@@ -102,11 +102,12 @@ class Population:
 
     @classmethod
     def make(cls, generator: Generator, folder: Path, sizes: Sequence[int]) -> Population:
-        """Register everyone and make rooms of these sizes, with a relay run in `folder`. Raises `LoadError`."""
-        rooms, number = [], 0
+        """Register everyone and make rooms of these sizes, on a relay in `folder`. Raises `LoadError`."""
+        rooms: list[list[_Member]] = []
+        number = 0
         for size in sizes:
-            room = os.urandom(16)
-            rooms.append([_Member(number + place, room) for place in range(size)])
+            identifier = os.urandom(16)
+            rooms.append([_Member(number + place, identifier) for place in range(size)])
             number += size
         accounts = folder / "accounts"
         with accounts.open("w") as file:

@@ -20,30 +20,48 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bench.relay.generator import LoadError
+from clave_server.cli import main as clave_relay
 
 __all__ = ["SERVERS", "Inspircd", "Mosquitto", "Nats", "Relay", "Running", "Server", "running"]
+
+_NO_LIMITS = {
+    "--max-clients": "20000",
+    "--max-clients-per-ip": "20000",
+    "--max-clients-per-address": "20000",
+    "--address-rate": "0",
+    "--account-rate": "0",
+}
+"""Everyone comes from one address here."""
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 
 
 class Server(Protocol):
-    """A kind of server. `protocol` is what the load generator speaks to it."""
+    """A kind of server."""
 
-    name: str
-    protocol: str
-    tls: bool
+    @property
+    def name(self) -> str:
+        """What it is called here."""
+
+    @property
+    def protocol(self) -> str:
+        """What the load generator speaks to it."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether inside TLS."""
 
     def missing(self) -> str:
         """Say how to get it, or nothing if it is there."""
 
     def command(self, folder: Path, port: int) -> list[str]:
-        """Write what it needs into `folder` and return the command that has it listen on `port` of loopback."""
+        """Write what it needs into `folder`; return the command that has it listen on `port` of loopback."""
 
 
 @dataclass(frozen=True)
 class Relay:
-    """This project's relay, as it is for everyone, on a data folder called `data`; its mirror goes to a file."""
+    """This project's relay on the data folder `data`, its mirror going to a file."""
 
     name: str
     tls: bool
@@ -56,8 +74,12 @@ class Relay:
     def command(self, folder: Path, port: int) -> list[str]:
         """Return the command; `data` may be there already."""
         listen = ["--listen", f"127.0.0.1:{port}"]
-        options = ["--data", str(folder / "data"), "--max-clients", "20000", "--max-clients-per-ip", "20000"]
-        return [sys.executable, "-m", "clave_server", *listen, *options, "--mirror", "short"]
+        if not self.tls:
+            listen = ["--listen", "127.0.0.1:0", "--plain", f"127.0.0.1:{port}"]
+        known = {name for option in clave_relay.params for name in option.opts}
+        limits = [word for name, value in _NO_LIMITS.items() if name in known for word in (name, value)]
+        options = ["--data", str(folder / "data"), "--mirror", "short"]
+        return [sys.executable, "-m", "clave_server", *listen, *limits, *options]
 
 
 @dataclass(frozen=True)
@@ -83,7 +105,9 @@ class Nats:
         return [self._program() or "", "-c", str(path), "-a", "127.0.0.1", "-p", str(port)]
 
     def _program(self) -> str | None:
-        return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+        return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which(
+            "nats-server"
+        )
 
 
 @dataclass(frozen=True)
@@ -129,8 +153,8 @@ _INSPIRCD = """\
 <admin name="x" nick="x" email="x@localhost">
 <bind address="127.0.0.1" port="{port}" type="clients">
 <connect name="main" allow="*" timeout="60" localmax="100000" globalmax="100000" maxchans="20" fakelag="no" \
-commandrate="1000000" threshold="100000" recvq="1048576" softsendq="8388608" hardsendq="8388608" pingfreq="600" \
-resolvehostnames="no" useident="no" useconnectban="no" limit="100000" maxconnwarn="no">
+commandrate="2000000000" threshold="2000000000" recvq="1048576" softsendq="8388608" hardsendq="8388608" \
+pingfreq="600" resolvehostnames="no" useident="no" useconnectban="no" limit="100000" maxconnwarn="no">
 <performance netbuffersize="65534" softlimit="65000" somaxconn="4096" clonesonconnect="no" quietbursts="yes" \
 timeskipwarn="0s">
 <options prefixquit="" defaultmodes="" splitwhois="no">
@@ -170,7 +194,9 @@ SERVERS: dict[str, Server] = {
 class Running:
     """A started server. `start_seconds` is how long it took until it accepted a connection."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path, start_seconds: float) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, folder: Path, start_seconds: float
+    ) -> None:
         self.port = port
         self.start_seconds = start_seconds
         self._process = process

@@ -6,7 +6,8 @@
  * Connects everyone, waits until all have joined, then runs one phase after the other:
  *
  *   closed:WINDOW:SECONDS    as fast as WINDOW messages in flight per talker allow
- *   half:SECONDS             half of what the last closed phase reached
+ *   fill:WINDOW:MESSAGES     the same, until so many were said
+ *   half:SECONDS             half of the best that a closed phase reached
  *   rate:DELIVERIES:SECONDS  so many deliveries per second, in all
  *
  * and prints a line of JSON for the connecting and for each phase. With --stuck the last member of the first
@@ -86,6 +87,7 @@ static void connect_all(void) {
 struct phase {
     char name[16];
     int window;
+    uint64_t messages; /* 0: as many as the time allows */
     double deliveries_s, seconds;
 };
 
@@ -99,7 +101,10 @@ static struct phase parse_phase(const char *text, double reached) {
     struct phase phase = {0};
     if (sscanf(text, "closed:%d:%lf", &phase.window, &phase.seconds) == 2 && phase.window > 0)
         strcpy(phase.name, "closed");
-    else if (sscanf(text, "half:%lf", &phase.seconds) == 1) {
+    else if (sscanf(text, "fill:%d:%lu", &phase.window, &phase.messages) == 2 && phase.window > 0) {
+        strcpy(phase.name, "fill");
+        phase.seconds = load.patience;
+    } else if (sscanf(text, "half:%lf", &phase.seconds) == 1) {
         strcpy(phase.name, "half");
         phase.deliveries_s = reached / 2;
         if (reached <= 0) fail("half: follows a closed phase");
@@ -130,8 +135,8 @@ static void look_after_stuck(uint64_t now) {
     if (!network_knows(stuck_port)) stuck_gone = (double)(now - stuck_since) / 1e9;
 }
 
-static void run_until(uint64_t end) {
-    for (uint64_t now; (now = now_ns()) < end;) {
+static void run_until(uint64_t end, uint64_t messages) {
+    for (uint64_t now; (now = now_ns()) < end && (!messages || traffic.messages < messages);) {
         int64_t pause = traffic_next(now);
         look_after_stuck(now);
         network_poll(pause < 0 ? 0 : pause > 2000000 ? 2000000 : pause);
@@ -141,12 +146,12 @@ static void run_until(uint64_t end) {
 /* Returns the deliveries per second. */
 static double run_phase(const struct phase *phase) {
     traffic_begin(phase->window, phase->deliveries_s / per_message());
-    run_until(now_ns() + (uint64_t)(load.warm * 1e9));
+    run_until(now_ns() + (uint64_t)(load.warm * 1e9), phase->messages);
     struct traffic from = traffic;
     struct usage before = usage();
     uint64_t start = now_ns();
     delays_clear();
-    run_until(start + (uint64_t)(phase->seconds * 1e9));
+    run_until(start + (uint64_t)(phase->seconds * 1e9), phase->messages);
     double seconds = (double)(now_ns() - start) / 1e9;
     struct usage after = usage();
     struct traffic to = traffic;
@@ -159,12 +164,12 @@ static double run_phase(const struct phase *phase) {
     printf("{\"phase\":\"%s\",\"window\":%d,\"asked_s\":%.0f,\"seconds\":%.3f,\"deliveries_s\":%.0f,\"messages_s\":%.0f,"
            "\"accepted_s\":%.0f,\"cpu_per_million\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
            "\"server_cpu\":%.3f,\"generator_cpu\":%.3f,\"other_cpu\":%.3f,\"peak_kib\":%ld,\"lost\":%ld,\"wrong\":%lu,"
-           "\"held_back\":%lu,\"gone\":%d,\"stuck_gone_s\":%.2f}\n",
+           "\"held_back\":%lu,\"gone\":%d,\"stuck_gone_s\":%.2f,\"seq\":%lu}\n",
            phase->name, phase->window, phase->deliveries_s, seconds, deliveries / seconds,
            (double)(to.messages - from.messages) / seconds, (double)(to.accepted - from.accepted) / seconds,
            deliveries > 0 ? server / deliveries * 1e6 : 0, p50, p99, longest, server / seconds, own / seconds,
            (after.machine - before.machine - server - own) / seconds, usage().peak, (long)traffic_in_flight(),
-           traffic.wrong, to.held_back - from.held_back, gone_clients, stuck_gone);
+           traffic.wrong, to.held_back - from.held_back, gone_clients, stuck_gone, clients[0].seq);
     fflush(stdout);
     return deliveries / seconds;
 }
@@ -223,7 +228,7 @@ int main(int count, char **words) {
         struct phase phase = parse_phase(words[i], reached);
         if (load.stuck && i == optind + 1) begin_stuck();
         double rate = run_phase(&phase);
-        if (phase.window) reached = rate;
+        if (phase.window && rate > reached) reached = rate;
     }
     return 0;
 }
