@@ -14,8 +14,8 @@ class Scene:
     `windows` are how many messages each talker has under way in the closed loop. Every server is driven with
     each of them and the best counts: what suits a server that syncs its disk makes another one stumble.
 
-    `idle` more are logged in, in rooms of ten where nobody speaks. With `stuck` the last member of the first
-    room never speaks and, from the second phase on, never reads.
+    `idle` more are logged in, in rooms of ten where nobody speaks. `stuck_load` is deliveries per second, 0 but
+    where the last member of the first room never speaks and, from the second phase on, never reads.
     """
 
     letter: str
@@ -25,7 +25,7 @@ class Scene:
     windows: tuple[int, ...]
     talkers: int = 0
     idle: int = 0
-    stuck: bool = False
+    stuck_load: int = 0
 
     @property
     def clients(self) -> int:
@@ -39,7 +39,7 @@ class Scene:
     def options(self) -> list[str]:
         """Return the load generator's options."""
         options = [f"--rooms={self.rooms}", f"--members={self.members}", f"--talkers={self.talkers}"]
-        return [*options, f"--idle={self.idle}", *(["--stuck"] if self.stuck else [])]
+        return [*options, f"--idle={self.idle}", *(["--stuck"] if self.stuck_load else [])]
 
 
 SCENES = {
@@ -50,7 +50,7 @@ SCENES = {
         Scene("c", "1000 in one room, 5 talk", 1, 1000, (8, 64), talkers=5),
         Scene("d", "1000 in 100 rooms of 10, all talk", 100, 10, (32,)),
         Scene("e", "10,000 idle, and 10 in one room that talk", 1, 10, (64,), idle=10_000),
-        Scene("f", "100 in one room, one never reads", 1, 100, (8,), stuck=True),
+        Scene("f", "100 in one room, one never reads", 1, 100, (), stuck_load=495_000),
         Scene("g", "1000 in 500 rooms of 2, all talk", 500, 2, (32,)),
     )
 }

@@ -76,7 +76,7 @@ class Row:
         records = [record for run in self.runs for record in run[1:]]
         sums = {key: sum(run[-1][key] for run in self.runs) for key in ("lost", "wrong", "gone")}
         notes = [f"{key.upper()} {count}" for key, count in sums.items() if count]
-        if any(record["generator_cpu"] > _AT_ITS_LIMIT for record in records):
+        if any(_best(run)["generator_cpu"] > _AT_ITS_LIMIT for run in self.runs):
             notes.append("the load generator was at its limit")
         kept_up = self._median(lambda run: run[-1]["deliveries_s"] / run[-1]["asked_s"])
         notes += [f"took {kept_up:.0%} of that load"] if kept_up < _KEPT_UP else []

@@ -23,7 +23,7 @@
 
 enum { LOOK_EVERY_NS = 100000000, DRAIN_SECONDS = 10 };
 
-struct load load = {.rooms = 1, .members = 10, .connecting = 128, .idle_members = 10, .bytes = 300,
+struct load load = {.rooms = 1, .members = 10, .connecting = 512, .idle_members = 10, .bytes = 300,
                     .processes = "", .warm = 1.0, .patience = 120};
 struct client *clients;
 struct room *rooms;
