@@ -73,19 +73,18 @@ class Laboratory:
         return [about | record for record in records]
 
     def measure(self, server: Server, scene: Scene, same_load: float) -> list[Record]:
-        """Drive as fast as it goes, at half of that, and at `same_load` deliveries per second if not 0."""
-        pace = self.pace
-        phases = [f"closed:{window}:{pace.seconds}" for window in scene.windows]
-        if scene.stuck:
-            phases.append(
-                f"rate:{same_load}:{pace.stuck_seconds}" if same_load else f"half:{pace.stuck_seconds}"
-            )
-        else:
-            phases.append(f"half:{pace.seconds}")
-            phases += [f"rate:{same_load}:{pace.seconds}"] if same_load else []
-        return self.drive(server, scene, phases)
+        """Drive as fast as it goes, at half of that, and at `same_load` deliveries per second if not 0.
+
+        Where somebody gets stuck, at the scene's own load before and after that. Raises `LoadError`.
+        """
+        seconds = self.pace.seconds
+        if scene.stuck_load:
+            load = f"rate:{scene.stuck_load}"
+            return self.drive(server, scene, [f"{load}:{seconds}", f"{load}:{self.pace.stuck_seconds}"])
+        phases = [f"closed:{window}:{seconds}" for window in scene.windows] + [f"half:{seconds}"]
+        return self.drive(server, scene, phases + ([f"rate:{same_load}:{seconds}"] if same_load else []))
 
 
 def reached(records: Sequence[Record]) -> float:
-    """Return the most deliveries per second of the closed loops."""
-    return max(float(record["deliveries_s"]) for record in records if record["phase"] == "closed")
+    """Return the most deliveries per second of the closed loops, 0 if there was none."""
+    return max((float(one["deliveries_s"]) for one in records if one["phase"] == "closed"), default=0.0)

@@ -61,6 +61,11 @@ class Row:
         """Until everyone was connected and had joined."""
         return self._median(lambda run: run[0]["seconds"])
 
+    @property
+    def p99_before(self) -> float:
+        """Milliseconds, before the stuck client was."""
+        return self._median(lambda run: float(run[1]["p99_ms"]))
+
     def delay(self, phase: str, share: str) -> float:
         """Milliseconds, at half of its own rate or at the rate of nats-server's half."""
         return self._median(lambda run: _phase(run, phase)[f"{share}_ms"])
@@ -76,7 +81,7 @@ class Row:
         records = [record for run in self.runs for record in run[1:]]
         sums = {key: sum(run[-1][key] for run in self.runs) for key in ("lost", "wrong", "gone")}
         notes = [f"{key.upper()} {count}" for key, count in sums.items() if count]
-        if any(_best(run)["generator_cpu"] > _AT_ITS_LIMIT for run in self.runs):
+        if any(one["phase"] == "closed" and one["generator_cpu"] > _AT_ITS_LIMIT for one in records):
             notes.append("the load generator was at its limit")
         kept_up = self._median(lambda run: run[-1]["deliveries_s"] / run[-1]["asked_s"])
         notes += [f"took {kept_up:.0%} of that load"] if kept_up < _KEPT_UP else []
@@ -100,11 +105,13 @@ def rival(server: str) -> str:
 
 def print_scene(scene: Scene, rows: Sequence[Row]) -> None:
     """Print one scene's table, then what is to be reached in it."""
-    windows = " or ".join(map(str, scene.windows))
-    print(f"\n({scene.letter}) {scene.title}; closed loop with {windows} messages under way per talker")
+    how = f"closed loop with {' or '.join(map(str, scene.windows))} messages under way per talker"
+    if scene.stuck_load:
+        how = f"{scene.stuck_load:,} deliveries per second"
+    print(f"\n({scene.letter}) {scene.title}; {how}")
     by_name = {row.server: row for row in rows}
-    if scene.stuck:
-        print(f"{'':11}{'deliv/s':>10}{'p50':>8}{'p99':>9}{'max ms':>9}{'ratio':>7}{'MiB':>6}")
+    if scene.stuck_load:
+        print(f"{'':11}{'p99 before':>11}{'p50':>8}{'p99':>9}{'max ms':>9}{'ratio':>7}{'MiB':>6}")
     else:
         print(
             f"{'':11}{'deliv/s':>10}{'ratio':>7}{'cpu s/M':>9}{'ratio':>7}"
@@ -112,9 +119,9 @@ def print_scene(scene: Scene, rows: Sequence[Row]) -> None:
         )
     for row in rows:
         peer = by_name.get(rival(row.server))
-        print(_stuck_line(row, peer) if scene.stuck else _line(row, peer), flush=True)
+        print(_stuck_line(row, peer) if scene.stuck_load else _line(row, peer), flush=True)
     for row in rows:
-        if scene.stuck:
+        if scene.stuck_load:
             print(f"  {row.server}: {row.dropped()}")
         elif scene.idle:
             print(
@@ -141,7 +148,7 @@ def _line(row: Row, peer: Row | None) -> str:
 
 def _stuck_line(row: Row, peer: Row | None) -> str:
     same = [row.delay("rate", share) for share in ("p50", "p99", "max")]
-    line = f"{row.server:11}{row.deliveries:10,.0f}{same[0]:8.2f}{same[1]:9.2f}{same[2]:9.2f}"
+    line = f"{row.server:11}{row.p99_before:11.2f}{same[0]:8.2f}{same[1]:9.2f}{same[2]:9.2f}"
     ratio = _ratio(same[1], peer.delay("rate", "p99") if peer else None)
     return f"{line}{ratio}{row.peak_mib:6.0f}  {row.notes()}"
 
