@@ -14,8 +14,8 @@ class Scene:
     `windows` are how many messages each talker has under way in the closed loop. Every server is driven with
     each of them and the best counts: what suits a server that syncs its disk makes another one stumble.
 
-    `idle` more are logged in, in rooms of ten where nobody speaks. Where `stuck_load` is not 0, it is how many
-    deliveries per second there are, and the last member of the first room stops reading after the first phase.
+    `idle` more are logged in, in rooms of ten where nobody speaks. Where `stuck_load` is not 0, it is how
+    many deliveries per second there are, and the last member of the first room stops reading in between.
     """
 
     letter: str
