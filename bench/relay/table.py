@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 from bench.relay.run import Record, reached
@@ -48,8 +49,8 @@ class Row:
 
     @property
     def peak_mib(self) -> float:
-        """The most memory of the server in any phase."""
-        return self._median(lambda run: run[-1]["peak_kib"] / 1024)
+        """The most memory of the server; where it was given more than it takes, before that."""
+        return self._median(lambda run: (_named(run, "half") or run[-1])["peak_kib"] / 1024)
 
     @property
     def idle_kib(self) -> float:
@@ -67,8 +68,15 @@ class Row:
         return self._median(lambda run: float(run[1]["p99_ms"]))
 
     def delay(self, phase: str, share: str) -> float:
-        """Milliseconds, at half of its own rate or at the rate of nats-server's half."""
-        return self._median(lambda run: _phase(run, phase)[f"{share}_ms"])
+        """Milliseconds at "half" of its own rate, or at the "rate" given to all: without end if it cannot."""
+        if phase == "rate" and self.kept_up < _KEPT_UP:
+            return inf
+        return self._median(lambda run: float((_named(run, phase) or run[-1])[f"{share}_ms"]))
+
+    @property
+    def kept_up(self) -> float:
+        """The share delivered in time of the load given to all."""
+        return self._median(lambda run: run[-1]["deliveries_s"] / run[-1]["asked_s"])
 
     def dropped(self) -> str:
         """Say when the stuck client was dropped, and what the server's log says of it."""
@@ -79,12 +87,11 @@ class Row:
     def notes(self) -> str:
         """Say what was wrong, what it could not keep up with, whether the machine was busy otherwise."""
         records = [record for run in self.runs for record in run[1:]]
-        sums = {key: sum(run[-1][key] for run in self.runs) for key in ("lost", "wrong", "gone")}
-        notes = [f"{key.upper()} {count}" for key, count in sums.items() if count]
+        sums = {key: sum(run[-1][key] for run in self.runs) for key in ("undelivered", "wrong", "gone")}
+        notes = [f"{count} {key.upper()}" for key, count in sums.items() if count]
         if any(one["phase"] == "closed" and one["generator_cpu"] > _AT_ITS_LIMIT for one in records):
             notes.append("the load generator was at its limit")
-        kept_up = self._median(lambda run: run[-1]["deliveries_s"] / run[-1]["asked_s"])
-        notes += [f"took {kept_up:.0%} of that load"] if kept_up < _KEPT_UP else []
+        notes += [f"took {self.kept_up:.0%} of that load"] if self.kept_up < _KEPT_UP else []
         other = max(record["other_cpu"] for record in records)
         return ", ".join([*notes, *([f"other work: {other:.1f} cores"] if other > _BUSY_CORES else [])])
 
@@ -93,9 +100,9 @@ def _best(run: Sequence[Record]) -> Record:
     return max((record for record in run if record["phase"] == "closed"), key=lambda one: one["deliveries_s"])
 
 
-def _phase(run: Sequence[Record], phase: str) -> Record:
-    found = {record["phase"]: record for record in run}
-    return found.get(phase) or found["half"]  # nats-server's own half is the load given to all
+def _named(run: Sequence[Record], phase: str) -> Record | None:
+    """Return the last record of a phase; of nats-server there is no "rate", since its own half is that."""
+    return {record["phase"]: record for record in run}.get(phase)
 
 
 def rival(server: str) -> str:

@@ -1,7 +1,7 @@
 /* This project's protocol as docs/protocol.md has it: the real login, then entries of one room.
  *
- * The accounts stand in a file, a line each: seed of the device key, identity, room (hex), then the cursor, the
- * epoch and the last submission number. Of what the relay sends, only what is needed here is understood.
+ * The accounts stand in a file, a line each: seed of the device key, identity, room (hex), then the cursor,
+ * the epoch and the last submission number. Of what the relay sends, only what is needed is understood.
  */
 #include "load.h"
 
@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELLO = 1, GREETED, LOGIN, LOGGED_IN, REFUSED = 11, CLOSING, RESUME = 31, RESUMED, SUBMIT, ACCEPTED, REJECTED, ENTRY };
+enum { HELLO = 1, GREETED, LOGIN, LOGGED_IN, REFUSED = 11, CLOSING };
+enum { RESUME = 31, RESUMED, SUBMIT, ACCEPTED, REJECTED, ENTRY };
 enum { KIND_APPLICATION = 1, MAX_IDENTITY = 1024 };
 
 struct account {
@@ -42,14 +43,15 @@ static struct account *read_account(FILE *file) {
     struct account *one = zeroed(1, sizeof *one);
     uint8_t seed[32];
     size_t n = sizeof one->device;
-    if (fscanf(file, "%64s %2048s %32s %lu %u %lu", seed_hex, identity_hex, room_hex, &one->cursor, &one->epoch,
-               &one->submission) != 6)
+    if (fscanf(file, "%64s %2048s %32s %lu %u %lu", seed_hex, identity_hex, room_hex, &one->cursor,
+               &one->epoch, &one->submission) != 6)
         fail("%s holds fewer than %d accounts", load.accounts, everyone);
     if (unhex(seed, sizeof seed, seed_hex) != 32 || unhex(one->room, 16, room_hex) != 16)
         fail("%s: a seed has 32 bytes, a room 16", load.accounts);
     one->identity_bytes = unhex(one->identity, sizeof one->identity, identity_hex);
     one->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, sizeof seed);
-    if (!one->key || EVP_PKEY_get_raw_public_key(one->key, one->device, &n) != 1) fail("OpenSSL has no Ed25519");
+    if (!one->key || EVP_PKEY_get_raw_public_key(one->key, one->device, &n) != 1)
+        fail("OpenSSL has no Ed25519");
     return one;
 }
 
@@ -73,7 +75,9 @@ static uint8_t *put_u16(uint8_t *at, size_t value) {
     return at;
 }
 
-static uint8_t *put_u32(uint8_t *at, uint32_t value) { return put_u16(put_u16(at, value >> 16), value & 0xffff); }
+static uint8_t *put_u32(uint8_t *at, uint32_t value) {
+    return put_u16(put_u16(at, value >> 16), value & 0xffff);
+}
 
 static uint8_t *put_copy(uint8_t *at, const void *from, size_t n) {
     memcpy(at, from, n);
@@ -122,7 +126,8 @@ static void log_in(struct client *c, const uint8_t *greeting) {
     struct account *own = c->account;
     uint8_t text[MAX_IDENTITY + 128], signature[64], frame[MAX_IDENTITY + 256], *at = text;
     size_t n = sizeof signature;
-    if (greeting[2] != load.version || greeting[3] != 0xc4 || greeting[4] != 32) fail("not the greeting expected");
+    if (greeting[2] != load.version || greeting[3] != 0xc4 || greeting[4] != 32)
+        fail("not the greeting expected");
     at = put_copy(at, "clave login", 12);
     *at++ = 1;
     at = put_u16(put_u16(at, (size_t)load.version), (size_t)load.version);
@@ -191,8 +196,10 @@ static void take_frame(struct client *c, const uint8_t *at, size_t n, uint64_t n
     switch (at[1]) {
     case GREETED: log_in(c, at); break;
     case LOGGED_IN:
-        if (load.enrol) ready(c);
-        else resume(c);
+        if (load.enrol)
+            ready(c);
+        else
+            resume(c);
         break;
     case RESUMED: ready(c); break;
     case ENTRY: take_entry(c, at, now); break;

@@ -23,8 +23,10 @@
 
 enum { LOOK_EVERY_NS = 100000000, DRAIN_SECONDS = 10 };
 
-struct load load = {.rooms = 1, .members = 10, .connecting = 512, .idle_members = 10, .bytes = 300,
-                    .processes = "", .warm = 1.0, .patience = 120};
+struct load load = {
+    .rooms = 1, .members = 10, .idle_members = 10, .bytes = 300,
+    .connecting = 512, .processes = "", .warm = 1.0, .patience = 120,
+};
 struct client *clients;
 struct room *rooms;
 int everyone;
@@ -53,7 +55,9 @@ static void make_clients(void) {
     rooms = zeroed((size_t)load.rooms, sizeof *rooms);
     int speakers = load.talkers ? load.talkers : load.members - load.stuck;
     for (int i = 0; i < load.rooms; i++)
-        rooms[i] = (struct room){.first = i * load.members, .members = load.members, .talkers = speakers,
+        rooms[i] = (struct room){.first = i * load.members,
+                                 .members = load.members,
+                                 .talkers = speakers,
                                  .listeners = load.members - 1};
     for (int i = 0; i < everyone; i++) {
         struct client *c = &clients[i];
@@ -78,8 +82,10 @@ static void connect_all(void) {
     uint64_t end = now_ns();
     while (now_ns() < end + 500000000) network_poll(20000000); /* let the news of who joined pass */
     struct usage after = usage();
-    printf("{\"phase\":\"connect\",\"clients\":%d,\"seconds\":%.3f,\"cpu\":%.2f,\"kib_before\":%ld,\"kib_after\":%ld}\n",
-           everyone, (double)(end - start) / 1e9, after.server - before.server, before.resident, after.resident);
+    printf("{\"phase\":\"connect\",\"clients\":%d,\"seconds\":%.3f,\"cpu\":%.2f,"
+           "\"kib_before\":%ld,\"kib_after\":%ld}\n",
+           everyone, (double)(end - start) / 1e9, after.server - before.server, before.resident,
+           after.resident);
 }
 
 /* --- phases ------------------------------------------------------------------------------------------- */
@@ -108,7 +114,8 @@ static struct phase parse_phase(const char *text, double reached) {
         strcpy(phase.name, "half");
         phase.deliveries_s = reached / 2;
         if (reached <= 0) fail("half: follows a closed phase");
-    } else if (sscanf(text, "rate:%lf:%lf", &phase.deliveries_s, &phase.seconds) == 2 && phase.deliveries_s > 0)
+    } else if (sscanf(text, "rate:%lf:%lf", &phase.deliveries_s, &phase.seconds) == 2 &&
+               phase.deliveries_s > 0)
         strcpy(phase.name, "rate");
     else
         fail("not a phase: %s", text);
@@ -161,9 +168,11 @@ static double run_phase(const struct phase *phase) {
         network_poll(20000000);
     double deliveries = (double)(to.deliveries - from.deliveries), server = after.server - before.server,
            own = after.generator - before.generator;
-    printf("{\"phase\":\"%s\",\"window\":%d,\"asked_s\":%.0f,\"seconds\":%.3f,\"deliveries_s\":%.0f,\"messages_s\":%.0f,"
-           "\"accepted_s\":%.0f,\"cpu_per_million\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
-           "\"server_cpu\":%.3f,\"generator_cpu\":%.3f,\"other_cpu\":%.3f,\"peak_kib\":%ld,\"lost\":%ld,\"wrong\":%lu,"
+    printf("{\"phase\":\"%s\",\"window\":%d,\"asked_s\":%.0f,\"seconds\":%.3f,\"deliveries_s\":%.0f,"
+           "\"messages_s\":%.0f,\"accepted_s\":%.0f,\"cpu_per_million\":%.4f,"
+           "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
+           "\"server_cpu\":%.3f,\"generator_cpu\":%.3f,\"other_cpu\":%.3f,\"peak_kib\":%ld,"
+           "\"undelivered\":%ld,\"wrong\":%lu,"
            "\"held_back\":%lu,\"gone\":%d,\"stuck_gone_s\":%.2f,\"seq\":%lu}\n",
            phase->name, phase->window, phase->deliveries_s, seconds, deliveries / seconds,
            (double)(to.messages - from.messages) / seconds, (double)(to.accepted - from.accepted) / seconds,
@@ -185,11 +194,12 @@ static const struct protocol *protocol_named(const char *name) {
 
 static void read_options(int count, char **words) {
     static const struct option names[] = {
-        {"protocol", 1, 0, 'p'},   {"port", 1, 0, 'P'},     {"processes", 1, 0, 'k'},   {"tls", 0, 0, 's'},
-        {"rooms", 1, 0, 'r'},      {"members", 1, 0, 'm'},  {"talkers", 1, 0, 't'},     {"idle", 1, 0, 'i'},
-        {"stuck", 0, 0, 'z'},      {"bytes", 1, 0, 'b'},    {"connecting", 1, 0, 'c'},  {"warm", 1, 0, 'w'},
-        {"accounts", 1, 0, 'a'},   {"version", 1, 0, 'v'},  {"certificate", 1, 0, 'd'}, {"enrol", 0, 0, 'e'},
-        {"patience", 1, 0, 'T'},   {0, 0, 0, 0}};
+        {"protocol", 1, 0, 'p'}, {"port", 1, 0, 'P'},       {"processes", 1, 0, 'k'},
+        {"tls", 0, 0, 's'},      {"rooms", 1, 0, 'r'},      {"members", 1, 0, 'm'},
+        {"talkers", 1, 0, 't'},  {"idle", 1, 0, 'i'},       {"stuck", 0, 0, 'z'},
+        {"bytes", 1, 0, 'b'},    {"connecting", 1, 0, 'c'}, {"warm", 1, 0, 'w'},
+        {"accounts", 1, 0, 'a'}, {"version", 1, 0, 'v'},    {"certificate", 1, 0, 'd'},
+        {"enrol", 0, 0, 'e'},    {"patience", 1, 0, 'T'},   {0, 0, 0, 0}};
     for (int letter; (letter = getopt_long(count, words, "", names, NULL)) != -1;) switch (letter) {
         case 'p': load.protocol = protocol_named(optarg); break;
         case 'P': load.port = atoi(optarg); break;
@@ -211,7 +221,8 @@ static void read_options(int count, char **words) {
         default: exit(1);
         }
     if (!load.protocol || !load.port) fail("--protocol and --port are needed");
-    if (load.rooms < 1 || load.members < 2 || load.members > 4096) fail("1 room or more, of 2 to 4096 members each");
+    if (load.rooms < 1 || load.members < 2 || load.members > 4096)
+        fail("1 room or more, of 2 to 4096 members each");
     if (load.talkers > load.members - load.stuck) fail("more talkers than members that can talk");
     if (load.bytes < 256 || load.bytes > 400) fail("256 to 400 bytes: what an IRC line holds");
 }

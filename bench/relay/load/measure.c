@@ -54,11 +54,12 @@ static void add_memory(int process, struct usage *sum) {
 static double machine_seconds(void) {
     unsigned long long t[8] = {0};
     FILE *file = fopen("/proc/stat", "r");
-    if (!file || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", t, t + 1, t + 2, t + 3, t + 4, t + 5,
-                        t + 6, t + 7) != 8)
+    if (!file || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", t, t + 1, t + 2, t + 3, t + 4,
+                        t + 5, t + 6, t + 7) != 8)
         fail("cannot read /proc/stat");
     fclose(file);
-    return (double)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]) / (double)sysconf(_SC_CLK_TCK); /* not idle, not I/O wait */
+    unsigned long long busy = t[0] + t[1] + t[2] + t[5] + t[6] + t[7]; /* not idle, not I/O wait */
+    return (double)busy / (double)sysconf(_SC_CLK_TCK);
 }
 
 struct usage usage(void) {

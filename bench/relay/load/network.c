@@ -38,7 +38,8 @@ void network_prepare(void) {
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(context, 1);
-    if (load.protocol->alpn) SSL_CTX_set_alpn_protos(context, load.protocol->alpn, load.protocol->alpn[0] + 1u);
+    if (load.protocol->alpn)
+        SSL_CTX_set_alpn_protos(context, load.protocol->alpn, load.protocol->alpn[0] + 1u);
 }
 
 /* --- out ---------------------------------------------------------------------------------------------- */
@@ -71,13 +72,15 @@ void putf(struct client *c, const char *format, ...) {
 
 static void watch(struct client *c, bool blocked) {
     c->blocked = blocked;
-    struct epoll_event event = {.events = (c->stuck ? 0 : EPOLLIN) | (blocked ? EPOLLOUT : 0), .data.u32 = (uint32_t)c->id};
+    struct epoll_event event = {.events = (c->stuck ? 0 : EPOLLIN) | (blocked ? EPOLLOUT : 0),
+                                .data.u32 = (uint32_t)c->id};
     epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
 }
 
 static void lose(struct client *c) {
     if (c->state == GONE) return;
-    if (c->state < READY) fail("the server closed connection %d while it logged in; %d had", c->id, ready_clients);
+    if (c->state < READY)
+        fail("the server closed connection %d while it logged in; %d had", c->id, ready_clients);
     if (!c->stuck) gone_clients++;
     c->state = GONE;
     close(c->fd);
@@ -160,7 +163,8 @@ void network_connect(struct client *c) {
     if (c->fd < 0) fail("socket: %s", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    if (load.stuck && c->id == load.members - 1) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    if (load.stuck && c->id == load.members - 1)
+        setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
     c->state = CONNECTING;
@@ -261,9 +265,9 @@ bool network_knows(int client_port) {
         char line[512];
         bool found = false;
         while (file && !found && fgets(line, sizeof line, file)) {
-            unsigned own, other, state;
+            unsigned own, other, state; /* 1: established */
             found = sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%x %x", &own, &other, &state) == 3 &&
-                              own == (unsigned)load.port && other == (unsigned)client_port && state == 1; /* established */
+                    own == (unsigned)load.port && other == (unsigned)client_port && state == 1;
         }
         if (file) fclose(file);
         if (found) return true;

@@ -8,7 +8,7 @@
 /* --- NATS: a room is a subject ------------------------------------------------------------------------ */
 
 static void nats_greet(struct client *c) {
-    putf(c, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false,\"protocol\":1,\"lang\":\"c\",\"version\":\"1\"}\r\n");
+    putf(c, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false,\"protocol\":1}\r\n");
     putf(c, "SUB r.%d 1\r\nPING\r\n", c->room);
 }
 
@@ -106,8 +106,8 @@ static void mqtt_subscribe(struct client *c) {
 static void mqtt_say(struct client *c, const char *body) {
     char topic[16];
     int n = snprintf(topic, sizeof topic, "r%d", c->room);
-    unsigned length = (unsigned)(3 + n + load.bytes);
-    put(c, (char[]){0x30, (char)(length % 128 + 128), (char)(length / 128), 0, (char)n}, 5); /* 128 to 16383 bytes */
+    unsigned length = (unsigned)(3 + n + load.bytes); /* 128 to 16383, so two bytes tell it */
+    put(c, (char[]){0x30, (char)(length % 128 + 128), (char)(length / 128), 0, (char)n}, 5);
     put(c, topic, (size_t)n);
     put(c, "", 1);
     put(c, body, (size_t)load.bytes);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_UNSENT = 1 << 20 };
+
 struct traffic traffic;
 static bool speaking, open_loop;
 static int window, turn;
@@ -63,7 +65,7 @@ static void speak(struct room *room, uint64_t when) {
     struct client *talker = &clients[room->first + room->next];
     room->next = (room->next + 1) % room->talkers;
     if (talker->state != READY) return;
-    if (talker->out.used > 1 << 20) { /* the server does not read: that the message is late shows in the delays */
+    if (talker->out.used > MAX_UNSENT) { /* the server does not read */
         traffic.held_back++;
         return;
     }
@@ -77,7 +79,8 @@ static void speak(struct room *room, uint64_t when) {
 
 void heard(struct client *client, const char *text, uint64_t now) {
     struct room *room = &rooms[client->room];
-    uint64_t when = read_number(text + 1, 10), place = read_number(text + 11, 2), count = read_number(text + 13, 5);
+    uint64_t when = read_number(text + 1, 10), place = read_number(text + 11, 2),
+             count = read_number(text + 13, 5);
     traffic.deliveries++;
     if (client->idle || text[0] != 'T' || place >= (uint64_t)room->talkers) {
         traffic.wrong++;
@@ -107,7 +110,8 @@ static int64_t speak_with_credit(uint64_t now) {
     for (int i = 0; i < count; i++) {
         struct room *room = &rooms[waiting_before[i]];
         room->queued = false;
-        int64_t credit = ((int64_t)window * room->talkers * room->listeners - room->in_flight) / room->listeners;
+        int64_t under_way = (room->in_flight + room->listeners - 1) / room->listeners;
+        int64_t credit = (int64_t)window * room->talkers - under_way;
         while (credit-- > 0) speak(room, now);
     }
     return INT64_MAX;
