@@ -236,7 +236,7 @@ class RelayUnderTest:
 
     @property
     def sequencer(self) -> Sequencer:
-        return self.relay._sequencer
+        return self.relay.house.sequencer
 
     @property
     def database(self) -> Path:

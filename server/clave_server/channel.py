@@ -10,7 +10,7 @@ from clave_server.outbox import Outbox
 from clave_server.room import Room
 from clave_server.session import Session, Stream
 from clave_wire.framing import pack
-from clave_wire.messages import Accepted, Presence
+from clave_wire.messages import Accepted, Entry, Presence, Submit
 
 __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
 
@@ -89,7 +89,7 @@ class Channel:
             view = memoryview(shared)
             for device, outbox in self._live.items():
                 if device in senders or device in departures:
-                    outbox.push(self._own_view(draft, device, view, ends))
+                    outbox.push_parts(self._own_view(draft, device, view, ends))
                 else:
                     outbox.push(shared)
         for device, seq in draft.departures.items():
@@ -100,12 +100,14 @@ class Channel:
                     stream.cursor = seq
                     self._end(stream)
 
-    def _own_view(self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]) -> bytes:
+    def _own_view(
+        self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]
+    ) -> list[bytes | memoryview]:
         """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left.
 
         `shared` has all of them, the one with seq `draft.first + i` up to `ends[i]`.
         """
-        first = draft.first
+        room, first = self.room.room, draft.first
         until = draft.departures.get(device, self.room.durable) - first + 1
         parts: list[bytes | memoryview] = []
         told = 0
@@ -116,11 +118,11 @@ class Channel:
             start = ends[index - 1] if index else 0
             if start > told:
                 parts.append(shared[told:start])
-            parts.append(pack(Accepted(self.room.room, submission, seq)))
+            parts.append(pack(Accepted(room, submission, seq)))
             told = ends[index]
         if until > 0 and told < ends[until - 1]:
             parts.append(shared[told : ends[until - 1]])
-        return b"".join(parts)
+        return parts
 
 
 @dataclass(slots=True)
@@ -133,13 +135,17 @@ class Draft:
     submissions: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
     departures: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, frame: bytes, device: bytes, seq: int, submission: int) -> None:
-        """Append the frame of entry `seq`, which is `submission` of `device`."""
-        self.frames.append(frame)
+    def add(self, device: bytes, submit: Submit, seq: int) -> None:
+        """Append what `device` submitted as entry `seq`."""
+        self.frames.append(
+            pack(
+                Entry(submit.room, seq, device, submit.submission, submit.kind, submit.epoch, submit.payload)
+            )
+        )
         own = self.submissions.get(device)
         if own is None:
             own = self.submissions[device] = []
-        own.append((seq, submission))
+        own.append((seq, submit.submission))
 
     def depart(self, device: bytes) -> None:
         """Note where a removed device's stream ends, if it was a member just now."""

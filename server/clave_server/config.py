@@ -1,16 +1,88 @@
-"""The relay's settings as people write them: an address, a TOML file, a token's file. Knows no defaults."""
+"""The relay's settings as people write them: options, an address, a TOML file, a token's file.
+
+Knows no defaults.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import tomllib
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from clave_server.admission import Admission
+from clave_server.directory import Registration
 from clave_server.errors import StartError
+from clave_server.logs import LogFormat, LogLevel
+from clave_server.mirror import MirrorMode
+from clave_server.relay import Settings
 from clave_wire.limits import MAX_NAME_BYTES
 
-__all__ = ["parse_listen", "parse_plain", "parse_proxies", "read_config", "read_token"]
+__all__ = [
+    "Options",
+    "parse_listen",
+    "parse_metrics",
+    "parse_plain",
+    "parse_proxies",
+    "read_config",
+    "read_token",
+    "write_address",
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything a relay was started with, under the options' names."""
+
+    listen: str
+    plain: str | None
+    proxy: tuple[str, ...]
+    data: Path
+    registration: str
+    registration_token_file: Path | None
+    new_names_per_hour: int
+    max_clients: int
+    max_clients_per_ip: int
+    mirror: str
+    metrics: str | None
+    log_level: str
+    log_format: str
+
+    @property
+    def mirror_mode(self) -> MirrorMode:
+        """How the mirror shows entries."""
+        return MirrorMode(self.mirror)
+
+    @property
+    def logging(self) -> tuple[LogLevel, LogFormat]:
+        """What the log holds, and how."""
+        return LogLevel(self.log_level), LogFormat(self.log_format)
+
+    @property
+    def probes(self) -> tuple[str, int] | None:
+        """Where metrics are served, if they are. Raises `StartError`."""
+        return parse_metrics(self.metrics) if self.metrics else None
+
+    def settings(self) -> Settings:
+        """Return what the relay itself needs. Raises `StartError`."""
+        host, port = parse_listen(self.listen)
+        return Settings(
+            host=host,
+            port=port,
+            admission=self._admission(),
+            max_clients=self.max_clients,
+            max_clients_per_ip=self.max_clients_per_ip,
+            plain=parse_plain(self.plain) if self.plain else None,
+            proxies=parse_proxies(self.proxy),
+        )
+
+    def _admission(self) -> Admission:
+        mode, file = Registration(self.registration), self.registration_token_file
+        if file is not None and mode is not Registration.TOKEN:
+            raise StartError("--registration-token-file is of use only with --registration token")
+        token = read_token(file) if file else ""
+        return Admission(mode, token, self.new_names_per_hour if mode is Registration.OPEN else None)
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
@@ -23,6 +95,11 @@ def parse_listen(text: str) -> tuple[str | None, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
     return host or None, int(port)
+
+
+def write_address(host: str, port: int) -> str:
+    """Spell an address as `parse_listen` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_plain(text: str) -> tuple[str, int]:
@@ -39,6 +116,12 @@ def parse_plain(text: str) -> tuple[str, int]:
     return host, port
 
 
+def parse_metrics(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT` or `:PORT` (loopback): numbers are for everybody only who asks for that."""
+    host, port = parse_listen(text)
+    return host or "127.0.0.1", port
+
+
 def parse_proxies(texts: Iterable[str]) -> frozenset[str]:
     """Read the IP addresses of proxies. Raises `StartError`."""
     try:
@@ -47,8 +130,13 @@ def parse_proxies(texts: Iterable[str]) -> frozenset[str]:
         raise StartError(f"--proxy takes an IP address: {error}") from None
 
 
-def read_config(path: Path, known: Collection[str]) -> dict[str, str]:
-    """Read a TOML file of `option = text or number`. Raises `StartError` for anything else in it."""
+def read_config(
+    path: Path, known: Collection[str], lists: Collection[str] = ()
+) -> dict[str, str | list[str]]:
+    """Read a TOML file of `option = text or number`, where `lists` take a list too.
+
+    Raises `StartError` for anything else in it.
+    """
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:
@@ -60,10 +148,14 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, str]:
         raise StartError(
             f"the configuration {path} has unknown keys: {', '.join(unknown)}; known are {', '.join(known)}"
         )
+    read: dict[str, str | list[str]] = {}
     for key, value in settings.items():
-        if not isinstance(value, str | int) or isinstance(value, bool):
+        values = value if isinstance(value, list) and key in lists else [value]
+        if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in values):
             raise StartError(f"the configuration {path} must give {key} as text or as a whole number")
-    return {key: str(value) for key, value in settings.items()}
+        texts = list(map(str, values))
+        read[key] = texts if key in lists else texts[0]
+    return read
 
 
 def read_token(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,15 +76,16 @@ def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment 
     return Enrolment(registered=False, key_packages=_count_key_packages(connection, applicant.device))
 
 
-def enrol(connection: apsw.Connection, applicant: Applicant, refusal: Refusal | None) -> Enrolment:
-    """Make the device known, and its account where the name is new and `refusal` is None.
+def enrol(
+    connection: apsw.Connection, applicant: Applicant, permit: Callable[[apsw.Connection], None]
+) -> Enrolment:
+    """Make the device known, and its account where the name is new and `permit` raises no `Refusal`.
 
-    Raises `Refusal`: the name is another account's or looks like one, or the device is.
+    Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
     """
     row = connection.execute("SELECT id, name FROM accounts WHERE account = ?", (applicant.account,)).get
     if row is None:
-        if refusal is not None:
-            raise refusal
+        permit(connection)
         _check_free(connection, applicant)
         account = connection.execute(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",

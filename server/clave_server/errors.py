@@ -2,6 +2,9 @@
 
 RelayError
 ├── StartError      the relay cannot start; one line for the person who started it
+│   └── FolderInUse another relay holds the data folder
+├── OrderError      an operator's order is not carried out; one line for the operator
+│   └── NotRunning  there is no relay to carry it out
 ├── ProxyError      a trusted proxy does not say whom it speaks for; its operator's to mend
 ├── StorageError    a read or a transaction failed; whoever asked is told, service goes on
 │   └── DamageError what was read is not what was written
@@ -12,7 +15,17 @@ from __future__ import annotations
 
 from clave_wire.messages import Code
 
-__all__ = ["DamageError", "ProxyError", "Refusal", "RelayError", "StartError", "StorageError"]
+__all__ = [
+    "DamageError",
+    "FolderInUse",
+    "NotRunning",
+    "OrderError",
+    "ProxyError",
+    "Refusal",
+    "RelayError",
+    "StartError",
+    "StorageError",
+]
 
 
 class RelayError(Exception):
@@ -21,6 +34,18 @@ class RelayError(Exception):
 
 class StartError(RelayError):
     """The relay cannot start as it was asked to."""
+
+
+class FolderInUse(StartError):
+    """Another process holds the data folder."""
+
+
+class OrderError(RelayError):
+    """What an operator ordered cannot be done."""
+
+
+class NotRunning(OrderError):
+    """No relay runs on the data folder."""
 
 
 class ProxyError(RelayError):

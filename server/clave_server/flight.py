@@ -32,10 +32,14 @@ _SAVE_ENTRIES: Final = 4096
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Room messages of one session; `names` are the known ones of the devices the only message adds."""
+    """Room messages of one session that weigh so many bytes.
+
+    `names` are the known ones of the devices that the only message adds, once they are looked up.
+    """
 
     session: Session
     messages: Sequence[RoomMessage]
+    weight: int
     names: dict[bytes, str] | RelayError | None = None
 
 
@@ -43,8 +47,8 @@ class Batch:
 class Flight:
     """Everything staged for one transaction.
 
-    `taken` has (session, messages, their weight) for each batch, `shown` what the mirror shows one by one: at
-    most `showing`.
+    `taken` has (session, messages, their weight) for each batch, `senders` the session of each device that
+    sent one, and `shown` what the mirror shows one by one, at most `showing` entries.
     """
 
     showing: int
@@ -54,13 +58,13 @@ class Flight:
     drafts: dict[bytes, Draft] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     answers: list[tuple[Session, CreateRoom | Report | Mend]] = field(default_factory=list)
-    submits: list[tuple[Session, Submit]] = field(default_factory=list)
+    senders: dict[bytes, Session] = field(default_factory=dict)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     invited: set[bytes] = field(default_factory=set)
     shown: list[EntryRecord] = field(default_factory=list)
-    payload_bytes: int = 0
+    weight: int = 0
 
     def draft(self, channel: Channel, first: int) -> Draft:
         """Begin the draft for a room that changes, with seq `first`."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
-from clave_server.errors import StartError
+from clave_server.errors import FolderInUse, StartError
 
-__all__ = ["DataFolder", "write_private"]
+__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "DataFolder", "write_private"]
+
+DATABASE: Final = "relay.db"
+CERTIFICATE: Final = "tls.pem"
+CONTROL: Final = "control.sock"
+"""Names within the folder that are asked for without holding it."""
 
 
 class DataFolder:
@@ -27,7 +34,7 @@ class DataFolder:
         if not stat.S_ISDIR(status.st_mode):
             raise StartError(f"the data folder {path} is a symbolic link; name the folder itself")
         if status.st_uid != os.geteuid():
-            raise StartError(f"the data folder {path} belongs to another user")
+            raise StartError(f"the data folder {path} belongs to another user; run this as that user")
         if status.st_mode & 0o077:
             raise StartError(f"others can open the data folder {path}; run: chmod 700 {path}")
         self._lock = self._take_lock()
@@ -35,12 +42,22 @@ class DataFolder:
     @property
     def database(self) -> Path:
         """Where the log and the directory lie."""
-        return self.path / "relay.db"
+        return self.path / DATABASE
 
     @property
     def certificate(self) -> Path:
         """Where the TLS key and certificate lie, in one PEM file."""
-        return self.path / "tls.pem"
+        return self.path / CERTIFICATE
+
+    @property
+    def control(self) -> Path:
+        """Where the running relay takes its operator's orders."""
+        return self.path / CONTROL
+
+    def disk_use(self) -> tuple[int, int]:
+        """Return the bytes of the database with its write-ahead log, and those left on its disk."""
+        files = (self.database, self.path / f"{DATABASE}-wal")
+        return sum(file.stat().st_size for file in files if file.exists()), shutil.disk_usage(self.path).free
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -66,7 +83,7 @@ class DataFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise StartError(f"another relay is running on the data folder {self.path}") from None
+            raise FolderInUse(f"another relay is running on the data folder {self.path}") from None
         return descriptor
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 __all__ = ["MAX_OUTBOX_BYTES", "Outbox", "Tick"]
 
 MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes at which a client counts as too slow."""
+
+_LARGE: Final = 8 * 1024
+"""Bytes of a piece that is not worth copying."""
 
 
 class Tick:
@@ -48,8 +51,13 @@ class Outbox:
         self._tick = tick
         self._overflow = overflow
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._closed = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the network did not take yet."""
+        return self._transport.get_write_buffer_size()
 
     def push(self, data: bytes) -> None:
         """Write `data` with everything else pushed during this tick, in the order pushed."""
@@ -59,12 +67,23 @@ class Outbox:
             self._tick.add(self)
         self._parts.append(data)
 
+    def push_parts(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Push several pieces. Those of `_LARGE` bytes and more are written as they are, without copying."""
+        if not self._parts:
+            if self._closed:
+                return
+            self._tick.add(self)
+        self._parts += parts
+
     def flush(self) -> None:
         """Write now what was pushed."""
         parts, self._parts = self._parts, []
         if self._closed or not parts:
             return
-        self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        else:
+            self._transport.writelines(_gather(parts))
         if not self.writable and self._transport.get_write_buffer_size() > self._limit:
             self._overflow()
 
@@ -81,3 +100,20 @@ class Outbox:
         """Forget what was pushed: there is nobody to read it."""
         self._closed = True
         self._parts = []
+
+
+def _gather(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Join neighbours that are small, as each piece written costs as much as copying some kilobytes."""
+    gathered: list[bytes | memoryview] = []
+    small: list[bytes | memoryview] = []
+    for part in parts:
+        if len(part) < _LARGE:
+            small.append(part)
+            continue
+        if small:
+            gathered.append(b"".join(small))
+            small = []
+        gathered.append(part)
+    if small:
+        gathered.append(b"".join(small))
+    return gathered

@@ -12,6 +12,7 @@ import structlog
 
 from clave_server import directory, schema
 from clave_server.admission import Admission, Doors
+from clave_server.bans import Bans, read_bans
 from clave_server.folder import DataFolder
 from clave_server.listener import Entrance, Listener, open_sockets
 from clave_server.mirror import Mirror
@@ -19,6 +20,7 @@ from clave_server.outbox import MAX_OUTBOX_BYTES, Tick
 from clave_server.proxy import Peer
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
+from clave_server.tally import Tally
 from clave_server.tls import Credentials, open_tls
 from clave_server.transport import ClientTransport, Transports
 from clave_server.visit import House, Visit
@@ -53,21 +55,23 @@ class Relay:
     def __init__(
         self,
         certificate: bytes,
-        sequencer: Sequencer,
+        house: House,
         transports: Transports,
-        workers: tuple[Worker, ...],
+        reader: Worker,
+        writer: Worker,
         listener: Listener,
     ) -> None:
         self.certificate = certificate
-        self._sequencer = sequencer
-        self._transports = transports
-        self._workers = workers
-        self._listener = listener
+        self.house = house
+        self.transports = transports
+        self.reader = reader
+        self.writer = writer
+        self.listener = listener
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens for TLS, as (host, port)."""
-        return [entrance.address for entrance in self._listener.entrances if entrance.encrypted]
+        return [entrance.address for entrance in self.listener.entrances if entrance.encrypted]
 
     @classmethod
     async def start(cls, settings: Settings, folder: DataFolder, mirror: Mirror) -> Relay:
@@ -76,10 +80,10 @@ class Relay:
         credentials = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
         entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
-        highest_ids = directory.highest_ids(connection)
+        highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
-        house = _build_house(settings, writer, reader, mirror, highest_ids)
+        house = _build_house(settings, writer, reader, mirror, highest_ids, bans)
         transports, tick = Transports(), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
@@ -96,20 +100,20 @@ class Relay:
             make=client,
             login_seconds=settings.login_seconds,
         )
-        return cls(credentials.digest, house.sequencer, transports, (reader, writer), listener)
+        return cls(credentials.digest, house, transports, reader, writer, listener)
 
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""
-        self._listener.close()
-        self._transports.hold_reading()
-        await self._sequencer.drain()
-        self._transports.close()
+        self.listener.close()
+        self.transports.hold_reading()
+        await self.house.sequencer.drain()
+        self.transports.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
-                await self._transports.empty.wait()
-        await self._sequencer.drain()
-        for worker in self._workers:
-            worker.stop()
+                await self.transports.empty.wait()
+        await self.house.sequencer.drain()
+        self.reader.stop()
+        self.writer.stop()
 
 
 def _open_entrances(settings: Settings) -> list[Entrance]:
@@ -125,6 +129,7 @@ def _build_house(
     reader: Worker,
     mirror: Mirror,
     highest_ids: tuple[int, int],
+    bans: Bans,
 ) -> House:
     sessions: dict[bytes, Session] = {}
     sequencer = Sequencer(
@@ -134,5 +139,5 @@ def _build_house(
         sessions=sessions,
         highest_ids=highest_ids,
     )
-    doors = Doors(settings.max_clients, settings.max_clients_per_ip)
-    return House(settings.admission, doors, reader, sequencer, sessions, mirror)
+    doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
+    return House(settings.admission, doors, reader, sequencer, sessions, mirror, Tally())

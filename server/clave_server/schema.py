@@ -10,7 +10,7 @@ import apsw
 
 from clave_server.errors import StartError
 
-__all__ = ["connect_reader", "connect_writer"]
+__all__ = ["connect_reader", "connect_writer", "versions_behind"]
 
 _APPLICATION_ID: Final = 0x636C7672  # "clvr"
 
@@ -145,9 +145,7 @@ def connect_writer(path: Path) -> apsw.Connection:
     except OSError as error:
         raise StartError(f"cannot open the database {path}: {error.strerror}") from None
     except (apsw.NotADBError, apsw.CorruptError):
-        raise StartError(
-            f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
-        ) from None
+        raise _damaged(path) from None
     except apsw.Error as error:
         raise StartError(f"cannot open the database {path}: {error}") from None
     return connection
@@ -160,6 +158,20 @@ def connect_reader(path: Path) -> apsw.Connection:
     return connection
 
 
+def versions_behind(path: Path) -> int:
+    """Return how many migrations the database at `path` lacks, changing nothing. Raises `StartError`."""
+    try:
+        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        try:
+            return len(_MIGRATIONS) - _read_version(connection, path)
+        finally:
+            connection.close()
+    except (apsw.NotADBError, apsw.CorruptError):
+        raise _damaged(path) from None
+    except apsw.Error as error:
+        raise StartError(f"cannot open the database {path}: {error}") from None
+
+
 def _connect(path: Path, flags: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags)
     connection.set_busy_timeout(10_000)
@@ -168,13 +180,24 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     return connection
 
 
-def _migrate(connection: apsw.Connection, path: Path) -> None:
+def _damaged(path: Path) -> StartError:
+    return StartError(
+        f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
+    )
+
+
+def _read_version(connection: apsw.Connection, path: Path) -> int:
     version = int(str(connection.pragma("user_version")))
     owner = int(str(connection.pragma("application_id")))
     if version and owner != _APPLICATION_ID:
         raise StartError(f"{path} is the database of another program")
     if version > len(_MIGRATIONS):
         raise StartError(f"the database {path} was written by a newer clave-relay; update this one")
+    return version
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = _read_version(connection, path)
     with connection:
         for migration in _MIGRATIONS[version:]:
             connection.execute(migration)

@@ -56,9 +56,7 @@ class Segment:
 
     def entries(self) -> Iterator[Entry]:
         """Decode the entries. Raises `DamageError`."""
-        buffer = FrameBuffer(MAX_FRAME)
-        buffer.feed(self.frames)
-        while (body := buffer.next()) is not None:
+        for body in FrameBuffer(MAX_FRAME).cut(self.frames):
             entry = unpack_to_client(body)
             if not isinstance(entry, Entry):
                 raise DamageError(f"room {self.room.hex()} has something else than an entry on disk")

@@ -9,6 +9,7 @@ rooms in memory equal those on disk: that is when streams start and rooms nobody
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,15 +25,13 @@ from clave_server.errors import Refusal, RelayError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
-from clave_server.session import Session, Stream, weight_of
+from clave_server.session import Session, Stream
 from clave_server.worker import Worker
-from clave_wire.framing import pack
 from clave_wire.messages import (
     Accepted,
     Code,
     CreateRoom,
     Done,
-    Entry,
     Mend,
     Refused,
     Rejected,
@@ -45,9 +44,11 @@ from clave_wire.messages import (
 __all__ = ["Sequencer"]
 
 _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
-"""Payload bytes staged at which a flush takes no more."""
+"""Bytes of the messages staged at which a flush takes no more."""
 
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
+
+_ADDING: Final = (Submit, Mend)
 
 _log = structlog.get_logger()
 
@@ -81,19 +82,35 @@ class Sequencer:
         self._last_invitation, self._last_welcome = highest_ids
         self.catch_up = CatchUp(reader, self._channels, self._release)
 
+    @property
+    def rooms_open(self) -> int:
+        """How many rooms are in memory."""
+        return len(self._channels)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests and steps no flush has taken yet."""
+        batches = itertools.chain(self._queue, *self._waiting.values())
+        return sum(len(batch.messages) for batch in batches) + len(self._steps)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last flush did not reach the disk."""
+        return self._failing
+
     # --- coming in -----------------------------------------------------------------------------------------
 
-    def post(self, session: Session, messages: Sequence[RoomMessage]) -> None:
-        """Take room messages, in order; the answers go to `session`."""
-        session.begin(len(messages), sum(map(weight_of, messages)))
-        self._queue.append(Batch(session, messages))
+    def post(self, session: Session, messages: Sequence[RoomMessage], weight: int) -> None:
+        """Take room messages of `weight` bytes, in order; the answers go to `session`."""
+        session.begin(len(messages), weight)
+        self._queue.append(Batch(session, messages, weight))
         self._kick()
 
-    def resume(self, session: Session, message: Resume) -> None:
+    def resume(self, session: Session, message: Resume, weight: int) -> None:
         """Open a room for `session`, or open it anew."""
         self._close(session, message.room, "")
         session.streams[message.room] = Stream(message.room, session, message.id)
-        self.post(session, (message,))
+        self.post(session, (message,), weight)
 
     def write(self, step: Step, done: Callable[[Any], None]) -> None:
         """Run a step inside the next flush; `done` gets its result, once on disk, or its `RelayError`."""
@@ -150,9 +167,8 @@ class Sequencer:
         else:
             error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             for batch in batches:
-                for message in batch.messages:
-                    self._refuse(batch.session, message, error)
-                    batch.session.finish(1, weight_of(message))
+                self._refuse(batch.session, batch.messages[0], error)
+                batch.session.finish(1, batch.weight)
             batches = []
         self._queue.extendleft(reversed(batches))
         self._kick()
@@ -174,7 +190,7 @@ class Sequencer:
         if self._flying is not None:
             return
         flight = Flight(showing=self._mirror.room)
-        while self._queue and flight.payload_bytes < _MAX_FLUSH_BYTES:
+        while self._queue and flight.weight < _MAX_FLUSH_BYTES:
             self._take(flight, self._queue.popleft())
         flight.steps, self._steps = self._steps, []
         self._flying = flight
@@ -185,23 +201,25 @@ class Sequencer:
 
     def _take(self, flight: Flight, batch: Batch) -> None:
         """Stage the messages of a batch; one that waits for something is put aside for a later flight."""
-        session, names, count, weight = batch.session, batch.names, 0, 0
+        session, names = batch.session, batch.names
+        count, weight = len(batch.messages), batch.weight
+        share = weight // count
+        flight.senders[session.device] = session
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
-            unnamed = names is None and isinstance(message, Submit | Mend) and bool(message.add)
-            if channel is None or unnamed or key in self._waiting:
-                self._put_aside(Batch(session, (message,), names), message, channel)
+            adding = names is None and isinstance(message, _ADDING) and message.add
+            if channel is None or adding or key in self._waiting:
+                count, weight = count - 1, weight - share
+                self._put_aside(Batch(session, (message,), share, names), message, channel)
                 continue
-            count += 1
             flight.channels[key] = channel
             if isinstance(message, Submit):
-                weight += len(message.payload) + len(message.welcome)
                 self._stage_submission(flight, channel, session, message, names)
             else:
                 self._stage_request(flight, channel, session, message, names)
         flight.taken.append((session, count, weight))
-        flight.payload_bytes += weight
+        flight.weight += weight
 
     def _put_aside(self, batch: Batch, message: RoomMessage, channel: Channel | None) -> None:
         key = message.room
@@ -220,32 +238,27 @@ class Sequencer:
         message: Submit,
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
-        room, device = channel.room, session.device
         try:
-            seq = room.stage_submission(device, message, _known(names))
+            seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
             return
         except RelayError as error:
             self._refuse(session, message, error)
             return
-        draft = flight.drafts.get(room.room) or flight.draft(channel, seq)
-        entry = Entry(
-            room.room, seq, device, message.submission, message.kind, message.epoch, message.payload
-        )
-        draft.add(pack(entry), device, seq, message.submission)
-        flight.submits.append((session, message))
+        draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
+        draft.add(session.device, message, seq)
         if message.add or message.remove:
             for removed in message.remove:
                 draft.depart(removed)
             if message.welcome and message.add:
-                self._invite(flight, message, device, seq)
+                self._invite(flight, message, session.device, seq)
         if len(flight.shown) < flight.showing:
             flight.shown.append(
                 EntryRecord(
                     session.name,
                     session.address,
-                    room.room,
+                    message.room,
                     seq,
                     message.epoch,
                     message.kind,
@@ -324,8 +337,10 @@ class Sequencer:
         for channel in flight.touched.values():
             channel.room.roll_back()
         refusal = Refusal(Code.STORAGE, _NOT_WRITTEN)
-        for session, submit in flight.submits:
-            session.send(_refusal(submit, refusal))
+        for key, draft in flight.drafts.items():
+            for device, submissions in draft.submissions.items():
+                for _, submission in submissions:
+                    flight.senders[device].send(Rejected(key, submission, refusal.code, str(refusal)))
         for session, message in flight.answers:
             session.send(_refusal(message, refusal))
         for _, done in flight.steps:
@@ -350,8 +365,9 @@ class Sequencer:
         for device in flight.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
-        if flight.submits:
-            self._mirror.show_entries(flight.shown, len(flight.submits) - len(flight.shown))
+        entries = sum(len(draft.frames) for draft in flight.drafts.values())
+        if entries:
+            self._mirror.show_entries(flight.shown, entries - len(flight.shown))
 
     def _revive(self, message: Mend) -> None:
         channel = self._channels[message.room]

@@ -8,9 +8,9 @@ from typing import Final
 
 from clave_server.outbox import Outbox
 from clave_wire.framing import pack
-from clave_wire.messages import PublishKeyPackages, Submit, ToClient, ToRelay
+from clave_wire.messages import ToClient
 
-__all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream", "weight_of"]
+__all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
 MAX_PENDING: Final = 1024
 """Requests of one client in work at which the relay stops reading from it for a while."""
@@ -67,7 +67,7 @@ class Session:
         self.outbox.push(pack(message))
 
     def begin(self, count: int, weight: int) -> None:
-        """Count requests of `weight` bytes as in work; with too many, reading from this client pauses."""
+        """Count requests that weigh so many bytes as in work; with too many, reading pauses."""
         self._pending += count
         self._pending_bytes += weight
         full = self._pending >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
@@ -83,12 +83,3 @@ class Session:
         if self._held and room:
             self._held = False
             self.hold_reading(False)
-
-
-def weight_of(request: ToRelay) -> int:
-    """Return how many bytes a request carries, in so far as they are many."""
-    if isinstance(request, Submit):
-        return len(request.payload) + len(request.welcome)
-    if isinstance(request, PublishKeyPackages):
-        return sum(map(len, request.packages))
-    return 0

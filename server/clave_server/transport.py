@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, cast
 
 import structlog
@@ -38,8 +38,8 @@ class Client(Protocol):
     def connected(self, transport: ClientTransport) -> None:
         """Take the connection; may close it at once."""
 
-    def received(self, messages: Sequence[ToRelay]) -> None:
-        """Take the messages that came, in order; a `Hello` is answered already."""
+    def received(self, messages: Sequence[ToRelay], size: int) -> None:
+        """Take the messages that came, in order, in `size` bytes; a `Hello` is answered already."""
 
     def writable(self) -> None:
         """Go on: the network keeps up again."""
@@ -57,6 +57,12 @@ class Transports:
         self.stopping = False
         self._open: set[ClientTransport] = set()
         self._closed = False
+
+    def __iter__(self) -> Iterator[ClientTransport]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def add(self, transport: ClientTransport) -> None:
         """Take note of a connection made."""
@@ -114,6 +120,7 @@ class ClientTransport(asyncio.Protocol):
         self.settled: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
+        self._unheard = 0
 
     # --- called by asyncio ---------------------------------------------------------------------------------
 
@@ -144,8 +151,10 @@ class ClientTransport(asyncio.Protocol):
             for message in messages:
                 if isinstance(message, Hello):
                     self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
+        self._unheard += len(data)
         if messages:
-            self._client.received(messages)
+            size, self._unheard = self._unheard, 0
+            self._client.received(messages, size)
 
     def eof_received(self) -> None:
         """Close when the client does."""

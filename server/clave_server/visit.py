@@ -5,8 +5,7 @@ Knows no bytes, no sockets and no SQL; what it needs of the relay is in `House`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar, cast
@@ -21,7 +20,8 @@ from clave_server.errors import Refusal, RelayError
 from clave_server.flight import RoomMessage, Step
 from clave_server.mirror import Mirror, VisitRecord
 from clave_server.sequencer import Sequencer
-from clave_server.session import MAX_STREAMS, Session, weight_of
+from clave_server.session import MAX_STREAMS, Session
+from clave_server.tally import Tally
 from clave_server.transport import ClientTransport
 from clave_server.worker import Worker
 from clave_wire.messages import (
@@ -49,6 +49,7 @@ from clave_wire.messages import (
 __all__ = ["House", "Visit"]
 
 _T = TypeVar("_T")
+_ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
 _DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation
 _log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class House:
     sequencer: Sequencer
     sessions: dict[bytes, Session]
     mirror: Mirror
+    tally: Tally
 
 
 class Visit:
@@ -79,38 +81,41 @@ class Visit:
     # --- called by the transport ---------------------------------------------------------------------------
 
     def connected(self, transport: ClientTransport) -> None:
-        """Let the connection in, or tell it that there is no room."""
+        """Let the connection in, or tell it why not."""
         self._transport = transport
         try:
             self._house.doors.enter(transport.ip)
             self._inside = True
+            self._house.tally.connections_accepted += 1
         except Refusal as refusal:
-            transport.close(refusal.code, str(refusal), "no room")
+            self._house.tally.connections_refused[refusal.code] += 1
+            transport.close(refusal.code, str(refusal), f"not let in: {refusal}")
 
-    def received(self, messages: Sequence[ToRelay]) -> None:
+    def received(self, messages: Sequence[ToRelay], size: int) -> None:
         """Act on what came, in order."""
         session = self._session
         if session is None:
             for message in messages:
                 if isinstance(message, Login):
                     self._log_in(message)
-            return
-        for concerns_rooms, group in itertools.groupby(messages, _concerns_rooms):
-            if concerns_rooms:
-                self._house.sequencer.post(session, list(cast(Iterable[RoomMessage], group)))
-            else:
-                for message in group:
-                    self._answer(session, message)
+        elif set(map(type, messages)) <= _ROOM_MESSAGES:
+            self._house.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
+        else:
+            share = size // len(messages)
+            for message in messages:
+                self._answer(session, message, share)
 
-    def _answer(self, session: Session, message: ToRelay) -> None:
-        if isinstance(message, Resume):
+    def _answer(self, session: Session, message: ToRelay, size: int) -> None:
+        if isinstance(message, CreateRoom | Submit | Report | Mend):
+            self._house.sequencer.post(session, (message,), size)
+        elif isinstance(message, Resume):
             if len(session.streams) < MAX_STREAMS:
-                self._house.sequencer.resume(session, message)
+                self._house.sequencer.resume(session, message, size)
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"
                 self._refuse(message.id, Refusal(Code.LIMIT, text))
         elif isinstance(message, Lookup):
-            self._look_up(message)
+            self._look_up(message, size)
         elif isinstance(message, PublishKeyPackages):
             publish = partial(
                 directory.publish_key_packages,
@@ -119,13 +124,13 @@ class Visit:
                 packages=message.packages,
                 last_resort=message.last_resort,
             )
-            self._write(message, publish, lambda _: Done(message.id))
+            self._write(message, size, publish, lambda _: Done(message.id))
         elif isinstance(message, ClaimKeyPackages):
             claim = partial(directory.claim_key_packages, name=message.name, suite=message.suite)
-            self._write(message, claim, partial(KeyPackages, message.id))
+            self._write(message, size, claim, partial(KeyPackages, message.id))
         elif isinstance(message, TakeInvitation):
             take = partial(directory.take_invitation, device=session.device, invitation=message.invitation)
-            self._write(message, take, lambda _: Done(message.id))
+            self._write(message, size, take, lambda _: Done(message.id))
         elif isinstance(message, Goodbye):
             self._transport.say_goodbye()
 
@@ -156,6 +161,7 @@ class Visit:
         transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
             applicant = judge_login(login, transcript)
+            self._house.doors.bans.judge_name(applicant.name)
         except Refusal as refusal:
             self._close(refusal)
             return
@@ -164,8 +170,10 @@ class Visit:
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | RelayError | None) -> None:
         if outcome is None:
-            refusal = self._house.admission.registering(login, applicant.name)
-            enrol: Step = partial(directory.enrol, applicant=applicant, refusal=refusal)
+            permit = partial(
+                self._house.admission.permit, login=login, name=applicant.name, ip=self._transport.ip
+            )
+            enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit)
             self._house.sequencer.write(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
@@ -173,8 +181,12 @@ class Visit:
     def _enrolled(self, applicant: Applicant, outcome: Enrolment | RelayError) -> None:
         if self._over:
             return
-        if isinstance(outcome, RelayError):
-            self._close(outcome)
+        try:
+            if isinstance(outcome, RelayError):
+                raise outcome
+            self._house.doors.bans.judge_name(applicant.name)  # banned while the disk was asked, maybe
+        except RelayError as error:
+            self._close(error)
             return
         former = self._house.sessions.get(applicant.device)
         if former is not None:
@@ -190,6 +202,8 @@ class Visit:
             self._give_way,
         )
         self._session = session
+        self._house.tally.logins += 1
+        self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
         transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, 0))
         self._house.mirror.show_visit(
@@ -207,44 +221,40 @@ class Visit:
 
     def _close(self, error: RelayError) -> None:
         code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        self._house.tally.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
     # --- directory -----------------------------------------------------------------------------------------
 
-    def _look_up(self, message: Lookup) -> None:
-        self._begin(message)
+    def _look_up(self, message: Lookup, size: int) -> None:
+        self._begin(size)
         work = partial(directory.look_up, name=message.name)
-        answer = partial(self._reply, message, partial(Account, message.id))
+        answer = partial(self._reply, message, size, partial(Account, message.id))
         self._house.reader.do(work, answer)
 
-    def _write(self, request: _DirectoryRequest, step: Step, reply: Callable[[_T], ToClient]) -> None:
-        self._begin(request)
-        self._house.sequencer.write(step, partial(self._reply, request, reply))
+    def _write(
+        self, request: _DirectoryRequest, size: int, step: Step, reply: Callable[[_T], ToClient]
+    ) -> None:
+        self._begin(size)
+        self._house.sequencer.write(step, partial(self._reply, request, size, reply))
 
     def _reply(
-        self, request: _DirectoryRequest, reply: Callable[[_T], ToClient], outcome: _T | RelayError
+        self, request: _DirectoryRequest, size: int, reply: Callable[[_T], ToClient], outcome: _T | RelayError
     ) -> None:
         session = self._session
         if session is None or session.over:
             return
-        session.finish(1, weight_of(request))
+        session.finish(1, size)
         if isinstance(outcome, RelayError):
             self._refuse(request.id, outcome)
         else:
             session.send(reply(outcome))
 
-    def _begin(self, request: _DirectoryRequest) -> None:
+    def _begin(self, size: int) -> None:
         if self._session is not None:
-            self._session.begin(1, weight_of(request))
+            self._session.begin(1, size)
 
     def _refuse(self, request: int, error: RelayError) -> None:
         code = error.code if isinstance(error, Refusal) else Code.STORAGE
         if self._session is not None:
             self._session.send(Refused(request, code, str(error)))
-
-
-_ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
-
-
-def _concerns_rooms(message: ToRelay) -> bool:
-    return type(message) in _ROOM_MESSAGES

@@ -27,6 +27,11 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How much work was given and is not begun."""
+        return self._work.qsize()
+
     def do(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | RelayError], None]) -> None:
         """Run `work` on the thread, then `done` on the loop, with its result or the error it raised."""
 

@@ -11,9 +11,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from clave_wire import messages as m
 from clave_wire.errors import LocalError, RemoteError
-from clave_wire.framing import HEADER_BYTES, FrameBuffer, pack, unpack_to_client, unpack_to_relay
+from clave_wire.framing import DECODE_ERRORS, HEADER_BYTES, FrameBuffer, malformed, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_TEXT_BYTES
 from clave_wire.login import transcript
 
@@ -82,6 +84,8 @@ _Out = TypeVar("_Out", m.ToRelay, m.ToClient)
 class _Connection(Generic[_In, _Out]):
     """What both ends share: the state, the buffer and the limits."""
 
+    _decoder: msgspec.msgpack.Decoder[_In]
+
     def __init__(self) -> None:
         self._state = State.HELLO
         self._buffer = FrameBuffer(MAX_FRAME_BEFORE_LOGIN)
@@ -107,16 +111,22 @@ class _Connection(Generic[_In, _Out]):
         """
         if self._state is State.CLOSED:
             return []
-        self._buffer.feed(data)
         received: list[_In] = []
+        decode, state = self._decoder.decode, self._state
+        legal = TRANSITIONS[state]
         try:
-            while (body := self._buffer.next()) is not None:
-                message = self._unpack(body)
-                if TRANSITIONS[self._state].get(type(message)) is not self._state:
+            for body in self._buffer.cut(data):
+                message = decode(body)
+                if legal.get(type(message)) is not state:
                     self._advance(message)
+                    state = self._state
+                    legal = TRANSITIONS[state]
                 received.append(message)
-                if self._state is State.CLOSED:
+                if state is State.CLOSED:
                     break
+        except DECODE_ERRORS as error:
+            self._state = State.CLOSED
+            raise malformed(error) from None
         except RemoteError:
             self._state = State.CLOSED
             raise
@@ -176,9 +186,6 @@ class _Connection(Generic[_In, _Out]):
     def _opened(self) -> None:
         self._buffer.limit = MAX_FRAME
 
-    def _unpack(self, body: bytes) -> _In:
-        raise NotImplementedError
-
     def _may_say(self, message: _Out) -> bool:
         raise NotImplementedError
 
@@ -188,6 +195,8 @@ class _Connection(Generic[_In, _Out]):
 
 class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
     """The client's end: `hello()`, then `Login` signed over `transcript()`, then requests."""
+
+    _decoder = to_client
 
     def __init__(self, versions: Sequence[int] = VERSIONS) -> None:
         super().__init__()
@@ -213,15 +222,14 @@ class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
         super()._opened()
         self._send_limit = self._relay_limit
 
-    def _unpack(self, body: bytes) -> m.ToClient:
-        return unpack_to_client(body)
-
     def _may_say(self, message: m.ToRelay) -> bool:
         return isinstance(message, m.ToRelay)
 
 
 class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
     """The relay's end: `greet()` after `Hello`, `LoggedIn` after a `Login` that holds, then answers."""
+
+    _decoder = to_relay
 
     def __init__(self, versions: Sequence[int] = VERSIONS) -> None:
         super().__init__()
@@ -250,9 +258,6 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
     def _opened(self) -> None:
         super()._opened()
         self._send_limit = MAX_FRAME
-
-    def _unpack(self, body: bytes) -> m.ToRelay:
-        return unpack_to_relay(body)
 
     def _may_say(self, message: m.ToClient) -> bool:
         return isinstance(message, m.ToClient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -10,13 +11,29 @@ from clave_wire.errors import LocalError, RemoteError
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Code, ToClient, ToRelay
 
-__all__ = ["HEADER_BYTES", "FrameBuffer", "pack", "unpack_to_client", "unpack_to_relay"]
+__all__ = [
+    "DECODE_ERRORS",
+    "HEADER_BYTES",
+    "FrameBuffer",
+    "malformed",
+    "pack",
+    "to_client",
+    "to_relay",
+    "unpack_to_client",
+]
 
 HEADER_BYTES: Final = 4
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_to_relay: Final = msgspec.msgpack.Decoder(ToRelay)
-_to_client: Final = msgspec.msgpack.Decoder(ToClient)
+
+to_relay: Final[msgspec.msgpack.Decoder[ToRelay]] = msgspec.msgpack.Decoder(ToRelay)
+"""Decodes a frame's body as a client's message."""
+
+to_client: Final[msgspec.msgpack.Decoder[ToClient]] = msgspec.msgpack.Decoder(ToClient)
+"""Decodes a frame's body as a relay's message."""
+
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a body raises when it is not such a message."""
 
 
 def pack(message: ToRelay | ToClient) -> bytes:
@@ -32,22 +49,17 @@ def pack(message: ToRelay | ToClient) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
-def unpack_to_relay(body: bytes | memoryview) -> ToRelay:
-    """Decode a frame's body as a client's message. Raises `RemoteError` with `Code.MALFORMED`."""
-    try:
-        message: ToRelay = _to_relay.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteError(Code.MALFORMED, f"not a message for a relay: {error}") from None
-    return message
+def malformed(error: Exception) -> RemoteError:
+    """Say of one of `DECODE_ERRORS` whose fault it is."""
+    return RemoteError(Code.MALFORMED, f"not a message of this protocol: {error}")
 
 
 def unpack_to_client(body: bytes | memoryview) -> ToClient:
     """Decode a frame's body as a relay's message. Raises `RemoteError` with `Code.MALFORMED`."""
     try:
-        message: ToClient = _to_client.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteError(Code.MALFORMED, f"not a message for a client: {error}") from None
-    return message
+        return to_client.decode(body)
+    except DECODE_ERRORS as error:
+        raise malformed(error) from None
 
 
 class FrameBuffer:
@@ -57,54 +69,43 @@ class FrameBuffer:
     bytes are there, before any of the body is kept. Each byte is copied a constant number of times.
     """
 
-    __slots__ = ("_data", "_partial", "_start", "_wanted", "limit")
+    __slots__ = ("_partial", "_wanted", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._data = b""
-        self._start = 0
         self._partial = bytearray()
         self._wanted = 0
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what arrived, after `next` returned None for what came before."""
-        if not self._partial:
-            self._data, self._start = bytes(data), 0
-            return
-        self._partial += data
-        if len(self._partial) >= self._wanted:
-            self._data, self._start = bytes(self._partial), 0
-            self._partial = bytearray()
-
-    def next(self) -> bytes | None:
-        """Return the next complete body, or None if more bytes are needed.
+    def cut(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
+        """Take what arrived and go through the bodies that are complete with it; to be gone through at once.
 
         Raises `RemoteError` with `Code.TOO_LARGE` for a frame above `limit`.
         """
-        data, body_start = self._data, self._start + HEADER_BYTES
-        length = int.from_bytes(data[self._start : body_start], "big")
-        end = body_start + length
-        if end <= len(data) and length <= self.limit:
-            self._start = end
-            return data[body_start:end]
-        self._keep(length)
-        return None
-
-    def _keep(self, length: int) -> None:
-        """Put an unfinished frame, whose header says `length` if it is there, aside until all has come."""
-        rest = self._data[self._start :]
-        if rest:
+        if self._partial:
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return
+            data = self._partial
+            self._partial = bytearray()
+        stream, start = bytes(data), 0
+        size = len(stream)
+        while (body := start + HEADER_BYTES) <= size:
+            length = int.from_bytes(stream[start:body], "big")
+            if length > self.limit:
+                raise RemoteError(
+                    Code.TOO_LARGE, f"a frame of {length} bytes; at most {self.limit} are taken here"
+                )
+            end = body + length
+            if end > size:
+                self._wanted = HEADER_BYTES + length
+                break
+            yield stream[body:end]
+            start = end
+        else:
             self._wanted = HEADER_BYTES
-            if len(rest) >= HEADER_BYTES:
-                self._wanted += length
-                if length > self.limit:
-                    raise RemoteError(
-                        Code.TOO_LARGE, f"a frame of {length} bytes; at most {self.limit} are taken here"
-                    )
-            self._partial = bytearray(rest)
-            self._data, self._start = b"", 0
+        self._partial += stream[start:]
 
     @property
     def partial(self) -> int:
         """How many bytes of an unfinished frame are waiting."""
-        return len(self._partial) + len(self._data) - self._start
+        return len(self._partial)

@@ -27,9 +27,7 @@ def everything_stored(data: Path) -> list[Entry]:
     database = apsw.Connection(f"file:{file}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     entries = []
     for (frames,) in database.execute("SELECT frames FROM segments ORDER BY room, first_seq"):
-        buffer = FrameBuffer(MAX_FRAME)
-        buffer.feed(frames)
-        while (body := buffer.next()) is not None:
+        for body in FrameBuffer(MAX_FRAME).cut(frames):
             entry = unpack_to_client(body)
             assert isinstance(entry, Entry)
             entries.append(entry)

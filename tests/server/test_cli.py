@@ -235,8 +235,7 @@ def test_a_host_that_is_none(data: Path) -> None:
     refused(run("--listen", "host.invalid:0", "--data", str(data)), "cannot listen", "host.invalid")
 
 
-def test_a_token_mode_and_its_file_go_together(data: Path, tmp_path: Path) -> None:
-    refused(run("--data", str(data), "--registration", "token"), "registration-token-file")
+def test_a_token_file_that_is_of_no_use(data: Path, tmp_path: Path) -> None:
     refused(run("--data", str(data), "--registration-token-file", "x"), "--registration token")
     token = tmp_path / "token"
     arguments = ["--data", str(data), "--registration", "token", "--registration-token-file", str(token)]

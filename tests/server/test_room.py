@@ -126,7 +126,7 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
         for device, name in NAMES.items():
-            enrol(connection, Applicant(device, b"identity", device, name, name, name), None)
+            enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
     room = Room(ROOM)
     room.stage_creation(DEVICES[0], "red")
 
@@ -158,7 +158,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
         for device, name in NAMES.items():
-            enrol(connection, Applicant(device, b"identity", device, name, name, name), None)
+            enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
     room = Room(ROOM)
     room.stage_creation(DEVICES[0], "red")
     for flush in range(4):

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from clave_wire import messages as m
 from clave_wire.errors import LocalError, RemoteError
-from clave_wire.framing import FrameBuffer, pack, unpack_to_client, unpack_to_relay
+from clave_wire.framing import (
+    DECODE_ERRORS,
+    FrameBuffer,
+    malformed,
+    pack,
+    to_client,
+    to_relay,
+    unpack_to_client,
+)
 from clave_wire.limits import MAX_FRAME
 
 MESSAGES: list[m.ToRelay] = [
@@ -26,34 +34,30 @@ def frames_of(data: bytes, sizes: list[int], limit: int = MAX_FRAME) -> list[byt
     buffer, bodies = FrameBuffer(limit), []
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]
-        buffer.feed(piece)
-        while (body := buffer.next()) is not None:
-            bodies.append(body)
+        bodies += buffer.cut(piece)
     return bodies
 
 
 @given(st.lists(st.integers(0, 40)))
 def test_any_chunking_gives_the_same_messages(sizes: list[int]) -> None:
     data = b"".join(pack(message) for message in MESSAGES)
-    assert [unpack_to_relay(body) for body in frames_of(data, sizes)] == MESSAGES
+    assert [to_relay.decode(body) for body in frames_of(data, sizes)] == MESSAGES
 
 
 def test_a_frame_fed_byte_by_byte_takes_linear_time() -> None:
     body = bytes(2**20)
     data = len(body).to_bytes(4, "big") + body
     buffer, started = FrameBuffer(MAX_FRAME), time.process_time()
-    for i in range(len(data)):
-        assert buffer.next() is None
-        buffer.feed(data[i : i + 1])
-    assert buffer.next() == body
+    for i in range(len(data) - 1):
+        assert list(buffer.cut(data[i : i + 1])) == []
+    assert list(buffer.cut(data[-1:])) == [body]
     assert time.process_time() - started < 20  # quadratic copying would take hours
 
 
 def test_a_length_above_the_limit_is_refused_before_its_body_comes() -> None:
     buffer = FrameBuffer(100)
-    buffer.feed((101).to_bytes(4, "big"))
     with pytest.raises(RemoteError) as caught:
-        buffer.next()
+        list(buffer.cut((101).to_bytes(4, "big")))
     assert caught.value.code is m.Code.TOO_LARGE
 
 
@@ -64,9 +68,8 @@ def test_a_length_at_the_limit_is_taken() -> None:
 @pytest.mark.parametrize("cut", [1, 3, 4, 10])
 def test_partial_tells_of_an_unfinished_frame(cut: int) -> None:
     buffer = FrameBuffer(100)
-    buffer.feed(pack(m.Lookup(7, "blue"))[:cut])
-    assert buffer.next() is None
-    assert buffer.partial
+    assert list(buffer.cut(pack(m.Lookup(7, "blue"))[:cut])) == []
+    assert buffer.partial == cut
 
 
 def body_of(*fields: object) -> bytes:
@@ -102,17 +105,18 @@ def body_of(*fields: object) -> bytes:
     ],
 )
 def test_what_is_no_message_for_a_relay_is_malformed(body: bytes) -> None:
-    with pytest.raises(RemoteError) as caught:
-        unpack_to_relay(body)
-    assert caught.value.code is m.Code.MALFORMED
-    assert "\n" not in str(caught.value)
+    with pytest.raises(DECODE_ERRORS) as caught:
+        to_relay.decode(body)
+    refusal = malformed(caught.value)
+    assert refusal.code is m.Code.MALFORMED
+    assert "\n" not in str(refusal)
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_give_a_message_or_a_typed_error(body: bytes) -> None:
-    for unpack in (unpack_to_relay, unpack_to_client):
-        with contextlib.suppress(RemoteError):
-            unpack(body)
+    for decoder in (to_relay, to_client):
+        with contextlib.suppress(*DECODE_ERRORS):
+            decoder.decode(body)
 
 
 @given(st.integers(0, 200), st.integers(0, 255))

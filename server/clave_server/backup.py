@@ -1,0 +1,86 @@
+"""One file from which a relay can be restored: its database and its keys, in a tar archive.
+
+Needs neither the relay nor its lock: SQLite shows a reader one moment of the database, however much is
+written meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import apsw
+
+from clave_server import schema
+from clave_server.errors import OrderError
+from clave_server.folder import DATABASE
+
+__all__ = ["back_up"]
+
+
+def back_up(data: Path, target: Path) -> int:
+    """Write a backup of the data folder `data` to the new file `target`; return its size in bytes.
+
+    The copy is checked before it counts. For a while it takes its room twice. Raises `OrderError`.
+    """
+    if not (data / DATABASE).exists():
+        raise OrderError(f"no relay has run on {data} yet; name its --data")
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise OrderError(f"{target} exists; a backup never overwrites, name a new file") from None
+    except OSError as error:
+        raise OrderError(f"cannot write {target}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _write(data, target, file)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            raise OrderError(
+                f"the database in {data} is damaged; keep older backups, see docs/operations.md"
+            ) from None
+        if isinstance(error, OSError | apsw.Error):
+            raise OrderError(f"cannot back up {data} to {target}: {error}") from None
+        raise
+
+
+def _write(data: Path, target: Path, file: IO[bytes]) -> None:
+    keys = sorted(path for path in data.glob("*.pem") if path.is_file())
+    with (
+        tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as scratch,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        copy = Path(scratch) / DATABASE
+        _copy_database(data / DATABASE, copy)
+        for path in (*keys, copy):  # what is small first: an archive cut short shows by its database
+            archive.add(path, arcname=path.name, recursive=False, filter=_private)
+
+
+def _copy_database(source: Path, copy: Path) -> None:
+    connection = schema.connect_reader(source)
+    connection.pragma("query_only", False)  # VACUUM INTO counts as writing, though not into the source
+    try:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    finally:
+        connection.close()
+    connection = apsw.Connection(str(copy), apsw.SQLITE_OPEN_READONLY)
+    try:
+        found = connection.pragma("quick_check")
+    finally:
+        connection.close()
+    if found != "ok":
+        raise apsw.CorruptError(str(found))
+
+
+def _private(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.mode = 0o600
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

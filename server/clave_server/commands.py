@@ -1,0 +1,164 @@
+"""The operator's commands as they are typed and as they answer. Knows no relay's inside."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from clave_server import backup as archive
+from clave_server.bans import parse_ban
+from clave_server.check import Verdict
+from clave_server.check import check as look
+from clave_server.config import Options
+from clave_server.control import ask
+from clave_server.folder import CONTROL
+from clave_server.office import give
+from clave_server.options import VARIABLES, data_option, one_line_errors, run_options
+from clave_server.orders import AddBan, LiftBan, ListBans, ListTokens, MakeToken, RevokeToken, TellStatus
+from clave_server.status import render_size, render_status
+from clave_server.tokens import new_token, token_digest
+from clave_wire.text import sanitize
+
+__all__ = ["ALL"]
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+
+
+def _epilog(*examples: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  clave-relay {example}" for example in examples)
+
+
+@click.command(epilog=_epilog("check --config /etc/clave-relay.toml"))
+@run_options
+@one_line_errors
+def check(**options: Any) -> None:
+    """Say what would be used and what is wrong with it; start nothing, change nothing.
+
+    Ends with status 1 if the relay would not start.
+    """
+    findings = list(look(Options(**options), os.environ, VARIABLES))
+    click.echo(_table([tuple(finding) for finding in findings]), nl=False)
+    if any(finding.verdict is Verdict.ERROR for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+@click.command(epilog=_epilog("status", "status --json | jq .online"))
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@one_line_errors
+def status(data: Path, as_json: bool) -> None:
+    """Show how the running relay does: people online, rooms, queues, disk."""
+    answer = ask(data / CONTROL, TellStatus())
+    click.echo(msgspec.json.encode(answer).decode() + "\n" if as_json else render_status(answer), nl=False)
+
+
+@click.group(
+    epilog=_epilog("token make --note 'for the choir' --uses 20 --days 14", "token list", "token revoke 3")
+)
+def token() -> None:
+    """Make, list and revoke tokens to register with, for a relay with --registration token."""
+
+
+@token.command("make", epilog=_epilog("token make --note blue > token.txt"))
+@data_option
+@click.option("--note", default="", metavar="TEXT", help="What you want to be reminded of.")
+@click.option(
+    "--uses", type=click.IntRange(0), default=1, show_default=True, help="Names to register; 0: any number."
+)
+@click.option(
+    "--days", type=click.IntRange(0), default=7, show_default=True, help="Days it holds; 0: for ever."
+)
+@one_line_errors
+def make_token(data: Path, note: str, uses: int, days: int) -> None:
+    """Print a new token, this once: the relay keeps only its SHA-256."""
+    made = new_token()
+    expires_at = _now() + days * _DAY_MS if days else None
+    number = give(data, MakeToken(token_digest(made), note, expires_at, uses or None))
+    click.echo(f"token {number}, shown this once; who got it runs: clave chat --token-file FILE", err=True)
+    click.echo(made)
+
+
+@token.command("list", epilog=_epilog("token list"))
+@data_option
+@one_line_errors
+def list_tokens(data: Path) -> None:
+    """List the tokens made and what is left of them; never the tokens themselves."""
+    rows = [("id", "made", "until", "uses left", "note")]
+    for kept in give(data, ListTokens()):
+        until = "for ever" if kept.expires_at is None else _date(kept.expires_at)
+        uses = "any" if kept.uses_left is None else str(kept.uses_left)
+        rows.append((str(kept.id), _date(kept.made_at), until, uses, sanitize(kept.note)))
+    click.echo(_table(rows), nl=False)
+
+
+@token.command("revoke", epilog=_epilog("token revoke 3"))
+@data_option
+@click.argument("number", metavar="ID", type=int)
+@one_line_errors
+def revoke_token(data: Path, number: int) -> None:
+    """Let nobody register with a token any more; who did stays."""
+    give(data, RevokeToken(number))
+
+
+@click.command(epilog=_epilog("ban red --note spam", "ban 192.0.2.7", "ban 2001:db8:7::/48", "ban"))
+@data_option
+@click.argument("subject", required=False, metavar="[NAME|ADDRESS|NETWORK]")
+@click.option("--note", default="", metavar="TEXT", help="What you want to be reminded of.")
+@one_line_errors
+def ban(data: Path, subject: str | None, note: str) -> None:
+    """Shut out an account or a network at once and for good; without an argument, list who is."""
+    if subject is None:
+        kept = [
+            (one.subject, one.kind, _date(one.made_at), sanitize(one.note)) for one in give(data, ListBans())
+        ]
+        click.echo(_table([("banned", "kind", "since", "note"), *kept]), nl=False)
+        return
+    wanted = msgspec.structs.replace(parse_ban(subject), note=note)
+    closed = give(data, AddBan(wanted))
+    click.echo(f"{wanted.kind} {wanted.subject} is banned; connections closed: {closed}")
+
+
+@click.command(epilog=_epilog("unban red"))
+@data_option
+@click.argument("subject", metavar="NAME|ADDRESS|NETWORK")
+@one_line_errors
+def unban(data: Path, subject: str) -> None:
+    """Take a ban back, named as `clave-relay ban` lists it."""
+    give(data, LiftBan(parse_ban(subject)))
+
+
+@click.command(epilog=_epilog("backup /var/backups/clave-$(date +%F).tar"))
+@data_option
+@click.argument("file", type=click.Path(path_type=Path))
+@one_line_errors
+def backup(data: Path, file: Path) -> None:
+    """Write database and keys to one new FILE, whether the relay runs or not.
+
+    Whoever has the file can pose as this relay. To restore: tar -xpf FILE -C a new folder of mode 700.
+    """
+    size = archive.back_up(data, file)
+    click.echo(f"{file}: {render_size(size)}, checked")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _date(at: int) -> str:
+    return f"{dt.datetime.fromtimestamp(at / 1000).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+ALL: Final = (check, status, token, ban, unban, backup)

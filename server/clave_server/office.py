@@ -1,0 +1,41 @@
+"""Where an operator's order goes: to the relay that runs, or to the database of one that does not."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from clave_server import schema
+from clave_server.control import ask
+from clave_server.errors import FolderInUse, NotRunning, OrderError
+from clave_server.folder import CONTROL, DATABASE, DataFolder
+from clave_server.orders import Order
+from clave_server.worker import in_transaction
+
+__all__ = ["give"]
+
+_T = TypeVar("_T")
+
+
+def give(data: Path, order: Order[_T]) -> _T:
+    """Have an order carried out for the data folder `data`. Raises `OrderError` or `StartError`."""
+    try:
+        return ask(data / CONTROL, order)
+    except NotRunning:
+        if not (data / DATABASE).exists():
+            raise OrderError(f"no relay has run on {data} yet; start it once, or name its --data") from None
+    try:
+        return _carry_out(data, order)
+    except FolderInUse:  # it started just now, or is on its way up or down
+        return ask(data / CONTROL, order)
+
+
+def _carry_out(data: Path, order: Order[_T]) -> _T:
+    with DataFolder(data) as folder:
+        connection = schema.connect_writer(folder.database)
+        try:
+            return in_transaction(connection, partial(order.carry_out, now=time.time_ns() // 1_000_000))
+        finally:
+            connection.close()

@@ -1,0 +1,177 @@
+"""The relay's options as they are given: on the command line, by environment, in a file. Knows no relay."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import platformdirs
+
+from clave_server.config import read_config
+from clave_server.directory import Registration
+from clave_server.errors import RelayError, StartError
+from clave_server.logs import LogFormat, LogLevel
+from clave_server.mirror import MirrorMode
+
+__all__ = ["VARIABLES", "data_option", "default_data", "one_line_errors", "run_options"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def default_data() -> Path:
+    """Where a relay's data lies unless somebody says otherwise."""
+    return Path(platformdirs.user_data_dir("clave-relay", appauthor=False))
+
+
+def _option(name: str, **attributes: Any) -> Callable[[_F], _F]:
+    return click.option(name, envvar=_variable(name.removeprefix("--")), **attributes)
+
+
+def _variable(name: str) -> str:
+    return "CLAVE_RELAY_" + name.replace("-", "_").upper()
+
+
+_DATA: Final = _option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default=default_data,
+    show_default="per user",
+    help="Where the relay keeps its key, names and encrypted entries.",
+)
+
+_RUN: Final = {
+    "listen": _option(
+        "--listen",
+        default=":7878",
+        show_default=True,
+        metavar="HOST:PORT",
+        help="Where to listen; no host means every address, port 0 any free port.",
+    ),
+    "plain": _option(
+        "--plain",
+        metavar="HOST:PORT",
+        help="Also listen without TLS, on loopback, for a proxy that ends it.",
+    ),
+    "proxy": _option(
+        "--proxy",
+        multiple=True,
+        metavar="ADDRESS",
+        help="A proxy that says whom it speaks for (PROXY protocol, version 2).",
+    ),
+    "data": _DATA,
+    "registration": _option(
+        "--registration",
+        type=click.Choice([mode.value for mode in Registration]),
+        default="open",
+        show_default=True,
+        help="Who may register a new name; `clave-relay token make` makes tokens.",
+    ),
+    "registration-token-file": _option(
+        "--registration-token-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A file with one more token that --registration token takes, any number of times.",
+    ),
+    "new-names-per-hour": _option(
+        "--new-names-per-hour",
+        type=click.IntRange(1),
+        default=60,
+        show_default=True,
+        help="Names that one address may register in an hour while registration is open.",
+    ),
+    "max-clients": _option(
+        "--max-clients",
+        type=click.IntRange(1),
+        default=10_000,
+        show_default=True,
+        help="Connections at a time.",
+    ),
+    "max-clients-per-ip": _option(
+        "--max-clients-per-ip",
+        type=click.IntRange(1),
+        default=10_000,
+        show_default=True,
+        help="Connections at a time from one address.",
+    ),
+    "mirror": _option(
+        "--mirror",
+        type=click.Choice([mode.value for mode in MirrorMode]),
+        default="short",
+        show_default=True,
+        help="How to show each entry on standard output.",
+    ),
+    "metrics": _option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve /metrics, /healthz and /readyz there over plain HTTP; no host means 127.0.0.1.",
+    ),
+    "log-level": _option(
+        "--log-level",
+        type=click.Choice([level.value for level in LogLevel]),
+        default="info",
+        show_default=True,
+        help="What the log on standard error leaves out: everything below this.",
+    ),
+    "log-format": _option(
+        "--log-format",
+        type=click.Choice([form.value for form in LogFormat]),
+        default="text",
+        show_default=True,
+        help="How a line of that log is written.",
+    ),
+}
+
+_LISTS: Final = frozenset({"proxy"})
+
+
+VARIABLES: Final = frozenset(map(_variable, ("config", *_RUN)))
+"""Every variable of the environment that sets an option."""
+
+
+def _load_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        try:
+            settings = read_config(path, _RUN, _LISTS)
+        except StartError as error:
+            raise click.ClickException(str(error)) from None
+        context.default_map = {key.replace("-", "_"): value for key, value in settings.items()}
+
+
+_CONFIG: Final = _option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_load_config,
+    help="A TOML file with any of the relay's options.",
+)
+
+
+def run_options(command: _F) -> _F:
+    """Give a command every option that a relay runs with."""
+    for option in (_CONFIG, *reversed(_RUN.values())):
+        command = option(command)
+    return command
+
+
+def data_option(command: _F) -> _F:
+    """Give a command what it needs to find a relay's data folder."""
+    return _DATA(_CONFIG(command))
+
+
+def one_line_errors(command: _F) -> _F:
+    """Have a command say what went wrong in one line and end with status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except RelayError as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapped  # type: ignore[return-value]  # wraps keeps the signature

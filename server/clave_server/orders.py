@@ -1,0 +1,133 @@
+"""What an operator may order of a relay, running or stopped, and what each order does to the database."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import apsw
+import msgspec
+
+from clave_server import bans, tokens
+from clave_server.bans import Ban
+from clave_server.errors import OrderError
+from clave_server.status import Status
+from clave_server.tokens import Token
+
+__all__ = [
+    "AddBan",
+    "LiftBan",
+    "ListBans",
+    "ListTokens",
+    "MakeToken",
+    "Order",
+    "Orders",
+    "RevokeToken",
+    "TellStatus",
+]
+
+_T = TypeVar("_T")
+
+
+class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
+    """One order; its answer is of the type given, which `ANSWER` says again for decoding."""
+
+    ANSWER: ClassVar[Any]
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> _T:
+        """Do in a transaction what concerns the database, at `now` (ms since 1970). Raises `OrderError`."""
+        raise NotImplementedError
+
+
+class TellStatus(Order[Status], frozen=True, tag="status"):
+    """How the running relay does."""
+
+    ANSWER = Status
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> Status:
+        """Raise `OrderError`: what does not run has no status."""
+        raise OrderError("no relay runs here; start it with: clave-relay")
+
+
+class MakeToken(Order[int], frozen=True, tag="make-token"):
+    """Keep a token that the operator made; the answer is its id."""
+
+    digest: bytes
+    note: str
+    expires_at: int | None
+    uses: int | None
+
+    ANSWER = int
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> int:
+        """Keep the token."""
+        return tokens.make_token(
+            connection,
+            self.digest,
+            note=self.note,
+            made_at=now,
+            expires_at=self.expires_at,
+            uses=self.uses,
+        )
+
+
+class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
+    """Every token kept."""
+
+    ANSWER = list[Token]
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> list[Token]:
+        """Read the tokens."""
+        return tokens.read_tokens(connection)
+
+
+class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
+    """Forget a token: nobody registers with it any more."""
+
+    id: int
+
+    ANSWER = None
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> None:
+        """Forget the token."""
+        if not tokens.revoke_token(connection, self.id):
+            raise OrderError(f"there is no token {self.id}; see: clave-relay token list")
+
+
+class AddBan(Order[int], frozen=True, tag="add-ban"):
+    """Ban somebody at once; the answer is how many connections that closed."""
+
+    ban: Ban
+
+    ANSWER = int
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> int:
+        """Keep the ban; where no relay runs, nobody is connected."""
+        bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
+        return 0
+
+
+class LiftBan(Order[None], frozen=True, tag="lift-ban"):
+    """Take a ban back."""
+
+    ban: Ban
+
+    ANSWER = None
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> None:
+        """Forget the ban."""
+        if not bans.lift_ban(connection, self.ban):
+            raise OrderError(f"{self.ban.subject} is not banned; see: clave-relay ban")
+
+
+class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
+    """Every ban in force."""
+
+    ANSWER = list[Ban]
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> list[Ban]:
+        """Read the bans."""
+        return bans.read_bans(connection)
+
+
+Orders: Final = TellStatus | MakeToken | ListTokens | RevokeToken | AddBan | LiftBan | ListBans
+"""Every order there is, for decoding."""

@@ -1,0 +1,107 @@
+"""Three pages over plain HTTP for what watches a relay: /metrics, /healthz, /readyz. Knows no numbers.
+
+Not for the world: no TLS, no login, a few connections at a time, one request each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from clave_server.errors import StartError
+
+__all__ = ["Probes"]
+
+_MAX_REQUEST_BYTES: Final = 8 * 1024
+_MAX_CONNECTIONS: Final = 16
+_SECONDS: Final = 5.0
+"""For one connection, from its first byte to its last."""
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+_Page = tuple[HTTPStatus, str, bytes]
+
+
+class Probes:
+    """The pages' server. Made by `open`, on the running loop; `close` ends it.
+
+    `metrics` returns the page of numbers; `trouble` what keeps the relay from serving, nothing if it serves.
+    """
+
+    def __init__(self, metrics: Callable[[], bytes], trouble: Callable[[], Awaitable[str]]) -> None:
+        self._metrics = metrics
+        self._trouble = trouble
+        self._talks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+
+    @classmethod
+    async def open(
+        cls, host: str, port: int, metrics: Callable[[], bytes], trouble: Callable[[], Awaitable[str]]
+    ) -> Probes:
+        """Listen at `host` and `port`. Raises `StartError`."""
+        probes = cls(metrics, trouble)
+        try:
+            probes._server = await asyncio.start_server(probes._talk, host, port, limit=_MAX_REQUEST_BYTES)
+        except OSError as error:
+            raise StartError(f"cannot serve metrics on {host}, port {port}: {error.strerror}") from None
+        return probes
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens, as (host, port)."""
+        return [listening.getsockname()[:2] for listening in self._server.sockets]
+
+    async def close(self) -> None:
+        """Take no more requests and drop those in work."""
+        self._server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task  # noqa: S101  (start_server makes one for each connection)
+        if len(self._talks) >= _MAX_CONNECTIONS:
+            writer.close()
+            return
+        self._talks.add(task)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                page = await self._page(head.partition(b"\r\n")[0])
+                writer.write(_response(*page))
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # gone, too slow, or no request
+        finally:
+            self._talks.discard(task)
+            writer.close()
+
+    async def _page(self, line: bytes) -> _Page:
+        method, _, rest = line.partition(b" ")
+        path, _, version = rest.rpartition(b" ")
+        if not version.startswith(b"HTTP/1."):
+            return HTTPStatus.BAD_REQUEST, _TEXT, b"not HTTP/1\n"
+        if method != b"GET":
+            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET\n"
+        match path.partition(b"?")[0]:
+            case b"/metrics":
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._metrics()
+            case b"/healthz":
+                return HTTPStatus.OK, _TEXT, b"ok\n"
+            case b"/readyz":
+                trouble = await self._trouble()
+                status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
+                return status, _TEXT, (trouble or "ready").encode() + b"\n"
+        return HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics, /healthz and /readyz\n"
+
+
+def _response(status: HTTPStatus, kind: str, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    )
+    return f"{head}Connection: close\r\n\r\n".encode() + body

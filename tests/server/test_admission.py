@@ -1,0 +1,62 @@
+"""Who may register: tokens that count down with the registration, and how many names one address gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clave_server.admission import Admission
+from clave_server.desk import Desk
+from clave_server.directory import Registration
+from clave_server.orders import ListTokens, MakeToken
+from clave_server.tokens import token_digest
+from clave_wire import messages as m
+from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
+
+
+async def refusal(relay: RelayUnderTest, participant: Participant, token: str = "") -> m.Closing | None:
+    try:
+        await relay.join(participant, token)
+    except ConnectionClosed as closed:
+        return closed.closing
+    return None
+
+
+async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, admission=Admission(Registration.OPEN, new_names=2)) as relay:
+        red = Participant("red")
+        await relay.join(red)
+        await relay.join("blue")
+        closing = await refusal(relay, Participant("green"))
+        assert closing is not None
+        assert (closing.code, "30 minutes" in closing.text) == (m.Code.LIMIT, True)
+        await relay.join(red)
+        await relay.join(Participant("red", red.account))  # another device registers no name
+        assert relay.relay.house.tally.registrations == 2
+        assert relay.relay.house.tally.logins == 4
+        assert relay.relay.house.tally.logins_refused == {m.Code.LIMIT: 1}
+
+
+async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, admission=Admission(Registration.TOKEN)) as relay:
+        desk = Desk(relay.relay, relay._held)
+        await desk.carry_out(MakeToken(token_digest("made"), "", None, 2))
+        await relay.join("red", "made")
+        closing = await refusal(relay, Participant("red"), "made")
+        assert closing is not None
+        assert closing.code is m.Code.NAME_TAKEN
+        await relay.join("blue", "made")
+        closing = await refusal(relay, Participant("green"), "made")
+        assert closing is not None
+        assert closing.code is m.Code.TOKEN
+        answer = await desk.carry_out(ListTokens())
+        assert isinstance(answer, list)
+        assert [token.uses_left for token in answer] == [0]
+
+
+async def test_a_token_of_a_file_and_one_that_was_made_both_hold(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, admission=Admission(Registration.TOKEN, "sesame")) as relay:
+        await Desk(relay.relay, relay._held).carry_out(MakeToken(token_digest("made"), "", None, 1))
+        assert await refusal(relay, Participant("red"), "sesame") is None
+        assert await refusal(relay, Participant("blue"), "made") is None
+        assert await refusal(relay, Participant("green"), "made") is not None
+        assert await refusal(relay, Participant("green")) is not None

@@ -1,0 +1,107 @@
+"""Bans: what an operator may name, whom they shut out, and that they are kept."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clave_server import schema
+from clave_server.bans import Ban, BanKind, Bans, add_ban, lift_ban, parse_ban, read_bans
+from clave_server.errors import OrderError, Refusal
+from clave_wire.messages import Code
+
+
+def shut_out(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
+    try:
+        bans.judge(ip, name)
+    except Refusal as refusal:
+        return refusal.code is Code.BANNED
+    return False
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "subject"),
+    [
+        ("192.0.2.7", BanKind.NETWORK, "192.0.2.7"),
+        ("192.0.2.7/24", BanKind.NETWORK, "192.0.2.0/24"),
+        ("2001:DB8::1", BanKind.NETWORK, "2001:db8::1"),
+        ("2001:db8:1:2:3::/64", BanKind.NETWORK, "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", BanKind.NETWORK, "192.0.2.7"),
+        ("::ffff:192.0.2.0/120", BanKind.NETWORK, "192.0.2.0/24"),
+        ("::/0", BanKind.NETWORK, "::/0"),
+        ("Red", BanKind.NAME, "red"),
+        ("10", BanKind.NAME, "10"),
+    ],
+)
+def test_what_an_operator_may_name(text: str, kind: BanKind, subject: str) -> None:
+    ban = parse_ban(text)
+    assert (ban.kind, ban.subject) == (kind, subject)
+    assert parse_ban(subject) == ban
+
+
+@pytest.mark.parametrize("text", ["", "two words", "192.0.2.0/33", "-x", "\x1b[2J"])
+def test_what_names_nobody(text: str) -> None:
+    with pytest.raises(OrderError) as error:
+        parse_ban(text)
+    assert str(error.value).isprintable()
+
+
+def test_names_are_banned_however_they_are_written() -> None:
+    bans = Bans([parse_ban("Red")])
+    assert shut_out(bans, name="red")
+    assert shut_out(bans, name="RED")
+    assert not shut_out(bans, name="redder")
+    assert not shut_out(bans, name="")
+    bans.lift(parse_ban("red"))
+    assert not shut_out(bans, name="red")
+
+
+def test_an_address_is_the_same_however_it_came() -> None:
+    bans = Bans([parse_ban("192.0.2.1"), parse_ban("fe80::/64")])
+    assert shut_out(bans, "192.0.2.1")
+    assert shut_out(bans, "::ffff:192.0.2.1")
+    assert shut_out(bans, "fe80::1%eth0")
+    assert not shut_out(bans, "192.0.2.2")
+    assert not shut_out(bans, "::c000:201")
+
+
+addresses = st.ip_addresses().map(str)
+
+
+def network(ip: str, prefix: int) -> str:
+    most = ipaddress.ip_address(ip).max_prefixlen
+    return str(ipaddress.ip_network(f"{ip}/{prefix % (most + 1)}", strict=False))
+
+
+networks = st.builds(network, addresses, st.integers(0, 128))
+
+
+@given(st.lists(networks, max_size=8), st.sets(st.integers(0, 7)), addresses)
+def test_networks_shut_out_exactly_their_addresses(texts: list[str], lifted: set[int], ip: str) -> None:
+    kept = {parse_ban(text) for text in texts}
+    bans = Bans(kept)
+    for number in lifted:
+        if number < len(texts):
+            bans.lift(parse_ban(texts[number]))
+            kept.discard(parse_ban(texts[number]))
+    inside = any(ipaddress.ip_address(ip) in ipaddress.ip_network(ban.subject) for ban in kept)
+    mapped = getattr(ipaddress.ip_address(ip), "ipv4_mapped", None)
+    assert shut_out(bans, ip) == inside or mapped
+
+
+def test_bans_are_kept(tmp_path: Path) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    first = Ban(BanKind.NAME, "red", "spam", 1)
+    second = Ban(BanKind.NETWORK, "192.0.2.0/24", "", 2)
+    add_ban(connection, second)
+    add_ban(connection, first)
+    add_ban(connection, Ban(BanKind.NETWORK, "192.0.2.0/24", "once more", 3))
+    assert read_bans(connection) == [first, Ban(BanKind.NETWORK, "192.0.2.0/24", "once more", 2)]
+    assert lift_ban(connection, first)
+    assert not lift_ban(connection, first)
+    assert len(read_bans(connection)) == 1
+    connection.close()

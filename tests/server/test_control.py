@@ -1,0 +1,230 @@
+"""The control socket and the desk behind it: what they let an operator do, and what they survive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clave_server.bans import parse_ban
+from clave_server.control import Control, ask
+from clave_server.desk import Desk
+from clave_server.errors import NotRunning, OrderError, StartError
+from clave_server.orders import (
+    AddBan,
+    LiftBan,
+    ListBans,
+    ListTokens,
+    MakeToken,
+    Order,
+    RevokeToken,
+    TellStatus,
+)
+from clave_server.tokens import token_digest
+from clave_wire import messages as m
+from relaykit import ConnectionClosed, Participant, RelayUnderTest
+
+
+@pytest.fixture
+async def path(relay: RelayUnderTest) -> AsyncIterator[Path]:
+    control = await Control.open(relay._held.control, Desk(relay.relay, relay._held).carry_out)
+    yield relay._held.control
+    await control.close()
+
+
+async def order(path: Path, wanted: Order[Any]) -> Any:
+    return await asyncio.to_thread(ask, path, wanted)
+
+
+async def say(path: Path, line: bytes) -> dict[str, Any]:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(line)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        answer = await reader.readline()
+    writer.close()
+    return json.loads(answer) if answer else {}
+
+
+async def test_only_the_owner_reaches_it(path: Path) -> None:
+    assert stat.filemode(os.lstat(path).st_mode) == "srw-------"
+
+
+async def test_status_tells_what_is_so(relay: RelayUnderTest, path: Path) -> None:
+    red, _ = await relay.room_of("red", "blue")
+    await relay.join(Participant("red", red.participant.account))
+    status = await order(path, TellStatus())
+    assert status.online == ["blue", "red"]
+    assert (status.accounts, status.rooms, status.gauges.rooms_open) == (2, 1, 1)
+    assert (status.gauges.people, status.gauges.devices, status.gauges.connections) == (2, 3, 3)
+    assert status.gauges.storage_works
+    assert status.listening == [f"127.0.0.1:{relay.port}"]
+    assert status.fingerprint.replace(" ", "") == red.certificate.hex()
+    assert status.disk.database >= relay.database.stat().st_size > 0
+    assert status.disk.free > 0
+
+
+async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnderTest, path: Path) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    assert await order(path, AddBan(parse_ban("RED"))) == 1
+    assert await red.closed() is m.Code.BANNED
+    assert (await blue.next_presence()).online is False
+    with pytest.raises(ConnectionClosed) as closed:
+        await relay.join(red.participant)
+    assert closed.value.code is m.Code.BANNED
+    with pytest.raises(ConnectionClosed) as closed:
+        await relay.join("red")
+    assert closed.value.code is m.Code.BANNED
+    assert (await blue.say(b"they are gone", epoch=1)).seq == 2
+    await relay.restart()
+    with pytest.raises(ConnectionClosed) as closed:
+        await relay.join(red.participant)
+    assert closed.value.code is m.Code.BANNED
+
+
+async def test_a_ban_that_is_lifted_is_over(relay: RelayUnderTest, path: Path) -> None:
+    red = Participant("red")
+    await order(path, AddBan(parse_ban("red")))
+    with pytest.raises(ConnectionClosed):
+        await relay.join(red)
+    await order(path, LiftBan(parse_ban("red")))
+    await relay.join(red)
+    assert await order(path, ListBans()) == []
+    with pytest.raises(OrderError, match="not banned"):
+        await order(path, LiftBan(parse_ban("red")))
+
+
+async def test_a_banned_network_is_closed_out_logged_in_or_not(relay: RelayUnderTest, path: Path) -> None:
+    red, silent = await relay.join("red"), await relay.connect()
+    await silent.greet()
+    assert await order(path, AddBan(parse_ban("127.0.0.0/8"))) == 2
+    assert await red.closed() is m.Code.BANNED
+    assert await silent.closed() is m.Code.BANNED
+    assert await (await relay.connect()).closed() is m.Code.BANNED
+    assert relay.relay.house.tally.connections_refused == {m.Code.BANNED: 1}
+
+
+async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnderTest, path: Path) -> None:
+    (red,) = await relay.room_of("red")
+    gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
+    desk = Desk(relay.relay, relay._held)
+    failing = asyncio.ensure_future(desk.carry_out(RevokeToken(7)))
+    await red.send(red.entry(b"in the same flush", epoch=1))
+    with pytest.raises(OrderError, match="no token 7"):
+        await failing
+    assert (await red.expect(m.Accepted)).seq == 2
+    assert gate.done()
+
+
+async def test_orders_change_tokens(path: Path) -> None:
+    number = await order(path, MakeToken(token_digest("x"), "a note", 5, None))
+    (token,) = await order(path, ListTokens())
+    assert (token.id, token.note, token.expires_at, token.uses_left) == (number, "a note", 5, None)
+    await order(path, RevokeToken(number))
+    assert await order(path, ListTokens()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"nonsense\n",
+        b"[]\n",
+        b'{"order": "dance"}\n',
+        b'{"order": "revoke-token"}\n',
+        b'{"order": "status", "loud": true}\n',
+        b'{"order": "add-ban", "ban": {"kind": "colour", "subject": "red"}}\n',
+        b"\xff\xfe\n",
+    ],
+)
+async def test_what_is_no_order_is_named_and_harms_nothing(path: Path, line: bytes) -> None:
+    answer = await say(path, line)
+    assert "does not understand" in answer["error"]
+    assert (await order(path, TellStatus())).accounts == 0
+
+
+async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
+    assert await say(path, b"x" * 200_000) == {}
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert (await order(path, TellStatus())).accounts == 0
+
+
+async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, path: Path) -> None:
+    (red,) = await relay.room_of("red")
+    for _ in range(20):
+        _, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b'{"order": "list-tokens"}\n')
+        writer.close()
+    assert (await red.say(b"hello", epoch=1)).seq == 2
+    assert await order(path, ListTokens()) == []
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning):
+        ask(tmp_path / "control.sock", TellStatus())
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(tmp_path / "control.sock"))
+    with pytest.raises(NotRunning):
+        ask(tmp_path / "control.sock", TellStatus())
+
+
+async def nothing(_order: Order[Any]) -> object:
+    return []
+
+
+async def test_what_a_killed_relay_left_is_replaced_and_a_folder_without_room_is_named(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    control = await Control.open(path, nothing)
+    assert await order(path, ListTokens()) == []
+    await control.close()
+    assert not path.exists()
+    with pytest.raises(StartError, match="control socket"):
+        await Control.open(tmp_path / "missing" / "control.sock", nothing)
+
+
+async def test_a_long_path_is_reached(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    control = await Control.open(folder / "control.sock", nothing)
+    assert await order(folder / "control.sock", ListTokens()) == []
+    await control.close()
+
+
+async def test_an_answer_of_another_version_is_named(tmp_path: Path) -> None:
+    control = await Control.open(tmp_path / "control.sock", nothing)
+    with pytest.raises(OrderError, match="another version"):
+        await order(tmp_path / "control.sock", TellStatus())
+    await control.close()
+
+
+async def test_closing_lets_go_of_who_waits(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def never(_order: Order[Any]) -> object:
+        asked.set()
+        return await asyncio.Event().wait()
+
+    control = await Control.open(tmp_path / "control.sock", never)
+    waiting = asyncio.ensure_future(order(tmp_path / "control.sock", ListTokens()))
+    await asked.wait()
+    await control.close()
+    with pytest.raises(OrderError, match="stopped"):
+        await waiting

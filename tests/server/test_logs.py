@@ -1,0 +1,59 @@
+"""The relay's own log: its lines, its levels, and that nothing in it acts on a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from pathlib import Path
+
+import pytest
+import structlog
+
+from clave_server.logs import LogFormat, LogLevel, configure_logs
+
+HOSTILE = "\x1b]52;c;AAAA\x07\u202ered\nsecond line"
+
+
+def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    sink = configure_logs(descriptor, level, form)
+    log = structlog.get_logger()
+    log.info("first", name=HOSTILE, count=3)
+    log.warning("second")
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        log.exception("third")
+    sink.stop(timeout=10)
+    os.close(descriptor)
+    structlog.reset_defaults()
+    text = path.read_text()
+    assert text.replace("\n", "").isprintable()
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("level", LogLevel)
+def test_a_level_leaves_out_what_is_below_it(tmp_path: Path, level: LogLevel) -> None:
+    lines = logged(tmp_path / "log", level, LogFormat.TEXT)
+    wanted = {LogLevel.INFO: 3, LogLevel.WARNING: 2, LogLevel.ERROR: 1}[level]
+    assert len(lines) == wanted
+
+
+def test_a_line_for_people(tmp_path: Path) -> None:
+    first, second, third = logged(tmp_path / "log", LogLevel.INFO, LogFormat.TEXT)
+    at, level, event, *fields = first.split("  ")
+    assert dt.datetime.fromisoformat(at).tzinfo is not None
+    assert (level, event) == ("info", "first")
+    assert fields == ["name=<U+001B>]52;c;AAAA<U+0007><U+202E>red<U+000A>second line", "count=3"]
+    assert second.endswith("  warning  second")
+    assert "Traceback" in third
+
+
+def test_a_line_for_programs(tmp_path: Path) -> None:
+    first, second, third = map(json.loads, logged(tmp_path / "log", LogLevel.INFO, LogFormat.JSON))
+    assert dt.datetime.fromisoformat(first["at"]).tzinfo is not None
+    assert first["name"] == "<U+001B>]52;c;AAAA<U+0007><U+202E>red\nsecond line"
+    assert (first["count"], first["level"], first["event"]) == (3, "info", "first")
+    assert list(second) == ["at", "level", "event"]
+    assert "Traceback" in third["exception"]

@@ -1,0 +1,169 @@
+"""Metrics, health and readiness: what they say is what is so, and what does not ask properly is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from functools import partial
+
+import apsw
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from clave_server.desk import Desk
+from clave_server.errors import StartError
+from clave_server.gauges import Gauges, read_gauges
+from clave_server.metrics import Metrics
+from clave_server.probes import Probes
+from clave_server.tally import FLUSH_BOUNDS, Tally
+from clave_wire import messages as m
+from relaykit import ConnectionClosed, RelayUnderTest
+
+
+@pytest.fixture
+async def port(relay: RelayUnderTest) -> AsyncIterator[int]:
+    running = relay.relay
+    metrics = Metrics(running.house.tally, partial(read_gauges, running), relay._held.disk_use)
+    probes = await Probes.open("127.0.0.1", 0, metrics.render, Desk(running, relay._held).trouble)
+    yield probes.addresses[0][1]
+    await probes.close()
+
+
+async def say(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    answer = (await say(port, f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert f"Content-Length: {len(body)}" in head
+    return int(head.split()[1]), body
+
+
+async def samples(port: int) -> dict[str, float]:
+    status, body = await get(port, "/metrics")
+    assert status == 200
+    return {
+        sample.name + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+    }
+
+
+async def test_the_numbers_are_the_relays(relay: RelayUnderTest, port: int) -> None:
+    before = await samples(port)
+    assert (before["clave_people"], before["clave_connections"]) == (0, 0)
+    await relay.room_of("red", "blue")
+    with pytest.raises(ConnectionClosed):
+        await relay.join("red")
+    after = await samples(port)
+    assert (after["clave_people"], after["clave_devices"], after["clave_rooms_open"]) == (2, 2, 1)
+    assert after["clave_connections_accepted_total"] == 3
+    assert (after["clave_logins_total"], after["clave_registrations_total"]) == (2, 2)
+    assert after[f"clave_logins_refused_total[{m.Code.NAME_TAKEN}]"] == 1
+    assert after["clave_database_bytes"] >= relay.database.stat().st_size
+    assert after["clave_storage_works"] == 1
+    assert after["process_resident_memory_bytes"] > 0
+
+
+def everything() -> tuple[Tally, Gauges]:
+    """A number of its own for each thing counted."""
+    tally = Tally()
+    for number, field in enumerate(dataclasses.fields(Tally)):
+        if field.type in ("int", "float"):
+            setattr(tally, field.name, 1000 + number)
+    tally.connections_refused.update(full=3, banned=4)
+    tally.logins_refused.update(token=5)
+    return tally, Gauges(1, 2, 3, 4, 5, 6, 7, 8, 9, storage_works=False)
+
+
+def test_everything_counted_is_told() -> None:
+    tally, gauges = everything()
+    tally.flush_buckets[:] = range(1, len(FLUSH_BOUNDS) + 2)
+    body = Metrics(tally, lambda: gauges, lambda: (77, 88)).render().decode()
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+    }
+    for field in dataclasses.fields(Tally):
+        if field.type == "int" and field.name != "flushes":
+            assert told[(f"clave_{field.name}_total",)] == getattr(tally, field.name)
+    for name in Gauges.__struct_fields__:
+        assert told[(f"clave_{name}",)] == getattr(gauges, name)
+    assert told[("clave_connections_refused_total", "banned")] == 4
+    assert told[("clave_connections_refused_total", "full")] == 3
+    assert told[("clave_logins_refused_total", "token")] == 5
+    assert (told[("clave_database_bytes",)], told[("clave_disk_free_bytes",)]) == (77, 88)
+    assert told[("clave_flush_seconds_bucket", "0.0005")] == 1
+    assert told[("clave_flush_seconds_bucket", "0.001")] == 3
+    assert told[("clave_flush_seconds_bucket", "+Inf")] == told[("clave_flush_seconds_count",)] == 66
+    assert told[("clave_flush_seconds_sum",)] == tally.flush_seconds
+
+
+async def test_health_and_readiness(relay: RelayUnderTest, port: int) -> None:
+    assert await get(port, "/healthz") == (200, "ok\n")
+    assert await get(port, "/readyz?verbose=1") == (200, "ready\n")
+    await read_only(relay, True)
+    with pytest.raises(ConnectionClosed):
+        await relay.join("red")
+    status, body = await get(port, "/readyz")
+    assert (status, body.startswith("storage fails")) == (503, True)
+    assert (await samples(port))["clave_storage_works"] == 0
+    assert await get(port, "/healthz") == (200, "ok\n")
+    await read_only(relay, False)
+    assert await get(port, "/readyz") == (200, "ready\n")
+    await relay.join("red")
+
+
+async def read_only(relay: RelayUnderTest, wanted: bool) -> None:
+    """Have every write fail, or none any more."""
+    done = asyncio.Event()
+
+    def work(connection: apsw.Connection) -> None:
+        connection.pragma("query_only", wanted)
+
+    relay.relay.writer.do(work, lambda _: done.set())
+    await done.wait()
+
+
+async def test_there_is_nothing_else(port: int) -> None:
+    assert (await get(port, "/"))[0] == 404
+    assert (await get(port, "/metrics/../../etc/passwd"))[0] == 404
+    assert b"405 Method Not Allowed" in await say(port, b"POST /metrics HTTP/1.1\r\n\r\n")
+    assert b"400 Bad Request" in await say(port, b"GET /metrics\r\n\r\n")
+    assert b"400 Bad Request" in await say(port, b"\r\n\r\n")
+
+
+async def test_what_is_no_request_is_let_go(port: int) -> None:
+    assert await say(port, b"GET /" + b"x" * 100_000) == b""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\n")
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert await get(port, "/healthz") == (200, "ok\n")
+
+
+async def test_only_a_few_are_served_at_a_time(port: int) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
+    assert await say(port, b"GET /healthz HTTP/1.1\r\n\r\n") == b""
+    for reader, writer in silent:
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+    assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_a_port_that_is_taken_is_named(port: int) -> None:
+    with pytest.raises(StartError, match=f"port {port}"):
+        await Probes.open("127.0.0.1", port, bytes, asyncio.Event().wait)  # type: ignore[arg-type]  # never asked

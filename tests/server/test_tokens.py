@@ -1,0 +1,83 @@
+"""Registration tokens: how often and how long they are of use, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_server import schema
+from clave_server.errors import Refusal
+from clave_server.tokens import (
+    Token,
+    make_token,
+    new_token,
+    read_tokens,
+    revoke_token,
+    spend_token,
+    token_digest,
+)
+from clave_wire.messages import Code
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    yield connection
+    connection.close()
+
+
+def keep(
+    connection: apsw.Connection, token: str, *, expires_at: int | None = None, uses: int | None = None
+) -> int:
+    return make_token(
+        connection, token_digest(token), note="a note", made_at=1000, expires_at=expires_at, uses=uses
+    )
+
+
+def spends(connection: apsw.Connection, token: str, now: int = 2000) -> bool:
+    try:
+        spend_token(connection, token_digest(token), now)
+    except Refusal as refusal:
+        return refusal.code is not Code.TOKEN
+    return True
+
+
+def test_a_token_holds_as_often_as_it_says(connection: apsw.Connection) -> None:
+    keep(connection, "twice", uses=2)
+    assert [spends(connection, "twice") for _ in range(3)] == [True, True, False]
+    assert read_tokens(connection) == [Token(1, "a note", 1000, None, 0)]
+    assert not read_tokens(connection)[0].usable(2000)
+
+
+def test_a_token_holds_as_long_as_it_says(connection: apsw.Connection) -> None:
+    keep(connection, "soon over", expires_at=3000)
+    (token,) = read_tokens(connection)
+    for now, holds in ((2999, True), (3000, False), (4000, False)):
+        assert token.usable(now) == holds
+        assert spends(connection, "soon over", now) == holds
+
+
+def test_a_token_without_limits_holds(connection: apsw.Connection) -> None:
+    keep(connection, "any")
+    assert all(spends(connection, "any", 10**15) for _ in range(5))
+    assert read_tokens(connection)[0].usable(10**15)
+
+
+def test_a_revoked_token_and_one_nobody_made_are_refused(connection: apsw.Connection) -> None:
+    first, second = keep(connection, "one"), keep(connection, "two")
+    assert revoke_token(connection, first)
+    assert not revoke_token(connection, first)
+    assert [spends(connection, token) for token in ("one", "two", "three", "")] == [False, True, False, False]
+    assert keep(connection, "later") > second
+
+
+def test_only_a_digest_is_kept(connection: apsw.Connection, tmp_path: Path) -> None:
+    token = new_token()
+    assert token != new_token()
+    keep(connection, token)
+    connection.pragma("wal_checkpoint")
+    assert token.encode() not in (tmp_path / "relay.db").read_bytes()
+    assert token_digest(token) in (tmp_path / "relay.db").read_bytes()
