@@ -28,6 +28,7 @@ _NO_LIMITS = {
     "--max-clients": "20000",
     "--max-clients-per-ip": "20000",
     "--max-clients-per-address": "20000",
+    "--new-names-per-hour": "1000000",
     "--address-rate": "0",
     "--account-rate": "0",
 }
