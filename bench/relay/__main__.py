@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -59,11 +60,12 @@ def main(scenes: list[str], servers: list[str], repeat: int, *, quick: bool, out
     """Measure the relay beside other servers, all in the same run, and print tables with ratios."""
     scenes = scenes or [*(_QUICK_SCENES if quick else (*SCENES, "growth", "old"))]
     chosen = [SERVERS[name] for name in servers or (_QUICK_SERVERS if quick else SERVERS)]
-    out_file = out.open("a") if out else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server running then is stopped
 
     def keep(record: Record) -> None:
-        if out_file:
-            print(json.dumps({"at": round(time.time(), 1), **record}), file=out_file, flush=True)
+        if out:
+            with out.open("a") as file:
+                print(json.dumps({"at": round(time.time(), 1), **record}), file=file)
 
     try:
         laboratory = Laboratory(_FOLDER.resolve(), _QUICK if quick else _PACE)
@@ -87,6 +89,7 @@ def main(scenes: list[str], servers: list[str], repeat: int, *, quick: bool, out
     if verdicts:
         print("\nto reach, in this run")
         print("\n".join(map(str, verdicts)))
+    shutil.rmtree(_FOLDER)  # half a gigabyte, kept only where something failed
 
 
 def _only_there(servers: Sequence[Server]) -> list[Server]:
@@ -136,5 +139,4 @@ def _growth(laboratory: Laboratory, servers: Sequence[Server], repeat: int, keep
     print_growth(GROWTH, {name: [Row(name, those) for those in sizes] for name, sizes in runs.items()})
 
 
-with suppress(KeyboardInterrupt):
-    main()
+main()
