@@ -13,8 +13,9 @@ import structlog
 
 from clave_server import directory, log
 from clave_server.channel import Channel
-from clave_server.errors import RelayError
+from clave_server.errors import Refusal, RelayError
 from clave_server.session import Session, Stream
+from clave_server.tally import Tally
 from clave_server.worker import Worker
 from clave_wire.framing import pack
 from clave_wire.messages import Code, Invitation, Refused
@@ -31,11 +32,16 @@ class CatchUp:
     """
 
     def __init__(
-        self, reader: Worker, channels: Mapping[bytes, Channel], release: Callable[[Channel], None]
+        self,
+        reader: Worker,
+        channels: Mapping[bytes, Channel],
+        release: Callable[[Channel], None],
+        tally: Tally,
     ) -> None:
         self._reader = reader
         self._channels = channels
         self._release = release
+        self._tally = tally
 
     def advance(self, session: Session) -> None:
         """Read the next chunk for a session, if it has a stream behind and its network keeps up."""
@@ -50,6 +56,7 @@ class CatchUp:
 
     def _read(self, channel: Channel, stream: Stream) -> None:
         stream.session.reading_log = True
+        self._tally.catch_up_reads += 1
         until = channel.room.durable if stream.end is None else stream.end
         work = partial(log.read_entries, key=stream.room, after=stream.cursor, until=until)
         self._reader.do(work, partial(self._arrived, stream))
@@ -62,15 +69,24 @@ class CatchUp:
         if session.streams.get(stream.room) is stream and not stream.over:
             channel = self._channels[stream.room]
             if isinstance(outcome, RelayError):
-                _log.error("a room's log cannot be read", reason=str(outcome))
-                channel.close(stream, "its log cannot be read")
-                session.send(Refused(stream.request, Code.STORAGE, str(outcome)))
+                self._give_up(channel, stream, outcome)
             else:
                 session.outbox.push(outcome.frames)
                 stream.cursor = outcome.last
                 channel.settle(stream)
             self._release(channel)
         self.advance(session)
+
+    def _give_up(self, channel: Channel, stream: Stream, error: RelayError) -> None:
+        try:
+            channel.room.check_kept(stream.cursor)
+        except Refusal as refusal:
+            channel.close(stream, "fell behind what is kept")
+            stream.session.send(Refused(stream.request, refusal.code, str(refusal)))
+            return
+        _log.error("a room's log cannot be read", reason=str(error))
+        channel.close(stream, "its log cannot be read")
+        stream.session.send(Refused(stream.request, Code.STORAGE, str(error)))
 
 
 class InvitationFeed:

@@ -80,8 +80,12 @@ class Channel:
     def _presence(self, session: Session, *, online: bool, text: str) -> bytes:
         return pack(Presence(self.room.room, session.device, session.name, online, text))
 
-    def fan_out(self, draft: Draft) -> None:
-        """Send a durable draft to everyone live, and its own acknowledgements to each sender."""
+    def fan_out(self, draft: Draft) -> int:
+        """Send a durable draft to everyone live, and its own acknowledgements to each sender.
+
+        Returns how many entries were delivered, in all.
+        """
+        deliveries = len(draft.frames) * len(self._live)
         if draft.frames:
             shared = b"".join(draft.frames)
             senders, departures = draft.submissions, draft.departures
@@ -89,6 +93,7 @@ class Channel:
             view = memoryview(shared)
             for device, outbox in self._live.items():
                 if device in senders or device in departures:
+                    deliveries -= len(senders.get(device, ()))
                     outbox.push_parts(self._own_view(draft, device, view, ends))
                 else:
                     outbox.push(shared)
@@ -99,6 +104,7 @@ class Channel:
                 if stream.live:
                     stream.cursor = seq
                     self._end(stream)
+        return deliveries
 
     def _own_view(
         self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]

@@ -56,6 +56,7 @@ class Room:
         "durable",
         "epoch",
         "kept_from",
+        "maker",
         "members",
         "recent",
         "room",
@@ -70,6 +71,7 @@ class Room:
         self.durable = 0
         self.saved = 0
         self.kept_from = 1
+        self.maker = b""
         self.epoch = 0
         self.commit_seq = 0
         self.contested = False
@@ -83,13 +85,17 @@ class Room:
 
     # --- staging -------------------------------------------------------------------------------------------
 
-    def stage_creation(self, device: bytes, name: str) -> None:
-        """Make `device` the only member, at epoch 0 and seq 0. Raises `Refusal` if there are others."""
+    def stage_creation(self, device: bytes, name: str, maker: bytes = b"") -> None:
+        """Make `device`, of the account `maker`, the only member, at epoch 0 and seq 0.
+
+        Raises `Refusal` if there are others.
+        """
         if self.stays:
             if self.seq == 0 and list(self.members) == [device]:
                 return  # asked again, the answer having been lost
             raise Refusal(Code.ROOM_EXISTS, "there is a room with this id already")
         self._begin()
+        self.maker = maker
         self._join(device, name, 0)
 
     def stage_submission(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> int:

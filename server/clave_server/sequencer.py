@@ -26,6 +26,8 @@ from clave_server.flight import Batch, Flight, RoomMessage, Step
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
+from clave_server.tally import Tally
+from clave_server.usage import Usage, Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Accepted,
@@ -64,6 +66,8 @@ class Sequencer:
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
+        usages: Usages,
+        tally: Tally,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
@@ -75,12 +79,15 @@ class Sequencer:
         self._queue: deque[Batch] = deque()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
+        self._took_off = 0.0
         self._scheduled = False
         self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
-        self.catch_up = CatchUp(reader, self._channels, self._release)
+        self._usages = usages
+        self._tally = tally
+        self.catch_up = CatchUp(reader, self._channels, self._release, tally)
 
     @property
     def rooms_open(self) -> int:
@@ -121,6 +128,18 @@ class Sequencer:
         """Close all streams of a session; `text` tells the others how it went."""
         for room in tuple(session.streams):
             self._close(session, room, text)
+
+        self._save_usage(session.usage)
+
+    def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
+        """Take note of the first entries that are still kept of some rooms."""
+        for key, seq in kept_from.items():
+            if channel := self._channels.get(key):
+                channel.room.kept_from = max(channel.room.kept_from, seq)
+
+    def _save_usage(self, usage: Usage) -> None:
+        if unsaved := usage.take_unsaved():
+            self.write(partial(directory.add_stored, account=usage.account, size=unsaved), lambda _: None)
 
     async def drain(self) -> None:
         """Wait until everything posted is on disk and answered."""
@@ -194,6 +213,7 @@ class Sequencer:
             self._take(flight, self._queue.popleft())
         flight.steps, self._steps = self._steps, []
         self._flying = flight
+        self._took_off = self._loop.time()
         if flight.touched or flight.steps:
             self._writer.do(flight.transaction(time.time_ns() // 1_000_000), partial(self._landed, flight))
         else:
@@ -239,6 +259,7 @@ class Sequencer:
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
         try:
+            self._usages.judge_entry(session.usage)
             seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
@@ -278,7 +299,8 @@ class Sequencer:
         room = channel.room
         try:
             if isinstance(message, CreateRoom):
-                room.stage_creation(session.device, session.name)
+                self._usages.judge_room(session.usage)
+                room.stage_creation(session.device, session.name, session.usage.account)
             elif not room.stays:
                 raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             elif isinstance(message, Resume):
@@ -299,7 +321,9 @@ class Sequencer:
 
     def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
         self._last_welcome += 1
-        flight.changes.welcomes.append((self._last_welcome, message.room, seq, sender, message.welcome))
+        now = time.time_ns() // 1_000_000
+        welcome = (self._last_welcome, message.room, seq, sender, message.welcome, now)
+        flight.changes.welcomes.append(welcome)
         for device in message.add:
             self._last_invitation += 1
             invitation = (self._last_invitation, device, message.room, self._last_welcome)
@@ -319,7 +343,9 @@ class Sequencer:
     # --- landing -------------------------------------------------------------------------------------------
 
     def _landed(self, flight: Flight, outcome: list[Any] | RelayError) -> None:
+        self._tally.flushed(self._loop.time() - self._took_off)
         if isinstance(outcome, RelayError):
+            self._tally.storage_failures += 1
             self._roll_back(flight, outcome)
         else:
             if self._failing:
@@ -350,7 +376,11 @@ class Sequencer:
         for channel in flight.touched.values():
             channel.room.settle(saved=channel.room.room in flight.saved)
         for session, message in flight.answers:
+            session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
+        for session, _, weight in flight.taken:
+            if session.usage.add(weight) or session.over:
+                self._save_usage(session.usage)
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
                 sender = self._sessions.get(device)
@@ -358,7 +388,9 @@ class Sequencer:
                 if sender is not None and (stream is None or stream.over):
                     for seq, submission in submissions:
                         sender.send(Accepted(key, submission, seq))
-            draft.channel.fan_out(draft)
+            deliveries = draft.channel.fan_out(draft)
+            self._tally.entries += len(draft.frames)
+            self._tally.deliveries += deliveries
         for _, message in flight.answers:
             if isinstance(message, Mend):
                 self._revive(message)
@@ -368,6 +400,7 @@ class Sequencer:
         entries = sum(len(draft.frames) for draft in flight.drafts.values())
         if entries:
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
+            self._tally.mirror_summed += entries - len(flight.shown)
 
     def _revive(self, message: Mend) -> None:
         channel = self._channels[message.room]

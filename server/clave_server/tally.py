@@ -25,9 +25,7 @@ class Tally:
     logins_refused: Counter[str] = field(default_factory=Counter)
     registrations: int = 0
     entries: int = 0
-    entry_bytes: int = 0
     deliveries: int = 0
-    delivered_bytes: int = 0
     slow_drops: int = 0
     rate_refusals: int = 0
     flushes: int = 0

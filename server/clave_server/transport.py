@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import structlog
 
 from clave_server.outbox import Outbox, Tick
 from clave_server.proxy import Peer
+from clave_server.tally import Tally
 from clave_server.tls import ALPN
 from clave_wire.connection import RelayConnection
 from clave_wire.errors import RemoteError
@@ -28,6 +30,22 @@ _KEEPALIVE_SECONDS: Final = 10
 _PROBE_SECONDS: Final = 5
 _PROBES: Final = 3
 """A peer that vanished is noticed after 25 seconds."""
+
+_FRAME_SECONDS: Final = 30.0
+"""How long one frame may take to come."""
+
+_SWEEP_SECONDS: Final = 5.0
+
+_MAX_PARTIAL_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of unfinished frames of all clients together; beyond them nobody may begin a large one."""
+
+_LARGE_FRAME: Final = 64 * 1024
+
+RETURNS_PER_SECOND: Final = 250
+"""Clients that come back at a time, as told to them: a login over TLS costs about two milliseconds."""
+
+_RESTART_MS: Final = 500
+"""When the first client may come back after a clean stop: a relay that is restarted listens again by then."""
 
 _log = structlog.get_logger()
 
@@ -51,10 +69,13 @@ class Client(Protocol):
 class Transports:
     """Every open connection; `empty` is set while there is none. Once closed, new ones are closed at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
         self.empty = asyncio.Event()
         self.empty.set()
-        self.stopping = False
+        self.partial_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._open: set[ClientTransport] = set()
         self._closed = False
 
@@ -79,18 +100,30 @@ class Transports:
 
     def hold_reading(self) -> None:
         """Take nothing more from anyone."""
-        self.stopping = True
         for transport in self._open:
             transport.hold_reading(hold=True)
 
     def close(self) -> None:
-        """Tell everyone that the relay shuts down, and close."""
+        """Tell everyone that the relay shuts down, and when to come back: evenly spread; and close."""
         self._closed = True
-        for transport in tuple(self._open):
-            self._close(transport)
+        self._sweeping.cancel()
+        for number, transport in enumerate(tuple(self._open)):
+            self._close(transport, _RESTART_MS + number * 1000 // RETURNS_PER_SECOND)
 
-    def _close(self, transport: ClientTransport) -> None:
-        transport.close(Code.SHUTDOWN, "the relay shuts down", "relay shut down")
+    def _close(self, transport: ClientTransport, retry_after: int = _RESTART_MS) -> None:
+        transport.close(Code.SHUTDOWN, "the relay shuts down", "relay shut down", retry_after)
+
+    @property
+    def spread(self) -> int:
+        """Milliseconds within which everybody here could come back one after the other."""
+        return len(self._open) * 1000 // RETURNS_PER_SECOND
+
+    def _sweep(self) -> None:
+        """Drop who began a frame long ago and does not end it."""
+        self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        latest = self._loop.time() - _FRAME_SECONDS
+        for transport in [each for each in self._open if each.began < latest]:
+            transport.drop_slow_writer()
 
 
 class ClientTransport(asyncio.Protocol):
@@ -121,6 +154,9 @@ class ClientTransport(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
         self._unheard = 0
+        self._partial = 0
+        self._holds = 0
+        self.began = math.inf
 
     # --- called by asyncio ---------------------------------------------------------------------------------
 
@@ -152,9 +188,28 @@ class ClientTransport(asyncio.Protocol):
                 if isinstance(message, Hello):
                     self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
         self._unheard += len(data)
-        if messages:
+        if self._partial or self.connection.partial:
+            self._note_partial(whole=bool(messages))
+        if messages and not self._ended:
             size, self._unheard = self._unheard, 0
             self._client.received(messages, size)
+
+    def _note_partial(self, *, whole: bool) -> None:
+        """Keep count of the frame that is under way; it is another one if `whole` ones came."""
+        partial = self.connection.partial
+        self._transports.partial_bytes += partial - self._partial
+        self._partial = partial
+        if not partial:
+            self.began = math.inf
+        elif whole or self.began == math.inf:
+            self.began = self._loop.time()
+        if self._transports.partial_bytes > _MAX_PARTIAL_BYTES and partial > _LARGE_FRAME:
+            text = "the relay has too many unfinished frames; try again"
+            self._drop(Code.FULL, text, "sent a large frame among too many")
+
+    def drop_slow_writer(self) -> None:
+        """Close because a frame is taking too long."""
+        self._drop(Code.TIMEOUT, f"a frame took more than {_FRAME_SECONDS:g} seconds", "sent half a frame")
 
     def eof_received(self) -> None:
         """Close when the client does."""
@@ -163,20 +218,33 @@ class ClientTransport(asyncio.Protocol):
         """Tell the client's side that it is over."""
         self._cancel_timer()
         self._transports.discard(self)
+        self._forget_partial()
+        if not self._ended and not self.outbox.writable and self.name:
+            self._transports.tally.slow_drops += 1
+            _log.warning("client dropped", name=self.name, address=self.address, reason="it stopped reading")
         self.outbox.discard()
         self._end("connection lost")
 
+    def _forget_partial(self) -> None:
+        self._transports.partial_bytes -= self._partial
+        self._partial, self.began = 0, math.inf
+
     def pause_writing(self) -> None:
         """Take note that the network does not keep up."""
-        self.outbox.writable = False
+        self.outbox.pause()
 
     def resume_writing(self) -> None:
         """Go on with what waited for the network."""
-        self.outbox.writable = True
+        self.outbox.resume()
         if not self._ended:
             self._client.writable()
 
     # --- called by the client's side -----------------------------------------------------------------------
+
+    @property
+    def spread(self) -> int:
+        """Milliseconds within which everybody here could come back."""
+        return self._transports.spread
 
     def logged_in(self, message: LoggedIn) -> None:
         """Tell the client that its login holds, and lift the deadline."""
@@ -195,15 +263,17 @@ class ClientTransport(asyncio.Protocol):
             self._end("left")
 
     def hold_reading(self, hold: bool) -> None:
-        """Stop or continue to read from the network."""
-        if not self._transport.is_closing() and (hold or not self._transports.stopping):
+        """Stop to read from the network, or continue once everyone who had it stopped lets go."""
+        self._holds += 1 if hold else -1
+        if not self._transport.is_closing() and self._holds == hold:
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
-    def close(self, code: Code, text: str, how: str) -> None:
+    def close(self, code: Code, text: str, how: str, retry_after: int = 0) -> None:
         """Say why, close, and end; a client that does not read it is cut off after a while."""
         if not self._ended:
             self._cancel_timer()
-            self.outbox.close(self.connection.closing(code, text))
+            self._forget_partial()
+            self.outbox.close(self.connection.closing(code, text, retry_after))
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end(how)
 
@@ -226,6 +296,7 @@ class ClientTransport(asyncio.Protocol):
         self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")
 
     def _too_slow(self) -> None:
+        self._transports.tally.slow_drops += 1
         self._drop(Code.SLOW, "this connection takes in less than it is sent", "too slow")
 
     def _drop(self, code: Code, text: str, how: str) -> None:

@@ -5,6 +5,8 @@ Knows no bytes, no sockets and no SQL; what it needs of the relay is in `House`.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +21,12 @@ from clave_server.directory import Applicant, Enrolment
 from clave_server.errors import Refusal, RelayError
 from clave_server.flight import RoomMessage, Step
 from clave_server.mirror import Mirror, VisitRecord
+from clave_server.rates import Buckets
 from clave_server.sequencer import Sequencer
 from clave_server.session import MAX_STREAMS, Session
 from clave_server.tally import Tally
 from clave_server.transport import ClientTransport
+from clave_server.usage import Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Account,
@@ -50,6 +54,9 @@ __all__ = ["House", "Visit"]
 
 _T = TypeVar("_T")
 _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
+_BYTES_AS_A_REQUEST: Final = 4096
+"""So many bytes count as one more request."""
+
 _DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation
 _log = structlog.get_logger()
 
@@ -65,6 +72,16 @@ class House:
     sessions: dict[bytes, Session]
     mirror: Mirror
     tally: Tally
+    usages: Usages
+    rates: Buckets[bytes] | None
+
+    def pace(self, account: bytes, requests: float) -> float:
+        """Count requests of an account; return the seconds that it has to wait before they are acted on."""
+        if self.rates is None:
+            return 0.0
+        wait = self.rates.take(account, time.monotonic(), requests)
+        self.tally.rate_refusals += wait > 0
+        return wait
 
 
 class Visit:
@@ -98,7 +115,22 @@ class Visit:
             for message in messages:
                 if isinstance(message, Login):
                     self._log_in(message)
-        elif set(map(type, messages)) <= _ROOM_MESSAGES:
+            return
+        wait = self._house.pace(session.usage.account, len(messages) + size / _BYTES_AS_A_REQUEST)
+        if wait:
+            self._transport.hold_reading(True)
+            asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
+        else:
+            self._act(session, messages, size)
+
+    def _go_on(self, messages: Sequence[ToRelay], size: int) -> None:
+        """Act on what came too fast, and read on."""
+        if not self._over:
+            self._transport.hold_reading(False)
+            self.received(messages, size)
+
+    def _act(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
+        if set(map(type, messages)) <= _ROOM_MESSAGES:
             self._house.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
         else:
             share = size // len(messages)
@@ -153,6 +185,7 @@ class Visit:
         if self._house.sessions.get(session.device) is session:
             del self._house.sessions[session.device]
         self._house.sequencer.end(session, how)
+        self._house.usages.leave(session.usage)
         self._house.mirror.show_visit(VisitRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
@@ -194,6 +227,7 @@ class Visit:
         transport = self._transport
         session = Session(
             applicant.device,
+            self._house.usages.enter(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
             transport.outbox,
@@ -205,7 +239,9 @@ class Visit:
         self._house.tally.logins += 1
         self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
-        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, 0))
+        transport.logged_in(
+            LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread)
+        )
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
