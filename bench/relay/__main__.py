@@ -24,7 +24,7 @@ from bench.relay.targets import Verdict, judge
 
 _FOLDER = Path("build/bench-relay")
 _PACE = Pace(warm=0.5, seconds=2.0, stuck_seconds=20.0)
-_QUICK = Pace(warm=0.3, seconds=0.7, stuck_seconds=5.0)
+_QUICK = Pace(warm=0.3, seconds=0.7, stuck_seconds=15.0)
 _QUICK_SCENES = ("a", "b", "c", "d")
 _QUICK_SERVERS = ("nats", "relay", "nats-tls", "relay-tls")
 _QUICK_OLD_ENTRIES = 100_000
