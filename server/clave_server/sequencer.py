@@ -48,6 +48,9 @@ __all__ = ["Sequencer"]
 _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of the messages staged at which a flush takes no more."""
 
+_MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
+"""Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
+
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 _ADDING: Final = (Submit, Mend)
@@ -77,6 +80,8 @@ class Sequencer:
         self._channels: dict[bytes, Channel] = {}
         self._waiting: dict[bytes, list[Batch]] = {}
         self._queue: deque[Batch] = deque()
+        self._queued = 0
+        self._held: list[Session] = []
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
         self._took_off = 0.0
@@ -111,6 +116,10 @@ class Sequencer:
         """Take room messages of `weight` bytes, in order; the answers go to `session`."""
         session.begin(len(messages), weight)
         self._queue.append(Batch(session, messages, weight))
+        self._queued += weight
+        if self._queued > _MAX_QUEUED_BYTES:
+            self._held.append(session)
+            session.hold_reading(True)
         self._kick()
 
     def resume(self, session: Session, message: Resume, weight: int) -> None:
@@ -189,8 +198,7 @@ class Sequencer:
                 self._refuse(batch.session, batch.messages[0], error)
                 batch.session.finish(1, batch.weight)
             batches = []
-        self._queue.extendleft(reversed(batches))
-        self._kick()
+        self._requeue(batches)
 
     def _look_up_names(self, batch: Batch, key: bytes, add: Iterable[bytes], *, inviting: bool) -> None:
         self._waiting[key] = [batch]
@@ -199,7 +207,12 @@ class Sequencer:
 
     def _looked_up(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
         batch.names = outcome
-        self._queue.extendleft(reversed(self._waiting.pop(key)))
+        self._requeue(self._waiting.pop(key))
+
+    def _requeue(self, batches: Sequence[Batch]) -> None:
+        """Put batches that waited before all others."""
+        self._queue.extendleft(reversed(batches))
+        self._queued += sum(batch.weight for batch in batches)
         self._kick()
 
     # --- staging -------------------------------------------------------------------------------------------
@@ -210,7 +223,13 @@ class Sequencer:
             return
         flight = Flight(showing=self._mirror.room)
         while self._queue and flight.weight < _MAX_FLUSH_BYTES:
-            self._take(flight, self._queue.popleft())
+            batch = self._queue.popleft()
+            self._queued -= batch.weight
+            self._take(flight, batch)
+        if self._held and self._queued <= _MAX_QUEUED_BYTES // 2:
+            held, self._held = self._held, []
+            for session in held:
+                session.hold_reading(False)
         flight.steps, self._steps = self._steps, []
         self._flying = flight
         self._took_off = self._loop.time()
