@@ -300,6 +300,26 @@ def test_a_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == {"data"}
 
 
+def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> None:
+    make_folder(data)
+    allow = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'tokens'"
+    for before, after, insert in (
+        ("note TEXT NOT NULL", "note TEXT", "INSERT INTO tokens(digest, made_at) VALUES (x'00', 1)"),
+        ("note TEXT,", "note TEXT NOT NULL,", "SELECT 1"),
+    ):
+        connection = sqlite3.connect(data / "relay.db")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(allow, (before, after))
+        connection.commit()
+        connection.close()
+        connection = sqlite3.connect(data / "relay.db")
+        connection.execute(insert)
+        connection.commit()
+        connection.close()
+    refused(run(data, "backup", tmp_path / "backup.tar"), "damaged")
+    assert names(tmp_path) == {"data"}
+
+
 # --- check ---------------------------------------------------------------------------------------------
 
 
