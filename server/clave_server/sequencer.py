@@ -53,8 +53,6 @@ _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
-_ADDING: Final = (Submit, Mend)
-
 _log = structlog.get_logger()
 
 
@@ -247,8 +245,9 @@ class Sequencer:
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
-            adding = names is None and isinstance(message, _ADDING) and message.add
-            if channel is None or adding or key in self._waiting:
+            adding = message.add if isinstance(message, Submit) else channel and _adds(message, channel.room)
+            unnamed = bool(adding) and names is None
+            if channel is None or unnamed or key in self._waiting:
                 count, weight = count - 1, weight - share
                 self._put_aside(Batch(session, (message,), share, names), message, channel)
                 continue
@@ -266,8 +265,10 @@ class Sequencer:
             self._waiting[key].append(batch)
         elif channel is None:
             self._load(key, batch)
-        elif isinstance(message, Submit | Mend):
-            self._look_up_names(batch, key, message.add, inviting=type(message) is Submit)
+        else:
+            inviting = isinstance(message, Submit)
+            add = message.add if isinstance(message, Submit) else _adds(message, channel.room)
+            self._look_up_names(batch, key, add, inviting=inviting)
 
     def _stage_submission(
         self,
@@ -326,7 +327,7 @@ class Sequencer:
                 flight.resumes.append((session, message))
                 return
             elif isinstance(message, Report):
-                room.stage_report(session.device, message)
+                room.stage_report(session.device, message, _known(names))
             else:
                 room.stage_mend(session.device, message.add, message.remove, _known(names))
         except RelayError as error:
@@ -336,6 +337,8 @@ class Sequencer:
         if isinstance(message, Mend):
             for device in message.remove:
                 draft.depart(device)
+        if isinstance(message, Report | Mend):
+            flight.taken_back.setdefault(message.room, []).extend(_known(names))
         flight.answers.append((session, message))
 
     def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
@@ -410,9 +413,8 @@ class Sequencer:
             deliveries = draft.channel.fan_out(draft)
             self._tally.entries += len(draft.frames)
             self._tally.deliveries += deliveries
-        for _, message in flight.answers:
-            if isinstance(message, Mend):
-                self._revive(message)
+        for key, devices in flight.taken_back.items():
+            self._revive(key, devices)
         for device in flight.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
@@ -421,11 +423,12 @@ class Sequencer:
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
             self._tally.mirror_summed += entries - len(flight.shown)
 
-    def _revive(self, message: Mend) -> None:
-        channel = self._channels[message.room]
-        for device in message.add:
+    def _revive(self, key: bytes, devices: Iterable[bytes]) -> None:
+        """Let the streams of devices that are members again go on where they ended."""
+        channel = self._channels[key]
+        for device in devices:
             session = self._sessions.get(device)
-            stream = session and session.streams.get(message.room)
+            stream = session and session.streams.get(key)
             if stream and stream.end is not None and device in channel.room.members:
                 channel.revive(stream)
                 self.catch_up.advance(stream.session)
@@ -439,7 +442,9 @@ class Sequencer:
         self._flying = None
         self._let_go(flight.channels.values())
         if self._queue or self._steps:
-            self._stage()
+            self._idle.clear()
+            self._scheduled = True
+            self._loop.call_soon(self._loop.call_soon, self._stage)  # once the network was read again
         elif not self._waiting:
             self._idle.set()
 
@@ -474,6 +479,13 @@ def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
+
+
+def _adds(message: RoomMessage, room: Room) -> Sequence[bytes]:
+    """Return the devices that a message other than an entry adds, whose names have to be known."""
+    if isinstance(message, Mend):
+        return message.add
+    return room.expelled if isinstance(message, Report) else ()
 
 
 def _known(names: dict[bytes, str] | RelayError | None) -> dict[bytes, str]:
