@@ -33,7 +33,7 @@ __all__ = ["run"]
 _log = structlog.get_logger()
 
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
-"""Entries under way are many objects and never garbage in cycles: looking for some took a tenth of the time."""
+"""Entries under way are many objects and never garbage in cycles; looking for it took a tenth of the time."""
 
 _OPEN_FILES: Final = 65_536
 """Wanted where the system sets no limit at all."""
