@@ -75,11 +75,12 @@ class House:
     usages: Usages
     rates: Buckets[bytes] | None
 
-    def pace(self, account: bytes, requests: float) -> float:
-        """Count requests of an account; return the seconds that it has to wait before they are acted on."""
+    def pace(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
+        """Count what an account asks; return the seconds that it has to wait before it is acted on."""
         if self.rates is None:
             return 0.0
-        wait = self.rates.take(account, time.monotonic(), requests)
+        amount = len(messages) + size / _BYTES_AS_A_REQUEST
+        wait = self.rates.take(session.usage.account, time.monotonic(), amount)
         self.tally.rate_refusals += wait > 0
         return wait
 
@@ -116,8 +117,7 @@ class Visit:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        wait = self._house.pace(session.usage.account, len(messages) + size / _BYTES_AS_A_REQUEST)
-        if wait:
+        if wait := self._house.pace(session, messages, size):
             self._transport.hold_reading(True)
             asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
         else:
