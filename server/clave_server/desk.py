@@ -15,10 +15,9 @@ from clave_server.config import write_address
 from clave_server.errors import OrderError, Refusal, RelayError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
-from clave_server.orders import AddBan, LiftBan, Order, TellStatus
+from clave_server.orders import AddBan, CertificateOrder, LiftBan, Order, TellStatus
 from clave_server.relay import Relay
 from clave_server.status import DiskUse, Status
-from clave_wire.login import fingerprint_text
 
 __all__ = ["Desk"]
 
@@ -41,6 +40,10 @@ class Desk:
         """Do what `order` says and return its answer. Raises `RelayError`."""
         if isinstance(order, TellStatus):
             return await self.status()
+        if isinstance(order, CertificateOrder):
+            told = order.act(self._relay.certificates)
+            self._relay.announce()
+            return told
         answer = await self._write(order)
         if isinstance(order, AddBan):
             self._relay.house.doors.bans.add(order.ban)
@@ -58,7 +61,7 @@ class Desk:
             started_at=self._started_at,
             uptime=int(time.monotonic() - self._started),
             listening=[write_address(host, port) for host, port in relay.addresses],
-            fingerprint=fingerprint_text(relay.certificate),
+            fingerprint=relay.certificates.fingerprints.present,
             registration=house.admission.registration,
             online=sorted({session.name for session in house.sessions.values()}),
             accounts=accounts,

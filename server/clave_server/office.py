@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from clave_server import schema
 from clave_server.control import ask
 from clave_server.errors import FolderInUse, NotRunning, OrderError
 from clave_server.folder import CONTROL, DATABASE, DataFolder
 from clave_server.orders import Order
-from clave_server.worker import in_transaction
 
 __all__ = ["give"]
 
@@ -34,8 +31,4 @@ def give(data: Path, order: Order[_T]) -> _T:
 
 def _carry_out(data: Path, order: Order[_T]) -> _T:
     with DataFolder(data) as folder:
-        connection = schema.connect_writer(folder.database)
-        try:
-            return in_transaction(connection, partial(order.carry_out, now=time.time_ns() // 1_000_000))
-        finally:
-            connection.close()
+        return order.carry_out_in(folder, time.time_ns() // 1_000_000)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from functools import partial
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import apsw
 import msgspec
 
-from clave_server import bans, tokens
+from clave_server import bans, schema, tokens
 from clave_server.bans import Ban
+from clave_server.certificates import Certificates, Fingerprints
 from clave_server.errors import OrderError
+from clave_server.folder import DataFolder
 from clave_server.status import Status
 from clave_server.tokens import Token
+from clave_server.worker import in_transaction
 
 __all__ = [
     "AddBan",
+    "CertificateOrder",
     "LiftBan",
     "ListBans",
     "ListTokens",
     "MakeToken",
     "Order",
     "Orders",
+    "PrepareCertificate",
     "RevokeToken",
+    "SwitchCertificate",
+    "TellCertificates",
     "TellStatus",
 ]
 
@@ -36,6 +45,14 @@ class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_
     def carry_out(self, connection: apsw.Connection, now: int) -> _T:
         """Do in a transaction what concerns the database, at `now` (ms since 1970). Raises `OrderError`."""
         raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, now: int) -> _T:
+        """Do it where no relay runs. Raises `OrderError` or `StartError`."""
+        connection = schema.connect_writer(folder.database)
+        try:
+            return in_transaction(connection, partial(self.carry_out, now=now))
+        finally:
+            connection.close()
 
 
 class TellStatus(Order[Status], frozen=True, tag="status"):
@@ -129,5 +146,60 @@ class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
         return bans.read_bans(connection)
 
 
-Orders: Final = TellStatus | MakeToken | ListTokens | RevokeToken | AddBan | LiftBan | ListBans
+class CertificateOrder(Order[Fingerprints], frozen=True):
+    """One about the relay's certificates, which are not in the database; the answer says how they stand."""
+
+    ANSWER = Fingerprints
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Do it. Raises `OrderError`."""
+        raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, now: int) -> Fingerprints:
+        """Do it with the files in the data folder."""
+        if not folder.certificate.exists():
+            raise OrderError("the relay of this data folder shows a certificate of yours; start it first")
+        return self.act(Certificates.open(folder, None, dt.datetime.now(dt.UTC)))
+
+
+class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):
+    """Which certificate is shown, and which is to follow."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Look."""
+        return certificates.fingerprints
+
+
+class PrepareCertificate(CertificateOrder, frozen=True, tag="prepare-certificate"):
+    """Announce a certificate: a new one, or the one given as PEM."""
+
+    certificate: bytes | None
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Make and keep it."""
+        certificates.prepare(dt.datetime.now(dt.UTC), self.certificate)
+        return certificates.fingerprints
+
+
+class SwitchCertificate(CertificateOrder, frozen=True, tag="switch-certificate"):
+    """Show the certificate that was announced."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Replace the present one."""
+        certificates.switch()
+        return certificates.fingerprints
+
+
+Orders: Final = (
+    TellStatus
+    | MakeToken
+    | ListTokens
+    | RevokeToken
+    | AddBan
+    | LiftBan
+    | ListBans
+    | TellCertificates
+    | PrepareCertificate
+    | SwitchCertificate
+)
 """Every order there is, for decoding."""

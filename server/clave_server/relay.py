@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from clave_server import directory, schema
 from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
+from clave_server.certificates import Certificates
 from clave_server.folder import DataFolder
 from clave_server.listener import Entrance, Listener, open_sockets
 from clave_server.mirror import Mirror
@@ -22,10 +24,11 @@ from clave_server.proxy import Peer
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
 from clave_server.tally import Tally
-from clave_server.tls import Credentials, open_tls
+from clave_server.tls import Credentials, TlsFiles
 from clave_server.transport import ClientTransport, Transports
 from clave_server.visit import House, Visit
 from clave_server.worker import Worker
+from clave_wire.connection import State
 
 __all__ = ["Relay", "Settings"]
 
@@ -46,6 +49,7 @@ class Settings:
     max_clients_per_ip: int
     plain: tuple[str, int] | None = None
     proxies: frozenset[str] = frozenset()
+    tls: TlsFiles | None = None
     login_seconds: float = 10.0
     outbox_bytes: int = MAX_OUTBOX_BYTES
 
@@ -55,14 +59,14 @@ class Relay:
 
     def __init__(
         self,
-        certificate: bytes,
+        certificates: Certificates,
         house: House,
         transports: Transports,
         reader: Worker,
         writer: Worker,
         listener: Listener,
     ) -> None:
-        self.certificate = certificate
+        self.certificates = certificates
         self.house = house
         self.transports = transports
         self.reader = reader
@@ -78,30 +82,37 @@ class Relay:
     async def start(cls, settings: Settings, folder: DataFolder, mirror: Mirror) -> Relay:
         """Open the store and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
-        credentials = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
+        certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
         entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
         highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
         house = _build_house(settings, writer, reader, mirror, highest_ids, bans)
-        transports, tick = Transports(), Tick(loop)
+        transports, tick = Transports(house.tally), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
-            visit = Visit(house)
+            visit = Visit(house, partial(certificates.announcement, shown.digest))
             return ClientTransport(
                 visit, peer, shown.digest, transports, tick, settings.login_seconds, settings.outbox_bytes
             )
 
         listener = Listener(
             entrances,
-            lambda: credentials,
+            lambda: certificates.present,
             proxies=settings.proxies,
             admit=lambda ip: None,
             make=client,
             login_seconds=settings.login_seconds,
         )
-        return cls(credentials.digest, house, transports, reader, writer, listener)
+        return cls(certificates, house, transports, reader, writer, listener)
+
+    def announce(self) -> None:
+        """Tell everyone connected which certificate they would be shown if they came back."""
+        for transport in tuple(self.transports):
+            message = self.certificates.announcement(transport.certificate)
+            if message is not None and transport.connection.state is State.OPEN:
+                transport.outbox.push(transport.connection.send(message))
 
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""
@@ -134,12 +145,14 @@ def _build_house(
     bans: Bans,
 ) -> House:
     sessions: dict[bytes, Session] = {}
+    tally = Tally()
     sequencer = Sequencer(
         writer=writer,
         reader=reader,
         mirror=mirror,
         sessions=sessions,
         highest_ids=highest_ids,
+        tally=tally,
     )
     doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
-    return House(settings.admission, doors, reader, sequencer, sessions, mirror, Tally())
+    return House(settings.admission, doors, reader, sequencer, sessions, mirror, tally, None)

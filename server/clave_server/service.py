@@ -18,6 +18,7 @@ from clave_server.activation import notify
 from clave_server.config import Options, write_address
 from clave_server.control import Control
 from clave_server.desk import Desk
+from clave_server.errors import StartError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
 from clave_server.logs import configure_logs
@@ -25,7 +26,6 @@ from clave_server.metrics import Metrics
 from clave_server.mirror import Mirror
 from clave_server.probes import Probes
 from clave_server.relay import Relay, Settings
-from clave_wire.login import fingerprint_text
 
 __all__ = ["run"]
 
@@ -63,6 +63,7 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
             relay = await Relay.start(settings, folder, mirror)
             stack.push_async_callback(relay.stop)
             desk = Desk(relay, folder)
+            loop.add_signal_handler(signal.SIGHUP, _hang_up, relay, stop if _on_terminal() else None)
             control = await Control.open(folder.control, desk.carry_out)
             stack.push_async_callback(control.close)
             if options.probes:
@@ -72,7 +73,7 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
                 for host, port in probes.addresses:
                     _log.info("metrics are served", address=write_address(host, port))
             for host, port in relay.addresses:
-                where, fingerprint = write_address(host, port), fingerprint_text(relay.certificate)
+                where, fingerprint = write_address(host, port), relay.certificates.fingerprints.present
                 mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
             notify("READY=1")
             await stop.wait()
@@ -80,6 +81,24 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
     finally:
         mirror.stop()
         logs.stop(timeout=1.0)
+
+
+def _hang_up(relay: Relay, stop: asyncio.Event | None) -> None:
+    """Read the operator's certificate again; or `stop`, if there is a terminal to run on and it went away."""
+    if stop is not None and not _on_terminal():
+        stop.set()
+        return
+    try:
+        changed = relay.certificates.reload()
+    except StartError as error:
+        _log.error("certificate not reloaded, the present one stays", reason=str(error))
+        return
+    relay.announce()
+    _log.info("certificate reloaded", changed=changed, fingerprint=relay.certificates.fingerprints.present)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _descriptor(stream: TextIO | None) -> int:

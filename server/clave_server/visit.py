@@ -39,6 +39,7 @@ from clave_wire.messages import (
     Login,
     Lookup,
     Mend,
+    NextCertificate,
     PublishKeyPackages,
     Refused,
     Report,
@@ -83,10 +84,11 @@ class House:
 
 
 class Visit:
-    """The `transport.Client` of one connection."""
+    """The `transport.Client` of one connection; `announcement` is of the next certificate, if any."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, announcement: Callable[[], NextCertificate | None]) -> None:
         self._house = house
+        self._announcement = announcement
         self._transport: ClientTransport
         self._session: Session | None = None
         self._feed: InvitationFeed | None = None
@@ -236,10 +238,15 @@ class Visit:
         self._house.tally.logins += 1
         self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
-        transport.logged_in(LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread))
+        transport.logged_in(
+            LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread)
+        )
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
+        announcement = self._announcement()
+        if announcement is not None:
+            session.send(announcement)
         self._feed = InvitationFeed(self._house.reader, session)
         self._feed.advance()
 
