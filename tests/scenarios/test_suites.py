@@ -257,7 +257,7 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         await blue.reads("again")
         await blue.client.send(room, "and I answer")
         await red.reads("and I answer")
-        assert blue.client.unreadable == []
+        assert blue.client.unusable == []
 
 
 async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> None:
