@@ -35,7 +35,7 @@ class Trust:
     def load(cls, store: Store) -> Trust:
         """Read what `save` kept."""
         return cls(
-            store.get("relay_pin"),
+            store.get("relay_pin") or None,
             store.get("relay_next") or None,
             (store.get("relay_host") or b"").decode(),
         )
