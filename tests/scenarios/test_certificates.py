@@ -222,9 +222,7 @@ async def test_what_no_authority_vouches_for_is_a_stop_after_all(
         await refused(red)
 
 
-async def test_the_same_certificate_stays_good_when_it_expires(
-    tmp_path: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_same_certificate_stays_good_when_it_expires(tmp_path: Path, operator: Operator) -> None:
     async with (
         relay_at(tmp_path / "relay", *operator.options) as relay,
         people_at(relay, tmp_path / "home", "red") as (red,),
