@@ -62,6 +62,11 @@ class Visitor:
         transport: asyncio.Transport = self._writer.transport
         transport.abort()
 
+    async def heard(self) -> None:
+        """Wait for what a client says once its login is settled."""
+        async with asyncio.timeout(PATIENCE):
+            await anext(self._heard())
+
     async def left(self) -> None:
         """Wait until the client has ended the connection."""
         async with asyncio.timeout(PATIENCE):
@@ -149,9 +154,12 @@ def closes(code: m.Code, text: str, retry_after: int = 0) -> Script:
 # --- certificates ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_announced_is_kept_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["with the login", "later"])
+async def test_what_is_announced_is_kept_at_once(tmp_path: Path, when: str) -> None:
     async def announces(visitor: Visitor) -> None:
         await visitor.let_in()
+        if when == "later":
+            await visitor.heard()
         visitor.say(relay.announcement(NEXT))
         visitor.say(m.Invitation(1, bytes(16), 1, bytes(32), b"no welcome"))  # heard after it
         await visitor.left()
