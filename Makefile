@@ -5,11 +5,12 @@
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
+#   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format validation-page bench-mls soak clean
+.PHONY: demo test check format validation-page bench-mls bench-relay soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -35,6 +36,11 @@ validation-page: $(VENV)/.installed-dev
 
 bench-mls: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.mls
+
+bench-relay: $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench \
+		|| echo "nats-server does not install here"
+	@$(BIN)/python -m bench.relay $(BENCH)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

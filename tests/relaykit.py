@@ -64,20 +64,39 @@ class RawClient:
         self._ids = 0
         self.connection = ClientConnection()
         self.presence: list[m.Presence] = []
+        self.plain_certificate = b""
         self.participant: Participant
         self.logged_in: m.LoggedIn
 
     @classmethod
-    async def connect(cls, port: int, *, read_limit: int = 2**16) -> Self:
+    async def connect(cls, port: int, *, read_limit: int = 2**16, before_tls: bytes = b"") -> Self:
+        """Connect over TLS, having said `before_tls` as a proxy does."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.set_alpn_protocols(["clave/1"])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=read_limit)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=read_limit)
+        writer.write(before_tls)
+        try:
+            await writer.start_tls(context)
+        except BaseException:
+            writer.close()
+            raise
         return cls(reader, writer)
+
+    @classmethod
+    async def connect_plain(cls, port: int, certificate: bytes, *, before: bytes = b"") -> Self:
+        """Connect without TLS to a relay whose certificate is known, having said `before`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(before)
+        client = cls(reader, writer)
+        client.plain_certificate = certificate
+        return client
 
     @property
     def certificate(self) -> bytes:
+        if self.plain_certificate:
+            return self.plain_certificate
         return certificate_digest(self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
 
     async def greet(self) -> m.Greeting:
@@ -233,6 +252,11 @@ class RelayUnderTest:
     async def restart(self) -> None:
         await self.stop()
         await self.start()
+
+    @property
+    def plain_port(self) -> int:
+        (entrance,) = (each for each in self.relay.listener.entrances if not each.encrypted)
+        return entrance.address[1]
 
     @property
     def sequencer(self) -> Sequencer:

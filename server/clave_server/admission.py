@@ -85,7 +85,7 @@ class Doors:
         self.bans = bans
         self._max_clients = max_clients
         self._max_clients_per_ip = max_clients_per_ip
-        self._by_ip: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
         self._inside = 0
 
     def enter(self, ip: str) -> None:
@@ -93,16 +93,18 @@ class Doors:
         self.bans.judge_address(ip)
         if self._inside >= self._max_clients:
             raise Refusal(Code.FULL, f"this relay is full: it takes {self._max_clients} connections")
-        if self._by_ip[ip] >= self._max_clients_per_ip:
+        network = network_of(ip)
+        if self._by_network[network] >= self._max_clients_per_ip:
             raise Refusal(
                 Code.FULL, f"this relay takes {self._max_clients_per_ip} connections from one address"
             )
         self._inside += 1
-        self._by_ip[ip] += 1
+        self._by_network[network] += 1
 
     def leave(self, ip: str) -> None:
         """Take note that one that entered is gone."""
         self._inside -= 1
-        self._by_ip[ip] -= 1
-        if not self._by_ip[ip]:
-            del self._by_ip[ip]
+        network = network_of(ip)
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]

@@ -135,7 +135,7 @@ def ban(data: Path, subject: str | None, note: str) -> None:
         return
     wanted = msgspec.structs.replace(parse_ban(subject), note=note)
     closed = give(data, AddBan(wanted))
-    click.echo(f"{wanted.kind} {wanted.subject} is banned; connections closed: {closed}")
+    click.echo(f"{wanted.subject} is banned; connections closed: {closed}")
 
 
 @click.command(epilog=_epilog("unban red"))

@@ -17,7 +17,9 @@ from clave_server.errors import StartError
 from clave_server.logs import LogFormat, LogLevel
 from clave_server.mirror import MirrorMode
 from clave_server.relay import Settings
+from clave_server.retention import Keeping
 from clave_server.tls import TlsFiles
+from clave_server.usage import Quota
 from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
@@ -47,6 +49,12 @@ class Options:
     new_names_per_hour: int
     max_clients: int
     max_clients_per_ip: int
+    address_rate: int
+    account_rate: int
+    account_rooms: int
+    account_bytes: int
+    retain_days: int
+    retain_bytes: int
     mirror: str
     metrics: str | None
     log_level: str
@@ -88,6 +96,10 @@ class Options:
             plain=parse_plain(self.plain) if self.plain else None,
             proxies=parse_proxies(self.proxy),
             tls=self.tls,
+            address_rate=self.address_rate,
+            account_rate=self.account_rate,
+            quota=Quota(self.account_rooms, self.account_bytes),
+            keeping=Keeping(self.retain_days, self.retain_bytes),
         )
 
     def _admission(self) -> Admission:

@@ -18,6 +18,7 @@ from clave_server.gauges import read_gauges
 from clave_server.orders import AddBan, CertificateOrder, LiftBan, Order, TellStatus
 from clave_server.relay import Relay
 from clave_server.status import DiskUse, Status
+from clave_wire.login import fingerprint_text
 
 __all__ = ["Desk"]
 
@@ -61,7 +62,7 @@ class Desk:
             started_at=self._started_at,
             uptime=int(time.monotonic() - self._started),
             listening=[write_address(host, port) for host, port in relay.addresses],
-            fingerprint=relay.certificates.fingerprints.present,
+            fingerprint=fingerprint_text(relay.certificate),
             registration=house.admission.registration,
             online=sorted({session.name for session in house.sessions.values()}),
             accounts=accounts,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import apsw
 
-from clave_server.errors import Refusal
+from clave_server.errors import DamageError, Refusal
 from clave_server.segment import CHUNK_BYTES
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
 from clave_wire.messages import Code, Invitation
@@ -20,6 +20,7 @@ __all__ = [
     "Applicant",
     "Enrolment",
     "Registration",
+    "add_stored",
     "claim_key_packages",
     "enrol",
     "find_device",
@@ -36,6 +37,13 @@ MAX_DEVICES: Final = 16
 
 MAX_INVITATIONS: Final = 256
 """Rooms one device may be invited to at a time."""
+
+
+_WHOLE: Final = (
+    "(accounts.seal = seal('account', id, accounts.account, name)"
+    " AND devices.seal = seal('device', device, devices.account, identity))"
+)
+"""Whether a device's row and its account's are as they were written."""
 
 
 class Registration(enum.StrEnum):
@@ -60,20 +68,29 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a login found or made. `key_packages` has (suite, how many unclaimed ones) of the device."""
+    """What a login found or made.
+
+    `key_packages` has (suite, how many unclaimed ones) of the device, `rooms` how many the account made, and
+    `stored` the bytes of its entries.
+    """
 
     registered: bool
     key_packages: list[tuple[int, int]]
+    rooms: int
+    stored: int
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
     """Return the enrolment of a device that is known with exactly this identity, else None."""
-    known = connection.execute(
-        "SELECT 1 FROM devices WHERE device = ? AND identity = ?", (applicant.device, applicant.identity)
+    whole = connection.execute(
+        f"SELECT {_WHOLE} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608  (a constant)
+        " WHERE device = ? AND identity = ?",
+        (applicant.device, applicant.identity),
     ).get
-    if known is None:
+    if whole is None:
         return None
-    return Enrolment(registered=False, key_packages=_count_key_packages(connection, applicant.device))
+    _check(whole)
+    return _enrolment(connection, applicant, registered=False)
 
 
 def enrol(
@@ -83,7 +100,10 @@ def enrol(
 
     Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
     """
-    row = connection.execute("SELECT id, name FROM accounts WHERE account = ?", (applicant.account,)).get
+    row = connection.execute(
+        "SELECT id, name, seal = seal('account', id, account, name) FROM accounts WHERE account = ?",
+        (applicant.account,),
+    ).get
     if row is None:
         permit(connection)
         _check_free(connection, applicant)
@@ -91,8 +111,12 @@ def enrol(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
             (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
         ).get
+        connection.execute(
+            "UPDATE accounts SET seal = seal('account', id, account, name) WHERE id = ?", (account,)
+        )
     else:
-        account, name = row
+        account, name, whole = row
+        _check(whole)
         if name != applicant.name:
             raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
@@ -103,18 +127,33 @@ def enrol(
     elif owner != account:
         raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
     connection.execute(
-        "INSERT INTO devices VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET identity = ?3",
+        "INSERT INTO devices VALUES (?1, ?2, ?3, seal('device', ?1, ?2, ?3))"
+        " ON CONFLICT DO UPDATE SET identity = ?3, seal = excluded.seal",
         (applicant.device, account, applicant.identity),
     )
-    packages = _count_key_packages(connection, applicant.device)
-    return Enrolment(registered=row is None, key_packages=packages)
+    return _enrolment(connection, applicant, registered=row is None)
 
 
-def _count_key_packages(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
-    counts: list[Any] = connection.execute(
-        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (device,)
+def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered: bool) -> Enrolment:
+    packages: list[Any] = connection.execute(
+        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
     ).fetchall()
-    return counts
+    rooms, stored = connection.execute(
+        "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
+        " WHERE account = ?",
+        (applicant.account,),
+    ).get
+    return Enrolment(registered, packages, rooms, stored)
+
+
+def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
+    """Count bytes, or with a negative `size` fewer of them, as stored by an account."""
+    connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
+
+
+def _check(whole: bool | int) -> None:
+    if not whole:
+        raise DamageError("an account or a device of it is damaged on disk")
 
 
 def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
@@ -128,14 +167,17 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
-    devices: list[Any] = connection.execute(
-        "SELECT device, identity FROM devices JOIN accounts ON accounts.id = devices.account WHERE name = ?"
-        " ORDER BY device",
+    rows: list[Any] = connection.execute(
+        f"SELECT device, identity, {_WHOLE} FROM devices"  # noqa: S608  (a constant)
+        " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
         (name,),
     ).fetchall()
-    if not devices:
+    if not rows:
+        _check(connection.execute("SELECT 1 FROM accounts WHERE name = ?", (name,)).get is None)
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
-    return devices
+    for _, _, whole in rows:
+        _check(whole)
+    return [(device, identity) for device, identity, _ in rows]
 
 
 def publish_key_packages(
@@ -198,12 +240,13 @@ def resolve(connection: apsw.Connection, devices: Iterable[bytes], *, inviting: 
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(
-            "SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1) FROM devices"
+            f"SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1), {_WHOLE} FROM devices"  # noqa: S608
             " JOIN accounts ON accounts.id = devices.account WHERE device = ?1",
             (device,),
         ).get
         if row is not None:
-            names[device], waiting = row
+            names[device], waiting, whole = row
+            _check(whole)
             if inviting and waiting >= MAX_INVITATIONS:
                 raise Refusal(
                     Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"

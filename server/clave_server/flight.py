@@ -47,6 +47,7 @@ class Batch:
 class Flight:
     """Everything staged for one transaction.
 
+    `taken_back` has the devices that became members again, by room;
     `taken` has (session, messages, their weight) for each batch, `senders` the session of each device that
     sent one, and `shown` what the mirror shows one by one, at most `showing` entries.
     """
@@ -62,6 +63,7 @@ class Flight:
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
+    taken_back: dict[bytes, list[bytes]] = field(default_factory=dict)
     invited: set[bytes] = field(default_factory=set)
     shown: list[EntryRecord] = field(default_factory=list)
     weight: int = 0

@@ -12,17 +12,21 @@ from clave_server.errors import DamageError
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
 
-__all__ = ["Changes", "Chunk", "load_room", "read_entries", "save_room"]
+__all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "save_room", "segments_until"]
 
 _WRITES: Final = {
-    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested) VALUES (?1, ?2, ?3, ?4, ?5)"
-    " ON CONFLICT DO UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5",
-    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET left = ?4",
-    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET recent = ?3",
+    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, seal) VALUES (?1, ?2, ?3, ?4,"
+    " ?5, (SELECT id FROM accounts WHERE account = ?6), seal('room', ?1, ?2, ?3, ?4, ?5)) ON CONFLICT DO"
+    " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, seal = excluded.seal",
+    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))"
+    " ON CONFLICT DO UPDATE SET left = ?4, seal = excluded.seal",
+    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
+    " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?)",
+    "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
 }
+_NO_END: Final = 2**63 - 1
 _SUPERSEDE: Final = "DELETE FROM invitations WHERE device = ? AND room = ?"
 _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 
@@ -31,17 +35,17 @@ _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 class Changes:
     """The rows one flush writes, gathered on the loop and applied on the writer."""
 
-    rooms: list[tuple[bytes, int, int, int, bool]] = field(default_factory=list)
+    rooms: list[tuple[bytes, int, int, int, bool, bytes]] = field(default_factory=list)
     stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
-    welcomes: list[tuple[int, bytes, int, bytes, bytes]] = field(default_factory=list)
+    welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
     invitations: list[tuple[int, bytes, bytes, int]] = field(default_factory=list)
 
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
         key = room.room
-        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested))
+        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested, room.maker))
         self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
         for device in room.staged_stays:
             self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
@@ -78,27 +82,44 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     """Read a room's routing state, none of its entries; None if there is no such room."""
     with connection:  # one snapshot for all reads
         row = connection.execute(
-            "SELECT seq, epoch, commit_seq, contested, kept_from FROM rooms WHERE room = ?", (key,)
+            "SELECT seq, epoch, commit_seq, contested, kept_from,"
+            " seal = seal('room', room, seq, epoch, commit_seq, contested) FROM rooms WHERE room = ?",
+            (key,),
         ).get
         if row is None:
             return None
         room = Room(key)
-        room.seq, room.epoch, room.commit_seq, contested, room.kept_from = row
+        room.seq, room.epoch, room.commit_seq, contested, room.kept_from, whole = row
+        _check(whole, key)
         room.durable, room.saved, room.contested = room.seq, room.seq, bool(contested)
         stays = connection.execute(
-            "SELECT device, name, joined, left FROM stays JOIN devices USING (device)"
-            " JOIN accounts ON accounts.id = devices.account WHERE room = ? ORDER BY device, joined",
+            "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
+            " AND accounts.seal = seal('account', id, accounts.account, name)"
+            " AND devices.seal = seal('device', device, devices.account, identity)"
+            " FROM stays JOIN devices USING (device) JOIN accounts ON accounts.id = devices.account"
+            " WHERE room = ? ORDER BY device, joined",
             (key,),
         )
-        for device, name, joined, left in stays:
+        for device, name, joined, left, whole in stays:
+            _check(whole, key)
             room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
             if left is None:
                 room.members[device] = name
-        submissions = connection.execute("SELECT device, recent FROM submissions WHERE room = ?", (key,))
-        for device, recent in submissions:
+        submissions = connection.execute(
+            "SELECT device, recent, seal = seal('submissions', room, device, recent) FROM submissions"
+            " WHERE room = ?",
+            (key,),
+        )
+        for device, recent, whole in submissions:
+            _check(whole, key)
             room.recent[device] = unpack_recent(recent)
         _replay(connection, room)
     return room
+
+
+def _check(whole: int, key: bytes) -> None:
+    if not whole:
+        raise DamageError(f"who is in room {key.hex()}, or where it stands, is damaged on disk")
 
 
 def _replay(connection: apsw.Connection, room: Room) -> None:
@@ -139,14 +160,30 @@ def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int
     return Chunk(last, b"".join(parts))
 
 
+def segments_until(connection: apsw.Connection, key: bytes, until: int) -> Iterator[Segment]:
+    """Read the segments with no entry above `until`, in order, and believe what they say."""
+    for segment, _ in _rows(connection, key, 0, until):
+        yield segment
+
+
+def drop_segments(connection: apsw.Connection, key: bytes, until: int) -> None:
+    """Delete the segments with no entry above `until`, inside the caller's transaction."""
+    connection.execute("DELETE FROM segments WHERE room = ? AND last_seq <= ?", (key, until))
+    connection.execute("UPDATE rooms SET kept_from = max(kept_from, ?) WHERE room = ?", (until + 1, key))
+
+
 def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:
     """Read the segments with entries above `after`, in order, each verified. Raises `DamageError`."""
-    rows = connection.execute(
-        "SELECT first_seq, last_seq, digest, frames FROM segments"
-        " WHERE room = ? AND last_seq > ? ORDER BY last_seq",
-        (key, after),
-    )
-    for first_seq, last_seq, digest, frames in rows:
-        segment = Segment(key, first_seq, last_seq, frames)
+    for segment, digest in _rows(connection, key, after, _NO_END):
         segment.verify(digest)
         yield segment
+
+
+def _rows(connection: apsw.Connection, key: bytes, after: int, until: int) -> Iterator[tuple[Segment, bytes]]:
+    rows = connection.execute(
+        "SELECT first_seq, last_seq, digest, frames FROM segments"
+        " WHERE room = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq",
+        (key, after, until),
+    )
+    for first_seq, last_seq, digest, frames in rows:
+        yield Segment(key, first_seq, last_seq, frames), digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,31 +17,48 @@ from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
 from clave_server.certificates import Certificates
+from clave_server.errors import Refusal
 from clave_server.folder import DataFolder
 from clave_server.listener import Entrance, Listener, open_sockets
 from clave_server.mirror import Mirror
 from clave_server.outbox import MAX_OUTBOX_BYTES, Tick
 from clave_server.proxy import Peer
+from clave_server.pruner import Pruner
+from clave_server.rates import Buckets, network_of
+from clave_server.retention import FOREVER, Keeping
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
 from clave_server.tally import Tally
 from clave_server.tls import Credentials, TlsFiles
 from clave_server.transport import ClientTransport, Transports
+from clave_server.usage import NO_QUOTA, Quota, Usages
 from clave_server.visit import House, Visit
 from clave_server.worker import Worker
 from clave_wire.connection import State
+from clave_wire.messages import Code
 
 __all__ = ["Relay", "Settings"]
 
 _STOP_SECONDS: Final = 3.0
 """How long clients may take to read that the relay shuts down."""
 
+_ACCOUNT_BURST: Final = 10
+_ADDRESS_BURST: Final = 10
+"""Seconds' worth that may come at once."""
+
+_MAX_COUNTED: Final = 100_000
+"""Accounts, and networks, whose pace is remembered at a time."""
+
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a relay needs to know. Sizes in bytes, times in seconds."""
+    """What a relay needs to know. Sizes in bytes, times in seconds.
+
+    `address_rate` is connections of one network, `account_rate` requests of one account, per second; 0 is no
+    limit.
+    """
 
     host: str | None
     port: int
@@ -50,6 +68,10 @@ class Settings:
     plain: tuple[str, int] | None = None
     proxies: frozenset[str] = frozenset()
     tls: TlsFiles | None = None
+    address_rate: int = 0
+    account_rate: int = 0
+    quota: Quota = NO_QUOTA
+    keeping: Keeping = FOREVER
     login_seconds: float = 10.0
     outbox_bytes: int = MAX_OUTBOX_BYTES
 
@@ -65,6 +87,7 @@ class Relay:
         reader: Worker,
         writer: Worker,
         listener: Listener,
+        pruner: Pruner,
     ) -> None:
         self.certificates = certificates
         self.house = house
@@ -72,6 +95,12 @@ class Relay:
         self.reader = reader
         self.writer = writer
         self.listener = listener
+        self.pruner = pruner
+
+    @property
+    def certificate(self) -> bytes:
+        """The digest of the certificate that new connections are shown."""
+        return self.certificates.present.digest
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -101,11 +130,12 @@ class Relay:
             entrances,
             lambda: certificates.present,
             proxies=settings.proxies,
-            admit=lambda ip: None,
+            admit=_Gate(settings.address_rate, house.tally).admit,
             make=client,
             login_seconds=settings.login_seconds,
         )
-        return cls(certificates, house, transports, reader, writer, listener)
+        pruner = Pruner(settings.keeping, reader, house.sequencer, house.usages, house.tally)
+        return cls(certificates, house, transports, reader, writer, listener, pruner)
 
     def announce(self) -> None:
         """Tell everyone connected which certificate they would be shown if they came back."""
@@ -117,6 +147,7 @@ class Relay:
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""
         self.listener.close()
+        self.pruner.stop()
         self.transports.hold_reading()
         await self.house.sequencer.drain()
         self.transports.close()
@@ -126,6 +157,20 @@ class Relay:
         await self.house.sequencer.drain()
         self.reader.stop()
         self.writer.stop()
+
+
+class _Gate:
+    """Judges a connection before anything is spent on it."""
+
+    def __init__(self, rate: int, tally: Tally) -> None:
+        self._rates = Buckets[str](rate, rate * _ADDRESS_BURST, _MAX_COUNTED) if rate else None
+        self._tally = tally
+
+    def admit(self, ip: str) -> None:
+        """Raise `Refusal` if this address's network connects too often."""
+        if self._rates is not None and self._rates.take(network_of(ip), time.monotonic()):
+            self._tally.rate_refusals += 1
+            raise Refusal(Code.FULL, "too many connections from this address")
 
 
 def _open_entrances(settings: Settings) -> list[Entrance]:
@@ -145,14 +190,17 @@ def _build_house(
     bans: Bans,
 ) -> House:
     sessions: dict[bytes, Session] = {}
-    tally = Tally()
+    tally, usages = Tally(), Usages(settings.quota)
     sequencer = Sequencer(
         writer=writer,
         reader=reader,
         mirror=mirror,
         sessions=sessions,
         highest_ids=highest_ids,
+        usages=usages,
         tally=tally,
     )
+    rate = settings.account_rate
+    rates = Buckets[bytes](rate, rate * _ACCOUNT_BURST, _MAX_COUNTED) if rate else None
     doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
-    return House(settings.admission, doors, reader, sequencer, sessions, mirror, tally, None)
+    return House(settings.admission, doors, reader, sequencer, sessions, mirror, tally, usages, rates)

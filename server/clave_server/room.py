@@ -56,6 +56,7 @@ class Room:
         "durable",
         "epoch",
         "kept_from",
+        "maker",
         "members",
         "recent",
         "room",
@@ -70,6 +71,7 @@ class Room:
         self.durable = 0
         self.saved = 0
         self.kept_from = 1
+        self.maker = b""
         self.epoch = 0
         self.commit_seq = 0
         self.contested = False
@@ -83,13 +85,17 @@ class Room:
 
     # --- staging -------------------------------------------------------------------------------------------
 
-    def stage_creation(self, device: bytes, name: str) -> None:
-        """Make `device` the only member, at epoch 0 and seq 0. Raises `Refusal` if there are others."""
+    def stage_creation(self, device: bytes, name: str, maker: bytes = b"") -> None:
+        """Make `device`, of the account `maker`, the only member, at epoch 0 and seq 0.
+
+        Raises `Refusal` if there are others.
+        """
         if self.stays:
             if self.seq == 0 and list(self.members) == [device]:
                 return  # asked again, the answer having been lost
             raise Refusal(Code.ROOM_EXISTS, "there is a room with this id already")
         self._begin()
+        self.maker = maker
         self._join(device, name, 0)
 
     def stage_submission(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> int:
@@ -125,13 +131,22 @@ class Room:
         for added in submit.add:
             self._join(added, names[added], self.seq)
 
-    def stage_report(self, device: bytes, report: Report) -> None:
-        """Mark the latest commit contested. Raises `Refusal`."""
-        if device not in self.members:
+    def stage_report(self, device: bytes, report: Report, names: dict[bytes, str]) -> None:
+        """Mark the latest commit contested, and take back whom it took out. Raises `Refusal`.
+
+        Whoever made a commit that no one believes could take everybody out but himself, so those it took out
+        may contest it too. They come back once: if the group does take them out, a member mends the routing.
+        `names` has those of `expelled`.
+        """
+        expelled = self.expelled
+        if device not in self.members and device not in expelled:
             raise Refusal(Code.NOT_MEMBER, "only a member can report a commit")
         if report.seq != self.commit_seq or report.epoch != self.epoch - 1:
             raise Refusal(Code.STALE_EPOCH, "that is not the room's latest commit")
         self._begin()
+        if not self.contested:
+            for former in expelled:
+                self._take_back(former, names[former])
         self.contested = True
 
     def stage_mend(
@@ -144,11 +159,8 @@ class Room:
         self._begin()
         self._leave(remove)
         for added in add:
-            former = self.stays.get(added)
-            if former and added not in self.members:  # as if it had never gone, so that it misses nothing
-                self._remember(added)
-                self.stays[added] = (*former[:-1], Stay(former[-1].joined, None))
-                self.members[added] = names[added]
+            if self.stays.get(added) and added not in self.members:
+                self._take_back(added, names[added])
             else:
                 self._join(added, names[added], self.seq)
 
@@ -232,6 +244,12 @@ class Room:
             raise Refusal(Code.BAD_REQUEST, f"this device joined the room after entry {stays[-1].joined}")
         raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
 
+    @property
+    def expelled(self) -> list[bytes]:
+        """The devices that the latest commit took out."""
+        gone = self.commit_seq or -1
+        return [device for device, stays in self.stays.items() if stays[-1].left == gone]
+
     def check_kept(self, after: int) -> None:
         """Raise `Refusal` if the entry that follows `after` is kept no longer."""
         if after + 1 < self.kept_from:
@@ -271,6 +289,13 @@ class Room:
             self._remember(device)
             self.stays[device] = (*self.stays.get(device, ()), Stay(seq, None))
             self.members[device] = name
+
+    def _take_back(self, device: bytes, name: str) -> None:
+        """Route to a device as if it had never gone, so that it misses nothing."""
+        self._remember(device)
+        *former, last = self.stays[device]
+        self.stays[device] = (*former, Stay(last.joined, None))
+        self.members[device] = name
 
     def _leave(self, devices: Iterable[bytes]) -> None:
         for device in devices:

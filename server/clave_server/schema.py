@@ -1,18 +1,24 @@
-"""The database's tables, their versions, and how a connection to it is set up. Knows no row's meaning."""
+"""The database's tables, their versions, and how a connection to it is set up. Knows no row's meaning.
+
+Every connection knows the SQL function `seal`, which the rows that others rely on carry the value of.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from clave_server.errors import StartError
 
 __all__ = ["connect_reader", "connect_writer", "versions_behind"]
 
 _APPLICATION_ID: Final = 0x636C7672  # "clvr"
+_SEAL_BYTES: Final = 8
 
 _MIGRATIONS: Final = (
     """
@@ -106,9 +112,23 @@ _MIGRATIONS: Final = (
     DROP TABLE last_resorts;
     ALTER TABLE last_resorts_by_suite RENAME TO last_resorts;
     """,
-    # Rooms say from which entry on they are kept; operators' tokens and bans.
+    # Retention and quotas; operators' tokens and bans; seals by which a changed row is noticed.
     """
+    ALTER TABLE accounts ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE accounts SET seal = seal('account', id, account, name);
+    ALTER TABLE devices ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE devices SET seal = seal('device', device, account, identity);
+    ALTER TABLE rooms ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE rooms SET seal = seal('room', room, seq, epoch, commit_seq, contested);
+    ALTER TABLE stays ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE stays SET seal = seal('stay', room, device, joined, left);
+    ALTER TABLE submissions ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE submissions SET seal = seal('submissions', room, device, recent);
+    ALTER TABLE accounts ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE rooms ADD COLUMN maker INTEGER REFERENCES accounts;
+    CREATE INDEX rooms_of_maker ON rooms(maker);
+    ALTER TABLE welcomes ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE tokens(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         digest BLOB NOT NULL UNIQUE,
@@ -177,7 +197,13 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     connection.set_busy_timeout(10_000)
     connection.pragma("trusted_schema", False)
     connection.pragma("cell_size_check", True)
+    connection.create_scalar_function("seal", _seal, deterministic=True)
     return connection
+
+
+def _seal(*values: apsw.SQLiteValue) -> bytes:
+    """Return what stands beside values in their row, so that a change of them is noticed."""
+    return hashlib.blake2b(msgspec.msgpack.encode(values), digest_size=_SEAL_BYTES).digest()
 
 
 def _damaged(path: Path) -> StartError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clave_server.errors import DamageError
+from clave_wire.errors import RemoteError
 from clave_wire.framing import HEADER_BYTES, FrameBuffer, unpack_to_client
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Entry
@@ -56,11 +57,14 @@ class Segment:
 
     def entries(self) -> Iterator[Entry]:
         """Decode the entries. Raises `DamageError`."""
-        for body in FrameBuffer(MAX_FRAME).cut(self.frames):
-            entry = unpack_to_client(body)
-            if not isinstance(entry, Entry):
-                raise DamageError(f"room {self.room.hex()} has something else than an entry on disk")
-            yield entry
+        try:
+            for body in FrameBuffer(MAX_FRAME).cut(self.frames):
+                entry = unpack_to_client(body)
+                if not isinstance(entry, Entry):
+                    raise DamageError(f"room {self.room.hex()} has something else than an entry on disk")
+                yield entry
+        except RemoteError as error:
+            raise DamageError(f"room {self.room.hex()} has no entries on disk: {error}") from None
 
     def _offset(self, seq: int) -> int:
         offset = 0

@@ -27,6 +27,7 @@ from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
+from clave_server.usage import Usage, Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Accepted,
@@ -47,9 +48,10 @@ __all__ = ["Sequencer"]
 _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of the messages staged at which a flush takes no more."""
 
-_NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
+_MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
+"""Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
 
-_ADDING: Final = (Submit, Mend)
+_NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 _log = structlog.get_logger()
 
@@ -65,6 +67,7 @@ class Sequencer:
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
+        usages: Usages,
         tally: Tally,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -75,6 +78,8 @@ class Sequencer:
         self._channels: dict[bytes, Channel] = {}
         self._waiting: dict[bytes, list[Batch]] = {}
         self._queue: deque[Batch] = deque()
+        self._queued = 0
+        self._held: list[Session] = []
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
         self._took_off = 0.0
@@ -83,6 +88,7 @@ class Sequencer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
+        self._usages = usages
         self._tally = tally
         self.catch_up = CatchUp(reader, self._channels, self._release, tally)
 
@@ -108,6 +114,10 @@ class Sequencer:
         """Take room messages of `weight` bytes, in order; the answers go to `session`."""
         session.begin(len(messages), weight)
         self._queue.append(Batch(session, messages, weight))
+        self._queued += weight
+        if self._queued > _MAX_QUEUED_BYTES:
+            self._held.append(session)
+            session.hold_reading(True)
         self._kick()
 
     def resume(self, session: Session, message: Resume, weight: int) -> None:
@@ -125,6 +135,18 @@ class Sequencer:
         """Close all streams of a session; `text` tells the others how it went."""
         for room in tuple(session.streams):
             self._close(session, room, text)
+
+        self._save_usage(session.usage)
+
+    def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
+        """Take note of the first entries that are still kept of some rooms."""
+        for key, seq in kept_from.items():
+            if channel := self._channels.get(key):
+                channel.room.kept_from = max(channel.room.kept_from, seq)
+
+    def _save_usage(self, usage: Usage) -> None:
+        if unsaved := usage.take_unsaved():
+            self.write(partial(directory.add_stored, account=usage.account, size=unsaved), lambda _: None)
 
     async def drain(self) -> None:
         """Wait until everything posted is on disk and answered."""
@@ -174,8 +196,7 @@ class Sequencer:
                 self._refuse(batch.session, batch.messages[0], error)
                 batch.session.finish(1, batch.weight)
             batches = []
-        self._queue.extendleft(reversed(batches))
-        self._kick()
+        self._requeue(batches)
 
     def _look_up_names(self, batch: Batch, key: bytes, add: Iterable[bytes], *, inviting: bool) -> None:
         self._waiting[key] = [batch]
@@ -184,7 +205,12 @@ class Sequencer:
 
     def _looked_up(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
         batch.names = outcome
-        self._queue.extendleft(reversed(self._waiting.pop(key)))
+        self._requeue(self._waiting.pop(key))
+
+    def _requeue(self, batches: Sequence[Batch]) -> None:
+        """Put batches that waited before all others."""
+        self._queue.extendleft(reversed(batches))
+        self._queued += sum(batch.weight for batch in batches)
         self._kick()
 
     # --- staging -------------------------------------------------------------------------------------------
@@ -195,7 +221,13 @@ class Sequencer:
             return
         flight = Flight(showing=self._mirror.room)
         while self._queue and flight.weight < _MAX_FLUSH_BYTES:
-            self._take(flight, self._queue.popleft())
+            batch = self._queue.popleft()
+            self._queued -= batch.weight
+            self._take(flight, batch)
+        if self._held and self._queued <= _MAX_QUEUED_BYTES // 2:
+            held, self._held = self._held, []
+            for session in held:
+                session.hold_reading(False)
         flight.steps, self._steps = self._steps, []
         self._flying = flight
         self._took_off = self._loop.time()
@@ -213,8 +245,9 @@ class Sequencer:
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
-            adding = names is None and isinstance(message, _ADDING) and message.add
-            if channel is None or adding or key in self._waiting:
+            adding = message.add if isinstance(message, Submit) else channel and _adds(message, channel.room)
+            unnamed = bool(adding) and names is None
+            if channel is None or unnamed or key in self._waiting:
                 count, weight = count - 1, weight - share
                 self._put_aside(Batch(session, (message,), share, names), message, channel)
                 continue
@@ -232,8 +265,10 @@ class Sequencer:
             self._waiting[key].append(batch)
         elif channel is None:
             self._load(key, batch)
-        elif isinstance(message, Submit | Mend):
-            self._look_up_names(batch, key, message.add, inviting=type(message) is Submit)
+        else:
+            inviting = isinstance(message, Submit)
+            add = message.add if isinstance(message, Submit) else _adds(message, channel.room)
+            self._look_up_names(batch, key, add, inviting=inviting)
 
     def _stage_submission(
         self,
@@ -244,6 +279,7 @@ class Sequencer:
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
         try:
+            self._usages.judge_entry(session.usage)
             seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
@@ -283,14 +319,15 @@ class Sequencer:
         room = channel.room
         try:
             if isinstance(message, CreateRoom):
-                room.stage_creation(session.device, session.name)
+                self._usages.judge_room(session.usage)
+                room.stage_creation(session.device, session.name, session.usage.account)
             elif not room.stays:
                 raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             elif isinstance(message, Resume):
                 flight.resumes.append((session, message))
                 return
             elif isinstance(message, Report):
-                room.stage_report(session.device, message)
+                room.stage_report(session.device, message, _known(names))
             else:
                 room.stage_mend(session.device, message.add, message.remove, _known(names))
         except RelayError as error:
@@ -300,11 +337,15 @@ class Sequencer:
         if isinstance(message, Mend):
             for device in message.remove:
                 draft.depart(device)
+        if isinstance(message, Report | Mend):
+            flight.taken_back.setdefault(message.room, []).extend(_known(names))
         flight.answers.append((session, message))
 
     def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
         self._last_welcome += 1
-        flight.changes.welcomes.append((self._last_welcome, message.room, seq, sender, message.welcome))
+        now = time.time_ns() // 1_000_000
+        welcome = (self._last_welcome, message.room, seq, sender, message.welcome, now)
+        flight.changes.welcomes.append(welcome)
         for device in message.add:
             self._last_invitation += 1
             invitation = (self._last_invitation, device, message.room, self._last_welcome)
@@ -357,7 +398,11 @@ class Sequencer:
         for channel in flight.touched.values():
             channel.room.settle(saved=channel.room.room in flight.saved)
         for session, message in flight.answers:
+            session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
+        for session, _, weight in flight.taken:
+            if session.usage.add(weight) or session.over:
+                self._save_usage(session.usage)
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
                 sender = self._sessions.get(device)
@@ -368,9 +413,8 @@ class Sequencer:
             deliveries = draft.channel.fan_out(draft)
             self._tally.entries += len(draft.frames)
             self._tally.deliveries += deliveries
-        for _, message in flight.answers:
-            if isinstance(message, Mend):
-                self._revive(message)
+        for key, devices in flight.taken_back.items():
+            self._revive(key, devices)
         for device in flight.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
@@ -379,11 +423,12 @@ class Sequencer:
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
             self._tally.mirror_summed += entries - len(flight.shown)
 
-    def _revive(self, message: Mend) -> None:
-        channel = self._channels[message.room]
-        for device in message.add:
+    def _revive(self, key: bytes, devices: Iterable[bytes]) -> None:
+        """Let the streams of devices that are members again go on where they ended."""
+        channel = self._channels[key]
+        for device in devices:
             session = self._sessions.get(device)
-            stream = session and session.streams.get(message.room)
+            stream = session and session.streams.get(key)
             if stream and stream.end is not None and device in channel.room.members:
                 channel.revive(stream)
                 self.catch_up.advance(stream.session)
@@ -397,7 +442,9 @@ class Sequencer:
         self._flying = None
         self._let_go(flight.channels.values())
         if self._queue or self._steps:
-            self._stage()
+            self._idle.clear()
+            self._scheduled = True
+            self._loop.call_soon(self._loop.call_soon, self._stage)  # once the network was read again
         elif not self._waiting:
             self._idle.set()
 
@@ -432,6 +479,13 @@ def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
+
+
+def _adds(message: RoomMessage, room: Room) -> Sequence[bytes]:
+    """Return the devices that a message other than an entry adds, whose names have to be known."""
+    if isinstance(message, Mend):
+        return message.add
+    return room.expelled if isinstance(message, Report) else ()
 
 
 def _known(names: dict[bytes, str] | RelayError | None) -> dict[bytes, str]:

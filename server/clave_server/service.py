@@ -26,6 +26,7 @@ from clave_server.metrics import Metrics
 from clave_server.mirror import Mirror
 from clave_server.probes import Probes
 from clave_server.relay import Relay, Settings
+from clave_wire.login import fingerprint_text
 
 __all__ = ["run"]
 
@@ -73,7 +74,7 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
                 for host, port in probes.addresses:
                     _log.info("metrics are served", address=write_address(host, port))
             for host, port in relay.addresses:
-                where, fingerprint = write_address(host, port), relay.certificates.fingerprints.present
+                where, fingerprint = write_address(host, port), fingerprint_text(relay.certificate)
                 mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
             notify("READY=1")
             await stop.wait()
@@ -94,7 +95,7 @@ def _hang_up(relay: Relay, stop: asyncio.Event | None) -> None:
         _log.error("certificate not reloaded, the present one stays", reason=str(error))
         return
     relay.announce()
-    _log.info("certificate reloaded", changed=changed, fingerprint=relay.certificates.fingerprints.present)
+    _log.info("certificate reloaded", changed=changed, fingerprint=fingerprint_text(relay.certificate))
 
 
 def _on_terminal() -> bool:

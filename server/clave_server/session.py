@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from clave_server.outbox import Outbox
+from clave_server.usage import Usage
 from clave_wire.framing import pack
 from clave_wire.messages import ToClient
 
@@ -49,7 +50,7 @@ class Session:
     """
 
     device: bytes
-    account: bytes
+    usage: Usage
     name: str
     address: str
     outbox: Outbox

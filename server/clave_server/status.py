@@ -78,7 +78,7 @@ def _people(status: Status) -> str:
     names = ", ".join(map(sanitize, status.online[:_NAMES_SHOWN]))
     more = len(status.online) - _NAMES_SHOWN
     rest = f" and {more} more" if more > 0 else ""
-    return f"{len(status.online)} on {status.gauges.devices} devices: {names}{rest}"
+    return f"{len(status.online)} online, devices: {status.gauges.devices}; {names}{rest}"
 
 
 def _duration(seconds: int) -> str:

@@ -26,6 +26,7 @@ from clave_server.sequencer import Sequencer
 from clave_server.session import MAX_STREAMS, Session
 from clave_server.tally import Tally
 from clave_server.transport import ClientTransport
+from clave_server.usage import Usages
 from clave_server.worker import Worker
 from clave_wire.messages import (
     Account,
@@ -72,6 +73,7 @@ class House:
     sessions: dict[bytes, Session]
     mirror: Mirror
     tally: Tally
+    usages: Usages
     rates: Buckets[bytes] | None
 
     def pace(self, account: bytes, requests: float) -> float:
@@ -116,7 +118,7 @@ class Visit:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        wait = self._house.pace(session.account, len(messages) + size / _BYTES_AS_A_REQUEST)
+        wait = self._house.pace(session.usage.account, len(messages) + size / _BYTES_AS_A_REQUEST)
         if wait:
             self._transport.hold_reading(True)
             asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
@@ -185,6 +187,7 @@ class Visit:
         if self._house.sessions.get(session.device) is session:
             del self._house.sessions[session.device]
         self._house.sequencer.end(session, how)
+        self._house.usages.leave(session.usage)
         self._house.mirror.show_visit(VisitRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ class Visit:
         transport = self._transport
         session = Session(
             applicant.device,
-            applicant.account,
+            self._house.usages.enter(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
             transport.outbox,

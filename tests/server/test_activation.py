@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from relaykit import Participant, RawClient
 
 TAKE = """
 import os
@@ -59,6 +62,36 @@ def test_what_does_not_listen_is_refused() -> None:
         assert "no listening stream socket" in line
     (line,) = take(None, LISTEN_FDS="1")
     assert "of no use" in line
+
+
+RELAY = """
+import os, runpy, sys
+os.dup2(int(os.environ["PASSED"]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+sys.argv[1:] = ["--data", os.environ["DATA"], "--listen", "127.0.0.1:1"]
+runpy.run_module("clave_server")
+"""
+
+
+async def test_a_relay_listens_on_what_it_is_passed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        waiting = asyncio.ensure_future(RawClient.connect(port))  # before there is a relay
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            RELAY,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+            env={**os.environ, "PASSED": str(listening.fileno()), "DATA": str(tmp_path / "data")},
+        )
+    assert process.stdout
+    assert (await process.stdout.readline()).startswith(f"listening on 127.0.0.1:{port} ".encode())
+    client = await (await waiting).log_in(Participant("red"))
+    await client.close()
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
 
 
 NOTIFY = "from clave_server.activation import notify; notify('READY=1')"

@@ -280,6 +280,20 @@ async def test_options_win_over_environment_and_that_over_the_file(tmp_path: Pat
             await client.close()
 
 
+@pytest.mark.parametrize("proxies", ['"127.0.0.1"', '["127.0.0.1", "::1"]'])
+def test_a_list_in_a_configuration_may_be_one(tmp_path: Path, proxies: str) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text(f'listen = "127.0.0.1:0"\nproxy = {proxies}\n')
+    checked = run("check", "--config", str(config), "--data", str(tmp_path / "data"))
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_list_where_none_belongs_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text('listen = ["127.0.0.1:0"]\n')
+    refused(run("--config", str(config)), "must give listen as text")
+
+
 async def test_it_listens_on_ipv6(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")

@@ -123,7 +123,7 @@ async def test_status_of_a_running_relay(data: Path, tmp_path: Path) -> None:
     async with RelayProcess(data) as process:
         client = await (await RawClient.connect(process.port)).log_in(Participant("red"))
         table = await said(data, "status")
-        assert re.search(r"^people +1 on 1 devices: red$", table, re.MULTILINE)
+        assert re.search(r"^people +1 online, devices: 1; red$", table, re.MULTILINE)
         assert re.search(rf"^listening +127\.0\.0\.1:{process.port}$", table, re.MULTILINE)
         assert re.search(r"^rooms +0, 0 of them open$", table, re.MULTILINE)
         assert re.search(r"^disk +database \d+\.\d KiB, \d+\.\d .iB free$", table, re.MULTILINE)
@@ -171,7 +171,7 @@ async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
         client = await log_in(process.port, red)
         assert isinstance(client, RawClient)
         answer = await said(data, "ban", "Red", "--note", "spam")
-        assert answer == "name red is banned; connections closed: 1\n"
+        assert answer == "red is banned; connections closed: 1\n"
         assert await client.closed() is m.Code.BANNED
         await client.close()
         assert await log_in(process.port, red) is m.Code.BANNED

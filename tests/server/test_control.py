@@ -163,6 +163,13 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
     assert (await order(path, TellStatus())).accounts == 0
 
 
+async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clave_server.control._ORDER_SECONDS", 0.05)
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(20):

@@ -154,6 +154,13 @@ async def test_what_is_no_request_is_let_go(port: int) -> None:
     assert await get(port, "/healthz") == (200, "ok\n")
 
 
+async def test_silence_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clave_server.probes._SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_only_a_few_are_served_at_a_time(port: int) -> None:
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
     assert await say(port, b"GET /healthz HTTP/1.1\r\n\r\n") == b""

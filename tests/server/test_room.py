@@ -12,7 +12,7 @@ from clave_server import schema
 from clave_server.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
 from clave_server.log import Changes, load_room
-from clave_server.room import RECENT, Repeated, Room, pack_recent, unpack_recent
+from clave_server.room import RECENT, Repeated, Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import split
 from clave_server.worker import in_transaction
 from clave_wire.framing import pack
@@ -48,7 +48,7 @@ def stage(room: Room, staged: list[Step]) -> None:
             if isinstance(step, Submit):
                 room.stage_submission(device, step, NAMES)
             elif isinstance(step, Report):
-                room.stage_report(device, step)
+                room.stage_report(device, step, NAMES)
             else:
                 room.stage_mend(device, *step, NAMES)
         except (Refusal, Repeated):
@@ -115,7 +115,7 @@ def test_a_refused_step_changes_nothing(first: list[Step], second: list[Step]) -
             if isinstance(step, Submit):
                 room.stage_submission(device, step, {})
             elif isinstance(step, Report):
-                room.stage_report(device, step)
+                room.stage_report(device, step, NAMES)
             else:
                 room.stage_mend(device, *step, {})
         except (Refusal, Repeated):
@@ -143,7 +143,7 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
         submit = Submit(ROOM, epoch + 1, epoch, Kind.COMMIT, b"", add, remove)
         room.stage_submission(DEVICES[0], submit, NAMES)
         if epoch % 3 == 0:
-            room.stage_report(DEVICES[0], Report(1, ROOM, epoch, room.commit_seq))
+            room.stage_report(DEVICES[0], Report(1, ROOM, epoch, room.commit_seq), NAMES)
         flush()
         loaded = load_room(connection, ROOM)
         assert loaded is not None
@@ -152,6 +152,27 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
         assert state(loaded) == state(room)
     assert load_room(connection, bytes([9]) * 16) is None
     connection.close()
+
+
+def test_whom_a_contested_commit_took_out_comes_back_once() -> None:
+    red, blue, green, _ = DEVICES
+    room = new_room()
+    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
+    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue, green]), NAMES)
+    room.settle(saved=True)
+    assert (list(room.members), sorted(room.expelled)) == ([red], [blue, green])
+    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
+    assert sorted(room.members) == [red, blue, green]
+    assert room.stay_at(green, 1) == Stay(1, None)
+    room.stage_submission(blue, Submit(ROOM, 1, 1, Kind.COMMIT, b"", [], [red]), NAMES)
+    room.roll_back()
+    assert list(room.members) == [red]
+    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
+    room.stage_mend(red, [], [blue], NAMES)  # the group did take blue out
+    with pytest.raises(Refusal):
+        room.stage_submission(blue, Submit(ROOM, 2, 2, Kind.APPLICATION, b""), NAMES)
+    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
+    assert sorted(room.members) == [red, green]
 
 
 def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:

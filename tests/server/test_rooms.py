@@ -561,3 +561,27 @@ async def test_rooms_nobody_has_open_are_let_go(relay: RelayUnderTest) -> None:
     await blue.ask(blue.entry(b"not a member any more", epoch=2))
     assert isinstance(await blue.ask(m.Lookup(6, "red")), m.Account)
     assert not relay.sequencer._channels
+
+
+async def test_who_takes_everybody_out_with_a_commit_nobody_believes_is_undone(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    others = (blue.participant.device, green.participant.device)
+    await red.submit(red.entry(b"garbage", epoch=1, kind=m.Kind.COMMIT, remove=others))
+    for client in (blue, green):
+        assert (await client.expect(m.Entry)).payload == b"garbage"
+    assert isinstance(await blue.ask(m.Report(blue.next_id(), ROOM, 1, 2)), m.Done)
+    right = blue.entry(b"right", epoch=1, kind=m.Kind.COMMIT, remove=(red.participant.device,))
+    assert (await blue.submit(right)).seq == 3
+    assert (await green.expect(m.Entry)).payload == b"right"
+    assert (await green.say(b"without red", epoch=2)).seq == 4
+    assert (await blue.expect(m.Entry)).payload == b"without red"
+
+
+async def test_who_was_taken_out_before_the_latest_commit_contests_nothing(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    await red.submit(red.entry(b"out", epoch=1, kind=m.Kind.COMMIT, remove=(blue.participant.device,)))
+    await blue.expect(m.Entry)
+    await red.submit(red.entry(b"on", epoch=2, kind=m.Kind.COMMIT))
+    refused = await blue.ask(m.Report(blue.next_id(), ROOM, 2, 3))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NOT_MEMBER

@@ -10,7 +10,12 @@ import pytest
 
 from clave_server import directory, schema
 from clave_server.directory import Applicant, Enrolment
-from clave_server.errors import Refusal, StartError
+from clave_server.errors import DamageError, Refusal, StartError
+from clave_server.log import Changes, load_room, read_entries
+from clave_server.room import Room, pack_recent
+from clave_server.segment import Segment
+from clave_wire.framing import pack
+from clave_wire.messages import Entry, Kind, Submit
 
 
 def test_a_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
@@ -64,7 +69,7 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
     (tmp_path / "relay.db").chmod(0o600)
     connection = schema.connect_writer(tmp_path / "relay.db")
     found = directory.find_device(connection, Applicant(b"\xdd", b"\x11", b"\xaa", "red", "red", "red"))
-    assert found == Enrolment(registered=False, key_packages=[(1, 2)])
+    assert found == Enrolment(registered=False, key_packages=[(1, 2)], rooms=0, stored=0)
     claimed = [directory.claim_key_packages(connection, "red", 1)[0] for _ in range(3)]
     assert claimed == [b"\x01", b"\x02", b"\x99"]
     with pytest.raises(Refusal):
@@ -75,3 +80,79 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
     assert connection.pragma("foreign_key_check") is None
     connection.close()
     schema.connect_writer(tmp_path / "relay.db").close()
+
+
+def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) -> None:
+    older = apsw.Connection(str(tmp_path / "relay.db"))
+    for migration in schema._MIGRATIONS[:2]:
+        older.execute(migration)
+    older.pragma("application_id", schema._APPLICATION_ID)
+    older.pragma("user_version", 2)
+    device, room = b"d" * 32, b"r" * 16
+    entries = [Entry(room, seq, device, seq, Kind.APPLICATION, 4, b"old") for seq in (1, 2)]
+    part = Segment(room, 1, 2, b"".join(map(pack, entries)))
+    older.execute("INSERT INTO accounts VALUES (1, x'aa', 'red', 'red', 'red')")
+    older.execute("INSERT INTO devices VALUES (?, 1, x'11')", (device,))
+    older.execute("INSERT INTO rooms VALUES (?, 2, 4, 0, 0)", (room,))
+    older.execute("INSERT INTO stays VALUES (?, ?, 0, NULL)", (room, device))
+    older.execute("INSERT INTO submissions VALUES (?, ?, ?)", (room, device, pack_recent([(1, 1), (2, 2)])))
+    older.execute("INSERT INTO segments VALUES (1, ?, 1, 2, 5, ?, ?)", (room, part.digest(), part.frames))
+    older.close()
+    (tmp_path / "relay.db").chmod(0o600)
+    assert schema.versions_behind(tmp_path / "relay.db") == 1
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    assert schema.versions_behind(tmp_path / "relay.db") == 0
+    loaded = load_room(connection, room)
+    assert loaded is not None
+    assert (loaded.seq, loaded.epoch, loaded.members, loaded.kept_from) == (2, 4, {device: "red"}, 1)
+    assert loaded.recent == {device: [(1, 1), (2, 2)]}
+    assert read_entries(connection, room, 0, 2).frames == part.frames
+    assert directory.look_up(connection, "red") == [(device, b"\x11")]
+    connection.close()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    connection.pragma("user_version", len(schema._MIGRATIONS) + 1)
+    connection.close()
+    before = (tmp_path / "relay.db").read_bytes()
+    with pytest.raises(StartError, match="newer"):
+        schema.connect_writer(tmp_path / "relay.db")
+    assert (tmp_path / "relay.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("UPDATE rooms SET epoch = epoch + 1", "room"),
+        ("UPDATE stays SET left = 1", "room"),
+        ("UPDATE stays SET joined = 1", "room"),
+        ("UPDATE submissions SET recent = x'00000000000000010000000000000001'", "room"),
+        ("UPDATE accounts SET name = 'rad' WHERE id = 1", "room"),
+        ("UPDATE accounts SET account = x'ab' WHERE id = 1", "name"),
+        ("UPDATE devices SET identity = x'12'", "name"),
+        ("UPDATE devices SET account = 2", "name"),
+    ],
+)
+def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    device, room = b"d" * 32, Room(b"r" * 16)
+    for name, key in (("red", b"\xaa"), ("blue", b"\xbb")):
+        applicant = Applicant(device if name == "red" else b"e" * 32, b"\x11", key, name, name, name)
+        directory.enrol(connection, applicant, lambda _: None)
+    room.stage_creation(device, "red")
+    room.stage_submission(device, Submit(room.room, 7, 0, Kind.APPLICATION, b""), {})
+    changes = Changes()
+    changes.save_room(room)
+    changes.apply(connection)
+
+    def look() -> object:
+        if read == "room":
+            return load_room(connection, room.room)
+        return [directory.look_up(connection, name) for name in ("red", "blue")]
+
+    assert look() is not None
+    connection.execute(change)
+    with pytest.raises(DamageError):
+        look()
+    connection.close()

@@ -1,0 +1,1 @@
+"""The relay measured beside other servers on the same load. Not installed; run by `make bench-relay`."""

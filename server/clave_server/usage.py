@@ -1,0 +1,87 @@
+"""What each account that is online has put on the relay's disk, and how much it may. Knows no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from clave_server.errors import Refusal
+from clave_wire.messages import Code
+
+__all__ = ["NO_QUOTA", "Quota", "Usage", "Usages"]
+
+_SAVE_BYTES: Final = 1024 * 1024
+"""Bytes that are counted in memory only: as many are forgotten if the relay is killed."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one account may have: rooms it made, and bytes of entries that are kept; 0 is no limit."""
+
+    rooms: int = 0
+    stored_bytes: int = 0
+
+
+NO_QUOTA: Final = Quota()
+
+
+class Usage:
+    """What one account has. `rooms` and `stored` (bytes) are as last read, plus what came since."""
+
+    __slots__ = ("account", "rooms", "sessions", "stored", "unsaved")
+
+    def __init__(self, account: bytes, rooms: int, stored: int) -> None:
+        self.account = account
+        self.rooms = rooms
+        self.stored = stored
+        self.unsaved = 0
+        self.sessions = 0
+
+    def add(self, size: int) -> bool:
+        """Count so many bytes more; return whether it is time to save them."""
+        self.stored += size
+        self.unsaved += size
+        return self.unsaved >= _SAVE_BYTES
+
+    def take_unsaved(self) -> int:
+        """Return the bytes that are to be added to those on disk."""
+        unsaved, self.unsaved = self.unsaved, 0
+        return unsaved
+
+
+class Usages:
+    """The accounts that are online."""
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._by_account: dict[bytes, Usage] = {}
+
+    def enter(self, account: bytes, rooms: int, stored: int) -> Usage:
+        """Return the usage of an account of which one more session begins; the numbers are those on disk."""
+        usage = self._by_account.get(account)
+        if usage is None:
+            usage = self._by_account[account] = Usage(account, rooms, stored)
+        usage.sessions += 1
+        return usage
+
+    def leave(self, usage: Usage) -> None:
+        """Forget an account with its last session."""
+        usage.sessions -= 1
+        if not usage.sessions:
+            del self._by_account[usage.account]
+
+    def judge_room(self, usage: Usage) -> None:
+        """Raise `Refusal` if the account may make no more rooms."""
+        if 0 < self._quota.rooms <= usage.rooms:
+            raise Refusal(Code.LIMIT, f"one account makes at most {self._quota.rooms} rooms here")
+
+    def judge_entry(self, usage: Usage) -> None:
+        """Raise `Refusal` if the account may store no more."""
+        if 0 < self._quota.stored_bytes <= usage.stored:
+            mib = self._quota.stored_bytes // 2**20
+            raise Refusal(Code.LIMIT, f"this relay keeps at most {mib} MiB of one account, and has as much")
+
+    def release(self, account: bytes, size: int) -> None:
+        """Count so many bytes of an account as gone from disk."""
+        if usage := self._by_account.get(account):
+            usage.stored = max(0, usage.stored - size)

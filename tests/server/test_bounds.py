@@ -1,0 +1,108 @@
+"""Memory stays bounded whatever clients leave unfinished or unread, and haste is slowed, not punished."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from clave_server import outbox, transport
+from clave_wire import messages as m
+from clave_wire.framing import pack
+from relaykit import ConnectionClosed, RawClient, RelayUnderTest, running_relay
+
+
+async def ending_of(client: RawClient) -> m.Closing | None:
+    """Read to the end; return what the relay said last."""
+    try:
+        while True:
+            await client.receive()
+    except ConnectionClosed as ended:
+        return ended.closing
+
+
+async def test_half_a_frame_may_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "_FRAME_SECONDS", 0.2)
+    async with running_relay(tmp_path) as relay:
+        red, blue = await relay.room_of("red", "blue")
+        await blue.write(pack(blue.entry(bytes(1000), epoch=1))[:500])
+        assert await blue.closed() is m.Code.TIMEOUT
+        gone = await red.next_presence()
+        assert (gone.name, gone.text) == ("blue", "sent half a frame")
+        await red.say(b"on", epoch=1)
+
+
+async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    frame = pack(red.entry(bytes(2**20), epoch=1))
+    for start in range(0, len(frame), 2**16):
+        await red.write(frame[start : start + 2**16])
+    await red.expect(m.Accepted)
+    assert relay.relay.transports.partial_bytes == 0
+
+
+async def test_unfinished_frames_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_MAX_PARTIAL_BYTES", 2**20)
+    async with running_relay(tmp_path) as relay:
+        red, blue, green = await relay.room_of("red", "blue", "green")
+        frames = {client: pack(client.entry(bytes(700_000), epoch=1)) for client in (red, blue)}
+        await red.write(frames[red][:600_000])
+        await blue.write(frames[blue][:600_000])
+        codes = {await first_ending(red, blue)}
+        assert codes == {m.Code.FULL}
+        survivor = red if blue.connection.state.name == "CLOSED" else blue
+        await survivor.write(frames[survivor][600_000:])
+        await survivor.expect(m.Accepted)
+        await green.expect(m.Entry)
+        await green.say(b"small frames pass", epoch=1)
+        await relay.stop()
+        assert relay.relay.transports.partial_bytes == 0
+        await relay.start()
+
+
+async def first_ending(*clients: RawClient) -> m.Code | None:
+    endings = [asyncio.create_task(client.closed()) for client in clients]
+    done, running = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    return done.pop().result()
+
+
+async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "MAX_BEHIND_BYTES", 2**20)
+    async with running_relay(tmp_path) as relay:
+        red, blue, green = await relay.room_of("red", "blue", "green")
+        for _ in range(40):  # blue and green read nothing
+            await red.send(red.entry(bytes(2**19), epoch=1))
+            await red.expect(m.Accepted)
+        assert await blue.closed() is m.Code.SLOW
+        assert await green.closed() is m.Code.SLOW
+        assert relay.relay.house.tally.slow_drops == 2
+
+
+async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, account_rate=200) as relay:  # 2000 at once
+        red, blue = await relay.room_of("red", "blue")
+        count = 2100
+        submits = [red.entry(b"%d" % number, epoch=1) for number in range(count)]
+        writing = asyncio.create_task(red.write(b"".join(map(pack, submits))))
+        heard = [(await blue.expect(m.Entry)).payload for _ in range(count)]
+        assert heard == [submit.payload for submit in submits]
+        await writing
+        assert relay.relay.house.tally.rate_refusals > 0
+
+
+async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> None:
+    clients = [await relay.join(f"n{number}") for number in range(10)]
+    assert [client.logged_in.spread for client in clients] == [4 * number for number in range(1, 11)]
+    endings = [asyncio.create_task(ending_of(client)) for client in clients]
+    await relay.relay.stop()
+    closings = [ending for ending in await asyncio.gather(*endings) if ending is not None]
+    assert {closing.code for closing in closings} == {m.Code.SHUTDOWN}
+    times = sorted(closing.retry_after for closing in closings)
+    assert times == [500 + 4 * number for number in range(10)]

@@ -1,0 +1,159 @@
+"""Who is let in: from behind a proxy, without TLS on loopback, in a crowd, and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+import struct
+from pathlib import Path
+
+import pytest
+
+from clave_server import listener
+from clave_server.errors import ProxyError
+from clave_server.proxy import FIXED_BYTES, Peer, read_peer, rest_length
+from clave_wire import messages as m
+from relaykit import ConnectionClosed, Participant, RawClient, RelayUnderTest, running_relay
+
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+LOOPBACK = frozenset({"127.0.0.1"})
+
+
+def header(source: str, port: int, *, command: int = 0x21, extension: bytes = b"") -> bytes:
+    """Return what a proxy says of a peer."""
+    address = ipaddress.ip_address(source)
+    family = 0x11 if address.version == 4 else 0x21
+    rest = address.packed * 2 + struct.pack(">HH", port, 7878) + extension
+    return SIGNATURE + bytes([command, family]) + struct.pack(">H", len(rest)) + rest
+
+
+def peer_of(said: bytes) -> Peer | None:
+    fixed, rest = said[:FIXED_BYTES], said[FIXED_BYTES:]
+    assert rest_length(fixed) == len(rest)
+    return read_peer(fixed, rest)
+
+
+@pytest.mark.parametrize(
+    ("said", "peer"),
+    [
+        (header("203.0.113.9", 4711), ("203.0.113.9", 4711)),
+        (header("2001:db8::9", 4711), ("2001:db8::9", 4711)),
+        (header("203.0.113.9", 4711, extension=b"\x04\x00\x01x"), ("203.0.113.9", 4711)),
+        (header("203.0.113.9", 4711, command=0x20), None),
+    ],
+)
+def test_a_header_names_the_peer(said: bytes, peer: tuple[str, int] | None) -> None:
+    assert peer_of(said) == peer
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"PROXY TCP4 203.0.113.9 203.0.113.1 4711 7878\r\n",
+        b"\x16\x03\x01" + bytes(40),
+        header("203.0.113.9", 4711, command=0x31),
+        header("203.0.113.9", 4711, command=0x22),
+        header("203.0.113.9", 4711, extension=bytes(600)),
+        SIGNATURE + b"\x21\x11\x00\x04" + bytes(4),
+        SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216),
+    ],
+)
+def test_what_is_no_header_is_an_error(said: bytes) -> None:
+    with pytest.raises(ProxyError):
+        peer_of(said)
+
+
+async def test_the_mirror_shows_the_address_that_a_trusted_proxy_names(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, proxies=LOOPBACK) as relay:
+        client = await RawClient.connect(relay.port, before_tls=header("203.0.113.9", 4711))
+        await client.log_in(Participant("red"))
+        await client.close()
+        await relay.stop()
+        assert "red  203.0.113.9:4711  registered" in relay.mirror_text()
+        await relay.start()
+
+
+async def test_a_proxy_may_end_tls_on_loopback(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, proxies=LOOPBACK, plain=("127.0.0.1", 0)) as relay:
+        said = header("2001:db8::9", 4711)
+        client = await RawClient.connect_plain(relay.plain_port, relay.relay.certificate, before=said)
+        await client.log_in(Participant("red"))
+        await client.close()
+        await relay.stop()
+        assert "red  [2001:db8::9]:4711  registered" in relay.mirror_text()
+        await relay.start()
+
+
+async def test_a_login_without_tls_is_bound_to_the_certificate_all_the_same(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, plain=("127.0.0.1", 0)) as relay:
+        client = await RawClient.connect_plain(relay.plain_port, bytes(31) + b"\x01")
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.log_in(Participant("red"))
+        assert caught.value.code is m.Code.BAD_LOGIN
+        await client.close()
+
+
+async def test_nobody_else_names_an_address(relay: RelayUnderTest) -> None:
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await RawClient.connect(relay.port, before_tls=header("203.0.113.9", 4711))
+    await relay.join("red")
+
+
+async def test_a_proxy_that_names_nobody_is_cut_off_and_others_are_not(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, proxies=LOOPBACK) as relay:
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await RawClient.connect(relay.port)
+        client = await RawClient.connect(relay.port, before_tls=header("203.0.113.9", 4711))
+        await client.log_in(Participant("red"))
+        await client.close()
+
+
+async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, address_rate=1) as relay:  # ten at once
+        clients = [await relay.connect() for _ in range(10)]
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await relay.connect()
+        assert relay.relay.house.tally.rate_refusals == 1
+        await clients[0].log_in(Participant("red"))
+
+
+async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, address_rate=1, proxies=LOOPBACK) as relay:
+
+        async def comes(source: str) -> bool:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await (await RawClient.connect(relay.port, before_tls=header(source, 1))).close()
+                return True
+            return False
+
+        assert [await comes(f"2001:db8::{host}") for host in range(1, 12)] == [True] * 10 + [False]
+        assert await comes("2001:db8:0:1::1")
+        assert await comes("203.0.113.9")
+
+
+async def test_who_says_nothing_gives_way_to_those_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "MAX_WAITING", 4)
+    monkeypatch.setattr(listener, "_GIVE_WAY_SECONDS", 0.2)
+    async with running_relay(tmp_path, login_seconds=60.0) as relay:
+        silent = [await asyncio.open_connection("127.0.0.1", relay.port) for _ in range(8)]
+        await relay.join("red")  # they had a minute, but for a crowd outside
+        assert relay.relay.listener.waiting <= 4
+        for reader, writer in silent[:4]:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        for _, writer in silent[4:]:
+            writer.close()
+
+
+async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_WAITING", 4)
+    async with running_relay(tmp_path) as relay:
+        names = [f"n{number}" for number in range(40)]
+        clients = await asyncio.gather(*(relay.join(name) for name in names))
+        assert sorted(client.logged_in.name for client in clients) == sorted(names)
+        assert relay.relay.listener.waiting == 0

@@ -1,0 +1,162 @@
+"""Old entries go, whoever needed them is told, and nothing else is lost with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_server.retention import Keeping, prune_all
+from clave_server.schema import connect_writer
+from clave_server.usage import Quota
+from clave_wire import messages as m
+from relaykit import ROOM, Participant, RawClient, RelayUnderTest, running_relay
+
+DAY = 24 * 60 * 60 * 1000
+LATER = 10**15
+"""A time (ms since 1970) at which everything is old."""
+
+
+async def a_room_with_a_past(relay: RelayUnderTest) -> list[RawClient]:
+    """Red and blue have heard entries 1 to 11, each in a segment of its own; blue is offline since."""
+    red, blue = await relay.room_of("red", "blue")
+    for number in range(10):
+        await red.say(b"%d" % number * 500, epoch=1)
+        await blue.expect(m.Entry)
+    await blue.close()
+    return [red, blue]
+
+
+async def resume(client: RawClient, after: int) -> m.ToClient:
+    return await client.ask(m.Resume(client.next_id(), ROOM, after))
+
+
+async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: RelayUnderTest) -> None:
+    red, blue = await a_room_with_a_past(relay)
+    await relay.restart()  # a room in use is saved now and then; this is one way to have it saved now
+    red = await relay.join(red.participant)
+    await red.resume(11)
+    pruned = await relay.relay.pruner.prune(Keeping(room_bytes=2000))
+    assert pruned.entries == 8
+    assert pruned.kept_from == {ROOM: 9}
+    back = await relay.join(blue.participant)
+    refused = await resume(back, 3)
+    assert isinstance(refused, m.Refused)
+    assert (refused.code, refused.text) == (
+        m.Code.PRUNED,
+        "entries 4 to 8 of this room are no longer kept",
+    )
+    await back.resume(8)
+    assert [(await back.expect(m.Entry)).seq for _ in range(3)] == [9, 10, 11]
+    assert (await red.say(b"on", epoch=1)).seq == 12
+    assert (await back.expect(m.Entry)).seq == 12
+
+
+async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderTest) -> None:
+    red, _ = await a_room_with_a_past(relay)
+    await relay.restart()
+    await relay.relay.pruner.prune(Keeping(room_bytes=1))
+    await relay.restart()
+    back = await relay.join(red.participant)
+    refused = await resume(back, 10)
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.PRUNED
+    resumed = await back.resume(11)
+    assert resumed.seq == 11
+    assert resumed.submission == red.participant.submission  # what counts is still known
+    assert (await back.say(b"on", epoch=1)).seq == 12
+
+
+async def test_only_what_is_older_than_the_days_kept_goes(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await a_room_with_a_past(relay)
+        await relay.stop()
+        connection = connect_writer(relay.database)
+        connection.execute("UPDATE segments SET at = ? * last_seq", (DAY,))
+        pruned = prune_all(connection, Keeping(days=3), now=8 * DAY)
+        assert pruned.kept_from == {ROOM: 5}
+        assert connection.execute("SELECT min(first_seq), max(last_seq) FROM segments").get == (5, 11)
+        connection.close()
+        await relay.start()
+
+
+async def test_a_room_keeps_what_its_own_rows_do_not_take_into_account(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await a_room_with_a_past(relay)
+        connection = apsw.Connection(str(relay.database))
+        saved = connection.execute("SELECT seq FROM rooms").get
+        connection.close()
+        assert saved == 1  # the commit that made the room; nothing was saved since
+        pruned = await relay.relay.pruner.prune(Keeping(room_bytes=1))
+        assert pruned.kept_from == {ROOM: 2}
+
+
+async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, quota=Quota(stored_bytes=30_000)) as relay:
+        (red,) = await relay.room_of("red")
+        for _ in range(3):
+            await red.say(bytes(10_000), epoch=1)
+        refused = await red.ask(red.entry(b"more", epoch=1))
+        assert isinstance(refused, m.Rejected)
+        assert refused.code is m.Code.LIMIT
+        await relay.restart()
+        back = await relay.join(red.participant)
+        await back.resume(1)
+        for _ in range(3):
+            await back.receive()
+        assert isinstance(await back.ask(back.entry(b"more", epoch=1)), m.Rejected)
+        await relay.relay.pruner.prune(Keeping(room_bytes=1))
+        await back.say(b"more", epoch=1)
+
+
+async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, quota=Quota(rooms=2)) as relay:
+        red = await relay.join("red")
+        for number in range(2):
+            await red.create(bytes([number]) * 16)
+        for _ in range(2):
+            refused = await red.ask(m.CreateRoom(red.next_id(), bytes([9]) * 16))
+            assert isinstance(refused, m.Refused)
+            assert refused.code is m.Code.LIMIT
+            red = await relay.join(red.participant)
+        blue = await relay.join(Participant("blue"))
+        await blue.create()
+
+
+async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    leaving = red.entry(b"bye", epoch=1, kind=m.Kind.COMMIT, remove=(red.participant.device,))
+    await red.submit(leaving)
+    await relay.restart()
+    await relay.relay.pruner.prune(Keeping(room_bytes=10**6))
+    blue = await relay.join("blue")
+    taken = await blue.ask(m.CreateRoom(1, ROOM))
+    assert isinstance(taken, m.Refused)
+    await relay.relay.pruner.prune(Keeping(room_bytes=1))
+    await blue.create()
+
+
+@pytest.mark.parametrize("keeping", [Keeping(), Keeping(days=100_000)])
+async def test_nothing_goes_that_is_to_be_kept(relay: RelayUnderTest, keeping: Keeping) -> None:
+    await a_room_with_a_past(relay)
+    await relay.restart()
+    assert (await relay.relay.pruner.prune(keeping)).entries == 0
+
+
+async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        (red,) = await relay.room_of("red")
+        blue = await relay.join("blue")
+        invite = red.entry(
+            b"c", epoch=1, kind=m.Kind.COMMIT, add=(blue.participant.device,), welcome=b"welcome"
+        )
+        await red.submit(invite)
+        await blue.expect(m.Invitation)
+        await relay.stop()
+        connection = connect_writer(relay.database)
+        prune_all(connection, Keeping(days=1), LATER)
+        assert connection.execute("SELECT count(*) FROM invitations").get == 0
+        assert connection.execute("SELECT count(*) FROM welcomes").get == 0
+        connection.close()
+        await relay.start()
