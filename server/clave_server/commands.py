@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from clave_server import backup as archive
 from clave_server.bans import parse_ban
@@ -158,6 +159,10 @@ def certificate(context: click.Context, data: Path) -> None:
     """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
     if context.invoked_subcommand is None:
         _show_fingerprints(give(data, TellCertificates()))
+    for name in ("data", "config"):
+        if context.invoked_subcommand and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            command = f"clave-relay certificate {context.invoked_subcommand} --{name}"
+            raise click.UsageError(f"--{name} goes after the command: {command}")
 
 
 @certificate.command("next", epilog=_epilog("certificate next", "certificate next new.pem"))

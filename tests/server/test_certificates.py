@@ -366,7 +366,11 @@ async def test_certificates_change_while_people_come(tmp_path: Path, authority: 
 
 async def order(data: Path, *words: str | Path) -> tuple[int, list[str]]:
     """Run `clave-relay certificate`; return its exit status and what it printed, line by line."""
-    command = ("-m", "clave_server", "certificate", *map(str, words), "--data", str(data))
+    return await run(data, "certificate", *words)
+
+
+async def run(data: Path, *words: str | Path) -> tuple[int, list[str]]:
+    command = ("-m", "clave_server", *map(str, words), "--data", str(data))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -480,3 +484,34 @@ async def test_the_signal_of_a_terminal_that_closes_stops_the_relay(tmp_path: Pa
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_a_check_looks_at_the_files_of_the_operator(tmp_path: Path, authority: Authority) -> None:
+    own, data = own_files(tmp_path, authority), tmp_path / "data"
+    options = ("--tls-certificate", own.certificate, "--tls-key", own.key, "--listen", "127.0.0.1:0")
+    status, lines = await run(data, "check", *options)
+    (line,) = [line for line in lines if "certificate" in line.split()[:2]]
+    assert (status, line.split()[0]) == (0, "ok")
+    assert str(own.certificate) in line
+    own.key.write_bytes(key_pem(ec_key()))
+    status, lines = await run(data, "check", *options)
+    assert (status, any("is not that of the certificate" in line for line in lines)) == (1, True)
+    status, lines = await run(data, "check", *options[2:])
+    assert (status, any("of use only with --tls-certificate" in line for line in lines)) == (1, True)
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("next",), ("switch",)])
+async def test_help_shows_an_example(tmp_path: Path, words: tuple[str, ...]) -> None:
+    status, lines = await order(tmp_path / "data", *words, "--help")
+    example = " ".join(("clave-relay", "certificate", *words))
+    assert (status, example in [line.strip() for line in lines]) == (0, True), lines
+
+
+@pytest.mark.parametrize("option", ["--data", "--config"])
+async def test_options_go_after_the_command(tmp_path: Path, option: str) -> None:
+    (tmp_path / "relay.toml").touch()
+    value = tmp_path / ("data" if option == "--data" else "relay.toml")
+    status, lines = await order(tmp_path / "data", option, value, "next")
+    assert status == 2
+    assert lines[-1].endswith(f"{option} goes after the command: clave-relay certificate next {option}")
