@@ -22,7 +22,7 @@ from clave_server.config import Options
 from clave_server.control import ask
 from clave_server.folder import CONTROL
 from clave_server.office import give
-from clave_server.options import VARIABLES, data_option, one_line_errors, run_options
+from clave_server.options import VARIABLES, data_option, one_line_errors, retention_options, run_options
 from clave_server.orders import (
     AddBan,
     LiftBan,
@@ -30,6 +30,7 @@ from clave_server.orders import (
     ListTokens,
     MakeToken,
     PrepareCertificate,
+    Prune,
     RevokeToken,
     SwitchCertificate,
     TellCertificates,
@@ -207,6 +208,19 @@ def backup(data: Path, file: Path) -> None:
     click.echo(f"{file}: {render_size(size)}, checked")
 
 
+@click.command(epilog=_epilog("prune --retain-days 90"))
+@data_option
+@retention_options
+@one_line_errors
+def prune(data: Path, retain_days: int, retain_bytes: int) -> None:
+    """Delete old entries now; without a limit here, by those the running relay has.
+
+    Members who had not read what is deleted are told that it is no longer kept.
+    """
+    deleted = give(data, Prune(retain_days, retain_bytes))
+    click.echo(f"deleted: {deleted.entries} entries, {render_size(deleted.size)}")
+
+
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -221,4 +235,4 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-ALL: Final = (check, status, token, ban, unban, certificate, backup)
+ALL: Final = (check, status, token, ban, unban, certificate, backup, prune)

@@ -27,9 +27,6 @@ _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _ORDER_SECONDS: Final = 10.0
 """How long somebody who connected may take to say what for."""
 
-_ANSWER_SECONDS: Final = 60.0
-"""How long an operator waits: a disk under load is slow."""
-
 _MAX_PATH_BYTES: Final = 100
 """A socket's address holds 104 to 108 bytes, by system."""
 
@@ -124,7 +121,7 @@ def ask(path: Path, order: Order[_T]) -> _T:
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_ANSWER_SECONDS)
+            connection.settimeout(order.PATIENCE)
             with _reachable(path) as reached:
                 connection.connect(reached)
             connection.sendall(msgspec.json.encode(order) + b"\n")

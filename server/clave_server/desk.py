@@ -15,8 +15,18 @@ from clave_server.config import write_address
 from clave_server.errors import OrderError, Refusal, RelayError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
-from clave_server.orders import AddBan, CertificateOrder, LiftBan, Order, TellStatus
+from clave_server.orders import (
+    AddBan,
+    CertificateOrder,
+    Deleted,
+    LiftBan,
+    Order,
+    Prune,
+    TellStatus,
+    check_keeping,
+)
 from clave_server.relay import Relay
+from clave_server.retention import FOREVER, Keeping
 from clave_server.status import DiskUse, Status
 from clave_wire.login import fingerprint_text
 
@@ -45,6 +55,8 @@ class Desk:
             told = order.act(self._relay.certificates)
             self._relay.announce()
             return told
+        if isinstance(order, Prune):
+            return await self._prune(Keeping(order.days, order.room_bytes))
         answer = await self._write(order)
         if isinstance(order, AddBan):
             self._relay.house.doors.bans.add(order.ban)
@@ -84,6 +96,13 @@ class Desk:
             return "storage does not answer"
         return ""
 
+    async def _prune(self, keeping: Keeping) -> Deleted:
+        pruner = self._relay.pruner
+        if keeping == FOREVER:
+            keeping = check_keeping(pruner.keeping)
+        pruned = await pruner.prune(keeping)
+        return Deleted(pruned.entries, pruned.size)
+
     def _show_out(self, ban: Ban) -> int:
         """Close every connection that a ban is about; return how many there were."""
         closed = 0
@@ -101,7 +120,7 @@ class Desk:
 
         def step(connection: apsw.Connection) -> _T | RelayError:
             try:
-                return order.carry_out(connection, now)
+                return order.step(connection, now)
             except OrderError as error:  # is this order's, not the flush's that other people's entries are in
                 return error
 

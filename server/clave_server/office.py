@@ -1,4 +1,4 @@
-"""Where an operator's order goes: to the relay that runs, or to the database of one that does not."""
+"""Where an operator's order goes: to the relay that runs, or to the data folder of one that does not."""
 
 from __future__ import annotations
 

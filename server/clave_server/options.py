@@ -16,7 +16,7 @@ from clave_server.errors import RelayError, StartError
 from clave_server.logs import LogFormat, LogLevel
 from clave_server.mirror import MirrorMode
 
-__all__ = ["VARIABLES", "data_option", "default_data", "one_line_errors", "run_options"]
+__all__ = ["VARIABLES", "data_option", "default_data", "one_line_errors", "retention_options", "run_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -211,6 +211,11 @@ def run_options(command: _F) -> _F:
     for option in (_CONFIG, *reversed(_RUN.values())):
         command = option(command)
     return command
+
+
+def retention_options(command: _F) -> _F:
+    """Give a command the options that say how much is kept."""
+    return _RUN["retain-days"](_RUN["retain-bytes"](command))
 
 
 def data_option(command: _F) -> _F:

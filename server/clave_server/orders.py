@@ -1,4 +1,7 @@
-"""What an operator may order of a relay, running or stopped, and what each order does to the database."""
+"""What an operator may order of a relay, running or stopped, and what each does to its database or files.
+
+Knows no running relay: what an order means there beside the database, `desk` knows.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from clave_server.bans import Ban
 from clave_server.certificates import Certificates, Fingerprints
 from clave_server.errors import OrderError
 from clave_server.folder import DataFolder
+from clave_server.retention import FOREVER, Keeping, prune_all
 from clave_server.status import Status
 from clave_server.tokens import Token
 from clave_server.worker import in_transaction
@@ -21,6 +25,7 @@ from clave_server.worker import in_transaction
 __all__ = [
     "AddBan",
     "CertificateOrder",
+    "Deleted",
     "LiftBan",
     "ListBans",
     "ListTokens",
@@ -28,10 +33,12 @@ __all__ = [
     "Order",
     "Orders",
     "PrepareCertificate",
+    "Prune",
     "RevokeToken",
     "SwitchCertificate",
     "TellCertificates",
     "TellStatus",
+    "check_keeping",
 ]
 
 _T = TypeVar("_T")
@@ -42,15 +49,22 @@ class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_
 
     ANSWER: ClassVar[Any]
 
+    PATIENCE: ClassVar[float] = 60.0
+    """Seconds to wait for a running relay's answer: a disk under load is slow."""
+
     def carry_out(self, connection: apsw.Connection, now: int) -> _T:
-        """Do in a transaction what concerns the database, at `now` (ms since 1970). Raises `OrderError`."""
+        """Do it at `now` (ms since 1970) on a database that no relay is running on. Raises `OrderError`."""
+        return in_transaction(connection, partial(self.step, now=now))
+
+    def step(self, connection: apsw.Connection, now: int) -> _T:
+        """Do in a transaction what concerns the database. Raises `OrderError`."""
         raise NotImplementedError
 
     def carry_out_in(self, folder: DataFolder, now: int) -> _T:
         """Do it where no relay runs. Raises `OrderError` or `StartError`."""
         connection = schema.connect_writer(folder.database)
         try:
-            return in_transaction(connection, partial(self.carry_out, now=now))
+            return self.carry_out(connection, now)
         finally:
             connection.close()
 
@@ -75,7 +89,7 @@ class MakeToken(Order[int], frozen=True, tag="make-token"):
 
     ANSWER = int
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> int:
+    def step(self, connection: apsw.Connection, now: int) -> int:
         """Keep the token."""
         return tokens.make_token(
             connection,
@@ -92,7 +106,7 @@ class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
 
     ANSWER = list[Token]
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> list[Token]:
+    def step(self, connection: apsw.Connection, now: int) -> list[Token]:
         """Read the tokens."""
         return tokens.read_tokens(connection)
 
@@ -104,7 +118,7 @@ class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
 
     ANSWER = None
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> None:
+    def step(self, connection: apsw.Connection, now: int) -> None:
         """Forget the token."""
         if not tokens.revoke_token(connection, self.id):
             raise OrderError(f"there is no token {self.id}; see: clave-relay token list")
@@ -117,7 +131,7 @@ class AddBan(Order[int], frozen=True, tag="add-ban"):
 
     ANSWER = int
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> int:
+    def step(self, connection: apsw.Connection, now: int) -> int:
         """Keep the ban; where no relay runs, nobody is connected."""
         bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
         return 0
@@ -130,7 +144,7 @@ class LiftBan(Order[None], frozen=True, tag="lift-ban"):
 
     ANSWER = None
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> None:
+    def step(self, connection: apsw.Connection, now: int) -> None:
         """Forget the ban."""
         if not bans.lift_ban(connection, self.ban):
             raise OrderError(f"{self.ban.subject} is not banned; see: clave-relay ban")
@@ -141,7 +155,7 @@ class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
 
     ANSWER = list[Ban]
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> list[Ban]:
+    def step(self, connection: apsw.Connection, now: int) -> list[Ban]:
         """Read the bans."""
         return bans.read_bans(connection)
 
@@ -190,6 +204,40 @@ class SwitchCertificate(CertificateOrder, frozen=True, tag="switch-certificate")
         return certificates.fingerprints
 
 
+class Deleted(msgspec.Struct, frozen=True):
+    """How many entries went, and their bytes."""
+
+    entries: int
+    size: int
+
+
+class Prune(Order[Deleted], frozen=True, tag="prune"):
+    """Delete what is not to be kept: by the running relay's settings where both limits are 0."""
+
+    days: int
+    room_bytes: int
+
+    ANSWER = Deleted
+    PATIENCE = 3600.0
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> Deleted:
+        """Prune every room, in a transaction each."""
+        pruned = prune_all(connection, self.keeping, now)
+        return Deleted(pruned.entries, pruned.size)
+
+    @property
+    def keeping(self) -> Keeping:
+        """What is to be kept. Raises `OrderError` if that is everything."""
+        return check_keeping(Keeping(self.days, self.room_bytes))
+
+
+def check_keeping(keeping: Keeping) -> Keeping:
+    """Return `keeping`; raise `OrderError` if nothing is ever deleted by it."""
+    if keeping == FOREVER:
+        raise OrderError("everything is kept; say how much is not with --retain-days or --retain-bytes")
+    return keeping
+
+
 Orders: Final = (
     TellStatus
     | MakeToken
@@ -201,5 +249,6 @@ Orders: Final = (
     | TellCertificates
     | PrepareCertificate
     | SwitchCertificate
+    | Prune
 )
 """Every order there is, for decoding."""

@@ -35,7 +35,7 @@ class Pruner:
     def __init__(
         self, keeping: Keeping, reader: Worker, sequencer: Sequencer, usages: Usages, tally: Tally
     ) -> None:
-        self._keeping = keeping
+        self.keeping = keeping
         self._reader = reader
         self._sequencer = sequencer
         self._usages = usages
@@ -51,7 +51,7 @@ class Pruner:
 
     async def prune(self, keeping: Keeping | None = None) -> Pruned:
         """Go through all rooms once, by `keeping` or else by the settings. Raises `RelayError`."""
-        keeping = keeping or self._keeping
+        keeping = keeping or self.keeping
         now, after, pruned = time.time_ns() // 1_000_000, b"", Pruned()
         while rooms := await self._read(partial(retention.rooms_after, after=after)):
             for room in rooms:

@@ -230,7 +230,7 @@ class Sequencer:
                 session.hold_reading(False)
         flight.steps, self._steps = self._steps, []
         self._flying = flight
-        self._took_off = self._loop.time()
+        self._took_off = time.perf_counter()
         if flight.touched or flight.steps:
             self._writer.do(flight.transaction(time.time_ns() // 1_000_000), partial(self._landed, flight))
         else:
@@ -365,7 +365,7 @@ class Sequencer:
     # --- landing -------------------------------------------------------------------------------------------
 
     def _landed(self, flight: Flight, outcome: list[Any] | RelayError) -> None:
-        self._tally.flushed(self._loop.time() - self._took_off)
+        self._tally.flushed(time.perf_counter() - self._took_off)
         if isinstance(outcome, RelayError):
             self._tally.storage_failures += 1
             self._roll_back(flight, outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import os
 import resource
 import signal
@@ -32,6 +33,9 @@ __all__ = ["run"]
 
 _log = structlog.get_logger()
 
+_GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Entries under way are many objects and never garbage in cycles; looking for it took a tenth of the time."""
+
 _OPEN_FILES: Final = 65_536
 """Wanted where the system sets no limit at all."""
 
@@ -39,6 +43,7 @@ _OPEN_FILES: Final = 65_536
 def run(options: Options) -> None:
     """Run a relay until a signal ends it. Raises `StartError`."""
     settings = options.settings()
+    gc.set_threshold(*_GC_THRESHOLDS)
     os.umask(0o077)
     _raise_file_limit()
     with DataFolder(options.data) as folder, asyncio.Runner(loop_factory=_new_loop) as runner:

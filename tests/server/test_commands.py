@@ -33,6 +33,7 @@ COMMANDS = [
     ["ban"],
     ["unban"],
     ["backup"],
+    ["prune"],
 ]
 
 
@@ -106,7 +107,14 @@ def test_help_shows_an_example(data: Path, command: list[str]) -> None:
 
 def test_without_a_relay_each_says_so_and_makes_nothing(data: Path) -> None:
     refused(run(data, "status"), "no relay runs", str(data), "--data")
-    for command in (["token", "make"], ["token", "list"], ["ban", "red"], ["ban"], ["unban", "red"]):
+    for command in (
+        ["token", "make"],
+        ["token", "list"],
+        ["ban", "red"],
+        ["ban"],
+        ["unban", "red"],
+        ["prune"],
+    ):
         refused(run(data, *command), "no relay has run", str(data), "--data")
     refused(run(data, "backup", data.parent / "backup.tar"), "no relay has run", str(data))
     assert list(data.parent.iterdir()) == []
@@ -190,6 +198,43 @@ async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
         assert await joins(process.port, red)
 
 
+# --- prune ---------------------------------------------------------------------------------------------
+
+
+def deleted(answer: str) -> int:
+    found = re.fullmatch(r"deleted: (\d+) entries, .*B\n", answer)
+    assert found, answer
+    return int(found[1])
+
+
+async def test_pruning_while_it_runs_and_while_it_does_not(data: Path) -> None:
+    red = Participant("red")
+    async with RelayProcess(data) as process:
+        client = await (await RawClient.connect(process.port)).log_in(red)
+        await client.create()
+        for _ in range(40):
+            await client.say(bytes(1000))
+        await client.close()
+        refused(await asyncio.to_thread(run, data, "prune"), "--retain-days", "--retain-bytes")
+        process.process.terminate()
+        await process.process.wait()
+    refused(run(data, "prune"), "--retain-days", "--retain-bytes")
+    assert deleted(await said(data, "prune", "--retain-days", "1")) == 0
+    first = deleted(await said(data, "prune", "--retain-bytes", "30000"))
+    assert 10 < first < 20
+    async with RelayProcess(data) as process:
+        second = deleted(await said(data, "prune", "--retain-bytes", "20000"))
+        assert second > 0
+        client = await (await RawClient.connect(process.port)).log_in(red)
+        refusal = await client.ask(m.Resume(1, ROOM, 0))
+        assert isinstance(refusal, m.Refused)
+        assert refusal.code is m.Code.PRUNED
+        kept_from = first + second + 1
+        assert (await client.resume(kept_from - 1)).seq == 40
+        assert (await client.expect(m.Entry)).seq == kept_from
+        await client.close()
+
+
 # --- backup --------------------------------------------------------------------------------------------
 
 
@@ -251,6 +296,26 @@ def test_a_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
     content = bytearray((data / "relay.db").read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     (data / "relay.db").write_bytes(content)
+    refused(run(data, "backup", tmp_path / "backup.tar"), "damaged")
+    assert names(tmp_path) == {"data"}
+
+
+def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> None:
+    make_folder(data)
+    allow = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'tokens'"
+    for before, after, insert in (
+        ("note TEXT NOT NULL", "note TEXT", "INSERT INTO tokens(digest, made_at) VALUES (x'00', 1)"),
+        ("note TEXT,", "note TEXT NOT NULL,", "SELECT 1"),
+    ):
+        connection = sqlite3.connect(data / "relay.db")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute(allow, (before, after))
+        connection.commit()
+        connection.close()
+        connection = sqlite3.connect(data / "relay.db")
+        connection.execute(insert)
+        connection.commit()
+        connection.close()
     refused(run(data, "backup", tmp_path / "backup.tar"), "damaged")
     assert names(tmp_path) == {"data"}
 

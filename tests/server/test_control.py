@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,20 @@ from clave_server.desk import Desk
 from clave_server.errors import NotRunning, OrderError, StartError
 from clave_server.orders import (
     AddBan,
+    Deleted,
     LiftBan,
     ListBans,
     ListTokens,
     MakeToken,
     Order,
+    Prune,
     RevokeToken,
     TellStatus,
 )
+from clave_server.retention import Keeping
 from clave_server.tokens import token_digest
 from clave_wire import messages as m
-from relaykit import ConnectionClosed, Participant, RelayUnderTest
+from relaykit import PATIENCE_SECONDS, ConnectionClosed, Participant, RelayUnderTest, running_relay
 
 
 @pytest.fixture
@@ -92,6 +96,21 @@ async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnd
     assert closed.value.code is m.Code.BANNED
 
 
+async def test_who_is_banned_while_logging_in_stays_out(relay: RelayUnderTest, path: Path) -> None:
+    gate = threading.Event()
+    relay.relay.reader.do(lambda _: gate.wait(), lambda _: None)
+    joining = asyncio.ensure_future(relay.join("red"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not relay.relay.reader.waiting:  # noqa: ASYNC110  (a queue tells nobody that it fills)
+            await asyncio.sleep(0.001)
+    assert await order(path, AddBan(parse_ban("red"))) == 0
+    gate.set()
+    with pytest.raises(ConnectionClosed) as closed:
+        await joining
+    assert closed.value.code is m.Code.BANNED
+    assert relay.relay.house.sessions == {}
+
+
 async def test_a_ban_that_is_lifted_is_over(relay: RelayUnderTest, path: Path) -> None:
     red = Participant("red")
     await order(path, AddBan(parse_ban("red")))
@@ -125,6 +144,27 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
         await failing
     assert (await red.expect(m.Accepted)).seq == 2
     assert gate.done()
+
+
+async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, keeping=Keeping(days=36500)) as relay:
+        (red,) = await relay.room_of("red")
+        for _ in range(20):
+            await red.say(bytes(500), epoch=1)
+        participant = red.participant
+        await relay.restart()
+        await relay.join(participant)
+        desk = Desk(relay.relay, relay._held)
+        assert await desk.carry_out(Prune(0, 0)) == Deleted(0, 0)
+        deleted = await desk.carry_out(Prune(0, 3000))
+    assert isinstance(deleted, Deleted)
+    assert 10 < deleted.entries < 20
+    assert deleted.size > 500 * deleted.entries
+
+
+async def test_pruning_where_everything_is_kept_says_so(path: Path) -> None:
+    with pytest.raises(OrderError, match="--retain-days"):
+        await order(path, Prune(0, 0))
 
 
 async def test_orders_change_tokens(path: Path) -> None:
