@@ -19,6 +19,7 @@ from clave_server.activation import notify
 from clave_server.config import Options, write_address
 from clave_server.control import Control
 from clave_server.desk import Desk
+from clave_server.errors import StartError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
 from clave_server.logs import configure_logs
@@ -68,6 +69,7 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
             relay = await Relay.start(settings, folder, mirror)
             stack.push_async_callback(relay.stop)
             desk = Desk(relay, folder)
+            loop.add_signal_handler(signal.SIGHUP, _hang_up, relay, stop if _on_terminal() else None)
             control = await Control.open(folder.control, desk.carry_out)
             stack.push_async_callback(control.close)
             if options.probes:
@@ -85,6 +87,24 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
     finally:
         mirror.stop()
         logs.stop(timeout=1.0)
+
+
+def _hang_up(relay: Relay, stop: asyncio.Event | None) -> None:
+    """Read the operator's certificate again; or `stop`, if there is a terminal to run on and it went away."""
+    if stop is not None and not _on_terminal():
+        stop.set()
+        return
+    try:
+        changed = relay.certificates.reload()
+    except StartError as error:
+        _log.error("certificate not reloaded, the present one stays", reason=str(error))
+        return
+    relay.announce()
+    _log.info("certificate reloaded", changed=changed, fingerprint=fingerprint_text(relay.certificate))
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _descriptor(stream: TextIO | None) -> int:

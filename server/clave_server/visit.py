@@ -40,6 +40,7 @@ from clave_wire.messages import (
     Login,
     Lookup,
     Mend,
+    NextCertificate,
     PublishKeyPackages,
     Refused,
     Report,
@@ -86,10 +87,11 @@ class House:
 
 
 class Visit:
-    """The `transport.Client` of one connection."""
+    """The `transport.Client` of one connection; `announcement` is of the next certificate, if any."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, announcement: Callable[[], NextCertificate | None]) -> None:
         self._house = house
+        self._announcement = announcement
         self._transport: ClientTransport
         self._session: Session | None = None
         self._feed: InvitationFeed | None = None
@@ -245,6 +247,9 @@ class Visit:
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
+        announcement = self._announcement()
+        if announcement is not None:
+            session.send(announcement)
         self._feed = InvitationFeed(self._house.reader, session)
         self._feed.advance()
 
