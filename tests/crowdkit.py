@@ -126,6 +126,7 @@ class Seat:
     cursor: int
     epoch: int
     until: int = 0
+    resumed: bool = False
     opened: bool = False
     member: bool = True
     waiting: dict[int, m.Submit] = field(default_factory=dict)
@@ -171,7 +172,7 @@ class Talker:
         self.settled.clear()
         self._requests.clear()
         for seat in self.seats.values():
-            seat.opened = False
+            seat.resumed = seat.opened = False
             if reread:
                 seat.cursor, seat.epoch = seat.joined
         try:
@@ -298,7 +299,6 @@ class Talker:
 
     def _hear_entry(self, entry: m.Entry) -> None:
         seat = self.seats[entry.room]
-        assert entry.seq == seat.cursor + 1, "the stream has a gap"
         if entry.sender == self.device and (submit := seat.waiting.pop(entry.submission, None)):
             assert entry.payload == submit.payload
             seat.latest = submit
@@ -325,10 +325,12 @@ class Talker:
         self._ledger.note(entry)
         self._ledger.count_acceptance()
         if accepted.seq > seat.cursor:
-            assert accepted.seq == seat.cursor + 1, "the stream has a gap"
             self._follow(seat, entry)
 
     def _follow(self, seat: Seat, entry: m.Entry) -> None:
+        if not seat.resumed:
+            return  # of the stay before this one, on its way when the invitation came
+        assert entry.seq == seat.cursor + 1, f"the stream has a gap: {seat} {entry}"
         seat.cursor = entry.seq
         if entry.kind is m.Kind.COMMIT:
             seat.epoch = entry.epoch + 1
@@ -339,6 +341,8 @@ class Talker:
 
     def _hear_rejection(self, rejected: m.Rejected) -> None:
         seat = self.seats[rejected.room]
+        if rejected.code is m.Code.STORAGE:
+            return  # whether it is there or not shows at the next visit
         submit = seat.waiting.pop(rejected.submission, None)
         if submit is None:  # it was given up, its sender having been taken out of the room
             assert rejected.code in (m.Code.NOT_MEMBER, m.Code.STALE_EPOCH, m.Code.RENUMBER)
@@ -363,7 +367,7 @@ class Talker:
     async def _hear_resumed(self, resumed: m.Resumed) -> None:
         del self._requests[resumed.id]
         seat = self.seats[resumed.room]
-        seat.until = resumed.seq
+        seat.resumed, seat.until = True, resumed.seq
         assert resumed.submission >= (seat.latest.submission if seat.latest else 0)
         if not resumed.members:
             return  # taken out while it was away: the entries up to that follow
@@ -377,6 +381,8 @@ class Talker:
 
     async def _hear_answer(self, answer: m.Done | m.Refused | m.KeyPackages, request: m.ToRelay) -> None:
         match request, answer:
+            case _, m.Refused(code=m.Code.STORAGE):
+                pass
             case m.CreateRoom(), m.Done():
                 self._founding.discard(request.room)
                 self.seats[request.room] = Seat((0, 0), 0, 0)

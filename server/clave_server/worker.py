@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -60,7 +61,8 @@ class Worker:
     def _run(self) -> None:
         while (task := self._work.get()) is not None:
             task(self._connection)
-        self._connection.close()
+        with contextlib.suppress(apsw.Error):  # a disk that fails now keeps what was committed in the WAL
+            self._connection.close()
 
 
 def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:
