@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clave_client.connection import jitter
 from clave_client.errors import ClientError
 from clave_client.log_reader import Settled
+from clave_client.patience import jitter
 from clave_client.room import Room
 from clave_crypto.mls import Proposal
 

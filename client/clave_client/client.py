@@ -22,7 +22,7 @@ from clave_client.about import RoomInfo
 from clave_client.account import Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
 from clave_client.directory import claim_guest, look_up
-from clave_client.errors import ClientError, RelayRefused, UsageError
+from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
 from clave_client.events import Connected, Event, Notice, Person
 from clave_client.link import Address
 from clave_client.policy import RoomPolicy
@@ -32,6 +32,7 @@ from clave_client.room_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomS
 from clave_client.session import Session
 from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_client.suites import NEW_ROOMS
+from clave_client.trust import Trust
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import fingerprint, safety_number
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
@@ -92,7 +93,9 @@ class Client:
                 raise UsageError("this profile has not met its relay yet; say where with --relay HOST:PORT")
             address = address or Address.parse((stored or b"").decode())
             # A profile belongs to one relay, wherever that listens: the pin holds for every address.
-            pin = pin or self._store.get("relay_pin")
+            trust = Trust.load(self._store)
+            if pin is not None:
+                trust = trust.insist(pin)
         except ClientError:
             self._store.close()
             raise
@@ -100,7 +103,7 @@ class Client:
         self._refused = False
         software = f"clave {version('clave')}"
         self._session = Session(
-            self._store, account, address, pin=pin, token=token, software=software, clock=clock
+            self._store, account, address, trust=trust, token=token, software=software, clock=clock
         )
 
     async def __aenter__(self) -> Self:
@@ -172,7 +175,7 @@ class Client:
             r.id for r in rooms if r.title.casefold() == words.casefold() or r.id.hex().startswith(words)
         ]
         found = exact or loose
-        for error in self._session.unreadable.values():
+        for error in self._session.unusable.values():
             if not found and error.title == words:
                 raise error
         if not found:
@@ -195,9 +198,9 @@ class Client:
         return RoomInfo.of(self._room(room), self._session.account.verified.account)
 
     @property
-    def unreadable(self) -> list[str]:
-        """What to tell of stored rooms that this program cannot open, a line each."""
-        return [str(error) for error in self._session.unreadable.values()]
+    def unusable(self) -> list[str]:
+        """What to tell of stored rooms that cannot be used as they are, a line each."""
+        return [str(error) for error in self._session.unusable.values()]
 
     @property
     def relay(self) -> tuple[str, str]:
@@ -310,7 +313,9 @@ class Client:
         if accept:
             here.enqueue(ContentKind.JOINED, "")
         self._session.resume(here)
-        await self._session.wait_for(lambda: here.synced or here.record.phase is Phase.CLOSED)
+        await self._session.wait_for(lambda: here.synced or here.record.phase in (Phase.CLOSED, Phase.BEHIND))
+        if here.record.phase is Phase.BEHIND:
+            raise RoomBehind(here.record.title, here.record.cursor)
         if not accept:
             await self._left(here)
 
@@ -357,7 +362,8 @@ class Client:
     def _room(self, room: bytes) -> Room:
         found = self._session.rooms.get(room)
         if found is None:
-            raise UsageError("you are not in that room; /room lists yours")
+            unknown = UsageError("you are not in that room; /room lists yours")
+            raise self._session.unusable.get(room, unknown)
         return found
 
     # --- talking ---

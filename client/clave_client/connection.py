@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
@@ -24,19 +23,20 @@ from clave_client.errors import (
 )
 from clave_client.events import Event
 from clave_client.link import Address, RelayLink
+from clave_client.patience import Patience
 from clave_client.store import Store
 from clave_client.suites import OFFERED
+from clave_client.trust import Trust
 from clave_crypto.mls import CipherSuite, MLSError
 from clave_wire.login import fingerprint_text
-from clave_wire.messages import Code, PublishKeyPackages, ToClient
+from clave_wire.messages import Code, NextCertificate, PublishKeyPackages, ToClient
 from clave_wire.text import sanitize
 
-__all__ = ["Connection", "jitter"]
-
-RETRY_FIRST, RETRY_LONGEST = 0.25, 30.0
+__all__ = ["Connection"]
 
 _FINAL = {
     Code.BAD_LOGIN,
+    Code.BANNED,
     Code.BAD_NAME,
     Code.NAME_TAKEN,
     Code.NAME_CONFUSABLE,
@@ -59,14 +59,14 @@ class Connection(ABC):
         account: Account,
         address: Address,
         *,
-        pin: bytes | None,
+        trust: Trust,
         token: str = "",
         software: str = "clave",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self.address = address
-        self._pin = pin
+        self._trust = trust
         self._token = token
         self._software = software
         self._link: RelayLink | None = None
@@ -118,7 +118,7 @@ class Connection(ABC):
 
     async def _connect_once(self) -> events.Connected:
         # Messages can follow the login's answer at once, so the link is known before it.
-        link = self._link = await RelayLink.connect(self.address, self._pin, self._on_messages)
+        link = self._link = await RelayLink.connect(self.address, self._trust, self._on_messages)
         try:
             logged_in = await link.login(
                 self.account.identity, self.account.device, self._software, self._token
@@ -126,15 +126,17 @@ class Connection(ABC):
         except BaseException:
             link.abort()
             raise
-        first_use, self._pin = self._pin is None, link.certificate
+        first_use = self._trust.pin is None
         with self._store.transaction():
             self._store.put("relay", str(self.address).encode())
-            self._store.put("relay_pin", link.certificate)
+            self._believe(link.trust)
         self._came_up()
         held = dict(logged_in.key_packages)
         self.spawn(lambda: self._publish_key_packages(held))
         fingerprint = fingerprint_text(link.certificate)
-        connected = events.Connected(str(self.address), fingerprint, logged_in.registered, first_use)
+        connected = events.Connected(
+            str(self.address), fingerprint, logged_in.registered, first_use, bool(link.trust.host)
+        )
         self.emit(connected)
         return connected
 
@@ -150,12 +152,12 @@ class Connection(ABC):
         await self.link.request(lambda request: PublishKeyPackages(request, suite.id, packages, last_resort))
 
     async def _keep_connected(self) -> None:
-        failures = 0
+        patience = Patience()
         loop = asyncio.get_running_loop()
         while self._link is not None:
             came_up = loop.time()
             reason = await asyncio.shield(self._link.closed)
-            failures = 0 if loop.time() - came_up > RETRY_LONGEST else failures
+            pause = patience.lost(reason, lasted=loop.time() - came_up, spread=self._link.spread)
             self._went_down()
             while not self._link.is_up:
                 if isinstance(reason, RelayChanged) or (
@@ -163,15 +165,12 @@ class Connection(ABC):
                 ):
                     self._fail(reason)
                     return
-                # Full jitter: many clients that lost one relay must not come back in step.
-                pause = jitter(min(RETRY_LONGEST, RETRY_FIRST * 2**failures))
-                failures += 1
                 self.emit(events.Disconnected(str(reason), round(pause, 1)))
                 await asyncio.sleep(pause)
                 try:
                     await self._connect_once()
                 except RelayError as error:
-                    reason = error
+                    reason, pause = error, patience.failed(error)
                 except ClientError as error:
                     self._fail(error)
                     return
@@ -187,7 +186,7 @@ class Connection(ABC):
 
     def _on_messages(self, messages: list[ToClient]) -> None:
         try:
-            self._take(messages)
+            self._take([message for message in messages if not self._is_succession(message)])
         except RelayError as error:
             if self._link is not None:
                 self._link.abort(error)
@@ -196,6 +195,24 @@ class Connection(ABC):
             if self._link is not None:
                 self._link.abort(error)
         self._look_again()
+
+    def _is_succession(self, message: ToClient) -> bool:
+        """Keep which certificate the relay announced, before it is gone again; the link has checked that."""
+        if isinstance(message, NextCertificate) and self._link is not None:
+            self._believe(self._link.trust)
+        return isinstance(message, NextCertificate)
+
+    def _believe(self, trust: Trust) -> None:
+        """Keep what to believe of the relay's certificates, and tell of one that replaced another."""
+        former, self._trust = self._trust, trust
+        with self._store.transaction():
+            trust.save(self._store)
+        if trust.pin is not None and former.pin not in (None, trust.pin):
+            why = (
+                "that it had announced" if trust.pin == former.following else "that an authority vouches for"
+            )
+            text = f"the relay has another certificate, one {why}: {fingerprint_text(trust.pin)}"
+            self.emit(events.Notice(b"", text))
 
     # --- in use ---
 
@@ -256,8 +273,3 @@ class Connection(ABC):
             if not future.done() and condition():
                 future.set_result(None)
         self._waiting = [(condition, future) for condition, future in self._waiting if not future.done()]
-
-
-def jitter(longest: float) -> float:
-    """Return a random pause, in seconds, of at most `longest`."""
-    return random.uniform(0.0, longest)  # noqa: S311 (nothing secret hangs on it)

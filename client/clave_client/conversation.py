@@ -64,7 +64,11 @@ class Conversation:
             self.show(note(f"{self.client.name} is registered at {connected.relay}"))
         if connected.first_use:
             self.show(note(f"relay fingerprint {connected.fingerprint}"))
-            self.show(note("compare it with what the relay printed; it is pinned from now on"))
+            if connected.vouched:
+                text = "a certificate authority vouches for it, and will be believed about the next one"
+            else:
+                text = "compare it with what the relay printed; it is pinned from now on"
+            self.show(note(text))
         joined = [record.id for record in self.client.rooms.values() if record.phase is Phase.JOINED]
         if room is not None or len(joined) == 1:
             self.enter(room or joined[0])

@@ -13,8 +13,9 @@ ClientError
 ├── RelayError            the relay, or what answers in its place
 │   ├── RelayUnreachable
 │   ├── NotARelay         something answers, but not as a clave relay
-│   ├── RelayChanged      the certificate is not the pinned one
+│   ├── RelayChanged      the certificate is none that this profile may be shown
 │   ├── RelayFault        the relay broke the protocol or left out entries
+│   ├── RoomBehind        the relay no longer keeps what this device has not read of a room
 │   └── RelayRefused      the relay said no, with its code
 └── PeerError             another member's client sent something that is refused
     └── PeerLacksSuite    somebody's client cannot take part in a room's encryption
@@ -38,6 +39,7 @@ __all__ = [
     "RelayFault",
     "RelayRefused",
     "RelayUnreachable",
+    "RoomBehind",
     "RoomUnreadable",
     "StateTooOld",
     "StoreDamaged",
@@ -115,7 +117,7 @@ class NotARelay(RelayError):
 
 
 class RelayChanged(RelayError):
-    """The relay's certificate is not the pinned one."""
+    """The relay's certificate is neither the pinned one nor one that may follow it."""
 
 
 class RelayFault(RelayError):
@@ -123,11 +125,26 @@ class RelayFault(RelayError):
 
 
 class RelayRefused(RelayError):
-    """The relay refused; `code` says why in a form to decide on."""
+    """The relay refused; `code` says why in a form to decide on.
 
-    def __init__(self, code: Code, text: str) -> None:
-        super().__init__(text)
+    `retry_after` is when it asks to be tried again, in seconds; 0 leaves that open.
+    """
+
+    def __init__(self, code: Code, text: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{text}; come back in {retry_after:.0f} s" if retry_after >= 1 else text)
         self.code = code
+        self.retry_after = retry_after
+
+
+class RoomBehind(RelayError):
+    """The relay no longer keeps the entries of a room that follow the last one this device read."""
+
+    def __init__(self, title: str, cursor: int) -> None:
+        super().__init__(
+            f"the relay no longer keeps what this device has not read of {title}, from entry {cursor + 1} on;"
+            " ask an admin to remove you from the room and to invite you again"
+        )
+        self.title = title
 
 
 class PeerError(ClientError):

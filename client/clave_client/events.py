@@ -38,12 +38,16 @@ class Person:
 
 @dataclass(frozen=True)
 class Connected:
-    """The relay answers; rooms are being brought up to date."""
+    """The relay answers; rooms are being brought up to date.
+
+    `vouched` says that a certificate authority's word for the relay's address is taken.
+    """
 
     relay: str
     fingerprint: str
     registered: bool
     first_use: bool
+    vouched: bool
 
 
 @dataclass(frozen=True)

@@ -18,25 +18,27 @@ from typing import TypeVar, cast
 from clave_client.errors import (
     ClientError,
     NotARelay,
-    RelayChanged,
     RelayFault,
     RelayRefused,
     RelayUnreachable,
     UsageError,
 )
+from clave_client.trust import Trust, check_succession
 from clave_crypto.identity import DeviceKey
 from clave_wire.connection import ClientConnection
 from clave_wire.errors import LocalError, RemoteError
-from clave_wire.login import certificate_digest, fingerprint_text
+from clave_wire.login import certificate_digest
 from clave_wire.messages import (
     Account,
     Closing,
+    Code,
     Done,
     Goodbye,
     Greeting,
     KeyPackages,
     LoggedIn,
     Login,
+    NextCertificate,
     Refused,
     ToClient,
     ToRelay,
@@ -77,7 +79,10 @@ class Address:
 
 
 class RelayLink(asyncio.Protocol):
-    """A connection that is up. `closed` resolves, once, with the error that ended it."""
+    """A connection that is up. `closed` resolves, once, with the error that ended it.
+
+    `trust` is what this connection leaves to be believed of the relay's certificates.
+    """
 
     def __init__(self, address: Address, on_messages: Callable[[list[ToClient]], None]) -> None:
         self._on_messages = on_messages
@@ -85,11 +90,13 @@ class RelayLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._next_id = 0
+        self._shown = b""
         self._reason: ClientError | None = None
         loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[Greeting] = loop.create_future()
         self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
         self.address = address
+        self.trust = Trust()
         self.certificate = b""
         self.closed: asyncio.Future[ClientError] = loop.create_future()
 
@@ -97,22 +104,39 @@ class RelayLink(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: Address, pin: bytes | None, on_messages: Callable[[list[ToClient]], None]
+        cls, address: Address, trust: Trust, on_messages: Callable[[list[ToClient]], None]
     ) -> RelayLink:
-        """Connect and compare the relay's certificate with `pin` (its digest), before a word is said.
+        """Connect and judge the relay's certificate by `trust`, before a word is said.
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
+        if trust.asks_authorities(address.host):
+            with contextlib.suppress(ssl.SSLCertVerificationError):
+                return await cls._connect(address, trust, on_messages, vouched=True)
+        return await cls._connect(address, trust, on_messages, vouched=False)
+
+    @classmethod
+    async def _connect(
+        cls,
+        address: Address,
+        trust: Trust,
+        on_messages: Callable[[list[ToClient]], None],
+        *,
+        vouched: bool,
+    ) -> RelayLink:
+        """Connect, if `vouched` to a certificate of an authority only (or `ssl.SSLCertVerificationError`)."""
         loop = asyncio.get_running_loop()
         try:
             transport, link = await loop.create_connection(
                 lambda: cls(address, on_messages),
                 address.host,
                 address.port,
-                ssl=_tls_context(),
+                ssl=_tls_context(vouched=vouched),
                 server_hostname=address.host,
                 ssl_handshake_timeout=CONNECT_SECONDS,
             )
+        except ssl.SSLCertVerificationError:
+            raise
         except ssl.SSLError:
             raise NotARelay(f"{address} answers, but not as a clave relay; check the port") from None
         except (ConnectionAbortedError, ConnectionResetError, TimeoutError):
@@ -123,22 +147,19 @@ class RelayLink(asyncio.Protocol):
             reason = os.strerror(error.errno).lower() if error.errno else "no answer"
             raise RelayUnreachable(f"no relay at {address} ({reason}); is it running?") from None
         try:
-            link._check_certificate(transport, pin)
+            link._check_certificate(transport, trust, vouched=vouched)
         except ClientError:
             link.abort()
             raise
         return link
 
-    def _check_certificate(self, transport: asyncio.Transport, pin: bytes | None) -> None:
+    def _check_certificate(self, transport: asyncio.Transport, trust: Trust, *, vouched: bool) -> None:
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "clave/1":
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
-        self.certificate = certificate_digest(tls.getpeercert(binary_form=True))
-        if pin is not None and self.certificate != pin:
-            raise RelayChanged(
-                f"the relay's key changed, nothing was sent: expected {fingerprint_text(pin)}, "
-                f"got {fingerprint_text(self.certificate)}; ask its operator"
-            )
+        self._shown = tls.getpeercert(binary_form=True)
+        self.certificate = certificate_digest(self._shown)
+        self.trust = trust.judge(self.certificate, self.address.host, vouched=vouched)
 
     async def login(self, identity: bytes, device: DeviceKey, software: str, token: str) -> LoggedIn:
         """Say hello and log in; raises `RelayRefused`, `NotARelay` or `RelayFault`."""
@@ -160,6 +181,11 @@ class RelayLink(asyncio.Protocol):
         return awaited.result()
 
     # --- in use ---
+
+    @property
+    def spread(self) -> float:
+        """Seconds within which to come back, as the relay wishes, if this breaks without a word."""
+        return self._logged_in.result().spread / 1000 if self._logged_in.done() else 0.0
 
     @property
     def is_up(self) -> bool:
@@ -228,19 +254,27 @@ class RelayLink(asyncio.Protocol):
         except RemoteError as error:
             self.abort(RelayFault(f"the relay broke the protocol: {sanitize(str(error))}"))
             return
-        stream = [message for message in messages if not self._is_answer(message)]
+        try:
+            stream = [message for message in messages if not self._is_answer(message)]
+        except RelayFault as error:
+            self.abort(error)
+            return
         if stream:
             self._on_messages(stream)
 
     def _is_answer(self, message: ToClient) -> bool:
-        """Take what belongs to this connection itself; tell whether it did."""
+        """Take what belongs to this connection itself; tell whether it did. Raises `RelayFault`."""
         match message:
             case Greeting():
                 self._greeting.set_result(message)
             case LoggedIn():
                 self._logged_in.set_result(message)
+            case NextCertificate():
+                check_succession(self._shown, message.digest, message.signature)
+                self.trust = self.trust.announced(message.digest)
+                return False
             case Closing():
-                self._reason = self._reason or RelayRefused(message.code, sanitize(message.text))
+                self._reason = self._reason or _refusal(message)
             case Done() | Account() | KeyPackages() if message.id in self._answers:
                 self._answers.pop(message.id).set_result(message)
             case Refused() if message.id in self._answers:
@@ -260,13 +294,23 @@ class RelayLink(asyncio.Protocol):
             self._transport.write(data)
 
 
-def _tls_context() -> ssl.SSLContext:
+def _refusal(closing: Closing) -> RelayRefused:
+    text = sanitize(closing.text)
+    if closing.code is Code.BANNED:
+        text += "; ask its operator"
+    return RelayRefused(closing.code, text, closing.retry_after / 1000)
+
+
+def _tls_context(*, vouched: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["clave/1"])
-    # The certificate is compared with the pinned digest instead: trust does not come from a CA here.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    if vouched:
+        context.load_default_certs()
+    else:
+        # The certificate is compared with the pinned digest instead.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 

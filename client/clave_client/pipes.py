@@ -77,7 +77,7 @@ async def describe(client: Client, room: bytes | None) -> None:
     for each in client.rooms if room is None else (room,):
         lines += ["", *client.info(each).lines()]
     if room is None:
-        lines += [line for told in client.unreadable for line in ("", told)]
+        lines += [line for told in client.unusable for line in ("", told)]
     print("\n".join(lines).lstrip("\n"), flush=True)  # noqa: T201 (printing is its purpose)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from clave_client import events
 from clave_client.chain import LogChain
 from clave_client.content import Content, ContentKind, encode_content
-from clave_client.errors import RelayFault, RoomUnreadable, StateTooOld, StoreDamaged, UsageError
+from clave_client.errors import RelayFault, RoomBehind, RoomUnreadable, StateTooOld, StoreDamaged, UsageError
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
 from clave_client.policy import RoomPolicy, room_state
@@ -302,6 +302,14 @@ class Room:
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)
 
+    def fall_behind(self) -> RoomBehind:
+        """Delete the keys: entries that they were to go on with are gone. Returns what to tell."""
+        with self.changing():
+            self.unsent = self.outbox.ids()
+            self.set(phase=Phase.BEHIND)
+            self._store.forget_group(self.id)
+        return RoomBehind(self.record.title, self.record.cursor)
+
     # --- for this module and `log_reader` ---
 
     def set(self, **changes: int | str | Phase) -> None:
@@ -335,7 +343,7 @@ class Room:
 
     def _save(self) -> None:
         self._store.put_room(self.record)
-        if self.record.phase is Phase.CLOSED:
+        if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
             return
         state = self.group.state()
         if state.epoch != self._saved_epoch:

@@ -15,12 +15,20 @@ from clave_client import events
 from clave_client.account import Account
 from clave_client.changes import STORAGE_PAUSE, Changes
 from clave_client.connection import Connection
-from clave_client.errors import ClientError, RelayFault, RelayUnreachable, RoomUnreadable, StateTooOld
+from clave_client.errors import (
+    ClientError,
+    RelayFault,
+    RelayUnreachable,
+    RoomBehind,
+    RoomUnreadable,
+    StateTooOld,
+)
 from clave_client.link import Address
 from clave_client.log_reader import LogMessage, LogReader, Outcome
 from clave_client.policy import RoomPolicy, room_state
 from clave_client.room import Room
-from clave_client.store import Phase, Store
+from clave_client.store import Phase, RoomRecord, Store
+from clave_client.trust import Trust
 from clave_crypto.mls import Group, KeyPackageBundle, MLSError, Proposal
 from clave_wire.messages import (
     Code,
@@ -45,10 +53,14 @@ _MOST_COMMITS = 1 << 52
 """An epoch that no room comes to by commits; frames count further."""
 
 
+_NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
+"""Refusals to resume after which there is no way, or no need, to tell a room's others that one leaves."""
+
+
 class Session(Connection):
     """A profile's session with its relay. Start it with `connect`, end it with `close`.
 
-    `rooms` are those this device can use, `unreadable` those it cannot, by id.
+    `rooms` are those this device can use, `unusable` those it cannot and why, by id.
     """
 
     def __init__(
@@ -57,12 +69,12 @@ class Session(Connection):
         account: Account,
         address: Address,
         *,
-        pin: bytes | None,
+        trust: Trust,
         token: str = "",
         software: str = "clave",
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(store, account, address, pin=pin, token=token, software=software, clock=clock)
+        super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
@@ -71,14 +83,19 @@ class Session(Connection):
         self._changes = Changes(self)
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
-        self.unreadable: dict[bytes, RoomUnreadable] = {}
+        self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
         for record in store.rooms():
             if record.phase is not Phase.CLOSED:
                 try:
-                    self.rooms[record.id] = Room.load(store, record, clock)
-                except RoomUnreadable as error:
-                    self.unreadable[record.id] = error
+                    self.rooms[record.id] = self._load(record)
+                except (RoomUnreadable, RoomBehind) as error:
+                    self.unusable[record.id] = error
                     self.emit(events.Notice(b"", str(error)))
+
+    def _load(self, record: RoomRecord) -> Room:
+        if record.phase is Phase.BEHIND:
+            raise RoomBehind(record.title, record.cursor)
+        return Room.load(self._store, record, self.clock)
 
     # --- connection ---
 
@@ -196,10 +213,14 @@ class Session(Connection):
 
     def _closed(self, room: Room) -> None:
         """Let go of a room this device is no longer in, and of whoever waits for something in it."""
+        error = ClientError(f"you are no longer in {room.record.title}")
+        self._let_go(room, "you are no longer in the room", error)
+
+    def _let_go(self, room: Room, reason: str, error: ClientError) -> None:
         self.rooms.pop(room.id, None)
         for message_id in room.unsent:
-            self.emit(events.SendFailed(room.id, message_id, "you are no longer in the room"))
-        self._disappoint(room.id, ClientError(f"you are no longer in {room.record.title}"))
+            self.emit(events.SendFailed(room.id, message_id, reason))
+        self._disappoint(room.id, error)
         deferred = self._deferred.pop(room.id, None)
         if deferred is not None:
             self._invited(deferred)
@@ -256,12 +277,21 @@ class Session(Connection):
         room = self.rooms.get(room_id)
         if room is None:
             return
-        if room.record.phase is Phase.LEAVING and refused.code in (Code.NOT_MEMBER, Code.NO_SUCH_ROOM):
+        if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
             self.emit(room.close(None))
             self._closed(room)
             return
+        if refused.code is Code.PRUNED:
+            self._fell_behind(room)
+            return
         self._disappoint(room_id, ClientError(f"{room.record.title}: {sanitize(refused.text)}"))
         self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
+
+    def _fell_behind(self, room: Room) -> None:
+        """Give a room up until this device is invited again."""
+        error = self.unusable[room.id] = room.fall_behind()
+        self.emit(events.Notice(room.id, str(error)))
+        self._let_go(room, f"this device fell behind in {room.record.title}", error)
 
     def _presence(self, presence: Presence) -> None:
         room = self.rooms.get(presence.room)
@@ -312,7 +342,7 @@ class Session(Connection):
                     for reference in used:
                         self._store.drop_bundle(reference)
                 self.rooms[room.id] = room
-                self.unreadable.pop(room.id, None)
+                self.unusable.pop(room.id, None)
                 self.emit(room.invitation())
         except MLSError as error:
             self.emit(events.Notice(b"", f"an invitation could not be used: {sanitize(str(error))}"))

@@ -49,6 +49,7 @@ class Phase(enum.IntEnum):
     JOINED = 2
     LEAVING = 3
     CLOSED = 4
+    BEHIND = 5
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -47,6 +47,10 @@ class Channel:
             return True
         return False
 
+    def is_live(self, device: bytes) -> bool:
+        """Whether a device is sent every durable entry."""
+        return device in self._live
+
     def revive(self, stream: Stream) -> None:
         """Continue a stream that was to end, its device being a member again."""
         stream.over, stream.end = False, None

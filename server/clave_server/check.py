@@ -18,7 +18,7 @@ from clave_server.errors import FolderInUse, StartError
 from clave_server.folder import CERTIFICATE, DATABASE, DataFolder
 from clave_server.listener import open_sockets
 from clave_server.relay import Settings
-from clave_server.tls import open_tls
+from clave_server.tls import TlsFiles, load_credentials, open_tls
 from clave_server.tokens import read_tokens
 from clave_wire.login import fingerprint_text
 
@@ -59,7 +59,8 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
     running = folder.text.endswith(_RUNNING)
     if folder.verdict is Verdict.OK:
         yield _look_at_database(options.data / DATABASE)
-        yield _look_at_certificate(options.data / CERTIFICATE)
+    if folder.verdict is Verdict.OK or settings.tls:
+        yield _look_at_certificate(options.data / CERTIFICATE, settings.tls)
     for matter, address in (
         ("listen", (settings.host, settings.port)),
         ("plain", settings.plain),
@@ -100,14 +101,18 @@ def _look_at_database(path: Path) -> Finding:
     return Finding(Verdict.OK, "database", f"{path}{migrated}")
 
 
-def _look_at_certificate(path: Path) -> Finding:
-    if not path.exists():
+def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
+    if own is None and not path.exists():
         return Finding(Verdict.OK, "certificate", "made at the first start")
     try:
-        digest = open_tls(path, dt.datetime.now(dt.UTC)).digest
+        digest = (load_credentials(own) if own else open_tls(path, dt.datetime.now(dt.UTC))).digest
     except StartError as error:
         return Finding(Verdict.ERROR, "certificate", str(error))
-    return Finding(Verdict.OK, "certificate", f"{path}, fingerprint {fingerprint_text(digest)}")
+    return Finding(
+        Verdict.OK,
+        "certificate",
+        f"{own.certificate if own else path}, fingerprint {fingerprint_text(digest)}",
+    )
 
 
 def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) -> Finding:

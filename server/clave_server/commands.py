@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from clave_server import backup as archive
 from clave_server.bans import parse_ban
+from clave_server.certificates import Fingerprints
 from clave_server.check import Verdict
 from clave_server.check import check as look
 from clave_server.config import Options
@@ -27,11 +29,15 @@ from clave_server.orders import (
     ListBans,
     ListTokens,
     MakeToken,
+    PrepareCertificate,
     Prune,
     RevokeToken,
+    SwitchCertificate,
+    TellCertificates,
     TellStatus,
 )
 from clave_server.status import render_size, render_status
+from clave_server.tls import read_certificate
 from clave_server.tokens import new_token, token_digest
 from clave_wire.text import sanitize
 
@@ -143,6 +149,52 @@ def unban(data: Path, subject: str) -> None:
     give(data, LiftBan(parse_ban(subject)))
 
 
+@click.group(
+    invoke_without_command=True,
+    epilog=_epilog("certificate", "certificate next", "certificate switch", "certificate next new.pem"),
+)
+@data_option
+@click.pass_context
+@one_line_errors
+def certificate(context: click.Context, data: Path) -> None:
+    """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
+    if context.invoked_subcommand is None:
+        _show_fingerprints(give(data, TellCertificates()))
+    for name in ("data", "config"):
+        if context.invoked_subcommand and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            command = f"clave-relay certificate {context.invoked_subcommand} --{name}"
+            raise click.UsageError(f"--{name} goes after the command: {command}")
+
+
+@certificate.command("next", epilog=_epilog("certificate next", "certificate next new.pem"))
+@data_option
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@one_line_errors
+def next_certificate(data: Path, file: Path | None) -> None:
+    """Make the next key and certificate and announce it to everyone, now and at each login.
+
+    With FILE, announce that certificate of yours instead, which needs no key there.
+    """
+    wanted = None if file is None else read_certificate(file)
+    _show_fingerprints(give(data, PrepareCertificate(wanted)))
+
+
+@certificate.command("switch", epilog=_epilog("certificate switch"))
+@data_option
+@one_line_errors
+def switch_certificate(data: Path) -> None:
+    """Show the next certificate from now on; connections made before live on.
+
+    Who was not online since it was announced has to compare and accept it: wait until everybody was.
+    """
+    _show_fingerprints(give(data, SwitchCertificate()))
+
+
+def _show_fingerprints(told: Fingerprints) -> None:
+    following = told.following or "none; to announce one: clave-relay certificate next"
+    click.echo(_table([("present", told.present), ("next", following)]), nl=False)
+
+
 @click.command(epilog=_epilog("backup /var/backups/clave-$(date +%F).tar"))
 @data_option
 @click.argument("file", type=click.Path(path_type=Path))
@@ -183,4 +235,4 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-ALL: Final = (check, status, token, ban, unban, backup, prune)
+ALL: Final = (check, status, token, ban, unban, certificate, backup, prune)

@@ -18,6 +18,7 @@ from clave_server.logs import LogFormat, LogLevel
 from clave_server.mirror import MirrorMode
 from clave_server.relay import Settings
 from clave_server.retention import Keeping
+from clave_server.tls import TlsFiles
 from clave_server.usage import Quota
 from clave_wire.limits import MAX_NAME_BYTES
 
@@ -43,6 +44,8 @@ class Options:
     data: Path
     registration: str
     registration_token_file: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
     new_names_per_hour: int
     max_clients: int
     max_clients_per_ip: int
@@ -72,6 +75,15 @@ class Options:
         """Where metrics are served, if they are. Raises `StartError`."""
         return parse_metrics(self.metrics) if self.metrics else None
 
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The operator's own certificate and key, if given; one file may hold both. Raises `StartError`."""
+        if self.tls_certificate is None:
+            if self.tls_key is not None:
+                raise StartError("--tls-key is of use only with --tls-certificate")
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key or self.tls_certificate)
+
     def settings(self) -> Settings:
         """Return what the relay itself needs. Raises `StartError`."""
         host, port = parse_listen(self.listen)
@@ -83,6 +95,7 @@ class Options:
             max_clients_per_ip=self.max_clients_per_ip,
             plain=parse_plain(self.plain) if self.plain else None,
             proxies=parse_proxies(self.proxy),
+            tls=self.tls,
             address_rate=self.address_rate,
             account_rate=self.account_rate,
             quota=Quota(self.account_rooms, self.account_bytes),

@@ -15,7 +15,16 @@ from clave_server.config import write_address
 from clave_server.errors import OrderError, Refusal, RelayError
 from clave_server.folder import DataFolder
 from clave_server.gauges import read_gauges
-from clave_server.orders import AddBan, Deleted, LiftBan, Order, Prune, TellStatus, check_keeping
+from clave_server.orders import (
+    AddBan,
+    CertificateOrder,
+    Deleted,
+    LiftBan,
+    Order,
+    Prune,
+    TellStatus,
+    check_keeping,
+)
 from clave_server.relay import Relay
 from clave_server.retention import FOREVER, Keeping
 from clave_server.status import DiskUse, Status
@@ -42,6 +51,10 @@ class Desk:
         """Do what `order` says and return its answer. Raises `RelayError`."""
         if isinstance(order, TellStatus):
             return await self.status()
+        if isinstance(order, CertificateOrder):
+            told = order.act(self._relay.certificates)
+            self._relay.announce()
+            return told
         if isinstance(order, Prune):
             return await self._prune(Keeping(order.days, order.room_bytes))
         answer = await self._write(order)

@@ -47,9 +47,8 @@ class Batch:
 class Flight:
     """Everything staged for one transaction.
 
-    `taken_back` has the devices that became members again, by room;
-    `taken` has (session, messages, their weight) for each batch, `senders` the session of each device that
-    sent one, and `shown` what the mirror shows one by one, at most `showing` entries.
+    `taken` has (session, messages, their weight) for each batch, `taken_back` the devices that became members
+    again, by room, and `shown` what the mirror shows one by one, at most `showing` entries.
     """
 
     showing: int
@@ -59,7 +58,6 @@ class Flight:
     drafts: dict[bytes, Draft] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     answers: list[tuple[Session, CreateRoom | Report | Mend]] = field(default_factory=list)
-    senders: dict[bytes, Session] = field(default_factory=dict)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)

@@ -19,6 +19,8 @@ CERTIFICATE: Final = "tls.pem"
 CONTROL: Final = "control.sock"
 """Names within the folder that are asked for without holding it."""
 
+_NEXT_CERTIFICATE: Final = "tls-next.pem"
+
 
 class DataFolder:
     """A folder of mode 0700 held under a lock until `close` (or the process ends)."""
@@ -48,6 +50,11 @@ class DataFolder:
     def certificate(self) -> Path:
         """Where the TLS key and certificate lie, in one PEM file."""
         return self.path / CERTIFICATE
+
+    @property
+    def next_certificate(self) -> Path:
+        """Where the certificate announced to follow lies, with its key if the relay made it."""
+        return self.path / _NEXT_CERTIFICATE
 
     @property
     def control(self) -> Path:

@@ -177,7 +177,9 @@ class Listener:
             await client.settled
         except (OSError, ProxyError) as error:  # what networks do; a failed TLS handshake is an OSError too
             connection.close()
-            _log.info("a connection failed", address=peer[0], reason=str(error) or "no handshake in time")
+            late = isinstance(error, TimeoutError)
+            reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
+            _log.info("a connection failed", address=peer[0], reason=reason)
         except asyncio.CancelledError:
             if client is None:
                 connection.close()

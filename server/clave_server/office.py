@@ -1,4 +1,4 @@
-"""Where an operator's order goes: to the relay that runs, or to the database of one that does not."""
+"""Where an operator's order goes: to the relay that runs, or to the data folder of one that does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from clave_server import schema
 from clave_server.control import ask
 from clave_server.errors import FolderInUse, NotRunning, OrderError
 from clave_server.folder import CONTROL, DATABASE, DataFolder
@@ -32,8 +31,4 @@ def give(data: Path, order: Order[_T]) -> _T:
 
 def _carry_out(data: Path, order: Order[_T]) -> _T:
     with DataFolder(data) as folder:
-        connection = schema.connect_writer(folder.database)
-        try:
-            return order.carry_out(connection, time.time_ns() // 1_000_000)
-        finally:
-            connection.close()
+        return order.carry_out_in(folder, time.time_ns() // 1_000_000)

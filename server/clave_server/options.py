@@ -63,6 +63,18 @@ _RUN: Final = {
         help="A proxy that says whom it speaks for (PROXY protocol, version 2).",
     ),
     "data": _DATA,
+    "tls-certificate": _option(
+        "--tls-certificate",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Show this certificate chain (PEM), not one the relay made; SIGHUP reads it again.",
+    ),
+    "tls-key": _option(
+        "--tls-key",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Its private key (PEM), if that is in a file of its own.",
+    ),
     "registration": _option(
         "--registration",
         type=click.Choice([mode.value for mode in Registration]),

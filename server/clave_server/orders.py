@@ -1,19 +1,22 @@
-"""What an operator may order of a relay, running or stopped, and what each order does to the database.
+"""What an operator may order of a relay, running or stopped, and what each does to its database or files.
 
 Knows no running relay: what an order means there beside the database, `desk` knows.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import apsw
 import msgspec
 
-from clave_server import bans, tokens
+from clave_server import bans, schema, tokens
 from clave_server.bans import Ban
+from clave_server.certificates import Certificates, Fingerprints
 from clave_server.errors import OrderError
+from clave_server.folder import DataFolder
 from clave_server.retention import FOREVER, Keeping, prune_all
 from clave_server.status import Status
 from clave_server.tokens import Token
@@ -21,6 +24,7 @@ from clave_server.worker import in_transaction
 
 __all__ = [
     "AddBan",
+    "CertificateOrder",
     "Deleted",
     "LiftBan",
     "ListBans",
@@ -28,8 +32,11 @@ __all__ = [
     "MakeToken",
     "Order",
     "Orders",
+    "PrepareCertificate",
     "Prune",
     "RevokeToken",
+    "SwitchCertificate",
+    "TellCertificates",
     "TellStatus",
     "check_keeping",
 ]
@@ -52,6 +59,14 @@ class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_
     def step(self, connection: apsw.Connection, now: int) -> _T:
         """Do in a transaction what concerns the database. Raises `OrderError`."""
         raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, now: int) -> _T:
+        """Do it where no relay runs. Raises `OrderError` or `StartError`."""
+        connection = schema.connect_writer(folder.database)
+        try:
+            return self.carry_out(connection, now)
+        finally:
+            connection.close()
 
 
 class TellStatus(Order[Status], frozen=True, tag="status"):
@@ -145,6 +160,50 @@ class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
         return bans.read_bans(connection)
 
 
+class CertificateOrder(Order[Fingerprints], frozen=True):
+    """One about the relay's certificates, which are not in the database; the answer says how they stand."""
+
+    ANSWER = Fingerprints
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Do it. Raises `OrderError`."""
+        raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, now: int) -> Fingerprints:
+        """Do it with the files in the data folder."""
+        if not folder.certificate.exists():
+            raise OrderError("the relay of this data folder shows a certificate of yours; start it first")
+        return self.act(Certificates.open(folder, None, dt.datetime.now(dt.UTC)))
+
+
+class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):
+    """Which certificate is shown, and which is to follow."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Look."""
+        return certificates.fingerprints
+
+
+class PrepareCertificate(CertificateOrder, frozen=True, tag="prepare-certificate"):
+    """Announce a certificate: a new one, or the one given as PEM."""
+
+    certificate: bytes | None
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Make and keep it."""
+        certificates.prepare(dt.datetime.now(dt.UTC), self.certificate)
+        return certificates.fingerprints
+
+
+class SwitchCertificate(CertificateOrder, frozen=True, tag="switch-certificate"):
+    """Show the certificate that was announced."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Replace the present one."""
+        certificates.switch()
+        return certificates.fingerprints
+
+
 class Deleted(msgspec.Struct, frozen=True):
     """How many entries went, and their bytes."""
 
@@ -179,5 +238,17 @@ def check_keeping(keeping: Keeping) -> Keeping:
     return keeping
 
 
-Orders: Final = TellStatus | MakeToken | ListTokens | RevokeToken | AddBan | LiftBan | ListBans | Prune
+Orders: Final = (
+    TellStatus
+    | MakeToken
+    | ListTokens
+    | RevokeToken
+    | AddBan
+    | LiftBan
+    | ListBans
+    | TellCertificates
+    | PrepareCertificate
+    | SwitchCertificate
+    | Prune
+)
 """Every order there is, for decoding."""

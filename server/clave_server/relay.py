@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from clave_server import directory, schema
 from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
+from clave_server.certificates import Certificates
 from clave_server.errors import Refusal
 from clave_server.folder import DataFolder
 from clave_server.listener import Entrance, Listener, open_sockets
@@ -27,11 +29,12 @@ from clave_server.retention import FOREVER, Keeping
 from clave_server.sequencer import Sequencer
 from clave_server.session import Session
 from clave_server.tally import Tally
-from clave_server.tls import Credentials, open_tls
+from clave_server.tls import Credentials, TlsFiles
 from clave_server.transport import ClientTransport, Transports
 from clave_server.usage import NO_QUOTA, Quota, Usages
 from clave_server.visit import House, Visit
 from clave_server.worker import Worker
+from clave_wire.connection import State
 from clave_wire.messages import Code
 
 __all__ = ["Relay", "Settings"]
@@ -64,6 +67,7 @@ class Settings:
     max_clients_per_ip: int
     plain: tuple[str, int] | None = None
     proxies: frozenset[str] = frozenset()
+    tls: TlsFiles | None = None
     address_rate: int = 0
     account_rate: int = 0
     quota: Quota = NO_QUOTA
@@ -77,7 +81,7 @@ class Relay:
 
     def __init__(
         self,
-        certificate: bytes,
+        certificates: Certificates,
         house: House,
         transports: Transports,
         reader: Worker,
@@ -85,13 +89,18 @@ class Relay:
         listener: Listener,
         pruner: Pruner,
     ) -> None:
-        self.certificate = certificate
+        self.certificates = certificates
         self.house = house
         self.transports = transports
         self.reader = reader
         self.writer = writer
         self.listener = listener
         self.pruner = pruner
+
+    @property
+    def certificate(self) -> bytes:
+        """The digest of the certificate that new connections are shown."""
+        return self.certificates.present.digest
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -102,7 +111,7 @@ class Relay:
     async def start(cls, settings: Settings, folder: DataFolder, mirror: Mirror) -> Relay:
         """Open the store and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
-        credentials = open_tls(folder.certificate, dt.datetime.now(dt.UTC))
+        certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
         entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
         highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
@@ -112,21 +121,28 @@ class Relay:
         transports, tick = Transports(house.tally), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
-            visit = Visit(house)
+            visit = Visit(house, partial(certificates.announcement, shown.digest))
             return ClientTransport(
                 visit, peer, shown.digest, transports, tick, settings.login_seconds, settings.outbox_bytes
             )
 
         listener = Listener(
             entrances,
-            lambda: credentials,
+            lambda: certificates.present,
             proxies=settings.proxies,
             admit=_Gate(settings.address_rate, house.tally).admit,
             make=client,
             login_seconds=settings.login_seconds,
         )
         pruner = Pruner(settings.keeping, reader, house.sequencer, house.usages, house.tally)
-        return cls(credentials.digest, house, transports, reader, writer, listener, pruner)
+        return cls(certificates, house, transports, reader, writer, listener, pruner)
+
+    def announce(self) -> None:
+        """Tell everyone connected which certificate they would be shown if they came back."""
+        for transport in tuple(self.transports):
+            message = self.certificates.announcement(transport.certificate)
+            if message is not None and transport.connection.state is State.OPEN:
+                transport.outbox.push(transport.connection.send(message))
 
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""

@@ -241,7 +241,6 @@ class Sequencer:
         session, names = batch.session, batch.names
         count, weight = len(batch.messages), batch.weight
         share = weight // count
-        flight.senders[session.device] = session
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
@@ -385,10 +384,11 @@ class Sequencer:
         for channel in flight.touched.values():
             channel.room.roll_back()
         refusal = Refusal(Code.STORAGE, _NOT_WRITTEN)
+        senders = {session.device: session for session, _, _ in flight.taken}
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
                 for _, submission in submissions:
-                    flight.senders[device].send(Rejected(key, submission, refusal.code, str(refusal)))
+                    senders[device].send(Rejected(key, submission, refusal.code, str(refusal)))
         for session, message in flight.answers:
             session.send(_refusal(message, refusal))
         for _, done in flight.steps:
@@ -405,11 +405,8 @@ class Sequencer:
                 self._save_usage(session.usage)
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
-                sender = self._sessions.get(device)
-                stream = sender and sender.streams.get(key)
-                if sender is not None and (stream is None or stream.over):
-                    for seq, submission in submissions:
-                        sender.send(Accepted(key, submission, seq))
+                if not draft.channel.is_live(device):
+                    self._acknowledge(key, device, submissions)
             deliveries = draft.channel.fan_out(draft)
             self._tally.entries += len(draft.frames)
             self._tally.deliveries += deliveries
@@ -422,6 +419,14 @@ class Sequencer:
         if entries:
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
             self._tally.mirror_summed += entries - len(flight.shown)
+
+    def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
+        """Tell a sender that has no stream of the room in which it would be told."""
+        sender = self._sessions.get(device)
+        stream = sender and sender.streams.get(key)
+        if sender is not None and (stream is None or stream.over):
+            for seq, submission in submissions:
+                sender.send(Accepted(key, submission, seq))
 
     def _revive(self, key: bytes, devices: Iterable[bytes]) -> None:
         """Let the streams of devices that are members again go on where they ended."""

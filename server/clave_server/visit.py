@@ -40,6 +40,7 @@ from clave_wire.messages import (
     Login,
     Lookup,
     Mend,
+    NextCertificate,
     PublishKeyPackages,
     Refused,
     Report,
@@ -75,20 +76,22 @@ class House:
     usages: Usages
     rates: Buckets[bytes] | None
 
-    def pace(self, account: bytes, requests: float) -> float:
-        """Count requests of an account; return the seconds that it has to wait before they are acted on."""
+    def pace(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
+        """Count what an account asks; return the seconds that it has to wait before it is acted on."""
         if self.rates is None:
             return 0.0
-        wait = self.rates.take(account, time.monotonic(), requests)
+        amount = len(messages) + size / _BYTES_AS_A_REQUEST
+        wait = self.rates.take(session.usage.account, time.monotonic(), amount)
         self.tally.rate_refusals += wait > 0
         return wait
 
 
 class Visit:
-    """The `transport.Client` of one connection."""
+    """The `transport.Client` of one connection; `announcement` is of the next certificate, if any."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, announcement: Callable[[], NextCertificate | None]) -> None:
         self._house = house
+        self._announcement = announcement
         self._transport: ClientTransport
         self._session: Session | None = None
         self._feed: InvitationFeed | None = None
@@ -116,8 +119,7 @@ class Visit:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        wait = self._house.pace(session.usage.account, len(messages) + size / _BYTES_AS_A_REQUEST)
-        if wait:
+        if wait := self._house.pace(session, messages, size):
             self._transport.hold_reading(True)
             asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
         else:
@@ -245,6 +247,9 @@ class Visit:
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
+        announcement = self._announcement()
+        if announcement is not None:
+            session.send(announcement)
         self._feed = InvitationFeed(self._house.reader, session)
         self._feed.advance()
 

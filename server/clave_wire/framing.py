@@ -69,10 +69,12 @@ class FrameBuffer:
     bytes are there, before any of the body is kept. Each byte is copied a constant number of times.
     """
 
-    __slots__ = ("_partial", "_wanted", "limit")
+    __slots__ = ("_partial", "_wanted", "limit", "partial")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.partial = 0
+        """How many bytes of an unfinished frame are waiting."""
         self._partial = bytearray()
         self._wanted = 0
 
@@ -81,12 +83,12 @@ class FrameBuffer:
 
         Raises `RemoteError` with `Code.TOO_LARGE` for a frame above `limit`.
         """
-        if self._partial:
+        if self.partial:
             self._partial += data
-            if len(self._partial) < self._wanted:
+            self.partial = len(self._partial)
+            if self.partial < self._wanted:
                 return
-            data = self._partial
-            self._partial = bytearray()
+            data, self._partial, self.partial = self._partial, bytearray(), 0
         stream, start = bytes(data), 0
         size = len(stream)
         while (body := start + HEADER_BYTES) <= size:
@@ -103,9 +105,6 @@ class FrameBuffer:
             start = end
         else:
             self._wanted = HEADER_BYTES
-        self._partial += stream[start:]
-
-    @property
-    def partial(self) -> int:
-        """How many bytes of an unfinished frame are waiting."""
-        return len(self._partial)
+        if start < size:
+            self._partial += stream[start:]
+            self.partial = size - start

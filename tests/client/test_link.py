@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, UsageError
 from clave_client.link import Address, RelayLink
+from clave_client.trust import Trust
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -89,13 +90,13 @@ async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 async def test_something_else_on_the_port_is_told_apart(serve: Serve) -> None:
     async with serving(serve) as address:
         with pytest.raises(NotARelay, match="check the port"):
-            await RelayLink.connect(address, None, lambda _: None)
+            await RelayLink.connect(address, Trust(), lambda _: None)
 
 
 async def test_another_tls_service_is_told_apart(tls: ssl.SSLContext) -> None:
     async with serving(_hang_up, tls) as address:
         with pytest.raises(NotARelay, match="speaks TLS, but not as a clave relay"):
-            await RelayLink.connect(address, None, lambda _: None)
+            await RelayLink.connect(address, Trust(), lambda _: None)
 
 
 async def test_a_changed_certificate_stops_before_a_word(tls: ssl.SSLContext) -> None:
@@ -111,7 +112,7 @@ async def test_a_changed_certificate_stops_before_a_word(tls: ssl.SSLContext) ->
     tls.set_alpn_protocols(["clave/1"])
     async with serving(listen, tls) as address:
         with pytest.raises(RelayChanged) as caught:
-            await RelayLink.connect(address, bytes(32), lambda _: None)
+            await RelayLink.connect(address, Trust(bytes(32)), lambda _: None)
         await done.wait()
     assert "0000 0000" in str(caught.value), "the expected fingerprint is shown"
     assert str(caught.value).count("; ") == 1
@@ -124,9 +125,9 @@ async def test_nothing_listening_is_one_line() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(RelayUnreachable, match="is it running"):
-        await RelayLink.connect(Address("127.0.0.1", port), None, lambda _: None)
+        await RelayLink.connect(Address("127.0.0.1", port), Trust(), lambda _: None)
 
 
 async def test_an_unknown_host_is_one_line() -> None:
     with pytest.raises(RelayUnreachable, match="no host"):
-        await RelayLink.connect(Address("no-such-host.invalid", 1), None, lambda _: None)
+        await RelayLink.connect(Address("no-such-host.invalid", 1), Trust(), lambda _: None)

@@ -51,7 +51,7 @@ def test_every_option_named_is_one() -> None:
         if isinstance(command, click.Group):
             known |= {option for inner in command.commands.values() for option in options_of(inner)}
         assert name in PAGE
-    others = {"--constraint", "--now", "--detach", "--name", "--relay", "--token-file"}
+    others = {"--constraint", "--now", "--detach", "--name", "--pin", "--relay", "--token-file"}
     assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) <= known | others
 
 

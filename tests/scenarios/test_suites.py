@@ -16,6 +16,7 @@ from clave_client.errors import PeerLacksSuite, RelayFault, RoomUnreadable
 from clave_client.link import Address, RelayLink
 from clave_client.store import Store
 from clave_client.suites import NEW_ROOMS
+from clave_client.trust import Trust
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import SUITES, CipherSuite
@@ -49,7 +50,7 @@ async def device_at(
         assert secret is not None
         identity = AccountKey.from_secret(Secret(secret)).certify(name, "phone", device.public)
         account = Account(store, identity, device)
-    link = await RelayLink.connect(Address.parse(relay.address), None, lambda _: None)
+    link = await RelayLink.connect(Address.parse(relay.address), Trust(), lambda _: None)
     try:
         await link.login(account.identity, account.device, "test", "")
         for suite in suites:
@@ -176,7 +177,7 @@ async def test_of_several_devices_those_that_can_are_invited_and_the_others_name
         assert red.client.info(room).devices == 2
         fresh = phone.key_packages(NEW_ROOMS, 0, time.time())
         assert fresh is not None
-        link = await RelayLink.connect(Address.parse(relay.address), None, lambda _: None)
+        link = await RelayLink.connect(Address.parse(relay.address), Trust(), lambda _: None)
         await link.login(phone.identity, phone.device, "updated", "")
         await link.request(lambda request: PublishKeyPackages(request, NEW_ROOMS.id, *fresh))
         await red.client.invite(room, "blue")
@@ -257,7 +258,7 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         await blue.reads("again")
         await blue.client.send(room, "and I answer")
         await red.reads("and I answer")
-        assert blue.client.unreadable == []
+        assert blue.client.unusable == []
 
 
 async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> None:
