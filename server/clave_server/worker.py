@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import apsw
 
-from clave_server.errors import RelayError, StorageError
+from clave_server.errors import DamageError, RelayError, StorageError
 
 __all__ = ["Worker", "in_transaction"]
 
@@ -44,6 +44,8 @@ class Worker:
                 outcome = error
             except (apsw.Error, OSError) as error:
                 outcome = StorageError(str(error))
+            except UnicodeDecodeError:
+                outcome = DamageError("a text in the database is damaged on disk")
             except Exception as error:  # noqa: BLE001  (a defect: reported, and the thread lives on)
                 self._loop.call_soon_threadsafe(
                     self._loop.call_exception_handler, {"message": "a defect", "exception": error}
