@@ -20,11 +20,13 @@ _SECTOR = 512
 class Disk(apsw.VFS):
     """Stands in as the default VFS of this process while it is entered.
 
-    Calls named in `failing` ("read", "write", "sync", "full") fail until they are no longer.
+    Calls named in `failing` ("write", "sync"; "full" fails writes another way) fail while they are in it, and
+    reads of the bytes of the database that are `unreadable`.
     """
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.unreadable = range(0)
         self.files: dict[Path, _Content] = {}
         self._steps_left = -1
         self._then: Callable[[], None] = lambda: None
@@ -55,14 +57,19 @@ class Disk(apsw.VFS):
         """Fail if that is what `call` is to do now."""
         if self.dead:
             raise apsw.IOError("no power")
-        if call != "read":
-            self._steps_left -= 1
-            if self.dead:
-                self._then()
+        self._steps_left -= 1
+        if self.dead:
+            self._then()
         if "full" in self.failing and call == "write":
             raise apsw.FullError("disk full")
         if call in self.failing:
             raise apsw.IOError(f"cannot {call}")
+
+    def check_readable(self, path: Path | None, offset: int, amount: int) -> None:
+        """Fail if the bytes cannot be read."""
+        bad = self.unreadable
+        if self.dead or (path and path.suffix == ".db" and offset < bad.stop and bad.start < offset + amount):
+            raise apsw.IOError("cannot read")
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         return _File(self, name, flags)
@@ -119,14 +126,15 @@ class _Content:
 class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         self._disk = disk
-        self._content = None
+        self._path: Path | None = None
+        self._content: _Content | None = None
         super().__init__(_BENEATH, name, flags)
         if name is not None:
-            path = Path(name if isinstance(name, str) else name.filename())
-            self._content = disk.files.setdefault(path, _Content(path.read_bytes()))
+            self._path = Path(name if isinstance(name, str) else name.filename())
+            self._content = disk.files.setdefault(self._path, _Content(self._path.read_bytes()))
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        self._disk.step("read")
+        self._disk.check_readable(self._path, offset, amount)
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802

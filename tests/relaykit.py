@@ -303,11 +303,14 @@ class RelayUnderTest:
 class RelayProcess:
     """A real `clave-relay` process on a free port of loopback, killed at the end unless it ended itself."""
 
-    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *options: str, environment: dict[str, str] | None = None, ready: bool = True
+    ) -> None:
         self._command = [sys.executable, "-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data)]
         self._command += options
         self._environment = {**os.environ, **(environment or {})}
         self.process: asyncio.subprocess.Process
+        self._ready = ready
         self.first_line = ""
         self.port = 0
 
@@ -323,6 +326,8 @@ class RelayProcess:
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
         )
+        if not self._ready:
+            return self
         self.first_line = await self.next_line()
         self.port = int(self.first_line.split()[2].rpartition(":")[2])
         return self
@@ -331,6 +336,12 @@ class RelayProcess:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.communicate()
+
+    async def last_words(self) -> str:
+        """Wait until the process ends by itself; return the last line of its standard error."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            _, errors = await self.process.communicate()
+        return errors.decode().strip().rpartition("\n")[2]
 
     async def next_line(self) -> str:
         """Return the next line of standard output."""

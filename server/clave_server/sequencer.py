@@ -51,6 +51,9 @@ _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 """Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
 
+_FAILED: Final = (
+    "storage failed, and nothing is accepted until it works again; make room on its disk, or mend it"
+)
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 _log = structlog.get_logger()
@@ -380,7 +383,7 @@ class Sequencer:
     def _roll_back(self, flight: Flight, error: RelayError) -> None:
         if not self._failing:
             self._failing = True
-            _log.error("storage failed; nothing is accepted until it works again", reason=str(error))
+            _log.error(_FAILED, reason=str(error))
         for channel in flight.touched.values():
             channel.room.roll_back()
         refusal = Refusal(Code.STORAGE, _NOT_WRITTEN)
