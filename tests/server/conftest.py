@@ -20,6 +20,6 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run each test on the loop the relay uses and on the one it falls back to; a process brings its own."""
-    if item.path.name in ("test_cli.py", "test_commands.py", "test_kills.py"):
+    if item.path.name in ("test_cli.py", "test_commands.py", "test_kills.py", "test_interrupted.py"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
