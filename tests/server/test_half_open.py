@@ -27,7 +27,10 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(180)]
 
 GREEN = f"""
 import asyncio
+import relaykit
 from relaykit import Participant, RawClient
+
+relaykit.PATIENCE_SECONDS = 600
 
 async def main():
     client = await RawClient.connect(int(input()), host={HOST!r})
