@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,10 @@ from clave_wire import messages as m
 from relaykit import running_relay
 
 FOUND_SECONDS = 30.0
-HOST, AWAY = "10.213.7.1", "10.213.7.2"
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(180)]
 
-GREEN = f"""
+GREEN = """
 import asyncio
 import relaykit
 from relaykit import Participant, RawClient
@@ -33,7 +33,7 @@ from relaykit import Participant, RawClient
 relaykit.PATIENCE_SECONDS = 600
 
 async def main():
-    client = await RawClient.connect(int(input()), host={HOST!r})
+    client = await RawClient.connect(int(input()), host=input())
     await client.log_in(Participant("green"))
     print(client.participant.device.hex(), flush=True)
     invitation = await client.receive()
@@ -52,35 +52,48 @@ def ip(words: str) -> None:
     subprocess.run(["/usr/sbin/ip", *words.split()], check=True, capture_output=True)
 
 
+@dataclass
+class Away:
+    """Another network's name, and this one's address on the cable between them."""
+
+    name: str
+    host: str
+
+    def cut(self) -> None:
+        ip(f"-n {self.name} link set eth0 down")
+
+
 @pytest.fixture
-def away() -> Iterator[str]:
+def away() -> Iterator[Away]:
     """Make a network namespace joined to this one by a cable; only root may."""
-    name = f"clave-{os.getpid()}-{next(_numbers)}"
-    cable = f"cl{os.getpid() % 10**6}n{next(_numbers)}"
+    number = next(_numbers)
+    name, cable = f"clave-{os.getpid()}-{number}", f"cl{os.getpid() % 10**6}n{number}"
+    net = f"10.213.{os.getpid() % 200 + number}"
     try:
         ip(f"netns add {name}")
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("only root can make a network to cut, with iproute2")
     try:
         ip(f"link add {cable} type veth peer name eth0 netns {name}")
-        ip(f"addr add {HOST}/30 dev {cable}")
+        ip(f"addr add {net}.1/30 dev {cable}")
         ip(f"link set {cable} up")
-        ip(f"-n {name} addr add {AWAY}/30 dev eth0")
+        ip(f"-n {name} addr add {net}.2/30 dev eth0")
         ip(f"-n {name} link set eth0 up")
-        yield name
+        yield Away(name, f"{net}.1")
     finally:
-        ip(f"netns del {name}")  # and the cable with it
+        ip(f"link del {cable}")
+        ip(f"netns del {name}")
 
 
 @pytest.mark.parametrize("talking", [False, True], ids=["idle", "with data on its way"])
 async def test_a_half_open_connection_is_found(
-    tmp_path: Path, away: str, monkeypatch: pytest.MonkeyPatch, *, talking: bool
+    tmp_path: Path, away: Away, monkeypatch: pytest.MonkeyPatch, *, talking: bool
 ) -> None:
     monkeypatch.setattr(relaykit, "PATIENCE_SECONDS", 2 * FOUND_SECONDS)
-    async with running_relay(tmp_path, host=HOST) as relay:
+    async with running_relay(tmp_path, host=away.host) as relay:
         red, _ = await relay.room_of("red", "blue")
         green = await asyncio.create_subprocess_exec(
-            *("/usr/sbin/ip", "netns", "exec", away, sys.executable, "-c", GREEN),
+            *("/usr/sbin/ip", "netns", "exec", away.name, sys.executable, "-c", GREEN),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -88,11 +101,11 @@ async def test_a_half_open_connection_is_found(
         assert green.stdin
         assert green.stdout
         try:
-            green.stdin.write(b"%d\n" % relay.port)
+            green.stdin.write(f"{relay.port}\n{relay.host}\n".encode())
             device = bytes.fromhex((await green.stdout.readline()).decode())
             await red.submit(red.entry(b"c", epoch=1, kind=m.Kind.COMMIT, add=(device,), welcome=b"w"))
             assert (await red.next_presence()).online
-            ip(f"-n {away} link set eth0 down")
+            away.cut()
             start = time.monotonic()
             if talking:
                 for _ in range(20):
