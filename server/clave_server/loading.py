@@ -1,0 +1,87 @@
+"""Room messages that wait for something on disk: for their room, or for names of devices. Knows no flush."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from clave_server import directory, log
+from clave_server.channel import Channel
+from clave_server.errors import Refusal, RelayError
+from clave_server.flight import Batch, RoomMessage
+from clave_server.room import Room
+from clave_server.worker import Worker
+from clave_wire.messages import Code, CreateRoom, Mend, Report, Submit
+
+__all__ = ["Loading", "wanted_names"]
+
+
+class Loading:
+    """What waits, by room: all of a room's messages do, once one does, so that their order stays.
+
+    `again` gets the batches that can go on, in order, and `refuse` each one that cannot.
+    """
+
+    def __init__(
+        self,
+        reader: Worker,
+        channels: dict[bytes, Channel],
+        again: Callable[[Sequence[Batch]], None],
+        refuse: Callable[[Batch, RelayError], None],
+    ) -> None:
+        self._reader = reader
+        self._channels = channels
+        self._again = again
+        self._refuse = refuse
+        self._waiting: dict[bytes, list[Batch]] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._waiting
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batches in self._waiting.values():
+            yield from batches
+
+    def put_aside(self, batch: Batch) -> None:
+        """Have a batch of one message wait for what it needs."""
+        (message,) = batch.messages
+        key = message.room
+        if key in self._waiting:
+            self._waiting[key].append(batch)
+            return
+        self._waiting[key] = [batch]
+        channel = self._channels.get(key)
+        if channel is None:
+            self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
+        else:
+            devices, inviting = wanted_names(message, channel.room), isinstance(message, Submit)
+            work = partial(directory.resolve, devices=devices, inviting=inviting)
+            self._reader.do(work, partial(self._named, key, batch))
+
+    def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
+        batches = self._waiting.pop(key)
+        creating = any(isinstance(batch.messages[0], CreateRoom) for batch in batches)
+        if isinstance(outcome, Room):
+            self._channels[key] = Channel(outcome)
+        elif outcome is None and creating:
+            self._channels[key] = Channel(Room(key))
+        else:
+            error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
+            for batch in batches:
+                self._refuse(batch, error)
+            batches = []
+        self._again(batches)
+
+    def _named(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
+        batch.names = outcome
+        self._again(self._waiting.pop(key))
+
+
+def wanted_names(message: RoomMessage, room: Room) -> Sequence[bytes]:
+    """Return the devices that a message brings into a room, whose names have to be known first."""
+    if isinstance(message, Submit | Mend):
+        return message.add
+    return room.expelled if isinstance(message, Report) else ()
