@@ -370,11 +370,12 @@ class Sequencer:
         for session, message in flight.answers:
             session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
-        for session, _, weight in flight.taken:
-            if session.usage.add(weight) or session.over:
-                self._save_usage(session.usage)
+        senders = {session.device: session for session, _, _ in flight.taken}
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
+                sender = senders[device]
+                if sender.usage.add(draft.size_of(submissions)) or sender.over:
+                    self._save_usage(sender.usage)
                 if not draft.channel.is_live(device):
                     self._acknowledge(key, device, submissions)
             deliveries = draft.channel.fan_out(draft)
