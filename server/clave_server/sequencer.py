@@ -447,6 +447,8 @@ class Sequencer:
     def _refuse(self, session: Session, message: RoomMessage, error: RelayError) -> None:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
+        if not isinstance(error, Refusal):
+            _log.error("a room cannot be read", room=message.room.hex(), reason=str(error))
         session.send(_refusal(message, error))
 
 

@@ -147,6 +147,34 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 
 # --- files that are damaged ----------------------------------------------------------------------------
 
+
+async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> None:
+    red, _ = await relay.room_of("red", "blue")
+    await relay.join("green")
+    await relay.stop()
+    connection = apsw.Connection(str(relay.database))
+    connection.execute("UPDATE accounts SET account = x'00' WHERE name = 'green'")
+    connection.execute("UPDATE rooms SET epoch = 9")
+    connection.close()
+    await relay.start()
+    with capture_logs() as logs:
+        red = await relay.join(red.participant)
+        await red.create(OTHER_ROOM)
+        await red.resume(0, OTHER_ROOM)
+        claim = red.connection.send(m.ClaimKeyPackages(7, "green", 1))
+        await red.write(claim + red.connection.send(red.entry(b"in one flush", room=OTHER_ROOM)))
+        answers = [await red.receive() for _ in range(2)]
+        assert [type(answer) for answer in answers] == [m.Accepted, m.Refused]
+        for request in (m.Lookup(8, "green"), m.Resume(9, ROOM, 1)):
+            answer = await red.ask(request)
+            assert isinstance(answer, m.Refused)
+            assert (answer.id, answer.code) == (request.id, m.Code.STORAGE)
+            assert "damaged on disk" in answer.text
+        assert isinstance(await red.ask(m.Lookup(10, "blue")), m.Account)
+    told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
+    assert told == ["the directory cannot be read"] * 2 + ["a room cannot be read"]
+
+
 ROOMS = (ROOM, OTHER_ROOM)
 NAMES = ("red", "blue", "green")
 FLIPS = 300
