@@ -294,7 +294,11 @@ class Talker:
             case m.Resumed():
                 await self._hear_resumed(message)
             case m.Done() | m.Refused() | m.KeyPackages():
-                await self._hear_answer(message, self._requests.pop(message.id))
+                if (request := self._requests.pop(message.id, None)) is not None:
+                    await self._hear_answer(message, request)
+                else:  # a stream that was begun cannot be read on
+                    assert isinstance(message, m.Refused)
+                    assert message.code is m.Code.STORAGE
             case _:
                 raise AssertionError(message)
 
