@@ -14,7 +14,7 @@ from diskkit import Disk
 from relaykit import running_relay
 
 CUTS = 15
-CUTS_A_MINUTE = 100
+CUTS_A_MINUTE = 20
 NAMES = ("red", "blue", "green", "grey")
 LIMITS = {"max_clients": 100, "max_clients_per_ip": 100}
 
