@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from clave_server import directory, log, schema
 from clave_server.bans import read_bans
-from clave_server.errors import Refusal, StartError, StorageError
+from clave_server.errors import DamageError, Refusal, StartError, StorageError
 from clave_wire import messages as m
 from diskkit import Disk
 from relaykit import ROOM, Participant, RawClient, RelayProcess, RelayUnderTest, running_relay
@@ -154,7 +154,7 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
     await relay.stop()
     connection = apsw.Connection(str(relay.database))
     connection.execute("UPDATE accounts SET account = x'00' WHERE name = 'green'")
-    connection.execute("UPDATE rooms SET epoch = 9")
+    connection.execute("UPDATE accounts SET name = CAST(x'62ff' AS TEXT) WHERE name = 'blue'")
     connection.close()
     await relay.start()
     with capture_logs() as logs:
@@ -170,9 +170,36 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
             assert isinstance(answer, m.Refused)
             assert (answer.id, answer.code) == (request.id, m.Code.STORAGE)
             assert "damaged on disk" in answer.text
-        assert isinstance(await red.ask(m.Lookup(10, "blue")), m.Account)
+        assert isinstance(await red.ask(m.Lookup(10, "red")), m.Account)
     told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
     assert told == ["the directory cannot be read"] * 2 + ["a room cannot be read"]
+
+
+@pytest.mark.parametrize("lost", ["stays WHERE left IS NULL", "submissions", "devices", "accounts"])
+async def test_a_row_that_is_lost_is_missed(relay: RelayUnderTest, lost: str) -> None:
+    await relay.room_of("red", "blue")
+    reader = schema.connect_reader(relay.database)
+    assert log.load_room(reader, ROOM)
+    connection = apsw.Connection(str(relay.database))
+    connection.execute(f"DELETE FROM {lost}")  # noqa: S608  (a test's own words)
+    connection.close()
+    with pytest.raises(DamageError):
+        log.load_room(reader, ROOM)
+    reader.close()
+
+
+async def test_damage_that_a_start_meets_is_told_in_one_line(tmp_path: Path) -> None:
+    database = put(tmp_path / "data", b"")
+    database.parent.chmod(0o700)
+    connection = schema.connect_writer(database)
+    page: int = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'bans'").get
+    connection.close()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"x")
+    async with RelayProcess(tmp_path / "data", ready=False) as process:
+        assert "is damaged or not a database; restore it from a backup" in await process.last_words()
+        assert process.process.returncode == 1
 
 
 ROOMS = (ROOM, OTHER_ROOM)
