@@ -6,11 +6,12 @@
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
+#   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format validation-page bench-mls bench-relay soak clean
+.PHONY: demo test check format validation-page bench-mls bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -41,6 +42,9 @@ bench-relay: $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench \
 		|| echo "nats-server does not install here"
 	@$(BIN)/python -m bench.relay $(BENCH)
+
+bench-storm: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.relay.storm $(BENCH)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -24,6 +24,7 @@ from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
 from clave_wire.login import certificate_digest
 
+HOST = "127.0.0.1"
 ROOM = bytes(range(16))
 PATIENCE_SECONDS = 20.0
 
@@ -69,13 +70,15 @@ class RawClient:
         self.logged_in: m.LoggedIn
 
     @classmethod
-    async def connect(cls, port: int, *, read_limit: int = 2**16, before_tls: bytes = b"") -> Self:
+    async def connect(
+        cls, port: int, *, host: str = HOST, read_limit: int = 2**16, before_tls: bytes = b""
+    ) -> Self:
         """Connect over TLS, having said `before_tls` as a proxy does."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.set_alpn_protocols(["clave/1"])
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=read_limit)
+        reader, writer = await asyncio.open_connection(host, port, limit=read_limit)
         writer.write(before_tls)
         try:
             await writer.start_tls(context)
@@ -213,8 +216,9 @@ class RawClient:
 class RelayUnderTest:
     """A relay in this process; `mirror_text` is what its screen shows."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, host: str = HOST, **settings: object) -> None:
         self.folder = folder
+        self.host = host
         self.settings = settings
         self.relay: Relay
         self.port = 0
@@ -236,7 +240,7 @@ class RelayUnderTest:
             "max_clients_per_ip": 1000,
             **self.settings,
         }
-        settings = Settings("127.0.0.1", self.port, **chosen)  # type: ignore[arg-type]  # tests name them
+        settings = Settings(self.host, self.port, **chosen)  # type: ignore[arg-type]  # tests name them
         self.relay = await Relay.start(settings, self._held, self._mirror)
         self.port = self.relay.addresses[0][1]
 
@@ -270,7 +274,7 @@ class RelayUnderTest:
         return (self.folder / "mirror.txt").read_text()
 
     async def connect(self, **options: int) -> RawClient:
-        client = await RawClient.connect(self.port, **options)
+        client = await RawClient.connect(self.port, host=self.host, **options)
         self._clients.append(client)
         return client
 
@@ -303,11 +307,14 @@ class RelayUnderTest:
 class RelayProcess:
     """A real `clave-relay` process on a free port of loopback, killed at the end unless it ended itself."""
 
-    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *options: str, environment: dict[str, str] | None = None, ready: bool = True
+    ) -> None:
         self._command = [sys.executable, "-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data)]
         self._command += options
         self._environment = {**os.environ, **(environment or {})}
         self.process: asyncio.subprocess.Process
+        self._ready = ready
         self.first_line = ""
         self.port = 0
 
@@ -323,6 +330,8 @@ class RelayProcess:
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
         )
+        if not self._ready:
+            return self
         self.first_line = await self.next_line()
         self.port = int(self.first_line.split()[2].rpartition(":")[2])
         return self
@@ -332,6 +341,12 @@ class RelayProcess:
             self.process.kill()
         await self.process.communicate()
 
+    async def last_words(self) -> str:
+        """Wait until the process ends by itself; return the last line of its standard error."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            _, errors = await self.process.communicate()
+        return errors.decode().strip().rpartition("\n")[2]
+
     async def next_line(self) -> str:
         """Return the next line of standard output."""
         assert self.process.stdout
@@ -340,9 +355,9 @@ class RelayProcess:
 
 
 @contextlib.asynccontextmanager
-async def running_relay(folder: Path, **settings: object) -> AsyncIterator[RelayUnderTest]:
+async def running_relay(folder: Path, host: str = HOST, **settings: object) -> AsyncIterator[RelayUnderTest]:
     """Run a relay on a free port of loopback."""
-    relay = RelayUnderTest(folder, **settings)
+    relay = RelayUnderTest(folder, host, **settings)
     await relay.start()
     try:
         yield relay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -156,6 +157,13 @@ class Draft:
         if own is None:
             own = self.submissions[device] = []
         own.append((seq, submit.submission))
+
+    def size_of(self, submissions: Sequence[tuple[int, int]]) -> int:
+        """Return the bytes of some of these entries, which are mostly next to each other."""
+        start, end = submissions[0][0] - self.first, submissions[-1][0] - self.first + 1
+        if end - start == len(submissions):
+            return sum(map(len, self.frames[start:end]))
+        return sum(len(self.frames[seq - self.first]) for seq, _ in submissions)
 
     def depart(self, device: bytes) -> None:
         """Note where a removed device's stream ends, if it was a member just now."""

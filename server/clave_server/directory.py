@@ -168,16 +168,16 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
     rows: list[Any] = connection.execute(
-        f"SELECT device, identity, {_WHOLE} FROM devices"  # noqa: S608  (a constant)
+        f"SELECT device, identity, {_WHOLE}, name FROM devices"  # noqa: S608  (a constant)
         " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
         (name,),
     ).fetchall()
     if not rows:
         _check(connection.execute("SELECT 1 FROM accounts WHERE name = ?", (name,)).get is None)
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
-    for _, _, whole in rows:
-        _check(whole)
-    return [(device, identity) for device, identity, _ in rows]
+    for _, _, whole, found in rows:
+        _check(whole and found == name)
+    return [(device, identity) for device, identity, *_ in rows]
 
 
 def publish_key_packages(

@@ -11,7 +11,7 @@ import apsw
 
 from clave_server import segment
 from clave_server.channel import Channel, Draft
-from clave_server.errors import Refusal, RelayError
+from clave_server.errors import DamageError, Refusal, RelayError
 from clave_server.log import Changes
 from clave_server.mirror import EntryRecord
 from clave_server.session import Session
@@ -95,6 +95,8 @@ def _apply(connection: apsw.Connection, changes: Changes, steps: Sequence[Step])
         try:
             with connection:  # a savepoint: what a refused step wrote is undone
                 results.append(step(connection))
-        except Refusal as refusal:
-            results.append(refusal)
+        except (Refusal, DamageError) as error:
+            results.append(error)
+        except (apsw.CorruptError, UnicodeDecodeError) as error:
+            results.append(DamageError(str(error)))
     return results

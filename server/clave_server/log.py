@@ -16,7 +16,8 @@ __all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "sa
 
 _WRITES: Final = {
     "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, seal) VALUES (?1, ?2, ?3, ?4,"
-    " ?5, (SELECT id FROM accounts WHERE account = ?6), seal('room', ?1, ?2, ?3, ?4, ?5)) ON CONFLICT DO"
+    " ?5, (SELECT id FROM accounts WHERE account = ?6),"
+    " seal('room', ?1, ?2, ?3, ?4, ?5, ?7, ?8)) ON CONFLICT DO"
     " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, seal = excluded.seal",
     "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))"
     " ON CONFLICT DO UPDATE SET left = ?4, seal = excluded.seal",
@@ -35,7 +36,7 @@ _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 class Changes:
     """The rows one flush writes, gathered on the loop and applied on the writer."""
 
-    rooms: list[tuple[bytes, int, int, int, bool, bytes]] = field(default_factory=list)
+    rooms: list[tuple[bytes, int, int, int, bool, bytes, int, int]] = field(default_factory=list)
     stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
@@ -45,7 +46,8 @@ class Changes:
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
         key = room.room
-        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested, room.maker))
+        rows = sum(map(len, room.stays.values())), len(room.recent)  # sealed, or a lost one were not missed
+        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested, room.maker, *rows))
         self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
         for device in room.staged_stays:
             self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
@@ -83,7 +85,10 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     with connection:  # one snapshot for all reads
         row = connection.execute(
             "SELECT seq, epoch, commit_seq, contested, kept_from,"
-            " seal = seal('room', room, seq, epoch, commit_seq, contested) FROM rooms WHERE room = ?",
+            " seal = seal('room', room, seq, epoch, commit_seq, contested,"
+            " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
+            " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))"
+            " FROM rooms WHERE room = ?",
             (key,),
         ).get
         if row is None:
@@ -96,7 +101,8 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
             " AND accounts.seal = seal('account', id, accounts.account, name)"
             " AND devices.seal = seal('device', device, devices.account, identity)"
-            " FROM stays JOIN devices USING (device) JOIN accounts ON accounts.id = devices.account"
+            " FROM stays LEFT JOIN devices USING (device)"
+            " LEFT JOIN accounts ON accounts.id = devices.account"
             " WHERE room = ? ORDER BY device, joined",
             (key,),
         )
@@ -117,7 +123,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     return room
 
 
-def _check(whole: int, key: bytes) -> None:
+def _check(whole: int | None, key: bytes) -> None:
     if not whole:
         raise DamageError(f"who is in room {key.hex()}, or where it stands, is damaged on disk")
 

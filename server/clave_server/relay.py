@@ -114,7 +114,8 @@ class Relay:
         certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
         entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
-        highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
+        with schema.start_errors(folder.database):
+            highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
         house = _build_house(settings, writer, reader, mirror, highest_ids, bans)

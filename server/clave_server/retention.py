@@ -19,7 +19,6 @@ from clave_server.errors import DamageError
 from clave_server.log import drop_segments, segments_until
 from clave_server.worker import in_transaction
 from clave_wire.framing import pack
-from clave_wire.messages import Submit
 
 __all__ = ["FOREVER", "Keeping", "Pruned", "cut", "find_cut", "forget_stale", "prune_all", "rooms_after"]
 
@@ -105,8 +104,7 @@ def cut(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
         pruned.size += len(segment.frames)
         with contextlib.suppress(DamageError):  # damaged entries go like others, only uncounted
             for entry in segment.entries():
-                came_as = Submit(entry.room, entry.submission, entry.epoch, entry.kind, entry.payload)
-                pruned.released[entry.sender] += len(pack(came_as))
+                pruned.released[entry.sender] += len(pack(entry))
         last = segment.last
     if last:
         drop_segments(connection, room, last)

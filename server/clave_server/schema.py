@@ -5,8 +5,10 @@ Every connection knows the SQL function `seal`, which the rows that others rely 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,7 @@ import msgspec
 
 from clave_server.errors import StartError
 
-__all__ = ["connect_reader", "connect_writer", "versions_behind"]
+__all__ = ["connect_reader", "connect_writer", "start_errors", "versions_behind"]
 
 _APPLICATION_ID: Final = 0x636C7672  # "clvr"
 _SEAL_BYTES: Final = 8
@@ -122,7 +124,9 @@ _MIGRATIONS: Final = (
     ALTER TABLE devices ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
     UPDATE devices SET seal = seal('device', device, account, identity);
     ALTER TABLE rooms ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
-    UPDATE rooms SET seal = seal('room', room, seq, epoch, commit_seq, contested);
+    UPDATE rooms SET seal = seal('room', room, seq, epoch, commit_seq, contested,
+        (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+        (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room));
     ALTER TABLE stays ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
     UPDATE stays SET seal = seal('stay', room, device, joined, left);
     ALTER TABLE submissions ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
@@ -154,7 +158,7 @@ _MIGRATIONS: Final = (
 
 def connect_writer(path: Path) -> apsw.Connection:
     """Open the one connection that writes, making or migrating the database. Raises `StartError`."""
-    try:
+    with start_errors(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         if path.stat().st_mode & 0o077:
             raise StartError(f"others can read the database {path}; run: chmod 600 {path}")
@@ -166,13 +170,22 @@ def connect_writer(path: Path) -> apsw.Connection:
         connection.pragma("journal_size_limit", 64 * 1024 * 1024)
         connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
         _migrate(connection, path)
+    return connection
+
+
+@contextlib.contextmanager
+def start_errors(path: Path) -> Iterator[None]:
+    """Say in one line what is wrong with the database at `path`. Raises `StartError`."""
+    try:
+        yield
     except OSError as error:
         raise StartError(f"cannot open the database {path}: {error.strerror}") from None
-    except (apsw.NotADBError, apsw.CorruptError):
-        raise _damaged(path) from None
+    except (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError):
+        raise StartError(
+            f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
+        ) from None
     except apsw.Error as error:
         raise StartError(f"cannot open the database {path}: {error}") from None
-    return connection
 
 
 def connect_reader(path: Path) -> apsw.Connection:
@@ -184,16 +197,12 @@ def connect_reader(path: Path) -> apsw.Connection:
 
 def versions_behind(path: Path) -> int:
     """Return how many migrations the database at `path` lacks, changing nothing. Raises `StartError`."""
-    try:
+    with start_errors(path):
         connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
             return len(_MIGRATIONS) - _read_version(connection, path)
         finally:
             connection.close()
-    except (apsw.NotADBError, apsw.CorruptError):
-        raise _damaged(path) from None
-    except apsw.Error as error:
-        raise StartError(f"cannot open the database {path}: {error}") from None
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:
@@ -208,12 +217,6 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
 def _seal(*values: apsw.SQLiteValue) -> bytes:
     """Return what stands beside values in their row, so that a change of them is noticed."""
     return hashlib.blake2b(msgspec.msgpack.encode(values), digest_size=_SEAL_BYTES).digest()
-
-
-def _damaged(path: Path) -> StartError:
-    return StartError(
-        f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
-    )
 
 
 def _read_version(connection: apsw.Connection, path: Path) -> int:

@@ -52,6 +52,9 @@ _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 """Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
 
+_FAILED: Final = (
+    "storage failed, and nothing is accepted until it works again; make room on its disk, or mend it"
+)
 _NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 _log = structlog.get_logger()
@@ -347,7 +350,7 @@ class Sequencer:
     def _roll_back(self, flight: Flight, error: RelayError) -> None:
         if not self._failing:
             self._failing = True
-            _log.error("storage failed; nothing is accepted until it works again", reason=str(error))
+            _log.error(_FAILED, reason=str(error))
         for channel in flight.touched.values():
             channel.room.roll_back()
         refusal = Refusal(Code.STORAGE, _NOT_WRITTEN)
@@ -367,11 +370,12 @@ class Sequencer:
         for session, message in flight.answers:
             session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
-        for session, _, weight in flight.taken:
-            if session.usage.add(weight) or session.over:
-                self._save_usage(session.usage)
+        senders = {session.device: session for session, _, _ in flight.taken}
         for key, draft in flight.drafts.items():
             for device, submissions in draft.submissions.items():
+                sender = senders[device]
+                if sender.usage.add(draft.size_of(submissions)) or sender.over:
+                    self._save_usage(sender.usage)
                 if not draft.channel.is_live(device):
                     self._acknowledge(key, device, submissions)
             deliveries = draft.channel.fan_out(draft)
@@ -443,6 +447,8 @@ class Sequencer:
     def _refuse(self, session: Session, message: RoomMessage, error: RelayError) -> None:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
+        if not isinstance(error, Refusal):
+            _log.error("a room cannot be read", room=message.room.hex(), reason=str(error))
         session.send(_refusal(message, error))
 
 

@@ -261,7 +261,7 @@ class Visit:
         self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
 
     def _close(self, error: RelayError) -> None:
-        code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        code = _code_of(error)
         self._house.tally.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
@@ -296,6 +296,14 @@ class Visit:
             self._session.begin(1, size)
 
     def _refuse(self, request: int, error: RelayError) -> None:
-        code = error.code if isinstance(error, Refusal) else Code.STORAGE
+        code = _code_of(error)
         if self._session is not None:
             self._session.send(Refused(request, code, str(error)))
+
+
+def _code_of(error: RelayError) -> Code:
+    """Return what to tell the client; what is not its own fault is told the operator too."""
+    if isinstance(error, Refusal):
+        return error.code
+    _log.error("the directory cannot be read", reason=str(error))
+    return Code.STORAGE

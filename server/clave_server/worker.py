@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 import apsw
 
-from clave_server.errors import RelayError, StorageError
+from clave_server.errors import DamageError, RelayError, StorageError
 
 __all__ = ["Worker", "in_transaction"]
 
@@ -43,6 +44,8 @@ class Worker:
                 outcome = error
             except (apsw.Error, OSError) as error:
                 outcome = StorageError(str(error))
+            except UnicodeDecodeError:
+                outcome = DamageError("a text in the database is damaged on disk")
             except Exception as error:  # noqa: BLE001  (a defect: reported, and the thread lives on)
                 self._loop.call_soon_threadsafe(
                     self._loop.call_exception_handler, {"message": "a defect", "exception": error}
@@ -60,7 +63,8 @@ class Worker:
     def _run(self) -> None:
         while (task := self._work.get()) is not None:
             task(self._connection)
-        self._connection.close()
+        with contextlib.suppress(apsw.Error):  # a disk that fails now keeps what was committed in the WAL
+            self._connection.close()
 
 
 def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:

@@ -9,6 +9,8 @@ import uvloop
 
 from relaykit import RelayUnderTest, running_relay
 
+_PROCESSES = ("test_cli.py", "test_commands.py", "test_floods.py", "test_interrupted.py", "test_kills.py")
+
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RelayUnderTest]:
@@ -20,6 +22,6 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run each test on the loop the relay uses and on the one it falls back to; a process brings its own."""
-    if item.path.name in ("test_cli.py", "test_commands.py"):
+    if item.path.name in _PROCESSES:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}

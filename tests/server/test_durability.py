@@ -1,11 +1,8 @@
-"""What was acknowledged stays, through full disks, damage, restarts and kills."""
+"""What was acknowledged stays, through full disks, damage and restarts."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 from pathlib import Path
 
 import apsw
@@ -13,7 +10,7 @@ import pytest
 
 from clave_server import segment
 from clave_wire import messages as m
-from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess, RelayUnderTest
+from relaykit import ROOM, RelayUnderTest
 
 COMMIT = m.Kind.COMMIT
 
@@ -150,48 +147,3 @@ async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) 
     back = await relay.join(blue.participant)
     await back.resume(1)
     assert [len((await back.expect(m.Entry)).payload) for _ in sizes] == sizes
-
-
-# --- kill -9 -------------------------------------------------------------------------------------------
-
-
-async def talk_until_killed(client: RawClient, acknowledged: dict[int, int], enough: asyncio.Event) -> None:
-    until = len(acknowledged) + 20
-    with contextlib.suppress(ConnectionClosed, ConnectionError):
-        while True:
-            accepted = await client.say(b"message")
-            acknowledged[accepted.submission] = accepted.seq
-            if len(acknowledged) == until:
-                enough.set()
-
-
-async def test_nothing_acknowledged_is_lost_when_the_relay_is_killed(tmp_path: Path) -> None:
-    red = Participant("red")
-    acknowledged: dict[int, int] = {}
-    claimed: list[bytes] = []
-    for _ in range(4):
-        async with RelayProcess(tmp_path / "data") as process:
-            client = await (await RawClient.connect(process.port)).log_in(red)
-            if not acknowledged:
-                await client.create()
-                packages = [b"%d" % number for number in range(20)]
-                await client.ask(m.PublishKeyPackages(client.next_id(), 1, packages, b""))
-            answer = await client.ask(m.ClaimKeyPackages(client.next_id(), "red", 1))
-            assert isinstance(answer, m.KeyPackages)
-            claimed += answer.packages
-            resumed = await client.resume(0)
-            assert resumed.submission >= max(acknowledged, default=0)
-            log = [await client.expect(m.Entry) for _ in range(resumed.seq)]
-            by_submission = {entry.submission: entry.seq for entry in log}
-            assert len(by_submission) == len(log)
-            assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
-            assert acknowledged.items() <= by_submission.items()
-            red.submission = resumed.submission
-            enough = asyncio.Event()
-            talking = asyncio.create_task(talk_until_killed(client, acknowledged, enough))
-            await enough.wait()
-            os.kill(process.pid, signal.SIGKILL)
-            await talking
-            await client.close()
-    assert len(acknowledged) >= 80
-    assert len(set(claimed)) == 4

@@ -160,3 +160,23 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
         assert connection.execute("SELECT count(*) FROM welcomes").get == 0
         connection.close()
         await relay.start()
+
+
+async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    for _ in range(3):  # neither of these is kept
+        assert isinstance(await red.ask(red.entry(bytes(100_000), epoch=7)), m.Rejected)
+        await red.resume(1)
+    blue = await relay.join("blue")
+    added, welcome = (blue.participant.device,), bytes(100_000)
+    commit = red.entry(b"c", epoch=1, kind=m.Kind.COMMIT, add=added, welcome=welcome)
+    await red.submit(commit)
+    await red.submit(commit)
+    await relay.stop()
+    connection = connect_writer(relay.database)
+    kept = connection.execute("SELECT sum(length(frames)) FROM segments").get
+    assert connection.execute("SELECT max(stored) FROM accounts").get == kept
+    prune_all(connection, Keeping(room_bytes=1), LATER)
+    assert connection.execute("SELECT max(stored) FROM accounts").get == 0
+    connection.close()
+    await relay.start()

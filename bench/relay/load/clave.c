@@ -147,7 +147,7 @@ static void log_in(struct client *c, const uint8_t *greeting) {
 
 static void resume(struct client *c) {
     uint8_t frame[64], *at = put_copy(frame, (uint8_t[]){0x94, RESUME, 1}, 3);
-    at = put_number(put_bin(at, c->account->room, 16), c->account->cursor);
+    at = put_number(put_bin(at, c->account->room, 16), c->seq);
     send_frame(c, frame, at);
     c->state = JOINING;
 }
@@ -192,10 +192,29 @@ static void take_accepted(struct client *c, const uint8_t *at) {
     traffic.accepted++;
 }
 
+static const uint8_t *skip_text(const uint8_t *at) {
+    if ((*at & 0xe0) == 0xa0) return at + 1 + (*at & 0x1f);
+    if (*at == 0xd9) return at + 2 + at[1];
+    if (*at == 0xda) return at + 3 + (at[1] << 8 | at[2]);
+    fail("the relay sent 0x%02x where a text stands", *at);
+}
+
+static void take_logged_in(struct client *c, const uint8_t *at) {
+    at = skip_text(at + 2) + 1; /* name, whether it is new */
+    if (*at++ != 0x90) fail("the load generator has no key packages");
+    c->spread = (uint32_t)take_number(&at);
+}
+
+static void take_closing(struct client *c, const uint8_t *at) {
+    at = skip_text(skip_text(at + 2));
+    c->retry_after = (uint32_t)take_number(&at);
+}
+
 static void take_frame(struct client *c, const uint8_t *at, size_t n, uint64_t now) {
     switch (at[1]) {
     case GREETED: log_in(c, at); break;
     case LOGGED_IN:
+        take_logged_in(c, at);
         if (load.enrol)
             ready(c);
         else
@@ -204,9 +223,14 @@ static void take_frame(struct client *c, const uint8_t *at, size_t n, uint64_t n
     case RESUMED: ready(c); break;
     case ENTRY: take_entry(c, at, now); break;
     case ACCEPTED: take_accepted(c, at); break;
+    case CLOSING:
+        if (load.returning) {
+            take_closing(c, at);
+            break;
+        }
+        __attribute__((fallthrough));
     case REFUSED:
-    case REJECTED:
-    case CLOSING: fail("the relay refused client %d: %.*s", c->id, (int)n - 2, (const char *)at + 2);
+    case REJECTED: fail("the relay refused client %d: %.*s", c->id, (int)n - 2, (const char *)at + 2);
     default: break; /* presence and what else is told to people */
     }
 }

@@ -10,6 +10,11 @@
  *   half:SECONDS             half of the best that a closed phase reached
  *   rate:DELIVERIES:SECONDS  so many deliveries per second, in all
  *
+ * or, with --returning, whose clients come back as the relay asks of them:
+ *
+ *   return:SECONDS           until the server ended every connection, and then all are back
+ *   leave:SECONDS            until all are back, having broken off their connections at once
+ *
  * and prints a line of JSON for the connecting and for each phase. With --stuck the last member of the first
  * room never speaks, and stops reading when the second phase begins.
  */
@@ -86,6 +91,7 @@ static void connect_all(void) {
            "\"kib_before\":%ld,\"kib_after\":%ld}\n",
            everyone, (double)(end - start) / 1e9, after.server - before.server, before.resident,
            after.resident);
+    fflush(stdout);
 }
 
 /* --- phases ------------------------------------------------------------------------------------------- */
@@ -117,6 +123,10 @@ static struct phase parse_phase(const char *text, double reached) {
     } else if (sscanf(text, "rate:%lf:%lf", &phase.deliveries_s, &phase.seconds) == 2 &&
                phase.deliveries_s > 0)
         strcpy(phase.name, "rate");
+    else if (sscanf(text, "return:%lf", &phase.seconds) == 1)
+        strcpy(phase.name, "return");
+    else if (sscanf(text, "leave:%lf", &phase.seconds) == 1)
+        strcpy(phase.name, "leave");
     else
         fail("not a phase: %s", text);
     return phase;
@@ -183,6 +193,28 @@ static double run_phase(const struct phase *phase) {
     return deliveries / seconds;
 }
 
+/* Waits until everybody was lost, or breaks off every connection, and then until everybody is back. */
+static void run_return(const struct phase *phase) {
+    uint64_t end = now_ns() + (uint64_t)(phase->seconds * 1e9), start;
+    if (!strcmp(phase->name, "leave"))
+        for (int i = 0; i < everyone; i++) network_leave(&clients[i]);
+    while (ready_clients == everyone && now_ns() < end) network_poll(10000000);
+    start = now_ns();
+    uint64_t half = 0;
+    while (ready_clients < everyone && now_ns() < end) {
+        network_poll(10000000);
+        if (ready_clients * 2 < everyone)
+            half = 0;
+        else if (!half)
+            half = now_ns();
+    }
+    if (ready_clients < everyone)
+        fail("%d of %d were back after %.0f s", ready_clients, everyone, phase->seconds);
+    printf("{\"phase\":\"%s\",\"clients\":%d,\"half_s\":%.2f,\"seconds\":%.2f}\n", phase->name, everyone,
+           (double)(half - start) / 1e9, (double)(now_ns() - start) / 1e9);
+    fflush(stdout);
+}
+
 /* --- options ------------------------------------------------------------------------------------------ */
 
 static const struct protocol *protocol_named(const char *name) {
@@ -199,7 +231,8 @@ static void read_options(int count, char **words) {
         {"talkers", 1, 0, 't'},  {"idle", 1, 0, 'i'},       {"stuck", 0, 0, 'z'},
         {"bytes", 1, 0, 'b'},    {"connecting", 1, 0, 'c'}, {"warm", 1, 0, 'w'},
         {"accounts", 1, 0, 'a'}, {"version", 1, 0, 'v'},    {"certificate", 1, 0, 'd'},
-        {"enrol", 0, 0, 'e'},    {"patience", 1, 0, 'T'},   {0, 0, 0, 0}};
+        {"enrol", 0, 0, 'e'},    {"patience", 1, 0, 'T'},   {"returning", 0, 0, 'R'},
+        {0, 0, 0, 0}};
     for (int letter; (letter = getopt_long(count, words, "", names, NULL)) != -1;) switch (letter) {
         case 'p': load.protocol = protocol_named(optarg); break;
         case 'P': load.port = atoi(optarg); break;
@@ -217,6 +250,7 @@ static void read_options(int count, char **words) {
         case 'v': load.version = atoi(optarg); break;
         case 'd': load.certificate = optarg; break;
         case 'e': load.enrol = true; break;
+        case 'R': load.returning = true; break;
         case 'T': load.patience = atof(optarg); break;
         default: exit(1);
         }
@@ -237,6 +271,10 @@ int main(int count, char **words) {
     double reached = 0;
     for (int i = optind; i < count; i++) {
         struct phase phase = parse_phase(words[i], reached);
+        if (load.returning) {
+            run_return(&phase);
+            continue;
+        }
         if (load.stuck && i == optind + 1) begin_stuck();
         double rate = run_phase(&phase);
         if (phase.window && rate > reached) reached = rate;

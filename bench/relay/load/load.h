@@ -40,6 +40,9 @@ struct client {
     uint32_t *heard;     /* messages, of each talker of the room */
     struct account *account; /* clave only */
     uint64_t seq;        /* clave only: the last entry */
+    uint32_t spread, retry_after; /* clave only: ms, as the relay asks */
+    uint64_t back_at;    /* ns: when it connects again, if it does */
+    int tries;           /* that failed since it was last there */
 };
 
 struct room {
@@ -61,7 +64,7 @@ struct protocol {
 struct load {
     const struct protocol *protocol;
     int port, rooms, members, talkers, idle, connecting, idle_members, bytes;
-    bool tls, stuck, enrol;
+    bool tls, stuck, enrol, returning;
     const char *accounts, *certificate, *processes;
     int version;
     double warm, patience;
@@ -99,6 +102,7 @@ void network_flush(void);
 bool network_knows(int client_port); /* whether the server still holds that connection */
 int network_port(const struct client *);
 void network_ignore(struct client *); /* stop reading from it */
+void network_leave(struct client *);  /* break its connection off; --returning, it comes back */
 void put(struct client *, const void *bytes, size_t n);
 void putf(struct client *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *reserve(struct client *, size_t n);

@@ -77,8 +77,47 @@ static void watch(struct client *c, bool blocked) {
     epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
 }
 
+/* When it comes back: as the relay asked, and as the client's own patience has it. */
+static uint64_t pause_ms(const struct client *c) {
+    double usual = c->tries < 7 ? 250 << c->tries : 30000, spread = c->tries ? 0 : c->spread;
+    if (c->retry_after) spread = 0;
+    return c->retry_after + (uint64_t)(drand48() * (usual > spread ? usual : spread));
+}
+
+static void go_for_now(struct client *c) {
+    if (c->state == READY)
+        ready_clients--;
+    else
+        connecting_clients--;
+    c->back_at = now_ns() + pause_ms(c) * 1000000;
+    c->tries++;
+    c->state = GONE;
+    c->retry_after = 0;
+    c->in.used = c->out.used = 0;
+    if (c->tls) SSL_free(c->tls);
+    c->tls = NULL;
+    close(c->fd);
+}
+
+void network_leave(struct client *c) {
+    if (c->state != GONE) go_for_now(c);
+}
+
+static void let_return(uint64_t now) {
+    static uint64_t next_look;
+    if (!load.returning || now < next_look) return;
+    next_look = now + 10000000;
+    for (int i = 0; i < everyone; i++)
+        if (clients[i].state == GONE && clients[i].back_at && now >= clients[i].back_at)
+            network_connect(&clients[i]);
+}
+
 static void lose(struct client *c) {
     if (c->state == GONE) return;
+    if (load.returning) {
+        go_for_now(c);
+        return;
+    }
     if (c->state < READY)
         fail("the server closed connection %d while it logged in; %d had", c->id, ready_clients);
     if (!c->stuck) gone_clients++;
@@ -165,11 +204,14 @@ void network_connect(struct client *c) {
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (load.stuck && c->id == load.members - 1)
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)
-        fail("connect: %s", strerror(errno));
     c->state = CONNECTING;
     c->blocked = true;
     connecting_clients++;
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
+        if (!load.returning) fail("connect: %s", strerror(errno));
+        lose(c);
+        return;
+    }
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.u32 = (uint32_t)c->id};
     epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event);
 }
@@ -193,7 +235,12 @@ static void shake_hands(struct client *c) {
         return;
     }
     int error = SSL_get_error(c->tls, result);
-    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) fail("a TLS handshake failed");
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+        if (!load.returning) fail("a TLS handshake failed");
+        ERR_clear_error();
+        lose(c);
+        return;
+    }
     watch(c, error == SSL_ERROR_WANT_WRITE);
 }
 
@@ -201,7 +248,11 @@ static void connected(struct client *c) {
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error) fail("connect: %s", strerror(error));
+    if (error && !load.returning) fail("connect: %s", strerror(error));
+    if (error) {
+        lose(c);
+        return;
+    }
     watch(c, false);
     if (!load.tls) {
         c->state = GREETING;
@@ -217,11 +268,13 @@ static void connected(struct client *c) {
 void ready(struct client *c) {
     if (c->state == READY) return;
     c->state = READY;
+    c->tries = 0;
     ready_clients++;
     connecting_clients--;
 }
 
 void network_poll(int64_t nanoseconds) {
+    let_return(now_ns());
     static struct epoll_event events[1024];
     struct timespec wait = {nanoseconds / 1000000000, nanoseconds % 1000000000};
     int n = epoll_pwait2(epoll, events, 1024, &wait, NULL);

@@ -1,0 +1,107 @@
+"""A relay takes over what the one before it left, and neither touches what a newer one left."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from clave_crypto.identity import AccountKey, DeviceKey
+from clave_crypto.keys import Secret
+from clave_server import schema
+from clave_server.errors import StartError
+from clave_wire import messages as m
+from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
+
+STORED = Path(__file__).parent / "stored"
+
+
+def who_was_there(name: str) -> Participant:
+    keys = json.loads((STORED / "version-2.json").read_text())[name]
+    account = AccountKey.from_secret(Secret(bytes.fromhex(keys["account"])))
+    participant = Participant(name, account)
+    participant.key = DeviceKey.from_secret(Secret(bytes.fromhex(keys["device"])))
+    participant.device = participant.key.public
+    participant.identity = account.certify(name, "laptop", participant.device)
+    return participant
+
+
+def put_back(data: Path) -> Path:
+    data.mkdir(mode=0o700)
+    database = data / "relay.db"
+    database.touch(0o600)
+    database.write_bytes(gzip.decompress((STORED / "version-2.db.gz").read_bytes()))
+    return database
+
+
+async def test_everything_of_the_version_before_is_there(relay: RelayUnderTest) -> None:
+    await relay.stop()
+    relay.folder /= "before"
+    relay.folder.mkdir()
+    assert schema.versions_behind(put_back(relay.folder / "data")) > 0
+    await relay.start()
+
+    red = await relay.join(who_was_there("red"))
+    assert not red.logged_in.registered
+    resumed = await red.resume(0)
+    assert (resumed.seq, resumed.epoch, resumed.submission) == (7, 2, 6)
+    assert {name for _, name in resumed.members} == {"red", "green"}
+    said = [(await red.expect(m.Entry)).payload for _ in range(7)]
+    assert said[1:3] == [b"hello", b"hello to you"]
+    assert said[4:] == [b"0", b"1", b"2"]
+
+    green = await relay.join(who_was_there("green"))
+    assert green.logged_in.key_packages == [(2, 2)]
+    invitation = await green.expect(m.Invitation)
+    assert (invitation.room, invitation.seq, invitation.welcome) == (ROOM, 4, b"welcome")
+    await green.resume(invitation.seq)
+    assert [(await green.expect(m.Entry)).payload for _ in range(3)] == [b"0", b"1", b"2"]
+    claims = [await red.ask(m.ClaimKeyPackages(red.next_id(), "green", 2)) for _ in range(3)]
+    packages = [package for claim in claims if isinstance(claim, m.KeyPackages) for package in claim.packages]
+    assert packages == [b"package 1", b"package 2", b"last resort"]
+
+    blue = await relay.join(who_was_there("blue"))
+    assert (await blue.resume(1)).seq == 4  # where it was taken out
+
+    red.participant.submission = resumed.submission
+    again = red.entry(b"2", epoch=2)
+    assert again.submission == 7
+    assert (await red.submit(again)).seq == 8
+    assert (await green.expect(m.Entry)).seq == 8
+
+
+async def test_a_repeated_submission_of_before_tells_its_seq(relay: RelayUnderTest) -> None:
+    await relay.stop()
+    relay.folder /= "before"
+    relay.folder.mkdir()
+    put_back(relay.folder / "data")
+    await relay.start()
+    red = await relay.join(who_was_there("red"))
+    await red.resume(7)
+    red.participant.submission = 5
+    assert (await red.submit(red.entry(b"2", epoch=2))).seq == 7
+
+
+@pytest.mark.parametrize("change", ["newer", "older code"])
+async def test_what_a_newer_relay_left_is_refused_untouched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    database = put_back(tmp_path / "data")
+    connection = schema.connect_writer(database)
+    if change == "newer":
+        connection.pragma("user_version", len(schema._MIGRATIONS) + 1)
+    else:  # what the relay of before knew
+        monkeypatch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:2])
+    connection.close()
+    before = database.read_bytes()
+    with pytest.raises(StartError, match="was written by a newer clave-relay; update this one"):
+        schema.connect_writer(database)
+    assert database.read_bytes() == before
+    if change == "newer":
+        async with RelayProcess(tmp_path / "data", ready=False) as process:
+            assert await process.last_words() == (
+                f"Error: the database {database} was written by a newer clave-relay; update this one"
+            )
+        assert database.read_bytes() == before
