@@ -320,6 +320,66 @@ def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> Non
     assert names(tmp_path) == {"data"}
 
 
+async def converse(data: Path) -> None:
+    """Have a relay of two rooms with entries in them, and stop it."""
+    async with RelayProcess(data) as process:
+        client = await (await RawClient.connect(process.port)).log_in(Participant("red"))
+        for room in (ROOM, bytes(16)):
+            await client.create(room)
+            for _ in range(3):
+                await client.say(b"hello", room=room)
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE accounts SET name = 'blue'", "account 1 is damaged"),
+        ("UPDATE devices SET identity = x'00'", r"device [0-9a-f]{64} is damaged"),
+        ("UPDATE rooms SET epoch = epoch + 1", r"state of room [0-9a-f]{32} is damaged"),
+        ("UPDATE stays SET joined = joined + 1", f"who is in room {'0' * 32} is damaged"),
+        ("UPDATE submissions SET recent = x''", f"sent to room {'0' * 32} is damaged"),
+        ("DELETE FROM stays", f"state of room {'0' * 32} is damaged"),
+        ("DELETE FROM devices", "a row of devices that one of .* refers to is missing"),
+        (
+            "UPDATE segments SET frames = CAST(x'00' || frames AS BLOB)",
+            r"entries 1 to 1 of room 0{32} are damaged",
+        ),
+        ("DELETE FROM segments WHERE last_seq = 1", f"entry 1 of room {'0' * 32} is missing"),
+        ("DELETE FROM segments WHERE last_seq = 2", f"entry 2 of room {'0' * 32} is missing"),
+        ("DELETE FROM segments WHERE last_seq = 3", r"entry 3 of room [0-9a-f]{32} is missing"),
+        ("DELETE FROM segments", r"entry 1 of room [0-9a-f]{32} is missing"),
+    ],
+)
+async def test_a_row_that_was_changed_is_named(data: Path, tmp_path: Path, damage: str, words: str) -> None:
+    await converse(data)
+    backup = tmp_path / "backup.tar"
+    assert "checked" in await said(data, "backup", tmp_path / "before.tar")
+    connection = sqlite3.connect(data / "relay.db")
+    connection.execute(damage)
+    connection.commit()
+    connection.close()
+    result = await asyncio.to_thread(run, data, "backup", backup)
+    refused(result, "keep older backups")
+    assert re.search(words, result.stderr), result.stderr
+    restore(backup, tmp_path / "restored")
+    assert names(tmp_path / "restored") == {"relay.db", "tls.pem"}
+
+
+async def test_a_database_of_before_is_checked_as_far_as_it_can_be(data: Path, tmp_path: Path) -> None:
+    await converse(data)
+    connection = sqlite3.connect(data / "relay.db")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version - 1}")
+    connection.execute("UPDATE rooms SET seal = x''")
+    connection.commit()
+    assert "checked" in await said(data, "backup", tmp_path / "backup.tar")
+    connection.execute("UPDATE segments SET frames = CAST(x'00' || frames AS BLOB)")
+    connection.commit()
+    connection.close()
+    refused(run(data, "backup", tmp_path / "damaged.tar"), "entries 1 to 1 of room", "keep older backups")
+
+
 # --- check ---------------------------------------------------------------------------------------------
 
 
