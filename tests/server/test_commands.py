@@ -15,10 +15,14 @@ import sys
 import tarfile
 from pathlib import Path
 
+import click
 import pytest
 
-from clave_server import schema
+from clave_server import check, schema
+from clave_server.check import Verdict
+from clave_server.config import Options
 from clave_server.folder import DataFolder
+from clave_server.options import run_options
 from clave_server.tls import open_tls
 from clave_wire import messages as m
 from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess
@@ -398,6 +402,27 @@ def test_a_check_before_the_first_start_makes_nothing(data: Path) -> None:
     assert list(data.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(("systemd", "verdict"), [(True, Verdict.WARNING), (False, Verdict.ERROR)])
+def test_a_port_that_is_taken_may_be_a_socket_units(
+    data: Path, monkeypatch: pytest.MonkeyPatch, systemd: bool, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(check, "_SYSTEMD", data.parent if systemd else data)
+    with socket.create_server(("127.0.0.1", 0)) as unit, socket.create_server(("127.0.0.1", 0)) as other:
+        taken, probes = (f"127.0.0.1:{one.getsockname()[1]}" for one in (unit, other))
+        options = run_options(click.command()(lambda **_: None)).make_context("check", []).params
+        wanted = Options(**{**options, "data": data, "listen": taken, "metrics": probes})
+        found = {finding.matter: finding for finding in check.check(wanted, {}, ())}
+    assert found["listen"].verdict is verdict
+    assert ("socket unit" in found["listen"].text) is systemd
+    assert found["metrics"].verdict is Verdict.ERROR
+
+
+def test_a_check_of_a_folder_makes_nothing_in_it(data: Path) -> None:
+    data.mkdir(mode=0o700)
+    assert findings(run(data, "check", "--listen", "127.0.0.1:0"))["data"] == ("ok", str(data))
+    assert names(data) == set()
+
+
 async def test_a_check_beside_a_running_relay(data: Path) -> None:
     async with RelayProcess(data) as process:
         result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{process.port}")
@@ -407,9 +432,9 @@ async def test_a_check_beside_a_running_relay(data: Path) -> None:
         assert process.first_line.split("fingerprint")[1].strip() in found["certificate"][1]
         assert "not tried" in found["listen"][1]
         other = await asyncio.to_thread(
-            run, data.parent / "other", "check", "--listen", f"127.0.0.1:{process.port}"
+            run, data.parent / "other", "check", "--metrics", f"127.0.0.1:{process.port}"
         )
-        assert findings(other)["listen"][0] == "error"
+        assert findings(other)["metrics"][0] == "error"
         assert other.returncode == 1
 
 
