@@ -20,7 +20,7 @@ _SEALED: Final = {
     "the state of room": (
         "rooms",
         "lower(hex(room))",
-        "seal('room', room, seq, epoch, commit_seq, contested,"
+        "seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
         " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
         " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))",
     ),

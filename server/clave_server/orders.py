@@ -176,9 +176,7 @@ class CertificateOrder(Order[Fingerprints], frozen=True):
     def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> Fingerprints:
         """Do it with the files in the data folder, or with those of the operator."""
         if own is None and not folder.certificate.exists():
-            raise OrderError(
-                "the relay of this data folder shows a certificate of yours: name it with --tls-certificate"
-            )
+            raise OrderError("this relay shows a certificate of yours: name it with --tls-certificate")
         return self.act(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
 
 

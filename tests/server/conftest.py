@@ -11,7 +11,9 @@ from certificatekit import Authority
 from relaykit import RelayUnderTest, running_relay
 
 _PROCESSES = (
+    "test_backup.py",
     "test_certificate_command.py",
+    "test_check.py",
     "test_cli.py",
     "test_commands.py",
     "test_floods.py",
@@ -38,3 +40,8 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture
 def authority() -> Authority:
     return Authority()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
