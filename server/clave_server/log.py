@@ -88,11 +88,7 @@ class Changes:
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     """Read a room's routing state, none of its entries; None if there is no such room."""
     with connection:  # one snapshot for all reads
-        row = connection.execute(
-            "SELECT seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
-            f" seal = {_ROOM_SEAL} FROM rooms WHERE room = ?",
-            (key,),
-        ).get
+        row = connection.execute(_SELECT_ROOM, (key,)).get
         if row is None:
             return None
         room = Room(key)
