@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from clave_server.control import ask
 from clave_server.errors import FolderInUse, NotRunning, OrderError
 from clave_server.folder import CONTROL, DATABASE, DataFolder
 from clave_server.orders import Order
+from clave_server.schema import start_errors
 
 __all__ = ["give"]
 
@@ -21,7 +23,7 @@ def give(data: Path, order: Order[_T]) -> _T:
     try:
         return ask(data / CONTROL, order)
     except NotRunning:
-        if not (data / DATABASE).exists():
+        if not os.path.exists(data / DATABASE):  # noqa: PTH110  (False, too, where it cannot be looked up)
             raise OrderError(f"no relay has run on {data} yet; start it once, or name its --data") from None
     try:
         return _carry_out(data, order)
@@ -30,5 +32,5 @@ def give(data: Path, order: Order[_T]) -> _T:
 
 
 def _carry_out(data: Path, order: Order[_T]) -> _T:
-    with DataFolder(data) as folder:
+    with DataFolder(data) as folder, start_errors(folder.database):
         return order.carry_out_in(folder, time.time_ns() // 1_000_000)
