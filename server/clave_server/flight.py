@@ -11,7 +11,7 @@ import apsw
 
 from clave_server import segment
 from clave_server.channel import Channel, Draft
-from clave_server.errors import DamageError, Refusal, RelayError
+from clave_server.errors import RelayError, StorageError
 from clave_server.log import Changes
 from clave_server.mirror import EntryRecord
 from clave_server.session import Session
@@ -25,6 +25,9 @@ RoomMessage = CreateRoom | Resume | Submit | Report | Mend
 Step = Callable[[apsw.Connection], Any]
 """Work inside a flush that does not concern rooms; its result goes to its own callback, typed there."""
 
+
+_DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
+"""What concerns all of a transaction, not the one step that met it."""
 
 _SAVE_ENTRIES: Final = 4096
 """Entries of a room after which its own rows are written anew: loading it reads no more than these again."""
@@ -48,12 +51,14 @@ class Flight:
     """Everything staged for one transaction.
 
     `taken` has (session, messages, their weight) for each batch, `taken_back` the devices that became members
-    again, by room, and `shown` what the mirror shows one by one, at most `showing` entries.
+    again, by room, and `shown` what the mirror shows one by one, at most `showing` entries. The rows of the
+    rooms in `due` are written though nothing else of them changes.
     """
 
     showing: int
     channels: dict[bytes, Channel] = field(default_factory=dict)
     touched: dict[bytes, Channel] = field(default_factory=dict)
+    due: set[bytes] = field(default_factory=set)
     saved: set[bytes] = field(default_factory=set)
     drafts: dict[bytes, Draft] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
@@ -73,11 +78,22 @@ class Flight:
         self.touched[key] = self.channels[key] = channel
         return draft
 
+    def save(self, channel: Channel) -> None:
+        """Have the room's own rows written."""
+        key = channel.room.room
+        self.touched[key] = self.channels[key] = channel
+        self.due.add(key)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.touched or self.steps or self.changes.rooms)
+
     def transaction(self, at: int) -> Callable[[apsw.Connection], list[Any]]:
         """Return the writer's work, entries dated `at` (ms since 1970); it returns the steps' results."""
         for key, channel in self.touched.items():
             room = channel.room
-            if room.is_changed or room.seq - room.saved >= _SAVE_ENTRIES:
+            if key in self.due or room.is_changed or room.seq - room.saved >= _SAVE_ENTRIES:
                 self.saved.add(key)
                 self.changes.save_room(room)
         for key, draft in self.drafts.items():
@@ -90,13 +106,19 @@ class Flight:
 
 def _apply(connection: apsw.Connection, changes: Changes, steps: Sequence[Step]) -> list[Any]:
     changes.apply(connection)
-    results: list[Any] = []
-    for step in steps:
-        try:
-            with connection:  # a savepoint: what a refused step wrote is undone
-                results.append(step(connection))
-        except (Refusal, DamageError) as error:
-            results.append(error)
-        except (apsw.CorruptError, UnicodeDecodeError) as error:
-            results.append(DamageError(str(error)))
-    return results
+    return [_result(connection, step) for step in steps]
+
+
+def _result(connection: apsw.Connection, step: Step) -> Any:
+    """Return what a step returns or why it failed, which is nobody else's failure, unless the disk's."""
+    try:
+        with connection:  # a savepoint: what a failed step wrote is undone
+            return step(connection)
+    except RelayError as error:
+        return error
+    except _DISK_ERRORS:
+        raise
+    except Exception as error:  # noqa: BLE001  (a defect: whoever asked for the step is told, the log says more)
+        failure = StorageError("the relay made a mistake; its log says more")
+        failure.__cause__ = error
+        return failure

@@ -1,34 +1,37 @@
 """Accepts connections: no faster than they log in, none that is too many, each with its true address.
 
-Knows sockets and TLS, nothing of what is said. A connection waits here from its acceptance until it is
-settled: logged in, or over. Only `MAX_WAITING` wait at a time; further ones stay in the kernel's queue, so a
-crowd that comes back at once is let in one after the other, and whoever says nothing gives way to them.
+Knows sockets and TLS, nothing of what is said. A connection has one of the `places` from its handshake until
+it is settled: logged in, or over. A crowd that comes back at once is let in one after the other, network by
+network, and whoever is let in and says nothing gives way to those that wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
 from clave_server import proxy
 from clave_server.errors import ProxyError, Refusal, StartError
+from clave_server.places import Places
 from clave_server.proxy import Peer
+from clave_server.rates import network_of
 from clave_server.tls import Credentials
 from clave_server.transport import ClientTransport
 
 __all__ = ["MAX_WAITING", "Entrance", "Listener", "open_sockets"]
 
-MAX_WAITING: Final = 256
-"""Connections accepted and not yet logged in."""
+MAX_WAITING: Final = 4096
+"""Connections accepted and not yet logged in, with a place or without."""
 
 _GIVE_WAY_SECONDS: Final = 3.0
-"""How long one of them may take when others are waiting outside."""
+"""How long a connection may keep its place when others wait for one."""
 
 _ACCEPTS: Final = 8
 """Connections taken at a time; those inside are served between, as a handshake takes a millisecond."""
@@ -76,7 +79,10 @@ class Listener:
         self._make = make
         self._login_seconds = login_seconds
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[asyncio.Task[None], float] = {}
+        self._places = Places()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._inside: dict[asyncio.Task[None], float] = {}
+        self._making_way = False
         self._paused = False
         self._closed = False
         self._resume()
@@ -110,7 +116,8 @@ class Listener:
 
     def _accept(self, entrance: Entrance) -> None:
         for _ in range(_ACCEPTS):
-            if len(self._waiting) >= MAX_WAITING and not self._make_way():
+            if len(self._waiting) >= MAX_WAITING:
+                self._pause()
                 return
             try:
                 connection, name = entrance.listening.accept()
@@ -125,27 +132,28 @@ class Listener:
             peer = (_plain_ip(name[0]), name[1])
             if peer[0] in self._proxies or self._may_enter(peer[0], connection):
                 task = self._loop.create_task(self._bring_in(entrance, connection, peer))
-                self._waiting[task] = self._loop.time()
+                self._waiting.add(task)
                 task.add_done_callback(self._settled)
 
-    def _make_way(self) -> bool:
-        """Drop the one that has waited longest if it had its time; else accept nothing for now."""
-        oldest, since = next(iter(self._waiting.items()))
+    def _make_way(self) -> None:
+        """Send those away that had their time, as long as others wait for a place."""
+        self._making_way = False
+        if not self._places.shortage or not self._inside:
+            return
+        oldest, since = next(iter(self._inside.items()))
         rest = since + _GIVE_WAY_SECONDS - self._loop.time()
-        if rest > 0:
-            self._pause()
-            self._loop.call_later(rest, self._retry)
-            return False
-        oldest.cancel()
-        del self._waiting[oldest]
-        return True
+        if rest <= 0:
+            del self._inside[oldest]
+            oldest.cancel()
+        self._making_way = True
+        self._loop.call_later(max(0.0, rest), self._make_way)
 
     def _retry(self) -> None:
         if self._paused and not self._closed:
             self._resume()
 
     def _settled(self, task: asyncio.Task[None]) -> None:
-        self._waiting.pop(task, None)
+        self._waiting.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
         self._retry()
@@ -161,31 +169,56 @@ class Listener:
 
     async def _bring_in(self, entrance: Entrance, connection: socket.socket, peer: Peer) -> None:
         """See one connection through its handshake and login; ends when it is settled."""
-        client: ClientTransport | None = None
+        try:
+            if peer[0] in self._proxies:
+                async with asyncio.timeout(self._login_seconds):
+                    peer = await self._peer_behind(connection) or peer
+                if not self._may_enter(peer[0], connection):
+                    return
+        except (OSError, ProxyError) as error:
+            connection.close()
+            _log.info("a connection failed", address=peer[0], reason=str(error) or "no header in time")
+            return
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        network = network_of(peer[0])
+        if not self._places.has_room(network):
+            connection.close()
+            return
+        turn = self._places.ask(network)
+        if self._places.shortage and not self._making_way:
+            self._make_way()
+        try:
+            await turn
+            await self._let_in(entrance, connection, peer)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        finally:
+            self._places.leave(network, turn)
+
+    async def _let_in(self, entrance: Entrance, connection: socket.socket, peer: Peer) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._inside[task] = self._loop.time()
+        credentials = self._credentials()
+        client = self._make(peer, credentials)
         try:
             async with asyncio.timeout(self._login_seconds):
-                if peer[0] in self._proxies:
-                    peer = await self._peer_behind(connection) or peer
-                    if not self._may_enter(peer[0], connection):
-                        return
-                credentials = self._credentials()
-                client = self._make(peer, credentials)
-                made = client
                 await self._loop.connect_accepted_socket(
-                    lambda: made, connection, ssl=credentials.context if entrance.encrypted else None
+                    lambda: client, connection, ssl=credentials.context if entrance.encrypted else None
                 )
             await client.settled
-        except (OSError, ProxyError) as error:  # what networks do; a failed TLS handshake is an OSError too
+        except OSError as error:  # what networks do; a failed TLS handshake is one too
             connection.close()
             late = isinstance(error, TimeoutError)
             reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
             _log.info("a connection failed", address=peer[0], reason=reason)
         except asyncio.CancelledError:
-            if client is None:
-                connection.close()
-            else:
-                client.give_way()
+            client.give_way()
             raise
+        finally:
+            self._inside.pop(task, None)
 
     async def _peer_behind(self, connection: socket.socket) -> Peer | None:
         fixed = await self._read(connection, proxy.FIXED_BYTES)
@@ -230,4 +263,5 @@ def open_sockets(host: str | None, port: int) -> list[socket.socket]:
 
 def _plain_ip(ip: str) -> str:
     """Write an IPv4 address that came through an IPv6 socket as what it is, and drop an interface's name."""
-    return ip.partition("%")[0].removeprefix("::ffff:")
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -34,6 +34,7 @@ class Loading:
         self._again = again
         self._refuse = refuse
         self._waiting: dict[bytes, list[Batch]] = {}
+        self._kept_from: dict[bytes, int] = {}
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._waiting
@@ -44,6 +45,11 @@ class Loading:
     def __iter__(self) -> Iterator[Batch]:
         for batches in self._waiting.values():
             yield from batches
+
+    def forget_before(self, key: bytes, seq: int) -> None:
+        """Take note of the first entry that is still kept, should the room have been read before that."""
+        if key in self._waiting:
+            self._kept_from[key] = seq
 
     def put_aside(self, batch: Batch) -> None:
         """Have a batch of one message wait for what it needs."""
@@ -63,8 +69,10 @@ class Loading:
 
     def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
         batches = self._waiting.pop(key)
+        kept_from = self._kept_from.pop(key, 1)
         creating = any(isinstance(batch.messages[0], CreateRoom) for batch in batches)
         if isinstance(outcome, Room):
+            outcome.kept_from = max(outcome.kept_from, kept_from)
             self._channels[key] = Channel(outcome)
         elif outcome is None and creating:
             self._channels[key] = Channel(Room(key))
@@ -77,6 +85,7 @@ class Loading:
 
     def _named(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
         batch.names = outcome
+        self._kept_from.pop(key, None)
         self._again(self._waiting.pop(key))
 
 

@@ -12,13 +12,12 @@ from clave_server.errors import DamageError
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
 
-__all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "save_room", "segments_until"]
+__all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
 
 _WRITES: Final = {
-    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, seal) VALUES (?1, ?2, ?3, ?4,"
-    " ?5, (SELECT id FROM accounts WHERE account = ?6),"
-    " seal('room', ?1, ?2, ?3, ?4, ?5, ?7, ?8)) ON CONFLICT DO"
-    " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, seal = excluded.seal",
+    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, committer, expelled)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM accounts WHERE account = ?6), ?7, ?8) ON CONFLICT DO"
+    " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, committer = ?7, expelled = ?8",
     "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))"
     " ON CONFLICT DO UPDATE SET left = ?4, seal = excluded.seal",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
@@ -27,6 +26,18 @@ _WRITES: Final = {
     " VALUES (?, ?, ?, ?, ?, ?)",
     "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
 }
+_ROOM_SEAL: Final = (
+    "seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
+    " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
+    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))"
+)
+"""What a room's row is sealed with: how many rows belong to it too, or a lost one were not missed."""
+
+_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {_ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+_SELECT_ROOM: Final = (
+    f"SELECT seq, epoch, commit_seq, contested, committer, expelled, kept_from, seal = {_ROOM_SEAL}"  # noqa: S608
+    " FROM rooms WHERE room = ?"
+)
 _NO_END: Final = 2**63 - 1
 _SUPERSEDE: Final = "DELETE FROM invitations WHERE device = ? AND room = ?"
 _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
@@ -36,7 +47,7 @@ _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 class Changes:
     """The rows one flush writes, gathered on the loop and applied on the writer."""
 
-    rooms: list[tuple[bytes, int, int, int, bool, bytes, int, int]] = field(default_factory=list)
+    rooms: list[tuple[bytes, int, int, int, bool, bytes, bytes, bytes]] = field(default_factory=list)
     stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
@@ -46,8 +57,8 @@ class Changes:
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
         key = room.room
-        rows = sum(map(len, room.stays.values())), len(room.recent)  # sealed, or a lost one were not missed
-        self.rooms.append((key, room.seq, room.epoch, room.commit_seq, room.contested, room.maker, *rows))
+        state = (key, room.seq, room.epoch, room.commit_seq, room.contested)
+        self.rooms.append((*state, room.maker, room.committer, b"".join(room.expelled)))
         self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
         for device in room.staged_stays:
             self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
@@ -67,35 +78,25 @@ class Changes:
         ):
             if rows:
                 connection.executemany(_WRITES[table], rows)
+        connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
         for invitation in self.invitations:
             _, device, room, _ = invitation
             connection.execute(_SUPERSEDE, (device, room))
             connection.execute(_INVITE, invitation)
 
 
-def save_room(connection: apsw.Connection, room: Room) -> None:
-    """Write the rows of a room that has been let go, so that loading it reads no entries again."""
-    changes = Changes()
-    changes.save_room(room)
-    changes.apply(connection)
-
-
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     """Read a room's routing state, none of its entries; None if there is no such room."""
     with connection:  # one snapshot for all reads
-        row = connection.execute(
-            "SELECT seq, epoch, commit_seq, contested, kept_from,"
-            " seal = seal('room', room, seq, epoch, commit_seq, contested,"
-            " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
-            " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))"
-            " FROM rooms WHERE room = ?",
-            (key,),
-        ).get
+        row = connection.execute(_SELECT_ROOM, (key,)).get
         if row is None:
             return None
         room = Room(key)
-        room.seq, room.epoch, room.commit_seq, contested, room.kept_from, whole = row
+        room.seq, room.epoch, room.commit_seq, contested, room.committer, expelled, room.kept_from, whole = (
+            row
+        )
         _check(whole, key)
+        room.expelled = tuple(expelled[place : place + 32] for place in range(0, len(expelled), 32))
         room.durable, room.saved, room.contested = room.seq, room.seq, bool(contested)
         stays = connection.execute(
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
@@ -176,6 +177,7 @@ def drop_segments(connection: apsw.Connection, key: bytes, until: int) -> None:
     """Delete the segments with no entry above `until`, inside the caller's transaction."""
     connection.execute("DELETE FROM segments WHERE room = ? AND last_seq <= ?", (key, until))
     connection.execute("UPDATE rooms SET kept_from = max(kept_from, ?) WHERE room = ?", (until + 1, key))
+    connection.execute(_SEAL_ROOM, (key,))
 
 
 def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:

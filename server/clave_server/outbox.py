@@ -1,10 +1,12 @@
-"""What waits to be written to one client: gathered during a tick, then written. Knows bytes only."""
+"""What waits to be written to one client: gathered in a tick, then written. Knows frames by length only."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from clave_wire.framing import HEADER_BYTES
 
 __all__ = ["MAX_BEHIND_BYTES", "MAX_OUTBOX_BYTES", "Outbox", "Tick"]
 
@@ -13,6 +15,9 @@ MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
 
 MAX_BEHIND_BYTES: Final = 512 * 1024 * 1024
 """Unsent bytes of all together; beyond them whoever has more than an equal share counts as too slow."""
+
+_PIECE_BYTES: Final = 256 * 1024
+"""Bytes handed to a client's network at a time. What waits behind them is shared with other readers."""
 
 _LARGE: Final = 8 * 1024
 """Bytes of a piece that is not worth copying."""
@@ -50,9 +55,19 @@ class Tick:
 
 
 class Outbox:
-    """One client's outgoing bytes."""
+    """One client's outgoing bytes: whole frames, of which the network gets no more than it takes."""
 
-    __slots__ = ("_closed", "_limit", "_overflow", "_parts", "_tick", "_transport", "_writable")
+    __slots__ = (
+        "_closed",
+        "_limit",
+        "_overflow",
+        "_parts",
+        "_size",
+        "_tick",
+        "_ticking",
+        "_transport",
+        "_writable",
+    )
 
     def __init__(
         self,
@@ -67,6 +82,8 @@ class Outbox:
         self._overflow = overflow
         self._limit = limit
         self._parts: list[bytes | memoryview] = []
+        self._size = 0
+        self._ticking = False
         self._closed = False
 
     @property
@@ -79,60 +96,100 @@ class Outbox:
         self._writable = False
 
     def resume(self) -> None:
-        """Take note that the network keeps up again."""
+        """Take note that the network keeps up again, and go on with what waits."""
         self._writable = True
         self._tick.kept_up(self)
+        self._wake()
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes that the network did not take yet."""
-        return self._transport.get_write_buffer_size()
+        return self._size + self._transport.get_write_buffer_size()
 
     def push(self, data: bytes) -> None:
-        """Write `data` with everything else pushed during this tick, in the order pushed."""
-        if not self._parts:
-            if self._closed:
-                return
-            self._tick.add(self)
-        self._parts.append(data)
+        """Write whole frames with everything else pushed during this tick, in the order pushed."""
+        if not self._closed:
+            self._parts.append(data)
+            self._size += len(data)
+            self._wake()
 
-    def push_parts(self, parts: Iterable[bytes | memoryview]) -> None:
-        """Push several pieces. Those of `_LARGE` bytes and more are written as they are, without copying."""
-        if not self._parts:
-            if self._closed:
-                return
+    def push_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Push several pieces, each of whole frames. Large ones are not copied."""
+        if not self._closed:
+            self._parts += parts
+            self._size += sum(map(len, parts))
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._parts and not self._ticking:
+            self._ticking = True
             self._tick.add(self)
-        self._parts += parts
 
     def flush(self) -> None:
-        """Write now what was pushed."""
-        parts, self._parts = self._parts, []
-        if self._closed or not parts:
+        """Write now what was pushed, or as much of it as the network takes."""
+        self._ticking = False
+        if self._closed:
             return
-        if len(parts) == 1:
-            self._transport.write(parts[0])
-        else:
-            self._transport.writelines(_gather(parts))
+        if self._writable and self._size <= _PIECE_BYTES:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._write(parts)
+        while self._writable and self._parts:
+            self._write(self._cut())
         if not self._writable:
-            size = self._transport.get_write_buffer_size()
-            if self._tick.behind(self, size) or size > self._limit:
+            buffered = self._transport.get_write_buffer_size()
+            if self._tick.behind(self, buffered) or self._size + buffered > self._limit:
                 self._overflow()
 
+    def _write(self, parts: list[bytes | memoryview]) -> None:
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        elif parts:
+            self._transport.writelines(_gather(parts))
+
+    def _cut(self) -> list[bytes | memoryview]:
+        """Take whole frames of about `_PIECE_BYTES` from the front: what the network has is never shared."""
+        taken, size = 0, 0
+        while taken < len(self._parts) and size + len(self._parts[taken]) <= _PIECE_BYTES:
+            size += len(self._parts[taken])
+            taken += 1
+        piece = self._parts[:taken]
+        del self._parts[:taken]
+        if not piece:
+            part = memoryview(self._parts[0])
+            end = _frames_end(part)
+            piece, size = [part[:end]], end
+            if end < len(part):
+                self._parts[0] = part[end:]
+            else:
+                del self._parts[0]
+        self._size -= size
+        return piece
+
     def close(self, last: bytes) -> None:
-        """Write what was pushed and `last`, then close; nothing can be pushed any more."""
+        """Write what was pushed, unless the network does not keep up, and `last`; then close."""
         if not self._closed:
-            self._parts.append(last)
             self._closed = True
-            self._transport.write(b"".join(self._parts))
-            self._parts = []
+            parts, self._parts, self._size = self._parts, [], 0
+            if not self._writable:
+                parts.clear()
+            parts.append(last)
+            self._write(parts)
             self._tick.kept_up(self)
             self._transport.close()
 
     def discard(self) -> None:
         """Forget what was pushed: there is nobody to read it."""
         self._closed = True
-        self._parts = []
+        self._parts, self._size = [], 0
         self._tick.kept_up(self)
+
+
+def _frames_end(part: memoryview) -> int:
+    """Return where the frame ends that `_PIECE_BYTES` of `part` reach into."""
+    end = 0
+    while end < min(_PIECE_BYTES, len(part)):
+        end += HEADER_BYTES + int.from_bytes(part[end : end + HEADER_BYTES], "big")
+    return end
 
 
 def _gather(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:

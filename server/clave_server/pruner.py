@@ -12,7 +12,7 @@ import apsw
 import structlog
 
 from clave_server import retention
-from clave_server.errors import RelayError, StorageError
+from clave_server.errors import RelayError
 from clave_server.retention import Keeping, Pruned
 from clave_server.sequencer import Sequencer
 from clave_server.tally import Tally
@@ -66,11 +66,13 @@ class Pruner:
                 pruned = await self.prune()
                 if pruned.entries:
                     _log.info("old entries deleted", entries=pruned.entries, bytes=pruned.size)
-            except StorageError as error:
+            except RelayError as error:
                 _log.error("old entries cannot be deleted", reason=str(error))
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _prune_room(self, room: bytes, keeping: Keeping, now: int, pruned: Pruned) -> None:
+        if self._sequencer.save(room):
+            await self._write(lambda _: None)  # lands with the flush that writes the room's own rows
         until = await self._read(partial(retention.find_cut, room=room, keeping=keeping, now=now))
         while until:
             step = await self._write(partial(retention.cut, room=room, until=until))

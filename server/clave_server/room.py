@@ -43,7 +43,8 @@ class Room:
 
     `seq` is the last entry staged, `durable` the last on disk, `kept_from` the first that is still kept, and
     `saved` the last that the room's own rows on disk take into account: what came since is read from the
-    entries themselves when the room is loaded.
+    entries themselves when the room is loaded. `committer` made the latest commit and `expelled` are those it
+    took out, as long as nobody else shows that he believes it.
     """
 
     __slots__ = (
@@ -52,9 +53,11 @@ class Room:
         "_stays_before",
         "_unsaved",
         "commit_seq",
+        "committer",
         "contested",
         "durable",
         "epoch",
+        "expelled",
         "kept_from",
         "maker",
         "members",
@@ -78,7 +81,9 @@ class Room:
         self.members: dict[bytes, str] = {}
         self.stays: dict[bytes, tuple[Stay, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
-        self._before: tuple[int, int, bool] | None = None
+        self.committer = b""
+        self.expelled: tuple[bytes, ...] = ()
+        self._before: tuple[int, int, bool, bytes, tuple[bytes, ...]] | None = None
         self._stays_before: dict[bytes, tuple[tuple[Stay, ...], str | None]] = {}
         self._speaking: set[bytes] = set()
         self._unsaved: set[bytes] = set()
@@ -105,12 +110,7 @@ class Room:
         """
         recent = self.recent.get(device)
         if recent and submit.submission <= recent[-1][0]:
-            for submission, seq in reversed(recent):
-                if submission == submit.submission:
-                    raise Repeated(seq)
-            raise Refusal(
-                Code.RENUMBER, "this submission number was used before, too long ago to tell for what"
-            )
+            self.check_new(device, submit.submission)
         self._judge(device, submit, names)
         seq = self.seq = self.seq + 1
         if recent is None:
@@ -118,51 +118,74 @@ class Room:
         recent.append((submit.submission, seq))
         self._speaking.add(device)
         if submit.kind is not Kind.APPLICATION:
-            self._change_members(submit, names)
+            self._change_members(device, submit, names)
+        elif self.expelled and device != self.committer and submit.epoch == self.epoch:
+            self._begin()
+            self.expelled = ()  # the commit is believed
         return seq
 
-    def _change_members(self, submit: Submit, names: dict[bytes, str]) -> None:
+    def check_new(self, device: bytes, submission: int) -> None:
+        """Raise `Repeated` for a submission that was accepted, `Refusal` for one too old to tell."""
+        recent = self.recent.get(device)
+        if not recent or submission > recent[-1][0]:
+            return
+        for former, seq in reversed(recent):
+            if former == submission:
+                raise Repeated(seq)
+        raise Refusal(Code.RENUMBER, "this submission number was used before, too long ago to tell for what")
+
+    def _change_members(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
         self._begin()
         if submit.kind is Kind.COMMIT:
             self.epoch = submit.epoch + 1
             self.commit_seq = self.seq
             self.contested = False
+            self.committer = device
+            self.expelled = tuple(gone for gone in submit.remove if gone in self.members and gone != device)
         self._leave(submit.remove)
         for added in submit.add:
             self._join(added, names[added], self.seq)
 
-    def stage_report(self, device: bytes, report: Report, names: dict[bytes, str]) -> None:
-        """Mark the latest commit contested, and take back whom it took out. Raises `Refusal`.
+    def stage_report(self, device: bytes, report: Report, names: dict[bytes, str]) -> list[bytes]:
+        """Mark the latest commit contested; return whom it took out and who is taken back. Raises `Refusal`.
 
         Whoever made a commit that no one believes could take everybody out but himself, so those it took out
-        may contest it too. They come back once: if the group does take them out, a member mends the routing.
-        `names` has those of `expelled`.
+        may contest it too, until somebody else than its sender goes on in the epoch it began. They come back
+        once: if the group does take them out, a member mends the routing. `names` has theirs.
         """
-        expelled = self.expelled
-        if device not in self.members and device not in expelled:
+        if device not in self.members and device not in self.expelled:
             raise Refusal(Code.NOT_MEMBER, "only a member can report a commit")
         if report.seq != self.commit_seq or report.epoch != self.epoch - 1:
             raise Refusal(Code.STALE_EPOCH, "that is not the room's latest commit")
         self._begin()
-        if not self.contested:
-            for former in expelled:
-                self._take_back(former, names[former])
         self.contested = True
+        back = [former for former in self.expelled if former in names and former not in self.members]
+        for former in back:
+            self._take_back(former, names[former])
+        self.expelled = ()
+        return back
 
     def stage_mend(
         self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: dict[bytes, str]
-    ) -> None:
-        """Route to `add` again or from now on, and to `remove` no longer. Raises `Refusal`."""
+    ) -> list[bytes]:
+        """Route to `add` again or from now on, and to `remove` no longer; return who is taken back.
+
+        Raises `Refusal`.
+        """
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
         self._check_added(add, names)
         self._begin()
         self._leave(remove)
+        self.expelled = tuple(former for former in self.expelled if former not in remove)
+        back = []
         for added in add:
             if self.stays.get(added) and added not in self.members:
                 self._take_back(added, names[added])
+                back.append(added)
             else:
                 self._join(added, names[added], self.seq)
+        return back
 
     @property
     def staged_stays(self) -> Iterable[bytes]:
@@ -197,7 +220,7 @@ class Room:
         """Undo what was staged: it is not on disk."""
         self.seq = self.durable
         if self._before is not None:
-            self.epoch, self.commit_seq, self.contested = self._before
+            self.epoch, self.commit_seq, self.contested, self.committer, self.expelled = self._before
         for device, (stays, name) in self._stays_before.items():
             if stays:
                 self.stays[device] = stays
@@ -243,12 +266,6 @@ class Room:
         if device in self.members:
             raise Refusal(Code.BAD_REQUEST, f"this device joined the room after entry {stays[-1].joined}")
         raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
-
-    @property
-    def expelled(self) -> list[bytes]:
-        """The devices that the latest commit took out."""
-        gone = self.commit_seq or -1
-        return [device for device, stays in self.stays.items() if stays[-1].left == gone]
 
     def check_kept(self, after: int) -> None:
         """Raise `Refusal` if the entry that follows `after` is kept no longer."""
@@ -307,7 +324,7 @@ class Room:
 
     def _begin(self) -> None:
         if self._before is None:
-            self._before = self.epoch, self.commit_seq, self.contested
+            self._before = self.epoch, self.commit_seq, self.contested, self.committer, self.expelled
 
     def _remember(self, device: bytes) -> None:
         if device not in self._stays_before:

@@ -124,9 +124,6 @@ _MIGRATIONS: Final = (
     ALTER TABLE devices ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
     UPDATE devices SET seal = seal('device', device, account, identity);
     ALTER TABLE rooms ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
-    UPDATE rooms SET seal = seal('room', room, seq, epoch, commit_seq, contested,
-        (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
-        (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room));
     ALTER TABLE stays ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
     UPDATE stays SET seal = seal('stay', room, device, joined, left);
     ALTER TABLE submissions ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
@@ -134,8 +131,15 @@ _MIGRATIONS: Final = (
     ALTER TABLE accounts ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE rooms ADD COLUMN maker INTEGER REFERENCES accounts;
+    ALTER TABLE rooms ADD COLUMN committer BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE rooms ADD COLUMN expelled BLOB NOT NULL DEFAULT x'';
+    UPDATE rooms SET seal = seal('room', room, seq, epoch, commit_seq, contested, committer, expelled,
+        kept_from,
+        (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+        (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room));
     CREATE INDEX rooms_of_maker ON rooms(maker);
     ALTER TABLE welcomes ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+    UPDATE welcomes SET at = 1000 * unixepoch();
     CREATE TABLE tokens(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         digest BLOB NOT NULL UNIQUE,

@@ -18,14 +18,14 @@ from typing import Any, Final
 
 import structlog
 
-from clave_server import directory, log
+from clave_server import directory
 from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
-from clave_server.errors import Refusal, RelayError
+from clave_server.errors import Refusal, RelayError, StorageError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
 from clave_server.loading import Loading, wanted_names
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
-from clave_server.room import Repeated
+from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
 from clave_server.usage import Usage, Usages
@@ -48,6 +48,9 @@ __all__ = ["Sequencer"]
 
 _MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of the messages staged at which a flush takes no more."""
+
+_MAX_STEPS: Final = 64
+"""Steps of one flush: each may answer with some hundred kilobytes."""
 
 _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 """Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
@@ -83,6 +86,8 @@ class Sequencer:
         self._queue: deque[Batch] = deque()
         self._queued = 0
         self._held: list[Session] = []
+        self._gone: list[Room] = []
+        self._due: set[bytes] = set()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
         self._flying: Flight | None = None
         self._took_off = 0.0
@@ -129,6 +134,15 @@ class Sequencer:
         session.streams[message.room] = Stream(message.room, session, message.id)
         self.post(session, (message,), weight)
 
+    def save(self, key: bytes) -> bool:
+        """Have the next flush write a room's own rows; return False if they need no writing."""
+        channel = self._channels.get(key)
+        if channel is None or not channel.room.unsaved:
+            return False
+        self._due.add(key)
+        self._kick()
+        return True
+
     def write(self, step: Step, done: Callable[[Any], None]) -> None:
         """Run a step inside the next flush; `done` gets its result, once on disk, or its `RelayError`."""
         self._steps.append((step, done))
@@ -143,6 +157,7 @@ class Sequencer:
     def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
         """Take note of the first entries that are still kept of some rooms."""
         for key, seq in kept_from.items():
+            self._loading.forget_before(key, seq)
             if channel := self._channels.get(key):
                 channel.room.kept_from = max(channel.room.kept_from, seq)
 
@@ -171,7 +186,8 @@ class Sequencer:
             if not channel.streams and self._channels.get(room.room) is channel:
                 del self._channels[room.room]
                 if room.unsaved and room.stays:
-                    self.write(partial(log.save_room, room=room), lambda _: None)
+                    self._gone.append(room)
+                    self._kick()
 
     def _kick(self) -> None:
         self._idle.clear()
@@ -182,11 +198,11 @@ class Sequencer:
     def _go_on(self, batches: Sequence[Batch]) -> None:
         """Put batches that waited for the disk before all others."""
         self._queue.extendleft(reversed(batches))
+        self._queued += sum(batch.weight for batch in batches)
         self._kick()
 
     def _give_up(self, batch: Batch, error: RelayError) -> None:
         """Refuse the only message of a batch that waited in vain."""
-        self._queued -= batch.weight
         self._refuse(batch.session, batch.messages[0], error)
         batch.session.finish(1, batch.weight)
 
@@ -196,7 +212,22 @@ class Sequencer:
         self._scheduled = False
         if self._flying is not None:
             return
-        flight = Flight(showing=self._mirror.room)
+        flight = self._flying = Flight(showing=self._mirror.room)
+        self._took_off = time.perf_counter()
+        try:
+            self._fill(flight)
+            work = None if flight.is_empty else flight.transaction(time.time_ns() // 1_000_000)
+        except Exception as error:  # noqa: BLE001  (a defect: all of the flight is undone and refused)
+            self._loop.call_exception_handler({"message": "a defect", "exception": error})
+            self._landed(flight, StorageError("the relay made a mistake"))
+            return
+        if work is None:
+            self._after(flight)
+        else:
+            self._writer.do(work, partial(self._landed, flight))
+
+    def _fill(self, flight: Flight) -> None:
+        """Stage what has gathered, as much as one flush takes."""
         while self._queue and flight.weight < _MAX_FLUSH_BYTES:
             batch = self._queue.popleft()
             self._queued -= batch.weight
@@ -205,39 +236,41 @@ class Sequencer:
             held, self._held = self._held, []
             for session in held:
                 session.hold_reading(False)
-        flight.steps, self._steps = self._steps, []
-        self._flying = flight
-        self._took_off = time.perf_counter()
-        if flight.touched or flight.steps:
-            self._writer.do(flight.transaction(time.time_ns() // 1_000_000), partial(self._landed, flight))
-        else:
-            self._after(flight)
+        gone, self._gone = self._gone, []
+        for room in gone:
+            flight.changes.save_room(room)
+        due, self._due = self._due, set()
+        for channel in filter(None, map(self._channels.get, due)):
+            if channel.room.unsaved:
+                flight.save(channel)
+        flight.steps, self._steps = self._steps[:_MAX_STEPS], self._steps[_MAX_STEPS:]
 
     def _take(self, flight: Flight, batch: Batch) -> None:
         """Stage the messages of a batch; one that waits for something is put aside for a later flight."""
         session, names = batch.session, batch.names
         count, weight = len(batch.messages), batch.weight
         share = weight // count
-        for message in batch.messages:
-            key = message.room
-            channel = self._channels.get(key)
-            add = (
-                message.add
-                if isinstance(message, Submit)
-                else channel and wanted_names(message, channel.room)
-            )
-            if channel is None or (add and names is None) or key in self._loading:
-                count, weight = count - 1, weight - share
-                self._queued += share
-                self._loading.put_aside(Batch(session, (message,), share, names))
-                continue
-            flight.channels[key] = channel
-            if isinstance(message, Submit):
-                self._stage_submission(flight, channel, session, message, names)
-            else:
-                self._stage_request(flight, channel, session, message, names)
-        flight.taken.append((session, count, weight))
-        flight.weight += weight
+        try:
+            for message in batch.messages:
+                key = message.room
+                channel = self._channels.get(key)
+                add = (
+                    message.add
+                    if isinstance(message, Submit)
+                    else channel and wanted_names(message, channel.room)
+                )
+                if channel is None or (add and names is None) or key in self._loading:
+                    count, weight = count - 1, weight - share
+                    self._loading.put_aside(Batch(session, (message,), share, names))
+                    continue
+                flight.channels[key] = channel
+                if isinstance(message, Submit):
+                    self._stage_submission(flight, channel, session, message, names)
+                else:
+                    self._stage_request(flight, channel, session, message, names)
+        finally:
+            flight.taken.append((session, count, weight))
+            flight.weight += weight
 
     def _stage_submission(
         self,
@@ -248,7 +281,9 @@ class Sequencer:
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
         try:
-            self._usages.judge_entry(session.usage)
+            if self._usages.is_full(session.usage):
+                channel.room.check_new(session.device, message.submission)
+                self._usages.judge_entry(message)
             seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
@@ -258,6 +293,7 @@ class Sequencer:
             return
         draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
         draft.add(session.device, message, seq)
+        session.usage.staged += len(message.payload)
         if message.add or message.remove:
             for removed in message.remove:
                 draft.depart(removed)
@@ -285,10 +321,12 @@ class Sequencer:
         message: CreateRoom | Report | Mend | Resume,
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
-        room = channel.room
+        room, back = channel.room, list[bytes]()
         try:
             if isinstance(message, CreateRoom):
-                self._usages.judge_room(session.usage)
+                if not room.stays:
+                    self._usages.judge_room(session.usage)
+                    session.usage.staged_rooms += 1
                 room.stage_creation(session.device, session.name, session.usage.account)
             elif not room.stays:
                 raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
@@ -296,9 +334,9 @@ class Sequencer:
                 flight.resumes.append((session, message))
                 return
             elif isinstance(message, Report):
-                room.stage_report(session.device, message, _known(names))
+                back = room.stage_report(session.device, message, _known(names))
             else:
-                room.stage_mend(session.device, message.add, message.remove, _known(names))
+                back = room.stage_mend(session.device, message.add, message.remove, _known(names))
         except RelayError as error:
             self._refuse(session, message, error)
             return
@@ -306,8 +344,7 @@ class Sequencer:
         if isinstance(message, Mend):
             for device in message.remove:
                 draft.depart(device)
-        if isinstance(message, Report | Mend):
-            flight.taken_back.setdefault(message.room, []).extend(_known(names))
+        flight.taken_back.setdefault(message.room, []).extend(back)
         flight.answers.append((session, message))
 
     def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
@@ -344,8 +381,20 @@ class Sequencer:
                 _log.info("storage works again")
             self._publish(flight)
             for (_, done), result in zip(flight.steps, outcome, strict=True):
-                done(result)
+                self._tell(done, result)
+        for session, _, _ in flight.taken:
+            session.usage.land(kept=not isinstance(outcome, RelayError))
         self._after(flight)
+
+    def _tell(self, done: Callable[[Any], None], result: Any) -> None:
+        """Hand over a step's result; what goes wrong there stays there."""
+        cause = result.__cause__ if isinstance(result, StorageError) else None
+        if cause is not None:
+            self._loop.call_exception_handler({"message": "a defect", "exception": cause})
+        try:
+            done(result)
+        except Exception as error:  # noqa: BLE001  (a defect: reported, and the flush lands all the same)
+            self._loop.call_exception_handler({"message": "a defect", "exception": error})
 
     def _roll_back(self, flight: Flight, error: RelayError) -> None:
         if not self._failing:
@@ -362,13 +411,12 @@ class Sequencer:
         for session, message in flight.answers:
             session.send(_refusal(message, refusal))
         for _, done in flight.steps:
-            done(refusal)
+            self._tell(done, refusal)
 
     def _publish(self, flight: Flight) -> None:
         for channel in flight.touched.values():
             channel.room.settle(saved=channel.room.room in flight.saved)
         for session, message in flight.answers:
-            session.usage.rooms += isinstance(message, CreateRoom)
             session.send(Done(message.id))
         senders = {session.device: session for session, _, _ in flight.taken}
         for key, draft in flight.drafts.items():
@@ -417,7 +465,7 @@ class Sequencer:
             session.finish(count, weight)
         self._flying = None
         self._let_go(flight.channels.values())
-        if self._queue or self._steps:
+        if self._queue or self._steps or self._gone or self._due:
             self._idle.clear()
             self._scheduled = True
             self._loop.call_soon(self._loop.call_soon, self._stage)  # once the network was read again

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clave_server.errors import Refusal
-from clave_wire.messages import Code
+from clave_wire.messages import Code, Kind, Submit
 
 __all__ = ["NO_QUOTA", "Quota", "Usage", "Usages"]
 
@@ -26,9 +26,12 @@ NO_QUOTA: Final = Quota()
 
 
 class Usage:
-    """What one account has. `rooms` and `stored` (bytes) are as last read, plus what came since."""
+    """What one account has. `rooms` and `stored` (bytes) are as last read, plus what came since.
 
-    __slots__ = ("account", "rooms", "sessions", "stored", "unsaved")
+    What the flush under way adds is in `staged_rooms` and `staged` (bytes).
+    """
+
+    __slots__ = ("account", "rooms", "sessions", "staged", "staged_rooms", "stored", "unsaved")
 
     def __init__(self, account: bytes, rooms: int, stored: int) -> None:
         self.account = account
@@ -36,12 +39,20 @@ class Usage:
         self.stored = stored
         self.unsaved = 0
         self.sessions = 0
+        self.staged = 0
+        self.staged_rooms = 0
 
     def add(self, size: int) -> bool:
         """Count so many bytes more; return whether it is time to save them."""
         self.stored += size
         self.unsaved += size
         return self.unsaved >= _SAVE_BYTES
+
+    def land(self, *, kept: bool) -> None:
+        """Take note that the flush under way landed; what it added is `kept` (bytes by `add`) or not."""
+        if kept:
+            self.rooms += self.staged_rooms
+        self.staged = self.staged_rooms = 0
 
     def take_unsaved(self) -> int:
         """Return the bytes that are to be added to those on disk."""
@@ -72,14 +83,18 @@ class Usages:
 
     def judge_room(self, usage: Usage) -> None:
         """Raise `Refusal` if the account may make no more rooms."""
-        if 0 < self._quota.rooms <= usage.rooms:
+        if 0 < self._quota.rooms <= usage.rooms + usage.staged_rooms:
             raise Refusal(Code.LIMIT, f"one account makes at most {self._quota.rooms} rooms here")
 
-    def judge_entry(self, usage: Usage) -> None:
-        """Raise `Refusal` if the account may store no more."""
-        if 0 < self._quota.stored_bytes <= usage.stored:
-            mib = self._quota.stored_bytes // 2**20
-            raise Refusal(Code.LIMIT, f"this relay keeps at most {mib} MiB of one account, and has as much")
+    def is_full(self, usage: Usage) -> bool:
+        """Whether the account may store no more."""
+        return 0 < self._quota.stored_bytes <= usage.stored + usage.staged
+
+    def judge_entry(self, submit: Submit) -> None:
+        """Raise `Refusal` for what a full account may not say: all but what keeps a group going."""
+        if submit.kind is Kind.APPLICATION or submit.add:
+            mib = self._quota.stored_bytes / 2**20
+            raise Refusal(Code.LIMIT, f"this relay keeps at most {mib:g} MiB of one account, and has as much")
 
     def release(self, account: bytes, size: int) -> None:
         """Count so many bytes of an account as gone from disk."""

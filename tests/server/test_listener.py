@@ -7,12 +7,14 @@ import contextlib
 import ipaddress
 import ssl
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from clave_server import listener
 from clave_server.errors import ProxyError
+from clave_server.places import Places
 from clave_server.proxy import FIXED_BYTES, Peer, read_peer, rest_length
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RawClient, RelayUnderTest, running_relay
@@ -136,12 +138,11 @@ async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
 async def test_who_says_nothing_gives_way_to_those_that_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "MAX_WAITING", 4)
+    monkeypatch.setattr(listener, "Places", partial(Places, places=4))
     monkeypatch.setattr(listener, "_GIVE_WAY_SECONDS", 0.2)
     async with running_relay(tmp_path, login_seconds=60.0) as relay:
         silent = [await asyncio.open_connection("127.0.0.1", relay.port) for _ in range(8)]
-        await relay.join("red")  # they had a minute, but for a crowd outside
-        assert relay.relay.listener.waiting <= 4
+        await relay.join("red")  # they had a minute, but for others that wait
         for reader, writer in silent[:4]:
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
@@ -150,8 +151,24 @@ async def test_who_says_nothing_gives_way_to_those_that_wait(
             writer.close()
 
 
+async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "Places", partial(Places, places=8, of_network=2))
+    async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
+        crowd = []
+        for number in range(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            writer.write(header(f"203.0.113.{number % 3}", number + 1))
+            crowd.append((reader, writer))
+        async with asyncio.timeout(2.0):  # nobody of the crowd gives way before three seconds
+            client = await RawClient.connect(relay.port, before_tls=header("198.51.100.1", 1))
+            await client.log_in(Participant("red"))
+        await client.close()
+        for _, writer in crowd:
+            writer.close()
+
+
 async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "MAX_WAITING", 4)
+    monkeypatch.setattr(listener, "Places", partial(Places, places=4))
     async with running_relay(tmp_path) as relay:
         names = [f"n{number}" for number in range(40)]
         clients = await asyncio.gather(*(relay.join(name) for name in names))

@@ -171,8 +171,31 @@ def test_whom_a_contested_commit_took_out_comes_back_once() -> None:
     room.stage_mend(red, [], [blue], NAMES)  # the group did take blue out
     with pytest.raises(Refusal):
         room.stage_submission(blue, Submit(ROOM, 2, 2, Kind.APPLICATION, b""), NAMES)
-    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
+    with pytest.raises(Refusal):
+        room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
     assert sorted(room.members) == [red, green]
+
+
+def test_a_commit_somebody_else_believes_cannot_be_contested_from_outside() -> None:
+    red, blue, green, _ = DEVICES
+    room = new_room()
+    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
+    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue]), NAMES)
+    room.stage_submission(red, Submit(ROOM, 3, 2, Kind.APPLICATION, b""), NAMES)
+    assert room.expelled == (blue,)  # red would say so of any commit of his
+    room.stage_submission(green, Submit(ROOM, 1, 2, Kind.APPLICATION, b""), NAMES)
+    with pytest.raises(Refusal) as caught:
+        room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
+    assert caught.value.code is Code.NOT_MEMBER
+
+
+def test_who_is_not_known_by_name_is_not_taken_back() -> None:
+    red, blue, green, _ = DEVICES
+    room = new_room()
+    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
+    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue, green]), NAMES)
+    assert room.stage_report(blue, Report(1, ROOM, 1, 2), {blue: "blue"}) == [blue]
+    assert sorted(room.members) == [red, blue]
 
 
 def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:
