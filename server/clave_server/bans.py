@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
+import structlog
 
-from clave_server.errors import OrderError, Refusal
+from clave_server.errors import DamageError, OrderError, Refusal
+from clave_server.rates import network_of
 from clave_wire.errors import BadName
 from clave_wire.messages import Code
 from clave_wire.text import check_name, fold
 
-__all__ = ["Ban", "BanKind", "Bans", "add_ban", "lift_ban", "parse_ban", "read_bans"]
+__all__ = ["Ban", "BanKind", "Bans", "add_ban", "check_ban", "lift_ban", "parse_ban", "read_bans"]
+
+_log = structlog.get_logger()
+
+_INTERFACE: Final = re.compile(r"%[^/]*")
+"""As in `fe80::1%eth0`: whoever is there is banned on every interface."""
 
 
 class BanKind(enum.StrEnum):
@@ -26,7 +34,7 @@ class BanKind(enum.StrEnum):
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """One ban: of a folded account name, an address, or a network as `192.0.2.0/24`.
+    """One ban: of a folded account name, an IPv4 address, or a network as `192.0.2.0/24`.
 
     `made_at` is in ms since 1970.
     """
@@ -38,11 +46,12 @@ class Ban(msgspec.Struct, frozen=True):
 
 
 def parse_ban(text: str) -> Ban:
-    """Read what an operator names: an address, a network, else an account's name. Raises `OrderError`."""
+    """Read what an operator names: an address, a network, else an account's name. Raises `OrderError`.
+
+    An address of IPv6 stands for its /64, all of whose addresses are one party's.
+    """
     try:
-        network = _plain(ipaddress.ip_network(text, strict=False))
-        alone = network.prefixlen == network.max_prefixlen
-        return Ban(BanKind.NETWORK, str(network.network_address if alone else network))
+        return Ban(BanKind.NETWORK, _spell(text) if "/" in text else network_of(text))
     except ValueError:
         pass
     try:
@@ -54,14 +63,29 @@ def parse_ban(text: str) -> Ban:
     return Ban(BanKind.NAME, fold(text))
 
 
+def check_ban(ban: Ban) -> None:
+    """Raise `OrderError` unless `ban` can be in force: what an order holds may be anybody's writing."""
+    if ban.kind is BanKind.NETWORK:
+        if parse_ban(ban.subject) != Ban(ban.kind, ban.subject):
+            raise OrderError(f"{ban.subject!a} is not how a network is written here")
+    elif not ban.subject or not ban.subject.isprintable():
+        raise OrderError(f"{ban.subject!a} is no account's name")
+
+
 class Bans:
-    """The bans in force. Judging costs as much as there are different prefix lengths among them."""
+    """The bans in force. Judging costs as much as there are different prefix lengths among them.
+
+    One that is kept and makes no sense is logged and not in force.
+    """
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
         self._names: set[str] = set()
         self._networks: dict[tuple[int, int], set[int]] = {}
         for ban in bans:
-            self.add(ban)
+            try:
+                self.add(ban)
+            except ValueError:
+                _log.error("a stored ban names no network and is not in force", subject=ban.subject)
 
     def add(self, ban: Ban) -> None:
         """Put a ban in force."""
@@ -125,7 +149,10 @@ def read_bans(connection: apsw.Connection) -> list[Ban]:
     rows: list[Any] = connection.execute(
         "SELECT kind, subject, note, made_at FROM bans ORDER BY made_at, kind, subject"
     ).fetchall()
-    return [Ban(BanKind(kind), subject, note, made_at) for kind, subject, note, made_at in rows]
+    try:
+        return [Ban(BanKind(kind), subject, note, made_at) for kind, subject, note, made_at in rows]
+    except ValueError:
+        raise DamageError("a ban in the database is of no known kind; restore it from a backup") from None
 
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -137,6 +164,12 @@ def _plain(network: _Network) -> _Network:
     if mapped is None or network.prefixlen < 96:
         return network
     return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _spell(text: str) -> str:
+    network = _plain(ipaddress.ip_network(_INTERFACE.sub("", text), strict=False))
+    alone = network.version == 4 and network.prefixlen == network.max_prefixlen
+    return str(network.network_address if alone else network)
 
 
 def _place(ban: Ban) -> tuple[tuple[int, int], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import time
 from collections.abc import Sequence
@@ -24,13 +23,18 @@ from clave_server.folder import CONTROL
 from clave_server.office import give
 from clave_server.options import (
     VARIABLES,
+    FilePath,
     data_option,
+    note_option,
     one_line_errors,
     retention_options,
     run_options,
     tls_options,
 )
 from clave_server.orders import (
+    MAX_COUNT,
+    MAX_DAYS,
+    MAX_USES,
     AddBan,
     LiftBan,
     ListBans,
@@ -43,7 +47,7 @@ from clave_server.orders import (
     TellCertificates,
     TellStatus,
 )
-from clave_server.status import render_size, render_status
+from clave_server.status import render_size, render_status, render_time
 from clave_server.tls import read_certificate
 from clave_server.tokens import new_token, token_digest
 from clave_wire.text import sanitize
@@ -90,12 +94,20 @@ def token() -> None:
 
 @token.command("make", epilog=_epilog("token make --note blue > token.txt"))
 @data_option
-@click.option("--note", default="", metavar="TEXT", help="What you want to be reminded of.")
+@note_option
 @click.option(
-    "--uses", type=click.IntRange(0), default=1, show_default=True, help="Names to register; 0: any number."
+    "--uses",
+    type=click.IntRange(0, MAX_USES),
+    default=1,
+    show_default=True,
+    help="Names to register; 0: any number.",
 )
 @click.option(
-    "--days", type=click.IntRange(0), default=7, show_default=True, help="Days it holds; 0: for ever."
+    "--days",
+    type=click.IntRange(0, MAX_DAYS),
+    default=7,
+    show_default=True,
+    help="Days it holds; 0: for ever.",
 )
 @one_line_errors
 def make_token(data: Path, note: str, uses: int, days: int) -> None:
@@ -114,15 +126,15 @@ def list_tokens(data: Path) -> None:
     """List the tokens made and what is left of them; never the tokens themselves."""
     rows = [("id", "made", "until", "uses left", "note")]
     for kept in give(data, ListTokens()):
-        until = "for ever" if kept.expires_at is None else _date(kept.expires_at)
+        until = "for ever" if kept.expires_at is None else render_time(kept.expires_at)
         uses = "any" if kept.uses_left is None else str(kept.uses_left)
-        rows.append((str(kept.id), _date(kept.made_at), until, uses, sanitize(kept.note)))
+        rows.append((str(kept.id), render_time(kept.made_at), until, uses, kept.note))
     click.echo(_table(rows), nl=False)
 
 
 @token.command("revoke", epilog=_epilog("token revoke 3"))
 @data_option
-@click.argument("number", metavar="ID", type=int)
+@click.argument("number", metavar="ID", type=click.IntRange(1, MAX_COUNT))
 @one_line_errors
 def revoke_token(data: Path, number: int) -> None:
     """Let nobody register with a token any more; who did stays."""
@@ -132,19 +144,18 @@ def revoke_token(data: Path, number: int) -> None:
 @click.command(epilog=_epilog("ban red --note spam", "ban 192.0.2.7", "ban 2001:db8:7::/48", "ban"))
 @data_option
 @click.argument("subject", required=False, metavar="[NAME|ADDRESS|NETWORK]")
-@click.option("--note", default="", metavar="TEXT", help="What you want to be reminded of.")
+@note_option
 @one_line_errors
 def ban(data: Path, subject: str | None, note: str) -> None:
     """Shut out an account or a network at once and for good; without an argument, list who is."""
     if subject is None:
-        kept = [
-            (one.subject, one.kind, _date(one.made_at), sanitize(one.note)) for one in give(data, ListBans())
-        ]
+        kept = [(one.subject, one.kind, render_time(one.made_at), one.note) for one in give(data, ListBans())]
         click.echo(_table([("banned", "kind", "since", "note"), *kept]), nl=False)
         return
     wanted = msgspec.structs.replace(parse_ban(subject), note=note)
     closed = give(data, AddBan(wanted))
-    click.echo(f"{wanted.subject} is banned; connections closed: {closed}")
+    widened = ", the whole network of that address," if "/" in wanted.subject and "/" not in subject else ""
+    click.echo(f"{wanted.subject}{widened} is banned; connections closed: {closed}")
 
 
 @click.command(epilog=_epilog("unban red"))
@@ -180,7 +191,7 @@ def certificate(
 @certificate.command("next", epilog=_epilog("certificate next", "certificate next new.pem"))
 @data_option
 @tls_options
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=FilePath())
 @one_line_errors
 def next_certificate(
     data: Path, tls_certificate: Path | None, tls_key: Path | None, file: Path | None
@@ -212,7 +223,7 @@ def _show_fingerprints(told: Fingerprints) -> None:
 
 @click.command(epilog=_epilog("backup /var/backups/clave-$(date +%F).tar"))
 @data_option
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath())
 @one_line_errors
 def backup(data: Path, file: Path) -> None:
     """Write database and keys to one new FILE, whether the relay runs or not.
@@ -220,7 +231,7 @@ def backup(data: Path, file: Path) -> None:
     Whoever has the file can pose as this relay. To restore: tar -xpf FILE -C a new folder of mode 700.
     """
     size = archive.back_up(data, file)
-    click.echo(f"{file}: {render_size(size)}, checked")
+    click.echo(f"{sanitize(str(file))}: {render_size(size)}, checked")
 
 
 @click.command(epilog=_epilog("prune --retain-days 90"))
@@ -237,13 +248,11 @@ def prune(data: Path, retain_days: int, retain_bytes: int) -> None:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows out in columns, harmless whoever wrote them."""
+    rows = [[sanitize(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(line.rstrip() + "\n" for line in lines)
-
-
-def _date(at: int) -> str:
-    return f"{dt.datetime.fromtimestamp(at / 1000).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _now() -> int:

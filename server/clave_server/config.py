@@ -6,6 +6,7 @@ Knows no defaults.
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -123,8 +124,12 @@ def parse_listen(text: str) -> tuple[str | None, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise StartError(f"cannot listen on {text!r}: {host!r} cannot be the name of a host") from None
     return host or None, int(port)
 
 
@@ -172,7 +177,9 @@ def read_config(
         settings = tomllib.loads(path.read_text())
     except OSError as error:
         raise StartError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise StartError(f"the configuration {path} nests too deeply") from None
+    except ValueError as error:  # not TOML, not text, or a number of thousands of digits
         raise StartError(f"the configuration {path} is not TOML: {error}") from None
     unknown = sorted(set(settings) - set(known))
     if unknown:
@@ -182,11 +189,18 @@ def read_config(
     read: dict[str, str | list[str]] = {}
     for key, value in settings.items():
         values = value if isinstance(value, list) and key in lists else [value]
-        if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in values):
+        if not all(map(_is_setting, values)):
             raise StartError(f"the configuration {path} must give {key} as text or as a whole number")
         texts = list(map(str, values))
         read[key] = texts if key in lists else texts[0]
     return read
+
+
+def _is_setting(value: object) -> bool:
+    """Whether it is text or a whole number; one beyond 64 bits is no setting, and may have no digits."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= 64
+    return isinstance(value, str)
 
 
 def read_token(path: Path) -> str:

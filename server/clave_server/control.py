@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +21,7 @@ import structlog
 
 from clave_server.errors import NotRunning, OrderError, RelayError, StartError
 from clave_server.orders import Order, Orders
+from clave_wire.text import sanitize
 
 __all__ = ["Control", "ask"]
 
@@ -29,6 +32,9 @@ _ORDER_SECONDS: Final = 10.0
 
 _MAX_PATH_BYTES: Final = 100
 """A socket's address holds 104 to 108 bytes, by system."""
+
+_CREDENTIALS: Final = struct.Struct("=iII")
+"""Linux' `ucred`: process, user, group."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -89,12 +95,12 @@ class Control:
     async def _answer(self, line: bytes) -> _Answer:
         try:
             order = self._decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             return _Answer(error=f"the running relay does not understand this order: {error}; restart it")
         try:
             return _Answer(msgspec.Raw(msgspec.json.encode(await self._carry_out(order))))
         except RelayError as error:
-            return _Answer(error=str(error))
+            return _Answer(error=sanitize(str(error)))
         except Exception:  # noqa: BLE001  (a defect: reported, and the socket goes on)
             _log.exception("an operator's order failed", order=type(order).__name__)
             return _Answer(error="the relay made a mistake; its log says more")
@@ -117,13 +123,19 @@ def _bind(path: Path) -> socket.socket:
 def ask(path: Path, order: Order[_T]) -> _T:
     """Have the relay that listens at `path` carry out an order, and wait for its answer.
 
-    Raises `NotRunning` when none listens, `OrderError` when it does not answer or refuses.
+    Raises `NotRunning` when none listens, `OrderError` when it does not answer or refuses, or when the folder
+    or who listens there is somebody else's: an order may hold a secret, and an answer is believed.
     """
     try:
+        owner = path.parent.stat().st_uid
+        if os.geteuid() not in (owner, 0):
+            raise OrderError(f"the data folder {path.parent} belongs to another user; run this as that user")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(order.PATIENCE)
             with _reachable(path) as reached:
                 connection.connect(reached)
+            if _listener_of(connection, path) != owner:
+                raise OrderError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
             connection.sendall(msgspec.json.encode(order) + b"\n")
             line = _read_line(connection)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -137,9 +149,19 @@ def ask(path: Path, order: Order[_T]) -> _T:
         if answer.error:
             raise OrderError(answer.error)
         result: _T = msgspec.json.decode(answer.answer, type=order.ANSWER)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise OrderError(f"the relay at {path} stopped or is of another version; try again") from None
     return result
+
+
+def _listener_of(connection: socket.socket, path: Path) -> int:
+    """Return the user that listens at the other end; where systems do not tell, whose the socket is."""
+    if sys.platform != "linux":
+        return path.lstat().st_uid
+    _, user, _ = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return int(user)
 
 
 def _read_line(connection: socket.socket) -> bytes:

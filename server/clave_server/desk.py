@@ -35,6 +35,8 @@ __all__ = ["Desk"]
 _PATIENCE_SECONDS: Final = 3.0
 """How long storage may take to show that it works."""
 
+_ORDERS_OWN: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError)
+
 _T = TypeVar("_T")
 
 
@@ -118,11 +120,19 @@ class Desk:
         outcome = _Outcome[_T]()
         now = _now()
 
-        def step(connection: apsw.Connection) -> _T | RelayError:
+        def step(connection: apsw.Connection) -> _T | Exception:
+            """Fail alone, not with the flush that other people's entries are in."""
             try:
-                return order.step(connection, now)
-            except OrderError as error:  # is this order's, not the flush's that other people's entries are in
+                with connection:  # a savepoint
+                    answer = order.step(connection, now)
+            except _ORDERS_OWN as error:
+                return OrderError(f"the database does not take this order: {error}")
+            except apsw.Error:  # the disk's, so the flush's
+                raise
+            except Exception as error:  # noqa: BLE001  (told to whoever awaits the outcome)
                 return error
+            else:
+                return answer
 
         self._relay.house.sequencer.write(step, outcome.settle)
         return await outcome
@@ -144,10 +154,10 @@ class _Outcome(Generic[_T]):
     def __init__(self) -> None:
         self._future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 
-    def settle(self, outcome: _T | RelayError) -> None:
+    def settle(self, outcome: _T | Exception) -> None:
         if self._future.done():
             return
-        if isinstance(outcome, RelayError):
+        if isinstance(outcome, Exception):
             self._future.set_exception(outcome)
         else:
             self._future.set_result(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,7 @@ from clave_server.control import ask
 from clave_server.errors import FolderInUse, NotRunning, OrderError
 from clave_server.folder import CONTROL, DATABASE, DataFolder
 from clave_server.orders import Order
+from clave_server.schema import start_errors
 from clave_server.tls import TlsFiles
 
 __all__ = ["give"]
@@ -25,7 +27,7 @@ def give(data: Path, order: Order[_T], own: TlsFiles | None = None) -> _T:
     try:
         return ask(data / CONTROL, order)
     except NotRunning:
-        if not (data / DATABASE).exists():
+        if not os.path.exists(data / DATABASE):  # noqa: PTH110  (False, too, where it cannot be looked up)
             raise OrderError(f"no relay has run on {data} yet; start it once, or name its --data") from None
     try:
         return _carry_out(data, order, own)
@@ -34,5 +36,5 @@ def give(data: Path, order: Order[_T], own: TlsFiles | None = None) -> _T:
 
 
 def _carry_out(data: Path, order: Order[_T], own: TlsFiles | None) -> _T:
-    with DataFolder(data) as folder:
+    with DataFolder(data) as folder, start_errors(folder.database):
         return order.carry_out_in(folder, own, time.time_ns() // 1_000_000)

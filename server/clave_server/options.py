@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,11 +17,15 @@ from clave_server.directory import Registration
 from clave_server.errors import RelayError, StartError
 from clave_server.logs import LogFormat, LogLevel
 from clave_server.mirror import MirrorMode
+from clave_server.orders import MAX_COUNT, MAX_DAYS, MAX_NOTE_CHARACTERS
+from clave_wire.text import sanitize
 
 __all__ = [
     "VARIABLES",
+    "FilePath",
     "data_option",
     "default_data",
+    "note_option",
     "one_line_errors",
     "retention_options",
     "run_options",
@@ -27,6 +33,24 @@ __all__ = [
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class FilePath(click.Path):
+    """The path of something that is there or could be."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Refuse what no system can look up."""
+        try:
+            os.lstat(value)
+        except ValueError:
+            self.fail("a path cannot hold the character NUL", parameter, context)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail("the path is longer than any can be", parameter, context)
+        return super().convert(value, parameter, context)
 
 
 def default_data() -> Path:
@@ -44,7 +68,7 @@ def _variable(name: str) -> str:
 
 _DATA: Final = _option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="DIR",
     default=default_data,
     show_default="per user",
@@ -73,13 +97,13 @@ _RUN: Final = {
     "data": _DATA,
     "tls-certificate": _option(
         "--tls-certificate",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FILE",
         help="Show this certificate chain (PEM), not one the relay made; SIGHUP reads it again.",
     ),
     "tls-key": _option(
         "--tls-key",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FILE",
         help="Its private key (PEM), if that is in a file of its own.",
     ),
@@ -92,69 +116,69 @@ _RUN: Final = {
     ),
     "registration-token-file": _option(
         "--registration-token-file",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FILE",
         help="A file with one more token that --registration token takes, any number of times.",
     ),
     "new-names-per-hour": _option(
         "--new-names-per-hour",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MAX_COUNT),
         default=60,
         show_default=True,
         help="Names that one address may register in an hour while registration is open.",
     ),
     "max-clients": _option(
         "--max-clients",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MAX_COUNT),
         default=10_000,
         show_default=True,
         help="Connections at a time.",
     ),
     "max-clients-per-ip": _option(
         "--max-clients-per-ip",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MAX_COUNT),
         default=500,
         show_default=True,
         help="Connections at a time from one address, or /64 of IPv6.",
     ),
     "address-rate": _option(
         "--address-rate",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_COUNT),
         default=20,
         show_default=True,
         help="Connections per second from one address, ten times that at once; 0 for any number.",
     ),
     "account-rate": _option(
         "--account-rate",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_COUNT),
         default=100,
         show_default=True,
         help="Requests per second of one account, ten times that at once; 0 for any number.",
     ),
     "account-rooms": _option(
         "--account-rooms",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_COUNT),
         default=1000,
         show_default=True,
         help="Rooms one account may make; 0 for any number.",
     ),
     "account-bytes": _option(
         "--account-bytes",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_COUNT),
         default=2**30,
         show_default=True,
         help="Bytes of one account's entries that are kept at a time; 0 for any number.",
     ),
     "retain-days": _option(
         "--retain-days",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_DAYS),
         default=0,
         show_default=True,
         help="Delete entries older than this; 0 keeps them for ever.",
     ),
     "retain-bytes": _option(
         "--retain-bytes",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_COUNT),
         default=0,
         show_default=True,
         help="Delete a room's oldest entries beyond so many bytes; 0 keeps them all.",
@@ -199,13 +223,13 @@ def _load_config(context: click.Context, _parameter: click.Parameter, path: Path
         try:
             settings = read_config(path, _RUN, _LISTS)
         except StartError as error:
-            raise click.ClickException(str(error)) from None
+            raise _one_line(error) from None
         context.default_map = {key.replace("-", "_"): value for key, value in settings.items()}
 
 
 _CONFIG: Final = _option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     is_eager=True,
     expose_value=False,
@@ -236,6 +260,23 @@ def data_option(command: _F) -> _F:
     return _DATA(_CONFIG(command))
 
 
+def note_option(command: _F) -> _F:
+    """Give a command a note that the operator keeps with what it makes."""
+    return click.option(
+        "--note", default="", metavar="TEXT", callback=_check_note, help="What you want to be reminded of."
+    )(command)
+
+
+def _check_note(_context: click.Context, _parameter: click.Parameter, note: str) -> str:
+    try:
+        note.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is not text in UTF-8") from None
+    if len(note) > MAX_NOTE_CHARACTERS:
+        raise click.BadParameter(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
+    return note
+
+
 def one_line_errors(command: _F) -> _F:
     """Have a command say what went wrong in one line and end with status 1."""
 
@@ -244,6 +285,11 @@ def one_line_errors(command: _F) -> _F:
         try:
             return command(*arguments, **options)
         except RelayError as error:
-            raise click.ClickException(str(error)) from None
+            raise _one_line(error) from None
 
     return wrapped  # type: ignore[return-value]  # wraps keeps the signature
+
+
+def _one_line(error: RelayError) -> click.ClickException:
+    """Show an error that may quote what is in a file, or what somebody else answered."""
+    return click.ClickException(sanitize(str(error)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import apsw
 import msgspec
@@ -24,6 +24,10 @@ from clave_server.tokens import Token
 from clave_server.worker import in_transaction
 
 __all__ = [
+    "MAX_COUNT",
+    "MAX_DAYS",
+    "MAX_NOTE_CHARACTERS",
+    "MAX_USES",
     "AddBan",
     "CertificateOrder",
     "Deleted",
@@ -41,6 +45,19 @@ __all__ = [
     "TellStatus",
     "check_keeping",
 ]
+
+MAX_COUNT: Final = 2**53 - 1
+"""The most of anything, ids and bytes too: JSON's readers agree on numbers so far."""
+
+MAX_DAYS: Final = 36_500
+MAX_USES: Final = 10**9
+MAX_NOTE_CHARACTERS: Final = 1000
+
+_MAX_TIME: Final = 2**47
+"""In ms since 1970, about the year 6430: calendars end at 9999."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+_Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 
 _T = TypeVar("_T")
 
@@ -86,10 +103,10 @@ class TellStatus(Order[Status], frozen=True, tag="status"):
 class MakeToken(Order[int], frozen=True, tag="make-token"):
     """Keep a token that the operator made; the answer is its id."""
 
-    digest: bytes
-    note: str
-    expires_at: int | None
-    uses: int | None
+    digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    note: _Note
+    expires_at: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TIME)] | None
+    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] | None
 
     ANSWER = int
 
@@ -118,7 +135,7 @@ class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
 class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
     """Forget a token: nobody registers with it any more."""
 
-    id: int
+    id: _Count
 
     ANSWER = None
 
@@ -137,6 +154,9 @@ class AddBan(Order[int], frozen=True, tag="add-ban"):
 
     def step(self, connection: apsw.Connection, now: int) -> int:
         """Keep the ban; where no relay runs, nobody is connected."""
+        bans.check_ban(self.ban)
+        if len(self.ban.note) > MAX_NOTE_CHARACTERS:
+            raise OrderError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
         bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
         return 0
 
@@ -218,8 +238,8 @@ class Deleted(msgspec.Struct, frozen=True):
 class Prune(Order[Deleted], frozen=True, tag="prune"):
     """Delete what is not to be kept: by the running relay's settings where both limits are 0."""
 
-    days: int
-    room_bytes: int
+    days: Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
+    room_bytes: _Count
 
     ANSWER = Deleted
     PATIENCE = 3600.0

@@ -6,6 +6,8 @@ Not for the world: no TLS, no login, a few connections at a time, one request ea
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
@@ -20,6 +22,9 @@ _MAX_REQUEST_BYTES: Final = 8 * 1024
 _MAX_CONNECTIONS: Final = 16
 _SECONDS: Final = 5.0
 """For one connection, from its first byte to its last."""
+
+_FRESH_SECONDS: Final = 1.0
+"""How long the page of numbers is shown again: putting it together takes milliseconds of the relay's core."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -36,6 +41,9 @@ class Probes:
         self._metrics = metrics
         self._trouble = trouble
         self._talks: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
+        self._numbers = b""
+        self._numbers_at = -math.inf
         self._server: asyncio.Server
 
     @classmethod
@@ -65,13 +73,15 @@ class Probes:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101  (start_server makes one for each connection)
-        if len(self._talks) >= _MAX_CONNECTIONS:
+        if len(self._talks) >= _MAX_CONNECTIONS and not self._drop_silent():
             writer.close()
             return
         self._talks.add(task)
+        self._silent[writer] = None
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
+                del self._silent[writer]
                 page = await self._page(head.partition(b"\r\n")[0])
                 writer.write(_response(*page))
                 await writer.drain()
@@ -79,7 +89,23 @@ class Probes:
             pass  # gone, too slow, or no request
         finally:
             self._talks.discard(task)
+            self._silent.pop(writer, None)
             writer.close()
+
+    def _drop_silent(self) -> bool:
+        """Have the connection that is silent for longest make room; return whether there was one."""
+        silent = next(iter(self._silent), None)
+        if silent is None:
+            return False
+        del self._silent[silent]
+        silent.close()
+        return True
+
+    def _fresh_numbers(self) -> bytes:
+        now = time.monotonic()
+        if now - self._numbers_at >= _FRESH_SECONDS:
+            self._numbers, self._numbers_at = self._metrics(), now
+        return self._numbers
 
     async def _page(self, line: bytes) -> _Page:
         method, _, rest = line.partition(b" ")
@@ -90,7 +116,7 @@ class Probes:
             return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET\n"
         match path.partition(b"?")[0]:
             case b"/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._metrics()
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._fresh_numbers()
             case b"/healthz":
                 return HTTPStatus.OK, _TEXT, b"ok\n"
             case b"/readyz":

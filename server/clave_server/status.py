@@ -10,7 +10,7 @@ import msgspec
 from clave_server.gauges import Gauges
 from clave_wire.text import sanitize
 
-__all__ = ["DiskUse", "Status", "render_size", "render_status"]
+__all__ = ["DiskUse", "Status", "render_size", "render_status", "render_time"]
 
 _NAMES_SHOWN: Final = 20
 
@@ -42,10 +42,10 @@ class Status(msgspec.Struct, frozen=True):
 
 def render_status(status: Status) -> str:
     """Lay a status out in lines of a label and what it is."""
-    started = dt.datetime.fromtimestamp(status.started_at / 1000).astimezone()
     gauges, disk = status.gauges, status.disk
+    since = render_time(status.started_at)
     rows = {
-        "relay": f"version {status.version}, up {_duration(status.uptime)}, since {started:%Y-%m-%d %H:%M}",
+        "relay": f"version {status.version}, up {_duration(status.uptime)}, since {since}",
         "listening": ", ".join(status.listening),
         "fingerprint": status.fingerprint,
         "registration": status.registration,
@@ -59,7 +59,7 @@ def render_status(status: Status) -> str:
         + ("" if gauges.storage_works else "; WRITING FAILS, the log says why"),
     }
     width = max(map(len, rows))
-    return "".join(f"{label:<{width}}  {text}\n" for label, text in rows.items())
+    return "".join(f"{label:<{width}}  {sanitize(text)}\n" for label, text in rows.items())
 
 
 def render_size(size: int) -> str:
@@ -72,10 +72,18 @@ def render_size(size: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
+def render_time(at: int) -> str:
+    """Spell a time (ms since 1970) for people, where they are; one that no calendar has, in seconds."""
+    try:
+        return f"{dt.datetime.fromtimestamp(at / 1000).astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return f"@{at // 1000}"
+
+
 def _people(status: Status) -> str:
     if not status.online:
         return "nobody"
-    names = ", ".join(map(sanitize, status.online[:_NAMES_SHOWN]))
+    names = ", ".join(status.online[:_NAMES_SHOWN])
     more = len(status.online) - _NAMES_SHOWN
     rest = f" and {more} more" if more > 0 else ""
     return f"{len(status.online)} online, devices: {status.gauges.devices}; {names}{rest}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clave_server import schema
-from clave_server.bans import Ban, BanKind, Bans, add_ban, lift_ban, parse_ban, read_bans
+from clave_server.bans import Ban, BanKind, Bans, add_ban, check_ban, lift_ban, parse_ban, read_bans
 from clave_server.errors import OrderError, Refusal
 from clave_wire.messages import Code
 
@@ -28,7 +28,9 @@ def shut_out(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
     [
         ("192.0.2.7", BanKind.NETWORK, "192.0.2.7"),
         ("192.0.2.7/24", BanKind.NETWORK, "192.0.2.0/24"),
-        ("2001:DB8::1", BanKind.NETWORK, "2001:db8::1"),
+        ("2001:DB8::1", BanKind.NETWORK, "2001:db8::/64"),
+        ("2001:db8::1/128", BanKind.NETWORK, "2001:db8::1/128"),
+        ("fe80::1%eth0", BanKind.NETWORK, "fe80::/64"),
         ("2001:db8:1:2:3::/64", BanKind.NETWORK, "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.7", BanKind.NETWORK, "192.0.2.7"),
         ("::ffff:192.0.2.0/120", BanKind.NETWORK, "192.0.2.0/24"),
@@ -91,6 +93,42 @@ def test_networks_shut_out_exactly_their_addresses(texts: list[str], lifted: set
     inside = any(ipaddress.ip_address(ip) in ipaddress.ip_network(ban.subject) for ban in kept)
     mapped = getattr(ipaddress.ip_address(ip), "ipv4_mapped", None)
     assert shut_out(bans, ip) == inside or mapped
+
+
+def test_a_ban_of_one_ipv6_address_is_of_what_its_owner_commands() -> None:
+    bans = Bans([parse_ban("2001:db8:7::1")])
+    assert shut_out(bans, "2001:db8:7::ffff:1")
+    assert not shut_out(bans, "2001:db8:7:1::1")
+
+
+@pytest.mark.parametrize(
+    "ban",
+    [
+        Ban(BanKind.NETWORK, "\x1b[31mx"),
+        Ban(BanKind.NETWORK, "red"),
+        Ban(BanKind.NETWORK, "192.0.2.7/24"),
+        Ban(BanKind.NETWORK, "fe80::%\x1b[31m/64"),
+        Ban(BanKind.NAME, ""),
+        Ban(BanKind.NAME, "\x1b[31mx"),
+    ],
+)
+def test_what_cannot_be_in_force_is_refused(ban: Ban) -> None:
+    with pytest.raises(OrderError) as error:
+        check_ban(ban)
+    assert str(error.value).isprintable()
+
+
+@given(networks | st.sampled_from(["Red", "\ufdfa", "\u0149" * 32]))
+def test_what_was_parsed_can_be_in_force(text: str) -> None:
+    ban = parse_ban(text)
+    check_ban(ban)
+    assert ban.kind is BanKind.NETWORK or shut_out(Bans([ban]), name=text)
+
+
+def test_a_stored_ban_without_sense_keeps_no_other_out_of_force(capsys: pytest.CaptureFixture[str]) -> None:
+    bans = Bans([Ban(BanKind.NETWORK, "nonsense"), parse_ban("red")])
+    assert shut_out(bans, name="red")
+    assert "nonsense" in capsys.readouterr().out
 
 
 def test_bans_are_kept(tmp_path: Path) -> None:

@@ -226,9 +226,34 @@ def test_a_certificate_that_is_none(data: Path) -> None:
     refused(run("--listen", "127.0.0.1:0", "--data", str(data)), "tls.pem")
 
 
-@pytest.mark.parametrize("listen", ["7878", "host:port", "::1:7878", "host:70000", "host:-1", ""])
+@pytest.mark.parametrize(
+    "listen", ["7878", "host:port", "::1:7878", "host:70000", "host:-1", "", "host:" + "9" * 5000]
+)
 def test_addresses_that_are_none(data: Path, listen: str) -> None:
     refused(run("--listen", listen, "--data", str(data)), "HOST:PORT")
+
+
+@pytest.mark.parametrize("host", ["x" * 64, "a..b", os.fsdecode(b"\xff")])
+@pytest.mark.parametrize("option", ["--listen", "--metrics"])
+def test_a_host_that_no_name_can_be(data: Path, host: str, option: str) -> None:
+    arguments = ["--listen", "127.0.0.1:0", "--data", str(data), option, f"{host}:1"]
+    refused(run(*arguments), "cannot listen", "name of a host")
+    checked = run("check", *arguments)
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert "name of a host" in checked.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["check"], ["status"], ["token", "list"]])
+def test_a_folder_whose_name_is_too_long(tmp_path: Path, command: list[str]) -> None:
+    refused(run(*command, "--data", str(tmp_path / ("x" * 300))), "--data", "longer")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--retain-days 999999999999", "--retain-bytes 9007199254740992", "--max-clients 9007199254740992"],
+)
+def test_numbers_beyond_sense(tmp_path: Path, option: str) -> None:
+    refused(run("check", "--data", str(tmp_path / "data"), *option.split()), "not in the range")
 
 
 def test_a_host_that_is_none(data: Path) -> None:
@@ -253,11 +278,32 @@ def test_a_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     refused(run("--config", str(config)), "unknown", "max-cleints")
 
 
-@pytest.mark.parametrize("content", ["listen", "max-clients = 0", 'mirror = "loud"', "max-clients = []"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "listen",
+        "max-clients = 0",
+        'mirror = "loud"',
+        "max-clients = []",
+        "listen = " + "[" * 20_000,
+        "max-clients = " + "9" * 5000,
+        "max-clients = 0x" + "f" * 9000,
+        'data = "a\\u0000b"',
+    ],
+    ids=lambda content: content[:20],
+)
 def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, content: str) -> None:
     config = tmp_path / "relay.toml"
     config.write_text(content)
     refused(run("--config", str(config)))
+
+
+def test_what_a_configuration_says_does_not_act_on_the_terminal(tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text('"\\u001b]0;x\\u0007" = 1\n')
+    result = run("--config", str(config))
+    refused(result, "unknown", "<U+001B>]0;x<U+0007>")
+    assert "\x1b" not in result.stderr
 
 
 def test_a_configuration_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import socket
+import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from clave_server.gauges import Gauges
 from clave_wire import messages as m
-from commandkit import refused, run, said
+from commandkit import make_folder, refused, run, said
 from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess
 
 COMMANDS = [
@@ -122,6 +127,101 @@ async def test_tokens_made_while_it_runs_and_while_it_does_not(data: Path, tmp_p
     refused(run(data, "token", "revoke", "2"), "no token 2", "token list")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["token", "make", "--uses", "1000000001"],
+        ["token", "make", "--days", "36501"],
+        ["token", "make", "--note", os.fsdecode(b"\xff")],
+        ["token", "make", "--note", "x" * 1001],
+        ["token", "revoke", "9007199254740992"],
+        ["ban", "red", "--note", "x" * 1001],
+        ["prune", "--retain-days", "36501"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:30].encode("ascii", "replace").decode(),
+)
+def test_what_is_beyond_sense_is_refused_before_anything_is_done(data: Path, arguments: list[str]) -> None:
+    make_folder(data)
+    result = run(data, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith("Error: Invalid value for ")
+
+
+def test_rows_that_say_anything_are_listed_and_harm_no_terminal(data: Path) -> None:
+    make_folder(data)
+    connection = sqlite3.connect(data / "relay.db")
+    for expires_at in (2**62, -(2**62), 2**53):
+        row = (expires_at.to_bytes(8, signed=True), "\x1b[31mnote", 1, expires_at)
+        connection.execute("INSERT INTO tokens(digest, note, made_at, expires_at) VALUES (?, ?, ?, ?)", row)
+    connection.execute("INSERT INTO bans VALUES ('network', '\x1b[31mx', '', ?)", (2**62,))
+    connection.commit()
+    connection.close()
+    tokens, bans = run(data, "token", "list"), run(data, "ban")
+    assert (tokens.stderr, bans.stderr) == ("", "")
+    assert len(tokens.stdout.splitlines()) == 4
+    assert f"@{2**62 // 1000}" in tokens.stdout
+    assert "<U+001B>[31mx  network" in bans.stdout
+    assert "\x1b" not in tokens.stdout + bans.stdout
+
+
+async def test_a_stored_ban_without_sense_does_not_stop_a_start(data: Path) -> None:
+    make_folder(data)
+    connection = sqlite3.connect(data / "relay.db")
+    connection.execute("INSERT INTO bans VALUES ('network', 'nonsense', '', 1), ('name', 'red', '', 1)")
+    connection.commit()
+    connection.close()
+    async with RelayProcess(data) as process:
+        assert await log_in(process.port, Participant("red")) is m.Code.BANNED
+        assert await joins(process.port, Participant("blue"))
+        process.process.terminate()
+        _, logged = await process.process.communicate()
+    assert b"names no network and is not in force  subject=nonsense" in logged
+
+
+def test_a_stored_ban_of_no_kind_is_named(data: Path) -> None:
+    make_folder(data)
+    connection = sqlite3.connect(data / "relay.db")
+    connection.execute("INSERT INTO bans VALUES ('colour', 'red', '', 1)")
+    connection.commit()
+    connection.close()
+    refused(run(data, "ban"), "a ban in the database", "no known kind")
+    refused(run(data, "--listen", "127.0.0.1:0"), "a ban in the database", "no known kind")
+
+
+def test_a_folder_that_does_not_take_an_order_says_so(data: Path) -> None:
+    make_folder(data)
+    connection = sqlite3.connect(data / "relay.db")
+    connection.execute("DROP TABLE tokens")
+    connection.close()
+    refused(run(data, "token", "list"), "the database", "no such table")
+
+
+def test_what_a_hostile_relay_answers_does_not_act_on_the_terminal(data: Path) -> None:
+    data.mkdir(mode=0o700)
+    gauges = dict.fromkeys(Gauges.__struct_fields__, 1) | {"storage_works": True}
+    evil = "\x1b]0;x\x07"
+    texts = dict.fromkeys(("version", "fingerprint", "registration"), evil)
+    numbers = dict.fromkeys(("uptime", "accounts", "rooms"), 1) | {"started_at": 2**62}
+    told = {"listening": [evil], "online": [evil], "gauges": gauges, "disk": {"database": 1, "free": 1}}
+    for answer, command in (
+        ({"error": evil}, ["status"]),
+        ({"answer": {**texts, **numbers, **told}}, ["status"]),
+        ({"answer": {"present": evil, "following": evil}}, ["certificate"]),
+    ):
+        with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor() as pool:
+            listening.bind(str(data / "control.sock"))
+            listening.listen()
+            listening.settimeout(60)
+            running = pool.submit(run, data, *command)
+            talk, _ = listening.accept()
+            with talk:
+                talk.sendall(json.dumps(answer).encode() + b"\n")
+                result = running.result()
+        (data / "control.sock").unlink()
+        assert "<U+001B>]0;x<U+0007>" in result.stdout + result.stderr
+        assert "\x1b" not in result.stdout + result.stderr
+
+
 async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
     red, blue = Participant("red"), Participant("blue")
     async with RelayProcess(data) as process:
@@ -132,6 +232,9 @@ async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
         assert await client.closed() is m.Code.BANNED
         await client.close()
         assert await log_in(process.port, red) is m.Code.BANNED
+    answer = await said(data, "ban", "2001:db8::1")
+    assert answer == "2001:db8::/64, the whole network of that address, is banned; connections closed: 0\n"
+    await said(data, "unban", "2001:db8::2")
     await said(data, "ban", "127.0.0.0/8")
     assert "127.0.0.0/8  network" in (listed := await said(data, "ban"))
     assert re.search(r"^red +name +20\S+ \S+ +spam$", listed, re.MULTILINE)

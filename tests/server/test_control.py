@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,9 +14,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
-from clave_server.bans import parse_ban
+from clave_server.bans import Ban, BanKind, parse_ban
 from clave_server.control import Control, ask
 from clave_server.desk import Desk
 from clave_server.errors import NotRunning, OrderError, StartError
@@ -146,6 +148,47 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
     assert gate.done()
 
 
+async def test_a_ban_that_cannot_be_in_force_is_not_kept(relay: RelayUnderTest, path: Path) -> None:
+    for kind in BanKind:
+        with pytest.raises(OrderError, match=r"x1b\[31mx"):
+            await order(path, AddBan(Ban(kind, "\x1b[31mx")))
+    with pytest.raises(OrderError, match="1000 characters"):
+        await order(path, AddBan(Ban(BanKind.NAME, "red", note="x" * 1001)))
+    assert await order(path, ListBans()) == []
+    await relay.restart()
+    await relay.join("red")
+
+
+class Mistaken(Order[int], frozen=True, tag="mistaken"):
+    """Writes, then fails as no order should."""
+
+    ANSWER = int
+
+    def step(self, connection: apsw.Connection, now: int) -> int:
+        connection.execute("INSERT INTO bans VALUES ('name', 'red', '', 1)")
+        raise ZeroDivisionError
+
+
+async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest, path: Path) -> None:
+    (red,) = await relay.room_of("red")
+    desk = Desk(relay.relay, relay._held)
+    digest = token_digest("twice")
+    await desk.carry_out(MakeToken(digest, "", None, None))
+    gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
+    again = asyncio.ensure_future(desk.carry_out(MakeToken(digest, "", None, None)))
+    mistaken = asyncio.ensure_future(desk.carry_out(Mistaken()))
+    await red.send(red.entry(b"in the same flush", epoch=1))
+    with pytest.raises(OrderError, match="does not take this order"):
+        await again
+    with pytest.raises(ZeroDivisionError):
+        await mistaken
+    assert (await red.expect(m.Accepted)).seq == 2
+    assert gate.done()
+    assert await order(path, ListBans()) == []
+    assert relay.relay.house.tally.storage_failures == 0
+
+
 async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> None:
     async with running_relay(tmp_path, keeping=Keeping(days=36500)) as relay:
         (red,) = await relay.room_of("red")
@@ -175,6 +218,16 @@ async def test_orders_change_tokens(path: Path) -> None:
     assert await order(path, ListTokens()) == []
 
 
+def make_token(**changed: object) -> bytes:
+    digest = base64.b64encode(bytes(32)).decode()
+    fields = {"order": "make-token", "digest": digest, "note": "", "expires_at": 1, "uses": 1}
+    return json.dumps(fields | changed).encode() + b"\n"
+
+
+async def test_the_order_to_make_a_token_is_understood(path: Path) -> None:
+    assert (await say(path, make_token()))["answer"] == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -186,6 +239,16 @@ async def test_orders_change_tokens(path: Path) -> None:
         b'{"order": "status", "loud": true}\n',
         b'{"order": "add-ban", "ban": {"kind": "colour", "subject": "red"}}\n',
         b"\xff\xfe\n",
+        b"[" * 50_000 + b"\n",
+        b'{"order": "make-token", "note": "\xff"}\n',
+        b'{"order": "revoke-token", "id": 9007199254740992}\n',
+        b'{"order": "revoke-token", "id": -1}\n',
+        b'{"order": "prune", "days": 36501, "room_bytes": 0}\n',
+        b'{"order": "prune", "days": 0, "room_bytes": 9007199254740992}\n',
+        make_token(uses=10**9 + 1),
+        make_token(expires_at=2**53),
+        make_token(note="x" * 1001),
+        make_token(digest="AAAA"),
     ],
 )
 async def test_what_is_no_order_is_named_and_harms_nothing(path: Path, line: bytes) -> None:
@@ -260,6 +323,62 @@ async def test_an_answer_of_another_version_is_named(tmp_path: Path) -> None:
     with pytest.raises(OrderError, match="another version"):
         await order(tmp_path / "control.sock", TellStatus())
     await control.close()
+
+
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b'{"answer": 1, "error": "\xff"}', b""])
+async def test_an_answer_that_cannot_be_read_is_named(tmp_path: Path, answer: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer + b"\n")
+        writer.close()
+
+    path = tmp_path / "control.sock"
+    async with await asyncio.start_unix_server(talk, str(path)):
+        with pytest.raises(OrderError, match="another version"):
+            await order(path, TellStatus())
+
+
+async def test_a_folder_of_somebody_else_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Order[Any]] = []
+
+    async def hear(given: Order[Any]) -> object:
+        heard.append(given)
+        return []
+
+    control = await Control.open(tmp_path / "control.sock", hear)
+    monkeypatch.setattr("clave_server.control.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(OrderError, match="belongs to another user"):
+        await order(tmp_path / "control.sock", ListTokens())
+    monkeypatch.undo()
+    monkeypatch.setattr("clave_server.control._listener_of", lambda *_: tmp_path.stat().st_uid + 1)
+    with pytest.raises(OrderError, match="not the data folder's owner"):
+        await order(tmp_path / "control.sock", ListTokens())
+    assert heard == []
+    monkeypatch.undo()
+    assert await order(tmp_path / "control.sock", ListTokens()) == []
+    await control.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+async def test_root_believes_a_folders_owner_and_nobody_else(tmp_path: Path) -> None:
+    nobody = 65534
+    control = await Control.open(tmp_path / "control.sock", nothing)
+    os.chown(tmp_path, nobody, nobody)
+    with pytest.raises(OrderError, match="not the data folder's owner"):
+        await order(tmp_path / "control.sock", ListTokens())
+    await control.close()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "control.sock"))
+        os.seteuid(nobody)
+        listening.listen()
+        os.seteuid(0)
+        asking = asyncio.ensure_future(order(tmp_path / "control.sock", ListTokens()))
+        answering, _ = await asyncio.to_thread(listening.accept)
+        with answering:
+            answering.sendall(b'{"answer": []}\n')
+            assert await asking == []
 
 
 async def test_closing_lets_go_of_who_waits(tmp_path: Path) -> None:

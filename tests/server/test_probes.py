@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -23,7 +24,8 @@ from relaykit import ConnectionClosed, RelayUnderTest
 
 
 @pytest.fixture
-async def port(relay: RelayUnderTest) -> AsyncIterator[int]:
+async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 0.0)
     running = relay.relay
     metrics = Metrics(running.house.tally, partial(read_gauges, running), relay._held.disk_use)
     probes = await Probes.open("127.0.0.1", 0, metrics.render, Desk(running, relay._held).trouble)
@@ -161,14 +163,54 @@ async def test_silence_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPa
     writer.close()
 
 
-async def test_only_a_few_are_served_at_a_time(port: int) -> None:
-    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
+async def test_only_a_few_are_served_at_a_time(undecided: tuple[int, asyncio.Event, asyncio.Event]) -> None:
+    port, all_wait, decided = undecided
+    asking = [asyncio.ensure_future(get(port, "/readyz")) for _ in range(16)]
+    await all_wait.wait()
     assert await say(port, b"GET /healthz HTTP/1.1\r\n\r\n") == b""
-    for reader, writer in silent:
-        writer.write_eof()
-        assert await reader.read() == b""
+    decided.set()
+    assert await asyncio.gather(*asking) == [(200, "ready\n")] * 16
+
+
+@pytest.fixture
+async def undecided() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]:
+    """The port of probes that wait for readiness, whether 16 do, and what they wait for."""
+    waiting, all_wait, decided = 0, asyncio.Event(), asyncio.Event()
+
+    async def trouble() -> str:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 16:
+            all_wait.set()
+        await decided.wait()
+        return ""
+
+    probes = await Probes.open("127.0.0.1", 0, bytes, trouble)
+    yield probes.addresses[0][1], all_wait, decided
+    await probes.close()
+
+
+async def test_who_is_silent_for_longest_gives_way(port: int) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
+    assert await get(port, "/healthz") == (200, "ok\n")
+    (reader, writer), *others = silent
+    assert await reader.read() == b""
+    writer.close()
+    for reader, writer in others:
+        writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in await reader.read()
         writer.close()
-    assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = itertools.count(1)
+    probes = await Probes.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
+    port = probes.addresses[0][1]
+    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 3600.0)
+    assert [await get(port, "/metrics") for _ in range(3)] == [(200, "1\n")] * 3
+    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 0.0)
+    assert await get(port, "/metrics") == (200, "2\n")
+    await probes.close()
 
 
 async def test_a_port_that_is_taken_is_named(port: int) -> None:
