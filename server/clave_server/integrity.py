@@ -10,6 +10,7 @@ from typing import Final
 import apsw
 
 from clave_server.errors import DamageError
+from clave_server.log import ROOM_SEAL
 from clave_server.segment import Segment
 
 __all__ = ["check_rows", "check_segments"]
@@ -20,9 +21,7 @@ _SEALED: Final = {
     "the state of room": (
         "rooms",
         "lower(hex(room))",
-        "seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
-        " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
-        " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))",
+        ROOM_SEAL,
     ),
     "who is in room": ("stays", "lower(hex(room))", "seal('stay', room, device, joined, left)"),
     "the count of what was sent to room": (

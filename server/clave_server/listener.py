@@ -117,8 +117,7 @@ class Listener:
     def _accept(self, entrance: Entrance) -> None:
         for _ in range(_ACCEPTS):
             if len(self._waiting) >= MAX_WAITING:
-                self._pause()
-                return
+                self._places.shorten()
             try:
                 connection, name = entrance.listening.accept()
             except BlockingIOError:

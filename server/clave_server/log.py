@@ -12,7 +12,7 @@ from clave_server.errors import DamageError
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
 
-__all__ = ["Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
+__all__ = ["ROOM_SEAL", "Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
 
 _WRITES: Final = {
     "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, committer, expelled)"
@@ -26,16 +26,16 @@ _WRITES: Final = {
     " VALUES (?, ?, ?, ?, ?, ?)",
     "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
 }
-_ROOM_SEAL: Final = (
+ROOM_SEAL: Final = (
     "seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
     " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
     " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))"
 )
 """What a room's row is sealed with: how many rows belong to it too, or a lost one were not missed."""
 
-_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {_ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
 _SELECT_ROOM: Final = (
-    f"SELECT seq, epoch, commit_seq, contested, committer, expelled, kept_from, seal = {_ROOM_SEAL}"  # noqa: S608
+    f"SELECT seq, epoch, commit_seq, contested, committer, expelled, kept_from, seal = {ROOM_SEAL}"  # noqa: S608
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1

@@ -17,7 +17,7 @@ MAX_PLACES: Final = 256
 MAX_OF_NETWORK: Final = 16
 """Those of one network among them."""
 
-MAX_IN_LINE: Final = 256
+MAX_IN_LINE: Final = 1024
 """Connections of one network that wait for a place."""
 
 
@@ -33,6 +33,12 @@ class Places:
     def has_room(self, network: str) -> bool:
         """Whether one more of this network may wait."""
         return len(self._lines.get(network, ())) < MAX_IN_LINE
+
+    def shorten(self) -> None:
+        """Turn away the last of the longest line."""
+        longest = max(self._lines.values(), key=len, default=None)
+        if longest:
+            longest.pop().cancel()
 
     @property
     def shortage(self) -> bool:

@@ -174,3 +174,22 @@ async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch
         clients = await asyncio.gather(*(relay.join(name) for name in names))
         assert sorted(client.logged_in.name for client in clients) == sorted(names)
         assert relay.relay.listener.waiting == 0
+
+
+async def test_when_too_many_wait_the_longest_line_gets_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "MAX_WAITING", 20)
+    monkeypatch.setattr(listener, "Places", partial(Places, places=8, of_network=2))
+    async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
+        crowd = []
+        for number in range(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            writer.write(header("203.0.113.1", number + 1))
+            crowd.append((reader, writer))
+        client = await RawClient.connect(relay.port, before_tls=header("198.51.100.1", 1))
+        await client.log_in(Participant("red"))
+        assert relay.relay.listener.waiting <= 21
+        await client.close()
+        for _, writer in crowd:
+            writer.close()
