@@ -12,6 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
+from clave_server.tls import TlsFiles
+
+HOST = "relay.example"
+
 PrivateKey = (
     ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
@@ -93,3 +97,9 @@ def write_pair(folder: Path, chain: bytes, key: PrivateKey) -> tuple[Path, Path]
     private.touch(mode=0o600)
     private.write_bytes(key_pem(key))
     return certificate, private
+
+
+def own_files(folder: Path, authority: Authority, key: PrivateKey | None = None) -> TlsFiles:
+    """Put a certificate of an authority and its key where a relay reads them."""
+    key = key or ec_key()
+    return TlsFiles(*write_pair(folder, authority.vouch(key, HOST), key))

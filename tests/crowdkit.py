@@ -172,6 +172,7 @@ class Talker:
         self._quiet = quiet
         self.settled.clear()
         self._requests.clear()
+        claimed = self._ledger.claims_heard[self.participant.name]
         for seat in self.seats.values():
             seat.resumed = seat.opened = False
             if reread:
@@ -182,7 +183,7 @@ class Talker:
             return
         try:
             await self._client.log_in(self.participant)
-            self._check_login(self._client.logged_in)
+            self._check_login(self._client.logged_in, claimed)
             for room in self._founding:
                 await self._ask(m.CreateRoom(self._client.next_id(), room))
             for room, seat in self.seats.items():
@@ -204,13 +205,13 @@ class Talker:
     def _unanswered(self) -> int:
         return len(self._requests) + sum(len(seat.waiting) for seat in self.seats.values())
 
-    def _check_login(self, answer: m.LoggedIn) -> None:
+    def _check_login(self, answer: m.LoggedIn, claimed: int) -> None:
+        """Check what the relay knows; `claimed` packages of this device had been handed out before."""
         assert not (self._known and answer.registered), "an account was forgotten"
         self._known = True
         name, ledger = self.participant.name, self._ledger
         kept = sum(count for _, count in answer.key_packages)
-        most = self._packages_asked - ledger.claims_heard[name]
-        assert self._packages_kept - ledger.claims_sent[name] <= kept <= most
+        assert self._packages_kept - ledger.claims_sent[name] <= kept <= self._packages_asked - claimed
 
     # --- saying --------------------------------------------------------------------------------------------
 

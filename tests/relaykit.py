@@ -27,6 +27,7 @@ from clave_wire.login import certificate_digest
 HOST = "127.0.0.1"
 ROOM = bytes(range(16))
 PATIENCE_SECONDS = 20.0
+_CLOSE_SECONDS = 1.0
 
 _T = TypeVar("_T", bound=m.ToClient)
 
@@ -209,8 +210,12 @@ class RawClient:
 
     async def close(self) -> None:
         self._writer.close()
+        closing = asyncio.ensure_future(self._writer.wait_closed())
+        await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
+        if not closing.done():  # much is unread, and TLS would wait for it
+            self._writer.transport.abort()
         with contextlib.suppress(OSError, ssl.SSLError):
-            await self._writer.wait_closed()
+            await closing
 
 
 class RelayUnderTest:

@@ -117,7 +117,8 @@ class Connection(ABC):
             await self._link.close()
 
     async def _connect_once(self) -> events.Connected:
-        # Messages can follow the login's answer at once, so the link is known before it.
+        # Messages can follow the login's answer at once, so the link is known before it, and the pin asked.
+        first_use = self._trust.pin is None
         link = self._link = await RelayLink.connect(self.address, self._trust, self._on_messages)
         try:
             logged_in = await link.login(
@@ -126,7 +127,6 @@ class Connection(ABC):
         except BaseException:
             link.abort()
             raise
-        first_use = self._trust.pin is None
         with self._store.transaction():
             self._store.put("relay", str(self.address).encode())
             self._believe(link.trust)

@@ -139,7 +139,12 @@ class RelayLink(asyncio.Protocol):
             raise
         except ssl.SSLError:
             raise NotARelay(f"{address} answers, but not as a clave relay; check the port") from None
-        except (ConnectionAbortedError, ConnectionResetError, TimeoutError):
+        except ConnectionResetError:
+            raise NotARelay(
+                f"{address} hangs up before it answers as a clave relay; check the port, or wait a minute: "
+                "it may be turning away too many connections from your address"
+            ) from None
+        except (ConnectionAbortedError, TimeoutError):
             raise NotARelay(f"{address} does not answer as a clave relay; check the port") from None
         except socket.gaierror:
             raise RelayUnreachable(f"there is no host {address.host}; check the address") from None

@@ -19,6 +19,7 @@ class Roster:
     def __init__(self, group: Group, store: Store) -> None:
         self._group = group
         self._store = store
+        self._devices: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     def person(self, member: Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
@@ -40,6 +41,13 @@ class Roster:
     def own_device(self) -> bytes:
         """This device's key."""
         return self._group.member(self._group.own_leaf).signature_key
+
+    def has(self, device: bytes) -> bool:
+        """Return whether the device with this key is a member in the present epoch."""
+        if self._devices[0] != self._group.epoch:
+            devices = frozenset(member.signature_key for member in self._group.members())
+            self._devices = (self._group.epoch, devices)
+        return device in self._devices[1]
 
     def meet(self, members: Sequence[Member]) -> None:
         """Remember the accounts of `members`; a transaction is the caller's."""

@@ -77,6 +77,7 @@ class Session(Connection):
         super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
+        self._strange: set[tuple[bytes, bytes]] = set()
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
         self._deferred: dict[bytes, Invitation] = {}
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
@@ -107,6 +108,7 @@ class Session(Connection):
     def _went_down(self) -> None:
         self._resumes.clear()
         self._rosters.clear()
+        self._strange.clear()
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
@@ -304,6 +306,10 @@ class Session(Connection):
         self.emit(
             events.PresenceChanged(room.id, sanitize(presence.name), presence.online, sanitize(presence.text))
         )
+        known = (room.id, presence.device) in self._strange or room.roster.has(presence.device)
+        if presence.online and room.synced and not known:
+            self._strange.add((room.id, presence.device))  # asked about once: a relay could go on for ever
+            self.resume(room)  # its answer says whom the relay routes to, and that is corrected
 
     def _invited(self, invitation: Invitation) -> None:
         """Open a welcome and keep it; whether the person wants it is asked afterwards."""

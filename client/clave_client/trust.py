@@ -74,7 +74,7 @@ class Trust:
         )
 
     def announced(self, following: bytes) -> Trust:
-        """Return this with another certificate that may come to be shown."""
+        """Return this with another certificate that may come to be shown; the pin itself withdraws it."""
         return replace(self, following=None if following == self.pin else following)
 
 

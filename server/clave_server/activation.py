@@ -16,11 +16,13 @@ __all__ = ["notify", "passed_sockets"]
 _FIRST: Final = 3
 """The first descriptor passed, after the standard streams (sd_listen_fds(3))."""
 
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
 
 def passed_sockets() -> list[socket.socket]:
     """Take the listening sockets passed to this process, if any; asked again, there are none.
 
-    Raises `StartError` when what was passed does not listen for a stream of bytes.
+    Raises `StartError` when what was passed does not listen for TCP.
     """
     count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -50,7 +52,7 @@ def _adopt(descriptor: int) -> socket.socket:
         raise StartError(
             f"descriptor {descriptor} passed with LISTEN_FDS is of no use: {error.strerror}"
         ) from None
-    if not listening or passed.type is not socket.SOCK_STREAM:
-        raise StartError(f"descriptor {descriptor} passed with LISTEN_FDS is no listening stream socket")
+    if not listening or passed.type is not socket.SOCK_STREAM or passed.family not in _FAMILIES:
+        raise StartError(f"descriptor {descriptor} passed with LISTEN_FDS is no listening TCP socket")
     passed.setblocking(False)
     return passed

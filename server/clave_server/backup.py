@@ -15,8 +15,9 @@ from typing import IO
 import apsw
 
 from clave_server import schema
-from clave_server.errors import OrderError
+from clave_server.errors import DamageError, OrderError
 from clave_server.folder import DATABASE
+from clave_server.integrity import check_rows, check_segments
 
 __all__ = ["back_up"]
 
@@ -24,7 +25,8 @@ __all__ = ["back_up"]
 def back_up(data: Path, target: Path) -> int:
     """Write a backup of the data folder `data` to the new file `target`; return its size in bytes.
 
-    The copy is checked before it counts. For a while it takes its room twice. Raises `OrderError`.
+    For a while it takes its room twice. Raises `OrderError`, also when a row in the copy is not what was once
+    written: then the backup is there nevertheless, as most of it is good.
     """
     if not (data / DATABASE).exists():
         raise OrderError(f"no relay has run on {data} yet; name its --data")
@@ -36,10 +38,10 @@ def back_up(data: Path, target: Path) -> int:
         raise OrderError(f"cannot write {target}: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _write(data, target, file)
+            damage = _write(data, target, file)
             file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+            size = file.tell()
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
@@ -49,9 +51,12 @@ def back_up(data: Path, target: Path) -> int:
         if isinstance(error, OSError | apsw.Error):
             raise OrderError(f"cannot back up {data} to {target}: {error}") from None
         raise
+    if damage is not None:
+        raise OrderError(f"{damage}; {target} has all else, keep older backups too, see docs/operations.md")
+    return size
 
 
-def _write(data: Path, target: Path, file: IO[bytes]) -> None:
+def _write(data: Path, target: Path, file: IO[bytes]) -> DamageError | None:
     keys = sorted(path for path in data.glob("*.pem") if path.is_file())
     with (
         tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as scratch,
@@ -61,6 +66,7 @@ def _write(data: Path, target: Path, file: IO[bytes]) -> None:
         _copy_database(data / DATABASE, copy)
         for path in (*keys, copy):  # what is small first: an archive cut short shows by its database
             archive.add(path, arcname=path.name, recursive=False, filter=_private)
+        return _find_damage(copy)
 
 
 def _copy_database(source: Path, copy: Path) -> None:
@@ -77,6 +83,20 @@ def _copy_database(source: Path, copy: Path) -> None:
         connection.close()
     if found != "ok":
         raise apsw.CorruptError(str(found))
+
+
+def _find_damage(copy: Path) -> DamageError | None:
+    connection = schema.connect_reader(copy)
+    try:
+        if schema.versions_behind(copy):  # it has no seals, or others
+            check_segments(connection)
+        else:
+            check_rows(connection)
+    except DamageError as damage:
+        return damage
+    finally:
+        connection.close()
+    return None
 
 
 def _private(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import errno
 import os
 import resource
 import time
@@ -14,8 +15,8 @@ from typing import Final, NamedTuple
 from clave_server import schema
 from clave_server.config import Options
 from clave_server.directory import Registration
-from clave_server.errors import FolderInUse, StartError
-from clave_server.folder import CERTIFICATE, DATABASE, DataFolder
+from clave_server.errors import StartError
+from clave_server.folder import CERTIFICATE, DATABASE, is_held
 from clave_server.listener import open_sockets
 from clave_server.relay import Settings
 from clave_server.tls import TlsFiles, load_credentials, open_tls
@@ -26,6 +27,9 @@ __all__ = ["Finding", "Verdict", "check"]
 
 _OWN_FILES: Final = 64
 """Descriptors a relay needs beside those of its connections."""
+
+_SYSTEMD: Final = Path("/run/systemd/system")
+"""There where systemd runs, which may have the relay's port open for it (sd_booted(3))."""
 
 
 class Verdict(enum.StrEnum):
@@ -54,9 +58,8 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
     except StartError as error:
         yield Finding(Verdict.ERROR, "options", str(error))
         return
-    folder = _look_at_folder(options.data)
+    folder, running = _look_at_folder(options.data)
     yield folder
-    running = folder.text.endswith(_RUNNING)
     if folder.verdict is Verdict.OK:
         yield _look_at_database(options.data / DATABASE)
     if folder.verdict is Verdict.OK or settings.tls:
@@ -72,22 +75,18 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
     yield _look_at_limits(settings)
 
 
-_RUNNING: Final = ", a relay is running on it"
-
-
-def _look_at_folder(data: Path) -> Finding:
+def _look_at_folder(data: Path) -> tuple[Finding, bool]:
+    """Return what is to be said of the folder, and whether a relay runs on it."""
     if not data.exists():
         parent = next(parent for parent in data.absolute().parents if parent.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
-            return Finding(Verdict.ERROR, "data", f"{data} cannot be made: {parent} is not writable")
-        return Finding(Verdict.OK, "data", f"{data}, made at the first start")
+            return Finding(Verdict.ERROR, "data", f"{data} cannot be made: {parent} is not writable"), False
+        return Finding(Verdict.OK, "data", f"{data}, made at the first start"), False
     try:
-        DataFolder(data).close()
-    except FolderInUse:
-        return Finding(Verdict.OK, "data", f"{data}{_RUNNING}")
+        running = is_held(data)
     except StartError as error:
-        return Finding(Verdict.ERROR, "data", str(error))
-    return Finding(Verdict.OK, "data", f"{data}")
+        return Finding(Verdict.ERROR, "data", str(error)), False
+    return Finding(Verdict.OK, "data", f"{data}{', a relay is running on it' if running else ''}"), running
 
 
 def _look_at_database(path: Path) -> Finding:
@@ -123,6 +122,12 @@ def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) ->
         for listening in open_sockets(host, port):
             listening.close()
     except StartError as error:
+        cause = error.__context__
+        taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+        if matter == "listen" and taken and _SYSTEMD.is_dir():
+            return Finding(
+                Verdict.WARNING, matter, f"{where}: taken; right if a socket unit has it for the relay"
+            )
         return Finding(Verdict.ERROR, matter, str(error))
     return Finding(Verdict.OK, matter, where)
 

@@ -17,7 +17,7 @@ from clave_server.bans import parse_ban
 from clave_server.certificates import Fingerprints
 from clave_server.check import Verdict
 from clave_server.check import check as look
-from clave_server.config import Options
+from clave_server.config import Options, pair_files
 from clave_server.control import ask
 from clave_server.folder import CONTROL
 from clave_server.office import give
@@ -29,6 +29,7 @@ from clave_server.options import (
     one_line_errors,
     retention_options,
     run_options,
+    tls_options,
 )
 from clave_server.orders import (
     MAX_COUNT,
@@ -171,40 +172,48 @@ def unban(data: Path, subject: str) -> None:
     epilog=_epilog("certificate", "certificate next", "certificate switch", "certificate next new.pem"),
 )
 @data_option
+@tls_options
 @click.pass_context
 @one_line_errors
-def certificate(context: click.Context, data: Path) -> None:
+def certificate(
+    context: click.Context, data: Path, tls_certificate: Path | None, tls_key: Path | None
+) -> None:
     """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
     if context.invoked_subcommand is None:
-        _show_fingerprints(give(data, TellCertificates()))
-    for name in ("data", "config"):
+        _show_fingerprints(give(data, TellCertificates(), pair_files(tls_certificate, tls_key)))
+    for name in ("data", "config", "tls_certificate", "tls_key"):
         if context.invoked_subcommand and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            command = f"clave-relay certificate {context.invoked_subcommand} --{name}"
-            raise click.UsageError(f"--{name} goes after the command: {command}")
+            option = "--" + name.replace("_", "-")
+            command = f"clave-relay certificate {context.invoked_subcommand} {option}"
+            raise click.UsageError(f"{option} goes after the command: {command}")
 
 
 @certificate.command("next", epilog=_epilog("certificate next", "certificate next new.pem"))
 @data_option
+@tls_options
 @click.argument("file", required=False, type=FilePath())
 @one_line_errors
-def next_certificate(data: Path, file: Path | None) -> None:
+def next_certificate(
+    data: Path, tls_certificate: Path | None, tls_key: Path | None, file: Path | None
+) -> None:
     """Make the next key and certificate and announce it to everyone, now and at each login.
 
     With FILE, announce that certificate of yours instead, which needs no key there.
     """
     wanted = None if file is None else read_certificate(file)
-    _show_fingerprints(give(data, PrepareCertificate(wanted)))
+    _show_fingerprints(give(data, PrepareCertificate(wanted), pair_files(tls_certificate, tls_key)))
 
 
 @certificate.command("switch", epilog=_epilog("certificate switch"))
 @data_option
+@tls_options
 @one_line_errors
-def switch_certificate(data: Path) -> None:
+def switch_certificate(data: Path, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Show the next certificate from now on; connections made before live on.
 
     Who was not online since it was announced has to compare and accept it: wait until everybody was.
     """
-    _show_fingerprints(give(data, SwitchCertificate()))
+    _show_fingerprints(give(data, SwitchCertificate(), pair_files(tls_certificate, tls_key)))
 
 
 def _show_fingerprints(told: Fingerprints) -> None:

@@ -25,6 +25,7 @@ from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
     "Options",
+    "pair_files",
     "parse_listen",
     "parse_metrics",
     "parse_plain",
@@ -78,12 +79,8 @@ class Options:
 
     @property
     def tls(self) -> TlsFiles | None:
-        """The operator's own certificate and key, if given; one file may hold both. Raises `StartError`."""
-        if self.tls_certificate is None:
-            if self.tls_key is not None:
-                raise StartError("--tls-key is of use only with --tls-certificate")
-            return None
-        return TlsFiles(self.tls_certificate, self.tls_key or self.tls_certificate)
+        """The operator's own certificate and key, if given. Raises `StartError`."""
+        return pair_files(self.tls_certificate, self.tls_key)
 
     def settings(self) -> Settings:
         """Return what the relay itself needs. Raises `StartError`."""
@@ -109,6 +106,15 @@ class Options:
             raise StartError("--registration-token-file is of use only with --registration token")
         token = read_token(file) if file else ""
         return Admission(mode, token, self.new_names_per_hour if mode is Registration.OPEN else None)
+
+
+def pair_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """Return the operator's own certificate and key, maybe in one file, or None. Raises `StartError`."""
+    if certificate is None:
+        if key is not None:
+            raise StartError("--tls-key is of use only with --tls-certificate")
+        return None
+    return TlsFiles(certificate, key or certificate)
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:

@@ -17,6 +17,7 @@ from clave_wire.messages import Code, Invitation
 __all__ = [
     "MAX_DEVICES",
     "MAX_INVITATIONS",
+    "MAX_INVITATIONS_OF_ONE",
     "Applicant",
     "Enrolment",
     "Registration",
@@ -44,6 +45,16 @@ _WHOLE: Final = (
     " AND devices.seal = seal('device', device, devices.account, identity))"
 )
 """Whether a device's row and its account's are as they were written."""
+
+
+MAX_INVITATIONS_OF_ONE: Final = 32
+"""Those of them that one account may have made."""
+
+_WAITING_OF_ONE: Final = (
+    "SELECT count(*) FROM invitations AS i JOIN welcomes AS w ON w.id = i.welcome"
+    " JOIN devices AS theirs ON theirs.device = w.sender JOIN devices AS mine ON mine.device = ?2"
+    " WHERE i.device = ?1 AND theirs.account = mine.account"
+)
 
 
 class Registration(enum.StrEnum):
@@ -232,10 +243,13 @@ def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> li
     return claimed
 
 
-def resolve(connection: apsw.Connection, devices: Iterable[bytes], *, inviting: bool) -> dict[bytes, str]:
+def resolve(
+    connection: apsw.Connection, devices: Iterable[bytes], *, inviter: bytes | None
+) -> dict[bytes, str]:
     """Return the names of those devices that are known.
 
-    Raises `Refusal` when `inviting` one that has too many invitations waiting.
+    Raises `Refusal` when the device `inviter` invites one that has too many invitations waiting, of this
+    account or in all.
     """
     names: dict[bytes, str] = {}
     for device in devices:
@@ -247,7 +261,10 @@ def resolve(connection: apsw.Connection, devices: Iterable[bytes], *, inviting: 
         if row is not None:
             names[device], waiting, whole = row
             _check(whole)
-            if inviting and waiting >= MAX_INVITATIONS:
+            if inviter is None:
+                continue
+            of_one = connection.execute(_WAITING_OF_ONE, (device, inviter)).get
+            if waiting >= MAX_INVITATIONS or of_one >= MAX_INVITATIONS_OF_ONE:
                 raise Refusal(
                     Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"
                 )

@@ -12,13 +12,14 @@ from typing import Final
 
 from clave_server.errors import FolderInUse, StartError
 
-__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "DataFolder", "write_private"]
+__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "DataFolder", "is_held", "write_private"]
 
 DATABASE: Final = "relay.db"
 CERTIFICATE: Final = "tls.pem"
 CONTROL: Final = "control.sock"
 """Names within the folder that are asked for without holding it."""
 
+_LOCK: Final = "lock"
 _NEXT_CERTIFICATE: Final = "tls-next.pem"
 
 
@@ -30,15 +31,9 @@ class DataFolder:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = path.lstat()
         except OSError as error:
             raise StartError(f"cannot make the data folder {path}: {error.strerror}") from None
-        if not stat.S_ISDIR(status.st_mode):
-            raise StartError(f"the data folder {path} is a symbolic link; name the folder itself")
-        if status.st_uid != os.geteuid():
-            raise StartError(f"the data folder {path} belongs to another user; run this as that user")
-        if status.st_mode & 0o077:
-            raise StartError(f"others can open the data folder {path}; run: chmod 700 {path}")
+        _check_private(path)
         self._lock = self._take_lock()
 
     @property
@@ -83,15 +78,58 @@ class DataFolder:
     def _take_lock(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path / "lock", flags, 0o600)
+            descriptor = os.open(self.path / _LOCK, flags, 0o600)
         except OSError as error:
-            raise StartError(f"cannot write in the data folder {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            raise _unwritable(self.path, error) from None
+        if not _lock(descriptor, fcntl.LOCK_EX):
             os.close(descriptor)
-            raise FolderInUse(f"another relay is running on the data folder {self.path}") from None
+            raise FolderInUse(f"another relay is running on the data folder {self.path}")
         return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds the data folder at `path`, changing nothing in it.
+
+    Raises `StartError` when there is something about it that a relay would not start with.
+    """
+    _check_private(path)
+    try:
+        descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise StartError(f"cannot write in the data folder {path}; run: chmod 700 {path}") from None
+        return False
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        return not _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path) -> None:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise StartError(f"cannot open the data folder {path}: {error.strerror}") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise StartError(f"the data folder {path} is a symbolic link; name the folder itself")
+    if status.st_uid != os.geteuid():
+        raise StartError(f"the data folder {path} belongs to another user; run this as that user")
+    if status.st_mode & 0o077:
+        raise StartError(f"others can open the data folder {path}; run: chmod 700 {path}")
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _unwritable(path: Path, error: OSError) -> StartError:
+    return StartError(f"cannot write in the data folder {path}: {error.strerror}")
 
 
 def write_private(path: Path, content: bytes) -> None:

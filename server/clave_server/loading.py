@@ -63,8 +63,8 @@ class Loading:
         if channel is None:
             self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
         else:
-            devices, inviting = wanted_names(message, channel.room), isinstance(message, Submit)
-            work = partial(directory.resolve, devices=devices, inviting=inviting)
+            inviter = batch.session.device if isinstance(message, Submit) else None
+            work = partial(directory.resolve, devices=wanted_names(message, channel.room), inviter=inviter)
             self._reader.do(work, partial(self._named, key, batch))
 
     def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:

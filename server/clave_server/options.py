@@ -29,6 +29,7 @@ __all__ = [
     "one_line_errors",
     "retention_options",
     "run_options",
+    "tls_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -247,6 +248,11 @@ def run_options(command: _F) -> _F:
 def retention_options(command: _F) -> _F:
     """Give a command the options that say how much is kept."""
     return _RUN["retain-days"](_RUN["retain-bytes"](command))
+
+
+def tls_options(command: _F) -> _F:
+    """Give a command the options that say which certificate of the operator's is shown."""
+    return _RUN["tls-certificate"](_RUN["tls-key"](command))
 
 
 def data_option(command: _F) -> _F:

@@ -19,6 +19,7 @@ from clave_server.errors import OrderError
 from clave_server.folder import DataFolder
 from clave_server.retention import FOREVER, Keeping, prune_all
 from clave_server.status import Status
+from clave_server.tls import TlsFiles
 from clave_server.tokens import Token
 from clave_server.worker import in_transaction
 
@@ -77,8 +78,11 @@ class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_
         """Do in a transaction what concerns the database. Raises `OrderError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataFolder, now: int) -> _T:
-        """Do it where no relay runs. Raises `OrderError` or `StartError`."""
+    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> _T:
+        """Do it where no relay runs; one would show the certificate `own`, if given.
+
+        Raises `OrderError` or `StartError`.
+        """
         connection = schema.connect_writer(folder.database)
         try:
             return self.carry_out(connection, now)
@@ -189,11 +193,11 @@ class CertificateOrder(Order[Fingerprints], frozen=True):
         """Do it. Raises `OrderError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataFolder, now: int) -> Fingerprints:
-        """Do it with the files in the data folder."""
-        if not folder.certificate.exists():
-            raise OrderError("the relay of this data folder shows a certificate of yours; start it first")
-        return self.act(Certificates.open(folder, None, dt.datetime.now(dt.UTC)))
+    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> Fingerprints:
+        """Do it with the files in the data folder, or with those of the operator."""
+        if own is None and not folder.certificate.exists():
+            raise OrderError("this relay shows a certificate of yours: name it with --tls-certificate")
+        return self.act(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
 
 
 class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -32,6 +33,8 @@ class Sink(Generic[_T]):
         broken: Callable[[], None],
     ) -> None:
         self._descriptor = descriptor
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
         self._render = render
         self._summarise = summarise
         self._broken = broken
@@ -94,4 +97,7 @@ class Sink(Generic[_T]):
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # whoever shares the pipe may have made it non-blocking
+                self._writable.poll()

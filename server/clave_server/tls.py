@@ -89,7 +89,7 @@ def load_credentials(files: TlsFiles) -> Credentials:
     try:
         context.load_cert_chain(files.certificate, files.key, password="")
     except (ssl.SSLError, OSError) as error:
-        if "KEY_VALUES_MISMATCH" in str(error):
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             raise StartError(
                 f"the key {files.key} is not that of the certificate {files.certificate}"
             ) from None

@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, cast
 
@@ -36,10 +37,11 @@ _FRAME_SECONDS: Final = 30.0
 
 _SWEEP_SECONDS: Final = 5.0
 
-_MAX_PARTIAL_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of unfinished frames of all clients together; beyond them nobody may begin a large one."""
+_MAX_KEPT_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of unfinished frames, and of what came too fast, of all clients together."""
 
-_LARGE_FRAME: Final = 64 * 1024
+_MAX_KEPT_OF_ONE: Final = 16 * 1024 * 1024
+"""Those of one account, or of one address before login."""
 
 RETURNS_PER_SECOND: Final = 250
 """Clients that come back at a time, as told to them: a login over TLS costs about two milliseconds."""
@@ -73,7 +75,8 @@ class Transports:
         self.tally = tally
         self.empty = asyncio.Event()
         self.empty.set()
-        self.partial_bytes = 0
+        self.kept_bytes = 0
+        self._kept_of: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._open: set[ClientTransport] = set()
@@ -118,6 +121,17 @@ class Transports:
         """Milliseconds within which everybody here could come back one after the other."""
         return len(self._open) * 1000 // RETURNS_PER_SECOND
 
+    def keep(self, transport: ClientTransport, owner: str, change: int) -> None:
+        """Count bytes kept for a transport: too many of its owner's cost it, too many of all the largest."""
+        self.kept_bytes += change
+        self._kept_of[owner] += change
+        if not self._kept_of[owner]:
+            del self._kept_of[owner]
+        if change > 0 and self._kept_of[owner] > _MAX_KEPT_OF_ONE:
+            transport.drop_hoarder()
+        elif self.kept_bytes > _MAX_KEPT_BYTES:
+            max(self._open, key=lambda each: each.kept).drop_hoarder()
+
     def _sweep(self) -> None:
         """Drop who began a frame long ago and does not end it."""
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -155,6 +169,9 @@ class ClientTransport(asyncio.Protocol):
         self._ended = False
         self._unheard = 0
         self._partial = 0
+        self._delayed = 0
+        self.kept = 0
+        self._owner = self.ip
         self._holds = 0
         self.began = math.inf
 
@@ -196,16 +213,28 @@ class ClientTransport(asyncio.Protocol):
 
     def _note_partial(self, *, whole: bool) -> None:
         """Keep count of the frame that is under way; it is another one if `whole` ones came."""
-        partial = self.connection.partial
-        self._transports.partial_bytes += partial - self._partial
-        self._partial = partial
-        if not partial:
+        self._partial = self.connection.partial
+        if not self._partial:
             self.began = math.inf
         elif whole or self.began == math.inf:
             self.began = self._loop.time()
-        if self._transports.partial_bytes > _MAX_PARTIAL_BYTES and partial > _LARGE_FRAME:
-            text = "the relay has too many unfinished frames; try again"
-            self._drop(Code.FULL, text, "sent a large frame among too many")
+        self._recount()
+
+    def keep(self, size: int) -> None:
+        """Count so many bytes of messages as kept until their time comes."""
+        self._delayed = size
+        self._recount()
+
+    def _recount(self) -> None:
+        kept = self._partial + self._delayed
+        change, self.kept = kept - self.kept, kept
+        if change:
+            self._transports.keep(self, self._owner, change)
+
+    def drop_hoarder(self) -> None:
+        """Close because too much is kept for it, or for all."""
+        text = "too much is unfinished, or came too fast; try again"
+        self._drop(Code.FULL, text, "had too much unfinished")
 
     def drop_slow_writer(self) -> None:
         """Close because a frame is taking too long."""
@@ -226,8 +255,8 @@ class ClientTransport(asyncio.Protocol):
         self._end("connection lost")
 
     def _forget_partial(self) -> None:
-        self._transports.partial_bytes -= self._partial
-        self._partial, self.began = 0, math.inf
+        self._partial, self._delayed, self.began = 0, 0, math.inf
+        self._recount()
 
     def pause_writing(self) -> None:
         """Take note that the network does not keep up."""
@@ -250,7 +279,9 @@ class ClientTransport(asyncio.Protocol):
         """Tell the client that its login holds, and lift the deadline."""
         self._cancel_timer()
         self._settle()
-        self.name = message.name
+        self._transports.keep(self, self._owner, -self.kept)
+        self.name = self._owner = message.name
+        self._transports.keep(self, self._owner, self.kept)
         self.outbox.push(self.connection.send(message))
 
     def say_goodbye(self) -> None:
@@ -265,6 +296,8 @@ class ClientTransport(asyncio.Protocol):
     def hold_reading(self, hold: bool) -> None:
         """Stop to read from the network, or continue once everyone who had it stopped lets go."""
         self._holds += 1 if hold else -1
+        if self._partial:  # while nothing is read, it is not the client's delay
+            self.began = math.inf if self._holds else self._loop.time()
         if not self._transport.is_closing() and self._holds == hold:
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -53,8 +54,10 @@ from clave_wire.messages import (
 
 __all__ = ["House", "Visit"]
 
-_T = TypeVar("_T")
 _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
+_WORKING: Final = 4
+"""Requests to the directory that one connection has in work at a time."""
+
 _BYTES_AS_A_REQUEST: Final = 4096
 """So many bytes count as one more request."""
 
@@ -95,6 +98,9 @@ class Visit:
         self._transport: ClientTransport
         self._session: Session | None = None
         self._feed: InvitationFeed | None = None
+        self._delayed: asyncio.TimerHandle | None = None
+        self._requests: deque[tuple[_DirectoryRequest, int]] = deque()
+        self._working = 0
         self._inside = False
         self._over = False
 
@@ -121,15 +127,18 @@ class Visit:
             return
         if wait := self._house.pace(session, messages, size):
             self._transport.hold_reading(True)
-            asyncio.get_running_loop().call_later(wait, self._go_on, messages, size)
+            self._transport.keep(size)
+            loop = asyncio.get_running_loop()
+            self._delayed = loop.call_later(wait, self._go_on, messages, size)
         else:
             self._act(session, messages, size)
 
     def _go_on(self, messages: Sequence[ToRelay], size: int) -> None:
         """Act on what came too fast, and read on."""
-        if not self._over:
-            self._transport.hold_reading(False)
-            self.received(messages, size)
+        self._delayed = None
+        self._transport.keep(0)
+        self._transport.hold_reading(False)
+        self.received(messages, size)
 
     def _act(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
         if set(map(type, messages)) <= _ROOM_MESSAGES:
@@ -148,23 +157,10 @@ class Visit:
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"
                 self._refuse(message.id, Refusal(Code.LIMIT, text))
-        elif isinstance(message, Lookup):
-            self._look_up(message, size)
-        elif isinstance(message, PublishKeyPackages):
-            publish = partial(
-                directory.publish_key_packages,
-                device=session.device,
-                suite=message.suite,
-                packages=message.packages,
-                last_resort=message.last_resort,
-            )
-            self._write(message, size, publish, lambda _: Done(message.id))
-        elif isinstance(message, ClaimKeyPackages):
-            claim = partial(directory.claim_key_packages, name=message.name, suite=message.suite)
-            self._write(message, size, claim, partial(KeyPackages, message.id))
-        elif isinstance(message, TakeInvitation):
-            take = partial(directory.take_invitation, device=session.device, invitation=message.invitation)
-            self._write(message, size, take, lambda _: Done(message.id))
+        elif isinstance(message, _DirectoryRequest):
+            session.begin(1, size)
+            self._requests.append((message, size))
+            self._work()
         elif isinstance(message, Goodbye):
             self._transport.say_goodbye()
 
@@ -173,10 +169,14 @@ class Visit:
         if self._session is not None and self._feed is not None:
             self._house.sequencer.catch_up.advance(self._session)
             self._feed.advance()
+            self._work()
 
     def ended(self, how: str) -> None:
         """Close the session and make room for others."""
         self._over = True
+        if self._delayed is not None:
+            self._delayed.cancel()
+        self._requests.clear()
         if self._inside:
             self._house.doors.leave(self._transport.ip)
         session = self._session
@@ -265,23 +265,41 @@ class Visit:
         self._house.tally.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
-    # --- directory -----------------------------------------------------------------------------------------
+    # --- directory ------------------------------------------------------------------------------------------
 
-    def _look_up(self, message: Lookup, size: int) -> None:
-        self._begin(size)
-        work = partial(directory.look_up, name=message.name)
-        answer = partial(self._reply, message, size, partial(Account, message.id))
-        self._house.reader.do(work, answer)
+    def _work(self) -> None:
+        """Begin on what was asked of the directory: a few at a time, as answers are larger than questions."""
+        session = self._session
+        while session is not None and self._requests and self._working < _WORKING and session.outbox.writable:
+            request, size = self._requests.popleft()
+            self._working += 1
+            self._begin(session, request, size)
 
-    def _write(
-        self, request: _DirectoryRequest, size: int, step: Step, reply: Callable[[_T], ToClient]
+    def _begin(self, session: Session, request: _DirectoryRequest, size: int) -> None:
+        sequencer, answered = self._house.sequencer, partial(self._answered, request, size)
+        if isinstance(request, Lookup):
+            look_up = partial(directory.look_up, name=request.name)
+            self._house.reader.do(look_up, partial(answered, partial(Account, request.id)))
+        elif isinstance(request, PublishKeyPackages):
+            publish = partial(
+                directory.publish_key_packages,
+                device=session.device,
+                suite=request.suite,
+                packages=request.packages,
+                last_resort=request.last_resort,
+            )
+            sequencer.write(publish, partial(answered, lambda _: Done(request.id)))
+        elif isinstance(request, ClaimKeyPackages):
+            claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite)
+            sequencer.write(claim, partial(answered, partial(KeyPackages, request.id)))
+        else:
+            take = partial(directory.take_invitation, device=session.device, invitation=request.invitation)
+            sequencer.write(take, partial(answered, lambda _: Done(request.id)))
+
+    def _answered(
+        self, request: _DirectoryRequest, size: int, reply: Callable[[Any], ToClient], outcome: Any
     ) -> None:
-        self._begin(size)
-        self._house.sequencer.write(step, partial(self._reply, request, size, reply))
-
-    def _reply(
-        self, request: _DirectoryRequest, size: int, reply: Callable[[_T], ToClient], outcome: _T | RelayError
-    ) -> None:
+        self._working -= 1
         session = self._session
         if session is None or session.over:
             return
@@ -290,15 +308,11 @@ class Visit:
             self._refuse(request.id, outcome)
         else:
             session.send(reply(outcome))
-
-    def _begin(self, size: int) -> None:
-        if self._session is not None:
-            self._session.begin(1, size)
+        self._work()
 
     def _refuse(self, request: int, error: RelayError) -> None:
-        code = _code_of(error)
         if self._session is not None:
-            self._session.send(Refused(request, code, str(error)))
+            self._session.send(Refused(request, _code_of(error), str(error)))
 
 
 def _code_of(error: RelayError) -> Code:

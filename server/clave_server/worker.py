@@ -70,11 +70,24 @@ class Worker:
 def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:
     """Run `work` in one transaction that is on disk when this returns, or of which nothing remains."""
     connection.execute("BEGIN IMMEDIATE")
+    worked = False
     try:
         result = work(connection)
+        worked = True
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if worked:
+            _write_over(connection)
         raise
     return result
+
+
+def _write_over(connection: apsw.Connection) -> None:
+    """Put a change of nothing in the place of a transaction whose sync failed.
+
+    Its frames stand in the write-ahead log all the same: a kill would bring back what was refused.
+    """
+    with contextlib.suppress(apsw.Error):
+        connection.pragma("user_version", connection.pragma("user_version"))

@@ -173,6 +173,23 @@ async def test_what_is_announced_is_kept_at_once(tmp_path: Path, when: str) -> N
         copy.close()
 
 
+async def test_a_first_contact_is_told_also_while_an_announcement_stands(tmp_path: Path) -> None:
+    async def announces(visitor: Visitor) -> None:
+        await visitor.let_in()
+        visitor.say(relay.announcement(NEXT))
+        await visitor.left()
+
+    relay = ScriptedRelay(tmp_path, announces, stays)
+    async with relay.running() as address:
+        async with session_at(address, tmp_path, Trust()) as session:
+            connected = await session.connect()
+            assert connected.first_use
+            trust = Trust.load(session._store)
+            assert trust == Trust(relay.digest, NEXT)
+        async with session_at(address, tmp_path, trust) as session:
+            assert not (await session.connect()).first_use
+
+
 async def test_an_announcement_that_is_not_the_relays_ends_the_connection(tmp_path: Path) -> None:
     async def lies(visitor: Visitor) -> None:
         await visitor.let_in()

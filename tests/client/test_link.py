@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -90,6 +91,17 @@ async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 async def test_something_else_on_the_port_is_told_apart(serve: Serve) -> None:
     async with serving(serve) as address:
         with pytest.raises(NotARelay, match="check the port"):
+            await RelayLink.connect(address, Trust(), lambda _: None)
+
+
+async def test_who_is_turned_away_before_tls_knows_that_it_may_be_for_a_while() -> None:
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken: socket.socket = writer.get_extra_info("socket")
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async with serving(reset) as address:
+        with pytest.raises(NotARelay, match=r"wait a minute: .*too many connections from your address"):
             await RelayLink.connect(address, Trust(), lambda _: None)
 
 

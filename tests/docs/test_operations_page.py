@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -83,3 +85,10 @@ def test_the_variables_of_contrib_mean_something() -> None:
     named = set(re.findall(r"\bCLAVE_RELAY_[A-Z_]+", "".join(files) + PAGE))
     assert named
     assert named <= VARIABLES
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs HAProxy")
+def test_the_proxys_configuration_is_one() -> None:
+    file = ROOT / "contrib" / "proxy" / "haproxy.cfg"
+    checked = subprocess.run(["haproxy", "-c", "-f", file], capture_output=True, text=True, timeout=30)  # noqa: S607  (the system's)
+    assert checked.returncode == 0, checked.stderr

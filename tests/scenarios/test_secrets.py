@@ -15,7 +15,7 @@ from clave_client.policy import RoomPolicy
 from clave_crypto.mls import Group, MLSError
 from clave_wire.framing import FrameBuffer, unpack_to_client
 from clave_wire.limits import MAX_FRAME
-from clave_wire.messages import Entry
+from clave_wire.messages import Entry, Mend, Presence, Resume
 from scenarios.stage import gather_in, people_at, relay_at
 
 NOW = 2_000_000_000
@@ -171,3 +171,28 @@ async def test_the_mirror_says_who_from_where_and_how_much(tmp_path: Path) -> No
         assert room.hex().startswith(line["room"])
         assert line["piece"].strip(".") in entry.payload.hex()
         assert 0 < len(line["piece"]) < 100
+
+
+async def test_a_stranger_who_is_routed_to_is_noticed_at_once_and_asked_about_once(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
+    ):
+        room = await gather_in("friends", red, blue)
+        session, stranger = red.client._session, green.client._session
+        device = stranger.account.device.public
+
+        async def let_in() -> None:
+            """Have the relay route to green, whom nobody added to the group, as a defect of it would."""
+            await session.link.request(lambda request: Mend(request, room, [device], []))
+            stranger.link.send(Resume(stranger.link.next_id(), room, session.rooms[room].record.cursor))
+
+        await let_in()
+        for person in (red, blue):
+            await person.sees(events.Notice, lambda notice: "member list of friends differs" in notice.text)
+        await red.client.send(room, "between us")
+        await blue.reads("between us")
+        session.online[room].discard(device)
+        session._presence(Presence(room, device, "green", True, ""))
+        assert session._resumes == {}, "a relay that goes on cannot have it asked again and again"
+        assert not green.shown()

@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from certificatekit import Authority
 from relaykit import RelayUnderTest, running_relay
 
-_PROCESSES = ("test_cli.py", "test_commands.py", "test_floods.py", "test_interrupted.py", "test_kills.py")
+_PROCESSES = (
+    "test_backup.py",
+    "test_certificate_command.py",
+    "test_check.py",
+    "test_cli.py",
+    "test_commands.py",
+    "test_floods.py",
+    "test_interrupted.py",
+    "test_kills.py",
+)
 
 
 @pytest.fixture
@@ -25,3 +35,13 @@ def pytest_asyncio_loop_factories(
     if item.path.name in _PROCESSES:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"

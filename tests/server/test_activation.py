@@ -59,9 +59,17 @@ def test_what_is_meant_for_another_process_is_left() -> None:
 def test_what_does_not_listen_is_refused() -> None:
     with socket.socket() as silent:
         (line,) = take(silent, LISTEN_FDS="1")
-        assert "no listening stream socket" in line
+        assert "no listening TCP socket" in line
     (line,) = take(None, LISTEN_FDS="1")
     assert "of no use" in line
+
+
+def test_a_socket_in_the_file_system_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as local:
+        local.bind(str(tmp_path / "socket"))
+        local.listen()
+        (line,) = take(local, LISTEN_FDS="1")
+        assert "no listening TCP socket" in line
 
 
 RELAY = """

@@ -40,13 +40,13 @@ async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> N
     for start in range(0, len(frame), 2**16):
         await red.write(frame[start : start + 2**16])
     await red.expect(m.Accepted)
-    assert relay.relay.transports.partial_bytes == 0
+    assert relay.relay.transports.kept_bytes == 0
 
 
 async def test_unfinished_frames_are_bounded_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_MAX_PARTIAL_BYTES", 2**20)
+    monkeypatch.setattr(transport, "_MAX_KEPT_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         frames = {client: pack(client.entry(bytes(700_000), epoch=1)) for client in (red, blue)}
@@ -60,7 +60,7 @@ async def test_unfinished_frames_are_bounded_together(
         await green.expect(m.Entry)
         await green.say(b"small frames pass", epoch=1)
         await relay.stop()
-        assert relay.relay.transports.partial_bytes == 0
+        assert relay.relay.transports.kept_bytes == 0
         await relay.start()
 
 

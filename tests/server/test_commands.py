@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import json
 import os
 import re
 import socket
 import sqlite3
-import stat
 import subprocess
 import sys
-import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from clave_server import schema
-from clave_server.folder import DataFolder
 from clave_server.gauges import Gauges
-from clave_server.tls import open_tls
 from clave_wire import messages as m
+from commandkit import make_folder, refused, run, said
 from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess
 
 COMMANDS = [
@@ -37,39 +32,6 @@ COMMANDS = [
     ["backup"],
     ["prune"],
 ]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-def run(
-    data: Path, *arguments: str | Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "clave_server", *map(str, arguments)]
-    if arguments[-1] != "--help":
-        command += ["--data", str(data)]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("CLAVE_RELAY_")}
-    return subprocess.run(
-        command, env={**clean, **(environment or {})}, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    assert result.returncode == 1
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    for word in words:
-        assert word in line
-
-
-async def said(data: Path, *arguments: str | Path) -> str:
-    """Return what a command that succeeds says on standard output."""
-    result = await asyncio.to_thread(run, data, *arguments)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 async def log_in(port: int, who: Participant, token: str = "") -> RawClient | m.Code | None:
@@ -87,16 +49,6 @@ async def joins(port: int, who: Participant, token: str = "") -> bool:
         await client.close()
         return True
     return False
-
-
-def make_folder(data: Path) -> None:
-    with DataFolder(data) as folder:
-        schema.connect_writer(folder.database).close()
-        open_tls(folder.certificate, dt.datetime.now(dt.UTC))
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -333,171 +285,6 @@ async def test_pruning_while_it_runs_and_while_it_does_not(data: Path) -> None:
         assert (await client.resume(kept_from - 1)).seq == 40
         assert (await client.expect(m.Entry)).seq == kept_from
         await client.close()
-
-
-# --- backup --------------------------------------------------------------------------------------------
-
-
-def restore(file: Path, into: Path) -> None:
-    """Do what docs/operations.md says."""
-    into.mkdir(mode=0o700)
-    subprocess.run(["tar", "-xpf", str(file), "-C", str(into)], check=True, timeout=30)  # noqa: S607  (the system's)
-
-
-async def test_a_backup_taken_under_load_is_a_relay_with_the_same_key(data: Path, tmp_path: Path) -> None:
-    red = Participant("red")
-    backup = tmp_path / "backup.tar"
-    async with RelayProcess(data) as process:
-        client = await (await RawClient.connect(process.port)).log_in(red)
-        await client.create()
-        certificate = client.certificate
-        for _ in range(50):
-            await client.say(b"before")
-        making = asyncio.ensure_future(said(data, "backup", backup))
-        during = 0
-        while not making.done():
-            await client.say(b"during")
-            during += 1
-        assert "checked" in await making
-        await client.close()
-    assert during
-    assert stat.filemode(backup.stat().st_mode) == "-rw-------"
-    restore(backup, tmp_path / "restored")
-    assert names(tmp_path / "restored") == {"relay.db", "tls.pem"}
-    async with RelayProcess(tmp_path / "restored") as process:
-        client = await (await RawClient.connect(process.port)).log_in(red)
-        assert client.certificate == certificate
-        resumed = await client.resume(0)
-        assert 50 <= resumed.seq <= 50 + during
-        entries = [await client.expect(m.Entry) for _ in range(resumed.seq)]
-        assert [entry.seq for entry in entries] == list(range(1, resumed.seq + 1))
-        await client.close()
-
-
-def test_a_backup_of_a_stopped_relay_never_overwrites(data: Path, tmp_path: Path) -> None:
-    make_folder(data)
-    backup = tmp_path / "backup.tar"
-    assert "checked" in run(data, "backup", backup).stdout
-    before = backup.read_bytes()
-    refused(run(data, "backup", backup), "never overwrites", str(backup))
-    assert backup.read_bytes() == before
-    with tarfile.open(backup) as archive:
-        members = archive.getmembers()
-    assert [(member.name, member.mode, member.uid, member.uname) for member in members] == [
-        ("tls.pem", 0o600, 0, ""),
-        ("relay.db", 0o600, 0, ""),
-    ]
-    refused(run(data, "backup", tmp_path / "missing" / "backup.tar"), "cannot write")
-    assert names(tmp_path) == {"data", "backup.tar"}
-
-
-def test_a_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
-    make_folder(data)
-    content = bytearray((data / "relay.db").read_bytes())
-    content[4096:] = os.urandom(len(content) - 4096)
-    (data / "relay.db").write_bytes(content)
-    refused(run(data, "backup", tmp_path / "backup.tar"), "damaged")
-    assert names(tmp_path) == {"data"}
-
-
-def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> None:
-    make_folder(data)
-    allow = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'tokens'"
-    for before, after, insert in (
-        ("note TEXT NOT NULL", "note TEXT", "INSERT INTO tokens(digest, made_at) VALUES (x'00', 1)"),
-        ("note TEXT,", "note TEXT NOT NULL,", "SELECT 1"),
-    ):
-        connection = sqlite3.connect(data / "relay.db")
-        connection.execute("PRAGMA writable_schema = 1")
-        connection.execute(allow, (before, after))
-        connection.commit()
-        connection.close()
-        connection = sqlite3.connect(data / "relay.db")
-        connection.execute(insert)
-        connection.commit()
-        connection.close()
-    refused(run(data, "backup", tmp_path / "backup.tar"), "damaged")
-    assert names(tmp_path) == {"data"}
-
-
-# --- check ---------------------------------------------------------------------------------------------
-
-
-def findings(result: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
-    lines = (line.split(maxsplit=2) for line in result.stdout.splitlines())
-    return {matter: (verdict, text) for verdict, matter, text in lines}
-
-
-def test_a_check_before_the_first_start_makes_nothing(data: Path) -> None:
-    result = run(data, "check", "--listen", "127.0.0.1:0", "--metrics", ":0")
-    found = findings(result)
-    assert result.returncode == 0
-    assert found["data"] == ("ok", f"{data}, made at the first start")
-    assert found["metrics"] == ("ok", "127.0.0.1, port any")
-    assert {verdict for verdict, _ in found.values()} == {"ok"}
-    assert list(data.parent.iterdir()) == []
-
-
-async def test_a_check_beside_a_running_relay(data: Path) -> None:
-    async with RelayProcess(data) as process:
-        result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{process.port}")
-        found = findings(result)
-        assert result.returncode == 0
-        assert "a relay is running on it" in found["data"][1]
-        assert process.first_line.split("fingerprint")[1].strip() in found["certificate"][1]
-        assert "not tried" in found["listen"][1]
-        other = await asyncio.to_thread(
-            run, data.parent / "other", "check", "--listen", f"127.0.0.1:{process.port}"
-        )
-        assert findings(other)["listen"][0] == "error"
-        assert other.returncode == 1
-
-
-def test_a_check_finds_what_a_start_would(data: Path, tmp_path: Path) -> None:
-    def wrong(matter: str, *arguments: str | Path, environment: dict[str, str] | None = None) -> str:
-        result = run(data, "check", "--listen", "127.0.0.1:0", *arguments, environment=environment)
-        verdict, text = findings(result)[matter]
-        assert (verdict, result.returncode, result.stderr) == ("error", 1, "")
-        return text
-
-    assert "HOST:PORT" in wrong("options", "--listen", "nonsense")
-    assert "--registration token" in wrong("options", "--registration-token-file", tmp_path / "none")
-    assert "cannot read" in wrong(
-        "options", "--registration", "token", "--registration-token-file", tmp_path / "none"
-    )
-    assert "CLAVE_RELAY_LISTNE" in wrong("environment", environment={"CLAVE_RELAY_LISTNE": ":1"})
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert "in use" in wrong("metrics", "--metrics", f"127.0.0.1:{taken.getsockname()[1]}")
-    data.mkdir(mode=0o755)
-    assert "chmod 700" in wrong("data")
-    data.chmod(0o700)
-    (data / "tls.pem").touch(mode=0o600)
-    assert "tls.pem" in wrong("certificate")
-    (data / "tls.pem").unlink()
-    (data / "relay.db").write_bytes(b"not a database at all" * 1000)
-    assert "damaged" in wrong("database")
-    (data / "relay.db").unlink()
-    connection = sqlite3.connect(data / "relay.db")
-    connection.execute("PRAGMA application_id = 0x636C7672")
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    assert "newer" in wrong("database")
-
-
-def test_a_check_counts_tokens_and_migrations_and_migrates_nothing(data: Path) -> None:
-    alone = findings(run(data, "check", "--registration", "token"))
-    assert alone["registration"][0] == "warning"
-    make_folder(data)
-    assert findings(run(data, "check", "--registration", "token"))["registration"][0] == "warning"
-    assert run(data, "token", "make").returncode == 0
-    counted = findings(run(data, "check", "--registration", "token"))
-    assert counted["registration"] == ("ok", "token, 1 of use")
-    connection = sqlite3.connect(data / "relay.db")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version = {version - 1}")
-    assert "migrated by 1" in findings(run(data, "check"))["database"][1]
-    assert connection.execute("PRAGMA user_version").fetchone() == (version - 1,)
-    connection.close()
 
 
 async def test_what_was_sent_before_a_ban_is_kept(data: Path) -> None:

@@ -71,6 +71,22 @@ async def test_while_the_disk_fails_nothing_is_accepted_and_then_service_resumes
         assert (await again.expect(m.Entry)).payload == b"during 0"
 
 
+async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
+    disk: Disk, tmp_path: Path
+) -> None:
+    async with running_relay(tmp_path) as relay:
+        (red,) = await relay.room_of("red")
+        disk.failing.add("sync")
+        assert isinstance(await red.ask(red.entry(b"refused", epoch=1)), m.Rejected)
+        left = copy(relay, tmp_path / "left")
+        disk.failing.clear()
+        connection = schema.connect_writer(left)
+        room = log.load_room(connection, ROOM)
+        assert room is not None
+        assert room.seq == 1
+        connection.close()
+
+
 async def test_a_sector_that_cannot_be_read_concerns_one_room(disk: Disk, tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -112,6 +113,29 @@ def test_a_blocked_reader_blocks_nobody_and_learns_how_much_was_summed_up() -> N
     summed = sum(int(found[1]) for line in lines if (found := re.search(r"  (\d+) more lines", line)))
     assert single + summed == 2 * total
     assert summed > 0
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writing, b"-")
+    noticed: list[bool] = []
+    mirror = Mirror(
+        MirrorMode.SHORT, writing, coloured=False, clock=lambda: NOW, broken=lambda: noticed.append(True)
+    )
+    mirror.show_entries([ENTRY] * 1500, 0)  # more than the pipe holds
+    mirror.stop()  # does not wait for ever
+    assert not noticed
+    text = b""
+    while text.count(b"\n") < 1500:
+        text += os.read(reading, 2**16)
+    mirror.stop()
+    os.close(writing)
+    os.close(reading)
+    assert all(SHORT_LINE.fullmatch(line) for line in text[filled:].decode().splitlines())
 
 
 def test_a_closed_reader_is_noticed_once() -> None:

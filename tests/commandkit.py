@@ -1,0 +1,52 @@
+"""`clave-relay` commands run as an operator runs them, and what they said."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clave_server import schema
+from clave_server.folder import DataFolder
+from clave_server.tls import open_tls
+
+
+def run(
+    data: Path, *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "clave_server", *map(str, arguments)]
+    if arguments[-1] != "--help":
+        command += ["--data", str(data)]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CLAVE_RELAY_")}
+    return subprocess.run(
+        command, env={**clean, **(environment or {})}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    for word in words:
+        assert word in line
+
+
+async def said(data: Path, *arguments: str | Path) -> str:
+    """Return what a command that succeeds says on standard output."""
+    result = await asyncio.to_thread(run, data, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def make_folder(data: Path) -> None:
+    with DataFolder(data) as folder:
+        schema.connect_writer(folder.database).close()
+        open_tls(folder.certificate, dt.datetime.now(dt.UTC))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
