@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,9 @@ from clave_client import events
 from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Notice
 from clave_client.store import Phase
+from clave_server.log import drop_segments
+from clave_server.schema import connect_writer
+from clave_server.worker import in_transaction
 from scenarios.stage import Relay, Somebody, agree, gather_in, people_at, relay_at
 from scenarios.terminal import terminal
 
@@ -18,9 +20,8 @@ from scenarios.terminal import terminal
 async def prune(relay: Relay, room: bytes, kept_from: int) -> None:
     """Stop the relay, forget the entries of a room below `kept_from`, and start it again."""
     await relay.stop()
-    with sqlite3.connect(relay.data / "relay.db") as database:
-        database.execute("DELETE FROM segments WHERE room = ? AND last_seq < ?", (room, kept_from))
-        database.execute("UPDATE rooms SET kept_from = ? WHERE room = ?", (kept_from, room))
+    database = connect_writer(relay.data / "relay.db")
+    in_transaction(database, lambda writing: drop_segments(writing, room, kept_from - 1))
     database.close()
     await relay.start()
 
