@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,6 +20,9 @@ MAX_BEHIND_BYTES: Final = 512 * 1024 * 1024
 _PIECE_BYTES: Final = 256 * 1024
 """Bytes handed to a client's network at a time. What waits behind them is shared with other readers."""
 
+_TURN_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of large outboxes written in one turn of the loop: encrypting them takes some milliseconds."""
+
 _LARGE: Final = 8 * 1024
 """Bytes of a piece that is not worth copying."""
 
@@ -29,14 +33,20 @@ class Tick:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._filled: list[Outbox] = []
+        self._large: deque[Outbox] = deque()
+        self._scheduled = False
         self._behind: dict[Outbox, int] = {}
         self._behind_bytes = 0
 
     def add(self, outbox: Outbox) -> None:
         """Have `outbox` flushed before the loop waits again."""
-        if not self._filled:
-            self._loop.call_soon(self._flush)
         self._filled.append(outbox)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
 
     def behind(self, outbox: Outbox, size: int) -> bool:
         """Note that so many bytes of an outbox are unsent; return whether it takes room from the others."""
@@ -49,9 +59,22 @@ class Tick:
         self._behind_bytes -= self._behind.pop(outbox, 0)
 
     def _flush(self) -> None:
+        """Write what is little at once, and of what is much so much that nobody else waits long."""
+        self._scheduled = False
         filled, self._filled = self._filled, []
         for outbox in filled:
+            if outbox.size <= _PIECE_BYTES:
+                outbox.flush()
+            else:
+                self._large.append(outbox)
+        written = 0
+        while self._large and written < _TURN_BYTES:
+            outbox = self._large.popleft()
+            before = outbox.size
             outbox.flush()
+            written += before - outbox.size
+        if self._large:
+            self._schedule()
 
 
 class Outbox:
@@ -100,6 +123,11 @@ class Outbox:
         self._writable = True
         self._tick.kept_up(self)
         self._wake()
+
+    @property
+    def size(self) -> int:
+        """Bytes pushed that the network was not given yet."""
+        return self._size
 
     @property
     def waiting_bytes(self) -> int:
