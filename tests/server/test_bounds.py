@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clave_server import outbox, transport
+from clave_server.errors import StorageError
 from clave_wire import messages as m
 from clave_wire.framing import pack
 from relaykit import ConnectionClosed, RawClient, RelayUnderTest, running_relay
@@ -106,3 +107,32 @@ async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> Non
     assert {closing.code for closing in closings} == {m.Code.SHUTDOWN}
     times = sorted(closing.retry_after for closing in closings)
     assert times == [500 + 4 * number for number in range(10)]
+
+
+async def test_what_came_too_fast_is_forgotten_with_its_connection(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, account_rate=1) as relay:  # ten at once
+        (red,) = await relay.room_of("red")
+        large = b"".join(pack(red.entry(bytes(100_000), epoch=1)) for _ in range(3))
+        await red.write(large)
+        await red.write(large)
+        while not relay.relay.transports.kept_bytes:  # noqa: ASYNC110  (nobody tells that it waits for its time)
+            await asyncio.sleep(0)
+        await relay.join(red.participant)  # the connection before gives way
+        assert relay.relay.transports.kept_bytes == 0
+
+
+async def test_a_step_that_goes_wrong_is_nobody_elses_failure(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    outcome: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+    def wrong(_connection: object) -> None:
+        raise KeyError("a defect")
+
+    await red.send(red.entry(b"meanwhile", epoch=1))
+    relay.sequencer.write(wrong, outcome.set_result)
+    assert isinstance(await outcome, StorageError)
+    await red.expect(m.Accepted)
+    assert (await blue.expect(m.Entry)).payload == b"meanwhile"
+    assert [type(failure) for failure in failures] == [KeyError]

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from clave_server.directory import MAX_INVITATIONS_OF_ONE
 from clave_server.retention import Keeping, prune_all
 from clave_server.schema import connect_writer
 from clave_server.usage import Quota
@@ -180,3 +181,36 @@ async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -
     assert connection.execute("SELECT max(stored) FROM accounts").get == 0
     connection.close()
     await relay.start()
+
+
+async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, quota=Quota(rooms=3, stored_bytes=25_000)) as relay:
+        (red,) = await relay.room_of("red")
+        rooms = [m.CreateRoom(red.next_id(), bytes([9, number]) * 8) for number in range(5)]
+        await red.write(b"".join(map(red.connection.send, rooms)))
+        answers = [type(await red.receive()) for _ in rooms]
+        assert sorted(answers, key=str) == [m.Done] * 2 + [m.Refused] * 3
+        submits = [red.entry(bytes(10_000), epoch=1) for _ in range(5)]
+        await red.write(b"".join(map(red.connection.send, submits)))
+        taken = [type(await red.receive()) for _ in submits]
+        assert sorted(taken, key=str) == [m.Accepted] * 3 + [m.Rejected] * 2
+        again = await red.ask(submits[0])
+        assert isinstance(again, m.Accepted)  # it is in the log, whatever the quota
+        await red.submit(red.entry(b"rekey", epoch=1, kind=m.Kind.COMMIT))
+
+
+async def test_one_account_leaves_so_many_invitations(relay: RelayUnderTest) -> None:
+    red, green, blue = await relay.join("red"), await relay.join("green"), await relay.join("blue")
+
+    async def invite(by: RawClient, number: int) -> m.ToClient:
+        room = bytes([number, len(by.participant.name)]) * 8
+        await by.create(room)
+        commit = by.entry(b"c", room=room, kind=m.Kind.COMMIT, add=(blue.participant.device,), welcome=b"w")
+        return await by.ask(commit)
+
+    for number in range(MAX_INVITATIONS_OF_ONE):
+        assert isinstance(await invite(red, number), m.Accepted)
+    refused = await invite(red, MAX_INVITATIONS_OF_ONE)
+    assert isinstance(refused, m.Rejected)
+    assert refused.code is m.Code.LIMIT
+    assert isinstance(await invite(green, 0), m.Accepted)
