@@ -72,7 +72,9 @@ class Control:
         """Take no more orders; one in work is left unanswered."""
         self._server.close()
         self._path.unlink(missing_ok=True)
-        for talk in self._talks:
+        for _ in range(3):  # turns of the loop in which whoever was accepted last begins to talk
+            await asyncio.sleep(0)
+        for talk in tuple(self._talks):
             talk.cancel()
         await asyncio.gather(*self._talks, return_exceptions=True)
 
