@@ -218,6 +218,14 @@ class RawClient:
             await closing
 
 
+def payloads(entries: list[m.Entry]) -> list[bytes]:
+    return [entry.payload for entry in entries]
+
+
+async def entries(client: RawClient, count: int) -> list[m.Entry]:
+    return [await client.expect(m.Entry) for _ in range(count)]
+
+
 class RelayUnderTest:
     """A relay in this process; `mirror_text` is what its screen shows."""
 

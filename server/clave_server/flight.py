@@ -85,6 +85,11 @@ class Flight:
         self.due.add(key)
 
     @property
+    def senders(self) -> dict[bytes, Session]:
+        """The sessions that messages were taken of, by device."""
+        return {session.device: session for session, _, _ in self.taken}
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (self.touched or self.steps or self.changes.rooms)

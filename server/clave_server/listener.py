@@ -189,13 +189,17 @@ class Listener:
         if self._places.shortage and not self._making_way:
             self._make_way()
         try:
-            await turn
+            await self._wait_for(turn, connection)
             await self._let_in(entrance, connection, peer)
+        finally:
+            self._places.leave(network, turn)
+
+    async def _wait_for(self, turn: asyncio.Future[None], connection: socket.socket) -> None:
+        try:
+            await turn
         except asyncio.CancelledError:
             connection.close()
             raise
-        finally:
-            self._places.leave(network, turn)
 
     async def _let_in(self, entrance: Entrance, connection: socket.socket, peer: Peer) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -209,7 +213,6 @@ class Listener:
                 )
             await client.settled
         except OSError as error:  # what networks do; a failed TLS handshake is one too
-            connection.close()
             late = isinstance(error, TimeoutError)
             reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
             _log.info("a connection failed", address=peer[0], reason=reason)

@@ -91,6 +91,8 @@ class Loading:
 
 def wanted_names(message: RoomMessage, room: Room) -> Sequence[bytes]:
     """Return the devices that a message brings into a room, whose names have to be known first."""
-    if isinstance(message, Submit | Mend):
+    if isinstance(message, Submit):
+        return message.add
+    if isinstance(message, Mend):
         return message.add
     return room.expelled if isinstance(message, Report) else ()

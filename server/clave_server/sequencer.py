@@ -23,6 +23,7 @@ from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError, StorageError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
+from clave_server.landing import NOT_WRITTEN, Landing
 from clave_server.loading import Loading, wanted_names
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.room import Repeated, Room
@@ -34,7 +35,6 @@ from clave_wire.messages import (
     Accepted,
     Code,
     CreateRoom,
-    Done,
     Mend,
     Refused,
     Rejected,
@@ -58,7 +58,6 @@ _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 _FAILED: Final = (
     "storage failed, and nothing is accepted until it works again; make room on its disk, or mend it"
 )
-_NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 _log = structlog.get_logger()
 
@@ -80,7 +79,6 @@ class Sequencer:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._mirror = mirror
-        self._sessions = sessions
         self._channels: dict[bytes, Channel] = {}
         self._loading = Loading(reader, self._channels, self._go_on, self._give_up)
         self._queue: deque[Batch] = deque()
@@ -99,6 +97,7 @@ class Sequencer:
         self._usages = usages
         self._tally = tally
         self.catch_up = CatchUp(reader, self._channels, self._release, tally)
+        self._landing = Landing(sessions, self._channels, self.catch_up, mirror, tally, self._save_usage)
 
     @property
     def rooms_open(self) -> int:
@@ -254,12 +253,8 @@ class Sequencer:
             for message in batch.messages:
                 key = message.room
                 channel = self._channels.get(key)
-                add = (
-                    message.add
-                    if isinstance(message, Submit)
-                    else channel and wanted_names(message, channel.room)
-                )
-                if channel is None or (add and names is None) or key in self._loading:
+                unnamed = names is None and channel is not None and wanted_names(message, channel.room)
+                if channel is None or unnamed or key in self._loading:
                     count, weight = count - 1, weight - share
                     self._loading.put_aside(Batch(session, (message,), share, names))
                     continue
@@ -374,16 +369,20 @@ class Sequencer:
         self._tally.flushed(time.perf_counter() - self._took_off)
         if isinstance(outcome, RelayError):
             self._tally.storage_failures += 1
-            self._roll_back(flight, outcome)
+            if not self._failing:
+                _log.error(_FAILED, reason=str(outcome))
+            self._landing.refuse(flight)
+            results = [Refusal(Code.STORAGE, NOT_WRITTEN)] * len(flight.steps)
         else:
             if self._failing:
-                self._failing = False
                 _log.info("storage works again")
-            self._publish(flight)
-            for (_, done), result in zip(flight.steps, outcome, strict=True):
-                self._tell(done, result)
+            self._landing.publish(flight)
+            results = outcome
+        self._failing = isinstance(outcome, RelayError)
+        for (_, done), result in zip(flight.steps, results, strict=True):
+            self._tell(done, result)
         for session, _, _ in flight.taken:
-            session.usage.land(kept=not isinstance(outcome, RelayError))
+            session.usage.land(kept=not self._failing)
         self._after(flight)
 
     def _tell(self, done: Callable[[Any], None], result: Any) -> None:
@@ -396,75 +395,14 @@ class Sequencer:
         except Exception as error:  # noqa: BLE001  (a defect: reported, and the flush lands all the same)
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
 
-    def _roll_back(self, flight: Flight, error: RelayError) -> None:
-        if not self._failing:
-            self._failing = True
-            _log.error(_FAILED, reason=str(error))
-        for channel in flight.touched.values():
-            channel.room.roll_back()
-        refusal = Refusal(Code.STORAGE, _NOT_WRITTEN)
-        senders = {session.device: session for session, _, _ in flight.taken}
-        for key, draft in flight.drafts.items():
-            for device, submissions in draft.submissions.items():
-                for _, submission in submissions:
-                    senders[device].send(Rejected(key, submission, refusal.code, str(refusal)))
-        for session, message in flight.answers:
-            session.send(_refusal(message, refusal))
-        for _, done in flight.steps:
-            self._tell(done, refusal)
-
-    def _publish(self, flight: Flight) -> None:
-        for channel in flight.touched.values():
-            channel.room.settle(saved=channel.room.room in flight.saved)
-        for session, message in flight.answers:
-            session.send(Done(message.id))
-        senders = {session.device: session for session, _, _ in flight.taken}
-        for key, draft in flight.drafts.items():
-            for device, submissions in draft.submissions.items():
-                sender = senders[device]
-                if sender.usage.add(draft.size_of(submissions)) or sender.over:
-                    self._save_usage(sender.usage)
-                if not draft.channel.is_live(device):
-                    self._acknowledge(key, device, submissions)
-            deliveries = draft.channel.fan_out(draft)
-            self._tally.entries += len(draft.frames)
-            self._tally.deliveries += deliveries
-        for key, devices in flight.taken_back.items():
-            self._revive(key, devices)
-        for device in flight.invited:
-            if device in self._sessions:
-                self._sessions[device].notice_invitation()
-        entries = sum(len(draft.frames) for draft in flight.drafts.values())
-        if entries:
-            self._mirror.show_entries(flight.shown, entries - len(flight.shown))
-            self._tally.mirror_summed += entries - len(flight.shown)
-
-    def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
-        """Tell a sender that has no stream of the room in which it would be told."""
-        sender = self._sessions.get(device)
-        stream = sender and sender.streams.get(key)
-        if sender is not None and (stream is None or stream.over):
-            for seq, submission in submissions:
-                sender.send(Accepted(key, submission, seq))
-
-    def _revive(self, key: bytes, devices: Iterable[bytes]) -> None:
-        """Let the streams of devices that are members again go on where they ended."""
-        channel = self._channels[key]
-        for device in devices:
-            session = self._sessions.get(device)
-            stream = session and session.streams.get(key)
-            if stream and stream.end is not None and device in channel.room.members:
-                channel.revive(stream)
-                self.catch_up.advance(stream.session)
-
     def _after(self, flight: Flight) -> None:
         """Do what needs memory and disk to be equal, then stage what has gathered."""
         for session, message in flight.resumes:
             self._start_stream(self._channels[message.room], session, message)
         for session, count, weight in flight.taken:
             session.finish(count, weight)
-        self._flying = None
         self._let_go(flight.channels.values())
+        self._flying = None
         if self._queue or self._steps or self._gone or self._due:
             self._idle.clear()
             self._scheduled = True

@@ -214,7 +214,7 @@ class ClientTransport(asyncio.Protocol):
     def _note_partial(self, *, whole: bool) -> None:
         """Keep count of the frame that is under way; it is another one if `whole` ones came."""
         self._partial = self.connection.partial
-        if not self._partial:
+        if not self._partial or self._holds:  # while nothing is read, it is not the client's delay
             self.began = math.inf
         elif whole or self.began == math.inf:
             self.began = self._loop.time()
@@ -247,16 +247,11 @@ class ClientTransport(asyncio.Protocol):
         """Tell the client's side that it is over."""
         self._cancel_timer()
         self._transports.discard(self)
-        self._forget_partial()
         if not self._ended and not self.outbox.writable and self.name:
             self._transports.tally.slow_drops += 1
             _log.warning("client dropped", name=self.name, address=self.address, reason="it stopped reading")
         self.outbox.discard()
         self._end("connection lost")
-
-    def _forget_partial(self) -> None:
-        self._partial, self._delayed, self.began = 0, 0, math.inf
-        self._recount()
 
     def pause_writing(self) -> None:
         """Take note that the network does not keep up."""
@@ -296,7 +291,7 @@ class ClientTransport(asyncio.Protocol):
     def hold_reading(self, hold: bool) -> None:
         """Stop to read from the network, or continue once everyone who had it stopped lets go."""
         self._holds += 1 if hold else -1
-        if self._partial:  # while nothing is read, it is not the client's delay
+        if self._partial:
             self.began = math.inf if self._holds else self._loop.time()
         if not self._transport.is_closing() and self._holds == hold:
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
@@ -305,7 +300,6 @@ class ClientTransport(asyncio.Protocol):
         """Say why, close, and end; a client that does not read it is cut off after a while."""
         if not self._ended:
             self._cancel_timer()
-            self._forget_partial()
             self.outbox.close(self.connection.closing(code, text, retry_after))
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end(how)
@@ -323,6 +317,8 @@ class ClientTransport(asyncio.Protocol):
         if not self._ended:
             self._ended = True
             self._settle()
+            self._partial, self._delayed, self.began = 0, 0, math.inf
+            self._recount()
             self._client.ended(how)
 
     def _too_late(self) -> None:
