@@ -12,7 +12,15 @@ import msgspec
 
 from clave_server.errors import OrderError, StartError
 from clave_server.folder import DataFolder, write_private
-from clave_server.tls import Credentials, TlsFiles, load_credentials, make_pem, open_tls, read_digest
+from clave_server.tls import (
+    Credentials,
+    TlsFiles,
+    check_pem,
+    load_credentials,
+    make_pem,
+    open_tls,
+    read_digest,
+)
 from clave_wire.login import fingerprint_text, succession
 from clave_wire.messages import NextCertificate
 
@@ -75,7 +83,12 @@ class Certificates:
             raise OrderError(
                 "this relay shows a certificate of yours: name the FILE with the one to follow it"
             )
-        self._write(path, certificate or make_pem(now))
+        pem = certificate or make_pem(now)
+        try:
+            check_pem(path, pem)
+        except StartError as error:
+            raise OrderError(str(error)) from None
+        self._write(path, pem)
         self._stand(self.present)
 
     def switch(self) -> None:

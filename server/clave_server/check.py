@@ -16,10 +16,10 @@ from clave_server import schema
 from clave_server.config import Options
 from clave_server.directory import Registration
 from clave_server.errors import StartError
-from clave_server.folder import CERTIFICATE, DATABASE, is_held
+from clave_server.folder import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
 from clave_server.listener import open_sockets
 from clave_server.relay import Settings
-from clave_server.tls import TlsFiles, load_credentials, open_tls
+from clave_server.tls import TlsFiles, load_credentials, open_tls, read_digest
 from clave_server.tokens import read_tokens
 from clave_wire.login import fingerprint_text
 
@@ -101,9 +101,12 @@ def _look_at_database(path: Path) -> Finding:
 
 
 def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
-    if own is None and not path.exists():
-        return Finding(Verdict.OK, "certificate", "made at the first start")
+    following = path.with_name(NEXT_CERTIFICATE)
     try:
+        if following.exists():
+            read_digest(following)
+        if own is None and not path.exists():
+            return Finding(Verdict.OK, "certificate", "made at the first start")
         digest = (load_credentials(own) if own else open_tls(path, dt.datetime.now(dt.UTC))).digest
     except StartError as error:
         return Finding(Verdict.ERROR, "certificate", str(error))

@@ -12,15 +12,15 @@ from typing import Final
 
 from clave_server.errors import FolderInUse, StartError
 
-__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "DataFolder", "is_held", "write_private"]
+__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "NEXT_CERTIFICATE", "DataFolder", "is_held", "write_private"]
 
 DATABASE: Final = "relay.db"
 CERTIFICATE: Final = "tls.pem"
+NEXT_CERTIFICATE: Final = "tls-next.pem"
 CONTROL: Final = "control.sock"
 """Names within the folder that are asked for without holding it."""
 
 _LOCK: Final = "lock"
-_NEXT_CERTIFICATE: Final = "tls-next.pem"
 
 
 class DataFolder:
@@ -49,7 +49,7 @@ class DataFolder:
     @property
     def next_certificate(self) -> Path:
         """Where the certificate announced to follow lies, with its key if the relay made it."""
-        return self.path / _NEXT_CERTIFICATE
+        return self.path / NEXT_CERTIFICATE
 
     @property
     def control(self) -> Path:

@@ -99,6 +99,11 @@ def load_credentials(files: TlsFiles) -> Credentials:
     return Credentials(context, digest, key)
 
 
+def check_pem(path: Path, pem: bytes) -> None:
+    """Raise `StartError` unless `pem`, of the file `path` or meant for it, begins with a certificate."""
+    _parse(path, pem)
+
+
 def read_certificate(path: Path) -> bytes:
     """Return the first certificate in a PEM file, as PEM and without a key. Raises `StartError`."""
     return _parse(path, _read(path)).public_bytes(serialization.Encoding.PEM)
@@ -139,7 +144,7 @@ def _read(path: Path) -> bytes:
 def _parse(path: Path, pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise StartError(f"{path} does not hold a certificate in PEM") from None
 
 

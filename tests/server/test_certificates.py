@@ -121,6 +121,15 @@ def test_a_second_one_is_not_announced_by_accident(folder: DataFolder) -> None:
     assert certificates.following not in (None, first)
 
 
+@pytest.mark.parametrize("junk", [b"junk", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"])
+def test_what_is_no_certificate_is_not_kept_to_follow(folder: DataFolder, junk: bytes) -> None:
+    certificates = Certificates.open(folder, None, NOW)
+    with pytest.raises(OrderError):
+        certificates.prepare(NOW, junk)
+    assert not folder.next_certificate.exists()
+    certificates.prepare(NOW)
+
+
 def test_there_is_nothing_to_switch_to(folder: DataFolder) -> None:
     certificates = Certificates.open(folder, None, NOW)
     present = certificates.present
