@@ -21,7 +21,7 @@ from clave_wire.login import transcript
 
 __all__ = ["TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
 
-VERSIONS: Final[tuple[int, ...]] = (3,)
+VERSIONS: Final[tuple[int, ...]] = (4,)
 """The protocol versions this package speaks, best first."""
 
 
@@ -45,7 +45,6 @@ _REQUESTS: Final = (
     m.Resume,
     m.Submit,
     m.TakeInvitation,
-    m.Report,
     m.Mend,
 )
 _ANSWERS: Final = (

@@ -44,11 +44,20 @@ Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 
 
 class Kind(enum.IntEnum):
-    """What an entry carries; the values are MLS content types (RFC 9420, section 6)."""
+    """What an entry is. The first three are MLS content types too (RFC 9420, section 6).
+
+    A `PROPOSAL` says that its sender leaves. A `COMMIT` has no path and begins an epoch at its place. A
+    `REKEY` is a commit with a path, which begins one when another account's `CONFIRM` names it. `LOST` says
+    that its sender cannot follow, and `GROUP_INFO` goes with what lets such a device come back.
+    """
 
     APPLICATION = 1
     PROPOSAL = 2
     COMMIT = 3
+    REKEY = 4
+    CONFIRM = 5
+    LOST = 6
+    GROUP_INFO = 7
 
 
 class Code(enum.StrEnum):
@@ -78,8 +87,10 @@ class Code(enum.StrEnum):
     NO_SUCH_ROOM = "no-such-room"
     NOT_MEMBER = "not-member"
     ROOM_EXISTS = "room-exists"
-    STALE_EPOCH = "stale-epoch"
+    STALE = "stale"
+    OUT_OF_ORDER = "out-of-order"
     RENUMBER = "renumber"
+    PACE = "pace"
     PRUNED = "pruned"
     BAD_REQUEST = "bad-request"
     LIMIT = "limit"
@@ -128,13 +139,15 @@ class LoggedIn(_Message, frozen=True, tag=4):
     """Relay: the login holds. `key_packages` is (suite, how many unclaimed ones it keeps) of this device.
 
     A client whose connection breaks without a `Closing` waits a random part of `spread` milliseconds before
-    it comes back, so that not everybody does at once.
+    it comes back, so that not everybody does at once. `incarnation` is another one after the relay was
+    restored from a backup.
     """
 
     name: Name
     registered: bool
     key_packages: Annotated[list[tuple[Suite, Count]], msgspec.Meta(max_length=MAX_SUITES)]
     spread: Count
+    incarnation: RoomId
 
 
 class NextCertificate(_Message, frozen=True, tag=5):
@@ -239,34 +252,36 @@ class Resumed(_Message, frozen=True, tag=32):
     """Relay: entries up to `seq` follow, then live ones.
 
     `submission` is the highest this device ever had accepted in this room: a client that remembers less holds
-    a state that is too old to send from. `members` is who the relay routes to, as (device, name); it is
-    not to be believed, only compared. A device that is no longer a member gets its last seq, epoch 0 and
-    no members.
+    a state that is too old to send from; the next one is one higher. Entries up to `legacy` are of protocol 3.
+    `restored` is the last entry that the relay had when it was restored from a backup: what a client has
+    from beyond it, and from before that, is not in this log. `members` is who the relay routes to, as
+    (device, name); it is not to be believed, only compared. A device that is no longer a member gets its
+    last seq and no members. If `seq` is below what was asked for, the relay has lost entries.
     """
 
     id: Count
     room: RoomId
     seq: Count
-    epoch: Count
     submission: Count
+    legacy: Count
+    restored: Count
     members: list[tuple[Device, Name]]
 
 
 class Submit(_Message, frozen=True, tag=33):
     """Client: appends an entry to a room's log.
 
-    `add`, `remove` and `welcome` go with a commit and take effect with it, in one transaction: the relay
-    routes to the devices added from this entry on, sends each an `Invitation`, and stops routing to those
-    removed after it. A proposal may name only its own sender in `remove` (leaving).
+    `payload` begins with a header (`clave_wire.header`) of the same kind. `read` is the seq of the last entry
+    that is no message (`Kind.APPLICATION`) which this device has read: if another such entry stands in the
+    log, the answer is `stale`. `submission` is one higher than the device's last one accepted in this room.
+    `welcome` goes to each device the header adds, as an `Invitation`.
     """
 
     room: RoomId
     submission: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
-    epoch: Count
+    read: Count
     kind: Kind
     payload: bytes
-    add: Devices = []
-    remove: Devices = []
     welcome: bytes = b""
 
 
@@ -288,7 +303,10 @@ class Rejected(_Message, frozen=True, tag=35):
 
 
 class Entry(_Message, frozen=True, tag=36):
-    """Relay: one entry of a room's log, the same bytes for everyone."""
+    """Relay: one entry of a room's log, the same bytes for everyone.
+
+    `epoch` is 0 but for entries of protocol 3, whose payloads have no header.
+    """
 
     room: RoomId
     seq: Count
@@ -300,7 +318,7 @@ class Entry(_Message, frozen=True, tag=36):
 
 
 class Invitation(_Message, frozen=True, tag=37):
-    """Relay: a welcome waits. The joiner's cursor starts at `seq`. Repeated at each login until taken."""
+    """Relay: a welcome, or a sealed group info, came with entry `seq`. Repeated at each login until taken."""
 
     id: Count
     room: RoomId
@@ -326,17 +344,12 @@ class Presence(_Message, frozen=True, tag=39):
     text: Text
 
 
-class Report(_Message, frozen=True, tag=40):
-    """Client: the commit at `seq`, made in `epoch`, is invalid; let another one through."""
-
-    id: Count
-    room: RoomId
-    epoch: Count
-    seq: Count
-
-
 class Mend(_Message, frozen=True, tag=41):
-    """Client: corrects whom the relay routes to, after comparing it with the roster agreed in the group."""
+    """Client: corrects whom the relay routes to, after comparing it with the roster agreed in the group.
+
+    The relay routes to `add` from now on, at one member's word. It stops routing to `remove` once members of
+    two accounts have said so, or at once for the sender's own device.
+    """
 
     id: Count
     room: RoomId
@@ -358,7 +371,6 @@ ToRelay = (
     | Resume
     | Submit
     | TakeInvitation
-    | Report
     | Mend
     | Goodbye
 )
