@@ -7,23 +7,30 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clave_client.errors import ClientError
+from clave_client import events
+from clave_client.errors import ClientError, RelayUnreachable
 from clave_client.log_reader import Settled
 from clave_client.patience import jitter
+from clave_client.rekeys import Rekey
 from clave_client.room import Room
-from clave_crypto.mls import Proposal
+from clave_crypto.mls import MLSError, Proposal
 
 if TYPE_CHECKING:
     from clave_client.session import Session
 
 __all__ = ["STORAGE_PAUSE", "Changes"]
 
-COMMIT_TRIES = 8
+COMMIT_TRIES = 32
 STORAGE_PAUSE = 2.0
-"""Seconds to wait for a relay whose disk failed, or for the commit that won over this device's."""
+"""Seconds to wait for a relay whose disk failed, or that wants fewer changes."""
 
 STEP_UP_SECONDS = 0.5
-"""How long each further member waits before it commits what another could have committed."""
+"""How long each further member waits before it does what another could have done."""
+
+CONFIRM_SECONDS = 3.0
+"""How long a rekey is waited for; then whoever asked for it is told that it waits for another member."""
+
+_Settlement = asyncio.Queue[tuple[Settled, str] | ClientError]
 
 
 class Changes:
@@ -31,81 +38,153 @@ class Changes:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._settling: dict[bytes, asyncio.Future[tuple[Settled, str]]] = {}
+        self._settling: dict[bytes, _Settlement] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._stepping_up: set[bytes] = set()
 
     async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
         """Carry a change of the room through.
 
-        `propose` is asked anew in each epoch tried. Raises what it raises, `MLSError` when the rules do not
-        allow the change, or `ClientError` when the relay refuses it or is gone.
+        `propose` is asked anew in each epoch tried. Returns when the change counts, or when it is in the log
+        and only another member's confirmation is missing; a `Notice` says so then. Raises what `propose`
+        raises, `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it
+        or is gone.
         """
-        session = self._session
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             for _ in range(COMMIT_TRIES):
-                await session.wait_for(lambda: not session.is_online or self._may_commit(room_id))
-                link, room = session.link, session.rooms.get(room_id)
-                if room is None:
-                    raise ClientError("this device is no longer a member of the room")
-                epoch = room.group.epoch
-                submit = room.prepare_commit(propose(room))
-                try:
-                    link.send(submit)
-                except ClientError as error:
-                    room.take_back_commit()
-                    raise ClientError(f"the relay would not take this change: {error}") from None
-                settled, reason = await self._settlement(room_id)
-                session.go_on(room)
-                if settled is Settled.WON:
+                if await self._try(room_id, propose):
                     return
-                if settled is Settled.REFUSED:
-                    raise ClientError(f"the relay refused the change: {reason}")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(STORAGE_PAUSE):
-                        await session.wait_for(lambda: room.group.epoch != epoch)  # noqa: B023 (awaited at once)
         raise ClientError("others keep changing the room at the same time; try again")
 
-    async def _settlement(self, room_id: bytes) -> tuple[Settled, str]:
-        settling: asyncio.Future[tuple[Settled, str]] = asyncio.get_running_loop().create_future()
-        self._settling[room_id] = settling
+    async def _try(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> bool:
+        session = self._session
+        await session.wait_for(lambda: not session.is_online or self._may_commit(room_id))
+        with contextlib.suppress(TimeoutError):  # whoever left is to be taken out first, if that can be
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await session.wait_for(lambda: not self._is_busy(room_id))
+        link, room = session.link, session.rooms.get(room_id)
+        if room is None:
+            raise ClientError("this device is no longer a member of the room")
+        if not room.may_commit:
+            return False
+        submit = room.prepare_commit(propose(room))
+        settlement = self._settling[room_id] = asyncio.Queue()
         try:
-            return await settling
+            try:
+                link.send(submit)
+            except ClientError as error:
+                room.take_back_commit()
+                room.take_back_flights()
+                raise ClientError(f"the relay would not take this change: {error}") from None
+            return await self._settle(room, settlement)
         finally:
-            self._settling.pop(room_id, None)
+            if self._settling.get(room_id) is settlement:
+                del self._settling[room_id]
+            session.go_on(room)
+
+    async def _settle(self, room: Room, settlement: _Settlement) -> bool:
+        """Wait for what becomes of a commit; return whether it is to be."""
+        placed = False
+        while True:
+            try:
+                async with asyncio.timeout(CONFIRM_SECONDS if placed else None):
+                    outcome = await settlement.get()
+            except TimeoutError:
+                title = room.record.title
+                text = f"this change of {title} waits until another member is here and confirms it"
+                self._session.emit(events.Notice(room.id, text))
+                return True
+            if isinstance(outcome, ClientError):
+                raise outcome
+            settled, reason = outcome
+            match settled:
+                case Settled.WON:
+                    return True
+                case Settled.LOST:
+                    return False
+                case Settled.REFUSED:
+                    raise ClientError(f"the relay refused the change: {reason}")
+                case Settled.PLACED:
+                    placed = True
 
     def _may_commit(self, room_id: bytes) -> bool:
         rooms = self._session.rooms
-        return room_id not in rooms or rooms[room_id].may_commit
+        return room_id not in rooms or rooms[room_id].may_commit or rooms[room_id].too_old
+
+    def _is_busy(self, room_id: bytes) -> bool:
+        room = self._session.rooms.get(room_id)
+        return room is not None and (bool(room.group.pending_proposals) or room.unconfirmed)
 
     def settled(self, room_id: bytes, settled: Settled, reason: str) -> None:
         """Tell whoever waits for this device's commit what became of it."""
-        future = self._settling.pop(room_id, None)
-        if future is not None and not future.done():
-            future.set_result((settled, reason))
+        settlement = self._settling.get(room_id)
+        if settlement is not None:
+            settlement.put_nowait((settled, reason))
 
-    def awaited(self, room_id: bytes | None = None) -> Iterator[asyncio.Future[Any]]:
-        """Yield what somebody waits for, in one room or in all."""
-        for room, future in self._settling.items():
+    def disappoint(self, room_id: bytes | None, error: ClientError) -> None:
+        """Fail whoever waits for a commit, in one room or in all."""
+        for room, settlement in self._settling.items():
             if room_id in (None, room):
-                yield future
+                settlement.put_nowait(error)
+
+    # --- what one of the members has to do ---
 
     def step_up(self, room: Room) -> None:
-        """See to it that what was proposed is committed: by this device, if none before it does it first."""
+        """See to it that what somebody has to do is done: by this device, if none before it does it first.
+
+        Another account's rekey is confirmed, what was proposed is committed, and a rekey of this device that
+        came to nothing is made anew.
+        """
         if room.id not in self._stepping_up:
             self._stepping_up.add(room.id)
             self._session.spawn(lambda: self._step_up(room))
 
+    def _is_due(self, room: Room) -> bool:
+        here = self._session.is_online and self._session.rooms.get(room.id) is room and room.is_open
+        return here and (room.confirmable is not None or room.commit_due or room.wish_due)
+
     async def _step_up(self, room: Room) -> None:
-        session = self._session
         try:
-            while room.commit_due and session.rooms.get(room.id) is room:
-                epoch = room.group.epoch
-                rank = room.roster.own_rank(session.online.get(room.id, ()))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(rank * STEP_UP_SECONDS + jitter(0.1)):
-                        await session.wait_for(lambda: room.group.epoch != epoch)  # noqa: B023 (awaited at once)
-                if room.group.epoch == epoch and room.commit_due:
-                    await self.commit(room.id, lambda _: ())
+            while self._is_due(room):
+                rekey = room.confirmable
+                if rekey is not None:
+                    await self._confirm(room, rekey)
+                elif room.wish_due:
+                    await self._fulfil(room)
+                elif await self._wait_for_others(room, room.roster.own_rank(self._online(room)), room.head):
+                    await self._commit_proposed(room)
+        except RelayUnreachable:
+            return  # begun anew once the room is in step again
         finally:
             self._stepping_up.discard(room.id)
+
+    async def _confirm(self, room: Room, rekey: Rekey) -> None:
+        able = room.roster.others(rekey.account, rekey.removes)
+        rank = room.roster.own_rank(self._online(room), able)
+        if await self._wait_for_others(room, rank, room.head) and room.confirmable is rekey:
+            self._session.link.send(room.prepare_confirm(rekey))
+            await self._wait(STORAGE_PAUSE, lambda: room.confirmable is not rekey or room.going_back)
+
+    async def _fulfil(self, room: Room) -> None:
+        try:
+            await self.commit(room.id, lambda _: ())
+        except MLSError:
+            room.give_up_wish()
+
+    async def _commit_proposed(self, room: Room) -> None:
+        if room.commit_due:
+            await self.commit(room.id, lambda _: ())
+
+    async def _wait_for_others(self, room: Room, rank: int, head: bytes) -> bool:
+        """Give those before this device the time to act; return whether none did."""
+        pause = rank * STEP_UP_SECONDS + (jitter(0.1) if rank else 0.0)
+        await self._wait(pause, lambda: room.head != head or not self._is_due(room))
+        return room.head == head and self._is_due(room)
+
+    async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._session.wait_for(condition)
+
+    def _online(self, room: Room) -> set[bytes]:
+        return self._session.online.get(room.id, set())

@@ -76,6 +76,7 @@ class Connection(ABC):
         self._failure: ClientError | None = None
         self.clock = clock
         self.account = account
+        self.incarnation = b""
         self.events: asyncio.Queue[Event | ClientError] = asyncio.Queue()
 
     # --- to be extended ---
@@ -130,6 +131,7 @@ class Connection(ABC):
         with self._store.transaction():
             self._store.put("relay", str(self.address).encode())
             self._believe(link.trust)
+        self.incarnation = logged_in.incarnation
         self._came_up()
         held = dict(logged_in.key_packages)
         self.spawn(lambda: self._publish_key_packages(held))

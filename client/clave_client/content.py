@@ -13,14 +13,19 @@ import msgspec
 
 from clave_client.errors import PeerError
 
-__all__ = ["MAX_BODY_BYTES", "Content", "ContentKind", "Seen", "decode_content", "encode_content"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "Content",
+    "ContentKind",
+    "decode_content",
+    "decode_legacy_content",
+    "encode_content",
+]
 
 MAX_BODY_BYTES = 64 * 1024
 """UTF-8 bytes of one message's text."""
 
 MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=253_370_764_800_000)]
@@ -32,13 +37,6 @@ class ContentKind(enum.IntEnum):
 
     TEXT = 1
     JOINED = 2
-
-
-class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The room's log as the sender saw it: its cursor, and the hash of the epoch's entries up to there."""
-
-    cursor: Count
-    hash: Hash
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -53,11 +51,17 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     body: Annotated[str, msgspec.Meta(max_length=MAX_BODY_BYTES)]
     reply_to: Annotated[bytes, msgspec.Meta(max_length=16)]
     sent_at: Moment
-    seen: Seen
+
+
+class _LegacyContent(Content, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One of protocol 3, which told in itself what its sender had seen of the log."""
+
+    seen: tuple[int, bytes]
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Content)
+_legacy_decoder = msgspec.msgpack.Decoder(_LegacyContent)
 
 
 def encode_content(content: Content) -> bytes:
@@ -67,7 +71,18 @@ def encode_content(content: Content) -> bytes:
 
 def decode_content(data: bytes) -> Content:
     """Parse what MLS decrypted; raises `PeerError` when it is not a content this version knows."""
+    return _decode(_decoder, data)
+
+
+def decode_legacy_content(data: bytes) -> Content:
+    """Parse what MLS decrypted of an entry of protocol 3; raises `PeerError`."""
+    return _decode(_legacy_decoder, data)
+
+
+def _decode(
+    decoder: msgspec.msgpack.Decoder[Content] | msgspec.msgpack.Decoder[_LegacyContent], data: bytes
+) -> Content:
     try:
-        return _decoder.decode(data)
+        return decoder.decode(data)
     except msgspec.DecodeError as error:
         raise PeerError(f"a member sent a message this version cannot read ({error})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Diverged",
     "Event",
     "Invited",
+    "Lie",
     "MemberAdded",
     "MemberLeft",
     "MemberRemoved",
@@ -18,6 +20,7 @@ __all__ = [
     "Notice",
     "Person",
     "PresenceChanged",
+    "RelayLost",
     "RoomChanged",
     "RoomClosed",
     "SendFailed",
@@ -160,12 +163,50 @@ class PresenceChanged:
     reason: str
 
 
+class Lie(enum.Enum):
+    """What a relay shows that cannot be true, as this device noticed it."""
+
+    HISTORY = "history"
+    """Somebody has seen another log up to some entry than this device."""
+
+    IMPOSSIBLE = "impossible"
+    """Somebody claims to have seen entries that come only after what they sent."""
+
+    ORDER = "order"
+    """Somebody's messages come again, or in another order than they were sent in."""
+
+    BEHIND = "behind"
+    """Somebody was not shown a change of the room that came before what they sent."""
+
+    AHEAD = "ahead"
+    """Somebody speaks in an epoch that this device was not shown the beginning of."""
+
+    PLACE = "place"
+    """The entry by which this device came in stands elsewhere than the relay said."""
+
+    INVENTED = "invented"
+    """Something that this device did not send is in the log under its name."""
+
+    STORED = "stored"
+    """A message that the relay refused is in the log all the same."""
+
+
 @dataclass(frozen=True)
 class Diverged:
-    """`person` was shown another history of this room than this device: the relay equivocates."""
+    """The relay does not show everybody the same log: what `person` sent tells so, or one's own entries."""
 
     room: bytes
-    person: Person
+    person: Person | None
+    lie: Lie
+
+
+@dataclass(frozen=True)
+class RelayLost:
+    """The relay was restored from a backup and has lost the last `count` entries of a room this device read."""
+
+    room: bytes
+    title: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -188,6 +229,7 @@ Event = (
     | Message
     | Notice
     | PresenceChanged
+    | RelayLost
     | RoomChanged
     | RoomClosed
     | SendFailed

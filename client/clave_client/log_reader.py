@@ -1,7 +1,8 @@
 """Takes a room's log in, entry by entry, and says what happened. Knows the room; sends nothing itself.
 
-The log decides: entries are taken in its order, and the first valid commit of an epoch wins, this device's
-own or another's. What is refused changes nothing but the cursor.
+The log decides, and everybody in an epoch decides alike: an entry counts if it was made in the present epoch, its
+signer is its sender, and its header is what it does (docs/decisions/0006). This device's own entries are
+taken like all others. What does not count changes nothing but the cursor and the chain.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clave_client import events
+from clave_client import events, legacy
 from clave_client.content import Content, ContentKind, decode_content
 from clave_client.errors import PeerError, RelayFault
-from clave_client.events import Event, Person
-from clave_client.room import Pending, Room
-from clave_client.store import HistoryLine, OutboxItem, Phase, Store
+from clave_client.events import Event, Lie, Person
+from clave_client.rekeys import Fate, Rekey, judge
+from clave_client.room import Room
+from clave_client.roster import Roster
+from clave_client.sealing import Opened, check_mls, check_signed, name_epoch, name_rekey, open_entry
+from clave_client.store import HistoryLine, Phase, Store
 from clave_crypto.mls import (
     Application,
     Committed,
+    Group,
     Member,
     MemberSender,
     MLSError,
     ProposalReceived,
     Remove,
-    peek,
 )
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected
 from clave_wire.text import sanitize
@@ -33,13 +37,18 @@ __all__ = ["LogMessage", "LogReader", "Outcome", "Settled"]
 
 LogMessage = Entry | Accepted | Rejected
 
-_TRY_AGAIN = {Code.STALE_EPOCH, Code.RENUMBER, Code.STORAGE}
+_TRY_AGAIN = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
+_WAIT = {Code.PACE, Code.STORAGE}
+
+_MOST_TOLD = 1000
+"""Senders and reasons remembered as told of: each is told once in a session."""
 
 
 class Settled(enum.Enum):
     """What became of this device's commit."""
 
     WON = "won"
+    PLACED = "placed"
     LOST = "lost"
     REFUSED = "refused"
 
@@ -49,14 +58,17 @@ class Outcome:
     """What came of one batch.
 
     `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
-    decided. `invalid` lists (epoch, seq) of commits this client refuses, for the relay to let another one
-    through.
+    decided. `lost` are other devices that cannot follow; `cry` says that this device cannot. `strangers` says
+    that somebody speaks whom the relay should not route to. `wait` says that the relay wants a pause.
     """
 
     events: list[Event] = field(default_factory=list)
     settled: Settled | None = None
     reason: str = ""
-    invalid: list[tuple[int, int]] = field(default_factory=list)
+    lost: list[bytes] = field(default_factory=list)
+    cry: bool = False
+    strangers: bool = False
+    wait: bool = False
 
 
 class LogReader:
@@ -66,14 +78,14 @@ class LogReader:
         self._room = room
         self._store = store
         self._outcome = Outcome()
-        self._lost = False
+        self._told: set[tuple[bytes, str]] = set()
 
     def read(self, batch: Sequence[LogMessage]) -> Outcome:
         """Take a batch of the room's stream, in order, in one transaction.
 
-        Raises `RelayFault` when the relay left entries out; nothing of the batch is taken then.
+        Raises `RelayFault` when the relay left entries out or acknowledged what it was not sent; nothing of
+        the batch is taken then.
         """
-        self._check_complete(batch)
         self._outcome = Outcome()
         with self._room.changing():
             for message in batch:
@@ -81,220 +93,488 @@ class LogReader:
                     break
                 match message:
                     case Entry():
-                        self._entry(message)
+                        if message.seq > self._room.record.cursor:
+                            self._entry(message)
                     case Accepted():
                         self._accepted(message)
                     case Rejected():
                         self._rejected(message)
         return self._outcome
 
-    def _check_complete(self, batch: Sequence[LogMessage]) -> None:
-        cursor = self._room.record.cursor
-        for message in batch:
-            if isinstance(message, Rejected):
-                continue
-            if message.seq <= cursor:
-                pending = self._room.pending
-                if isinstance(message, Accepted) and pending and message.submission == pending.submission:
-                    raise RelayFault("the relay acknowledged a commit under a number that was taken already")
-                continue
-            if message.seq != cursor + 1:
-                title = self._room.record.title
-                raise RelayFault(f"the relay left out entries of {title} between {cursor} and {message.seq}")
-            cursor = message.seq
+    # --- entries, one after the other ---
 
-    # --- others' entries ---
+    def _accepted(self, accepted: Accepted) -> None:
+        """Take an acknowledgement: it stands for the entry as everybody else got it."""
+        room = self._room
+        flight = room.flights.get(accepted.submission)
+        title = room.record.title
+        if flight is None:
+            raise RelayFault(f"the relay acknowledged what this device never sent to {title}")
+        if accepted.seq <= room.record.cursor:
+            raise RelayFault(
+                f"the relay acknowledged something in {title} under a number that was taken already"
+            )
+        own = room.roster.own_device
+        self._entry(Entry(room.id, accepted.seq, own, accepted.submission, flight.kind, 0, flight.payload))
 
     def _entry(self, entry: Entry) -> None:
         room = self._room
-        if entry.seq <= room.record.cursor or self._is_own(entry):
+        if entry.seq != room.record.cursor + 1:
+            title, cursor = room.record.title, room.record.cursor
+            raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
+        room.advance(entry)
+        if entry.seq <= room.record.legacy:
+            legacy.read_entry(self, entry)
             return
-        epoch = room.group.epoch
-        prior = room.roster.members() if entry.kind is Kind.COMMIT else {}
-        leavers = room.roster.leavers()
         try:
-            if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
-                raise PeerError("its label does not match its content")
-            received = room.group.receive(entry.payload)
-        except (MLSError, PeerError) as error:
-            self._advance(entry)
-            self._refuse(entry, epoch, str(error))
-            return
-        match received:
-            case Application():
-                self._advance(entry)
-                self._application(entry, received)
-            case ProposalReceived():
-                self._advance(entry)
-                self._proposed(received)
-            case Committed():
-                self._committed(entry.seq, received, prior, leavers)
-
-    def _refuse(self, entry: Entry, epoch: int, reason: str) -> None:
-        """Say what was refused; a commit of this epoch is reported, so that another can pass."""
-        if entry.kind is Kind.COMMIT and entry.epoch == epoch:
-            self._outcome.invalid.append((entry.epoch, entry.seq))
-        title = self._room.record.title
-        if entry.epoch <= epoch:
-            self._notice(f"an entry of {title} was refused: {sanitize(reason)}")
-        elif not self._lost:
-            self._lost = True
-            self._notice(f"this device cannot follow {title} any more; leave it and ask to be invited again")
-
-    def _application(self, entry: Entry, received: Application) -> None:
-        try:
-            content = decode_content(received.data)
+            opened = open_entry(entry)
         except PeerError as error:
-            self._refuse(entry, entry.epoch, str(error))
+            self._refuse(entry, str(error))
             return
-        person = self._room.roster.person(received)
+        try:
+            self._judge(opened)
+        except (MLSError, PeerError) as error:
+            self._refuse(entry, str(error))
+
+    def _judge(self, opened: Opened) -> None:
+        room, entry = self._room, opened.entry
+        if entry.kind is Kind.LOST:
+            self._cried(opened)
+            return
+        if room.pending is not None and room.pending.external and self._returns(opened):
+            return
+        if room.lost:
+            return
+        if opened.header.head != room.head:
+            self._elsewhere(opened)
+            return
+        match entry.kind:
+            case Kind.APPLICATION:
+                self._message(opened)
+            case Kind.PROPOSAL:
+                self._leaving(opened)
+            case Kind.COMMIT:
+                self._commit(opened)
+            case Kind.REKEY:
+                self._rekey(opened)
+            case Kind.CONFIRM:
+                self._confirm(opened)
+            case Kind.GROUP_INFO:
+                self._helped(opened)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        """Say once of each sender that something of it does not count, and why."""
+        room = self._room
+        if room.lost or entry.seq <= room.record.began:
+            return
+        person = room.roster.find(entry.sender)
+        if person is None:
+            self._outcome.strangers = True
+        whose = "somebody who is no member" if person is None else person.name
+        if self._first(entry.sender if person else b"", "refused"):
+            text = f"something {whose} sent to {room.record.title} does not count: {sanitize(reason)}"
+            self._happened(events.Notice(room.id, text))
+
+    def _elsewhere(self, opened: Opened) -> None:
+        """Take an entry made in another epoch than the present one: it does not count now."""
+        room, entry = self._room, opened.entry
+        if entry.seq <= room.record.began:  # this device joined with a later one, or with this one
+            own = room.roster.own_device
+            if entry.seq == room.record.began and (
+                entry.kind is not Kind.COMMIT or own not in opened.header.add
+            ):
+                self._lie(Lie.PLACE, None)
+            return
+        person = room.roster.find(entry.sender)
+        if person is None:
+            self._outcome.strangers = True
+            return
+        if entry.sender == room.roster.own_device:
+            self._own_elsewhere(opened)
+            return
+        if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
+            return
+        if opened.header.head in room.heads:
+            if entry.kind is Kind.APPLICATION:
+                self._lie(Lie.BEHIND, person)
+        else:
+            self._lie(Lie.AHEAD, person)
+            self._outcome.cry = True
+
+    def _own_elsewhere(self, opened: Opened) -> None:
+        """Take an own message made in the epoch of one's own rekey, or before the present one."""
+        room = self._room
+        item = room.outbox.find(opened.entry.payload)
+        if item is None:
+            self._unknown_own(opened.entry)
+        elif room.unconfirmed and room.tip is not None and opened.header.head == name_epoch(room.tip):
+            room.outbox.place(item, opened.entry.seq)
+            self._in_log(item.kind, item.id, item.body, item.sent_at, opened.entry.seq)
+
+    def _unknown_own(self, entry: Entry) -> None:
+        if self._room.too_old:
+            return
+        lie = Lie.STORED if entry.payload in self._room.refused else Lie.INVENTED
+        self._lie(lie, self._room.roster.find(entry.sender))
+
+    # --- messages ---
+
+    def _message(self, opened: Opened) -> None:
+        room, entry = self._room, opened.entry
+        if entry.sender == room.roster.own_device:
+            self._own_message(opened)
+            return
+        check_mls(opened, room.group)
+        received = room.group.receive(opened.body)
+        assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
+        person = room.roster.person(received)
         if entry.sender != person.device:
-            self._notice(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
-        if content.seen.cursor < entry.seq and self._room.chain.contradicts(content.seen):
-            self._happened(events.Diverged(self._room.id, person))
+            raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
+        self._compare(opened, person)
+        content = decode_content(received.data)
         match content.kind:
             case ContentKind.TEXT:
-                self._said(entry.seq, person, content)
+                self.said(entry.seq, person, content)
             case ContentKind.JOINED:
-                self._happened(events.Accepted(self._room.id, person))
+                self._happened(events.Accepted(room.id, person))
 
-    def _said(self, seq: int, person: Person, content: Content) -> None:
+    def said(self, seq: int, person: Person, content: Content) -> None:
+        """Keep a message of another device and tell of it."""
+        room = self._room
         text = sanitize(content.body, multiline=True)
-        line = HistoryLine(seq, person.device, person.account, person.name, content.id, text, content.sent_at)
-        if self._store.add_message(self._room.id, line):
+        place = room.place(seq)
+        line = HistoryLine(
+            place, person.device, person.account, person.name, content.id, text, content.sent_at
+        )
+        if self._store.add_message(room.id, line):
             sent_at = content.sent_at / 1000
-            self._happened(events.Message(self._room.id, seq, person, content.id, text, sent_at))
+            self._happened(events.Message(room.id, place, person, content.id, text, sent_at))
 
-    def _proposed(self, received: ProposalReceived) -> None:
-        proposal = received.proposal
-        if isinstance(proposal, Remove) and MemberSender(proposal.removed) == received.sender:
-            leaver = self._room.roster.person(self._room.group.member(proposal.removed))
-            self._happened(events.MemberLeft(self._room.id, leaver))
-
-    def _committed(self, seq: int, committed: Committed, prior: dict[int, Member], leavers: set[int]) -> None:
-        """Take the winning commit of an epoch; `prior` and `leavers` are as they were before it."""
-        room, person = self._room, self._room.roster.person
-        by = person(prior[committed.committer])
-        room.roster.meet(committed.added)
-        for member in committed.added:
-            self._happened(events.MemberAdded(room.id, person(member), by))
-        for member in committed.removed:
-            if member.leaf_index not in leavers:
-                self._happened(events.MemberRemoved(room.id, person(member), by))
-        if committed.removed_self:
-            self._happened(room.close(by))
-            return
-        if room.pending is not None:
-            room.drop_pending()
-            self._outcome.settled = Settled.LOST
-        title = sanitize(room.state.title)
-        if committed.extensions_changed:
-            self._happened(events.RoomChanged(room.id, title, by))
-        room.blocked_in_epoch = None
-        room.set(cursor=seq, title=title)
-        room.chain.restart(seq, room.group.epoch)
-        self._lost = False
-
-    # --- what became of this device's own ---
-
-    def _is_own(self, entry: Entry) -> bool:
-        """Take an entry this device made, as comes after a reconnect; False if it made no such."""
+    def _own_message(self, opened: Opened) -> None:
         room = self._room
-        if entry.sender != room.roster.own_device:
-            return False
-        if room.pending is not None and entry.payload == room.pending.commit.message:
-            self._won(entry.seq, room.pending)
-            return True
-        item = room.outbox.find(entry.submission)
-        if item is not None and item.payload == entry.payload:
-            self._advance(entry)
-            self._delivered(item, entry.seq)
-            return True
-        if room.record.phase is Phase.LEAVING and entry.kind is Kind.PROPOSAL:
-            self._happened(room.close(None))
-            return True
-        return False
-
-    def _accepted(self, accepted: Accepted) -> None:
-        room = self._room
-        if room.pending is not None and accepted.submission == room.pending.submission:
-            self._won(accepted.seq, room.pending)
+        item = room.outbox.find(opened.entry.payload)
+        if item is None:
+            self._unknown_own(opened.entry)
             return
-        if accepted.submission == room.leave_submission:
-            self._happened(room.close(None))
-            return
-        item = room.outbox.find(accepted.submission)
-        if item is not None and item.payload is not None and item.epoch is not None:
-            if accepted.seq > room.record.cursor:
-                own, number = room.roster.own_device, accepted.submission
-                # The entry as everybody else got it, for the chain.
-                kind = Kind.APPLICATION
-                self._advance(Entry(room.id, accepted.seq, own, number, kind, item.epoch, item.payload))
-            self._delivered(item, accepted.seq)
-        elif accepted.seq > room.record.cursor:
-            raise RelayFault(f"the relay acknowledged what this device never sent to {room.record.title}")
+        if item.payload in room.refused:
+            self._lie(Lie.STORED, room.roster.find(opened.entry.sender))
+        room.outbox.drop(item)
+        self._in_log(item.kind, item.id, item.body, item.sent_at, opened.entry.seq)
 
-    def _delivered(self, item: OutboxItem, seq: int) -> None:
+    def _in_log(self, kind: ContentKind, message_id: bytes, body: str, sent_at: int, seq: int) -> None:
         """Note that one of this device's messages is in the log."""
         room = self._room
-        room.outbox.drop(item)
-        if item.kind is ContentKind.TEXT:
+        if kind is ContentKind.TEXT:
             me = room.roster.person(room.group.member(room.group.own_leaf))
-            line = HistoryLine(seq, me.device, me.account, me.name, item.id, item.body, item.sent_at)
+            line = HistoryLine(room.place(seq), me.device, me.account, me.name, message_id, body, sent_at)
             self._store.add_message(room.id, line)
-        self._happened(events.Sent(room.id, seq, item.id))
+        self._happened(events.Sent(room.id, room.place(seq), message_id))
 
-    def _won(self, seq: int, pending: Pending) -> None:
+    def delivered(self, item_payload: bytes, seq: int) -> bool:
+        """Take an own message of protocol 3 that is in the log; False if there is none."""
         room = self._room
-        prior, leavers = room.roster.members(), room.roster.leavers()
-        committed = room.group.merge(pending.commit)
+        item = room.outbox.find(item_payload)
+        if item is None:
+            return False
+        room.outbox.drop(item)
+        self._in_log(item.kind, item.id, item.body, item.sent_at, seq)
+        return True
+
+    # --- what a sender has seen ---
+
+    def _compare(self, opened: Opened, person: Person) -> None:
+        """Compare a sender's view of the log with this device's."""
+        room, header = self._room, opened.header
+        if opened.entry.seq < room.record.began:
+            self._lie(Lie.PLACE, person)
+        if header.seen.seq >= opened.entry.seq:
+            self._lie(Lie.IMPOSSIBLE, person)
+        elif room.chain.contradicts(header.seen):
+            self._lie(Lie.HISTORY, person)
+        if opened.entry.kind is Kind.APPLICATION:
+            if header.count <= self._store.last_count(room.id, person.device):
+                self._lie(Lie.ORDER, person)
+            else:
+                self._store.put_count(room.id, person.device, header.count)
+
+    def _lie(self, lie: Lie, person: Person | None) -> None:
+        """Tell, once of each person and kind, that what the relay shows cannot be true."""
+        if self._first(b"" if person is None else person.device, lie.value):
+            self._happened(events.Diverged(self._room.id, person, lie))
+
+    def _first(self, device: bytes, what: str) -> bool:
+        """Whether this is told the first time in this session."""
+        if (device, what) in self._told or len(self._told) >= _MOST_TOLD:
+            return False
+        self._told.add((device, what))
+        return True
+
+    # --- changes of the room ---
+
+    def _leaving(self, opened: Opened) -> None:
+        room, entry = self._room, opened.entry
+        if entry.sender == room.roster.own_device:
+            if room.record.phase is Phase.LEAVING:
+                self._happened(room.close(None))
+            return
+        check_mls(opened, room.group)
+        if opened.header.remove != [entry.sender] or opened.header.add:
+            raise PeerError("its header is not what it does")
+        successor = room.copy_group()
+        received = successor.receive(opened.body)
+        self.proposed(received, entry.sender)
+        room.hold(successor)
+        self._compare(opened, room.roster.person(room.member(entry.sender)))
+
+    def proposed(self, received: object, sender: bytes) -> None:
+        """Tell who leaves. Raises `PeerError` when a received proposal is no leaving of its sender."""
+        room = self._room
+        proposal = received.proposal if isinstance(received, ProposalReceived) else None
+        if not isinstance(received, ProposalReceived) or not isinstance(proposal, Remove):
+            raise PeerError("it is no leaving")
+        leaver = room.roster.person(room.group.member(proposal.removed))
+        if MemberSender(proposal.removed) != received.sender or leaver.device != sender:
+            raise PeerError("it is no leaving of its sender")
+        self._happened(events.MemberLeft(room.id, leaver))
+
+    def _commit(self, opened: Opened) -> None:
+        """Take a commit without a path, which begins an epoch here."""
+        room, entry, header = self._room, opened.entry, opened.header
+        author = room.roster.find(entry.sender)
+        if room.pending is not None and entry.payload == room.pending.payload:
+            self._enter(room.follow_own(), author, None)
+            return
+        if entry.sender == room.roster.own_device:
+            self._unknown_own(entry)
+            self._lose(entry.seq)
+            return
+        check_mls(opened, room.group)
+        successor = room.copy_group()
+        received = successor.receive(opened.body)
+        if not isinstance(received, Committed) or received.external or received.path or received.removed_self:
+            raise PeerError("it is no commit without a path")
+        if author is None or room.group.member(received.committer).signature_key != entry.sender:
+            raise PeerError("the relay put another's name on it")
+        added = [member.signature_key for member in received.added]
+        if header.remove or received.removed or sorted(added) != sorted(header.add):
+            raise PeerError("its header is not what it does")
+        self._compare(opened, author)
+        self._enter(successor, author, None)
+
+    def _rekey(self, opened: Opened) -> None:
+        """Have a commit with a path wait, or follow it at once if nobody else could confirm it."""
+        room = self._room
+        own = room.pending is not None and room.pending.payload == opened.entry.payload
+        rekey = judge(opened, room.group, room.roster, opened.entry.payload if own else None)
+        author = room.roster.find(opened.entry.sender)
+        if author is not None and not own:
+            self._compare(opened, author)
+        room.rekeys.add(rekey)
+        if own:
+            room.place_pending()
+            self._outcome.settled = Settled.PLACED
+        if not room.roster.others(rekey.account, rekey.removes):
+            self._follow(rekey, opened.entry.seq)
+
+    def _confirm(self, opened: Opened) -> None:
+        room = self._room
+        rekey = room.rekeys.find(opened.header.ref)
+        person = room.roster.find(opened.entry.sender)
+        if rekey is None or person is None:
+            return
+        check_signed(opened)
+        self._compare(opened, person)
+        if person.account != rekey.account and person.device not in rekey.removes:
+            self._follow(rekey, opened.entry.seq)
+
+    def _follow(self, rekey: Rekey, seq: int) -> None:
+        """Go where a rekey leads, which counts from here on."""
+        room = self._room
+        author = room.roster.find(rekey.opened.entry.sender)
+        match rekey.fate:
+            case Fate.REMOVES:
+                self._happened(room.close(author))
+                return
+            case Fate.OWN:
+                successor = room.follow_own()
+            case Fate.OPENS:
+                successor = room.copy_group()
+                try:
+                    successor.receive(rekey.opened.body)
+                except MLSError:
+                    self._lose(seq)
+                    return
+            case Fate.FAILS:
+                self._lose(seq)
+                return
+        self._enter(successor, author, rekey)
+
+    def _enter(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
+        """Begin an epoch, and tell what it changed."""
+        room = self._room
+        before, leavers = room.roster, room.roster.leavers()
+        former = room.state
+        was_own = room.tip is successor
+        had_pending = room.pending is not None
+        said = room.enter(successor, rekey)
+        if had_pending:
+            self._outcome.settled = Settled.WON if was_own else Settled.LOST
+        self._tell_changes(before, leavers, author)
+        title = sanitize(room.state.title)
+        if room.state != former and author is not None:
+            self._happened(events.RoomChanged(room.id, title, author))
+        room.set(title=title, lost=0)
+        for opened in said:
+            if opened.header.head == room.head and opened.entry.sender != room.roster.own_device:
+                try:
+                    self._message(opened)
+                except (MLSError, PeerError) as error:
+                    self._refuse(opened.entry, str(error))
+
+    def _tell_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
+        room = self._room
+        after = room.roster
+        added = _difference(after, before)
+        after.meet(added)
+        for member in added:
+            self._store.put_count(room.id, member.signature_key, 0)
+            if author is not None:
+                self._happened(events.MemberAdded(room.id, after.person(member), author))
+        for member in _difference(before, after):
+            if member.leaf_index not in leavers and author is not None:
+                self._happened(events.MemberRemoved(room.id, before.person(member), author))
+
+    # --- devices that cannot follow ---
+
+    def _lose(self, seq: int) -> None:
+        """Note that the others went on to an epoch that this device cannot open."""
+        room = self._room
         room.drop_pending()
-        self._committed(seq, committed, prior, leavers)
-        self._outcome.settled = Settled.WON
+        room.rekeys.clear(None)
+        room.set(lost=seq)
+        self._outcome.cry = True
+        if self._first(b"", "lost"):
+            title = room.record.title
+            text = f"this device could not open a change of {title}; it asks the others to let it back in"
+            self._happened(events.Notice(room.id, text))
+
+    def _cried(self, opened: Opened) -> None:
+        """Take a member's word that its device cannot follow."""
+        room = self._room
+        person = room.roster.find(opened.entry.sender)
+        if person is None or opened.entry.sender == room.roster.own_device or room.lost:
+            return
+        check_signed(opened)
+        self._outcome.lost.append(person.device)
+
+    def _helped(self, opened: Opened) -> None:
+        """Note that a member has helped a device that cannot follow."""
+        check_signed(opened)
+        for device in opened.header.add:
+            if self._room.roster.has(device):
+                self._room.helped[device] += 1
+
+    def _returns(self, opened: Opened) -> bool:
+        """Take what concerns the commit by which this device comes back; False if it does not."""
+        room, entry, header = self._room, opened.entry, opened.header
+        pending, tip = room.pending, room.tip
+        assert pending is not None  # noqa: S101 (the caller looked)
+        assert tip is not None  # noqa: S101 (it is stored with the commit)
+        roster = Roster(tip, self._store)
+        me = roster.person(tip.member(tip.own_leaf))
+        if entry.payload == pending.payload:
+            room.place_pending()
+            if not roster.others(me.account):
+                self._come_back()
+            return True
+        if entry.sender == me.device and entry.kind is Kind.APPLICATION:
+            self._own_elsewhere(opened)
+            return True
+        if entry.kind is not Kind.CONFIRM or not pending.placed or header.ref != name_rekey(pending.payload):
+            return False
+        person = roster.find(entry.sender)
+        if person is None or person.account == me.account or header.head != pending.head:
+            return False
+        check_signed(opened)
+        self._come_back()
+        return True
+
+    def _come_back(self) -> None:
+        room = self._room
+        missed = room.record.lost
+        self._enter(room.follow_own(), None, None)
+        until = room.record.cursor
+        text = f"this device follows {room.record.title} again"
+        if missed:
+            text += f"; what was said from entry {missed} to {until} it could not read"
+        self._told.discard((b"", "lost"))
+        self._happened(events.Notice(room.id, text))
+
+    # --- refusals ---
 
     def _rejected(self, rejected: Rejected) -> None:
         room, code = self._room, rejected.code
-        if room.pending is not None and rejected.submission == room.pending.submission:
-            room.drop_pending()
-            self._outcome.settled = Settled.LOST if code in _TRY_AGAIN else Settled.REFUSED
-            self._outcome.reason = sanitize(rejected.text)
+        flight = room.flights.pop(rejected.submission, None)
+        if flight is None:
             return
-        if rejected.submission == room.leave_submission:
-            self._leave_refused(code, sanitize(rejected.text))
-            return
-        item = room.outbox.find(rejected.submission)
-        if item is None:
-            return
-        if code is Code.STALE_EPOCH and item.epoch == room.group.epoch:
-            room.blocked_in_epoch = room.group.epoch
+        room.going_back = bool(room.flights)
+        reason = sanitize(rejected.text)
+        self._outcome.wait |= code in _WAIT
         if code in _TRY_AGAIN:
-            room.outbox.unsealed(item)
-        else:
-            room.outbox.drop(item)
-            self._happened(events.SendFailed(room.id, item.id, sanitize(rejected.text)))
+            if len(room.refused) < _MOST_TOLD:
+                room.refused.add(flight.payload)
+            if flight.kind is Kind.PROPOSAL:
+                room.withdraw()
+            return
+        match flight.kind:
+            case Kind.APPLICATION:
+                self._refused_message(flight.payload, reason)
+            case Kind.COMMIT | Kind.REKEY:
+                room.forget_commit()
+                self._outcome.settled, self._outcome.reason = Settled.REFUSED, reason
+            case Kind.PROPOSAL:
+                self._refused_leaving(code, reason)
+            case _:
+                pass
+        if code is Code.NOT_MEMBER:
+            self._outcome.strangers = True
 
-    def _leave_refused(self, code: Code, reason: str) -> None:
+    def _refused_message(self, payload: bytes, reason: str) -> None:
         room = self._room
-        room.drop_leave()
+        item = room.outbox.find(payload)
+        if item is not None:
+            if len(room.refused) < _MOST_TOLD:
+                room.refused.add(payload)
+            room.outbox.drop(item)
+            self._happened(events.SendFailed(room.id, item.id, reason))
+
+    def _refused_leaving(self, code: Code, reason: str) -> None:
+        room = self._room
+        room.withdraw()
         if code is Code.NOT_MEMBER:
             self._happened(room.close(None))
-        elif code is Code.STALE_EPOCH:
-            room.blocked_in_epoch = room.group.epoch
-        elif code not in _TRY_AGAIN and not room.too_old:
+        elif not room.too_old:
             room.set(phase=Phase.JOINED)
-            self._notice(
-                f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"
-            )
+            text = f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"
+            self._happened(events.Notice(room.id, text))
 
-    # --- small steps ---
+    @property
+    def room(self) -> Room:
+        """The room whose log this reads."""
+        return self._room
 
-    def _advance(self, entry: Entry) -> None:
-        """Move the cursor and the chain over an entry that does not begin an epoch."""
-        self._room.set(cursor=entry.seq)
-        self._room.chain.extend(entry)
+    def enter(self, successor: Group, author: Person | None) -> None:
+        """Begin an epoch by a commit of protocol 3."""
+        self._enter(successor, author, None)
+
+    def happened(self, event: Event) -> None:
+        """Tell something."""
+        self._happened(event)
 
     def _happened(self, event: Event) -> None:
         self._outcome.events.append(event)
 
-    def _notice(self, text: str) -> None:
-        self._happened(events.Notice(self._room.id, text))
+
+def _difference(these: Roster, those: Roster) -> list[Member]:
+    """Return the members of `these` whose devices are not in `those`."""
+    return [member for member in these.members().values() if not those.has(member.signature_key)]

@@ -1,4 +1,4 @@
-"""The messages of one room that are not in its log yet, in the order they were written. Knows no keys."""
+"""The messages of one room that wait to be in its log. Knows the store; encrypts and sends nothing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 
 from clave_client.content import ContentKind
 from clave_client.store import OutboxItem, Store
-from clave_wire.messages import Kind, Submit
 
 __all__ = ["WINDOW", "Outbox"]
 
 WINDOW = 32
 """Submissions on their way at once; the relay remembers as many for resubmission."""
+
+_MOST_PLACED = 200
+"""Messages in an epoch that is not confirmed yet; the others keep no more of one account."""
 
 
 class Outbox:
@@ -21,46 +23,46 @@ class Outbox:
         self._store = store
         self._room = room
 
-    def append(self, kind: ContentKind, body: str, sent_at: int) -> bytes:
-        """Put a message in (`sent_at` in milliseconds since 1970) and return its id."""
-        message_id = os.urandom(16)
+    def append(self, kind: ContentKind, body: str, sent_at: int, message_id: bytes = b"") -> bytes:
+        """Put a message in (`sent_at` in milliseconds since 1970) and return its id, a new one unless given."""
+        message_id = message_id or os.urandom(16)
         self._store.enqueue(self._room, message_id, kind, body, sent_at)
         return message_id
 
-    def plain(self) -> list[OutboxItem]:
-        """Return what is to be encrypted next, as far as the window allows."""
-        return [item for item in self._store.outbox(self._room, WINDOW) if item.payload is None]
+    def waiting(self) -> list[OutboxItem]:
+        """Return what is to be sent next and is in no log yet, oldest first."""
+        items = self._store.outbox(self._room, _MOST_PLACED + WINDOW)
+        placed = sum(item.placed is not None for item in items)
+        return [item for item in items if item.placed is None][: WINDOW if placed < _MOST_PLACED else 0]
 
     def ids(self) -> list[bytes]:
         """Return the ids of the texts that wait."""
         items = self._store.outbox(self._room, -1)
-        return [item.id for item in items if item.kind is ContentKind.TEXT]
+        return [item.id for item in items if item.kind is ContentKind.TEXT and item.placed is None]
 
-    def find(self, submission: int) -> OutboxItem | None:
-        """Return the item that was sent as `submission`."""
-        items = self._store.outbox(self._room, WINDOW)
-        return next((item for item in items if item.submission == submission), None)
+    def find(self, payload: bytes) -> OutboxItem | None:
+        """Return the item that was encrypted as `payload` and is in no log yet."""
+        return next((item for item in self.waiting() if item.payload == payload), None)
 
-    def sealed(self, item: OutboxItem, submission: int, epoch: int, payload: bytes) -> Submit:
-        """Keep an item's ciphertext, before it is sent, and return what to send."""
-        self._store.put_ciphertext(item.position, submission, epoch, payload)
-        return Submit(self._room, submission, epoch, Kind.APPLICATION, payload)
+    def seal(self, item: OutboxItem, payload: bytes, head: bytes) -> None:
+        """Keep an item's ciphertext, before it is sent."""
+        self._store.put_ciphertext(item.position, payload, head)
 
-    def unsealed(self, item: OutboxItem) -> None:
-        """Forget a ciphertext that the relay refused; the item is encrypted anew."""
-        self._store.put_ciphertext(item.position, None, None, None)
+    def place(self, item: OutboxItem, seq: int) -> None:
+        """Note that an item is entry `seq`, in an epoch that is not confirmed yet."""
+        self._store.put_placed(item.position, seq)
+
+    def confirm(self, head: bytes) -> None:
+        """Take out what is in the log in the epoch `head`, which counts now, and queue anew what is elsewhere."""
+        for item in self._store.outbox(self._room, -1):
+            if item.placed is not None and item.head == head:
+                self._store.drop_outbox(item.position)
+            elif item.placed is not None:
+                self._store.put_ciphertext(item.position, None, None)
 
     def drop(self, item: OutboxItem) -> None:
         """Delete an item: it is in the log, or will never be."""
         self._store.drop_outbox(item.position)
 
-    def unanswered(self) -> list[Submit]:
-        """Return what was sent without an answer, the same bytes again."""
-        return [
-            Submit(self._room, item.submission, item.epoch, Kind.APPLICATION, item.payload)
-            for item in self._store.outbox(self._room, WINDOW)
-            if item.submission is not None and item.epoch is not None and item.payload is not None
-        ]
-
     def __bool__(self) -> bool:
-        return bool(self._store.outbox(self._room, 1))
+        return any(item.placed is None for item in self._store.outbox(self._room, _MOST_PLACED + 1))

@@ -16,10 +16,12 @@ from clave_crypto.mls import (
     Add,
     Application,
     Extension,
+    ExternalInit,
     ExternalSender,
     GroupContextExtensions,
     GroupView,
     LeafNode,
+    Limits,
     Member,
     MemberSender,
     PolicyRejected,
@@ -31,7 +33,7 @@ from clave_crypto.mls import (
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, skeleton
 
-__all__ = ["MAX_DEVICES", "RoomPolicy", "leaf_identity", "member_identity", "room_state"]
+__all__ = ["MAX_DEVICES", "ROOM_LIMITS", "RoomPolicy", "leaf_identity", "member_identity", "room_state"]
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:
@@ -69,6 +71,10 @@ def room_state(extensions: Sequence[Extension]) -> RoomState:
 MAX_DEVICES = 500
 """Devices in a room: with more, a commit could become too large for the relay to carry."""
 
+ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
+"""How much a room's group takes. With the policy, the tables of names and `MAX_DEVICES` this is version 1 of the
+rules that the agreed state names (`RoomState.version`): members with other rules would part ways."""
+
 
 class RoomPolicy:
     """The rules of a room, as `clave_crypto.mls.Policy` asks for them."""
@@ -89,8 +95,14 @@ class RoomPolicy:
         return identity.account, identity.device_name
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
-        """Refuse whoever would join without being added: a room has no links to join by."""
-        raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
+        """Refuse whoever would join without being added: only a member's device comes back this way.
+
+        That the leaf it replaces is of the same device is checked as for every successor.
+        """
+        if sum(isinstance(proposal, Remove) for proposal in proposals) != 1:
+            raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
+        if any(not isinstance(proposal, Remove | ExternalInit) for proposal in proposals):
+            raise PolicyRejected(f"{leaf_identity(leaf).name} tried to come back with something else")
 
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Refuse them all: nobody outside has a say."""

@@ -14,12 +14,13 @@ __all__ = ["Roster"]
 
 
 class Roster:
-    """The members of one group as people."""
+    """The members of one group in one epoch as people."""
 
     def __init__(self, group: Group, store: Store) -> None:
         self._group = group
         self._store = store
-        self._devices: tuple[int, frozenset[bytes]] = (-1, frozenset())
+        self._members = {member.leaf_index: member for member in group.members()}
+        self._by_device = {member.signature_key: member for member in self._members.values()}
 
     def person(self, member: Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
@@ -31,23 +32,37 @@ class Roster:
 
     def members(self) -> dict[int, Member]:
         """Return the members by leaf index."""
-        return {member.leaf_index: member for member in self._group.members()}
+        return self._members
 
     def people(self) -> dict[int, Person]:
         """Return the members as people, by leaf index, this device included."""
-        return {index: self.person(member) for index, member in self.members().items()}
+        return {index: self.person(member) for index, member in self._members.items()}
+
+    def find(self, device: bytes) -> Person | None:
+        """Return whose device this is, None if it is no member's."""
+        member = self._by_device.get(device)
+        return None if member is None else self.person(member)
 
     @property
     def own_device(self) -> bytes:
         """This device's key."""
-        return self._group.member(self._group.own_leaf).signature_key
+        return self._members[self._group.own_leaf].signature_key
 
     def has(self, device: bytes) -> bool:
-        """Return whether the device with this key is a member in the present epoch."""
-        if self._devices[0] != self._group.epoch:
-            devices = frozenset(member.signature_key for member in self._group.members())
-            self._devices = (self._group.epoch, devices)
-        return device in self._devices[1]
+        """Return whether the device with this key is a member."""
+        return device in self._by_device
+
+    def devices(self) -> list[bytes]:
+        """Return the devices of all members, in the order of their leaves."""
+        return list(self._by_device)
+
+    def others(self, account: bytes, without: Collection[bytes] = ()) -> list[bytes]:
+        """Return the devices of all other accounts but those of `without`, in the order of their leaves."""
+        return [
+            device
+            for device, member in self._by_device.items()
+            if device not in without and member_identity(member).account != account
+        ]
 
     def meet(self, members: Sequence[Member]) -> None:
         """Remember the accounts of `members`; a transaction is the caller's."""
@@ -64,17 +79,22 @@ class Roster:
             if isinstance(p, Remove) and MemberSender(p.removed) == sender
         }
 
-    def own_rank(self, online: Collection[bytes]) -> int:
-        """Return this device's place in the order in which members step up to commit what was proposed.
+    def own_rank(self, online: Collection[bytes], among: Collection[bytes] | None = None) -> int:
+        """Return this device's place in the order in which members step up to do what one of them has to.
 
-        `online` are the devices the relay says are there; a lie costs time, nothing else.
+        `online` are the devices the relay says are there, a lie costs time and nothing else. `among` are
+        those that can do it: all of them, or so many.
         """
         leavers, own = self.leavers(), self._group.own_leaf
-        before = (member for index, member in self.members().items() if index < own and index not in leavers)
+        before = (
+            member
+            for index, member in self._members.items()
+            if index < own and index not in leavers and (among is None or member.signature_key in among)
+        )
         return sum(member.signature_key in online for member in before)
 
     def compare_routing(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Return the devices the relay should route to but does not, and those it should not but does."""
         leavers = self.leavers()
-        agreed = {member.signature_key for index, member in self.members().items() if index not in leavers}
+        agreed = {member.signature_key for index, member in self._members.items() if index not in leavers}
         return sorted(agreed.difference(routed)), sorted(set(routed).difference(agreed))

@@ -24,12 +24,14 @@ from clave_client.errors import (
     StateTooOld,
 )
 from clave_client.link import Address
-from clave_client.log_reader import LogMessage, LogReader, Outcome
-from clave_client.policy import RoomPolicy, room_state
+from clave_client.invitations import Invitations
+from clave_client.log_reader import LogMessage, LogReader, Outcome, Settled
+from clave_client.rescue import Rescue
 from clave_client.room import Room
 from clave_client.store import Phase, RoomRecord, Store
 from clave_client.trust import Trust
-from clave_crypto.mls import Group, KeyPackageBundle, MLSError, Proposal
+from clave_client.welcome import Help
+from clave_crypto.mls import Proposal
 from clave_wire.messages import (
     Code,
     Done,
@@ -38,10 +40,8 @@ from clave_wire.messages import (
     Presence,
     Refused,
     Rejected,
-    Report,
     Resume,
     Resumed,
-    TakeInvitation,
     ToClient,
 )
 from clave_wire.text import sanitize
@@ -49,9 +49,11 @@ from clave_wire.text import sanitize
 __all__ = ["Session"]
 
 
-_MOST_COMMITS = 1 << 52
-"""An epoch that no room comes to by commits; frames count further."""
+_ASK_AGAIN_SECONDS = 10.0
+"""Between two tries to open a room that the relay does not route to this device, as others may correct that."""
 
+_COMPARE_SECONDS = 30.0
+"""Between two comparisons of whom the relay routes to, after strangers spoke or came."""
 
 _NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
 """Refusals to resume after which there is no way, or no need, to tell a room's others that one leaves."""
@@ -77,11 +79,13 @@ class Session(Connection):
         super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
-        self._strange: set[tuple[bytes, bytes]] = set()
+        self._compared_at: dict[bytes, float] = {}
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
-        self._deferred: dict[bytes, Invitation] = {}
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
         self._changes = Changes(self)
+        self._rescue = Rescue(self)
+        self._invitations = Invitations(self, store)
+        self._turned_away: set[bytes] = set()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
@@ -108,18 +112,17 @@ class Session(Connection):
     def _went_down(self) -> None:
         self._resumes.clear()
         self._rosters.clear()
-        self._strange.clear()
+        self._turned_away.clear()
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
         lost = RelayUnreachable(
             "the connection was lost; whether the change went through shows once it is back"
         )
-        _fail(self._changes.awaited(), lost)
+        self._changes.disappoint(None, lost)
 
     def _awaited(self) -> Iterator[asyncio.Future[Any]]:
         yield from super()._awaited()
-        yield from self._changes.awaited()
         yield from (future for _, future in self._delivering.values())
 
     # --- what others wait for ---
@@ -143,7 +146,7 @@ class Session(Connection):
     def _disappoint(self, room_id: bytes, error: ClientError) -> None:
         """Fail whatever waits for an answer in a room."""
         _fail((future for room, future in self._delivering.values() if room == room_id), error)
-        _fail(self._changes.awaited(room_id), error)
+        self._changes.disappoint(room_id, error)
 
     # --- what the relay says ---
 
@@ -163,7 +166,7 @@ class Session(Connection):
             case Resumed():
                 self._resumed(message)
             case Invitation():
-                self._invited(message)
+                self._invitations.take(message)
             case Presence():
                 self._presence(message)
             case Refused() if message.id in self._resumes:
@@ -180,21 +183,16 @@ class Session(Connection):
                 try:
                     outcome = self._reader(room).read(batch)
                 except ClientError:
-                    self._reload(room)
+                    room.reload()
                     raise
                 self._settle(room, outcome)
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
+                if outcome.wait:
                     asyncio.get_running_loop().call_later(STORAGE_PAUSE, self.go_on, room)
                 else:
                     self.go_on(room)
         batches.clear()
-
-    def _reload(self, room: Room) -> None:
-        """Go back to what is on disk, after a batch that was rolled back there."""
-        record = self._store.room(room.id)
-        if record is not None:
-            self.rooms[room.id] = Room.load(self._store, record, self.clock)
 
     def _reader(self, room: Room) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
@@ -208,13 +206,19 @@ class Session(Connection):
             self.emit(event)
         if outcome.settled is not None:
             self._changes.settled(room.id, outcome.settled, outcome.reason)
-        for epoch, seq in outcome.invalid:
-            self.link.send(Report(self.link.next_id(), room.id, epoch, seq))
+        for device in outcome.lost:
+            self._rescue.help(room, device)
+        if outcome.cry:
+            self._rescue.cry(room)
+        if outcome.strangers:
+            self.compare_routing(room)
         if room.record.phase is Phase.CLOSED:
-            self._closed(room)
+            self.closed(room)
 
-    def _closed(self, room: Room) -> None:
+    def closed(self, room: Room) -> None:
         """Let go of a room this device is no longer in, and of whoever waits for something in it."""
+        if self._link is not None and self._link.is_up:  # the relay need not route to it any more
+            self._link.send(Mend(self._link.next_id(), room.id, [], [self.own]))
         error = ClientError(f"you are no longer in {room.record.title}")
         self._let_go(room, "you are no longer in the room", error)
 
@@ -223,21 +227,26 @@ class Session(Connection):
         for message_id in room.unsent:
             self.emit(events.SendFailed(room.id, message_id, reason))
         self._disappoint(room.id, error)
-        deferred = self._deferred.pop(room.id, None)
-        if deferred is not None:
-            self._invited(deferred)
+        self._invitations.let_in(room.id)
 
     def go_on(self, room: Room) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
         if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
             return
+        if room.going_back or room.record.phase is Phase.INVITED:
+            return
         link = self.link
         resumed = self._rosters.pop(room.id, None)
         if resumed is not None:
-            for submit in room.prepare_resubmission():
-                link.send(submit)
             self._mend(room, resumed)
-        if room.commit_due:
+        if room.commit_stands:
+            link.send(room.submit_commit())
+        elif room.commit_failed:
+            room.drop_commit()
+            self._changes.settled(room.id, Settled.LOST, "")
+        if room.lost:
+            self._rescue.cry(room)
+        if room.commit_due or room.confirmable is not None or room.wish_due:
             self._changes.step_up(room)
         if room.leave_due:
             link.send(room.prepare_leave())
@@ -245,13 +254,27 @@ class Session(Connection):
             link.send(submit)
 
     def _mend(self, room: Room, resumed: Resumed) -> None:
-        """Compare whom the relay routes to with the group's own roster, and correct it."""
-        missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
-        if room.record.cursor != resumed.seq or not (missing or strange):
+        """Compare whom the relay routes to with the group's own roster, and correct it.
+
+        It takes two accounts to take somebody out, and whoever cannot follow has no say.
+        """
+        if room.record.cursor != resumed.seq or room.lost:
             return
-        text = f"the relay's member list of {room.record.title} differs from the group's; corrected"
-        self.emit(events.Notice(room.id, text))
-        self.link.send(Mend(self.link.next_id(), room.id, missing, strange))
+        missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
+        if missing:
+            text = (
+                f"the relay had stopped delivering {room.record.title} to some of its members; it does again"
+            )
+            self.emit(events.Notice(room.id, text))
+        if missing or strange:
+            self.link.send(Mend(self.link.next_id(), room.id, missing, strange))
+
+    def compare_routing(self, room: Room) -> None:
+        """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
+        now = asyncio.get_running_loop().time()
+        if now - self._compared_at.get(room.id, -_COMPARE_SECONDS) >= _COMPARE_SECONDS and not room.flights:
+            self._compared_at[room.id] = now
+            self.resume(room)
 
     def _resume(self, room: Room) -> None:
         request = self.link.next_id()
@@ -266,14 +289,20 @@ class Session(Connection):
     def _resumed(self, resumed: Resumed) -> None:
         self._resumes.pop(resumed.id, None)
         room = self.rooms.get(resumed.room)
-        if room is not None:
-            for event in room.start(resumed):
-                self.emit(event)
-            if room.too_old:
-                text = f"this profile comes from a backup, too old to send to {room.record.title}"
-                self._disappoint(room.id, StateTooOld(text))
-            self._rosters[room.id] = resumed
-            self.go_on(room)
+        if room is None:
+            return
+        room.disconnected()
+        told, again = room.start(resumed, self.incarnation)
+        for event in told:
+            self.emit(event)
+        if again:
+            self._resume(room)
+            return
+        if room.too_old:
+            text = f"this profile comes from a backup, too old to send to {room.record.title}"
+            self._disappoint(room.id, StateTooOld(text))
+        self._rosters[room.id] = resumed
+        self.go_on(room)
 
     def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
         room = self.rooms.get(room_id)
@@ -281,13 +310,21 @@ class Session(Connection):
             return
         if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
             self.emit(room.close(None))
-            self._closed(room)
+            self.closed(room)
             return
         if refused.code is Code.PRUNED:
             self._fell_behind(room)
             return
-        self._disappoint(room_id, ClientError(f"{room.record.title}: {sanitize(refused.text)}"))
-        self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
+        if refused.code is Code.NOT_MEMBER:
+            asyncio.get_running_loop().call_later(_ASK_AGAIN_SECONDS, self._ask_again, room)
+        if room_id not in self._turned_away:
+            self._turned_away.add(room_id)
+            self._disappoint(room_id, ClientError(f"{room.record.title}: {sanitize(refused.text)}"))
+            self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
+
+    def _ask_again(self, room: Room) -> None:
+        if self.rooms.get(room.id) is room and not room.resumed:
+            self.resume(room)
 
     def _fell_behind(self, room: Room) -> None:
         """Give a room up until this device is invited again."""
@@ -299,6 +336,10 @@ class Session(Connection):
         room = self.rooms.get(presence.room)
         if room is None or presence.device == self.account.device.public:
             return
+        if not room.roster.has(presence.device):
+            if presence.online and room.synced:
+                self.compare_routing(room)
+            return
         online = self.online.setdefault(presence.room, set())
         if presence.online == (presence.device in online):
             return
@@ -306,53 +347,15 @@ class Session(Connection):
         self.emit(
             events.PresenceChanged(room.id, sanitize(presence.name), presence.online, sanitize(presence.text))
         )
-        known = (room.id, presence.device) in self._strange or room.roster.has(presence.device)
-        if presence.online and room.synced and not known:
-            self._strange.add((room.id, presence.device))  # asked about once: a relay could go on for ever
-            self.resume(room)  # its answer says whom the relay routes to, and that is corrected
 
-    def _invited(self, invitation: Invitation) -> None:
-        """Open a welcome and keep it; whether the person wants it is asked afterwards."""
-        known = self.rooms.get(invitation.room)
-        if known is not None and known.record.phase in (Phase.JOINED, Phase.LEAVING):
-            # Only the log ends a membership: a welcome to the same room counts once that has happened.
-            self._deferred[invitation.room] = invitation
-            return
-        used: list[bytes] = []
-        # A welcome can name very many key packages, and to look each of them up would take long.
-        held = self._store.bundle_references()
+    def helped(self, room: Room, help_: Help) -> None:
+        """Take what a member sealed for this device because it could not follow."""
+        self._rescue.take(room, help_)
 
-        def find(reference: bytes) -> KeyPackageBundle | None:
-            if reference not in held:
-                return None
-            used.append(reference)
-            return self.account.bundle(reference)
-
-        others = self.rooms.keys() - {invitation.room}
-        try:
-            group = Group.join(invitation.welcome, find, policy=RoomPolicy(), other_groups=others)
-            if group.group_id != invitation.room:
-                self.emit(events.Notice(b"", "an invitation was refused: it came under another room's id"))
-            elif group.epoch >= _MOST_COMMITS:
-                self.emit(events.Notice(b"", "an invitation was refused: its room's epoch cannot be"))
-            elif self._store.has_entered(group.epoch_authenticator):
-                # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
-                # an epoch a second time would be to use its keys a second time.
-                if known is None:
-                    text = f"an invitation to {sanitize(room_state(group.extensions).title)} was refused"
-                    self.emit(events.Notice(b"", f"{text}: it is an old one"))
-            else:
-                with self._store.transaction():
-                    room = Room.join(self._store, group, invitation.seq, self.clock)
-                    self._store.note_entered(group.epoch_authenticator)
-                    for reference in used:
-                        self._store.drop_bundle(reference)
-                self.rooms[room.id] = room
-                self.unusable.pop(room.id, None)
-                self.emit(room.invitation())
-        except MLSError as error:
-            self.emit(events.Notice(b"", f"an invitation could not be used: {sanitize(str(error))}"))
-        self.link.send(TakeInvitation(self.link.next_id(), invitation.id))
+    @property
+    def own(self) -> bytes:
+        """This device's key."""
+        return self.account.device.public
 
 
 def _fail(futures: Iterator[asyncio.Future[Any]], error: ClientError) -> None:

@@ -8,7 +8,7 @@ with the messages before it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,6 @@ from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_crypto.keys import Secret
 
 __all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
-
-SCHEMA_VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -41,6 +39,30 @@ CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB
 CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
 """
 
+_RECKON_BY_LOG = """
+ALTER TABLE rooms ADD COLUMN read INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN legacy INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE rooms ADD COLUMN era INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rooms ADD COLUMN incarnation BLOB NOT NULL DEFAULT x'';
+ALTER TABLE outbox ADD COLUMN head BLOB;
+ALTER TABLE outbox ADD COLUMN placed INTEGER;
+DELETE FROM chain;
+CREATE TABLE waiting(room BLOB, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY(room, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(room, device))
+    STRICT, WITHOUT ROWID;
+"""
+
+_MIGRATIONS = (
+    _SCHEMA,
+    _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
+)
+"""What leads from one version of the schema to the next."""
+
+SCHEMA_VERSION = len(_MIGRATIONS)
+
 
 class Phase(enum.IntEnum):
     """How this device stands to a room."""
@@ -53,7 +75,13 @@ class Phase(enum.IntEnum):
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One room as stored. `submission` is the highest number this device ever used in it."""
+    """One room as stored.
+
+    `cursor` is the last entry read, `read` the last of them that was no message. `submission` is the highest
+    number this device ever used in it, and `count` its messages. `began` is the entry this device came in by.
+    `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that the
+    relay has yet to tell. `era` counts how often the relay lost entries, of whose `incarnation` this log is.
+    """
 
     id: bytes
     phase: Phase
@@ -61,12 +89,19 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
     cursor: int
     submission: int
     shown: int
+    read: int = 0
+    count: int = 0
+    began: int = 0
+    lost: int = 0
+    legacy: int = 0
+    era: int = 0
+    incarnation: bytes = b""
 
 
 class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
-    """A message not yet in the log; with `submission`, `epoch` and `payload` once it is encrypted.
+    """A message not yet in the log for good; with `payload` once it is encrypted, in the epoch `head`.
 
-    `sent_at` is in milliseconds since 1970.
+    `sent_at` is in milliseconds since 1970. `placed` is its entry if that waits for a rekey to be confirmed.
     """
 
     position: int
@@ -74,9 +109,9 @@ class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
     kind: ContentKind
     body: str
     sent_at: int
-    submission: int | None
-    epoch: int | None
     payload: bytes | None
+    head: bytes | None
+    placed: int | None
 
 
 class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
@@ -118,9 +153,10 @@ class Store:
         if version > SCHEMA_VERSION:
             self._db.close()
             raise StoreDamaged("this profile was written by a newer clave; update this one")
-        if version == 0:
+        if version < SCHEMA_VERSION:
             with self._db:
-                self._db.execute(_SCHEMA)
+                for migration in _MIGRATIONS[version:]:
+                    self._db.execute(migration)
                 self._db.pragma("user_version", SCHEMA_VERSION)
 
     def close(self) -> None:
@@ -224,7 +260,7 @@ class Store:
 
     def rooms(self) -> list[RoomRecord]:
         """Return every room this profile knows."""
-        sql = "SELECT id, phase, title, cursor, submission, shown FROM rooms ORDER BY title, id"
+        sql = f"SELECT {_ROOM_FIELDS} FROM rooms ORDER BY title, id"  # noqa: S608 (constant names)
         return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
 
     def room(self, room: bytes) -> RoomRecord | None:
@@ -233,19 +269,15 @@ class Store:
 
     def put_room(self, record: RoomRecord) -> None:
         """Insert or replace a room's record."""
-        sql = (
-            "INSERT OR REPLACE INTO rooms(id, phase, title, cursor, submission, shown)"
-            " VALUES (?, ?, ?, ?, ?, ?)"
-        )
-        self._run(sql, *msgspec.structs.astuple(record))
+        self._run(_PUT_ROOM, *msgspec.structs.astuple(record))
 
     def forget_group(self, room: bytes) -> None:
         """Delete a room's keys, its outbox and what is kept to check entries; history stays."""
-        for table in ("group_parts", "chain", "outbox"):
+        for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
             self._run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
 
     def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
-        """Keep one part of a room's group state ("epoch", "ratchets", "pending"); None deletes it."""
+        """Keep one part of a room's group state, by its name; None deletes it."""
         if data is None:
             self._run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
         else:
@@ -269,6 +301,38 @@ class Store:
         """Forget the chain's hashes before entry `before`."""
         self._run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
 
+    def cut_chain(self, room: bytes, after: int) -> None:
+        """Forget the chain's hashes after entry `after`."""
+        self._run("DELETE FROM chain WHERE room = ? AND seq > ?", room, after)
+
+    # --- entries that wait for a rekey to be confirmed ---
+
+    def add_waiting(self, room: bytes, seq: int, entry: bytes) -> None:
+        """Keep an entry as it came."""
+        self._run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
+
+    def waiting(self, room: bytes) -> list[bytes]:
+        """Return the entries kept, in order."""
+        rows = self._rows("SELECT entry FROM waiting WHERE room = ? ORDER BY seq", room)
+        return [msgspec.convert(entry, bytes) for (entry,) in rows]
+
+    def drop_waiting(self, room: bytes, seqs: Iterable[int]) -> None:
+        """Forget entries that were kept."""
+        for seq in seqs:
+            self._run("DELETE FROM waiting WHERE room = ? AND seq = ?", room, seq)
+
+    # --- the count of each sender's messages ---
+
+    def last_count(self, room: bytes, device: bytes) -> int:
+        """Return the highest count a device gave a message of its own."""
+        for (count,) in self._rows("SELECT count FROM counts WHERE room = ? AND device = ?", room, device):
+            return int(str(count))
+        return 0
+
+    def put_count(self, room: bytes, device: bytes, count: int) -> None:
+        """Note the highest count of a device; 0 when it begins anew."""
+        self._run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
+
     # --- outbox ---
 
     def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
@@ -285,22 +349,23 @@ class Store:
     def outbox(self, room: bytes, limit: int) -> list[OutboxItem]:
         """Return the first `limit` messages of a room's outbox, oldest first."""
         sql = (
-            "SELECT position, id, kind, body, sent_at, submission, epoch, payload FROM outbox"
+            "SELECT position, id, kind, body, sent_at, payload, head, placed FROM outbox"
             " WHERE room = ? ORDER BY position LIMIT ?"
         )
         return [msgspec.convert(row, OutboxItem) for row in self._rows(sql, room, limit)]
 
-    def put_ciphertext(
-        self, position: int, submission: int | None, epoch: int | None, payload: bytes | None
-    ) -> None:
-        """Keep an outbox item's ciphertext before it is sent, or with None forget it after a refusal."""
+    def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
+        """Keep an outbox item's ciphertext before it is sent, or with None forget it."""
         self._run(
-            "UPDATE outbox SET submission = ?, epoch = ?, payload = ? WHERE position = ?",
-            submission,
-            epoch,
+            "UPDATE outbox SET payload = ?, head = ?, placed = NULL WHERE position = ?",
             payload,
+            head,
             position,
         )
+
+    def put_placed(self, position: int, seq: int) -> None:
+        """Note that an outbox item is entry `seq`, if a rekey is confirmed."""
+        self._run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
 
     def drop_outbox(self, position: int) -> None:
         """Delete an outbox item: it is in the log, or will never be."""
@@ -325,6 +390,13 @@ class Store:
             " WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT ?"
         )
         return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, room, after, last)][::-1]
+
+
+_ROOM_FIELDS = ", ".join(RoomRecord.__struct_fields__)
+_PUT_ROOM = (
+    f"INSERT OR REPLACE INTO rooms({_ROOM_FIELDS})"  # noqa: S608 (constant names)
+    f" VALUES ({', '.join('?' * len(RoomRecord.__struct_fields__))})"
+)
 
 
 def _damaged(error: apsw.Error) -> StoreDamaged:

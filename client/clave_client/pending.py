@@ -1,0 +1,82 @@
+"""This device's own commit until the log decides: what was submitted, and what it was for. Knows no group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from clave_client.errors import StoreDamaged
+from clave_client.room_state import ROOM_STATE_EXTENSION, decode_room_state
+from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
+from clave_wire.messages import Kind
+
+__all__ = ["Pending", "Wish"]
+
+
+class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a rekey is to do, so that another one can do it too: devices to remove, and a title unless empty."""
+
+    removes: list[bytes] = []
+    title: str = ""
+
+    @classmethod
+    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> Wish:
+        """Return what proposals of one's own ask for, as far as a rekey can do it."""
+        removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
+        title = ""
+        for proposal in proposals:
+            if isinstance(proposal, GroupContextExtensions):
+                for extension in proposal.extensions:
+                    if extension.extension_type == ROOM_STATE_EXTENSION:
+                        title = decode_room_state(extension.extension_data).title
+        return cls(sorted(set(removes)), title)
+
+    def __bool__(self) -> bool:
+        return bool(self.removes or self.title)
+
+    def encode(self) -> bytes:
+        """Return the bytes to keep."""
+        return _encoder.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Wish:
+        """Read back what `encode` gave."""
+        return _decode(_wish_decoder, data)
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A commit made in the epoch `head`; the epoch it leads to is stored beside it.
+
+    `external` says that it brings this device back from outside, `placed` that it is a rekey in the log.
+    """
+
+    kind: Kind
+    payload: bytes
+    welcome: bytes
+    head: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    external: bool = False
+    placed: bool = False
+
+    def encode(self) -> bytes:
+        """Return the bytes to keep."""
+        return _encoder.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Pending:
+        """Read back what `encode` gave."""
+        return _decode(_pending_decoder, data)
+
+
+_T = TypeVar("_T")
+_encoder = msgspec.msgpack.Encoder()
+_pending_decoder = msgspec.msgpack.Decoder(Pending)
+_wish_decoder = msgspec.msgpack.Decoder(Wish)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise StoreDamaged(f"a stored commit cannot be read ({error}); restore a backup") from None

@@ -1,0 +1,110 @@
+"""How a device comes back that cannot open what the others follow, and how the others help it. Knows no rules.
+
+It says that it is lost; a member seals it a group info; it makes an external commit, which another account confirms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from clave_client.errors import PeerError, RelayUnreachable
+from clave_client.patience import jitter
+from clave_client.room import Room
+from clave_client.welcome import Help
+from clave_crypto.mls import MLSError
+
+if TYPE_CHECKING:
+    from clave_client.session import Session
+
+__all__ = ["Rescue"]
+
+CRY_SECONDS = 6.0
+"""How long a device waits for help, and for a confirmation, before it asks again."""
+
+HELP_SECONDS = 0.5
+"""How long each further member waits before it helps."""
+
+_ANSWERS_APART = 2.0
+"""Seconds between two answers to one device."""
+
+
+class Rescue:
+    """The devices that cannot follow, of one session's rooms: this one, and others."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._crying: set[bytes] = set()
+        self._helped_at: dict[tuple[bytes, bytes], float] = {}
+        self._cries: Counter[tuple[bytes, bytes]] = Counter()
+
+    # --- this device ---
+
+    def cry(self, room: Room) -> None:
+        """Ask the others of a room for help until this device can follow them, or once if it may be in step."""
+        if room.id not in self._crying:
+            self._crying.add(room.id)
+            self._session.spawn(lambda: self._cry(room))
+
+    async def _cry(self, room: Room) -> None:
+        session = self._session
+        try:
+            once = not room.lost
+            while session.rooms.get(room.id) is room and (once or room.lost) and session.is_online:
+                once = False
+                if room.is_open:
+                    session.link.send(room.prepare_cry())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CRY_SECONDS + jitter(1.0)):
+                        await session.wait_for(lambda: not room.lost and not room.returning)
+                if room.returning:
+                    room.stop_returning()
+                    session.go_on(room)
+        except RelayUnreachable:
+            return  # asked again once the room is in step
+        finally:
+            self._crying.discard(room.id)
+
+    def take(self, room: Room, help_: Help) -> None:
+        """Try to come back with what a member has sealed for this device."""
+        if help_.head == room.head or (help_.head in room.heads and not room.lost) or not room.is_open:
+            return
+        try:
+            identity = self._session.account.identity
+            submit = room.prepare_return(room.open_help(help_), help_.head, identity)
+        except (MLSError, PeerError):
+            return  # the next one may do
+        self._session.link.send(submit)
+
+    # --- others ---
+
+    def help(self, room: Room, device: bytes) -> None:
+        """See to it that a device that cannot follow gets a group info: of this one, if none before it sends one."""
+        key = room.id, device
+        self._cries[key] += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._helped_at.get(key, -_ANSWERS_APART) >= _ANSWERS_APART:
+            self._helped_at[key] = now
+            self._session.spawn(lambda: self._help(room, device))
+
+    async def _help(self, room: Room, device: bytes) -> None:
+        session, key = self._session, (room.id, device)
+        others = [each for each in room.roster.devices() if each != device]
+        online = [each for each in others if each in session.online.get(room.id, ()) or each == session.own]
+        turn = (online.index(session.own) - self._cries[key] + 1) % len(online)
+        helped = room.helped[device]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(turn * HELP_SECONDS + jitter(0.1)):
+                await session.wait_for(lambda: room.helped[device] != helped)
+        if turn and room.helped[device] != helped:
+            return
+        with contextlib.suppress(RelayUnreachable, MLSError):
+            if (
+                session.rooms.get(room.id) is room
+                and room.is_open
+                and not room.lost
+                and room.roster.has(device)
+            ):
+                session.link.send(room.prepare_help(device))

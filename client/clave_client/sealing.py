@@ -1,0 +1,113 @@
+"""Payloads as members make and check them: a header in clear, and a body that covers it. Knows no room.
+
+A body is an MLS message whose authenticated data is a hash of the header, or, for what has to be checked by
+members who cannot follow the group, a device's signature over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from clave_client.errors import PeerError
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import DeviceKey, verify_signature
+from clave_crypto.mls import Group, MLSError, authenticated_data, peek
+from clave_wire.errors import RemoteError
+from clave_wire.header import Header, pack_header, split_payload
+from clave_wire.messages import Entry, Kind
+
+__all__ = [
+    "Opened",
+    "check_mls",
+    "check_signed",
+    "header_digest",
+    "name_epoch",
+    "name_rekey",
+    "open_entry",
+    "sign_payload",
+]
+
+_EPOCH_LABEL = b"clave epoch\0"
+_HEADER_LABEL = b"clave header\0"
+_REKEY_LABEL = b"clave rekey\0"
+_SIGNED_LABEL = b"clave signed entry\0"
+
+_CONTENT_TYPES = {
+    Kind.APPLICATION: 1,
+    Kind.PROPOSAL: 2,
+    Kind.COMMIT: 3,
+    Kind.REKEY: 3,
+}
+
+
+def name_epoch(group: Group) -> bytes:
+    """Return the name of a group's present epoch: equal at two members exactly when their keys are."""
+    number = group.epoch.to_bytes(8, "big")
+    return hashlib.sha256(_EPOCH_LABEL + group.group_id + number + group.epoch_authenticator).digest()
+
+
+def name_rekey(payload: bytes) -> bytes:
+    """Return the name by which the rekey with this payload is confirmed."""
+    return hashlib.sha256(_REKEY_LABEL + payload).digest()
+
+
+def header_digest(header: bytes) -> bytes:
+    """Return the authenticated data of the MLS message that follows a header, given as its bytes."""
+    return _HEADER_LABEL + hashlib.sha256(header).digest()
+
+
+class Opened:
+    """An entry whose payload has a header of its kind; nothing in it is proven yet."""
+
+    __slots__ = ("body", "entry", "header", "raw_header")
+
+    def __init__(self, entry: Entry, header: Header, raw_header: bytes, body: bytes) -> None:
+        self.entry = entry
+        self.header = header
+        self.raw_header = raw_header
+        self.body = body
+
+
+def open_entry(entry: Entry) -> Opened:
+    """Read the header of an entry; raises `PeerError` when it has none of its kind."""
+    try:
+        header, raw_header, body = split_payload(entry.payload)
+    except RemoteError as error:
+        raise PeerError(str(error)) from None
+    if header.kind is not entry.kind:
+        raise PeerError("its label does not match its content")
+    return Opened(entry, header, raw_header, body)
+
+
+def check_mls(opened: Opened, group: Group) -> None:
+    """Check that a body is an MLS message of the group's epoch and of its kind, bound to its header.
+
+    What it says stays to be verified. Raises `PeerError`.
+    """
+    try:
+        label = peek(opened.body)
+        covered = authenticated_data(opened.body)
+    except MLSError as error:
+        raise PeerError(str(error)) from None
+    if label != (group.group_id, group.epoch, _CONTENT_TYPES[opened.header.kind]):
+        raise PeerError("its label does not match its content")
+    if covered != header_digest(opened.raw_header):
+        raise PeerError("its header is not the one its sender wrote")
+
+
+def sign_payload(room: bytes, header: Header, device: DeviceKey) -> bytes:
+    """Return the payload of a signed entry."""
+    packed = pack_header(header)
+    return packed + device.sign(_signed(room, packed))
+
+
+def check_signed(opened: Opened) -> None:
+    """Check that an entry's sender signed it. Raises `PeerError`."""
+    try:
+        verify_signature(opened.entry.sender, _signed(opened.entry.room, opened.raw_header), opened.body)
+    except CryptoError as error:
+        raise PeerError(f"its signature does not hold: {error}") from None
+
+
+def _signed(room: bytes, raw_header: bytes) -> bytes:
+    return _SIGNED_LABEL + room + hashlib.sha256(raw_header).digest()
