@@ -61,5 +61,6 @@ def test_mls_offers_what_an_application_needs() -> None:
         *("MLSError", "LocalError", "PeerError", "PolicyRejected", "ValidationError", "OwnMessageError"),
         *("decode_key_package", "encode_message", "peek", "find_suite", "SUITES", "RandomBytes"),
         *("ExternalInit", "GroupInfo", "KeyPackageSource", "Secret", "certificate_chain", "check_chain"),
+        *("CommitPreview", "CommitFate", "authenticated_data"),
     }
     assert needed <= set(mls.__all__)

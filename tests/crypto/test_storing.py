@@ -15,6 +15,7 @@ from clave_crypto.errors import CryptoError
 from clave_crypto.mls import (
     Add,
     Application,
+    Committed,
     Group,
     GroupState,
     KeyPackageBundle,
@@ -204,6 +205,40 @@ def test_groups_that_version_1_stored_go_on() -> None:
     assert Group.restore(red.state(), policy=Rules()).state() == red.state()
     with pytest.raises(StateError):
         PendingCommit.decode(bytes.fromhex(stored["pending"])[:-1], policy=Rules())
+
+
+@pytest.mark.parametrize("name", ["with_path", "without_path"])
+def test_pending_commits_that_version_2_stored_go_on(name: str) -> None:
+    """They say not whether they have a path, and count as having one."""
+    stored = json.loads((Path(__file__).parent / "stored" / "version-2.json").read_text())
+    states = [
+        GroupState(**{part: bytes.fromhex(data) for part, data in stored[party].items()})
+        for party in ("red", "blue")
+    ]
+    red, blue = (Group.restore(state, policy=Rules()) for state in states)
+    pending = PendingCommit.decode(bytes.fromhex(stored[name]), policy=Rules())
+    assert pending.path
+    assert PendingCommit.decode(pending.encode(), policy=Rules()).path
+    received = blue.receive(pending.message)
+    assert isinstance(received, Committed)
+    assert received.path is (name == "with_path")
+    assert replace(received, path=True) == red.merge(pending)
+    assert red.epoch_authenticator == blue.epoch_authenticator
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_a_pending_commit_is_stored_with_whether_it_has_a_path(path: bool) -> None:
+    red, blue = form("red", "blue")
+    added = [Add(Party("green").offer().key_package)]
+    pending = red.group.commit(added, now=NOW, path=path)
+    restored = PendingCommit.decode(pending.encode(), policy=Rules())
+    assert restored.path is pending.path is path
+    assert blue.sees(pending.message) == red.group.merge(restored)
+    stored = StoredChange.decode(
+        encode_change(blue.group.commit(now=NOW).take(blue.group.epoch_authenticator))
+    )
+    with pytest.raises(StateError, match="path"):
+        decode_change(replace(stored, path=2).encode(), Limits())
 
 
 def test_pending_commit_damage_is_noticed() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from clave_crypto.mls import (
     Application,
+    DecryptionError,
     GroupClosedError,
     LocalError,
     MalformedError,
@@ -13,8 +14,10 @@ from clave_crypto.mls import (
     Remove,
     ReplayError,
     TooFarAheadError,
+    ValidationError,
     WrongEpochError,
     WrongGroupError,
+    authenticated_data,
     decode_key_package,
     encode_message,
     peek,
@@ -122,6 +125,33 @@ def test_peek_tells_group_epoch_and_type() -> None:
     assert peek(blue.group.commit(now=NOW, public=True).message) == (b"room", 1, 3)
     with pytest.raises(MalformedError):
         peek(encode_message(blue.offer().key_package))
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_authenticated_data_is_readable_and_bound(public: bool) -> None:
+    red, blue = form("red", "blue")
+    with_data = {"now": NOW, "public": public, "authenticated_data": b"in the clear"}
+    messages = [
+        red.group.propose_update(**with_data),
+        blue.group.propose(Remove(1), **with_data),
+        red.group.commit(**with_data).message,
+    ]
+    for reader, message in zip((blue, red, blue), messages, strict=True):
+        assert authenticated_data(message) == b"in the clear"
+        assert message.count(b"in the clear") == 1
+        forged = message.replace(b"in the clear", b"in the cloud")
+        assert authenticated_data(forged) == b"in the cloud"
+        refused(reader, forged, ValidationError if public else DecryptionError)
+        assert reader.sees(message).authenticated_data == b"in the clear"
+
+
+def test_authenticated_data_is_of_messages_to_a_group() -> None:
+    (red,) = form("red")
+    assert authenticated_data(red.group.encrypt(b"hi", authenticated_data=b"seen")) == b"seen"
+    assert authenticated_data(red.group.encrypt(b"hi")) == b""
+    for message in (red.group.group_info(), encode_message(red.offer().key_package), b""):
+        with pytest.raises(MalformedError):
+            authenticated_data(message)
 
 
 def test_two_past_epochs_still_open_and_no_more() -> None:

@@ -26,7 +26,14 @@ from clave_crypto.mls.errors import (
     WrongEpochError,
     WrongGroupError,
 )
-from clave_crypto.mls.events import Application, Committed, ProposalReceived, Received
+from clave_crypto.mls.events import (
+    Application,
+    CommitFate,
+    CommitPreview,
+    Committed,
+    ProposalReceived,
+    Received,
+)
 from clave_crypto.mls.extensions import (
     Extension,
     ExtensionType,
@@ -35,7 +42,7 @@ from clave_crypto.mls.extensions import (
     RequiredCapabilities,
     find_extension,
 )
-from clave_crypto.mls.framing import decode_key_package, encode_message, peek
+from clave_crypto.mls.framing import authenticated_data, decode_key_package, encode_message, peek
 from clave_crypto.mls.group import Group
 from clave_crypto.mls.group_view import GroupView
 from clave_crypto.mls.joining import FindBundle, Spread
@@ -83,6 +90,8 @@ __all__ = [
     "BasicCredential",
     "Capabilities",
     "CipherSuite",
+    "CommitFate",
+    "CommitPreview",
     "CommitRequiredError",
     "Committed",
     "ContentType",
@@ -150,6 +159,7 @@ __all__ = [
     "WrongEpochError",
     "WrongGroupError",
     "X509Credential",
+    "authenticated_data",
     "certificate_chain",
     "check_chain",
     "decode_group_info",

@@ -87,12 +87,13 @@ class Applied:
     external_init: bytes | None = None
 
     def change(
-        self, authenticated_data: bytes, epoch: Epoch | None, secret_tree: SecretTree | None
+        self, path: bool, authenticated_data: bytes, epoch: Epoch | None, secret_tree: SecretTree | None
     ) -> Change:
-        """Return the step into `epoch`, which is None for a member who was removed."""
+        """Return the step into `epoch`, None for a member who was removed; `path`: whether there was one."""
         return Change(
             committer=self.committer,
             external=self.external_init is not None,
+            path=path,
             added=self.added,
             removed=self.removed,
             updated=self.updated,

@@ -17,6 +17,7 @@ class Change:
 
     committer: int
     external: bool
+    path: bool
     added: tuple[int, ...]
     removed: tuple[int, ...]
     updated: tuple[int, ...]

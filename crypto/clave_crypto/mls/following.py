@@ -1,16 +1,22 @@
-"""Following another's commit (RFC 9420, section 12.4.2): the epoch it leads to, beside the epoch it ends."""
+"""Following another's commit (RFC 9420, section 12.4.2): the epoch it leads to, beside the epoch it ends.
+
+`check_commit` checks what everybody in the epoch can check alike. `follow_commit` opens what is encrypted to
+this member by `open_secrets`, and runs the key schedule over it by `derive_epoch_after`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.applying import Applied, combine_psks, next_context, surviving_keys
 from clave_crypto.mls.change import Change
-from clave_crypto.mls.epoch import Epoch, FindPsk, Member, advance, succeed
+from clave_crypto.mls.epoch import Epoch, FindPsk, Member, NextEpoch, advance, succeed
 from clave_crypto.mls.events import Committed
 from clave_crypto.mls.framing import AuthenticatedContent, CommitAuthData
+from clave_crypto.mls.key_schedule import GroupContext
 from clave_crypto.mls.leaf_node import CommitSource, LeafNode
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
@@ -26,14 +32,57 @@ from clave_crypto.mls.rules.path import (
     check_path_length,
     check_path_parent_hash,
 )
+from clave_crypto.mls.rules.proposal import check_psks_countable
 from clave_crypto.mls.treekem import merge_path, open_path, recipient_counts
 from clave_crypto.mls.update_path import UpdatePath
 from clave_crypto.mls.welcoming import external_key_pair
 
-__all__ = ["describe", "follow_commit"]
+__all__ = [
+    "CheckedCommit",
+    "OpenedSecrets",
+    "check_commit",
+    "check_tag",
+    "derive_epoch_after",
+    "describe",
+    "follow_commit",
+    "members_at",
+    "open_secrets",
+]
 
 
-def follow_commit(
+@dataclass(frozen=True, repr=False)
+class CheckedCommit:
+    """A commit that everybody in `epoch` can see to be valid; its secrets are not opened.
+
+    `applied` is the effect of its proposals, `tree` has its path as well, and `provisional` is the context
+    that the path's secrets are encrypted in. `own_leaf_secret` is the private key of this member's leaf when
+    the commit covers its Update.
+    """
+
+    epoch: Epoch
+    authenticated: AuthenticatedContent
+    path: UpdatePath | None
+    applied: Applied
+    tree: RatchetTree
+    provisional: GroupContext
+    own_leaf_secret: Secret | None
+
+    @property
+    def removes_self(self) -> bool:
+        """Whether this member is among those removed."""
+        return self.epoch.own_leaf in self.applied.removed
+
+
+@dataclass(frozen=True, repr=False)
+class OpenedSecrets:
+    """What a commit gives to one member; the private keys are by node index."""
+
+    private_keys: dict[int, Secret]
+    commit_secret: Secret
+    init_secret: Secret
+
+
+def check_commit(
     epoch: Epoch,
     commit: Commit,
     authenticated: AuthenticatedContent,
@@ -42,83 +91,133 @@ def follow_commit(
     own_leaf_secret: Secret | None,
     policy: Policy,
     judge_joiner: Callable[[LeafNode], None],
-    find_psk: FindPsk,
     limits: Limits,
-) -> Change:
-    """Follow a commit, its signature verified, whose proposals' effect is `applied`.
+) -> CheckedCommit:
+    """Check a commit, its signature verified, whose proposals' effect is `applied`, but for its secrets.
 
-    `own_leaf_secret` is the private key of this member's leaf when the commit covers its Update. An external
-    commit's joiner is put to `judge_joiner` once its leaf has proved true to itself.
+    An external commit's joiner is put to `judge_joiner` once its leaf has proved true to itself.
 
     Raises:
-        ValidationError: the path or the confirmation tag breaks a rule.
-        DecryptionError: the path's secret or the external init does not open.
+        ValidationError: the path breaks a rule, or there are too many pre-shared keys.
         PolicyRejected: the application refuses the committer's new leaf.
-        UnsupportedError: a pre-shared key is not known here.
+        LimitError: the committer's new leaf is too long.
 
     """
-    suite, tree, committer = epoch.suite, applied.tree.copy(), applied.committer
-    private_keys = surviving_keys(epoch, tree, own_leaf_secret)
-    commit_secret = Secret(bytes(suite.hash_size))
+    tree = applied.tree.copy()
+    check_psks_countable(applied.psks)
     if commit.path is not None:
         _merge(epoch, tree, commit.path, applied, policy, judge_joiner, limits)
     provisional = next_context(epoch, tree, applied.extensions)
-    if epoch.own_leaf in applied.removed:
-        return applied.change(authenticated.content.authenticated_data, None, None)
-    if commit.path is not None:
+    return CheckedCommit(epoch, authenticated, commit.path, applied, tree, provisional, own_leaf_secret)
+
+
+def open_secrets(checked: CheckedCommit) -> OpenedSecrets:
+    """Open what the commit has for this member, who stays in the group.
+
+    Raises:
+        DecryptionError: the path's secret or the external init does not open.
+        ValidationError: no path secret is for a key held here, or it gives other keys than the path has.
+
+    """
+    epoch, applied, tree = checked.epoch, checked.applied, checked.tree
+    private_keys = surviving_keys(epoch, applied.tree, checked.own_leaf_secret)
+    commit_secret = Secret(bytes(epoch.suite.hash_size))
+    if checked.path is not None:
         path_keys, commit_secret = open_path(
             tree,
-            committer,
-            commit.path,
+            applied.committer,
+            checked.path,
             own_leaf=epoch.own_leaf,
             private_keys=private_keys,
-            group_context=provisional.encode(),
+            group_context=checked.provisional.encode(),
             added=frozenset(applied.added),
         )
-        for node in tree_math.direct_path(2 * committer, tree.n_leaves):
+        for node in tree_math.direct_path(2 * applied.committer, tree.n_leaves):
             private_keys.pop(node, None)
         private_keys |= path_keys
     init_secret = epoch.secrets.init_secret
     if applied.external_init is not None:
         external_secret, _ = external_key_pair(epoch)
-        init_secret = suite.open_external_init(external_secret, applied.external_init)
-    following = advance(
-        epoch,
-        provisional,
-        tree.n_leaves,
-        commit=authenticated.content,
-        wire_format=authenticated.wire_format,
-        signature=authenticated.auth.signature,
-        init_secret=init_secret,
-        commit_secret=commit_secret,
-        psk_secret=combine_psks(suite, applied.psks, find_psk),
+        init_secret = epoch.suite.open_external_init(external_secret, applied.external_init)
+    return OpenedSecrets(private_keys, commit_secret, init_secret)
+
+
+def derive_epoch_after(
+    checked: CheckedCommit, opened: OpenedSecrets, *, find_psk: FindPsk, limits: Limits
+) -> NextEpoch:
+    """Run the key schedule over a commit; its confirmation tag is not checked.
+
+    Raises:
+        UnsupportedError: a pre-shared key is not known here.
+
+    """
+    return advance(
+        checked.epoch,
+        checked.provisional,
+        checked.tree.n_leaves,
+        commit=checked.authenticated.content,
+        wire_format=checked.authenticated.wire_format,
+        signature=checked.authenticated.auth.signature,
+        init_secret=opened.init_secret,
+        commit_secret=opened.commit_secret,
+        psk_secret=combine_psks(checked.epoch.suite, checked.applied.psks, find_psk),
         limits=limits,
     )
-    assert isinstance(authenticated.auth, CommitAuthData)  # noqa: S101 - the codec pairs it with a commit
-    check_confirmation_tag(following.confirmation_tag, authenticated.auth.confirmation_tag)
-    successor = succeed(epoch, tree, following, epoch.own_leaf, private_keys)
-    return applied.change(authenticated.content.authenticated_data, successor, following.secret_tree)
+
+
+def check_tag(checked: CheckedCommit, following: NextEpoch) -> None:
+    """Check that the committer arrived in the same epoch (section 6.1).
+
+    Raises:
+        ValidationError: its confirmation tag is not that of `following`.
+
+    """
+    auth = checked.authenticated.auth
+    assert isinstance(auth, CommitAuthData)  # noqa: S101 - the codec pairs it with a commit
+    check_confirmation_tag(following.confirmation_tag, auth.confirmation_tag)
+
+
+def follow_commit(checked: CheckedCommit, *, find_psk: FindPsk, limits: Limits) -> Change:
+    """Return the step that a checked commit takes this member through.
+
+    Raises:
+        DecryptionError, ValidationError: its secrets do not open here, or the confirmation tag is wrong.
+        UnsupportedError: a pre-shared key is not known here.
+
+    """
+    applied, has_path = checked.applied, checked.path is not None
+    authenticated_data = checked.authenticated.content.authenticated_data
+    if checked.removes_self:
+        return applied.change(has_path, authenticated_data, None, None)
+    opened = open_secrets(checked)
+    following = derive_epoch_after(checked, opened, find_psk=find_psk, limits=limits)
+    check_tag(checked, following)
+    epoch = checked.epoch
+    successor = succeed(epoch, checked.tree, following, epoch.own_leaf, opened.private_keys)
+    return applied.change(has_path, authenticated_data, successor, following.secret_tree)
 
 
 def describe(prior: Epoch, change: Change) -> Committed:
     """Return what the application is told about `change`."""
     after = change.epoch
-
-    def members(tree: RatchetTree, indices: Sequence[int]) -> tuple[Member, ...]:
-        return tuple(Member.of(index, check_sender_is_member(tree.leaf(index))) for index in indices)
-
     return Committed(
         committer=change.committer,
         epoch=prior.context.epoch + 1,
-        added=members(after.tree, change.added) if after else (),
-        removed=members(prior.tree, change.removed),
-        updated=members(after.tree, change.updated) if after else (),
+        added=members_at(after.tree, change.added) if after else (),
+        removed=members_at(prior.tree, change.removed),
+        updated=members_at(after.tree, change.updated) if after else (),
         extensions_changed=after is not None and after.context.extensions != prior.context.extensions,
         removed_self=after is None,
         external=change.external,
+        path=change.path,
         reinit=change.reinit,
         authenticated_data=change.authenticated_data,
     )
+
+
+def members_at(tree: RatchetTree, indices: Sequence[int]) -> tuple[Member, ...]:
+    """Return the members at these leaves of `tree`."""
+    return tuple(Member.of(index, check_sender_is_member(tree.leaf(index))) for index in indices)
 
 
 def _merge(

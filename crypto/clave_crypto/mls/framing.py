@@ -41,6 +41,7 @@ __all__ = [
     "PrivateMessageContent",
     "ProposalContent",
     "PublicMessage",
+    "authenticated_data",
     "decode_key_package",
     "decode_message",
     "encode_message",
@@ -254,5 +255,24 @@ def peek(data: bytes) -> tuple[bytes, int, ContentType]:
         case PublicMessage():
             content = message.content
             return content.group_id, content.epoch, ContentType(content.body.tag[0])
+        case _:
+            raise MalformedError("the message is not one to a group")
+
+
+def authenticated_data(data: bytes) -> bytes:
+    """Return the authenticated_data that an encoded group message has in the clear (section 6).
+
+    Nothing is verified: whoever carries the message could have changed it until a member opens the message.
+
+    Raises:
+        MalformedError: `data` is not an encoded group message.
+
+    """
+    message = decode_message(data)
+    match message:
+        case PrivateMessage():
+            return message.authenticated_data
+        case PublicMessage():
+            return message.content.authenticated_data
         case _:
             raise MalformedError("the message is not one to a group")

@@ -10,6 +10,7 @@ what was sent or shown, so each call has its transaction, before anything leaves
 - `merge` when the commit won: store the state, forget the pending commit and keep its Welcome until that is
   sent. `discard` when another commit of the epoch did.
 - `receive`: store the state with what was received, whose key is gone, then show it.
+- `preview` changes nothing: nothing is to be stored.
 
 How a group begins, and what can be read of it, is in its base classes `GroupStart` and `GroupView`.
 """
@@ -38,12 +39,13 @@ from clave_crypto.mls.errors import (
     WrongEpochError,
     WrongGroupError,
 )
-from clave_crypto.mls.events import Committed, ProposalReceived, Received
-from clave_crypto.mls.following import describe, follow_commit
+from clave_crypto.mls.events import Application, CommitPreview, Committed, ProposalReceived, Received
+from clave_crypto.mls.following import CheckedCommit, check_commit, describe, follow_commit
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthData,
     AuthenticatedContent,
+    FramedContent,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
@@ -56,6 +58,7 @@ from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.pending import PendingCommit
+from clave_crypto.mls.previewing import preview_commit
 from clave_crypto.mls.proposals import Add, Commit, ContentType, Proposal, Update
 from clave_crypto.mls.protection import proposal_reference
 from clave_crypto.mls.rules.external import check_external_commit
@@ -240,7 +243,7 @@ class Group(GroupStart):
             self._limits.check_message(len(welcome))
         if found is not None:
             self._secret_tree.consume(found)
-        change = selection.applied.change(authenticated_data, made.epoch, made.secret_tree)
+        change = selection.applied.change(with_path, authenticated_data, made.epoch, made.secret_tree)
         return PendingCommit(made.message, welcome, self.epoch, self.epoch_authenticator, change)
 
     def merge(self, pending: PendingCommit) -> Committed:
@@ -265,8 +268,46 @@ class Group(GroupStart):
 
     # Receiving
 
+    def preview(self, message: bytes, *, find_psk: FindPsk = no_psks) -> CommitPreview:
+        """Return what another's commit of this epoch would do and whether this member can follow it.
+
+        Checks all that everybody in the epoch can check alike, then tries to open what is for this member
+        (section 12.4.2). Changes nothing: the same message can be previewed again, and received.
+
+        Raises:
+            MalformedError: not an encoded commit.
+            WrongGroupError, WrongEpochError: not a commit for this group now.
+            OwnMessageError: it says that this member sent it, which of an encrypted one is no proof.
+            DecryptionError, ReplayError: no key here opens the message itself.
+            LimitError, TooFarAheadError: it asks for more than the limits allow.
+            ValidationError: it breaks a rule whose breach everybody in the epoch can see.
+            PolicyRejected: the application refuses it.
+            UnsupportedError: it needs a mechanism or pre-shared key not known here.
+            GroupClosedError: this member was removed, or the group goes on as another.
+
+        """
+        self._check_open()
+        self._limits.check_message(len(message))
+        decoded = decode_message(message)
+        match decoded:
+            case PrivateMessage(content_type=ContentType.COMMIT):
+                content, _, _ = self._open_private(decoded)
+            case PublicMessage(content=FramedContent(body=Commit())):
+                content = self._open_public(decoded)
+            case _:
+                raise MalformedError("the message is not a commit")
+        commit = content.authenticated.content.body
+        assert isinstance(commit, Commit)  # noqa: S101 - the content type says so, and the codec goes by that
+        checked = self._check_commit(content, commit)
+        return preview_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
+
     def receive(self, message: bytes, *, find_psk: FindPsk = no_psks) -> Received:
         """Process an encoded MLSMessage to the group.
+
+        A commit that removes this member closes the group for good (`Committed.removed_self`). It is a claim
+        by its signer: whoever is removed cannot check the confirmation tag, so the others may have refused
+        the same commit. Whoever must be sure calls `preview` first, and keeps the state until others vouch
+        for the commit.
 
         Raises:
             MalformedError, WrongGroupError, WrongEpochError: not a message for this group now.
@@ -286,22 +327,14 @@ class Group(GroupStart):
             case PrivateMessage():
                 return self._receive_private(decoded, find_psk)
             case PublicMessage():
-                return self._receive_public(decoded, find_psk)
+                return self._accept(self._open_public(decoded), None, find_psk)
             case _:
                 raise MalformedError("the message is not one to a group")
 
     def _receive_private(self, message: PrivateMessage, find_psk: FindPsk) -> Received:
         self._check_group_id(message.group_id)
         if message.epoch == self.epoch:
-            content, application, found = open_private(
-                self.suite,
-                message,
-                context=self._epoch.context_bytes,
-                sender_data_secret=self._epoch.secrets.sender_data_secret,
-                secret_tree=self._secret_tree,
-                find_leaf=self._epoch.tree.leaf,
-                own_leaf=self.own_leaf,
-            )
+            content, application, found = self._open_private(message)
             received = application or self._accept(content, found, find_psk)
             if application is not None:
                 self._secret_tree.consume(found)
@@ -322,11 +355,27 @@ class Group(GroupStart):
         past.secret_tree.consume(found)
         return application
 
-    def _receive_public(self, message: PublicMessage, find_psk: FindPsk) -> Received:
+    def _open_private(self, message: PrivateMessage) -> tuple[VerifiedContent, Application | None, FoundKey]:
+        """Open a private message of the current epoch; changes nothing."""
+        self._check_group_id(message.group_id)
+        if message.epoch != self.epoch:
+            raise WrongEpochError(message.epoch, self.epoch)
+        return open_private(
+            self.suite,
+            message,
+            context=self._epoch.context_bytes,
+            sender_data_secret=self._epoch.secrets.sender_data_secret,
+            secret_tree=self._secret_tree,
+            find_leaf=self._epoch.tree.leaf,
+            own_leaf=self.own_leaf,
+        )
+
+    def _open_public(self, message: PublicMessage) -> VerifiedContent:
+        """Verify a public message of the current epoch; changes nothing."""
         self._check_group_id(message.content.group_id)
         if message.content.epoch != self.epoch:
             raise WrongEpochError(message.content.epoch, self.epoch)
-        return self._accept(open_public(self._epoch, message), None, find_psk)
+        return open_public(self._epoch, message)
 
     def _accept(self, content: VerifiedContent, found: FoundKey | None, find_psk: FindPsk) -> Received:
         """Take in a proposal or commit of this epoch; `found` is the key that opened it, if any did."""
@@ -341,7 +390,8 @@ class Group(GroupStart):
                 self._judge_proposal(content.sender, proposal, None)
                 received = ProposalReceived(content.sender, proposal, reference, framed.authenticated_data)
             case Commit() as commit:
-                change = self._follow(content, commit, find_psk)
+                checked = self._check_commit(content, commit)
+                change = follow_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
             case _:
                 raise MalformedError("application data came where a proposal or commit should")
         if found is not None:
@@ -351,7 +401,8 @@ class Group(GroupStart):
         self._pending[received.reference] = PendingProposal(received.sender, received.proposal, None)
         return received
 
-    def _follow(self, content: VerifiedContent, commit: Commit, find_psk: FindPsk) -> Change:
+    def _check_commit(self, content: VerifiedContent, commit: Commit) -> CheckedCommit:
+        """Check a commit of this epoch as far as everybody in it can; changes nothing."""
         own_leaf_secret = None
         proposals: Sequence[Proposal] = ()
         if isinstance(content.sender, NewMemberCommitSender):
@@ -363,7 +414,7 @@ class Group(GroupStart):
                 self._epoch, content.sender, commit, self._pending, policy=self._policy
             )
             applied = self._apply(content.sender, sent)
-        return follow_commit(
+        return check_commit(
             self._epoch,
             commit,
             content.authenticated,
@@ -371,7 +422,6 @@ class Group(GroupStart):
             own_leaf_secret=own_leaf_secret,
             policy=self._policy,
             judge_joiner=lambda leaf: self._policy.check_external_commit(self, leaf, proposals),
-            find_psk=self._find_psk(find_psk),
             limits=self._limits,
         )
 

@@ -17,6 +17,7 @@ from clave_crypto.mls.origin import Origin
 from clave_crypto.mls.past import PastEpoch, with_resumption
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.sealing import open_from_member, seal_to_member
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import Sender
 from clave_crypto.mls.state import GroupState, PendingProposal, store
@@ -177,6 +178,37 @@ class GroupView:
         self._check_open()
         info = make_group_info(self._epoch, ratchet_tree=ratchet_tree, external_pub=True, random=random)
         return encode_message(info)
+
+    def seal_to_member(self, leaf_index: int, label: str, data: bytes) -> bytes:
+        """Return `data` encrypted to the key of one member's leaf, by EncryptWithLabel (section 5.1.3).
+
+        `label` says what it is for, and the context is the group's id. It is no message to the group: nobody
+        learns from it who sealed it, and no state changes. A GroupInfo sent this way lets a member come back
+        who could not follow a commit.
+
+        Raises:
+            LocalError: nobody is at that leaf, or `label` is one that MLS uses itself.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        return seal_to_member(self._epoch, self.member(leaf_index).leaf, label, data)
+
+    def open_from_member(self, label: str, sealed: bytes) -> Secret:
+        """Return what `seal_to_member` was given, with the key of this member's leaf in the current epoch.
+
+        Whoever sealed it may be in a later epoch, as long as this member's leaf has the same key there. The
+        data is not authenticated: check it as one would that of a stranger.
+
+        Raises:
+            MalformedError: `sealed` is not what `seal_to_member` returns.
+            DecryptionError: it was not sealed to this leaf's key with this label in a group of this id.
+            LocalError: `label` is one that MLS uses itself.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        return open_from_member(self._epoch, label, sealed)
 
     def _find_psk(self, find_psk: FindPsk = no_psks) -> FindPsk:
         return with_resumption(self._epoch, self._past, find_psk)

@@ -55,6 +55,11 @@ class PendingCommit:
         """The leaf indices it removes, in the epoch it was made in."""
         return self._held().removed
 
+    @property
+    def path(self) -> bool:
+        """Whether it has an UpdatePath (section 12.4); true of one that was stored before this was."""
+        return self._held().path
+
     def encode(self) -> bytes:
         """Return it for storage, private keys included.
 

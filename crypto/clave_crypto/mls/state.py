@@ -21,6 +21,7 @@ from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.secret_tree import SecretTree, StoredSecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
 from clave_crypto.mls.stored import (
+    CHANGE_VERSION,
     VERSION,
     StoredChange,
     StoredEpoch,
@@ -118,7 +119,7 @@ def encode_change(change: Change) -> bytes:
     """Return one's own change for storage, until the commit's fate is known."""
     assert change.epoch is not None and change.secret_tree is not None  # noqa: S101, PT018 - one's own
     return StoredChange(
-        VERSION,
+        CHANGE_VERSION,
         change.committer,
         change.added,
         change.removed,
@@ -127,6 +128,7 @@ def encode_change(change: Change) -> bytes:
         change.authenticated_data,
         _store_epoch(change.epoch),
         change.secret_tree.store(),
+        int(change.path),
     ).encode()
 
 
@@ -141,9 +143,12 @@ def decode_change(data: bytes, limits: Limits) -> Change:
     epoch = _restore_epoch(stored.epoch)
     if any(epoch.tree.leaf(index) is None for index in (stored.committer, *stored.added, *stored.updated)):
         raise StateError("the stored change names somebody who is not in the tree it leads to")
+    if stored.path not in {0, 1}:
+        raise StateError("the stored change neither has a path nor has none")
     return Change(
         committer=stored.committer,
         external=False,
+        path=bool(stored.path),
         added=stored.added,
         removed=stored.removed,
         updated=stored.updated,

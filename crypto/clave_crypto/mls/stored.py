@@ -32,6 +32,7 @@ from clave_crypto.mls.senders import (
 )
 
 __all__ = [
+    "CHANGE_VERSION",
     "VERSION",
     "StoredChange",
     "StoredEpoch",
@@ -47,7 +48,10 @@ __all__ = [
 ]
 
 VERSION = 2
-"""What is written; 1 is read too."""
+"""What is written of a group; 1 is read too."""
+
+CHANGE_VERSION = 3
+"""What is written of a change; 1 and 2 are read too."""
 
 _T = TypeVar("_T", bound=Struct)
 
@@ -139,6 +143,7 @@ class StoredChange(Struct):
     authenticated_data: bytes
     epoch: StoredEpoch
     secret_tree: StoredSecretTree
+    path: u8
 
 
 @struct()
@@ -163,6 +168,21 @@ class _StoredGroupV1(Struct):
 
 
 @struct()
+class _StoredChangeV2(Struct):
+    """As version 2 stored it, when nobody asked whether the commit had a path."""
+
+    version: u16
+    committer: u32
+    added: tuple[u32, ...]
+    removed: tuple[u32, ...]
+    updated: tuple[u32, ...]
+    reinit: ReInit | None
+    authenticated_data: bytes
+    epoch: StoredEpoch
+    secret_tree: StoredSecretTree
+
+
+@struct()
 class _StoredChangeV1(Struct):
     version: u16
     committer: u32
@@ -180,7 +200,7 @@ def read_group(data: bytes) -> StoredGroup:
         StateError: the bytes are none, or of a version that is not known here.
 
     """
-    if _check_version(data) == VERSION:
+    if _check_version(data, VERSION) == VERSION:
         return _decode(StoredGroup, data)
     old = _decode(_StoredGroupV1, data)
     pending = tuple(
@@ -197,29 +217,45 @@ def read_ratchets(data: bytes) -> StoredRatchets:
         StateError: the bytes are none, or of a version that is not known here.
 
     """
-    _check_version(data)
+    _check_version(data, VERSION)
     return _decode(StoredRatchets, data)
 
 
 def read_change(data: bytes) -> StoredChange:
-    """Return a stored change.
+    """Return a stored change; one of version 1 or 2 counts as having a path, which `commit` makes by default.
 
     Raises:
         StateError: the bytes are none, or of a version that is not known here.
 
     """
-    if _check_version(data) == VERSION:
+    version = _check_version(data, CHANGE_VERSION)
+    if version == CHANGE_VERSION:
         return _decode(StoredChange, data)
-    old = _decode(_StoredChangeV1, data)
+    reinit, authenticated_data = None, b""
+    old: _StoredChangeV1 | _StoredChangeV2
+    if version == 1:
+        old = _decode(_StoredChangeV1, data)
+    else:
+        old = _decode(_StoredChangeV2, data)
+        reinit, authenticated_data = old.reinit, old.authenticated_data
     return StoredChange(
-        VERSION, old.committer, old.added, old.removed, old.updated, None, b"", old.epoch, old.secret_tree
+        CHANGE_VERSION,
+        old.committer,
+        old.added,
+        old.removed,
+        old.updated,
+        reinit,
+        authenticated_data,
+        old.epoch,
+        old.secret_tree,
+        int(True),
     )
 
 
-def _check_version(data: bytes) -> int:
+def _check_version(data: bytes, newest: int) -> int:
     version = int.from_bytes(data[:2], "big")
-    if version not in {1, VERSION}:
-        raise StateError(f"stored by version {version}, this program knows 1 to {VERSION}")
+    if not 1 <= version <= newest:
+        raise StateError(f"stored by version {version}, this program knows 1 to {newest}")
     return version
 
 
