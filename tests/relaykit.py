@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import ssl
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self, TypeVar
@@ -18,14 +18,17 @@ from clave_server.admission import Admission
 from clave_server.directory import Registration
 from clave_server.folder import DataFolder
 from clave_server.mirror import Mirror, MirrorMode
+from clave_server.rekeys import reference
 from clave_server.relay import Relay, Settings
 from clave_server.sequencer import Sequencer
 from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
+from clave_wire.header import Header, Seen, pack_header, split_payload
 from clave_wire.login import certificate_digest
 
 HOST = "127.0.0.1"
 ROOM = bytes(range(16))
+HEAD = bytes(32)
 PATIENCE_SECONDS = 20.0
 _CLOSE_SECONDS = 1.0
 
@@ -41,7 +44,38 @@ class Participant:
         self.key = DeviceKey.generate()
         self.device = self.key.public
         self.identity = self.account.certify(name, "laptop", self.device)
-        self.submission = 0
+        self.submissions: dict[bytes, int] = defaultdict(int)
+        self.seen: dict[bytes, int] = defaultdict(int)
+        self.handshakes: dict[bytes, int] = defaultdict(int)
+        self._kinds: dict[tuple[bytes, int], m.Kind] = {}
+
+    def number(self, room: bytes, kind: m.Kind) -> int:
+        """Count one more submission."""
+        self.submissions[room] += 1
+        self._kinds[room, self.submissions[room]] = kind
+        return self.submissions[room]
+
+    def hear(self, message: m.ToClient) -> None:
+        """Take note of where a room stands, and of a number that is free again."""
+        kind = m.Kind.APPLICATION
+        match message:
+            case m.Entry():
+                kind = message.kind
+            case m.Accepted():
+                kind = self._kinds.get((message.room, message.submission), kind)
+            case m.Invitation():
+                kind = m.Kind.COMMIT
+            case m.Resumed():
+                self.submissions[message.room] = max(message.submission, self.submissions[message.room])
+                return
+            case m.Rejected() if message.code is not m.Code.RENUMBER:
+                self.submissions[message.room] = min(message.submission - 1, self.submissions[message.room])
+                return
+            case _:
+                return
+        self.seen[message.room] = max(message.seq, self.seen[message.room])
+        if kind is not m.Kind.APPLICATION:
+            self.handshakes[message.room] = max(message.seq, self.handshakes[message.room])
 
 
 class ConnectionClosed(Exception):
@@ -67,7 +101,7 @@ class RawClient:
         self.connection = ClientConnection()
         self.presence: list[m.Presence] = []
         self.plain_certificate = b""
-        self.participant: Participant
+        self._participant: Participant | None = None
         self.logged_in: m.LoggedIn
 
     @classmethod
@@ -113,8 +147,13 @@ class RawClient:
         signature = participant.key.sign(transcript)
         await self.send(m.Login(participant.device, participant.identity, signature, token))
         self.logged_in = await self.expect(m.LoggedIn)
-        self.participant = participant
+        self._participant = participant
         return self
+
+    @property
+    def participant(self) -> Participant:
+        assert self._participant is not None
+        return self._participant
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
@@ -142,6 +181,8 @@ class RawClient:
         message = self._received.popleft()
         if isinstance(message, m.Closing):
             raise ConnectionClosed(message)
+        if self._participant is not None:
+            self._participant.hear(message)
         return message
 
     async def expect(self, kind: type[_T]) -> _T:
@@ -189,24 +230,39 @@ class RawClient:
         payload: bytes,
         *,
         room: bytes = ROOM,
-        epoch: int = 0,
+        read: int | None = None,
         kind: m.Kind = m.Kind.APPLICATION,
         add: tuple[bytes, ...] = (),
         remove: tuple[bytes, ...] = (),
         welcome: bytes = b"",
+        head: bytes = HEAD,
+        ref: bytes = b"",
+        seen: int | None = None,
     ) -> m.Submit:
-        self.participant.submission += 1
-        return m.Submit(
-            room, self.participant.submission, epoch, kind, payload, list(add), list(remove), welcome
-        )
+        """Return the next submission: `payload` itself if it is a message, else behind a header.
+
+        What of the room was read is what was heard of it, unless `read` and `seen` say otherwise.
+        """
+        who = self.participant
+        if kind is not m.Kind.APPLICATION:
+            until = Seen(who.seen[room] if seen is None else seen, bytes(32))
+            header = Header(kind, head, until, add=list(add), remove=list(remove), ref=ref)
+            payload = pack_header(header) + payload
+        if read is None:
+            read = who.handshakes[room]
+        return m.Submit(room, who.number(room, kind), read, kind, payload, welcome)
+
+    def confirm(self, rekey: m.Submit) -> m.Submit:
+        """Return the next submission, which confirms this one."""
+        return self.entry(b"confirm", kind=m.Kind.CONFIRM, ref=reference(rekey.payload))
 
     async def submit(self, submit: m.Submit) -> m.Accepted:
         """Submit and wait for the acknowledgement, which must be the next thing to come."""
         await self.send(submit)
         return await self.expect(m.Accepted)
 
-    async def say(self, payload: bytes, *, epoch: int = 0, room: bytes = ROOM) -> m.Accepted:
-        return await self.submit(self.entry(payload, epoch=epoch, room=room))
+    async def say(self, payload: bytes, *, room: bytes = ROOM) -> m.Accepted:
+        return await self.submit(self.entry(payload, room=room))
 
     async def close(self) -> None:
         self._writer.close()
@@ -219,7 +275,19 @@ class RawClient:
 
 
 def payloads(entries: list[m.Entry]) -> list[bytes]:
-    return [entry.payload for entry in entries]
+    """Return what entries say, without headers."""
+    return [
+        entry.payload if entry.kind is m.Kind.APPLICATION else split_payload(entry.payload)[2]
+        for entry in entries
+    ]
+
+
+async def remove(by: RawClient, confirmer: RawClient, *devices: bytes) -> int:
+    """Have devices removed and return the seq of that; the first to come to both is the rekey."""
+    rekey = by.entry(b"rekey", kind=m.Kind.REKEY, remove=devices)
+    await by.submit(rekey)
+    assert payloads([await confirmer.expect(m.Entry)]) == [b"rekey"]
+    return (await confirmer.submit(confirmer.confirm(rekey))).seq
 
 
 async def entries(client: RawClient, count: int) -> list[m.Entry]:
@@ -298,7 +366,7 @@ class RelayUnderTest:
         return await (await self.connect()).log_in(participant, token)
 
     async def room_of(self, *names: str, room: bytes = ROOM) -> list[RawClient]:
-        """Log in everyone, put them into one room and have them resume it; the epoch is 1 and the seq too."""
+        """Log in everyone, put them into one room and have them resume it; its seq is 1."""
         clients = [await self.join(name) for name in names]
         first, *others = clients
         await first.create(room)

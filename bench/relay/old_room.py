@@ -44,9 +44,8 @@ def _age(laboratory: Laboratory, relay: Relay, new: Population, entries: int) ->
     accounts = folder / "accounts"
     with accounts.open("w") as file:
         for line in new.accounts.read_text().splitlines():
-            seed, identity, room, _, epoch, _ = line.split()
-            seq = filled["seq"]  # nobody submitted more often than there are entries
-            file.write(f"{seed} {identity} {room} {seq} {epoch} {seq}\n")
+            seed, identity, room, _, read = line.split()
+            file.write(f"{seed} {identity} {room} {filled['seq']} {read}\n")
     return replace(new, data=folder / "data", accounts=accounts)
 
 

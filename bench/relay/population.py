@@ -19,6 +19,7 @@ from bench.relay.servers import Relay, running
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_wire import messages as m
 from clave_wire.connection import VERSIONS, ClientConnection
+from clave_wire.header import Header, Seen, pack_header
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.login import certificate_digest
 
@@ -59,13 +60,14 @@ class _Founder:
         self._socket.close()
 
     def make_room(self, others: Sequence[_Member]) -> None:
-        """Make the room and add everyone in one commit: afterwards it is at epoch 1 and seq 1."""
+        """Make the room and add everyone in one commit: afterwards it is at seq 1."""
         devices = [member.key.public for member in others]
         if len(devices) > MAX_BATCH_MEMBERS:
             raise LoadError(f"a room here has at most {MAX_BATCH_MEMBERS + 1} members")
         self._send(m.CreateRoom(1, self._member.room))
         self._expect(m.Done)
-        self._send(m.Submit(self._member.room, 1, 0, m.Kind.COMMIT, b"everyone", devices))
+        header = Header(m.Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=devices)
+        self._send(m.Submit(self._member.room, 1, 0, m.Kind.COMMIT, pack_header(header) + b"everyone"))
         self._expect(m.Accepted)
 
     def _send(self, message: m.ToRelay) -> None:
@@ -115,7 +117,7 @@ class Population:
         with accounts.open("w") as file:
             for member in (member for room in rooms for member in room):
                 seed = bytes(member.key.secret).hex()
-                file.write(f"{seed} {member.identity.hex()} {member.room.hex()} 1 1 1\n")
+                file.write(f"{seed} {member.identity.hex()} {member.room.hex()} 1 1\n")
         with running(Relay("relay", tls=True), folder) as relay:
             first = rooms[0][0]
             with _Founder(relay.port, first) as founder:

@@ -25,14 +25,14 @@ class Voice:
     """One of two in a room; comes back at once whenever the connection ends."""
 
     def __init__(self, line: str) -> None:
-        seed, identity, room, cursor, epoch, submission = line.split()
+        seed, identity, room, cursor, read = line.split()
         self.key = DeviceKey.from_secret(Secret(bytes.fromhex(seed)))
         self.identity = bytes.fromhex(identity)
         self.room = bytes.fromhex(room)
-        self.epoch = int(epoch)
+        self.read = int(read)
         self.delays: list[float] = []
         self._cursor = int(cursor)
-        self._submission = int(submission)
+        self._submission = 0
         self._here_since = float("inf")
 
     async def talk(self, port: int) -> None:
@@ -60,7 +60,7 @@ class Voice:
                     elif isinstance(message, m.LoggedIn):
                         writer.write(connection.send(m.Resume(1, self.room, self._cursor)))
                     elif isinstance(message, m.Resumed):
-                        self._submission = max(self._submission, message.submission)
+                        self._submission = message.submission
                         self._here_since = time.monotonic()
                         speaking = asyncio.create_task(self._speak(connection, writer))
                     else:
@@ -79,7 +79,7 @@ class Voice:
         while True:
             self._submission += 1
             words = b"%.6f" % time.monotonic()
-            said = m.Submit(self.room, self._submission, self.epoch, m.Kind.APPLICATION, words)
+            said = m.Submit(self.room, self._submission, self.read, m.Kind.APPLICATION, words)
             writer.write(connection.send(said))
             await asyncio.sleep(_EVERY_SECONDS)
 

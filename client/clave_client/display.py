@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clave_client import events
-from clave_client.events import Event, Person
+from clave_client.events import Event, Lie, Person
 from clave_client.store import HistoryLine
 
-__all__ = ["Line", "event_line", "history_line", "named", "note", "plain"]
+__all__ = ["Line", "event_line", "history_line", "lie_words", "lost_words", "named", "note", "plain"]
 
 Line = list[tuple[str, str]]
 """Pieces of one line: a style ("", "name", "own", "time", "note", "alarm") and its text."""
@@ -62,12 +62,38 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) 
         case events.Notice():
             return where + note(event.text, "alarm")
         case events.Diverged():
-            text = f"the relay shows {event.person.name} another history of this room; do not trust it"
-            return where + note(text, "alarm")
+            return where + note(lie_words(event), "alarm")
+        case events.RelayLost():
+            return where + note(lost_words(event), "alarm")
         case events.Connected() | events.Disconnected() | events.Sent():
             return None
         case _:
             return where + note(_happened(event))
+
+
+def lie_words(event: events.Diverged) -> str:
+    """Return one line for what a relay shows that cannot be true, which says what to do."""
+    name = "somebody" if event.person is None else event.person.name
+    what, check = {
+        Lie.HISTORY: (f"the relay shows {name} another history of this room than you", f"ask {name}"),
+        Lie.IMPOSSIBLE: (f"{name} claims to have seen entries that came only later", f"ask {name}"),
+        Lie.ORDER: (f"messages of {name} come twice or out of order", f"ask {name}"),
+        Lie.BEHIND: (f"the relay did not show {name} the latest change of this room", f"tell {name}"),
+        Lie.AHEAD: (f"{name} speaks after a change of this room that you were not shown", f"ask {name}"),
+        Lie.PLACE: ("the relay gave you a wrong place in this room's log", "ask whoever invited you"),
+        Lie.INVENTED: ("something you did not send is in the log under your name", "tell the others"),
+        Lie.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
+    }[event.lie]
+    return f"{what}; {check} by another channel what was said, and do not trust this relay until you know why"
+
+
+def lost_words(event: events.RelayLost) -> str:
+    """Return one line for what a relay has lost, which says what becomes of it."""
+    entries = "the last entry" if event.count == 1 else f"the last {event.count} entries"
+    return (
+        f"the relay was restored from a backup and has lost {entries} of {event.title}; what you said there is"
+        " sent again, and changes made there have to be made again: look at /members"
+    )
 
 
 def _happened(event: Event) -> str:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from clave_client import events
 from clave_client.client import Client
-from clave_client.display import history_line, plain
+from clave_client.display import history_line, lie_words, lost_words, plain
 from clave_client.store import HistoryLine
 from clave_client.text_input import read_lines
 
@@ -57,7 +57,9 @@ async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) ->
                 last = fresh[-1].seq if fresh else last
                 show(fresh)
             case events.Diverged() if event.room == room:
-                _warn(f"the relay shows {event.person.name} another history of {title}")
+                _warn(f"{title}: {lie_words(event)}")
+            case events.RelayLost() if event.room == room:
+                _warn(lost_words(event))
             case events.Notice() if event.room in (room, b""):
                 _warn(event.text)
             case events.Disconnected():

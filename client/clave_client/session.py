@@ -23,8 +23,8 @@ from clave_client.errors import (
     RoomUnreadable,
     StateTooOld,
 )
-from clave_client.link import Address
 from clave_client.invitations import Invitations
+from clave_client.link import Address
 from clave_client.log_reader import LogMessage, LogReader, Outcome, Settled
 from clave_client.rescue import Rescue
 from clave_client.room import Room

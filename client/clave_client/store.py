@@ -50,7 +50,8 @@ ALTER TABLE rooms ADD COLUMN incarnation BLOB NOT NULL DEFAULT x'';
 ALTER TABLE outbox ADD COLUMN head BLOB;
 ALTER TABLE outbox ADD COLUMN placed INTEGER;
 DELETE FROM chain;
-CREATE TABLE waiting(room BLOB, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY(room, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE waiting(room BLOB, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY(room, seq))
+    STRICT, WITHOUT ROWID;
 CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(room, device))
     STRICT, WITHOUT ROWID;
 """
@@ -79,8 +80,8 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
 
     `cursor` is the last entry read, `read` the last of them that was no message. `submission` is the highest
     number this device ever used in it, and `count` its messages. `began` is the entry this device came in by.
-    `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that the
-    relay has yet to tell. `era` counts how often the relay lost entries, of whose `incarnation` this log is.
+    `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that
+    the relay has yet to tell. `era` counts how often the relay lost entries, of whose `incarnation` this log is.
     """
 
     id: bytes

@@ -17,6 +17,7 @@ import apsw
 from clave_server import schema
 from clave_server.errors import DamageError, OrderError
 from clave_server.folder import DATABASE
+from clave_server.incarnation import mark_copy
 from clave_server.integrity import check_rows, check_segments
 
 __all__ = ["back_up"]
@@ -83,6 +84,8 @@ def _copy_database(source: Path, copy: Path) -> None:
         connection.close()
     if found != "ok":
         raise apsw.CorruptError(str(found))
+    if not schema.versions_behind(copy):  # one that is gets an incarnation when it is migrated
+        mark_copy(copy)
 
 
 def _find_damage(copy: Path) -> DamageError | None:

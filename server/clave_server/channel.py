@@ -149,9 +149,7 @@ class Draft:
     def add(self, device: bytes, submit: Submit, seq: int) -> None:
         """Append what `device` submitted as entry `seq`."""
         self.frames.append(
-            pack(
-                Entry(submit.room, seq, device, submit.submission, submit.kind, submit.epoch, submit.payload)
-            )
+            pack(Entry(submit.room, seq, device, submit.submission, submit.kind, 0, submit.payload))
         )
         own = self.submissions.get(device)
         if own is None:

@@ -16,11 +16,11 @@ from clave_server.log import Changes
 from clave_server.mirror import EntryRecord
 from clave_server.session import Session
 from clave_server.worker import in_transaction
-from clave_wire.messages import CreateRoom, Mend, Report, Resume, Submit
+from clave_wire.messages import CreateRoom, Mend, Resume, Submit
 
 __all__ = ["Batch", "Flight", "RoomMessage", "Step"]
 
-RoomMessage = CreateRoom | Resume | Submit | Report | Mend
+RoomMessage = CreateRoom | Resume | Submit | Mend
 
 Step = Callable[[apsw.Connection], Any]
 """Work inside a flush that does not concern rooms; its result goes to its own callback, typed there."""
@@ -62,7 +62,7 @@ class Flight:
     saved: set[bytes] = field(default_factory=set)
     drafts: dict[bytes, Draft] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
-    answers: list[tuple[Session, CreateRoom | Report | Mend]] = field(default_factory=list)
+    answers: list[tuple[Session, CreateRoom | Mend]] = field(default_factory=list)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)

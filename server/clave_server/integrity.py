@@ -29,6 +29,11 @@ _SEALED: Final = {
         "lower(hex(room))",
         "seal('submissions', room, device, recent)",
     ),
+    "a rekey that waits in room": (
+        "rekeys",
+        "lower(hex(room))",
+        "seal('rekey', room, author, seq, ref, head, removed)",
+    ),
 }
 """By what is damaged: the table, which of its rows, and the seal that has to be there."""
 

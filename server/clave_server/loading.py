@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -9,9 +10,10 @@ from clave_server import directory, log
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError
 from clave_server.flight import Batch, RoomMessage
+from clave_server.handshakes import read_header
 from clave_server.room import Room
 from clave_server.worker import Worker
-from clave_wire.messages import Code, CreateRoom, Mend, Report, Submit
+from clave_wire.messages import Code, CreateRoom, Kind, Mend, Submit
 
 __all__ = ["Loading", "wanted_names"]
 
@@ -64,7 +66,7 @@ class Loading:
             self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
         else:
             inviter = batch.session.device if isinstance(message, Submit) else None
-            work = partial(directory.resolve, devices=wanted_names(message, channel.room), inviter=inviter)
+            work = partial(directory.resolve, devices=wanted_names(message), inviter=inviter)
             self._reader.do(work, partial(self._named, key, batch))
 
     def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
@@ -89,10 +91,12 @@ class Loading:
         self._again(self._waiting.pop(key))
 
 
-def wanted_names(message: RoomMessage, room: Room) -> Sequence[bytes]:
+def wanted_names(message: RoomMessage) -> Sequence[bytes]:
     """Return the devices that a message brings into a room, whose names have to be known first."""
     if isinstance(message, Submit):
-        return message.add
-    if isinstance(message, Mend):
-        return message.add
-    return room.expelled if isinstance(message, Report) else ()
+        if message.kind is not Kind.COMMIT:
+            return ()
+        with contextlib.suppress(Refusal):  # refused when it is staged
+            return read_header(message).add
+        return ()
+    return message.add if isinstance(message, Mend) else ()

@@ -9,17 +9,20 @@ from typing import Final
 import apsw
 
 from clave_server.errors import DamageError
+from clave_server.rekeys import Rekey
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
 
 __all__ = ["ROOM_SEAL", "Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
 
 _WRITES: Final = {
-    "rooms": "INSERT INTO rooms(room, seq, epoch, commit_seq, contested, maker, committer, expelled)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, (SELECT id FROM accounts WHERE account = ?6), ?7, ?8) ON CONFLICT DO"
-    " UPDATE SET seq = ?2, epoch = ?3, commit_seq = ?4, contested = ?5, committer = ?7, expelled = ?8",
-    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))"
-    " ON CONFLICT DO UPDATE SET left = ?4, seal = excluded.seal",
+    "rooms": "INSERT INTO rooms(room, seq, handshake, maker)"
+    " VALUES (?1, ?2, ?3, (SELECT id FROM accounts WHERE account = ?4))"
+    " ON CONFLICT DO UPDATE SET seq = ?2, handshake = ?3",
+    "former stays": "DELETE FROM stays WHERE room = ? AND device = ?",
+    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))",
+    "former rekeys": "DELETE FROM rekeys WHERE room = ?",
+    "rekeys": "INSERT INTO rekeys VALUES (?1, ?2, ?3, ?4, ?5, ?6, seal('rekey', ?1, ?2, ?3, ?4, ?5, ?6))",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
     " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
@@ -27,15 +30,16 @@ _WRITES: Final = {
     "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
 }
 ROOM_SEAL: Final = (
-    "seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,"
+    "seal('room', room, seq, handshake, legacy, restored, kept_from,"
     " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
-    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))"
+    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
+    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
 )
 """What a room's row is sealed with: how many rows belong to it too, or a lost one were not missed."""
 
 _SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
 _SELECT_ROOM: Final = (
-    f"SELECT seq, epoch, commit_seq, contested, committer, expelled, kept_from, seal = {ROOM_SEAL}"  # noqa: S608
+    f"SELECT seq, handshake, legacy, restored, kept_from, seal = {ROOM_SEAL}"  # noqa: S608  (a constant)
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1
@@ -47,8 +51,11 @@ _INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 class Changes:
     """The rows one flush writes, gathered on the loop and applied on the writer."""
 
-    rooms: list[tuple[bytes, int, int, int, bool, bytes, bytes, bytes]] = field(default_factory=list)
+    rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
+    former_stays: list[tuple[bytes, bytes]] = field(default_factory=list)
     stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
+    former_rekeys: list[tuple[bytes]] = field(default_factory=list)
+    rekeys: list[tuple[bytes, str, int, bytes, bytes, bytes]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
     welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
@@ -57,11 +64,17 @@ class Changes:
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
         key = room.room
-        state = (key, room.seq, room.epoch, room.commit_seq, room.contested)
-        self.rooms.append((*state, room.maker, room.committer, b"".join(room.expelled)))
+        self.rooms.append((key, room.seq, room.handshake, room.maker))
         self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
         for device in room.staged_stays:
+            self.former_stays.append((key, device))
             self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
+        if room.are_rekeys_changed:
+            self.former_rekeys.append((key,))
+            self.rekeys += [
+                (key, one.author, one.seq, one.ref, one.head, b"".join(one.remove))
+                for one in room.rekeys.values()
+            ]
 
     def apply(self, connection: apsw.Connection) -> None:
         """Write all rows, inside the caller's transaction."""
@@ -71,7 +84,10 @@ class Changes:
         ]
         for table, rows in (
             ("rooms", self.rooms),
+            ("former stays", self.former_stays),
             ("stays", self.stays),
+            ("former rekeys", self.former_rekeys),
+            ("rekeys", self.rekeys),
             ("submissions", self.submissions),
             ("segments", segments),
             ("welcomes", self.welcomes),
@@ -92,12 +108,9 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
         if row is None:
             return None
         room = Room(key)
-        room.seq, room.epoch, room.commit_seq, contested, room.committer, expelled, room.kept_from, whole = (
-            row
-        )
+        room.seq, room.handshake, room.legacy, room.restored, room.kept_from, whole = row
         _check(whole, key)
-        room.expelled = tuple(expelled[place : place + 32] for place in range(0, len(expelled), 32))
-        room.durable, room.saved, room.contested = room.seq, room.seq, bool(contested)
+        room.durable = room.saved = room.seq
         stays = connection.execute(
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
             " AND accounts.seal = seal('account', id, accounts.account, name)"
@@ -120,8 +133,22 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
         for device, recent, whole in submissions:
             _check(whole, key)
             room.recent[device] = unpack_recent(recent)
+        room.rekeys = {rekey.author: rekey for rekey in _rekeys(connection, key)}
         _replay(connection, room)
     return room
+
+
+def _rekeys(connection: apsw.Connection, key: bytes) -> Iterator[Rekey]:
+    """Read the rekeys of a room that wait to be confirmed, the oldest first. Raises `DamageError`."""
+    rows = connection.execute(
+        "SELECT seq, author, ref, head, removed, seal = seal('rekey', room, author, seq, ref, head, removed)"
+        " FROM rekeys WHERE room = ? ORDER BY seq",
+        (key,),
+    )
+    for seq, author, ref, head, removed, whole in rows:
+        _check(whole, key)
+        devices = tuple(removed[place : place + 32] for place in range(0, len(removed), 32))
+        yield Rekey(seq, author, ref, head, devices)
 
 
 def _check(whole: int | None, key: bytes) -> None:
@@ -130,7 +157,7 @@ def _check(whole: int | None, key: bytes) -> None:
 
 
 def _replay(connection: apsw.Connection, room: Room) -> None:
-    """Count the entries that came after the room's rows were saved. Raises `DamageError`."""
+    """Count the messages that came after the room's rows were saved. Raises `DamageError`."""
     for segment in _segments(connection, room.room, room.saved):
         for entry in segment.entries():
             if entry.seq == room.seq + 1:

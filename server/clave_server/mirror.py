@@ -39,7 +39,6 @@ class EntryRecord(NamedTuple):
     address: str
     room: bytes
     seq: int
-    epoch: int
     kind: Kind
     size: int
     piece: bytes
@@ -113,7 +112,7 @@ class Mirror:
                 return _json(at, event="visit", name=name, address=address, text=event)
             return self._row(at, name, address, event)
         room, piece = record.room.hex(), record.piece.hex()
-        kind = record.kind.name.lower()
+        kind = record.kind.name.lower().replace("_", " ")
         if self._mode is MirrorMode.JSON:
             return _json(
                 at,
@@ -122,14 +121,13 @@ class Mirror:
                 address=address,
                 room=room,
                 seq=record.seq,
-                epoch=record.epoch,
                 kind=kind,
                 size=record.size,
                 piece=piece,
             )
         if self._mode is MirrorMode.SHORT:
             room, piece = room[: 2 * _SHORT_ROOM], piece[-2 * _SHORT_PIECE :]
-        where = f"room {room}  seq {record.seq}  epoch {record.epoch}  {kind}  {record.size} B"
+        where = f"room {room}  seq {record.seq}  {kind}  {record.size} B"
         return self._row(at, name, address, where, f"..{piece}")
 
     def _row(self, at: dt.datetime, name: str, address: str, *fields: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from clave_server import directory, schema
+from clave_server import directory, incarnation, schema
 from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
@@ -115,10 +115,13 @@ class Relay:
         entrances = _open_entrances(settings)
         connection = schema.connect_writer(folder.database)
         with schema.start_errors(folder.database):
+            if incarnation.begin_anew(connection):
+                _log.warning("restored from a backup; whoever comes back is told so")
             highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
+            present = incarnation.read_incarnation(connection)
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
-        house = _build_house(settings, writer, reader, mirror, highest_ids, bans)
+        house = _build_house(settings, writer, reader, mirror, highest_ids, bans, present)
         transports, tick = Transports(house.tally), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
@@ -189,6 +192,7 @@ def _build_house(
     mirror: Mirror,
     highest_ids: tuple[int, int],
     bans: Bans,
+    incarnation: bytes,
 ) -> House:
     sessions: dict[bytes, Session] = {}
     tally, usages = Tally(), Usages(settings.quota)
@@ -204,4 +208,6 @@ def _build_house(
     rate = settings.account_rate
     rates = Buckets[bytes](rate, rate * _ACCOUNT_BURST, _MAX_COUNTED) if rate else None
     doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
-    return House(settings.admission, doors, reader, sequencer, sessions, mirror, tally, usages, rates)
+    return House(
+        settings.admission, doors, reader, sequencer, sessions, mirror, tally, usages, rates, incarnation
+    )

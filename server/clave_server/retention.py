@@ -139,7 +139,7 @@ def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Non
         " AND NOT EXISTS (SELECT 1 FROM segments WHERE segments.room = rooms.room)"
         " AND NOT EXISTS (SELECT 1 FROM welcomes WHERE welcomes.room = rooms.room)"
     ).fetchall()
-    for table in ("stays", "submissions", "rooms"):
+    for table in ("stays", "submissions", "rekeys", "rooms"):
         connection.executemany(f"DELETE FROM {table} WHERE room = ?", empty)  # noqa: S608  (names from above)
 
 

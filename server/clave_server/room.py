@@ -1,4 +1,4 @@
-"""A room as the relay sees it: whom it routes to, which seq and epoch come next. Knows no clients, no disk.
+"""A room as the relay sees it: whom it routes to, which seq comes next. Knows no clients, disk or clock.
 
 Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once
 they are on disk, `roll_back` undoes all of them when they are not.
@@ -7,17 +7,23 @@ they are on disk, `roll_back` undoes all of them when they are not.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
+from clave_server.handshakes import check_header
+from clave_server.rekeys import Rekey, Rekeys, find_confirmed, forget_head, reference, remember
+from clave_wire.header import Header
 from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
-from clave_wire.messages import Code, Kind, Report, Submit
+from clave_wire.messages import Code, Kind, Submit
 
-__all__ = ["RECENT", "Repeated", "Room", "Stay", "pack_recent", "unpack_recent"]
+__all__ = ["MAX_BACK", "RECENT", "Repeated", "Room", "Stay", "pack_recent", "unpack_recent"]
 
 RECENT: Final = 32
 """How many of a device's latest submissions are remembered with their seq."""
+
+MAX_BACK: Final = 10_000
+"""Entries before the commit that adds a device from which on it may be sent them."""
 
 Recent = list[tuple[int, int]]
 """(submission, seq), both increasing."""
@@ -38,13 +44,22 @@ class Repeated(Exception):
         self.seq = seq
 
 
+class _Before(NamedTuple):
+    """What `roll_back` puts back, beside stays and submissions."""
+
+    handshake: int
+    rekeys: Rekeys
+    objections: Mapping[bytes, str]
+
+
 class Room:
-    """One room's routing state. Devices are 32-byte public keys.
+    """One room's routing state. Devices are 32-byte public keys, accounts are known by their names.
 
     `seq` is the last entry staged, `durable` the last on disk, `kept_from` the first that is still kept, and
     `saved` the last that the room's own rows on disk take into account: what came since is read from the
-    entries themselves when the room is loaded. `committer` made the latest commit and `expelled` are those it
-    took out, as long as nobody else shows that he believes it.
+    entries themselves when the room is loaded. `handshake` is the last entry that is no message. Entries up
+    to `legacy` are of protocol 3; `restored` was the last one when the relay was restored from a backup.
+    `objections` has the devices that a member of one account wants no longer routed to, and which account.
     """
 
     __slots__ = (
@@ -52,16 +67,16 @@ class Room:
         "_speaking",
         "_stays_before",
         "_unsaved",
-        "commit_seq",
-        "committer",
-        "contested",
         "durable",
-        "epoch",
-        "expelled",
+        "handshake",
         "kept_from",
+        "legacy",
         "maker",
         "members",
+        "objections",
         "recent",
+        "rekeys",
+        "restored",
         "room",
         "saved",
         "seq",
@@ -74,16 +89,16 @@ class Room:
         self.durable = 0
         self.saved = 0
         self.kept_from = 1
+        self.handshake = 0
+        self.legacy = 0
+        self.restored = 0
         self.maker = b""
-        self.epoch = 0
-        self.commit_seq = 0
-        self.contested = False
         self.members: dict[bytes, str] = {}
         self.stays: dict[bytes, tuple[Stay, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
-        self.committer = b""
-        self.expelled: tuple[bytes, ...] = ()
-        self._before: tuple[int, int, bool, bytes, tuple[bytes, ...]] | None = None
+        self.rekeys: Rekeys = {}
+        self.objections: Mapping[bytes, str] = {}
+        self._before: _Before | None = None
         self._stays_before: dict[bytes, tuple[tuple[Stay, ...], str | None]] = {}
         self._speaking: set[bytes] = set()
         self._unsaved: set[bytes] = set()
@@ -91,7 +106,7 @@ class Room:
     # --- staging -------------------------------------------------------------------------------------------
 
     def stage_creation(self, device: bytes, name: str, maker: bytes = b"") -> None:
-        """Make `device`, of the account `maker`, the only member, at epoch 0 and seq 0.
+        """Make `device`, of the account `maker`, the only member, at seq 0.
 
         Raises `Refusal` if there are others.
         """
@@ -103,81 +118,79 @@ class Room:
         self.maker = maker
         self._join(device, name, 0)
 
-    def stage_submission(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> int:
-        """Judge a submission and give it a seq; `names` has the known ones of the devices it adds.
+    def judge(self, device: bytes, submit: Submit) -> None:
+        """Raise `Refusal` for what may not be the next entry, and `Repeated` for what is one already."""
+        recent = self.recent.get(device)
+        following = recent[-1][0] + 1 if recent else 1
+        if recent and submit.submission < following:
+            _refuse_repeated(recent, submit.submission)
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
+        if submit.submission != following:
+            raise Refusal(Code.OUT_OF_ORDER, "an earlier submission was refused")
+        if submit.read != self.handshake:
+            raise Refusal(Code.STALE, "another change came first")
+        if len(submit.payload) > MAX_PAYLOAD_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
 
-        Raises `Refusal` if it may not enter the log and `Repeated` if it already did.
+    def judge_handshake(
+        self, device: bytes, submit: Submit, header: Header, names: Mapping[bytes, str]
+    ) -> None:
+        """Raise `Refusal` unless what `judge` let pass may change the room as its header says.
+
+        `names` has the known ones of the devices that a commit adds.
         """
-        recent = self.recent.get(device)
-        if recent and submit.submission <= recent[-1][0]:
-            self.check_new(device, submit.submission)
-        self._judge(device, submit, names)
-        seq = self.seq = self.seq + 1
-        if recent is None:
-            recent = self.recent[device] = []
-        recent.append((submit.submission, seq))
-        self._speaking.add(device)
-        if submit.kind is not Kind.APPLICATION:
-            self._change_members(device, submit, names)
-        elif self.expelled and device != self.committer and submit.epoch == self.epoch:
-            self._begin()
-            self.expelled = ()  # the commit is believed
-        return seq
-
-    def check_new(self, device: bytes, submission: int) -> None:
-        """Raise `Repeated` for a submission that was accepted, `Refusal` for one too old to tell."""
-        recent = self.recent.get(device)
-        if not recent or submission > recent[-1][0]:
-            return
-        for former, seq in reversed(recent):
-            if former == submission:
-                raise Repeated(seq)
-        raise Refusal(Code.RENUMBER, "this submission number was used before, too long ago to tell for what")
-
-    def _change_members(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
-        self._begin()
+        if len(submit.welcome) > MAX_WELCOME_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
+        check_header(device, submit, header)
         if submit.kind is Kind.COMMIT:
-            self.epoch = submit.epoch + 1
-            self.commit_seq = self.seq
-            self.contested = False
-            self.committer = device
-            self.expelled = tuple(gone for gone in submit.remove if gone in self.members and gone != device)
-        self._leave(submit.remove)
-        for added in submit.add:
-            self._join(added, names[added], self.seq)
+            self._check_added(header.add, names)
+        elif submit.kind is Kind.GROUP_INFO and header.add[0] not in self.members:
+            raise Refusal(Code.BAD_REQUEST, "a group info is for a member")
 
-    def stage_report(self, device: bytes, report: Report, names: dict[bytes, str]) -> list[bytes]:
-        """Mark the latest commit contested; return whom it took out and who is taken back. Raises `Refusal`.
+    def stage_message(self, device: bytes, submit: Submit) -> int:
+        """Judge a message and return the seq it gets. Raises `Refusal` and `Repeated`."""
+        self.judge(device, submit)
+        if submit.welcome:
+            raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
+        return self._append(device, submit.submission)
 
-        Whoever made a commit that no one believes could take everybody out but himself, so those it took out
-        may contest it too, until somebody else than its sender goes on in the epoch it began. They come back
-        once: if the group does take them out, a member mends the routing. `names` has theirs.
-        """
-        if device not in self.members and device not in self.expelled:
-            raise Refusal(Code.NOT_MEMBER, "only a member can report a commit")
-        if report.seq != self.commit_seq or report.epoch != self.epoch - 1:
-            raise Refusal(Code.STALE_EPOCH, "that is not the room's latest commit")
+    def stage_handshake(
+        self, device: bytes, submit: Submit, header: Header, names: Mapping[bytes, str]
+    ) -> tuple[int, Sequence[bytes]]:
+        """Append what was judged; return its seq and the devices that are routed to no more after it."""
         self._begin()
-        self.contested = True
-        back = [former for former in self.expelled if former in names and former not in self.members]
-        for former in back:
-            self._take_back(former, names[former])
-        self.expelled = ()
-        return back
+        account = self.members[device]
+        seq = self.handshake = self._append(device, submit.submission)
+        match submit.kind:
+            case Kind.COMMIT:
+                self.rekeys = forget_head(self.rekeys, header.head)
+                for added in header.add:
+                    self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACK)))
+            case Kind.REKEY:
+                rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
+                self.rekeys = remember(self.rekeys, rekey)
+            case Kind.CONFIRM:
+                confirmed = find_confirmed(self.rekeys, header, device, account)
+                if confirmed is not None:
+                    self.rekeys = forget_head(self.rekeys, header.head)
+                    return seq, self._leave(confirmed.remove)
+            case Kind.PROPOSAL:
+                return seq, self._leave(header.remove)
+        return seq, ()
 
     def stage_mend(
-        self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: dict[bytes, str]
+        self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: Mapping[bytes, str]
     ) -> list[bytes]:
-        """Route to `add` again or from now on, and to `remove` no longer; return who is taken back.
+        """Route to `add` again or from now on; stop routing to those of `remove` that enough people object to.
 
-        Raises `Refusal`.
+        Returns who is taken back. Raises `Refusal`.
         """
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
         self._check_added(add, names)
         self._begin()
-        self._leave(remove)
-        self.expelled = tuple(former for former in self.expelled if former not in remove)
+        self._object(device, remove)
         back = []
         for added in add:
             if self.stays.get(added) and added not in self.members:
@@ -194,8 +207,13 @@ class Room:
 
     @property
     def is_changed(self) -> bool:
-        """Whether more than entries was staged since the last `settle`."""
+        """Whether more than messages was staged since the last `settle`."""
         return self._before is not None
+
+    @property
+    def are_rekeys_changed(self) -> bool:
+        """Whether other rekeys are remembered than at the last `settle`."""
+        return self._before is not None and self._before.rekeys != self.rekeys
 
     @property
     def unsaved(self) -> set[bytes]:
@@ -220,7 +238,7 @@ class Room:
         """Undo what was staged: it is not on disk."""
         self.seq = self.durable
         if self._before is not None:
-            self.epoch, self.commit_seq, self.contested, self.committer, self.expelled = self._before
+            self.handshake, self.rekeys, self.objections = self._before
         for device, (stays, name) in self._stays_before.items():
             if stays:
                 self.stays[device] = stays
@@ -239,7 +257,7 @@ class Room:
         self._forget()
 
     def replay(self, device: bytes, submission: int) -> None:
-        """Count an entry that is on disk already and followed the last one saved."""
+        """Count a message that is on disk already and followed the last entry saved."""
         self.seq = self.durable = self.seq + 1
         recent = self.recent.setdefault(device, [])
         recent.append((submission, self.seq))
@@ -252,19 +270,21 @@ class Room:
         recent = self.recent.get(device)
         return recent[-1][0] if recent else 0
 
-    def stay_at(self, device: bytes, after: int) -> Stay:
-        """Return the stay that lets a device resume from `after`. Raises `Refusal`."""
+    def stay_at(self, device: bytes, after: int) -> tuple[Stay, int]:
+        """Return the stay that lets a device resume from `after`, and the entry it resumes from.
+
+        That is `after`, or the last entry if the relay has not as many. Raises `Refusal`.
+        """
         stays = self.stays.get(device)
         if not stays:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
-        if after > self.seq:
-            raise Refusal(Code.BAD_REQUEST, f"the room ends at entry {self.seq}, before {after}")
+        after = min(after, self.seq)
         for stay in reversed(stays):
             if stay.joined <= after and (stay.left is None or after < stay.left):
                 self.check_kept(after)
-                return stay
+                return stay, after
         if device in self.members:
-            raise Refusal(Code.BAD_REQUEST, f"this device joined the room after entry {stays[-1].joined}")
+            raise Refusal(Code.BAD_REQUEST, f"this device may read what follows entry {stays[-1].joined}")
         raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
 
     def check_kept(self, after: int) -> None:
@@ -276,36 +296,47 @@ class Room:
 
     # --- the rules -----------------------------------------------------------------------------------------
 
-    def _judge(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
-        if device not in self.members:
-            raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
-        if submit.epoch != self.epoch and not (self.contested and submit.epoch == self.epoch - 1):
-            raise Refusal(Code.STALE_EPOCH, f"the room is at epoch {self.epoch}")
-        if len(submit.payload) > MAX_PAYLOAD_BYTES:
-            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
-        if submit.add or submit.remove or submit.welcome:
-            self._judge_changes(device, submit, names)
+    def _append(self, device: bytes, submission: int) -> int:
+        seq = self.seq = self.seq + 1
+        recent = self.recent.get(device)
+        if recent is None:
+            recent = self.recent[device] = []
+        recent.append((submission, seq))
+        self._speaking.add(device)
+        return seq
 
-    def _judge_changes(self, device: bytes, submit: Submit, names: dict[bytes, str]) -> None:
-        if len(submit.welcome) > MAX_WELCOME_BYTES:
-            raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
-        if submit.kind is not Kind.COMMIT:
-            leaving = submit.kind is Kind.PROPOSAL and submit.remove == [device]
-            if submit.add or submit.welcome or not leaving:
-                raise Refusal(Code.BAD_REQUEST, "only a commit changes who is in a room")
-        self._check_added(submit.add, names)
-
-    def _check_added(self, add: Sequence[bytes], names: dict[bytes, str]) -> None:
+    def _check_added(self, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
         if any(device not in names for device in add):
             raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
         if len(self.members) + len(add) > MAX_MEMBERS:
             raise Refusal(Code.LIMIT, f"a room has at most {MAX_MEMBERS} devices")
 
-    def _join(self, device: bytes, name: str, seq: int) -> None:
-        if device not in self.members:
-            self._remember(device)
-            self.stays[device] = (*self.stays.get(device, ()), Stay(seq, None))
-            self.members[device] = name
+    def _object(self, device: bytes, remove: Sequence[bytes]) -> None:
+        """Stop routing to `device` itself, and to others a second account objects to; note the first ones."""
+        account, accounts = self.members[device], set(self.members.values())
+        objections, gone = dict(self.objections), []
+        for other in remove:
+            if other == device:
+                gone.append(other)
+            elif other in self.members and self.members[other] != account:
+                first = objections.get(other, account)
+                if first != account and first in accounts:
+                    gone.append(other)
+                else:
+                    objections[other] = account
+        self.objections = objections
+        self._leave(gone)
+
+    def _join(self, device: bytes, name: str, joined: int) -> None:
+        """Route to a device what follows entry `joined`; a former stay that reaches as far is continued."""
+        if device in self.members:
+            return
+        self._remember(device)
+        stays = list(self.stays.get(device, ()))
+        while stays and (stays[-1].left or 0) > joined:
+            joined = min(joined, stays.pop().joined)
+        self.stays[device] = (*stays, Stay(joined, None))
+        self.members[device] = name
 
     def _take_back(self, device: bytes, name: str) -> None:
         """Route to a device as if it had never gone, so that it misses nothing."""
@@ -314,17 +345,23 @@ class Room:
         self.stays[device] = (*former, Stay(last.joined, None))
         self.members[device] = name
 
-    def _leave(self, devices: Iterable[bytes]) -> None:
+    def _leave(self, devices: Iterable[bytes]) -> list[bytes]:
+        """Route no more to those of `devices` that are members; return them."""
+        gone = []
         for device in devices:
             if device in self.members:
                 self._remember(device)
                 *former, last = self.stays[device]
                 self.stays[device] = (*former, Stay(last.joined, self.seq))
                 del self.members[device]
+                gone.append(device)
+        if gone:
+            self.objections = {one: by for one, by in self.objections.items() if one in self.members}
+        return gone
 
     def _begin(self) -> None:
         if self._before is None:
-            self._before = self.epoch, self.commit_seq, self.contested, self.committer, self.expelled
+            self._before = _Before(self.handshake, self.rekeys, self.objections)
 
     def _remember(self, device: bytes) -> None:
         if device not in self._stays_before:
@@ -334,6 +371,14 @@ class Room:
         self._before = None
         self._stays_before = {}
         self._speaking = set()
+
+
+def _refuse_repeated(recent: Recent, submission: int) -> None:
+    """Raise `Repeated` for a submission that was accepted, `Refusal` for one too old to tell."""
+    for former, seq in reversed(recent):
+        if former == submission:
+            raise Repeated(seq)
+    raise Refusal(Code.RENUMBER, "this submission number was used before, too long ago to tell for what")
 
 
 def pack_recent(recent: Recent) -> bytes:

@@ -156,6 +156,40 @@ _MIGRATIONS: Final = (
         PRIMARY KEY(kind, subject)
     ) STRICT, WITHOUT ROWID;
     """,
+    # Protocol 4. A row of a room may lag behind its segments, and one that is damaged stays so.
+    """
+    CREATE TABLE rekeys(
+        room BLOB NOT NULL REFERENCES rooms,
+        author TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        ref BLOB NOT NULL,
+        head BLOB NOT NULL,
+        removed BLOB NOT NULL,
+        seal BLOB NOT NULL,
+        PRIMARY KEY(room, author)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO meta VALUES ('incarnation', randomblob(16));
+
+    ALTER TABLE rooms ADD COLUMN handshake INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rooms ADD COLUMN legacy INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rooms ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+    UPDATE rooms SET handshake = max(seq, coalesce(
+        (SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0));
+    UPDATE rooms SET legacy = handshake, seal = CASE
+        WHEN seal = seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))
+        THEN seal('room', room, seq, handshake, handshake, 0, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room), 0)
+        ELSE x'' END;
+    ALTER TABLE rooms DROP COLUMN epoch;
+    ALTER TABLE rooms DROP COLUMN commit_seq;
+    ALTER TABLE rooms DROP COLUMN contested;
+    ALTER TABLE rooms DROP COLUMN committer;
+    ALTER TABLE rooms DROP COLUMN expelled;
+    """,
 )
 """What leads from one schema version to the next. Released entries never change."""
 

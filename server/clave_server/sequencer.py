@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,22 +24,25 @@ from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError, StorageError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
+from clave_server.handshakes import read_header
 from clave_server.landing import NOT_WRITTEN, Landing
 from clave_server.loading import Loading, wanted_names
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
+from clave_server.rates import Buckets
 from clave_server.room import Repeated, Room
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
 from clave_server.usage import Usage, Usages
 from clave_server.worker import Worker
+from clave_wire.header import Header
 from clave_wire.messages import (
     Accepted,
     Code,
     CreateRoom,
+    Kind,
     Mend,
     Refused,
     Rejected,
-    Report,
     Resume,
     Resumed,
     Submit,
@@ -54,6 +58,13 @@ _MAX_STEPS: Final = 64
 
 _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 """Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
+
+_HANDSHAKES_PER_SECOND: Final = 0.5
+_HANDSHAKE_BURST: Final = 64
+"""What one account may submit to one room that is no message."""
+
+_MAX_PACES: Final = 100_000
+"""Accounts in rooms whose pace is remembered at a time."""
 
 _FAILED: Final = (
     "storage failed, and nothing is accepted until it works again; make room on its disk, or mend it"
@@ -95,6 +106,7 @@ class Sequencer:
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
         self._usages = usages
+        self._paces = Buckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_PACES)
         self._tally = tally
         self.catch_up = CatchUp(reader, self._channels, self._release, tally)
         self._landing = Landing(sessions, self._channels, self.catch_up, mirror, tally, self._save_usage)
@@ -253,7 +265,7 @@ class Sequencer:
             for message in batch.messages:
                 key = message.room
                 channel = self._channels.get(key)
-                unnamed = names is None and channel is not None and wanted_names(message, channel.room)
+                unnamed = names is None and channel is not None and wanted_names(message)
                 if channel is None or unnamed or key in self._loading:
                     count, weight = count - 1, weight - share
                     self._loading.put_aside(Batch(session, (message,), share, names))
@@ -275,11 +287,18 @@ class Sequencer:
         message: Submit,
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
+        gone: Sequence[bytes] = ()
+        invited: Sequence[bytes] = ()
         try:
-            if self._usages.is_full(session.usage):
-                channel.room.check_new(session.device, message.submission)
-                self._usages.judge_entry(message)
-            seq = channel.room.stage_submission(session.device, message, _known(names) if names else {})
+            if message.kind is not Kind.APPLICATION:
+                header = self._judge_handshake(channel.room, session, message, names)
+                seq, gone = channel.room.stage_handshake(session.device, message, header, _known(names))
+                invited = header.add if message.welcome else ()
+            else:
+                if self._usages.is_full(session.usage):
+                    channel.room.judge(session.device, message)
+                    self._usages.judge_entry(session.usage)
+                seq = channel.room.stage_message(session.device, message)
         except Repeated as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
             return
@@ -289,11 +308,10 @@ class Sequencer:
         draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
         draft.add(session.device, message, seq)
         session.usage.staged += len(message.payload)
-        if message.add or message.remove:
-            for removed in message.remove:
-                draft.depart(removed)
-            if message.welcome and message.add:
-                self._invite(flight, message, session.device, seq)
+        for device in gone:
+            draft.depart(device)
+        if invited:
+            self._invite(flight, message, invited, session.device, seq)
         if len(flight.shown) < flight.showing:
             flight.shown.append(
                 EntryRecord(
@@ -301,7 +319,6 @@ class Sequencer:
                     session.address,
                     message.room,
                     seq,
-                    message.epoch,
                     message.kind,
                     len(message.payload),
                     message.payload[-PIECE_BYTES:],
@@ -313,7 +330,7 @@ class Sequencer:
         flight: Flight,
         channel: Channel,
         session: Session,
-        message: CreateRoom | Report | Mend | Resume,
+        message: CreateRoom | Mend | Resume,
         names: dict[bytes, str] | RelayError | None,
     ) -> None:
         room, back = channel.room, list[bytes]()
@@ -328,8 +345,6 @@ class Sequencer:
             elif isinstance(message, Resume):
                 flight.resumes.append((session, message))
                 return
-            elif isinstance(message, Report):
-                back = room.stage_report(session.device, message, _known(names))
             else:
                 back = room.stage_mend(session.device, message.add, message.remove, _known(names))
         except RelayError as error:
@@ -342,12 +357,28 @@ class Sequencer:
         flight.taken_back.setdefault(message.room, []).extend(back)
         flight.answers.append((session, message))
 
-    def _invite(self, flight: Flight, message: Submit, sender: bytes, seq: int) -> None:
+    def _judge_handshake(
+        self, room: Room, session: Session, message: Submit, names: dict[bytes, str] | RelayError | None
+    ) -> Header:
+        """Return the header of an entry other than a message, unless it may not be one. Raises `Refusal`."""
+        room.judge(session.device, message)
+        header = read_header(message)
+        if message.kind is Kind.COMMIT and header.add:
+            self._usages.judge_entry(session.usage)
+        room.judge_handshake(session.device, message, header, _known(names))
+        if wait := self._paces.take((room.room, session.usage.account), self._loop.time()):
+            text = f"too many changes of this room by one account; wait {math.ceil(wait)} s"
+            raise Refusal(Code.PACE, text)
+        return header
+
+    def _invite(
+        self, flight: Flight, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int
+    ) -> None:
         self._last_welcome += 1
         now = time.time_ns() // 1_000_000
         welcome = (self._last_welcome, message.room, seq, sender, message.welcome, now)
         flight.changes.welcomes.append(welcome)
-        for device in message.add:
+        for device in invited:
             self._last_invitation += 1
             invitation = (self._last_invitation, device, message.room, self._last_welcome)
             flight.changes.invitations.append(invitation)
@@ -416,18 +447,21 @@ class Sequencer:
             return  # the session ended, or resumed this room once more
         room = channel.room
         try:
-            stay = room.stay_at(session.device, message.after)
+            stay, after = room.stay_at(session.device, message.after)
         except Refusal as refusal:
             del session.streams[message.room]
             session.send(Refused(message.id, refusal.code, str(refusal)))
             return
         submission = room.highest_submission(session.device)
         if stay.left is None:
-            members = list(room.members.items())
-            session.send(Resumed(message.id, room.room, room.durable, room.epoch, submission, members))
+            last, members = room.durable, list(room.members.items())
         else:
-            session.send(Resumed(message.id, room.room, stay.left, 0, submission, []))
-        channel.start(stream, message.after, stay.left)
+            last, members = stay.left, []
+        handshake = min(room.handshake, last)
+        session.send(
+            Resumed(message.id, room.room, last, handshake, submission, room.legacy, room.restored, members)
+        )
+        channel.start(stream, after, stay.left)
         self.catch_up.advance(session)
 
     def _refuse(self, session: Session, message: RoomMessage, error: RelayError) -> None:

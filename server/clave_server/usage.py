@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clave_server.errors import Refusal
-from clave_wire.messages import Code, Kind, Submit
+from clave_wire.messages import Code
 
 __all__ = ["NO_QUOTA", "Quota", "Usage", "Usages"]
 
@@ -90,9 +90,9 @@ class Usages:
         """Whether the account may store no more."""
         return 0 < self._quota.stored_bytes <= usage.stored + usage.staged
 
-    def judge_entry(self, submit: Submit) -> None:
-        """Raise `Refusal` for what a full account may not say: all but what keeps a group going."""
-        if submit.kind is Kind.APPLICATION or submit.add:
+    def judge_entry(self, usage: Usage) -> None:
+        """Raise `Refusal` if the account is full: for whatever a group goes on without."""
+        if self.is_full(usage):
             mib = self._quota.stored_bytes / 2**20
             raise Refusal(Code.LIMIT, f"this relay keeps at most {mib:g} MiB of one account, and has as much")
 

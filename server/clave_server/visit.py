@@ -44,7 +44,6 @@ from clave_wire.messages import (
     NextCertificate,
     PublishKeyPackages,
     Refused,
-    Report,
     Resume,
     Submit,
     TakeInvitation,
@@ -54,7 +53,7 @@ from clave_wire.messages import (
 
 __all__ = ["House", "Visit"]
 
-_ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Report, Mend})
+_ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
 _WORKING: Final = 4
 """Requests to the directory that one connection has in work at a time."""
 
@@ -67,7 +66,10 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class House:
-    """What all visits share; `sessions` has who is logged in, by device."""
+    """What all visits share; `sessions` has who is logged in, by device.
+
+    `incarnation` is another one after the relay was restored from a backup.
+    """
 
     admission: Admission
     doors: Doors
@@ -78,6 +80,7 @@ class House:
     tally: Tally
     usages: Usages
     rates: Buckets[bytes] | None
+    incarnation: bytes
 
     def pace(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
         """Count what an account asks; return the seconds that it has to wait before it is acted on."""
@@ -149,7 +152,7 @@ class Visit:
                 self._answer(session, message, share)
 
     def _answer(self, session: Session, message: ToRelay, size: int) -> None:
-        if isinstance(message, CreateRoom | Submit | Report | Mend):
+        if isinstance(message, CreateRoom | Submit | Mend):
             self._house.sequencer.post(session, (message,), size)
         elif isinstance(message, Resume):
             if len(session.streams) < MAX_STREAMS:
@@ -242,7 +245,13 @@ class Visit:
         self._house.tally.registrations += outcome.registered
         self._house.sessions[session.device] = session
         transport.logged_in(
-            LoggedIn(session.name, outcome.registered, outcome.key_packages, transport.spread)
+            LoggedIn(
+                session.name,
+                outcome.registered,
+                outcome.key_packages,
+                transport.spread,
+                self._house.incarnation,
+            )
         )
         self._house.mirror.show_visit(
             VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")

@@ -29,8 +29,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """The clear part of a payload.
 
     `head` names the epoch an entry was made in. `count` numbers the messages of one sender, from 1, and is 0
-    in everything else. `add` and `remove` are the devices that a commit or a leaving adds and removes, or the one
-    that a group info is for. `ref` names the rekey that is confirmed.
+    in everything else. `add` and `remove` are the devices that a commit or a leaving adds and removes, or the
+    one that a group info is for. `ref` names the rekey that is confirmed.
     """
 
     kind: Kind

@@ -251,8 +251,9 @@ class Resume(_Message, frozen=True, tag=31):
 class Resumed(_Message, frozen=True, tag=32):
     """Relay: entries up to `seq` follow, then live ones.
 
-    `submission` is the highest this device ever had accepted in this room: a client that remembers less holds
-    a state that is too old to send from; the next one is one higher. Entries up to `legacy` are of protocol 3.
+    `handshake` is the last of them that is no message (`Kind.APPLICATION`). `submission` is the highest this
+    device ever had accepted in this room: a client that remembers less holds a state that is too old to send
+    from; the next one is one higher. Entries up to `legacy` are of protocol 3.
     `restored` is the last entry that the relay had when it was restored from a backup: what a client has
     from beyond it, and from before that, is not in this log. `members` is who the relay routes to, as
     (device, name); it is not to be believed, only compared. A device that is no longer a member gets its
@@ -262,6 +263,7 @@ class Resumed(_Message, frozen=True, tag=32):
     id: Count
     room: RoomId
     seq: Count
+    handshake: Count
     submission: Count
     legacy: Count
     restored: Count

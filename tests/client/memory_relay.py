@@ -14,9 +14,10 @@ from clave_client.room import Room
 from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState
 from clave_client.store import Store
 from clave_client.suites import NEW_ROOMS
+from clave_client.welcome import Welcome, Welcomed, read_invitation
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Add, CipherSuite, Extension, Group, Policy, Proposal, decode_key_package
-from clave_wire.messages import Accepted, Entry, Resumed, Submit
+from clave_wire.messages import Accepted, Entry, Kind, Resumed, Submit
 
 NOW = 1_800_000_000.0
 
@@ -71,7 +72,7 @@ class Log:
             member.account.device.public,
             submit.submission,
             submit.kind,
-            submit.epoch,
+            0,
             submit.payload,
         )
 
@@ -116,20 +117,29 @@ def in_one_room(folder: Path, *names: str, policy: Policy | None = None) -> tupl
         log.append(host, submit)
         deliver(log, host)
         for guest in guests:
-            joined = Group.join(
-                submit.welcome, guest.account.bundle, policy=policy or RoomPolicy(), other_groups=()
-            )
-            guest.opens(Room.join(guest.store, joined, 1, clock))
+            guest.opens(join(guest, submit.welcome, 1, policy=policy))
             guest.room.answer(accept=True)
             resume(guest, log)
+            deliver(log, guest)
     return log, members
+
+
+def join(member: Member, invitation: bytes, seq: int, *, policy: Policy | None = None) -> Room:
+    """Take an invitation that came with entry `seq`."""
+    welcome = read_invitation(invitation)
+    assert isinstance(welcome, Welcome)
+    group = Group.join(welcome.message, member.account.bundle, policy=policy or RoomPolicy(), other_groups=())
+    return Room.join(member.store, group, Welcomed(welcome.seen, seq), clock)
 
 
 def resume(member: Member, log: Log) -> list[Event]:
     """Have a member resume at an honest relay."""
     used = [entry.submission for entry in log.entries if entry.sender == member.account.device.public]
-    answer = Resumed(1, member.room.id, len(log.entries), 0, max(used, default=0), [])
-    return member.room.start(answer)
+    handshakes = [entry.seq for entry in log.entries if entry.kind is not Kind.APPLICATION]
+    answer = Resumed(
+        1, member.room.id, len(log.entries), max(handshakes, default=0), max(used, default=0), 0, 0, []
+    )
+    return member.room.start(answer)[0]
 
 
 def deliver(log: Log, *members: Member) -> list[Outcome]:

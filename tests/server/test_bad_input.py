@@ -57,7 +57,7 @@ async def test_after_login_the_others_go_on(relay: RelayUnderTest, data: bytes, 
     await blue.write(data)
     assert await blue.closed() is code
     assert (await red.next_presence()).name == "blue"
-    await red.say(b"hello", epoch=1)
+    await red.say(b"hello")
     assert (await green.expect(m.Entry)).payload == b"hello"
 
 
@@ -79,7 +79,7 @@ async def test_random_bytes_on_many_connections_disturb_nobody(relay: RelayUnder
 
     strangers = [None, *(Participant(f"p{number}") for number in range(5))] * 4
     await asyncio.gather(*map(babble, strangers))
-    await red.say(b"hello", epoch=1)
+    await red.say(b"hello")
     assert (await blue.expect(m.Entry)).payload == b"hello"
 
 
@@ -166,7 +166,7 @@ async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path)
 
         async def talk() -> None:
             for _ in range(count):
-                await red.send(red.entry(payload, epoch=1))
+                await red.send(red.entry(payload))
                 await red.expect(m.Accepted)
 
         async def listen() -> None:  # while green reads nothing
@@ -188,7 +188,7 @@ async def test_someone_who_catches_up_slowly_is_not_dropped(tmp_path: Path) -> N
         red, blue = await relay.room_of("red", "blue")
         await blue.close()
         for _ in range(40):
-            await red.say(bytes(2**19), epoch=1)
+            await red.say(bytes(2**19))
         back = await relay.join(blue.participant)
         await back.resume(1)
         await red.ask(m.Lookup(1, "red"))
@@ -207,7 +207,7 @@ async def test_more_requests_than_fit_at_once_are_all_answered(relay: RelayUnder
 
 async def test_more_bytes_than_fit_at_once_are_all_taken(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    submits = [red.entry(bytes(2**20), epoch=1) for _ in range(24)]
+    submits = [red.entry(bytes(2**20)) for _ in range(24)]
     writing = asyncio.create_task(red.write(b"".join(map(pack, submits))))
     assert [(await red.expect(m.Accepted)).seq for _ in submits] == list(range(2, 26))
     await writing
@@ -215,7 +215,7 @@ async def test_more_bytes_than_fit_at_once_are_all_taken(relay: RelayUnderTest) 
 
 async def test_what_was_sent_before_goodbye_counts(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
-    await red.write(red.connection.send(red.entry(b"last words", epoch=1)) + red.connection.send(m.Goodbye()))
+    await red.write(red.connection.send(red.entry(b"last words")) + red.connection.send(m.Goodbye()))
     assert await red.closed() is None
     messages = {type(await blue.receive())}
     assert messages == {m.Entry}
@@ -228,7 +228,7 @@ async def test_a_client_that_never_stops_does_not_keep_the_relay_from_stopping(t
         async def flood(client: RawClient) -> None:
             with contextlib.suppress(ConnectionError):
                 while True:
-                    await client.write(b"".join(pack(client.entry(b"more", epoch=1)) for _ in range(100)))
+                    await client.write(b"".join(pack(client.entry(b"more")) for _ in range(100)))
 
         flooding = [asyncio.create_task(flood(client)) for client in clients]
         for client in clients:

@@ -28,16 +28,16 @@ async def test_half_a_frame_may_not_wait_for_ever(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(transport, "_FRAME_SECONDS", 0.2)
     async with running_relay(tmp_path) as relay:
         red, blue = await relay.room_of("red", "blue")
-        await blue.write(pack(blue.entry(bytes(1000), epoch=1))[:500])
+        await blue.write(pack(blue.entry(bytes(1000)))[:500])
         assert await blue.closed() is m.Code.TIMEOUT
         gone = await red.next_presence()
         assert (gone.name, gone.text) == ("blue", "sent half a frame")
-        await red.say(b"on", epoch=1)
+        await red.say(b"on")
 
 
 async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    frame = pack(red.entry(bytes(2**20), epoch=1))
+    frame = pack(red.entry(bytes(2**20)))
     for start in range(0, len(frame), 2**16):
         await red.write(frame[start : start + 2**16])
     await red.expect(m.Accepted)
@@ -50,7 +50,7 @@ async def test_unfinished_frames_are_bounded_together(
     monkeypatch.setattr(transport, "_MAX_KEPT_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
-        frames = {client: pack(client.entry(bytes(700_000), epoch=1)) for client in (red, blue)}
+        frames = {client: pack(client.entry(bytes(700_000))) for client in (red, blue)}
         await red.write(frames[red][:600_000])
         await blue.write(frames[blue][:600_000])
         codes = {await first_ending(red, blue)}
@@ -59,7 +59,7 @@ async def test_unfinished_frames_are_bounded_together(
         await survivor.write(frames[survivor][600_000:])
         await survivor.expect(m.Accepted)
         await green.expect(m.Entry)
-        await green.say(b"small frames pass", epoch=1)
+        await green.say(b"small frames pass")
         await relay.stop()
         assert relay.relay.transports.kept_bytes == 0
         await relay.start()
@@ -79,7 +79,7 @@ async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: py
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         for _ in range(40):  # blue and green read nothing
-            await red.send(red.entry(bytes(2**19), epoch=1))
+            await red.send(red.entry(bytes(2**19)))
             await red.expect(m.Accepted)
         assert await blue.closed() is m.Code.SLOW
         assert await green.closed() is m.Code.SLOW
@@ -90,7 +90,7 @@ async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
     async with running_relay(tmp_path, account_rate=200) as relay:  # 2000 at once
         red, blue = await relay.room_of("red", "blue")
         count = 2100
-        submits = [red.entry(b"%d" % number, epoch=1) for number in range(count)]
+        submits = [red.entry(b"%d" % number) for number in range(count)]
         writing = asyncio.create_task(red.write(b"".join(map(pack, submits))))
         heard = [(await blue.expect(m.Entry)).payload for _ in range(count)]
         assert heard == [submit.payload for submit in submits]
@@ -112,7 +112,7 @@ async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> Non
 async def test_what_came_too_fast_is_forgotten_with_its_connection(tmp_path: Path) -> None:
     async with running_relay(tmp_path, account_rate=1) as relay:  # ten at once
         (red,) = await relay.room_of("red")
-        large = b"".join(pack(red.entry(bytes(100_000), epoch=1)) for _ in range(3))
+        large = b"".join(pack(red.entry(bytes(100_000))) for _ in range(3))
         await red.write(large)
         await red.write(large)
         while not relay.relay.transports.kept_bytes:  # noqa: ASYNC110  (nobody tells that it waits for its time)
@@ -130,7 +130,7 @@ async def test_a_step_that_goes_wrong_is_nobody_elses_failure(relay: RelayUnderT
     def wrong(_connection: object) -> None:
         raise KeyError("a defect")
 
-    await red.send(red.entry(b"meanwhile", epoch=1))
+    await red.send(red.entry(b"meanwhile"))
     relay.sequencer.write(wrong, outcome.set_result)
     assert isinstance(await outcome, StorageError)
     await red.expect(m.Accepted)

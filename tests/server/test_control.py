@@ -91,7 +91,7 @@ async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnd
     with pytest.raises(ConnectionClosed) as closed:
         await relay.join("red")
     assert closed.value.code is m.Code.BANNED
-    assert (await blue.say(b"they are gone", epoch=1)).seq == 2
+    assert (await blue.say(b"they are gone")).seq == 2
     await relay.restart()
     with pytest.raises(ConnectionClosed) as closed:
         await relay.join(red.participant)
@@ -141,7 +141,7 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
     relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
     desk = Desk(relay.relay, relay._held)
     failing = asyncio.ensure_future(desk.carry_out(RevokeToken(7)))
-    await red.send(red.entry(b"in the same flush", epoch=1))
+    await red.send(red.entry(b"in the same flush"))
     with pytest.raises(OrderError, match="no token 7"):
         await failing
     assert (await red.expect(m.Accepted)).seq == 2
@@ -178,7 +178,7 @@ async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest,
     relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
     again = asyncio.ensure_future(desk.carry_out(MakeToken(digest, "", None, None)))
     mistaken = asyncio.ensure_future(desk.carry_out(Mistaken()))
-    await red.send(red.entry(b"in the same flush", epoch=1))
+    await red.send(red.entry(b"in the same flush"))
     with pytest.raises(OrderError, match="does not take this order"):
         await again
     with pytest.raises(ZeroDivisionError):
@@ -193,7 +193,7 @@ async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> N
     async with running_relay(tmp_path, keeping=Keeping(days=36500)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(20):
-            await red.say(bytes(500), epoch=1)
+            await red.say(bytes(500))
         participant = red.participant
         await relay.restart()
         await relay.join(participant)
@@ -279,7 +279,7 @@ async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, 
         _, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b'{"order": "list-tokens"}\n')
         writer.close()
-    assert (await red.say(b"hello", epoch=1)).seq == 2
+    assert (await red.say(b"hello")).seq == 2
     assert await order(path, ListTokens()) == []
 
 

@@ -151,13 +151,13 @@ async def test_a_newer_connection_of_a_device_replaces_the_older(relay: RelayUnd
     assert (await blue.next_presence()).text == "connected again"
     await again.resume(1)
     assert (await blue.next_presence()).online
-    await again.say(b"hello", epoch=1)
+    await again.say(b"hello")
     assert (await blue.expect(m.Entry)).payload == b"hello"
 
 
 async def test_what_the_older_connection_sent_is_acknowledged_to_the_newer(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    submit = red.entry(b"hello", epoch=1)
+    submit = red.entry(b"hello")
     await red.send(submit)
     again = await relay.join(red.participant)
     await again.send(submit)
@@ -267,4 +267,4 @@ async def test_a_renewed_identity_replaces_the_older_connection_in_its_rooms(rel
     again = await relay.join(participant)
     assert await red.closed() is m.Code.REPLACED
     await again.resume(1)
-    assert (await again.say(b"hello", epoch=1)).seq == 2
+    assert (await again.say(b"hello")).seq == 2

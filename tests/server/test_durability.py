@@ -35,13 +35,12 @@ async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is
     await limit_pages(relay, spare=0)
     commit = red.entry(
         bytes(50_000),
-        epoch=1,
         kind=COMMIT,
         add=(green.participant.device,),
         remove=(blue.participant.device,),
         welcome=b"w",
     )
-    await red.write(red.connection.send(commit) + red.connection.send(red.entry(b"next", epoch=2)))
+    await red.write(red.connection.send(commit) + red.connection.send(red.entry(b"next")))
     for submission in (commit.submission, commit.submission + 1):
         answer = await red.expect(m.Rejected)
         assert (answer.submission, answer.code) == (submission, m.Code.STORAGE)
@@ -92,7 +91,7 @@ async def test_a_changed_row_is_noticed_and_other_rooms_go_on(relay: RelayUnderT
     (red,) = await relay.room_of("red")
     await red.create(other_room)
     await red.say(b"fine", room=other_room)
-    await red.say(b"to be damaged", epoch=1)
+    await red.say(b"to be damaged")
     await relay.stop()
     flip_a_bit(relay.database, column)
     await relay.start()
@@ -111,7 +110,7 @@ async def test_a_changed_row_is_noticed_and_other_rooms_go_on(relay: RelayUnderT
 async def test_a_missing_row_is_noticed(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for number in range(3):
-        await red.say(b"%d" % number, epoch=1)
+        await red.say(b"%d" % number)
     await relay.stop()
     connection = apsw.Connection(str(relay.database))
     connection.execute("DELETE FROM segments WHERE first_seq = 3")
@@ -126,8 +125,8 @@ async def test_a_missing_row_is_noticed(relay: RelayUnderTest) -> None:
 
 async def test_everything_survives_a_clean_restart(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
-    await red.say(b"hello", epoch=1)
-    await red.submit(red.entry(b"commit", epoch=1, kind=COMMIT))
+    await red.say(b"hello")
+    await red.submit(red.entry(b"commit", kind=COMMIT))
     await red.ask(m.PublishKeyPackages(1, 1, [b"package"], b"last resort"))
     await relay.restart()
     back = await relay.join(blue.participant)
@@ -140,7 +139,7 @@ async def test_everything_survives_a_clean_restart(relay: RelayUnderTest) -> Non
 async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     sizes = [0, 1, segment.CHUNK_BYTES - 1, segment.CHUNK_BYTES, 2**20, 5, 200_000, 200_000]
-    await red.write(b"".join(red.connection.send(red.entry(bytes(size), epoch=1)) for size in sizes))
+    await red.write(b"".join(red.connection.send(red.entry(bytes(size))) for size in sizes))
     for _ in sizes:
         await red.expect(m.Accepted)
     await blue.close()

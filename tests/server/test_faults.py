@@ -45,11 +45,11 @@ async def test_while_the_disk_fails_nothing_is_accepted_and_then_service_resumes
 ) -> None:
     async with running_relay(tmp_path) as relay:
         red, blue = await relay.room_of("red", "blue")
-        await red.say(b"before", epoch=1)
+        await red.say(b"before")
         await blue.expect(m.Entry)
         with capture_logs() as logs:
             disk.failing.add(call)
-            refused = [red.entry(b"during %d" % number, epoch=1) for number in range(3)]
+            refused = [red.entry(b"during %d" % number) for number in range(3)]
             for submit in refused:
                 answer = await red.ask(submit)
                 assert isinstance(answer, m.Rejected)
@@ -77,7 +77,7 @@ async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         disk.failing.add("sync")
-        assert isinstance(await red.ask(red.entry(b"refused", epoch=1)), m.Rejected)
+        assert isinstance(await red.ask(red.entry(b"refused")), m.Rejected)
         left = copy(relay, tmp_path / "left")
         disk.failing.clear()
         connection = schema.connect_writer(left)
@@ -90,7 +90,7 @@ async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
 async def test_a_sector_that_cannot_be_read_concerns_one_room(disk: Disk, tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
-        await red.say(b"on a bad sector" * 1000, epoch=1)
+        await red.say(b"on a bad sector" * 1000)
         await red.create(OTHER_ROOM)
         await red.say(b"fine", room=OTHER_ROOM)
         await relay.restart()  # brings it all from the log into the database
@@ -287,11 +287,11 @@ async def live_through(folder: Path) -> Path:
         green = await relay.join("green")
         added, gone = (green.participant.device,), (blue.participant.device,)
         for sender, submit in (
-            (red, red.entry(b"one", epoch=1)),
-            (blue, blue.entry(os.urandom(6000), epoch=1)),
-            (red, red.entry(b"come", epoch=1, kind=m.Kind.COMMIT, add=added, welcome=b"w")),
-            (blue, blue.entry(b"two", epoch=2)),
-            (red, red.entry(b"go", epoch=2, kind=m.Kind.COMMIT, remove=gone)),
+            (red, red.entry(b"one")),
+            (blue, blue.entry(os.urandom(6000))),
+            (red, red.entry(b"come", kind=m.Kind.COMMIT, add=added, welcome=b"w")),
+            (blue, blue.entry(b"two")),
+            (red, red.entry(b"go", kind=m.Kind.COMMIT, remove=gone)),
         ):
             await sender.send(submit)
             while not isinstance(await sender.receive(), m.Accepted):
@@ -376,7 +376,7 @@ async def test_who_saw_more_than_is_left_is_told(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         before = copy(relay, tmp_path / "before")
-        await red.say(b"lost", epoch=1)
+        await red.say(b"lost")
         await relay.stop()
         for file in before.parent.iterdir():
             shutil.copy(file, relay.database.parent)

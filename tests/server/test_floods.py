@@ -90,7 +90,7 @@ class Flood:
 async def keep_talking(red: RawClient, blue: RawClient, delays: list[float]) -> None:
     while True:
         start = time.perf_counter()
-        await red.say(b"on", epoch=1)
+        await red.say(b"on")
         await blue.expect(m.Entry)
         delays.append(time.perf_counter() - start)
         await asyncio.sleep(0.02)

@@ -103,20 +103,20 @@ async def test_a_half_open_connection_is_found(
         try:
             green.stdin.write(f"{relay.port}\n{relay.host}\n".encode())
             device = bytes.fromhex((await green.stdout.readline()).decode())
-            await red.submit(red.entry(b"c", epoch=1, kind=m.Kind.COMMIT, add=(device,), welcome=b"w"))
+            await red.submit(red.entry(b"c", kind=m.Kind.COMMIT, add=(device,), welcome=b"w"))
             assert (await red.next_presence()).online
             away.cut()
             start = time.monotonic()
             if talking:
                 for _ in range(20):
-                    await red.say(bytes(100_000), epoch=2)
+                    await red.say(bytes(100_000))
             gone = await red.next_presence()
             took = time.monotonic() - start
             print(f"found after {took:.1f} s")  # noqa: T201  (the soak's result)
             assert (gone.name, gone.online, gone.text) == ("green", False, "connection lost")
             assert took < FOUND_SECONDS
             assert len(relay.relay.transports) == 2
-            await red.say(b"on", epoch=2)
+            await red.say(b"on")
         finally:
             green.kill()
             await green.communicate()

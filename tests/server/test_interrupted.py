@@ -95,7 +95,7 @@ async def test_a_pruning_that_is_killed_leaves_whole_what_it_left(tmp_path: Path
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(count // 100):
-            await red.write(b"".join(pack(red.entry(os.urandom(4000), epoch=1)) for _ in range(100)))
+            await red.write(b"".join(pack(red.entry(os.urandom(4000))) for _ in range(100)))
             for _ in range(100):
                 await red.expect(m.Accepted)
     assert check_what_is_kept(relay.database, count + 1) == 0

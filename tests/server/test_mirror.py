@@ -19,13 +19,13 @@ from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
 
 NOW = dt.datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)
 PAYLOAD_END = bytes(range(32))
-ENTRY = EntryRecord("red", "192.0.2.7:5000", ROOM, 9, 4, m.Kind.COMMIT, 512, PAYLOAD_END)
+ENTRY = EntryRecord("red", "192.0.2.7:5000", ROOM, 9, m.Kind.COMMIT, 512, PAYLOAD_END)
 VISIT = VisitRecord("blue", "[2001:db8::1]:5000", "arrived")
 EVIL = "\x1b]52;c;ZXZpbA==\x07\n2030-01-01 00:00:00  red\u202e\x9b2J"
 
 SHORT_LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<name>\S+)  (?P<address>\S+:\d+)"
-    r"  room (?P<room>[0-9a-f]{8})  seq (?P<seq>\d+)  epoch (?P<epoch>\d+)"
+    r"  room (?P<room>[0-9a-f]{8})  seq (?P<seq>\d+)"
     r"  (?P<kind>application|proposal|commit)  (?P<size>\d+) B  \.\.(?P<piece>[0-9a-f]{0,16})"
 )
 
@@ -46,8 +46,7 @@ def shown(mode: MirrorMode, records: Sequence[EntryRecord | VisitRecord], *, col
 
 def test_short_lines() -> None:
     assert shown(MirrorMode.SHORT, [ENTRY, VISIT]).splitlines() == [
-        "2030-01-02 03:04:05  red  192.0.2.7:5000  room 00010203  seq 9  epoch 4  commit  512 B"
-        "  ..18191a1b1c1d1e1f",
+        "2030-01-02 03:04:05  red  192.0.2.7:5000  room 00010203  seq 9  commit  512 B  ..18191a1b1c1d1e1f",
         "2030-01-02 03:04:05  blue  [2001:db8::1]:5000  arrived",
     ]
 
@@ -67,7 +66,6 @@ def test_json_lines() -> None:
         "address": "192.0.2.7:5000",
         "room": ROOM.hex(),
         "seq": 9,
-        "epoch": 4,
         "kind": "commit",
         "size": 512,
         "piece": PAYLOAD_END.hex(),
@@ -154,7 +152,7 @@ def test_a_closed_reader_is_noticed_once() -> None:
 
 async def test_what_a_relay_shows_of_a_conversation(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
-    await red.say(b"\x00" * 100 + b"\x01\x02\x03\x04\x05\x06\x07\x08", epoch=1)
+    await red.say(b"\x00" * 100 + b"\x01\x02\x03\x04\x05\x06\x07\x08")
     await blue.expect(m.Entry)
     await blue.send(m.Goodbye())
     await red.next_presence()
@@ -164,7 +162,7 @@ async def test_what_a_relay_shows_of_a_conversation(relay: RelayUnderTest) -> No
     assert events[:2] == [["red", "registered"], ["blue", "registered"]]
     assert ["blue", "left"] in events
     commit, message = filter(None, map(SHORT_LINE.fullmatch, lines))
-    assert (commit["name"], commit["kind"], commit["seq"], commit["epoch"]) == ("red", "commit", "1", "0")
+    assert (commit["name"], commit["kind"], commit["seq"]) == ("red", "commit", "1")
     assert (message["kind"], message["size"], message["piece"]) == ("application", "108", "0102030405060708")
     assert message["room"] == ROOM.hex()[:8]
     await relay.start()

@@ -23,7 +23,7 @@ async def a_room_with_a_past(relay: RelayUnderTest) -> list[RawClient]:
     """Red and blue have heard entries 1 to 11, each in a segment of its own; blue is offline since."""
     red, blue = await relay.room_of("red", "blue")
     for number in range(10):
-        await red.say(b"%d" % number * 500, epoch=1)
+        await red.say(b"%d" % number * 500)
         await blue.expect(m.Entry)
     await blue.close()
     return [red, blue]
@@ -50,7 +50,7 @@ async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: Rel
     )
     await back.resume(8)
     assert [(await back.expect(m.Entry)).seq for _ in range(3)] == [9, 10, 11]
-    assert (await red.say(b"on", epoch=1)).seq == 12
+    assert (await red.say(b"on")).seq == 12
     assert (await back.expect(m.Entry)).seq == 12
 
 
@@ -66,7 +66,7 @@ async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderT
     resumed = await back.resume(11)
     assert resumed.seq == 11
     assert resumed.submission == red.participant.submission  # what counts is still known
-    assert (await back.say(b"on", epoch=1)).seq == 12
+    assert (await back.say(b"on")).seq == 12
 
 
 async def test_only_what_is_older_than_the_days_kept_goes(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
     async with running_relay(tmp_path, quota=Quota(stored_bytes=30_000)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(3):
-            await red.say(bytes(10_000), epoch=1)
-        refused = await red.ask(red.entry(b"more", epoch=1))
+            await red.say(bytes(10_000))
+        refused = await red.ask(red.entry(b"more"))
         assert isinstance(refused, m.Rejected)
         assert refused.code is m.Code.LIMIT
         await relay.restart()
@@ -106,9 +106,9 @@ async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
         await back.resume(1)
         for _ in range(3):
             await back.receive()
-        assert isinstance(await back.ask(back.entry(b"more", epoch=1)), m.Rejected)
+        assert isinstance(await back.ask(back.entry(b"more")), m.Rejected)
         await relay.relay.pruner.prune(Keeping(room_bytes=1))
-        await back.say(b"more", epoch=1)
+        await back.say(b"more")
 
 
 async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
 
 async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    leaving = red.entry(b"bye", epoch=1, kind=m.Kind.COMMIT, remove=(red.participant.device,))
+    leaving = red.entry(b"bye", kind=m.Kind.COMMIT, remove=(red.participant.device,))
     await red.submit(leaving)
     await relay.restart()
     await relay.relay.pruner.prune(Keeping(room_bytes=10**6))
@@ -149,9 +149,7 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         blue = await relay.join("blue")
-        invite = red.entry(
-            b"c", epoch=1, kind=m.Kind.COMMIT, add=(blue.participant.device,), welcome=b"welcome"
-        )
+        invite = red.entry(b"c", kind=m.Kind.COMMIT, add=(blue.participant.device,), welcome=b"welcome")
         await red.submit(invite)
         await blue.expect(m.Invitation)
         await relay.stop()
@@ -166,11 +164,11 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
 async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(3):  # neither of these is kept
-        assert isinstance(await red.ask(red.entry(bytes(100_000), epoch=7)), m.Rejected)
+        assert isinstance(await red.ask(red.entry(bytes(100_000))), m.Rejected)
         await red.resume(1)
     blue = await relay.join("blue")
     added, welcome = (blue.participant.device,), bytes(100_000)
-    commit = red.entry(b"c", epoch=1, kind=m.Kind.COMMIT, add=added, welcome=welcome)
+    commit = red.entry(b"c", kind=m.Kind.COMMIT, add=added, welcome=welcome)
     await red.submit(commit)
     await red.submit(commit)
     await relay.stop()
@@ -190,13 +188,13 @@ async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:
         await red.write(b"".join(map(red.connection.send, rooms)))
         answers = [type(await red.receive()) for _ in rooms]
         assert sorted(answers, key=str) == [m.Done] * 2 + [m.Refused] * 3
-        submits = [red.entry(bytes(10_000), epoch=1) for _ in range(5)]
+        submits = [red.entry(bytes(10_000)) for _ in range(5)]
         await red.write(b"".join(map(red.connection.send, submits)))
         taken = [type(await red.receive()) for _ in submits]
         assert sorted(taken, key=str) == [m.Accepted] * 3 + [m.Rejected] * 2
         again = await red.ask(submits[0])
         assert isinstance(again, m.Accepted)  # it is in the log, whatever the quota
-        await red.submit(red.entry(b"rekey", epoch=1, kind=m.Kind.COMMIT))
+        await red.submit(red.entry(b"rekey", kind=m.Kind.COMMIT))
 
 
 async def test_one_account_leaves_so_many_invitations(relay: RelayUnderTest) -> None:

@@ -66,7 +66,7 @@ async def test_everything_of_the_version_before_is_there(relay: RelayUnderTest) 
     assert (await blue.resume(1)).seq == 4  # where it was taken out
 
     red.participant.submission = resumed.submission
-    again = red.entry(b"2", epoch=2)
+    again = red.entry(b"2")
     assert again.submission == 7
     assert (await red.submit(again)).seq == 8
     assert (await green.expect(m.Entry)).seq == 8
@@ -81,7 +81,7 @@ async def test_a_repeated_submission_of_before_tells_its_seq(relay: RelayUnderTe
     red = await relay.join(who_was_there("red"))
     await red.resume(7)
     red.participant.submission = 5
-    assert (await red.submit(red.entry(b"2", epoch=2))).seq == 7
+    assert (await red.submit(red.entry(b"2"))).seq == 7
 
 
 @pytest.mark.parametrize("change", ["newer", "older code"])

@@ -29,22 +29,21 @@ TO_RELAY: list[m.ToRelay] = [
     m.Resume(1, ROOM, 0),
     SUBMIT,
     m.TakeInvitation(1, 1),
-    m.Report(1, ROOM, 0, 1),
     m.Mend(1, ROOM, [], []),
     m.Goodbye(),
 ]
 TO_CLIENT: list[m.ToClient] = [
     m.Greeting(VERSIONS[0], NONCE, "relay", MAX_FRAME),
-    m.LoggedIn("red", False, [], 0),
+    m.LoggedIn("red", False, [], 0, bytes(16)),
     m.NextCertificate(bytes(32), bytes(64)),
     m.Done(1),
     m.Refused(1, m.Code.LIMIT, "no"),
     m.Closing(m.Code.FULL, "full"),
     m.Account(1, []),
     m.KeyPackages(1, []),
-    m.Resumed(1, ROOM, 0, 0, 0, []),
+    m.Resumed(1, ROOM, 0, 0, 0, 0, []),
     m.Accepted(ROOM, 1, 1),
-    m.Rejected(ROOM, 1, m.Code.STALE_EPOCH, "no"),
+    m.Rejected(ROOM, 1, m.Code.STALE, "no"),
     m.Entry(ROOM, 1, bytes(32), 1, m.Kind.APPLICATION, 0, b""),
     m.Invitation(1, ROOM, 1, bytes(32), b"welcome"),
     m.Presence(ROOM, bytes(32), "blue", True, ""),
@@ -182,7 +181,7 @@ def test_before_login_frames_are_small() -> None:
 def test_after_login_frames_are_larger_even_within_the_same_bytes() -> None:
     client, relay = pair_in(State.LOGGED_IN)
     big = m.Invitation(1, ROOM, 1, bytes(32), bytes(MAX_FRAME_BEFORE_LOGIN * 2))
-    received = client.receive_data(relay.send(m.LoggedIn("red", False, [], 0)) + pack(big))
+    received = client.receive_data(relay.send(m.LoggedIn("red", False, [], 0, bytes(16))) + pack(big))
     assert received[1] == big
     payload = bytes(MAX_PAYLOAD_BYTES)
     submit = m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, payload)
@@ -194,7 +193,7 @@ def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client.hello("test")
     client.receive_data(pack(m.Greeting(VERSIONS[0], NONCE, "relay", 100)))
     client.send(LOGIN)
-    client.receive_data(pack(m.LoggedIn("red", False, [], 0)))
+    client.receive_data(pack(m.LoggedIn("red", False, [], 0, bytes(16))))
     with pytest.raises(LocalError):
         client.send(m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, bytes(100)))
     assert client.state is State.OPEN

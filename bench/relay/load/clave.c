@@ -1,7 +1,7 @@
 /* This project's protocol as docs/protocol.md has it: the real login, then entries of one room.
  *
- * The accounts stand in a file, a line each: seed of the device key, identity, room (hex), then the cursor,
- * the epoch and the last submission number. Of what the relay sends, only what is needed is understood.
+ * The accounts stand in a file, a line each: seed of the device key, identity, room (hex), then the cursor and
+ * the last entry that is no message. Of what the relay sends, only what is needed is understood.
  */
 #include "load.h"
 
@@ -19,8 +19,7 @@ struct account {
     EVP_PKEY *key;
     uint8_t device[32], room[16], identity[MAX_IDENTITY];
     size_t identity_bytes;
-    uint64_t cursor, submission;
-    uint32_t epoch;
+    uint64_t cursor, read, submission;
 };
 
 static uint8_t certificate[32];
@@ -43,8 +42,8 @@ static struct account *read_account(FILE *file) {
     struct account *one = zeroed(1, sizeof *one);
     uint8_t seed[32];
     size_t n = sizeof one->device;
-    if (fscanf(file, "%64s %2048s %32s %lu %u %lu", seed_hex, identity_hex, room_hex, &one->cursor,
-               &one->epoch, &one->submission) != 6)
+    if (fscanf(file, "%64s %2048s %32s %lu %lu", seed_hex, identity_hex, room_hex, &one->cursor,
+               &one->read) != 5)
         fail("%s holds fewer than %d accounts", load.accounts, everyone);
     if (unhex(seed, sizeof seed, seed_hex) != 32 || unhex(one->room, 16, room_hex) != 16)
         fail("%s: a seed has 32 bytes, a room 16", load.accounts);
@@ -159,7 +158,7 @@ static void say(struct client *c, const char *body) {
     uint8_t head[64], *at = head + 4;
     at = put_copy(at, (uint8_t[]){0x96, SUBMIT}, 2);
     at = put_number(put_bin(at, own->room, 16), ++own->submission);
-    *at++ = (uint8_t)own->epoch;
+    at = put_number(at, own->read);
     *at++ = KIND_APPLICATION;
     *at++ = 0xc5;
     at = put_u16(at, (size_t)load.bytes);
@@ -205,6 +204,15 @@ static void take_logged_in(struct client *c, const uint8_t *at) {
     c->spread = (uint32_t)take_number(&at);
 }
 
+static void take_resumed(struct client *c, const uint8_t *at) {
+    at += 2;
+    take_number(&at); /* request */
+    at += 18;         /* room */
+    take_number(&at); /* seq */
+    c->account->submission = take_number(&at);
+    ready(c);
+}
+
 static void take_closing(struct client *c, const uint8_t *at) {
     at = skip_text(skip_text(at + 2));
     c->retry_after = (uint32_t)take_number(&at);
@@ -220,7 +228,7 @@ static void take_frame(struct client *c, const uint8_t *at, size_t n, uint64_t n
         else
             resume(c);
         break;
-    case RESUMED: ready(c); break;
+    case RESUMED: take_resumed(c, at); break;
     case ENTRY: take_entry(c, at, now); break;
     case ACCEPTED: take_accepted(c, at); break;
     case CLOSING:

@@ -1,0 +1,42 @@
+"""Reads the header of an entry other than a message, and checks what its kind may say. Knows no room."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clave_server.errors import Refusal
+from clave_wire.errors import RemoteError
+from clave_wire.header import Header, split_payload
+from clave_wire.messages import Code, Kind, Submit
+
+__all__ = ["check_header", "read_header"]
+
+_ADDING: Final = frozenset({Kind.COMMIT, Kind.GROUP_INFO})
+"""The kinds whose header may name devices to add; only they carry a welcome."""
+
+_REMOVING: Final = frozenset({Kind.PROPOSAL, Kind.REKEY})
+"""The kinds whose header may name devices to remove."""
+
+
+def read_header(submit: Submit) -> Header:
+    """Return the header of a payload. Raises `Refusal` if it has none, or one of another kind."""
+    try:
+        header, _, _ = split_payload(submit.payload)
+    except RemoteError as error:
+        raise Refusal(Code.BAD_REQUEST, str(error)) from None
+    if header.kind != submit.kind:
+        raise Refusal(Code.BAD_REQUEST, "the payload's header is of another kind")
+    return header
+
+
+def check_header(device: bytes, submit: Submit, header: Header) -> None:
+    """Raise `Refusal` unless what `device` submits adds and removes only what its kind may."""
+    kind = submit.kind
+    if (header.add or submit.welcome) and kind not in _ADDING:
+        raise Refusal(Code.BAD_REQUEST, "only a commit adds devices or carries a welcome")
+    if header.remove and kind not in _REMOVING:
+        raise Refusal(Code.BAD_REQUEST, "only a rekey removes devices")
+    if kind is Kind.PROPOSAL and header.remove != [device]:
+        raise Refusal(Code.BAD_REQUEST, "a proposal removes its own sender, nobody else")
+    if kind is Kind.GROUP_INFO and len(header.add) != 1:
+        raise Refusal(Code.BAD_REQUEST, "a group info is for one device")

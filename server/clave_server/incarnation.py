@@ -1,0 +1,58 @@
+"""Whether a database is a backup's copy, and what has to change in it before a relay serves from one.
+
+A copy is behind what clients were told. So whoever comes back to a relay restored from one is shown another
+incarnation, and for each room the last entry that the copy had.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from clave_server.log import ROOM_SEAL
+from clave_server.worker import in_transaction
+
+__all__ = ["begin_anew", "mark_copy", "read_incarnation"]
+
+_LAST: Final = "max(seq, coalesce((SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0))"
+"""The last entry of a room, whose row may lag behind its segments."""
+
+_RESTORE: Final = f"UPDATE rooms SET restored = {_LAST} WHERE seal = {ROOM_SEAL}"  # noqa: S608  (constants)
+_SEAL: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+
+
+def mark_copy(path: Path) -> None:
+    """Write into the database at `path`, which no relay runs on, that it is a backup's copy."""
+    connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('restored', 1)")
+    finally:
+        connection.close()
+
+
+def begin_anew(connection: apsw.Connection) -> bool:
+    """Make a marked copy a database to serve from, in one transaction; return whether it was marked.
+
+    The seals of rows that are damaged stay wrong.
+    """
+    if connection.execute("SELECT 1 FROM meta WHERE key = 'restored'").get is None:
+        return False
+    in_transaction(connection, _begin_anew)
+    return True
+
+
+def _begin_anew(connection: apsw.Connection) -> None:
+    whole = connection.execute(f"SELECT room FROM rooms WHERE seal = {ROOM_SEAL}").fetchall()  # noqa: S608
+    connection.execute(_RESTORE)
+    connection.execute("DELETE FROM rekeys")
+    connection.executemany(_SEAL, whole)
+    connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'")
+    connection.execute("DELETE FROM meta WHERE key = 'restored'")
+
+
+def read_incarnation(connection: apsw.Connection) -> bytes:
+    """Return the 16 random bytes of this database's incarnation."""
+    incarnation: bytes = connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").get
+    return incarnation
