@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from clave_client import events
@@ -13,7 +13,7 @@ from clave_client.log_reader import Settled
 from clave_client.patience import jitter
 from clave_client.rekeys import Rekey
 from clave_client.room import Room
-from clave_crypto.mls import MLSError, Proposal
+from clave_crypto.mls import Add, MLSError, Proposal
 
 if TYPE_CHECKING:
     from clave_client.session import Session
@@ -59,40 +59,47 @@ class Changes:
     async def _try(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> bool:
         session = self._session
         await session.wait_for(lambda: not session.is_online or self._may_commit(room_id))
-        with contextlib.suppress(TimeoutError):  # whoever left is to be taken out first, if that can be
-            async with asyncio.timeout(CONFIRM_SECONDS):
-                await session.wait_for(lambda: not self._is_busy(room_id))
-        link, room = session.link, session.rooms.get(room_id)
+        room = session.rooms.get(room_id)
+        if room is not None and any(isinstance(proposal, Add) for proposal in propose(room)):
+            # Nobody is added while somebody's going is not settled.
+            await self._wait(CONFIRM_SECONDS, lambda: not self._is_busy(room_id))
+        session.link  # noqa: B018 (raises when there is none)
+        room = session.rooms.get(room_id)
         if room is None:
             raise ClientError("this device is no longer a member of the room")
-        if not room.may_commit:
-            return False
+        return room.may_commit and await self._attempt(room, propose, CONFIRM_SECONDS)
+
+    async def _attempt(
+        self, room: Room, propose: Callable[[Room], Sequence[Proposal]], patience: float
+    ) -> bool:
+        """Make a commit; return whether it is to be, after `patience` seconds also if it waits in the log."""
+        session = self._session
         submit = room.prepare_commit(propose(room))
-        settlement = self._settling[room_id] = asyncio.Queue()
+        settlement = self._settling[room.id] = asyncio.Queue()
         try:
             try:
-                link.send(submit)
+                session.link.send(submit)
             except ClientError as error:
                 room.take_back_commit()
                 room.take_back_flights()
                 raise ClientError(f"the relay would not take this change: {error}") from None
-            return await self._settle(room, settlement)
+            return await self._settle(room, settlement, patience)
         finally:
-            if self._settling.get(room_id) is settlement:
-                del self._settling[room_id]
+            if self._settling.get(room.id) is settlement:
+                del self._settling[room.id]
             session.go_on(room)
 
-    async def _settle(self, room: Room, settlement: _Settlement) -> bool:
-        """Wait for what becomes of a commit; return whether it is to be."""
+    async def _settle(self, room: Room, settlement: _Settlement, patience: float) -> bool:
         placed = False
         while True:
             try:
-                async with asyncio.timeout(CONFIRM_SECONDS if placed else None):
+                async with asyncio.timeout(patience if placed else None):
                     outcome = await settlement.get()
             except TimeoutError:
-                title = room.record.title
-                text = f"this change of {title} waits until another member is here and confirms it"
-                self._session.emit(events.Notice(room.id, text))
+                if patience:
+                    title = room.record.title
+                    text = f"this change of {title} waits until another member is here and confirms it"
+                    self._session.emit(events.Notice(room.id, text))
                 return True
             if isinstance(outcome, ClientError):
                 raise outcome
@@ -146,13 +153,11 @@ class Changes:
     async def _step_up(self, room: Room) -> None:
         try:
             while self._is_due(room):
-                rekey = room.confirmable
+                rekey, head = room.confirmable, room.head
                 if rekey is not None:
                     await self._confirm(room, rekey)
-                elif room.wish_due:
-                    await self._fulfil(room)
-                elif await self._wait_for_others(room, room.roster.own_rank(self._online(room)), room.head):
-                    await self._commit_proposed(room)
+                elif room.wish_due or await self._wait_for_others(room, self._rank(room, None), head):
+                    await self._commit_due(room)
         except RelayUnreachable:
             return  # begun anew once the room is in step again
         finally:
@@ -160,20 +165,25 @@ class Changes:
 
     async def _confirm(self, room: Room, rekey: Rekey) -> None:
         able = room.roster.others(rekey.account, rekey.removes)
-        rank = room.roster.own_rank(self._online(room), able)
-        if await self._wait_for_others(room, rank, room.head) and room.confirmable is rekey:
+        if await self._wait_for_others(room, self._rank(room, able), room.head) and room.confirmable is rekey:
             self._session.link.send(room.prepare_confirm(rekey))
             await self._wait(STORAGE_PAUSE, lambda: room.confirmable is not rekey or room.going_back)
 
-    async def _fulfil(self, room: Room) -> None:
-        try:
-            await self.commit(room.id, lambda _: ())
-        except MLSError:
-            room.give_up_wish()
+    async def _commit_due(self, room: Room) -> None:
+        """Commit what was proposed, or make a rekey anew, unless somebody here is changing the room."""
+        lock = self._locks.setdefault(room.id, asyncio.Lock())
+        if lock.locked():
+            await self._wait(1.0, lambda: not lock.locked() or not self._is_due(room))
+            return
+        async with lock:
+            if room.commit_due or room.wish_due:
+                try:
+                    await self._attempt(room, lambda _: (), 0.0)
+                except MLSError:
+                    room.give_up_wish()
 
-    async def _commit_proposed(self, room: Room) -> None:
-        if room.commit_due:
-            await self.commit(room.id, lambda _: ())
+    def _rank(self, room: Room, among: Collection[bytes] | None) -> int:
+        return room.roster.own_rank(self._session.online.get(room.id, set()), among)
 
     async def _wait_for_others(self, room: Room, rank: int, head: bytes) -> bool:
         """Give those before this device the time to act; return whether none did."""
@@ -185,6 +195,3 @@ class Changes:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._session.wait_for(condition)
-
-    def _online(self, room: Room) -> set[bytes]:
-        return self._session.online.get(room.id, set())

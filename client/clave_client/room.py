@@ -521,6 +521,8 @@ class Room:
         pending = self.pending
         if pending is None or pending.placed or not self.is_open or self._flies(pending.payload):
             return False
+        if pending.kind is Kind.REKEY and self.confirmable is not None:
+            return False
         return pending.external or (
             pending.head == self.head and (pending.kind is Kind.REKEY or not self.group.pending_proposals)
         )
