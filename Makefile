@@ -4,6 +4,7 @@
 # Beside them:
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
+#   make name-tables       server/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format validation-page bench-mls bench-relay bench-storm soak clean
+.PHONY: demo test check format validation-page name-tables bench-mls bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -34,6 +35,9 @@ soak: $(VENV)/.installed-dev
 
 validation-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rulepage.py
+
+name-tables: $(VENV)/.installed-dev
+	$(BIN)/python tests/nametables.py
 
 bench-mls: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.mls

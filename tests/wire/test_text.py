@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import sys
 import unicodedata
+from collections.abc import Iterator
 
 import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clave_wire import name_tables
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, fold, sanitize, skeleton
+from nametables import MODULE, UNICODE_VERSION
+from nametables import name_tables as tables_of_unicode
+
+TABLES = "6288f8bf086a0cdda7ef740507f7b341d701fd219f695688b139dccaaa17ae5e"
+"""SHA-256 of the tables of letters, marks and digits."""
+
+JUDGEMENTS = "050af6c013817e09096516f9f7e07f5dd774395a26ad906c0e100292bb82412b"
+"""SHA-256 of what `judged` yields."""
 
 HARMLESS = ["", "hello", "Grüße", "日本語", "नमस्ते", "👍🏽", "e\u0301", "שלום", "a b", "<U+202E>"]
 
@@ -155,6 +167,64 @@ def test_names_that_differ_do_not(name: str, other: str) -> None:
 def test_fold_sees_through_case_and_compatibility_forms() -> None:
     assert fold("Straße") == fold("STRASSE")
     assert fold("\uff42lue") == "blue"
+
+
+def accepted(name: str) -> bool:
+    try:
+        check_name(name)
+    except BadName:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("character", "version"),
+    [
+        ("\U00031350", "15.0"),
+        ("\u0cf3", "15.0"),
+        ("\U0001e4f0", "15.0"),
+        ("\U0002ebf0", "15.1"),
+        ("\u1c89", "16.0"),
+    ],
+)
+def test_a_character_assigned_after_unicode_14_is_in_no_name(character: str, version: str) -> None:
+    for name in (character, f"\u0c95{character}", f"a{character}"):
+        assert not accepted(name), version
+
+
+@pytest.mark.skipif(unicodedata.unidata_version != UNICODE_VERSION, reason="needs Unicode 14.0 (Python 3.11)")
+def test_tables_are_what_the_script_writes() -> None:
+    assert MODULE.read_text(encoding="utf-8") == tables_of_unicode(), "run `make name-tables`"
+
+
+def test_tables_do_not_change() -> None:
+    """Another table judges other names valid: members of one group would part ways."""
+    tables = f"{name_tables.LETTERS}|{name_tables.MARKS}|{name_tables.DIGITS}"
+    assert hashlib.sha256(tables.encode()).hexdigest() == TABLES
+
+
+def judged() -> Iterator[str]:
+    """Yield how each character is judged alone and after a letter, and 20,000 names of near ones."""
+    valid = []
+    for point in range(sys.maxunicode + 1):
+        for name in (chr(point), f"a{chr(point)}"):
+            if accepted(name):
+                valid.append(point)
+                yield f"{name!a} {fold(name)} {skeleton(name)}"
+    number = 1
+    for _ in range(20_000):
+        number = (number * 6_364_136_223_846_793_005 + 1) % (1 << 64)
+        first = valid[(number >> 32) % len(valid)]
+        name = "".join(map(chr, (first, first + (number >> 40) % 64, first + (number >> 50) % 64)))
+        yield f"{name!a} {fold(name)} {skeleton(name)}" if accepted(name) else ascii(name)
+
+
+def test_every_version_of_python_judges_names_alike() -> None:
+    """The digest is that of Python 3.11, 3.12 and 3.13, with the pinned confusable-homoglyphs."""
+    digest = hashlib.sha256()
+    for line in judged():
+        digest.update(line.encode() + b"\n")
+    assert digest.hexdigest() == JUDGEMENTS
 
 
 @given(st.text(max_size=40))
