@@ -120,7 +120,9 @@ class Changes:
 
     def _is_busy(self, room_id: bytes) -> bool:
         room = self._session.rooms.get(room_id)
-        return room is not None and (bool(room.group.pending_proposals) or room.unconfirmed)
+        return room is not None and (
+            bool(room.group.pending_proposals) or room.unconfirmed or bool(room.wish)
+        )
 
     def settled(self, room_id: bytes, settled: Settled, reason: str) -> None:
         """Tell whoever waits for this device's commit what became of it."""

@@ -52,8 +52,10 @@ class Invitations:
                 return
             else:
                 self._open(invitation, brought, known)
-        except (MLSError, PeerError) as error:
+        except MLSError as error:
             self._tell(f"an invitation could not be used: {sanitize(str(error))}")
+        except PeerError as error:
+            self._tell(f"an invitation was refused: {error}")
         self._session.link.send(TakeInvitation(self._session.link.next_id(), invitation.id))
 
     def let_in(self, room: bytes) -> None:

@@ -405,9 +405,9 @@ class Room:
         proposals = [*self._wished(proposals), *proposals]
         adds = any(isinstance(proposal, Add) for proposal in proposals)
         path = (
-            not proposals
-            or bool(self.group.pending_proposals)
-            or any(isinstance(p, Remove) for p in proposals)
+            bool(self.group.pending_proposals)
+            or not all(isinstance(p, Add) for p in proposals)
+            or not proposals
         )
         if adds and path:
             raise UsageError(

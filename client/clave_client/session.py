@@ -86,6 +86,7 @@ class Session(Connection):
         self._rescue = Rescue(self)
         self._invitations = Invitations(self, store)
         self._turned_away: set[bytes] = set()
+        self._left: set[bytes] = set()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
@@ -113,6 +114,7 @@ class Session(Connection):
         self._resumes.clear()
         self._rosters.clear()
         self._turned_away.clear()
+        self._left.clear()
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
@@ -179,6 +181,9 @@ class Session(Connection):
     def _feed(self, batches: dict[bytes, list[LogMessage]]) -> None:
         for room_id, batch in batches.items():
             room = self.rooms.get(room_id)
+            if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
+                self._left.discard(room_id)
+                self.link.send(Mend(self.link.next_id(), room_id, [], [self.own]))
             if room is not None and room.resumed:
                 try:
                     outcome = self._reader(room).read(batch)
@@ -217,8 +222,7 @@ class Session(Connection):
 
     def closed(self, room: Room) -> None:
         """Let go of a room this device is no longer in, and of whoever waits for something in it."""
-        if self._link is not None and self._link.is_up:  # the relay need not route to it any more
-            self._link.send(Mend(self._link.next_id(), room.id, [], [self.own]))
+        self._left.add(room.id)
         error = ClientError(f"you are no longer in {room.record.title}")
         self._let_go(room, "you are no longer in the room", error)
 

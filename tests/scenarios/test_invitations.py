@@ -139,7 +139,7 @@ async def test_a_forged_epoch_locks_nobody_out(tmp_path: Path, declined: bool) -
             held = blue.client._session.rooms[room]
             held.start_leaving()
             blue.client._session.emit(held.close(None))
-            blue.client._session._closed(held)
+            blue.client._session.closed(held)
         await lets_in(red, room, blue)
 
 
