@@ -121,7 +121,10 @@ class Changes:
     def _is_busy(self, room_id: bytes) -> bool:
         room = self._session.rooms.get(room_id)
         return room is not None and (
-            bool(room.group.pending_proposals) or room.unconfirmed or bool(room.wish)
+            bool(room.group.pending_proposals)
+            or bool(room.wish)
+            or room.unconfirmed
+            or room.confirmable is not None
         )
 
     def settled(self, room_id: bytes, settled: Settled, reason: str) -> None:

@@ -342,12 +342,18 @@ class LogReader:
         room, entry, header = self._room, opened.entry, opened.header
         author = room.roster.find(entry.sender)
         if room.pending is not None and entry.payload == room.pending.payload:
-            self._enter(room.follow_own(), author, None)
+            if room.group.pending_proposals:
+                room.drop_pending()
+                self._outcome.settled = Settled.LOST
+            else:
+                self._enter(room.follow_own(), author, None)
             return
         if entry.sender == room.roster.own_device:
             self._unknown_own(entry)
             self._lose(entry.seq)
             return
+        if room.group.pending_proposals:
+            raise PeerError("who leaves has to be taken out first")
         check_mls(opened, room.group)
         successor = room.copy_group()
         received = successor.receive(opened.body)
@@ -373,7 +379,7 @@ class LogReader:
         if own:
             room.place_pending()
             self._outcome.settled = Settled.PLACED
-        if not room.roster.others(rekey.account, rekey.removes):
+        if room.covers(rekey) and not room.roster.others(rekey.account, rekey.removes):
             self._follow(rekey, opened.entry.seq)
 
     def _confirm(self, opened: Opened) -> None:
@@ -384,7 +390,8 @@ class LogReader:
             return
         check_signed(opened)
         self._compare(opened, person)
-        if person.account != rekey.account and person.device not in rekey.removes:
+        vouches = person.account != rekey.account and person.device not in rekey.removes
+        if vouches and room.covers(rekey):
             self._follow(rekey, opened.entry.seq)
 
     def _follow(self, rekey: Rekey, seq: int) -> None:

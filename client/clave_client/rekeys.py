@@ -93,6 +93,10 @@ class Rekeys:
         """Return the rekey that waits under the name `ref`."""
         return next((rekey for rekey in self if rekey.ref == ref), None)
 
+    def of(self, account: bytes) -> Rekey | None:
+        """Return the rekey of an account that waits."""
+        return self._waiting.get(account)
+
     def add(self, rekey: Rekey) -> None:
         """Have a rekey wait, in the place of its account's former one."""
         self._drop(rekey.account)

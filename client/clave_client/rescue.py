@@ -51,25 +51,27 @@ class Rescue:
     async def _cry(self, room: Room) -> None:
         session = self._session
         try:
-            once = not room.lost
-            while session.rooms.get(room.id) is room and (once or room.lost) and session.is_online:
-                once = False
+            again = True
+            while again and session.rooms.get(room.id) is room and session.is_online:
+                head = room.head
                 if room.is_open:
                     session.link.send(room.prepare_cry())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CRY_SECONDS + jitter(1.0)):
-                        await session.wait_for(lambda: not room.lost and not room.returning)
+                        await session.wait_for(lambda: room.head != head)  # noqa: B023 (awaited at once)
                 if room.returning:
                     room.stop_returning()
                     session.go_on(room)
+                again = room.lost
         except RelayUnreachable:
             return  # asked again once the room is in step
         finally:
             self._crying.discard(room.id)
 
     def take(self, room: Room, help_: Help) -> None:
-        """Try to come back with what a member has sealed for this device."""
-        if help_.head == room.head or (help_.head in room.heads and not room.lost) or not room.is_open:
+        """Try to come back with what a member has sealed for this device, if it has asked for that."""
+        known = help_.head == room.head or (help_.head in room.heads and not room.lost)
+        if room.id not in self._crying or known or not room.is_open or room.unconfirmed:
             return
         try:
             identity = self._session.account.identity

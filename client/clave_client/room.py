@@ -225,23 +225,33 @@ class Room:
     @property
     def may_commit(self) -> bool:
         """Whether this device can try to change the room now."""
-        return (
-            self.is_open
-            and not self.lost
-            and self.confirmable is None
-            and (self.pending is None or self.unconfirmed)
-        )
+        return self.is_open and not self.lost and (self.pending is None or self.unconfirmed)
 
     @property
     def commit_due(self) -> bool:
         """Whether somebody has to commit what was proposed before anyone can send."""
-        return bool(self.group.pending_proposals) and self.may_commit and not self.unconfirmed
+        own = self.rekeys.of(self.account)
+        return (
+            bool(self.group.pending_proposals)
+            and self.may_commit
+            and self.confirmable is None
+            and (own is None or not self.covers(own))
+        )
+
+    def covers(self, rekey: Rekey) -> bool:
+        """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does."""
+        members = self.roster.members()
+        return all(members[leaf].signature_key in rekey.removes for leaf in self.roster.leavers())
 
     @property
     def confirmable(self) -> Rekey | None:
-        """The rekey that this device is to confirm: one that it can open, and rather one that removes somebody."""
+        """The rekey that this device is to confirm: one that it can open, rather one that removes somebody."""
         account = self.account
-        able = [rekey for rekey in self.rekeys if rekey.fate is Fate.OPENS and rekey.account != account]
+        able = [
+            rekey
+            for rekey in self.rekeys
+            if rekey.fate is Fate.OPENS and rekey.account != account and self.covers(rekey)
+        ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
     @property
@@ -252,11 +262,15 @@ class Room:
     @property
     def may_send(self) -> bool:
         """Whether messages can be encrypted now."""
-        if not self.is_open or self.confirmable is not None:
+        if not self.is_open or self.lost or self.confirmable is not None or self._changes_fly():
             return False
         if self.unconfirmed:
-            return True
-        return self.pending is None and not self.lost and not self.group.pending_proposals
+            return not self.returning
+        return self.pending is None and not self.group.pending_proposals
+
+    def _changes_fly(self) -> bool:
+        """Whether something is on its way after which a message would have to have read it."""
+        return any(flight.kind is not Kind.APPLICATION for flight in self.flights.values())
 
     @property
     def leave_due(self) -> bool:
