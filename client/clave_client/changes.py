@@ -67,6 +67,7 @@ class Changes:
         room = session.rooms.get(room_id)
         if room is None:
             raise ClientError("this device is no longer a member of the room")
+        room.check_age()
         return room.may_commit and await self._attempt(room, propose, CONFIRM_SECONDS)
 
     async def _attempt(

@@ -195,10 +195,13 @@ class LogReader:
         if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
             return
         if opened.header.head in room.heads:
+            if room.fork is not None:
+                return  # it will notice, and come back
             if entry.kind is Kind.APPLICATION:
                 self._lie(Lie.BEHIND, person)
         else:
-            self._lie(Lie.AHEAD, person)
+            if room.fork is None:
+                self._lie(Lie.AHEAD, person)
             self._outcome.cry = True
 
     def _own_elsewhere(self, opened: Opened) -> None:
@@ -414,7 +417,10 @@ class LogReader:
             case Fate.FAILS:
                 self._lose(seq)
                 return
+        fork = room.fork
         self._enter(successor, author, rekey)
+        if rekey.external and fork is not None:  # it could not read what was said since
+            room.say_again(fork)
 
     def _enter(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
         """Begin an epoch, and tell what it changed."""
@@ -509,6 +515,9 @@ class LogReader:
     def _come_back(self) -> None:
         room = self._room
         missed = room.record.lost
+        if not missed and room.fork is not None:
+            missed = room.fork + 1
+            room.say_again(room.fork)
         self._enter(room.follow_own(), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"

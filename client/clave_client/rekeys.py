@@ -54,6 +54,7 @@ class Rekey:
     account: bytes
     removes: frozenset[bytes]
     fate: Fate
+    external: bool = False
 
     @property
     def seq(self) -> int:
@@ -163,4 +164,5 @@ def judge(opened: Opened, group: Group, roster: Roster, own: bytes | None) -> Re
         raise PeerError("the relay put another's name on it")
     if not preview.path or added or header.add or removed != removes or len(removes) != len(header.remove):
         raise PeerError("its header is not what it does")
-    return Rekey(name_rekey(entry.payload), opened, author.account, removes, _FATES[preview.fate])
+    ref, fate = name_rekey(entry.payload), _FATES[preview.fate]
+    return Rekey(ref, opened, author.account, removes, fate, preview.external)

@@ -54,6 +54,10 @@ _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
 
+_CHANGES = ("record", "pending", "tip", "group", "head", "roster", "heads", "wish", "fork", "_saved_epoch")
+"""What one operation can change, and is put back when it fails."""
+
+
 @dataclass(frozen=True)
 class Flight:
     """A submission without an answer yet."""
@@ -81,6 +85,7 @@ class Room:
         self.pending: Pending | None = None
         self.tip: Group | None = None
         self.wish = Wish()
+        self.fork: int | None = None
         self.heads: list[bytes] = []
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
@@ -171,7 +176,8 @@ class Room:
                 self.tip = Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
         except MLSError as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        wish, heads = part("wish"), part("heads") or b""
+        wish, fork, heads = part("wish"), part("fork"), part("heads") or b""
+        self.fork = None if fork is None else int.from_bytes(fork, "big")
         self.wish = Wish() if wish is None else Wish.decode(wish)
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self._saved_epoch = epoch
@@ -321,6 +327,8 @@ class Room:
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
                 self._leave_legacy(record.cursor)
+            if record.incarnation not in (b"", incarnation):
+                self._fork_at(lost_after)
             if record.incarnation != incarnation:
                 self.set(incarnation=incarnation)
             if lost_after < record.cursor:
@@ -337,21 +345,27 @@ class Room:
             self.resumed = False
         return told, again
 
+    def _fork_at(self, seq: int | None) -> None:
+        """Note after which entry members may be in different epochs, since the relay was restored; or no more."""
+        self.fork = seq
+        self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
+
+    def say_again(self, seq: int) -> None:
+        """Queue anew what this device said after entry `seq`, under the same ids; a transaction is the caller's."""
+        own, waiting = self.roster.own_device, set(self.outbox.ids())
+        for line in self._store.history(self.id, after=self.place(seq)):
+            if line.sender == own and line.id not in waiting:
+                self.outbox.append(ContentKind.TEXT, line.text, line.sent_at, line.id)
+
     def _go_back(self, seq: int, read: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
         count = self.record.cursor - seq
-        lost = self._store.history(self.id, after=self.place(seq))
-        own = self.roster.own_device
+        self._drop_pending()
+        self.rekeys.clear(None)
+        self.say_again(seq)
         self.chain.go_back(seq)
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
         self.set(cursor=seq, read=min(read, seq), era=self.record.era + 1, shown=shown)
-        self._drop_pending()
-        self.rekeys.clear(None)
-        self.outbox.confirm(b"")
-        waiting = set(self.outbox.ids())
-        for line in lost:
-            if line.sender == own and line.id not in waiting:
-                self.outbox.append(ContentKind.TEXT, line.text, line.sent_at, line.id)
         return events.RelayLost(self.id, self.record.title, count)
 
     def _leave_legacy(self, seq: int) -> None:
@@ -365,7 +379,7 @@ class Room:
 
     def enqueue(self, kind: ContentKind, body: str) -> bytes:
         """Put a message into the outbox and return its id; it survives a crash from here on."""
-        self._check_age()
+        self.check_age()
         with self.changing():
             return self.outbox.append(kind, body, round(self.clock() * 1000))
 
@@ -413,7 +427,7 @@ class Room:
         What a rekey of this device that waits already would do, the new one does too. Raises `MLSError` when
         the room's rules or the protocol do not allow it, and `UsageError` if it has to wait.
         """
-        self._check_age()
+        self.check_age()
         if self.pending is not None and not self.unconfirmed:
             raise UsageError("another change of this room is on its way; try again in a moment")
         proposals = [*self._wished(proposals), *proposals]
@@ -698,6 +712,7 @@ class Room:
         self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
         self._store.put_part(self.id, "heads", b"".join(self.heads))
         own = self.tip is group
+        self._fork_at(None)
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self._drop_pending()
@@ -729,33 +744,16 @@ class Room:
 
         What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
         """
-        before = (
-            self.record,
-            self.pending,
-            self.tip,
-            self.group,
-            self.head,
-            self.roster,
-            self.heads,
-            self.wish,
-        )
-        flights, saved, waiting = dict(self.flights), self._saved_epoch, self.rekeys.copy()
+        before = {name: getattr(self, name) for name in _CHANGES}
+        flights, waiting = dict(self.flights), self.rekeys.copy()
         try:
             with self._store.transaction():
                 yield
                 self._save()
         except BaseException:
-            (
-                self.record,
-                self.pending,
-                self.tip,
-                self.group,
-                self.head,
-                self.roster,
-                self.heads,
-                self.wish,
-            ) = before
-            self.flights, self._saved_epoch = flights, saved
+            for name, value in before.items():
+                setattr(self, name, value)
+            self.flights = flights
             self.rekeys.restore(waiting)
             raise
 
@@ -788,7 +786,8 @@ class Room:
         self.flights[number] = Flight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 
-    def _check_age(self) -> None:
+    def check_age(self) -> None:
+        """Raise `StateTooOld` if this device has sent what it does not remember."""
         if self.too_old:
             raise StateTooOld(
                 f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"

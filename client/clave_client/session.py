@@ -52,6 +52,9 @@ __all__ = ["Session"]
 _ASK_AGAIN_SECONDS = 10.0
 """Between two tries to open a room that the relay does not route to this device, as others may correct that."""
 
+_COMPARE_AGAIN_SECONDS = 15.0
+"""Between a correction that the relay refused and the next comparison."""
+
 _COMPARE_SECONDS = 30.0
 """Between two comparisons of whom the relay routes to, after strangers spoke or came."""
 
@@ -78,6 +81,7 @@ class Session(Connection):
     ) -> None:
         super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
+        self._mends: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
@@ -112,6 +116,7 @@ class Session(Connection):
 
     def _went_down(self) -> None:
         self._resumes.clear()
+        self._mends.clear()
         self._rosters.clear()
         self._turned_away.clear()
         self._left.clear()
@@ -171,6 +176,10 @@ class Session(Connection):
                 self._invitations.take(message)
             case Presence():
                 self._presence(message)
+            case Refused() if message.id in self._mends:
+                self._not_mended(self._mends.pop(message.id))
+            case Done() if message.id in self._mends:
+                del self._mends[message.id]
             case Refused() if message.id in self._resumes:
                 self._not_resumed(self._resumes.pop(message.id), message)
             case Done() | Refused():
@@ -271,7 +280,20 @@ class Session(Connection):
             )
             self.emit(events.Notice(room.id, text))
         if missing or strange:
-            self.link.send(Mend(self.link.next_id(), room.id, missing, strange))
+            request = self.link.next_id()
+            self._mends[request] = room.id
+            self.link.send(Mend(request, room.id, missing, strange))
+
+    def _not_mended(self, room_id: bytes) -> None:
+        """Compare again later: a relay that was restored may not know yet whom it is to route to."""
+        room = self.rooms.get(room_id)
+        if room is not None:
+            asyncio.get_running_loop().call_later(_COMPARE_AGAIN_SECONDS, self._compare_again, room)
+
+    def _compare_again(self, room: Room) -> None:
+        if self.is_online and self.rooms.get(room.id) is room:
+            self._compared_at.pop(room.id, None)
+            self.compare_routing(room)
 
     def compare_routing(self, room: Room) -> None:
         """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""

@@ -197,7 +197,7 @@ class Room:
                 self._take_back(added, names[added])
                 back.append(added)
             else:
-                self._join(added, names[added], self.seq)
+                self._join(added, names[added], max(0, self.seq - MAX_BACK))
         return back
 
     @property
