@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
+from clave_server.rekeys import reference
 from clave_wire import messages as m
 from clave_wire.connection import State
 from clave_wire.errors import LocalError
+from clave_wire.header import split_payload
 from relaykit import ConnectionClosed, Participant, RawClient
 
 _UNANSWERED = 6
@@ -26,11 +28,33 @@ _UNANSWERED = 6
 
 
 class Standing(NamedTuple):
-    """Where a room stands after entry `seq`."""
+    """Where a room stands after entry `seq`, the last of so many changes; `rekeys` are those to be confirmed.
+
+    They are by sender: everybody has one device, and all is said in one epoch.
+    """
 
     seq: int
-    epoch: int
+    changes: int
     members: frozenset[bytes]
+    rekeys: dict[bytes, tuple[bytes, frozenset[bytes]]]
+
+    def after(self, entry: m.Entry) -> Standing:
+        """Return where the room stands after another entry, which is no message."""
+        header, _, _ = split_payload(entry.payload)
+        members, rekeys = self.members, self.rekeys
+        match entry.kind:
+            case m.Kind.PROPOSAL:
+                members -= frozenset(header.remove)
+            case m.Kind.COMMIT:
+                members, rekeys = members | frozenset(header.add), {}
+            case m.Kind.REKEY:
+                rekeys = {**rekeys, entry.sender: (reference(entry.payload), frozenset(header.remove))}
+            case m.Kind.CONFIRM:
+                for author, (ref, gone) in rekeys.items():
+                    if ref == header.ref and author != entry.sender and entry.sender not in gone:
+                        members, rekeys = members - gone, {}
+                        break
+        return Standing(entry.seq, self.changes + 1, members, rekeys)
 
 
 class RoomLedger:
@@ -38,30 +62,35 @@ class RoomLedger:
 
     def __init__(self, founder: bytes) -> None:
         self.log: dict[int, m.Entry] = {}
-        self.states = [Standing(0, 0, frozenset([founder]))]
+        self.states = [Standing(0, 0, frozenset([founder]), {})]
         self.whole = 0
+        self._counts: dict[bytes, int] = defaultdict(int)
         self._submissions: dict[tuple[bytes, int], int] = {}
         self._payloads: dict[bytes, int] = {}
         self._claims: list[m.Resumed] = []
 
-    def note(self, entry: m.Entry, changes: dict[bytes, tuple[Sequence[bytes], Sequence[bytes]]]) -> None:
+    def note(self, entry: m.Entry) -> None:
         """Take an entry; it must be the same as ever, and in no second place."""
         assert self.log.setdefault(entry.seq, entry) == entry
         assert self._submissions.setdefault((entry.sender, entry.submission), entry.seq) == entry.seq
         assert self._payloads.setdefault(entry.payload, entry.seq) == entry.seq, "one message came twice"
         while (following := self.log.get(self.whole + 1)) is not None:
             self.whole += 1
-            state = self.states[-1]
-            assert following.epoch == state.epoch
-            assert following.sender in state.members
-            if following.kind is m.Kind.COMMIT:
-                add, remove = changes[following.payload]
-                members = (state.members - frozenset(remove)) | frozenset(add)
-                self.states.append(Standing(self.whole, state.epoch + 1, members))
+            assert following.sender in self.states[-1].members
+            self._counts[following.sender] += 1
+            assert following.submission == self._counts[following.sender], "a number was left out"
+            if following.kind is not m.Kind.APPLICATION:
+                self.states.append(self.states[-1].after(following))
 
     def seq_of(self, sender: bytes, submission: int) -> int:
         """Return the entry that was submitted so."""
         return self._submissions[sender, submission]
+
+    def takes_out(self, entry: m.Entry, device: bytes) -> bool:
+        """Whether an entry ended a device's being a member, as far as the log is known without a gap."""
+        place = bisect.bisect_left(self.states, entry.seq, key=lambda each: each.seq)
+        there = self.states[place : place + 1]
+        return bool(there) and device in self.states[place - 1].members - there[0].members
 
     @property
     def is_whole(self) -> bool:
@@ -77,7 +106,7 @@ class RoomLedger:
         for claim in [one for one in self._claims if one.seq <= self.whole]:
             self._claims.remove(claim)
             state = self.states[bisect.bisect_right(self.states, claim.seq, key=lambda each: each.seq) - 1]
-            assert (claim.epoch, {device for device, _ in claim.members}) == (state.epoch, state.members)
+            assert {device for device, _ in claim.members} == state.members
 
 
 class Ledger:
@@ -86,7 +115,6 @@ class Ledger:
     def __init__(self) -> None:
         self.rooms: dict[bytes, RoomLedger] = {}
         self.floor: dict[bytes, int] = {}
-        self.changes: dict[bytes, tuple[Sequence[bytes], Sequence[bytes]]] = {}
         self.claimed: set[bytes] = set()
         self.claims_sent: dict[str, int] = defaultdict(int)
         self.claims_heard: dict[str, int] = defaultdict(int)
@@ -96,7 +124,7 @@ class Ledger:
 
     def note(self, entry: m.Entry) -> None:
         """Take an entry that somebody was sent, or whose acceptance its sender was told."""
-        self.rooms[entry.room].note(entry, self.changes)
+        self.rooms[entry.room].note(entry)
 
     def count_acceptance(self) -> None:
         """Count an acknowledgement."""
@@ -121,18 +149,30 @@ class Ledger:
 
 @dataclass
 class Seat:
-    """What one person knows of one room: since `joined`, a seq and the epoch there, up to `cursor`."""
+    """What one person knows of one room: since entry `joined` up to `cursor`; `read` was the last change.
 
-    joined: tuple[int, int]
+    When something was refused, nothing is said until the answers to all that followed it are there.
+    """
+
+    joined: int
     cursor: int
-    epoch: int
+    read: int
     until: int = 0
+    refused: bool = False
+    unclear: bool = False
     resumed: bool = False
     opened: bool = False
     member: bool = True
     waiting: dict[int, m.Submit] = field(default_factory=dict)
     again: list[bytes] = field(default_factory=list)
     latest: m.Submit | None = None
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether a new submission has its number."""
+        if not self.waiting:
+            self.refused = False
+        return self.opened and self.member and not self.refused and not self.unclear
 
 
 class Talker:
@@ -174,9 +214,9 @@ class Talker:
         self._requests.clear()
         claimed = self._ledger.claims_heard[self.participant.name]
         for seat in self.seats.values():
-            seat.resumed = seat.opened = False
+            seat.resumed = seat.opened = seat.refused = seat.unclear = False
             if reread:
-                seat.cursor, seat.epoch = seat.joined
+                seat.cursor = seat.read = seat.joined
         try:
             self._client = await RawClient.connect(port)
         except (OSError, ssl.SSLError):
@@ -228,15 +268,15 @@ class Talker:
         await self._send(message)
 
     async def _act(self) -> None:
-        opened = [room for room, seat in self.seats.items() if seat.opened and seat.member]
+        opened = [room for room, seat in self.seats.items() if seat.may_speak]
         chance = self._dice.random()
         if not opened or chance < 0.1:
             await self._use_directory()
             return
         room = self._dice.choice(opened)
         seat = self.seats[room]
-        if chance < 0.2 and not seat.again:
-            await self._commit(room, seat)
+        if chance < 0.3 and not seat.again:
+            await self._change(room, seat)
         else:
             await self._say(room, seat, seat.again.pop(0) if seat.again else self._new_words())
 
@@ -246,24 +286,32 @@ class Talker:
         return b"%s says %d " % (self.participant.name.encode(), self._words) + self._dice.randbytes(size)
 
     async def _say(self, room: bytes, seat: Seat, words: bytes) -> None:
-        await self._submit(seat, self._client.entry(words, room=room, epoch=seat.epoch))
+        await self._submit(seat, self._client.entry(words, room=room, read=seat.read))
 
-    async def _commit(self, room: bytes, seat: Seat) -> None:
-        """Bring somebody in who is not there, or take somebody out."""
+    async def _change(self, room: bytes, seat: Seat) -> None:
+        """Bring somebody in who is not there, confirm what somebody wants, take somebody out, or leave."""
         state = self._ledger.rooms[room].states[-1]
-        other = self._dice.choice(self._others)
-        words = self._new_words()
-        if state.epoch != seat.epoch or (other.device in state.members and len(state.members) < 4):
-            await self._say(room, seat, words)
-            return
-        add = () if other.device in state.members else (other.device,)
-        remove = () if add else (other.device,)
-        self._ledger.changes[words] = (add, remove)
-        welcome = b"%d" % (seat.epoch + 1) if add else b""
-        commit = self._client.entry(
-            words, room=room, epoch=seat.epoch, kind=m.Kind.COMMIT, add=add, remove=remove, welcome=welcome
+        other = self._dice.choice(self._others).device
+        many, waiting = len(state.members) >= 4, [ref for ref, _ in state.rekeys.values()]
+        kind, add, remove, ref = m.Kind.APPLICATION, tuple[bytes, ...](), tuple[bytes, ...](), b""
+        if state.seq == seat.read and other not in state.members:
+            kind, add = m.Kind.COMMIT, (other,)
+        elif state.seq == seat.read and waiting:
+            kind, ref = m.Kind.CONFIRM, self._dice.choice(waiting)
+        elif state.seq == seat.read and many:
+            kind = self._dice.choice([m.Kind.REKEY, m.Kind.REKEY, m.Kind.PROPOSAL])
+            remove = (other if kind is m.Kind.REKEY else self.device,)
+        change = self._client.entry(
+            self._new_words(),
+            room=room,
+            read=seat.read,
+            kind=kind,
+            add=add,
+            remove=remove,
+            ref=ref,
+            welcome=b"welcome" if add else b"",
         )
-        await self._submit(seat, commit)
+        await self._submit(seat, change)
 
     async def _submit(self, seat: Seat, submit: m.Submit) -> None:
         seat.waiting[submit.submission] = submit
@@ -325,7 +373,7 @@ class Talker:
             self.device,
             submit.submission,
             submit.kind,
-            submit.epoch,
+            0,
             submit.payload,
         )
         self._ledger.note(entry)
@@ -338,21 +386,23 @@ class Talker:
             return  # of the stay before this one, on its way when the invitation came
         assert entry.seq == seat.cursor + 1, f"the stream has a gap: {seat} {entry}"
         seat.cursor = entry.seq
-        if entry.kind is m.Kind.COMMIT:
-            seat.epoch = entry.epoch + 1
-            if self.device in self._ledger.changes[entry.payload][1]:
+        if entry.kind is not m.Kind.APPLICATION:
+            seat.read = entry.seq
+            if self._ledger.rooms[entry.room].takes_out(entry, self.device):
                 seat.member = False
                 seat.waiting.clear()
                 seat.again.clear()
 
     def _hear_rejection(self, rejected: m.Rejected) -> None:
         seat = self.seats[rejected.room]
+        seat.refused = True
         if rejected.code is m.Code.STORAGE:
-            return  # whether it is there or not shows at the next visit
+            seat.unclear = True  # whether it is there or not shows at the next visit
+            return
         submit = seat.waiting.pop(rejected.submission, None)
         if submit is None:  # it was given up, its sender having been taken out of the room
-            assert rejected.code in (m.Code.NOT_MEMBER, m.Code.STALE_EPOCH, m.Code.RENUMBER)
-        elif rejected.code in (m.Code.STALE_EPOCH, m.Code.RENUMBER):
+            assert rejected.code in (m.Code.NOT_MEMBER, *_LATER)
+        elif rejected.code in _LATER:
             assert submit is not seat.latest, "an acknowledged entry is refused when it comes again"
             if submit.kind is m.Kind.APPLICATION:
                 seat.again.append(submit.payload)
@@ -365,8 +415,7 @@ class Talker:
         assert known == invitation, "two invitations have one number"
         seat = self.seats.get(invitation.room)
         if seat is None or invitation.seq > seat.cursor:
-            epoch = int(invitation.welcome)
-            self.seats[invitation.room] = Seat((invitation.seq, epoch), invitation.seq, epoch)
+            self.seats[invitation.room] = Seat(invitation.seq, invitation.seq, invitation.seq)
             await self._ask(m.Resume(self._client.next_id(), invitation.room, invitation.seq))
         await self._ask(m.TakeInvitation(self._client.next_id(), invitation.id))
 
@@ -375,6 +424,8 @@ class Talker:
         seat = self.seats[resumed.room]
         seat.resumed, seat.until = True, resumed.seq
         assert resumed.submission >= (seat.latest.submission if seat.latest else 0)
+        numbers = self.participant.submissions
+        numbers[resumed.room] = max(resumed.submission, *seat.waiting, 0)
         if not resumed.members:
             return  # taken out while it was away: the entries up to that follow
         assert resumed.seq >= self._ledger.floor.get(resumed.room, 0), "entries were lost"
@@ -391,7 +442,7 @@ class Talker:
                 pass
             case m.CreateRoom(), m.Done():
                 self._founding.discard(request.room)
-                self.seats[request.room] = Seat((0, 0), 0, 0)
+                self.seats[request.room] = Seat(0, 0, 0)
                 await self._ask(m.Resume(self._client.next_id(), request.room, 0))
             case m.CreateRoom(), m.Refused():
                 raise AssertionError(answer)
@@ -411,6 +462,10 @@ class Talker:
                 self._taken.add(request.invitation)
             case _:
                 raise AssertionError((request, answer))
+
+
+_LATER = (m.Code.STALE, m.Code.OUT_OF_ORDER, m.Code.RENUMBER, m.Code.PACE)
+"""Why something is refused that may be said again under another number."""
 
 
 def _is_up_to_date(seat: Seat) -> bool:

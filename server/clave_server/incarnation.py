@@ -11,10 +11,13 @@ from typing import Final
 
 import apsw
 
+from clave_server.errors import StartError
 from clave_server.log import ROOM_SEAL
 from clave_server.worker import in_transaction
 
 __all__ = ["begin_anew", "mark_copy", "read_incarnation"]
+
+_BYTES: Final = 16
 
 _LAST: Final = "max(seq, coalesce((SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0))"
 """The last entry of a room, whose row may lag behind its segments."""
@@ -53,6 +56,8 @@ def _begin_anew(connection: apsw.Connection) -> None:
 
 
 def read_incarnation(connection: apsw.Connection) -> bytes:
-    """Return the 16 random bytes of this database's incarnation."""
-    incarnation: bytes = connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").get
+    """Return the 16 random bytes of this database's incarnation. Raises `StartError`."""
+    incarnation = connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").get
+    if not isinstance(incarnation, bytes) or len(incarnation) != _BYTES:
+        raise StartError("the database's incarnation is damaged; restore the database from a backup")
     return incarnation

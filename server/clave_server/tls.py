@@ -23,6 +23,7 @@ __all__ = [
     "ALPN",
     "Credentials",
     "TlsFiles",
+    "check_pem",
     "load_credentials",
     "make_pem",
     "open_tls",

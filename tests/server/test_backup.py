@@ -108,6 +108,7 @@ async def converse(data: Path) -> None:
             await client.create(room)
             for _ in range(3):
                 await client.say(b"hello", room=room)
+        await client.submit(client.entry(b"", kind=m.Kind.REKEY, remove=(bytes(32),), room=bytes(16)))
         await client.close()
 
 
@@ -116,9 +117,11 @@ async def converse(data: Path) -> None:
     [
         ("UPDATE accounts SET name = 'blue'", "account 1 is damaged"),
         ("UPDATE devices SET identity = x'00'", r"device [0-9a-f]{64} is damaged"),
-        ("UPDATE rooms SET epoch = epoch + 1", r"state of room [0-9a-f]{32} is damaged"),
+        ("UPDATE rooms SET handshake = handshake + 1", r"state of room [0-9a-f]{32} is damaged"),
         ("UPDATE rooms SET kept_from = 2", r"state of room [0-9a-f]{32} is damaged"),
         ("UPDATE stays SET joined = joined + 1", f"who is in room {'0' * 32} is damaged"),
+        ("UPDATE rekeys SET removed = x''", f"a rekey that waits in room {'0' * 32} is damaged"),
+        ("DELETE FROM rekeys", f"state of room {'0' * 32} is damaged"),
         ("UPDATE submissions SET recent = x''", f"sent to room {'0' * 32} is damaged"),
         ("DELETE FROM stays", f"state of room {'0' * 32} is damaged"),
         ("DELETE FROM devices", "a row of devices that one of .* refers to is missing"),

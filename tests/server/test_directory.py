@@ -24,10 +24,11 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
 async def test_a_name_is_registered_once_and_known_afterwards(relay: RelayUnderTest) -> None:
     red = Participant("red")
     first = await relay.join(red)
-    assert first.logged_in == m.LoggedIn("red", True, [], 4)
+    incarnation = first.logged_in.incarnation
+    assert first.logged_in == m.LoggedIn("red", True, [], 4, incarnation)
     await relay.restart()
     again = await relay.join(red)
-    assert again.logged_in == m.LoggedIn("red", False, [], 4)
+    assert again.logged_in == m.LoggedIn("red", False, [], 4, incarnation)
 
 
 async def test_an_account_may_have_several_devices_but_not_any_number(relay: RelayUnderTest) -> None:

@@ -65,7 +65,7 @@ async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderT
     assert refused.code is m.Code.PRUNED
     resumed = await back.resume(11)
     assert resumed.seq == 11
-    assert resumed.submission == red.participant.submission  # what counts is still known
+    assert resumed.submission == red.participant.submissions[ROOM]  # what counts is still known
     assert (await back.say(b"on")).seq == 12
 
 
@@ -127,7 +127,8 @@ async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
 
 async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    leaving = red.entry(b"bye", kind=m.Kind.COMMIT, remove=(red.participant.device,))
+    await red.submit(red.entry(b"rekey", kind=m.Kind.REKEY))  # which waits to be confirmed
+    leaving = red.entry(b"bye", kind=m.Kind.PROPOSAL, remove=(red.participant.device,))
     await red.submit(leaving)
     await relay.restart()
     await relay.relay.pruner.prune(Keeping(room_bytes=10**6))
@@ -164,7 +165,7 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
 async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(3):  # neither of these is kept
-        assert isinstance(await red.ask(red.entry(bytes(100_000))), m.Rejected)
+        assert isinstance(await red.ask(red.entry(bytes(100_000), read=7)), m.Rejected)
         await red.resume(1)
     blue = await relay.join("blue")
     added, welcome = (blue.participant.device,), bytes(100_000)
@@ -194,7 +195,13 @@ async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:
         assert sorted(taken, key=str) == [m.Accepted] * 3 + [m.Rejected] * 2
         again = await red.ask(submits[0])
         assert isinstance(again, m.Accepted)  # it is in the log, whatever the quota
-        await red.submit(red.entry(b"rekey", kind=m.Kind.COMMIT))
+        for kind in (m.Kind.COMMIT, m.Kind.REKEY, m.Kind.CONFIRM, m.Kind.LOST):
+            await red.submit(red.entry(b"keeps the group going", kind=kind))
+        blue = await relay.join("blue")
+        add = red.entry(b"invites", kind=m.Kind.COMMIT, add=(blue.participant.device,))
+        refused = await red.ask(add)
+        assert isinstance(refused, m.Rejected)
+        assert refused.code is m.Code.LIMIT
 
 
 async def test_one_account_leaves_so_many_invitations(relay: RelayUnderTest) -> None:

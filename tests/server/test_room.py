@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,47 +14,62 @@ from clave_server import schema
 from clave_server.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
 from clave_server.log import Changes, load_room
-from clave_server.room import RECENT, Repeated, Room, Stay, pack_recent, unpack_recent
+from clave_server.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
+from clave_server.room import MAX_BACK, RECENT, Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import split
 from clave_server.worker import in_transaction
 from clave_wire.framing import pack
-from clave_wire.limits import MAX_WELCOME_BYTES
-from clave_wire.messages import Code, Entry, Kind, Report, Submit
+from clave_wire.header import Header, Seen, pack_header
+from clave_wire.limits import MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
+from clave_wire.messages import Code, Entry, Kind, Submit
 
 ROOM = bytes(16)
 DEVICES = [bytes([number]) * 32 for number in range(4)]
 NAMES = dict(zip(DEVICES, ("red", "blue", "green", "amber"), strict=True))
 
 some_devices = st.lists(st.sampled_from(DEVICES), max_size=2)
-submits = st.builds(
-    Submit,
-    room=st.just(ROOM),
-    submission=st.integers(1, 60),
-    epoch=st.integers(0, 6),
-    kind=st.sampled_from(Kind),
-    payload=st.just(b"payload"),
+heads = st.sampled_from([bytes([number]) * 32 for number in range(2)])
+headers = st.builds(
+    Header,
+    kind=st.sampled_from([kind for kind in Kind if kind is not Kind.APPLICATION]),
+    head=heads,
+    seen=st.builds(Seen, seq=st.integers(0, 20), hash=st.just(bytes(32))),
     add=some_devices,
     remove=some_devices,
 )
-reports = st.builds(
-    Report, id=st.just(1), room=st.just(ROOM), epoch=st.integers(0, 6), seq=st.integers(0, 20)
-)
 mends = st.tuples(some_devices, some_devices)
-steps = st.lists(st.tuples(st.sampled_from(DEVICES), st.one_of(submits, reports, mends)), max_size=12)
-Step = tuple[bytes, Submit | Report | tuple[list[bytes], list[bytes]]]
+messages = st.just(None)
+Step = tuple[bytes, Header | tuple[list[bytes], list[bytes]] | None]
+steps = st.lists(st.tuples(st.sampled_from(DEVICES), st.one_of(messages, headers, mends)), max_size=20)
+
+
+def following(room: Room, device: bytes, header: Header | None) -> Submit:
+    """Return what a device may submit next, a confirmation being of whatever another account made last."""
+    kind = header.kind if header else Kind.APPLICATION
+    payload = b"message" if header is None else pack_header(header)
+    return Submit(ROOM, room.highest_submission(device) + 1, room.handshake, kind, payload)
+
+
+def stage_one(room: Room, device: bytes, step: Header | tuple[list[bytes], list[bytes]] | None) -> None:
+    """Stage a step. Raises `Refusal`."""
+    if isinstance(step, tuple):
+        room.stage_mend(device, *step, NAMES)
+    elif step is None:
+        room.stage_message(device, following(room, device, None))
+    else:
+        others = [one for one in room.rekeys.values() if one.author != NAMES[device]]
+        if step.kind is Kind.CONFIRM and others:
+            step = Header(step.kind, others[-1].head, step.seen, ref=others[-1].ref)
+        submit = following(room, device, step)
+        room.judge(device, submit)
+        room.judge_handshake(device, submit, step, NAMES)
+        room.stage_handshake(device, submit, step, NAMES)
 
 
 def stage(room: Room, staged: list[Step]) -> None:
     for device, step in staged:
-        try:
-            if isinstance(step, Submit):
-                room.stage_submission(device, step, NAMES)
-            elif isinstance(step, Report):
-                room.stage_report(device, step, NAMES)
-            else:
-                room.stage_mend(device, *step, NAMES)
-        except (Refusal, Repeated):
-            pass
+        with contextlib.suppress(Refusal):
+            stage_one(room, device, step)
 
 
 def state(room: Room) -> object:
@@ -60,9 +77,9 @@ def state(room: Room) -> object:
     return (
         room.seq,
         room.durable,
-        room.epoch,
-        room.commit_seq,
-        room.contested,
+        room.handshake,
+        room.rekeys,
+        room.objections,
         room.members,
         room.stays,
         recent,
@@ -112,14 +129,26 @@ def test_a_refused_step_changes_nothing(first: list[Step], second: list[Step]) -
     for device, step in second:
         before = copy_of(state(room))
         try:
-            if isinstance(step, Submit):
-                room.stage_submission(device, step, {})
-            elif isinstance(step, Report):
-                room.stage_report(device, step, NAMES)
-            else:
-                room.stage_mend(device, *step, {})
-        except (Refusal, Repeated):
+            stage_one(room, device, step)
+        except Refusal:
             assert copy_of(state(room)) == before
+
+
+@given(steps)
+def test_a_device_leaves_only_by_its_own_word_or_two_of_others(staged: list[Step]) -> None:
+    room = new_room()
+    for device, step in staged:
+        before = set(room.members)
+        objections, rekeys = room.objections, room.rekeys
+        with contextlib.suppress(Refusal):
+            stage_one(room, device, step)
+        for gone in before - set(room.members) - {device}:
+            if isinstance(step, tuple):
+                assert objections[gone] not in (NAMES[device], NAMES[gone])
+            else:
+                assert step is not None
+                assert step.kind is Kind.CONFIRM
+                assert any(gone in one.remove and one.author != NAMES[device] for one in rekeys.values())
 
 
 def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
@@ -137,65 +166,75 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
         room.settle(saved=True)
 
     flush()
-    for epoch in range(50):
-        device = DEVICES[1 + epoch % 3]
-        add, remove = ([], [device]) if device in room.members else ([device], [])
-        submit = Submit(ROOM, epoch + 1, epoch, Kind.COMMIT, b"", add, remove)
-        room.stage_submission(DEVICES[0], submit, NAMES)
-        if epoch % 3 == 0:
-            room.stage_report(DEVICES[0], Report(1, ROOM, epoch, room.commit_seq), NAMES)
+    dice, gone, waiting = Random(1), 0, 0  # noqa: S311  (dice, not keys)
+    for _ in range(400):
+        device, other = dice.choice(DEVICES), dice.choice(DEVICES)
+        kind = dice.choice([Kind.COMMIT, Kind.REKEY, Kind.REKEY, Kind.CONFIRM, Kind.PROPOSAL])
+        header = Header(
+            kind,
+            bytes([dice.randrange(2)]) * 32,
+            Seen(dice.randrange(room.seq + 1), bytes(32)),
+            add=[other] if kind is Kind.COMMIT else [],
+            remove=[other] if kind is Kind.REKEY else [device] if kind is Kind.PROPOSAL else [],
+        )
+        if kind is Kind.PROPOSAL and len(room.members) == 1:
+            continue
+        before = len(room.members)
+        stage(room, [(device, header)])
+        gone += len(room.members) < before
+        waiting = max(waiting, len(room.rekeys))
         flush()
         loaded = load_room(connection, ROOM)
         assert loaded is not None
         assert sorted(loaded.members) == sorted(room.members)
         loaded.members = room.members
         assert state(loaded) == state(room)
+        assert list(loaded.rekeys) == list(room.rekeys)
+    assert gone > 10
+    assert waiting > 2
     assert load_room(connection, bytes([9]) * 16) is None
     connection.close()
 
 
-def test_whom_a_contested_commit_took_out_comes_back_once() -> None:
+def test_only_so_many_rekeys_are_remembered_and_the_oldest_goes() -> None:
+    rekeys: Rekeys = {}
+    for seq in range(1, MAX_REKEYS + 11):
+        rekeys = remember(rekeys, Rekey(seq, f"account {seq}", bytes(32), bytes(32), ()))
+    rekeys = remember(rekeys, Rekey(1000, "account 11", bytes(32), bytes(32), ()))
+    assert len(rekeys) == MAX_REKEYS
+    assert [one.seq for one in rekeys.values()] == [*range(12, MAX_REKEYS + 11), 1000]
+
+
+def test_a_joiner_is_sent_no_more_than_so_many_entries_from_before() -> None:
+    room = new_room()
+    for _ in range(MAX_BACK + 5):
+        room.stage_message(DEVICES[0], following(room, DEVICES[0], None))
+    add = Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[DEVICES[1]])
+    stage_one(room, DEVICES[0], add)
+    assert room.stays[DEVICES[1]] == (Stay(6, None),)
+
+
+def test_who_resumes_beyond_the_end_resumes_at_the_end() -> None:
+    room = new_room()
+    stage_one(room, DEVICES[0], None)
+    assert room.stay_at(DEVICES[0], 9) == (Stay(0, None), 1)
+
+
+def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
     red, blue, green, _ = DEVICES
     room = new_room()
-    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
-    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue, green]), NAMES)
-    room.settle(saved=True)
-    assert (list(room.members), sorted(room.expelled)) == ([red], [blue, green])
-    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
-    assert sorted(room.members) == [red, blue, green]
-    assert room.stay_at(green, 1) == Stay(1, None)
-    room.stage_submission(blue, Submit(ROOM, 1, 1, Kind.COMMIT, b"", [], [red]), NAMES)
-    room.roll_back()
-    assert list(room.members) == [red]
-    room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
-    room.stage_mend(red, [], [blue], NAMES)  # the group did take blue out
-    with pytest.raises(Refusal):
-        room.stage_submission(blue, Submit(ROOM, 2, 2, Kind.APPLICATION, b""), NAMES)
-    with pytest.raises(Refusal):
-        room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
-    assert sorted(room.members) == [red, green]
-
-
-def test_a_commit_somebody_else_believes_cannot_be_contested_from_outside() -> None:
-    red, blue, green, _ = DEVICES
-    room = new_room()
-    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
-    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue]), NAMES)
-    room.stage_submission(red, Submit(ROOM, 3, 2, Kind.APPLICATION, b""), NAMES)
-    assert room.expelled == (blue,)  # red would say so of any commit of his
-    room.stage_submission(green, Submit(ROOM, 1, 2, Kind.APPLICATION, b""), NAMES)
-    with pytest.raises(Refusal) as caught:
-        room.stage_report(blue, Report(1, ROOM, 1, 2), NAMES)
-    assert caught.value.code is Code.NOT_MEMBER
-
-
-def test_who_is_not_known_by_name_is_not_taken_back() -> None:
-    red, blue, green, _ = DEVICES
-    room = new_room()
-    room.stage_submission(red, Submit(ROOM, 1, 0, Kind.COMMIT, b"", [blue, green]), NAMES)
-    room.stage_submission(red, Submit(ROOM, 2, 1, Kind.COMMIT, b"", [], [blue, green]), NAMES)
-    assert room.stage_report(blue, Report(1, ROOM, 1, 2), {blue: "blue"}) == [blue]
-    assert sorted(room.members) == [red, blue]
+    for device in (blue, green):
+        stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(room.seq, bytes(32)), add=[device]))
+    stage_one(room, blue, Header(Kind.PROPOSAL, bytes(32), Seen(0, bytes(32)), remove=[blue]))
+    for _ in range(3):
+        stage_one(room, red, None)
+    stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(4, bytes(32)), add=[blue]))
+    assert room.stays[blue] == (Stay(0, 3), Stay(4, None))
+    assert room.stay_at(blue, 4) == (Stay(4, None), 4)
+    stage_one(room, blue, Header(Kind.PROPOSAL, bytes(32), Seen(0, bytes(32)), remove=[blue]))
+    stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[blue]))
+    assert room.stays[blue] == (Stay(0, None),)
+    assert room.stay_at(blue, 2) == (Stay(0, None), 2)
 
 
 def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:
@@ -209,7 +248,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
         changes = Changes()
         first, frames = room.seq + 1, []
         for submission in range(5 * flush + 1, 5 * flush + 6):
-            seq = room.stage_submission(DEVICES[0], Submit(ROOM, submission, 0, Kind.APPLICATION, b""), {})
+            seq = room.stage_message(DEVICES[0], Submit(ROOM, submission, 0, Kind.APPLICATION, b""))
             frames.append(pack(Entry(ROOM, seq, DEVICES[0], submission, Kind.APPLICATION, 0, b"")))
         if flush == 0:
             changes.save_room(room)
@@ -233,7 +272,23 @@ def test_recent_submissions_survive_packing(recent: list[tuple[int, int]]) -> No
 
 def test_a_welcome_that_no_invitation_could_carry_is_refused() -> None:
     room = new_room()
-    submit = Submit(ROOM, 1, 0, Kind.COMMIT, b"", [DEVICES[1]], [], bytes(MAX_WELCOME_BYTES + 1))
+    header = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[DEVICES[1]])
+    submit = Submit(ROOM, 1, 0, Kind.COMMIT, pack_header(header), bytes(MAX_WELCOME_BYTES + 1))
     with pytest.raises(Refusal) as caught:
-        room.stage_submission(DEVICES[0], submit, NAMES)
+        room.judge_handshake(DEVICES[0], submit, header, NAMES)
     assert caught.value.code is Code.TOO_LARGE
+
+
+def test_what_is_wrong_is_told_in_one_order() -> None:
+    room = new_room()
+    stage_one(room, DEVICES[0], None)
+    large = bytes(MAX_PAYLOAD_BYTES + 1)
+    for device, submission, read, payload, code in (
+        (DEVICES[1], 7, 7, large, Code.NOT_MEMBER),
+        (DEVICES[0], 7, 7, large, Code.OUT_OF_ORDER),
+        (DEVICES[0], 2, 7, large, Code.STALE),
+        (DEVICES[0], 2, 0, large, Code.TOO_LARGE),
+    ):
+        with pytest.raises(Refusal) as caught:
+            room.judge(device, Submit(ROOM, submission, read, Kind.COMMIT, payload))
+        assert caught.value.code is code

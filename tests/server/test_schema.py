@@ -15,6 +15,7 @@ from clave_server.log import Changes, load_room, read_entries
 from clave_server.room import Room, pack_recent
 from clave_server.segment import Segment
 from clave_wire.framing import pack
+from clave_wire.header import Header, Seen, pack_header
 from clave_wire.messages import Entry, Kind, Submit
 
 
@@ -99,12 +100,13 @@ def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) ->
     older.execute("INSERT INTO segments VALUES (1, ?, 1, 2, 5, ?, ?)", (room, part.digest(), part.frames))
     older.close()
     (tmp_path / "relay.db").chmod(0o600)
-    assert schema.versions_behind(tmp_path / "relay.db") == 1
+    assert schema.versions_behind(tmp_path / "relay.db") == len(schema._MIGRATIONS) - 2
     connection = schema.connect_writer(tmp_path / "relay.db")
     assert schema.versions_behind(tmp_path / "relay.db") == 0
     loaded = load_room(connection, room)
     assert loaded is not None
-    assert (loaded.seq, loaded.epoch, loaded.members, loaded.kept_from) == (2, 4, {device: "red"}, 1)
+    assert (loaded.seq, loaded.members, loaded.kept_from) == (2, {device: "red"}, 1)
+    assert (loaded.handshake, loaded.legacy, loaded.restored) == (2, 2, 0)
     assert loaded.recent == {device: [(1, 1), (2, 2)]}
     assert read_entries(connection, room, 0, 2).frames == part.frames
     assert directory.look_up(connection, "red") == [(device, b"\x11")]
@@ -124,10 +126,14 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "read"),
     [
-        ("UPDATE rooms SET epoch = epoch + 1", "room"),
+        ("UPDATE rooms SET handshake = handshake + 1", "room"),
+        ("UPDATE rooms SET legacy = 1", "room"),
+        ("UPDATE rooms SET restored = 1", "room"),
+        ("UPDATE rekeys SET removed = x''", "room"),
+        ("DELETE FROM rekeys", "room"),
         ("UPDATE stays SET left = 1", "room"),
         ("UPDATE stays SET joined = 1", "room"),
-        ("UPDATE submissions SET recent = x'00000000000000010000000000000001'", "room"),
+        ("UPDATE submissions SET recent = x'00000000000000020000000000000001'", "room"),
         ("UPDATE accounts SET name = 'rad' WHERE id = 1", "room"),
         ("UPDATE accounts SET account = x'ab' WHERE id = 1", "name"),
         ("UPDATE devices SET identity = x'12'", "name"),
@@ -141,7 +147,8 @@ def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> Non
         applicant = Applicant(device if name == "red" else b"e" * 32, b"\x11", key, name, name, name)
         directory.enrol(connection, applicant, lambda _: None)
     room.stage_creation(device, "red")
-    room.stage_submission(device, Submit(room.room, 7, 0, Kind.APPLICATION, b""), {})
+    header = Header(Kind.REKEY, bytes(32), Seen(0, bytes(32)), remove=[b"e" * 32])
+    room.stage_handshake(device, Submit(room.room, 1, 0, Kind.REKEY, pack_header(header)), header, {})
     changes = Changes()
     changes.save_room(room)
     changes.apply(connection)

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import apsw
 import pytest
 
 from clave_crypto.identity import AccountKey, DeviceKey
@@ -13,13 +14,13 @@ from clave_crypto.keys import Secret
 from clave_server import schema
 from clave_server.errors import StartError
 from clave_wire import messages as m
-from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
+from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest, entries
 
 STORED = Path(__file__).parent / "stored"
 
 
-def who_was_there(name: str) -> Participant:
-    keys = json.loads((STORED / "version-2.json").read_text())[name]
+def who_was_there(name: str, version: int = 2) -> Participant:
+    keys = json.loads((STORED / f"version-{version}.json").read_text())[name]
     account = AccountKey.from_secret(Secret(bytes.fromhex(keys["account"])))
     participant = Participant(name, account)
     participant.key = DeviceKey.from_secret(Secret(bytes.fromhex(keys["device"])))
@@ -28,25 +29,29 @@ def who_was_there(name: str) -> Participant:
     return participant
 
 
-def put_back(data: Path) -> Path:
+def put_back(data: Path, version: int = 2) -> Path:
     data.mkdir(mode=0o700)
     database = data / "relay.db"
     database.touch(0o600)
-    database.write_bytes(gzip.decompress((STORED / "version-2.db.gz").read_bytes()))
+    database.write_bytes(gzip.decompress((STORED / f"version-{version}.db.gz").read_bytes()))
     return database
 
 
-async def test_everything_of_the_version_before_is_there(relay: RelayUnderTest) -> None:
+async def start_on(relay: RelayUnderTest, version: int) -> None:
+    """Have the relay run on what that version left."""
     await relay.stop()
     relay.folder /= "before"
     relay.folder.mkdir()
-    assert schema.versions_behind(put_back(relay.folder / "data")) > 0
+    assert schema.versions_behind(put_back(relay.folder / "data", version)) > 0
     await relay.start()
 
+
+async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
+    await start_on(relay, 2)
     red = await relay.join(who_was_there("red"))
     assert not red.logged_in.registered
     resumed = await red.resume(0)
-    assert (resumed.seq, resumed.epoch, resumed.submission) == (7, 2, 6)
+    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restored) == (7, 6, 7, 0)
     assert {name for _, name in resumed.members} == {"red", "green"}
     said = [(await red.expect(m.Entry)).payload for _ in range(7)]
     assert said[1:3] == [b"hello", b"hello to you"]
@@ -65,23 +70,65 @@ async def test_everything_of_the_version_before_is_there(relay: RelayUnderTest) 
     blue = await relay.join(who_was_there("blue"))
     assert (await blue.resume(1)).seq == 4  # where it was taken out
 
-    red.participant.submission = resumed.submission
-    again = red.entry(b"2")
+    assert isinstance(await red.ask(red.entry(b"2", read=4)), m.Rejected)
+    again = red.entry(b"2", read=7)
     assert again.submission == 7
     assert (await red.submit(again)).seq == 8
     assert (await green.expect(m.Entry)).seq == 8
 
 
 async def test_a_repeated_submission_of_before_tells_its_seq(relay: RelayUnderTest) -> None:
+    await start_on(relay, 2)
+    red = await relay.join(who_was_there("red"))
+    await red.resume(7)
+    red.participant.submissions[ROOM] = 5
+    assert (await red.submit(red.entry(b"2", read=4))).seq == 7
+
+
+async def test_everything_of_version_3_is_there(relay: RelayUnderTest) -> None:
+    await start_on(relay, 3)
+    blue, red = await relay.join(who_was_there("blue", 3)), await relay.join(who_was_there("red", 3))
+    resumed = await blue.resume(1)
+    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restored) == (7, 5, 7, 0)
+    assert {name for _, name in resumed.members} == {"blue", "green"}
+    said = await entries(blue, 6)
+    assert [entry.payload for entry in said] == [
+        b"hello",
+        b"hello to you",
+        b"green for red",
+        b"0",
+        b"1",
+        b"2",
+    ]
+    assert [entry.epoch for entry in said] == [1, 1, 1, 2, 2, 2]  # as they were
+    assert (await red.resume(1)).seq == 4  # where it was taken out
+    await entries(red, 3)
+
+    green = await relay.join(who_was_there("green", 3))
+    invitation = await green.expect(m.Invitation)
+    assert (invitation.seq, invitation.welcome) == (4, b"welcome")
+    assert isinstance(await green.ask(m.TakeInvitation(1, invitation.id)), m.Done)
+    assert (await green.resume(4)).legacy == 7
+    await entries(green, 3)
+    assert (await blue.submit(blue.entry(b"begin anew", kind=m.Kind.COMMIT, read=7))).seq == 8
+    await relay.restart()
+    green = await relay.join(green.participant)
+    resumed = await green.resume(7)
+    assert (resumed.seq, resumed.legacy) == (8, 7)
+
+
+async def test_a_room_that_was_damaged_before_is_not_believed_afterwards(relay: RelayUnderTest) -> None:
     await relay.stop()
     relay.folder /= "before"
     relay.folder.mkdir()
-    put_back(relay.folder / "data")
+    connection = apsw.Connection(str(put_back(relay.folder / "data", 3)))
+    connection.execute("UPDATE rooms SET epoch = epoch + 1")
+    connection.close()
     await relay.start()
-    red = await relay.join(who_was_there("red"))
-    await red.resume(7)
-    red.participant.submission = 5
-    assert (await red.submit(red.entry(b"2"))).seq == 7
+    blue = await relay.join(who_was_there("blue", 3))
+    refused = await blue.ask(m.Resume(1, ROOM, 1))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.STORAGE
 
 
 @pytest.mark.parametrize("change", ["newer", "older code"])

@@ -1,0 +1,127 @@
+"""Routing that members mend, by one word or by two."""
+
+from __future__ import annotations
+
+from clave_wire import messages as m
+from relaykit import ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
+
+
+async def mend(client: RawClient, add: list[bytes], gone: list[bytes]) -> m.ToClient:
+    return await client.ask(m.Mend(client.next_id(), ROOM, add, gone))
+
+
+async def is_member(client: RawClient) -> bool:
+    answer = await client.ask(m.Mend(client.next_id(), ROOM, [], []))
+    assert isinstance(answer, m.Done | m.Refused)
+    return isinstance(answer, m.Done)
+
+
+async def test_one_member_brings_a_removed_one_back_without_a_gap(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    await remove(red, green, device)
+    assert payloads(await entries(blue, 2)) == [b"rekey", b"confirm"]
+    await green.say(b"meanwhile")
+    assert isinstance(await mend(green, [device], []), m.Done)
+    assert payloads(await entries(blue, 1)) == [b"meanwhile"]  # without asking for it
+    await green.say(b"and on")
+    assert payloads(await entries(blue, 1)) == [b"and on"]
+    assert (await blue.say(b"here")).seq == 6
+
+
+async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    rekey = red.entry(b"rekey", kind=m.Kind.REKEY, remove=(device,))
+    await red.submit(rekey)
+    await green.expect(m.Entry)
+    said = [green.confirm(rekey), m.Mend(1, ROOM, [device], []), green.entry(b"more", read=3)]
+    await green.write(b"".join(map(green.connection.send, said)))
+    assert payloads(await entries(blue, 3)) == [b"rekey", b"confirm", b"more"]
+    assert payloads(await entries(red, 2)) == [b"confirm", b"more"]
+
+
+async def test_one_member_has_a_stranger_routed_to(relay: RelayUnderTest) -> None:
+    red, _ = await relay.room_of("red", "blue")
+    await red.say(b"before")
+    green = await relay.join("green")
+    assert isinstance(await mend(red, [green.participant.device], []), m.Done)
+    await green.resume(1)  # it may be a member for long, and a restored relay the only one not to know
+    await red.say(b"from now on")
+    assert payloads(await entries(green, 2)) == [b"before", b"from now on"]
+
+
+async def test_a_device_is_taken_out_by_its_own_word(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    mended = m.Mend(1, ROOM, [], [blue.participant.device])
+    late = blue.connection.send(blue.entry(b"late"))
+    await blue.write(blue.connection.send(mended) + late)
+    assert (await blue.expect(m.Rejected)).code is m.Code.NOT_MEMBER
+    assert await blue.expect(m.Done) == m.Done(1)
+    await red.say(b"secret")
+    assert not await is_member(blue)
+
+
+async def test_it_takes_two_other_accounts_to_take_a_device_out(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    for _ in range(2):
+        assert isinstance(await mend(red, [], [device]), m.Done)
+        assert await is_member(blue)
+    await green.write(
+        green.connection.send(m.Mend(9, ROOM, [], [device])) + green.connection.send(green.entry(b"secret"))
+    )
+    assert await green.expect(m.Done) == m.Done(9)
+    await green.expect(m.Accepted)
+    assert payloads(await entries(red, 1)) == [b"secret"]
+    assert not await is_member(blue)
+
+
+async def test_two_devices_of_one_account_are_one_word(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    phone = await relay.join(Participant("red", red.participant.account))
+    assert isinstance(await mend(red, [phone.participant.device], []), m.Done)
+    for client in (red, phone):
+        assert isinstance(await mend(client, [], [blue.participant.device]), m.Done)
+    assert await is_member(blue)
+
+
+async def test_a_device_s_own_account_is_no_second_word(relay: RelayUnderTest) -> None:
+    red, blue = await relay.room_of("red", "blue")
+    phone = await relay.join(Participant("blue", blue.participant.account))
+    device = phone.participant.device
+    assert isinstance(await mend(blue, [device], []), m.Done)
+    for client in (red, blue):
+        assert isinstance(await mend(client, [], [device]), m.Done)
+    assert await is_member(phone)
+
+
+async def test_the_word_of_who_is_gone_counts_no_more(relay: RelayUnderTest) -> None:
+    red, blue, green, grey = await relay.room_of("red", "blue", "green", "grey")
+    device = blue.participant.device
+    await mend(red, [], [device])
+    await mend(red, [], [red.participant.device])
+    await mend(green, [], [device])
+    assert await is_member(blue)
+    await mend(grey, [], [device])
+    assert not await is_member(blue)
+
+
+async def test_what_was_said_of_a_device_ends_when_it_goes(relay: RelayUnderTest) -> None:
+    red, blue, green = await relay.room_of("red", "blue", "green")
+    device = blue.participant.device
+    await mend(red, [], [device])
+    await mend(blue, [], [device])
+    await mend(red, [device], [])
+    await mend(green, [], [device])
+    assert await is_member(blue)
+    strangers = [bytes([number]) * 32 for number in range(100)]
+    await mend(green, [], strangers)
+    assert set(relay.sequencer._channels[ROOM].room.objections) == {device}
+
+
+async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest) -> None:
+    red, _ = await relay.room_of("red", "blue")
+    green = await relay.join("green")
+    assert isinstance(await mend(green, [green.participant.device], []), m.Refused)
+    assert isinstance(await mend(red, [bytes(32)], []), m.Refused)
