@@ -24,17 +24,20 @@ from clave_client.content import MAX_BODY_BYTES, ContentKind
 from clave_client.directory import claim_guest, look_up
 from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
 from clave_client.events import Connected, Event, Notice, Person
+from clave_client.key_watch import KeyWatch
 from clave_client.link import Address
+from clave_client.pins import Pins, Sighting, check_inviter, sightings
 from clave_client.policy import RoomPolicy
 from clave_client.profile import Profile
 from clave_client.room import Room
+from clave_client.room_names import called_alike, resolve
 from clave_client.room_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
 from clave_client.session import Session
 from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_client.suites import NEW_ROOMS
 from clave_client.trust import Trust
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import fingerprint, safety_number
+from clave_crypto.identity import VerifiedIdentity, fingerprint, safety_number
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
 from clave_wire.login import fingerprint_text
 from clave_wire.messages import Code, CreateRoom
@@ -49,9 +52,13 @@ NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOSE
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key."""
+    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key.
+
+    `account` is the key that the rest is of: give it to `Client.verify` once it was compared.
+    """
 
     name: str
+    account: bytes
     fingerprint: str
     safety_number: str
     verified: bool
@@ -96,9 +103,13 @@ class Client:
             trust = Trust.load(self._store)
             if pin is not None:
                 trust = trust.insist(pin)
+            self._pins = Pins(self._store)
+            self._pins.repin(account.name, account.verified.account)
         except ClientError:
             self._store.close()
             raise
+        self._watch = KeyWatch(self._pins, account.verified.account)
+        self._looked_up: dict[str, bytes] = {}
         self._connected: Connected | None = None
         self._refused = False
         software = f"clave {version('clave')}"
@@ -141,11 +152,18 @@ class Client:
             self._profile.discard()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what happens, as it happens; raises `ClientError` when the session cannot go on."""
+        """Yield what happens, as it happens; raises `ClientError` when the session cannot go on.
+
+        A `Notice` tells of each member whose name is bound to another key, before anything else of the room.
+        """
         while True:
             event = await self._session.events.get()
             if isinstance(event, ClientError):
                 raise event
+            room = getattr(event, "room", b"")
+            for each in (room,) if room else tuple(self._session.rooms):
+                for notice in self.key_notices(each):
+                    yield notice
             yield event
 
     # --- looking ---
@@ -167,23 +185,31 @@ class Client:
         """The rooms this device is in or invited to, by id."""
         return {room.id: room.record for room in self._session.rooms.values()}
 
-    def find_room(self, words: str) -> bytes:
-        """Return the id of the room that `words` names by title or by the start of its id."""
-        rooms = self.rooms.values()
-        exact = [room.id for room in rooms if room.title == words]
-        loose = [
-            r.id for r in rooms if r.title.casefold() == words.casefold() or r.id.hex().startswith(words)
-        ]
-        found = exact or loose
+    def find_room(self, words: str, *, invited: bool = False) -> bytes:
+        """Return the id of the room that `words` names by title, or by 8 digits or more of its id's start.
+
+        Rooms one is in come before invitations; with `invited`, only those count. Raises `UsageError` when no
+        room fits, or several do, be it one by its title and another by its id.
+        """
+        found = resolve(words, self.rooms.values(), invited=invited)
+        if found is not None:
+            return found
         for error in self._session.unusable.values():
-            if not found and error.title == words:
+            if error.title == words:
                 raise error
-        if not found:
-            raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
-        if len(found) > 1:
-            ids = ", ".join(room.hex()[:8] for room in found)
-            raise UsageError(f"several rooms are called {sanitize(words)}; use the id: {ids}")
-        return found[0]
+        if invited:
+            raise UsageError(f"there is no open invitation to {sanitize(words)}")
+        raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
+
+    def called_alike(self, room: bytes) -> RoomRecord | None:
+        """Return a room this device is in whose title looks like that of another, `room`."""
+        here = self.rooms.get(room)
+        return None if here is None else called_alike(here, self.rooms.values())
+
+    def inviter(self, room: bytes) -> Person | None:
+        """Return who invites this device to a room; None once that is answered."""
+        here = self._room(room)
+        return here.roster.inviter() if here.record.phase is Phase.INVITED else None
 
     def members(self, room: bytes) -> list[tuple[Person, bool, bool]]:
         """Return (person, is admin, is online) for every member; online is the relay's word."""
@@ -225,6 +251,13 @@ class Client:
         """Wait until nothing waits to be sent."""
         await self._session.wait_for(lambda: not any(room.outbox for room in self._session.rooms.values()))
 
+    async def synced(self, room: bytes) -> None:
+        """Wait until this device has read all that the relay had of a room one is in."""
+        here = self._room(room)
+        rooms = self._session.rooms
+        if here.record.phase is Phase.JOINED:
+            await self._session.wait_for(lambda: rooms.get(room) is not here or here.synced)
+
     def unshown(self, room: bytes) -> list[HistoryLine]:
         """Return others' messages that no screen showed yet, oldest first."""
         lines = self._store.history(room, after=self._room(room).record.shown)
@@ -235,33 +268,88 @@ class Client:
         here = self._session.rooms.get(room)
         return here.mark_shown(seq) if here is not None else True
 
-    async def fingerprint(self, name: str) -> Fingerprint:
-        """Return what to compare with the person called `name`: a member, or else whom the relay names.
+    # --- whose key is whose ---
 
-        Raises `RelayRefused` when nobody goes by that name.
+    async def fingerprint(self, name: str, *, room: bytes | None = None) -> Fingerprint:
+        """Return what to compare with the person called `name`, and bind the name to that key.
+
+        The key is the one the name is bound to, or that of the member of `room`, of another room, or whom the
+        relay names, in this order. Raises `KeyMismatch` when the first three disagree and `repin` did not
+        decide it, and `RelayRefused` when nobody goes by that name.
         """
         me = self._session.account.verified
         if name == me.name:
-            return Fingerprint(me.name, fingerprint(me.account), "", verified=True, source="this profile")
-        account, source = await self._account_of(name)
-        known = self._store.account(account)
-        verified = known is not None and known[1]
-        return Fingerprint(name, fingerprint(account), safety_number(me.account, account), verified, source)
+            return _own_fingerprint(me)
+        found = self._pins.choose(name, self._seen(name, room))
+        if found is None:
+            found, _ = await look_up(self._session.link, name)
+            self._pins.check(name, found)
+        account = found.account
+        if account == me.account:
+            return _own_fingerprint(me)
+        self._pins.pin(name, found)
+        self._looked_up[name] = account
+        number = safety_number(me.account, account)
+        verified = self._pins.is_verified(name, account)
+        return Fingerprint(name, account, fingerprint(account), number, verified, found.source)
 
-    async def verify(self, name: str) -> None:
-        """Remember that the fingerprint of `name` was compared and is right."""
-        account, _ = await self._account_of(name)
-        with self._store.transaction():
-            self._store.meet_account(account, name)
-            self._store.verify_account(account)
+    async def verify(self, name: str, account: bytes | None = None) -> None:
+        """Remember that `account` was compared with the person called `name` and is right; asks nobody.
 
-    async def _account_of(self, name: str) -> tuple[bytes, str]:
-        for room in self._session.rooms.values():
-            for person in room.roster.people().values():
-                if person.name == name:
-                    return person.account, f"the group {room.record.title}"
-        devices = await look_up(self._session.link, name)
-        return devices[0].account, "the relay's word only"
+        Without `account`, it is the one that `fingerprint` returned last for that name in this session.
+        Raises `UsageError` if there is none, and `KeyMismatch` if the name is bound to another account.
+        """
+        if account is None:
+            account = self._looked_up.get(name)
+        if account is None:
+            raise UsageError(f"no key of {sanitize(name)} was shown yet; compare with /fingerprint first")
+        if account == self._session.account.verified.account:
+            raise UsageError("this is your own key; compare it with others, each verifies you")
+        self._pins.verify(name, account)
+
+    def repin(self, name: str, account: bytes) -> None:
+        """Bind a name to another key from now on: the decision that `KeyMismatch` asks for."""
+        known = self._pins.known(name)
+        if known is not None and known.account == self._session.account.verified.account:
+            raise UsageError(f"{sanitize(name)} is you: nobody else can go by that name here")
+        self._pins.repin(name, account)
+        self._looked_up.pop(name, None)
+
+    def keys(self, name: str, *, room: bytes | None = None) -> list[Sighting]:
+        """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
+        known = self._pins.known(name)
+        found = [known] if known is not None else []
+        for one in self._seen(name, room, invitations=True):
+            if all(one.account != other.account for other in found):
+                found.append(one)
+        return found
+
+    def key_notices(self, room: bytes) -> list[Notice]:
+        """Return, each once a session, what to tell of members whose name is bound to another key."""
+        here = self._session.rooms.get(room)
+        return [] if here is None else self._watch.fresh(here)
+
+    def key_mismatches(self, room: bytes) -> list[Notice]:
+        """Return what there is to tell of members of a room whose name is bound to another key."""
+        return self._watch.mismatches(self._room(room))
+
+    def sender(self, line: HistoryLine) -> Person:
+        """Return who said a line of the history, as this profile sees them now."""
+        known = self._pins.contradicted_by(line.name, line.account)
+        verified = known is None and self._pins.is_verified(line.name, line.account)
+        other = b"" if known is None else known.account
+        return Person(line.name, line.account, "", line.sender, verified, other)
+
+    def _seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[Sighting]:
+        """Return the keys that go by `name` in the rooms this device is in, those of `room` first."""
+        rooms = sorted(self._session.rooms.values(), key=lambda each: each.id != room)
+        found = []
+        for each in rooms:
+            if invitations or each.record.phase is not Phase.INVITED:
+                where = "the invitation to" if each.record.phase is Phase.INVITED else "the group"
+                people = each.roster.people().values()
+                found += sightings(name, people, f"{where} {each.record.title}")
+        return found
 
     # --- rooms ---
 
@@ -293,23 +381,36 @@ class Client:
         """Add the devices of `name` to a room, with a welcome that waits until they answer.
 
         A device that cannot take part in the room's encryption is left out, and a `Notice` names it. Raises
-        `PeerLacksSuite` when that goes for all of them.
+        `PeerLacksSuite` when that goes for all of them, and `KeyMismatch` when the relay names another
+        account than the one the name is bound to, or than the member of a room who goes by it.
         """
         here, suite = self._room(room), self._room(room).group.suite
         members = {person.device for person in here.roster.people().values()}
-        guest = await claim_guest(self._session.link, name, suite, members=members)
+
+        def check(found: Sighting) -> None:
+            self._pins.check(name, found, self._seen(name, room))
+
+        guest = await claim_guest(self._session.link, name, suite, members=members, check=check)
         if guest is None:
             raise UsageError(f"{name} is in {here.record.title} already")
         await self._commit(room, lambda _: guest.adds)
+        self._pins.pin(name, Sighting(guest.account, "who was invited"))
         for device in guest.left_out:
             text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
             self._session.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
         return next(p for p in here.roster.people().values() if p.account == guest.account)
 
     async def answer(self, room: bytes, *, accept: bool) -> None:
-        """Accept an invitation, or decline it: then the group removes this device again."""
+        """Accept an invitation, or decline it: then the group removes this device again.
+
+        To accept binds the inviter's name; raises `KeyMismatch` if that is bound to another key.
+        """
         here = self._room(room)
-        here.answer(accept=accept)
+        inviter = self.inviter(room) if accept else None
+        with self._store.transaction():
+            if inviter is not None:
+                self._pins.pin(inviter.name, check_inviter(self._pins, inviter))
+            here.answer(accept=accept)
         if accept:
             here.enqueue(ContentKind.JOINED, "")
         self._session.resume(here)
@@ -389,6 +490,10 @@ class Client:
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
         return await self._session.delivered(room, self.post(room, text))
+
+
+def _own_fingerprint(me: VerifiedIdentity) -> Fingerprint:
+    return Fingerprint(me.name, me.account, fingerprint(me.account), "", verified=True, source="this profile")
 
 
 def _title(title: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from clave_client.comparing import show_fingerprint, trust, verify
 from clave_client.conversation import Conversation
-from clave_client.display import history_line, note
-from clave_client.errors import ClientError, UsageError
+from clave_client.display import doubt, history_line, note
+from clave_client.errors import ClientError, KeyMismatch, UsageError
+from clave_client.pins import Sighting
 from clave_client.store import Phase
 from clave_wire.text import sanitize
 
@@ -65,9 +67,9 @@ async def _room(talk: Conversation, words: str) -> None:
 
 async def _members(talk: Conversation, _: str) -> None:
     for person, admin, online in talk.client.members(talk.current()):
-        you = person.name == talk.client.name
+        you = person.name == talk.client.name and not person.known
         words = ["admin"] if admin else []
-        words += ["you"] if you else [] if person.verified else ["unverified"]
+        words += ["you"] if you else [doubt(person)] if doubt(person) else []
         words += ["online" if online else "offline"]
         talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
 
@@ -79,20 +81,6 @@ async def _info(talk: Conversation, words: str) -> None:
     address, fingerprint = talk.client.relay
     talk.show(note(f"relay: {address}"))
     talk.show(note(f"relay fingerprint {fingerprint}"))
-
-
-async def _fingerprint(talk: Conversation, name: str) -> None:
-    found = await talk.client.fingerprint(name or talk.client.name)
-    talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
-    if found.safety_number:
-        talk.show(note(f"safety number with you: {found.safety_number}"))
-        ending = "compared and right" if found.verified else f"compare it, then /verify {found.name}"
-        talk.show(note(ending))
-
-
-async def _verify(talk: Conversation, name: str) -> None:
-    await talk.client.verify(_needed(name, "/verify NAME"))
-    talk.show(note(f"{name} is verified"))
 
 
 async def _remove(talk: Conversation, name: str) -> None:
@@ -107,7 +95,9 @@ async def _history(talk: Conversation, count: str) -> None:
     if count and not count.isdecimal():
         raise UsageError("/history takes a number of messages, as in /history 50")
     for line in talk.client.history(talk.current(), last=int(count or 20)):
-        talk.show(history_line(line, own=line.name == talk.client.name))
+        sender = talk.client.sender(line)
+        own = line.name == talk.client.name and not sender.known
+        talk.show(history_line(line, own=own, sender=sender))
 
 
 async def _leave(talk: Conversation, _: str) -> None:
@@ -138,8 +128,11 @@ COMMANDS = {
     "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),
     "members": Command("/members", "list who is in this room", "", _members),
     "info": Command("/info [ROOM]", "show how this room is encrypted, and who carries it", "room", _info),
-    "fingerprint": Command("/fingerprint [NAME]", "show what to compare with somebody", "name", _fingerprint),
-    "verify": Command("/verify NAME", "remember that you compared and it was right", "name", _verify),
+    "fingerprint": Command(
+        "/fingerprint [NAME]", "show what to compare with somebody", "name", show_fingerprint
+    ),
+    "verify": Command("/verify NAME [DIGITS]", "remember that the key shown is right", "name", verify),
+    "trust": Command("/trust NAME", "decide between two keys that go by one name", "name", trust),
     "title": Command("/title TITLE", "call this room something else", "", _title),
     "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
     "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
@@ -154,6 +147,8 @@ async def obey(talk: Conversation, text: str) -> None:
     try:
         await _obey(talk, text)
     except ClientError as error:
+        if isinstance(error, KeyMismatch):
+            talk.keys.refused[error.name] = Sighting(error.found, error.source)
         talk.show(note(str(error), "alarm"))
 
 
@@ -169,6 +164,7 @@ async def _obey(talk: Conversation, text: str) -> None:
             raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
         await command.run(talk, rest[0] if rest else "")
     elif words:
+        talk.warn(talk.current())
         talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
 
 
@@ -181,7 +177,7 @@ def _needed(argument: str, usage: str) -> str:
 def _invitation(talk: Conversation, words: str) -> bytes:
     """Return the invitation meant: the one named, or the only one."""
     if words:
-        return talk.client.find_room(words)
+        return talk.client.find_room(words, invited=True)
     invited = [record.id for record in talk.client.rooms.values() if record.phase is Phase.INVITED]
     if not invited:
         raise UsageError("there is no open invitation")

@@ -6,26 +6,55 @@ Knows the room being talked in and what was shown; what can be typed is in `comm
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from clave_client import events
-from clave_client.client import Client
+from clave_client.client import Client, Fingerprint
 from clave_client.display import Line, event_line, history_line, note
 from clave_client.errors import UsageError
 from clave_client.events import Event
-from clave_client.store import Phase
+from clave_client.pins import Sighting
+from clave_client.store import Phase, RoomRecord
 
-__all__ = ["Conversation"]
+__all__ = ["Conversation", "KeysShown", "Shown"]
 
 FLUSH_SECONDS = 5.0
 
 
-class Conversation:
-    """One person at one client. `show` takes each line meant for the screen."""
+@dataclass(frozen=True)
+class Shown:
+    """A key that was shown at `at`, in seconds of the conversation's clock; `asked` for by /fingerprint."""
 
-    def __init__(self, client: Client, show: Callable[[Line], None]) -> None:
+    found: Fingerprint
+    at: float
+    asked: bool
+
+
+@dataclass
+class KeysShown:
+    """What the person was shown of people's keys, by name: decisions are about these and no others.
+
+    `one` is the key shown last to compare, `choice` the keys shown to choose from, and `refused` those that
+    stopped something.
+    """
+
+    one: dict[str, Shown] = field(default_factory=dict)
+    choice: dict[str, list[Sighting]] = field(default_factory=dict)
+    refused: dict[str, Sighting] = field(default_factory=dict)
+
+
+class Conversation:
+    """One person at one client. `show` takes each line meant for the screen; `clock` is in seconds."""
+
+    def __init__(
+        self, client: Client, show: Callable[[Line], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.client = client
         self.show = show
+        self.clock = clock
+        self.keys = KeysShown()
         self.room: bytes | None = None
         self.over = False
         self._offline = False
@@ -53,9 +82,15 @@ class Conversation:
         """Talk in `room` from now on, and show what was said there unseen."""
         self.room = room
         self.title(room)
+        self.warn(room)
         for line in self.client.unshown(room):
             if self.client.mark_shown(room, line.seq):
-                self.show(history_line(line, own=False))
+                self.show(history_line(line, own=False, sender=self.client.sender(line)))
+
+    def warn(self, room: bytes) -> None:
+        """Show what is new of members whose name is bound to another key."""
+        for notice in self.client.key_notices(room):
+            self.take(notice)
 
     def begin(self, room: bytes | None) -> None:
         """Say where one is, and enter `room`, or the only room there is."""
@@ -82,8 +117,25 @@ class Conversation:
             )
         for record in self.client.rooms.values():
             if record.phase is Phase.INVITED:
-                title = record.title
-                self.show(note(f"you are invited to {title}; /accept {title} or /decline {title}"))
+                self._remind(record)
+
+    def _remind(self, record: RoomRecord) -> None:
+        """Show an invitation that waits."""
+        title, inviter = record.title, self.client.inviter(record.id)
+        if inviter is not None and inviter.known:
+            self.take(events.Invited(record.id, title, inviter, (inviter.name,)))
+            return
+        self.show(note(f"you are invited to {title}; /accept {title} or /decline {title}"))
+        self._tell_apart(record.id)
+
+    def _tell_apart(self, invitation: bytes) -> None:
+        """Say that an invitation is to another room than the one with such a title."""
+        other = self.client.called_alike(invitation)
+        if other is not None:
+            text = (
+                f"you have a room called {other.title} already; this is another one, {invitation.hex()[:8]}"
+            )
+            self.show(note(text, "alarm"))
 
     async def listen(self) -> None:
         """Show what happens until the session cannot go on; raises what ended it."""
@@ -101,6 +153,8 @@ class Conversation:
         line = event_line(event, self.title, elsewhere=room != self.room)
         if line is not None:
             self.show(line)
+        if isinstance(event, events.Invited):
+            self._tell_apart(event.room)
         if isinstance(event, events.RoomClosed) and event.room == self.room:
             self.room = None
 

@@ -6,20 +6,23 @@ Knows no room.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
 from clave_client.link import RelayLink
+from clave_client.pins import Sighting
 from clave_client.suites import suite_words
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import VerifiedIdentity, verify_identity
+from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
 from clave_crypto.mls import Add, CipherSuite, decode_key_package
 from clave_wire.errors import BadName
 from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
 from clave_wire.text import check_name, sanitize
 
 __all__ = ["Guest", "claim_guest", "look_up"]
+
+_SOURCE = "the relay's word only"
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Guest:
     left_out: list[VerifiedIdentity]
 
 
-async def look_up(link: RelayLink, name: str) -> list[VerifiedIdentity]:
-    """Return the devices of `name`, all of one account.
+async def look_up(link: RelayLink, name: str) -> tuple[Sighting, list[VerifiedIdentity]]:
+    """Return whom the relay names for `name`, and the devices of that account.
 
     Raises `UsageError` when that is no name, `RelayRefused` when nobody has it, `RelayFault` or `PeerError`
     when the answer does not hold.
@@ -47,28 +50,41 @@ async def look_up(link: RelayLink, name: str) -> list[VerifiedIdentity]:
     devices = [_verify(name, identity, device) for device, identity in answer.devices]
     if len({device.account for device in devices}) > 1:
         raise RelayFault(f"the relay names several accounts for {name}")
-    return devices
+    return Sighting(devices[0].account, _SOURCE), devices
 
 
 async def claim_guest(
-    link: RelayLink, name: str, suite: CipherSuite, *, members: Collection[bytes]
+    link: RelayLink,
+    name: str,
+    suite: CipherSuite,
+    *,
+    members: Collection[bytes],
+    check: Callable[[Sighting], None],
 ) -> Guest | None:
     """Return what adds the devices of `name` that are not among `members`, or None when all of them are.
 
-    Raises what `look_up` does, and `PeerLacksSuite` when none of them can take part in `suite`.
+    Raises what `look_up` does, what `check` raises about the account that the relay names, and
+    `PeerLacksSuite` when none of the devices can take part in `suite`.
     """
-    absent = [device for device in await look_up(link, name) if device.device not in members]
+    found, devices = await look_up(link, name)
+    check(found)
+    absent = [device for device in devices if device.device not in members]
     if not absent:
         return None
     adds = {device: add for device, add in await _claim(link, name, suite) if device not in members}
-    if any(_identity(name, add).account != absent[0].account for add in adds.values()):
-        raise RelayFault(f"the relay handed over keys of another account than the one it names for {name}")
+    for add in adds.values():
+        other = _identity(name, add).account
+        if other != found.account:
+            raise RelayFault(
+                f"the relay names one account for {name}, {fingerprint(found.account)},"
+                f" and hands over keys of another, {fingerprint(other)}; nothing was done"
+            )
     if not adds:
         raise PeerLacksSuite(
             f"{name} cannot be invited: their client lacks {suite.words}; ask them to update clave"
         )
     left_out = [device for device in absent if device.device not in adds]
-    return Guest(absent[0].account, list(adds.values()), left_out)
+    return Guest(found.account, list(adds.values()), left_out)
 
 
 async def _claim(link: RelayLink, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:

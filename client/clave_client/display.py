@@ -11,8 +11,20 @@ from datetime import datetime
 from clave_client import events
 from clave_client.events import Event, Lie, Person
 from clave_client.store import HistoryLine
+from clave_crypto.identity import fingerprint
 
-__all__ = ["Line", "event_line", "history_line", "lie_words", "lost_words", "named", "note", "plain"]
+__all__ = [
+    "Line",
+    "called",
+    "doubt",
+    "event_line",
+    "history_line",
+    "lie_words",
+    "lost_words",
+    "named",
+    "note",
+    "plain",
+]
 
 Line = list[tuple[str, str]]
 """Pieces of one line: a style ("", "name", "own", "time", "note", "alarm") and its text."""
@@ -25,9 +37,20 @@ def plain(line: Line) -> str:
     return "".join(text for _, text in line)
 
 
+def doubt(person: Person) -> str:
+    """Return the word of warning that belongs to a person, or ""."""
+    return "other key" if person.known else "" if person.verified else "unverified"
+
+
 def named(person: Person) -> str:
-    """Return a person's name, with a word of warning until its fingerprint was compared."""
-    return person.name if person.verified else f"{person.name} (unverified)"
+    """Return a person's name, with a word of warning until this very key was compared under it."""
+    word = doubt(person)
+    return f"{person.name} ({word})" if word else person.name
+
+
+def called(person: Person) -> str:
+    """Return a person's name, with a word of warning only if the name is bound to another key."""
+    return named(person) if person.known else person.name
 
 
 def note(text: str, style: str = "note") -> Line:
@@ -35,9 +58,10 @@ def note(text: str, style: str = "note") -> Line:
     return [(style, f"* {text}")]
 
 
-def history_line(line: HistoryLine, *, own: bool) -> Line:
-    """Return a message of the history."""
-    return _said(line.name, line.text, line.sent_at / 1000, "own" if own else "name")
+def history_line(line: HistoryLine, *, own: bool, sender: Person | None = None) -> Line:
+    """Return a message of the history; `sender` adds the word of warning of `called`."""
+    name = line.name if sender is None else called(sender)
+    return _said(name, line.text, line.sent_at / 1000, "own" if own else "name")
 
 
 def _said(name: str, text: str, sent_at: float, style: str) -> Line:
@@ -67,6 +91,8 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) 
             return where + note(lost_words(event), "alarm")
         case events.Connected() | events.Disconnected() | events.Sent():
             return None
+        case events.Invited() if event.inviter.known:
+            return where + note(_happened(event), "alarm")
         case _:
             return where + note(_happened(event))
 
@@ -100,6 +126,8 @@ def _happened(event: Event) -> str:
     match event:
         case events.Invited():
             members = ", ".join(event.members)
+            if event.inviter.known:
+                return f"{named(event.inviter)} invites you to {event.title} (with {members}); {_keys(event)}"
             return (
                 f"{named(event.inviter)} invites you to {event.title} (with {members}); "
                 f"/accept {event.title} or /decline {event.title}"
@@ -107,19 +135,28 @@ def _happened(event: Event) -> str:
         case events.Accepted():
             return f"{named(event.person)} joined"
         case events.MemberAdded():
-            return f"{event.by.name} invited {named(event.person)}"
+            return f"{called(event.by)} invited {named(event.person)}"
         case events.MemberLeft():
-            return f"{event.person.name} left"
+            return f"{called(event.person)} left"
         case events.MemberRemoved():
-            return f"{event.by.name} removed {event.person.name}"
+            return f"{called(event.by)} removed {called(event.person)}"
         case events.RoomChanged():
-            return f"{event.by.name} calls the room {event.title} now"
+            return f"{called(event.by)} calls the room {event.title} now"
         case events.RoomClosed():
-            return (
-                f"{event.by.name} removed you from {event.title}" if event.by else f"you left {event.title}"
-            )
+            by = called(event.by) if event.by else ""
+            return f"{by} removed you from {event.title}" if by else f"you left {event.title}"
         case events.PresenceChanged():
             how = f" ({event.reason})" if event.reason and not event.online else ""
             return f"{event.name} is {'online' if event.online else 'offline'}{how}"
         case _:
             raise AssertionError(f"no words for {type(event).__name__}")
+
+
+def _keys(invited: events.Invited) -> str:
+    """Say that an invitation comes under a known name from another key, and what to do."""
+    person = invited.inviter
+    return (
+        f"other key than the {person.name} you know: known {fingerprint(person.known)},"
+        f" here {fingerprint(person.account)};"
+        f" ask {person.name} over another channel, then /trust {person.name} or /decline {invited.title}"
+    )

@@ -18,15 +18,19 @@ ClientError
 │   ├── RoomBehind        the relay no longer keeps what this device has not read of a room
 │   └── RelayRefused      the relay said no, with its code
 └── PeerError             another member's client sent something that is refused
-    └── PeerLacksSuite    somebody's client cannot take part in a room's encryption
+    ├── PeerLacksSuite    somebody's client cannot take part in a room's encryption
+    └── KeyMismatch       a name that is bound to one account turns up with another
 """
 
 from __future__ import annotations
 
+from clave_crypto.identity import fingerprint
 from clave_wire.messages import Code
+from clave_wire.text import sanitize
 
 __all__ = [
     "ClientError",
+    "KeyMismatch",
     "LocalError",
     "NotARelay",
     "PeerError",
@@ -153,3 +157,23 @@ class PeerError(ClientError):
 
 class PeerLacksSuite(PeerError):
     """Somebody's client has no key package of the room's cipher suite, so it cannot be added."""
+
+
+class KeyMismatch(PeerError):
+    """Two accounts go by one name, and only the person at this client can say which is right.
+
+    `known` is the account that the name is bound to, or that was seen first; `found` is the other one, and
+    `source` says where it turned up.
+    """
+
+    def __init__(self, name: str, known: bytes, known_source: str, found: bytes, source: str) -> None:
+        name = sanitize(name)
+        super().__init__(
+            f"two keys go by {name}, nothing was done: {fingerprint(known)} ({known_source}) and"
+            f" {fingerprint(found)} ({source}); ask {name} over another channel which is right,"
+            f" then /trust {name}"
+        )
+        self.name = name
+        self.known = known
+        self.found = found
+        self.source = source

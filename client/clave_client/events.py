@@ -30,13 +30,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Person:
-    """A member as the group knows it: the account is proven, the name is its own claim."""
+    """A member as the group knows it: the account is proven, the name is its own claim.
+
+    `verified` says that this very account was compared under this name. `known` is the account that the name
+    is bound to when that is another one than `account`, else empty.
+    """
 
     name: str
     account: bytes
     device_name: str
     device: bytes
     verified: bool
+    known: bytes = b""
 
 
 @dataclass(frozen=True)

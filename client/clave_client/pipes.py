@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -14,17 +15,40 @@ from clave_client.display import history_line, lie_words, lost_words, plain
 from clave_client.store import HistoryLine
 from clave_client.text_input import read_lines
 
-__all__ = ["describe", "follow", "say_lines"]
+__all__ = ["describe", "follow", "say", "say_lines"]
 
 _UNDER_WAY = 64
 """Lines sent and not yet acknowledged, before the next one is read."""
+
+_SYNC_SECONDS = 5.0
+"""How long to wait for what the relay has of a room before its members are looked at."""
+
+
+async def say(client: Client, room: bytes, text: str) -> None:
+    """Tell of members with another key than known, then say `text`; return when the relay has it on disk."""
+    await _warn_of_keys(client, room)
+    await client.send(room, text)
+
+
+async def _warn_of_keys(client: Client, room: bytes) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SYNC_SECONDS):
+            await client.synced(room)
+    _warn_of_new_keys(client, room)
+
+
+def _warn_of_new_keys(client: Client, room: bytes) -> None:
+    for notice in client.key_notices(room):
+        _warn(notice.text)
 
 
 async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
     """Say each line of `source` that is not blank; return when the relay has them all on disk."""
     sending: set[asyncio.Task[int]] = set()
+    await _warn_of_keys(client, room)
     try:
         async for line in read_lines(source):
+            _warn_of_new_keys(client, room)
             if line.strip():
                 sending.add(asyncio.create_task(client.send(room, line)))
             if len(sending) >= _UNDER_WAY:
@@ -44,7 +68,11 @@ async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) ->
     def show(lines: list[HistoryLine]) -> None:
         for line in lines:
             client.mark_shown(room, line.seq)
-            text = _as_json(line, title) if as_json else plain(history_line(line, own=False))
+            text = (
+                _as_json(line, title)
+                if as_json
+                else plain(history_line(line, own=False, sender=client.sender(line)))
+            )
             print(text, flush=True)  # noqa: T201 (printing is its purpose)
 
     past = client.history(room, last=max(earlier, 1))
@@ -78,6 +106,7 @@ async def describe(client: Client, room: bytes | None) -> None:
         lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}", f"relay fingerprint {pinned}"]
     for each in client.rooms if room is None else (room,):
         lines += ["", *client.info(each).lines()]
+        lines += [notice.text for notice in client.key_mismatches(each)]
     if room is None:
         lines += [line for told in client.unusable for line in ("", told)]
     print("\n".join(lines).lstrip("\n"), flush=True)  # noqa: T201 (printing is its purpose)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from clave_client.events import Person
+from clave_client.pins import Pins
 from clave_client.policy import member_identity
 from clave_client.store import Store
 from clave_crypto.mls import Application, Group, Member, MemberSender, Remove
 from clave_wire.text import sanitize
 
 __all__ = ["Roster"]
+
+_INVITER = "inviter"
+"""The part of a room's stored state that is the leaf which signed the welcome; it goes with the group."""
 
 
 class Roster:
@@ -19,16 +23,18 @@ class Roster:
     def __init__(self, group: Group, store: Store) -> None:
         self._group = group
         self._store = store
+        self._pins = Pins(store)
         self._members = {member.leaf_index: member for member in group.members()}
         self._by_device = {member.signature_key: member for member in self._members.values()}
 
     def person(self, member: Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
         identity = member_identity(member)
-        known = self._store.account(identity.account)
-        verified = known is not None and known[1]
+        known = self._pins.contradicted_by(identity.name, identity.account)
+        verified = known is None and self._pins.is_verified(identity.name, identity.account)
         name, device_name = sanitize(identity.name), sanitize(identity.device_name)
-        return Person(name, identity.account, device_name, identity.device, verified)
+        other = b"" if known is None else known.account
+        return Person(name, identity.account, device_name, identity.device, verified, other)
 
     def members(self) -> dict[int, Member]:
         """Return the members by leaf index."""
@@ -65,10 +71,21 @@ class Roster:
         ]
 
     def meet(self, members: Sequence[Member]) -> None:
-        """Remember the accounts of `members`; a transaction is the caller's."""
+        """Remember the accounts of `members`, and who welcomed this device; a transaction is the caller's."""
         for member in members:
             identity = member_identity(member)
             self._store.meet_account(identity.account, identity.name)
+        room, welcomed_by = self._group.group_id, self._group.welcomed_by
+        if welcomed_by is not None and self._store.part(room, _INVITER) is None:
+            self._store.put_part(room, _INVITER, welcomed_by.to_bytes(4, "big"))
+
+    def inviter(self) -> Person | None:
+        """Return who welcomed this device, as long as the invitation is not answered.
+
+        None when that is not known, of a room that an earlier version of this program stored.
+        """
+        leaf = self._store.part(self._group.group_id, _INVITER)
+        return None if leaf is None else self.people().get(int.from_bytes(leaf, "big"))
 
     def leavers(self) -> set[int]:
         """Return the leaves that have proposed their own removal."""

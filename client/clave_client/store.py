@@ -8,7 +8,7 @@ with the messages before it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import msgspec
 from clave_client.content import ContentKind
 from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_crypto.keys import Secret
+from clave_wire.text import fold, skeleton
 
 __all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
@@ -56,11 +57,28 @@ CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(
     STRICT, WITHOUT ROWID;
 """
 
-_MIGRATIONS = (
+_PINS = """
+CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT NULL, account BLOB NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE INDEX pins_folded ON pins(folded);
+"""
+
+
+def _bind_verified_names(db: apsw.Connection) -> None:
+    """Bind the names of the accounts that were compared; those merely met stay unbound."""
+    db.execute(_PINS)
+    verified = db.execute("SELECT name, account FROM accounts WHERE verified = 1").fetchall()
+    for name, account in verified:
+        row = (skeleton(str(name)), fold(str(name)), name, account)
+        db.execute("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", row)
+
+
+_MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _SCHEMA,
     _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
+    _bind_verified_names,
 )
-"""What leads from one version of the schema to the next."""
+"""What leads from one version of the schema to the next: statements, or a function that runs them."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)
 
@@ -157,7 +175,10 @@ class Store:
         if version < SCHEMA_VERSION:
             with self._db:
                 for migration in _MIGRATIONS[version:]:
-                    self._db.execute(migration)
+                    if isinstance(migration, str):
+                        self._db.execute(migration)
+                    else:
+                        migration(self._db)
                 self._db.pragma("user_version", SCHEMA_VERSION)
 
     def close(self) -> None:
@@ -227,8 +248,9 @@ class Store:
         return None
 
     def names(self) -> list[str]:
-        """Return the names of all accounts met, sorted."""
-        return [str(name) for (name,) in self._rows("SELECT DISTINCT name FROM accounts ORDER BY name")]
+        """Return the names of all accounts met or looked up, sorted."""
+        sql = "SELECT name FROM accounts UNION SELECT name FROM pins ORDER BY name"
+        return [str(name) for (name,) in self._rows(sql)]
 
     def meet_account(self, account: bytes, name: str) -> None:
         """Remember an account; its verified mark stays."""
@@ -237,6 +259,26 @@ class Store:
     def verify_account(self, account: bytes) -> None:
         """Mark an account as compared by its owner's word."""
         self._run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
+
+    # --- names bound to accounts; `pins.Pins` says when ---
+
+    def pins(self, name: str) -> list[tuple[str, bytes]]:
+        """Return (name, account) of every pin whose name the relay would take for `name`, nearest first."""
+        sql = (
+            "SELECT name, account FROM pins WHERE skeleton = ?1 OR folded = ?2"
+            " ORDER BY name = ?3 DESC, folded = ?2 DESC"
+        )
+        rows = self._rows(sql, skeleton(name), fold(name), name)
+        return [(str(found), msgspec.convert(account, bytes)) for found, account in rows]
+
+    def add_pin(self, name: str, account: bytes) -> None:
+        """Bind a name to an account, unless a name of the same skeleton is bound."""
+        row = (skeleton(name), fold(name), name, account)
+        self._run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
+
+    def drop_pin(self, name: str) -> None:
+        """Let go of a bound name, spelled as it was bound."""
+        self._run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
 
     # --- key packages ---
 
