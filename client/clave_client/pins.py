@@ -74,10 +74,10 @@ class Pins:
         """
         known = self.known(name)
         decided = known is not None and known.account in self._decided
-        for one in seen:
+        for place, one in enumerate(seen):
             if known is None or one.account != known.account:
                 if not decided:
-                    self.check(name, one, seen)
+                    self.check(name, one, seen[:place])
             elif decided:
                 return one
         if seen and not decided:

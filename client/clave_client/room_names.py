@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from clave_client.errors import UsageError
+from clave_client.pins import look_alike
 from clave_client.store import Phase, RoomRecord
-from clave_wire.text import sanitize, skeleton
+from clave_wire.text import sanitize
 
 __all__ = ["called_alike", "resolve"]
 
@@ -37,9 +38,8 @@ def resolve(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -
 
 def called_alike(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
     """Return another room, not an invitation, with a title that looks like that of `room`."""
-    alike = skeleton(room.title)
     for other in rooms:
-        if other.id != room.id and other.phase is not Phase.INVITED and skeleton(other.title) == alike:
+        if other.id != room.id and other.phase is not Phase.INVITED and look_alike(other.title, room.title):
             return other
     return None
 

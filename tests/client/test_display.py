@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from clave_client import events
-from clave_client.display import event_line, history_line, named, plain
+from clave_client.display import called, doubt, event_line, history_line, named, plain
 from clave_client.events import Event, Person
 from clave_client.store import HistoryLine
+from clave_crypto.identity import fingerprint
 
 RED = Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
+OTHER = Person("red", b"c" * 32, "laptop", b"f" * 32, verified=False, known=b"a" * 32)
 BLUE = Person("blue", b"b" * 32, "desk", b"e" * 32, verified=True)
 ROOM = b"r" * 16
 
@@ -21,7 +23,16 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
     ("event", "words"),
     [
         (events.Invited(ROOM, "friends", RED, ("red", "green")), "red (unverified) invites you to friends"),
+        (
+            events.Invited(ROOM, "friends", OTHER, ("red",)),
+            "red (other key) invites you to friends (with red); other",
+        ),
         (events.Accepted(ROOM, BLUE), "blue joined"),
+        (events.MemberAdded(ROOM, BLUE, OTHER), "red (other key) invited blue"),
+        (events.MemberLeft(ROOM, OTHER), "red (other key) left"),
+        (events.MemberRemoved(ROOM, BLUE, OTHER), "red (other key) removed blue"),
+        (events.RoomChanged(ROOM, "team", OTHER), "red (other key) calls the room team now"),
+        (events.RoomClosed(ROOM, "friends", OTHER), "red (other key) removed you from friends"),
         (events.MemberAdded(ROOM, RED, BLUE), "blue invited red (unverified)"),
         (events.MemberLeft(ROOM, BLUE), "blue left"),
         (events.MemberRemoved(ROOM, RED, BLUE), "blue removed red"),
@@ -59,6 +70,17 @@ def test_a_message_shows_who_and_stays_one_block() -> None:
 def test_names_carry_their_doubt() -> None:
     assert named(RED) == "red (unverified)"
     assert named(BLUE) == "blue"
+    assert named(OTHER) == "red (other key)"
+    assert (called(RED), called(OTHER)) == ("red", "red (other key)")
+    assert [doubt(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
+
+
+def test_an_invitation_of_another_key_shows_both() -> None:
+    text = shown(events.Invited(ROOM, "friends", OTHER, ("red",)))
+    assert text is not None
+    for account in (OTHER.account, OTHER.known):
+        assert fingerprint(account) in text
+    assert text.endswith("/trust red or /decline friends")
 
 
 def test_history_tells_own_from_others_by_style() -> None:
