@@ -15,7 +15,7 @@ from clave_client.display import history_line, lie_words, lost_words, plain
 from clave_client.store import HistoryLine
 from clave_client.text_input import read_lines
 
-__all__ = ["describe", "follow", "say", "say_lines"]
+__all__ = ["describe", "follow", "say_lines", "warn_of_keys"]
 
 _UNDER_WAY = 64
 """Lines sent and not yet acknowledged, before the next one is read."""
@@ -24,13 +24,8 @@ _SYNC_SECONDS = 5.0
 """How long to wait for what the relay has of a room before its members are looked at."""
 
 
-async def say(client: Client, room: bytes, text: str) -> None:
-    """Tell of members with another key than known, then say `text`; return when the relay has it on disk."""
-    await _warn_of_keys(client, room)
-    await client.send(room, text)
-
-
-async def _warn_of_keys(client: Client, room: bytes) -> None:
+async def warn_of_keys(client: Client, room: bytes) -> None:
+    """Tell of members of `room` whose name is bound to another key, as of all that the relay has."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SYNC_SECONDS):
             await client.synced(room)
@@ -45,7 +40,6 @@ def _warn_of_new_keys(client: Client, room: bytes) -> None:
 async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
     """Say each line of `source` that is not blank; return when the relay has them all on disk."""
     sending: set[asyncio.Task[int]] = set()
-    await _warn_of_keys(client, room)
     try:
         async for line in read_lines(source):
             _warn_of_new_keys(client, room)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from clave_client.commands import obey
 from clave_client.conversation import Conversation
 from clave_client.display import plain
 from clave_client.errors import KeyMismatch, RelayFault, UsageError
+from clave_client.pipes import say_lines
 from clave_crypto.identity import fingerprint
 from scenarios.impostor import Impostor, lying_relay, plant
 from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
@@ -143,7 +146,7 @@ async def test_who_was_met_by_ones_own_act_is_not_exchanged(tmp_path: Path, how:
             case "invite":
                 await red.client.invite(await red.client.create_room("one"), "blue")
             case "accept":
-                await gather_in("one", blue, red)
+                await red.client.leave(await gather_in("one", blue, red))
             case _:
                 await red.client.verify("blue", account(blue))
         room, impostor = await red.client.create_room("two"), Impostor("blue")
@@ -242,7 +245,8 @@ async def test_trust_is_about_the_key_that_stopped_something(tmp_path: Path) -> 
             (line,) = await talk.types("/invite blue")
             assert line == (
                 "* two keys go by blue, nothing was done:"
-                f" {fingerprint(account(blue))} (the blue you verified) and {fingerprint(impostor.account)} (the relay's word only);"
+                f" {fingerprint(account(blue))} (the blue you verified) and"
+                f" {fingerprint(impostor.account)} (the relay's word only);"
                 " ask blue over another channel which is right, then /trust blue"
             )
             shown = [
@@ -320,6 +324,30 @@ async def test_send_tells_of_another_key_before_it_sends(tmp_path: Path) -> None
         assert "blue in strangers has another key" in told.out
         await mallory.reads("two")
         await red.come()
+
+
+async def test_who_comes_while_lines_are_sent_is_told_before_the_next_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with three(tmp_path) as (_, red, blue, mallory):
+        assert (await red.client.fingerprint("blue")).account == account(blue)
+        room = await gather_in("strangers", mallory, red)
+        await red._stop_listening()
+        read, write = os.pipe()
+        with os.fdopen(read, encoding="utf-8") as source, os.fdopen(write, "w", encoding="utf-8") as typing:
+            saying = asyncio.create_task(say_lines(red.client, room, source))
+            print("one", file=typing, flush=True)
+            await mallory.reads("one")
+            assert capsys.readouterr().err == ""
+            await plant(mallory, room, Impostor("blue"))
+            session = red.client._session
+            await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
+            print("two", file=typing, flush=True)
+            await mallory.reads("two")
+            typing.close()
+            await saying
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("clave: blue in strangers has another key than the blue you know")
 
 
 async def test_chat_tells_of_another_key_before_it_sends(tmp_path: Path) -> None:
