@@ -185,7 +185,7 @@ def test_verified_accounts_of_an_older_profile_become_pins_and_others_do_not(tmp
     path = tmp_path / "store.db"
     old = apsw.Connection(str(path))
     old.pragma("key", "raw:" + KEY.hex())
-    store_module._create(old)
+    old.execute(store_module._SCHEMA)
     old.pragma("user_version", 1)
     accounts = [(TRUE, "blue", 1), (OTHER, "green", 0), (THIRD, "b1ue", 0)]
     old.executemany("INSERT INTO accounts VALUES (?, ?, ?)", accounts)
