@@ -1,0 +1,209 @@
+"""What has to hold: at every step (I1 to I7, I9) and at the end (I8, P1, P2, P3). Knows no story and no roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clave_client import events
+from clave_client.errors import ClientError
+from clave_client.store import HistoryLine, Phase
+from clave_crypto.mls import Group
+from clave_crypto.mls.suites import CipherSuite
+
+from simulation import protocol
+
+if TYPE_CHECKING:
+    from simulation.device import Device
+    from simulation.world import World
+
+__all__ = ["Checks", "Violation"]
+
+_TAIL = 32
+
+
+class Violation(AssertionError):
+    """Something that must hold does not; it begins with the invariant's name."""
+
+
+class Checks:
+    """Everything seen so far, and the invariants over it.
+
+    `lied_to` are the devices that a lying relay shows something else; what they see is held against nobody.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.lied_to: set[str] = set()
+        self.alarms: list[tuple[Device, events.Event]] = []
+        self.expects_alarms = False
+        self._authenticators: dict[tuple[bytes, Any], tuple[bytes, str]] = {}
+        self._order: dict[bytes, dict[int, tuple[bytes, str, str]]] = {}
+        self._shown: set[tuple[str, bytes, bytes, bytes]] = set()
+        self._sent: dict[tuple[bytes, bytes], tuple[int, str]] = {}
+        self._rosters: dict[bytes, frozenset[bytes]] = {}
+        self._readers: dict[tuple[bytes, int], frozenset[bytes]] = {}
+        self._joined_at: dict[tuple[str, bytes], int] = {}
+        self._epoch_seen: dict[tuple[str, bytes], bytes] = {}
+        self._key_of: dict[bytes, bytes] = {}
+        self._key_sent: dict[bytes, bytes] = {}
+        self._left: dict[tuple[str, bytes], int] = {}
+        self.posted: dict[bytes, str] = {}
+        """What people wrote, by message id."""
+
+    def fail(self, invariant: str, text: str) -> None:
+        """Note a violation, and stop the run at it."""
+        self.violations.append(f"{invariant}: {text}")
+        self.world.note("VIOLATION", invariant, text)
+        self.world.stop()
+
+    def _equal_view(self, device: Device) -> bool:
+        return device.label not in self.lied_to
+
+    # --- at every step ---
+
+    def step(self, device: Device) -> None:
+        """Look at a device just after one of its transactions (I4)."""
+        for room_id, room in device.rooms.items():
+            authenticator = room.group.epoch_authenticator
+            if self._epoch_seen.get((device.label, room_id)) == authenticator:
+                continue
+            self._epoch_seen[device.label, room_id] = authenticator
+            key = (room_id, protocol.epoch_name(room.group))
+            known, who = self._authenticators.setdefault(key, (authenticator, device.label))
+            if known != authenticator and self._equal_view(device):
+                self.fail("I4", f"{device} and {who} differ in epoch {key[1]} of {room_id.hex()[:4]}")
+
+    def happened(self, device: Device, event: events.Event) -> None:
+        """Take an event."""
+        match event:
+            case events.Sent():
+                self.world.note("sent", device.label, event.seq)
+                if event.id in self.posted:
+                    self._sent[event.room, event.id] = (event.seq, device.label)
+            case events.Invited():
+                self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
+                self.world.note("invited", device.label, event.title)
+            case events.Message() | events.PresenceChanged():
+                return
+            case _:
+                self.world.note("event", device.label, type(event).__name__, getattr(event, "text", ""))
+        if protocol.is_alarm(event):
+            self.alarms.append((device, event))
+            if not self.expects_alarms and device.is_honest:
+                self.fail("P3", f"{device} is alarmed without cause: {event}")
+
+    def ended(self, device: Device, error: ClientError) -> None:
+        """Take that a device's session failed for good."""
+        if device.is_honest and not self.expects_alarms:
+            self.fail("I8", f"{device} cannot go on: {error}")
+
+    def sealed(self, device: Device, payload: bytes) -> None:
+        """Note who can read a message, by its sender's word."""
+        for room in device.rooms.values():
+            if room.group.group_id in payload[:64]:
+                self._rosters[payload[-_TAIL:]] = protocol.roster_of(room.group)
+
+    def kept(self, device: Device, room: bytes, line: HistoryLine) -> None:
+        """Take a line that a device has in its history from now on (I3)."""
+        if not self._equal_view(device):
+            return
+        said = (line.id, line.text, line.name)
+        known = self._order.setdefault(room, {}).setdefault(line.seq, said)
+        if known != said:
+            self.fail("I3", f"{device} has {line.name}: {line.text} at {line.seq}, others {known[2]}: {known[1]}")
+        left = self._left.get((device.label, room))
+        if left is not None and line.seq > left > self._joined_at.get((device.label, room), 0):
+            self.fail("I6", f"{device} was out of {room.hex()[:4]} from {left} on and reads {line.seq}")
+
+    def shows(self, device: Device, room: bytes, seq: int, message: bytes, text: str) -> None:
+        """Take what a screen shows (I2)."""
+        line = next(line for line in device.session._store.history(room, after=seq - 1, last=-1) if line.seq == seq)
+        key = (device.label, room, line.account, message)
+        if key in self._shown:
+            self.fail("I2", f"{device} shows {text} twice")
+        self._shown.add(key)
+
+    # --- keys ---
+
+    def watch_keys(self, suite: CipherSuite, stack: Any, patch: Any) -> None:
+        """Have every AEAD call recorded (I5), and each refused entry held against the state before it (I9)."""
+        checks, seal, receive = self, CipherSuite.seal, Group.receive
+
+        def sealing(suite: CipherSuite, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
+            ciphertext = seal(suite, key, nonce, aad, plaintext)
+            checks._key_of[ciphertext[-_TAIL:]] = bytes(key)
+            return ciphertext
+
+        def receiving(group: Group, payload: bytes, *rest: Any, **more: Any) -> Any:
+            before = group.state()
+            try:
+                return receive(group, payload, *rest, **more)
+            except Exception:
+                if group.state() != before:
+                    checks.fail("I9", "a refused entry changed a group's state")
+                raise
+
+        stack.enter_context(patch(CipherSuite, "seal", sealing))
+        stack.enter_context(patch(Group, "receive", receiving))
+
+    def submitted(self, label: str, payload: bytes) -> None:
+        """Take a payload that left a device: its key has encrypted nothing else that did (I5)."""
+        tail = payload[-_TAIL:]
+        key = self._key_of.get(tail)
+        if key is not None and self._key_sent.setdefault(key, tail) != tail:
+            self.fail("I5", f"{label} sent two messages under one key")
+
+    # --- at the end ---
+
+    def judge_history(self) -> None:
+        """Hold every history against the log (I1, I3, I6)."""
+        for room in self._order:
+            log = {entry.seq: entry for entry in self.world.relay.log(room)}
+            for (sent_room, message), (seq, label) in self._sent.items():
+                if sent_room != room or label in self.lied_to:
+                    continue
+                if seq not in log:
+                    self.fail("I1", f"entry {seq} of {label} was acknowledged and is not in the log")
+                    continue
+                readers = self._rosters.get(log[seq].payload[-_TAIL:])
+                for device in self.world.honest():
+                    held = device.rooms.get(room)
+                    if held is None or held.record.phase is not Phase.JOINED or not self._equal_view(device):
+                        continue
+                    lines = {line.seq: line for line in device.session._store.history(room)}
+                    after = self._joined_at.get((device.label, room), 0)
+                    if readers is not None and device.public in readers and seq > after:
+                        if seq not in lines or lines[seq].id != message:
+                            self.fail("I1", f"{device} lacks entry {seq} of {label}")
+        for device in self.world.honest():
+            if device.client is None:
+                continue
+            for room in self._order:
+                log = {entry.seq: entry for entry in self.world.relay.log(room)}
+                for line in device.session._store.history(room):
+                    entry = log.get(line.seq)
+                    readers = self._rosters.get(entry.payload[-_TAIL:]) if entry else None
+                    if readers is not None and device.public not in readers:
+                        self.fail("I6", f"{device} reads entry {line.seq}, encrypted when it was not a member")
+
+    def sizes(self) -> None:
+        """Look at what grows (I7)."""
+        sequencer = self.world.relay.sequencer
+        bounds = {
+            "requests that wait at the relay": (sequencer.waiting, 5000),
+            "bytes that wait at the relay": (sequencer._queued, 16 * 2**20),
+            "rooms open at the relay": (sequencer.rooms_open, 50),
+            "bytes of unfinished frames": (self.world.relay.transports.kept_bytes, 64 * 2**20),
+        }
+        for transport in self.world.relay.transports:
+            bounds[f"bytes for {transport.name}"] = (transport.outbox.size, 8 * 2**20 + 2**18)
+        for device in self.world.honest():
+            if device.client is not None:
+                session = device.session
+                bounds[f"events of {device}"] = (session.events.qsize(), 2000)
+                bounds[f"waiters of {device}"] = (len(session._waiting), 100)
+                bounds[f"strangers asked about by {device}"] = (len(session._strange), 100)
+        for what, (size, bound) in bounds.items():
+            if size > bound:
+                self.fail("I7", f"{what}: {size}, more than {bound}")

@@ -1,0 +1,157 @@
+"""The relay's core on a virtual machine that can crash: everything but sockets, TLS, threads and the mirror."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from clave_server import directory, schema
+from clave_server.admission import Admission
+from clave_server.bans import Bans, read_bans
+from clave_server.directory import Registration
+from clave_server.outbox import Tick
+from clave_server.relay import Settings, _build_house
+from clave_server.sequencer import Sequencer
+from clave_server.transport import ClientTransport, Transports
+from clave_server.visit import Visit
+from clave_wire.framing import HEADER_BYTES, to_client
+from clave_wire.login import certificate_digest
+from clave_wire.messages import Entry
+
+from simulation.disk import SimWorker
+from simulation.network import Network
+
+__all__ = ["CERTIFICATE", "RelayHost"]
+
+CERTIFICATE = b"the certificate of the simulated relay"
+_SLOWEST_DISK = 0.02
+
+_templates: dict[str, Path] = {}
+
+
+class _NoMirror:
+    """A mirror that is off."""
+
+    room = 0
+
+    def show_entries(self, records: Sequence[Any], more: int) -> None: ...
+
+    def show_visit(self, record: Any) -> None: ...
+
+
+class RelayHost:
+    """One relay's machine: its disk stays, its process comes and goes."""
+
+    def __init__(self, folder: Path, network: Network, dice: Random) -> None:
+        self.path = folder / "relay.db"
+        self.network = network
+        self._dice = dice
+        self._ports = 0
+        self.up = False
+        self.house: Any = None
+        self.transports: Transports
+        self.writer: SimWorker
+        self.reader: SimWorker
+        template = _templates.get("relay")
+        if template is None or not template.exists():
+            template = _templates["relay"] = folder.parent / "template-relay.db"
+            if not template.exists():
+                schema.connect_writer(template).close()
+        shutil.copyfile(template, self.path)
+        self.path.chmod(0o600)
+
+    @property
+    def sequencer(self) -> Sequencer:
+        return self.house.sequencer  # type: ignore[no-any-return]
+
+    def start(self) -> None:
+        """Start the process, and listen."""
+        connection = schema.connect_writer(self.path)
+        connection.pragma("synchronous", "off")  # a crash is of the process; test_power.py cuts the power
+        highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
+        self.writer = SimWorker(connection, self._dice, _SLOWEST_DISK)
+        self.reader = SimWorker(schema.connect_reader(self.path), self._dice, _SLOWEST_DISK)
+        settings = Settings(None, 0, Admission(Registration.OPEN), max_clients=100, max_clients_per_ip=100)
+        mirror: Any = _NoMirror()
+        self.house = _build_house(settings, self.writer, self.reader, mirror, highest_ids, bans)
+        self.transports, self._tick = Transports(self.house.tally), Tick(asyncio.get_running_loop())
+        self.transports._open = _Ordered()  # type: ignore[assignment]  # a set is gone through by address
+        self.settings = settings
+        self.up = True
+        self.network.accept = self._accept
+
+    def _accept(self, host: str) -> ClientTransport:
+        self._ports += 1
+        visit = Visit(self.house, lambda: None)
+        digest = certificate_digest(CERTIFICATE)
+        return ClientTransport(
+            visit,
+            ("192.0.2.1", 1024 + self._ports),
+            digest,
+            self.transports,
+            self._tick,
+            self.settings.login_seconds,
+            self.settings.outbox_bytes,
+        )
+
+    def crash(self) -> None:
+        """End as `kill -9` does: connections are reset, work that was not begun never happens."""
+        self.up = False
+        self.network.accept = None
+        self.transports._sweeping.cancel()
+        self.writer.crash()
+        self.reader.crash()
+        for wire in tuple(self.network.wires):
+            wire.relay.protocol = _Gone()
+            wire.relay.abort()
+
+    async def stop(self) -> None:
+        """End as `SIGTERM` does."""
+        self.network.accept = None
+        self.transports.hold_reading()
+        await self.sequencer.drain()
+        self.transports.close()
+        try:
+            async with asyncio.timeout(3):
+                await self.transports.empty.wait()
+        except TimeoutError:
+            pass
+        await self.sequencer.drain()
+        self.crash()
+
+    def log(self, room: bytes) -> list[Entry]:
+        """Return all entries of a room that are on disk."""
+        connection = schema.connect_reader(self.path)
+        try:
+            entries: list[Entry] = []
+            for (frames,) in connection.execute(
+                "SELECT frames FROM segments WHERE room = ? ORDER BY last_seq", (room,)
+            ):
+                place = 0
+                while place < len(frames):
+                    end = place + HEADER_BYTES + int.from_bytes(frames[place : place + HEADER_BYTES], "big")
+                    entry = to_client.decode(frames[place + HEADER_BYTES : end])
+                    assert isinstance(entry, Entry)
+                    entries.append(entry)
+                    place = end
+            return entries
+        finally:
+            connection.close()
+
+
+class _Gone(asyncio.Protocol):
+    """What is left of a protocol whose process ended."""
+
+
+class _Ordered(dict[Any, None]):
+    """A set that is gone through in the order things were put in."""
+
+    def add(self, item: Any) -> None:
+        self[item] = None
+
+    def discard(self, item: Any) -> None:
+        self.pop(item, None)

@@ -1,0 +1,157 @@
+"""One simulated world: a relay, a network and people's devices, all from one seed. Knows no story."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import structlog
+
+from clave_client import account, client, connection
+from clave_client.store import Phase
+from clave_crypto.identity import AccountKey
+from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
+from clave_crypto.mls.suites import CipherSuite
+from clave_wire.framing import FrameBuffer, to_relay
+from clave_wire.limits import MAX_FRAME
+from clave_wire.messages import Submit
+
+from simulation.checks import Checks
+from simulation.clock import VirtualLoop, VirtualTime
+from simulation.device import Device, SimAccount, SimLink
+from simulation.disk import Crash, Device_of, SimStore
+from simulation.fast_suite import FAST, fast_suite_known
+from simulation.network import Network, Timing, Wire
+from simulation.randomness import clave_modules, dice, seeded
+from simulation.relay_host import CERTIFICATE, RelayHost
+
+__all__ = ["World", "world_of"]
+
+_KEY_PACKAGES = 2, 4
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (a folder of its own is made there)
+
+
+class World:
+    """What is there. `trace` tells all that happened, in order; two runs of one seed have the same."""
+
+    def __init__(self, seed: int | str, loop: VirtualLoop, folder: Path, suite: CipherSuite) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.time = VirtualTime(loop)
+        self.folder = folder
+        self.suite = suite
+        self.people_dice = dice(seed, "people")
+        self.trace: list[str] = []
+        self.stopped = asyncio.Event()
+        self.network = Network(dice(seed, "network"), Timing(), CERTIFICATE, self.note)
+        self.network.prepare = self._watch
+        self.relay = RelayHost(folder, self.network, dice(seed, "disk"))
+        self.devices: dict[str, Device] = {}
+        self.checks = Checks(self)
+        self.watchers: list[Any] = []
+        self._accounts: dict[str, AccountKey] = {}
+
+    def note(self, what: str, *details: Any) -> None:
+        """Write a line of the trace."""
+        self.trace.append(f"{self.loop.time():10.4f} {what} {' '.join(map(str, details))}")
+
+    @property
+    def digest(self) -> str:
+        """A hash of the trace."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()[:16]
+
+    def stop(self) -> None:
+        """Have the story end here."""
+        self.stopped.set()
+
+    def defect(self, what: str, error: BaseException | None) -> None:
+        """Take an exception that nobody expected."""
+        self.checks.fail("defect", f"{what}: {error!r}")
+
+    def exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Be the loop's exception handler."""
+        error = context.get("exception")
+        if not isinstance(error, Crash):
+            self.defect(str(context.get("message")), error)
+
+    def device(self, label: str) -> Device:
+        """Return the device called `label`: a name, and a number if it is not the first of its account."""
+        if label not in self.devices:
+            name = label.rstrip("0123456789")
+            key = self._accounts.setdefault(name, AccountKey.generate())
+            self.devices[label] = Device(self, name, label, key)
+        return self.devices[label]
+
+    def honest(self) -> list[Device]:
+        """Return the devices of honest people."""
+        return [device for device in self.devices.values() if device.is_honest]
+
+    def members(self, room: bytes) -> list[Device]:
+        """Return the honest devices that are in a room and on."""
+        return [
+            device
+            for device in self.honest()
+            if room in device.rooms and device.rooms[room].record.phase is Phase.JOINED
+        ]
+
+    def _watch(self, wire: Wire) -> None:
+        """Look at all that a client submits, before anyone changes it."""
+        buffer = FrameBuffer(MAX_FRAME)
+
+        def see(data: bytes) -> bytes:
+            for body in buffer.cut(data):
+                message = to_relay.decode(body)
+                if isinstance(message, Submit):
+                    self.checks.submitted(wire.host, message.payload)
+            return data
+
+        wire.client.change = see
+        for watcher in self.watchers:
+            watcher(wire)
+
+
+@contextmanager
+def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
+    """Make a world, with everything of the program that looks outside turned towards it.
+
+    With `real` the cipher suite is suite 1, else one that is fast and not secure.
+    """
+    suite = SUITE_1 if real else FAST
+    loop = VirtualLoop()
+    place = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+    base = Path(tempfile.gettempdir() if place is None else place) / "clave-simulation"
+    base.mkdir(mode=0o700, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=base))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(Device_of.clear)
+        stack.enter_context(fast_suite_known())
+        stack.enter_context(seeded(seed, suite))
+        time = VirtualTime(loop)
+        for module in clave_modules():
+            if getattr(getattr(module, "time", None), "__name__", "") == "time":
+                stack.enter_context(mock.patch.object(module, "time", time))
+        for owner, name, value in (
+            (connection, "RelayLink", SimLink),
+            (connection, "OFFERED", (suite,)),
+            (client, "Store", SimStore),
+            (client, "Account", SimAccount),
+            (account, "POOL_LOW", _KEY_PACKAGES[0]),
+            (account, "POOL_FULL", _KEY_PACKAGES[1]),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, value))
+        former = structlog.get_config()
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+        stack.callback(lambda: structlog.configure(**former))
+        world = World(seed, loop, folder, suite)
+        SimLink.world = world
+        loop.set_exception_handler(world.exception)
+        world.checks.watch_keys(suite, stack, mock.patch.object)
+        yield world
