@@ -37,6 +37,7 @@ class Checks:
         self.lied_to: set[str] = set()
         self.alarms: list[tuple[Device, events.Event]] = []
         self.expects_alarms = False
+        self.judges_refusals = False
         self._authenticators: dict[tuple[bytes, Any], tuple[bytes, str]] = {}
         self._order: dict[bytes, dict[int, tuple[bytes, str, str]]] = {}
         self._shown: set[tuple[str, bytes, bytes, bytes]] = set()
@@ -48,8 +49,10 @@ class Checks:
         self._key_of: dict[bytes, bytes] = {}
         self._key_sent: dict[bytes, bytes] = {}
         self._left: dict[tuple[str, bytes], int] = {}
-        self.posted: dict[bytes, str] = {}
-        """What people wrote, by message id."""
+        self.posted: dict[bytes, tuple[str, bytes, int, str]] = {}
+        """What people wrote, by message id: (device, room, where it had joined, text)."""
+
+        self._given_up: set[bytes] = set()
 
     def fail(self, invariant: str, text: str) -> None:
         """Note a violation, and stop the run at it."""
@@ -65,6 +68,8 @@ class Checks:
     def step(self, device: Device) -> None:
         """Look at a device just after one of its transactions (I4)."""
         for room_id, room in device.rooms.items():
+            if room.group.closed:
+                continue
             authenticator = room.group.epoch_authenticator
             if self._epoch_seen.get((device.label, room_id)) == authenticator:
                 continue
@@ -84,6 +89,9 @@ class Checks:
             case events.Invited():
                 self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
                 self.world.note("invited", device.label, event.title)
+            case events.SendFailed():
+                self._given_up.add(event.id)
+                self.world.note("not sent", device.label, event.reason)
             case events.Message() | events.PresenceChanged():
                 return
             case _:
@@ -97,6 +105,11 @@ class Checks:
         """Take that a device's session failed for good."""
         if device.is_honest and not self.expects_alarms:
             self.fail("I8", f"{device} cannot go on: {error}")
+
+    def enqueued(self, device: Device, room: bytes, message: bytes, text: str) -> None:
+        """Take a post that is in an outbox from now on."""
+        joined = self._joined_at.get((device.label, room), 0)
+        self.posted[message] = (device.label, room, joined, text)
 
     def sealed(self, device: Device, payload: bytes) -> None:
         """Note who can read a message, by its sender's word."""
@@ -116,10 +129,9 @@ class Checks:
         if left is not None and line.seq > left > self._joined_at.get((device.label, room), 0):
             self.fail("I6", f"{device} was out of {room.hex()[:4]} from {left} on and reads {line.seq}")
 
-    def shows(self, device: Device, room: bytes, seq: int, message: bytes, text: str) -> None:
+    def shows(self, device: Device, room: bytes, account: bytes, message: bytes, text: str) -> None:
         """Take what a screen shows (I2)."""
-        line = next(line for line in device.session._store.history(room, after=seq - 1, last=-1) if line.seq == seq)
-        key = (device.label, room, line.account, message)
+        key = (device.label, room, account, message)
         if key in self._shown:
             self.fail("I2", f"{device} shows {text} twice")
         self._shown.add(key)
@@ -136,11 +148,11 @@ class Checks:
             return ciphertext
 
         def receiving(group: Group, payload: bytes, *rest: Any, **more: Any) -> Any:
-            before = group.state()
+            before = group.state() if checks.judges_refusals else None
             try:
                 return receive(group, payload, *rest, **more)
             except Exception:
-                if group.state() != before:
+                if before is not None and group.state() != before:
                     checks.fail("I9", "a refused entry changed a group's state")
                 raise
 
@@ -157,35 +169,66 @@ class Checks:
     # --- at the end ---
 
     def judge_history(self) -> None:
-        """Hold every history against the log (I1, I3, I6)."""
+        """Hold every history against the log (I1, I6)."""
         for room in self._order:
             log = {entry.seq: entry for entry in self.world.relay.log(room)}
-            for (sent_room, message), (seq, label) in self._sent.items():
-                if sent_room != room or label in self.lied_to:
-                    continue
-                if seq not in log:
+            readers = {seq: self._rosters.get(entry.payload[-_TAIL:]) for seq, entry in log.items()}
+            sent = {seq: (m, label) for (r, m), (seq, label) in self._sent.items() if r == room}
+            for seq, (_, label) in sent.items():
+                if seq not in log and label not in self.lied_to:
                     self.fail("I1", f"entry {seq} of {label} was acknowledged and is not in the log")
+            for device in self.world.honest():
+                if device.client is None:
                     continue
-                readers = self._rosters.get(log[seq].payload[-_TAIL:])
-                for device in self.world.honest():
-                    held = device.rooms.get(room)
-                    if held is None or held.record.phase is not Phase.JOINED or not self._equal_view(device):
-                        continue
-                    lines = {line.seq: line for line in device.session._store.history(room)}
-                    after = self._joined_at.get((device.label, room), 0)
-                    if readers is not None and device.public in readers and seq > after:
-                        if seq not in lines or lines[seq].id != message:
-                            self.fail("I1", f"{device} lacks entry {seq} of {label}")
-        for device in self.world.honest():
-            if device.client is None:
+                lines = {line.seq: line for line in device.session._store.history(room)}
+                for seq in lines:
+                    if (known := readers.get(seq)) is not None and device.public not in known:
+                        self.fail("I6", f"{device} reads entry {seq}, encrypted when it was not a member")
+                if device not in self.world.members(room) or not self._equal_view(device):
+                    continue
+                after = self._joined_at.get((device.label, room), 0)
+                for seq, (message, label) in sent.items():
+                    due = seq > after and label not in self.lied_to and device.public in (readers.get(seq) or ())
+                    if due and (seq not in lines or lines[seq].id != message):
+                        self.fail("I1", f"{device} lacks entry {seq} of {label}")
+
+    def judge_posts(self) -> None:
+        """See that nothing anyone wrote is lost (P1)."""
+        for message, (label, room, joined, text) in self.posted.items():
+            device = self.world.devices[label]
+            if device not in self.world.members(room) or not self._equal_view(device):
                 continue
-            for room in self._order:
-                log = {entry.seq: entry for entry in self.world.relay.log(room)}
-                for line in device.session._store.history(room):
-                    entry = log.get(line.seq)
-                    readers = self._rosters.get(entry.payload[-_TAIL:]) if entry else None
-                    if readers is not None and device.public not in readers:
-                        self.fail("I6", f"{device} reads entry {line.seq}, encrypted when it was not a member")
+            stayed = joined == self._joined_at.get((label, room), 0)
+            if stayed and message not in self._given_up and not self._holds(device, room, message):
+                self.fail("P1", f"{text!r} of {label} never got into the log")
+
+    def judge_rooms(self) -> None:
+        """See that all members of a room agree on who they are and which epoch it is (I8)."""
+        for room in sorted({room for device in self.world.honest() for room in device.rooms}):
+            members = [each for each in self.world.members(room) if self._equal_view(each)]
+            for device in members:
+                group, first = device.rooms[room].group, members[0].rooms[room].group
+                if group.epoch_authenticator != first.epoch_authenticator:
+                    self.fail("I8", f"{device} is in epoch {group.epoch}, {members[0]} in {first.epoch}")
+                if device.rooms[room].outbox:
+                    self.fail("I8", f"{device} has not sent all it wanted to")
+            if members:
+                roster = protocol.roster_of(members[0].rooms[room].group)
+                if lost := [each.label for each in members if each.public not in roster]:
+                    self.fail("I8", f"{lost} take themselves for members, the others do not")
+
+    def heard(self, room: bytes, words: dict[str, str]) -> list[str]:
+        """Return who lacks whose word, of `words` by device."""
+        lacking = []
+        for device in self.world.members(room):
+            if self._equal_view(device):
+                texts = {line.text for line in device.session._store.history(room, last=2 * len(words) + 50)}
+                lacking += [f"{device} lacks {who}'s" for who, word in words.items() if word not in texts]
+        return lacking
+
+    @staticmethod
+    def _holds(device: Device, room: bytes, message: bytes) -> bool:
+        return any(line.id == message for line in device.session._store.history(room))
 
     def sizes(self) -> None:
         """Look at what grows (I7)."""

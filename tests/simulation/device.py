@@ -187,20 +187,20 @@ class Device:
         if isinstance(event, events.Message) and self.client is not None:
             self.point("before show")
             if self.client.mark_shown(event.room, event.seq):
-                self._show(event.room, event.seq, event.id, event.text)
+                self._show(event.room, event.seq, event.sender.account, event.id, event.text)
 
     def _show_unseen(self, client: Client) -> None:
         for room in tuple(client.rooms):
             for line in client.unshown(room):
                 self.point("before show")
                 if client.mark_shown(room, line.seq):
-                    self._show(room, line.seq, line.id, line.text)
+                    self._show(room, line.seq, line.account, line.id, line.text)
 
-    def _show(self, room: bytes, seq: int, message: bytes, text: str) -> None:
+    def _show(self, room: bytes, seq: int, account: bytes, message: bytes, text: str) -> None:
         self.point("mark, not shown")
         self.shown.append((room, seq, message, text))
         self.world.note("shows", self.label, seq, text)
-        self.world.checks.shows(self, room, seq, message, text)
+        self.world.checks.shows(self, room, account, message, text)
         self.point("shown")
 
     async def go(self) -> None:
@@ -272,6 +272,9 @@ class Device:
 
     # --- what the store tells ---
 
+    def enqueued(self, room: bytes, message: bytes, text: str) -> None:
+        self._draft.append(lambda: self.world.checks.enqueued(self, room, message, text))
+
     def sealed(self, position: int, payload: bytes) -> None:
         self._draft.append(lambda: self.world.checks.sealed(self, payload))
 
@@ -325,6 +328,5 @@ class Device:
         except ClientError as error:
             self.world.note("could not", self.label, f"post {text}", str(error))
             return None
-        self.world.checks.posted[message] = text
         self.world.note("posts", self.label, text)
         return message

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from clave_client.content import ContentKind
 from clave_client.store import HistoryLine, Store
 from clave_crypto.keys import Secret
 from clave_server.errors import RelayError, StorageError
@@ -146,6 +147,11 @@ class SimStore(Store):
     def close(self) -> None:
         if not self.dead:
             self.crash()
+
+    def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
+        super().enqueue(room, message_id, kind, body, sent_at)
+        if kind is ContentKind.TEXT:
+            self.device.enqueued(room, message_id, body)
 
     def put_ciphertext(
         self, position: int, submission: int | None, epoch: int | None, payload: bytes | None

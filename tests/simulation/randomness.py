@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -48,16 +49,25 @@ def _functions() -> Iterator[Any]:
                     yield plain
 
 
+@cache
+def _drawing(_modules: int) -> list[Any]:
+    """Return the functions that have `os.urandom` as a parameter's default, as long as no module comes to it."""
+    return [
+        function
+        for function in dict.fromkeys(_functions())
+        if _urandom in (function.__kwdefaults__ or {}).values() or _urandom in (function.__defaults__ or ())
+    ]
+
+
 @contextmanager
 def _defaults_replaced(replacement: Callable[[int], bytes]) -> Iterator[None]:
     """Put `replacement` where `os.urandom` is the default of a parameter."""
     changed = []
-    for function in dict.fromkeys(_functions()):
+    for function in _drawing(len(clave_modules())):
         keywords, positional = function.__kwdefaults__, function.__defaults__
-        if _urandom in (keywords or {}).values() or _urandom in (positional or ()):
-            changed.append((function, keywords, positional))
-            function.__kwdefaults__ = {k: replacement if v is _urandom else v for k, v in (keywords or {}).items()}
-            function.__defaults__ = tuple(replacement if v is _urandom else v for v in positional or ()) or None
+        changed.append((function, keywords, positional))
+        function.__kwdefaults__ = {k: replacement if v is _urandom else v for k, v in (keywords or {}).items()}
+        function.__defaults__ = tuple(replacement if v is _urandom else v for v in positional or ()) or None
     try:
         yield
     finally:

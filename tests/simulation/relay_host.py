@@ -13,6 +13,7 @@ from clave_server import directory, schema
 from clave_server.admission import Admission
 from clave_server.bans import Bans, read_bans
 from clave_server.directory import Registration
+from clave_server.flight import Flight
 from clave_server.outbox import Tick
 from clave_server.relay import Settings, _build_house
 from clave_server.sequencer import Sequencer
@@ -25,7 +26,7 @@ from clave_wire.messages import Entry
 from simulation.disk import SimWorker
 from simulation.network import Network
 
-__all__ = ["CERTIFICATE", "RelayHost"]
+__all__ = ["CERTIFICATE", "RelayHost", "ordered_flight"]
 
 CERTIFICATE = b"the certificate of the simulated relay"
 _SLOWEST_DISK = 0.02
@@ -141,6 +142,11 @@ class RelayHost:
             return entries
         finally:
             connection.close()
+
+
+def ordered_flight(showing: int) -> Flight:
+    """Return a `Flight` whose `invited`, a set, is gone through in the order in which things were put in."""
+    return Flight(showing, invited=_Ordered())  # type: ignore[arg-type]  # it has all that is asked of a set
 
 
 class _Gone(asyncio.Protocol):

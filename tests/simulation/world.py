@@ -19,6 +19,7 @@ from clave_client.store import Phase
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite
+from clave_server import sequencer
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Submit
@@ -30,7 +31,7 @@ from simulation.disk import Crash, Device_of, SimStore
 from simulation.fast_suite import FAST, fast_suite_known
 from simulation.network import Network, Timing, Wire
 from simulation.randomness import clave_modules, dice, seeded
-from simulation.relay_host import CERTIFICATE, RelayHost
+from simulation.relay_host import CERTIFICATE, RelayHost, ordered_flight
 
 __all__ = ["World", "world_of"]
 
@@ -141,6 +142,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
         for owner, name, value in (
             (connection, "RelayLink", SimLink),
             (connection, "OFFERED", (suite,)),
+            (sequencer, "Flight", ordered_flight),
             (client, "Store", SimStore),
             (client, "Account", SimAccount),
             (account, "POOL_LOW", _KEY_PACKAGES[0]),

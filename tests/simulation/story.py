@@ -1,0 +1,333 @@
+"""Stories: what people do and what happens to them, as plain data, made from a seed; and how one is run.
+
+An operation is a dict with `after` (seconds since the one before), `do`, mostly `who`, and what it needs. One that
+makes no sense where it stands does nothing, so that any of them can be left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from clave_client.store import Phase
+
+from simulation.checks import Violation
+from simulation.clock import Idle, Livelock, run
+from simulation.device import Device
+from simulation.randomness import dice
+from simulation.roles import ROLES, Role
+from simulation.world import World, world_of
+
+__all__ = ["Outcome", "Story", "make_story", "play", "tell"]
+
+PEOPLE = ("red", "blue", "green", "grey", "gold")
+SETTLE_SECONDS = 60
+
+Operation = dict[str, Any]
+
+
+@dataclass
+class Story:
+    """A seed for all chance but what is told here, the roles that are played, and the operations."""
+
+    seed: int | str
+    operations: list[Operation]
+    roles: list[dict[str, Any]] = field(default_factory=list)
+    real: bool = False
+
+
+@dataclass
+class Outcome:
+    """How a story ended: the violations, a hash of the trace, and the trace."""
+
+    violations: list[str]
+    digest: str
+    trace: list[str]
+    virtual_seconds: float
+    alarms: list[str]
+
+
+# --- making one ---
+
+
+def make_story(seed: int | str, *, roles: tuple[str, ...] = (), length: int | None = None, real: bool = False) -> Story:
+    """Make the story of `seed`: an opening that brings people together, then `length` operations (10 to 40)."""
+    chance = dice(seed, "story")
+    people = list(PEOPLE[: chance.randint(3, 5)])
+    devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
+    faults = chance.choice(["none", "network", "clients", "relay", "all"])
+    rooms = ["hall"] if chance.random() < 0.7 else ["hall", "attic"]
+    chosen = [_cast(chance, role, people) for role in roles]
+    told = [{"after": 0.0, "do": "come", "who": who} for who in devices]
+    told[-1]["after"] = 0.5
+    for room in rooms:
+        told.append({"after": 2.0, "do": "create", "who": people[0], "room": room})
+        for guest in people[1:]:
+            told.append({"after": 0.6, "do": "invite", "who": people[0], "room": room, "guest": guest})
+        for who in devices[1:]:
+            if chance.random() < 0.9:
+                told.append({"after": 0.1, "do": "accept", "who": who, "room": room})
+    told[-1]["after"] += 0.5
+    for _ in range(length or chance.randint(10, 40)):
+        pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
+        told.append({"after": pause, **_operation(chance, people, devices, rooms, faults, chosen)})
+    return Story(seed, told, chosen, real)
+
+
+def _cast(chance: Random, role: str, people: list[str]) -> dict[str, Any]:
+    """Choose who plays or suffers a role: never the first person, who is the rooms' only admin."""
+    return {"role": role, "who": chance.choice(people[1:])}
+
+
+def _operation(
+    chance: Random,
+    people: list[str],
+    devices: list[str],
+    rooms: list[str],
+    faults: str,
+    roles: list[dict[str, Any]],
+) -> Operation:
+    who, room = chance.choice(devices), chance.choice(rooms)
+    admin, guest = people[0], chance.choice(people[1:])
+    if roles and chance.random() < 0.35:
+        number = chance.randrange(len(roles))
+        act = chance.choice(ROLES[roles[number]["role"]].acts)
+        return {"do": "act", "role": number, "act": act, "room": room, "chance": chance.randrange(2**32)}
+    if faults != "none" and chance.random() < 0.25:
+        return _fault(chance, who, faults)
+    what = chance.choices(
+        ["post", "invite", "accept", "remove", "leave", "title", "go", "come", "decline"],
+        [10, 3, 4, 1.5, 1, 1, 2, 4, 0.3],
+    )[0]
+    match what:
+        case "post":
+            return {"do": "post", "who": who, "room": room, "count": chance.choice([1] * 12 + [3, 3, 40])}
+        case "invite":
+            return {"do": "invite", "who": admin, "room": room, "guest": guest}
+        case "remove":
+            return {"do": "remove", "who": admin, "room": room, "guest": guest}
+        case "leave":
+            return {"do": "leave", "who": chance.choice(devices[1:]), "room": room}
+        case "title":
+            return {"do": "title", "who": admin, "room": room, "title": f"title {chance.randrange(100)}"}
+        case "go" | "come":
+            return {"do": what, "who": who}
+        case _:
+            return {"do": what, "who": who, "room": room}
+
+
+def _fault(chance: Random, who: str, faults: str) -> Operation:
+    kinds = {"network": ["cut", "unreachable"], "clients": ["crash"], "relay": ["relay crash", "relay stop", "disk full"]}
+    kind = chance.choice(sum(kinds.values(), []) if faults == "all" else kinds[faults])
+    match kind:
+        case "cut":
+            late = chance.choice([0.0, 0.1, 5.0, 25.0])
+            first, second = chance.choice([(0.05, late), (late, 0.05)])
+            return {"do": "cut", "who": who, "client_hears": first, "relay_hears": second}
+        case "crash":
+            return {"do": "crash", "who": who, "points": chance.choice([1, 2, 3, 5, 8, 13, 21])}
+        case "unreachable":
+            return {"do": kind, "who": who, "seconds": chance.choice([1.0, 10.0])}
+        case _:
+            return {"do": kind, "seconds": chance.choice([0.1, 1.0, 5.0])}
+
+
+# --- running one ---
+
+
+class _Stage:
+    """A story on its way."""
+
+    def __init__(self, world: World, story: Story) -> None:
+        self.world = world
+        self.story = story
+        self.rooms: dict[str, bytes] = {}
+        self.roles: list[Role] = [
+            ROLES[each["role"]](world, each["who"], number) for number, each in enumerate(story.roles)
+        ]
+        self._words = 0
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Tell the story to its end, or to the first violation."""
+        world = self.world
+        ending = asyncio.ensure_future(world.stopped.wait())
+        telling = asyncio.ensure_future(self._tell())
+        await asyncio.wait((telling, ending), return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            telling.result()
+
+    async def _tell(self) -> None:
+        self.world.relay.start()
+        for role in self.roles:
+            role.begin()
+        for number, operation in enumerate(self.story.operations):
+            await asyncio.sleep(operation["after"])
+            self.world.note("---", number, *(f"{k}={v}" for k, v in operation.items() if k != "after"))
+            await self._do(operation)
+            self.world.checks.sizes() if self.world.relay.up else None
+        await self._end()
+
+    async def _do(self, operation: Operation) -> None:
+        match operation["do"]:
+            case "relay crash" | "relay stop" | "disk full":
+                self._begin_fault(operation)
+            case "act":
+                role = self.roles[operation["role"]] if operation["role"] < len(self.roles) else None
+                room = self.rooms.get(operation["room"])
+                if role is not None and room is not None:
+                    await role.act(operation["act"], room, Random(operation["chance"]))  # noqa: S311
+            case _:
+                await self._of_somebody(self.world.device(operation["who"]), operation)
+
+    async def _of_somebody(self, device: Device, operation: Operation) -> None:
+        what, room = operation["do"], self.rooms.get(operation.get("room", ""), b"")
+        match what:
+            case "come":
+                device.come()
+            case "go":
+                await device.go()
+            case "crash":
+                device.points_left = operation["points"]
+            case "cut":
+                for wire in self.world.network.wires_of(device.label):
+                    wire.cut(client_hears=operation["client_hears"], relay_hears=operation["relay_hears"])
+            case "unreachable":
+                network = self.world.network
+                network.unreachable.add(device.label)
+                for wire in network.wires_of(device.label):
+                    wire.cut(client_hears=0.1, relay_hears=20.0)
+                self._after(operation["seconds"], lambda: network.unreachable.discard(device.label))
+            case "create":
+                device.do(lambda client: self._create(client, operation["room"]), "create")
+            case _ if room and room in device.rooms:
+                self._in_room(device, room, operation)
+
+    def _in_room(self, device: Device, room: bytes, operation: Operation) -> None:
+        phase = device.rooms[room].record.phase
+        match operation["do"]:
+            case "post":
+                for _ in range(operation["count"]):
+                    self._words += 1
+                    if device.post(room, f"{device} says {self._words}") is None:
+                        break
+            case "invite" if phase is Phase.JOINED:
+                device.do(lambda client: client.invite(room, operation["guest"]), f"invite {operation['guest']}")
+            case "remove" if phase is Phase.JOINED:
+                device.do(lambda client: client.remove(room, operation["guest"]), f"remove {operation['guest']}")
+            case "title" if phase is Phase.JOINED:
+                device.do(lambda client: client.set_title(room, operation["title"]), "title")
+            case "leave" if phase is Phase.JOINED:
+                device.do(lambda client: client.leave(room), "leave")
+            case "accept" if phase is Phase.INVITED:
+                device.do(lambda client: client.answer(room, accept=True), "accept")
+            case "decline" if phase is Phase.INVITED:
+                device.do(lambda client: client.answer(room, accept=False), "decline")
+
+    async def _create(self, client: Any, title: str) -> None:
+        self.rooms[title] = await client.create_room(title, suite=self.world.suite)
+
+    def _begin_fault(self, operation: Operation) -> None:
+        relay = self.world.relay
+        if not relay.up:
+            return
+        match operation["do"]:
+            case "relay crash":
+                relay.crash()
+                self._after(operation["seconds"], relay.start)
+            case "relay stop":
+                self._spawn(self._restart(operation["seconds"]))
+            case "disk full":
+                writer = relay.writer
+                writer.failing = True
+                self._after(operation["seconds"], lambda: setattr(writer, "failing", False))
+
+    async def _restart(self, seconds: float) -> None:
+        await self.world.relay.stop()
+        await asyncio.sleep(seconds)
+        self.world.relay.start()
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            then()
+
+        self._spawn(wait())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    # --- the end ---
+
+    async def _end(self) -> None:
+        """Have all faults stop and everyone come; then everyone talks, and it all has to fit."""
+        world = self.world
+        if self._later:
+            await asyncio.wait(tuple(self._later))
+        world.note("--- faults stop")
+        for role in self.roles:
+            role.stop()
+        world.network.unreachable.clear()
+        for device in world.honest():
+            device.points_left = -1
+            device.come()
+        await asyncio.sleep(SETTLE_SECONDS)
+        for device in world.honest():
+            if device.client is None or not device.client.is_online:
+                world.checks.fail("I8", f"{device} is not online after {SETTLE_SECONDS} s without faults")
+                return
+            for room in tuple(device.rooms):
+                if device.rooms[room].record.phase is Phase.INVITED:
+                    device.do(lambda client, room=room: client.answer(room, accept=True), "accept at last")
+        await asyncio.sleep(5)
+        for room in self.rooms.values():
+            await self._everyone_talks(room)
+        world.checks.judge_rooms()
+        world.checks.judge_posts()
+        world.checks.judge_history()
+        world.checks.sizes()
+        for role in self.roles:
+            role.judge()
+
+    async def _everyone_talks(self, room: bytes) -> None:
+        words = {}
+        for device in self.world.members(room):
+            word = f"{device} was here"
+            if device.post(room, word) is not None and device.label not in self.world.checks.lied_to:
+                words[device.label] = word
+        lacking: list[str] = []
+        for _ in range(SETTLE_SECONDS):
+            await asyncio.sleep(1)
+            lacking = self.world.checks.heard(room, words)
+            if not lacking:
+                return
+        self.world.checks.fail("P1", f"after {SETTLE_SECONDS} s " + ", ".join(lacking))
+
+
+def play(story: Story) -> Outcome:
+    """Run a story."""
+    with world_of(story.seed, real=story.real) as world:
+        try:
+            run(world.loop, _Stage(world, story).run())
+        except (Idle, Livelock, Violation) as error:
+            world.checks.violations.append(f"{type(error).__name__}: {error}")
+        alarms = [f"{device}: {event}" for device, event in world.checks.alarms]
+        return Outcome(world.checks.violations, world.digest, world.trace, world.loop.time(), alarms)
+
+
+def tell(story: Story) -> str:
+    """Return a story as a few lines to read."""
+    lines = [f"seed {story.seed}" + (" (suite 1)" if story.real else "")]
+    lines += [f"{each['role']}: {each['who']}" for each in story.roles]
+    at = 0.0
+    for operation in story.operations:
+        at += operation["after"]
+        rest = ", ".join(f"{k} {v}" for k, v in operation.items() if k not in ("after", "do", "who"))
+        lines.append(f"{at:7.2f} s  {operation.get('who', 'relay' if 'seconds' in operation else 'role'):7}"
+                     f" {operation['do']}  {rest}".rstrip())
+    return "\n".join(lines)
