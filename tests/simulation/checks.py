@@ -52,6 +52,7 @@ class Checks:
         self.posted: dict[bytes, tuple[str, bytes, int, str]] = {}
         """What people wrote, by message id: (device, room, where it had joined, text)."""
 
+        self._comings: dict[tuple[bytes, bytes], tuple[int, bool]] = {}
         self._given_up: set[bytes] = set()
 
     def fail(self, invariant: str, text: str) -> None:
@@ -92,6 +93,8 @@ class Checks:
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
+            case events.MemberAdded() | events.MemberRemoved() | events.MemberLeft() if event.room in device.rooms:
+                self._note_coming(device, event)
             case events.Message() | events.PresenceChanged():
                 return
             case _:
@@ -100,6 +103,23 @@ class Checks:
             self.alarms.append((device, event))
             if not self.expects_alarms and device.is_honest:
                 self.fail("P3", f"{device} is alarmed without cause: {event}")
+
+    def _note_coming(self, device: Device, event: Any) -> None:
+        """Note who came and went, and where in the log at the latest."""
+        self.world.note("event", device.label, type(event).__name__, event.person.name)
+        if device.is_honest:
+            key, seq = (event.room, event.person.device), device.rooms[event.room].record.cursor
+            if seq >= self._comings.get(key, (0, False))[0]:
+                self._comings[key] = (seq, isinstance(event, events.MemberAdded))
+
+    def removed_at(self, room: bytes, device: bytes) -> int | None:
+        """Return the entry after which a device was out for everybody honest; None if it is in, or never was."""
+        seq, is_in = self._comings.get((room, device), (0, True))
+        return None if is_in else seq
+
+    def noticed(self) -> bool:
+        """Tell whether anybody heard that something is wrong with the relay."""
+        return bool(self.alarms)
 
     def ended(self, device: Device, error: ClientError) -> None:
         """Take that a device's session failed for good."""
@@ -163,6 +183,9 @@ class Checks:
         """Take a payload that left a device: its key has encrypted nothing else that did (I5)."""
         tail = payload[-_TAIL:]
         key = self._key_of.get(tail)
+        device = self.world.devices.get(label)
+        if device is None or not device.is_honest:
+            return
         if key is not None and self._key_sent.setdefault(key, tail) != tail:
             self.fail("I5", f"{label} sent two messages under one key")
 

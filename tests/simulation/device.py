@@ -113,6 +113,9 @@ class Device:
         self.happened: list[events.Event] = []
         self.points_left = -1
         self.is_honest = True
+        self.hears: Callable[[list[ToClient]], list[ToClient]] = lambda messages: messages
+        """What its client gets of what the relay says: an insider's hears otherwise."""
+
         self._end: End | None = None
         self._ends: list[End] = []
         self._alive = 0
@@ -212,7 +215,13 @@ class Device:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             if self.client is client:
-                await client.close()
+                try:
+                    await client.close()
+                except Crash:
+                    pass
+                except ClientError as error:
+                    self.world.defect(f"{self.label} cannot close", error)
+                    self.crash("closing")
         self._gone()
         for task in (self._life, self._main):
             if task is not None:
@@ -266,7 +275,7 @@ class Device:
 
         def take(messages: list[ToClient]) -> None:
             if self._alive == life:
-                on_messages(messages)
+                on_messages(self.hears(messages))
 
         return take
 
@@ -310,6 +319,8 @@ class Device:
                 pass
             except ClientError as error:
                 self.world.note("could not", self.label, what, str(error))
+            except Exception as error:
+                self.world.defect(f"{self.label}: {what}", error)
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)

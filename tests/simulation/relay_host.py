@@ -112,6 +112,7 @@ class RelayHost:
 
     async def stop(self) -> None:
         """End as `SIGTERM` does."""
+        self.up = False
         self.network.accept = None
         self.transports.hold_reading()
         await self.sequencer.drain()
