@@ -85,7 +85,7 @@ class Checks:
         match event:
             case events.Sent():
                 self.world.note("sent", device.label, event.seq)
-                if event.id in self.posted:
+                if event.id in self.posted and device.is_honest:
                     self._sent[event.room, event.id] = (event.seq, device.label)
             case events.Invited():
                 self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
@@ -120,6 +120,26 @@ class Checks:
     def noticed(self) -> bool:
         """Tell whether anybody heard that something is wrong with the relay."""
         return bool(self.alarms)
+
+    def went_apart(self, device: Device) -> bool:
+        """Tell whether a device that a relay lies to has another history than the others, and talked with them.
+
+        Only then there is something to notice, and somebody who could (P3).
+        """
+        for room, order in self._order.items():
+            if device not in self.world.members(room):
+                continue
+            after = self._joined_at.get((device.label, room), 0)
+            lines = {line.seq: line for line in device.session._store.history(room)}
+            others = [each for each in self.world.members(room) if self._equal_view(each)]
+            texts = {line.text for each in others for line in each.session._store.history(room)}
+            heard = any(line.text.endswith("was here") and line.name != device.name for line in lines.values())
+            talked = heard or f"{device} was here" in texts
+            if talked and {seq: order[seq][0] for seq in order if seq > after} != {
+                seq: line.id for seq, line in lines.items() if seq > after
+            }:
+                return True
+        return False
 
     def ended(self, device: Device, error: ClientError) -> None:
         """Take that a device's session failed for good."""
@@ -205,7 +225,8 @@ class Checks:
                     continue
                 lines = {line.seq: line for line in device.session._store.history(room)}
                 for seq in lines:
-                    if (known := readers.get(seq)) is not None and device.public not in known:
+                    known = readers.get(seq)
+                    if known is not None and device.public not in known and self._equal_view(device):
                         self.fail("I6", f"{device} reads entry {seq}, encrypted when it was not a member")
                 if device not in self.world.members(room) or not self._equal_view(device):
                     continue

@@ -195,7 +195,10 @@ class LyingRelay(Role):
 
     def judge(self) -> None:
         """See that the lies were noticed (P3): somebody heard an alarm after one that changed a history."""
-        if self.told and not self.world.checks.noticed():
+        checks = self.world.checks
+        apart = checks.went_apart(self.world.device(self.who))
+        self.world.note("judged", self.who, f"lies {self.told}, apart {apart}, noticed {checks.noticed()}")
+        if self.told and apart and not checks.noticed():
             self.world.checks.fail("P3", f"nobody noticed: {type(self).__name__}, {self.told} times, to {self.who}")
 
 
@@ -339,31 +342,25 @@ class MisplaceJoiner(LyingRelay):
 
 
 class SwapBeforeCommit(LyingRelay):
-    """Changes the last message before a commit: its bytes come from another one."""
+    """Brings the last two messages before a commit the other way round."""
 
     def begin(self) -> None:
         super().begin()
-        self.held: Entry | None = None
-        self.former: Entry | None = None
+        self.held: list[Entry] = []
 
     def connected(self) -> None:
-        self.held = None
+        self.held = []
 
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
-        held, self.held = self.held, None
-        out: list[ToClient] = []
-        if held is not None:
-            commits = isinstance(message, Entry) and not protocol.is_message(message) and message.room == held.room
-            if commits and self.former is not None and self._lies():
-                out.append(protocol.with_payload(held, self.former.payload))
-            else:
-                out.append(held)
-            self.former = held
+        held = self.held
         if isinstance(message, Entry) and protocol.is_message(message) and self.wanted:
-            self.held = message
-        else:
-            out.append(message)
-        return out
+            self.held = [*held[-1:], message] if all(message.room == each.room for each in held) else [message]
+            return [each for each in held if each not in self.held]
+        self.held = []
+        if len(held) == 2 and isinstance(message, Entry) and message.room == held[0].room and self._lies():
+            first, second = held
+            return protocol.with_seq(second, first.seq), protocol.with_seq(first, second.seq), message
+        return *held, message
 
 
 class DelayForEver(LyingRelay):
@@ -373,10 +370,6 @@ class DelayForEver(LyingRelay):
         if isinstance(message, Entry) and (self.told or self._lies()):
             return ()
         return (message,)
-
-    def judge(self) -> None:
-        """Whoever speaks into a room where nothing comes from others notices as soon as its own is numbered."""
-        super().judge()
 
 
 ROLES: dict[str, type[Role]] = {

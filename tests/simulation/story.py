@@ -7,6 +7,7 @@ makes no sense where it stands does nothing, so that any of them can be left out
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -22,7 +23,7 @@ from simulation.randomness import dice
 from simulation.roles import ROLES, Role
 from simulation.world import World, world_of
 
-__all__ = ["Outcome", "Story", "make_story", "play", "tell"]
+__all__ = ["Operation", "Outcome", "Story", "from_json", "make_story", "play", "tell", "to_json"]
 
 PEOPLE = ("red", "blue", "green", "grey", "gold")
 SETTLE_SECONDS = 60
@@ -282,6 +283,8 @@ class _Stage:
             device.come()
         await asyncio.sleep(SETTLE_SECONDS)
         for device in world.honest():
+            if device.label in world.checks.lied_to and (device.client is None or not device.client.is_online):
+                continue
             if device.client is None or not device.client.is_online:
                 world.checks.fail("I8", f"{device} is not online after {SETTLE_SECONDS} s without faults")
                 return
@@ -291,6 +294,7 @@ class _Stage:
         await asyncio.sleep(5)
         for room in self.rooms.values():
             await self._everyone_talks(room)
+        await asyncio.sleep(10)
         world.checks.judge_rooms()
         world.checks.judge_posts()
         world.checks.judge_history()
@@ -322,6 +326,19 @@ def play(story: Story) -> Outcome:
             world.checks.violations.append(f"{type(error).__name__}: {error}")
         alarms = [f"{device}: {event}" for device, event in world.checks.alarms]
         return Outcome(world.checks.violations, world.digest, world.trace, world.loop.time(), alarms)
+
+
+def to_json(story: Story, fails: str = "") -> str:
+    """Return a story as it is archived; `fails` is the invariant it is known to break."""
+    head = {"seed": story.seed, "real": story.real, "roles": story.roles, "fails": fails}
+    lines = ",\n  ".join(json.dumps(operation) for operation in story.operations)
+    return json.dumps(head)[:-1] + f', "operations": [\n  {lines}\n]}}\n'
+
+
+def from_json(text: str) -> tuple[Story, str]:
+    """Read back what `to_json` gave."""
+    told = json.loads(text)
+    return Story(told["seed"], told["operations"], told["roles"], told["real"]), told["fails"]
 
 
 def tell(story: Story) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import shutil
 import tempfile
@@ -133,6 +134,8 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
     base.mkdir(mode=0o700, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=base))
     with ExitStack() as stack:
+        gc.disable()  # when it runs is nothing that a seed decides
+        stack.callback(gc.enable)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(Device_of.clear)
         stack.enter_context(fast_suite_known())
