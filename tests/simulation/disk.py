@@ -118,7 +118,9 @@ class SimStore(Store):
         self.dead = False
         self.device = Device_of[path]
         super().__init__(path, key)
-        self._db.pragma("synchronous", "off")  # what a crash loses is decided here, not by the kernel
+        # What a crash loses is decided here, not by the kernel, and nobody reads these files.
+        for name, value in (("synchronous", "off"), ("secure_delete", "off"), ("locking_mode", "exclusive")):
+            self._db.pragma(name, value)
 
     def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
         if sql != "COMMIT":

@@ -56,7 +56,7 @@ class Outcome:
 
 
 def make_story(seed: int | str, *, roles: tuple[str, ...] = (), length: int | None = None, real: bool = False) -> Story:
-    """Make the story of `seed`: an opening that brings people together, then `length` operations (10 to 40)."""
+    """Make the story of `seed`: an opening that brings people together, then `length` operations (5 to 35)."""
     chance = dice(seed, "story")
     people = list(PEOPLE[: chance.randint(3, 5)])
     devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
@@ -73,7 +73,7 @@ def make_story(seed: int | str, *, roles: tuple[str, ...] = (), length: int | No
             if chance.random() < 0.9:
                 told.append({"after": 0.1, "do": "accept", "who": who, "room": room})
     told[-1]["after"] += 0.5
-    for _ in range(length or chance.randint(10, 40)):
+    for _ in range(length or chance.randint(5, 35)):
         pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
         told.append({"after": pause, **_operation(chance, people, devices, rooms, faults, chosen)})
     return Story(seed, told, chosen, real)
@@ -106,7 +106,7 @@ def _operation(
     )[0]
     match what:
         case "post":
-            return {"do": "post", "who": who, "room": room, "count": chance.choice([1] * 12 + [3, 3, 40])}
+            return {"do": "post", "who": who, "room": room, "count": chance.choice([1] * 24 + [3, 3, 3, 3, 40])}
         case "invite":
             return {"do": "invite", "who": admin, "room": room, "guest": guest}
         case "remove":

@@ -9,13 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import structlog
 
-from clave_client import account, client, connection
+from clave_client import account, client, connection, policy
 from clave_client.store import Phase
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
@@ -150,6 +151,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
             (sequencer, "Flight", ordered_flight),
             (client, "Store", SimStore),
             (client, "Account", SimAccount),
+            (policy, "_identity", lru_cache(policy._identity)),
             (account, "POOL_LOW", _KEY_PACKAGES[0]),
             (account, "POOL_FULL", _KEY_PACKAGES[1]),
         ):
