@@ -1,4 +1,4 @@
-"""What has to hold: at every step (I1 to I7, I9) and at the end (I8, P1, P2, P3). Knows no story and no roles."""
+"""What has to hold: at every step (I1 to I7, I9) and at the end (I8, P1 to P3). Knows no story, no roles."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.store import HistoryLine, Phase
+from clave_client.store import HistoryLine
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite
-
 from simulation import protocol
 
 if TYPE_CHECKING:
@@ -93,7 +92,9 @@ class Checks:
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
-            case events.MemberAdded() | events.MemberRemoved() | events.MemberLeft() if event.room in device.rooms:
+            case events.MemberAdded() | events.MemberRemoved() | events.MemberLeft() if (
+                event.room in device.rooms
+            ):
                 self._note_coming(device, event)
             case events.Message() | events.PresenceChanged():
                 return
@@ -107,13 +108,13 @@ class Checks:
     def _note_coming(self, device: Device, event: Any) -> None:
         """Note who came and went, and where in the log at the latest."""
         self.world.note("event", device.label, type(event).__name__, event.person.name)
-        if device.is_honest:
+        if device.is_honest and event.room in device.rooms:
             key, seq = (event.room, event.person.device), device.rooms[event.room].record.cursor
             if seq >= self._comings.get(key, (0, False))[0]:
                 self._comings[key] = (seq, isinstance(event, events.MemberAdded))
 
     def removed_at(self, room: bytes, device: bytes) -> int | None:
-        """Return the entry after which a device was out for everybody honest; None if it is in, or never was."""
+        """Return the entry after which a device was out for everybody honest; None if it is in."""
         seq, is_in = self._comings.get((room, device), (0, True))
         return None if is_in else seq
 
@@ -122,7 +123,7 @@ class Checks:
         return bool(self.alarms)
 
     def went_apart(self, device: Device) -> bool:
-        """Tell whether a device that a relay lies to has another history than the others, and talked with them.
+        """Tell whether a device lied to has another history than the others, and talked with them.
 
         Only then there is something to notice, and somebody who could (P3).
         """
@@ -133,7 +134,9 @@ class Checks:
             lines = {line.seq: line for line in device.session._store.history(room)}
             others = [each for each in self.world.members(room) if self._equal_view(each)]
             texts = {line.text for each in others for line in each.session._store.history(room)}
-            heard = any(line.text.endswith("was here") and line.name != device.name for line in lines.values())
+            heard = any(
+                line.text.endswith("was here") and line.name != device.name for line in lines.values()
+            )
             talked = heard or f"{device} was here" in texts
             if talked and {seq: order[seq][0] for seq in order if seq > after} != {
                 seq: line.id for seq, line in lines.items() if seq > after
@@ -164,7 +167,9 @@ class Checks:
         said = (line.id, line.text, line.name)
         known = self._order.setdefault(room, {}).setdefault(line.seq, said)
         if known != said:
-            self.fail("I3", f"{device} has {line.name}: {line.text} at {line.seq}, others {known[2]}: {known[1]}")
+            self.fail(
+                "I3", f"{device} has {line.name}: {line.text} at {line.seq}, others {known[2]}: {known[1]}"
+            )
         left = self._left.get((device.label, room))
         if left is not None and line.seq > left > self._joined_at.get((device.label, room), 0):
             self.fail("I6", f"{device} was out of {room.hex()[:4]} from {left} on and reads {line.seq}")
@@ -179,7 +184,7 @@ class Checks:
     # --- keys ---
 
     def watch_keys(self, suite: CipherSuite, stack: Any, patch: Any) -> None:
-        """Have every AEAD call recorded (I5), and each refused entry held against the state before it (I9)."""
+        """Record every AEAD call (I5), and compare the state before and after each refused entry (I9)."""
         checks, seal, receive = self, CipherSuite.seal, Group.receive
 
         def sealing(suite: CipherSuite, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
@@ -232,7 +237,11 @@ class Checks:
                     continue
                 after = self._joined_at.get((device.label, room), 0)
                 for seq, (message, label) in sent.items():
-                    due = seq > after and label not in self.lied_to and device.public in (readers.get(seq) or ())
+                    due = (
+                        seq > after
+                        and label not in self.lied_to
+                        and device.public in (readers.get(seq) or ())
+                    )
                     if due and (seq not in lines or lines[seq].id != message):
                         self.fail("I1", f"{device} lacks entry {seq} of {label}")
 

@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now
 
     def jump(self, timeout: float | None) -> None:
-        """Move the clock to the next timer; raises `Idle` if there is none, `Livelock` if it never gets there."""
+        """Move the clock to the next timer; raises `Idle` without one, `Livelock` if it never gets there."""
         if timeout is None:
             raise Idle(f"nothing is left that could happen, at {self._now:.3f} s")
         if timeout > 0:

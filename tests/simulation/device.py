@@ -1,4 +1,4 @@
-"""A person's device: a real `Client` on a real store, which can crash at any point and comes back. Knows no story."""
+"""A person's device: a real `Client` on a real store, which can crash at any point. Knows no story."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from clave_client.trust import Trust
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_wire.messages import ToClient
-
 from simulation.disk import Crash, Device_of, SimStore
 from simulation.network import End
 
@@ -151,10 +150,10 @@ class Device:
         while self.wanted:
             self._main = asyncio.get_running_loop().create_task(self._run())
             await asyncio.wait([self._main])
-            if not self._main.cancelled() and (error := self._main.exception()) is not None:
-                if not isinstance(error, Crash):
-                    self.world.defect(f"{self.label} failed", error)
-                    self.crash("a defect")
+            error = None if self._main.cancelled() else self._main.exception()
+            if error is not None and not isinstance(error, Crash):
+                self.world.defect(f"{self.label} failed", error)
+                self.crash("a defect")
             if self.wanted:
                 await asyncio.sleep(self.world.people_dice.uniform(0.2, 2.0))
 
@@ -223,10 +222,10 @@ class Device:
                     self.world.defect(f"{self.label} cannot close", error)
                     self.crash("closing")
         self._gone()
-        for task in (self._life, self._main):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        for ending in (self._life, self._main):
+            if ending is not None:
+                ending.cancel()
+                await asyncio.wait([ending])
         self.world.note("left", self.label)
 
     def _gone(self) -> None:
@@ -319,7 +318,7 @@ class Device:
                 pass
             except ClientError as error:
                 self.world.note("could not", self.label, what, str(error))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (a defect: the story ends with it)
                 self.world.defect(f"{self.label}: {what}", error)
 
         task = asyncio.get_running_loop().create_task(run())

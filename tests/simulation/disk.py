@@ -1,8 +1,8 @@
 """The relay's two threads on virtual time, and a client's store that can crash at any step. Knows no rooms.
 
-A `SimWorker` does its work on the loop, in order, each piece at a moment later; what it committed before the relay
-crashes stays, though nobody heard of it. A `SimStore` counts the points of a client at which a crash makes a
-difference (before and after each COMMIT; `device` counts those before and after a send or a show, too).
+A `SimWorker` does its work on the loop, in order, each piece at a moment later; what it committed before the
+relay crashes stays, though nobody heard of it. A `SimStore` counts the points at which a client's crash
+matters: before and after each COMMIT. `device` counts those before and after a send or a show, too.
 """
 
 from __future__ import annotations

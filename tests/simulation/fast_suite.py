@@ -71,7 +71,7 @@ def _public(private: bytes) -> bytes:
 
 
 class _Signature:
-    """Keys are those of Ed25519, as a device's key is one; a signature is a hash of the public key and the message."""
+    """Keys are those of Ed25519, as a device's key is one; a signature hashes public key and message."""
 
     def generate(self, random: Callable[[int], bytes]) -> Secret:
         return Secret(random(32))

@@ -1,7 +1,7 @@
-"""Connections in memory: bytes that take their time, lines that are cut, tails that are lost. Knows no frames.
+"""Connections in memory: bytes take their time, lines are cut, tails are lost. Knows no frames.
 
-A `Wire` is one connection of a client's `RelayLink` and the relay's `ClientTransport`, each at an `End`, which is
-to it what asyncio's transport is. There is no TLS; both ends find the relay's certificate where TLS has it.
+A `Wire` is one connection of a client's `RelayLink` and the relay's `ClientTransport`, each at an `End`, its
+asyncio transport. There is no TLS; both ends find the relay's certificate where TLS has it.
 """
 
 from __future__ import annotations
@@ -257,7 +257,9 @@ class Network:
         self.unreachable: set[str] = set()
         self.prepare: Callable[[Wire], None] = lambda _: None
 
-    async def connect(self, host: str, client: Callable[[], asyncio.Protocol]) -> tuple[End, asyncio.Protocol]:
+    async def connect(
+        self, host: str, client: Callable[[], asyncio.Protocol]
+    ) -> tuple[End, asyncio.Protocol]:
         """Connect a client; raises `OSError`."""
         await asyncio.sleep(2 * self.timing.draw(self.dice))
         if self.accept is None or host in self.unreachable:

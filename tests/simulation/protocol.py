@@ -1,4 +1,4 @@
-"""All that the simulation knows of the rooms' protocol: what changes with the protocol's version is here only.
+"""All that the simulation knows of the rooms' protocol: what changes with its version is here only.
 
 Written for protocol 3. What protocol 4 needs is marked with "P4".
 """
@@ -17,7 +17,17 @@ import msgspec
 from clave_client import events
 from clave_client.content import Content, ContentKind, Seen, encode_content
 from clave_client.policy import RoomPolicy
-from clave_crypto.mls import Group, GroupState, MLSError, NoPolicy, Policy, Proposal, Remove, committing
+from clave_crypto.mls import (
+    Group,
+    GroupState,
+    MLSError,
+    NoPolicy,
+    Policy,
+    Proposal,
+    Remove,
+    committing,
+    framing,
+)
 from clave_crypto.mls.suites import CipherSuite
 from clave_wire.messages import Accepted, Code, Entry, Kind, Mend, Rejected, Report, Resume, Submit, ToRelay
 
@@ -59,8 +69,8 @@ _KNOWN_ALARMS = (
 )
 """False alarms of protocol 3, found by this simulation. P4: to be emptied.
 
-A leaving that is kept and not in the log yet makes `Roster.compare_routing` leave this device out, and the relay's
-list "differs". A `TakeInvitation` that is lost brings its welcome again, whose key package is used up by then.
+A leaving that is kept and not in the log yet makes `Roster.compare_routing` leave this device out, and the
+relay's list "differs". A lost `TakeInvitation` brings its welcome again, whose key package is used up.
 """
 
 _KNOWN_ERRORS = ("may not be sent in state 'closed'",)
@@ -72,7 +82,13 @@ def is_known(error: BaseException | None) -> bool:
     return any(text in str(error) for text in _KNOWN_ERRORS)
 
 
-_FAULTS = ("the relay left out", "the relay acknowledged", "the relay has lost", "the relay broke", "the relay sent")
+_FAULTS = (
+    "the relay left out",
+    "the relay acknowledged",
+    "the relay has lost",
+    "the relay broke",
+    "the relay sent",
+)
 """Ends of a connection that say that the relay is at fault."""
 
 
@@ -186,8 +202,16 @@ def _garbage(world: World, device: Device, held: Any, chance: Random) -> list[To
     epoch = held.group.epoch + chance.choice([-1, 0, 0, 0, 1, 2, 1_000_000])
     more: dict[str, Any] = {}
     if kind is Kind.COMMIT and chance.random() < 0.5:
-        more = {"add": _devices(held, chance), "remove": _devices(held, chance), "welcome": chance.randbytes(50)}
-    return [_submit(held, chance, kind, chance.randbytes(chance.choice([0, 1, 40, 400, 4000])), epoch=epoch, **more)]
+        more = {
+            "add": _devices(held, chance),
+            "remove": _devices(held, chance),
+            "welcome": chance.randbytes(50),
+        }
+    return [
+        _submit(
+            held, chance, kind, chance.randbytes(chance.choice([0, 1, 40, 400, 4000])), epoch=epoch, **more
+        )
+    ]
 
 
 def _two_commits(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
@@ -200,7 +224,14 @@ def _two_commits(world: World, device: Device, held: Any, chance: Random) -> lis
 def _flood(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
     kind, epoch = chance.choice(list(Kind)), held.group.epoch
     return [
-        _submit(held, chance, kind, chance.randbytes(300), later=n, epoch=epoch + (n if kind is Kind.COMMIT else 0))
+        _submit(
+            held,
+            chance,
+            kind,
+            chance.randbytes(300),
+            later=n,
+            epoch=epoch + (n if kind is Kind.COMMIT else 0),
+        )
         for n in range(chance.choice([10, 100]))
     ]
 
@@ -210,7 +241,9 @@ def _replay(world: World, device: Device, held: Any, chance: Random) -> list[ToR
     if not log:
         return []
     entry = chance.choice(log[-20:])
-    return [_submit(held, chance, entry.kind, entry.payload, epoch=chance.choice([entry.epoch, held.group.epoch]))]
+    return [
+        _submit(held, chance, entry.kind, entry.payload, epoch=chance.choice([entry.epoch, held.group.epoch]))
+    ]
 
 
 def _content(held: Any, chance: Random) -> bytes:
@@ -271,7 +304,7 @@ def _forged_remove(world: World, device: Device, held: Any, chance: Random) -> l
     others = _others(device, held)
     if not others:
         return []
-    victim, real = chance.choice(others), committing.CommitAuthData
+    victim, real = chance.choice(others), framing.CommitAuthData
     with ExitStack() as stack:
         forge: Callable[..., Any] = lambda signature, tag: real(signature, os.urandom(len(tag)))  # noqa: E731
         stack.enter_context(mock.patch.object(committing, "CommitAuthData", forge))
@@ -284,7 +317,7 @@ def _leave_for_another(world: World, device: Device, held: Any, chance: Random) 
 
 
 def _report(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
-    """P4: there is no `Report`; send `LOST`, `CONFIRM` and `GROUP_INFO` that are not due, or of random bytes."""
+    """P4: instead of `Report`, a `LOST`, `CONFIRM` and `GROUP_INFO` that is not due, or of random bytes."""
     epoch, cursor = held.group.epoch, held.record.cursor
     link = device.session.link
     return [Report(link.next_id(), held.id, max(0, epoch - back), max(0, cursor - back)) for back in range(2)]

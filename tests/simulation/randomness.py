@@ -1,8 +1,8 @@
 """Puts one seed in the place of every source of randomness of client, relay and MLS. Knows no story.
 
-What is replaced: `os.urandom` (also where it is a parameter's default), the `random` module of clave's modules,
-the generation of identity keys, and the ephemeral keys of DHKEM. `cryptography`'s own HPKE draws inside C, so
-suites use clave's HPKE instead, which gives the same format.
+What is replaced: `os.urandom` (also where it is a parameter's default), the `random` module of clave's
+modules, the generation of identity keys, and the ephemeral keys of DHKEM. `cryptography`'s own HPKE draws by
+itself, so suites use clave's HPKE instead, which gives the same format.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _functions() -> Iterator[Any]:
 
 @cache
 def _drawing(_modules: int) -> list[Any]:
-    """Return the functions that have `os.urandom` as a parameter's default, as long as no module comes to it."""
+    """Return the functions that have `os.urandom` as a parameter's default."""
     return [
         function
         for function in dict.fromkeys(_functions())
@@ -66,7 +66,9 @@ def _defaults_replaced(replacement: Callable[[int], bytes]) -> Iterator[None]:
     for function in _drawing(len(clave_modules())):
         keywords, positional = function.__kwdefaults__, function.__defaults__
         changed.append((function, keywords, positional))
-        function.__kwdefaults__ = {k: replacement if v is _urandom else v for k, v in (keywords or {}).items()}
+        function.__kwdefaults__ = {
+            k: replacement if v is _urandom else v for k, v in (keywords or {}).items()
+        }
         function.__defaults__ = tuple(replacement if v is _urandom else v for v in positional or ()) or None
     try:
         yield
@@ -80,7 +82,10 @@ def seeded(seed: int | str, *suites: CipherSuite) -> Iterator[None]:
     """Have everything drawn inside depend on `seed` only; `suites` are those that are used."""
     draw = dice(seed, "urandom").randbytes
     with ExitStack() as stack:
-        patch = lambda owner, name, value: stack.enter_context(mock.patch.object(owner, name, value))  # noqa: E731
+
+        def patch(owner: Any, name: str, value: Any) -> None:
+            stack.enter_context(mock.patch.object(owner, name, value))
+
         patch(os, "urandom", draw)
         stack.enter_context(_defaults_replaced(draw))
         for key in (AccountKey, DeviceKey):

@@ -1,10 +1,11 @@
-"""The relay's core on a virtual machine that can crash: everything but sockets, TLS, threads and the mirror."""
+"""The relay's core on a machine that can crash: everything but sockets, TLS, threads and the mirror."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +23,6 @@ from clave_server.visit import Visit
 from clave_wire.framing import HEADER_BYTES, to_client
 from clave_wire.login import certificate_digest
 from clave_wire.messages import Entry
-
 from simulation.disk import SimWorker
 from simulation.network import Network
 
@@ -31,7 +31,14 @@ __all__ = ["CERTIFICATE", "RelayHost", "ordered_flight"]
 CERTIFICATE = b"the certificate of the simulated relay"
 _SLOWEST_DISK = 0.02
 
-_templates: dict[str, Path] = {}
+
+@cache
+def _empty_database() -> bytes:
+    """Return a database as the relay makes it at its first start."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "relay.db"
+        schema.connect_writer(path).close()
+        return path.read_bytes()
 
 
 class _NoMirror:
@@ -57,13 +64,8 @@ class RelayHost:
         self.transports: Transports
         self.writer: SimWorker
         self.reader: SimWorker
-        template = _templates.get("relay")
-        if template is None or not template.exists():
-            template = _templates["relay"] = folder.parent / "template-relay.db"
-            if not template.exists():
-                schema.connect_writer(template).close()
-        shutil.copyfile(template, self.path)
-        self.path.chmod(0o600)
+        self.path.touch(mode=0o600)
+        self.path.write_bytes(_empty_database())
 
     @property
     def sequencer(self) -> Sequencer:

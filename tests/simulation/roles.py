@@ -1,8 +1,9 @@
-"""The adversaries: members, former members and relays that do not keep to the rules. Each can be combined with others.
+"""The adversaries: members, former members and relays that do not keep to the rules.
 
-A role has `acts`, which a story calls by name, each with a chance of its own, so that one can be left out without
-changing the others. It begins before the story and stops when faults stop; `judge` looks at what came of it.
-What is sent and what entries look like is in `protocol`; P4 marks what that version has to add.
+They can be combined. A role has `acts`, which a story calls by name, each with a chance of its own, so that
+one can be left out without changing the others. It begins before the story and stops when faults stop; then
+`judge` looks at what came of it. What is sent, and what entries look like, is in `protocol`; P4 marks what
+that version has to add.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clave_client import events
 from clave_crypto.mls import Application, Group, GroupState, MLSError
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
@@ -26,12 +26,10 @@ from clave_wire.messages import (
     ToClient,
     ToRelay,
 )
-
 from simulation import protocol
 from simulation.network import Wire
 
 if TYPE_CHECKING:
-    from simulation.device import Device
     from simulation.world import World
 
 __all__ = ["ROLES", "ExMember", "Insider", "LyingRelay", "Role"]
@@ -74,10 +72,12 @@ class Insider(Role):
         self.device.hears = self._hear
 
     def _hear(self, messages: list[ToClient]) -> list[ToClient]:
-        """Have the client under the modified one see what it never sent as entries of somebody else's making."""
+        """Show the client beneath what it never sent as entries, not as acknowledgements."""
         heard: list[ToClient] = []
         for message in messages:
-            forged = isinstance(message, Accepted | Rejected) and self.forged.get((message.room, message.submission))
+            forged = isinstance(message, Accepted | Rejected) and self.forged.get(
+                (message.room, message.submission)
+            )
             if not forged:
                 heard.append(message)
             elif isinstance(message, Accepted):
@@ -102,7 +102,7 @@ class Insider(Role):
 
 
 class ExMember(Insider):
-    """Was a member, and kept its keys and its connection: what it can read of the rest of the log is nothing."""
+    """Was a member, and kept its keys and its connection: it can read nothing of the rest of the log."""
 
     def begin(self) -> None:
         super().begin()
@@ -138,7 +138,9 @@ class ExMember(Insider):
                 except MLSError:
                     continue
                 if isinstance(received, Application) and entry.seq > gone:
-                    self.world.checks.fail("I6", f"{self.who} was removed at {gone} and reads entry {entry.seq}")
+                    self.world.checks.fail(
+                        "I6", f"{self.who} was removed at {gone} and reads entry {entry.seq}"
+                    )
 
 
 class LyingRelay(Role):
@@ -199,7 +201,9 @@ class LyingRelay(Role):
         apart = checks.went_apart(self.world.device(self.who))
         self.world.note("judged", self.who, f"lies {self.told}, apart {apart}, noticed {checks.noticed()}")
         if self.told and apart and not checks.noticed():
-            self.world.checks.fail("P3", f"nobody noticed: {type(self).__name__}, {self.told} times, to {self.who}")
+            self.world.checks.fail(
+                "P3", f"nobody noticed: {type(self).__name__}, {self.told} times, to {self.who}"
+            )
 
 
 class _Changing:
@@ -312,7 +316,12 @@ class InventAcknowledgement(LyingRelay):
         return *pushed, message
 
     def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
-        if isinstance(message, Submit) and protocol.is_message(message) and message.room in self.last and self._lies():
+        if (
+            isinstance(message, Submit)
+            and protocol.is_message(message)
+            and message.room in self.last
+            and self._lies()
+        ):
             self.shift[message.room] = self.shift.get(message.room, 0) + 1
             self.last[message.room] += 1
             self.pushed.append(Accepted(message.room, message.submission, self.last[message.room]))
@@ -337,7 +346,9 @@ class MisplaceJoiner(LyingRelay):
 
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
         if isinstance(message, Invitation) and self._lies():
-            return (protocol.with_seq(message, max(0, message.seq + self.chance.choice([-1, 1, 2, 1_000_000]))),)
+            return (
+                protocol.with_seq(message, max(0, message.seq + self.chance.choice([-1, 1, 2, 1_000_000]))),
+            )
         return (message,)
 
 
@@ -354,7 +365,9 @@ class SwapBeforeCommit(LyingRelay):
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
         held = self.held
         if isinstance(message, Entry) and protocol.is_message(message) and self.wanted:
-            self.held = [*held[-1:], message] if all(message.room == each.room for each in held) else [message]
+            self.held = (
+                [*held[-1:], message] if all(message.room == each.room for each in held) else [message]
+            )
             return [each for each in held if each not in self.held]
         self.held = []
         if len(held) == 2 and isinstance(message, Entry) and message.room == held[0].room and self._lies():

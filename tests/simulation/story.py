@@ -1,7 +1,7 @@
 """Stories: what people do and what happens to them, as plain data, made from a seed; and how one is run.
 
-An operation is a dict with `after` (seconds since the one before), `do`, mostly `who`, and what it needs. One that
-makes no sense where it stands does nothing, so that any of them can be left out.
+An operation is a dict with `after` (seconds since the one before), `do`, mostly `who`, and what it needs. One
+that makes no sense where it stands does nothing, so that any of them can be left out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
+from clave_client.client import Client
 from clave_client.store import Phase
-
 from simulation.checks import Violation
 from simulation.clock import Idle, Livelock, run
 from simulation.device import Device
@@ -55,23 +56,29 @@ class Outcome:
 # --- making one ---
 
 
-def make_story(seed: int | str, *, roles: tuple[str, ...] = (), length: int | None = None, real: bool = False) -> Story:
-    """Make the story of `seed`: an opening that brings people together, then `length` operations (5 to 35)."""
+def make_story(
+    seed: int | str, *, roles: tuple[str, ...] = (), length: int | None = None, real: bool = False
+) -> Story:
+    """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations."""
     chance = dice(seed, "story")
     people = list(PEOPLE[: chance.randint(3, 5)])
     devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
     faults = chance.choice(["none", "network", "clients", "relay", "all"])
     rooms = ["hall"] if chance.random() < 0.7 else ["hall", "attic"]
     chosen = [_cast(chance, role, people) for role in roles]
-    told = [{"after": 0.0, "do": "come", "who": who} for who in devices]
+    told: list[Operation] = [{"after": 0.0, "do": "come", "who": who} for who in devices]
     told[-1]["after"] = 0.5
     for room in rooms:
         told.append({"after": 2.0, "do": "create", "who": people[0], "room": room})
-        for guest in people[1:]:
-            told.append({"after": 0.6, "do": "invite", "who": people[0], "room": room, "guest": guest})
-        for who in devices[1:]:
-            if chance.random() < 0.9:
-                told.append({"after": 0.1, "do": "accept", "who": who, "room": room})
+        told += [
+            {"after": 0.6, "do": "invite", "who": people[0], "room": room, "guest": guest}
+            for guest in people[1:]
+        ]
+        told += [
+            {"after": 0.1, "do": "accept", "who": who, "room": room}
+            for who in devices[1:]
+            if chance.random() < 0.9
+        ]
     told[-1]["after"] += 0.5
     for _ in range(length or chance.randint(5, 35)):
         pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
@@ -106,7 +113,12 @@ def _operation(
     )[0]
     match what:
         case "post":
-            return {"do": "post", "who": who, "room": room, "count": chance.choice([1] * 24 + [3, 3, 3, 3, 40])}
+            return {
+                "do": "post",
+                "who": who,
+                "room": room,
+                "count": chance.choice([1] * 24 + [3, 3, 3, 3, 40]),
+            }
         case "invite":
             return {"do": "invite", "who": admin, "room": room, "guest": guest}
         case "remove":
@@ -122,8 +134,14 @@ def _operation(
 
 
 def _fault(chance: Random, who: str, faults: str) -> Operation:
-    kinds = {"network": ["cut", "unreachable"], "clients": ["crash"], "relay": ["relay crash", "relay stop", "disk full"]}
-    kind = chance.choice(sum(kinds.values(), []) if faults == "all" else kinds[faults])
+    kinds = {
+        "network": ["cut", "unreachable"],
+        "clients": ["crash"],
+        "relay": ["relay crash", "relay stop", "disk full"],
+    }
+    kind = chance.choice(
+        [each for some in kinds.values() for each in some] if faults == "all" else kinds[faults]
+    )
     match kind:
         case "cut":
             late = chance.choice([0.0, 0.1, 5.0, 25.0])
@@ -220,9 +238,13 @@ class _Stage:
                     if device.post(room, f"{device} says {self._words}") is None:
                         break
             case "invite" if phase is Phase.JOINED:
-                device.do(lambda client: client.invite(room, operation["guest"]), f"invite {operation['guest']}")
+                device.do(
+                    lambda client: client.invite(room, operation["guest"]), f"invite {operation['guest']}"
+                )
             case "remove" if phase is Phase.JOINED:
-                device.do(lambda client: client.remove(room, operation["guest"]), f"remove {operation['guest']}")
+                device.do(
+                    lambda client: client.remove(room, operation["guest"]), f"remove {operation['guest']}"
+                )
             case "title" if phase is Phase.JOINED:
                 device.do(lambda client: client.set_title(room, operation["title"]), "title")
             case "leave" if phase is Phase.JOINED:
@@ -272,6 +294,7 @@ class _Stage:
     async def _end(self) -> None:
         """Have all faults stop and everyone come; then everyone talks, and it all has to fit."""
         world = self.world
+        await asyncio.sleep(2)
         if self._later:
             await asyncio.wait(tuple(self._later))
         world.note("--- faults stop")
@@ -283,14 +306,16 @@ class _Stage:
             device.come()
         await asyncio.sleep(SETTLE_SECONDS)
         for device in world.honest():
-            if device.label in world.checks.lied_to and (device.client is None or not device.client.is_online):
+            if device.label in world.checks.lied_to and (
+                device.client is None or not device.client.is_online
+            ):
                 continue
             if device.client is None or not device.client.is_online:
                 world.checks.fail("I8", f"{device} is not online after {SETTLE_SECONDS} s without faults")
                 return
             for room in tuple(device.rooms):
                 if device.rooms[room].record.phase is Phase.INVITED:
-                    device.do(lambda client, room=room: client.answer(room, accept=True), "accept at last")
+                    device.do(partial(Client.answer, room=room, accept=True), "accept at last")
         await asyncio.sleep(5)
         for room in self.rooms.values():
             await self._everyone_talks(room)
@@ -349,6 +374,8 @@ def tell(story: Story) -> str:
     for operation in story.operations:
         at += operation["after"]
         rest = ", ".join(f"{k} {v}" for k, v in operation.items() if k not in ("after", "do", "who"))
-        lines.append(f"{at:7.2f} s  {operation.get('who', 'relay' if 'seconds' in operation else 'role'):7}"
-                     f" {operation['do']}  {rest}".rstrip())
+        lines.append(
+            f"{at:7.2f} s  {operation.get('who', 'relay' if 'seconds' in operation else 'role'):7}"
+            f" {operation['do']}  {rest}".rstrip()
+        )
     return "\n".join(lines)

@@ -25,7 +25,6 @@ from clave_server import sequencer
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Submit
-
 from simulation import protocol
 from simulation.checks import Checks
 from simulation.clock import VirtualLoop, VirtualTime
