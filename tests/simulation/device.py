@@ -112,6 +112,7 @@ class Device:
         self.happened: list[events.Event] = []
         self.points_left = -1
         self.is_honest = True
+        self.store: SimStore | None = None
         self.hears: Callable[[list[ToClient]], list[ToClient]] = lambda messages: messages
         """What its client gets of what the relay says: an insider's hears otherwise."""
 

@@ -117,6 +117,9 @@ class SimStore(Store):
     def __init__(self, path: Path, key: Secret) -> None:
         self.dead = False
         self.device = Device_of[path]
+        if self.device.store is not None:
+            self.device.store.crash()  # its process ended before there was a client to end it
+        self.device.store = self
         super().__init__(path, key)
         # What a crash loses is decided here, not by the kernel, and nobody reads these files.
         for name, value in (("synchronous", "off"), ("secure_delete", "off"), ("locking_mode", "exclusive")):
