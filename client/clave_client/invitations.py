@@ -48,6 +48,8 @@ class Invitations:
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
                 self._deferred[invitation.room] = invitation
                 return
+            elif self._store.has_taken(invitation.welcome):
+                pass  # the relay was not told that it was taken
             elif known is None and self._is_full():
                 return
             else:
@@ -104,6 +106,7 @@ class Invitations:
         with self._store.transaction():
             room = Room.join(self._store, group, welcomed, self._session.clock)
             self._store.note_entered(group.epoch_authenticator)
+            self._store.note_taken(invitation.welcome)
             for reference in used:
                 self._store.drop_bundle(reference)
         self._session.rooms[room.id] = room

@@ -7,6 +7,7 @@ accept or all of them refuse; the relay has no part in it. Knows no I/O and keep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from clave_client.errors import PeerError
 from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState, decode_room_state
@@ -47,6 +48,7 @@ def leaf_identity(leaf: LeafNode) -> VerifiedIdentity:
     return _identity(leaf.credential.identity, leaf.signature_key)
 
 
+@lru_cache(maxsize=4096)
 def _identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
     try:
         identity = verify_identity(encoded, device)

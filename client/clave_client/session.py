@@ -271,7 +271,7 @@ class Session(Connection):
 
         It takes two accounts to take somebody out, and whoever cannot follow has no say.
         """
-        if room.record.cursor != resumed.seq or room.lost:
+        if room.record.cursor != resumed.seq or room.lost or room.record.phase is not Phase.JOINED:
             return
         missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
         if missing:

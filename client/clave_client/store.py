@@ -8,6 +8,7 @@ with the messages before it.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +241,14 @@ class Store:
     def note_entered(self, authenticator: bytes) -> None:
         """Remember that this profile was welcomed to the epoch that authenticates so."""
         self.put(f"entered {authenticator.hex()}", b"")
+
+    def has_taken(self, welcome: bytes) -> bool:
+        """Return whether this very welcome was used before."""
+        return self.get(f"taken {hashlib.sha256(welcome).hexdigest()}") is not None
+
+    def note_taken(self, welcome: bytes) -> None:
+        """Remember that a welcome was used."""
+        self.put(f"taken {hashlib.sha256(welcome).hexdigest()}", b"")
 
     def account(self, account: bytes) -> tuple[str, bool] | None:
         """Return the name and whether it was compared, of an account met before."""

@@ -67,7 +67,7 @@ class Flight:
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     taken_back: dict[bytes, list[bytes]] = field(default_factory=dict)
-    invited: set[bytes] = field(default_factory=set)
+    invited: dict[bytes, None] = field(default_factory=dict)
     shown: list[EntryRecord] = field(default_factory=list)
     weight: int = 0
 

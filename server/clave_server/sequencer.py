@@ -382,7 +382,7 @@ class Sequencer:
             self._last_invitation += 1
             invitation = (self._last_invitation, device, message.room, self._last_welcome)
             flight.changes.invitations.append(invitation)
-            flight.invited.add(device)
+            flight.invited[device] = None
 
     def _acknowledge_again(self, channel: Channel, session: Session, submission: int, seq: int) -> None:
         """Repeat `Accepted`, unless the flush or the catch-up under way will yet tell."""

@@ -79,7 +79,7 @@ class Transports:
         self._kept_of: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-        self._open: set[ClientTransport] = set()
+        self._open: dict[ClientTransport, None] = {}
         self._closed = False
 
     def __iter__(self) -> Iterator[ClientTransport]:
@@ -90,14 +90,14 @@ class Transports:
 
     def add(self, transport: ClientTransport) -> None:
         """Take note of a connection made."""
-        self._open.add(transport)
+        self._open[transport] = None
         self.empty.clear()
         if self._closed:
             self._close(transport)
 
     def discard(self, transport: ClientTransport) -> None:
         """Take note of a connection lost."""
-        self._open.discard(transport)
+        self._open.pop(transport, None)
         if not self._open:
             self.empty.set()
 
