@@ -17,7 +17,7 @@ from clave_client.client import Client
 from clave_client.demo import run_demo
 from clave_client.errors import ClientError, UsageError
 from clave_client.line_mode import run_line_mode
-from clave_client.pipes import describe, follow, say_lines, warn_of_keys
+from clave_client.pipes import describe, follow, say, say_lines, warn_of_keys
 from clave_client.profile import Profile, default_home, profile_names
 from clave_wire.text import sanitize
 
@@ -127,7 +127,7 @@ def send(name: str | None, home: Path | None, passphrase_file: Path | None, room
                 if text == "-":
                     await say_lines(client, target, sys.stdin)
                 else:
-                    await client.send(target, text)
+                    await say(client, target, text)
 
     _run(work)
 

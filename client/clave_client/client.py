@@ -166,6 +166,14 @@ class Client:
                     yield notice
             yield event
 
+    def happened(self) -> list[Event]:
+        """Return what happened and was not read yet; raises `ClientError` when the session cannot go on."""
+        waiting = self._session.events.drain()
+        for event in waiting:
+            if isinstance(event, ClientError):
+                raise event
+        return [event for event in waiting if not isinstance(event, ClientError)]
+
     # --- looking ---
 
     @property
@@ -486,6 +494,13 @@ class Client:
         message_id = here.enqueue(ContentKind.TEXT, text)
         self._session.go_on(here)
         return message_id
+
+    async def in_step(self, room: bytes) -> None:
+        """Wait until all that the relay has of a room is read, and a message would be for whoever is in it then.
+
+        Raises `ClientError` when the relay does not let this device read the room.
+        """
+        await self._session.in_step(room)
 
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""

@@ -21,6 +21,7 @@ from clave_client.errors import (
     RelayRefused,
     RelayUnreachable,
 )
+from clave_client.event_queue import EventQueue
 from clave_client.events import Event
 from clave_client.link import Address, RelayLink
 from clave_client.patience import Patience
@@ -77,7 +78,7 @@ class Connection(ABC):
         self.clock = clock
         self.account = account
         self.incarnation = b""
-        self.events: asyncio.Queue[Event | ClientError] = asyncio.Queue()
+        self.events = EventQueue()
 
     # --- to be extended ---
 
@@ -184,7 +185,7 @@ class Connection(ABC):
             if not future.done():
                 future.set_exception(error)
         self._waiting.clear()
-        self.events.put_nowait(error)
+        self.events.put(error)
 
     def _on_messages(self, messages: list[ToClient]) -> None:
         try:
@@ -252,7 +253,7 @@ class Connection(ABC):
 
     def emit(self, event: Event) -> None:
         """Put an event out."""
-        self.events.put_nowait(event)
+        self.events.put(event)
 
     def spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run `work` beside; what fails there is told, not lost."""

@@ -44,9 +44,11 @@ class Invitations:
             if isinstance(brought, Help):
                 if known is not None:
                     self._session.helped(known, brought)
-            elif known is not None and known.record.phase in (Phase.JOINED, Phase.LEAVING) and not known.lost:
+            elif known is not None and not _is_over(known):
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
                 self._deferred[invitation.room] = invitation
+                if known.lost:
+                    self._session.resume_anew(known)
                 return
             elif self._store.has_taken(invitation.welcome):
                 pass  # the relay was not told that it was taken
@@ -61,10 +63,10 @@ class Invitations:
         self._session.link.send(TakeInvitation(self._session.link.next_id(), invitation.id))
 
     def let_in(self, room: bytes) -> None:
-        """Take the welcome to a room that came while this device was in it, now that it is not."""
-        deferred = self._deferred.pop(room, None)
-        if deferred is not None:
-            self.take(deferred)
+        """Take the welcome to a room that came while this device was in it, if it is not any more."""
+        known = self._session.rooms.get(room)
+        if room in self._deferred and (known is None or _is_over(known)):
+            self.take(self._deferred.pop(room))
 
     def _is_full(self) -> bool:
         waiting = sum(room.record.phase is Phase.INVITED for room in self._session.rooms.values())
@@ -115,3 +117,8 @@ class Invitations:
 
     def _tell(self, text: str) -> None:
         self._session.emit(events.Notice(b"", text))
+
+
+def _is_over(room: Room) -> bool:
+    """Whether a room may be entered anew: whoever cannot follow it takes the relay's word for being out."""
+    return room.record.phase not in (Phase.JOINED, Phase.LEAVING) or (room.lost and room.stay_over)

@@ -92,6 +92,7 @@ class RelayLink(asyncio.Protocol):
         self._next_id = 0
         self._shown = b""
         self._reason: ClientError | None = None
+        self._is_dismissed = False
         loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[Greeting] = loop.create_future()
         self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
@@ -266,6 +267,8 @@ class RelayLink(asyncio.Protocol):
             return
         if stream:
             self._on_messages(stream)
+        if self._is_dismissed:
+            self.abort()  # a relay that leaves the connection open has said its last word all the same
 
     def _is_answer(self, message: ToClient) -> bool:
         """Take what belongs to this connection itself; tell whether it did. Raises `RelayFault`."""
@@ -280,6 +283,7 @@ class RelayLink(asyncio.Protocol):
                 return False
             case Closing():
                 self._reason = self._reason or _refusal(message)
+                self._is_dismissed = True
             case Done() | Account() | KeyPackages() if message.id in self._answers:
                 self._answers.pop(message.id).set_result(message)
             case Refused() if message.id in self._answers:

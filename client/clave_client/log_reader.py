@@ -7,6 +7,7 @@ taken like all others. What does not count changes nothing but the cursor and th
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Outcome:
 
     `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
     decided. `lost` are other devices that cannot follow; `cry` says that this device cannot. `strangers` says
-    that somebody speaks whom the relay should not route to. `wait` says that the relay wants a pause.
+    that the relay may route to somebody it should not. `wait` says that the relay wants a pause.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -79,6 +80,7 @@ class LogReader:
         self._store = store
         self._outcome = Outcome()
         self._told: set[tuple[bytes, str]] = set()
+        self._misled = False
 
     def read(self, batch: Sequence[LogMessage]) -> Outcome:
         """Take a batch of the room's stream, in order, in one transaction.
@@ -87,6 +89,15 @@ class LogReader:
         the batch is taken then.
         """
         self._outcome = Outcome()
+        told, misled = set(self._told), self._misled
+        try:
+            self._read(batch)
+        except BaseException:
+            self._told, self._misled = told, misled  # what this batch showed is not told after all
+            raise
+        return self._outcome
+
+    def _read(self, batch: Sequence[LogMessage]) -> None:
         with self._room.changing():
             for message in batch:
                 if self._room.record.phase is Phase.CLOSED:
@@ -99,7 +110,6 @@ class LogReader:
                         self._accepted(message)
                     case Rejected():
                         self._rejected(message)
-        return self._outcome
 
     # --- entries, one after the other ---
 
@@ -124,17 +134,18 @@ class LogReader:
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
         room.advance(entry)
         if entry.seq <= room.record.legacy:
+            if _has_header(entry):  # the relay says so to have it passed over
+                self._lie(Lie.PLACE, room.roster.find(entry.sender))
             legacy.read_entry(self, entry)
             return
+        head = room.head
         try:
-            opened = open_entry(entry)
-        except PeerError as error:
-            self._refuse(entry, str(error))
-            return
-        try:
-            self._judge(opened)
+            self._judge(open_entry(entry))
         except (MLSError, PeerError) as error:
             self._refuse(entry, str(error))
+        if entry.kind is Kind.COMMIT and room.head == head and entry.seq > room.record.began:
+            # The relay took it at its word: it routes to whom it adds, and has forgotten whom rekeys remove.
+            self._misled = True
 
     def _judge(self, opened: Opened) -> None:
         room, entry = self._room, opened.entry
@@ -148,6 +159,8 @@ class LogReader:
         if opened.header.head != room.head:
             self._elsewhere(opened)
             return
+        if entry.seq <= room.record.began:  # its commit stands there, and all of its epoch follows
+            self._lie(Lie.PLACE, room.roster.find(entry.sender))
         match entry.kind:
             case Kind.APPLICATION:
                 self._message(opened)
@@ -228,18 +241,22 @@ class LogReader:
             self._own_message(opened)
             return
         check_mls(opened, room.group)
-        received = room.group.receive(opened.body)
+        # What does not count leaves the key that opened it, for the true entry to come.
+        received = room.group.receive(opened.body, check=lambda message: self._check_message(entry, message))
         assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
-        person = room.roster.person(received)
-        if entry.sender != person.device:
-            raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
+        person, content = room.roster.person(received), decode_content(received.data)
         self._compare(opened, person)
-        content = decode_content(received.data)
         match content.kind:
             case ContentKind.TEXT:
                 self.said(entry.seq, person, content)
             case ContentKind.JOINED:
                 self._happened(events.Accepted(room.id, person))
+
+    def _check_message(self, entry: Entry, message: Application) -> None:
+        person = self._room.roster.person(message)
+        if entry.sender != person.device:
+            raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
+        decode_content(message.data)
 
     def said(self, seq: int, person: Person, content: Content) -> None:
         """Keep a message of another device and tell of it."""
@@ -288,8 +305,6 @@ class LogReader:
     def _compare(self, opened: Opened, person: Person) -> None:
         """Compare a sender's view of the log with this device's."""
         room, header = self._room, opened.header
-        if opened.entry.seq < room.record.began:
-            self._lie(Lie.PLACE, person)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -387,11 +402,10 @@ class LogReader:
 
     def _confirm(self, opened: Opened) -> None:
         room = self._room
+        person = self._signer(opened)
         rekey = room.rekeys.find(opened.header.ref)
-        person = room.roster.find(opened.entry.sender)
-        if rekey is None or person is None:
+        if rekey is None:
             return
-        check_signed(opened)
         self._compare(opened, person)
         vouches = person.account != rekey.account and person.device not in rekey.removes
         if vouches and room.covers(rekey):
@@ -430,6 +444,8 @@ class LogReader:
         was_own = room.tip is successor
         had_pending = room.pending is not None
         said = room.enter(successor, rekey)
+        self._outcome.strangers |= self._misled and rekey is not None
+        self._misled = False
         if had_pending:
             self._outcome.settled = Settled.WON if was_own else Settled.LOST
         self._tell_changes(before, leavers, author)
@@ -482,10 +498,18 @@ class LogReader:
 
     def _helped(self, opened: Opened) -> None:
         """Note that a member has helped a device that cannot follow."""
-        check_signed(opened)
+        self._signer(opened)
         for device in opened.header.add:
             if self._room.roster.has(device):
                 self._room.helped[device] += 1
+
+    def _signer(self, opened: Opened) -> Person:
+        """Return the member that signed an entry. Raises `PeerError`."""
+        person = self._room.roster.find(opened.entry.sender)
+        if person is None:
+            raise PeerError("its sender is not a member")
+        check_signed(opened)
+        return person
 
     def _returns(self, opened: Opened) -> bool:
         """Take what concerns the commit by which this device comes back; False if it does not."""
@@ -589,6 +613,13 @@ class LogReader:
 
     def _happened(self, event: Event) -> None:
         self._outcome.events.append(event)
+
+
+def _has_header(entry: Entry) -> bool:
+    with contextlib.suppress(PeerError):
+        open_entry(entry)
+        return True
+    return False
 
 
 def _difference(these: Roster, those: Roster) -> list[Member]:

@@ -31,7 +31,7 @@ class Outbox:
 
     def waiting(self) -> list[OutboxItem]:
         """Return what is to be sent next and is in no log yet, oldest first."""
-        items = self._store.outbox(self._room, _MOST_PLACED + WINDOW)
+        items = self._store.outbox(self._room, _MOST_PLACED + 2 * WINDOW)
         placed = sum(item.placed is not None for item in items)
         return [item for item in items if item.placed is None][: WINDOW if placed < _MOST_PLACED else 0]
 
@@ -42,7 +42,9 @@ class Outbox:
 
     def find(self, payload: bytes) -> OutboxItem | None:
         """Return the item that was encrypted as `payload` and is in no log yet."""
-        return next((item for item in self.waiting() if item.payload == payload), None)
+        # Beside the most placed there can be a full window on its way.
+        items = self._store.outbox(self._room, _MOST_PLACED + 2 * WINDOW)
+        return next((item for item in items if item.placed is None and item.payload == payload), None)
 
     def seal(self, item: OutboxItem, payload: bytes, head: bytes) -> None:
         """Keep an item's ciphertext, before it is sent."""
@@ -65,4 +67,4 @@ class Outbox:
         self._store.drop_outbox(item.position)
 
     def __bool__(self) -> bool:
-        return any(item.placed is None for item in self._store.outbox(self._room, _MOST_PLACED + 1))
+        return any(item.placed is None for item in self._store.outbox(self._room, _MOST_PLACED + WINDOW))

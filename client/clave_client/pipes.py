@@ -1,4 +1,4 @@
-"""What `clave send -`, `clave tail` and `clave info` do: rooms at the end of a pipe. Knows no options."""
+"""What `clave send`, `clave tail` and `clave info` do: rooms at the end of a pipe. Knows no options."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TextIO
 
 from clave_client import events
 from clave_client.client import Client
-from clave_client.display import history_line, lie_words, lost_words, plain
+from clave_client.display import event_line, history_line, lost_words, plain
+from clave_client.events import Event
 from clave_client.store import HistoryLine
 from clave_client.text_input import read_lines
 
-__all__ = ["describe", "follow", "say_lines", "warn_of_keys"]
+__all__ = ["describe", "follow", "say", "say_lines", "warn_of_keys"]
 
 _UNDER_WAY = 64
 """Lines sent and not yet acknowledged, before the next one is read."""
@@ -37,13 +38,23 @@ def _warn_of_new_keys(client: Client, room: bytes) -> None:
         _warn(notice.text)
 
 
+async def say(client: Client, room: bytes, text: str) -> None:
+    """Say `text`, once what changed meanwhile is told; return when the relay has it on disk."""
+    await _catch_up(client, room)
+    try:
+        await client.send(room, text)
+    finally:
+        _tell(client, room)
+
+
 async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
-    """Say each line of `source` that is not blank; return when the relay has them all on disk."""
+    """Say each line of `source` that is not blank, like `say`; return when the relay has them all on disk."""
     sending: set[asyncio.Task[int]] = set()
     try:
         async for line in read_lines(source):
             _warn_of_new_keys(client, room)
             if line.strip():
+                await _catch_up(client, room)
                 sending.add(asyncio.create_task(client.send(room, line)))
             if len(sending) >= _UNDER_WAY:
                 done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
@@ -53,6 +64,43 @@ async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
+        _tell(client, room)
+
+
+async def _catch_up(client: Client, room: bytes) -> None:
+    """Read what the relay has of `room`, and tell what changed there, before anything is said."""
+    await client.in_step(room)
+    _tell(client, room)
+
+
+def _tell(client: Client, room: bytes) -> None:
+    """Tell what happened in `room` that a person should know before saying more."""
+    record = client.rooms.get(room)
+    title = room.hex()[:8] if record is None else record.title
+    for event in client.happened():
+        if getattr(event, "room", None) in (room, b""):
+            _tell_one(event, title)
+
+
+def _tell_one(event: Event, title: str) -> None:
+    """Tell a change of the room called `title`, or what went wrong; nothing of other events."""
+    match event:
+        case events.Notice():
+            _warn(event.text)
+        case events.RelayLost():
+            _warn(lost_words(event))
+        case (
+            events.Diverged()
+            | events.MemberAdded()
+            | events.MemberLeft()
+            | events.MemberRemoved()
+            | events.RoomChanged()
+            | events.RoomClosed()
+        ):
+            line = event_line(event, lambda _: title, elsewhere=False) or []
+            _warn(f"{title}: {plain(line).removeprefix('* ')}")
+        case _:
+            pass
 
 
 async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) -> None:
@@ -78,16 +126,12 @@ async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) ->
                 fresh = client.history(room, after=last)
                 last = fresh[-1].seq if fresh else last
                 show(fresh)
-            case events.Diverged() if event.room == room:
-                _warn(f"{title}: {lie_words(event)}")
-            case events.RelayLost() if event.room == room:
-                _warn(lost_words(event))
-            case events.Notice() if event.room in (room, b""):
-                _warn(event.text)
             case events.Disconnected():
                 _warn(f"{event.reason}; trying again")
             case events.RoomClosed() if event.room == room:
                 return
+            case _ if getattr(event, "room", None) in (room, b""):
+                _tell_one(event, title)
             case _:
                 pass
 

@@ -19,7 +19,7 @@ from clave_client.store import Store
 from clave_crypto.mls import CommitFate, Group, MLSError
 from clave_wire.messages import Entry, Kind
 
-__all__ = ["Fate", "Rekey", "Rekeys"]
+__all__ = ["Fate", "Rekey", "Rekeys", "judge"]
 
 _MOST_KEPT = 256
 """Entries kept of one account; what it says beyond them in an unconfirmed epoch counts for nobody."""

@@ -7,7 +7,7 @@ transaction, so whatever it returns is on disk already. Knows no network and no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ from clave_crypto.mls import (
     Proposal,
     Remove,
 )
-from clave_wire.header import Header, pack_header
+from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Entry, Kind, Resumed, Submit
 from clave_wire.text import sanitize
 
@@ -93,6 +93,7 @@ class Room:
         self.accepted = 0
         self.going_back = False
         self.resumed = False
+        self.stay_over = False
         self.too_old = False
         self.unsent: list[bytes] = []
 
@@ -246,8 +247,7 @@ class Room:
 
     def covers(self, rekey: Rekey) -> bool:
         """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does."""
-        members = self.roster.members()
-        return all(members[leaf].signature_key in rekey.removes for leaf in self.roster.leavers())
+        return self._covers_leavers(rekey.removes)
 
     @property
     def confirmable(self) -> Rekey | None:
@@ -259,6 +259,10 @@ class Room:
             if rekey.fate is Fate.OPENS and rekey.account != account and self.covers(rekey)
         ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
+
+    def _covers_leavers(self, removes: Collection[bytes]) -> bool:
+        members = self.roster.members()
+        return all(members[leaf].signature_key in removes for leaf in self.roster.leavers())
 
     @property
     def account(self) -> bytes:
@@ -472,7 +476,8 @@ class Room:
             path=kind is Kind.REKEY,
             authenticated_data=header_digest(header),
         )
-        if sorted(members[leaf].signature_key for leaf in commit.removed) != removes:
+        covered = sorted(members[leaf].signature_key for leaf in commit.removed)
+        if covered != removes or commit.path is not (kind is Kind.REKEY):
             raise UsageError("what is proposed does not go together; try again")
         tip = self._restore(group.state())
         tip.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
@@ -552,7 +557,7 @@ class Room:
         if pending.kind is Kind.REKEY and self.confirmable is not None:
             return False
         return pending.external or (
-            pending.head == self.head and (pending.kind is Kind.REKEY or not self.group.pending_proposals)
+            pending.head == self.head and self._covers_leavers(split_payload(pending.payload)[0].remove)
         )
 
     @property

@@ -32,6 +32,7 @@ from clave_client.store import Phase, RoomRecord, Store
 from clave_client.trust import Trust
 from clave_client.welcome import Help
 from clave_crypto.mls import Proposal
+from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import (
     Code,
     Done,
@@ -84,12 +85,13 @@ class Session(Connection):
         self._mends: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
+        self._comparing: set[bytes] = set()
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
         self._changes = Changes(self)
         self._rescue = Rescue(self)
         self._invitations = Invitations(self, store)
-        self._turned_away: set[bytes] = set()
+        self._turned_away: dict[bytes, ClientError] = {}
         self._left: set[bytes] = set()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
@@ -145,6 +147,21 @@ class Session(Connection):
         if isinstance(event, events.SendFailed):
             raise ClientError(f"not sent: {event.reason}")
         return event.seq
+
+    async def in_step(self, room_id: bytes) -> None:
+        """Wait until a room's log is read and messages can be sent there, or never will be.
+
+        Raises `ClientError` when the relay does not let this device read it.
+        """
+
+        def decided() -> bool:
+            room = self.rooms.get(room_id)
+            waits = room is not None and room.record.phase is Phase.JOINED and not room.too_old
+            return not waits or room_id in self._turned_away or (room is not None and room.may_send)
+
+        await self.wait_for(decided)
+        if room_id in self._turned_away:
+            raise self._turned_away[room_id]
 
     async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
         """Carry a change of the room through, as `changes.Changes.commit` does."""
@@ -224,6 +241,7 @@ class Session(Connection):
             self._rescue.help(room, device)
         if outcome.cry:
             self._rescue.cry(room)
+            self._invitations.let_in(room.id)
         if outcome.strangers:
             self.compare_routing(room)
         if room.record.phase is Phase.CLOSED:
@@ -280,9 +298,10 @@ class Session(Connection):
             )
             self.emit(events.Notice(room.id, text))
         if missing or strange:
+            some = slice(MAX_BATCH_MEMBERS)  # the others at the next comparison
             request = self.link.next_id()
             self._mends[request] = room.id
-            self.link.send(Mend(request, room.id, missing, strange))
+            self.link.send(Mend(request, room.id, missing[some], strange[some]))
 
     def _not_mended(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
@@ -297,10 +316,28 @@ class Session(Connection):
 
     def compare_routing(self, room: Room) -> None:
         """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
-        now = asyncio.get_running_loop().time()
-        if now - self._compared_at.get(room.id, -_COMPARE_SECONDS) >= _COMPARE_SECONDS and not room.flights:
-            self._compared_at[room.id] = now
+        loop = asyncio.get_running_loop()
+        due = self._compared_at.get(room.id, -_COMPARE_SECONDS) + _COMPARE_SECONDS
+        if room.flights:
+            due = max(due, loop.time() + 1.0)
+        if loop.time() < due:
+            if room.id not in self._comparing:
+                self._comparing.add(room.id)
+                loop.call_at(due, self._compare_later, room)
+        elif room.resumed:
+            self._compared_at[room.id] = loop.time()
+            self.resume_anew(room)
+
+    def resume_anew(self, room: Room) -> None:
+        """Ask once more for a room's entries; nothing is submitted until the relay says where it goes on."""
+        if not room.flights:
+            room.disconnected()
             self.resume(room)
+
+    def _compare_later(self, room: Room) -> None:
+        self._comparing.discard(room.id)
+        if self.rooms.get(room.id) is room:
+            self.compare_routing(room)
 
     def _resume(self, room: Room) -> None:
         request = self.link.next_id()
@@ -328,6 +365,9 @@ class Session(Connection):
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
             self._disappoint(room.id, StateTooOld(text))
         self._rosters[room.id] = resumed
+        room.stay_over = all(device != self.own for device, _ in resumed.members)
+        if room.lost:
+            self._invitations.let_in(room.id)
         self.go_on(room)
 
     def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
@@ -341,12 +381,16 @@ class Session(Connection):
         if refused.code is Code.PRUNED:
             self._fell_behind(room)
             return
+        room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
+        if room.lost:
+            self._invitations.let_in(room.id)
         if refused.code is Code.NOT_MEMBER:
             asyncio.get_running_loop().call_later(_ASK_AGAIN_SECONDS, self._ask_again, room)
         if room_id not in self._turned_away:
-            self._turned_away.add(room_id)
-            self._disappoint(room_id, ClientError(f"{room.record.title}: {sanitize(refused.text)}"))
-            self.emit(events.Notice(room_id, f"{room.record.title}: {sanitize(refused.text)}"))
+            text = f"{room.record.title}: {sanitize(refused.text)}"
+            error = self._turned_away[room_id] = ClientError(text)
+            self._disappoint(room_id, error)
+            self.emit(events.Notice(room_id, text))
 
     def _ask_again(self, room: Room) -> None:
         if self.rooms.get(room.id) is room and not room.resumed:

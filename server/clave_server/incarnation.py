@@ -50,6 +50,7 @@ def _begin_anew(connection: apsw.Connection) -> None:
     whole = connection.execute(f"SELECT room FROM rooms WHERE seal = {ROOM_SEAL}").fetchall()  # noqa: S608
     connection.execute(_RESTORE)
     connection.execute("DELETE FROM rekeys")
+    connection.execute("DELETE FROM key_packages")  # some were claimed since; their owners publish others
     connection.executemany(_SEAL, whole)
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'")
     connection.execute("DELETE FROM meta WHERE key = 'restored'")

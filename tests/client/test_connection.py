@@ -42,7 +42,7 @@ class Visitor:
             if isinstance(message, m.Hello):
                 self._writer.write(self._connection.greet(bytes(32), "scripted"))
             if isinstance(message, m.Login):
-                return self.say(m.LoggedIn("red", True, [], spread))
+                return self.say(m.LoggedIn("red", True, [], spread, bytes(16)))
         return None
 
     async def _heard(self) -> AsyncIterator[m.ToRelay]:
@@ -219,7 +219,8 @@ async def test_an_announced_certificate_is_followed_and_told_once(tmp_path: Path
             assert trust == Trust(relay.digest)
         async with session_at(address, tmp_path, trust) as session:
             await session.connect()
-            assert not any(isinstance(event, events.Notice) for event in session.events._queue)  # type: ignore[attr-defined]  # all that came
+            while len(session.events):
+                assert not isinstance(await session.events.get(), events.Notice)
 
 
 async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path) -> None:

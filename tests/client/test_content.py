@@ -5,11 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clave_client.content import Content, ContentKind, Seen, decode_content, encode_content
+from clave_client.content import (
+    Content,
+    ContentKind,
+    decode_content,
+    decode_legacy_content,
+    encode_content,
+)
 from clave_client.errors import PeerError
 from clave_client.room_state import Role, RoomState, decode_room_state
 
-CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5, Seen(3, b"h" * 32))
+CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5)
 STATE = RoomState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
 
 
@@ -24,8 +30,6 @@ def test_content_comes_back() -> None:
         {"kind": 99},
         {"reply_to": b"x" * 17},
         {"sent_at": -1},
-        {"seen": [1, b"short"]},
-        {"seen": [-1, b"h" * 32]},
         {"body": "x" * 65_537},
         {"body": b"bytes"},
     ],
@@ -38,11 +42,24 @@ def test_content_out_of_bounds_is_refused(fields: dict[str, object]) -> None:
         decode_content(msgspec.msgpack.encode(values))
 
 
+def test_content_of_protocol_3_told_in_itself_what_was_seen() -> None:
+    values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
+    before = msgspec.msgpack.encode([*values, [3, b"h" * 32]])
+    read = decode_legacy_content(before)
+    assert (read.id, read.kind, read.body, read.sent_at) == (CONTENT.id, CONTENT.kind, CONTENT.body, 5)
+    with pytest.raises(PeerError):
+        decode_content(before)
+    with pytest.raises(PeerError):
+        decode_legacy_content(encode_content(CONTENT))
+
+
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_a_peers_fault(data: bytes) -> None:
     with pytest.raises(PeerError):
         decode_content(data)
+    with pytest.raises(PeerError):
+        decode_legacy_content(data)
     with pytest.raises(PeerError):
         decode_room_state(data)
 

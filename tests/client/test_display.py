@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from clave_client import events
-from clave_client.display import called, doubt, event_line, history_line, named, plain
-from clave_client.events import Event, Person
+from clave_client.display import called, doubt, event_line, history_line, lie_words, named, plain
+from clave_client.events import Event, Lie, Person
 from clave_client.store import HistoryLine
 from clave_crypto.identity import fingerprint
 
@@ -42,7 +42,25 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         (events.PresenceChanged(ROOM, "blue", online=False, reason="left"), "blue is offline (left)"),
         (events.PresenceChanged(ROOM, "blue", online=True, reason=""), "blue is online"),
         (events.SendFailed(ROOM, b"i", "too large"), "not sent: too large"),
-        (events.Diverged(ROOM, BLUE), "the relay shows blue another history"),
+        (events.Diverged(ROOM, BLUE, Lie.HISTORY), "the relay shows blue another history"),
+        (
+            events.Diverged(ROOM, BLUE, Lie.IMPOSSIBLE),
+            "blue claims to have seen entries that came only later",
+        ),
+        (events.Diverged(ROOM, BLUE, Lie.ORDER), "messages of blue come twice or out of order"),
+        (events.Diverged(ROOM, BLUE, Lie.BEHIND), "the relay did not show blue the latest change"),
+        (events.Diverged(ROOM, BLUE, Lie.AHEAD), "blue speaks after a change of this room that you were not"),
+        (events.Diverged(ROOM, None, Lie.PLACE), "the relay gave you a wrong place"),
+        (events.Diverged(ROOM, BLUE, Lie.INVENTED), "something you did not send is in the log"),
+        (events.Diverged(ROOM, BLUE, Lie.STORED), "the relay took a message that it told you it had refused"),
+        (
+            events.RelayLost(ROOM, "friends", 1),
+            "the relay was restored from a backup and has lost the last entry",
+        ),
+        (
+            events.RelayLost(ROOM, "friends", 7),
+            "the relay was restored from a backup and has lost the last 7 en",
+        ),
         (events.Notice(ROOM, "watch out"), "watch out"),
     ],
 )
@@ -65,6 +83,15 @@ def test_a_message_shows_who_and_stays_one_block() -> None:
     first, second = text.split("\n")
     assert first[5:] == " blue: one"
     assert second == "      12:00 red: two", "a second line is indented and so cannot pose as a message"
+
+
+@pytest.mark.parametrize("lie", Lie)
+@pytest.mark.parametrize("person", [BLUE, None])
+def test_each_lie_has_words_that_say_what_to_do(lie: Lie, person: Person | None) -> None:
+    words = lie_words(events.Diverged(ROOM, person, lie))
+    assert "by another channel" in words
+    assert "do not trust this relay" in words
+    assert "None" not in words
 
 
 def test_names_carry_their_doubt() -> None:

@@ -61,8 +61,9 @@ def test_a_newer_schema_is_refused(store: Store, path: Path) -> None:
 
 
 def test_a_changed_page_is_noticed(store: Store, path: Path) -> None:
-    for seq in range(1, 200):
-        store.add_message(ROOM, line(seq))
+    with store.transaction():
+        for seq in range(1, 2000):
+            store.add_message(ROOM, line(seq))
     store.close()
     data = bytearray(path.read_bytes())
     for place in range(len(data) // 2, len(data), 4096):  # which page holds what is up to SQLite
@@ -75,7 +76,7 @@ def test_a_changed_page_is_noticed(store: Store, path: Path) -> None:
 def _read_all(path: Path) -> None:
     store = Store(path, KEY)
     try:
-        assert len(store.history(ROOM)) == 199
+        assert len(store.history(ROOM)) == 1999
     finally:
         store.close()
 
@@ -110,9 +111,14 @@ def test_the_outbox_keeps_order_and_ciphertext(store: Store) -> None:
         store.enqueue(ROOM, bytes([number]) * 16, ContentKind.TEXT, str(number), number)
     first, second = store.outbox(ROOM, 2)
     assert (first.body, second.body) == ("0", "1")
-    store.put_ciphertext(first.position, 7, 3, b"sealed")
+    store.put_ciphertext(first.position, b"sealed", b"h" * 32)
     item = store.outbox(ROOM, 1)[0]
-    assert (item.submission, item.epoch, item.payload) == (7, 3, b"sealed")
+    assert (item.payload, item.head, item.placed) == (b"sealed", b"h" * 32, None)
+    store.put_placed(first.position, 9)
+    assert store.outbox(ROOM, 1)[0].placed == 9
+    store.put_ciphertext(first.position, None, None)
+    item = store.outbox(ROOM, 1)[0]
+    assert (item.payload, item.head, item.placed) == (None, None, None), "sealed anew it is nowhere yet"
     store.drop_outbox(first.position)
     assert [item.body for item in store.outbox(ROOM, 10)] == ["1", "2", "3", "4"]
 
@@ -135,8 +141,12 @@ def test_forgetting_a_group_leaves_history(store: Store) -> None:
     store.put_part(ROOM, "epoch", b"e")
     store.add_link(ROOM, 1, b"l" * 32)
     store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
+    store.add_waiting(ROOM, 1, b"entry")
+    store.put_count(ROOM, b"d" * 32, 4)
     store.add_message(ROOM, line(1))
     store.forget_group(ROOM)
+    assert store.waiting(ROOM) == []
+    assert store.last_count(ROOM, b"d" * 32) == 0
     assert store.part(ROOM, "epoch") is None
     assert store.link(ROOM, 1) is None
     assert store.outbox(ROOM, 10) == []
@@ -144,7 +154,7 @@ def test_forgetting_a_group_leaves_history(store: Store) -> None:
 
 
 def test_a_room_comes_back_as_it_was(store: Store) -> None:
-    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4)
+    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3, 7, 1, 6, -1, 2, b"i" * 16)
     store.put_room(record)
     assert store.rooms() == [record]
     assert store.room(ROOM) == record
@@ -157,6 +167,29 @@ def test_epochs_entered_are_remembered(store: Store, path: Path) -> None:
     reopened = Store(path, KEY)
     assert (reopened.has_entered(b"here"), reopened.has_entered(b"there")) == (True, False)
     reopened.close()
+
+
+def test_waiting_entries_come_back_in_order_and_go_by_their_number(store: Store) -> None:
+    for seq in (7, 5, 6):
+        store.add_waiting(ROOM, seq, b"entry %d" % seq)
+    assert store.waiting(ROOM) == [b"entry 5", b"entry 6", b"entry 7"]
+    store.drop_waiting(ROOM, [5, 7])
+    assert store.waiting(ROOM) == [b"entry 6"]
+
+
+def test_the_chain_is_cut_after_and_trimmed_before(store: Store) -> None:
+    for seq in range(1, 8):
+        store.add_link(ROOM, seq, bytes([seq]) * 32)
+    store.cut_chain(ROOM, 5)
+    store.trim_chain(ROOM, 3)
+    assert [seq for seq in range(1, 8) if store.link(ROOM, seq)] == [3, 4, 5]
+
+
+def test_counts_are_of_a_device_in_a_room(store: Store) -> None:
+    store.put_count(ROOM, b"d" * 32, 4)
+    assert store.last_count(ROOM, b"d" * 32) == 4
+    assert store.last_count(ROOM, b"e" * 32) == 0
+    assert store.last_count(b"s" * 16, b"d" * 32) == 0
 
 
 def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:

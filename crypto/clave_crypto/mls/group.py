@@ -301,8 +301,13 @@ class Group(GroupStart):
         checked = self._check_commit(content, commit)
         return preview_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
 
-    def receive(self, message: bytes, *, find_psk: FindPsk = no_psks) -> Received:
+    def receive(
+        self, message: bytes, *, find_psk: FindPsk = no_psks, check: Callable[[Application], None] | None = None
+    ) -> Received:
         """Process an encoded MLSMessage to the group.
+
+        `check` sees verified application data before the key that opened it is deleted. What it raises leaves
+        the group as it was.
 
         A commit that removes this member closes the group for good (`Committed.removed_self`). It is a claim
         by its signer: whoever is removed cannot check the confirmation tag, so the others may have refused
@@ -325,20 +330,24 @@ class Group(GroupStart):
         decoded = decode_message(message)
         match decoded:
             case PrivateMessage():
-                return self._receive_private(decoded, find_psk)
+                return self._receive_private(decoded, find_psk, check)
             case PublicMessage():
                 return self._accept(self._open_public(decoded), None, find_psk)
             case _:
                 raise MalformedError("the message is not one to a group")
 
-    def _receive_private(self, message: PrivateMessage, find_psk: FindPsk) -> Received:
+    def _receive_private(
+        self, message: PrivateMessage, find_psk: FindPsk, check: Callable[[Application], None] | None
+    ) -> Received:
         self._check_group_id(message.group_id)
         if message.epoch == self.epoch:
             content, application, found = self._open_private(message)
-            received = application or self._accept(content, found, find_psk)
-            if application is not None:
-                self._secret_tree.consume(found)
-            return received
+            if application is None:
+                return self._accept(content, found, find_psk)
+            if check is not None:
+                check(application)
+            self._secret_tree.consume(found)
+            return application
         past = next((one for one in self._past if one.epoch == message.epoch), None)
         if past is None or message.content_type is not ContentType.APPLICATION:
             raise WrongEpochError(message.epoch, self.epoch)
@@ -352,6 +361,8 @@ class Group(GroupStart):
             own_leaf=past.own_leaf,
         )
         assert application is not None  # noqa: S101 - the content type says so, and the codec goes by that
+        if check is not None:
+            check(application)
         past.secret_tree.consume(found)
         return application
 

@@ -1,0 +1,237 @@
+"""P1: whatever one member sends, the others go on talking, and it can be removed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+import clave_crypto.mls.committing as committing
+from adversary.kit import (
+    Insider,
+    device,
+    is_in,
+    members,
+    notices,
+    paths_spoiled_for,
+    read_up,
+    room_of,
+    stage,
+    talk,
+    until,
+    welcome_elsewhere,
+)
+from clave_client import events
+from clave_client.errors import ClientError
+from clave_client.sealing import name_rekey
+from clave_crypto.mls import Remove
+from clave_wire.messages import Accepted, Kind
+from scenarios.stage import agree, gather_in
+
+KINDS = list(Kind)
+
+
+async def flood(insider: Insider, others: list[bytes]) -> None:
+    """Submit garbage of every kind as fast as the relay answers, until cancelled."""
+    step = 0
+    while True:
+        kind, other = KINDS[step % len(KINDS)], others[step % len(others)]
+        step += 1
+        match kind:
+            case Kind.APPLICATION:
+                await insider.put(kind, insider.garbage(kind, head=os.urandom(32)))
+            case Kind.COMMIT:
+                await insider.put(kind, insider.garbage(kind, add=others), os.urandom(50))
+            case Kind.REKEY:
+                await insider.put(kind, insider.garbage(kind, remove=others))
+            case Kind.CONFIRM:
+                await insider.put(kind, insider.signed(kind, ref=os.urandom(32)))
+            case Kind.GROUP_INFO:
+                await insider.put(kind, insider.signed(kind, add=[other]), os.urandom(99))
+            case Kind.LOST:
+                await insider.put(kind, insider.signed(kind))
+            case Kind.PROPOSAL:
+                pass  # it would be gone from the relay's list
+
+
+async def test_garbage_of_every_kind_neither_stops_talk_nor_ones_removal(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        insider = Insider(blue, room)
+        flooding = asyncio.create_task(flood(insider, [device(red), device(green)]))
+        try:
+            for _ in range(5):
+                await talk(room, red, green)
+                await asyncio.sleep(0.2)
+            await red.client.remove(room, "blue")
+            await until(lambda: "blue" not in members(green, room), seconds=20)
+        finally:
+            flooding.cancel()
+        await talk(room, red, green)
+        await agree(room, red, green)
+        assert not room_of(red, room).lost
+        assert not room_of(green, room).lost
+        assert len([told for told in notices(green) if "does not count" in told]) <= 1, "told once"
+
+
+@pytest.mark.parametrize("kind", [Kind.COMMIT, Kind.REKEY])
+async def test_many_commits_of_garbage_in_a_row(tmp_path: Path, kind: Kind) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        everybody = [device(red), device(green)]
+        insider = Insider(blue, room)
+        for _ in range(12):
+            payload = insider.garbage(kind, remove=everybody if kind is Kind.REKEY else ())
+            assert isinstance(await insider.put(kind, payload), Accepted)
+        await blue.go()
+        await talk(room, red, green)
+        await red.client.set_title(room, "still here")
+        await read_up(room, red, green)
+        await red.go()
+        await red.come()
+        await talk(room, red, green)
+        await blue.come()
+
+
+async def test_whoever_a_path_locks_out_comes_back_by_itself(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        with paths_spoiled_for(blue, room, green):
+            await blue.client._session.commit(room, lambda _: ())
+        await green.sees(events.Notice, lambda notice: "could not open a change" in notice.text)
+        await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        await talk(room, red, blue, green)
+
+
+async def test_whoever_was_locked_out_while_away_comes_back_and_can_be_removed(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        with paths_spoiled_for(blue, room, green):
+            await green.go()
+            await blue.client._session.commit(room, lambda _: ())
+        await red.client.send(room, "meanwhile")
+        await green.come()
+        await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        await talk(room, red, green)
+        await red.client.remove(room, "green")
+        await green.sees(events.RoomClosed)
+        await red.client.invite(room, "green")
+        await green.sees(events.Invited)
+        await green.client.answer(room, accept=True)
+        await talk(room, red, blue, green)
+
+
+async def test_whoever_is_locked_out_and_away_is_removed_and_invited_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        with paths_spoiled_for(blue, room, green):
+            await green.go()
+            await blue.client._session.commit(room, lambda _: ())
+        await red.client.remove(room, "green")
+        await read_up(room, red, blue)
+        await red.client.invite(room, "green")
+        await green.come()
+        await green.sees(events.Invited)
+        await green.client.answer(room, accept=True)
+        await talk(room, red, blue, green)
+
+
+async def test_a_false_welcome_takes_nobody_out_who_is_locked_out(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        with paths_spoiled_for(blue, room, green):
+            await green.go()
+            await blue.client._session.commit(room, lambda _: ())
+        await read_up(room, red, blue)
+        insider = Insider(blue, room)
+        welcome = await welcome_elsewhere(insider, "green")
+        await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(green)]), welcome)
+        await green.come()
+        await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        await talk(room, red, green)
+
+
+async def test_a_path_that_opens_for_one_of_three(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
+        red, blue, _, grey = people
+        room = await gather_in("friends", *people)
+        with paths_spoiled_for(blue, room, red, grey):
+            await blue.client._session.commit(room, lambda _: ())
+        for locked_out in (red, grey):
+            await locked_out.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        await talk(room, *people)
+
+
+async def test_a_path_that_opens_for_nobody_and_a_wrong_tag_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        before = red.authenticator(room)
+        here = room_of(blue, room)
+        payloads = []
+        with paths_spoiled_for(blue, room, red, green):
+            payloads.append(here.prepare_commit([]).payload)
+        here.take_back_commit()
+        real = committing.CommitAuthData
+        with monkeypatch.context() as patch:
+            patch.setattr(committing, "CommitAuthData", lambda sign, tag: real(sign, os.urandom(len(tag))))
+            payloads.append(here.prepare_commit([]).payload)
+        here.take_back_commit()
+        here.take_back_flights()
+        insider = Insider(blue, room)
+        for payload in payloads:
+            await insider.put(Kind.REKEY, payload)
+        await blue.go()
+        await talk(room, red, green)
+        assert red.authenticator(room) == green.authenticator(room) == before
+        await blue.come()
+
+
+async def test_an_admins_removal_with_a_wrong_tag_takes_nobodys_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, "blue", "red", "green") as (_, (blue, red, green)):
+        room = await gather_in("friends", blue, red, green)  # blue is the admin, and the insider
+        here = room_of(blue, room)
+        leaf = here.member(device(green)).leaf_index
+        real = committing.CommitAuthData
+        with monkeypatch.context() as patch:
+            patch.setattr(committing, "CommitAuthData", lambda sign, tag: real(sign, os.urandom(len(tag))))
+            payload = here.prepare_commit([Remove(leaf)]).payload
+        here.take_back_commit()
+        here.take_back_flights()
+        insider = Insider(blue, room)
+        await insider.put(Kind.REKEY, payload)
+        await insider.put(Kind.CONFIRM, insider.signed(Kind.CONFIRM, ref=name_rekey(payload)))
+        await talk(room, red, green)
+        assert is_in(green, room), "nobody whom it does not remove vouched for it"
+
+
+async def test_who_says_it_leaves_and_stays_is_gone_all_the_same(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        here = room_of(blue, room)
+        payload = here.prepare_leave().payload
+        here.take_back_flights()
+        insider = Insider(blue, room)
+        garbage = insider.garbage(Kind.PROPOSAL, remove=[device(red)])
+        assert not isinstance(await insider.put(Kind.PROPOSAL, garbage), Accepted), "nobody leaves for others"
+        await insider.put(Kind.PROPOSAL, payload)
+        await until(lambda: members(red, room) == members(green, room) == {"red", "green"})
+        assert not isinstance(await insider.put(Kind.LOST, insider.signed(Kind.LOST)), Accepted)
+        await talk(room, red, green)
+
+
+async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
+        red, blue, green, grey = people
+        room = await gather_in("friends", *people)
+        insider = Insider(blue, room)
+        for _ in range(3):
+            insider.mend(remove=[device(person) for person in (red, green, grey)])
+        await talk(room, red, green, grey)
+        with pytest.raises(ClientError):
+            await red.client.invite(room, "blue")
