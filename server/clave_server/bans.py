@@ -14,16 +14,42 @@ import structlog
 
 from clave_server.errors import DamageError, OrderError, Refusal
 from clave_server.rates import network_of
+from clave_server.seals import BAN, TOTAL
 from clave_wire.errors import BadName
 from clave_wire.messages import Code
 from clave_wire.text import check_name, fold
 
-__all__ = ["Ban", "BanKind", "Bans", "add_ban", "check_ban", "lift_ban", "parse_ban", "read_bans"]
+__all__ = [
+    "Ban",
+    "BanKind",
+    "Bans",
+    "add_ban",
+    "check_ban",
+    "drop_damaged_bans",
+    "lift_ban",
+    "parse_ban",
+    "read_bans",
+]
 
 _log = structlog.get_logger()
 
 _INTERFACE: Final = re.compile(r"%[^/]*")
 """As in `fe80::1%eth0`: whoever is there is banned on every interface."""
+
+_SEAL: Final = f"UPDATE bans SET seal = {BAN} WHERE kind = ? AND subject = ?"  # noqa: S608  (a constant)
+_COUNT: Final = (  # what is damaged stays so
+    "UPDATE totals SET number = number + ?1, seal = seal('total', kind, number + ?1)"  # noqa: S608
+    f" WHERE kind = 'bans' AND seal = {TOTAL}"
+)
+_COUNT_ANEW: Final = (
+    "INSERT OR REPLACE INTO totals SELECT 'bans', count(*), seal('total', 'bans', count(*)) FROM bans"
+)
+_COMPLETE: Final = (
+    f"SELECT seal = {TOTAL} AND number = (SELECT count(*) FROM bans) FROM totals WHERE kind = 'bans'"  # noqa: S608
+)
+"""Whether there are as many bans as were counted."""
+
+_WAY_OUT: Final = "restore a backup, or run: clave-relay unban --damaged"
 
 
 class BanKind(enum.StrEnum):
@@ -129,11 +155,16 @@ class Bans:
 
 def add_ban(connection: apsw.Connection, ban: Ban) -> None:
     """Keep a ban; one that is kept gets the new note."""
+    new = connection.execute(
+        "SELECT NOT EXISTS (SELECT 1 FROM bans WHERE kind = ? AND subject = ?)", (ban.kind, ban.subject)
+    ).get
     connection.execute(
         "INSERT INTO bans(kind, subject, note, made_at) VALUES (?1, ?2, ?3, ?4)"
         " ON CONFLICT DO UPDATE SET note = ?3",
         (ban.kind, ban.subject, ban.note, ban.made_at),
     )
+    connection.execute(_SEAL, (ban.kind, ban.subject))
+    connection.execute(_COUNT, (new,))
 
 
 def lift_ban(connection: apsw.Connection, ban: Ban) -> bool:
@@ -141,11 +172,20 @@ def lift_ban(connection: apsw.Connection, ban: Ban) -> bool:
     lifted = connection.execute(
         "DELETE FROM bans WHERE kind = ? AND subject = ? RETURNING 1", (ban.kind, ban.subject)
     ).get
+    if lifted:
+        connection.execute(_COUNT, (-1,))
     return lifted is not None
 
 
 def read_bans(connection: apsw.Connection) -> list[Ban]:
-    """Return every ban, oldest first."""
+    """Return every ban, oldest first.
+
+    Raises `DamageError` if one is damaged or missing: without it somebody banned would be let in.
+    """
+    for subject in _damaged_subjects(connection):
+        raise DamageError(f"the ban of {subject!a} is damaged on disk; {_WAY_OUT}")
+    if not connection.execute(_COMPLETE).get:
+        raise DamageError(f"a ban is missing on disk, or their count is damaged; {_WAY_OUT}")
     rows: list[Any] = connection.execute(
         "SELECT kind, subject, note, made_at FROM bans ORDER BY made_at, kind, subject"
     ).fetchall()
@@ -153,6 +193,21 @@ def read_bans(connection: apsw.Connection) -> list[Ban]:
         return [Ban(BanKind(kind), subject, note, made_at) for kind, subject, note, made_at in rows]
     except ValueError:
         raise DamageError("a ban in the database is of no known kind; restore it from a backup") from None
+
+
+def drop_damaged_bans(connection: apsw.Connection) -> list[str]:
+    """Forget the bans that are damaged and count the others anew; return the subjects that are forgotten."""
+    dropped = _damaged_subjects(connection)
+    connection.execute(f"DELETE FROM bans WHERE seal IS NOT {BAN}")  # noqa: S608  (a constant)
+    connection.execute(_COUNT_ANEW)
+    return dropped
+
+
+def _damaged_subjects(connection: apsw.Connection) -> list[str]:
+    rows = connection.execute(
+        f"SELECT CAST(subject AS BLOB) FROM bans WHERE seal IS NOT {BAN}"  # noqa: S608  (a constant)
+    )
+    return [bytes(subject or b"").decode(errors="replace") for (subject,) in rows]
 
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -11,9 +11,10 @@ from functools import partial
 
 import structlog
 
-from clave_server import directory, log
+from clave_server import log
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError
+from clave_server.invitations import read_invitations
 from clave_server.session import Session, Stream
 from clave_server.tally import Tally
 from clave_server.worker import Worker
@@ -104,7 +105,7 @@ class InvitationFeed:
         if self._more and not self._reading and self._session.outbox.writable and not self._session.over:
             self._reading = True
             self._more = False
-            work = partial(directory.read_invitations, device=self._session.device, after=self._after)
+            work = partial(read_invitations, device=self._session.device, after=self._after)
             self._reader.do(work, self._arrived)
 
     def notice(self) -> None:
@@ -115,6 +116,7 @@ class InvitationFeed:
     def _arrived(self, outcome: list[Invitation] | RelayError) -> None:
         self._reading = False
         if isinstance(outcome, RelayError):
+            _log.error("waiting invitations cannot be read", name=self._session.name, reason=str(outcome))
             self._more = True  # tried again when the next one comes
             return
         if outcome:

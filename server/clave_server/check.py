@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
 import errno
@@ -12,11 +13,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import apsw
+
 from clave_server import schema
+from clave_server.bans import read_bans
 from clave_server.config import Options
 from clave_server.directory import Registration
-from clave_server.errors import StartError
+from clave_server.errors import DamageError, StartError
 from clave_server.folder import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
+from clave_server.integrity import check_seals
 from clave_server.listener import open_sockets
 from clave_server.relay import Settings
 from clave_server.tls import TlsFiles, load_credentials, open_tls, read_digest
@@ -96,8 +101,27 @@ def _look_at_database(path: Path) -> Finding:
         behind = schema.versions_behind(path)
     except StartError as error:
         return Finding(Verdict.ERROR, "database", str(error))
-    migrated = f", migrated by {behind} versions at the next start; make a backup before" if behind else ""
-    return Finding(Verdict.OK, "database", f"{path}{migrated}")
+    if behind:
+        migrated = f"migrated by {behind} versions at the next start; make a backup before"
+        return Finding(Verdict.OK, "database", f"{path}, {migrated}")
+    try:
+        with schema.start_errors(path), contextlib.closing(schema.connect_reader(path)) as connection:
+            damage = _find_damage(connection)
+    except (StartError, DamageError) as unusable:
+        return Finding(Verdict.ERROR, "database", str(unusable))
+    if damage is not None:
+        return Finding(Verdict.WARNING, "database", f"{path}: {damage}; keep older backups")
+    return Finding(Verdict.OK, "database", f"{path}, checked but for its entries, which a backup checks")
+
+
+def _find_damage(connection: apsw.Connection) -> DamageError | None:
+    """Return what whoever asks for it would be refused. Raises `DamageError` for what stops a start."""
+    read_bans(connection)
+    try:
+        check_seals(connection)
+    except DamageError as error:
+        return error
+    return None
 
 
 def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
@@ -156,6 +180,8 @@ def _usable_tokens(database: Path) -> int:
     try:
         now = time.time_ns() // 1_000_000
         return sum(token.usable(now) for token in read_tokens(connection))
+    except DamageError:
+        return 0  # told with the database
     finally:
         connection.close()
 

@@ -36,6 +36,7 @@ from clave_server.orders import (
     MAX_DAYS,
     MAX_USES,
     AddBan,
+    DropDamagedBans,
     LiftBan,
     ListBans,
     ListTokens,
@@ -158,13 +159,21 @@ def ban(data: Path, subject: str | None, note: str) -> None:
     click.echo(f"{wanted.subject}{widened} is banned; connections closed: {closed}")
 
 
-@click.command(epilog=_epilog("unban red"))
+@click.command(epilog=_epilog("unban red", "unban --damaged"))
 @data_option
-@click.argument("subject", metavar="NAME|ADDRESS|NETWORK")
+@click.option("--damaged", is_flag=True, help="Forget the bans that are damaged on disk, and name them.")
+@click.argument("subject", metavar="NAME|ADDRESS|NETWORK", required=False)
 @one_line_errors
-def unban(data: Path, subject: str) -> None:
+def unban(data: Path, subject: str | None, damaged: bool) -> None:
     """Take a ban back, named as `clave-relay ban` lists it."""
-    give(data, LiftBan(parse_ban(subject)))
+    if (subject is not None) == damaged:
+        raise click.UsageError("name whom to unban, or give --damaged")
+    if subject is not None:
+        give(data, LiftBan(parse_ban(subject)))
+        return
+    for forgotten in give(data, DropDamagedBans()):
+        click.echo(f"forgotten: {sanitize(forgotten)}; ban anew whom this was about")
+    click.echo("the bans that are left count as all there are; see: clave-relay ban")
 
 
 @click.group(

@@ -1,23 +1,24 @@
-"""Accounts, devices, key packages and waiting invitations on disk. Runs on the store's threads."""
+"""Accounts, devices and their key packages on disk. Runs on the store's threads."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
+import structlog
 
 from clave_server.errors import DamageError, Refusal
-from clave_server.segment import CHUNK_BYTES
+from clave_server.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON
+from clave_server.waiting import Waiting, check_waiting, count_waiting
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
-from clave_wire.messages import Code, Invitation
+from clave_wire.messages import Code
 
 __all__ = [
     "MAX_DEVICES",
-    "MAX_INVITATIONS",
-    "MAX_INVITATIONS_OF_ONE",
     "Applicant",
     "Enrolment",
     "Registration",
@@ -25,36 +26,28 @@ __all__ = [
     "claim_key_packages",
     "enrol",
     "find_device",
-    "highest_ids",
     "look_up",
     "publish_key_packages",
-    "read_invitations",
     "resolve",
-    "take_invitation",
 ]
 
 MAX_DEVICES: Final = 16
 """Devices of one account."""
 
-MAX_INVITATIONS: Final = 256
-"""Rooms one device may be invited to at a time."""
-
-
-_WHOLE: Final = (
-    "(accounts.seal = seal('account', id, accounts.account, name)"
-    " AND devices.seal = seal('device', device, devices.account, identity))"
-)
+_WHOLE: Final = f"(accounts.seal = {ACCOUNT} AND devices.seal = {DEVICE})"
 """Whether a device's row and its account's are as they were written."""
 
+_SEAL_PERSON: Final = f"UPDATE accounts SET person = {PERSON} WHERE id = ?"  # noqa: S608  (a constant)
 
-MAX_INVITATIONS_OF_ONE: Final = 32
-"""Those of them that one account may have made."""
-
-_WAITING_OF_ONE: Final = (
-    "SELECT count(*) FROM invitations AS i JOIN welcomes AS w ON w.id = i.welcome"
-    " JOIN devices AS theirs ON theirs.device = w.sender JOIN devices AS mine ON mine.device = ?2"
-    " WHERE i.device = ?1 AND theirs.account = mine.account"
+_PACKAGE: Final = (
+    f"SELECT device = ?2 AND suite = ?3 AND seal = {KEY_PACKAGE}, package FROM key_packages WHERE id = ?1"  # noqa: S608
 )
+_LAST_RESORT: Final = f"SELECT seal = {LAST_RESORT}, package FROM last_resorts WHERE device = ? AND suite = ?"  # noqa: S608
+"""Each begins with whether the row is as it was written."""
+
+_DAMAGED_PERSON: Final = "what a name compares as, or how many devices its account has, is damaged on disk"
+
+_log = structlog.get_logger()
 
 
 class Registration(enum.StrEnum):
@@ -93,14 +86,17 @@ class Enrolment:
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
     """Return the enrolment of a device that is known with exactly this identity, else None."""
-    whole = connection.execute(
-        f"SELECT {_WHOLE} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608  (a constant)
+    row = connection.execute(
+        f"SELECT {_WHOLE}, person = {PERSON} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
         " WHERE device = ? AND identity = ?",
         (applicant.device, applicant.identity),
     ).get
-    if whole is None:
+    if row is None:
         return None
+    whole, person = row
     _check(whole)
+    if not person:
+        _log.error(_DAMAGED_PERSON, name=applicant.name)
     return _enrolment(connection, applicant, registered=False)
 
 
@@ -112,7 +108,7 @@ def enrol(
     Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
     """
     row = connection.execute(
-        "SELECT id, name, seal = seal('account', id, account, name) FROM accounts WHERE account = ?",
+        f"SELECT id, name, seal = {ACCOUNT}, person = {PERSON} FROM accounts WHERE account = ?",  # noqa: S608
         (applicant.account,),
     ).get
     if row is None:
@@ -122,14 +118,18 @@ def enrol(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
             (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
         ).get
-        connection.execute(
-            "UPDATE accounts SET seal = seal('account', id, account, name) WHERE id = ?", (account,)
-        )
+        connection.execute(f"UPDATE accounts SET seal = {ACCOUNT} WHERE id = ?", (account,))  # noqa: S608
     else:
-        account, name, whole = row
+        account, name, whole, person = row
         _check(whole)
         if name != applicant.name:
             raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
+        if not person:
+            _log.error(_DAMAGED_PERSON, name=name)
+            connection.execute(
+                "UPDATE OR IGNORE accounts SET folded = ?, skeleton = ? WHERE id = ?",
+                (applicant.folded, applicant.skeleton, account),
+            )
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
     if owner is None:
         devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
@@ -138,10 +138,14 @@ def enrol(
     elif owner != account:
         raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
     connection.execute(
-        "INSERT INTO devices VALUES (?1, ?2, ?3, seal('device', ?1, ?2, ?3))"
+        "INSERT INTO devices(device, account, identity, seal) VALUES (?1, ?2, ?3, seal('device', ?1, ?2, ?3))"
         " ON CONFLICT DO UPDATE SET identity = ?3, seal = excluded.seal",
         (applicant.device, account, applicant.identity),
     )
+    if owner is None:
+        for what in Waiting:
+            count_waiting(connection, applicant.device, what)
+    connection.execute(_SEAL_PERSON, (account,))
     return _enrolment(connection, applicant, registered=row is None)
 
 
@@ -149,6 +153,9 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
     packages: list[Any] = connection.execute(
         "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
     ).fetchall()
+    check_waiting(connection, applicant.device, Waiting.INVITATIONS)
+    if not check_waiting(connection, applicant.device, Waiting.KEY_PACKAGES):
+        packages = _count_whole(connection, applicant.device)
     rooms, stored = connection.execute(
         "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
         " WHERE account = ?",
@@ -179,7 +186,7 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
     rows: list[Any] = connection.execute(
-        f"SELECT device, identity, {_WHOLE}, name FROM devices"  # noqa: S608  (a constant)
+        f"SELECT device, identity, {_WHOLE} AND person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
         " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
         (name,),
     ).fetchall()
@@ -198,6 +205,7 @@ def publish_key_packages(
 
     Raises `Refusal`.
     """
+    check_waiting(connection, device, Waiting.KEY_PACKAGES)
     waiting = connection.execute("SELECT count(*) FROM key_packages WHERE device = ?", (device,)).get
     if waiting + len(packages) > MAX_KEY_PACKAGES:
         raise Refusal(
@@ -211,31 +219,36 @@ def publish_key_packages(
     if others >= MAX_SUITES:
         raise Refusal(Code.LIMIT, f"a device has key packages of at most {MAX_SUITES} cipher suites")
     connection.executemany(
-        "INSERT INTO key_packages(device, suite, package) VALUES (?, ?, ?)",
+        "INSERT INTO key_packages(device, suite, package, seal)"
+        " VALUES (?1, ?2, ?3, seal('key package', ?1, ?2, ?3))",
         [(device, suite, package) for package in packages],
     )
     if last_resort:
         connection.execute(
-            "INSERT INTO last_resorts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET package = ?3",
+            "INSERT INTO last_resorts VALUES (?1, ?2, ?3, seal('last resort', ?1, ?2, ?3))"
+            " ON CONFLICT DO UPDATE SET package = ?3, seal = excluded.seal",
             (device, suite, last_resort),
         )
+    count_waiting(connection, device, Waiting.KEY_PACKAGES)
 
 
 def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:
-    """Take one key package of a suite of each device of `name`, for good. Raises `Refusal`."""
+    """Take one key package of a suite of each device of `name`, for good.
+
+    A damaged one is deleted and logged, and the next one taken. Raises `Refusal` if there is none,
+    `DamageError` if there was none but damaged ones.
+    """
     claimed: list[bytes] = []
+    undamaged = True
     for device, _ in look_up(connection, name):
-        package = connection.execute(
-            "DELETE FROM key_packages"
-            " WHERE id = (SELECT min(id) FROM key_packages WHERE device = ? AND suite = ?) RETURNING package",
-            (device, suite),
-        ).get
-        if package is None:
-            package = connection.execute(
-                "SELECT package FROM last_resorts WHERE device = ? AND suite = ?", (device, suite)
-            ).get
+        undamaged &= check_waiting(connection, device, Waiting.KEY_PACKAGES)
+        package, whole = _take_package(connection, device, suite)
+        undamaged &= whole
         if package is not None:
             claimed.append(package)
+        count_waiting(connection, device, Waiting.KEY_PACKAGES)
+    if not claimed and not undamaged:
+        raise DamageError(f"the key packages of cipher suite {suite:#06x} of this name are damaged on disk")
     if not claimed:
         raise Refusal(
             Code.NO_KEY_PACKAGE, f"no device of this name has a key package of cipher suite {suite:#06x} here"
@@ -243,58 +256,62 @@ def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> li
     return claimed
 
 
-def resolve(
-    connection: apsw.Connection, devices: Iterable[bytes], *, inviter: bytes | None
-) -> dict[bytes, str]:
-    """Return the names of those devices that are known.
+def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tuple[bytes | None, bool]:
+    """Return a key package of a device, if it has one, and whether none was damaged that came before it."""
+    undamaged = True
+    for number in _package_ids(connection, device, suite):
+        whole, package = connection.execute(_PACKAGE, (number, device, suite)).get or (False, None)
+        if whole:
+            connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
+            return package, undamaged
+        undamaged = False
+        _log.error("a key package is damaged on disk and not handed out", device=device.hex(), id=number)
+        with contextlib.suppress(apsw.CorruptError), connection:  # its place in the index may be lost
+            connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
+    row = connection.execute(_LAST_RESORT, (device, suite)).get
+    if row is None:
+        return None, undamaged
+    whole, package = row
+    if whole:
+        return package, undamaged
+    _log.error("a last-resort key package is damaged on disk and not handed out", device=device.hex())
+    connection.execute("DELETE FROM last_resorts WHERE device = ? AND suite = ?", (device, suite))
+    return None, False
 
-    Raises `Refusal` when the device `inviter` invites one that has too many invitations waiting, of this
-    account or in all.
-    """
+
+def _package_ids(connection: apsw.Connection, device: bytes, suite: int) -> list[int]:
+    ids = connection.execute(
+        "SELECT id FROM key_packages WHERE device = ? AND suite = ? ORDER BY id", (device, suite)
+    )
+    return [number for (number,) in ids]
+
+
+def _count_whole(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
+    """Return (suite, how many) of the key packages of a device that are as they were written."""
+    suites: list[Any] = connection.execute(
+        "SELECT DISTINCT suite FROM key_packages WHERE device = ?", (device,)
+    ).fetchall()
+    counts: list[tuple[int, int]] = []
+    for (suite,) in suites:
+        rows = [
+            connection.execute(_PACKAGE, (number, device, suite)).get
+            for number in _package_ids(connection, device, suite)
+        ]
+        if whole := sum(1 for row in rows if row and row[0]):
+            counts.append((suite, whole))
+    return counts
+
+
+def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
+    """Return the names of those devices that are known. Raises `DamageError`."""
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(
-            f"SELECT name, (SELECT count(*) FROM invitations WHERE device = ?1), {_WHOLE} FROM devices"  # noqa: S608
-            " JOIN accounts ON accounts.id = devices.account WHERE device = ?1",
+            f"SELECT name, {_WHOLE} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
+            " WHERE device = ?",
             (device,),
         ).get
         if row is not None:
-            names[device], waiting, whole = row
+            names[device], whole = row
             _check(whole)
-            if inviter is None:
-                continue
-            of_one = connection.execute(_WAITING_OF_ONE, (device, inviter)).get
-            if waiting >= MAX_INVITATIONS or of_one >= MAX_INVITATIONS_OF_ONE:
-                raise Refusal(
-                    Code.LIMIT, f"{names[device]} has {waiting} invitations waiting; no more are kept"
-                )
     return names
-
-
-def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> list[Invitation]:
-    """Read the device's waiting invitations with ids above `after`, about `CHUNK_BYTES` of them."""
-    invitations: list[Invitation] = []
-    size = 0
-    for row in connection.execute(
-        "SELECT i.id, w.room, w.seq, w.sender, w.welcome FROM invitations AS i"
-        " JOIN welcomes AS w ON w.id = i.welcome"
-        " WHERE i.device = ? AND i.id > ? ORDER BY i.id",
-        (device, after),
-    ):
-        size += len(row[-1])
-        if invitations and size > CHUNK_BYTES:
-            break
-        invitations.append(Invitation(*row))
-    return invitations
-
-
-def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> None:
-    """Forget an invitation of `device`; one that is not there is as good as taken."""
-    connection.execute("DELETE FROM invitations WHERE id = ? AND device = ?", (invitation, device))
-
-
-def highest_ids(connection: apsw.Connection) -> tuple[int, int]:
-    """Return the highest invitation id ever used and the highest welcome id there is."""
-    invitation = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'invitations'").get
-    welcome = connection.execute("SELECT max(id) FROM welcomes").get
-    return invitation or 0, welcome or 0

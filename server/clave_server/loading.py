@@ -65,8 +65,7 @@ class Loading:
         if channel is None:
             self._reader.do(partial(log.load_room, key=key), partial(self._loaded, key))
         else:
-            inviter = batch.session.device if isinstance(message, Submit) else None
-            work = partial(directory.resolve, devices=wanted_names(message), inviter=inviter)
+            work = partial(directory.resolve, devices=wanted_names(message))
             self._reader.do(work, partial(self._named, key, batch))
 
     def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import apsw
 
 from clave_server.errors import DamageError
+from clave_server.invitations import add_invitations
 from clave_server.rekeys import Rekey
 from clave_server.room import Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import CHUNK_BYTES, Segment
@@ -27,7 +29,8 @@ _WRITES: Final = {
     " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    "welcomes": "INSERT INTO welcomes VALUES (?, ?, ?, ?, ?, ?)",
+    "welcomes": "INSERT INTO welcomes VALUES"
+    " (?1, ?2, ?3, ?4, ?5, ?6, seal('welcome', ?1, ?2, ?3, ?4, ?5, ?6))",
 }
 ROOM_SEAL: Final = (
     "seal('room', room, seq, handshake, legacy, restored, kept_from,"
@@ -43,8 +46,6 @@ _SELECT_ROOM: Final = (
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1
-_SUPERSEDE: Final = "DELETE FROM invitations WHERE device = ? AND room = ?"
-_INVITE: Final = "INSERT INTO invitations VALUES (?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -95,10 +96,11 @@ class Changes:
             if rows:
                 connection.executemany(_WRITES[table], rows)
         connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
-        for invitation in self.invitations:
-            _, device, room, _ = invitation
-            connection.execute(_SUPERSEDE, (device, room))
-            connection.execute(_INVITE, invitation)
+        invited: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
+        for number, device, _, welcome in self.invitations:
+            invited[welcome].append((number, device))
+        for welcome, room, _, sender, *_ in self.welcomes:
+            add_invitations(connection, welcome, room, sender, invited[welcome])
 
 
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
@@ -106,6 +108,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
     with connection:  # one snapshot for all reads
         row = connection.execute(_SELECT_ROOM, (key,)).get
         if row is None:
+            _check(connection.execute("SELECT 1 FROM stays WHERE room = ?", (key,)).get is None, key)
             return None
         room = Room(key)
         room.seq, room.handshake, room.legacy, room.restored, room.kept_from, whole = row

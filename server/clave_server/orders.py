@@ -31,6 +31,7 @@ __all__ = [
     "AddBan",
     "CertificateOrder",
     "Deleted",
+    "DropDamagedBans",
     "LiftBan",
     "ListBans",
     "ListTokens",
@@ -174,6 +175,16 @@ class LiftBan(Order[None], frozen=True, tag="lift-ban"):
             raise OrderError(f"{self.ban.subject} is not banned; see: clave-relay ban")
 
 
+class DropDamagedBans(Order[list[str]], frozen=True, tag="drop-damaged-bans"):
+    """Forget the bans that are damaged on disk; the answer is whom they name now."""
+
+    ANSWER = list[str]
+
+    def step(self, connection: apsw.Connection, now: int) -> list[str]:
+        """Forget them; those that a running relay has in memory stay in force until it ends."""
+        return bans.drop_damaged_bans(connection)
+
+
 class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
     """Every ban in force."""
 
@@ -269,6 +280,7 @@ Orders: Final = (
     | RevokeToken
     | AddBan
     | LiftBan
+    | DropDamagedBans
     | ListBans
     | TellCertificates
     | PrepareCertificate

@@ -12,13 +12,14 @@ from typing import Final
 
 import structlog
 
-from clave_server import directory, incarnation, schema
+from clave_server import incarnation, schema
 from clave_server.activation import passed_sockets
 from clave_server.admission import Admission, Doors
 from clave_server.bans import Bans, read_bans
 from clave_server.certificates import Certificates
 from clave_server.errors import Refusal
 from clave_server.folder import DataFolder
+from clave_server.invitations import highest_ids
 from clave_server.listener import Entrance, Listener, open_sockets
 from clave_server.mirror import Mirror
 from clave_server.outbox import MAX_OUTBOX_BYTES, Tick
@@ -117,11 +118,11 @@ class Relay:
         with schema.start_errors(folder.database):
             if incarnation.begin_anew(connection):
                 _log.warning("restored from a backup; whoever comes back is told so")
-            highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
+            used_ids, bans = highest_ids(connection), Bans(read_bans(connection))
             present = incarnation.read_incarnation(connection)
         writer = Worker("log writer", connection, loop)
         reader = Worker("log reader", schema.connect_reader(folder.database), loop)
-        house = _build_house(settings, writer, reader, mirror, highest_ids, bans, present)
+        house = _build_house(settings, writer, reader, mirror, used_ids, bans, present)
         transports, tick = Transports(house.tally), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
@@ -190,7 +191,7 @@ def _build_house(
     writer: Worker,
     reader: Worker,
     mirror: Mirror,
-    highest_ids: tuple[int, int],
+    used_ids: tuple[int, int],
     bans: Bans,
     incarnation: bytes,
 ) -> House:
@@ -201,7 +202,7 @@ def _build_house(
         reader=reader,
         mirror=mirror,
         sessions=sessions,
-        highest_ids=highest_ids,
+        highest_ids=used_ids,
         usages=usages,
         tally=tally,
     )

@@ -16,6 +16,7 @@ import apsw
 
 from clave_server.directory import add_stored
 from clave_server.errors import DamageError
+from clave_server.invitations import forget_invitations_before
 from clave_server.log import drop_segments, segments_until
 from clave_server.worker import in_transaction
 from clave_wire.framing import pack
@@ -129,10 +130,7 @@ def _by_account(connection: apsw.Connection, by_device: Counter[bytes]) -> Count
 
 def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> None:
     """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of."""
-    connection.execute(
-        "DELETE FROM invitations WHERE welcome IN (SELECT id FROM welcomes WHERE at < ?)",
-        (keeping.oldest(now),),
-    )
+    forget_invitations_before(connection, keeping.oldest(now))
     empty = connection.execute(
         "SELECT room FROM rooms WHERE seq > 0"
         " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"

@@ -190,6 +190,48 @@ _MIGRATIONS: Final = (
     ALTER TABLE rooms DROP COLUMN committer;
     ALTER TABLE rooms DROP COLUMN expelled;
     """,
+    # Seals of what is handed out or judged by; counts by which a lost row is noticed; places for invitations.
+    """
+    ALTER TABLE key_packages ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE key_packages SET seal = seal('key package', device, suite, package);
+    ALTER TABLE last_resorts ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE last_resorts SET seal = seal('last resort', device, suite, package);
+    ALTER TABLE welcomes ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE welcomes SET seal = seal('welcome', id, room, seq, sender, welcome, at);
+    ALTER TABLE invitations ADD COLUMN account INTEGER REFERENCES accounts;
+    ALTER TABLE invitations ADD COLUMN acquainted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE invitations ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE invitations SET account =
+        (SELECT devices.account FROM welcomes JOIN devices ON devices.device = welcomes.sender
+         WHERE welcomes.id = invitations.welcome);
+    UPDATE invitations SET seal = seal('invitation', id, device, room, welcome, account, acquainted);
+    CREATE INDEX invitations_of_device ON invitations(device, acquainted, account);
+    CREATE INDEX submissions_of_device ON submissions(device);
+    CREATE INDEX stays_of_device ON stays(device) WHERE left IS NULL;
+    ALTER TABLE devices ADD COLUMN packages BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE devices ADD COLUMN invited BLOB NOT NULL DEFAULT x'';
+    UPDATE devices SET packages = seal('packages', device,
+        (SELECT count(*) FROM key_packages WHERE key_packages.device = devices.device),
+        (SELECT sum(suite) FROM key_packages WHERE key_packages.device = devices.device),
+        (SELECT count(*) FROM last_resorts WHERE last_resorts.device = devices.device),
+        (SELECT sum(suite) FROM last_resorts WHERE last_resorts.device = devices.device)),
+        invited = seal('invited', device,
+        (SELECT count(*) FROM invitations WHERE invitations.device = devices.device));
+    ALTER TABLE accounts ADD COLUMN person BLOB NOT NULL DEFAULT x'';
+    UPDATE accounts SET person = seal('person', id, CAST(folded AS BLOB), CAST(skeleton AS BLOB),
+        (SELECT count(*) FROM devices WHERE devices.account = accounts.id));
+    ALTER TABLE tokens ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE tokens SET seal = seal('token', id, digest, CAST(note AS BLOB), made_at, expires_at, uses_left);
+    ALTER TABLE bans ADD COLUMN seal BLOB NOT NULL DEFAULT x'';
+    UPDATE bans
+        SET seal = seal('ban', CAST(kind AS BLOB), CAST(subject AS BLOB), CAST(note AS BLOB), made_at);
+    CREATE TABLE totals(
+        kind TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        seal BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO totals SELECT 'bans', count(*), seal('total', 'bans', count(*)) FROM bans;
+    """,
 )
 """What leads from one schema version to the next. Released entries never change."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
 
-from clave_server.errors import Refusal
+from clave_server.errors import DamageError, Refusal
+from clave_server.seals import TOKEN
 from clave_wire.messages import Code
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "spend_token",
     "token_digest",
 ]
+
+_SEAL: Final = f"UPDATE tokens SET seal = {TOKEN} WHERE id = ?"  # noqa: S608  (a constant)
+_UNUSABLE: Final = "the registration token is wrong, expired or used up"
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -62,11 +66,18 @@ def make_token(
         " RETURNING id",
         (digest, note, made_at, expires_at, uses),
     ).get
+    connection.execute(_SEAL, (made,))
     return made
 
 
 def read_tokens(connection: apsw.Connection) -> list[Token]:
-    """Return every token kept, oldest first, of no more use or not."""
+    """Return every token kept, oldest first, of no more use or not. Raises `DamageError`."""
+    damaged = connection.execute(f"SELECT id FROM tokens WHERE seal IS NOT {TOKEN}").fetchone()  # noqa: S608
+    if damaged is not None:
+        raise DamageError(
+            f"registration token {damaged[0]} is damaged on disk;"
+            f" restore a backup, or run: clave-relay token revoke {damaged[0]}"
+        )
     rows: list[Any] = connection.execute(
         "SELECT id, note, made_at, expires_at, uses_left FROM tokens ORDER BY id"
     ).fetchall()
@@ -79,11 +90,19 @@ def revoke_token(connection: apsw.Connection, token: int) -> bool:
 
 
 def spend_token(connection: apsw.Connection, digest: bytes, now: int) -> None:
-    """Use a token once, at `now` (ms since 1970). Raises `Refusal`."""
-    spent = connection.execute(
-        "UPDATE tokens SET uses_left = uses_left - 1"
-        " WHERE digest = ?1 AND ifnull(expires_at > ?2, 1) AND ifnull(uses_left > 0, 1) RETURNING id",
-        (digest, now),
+    """Use a token once, at `now` (ms since 1970). Raises `Refusal`, `DamageError` for a damaged one."""
+    row = connection.execute(
+        f"SELECT id, expires_at, uses_left, seal = {TOKEN} FROM tokens WHERE digest = ?",  # noqa: S608  (a constant)
+        (digest,),
     ).get
-    if spent is None:
-        raise Refusal(Code.TOKEN, "the registration token is wrong, expired or used up")
+    if row is None:
+        if connection.execute("SELECT 1 FROM tokens NOT INDEXED WHERE digest = ?", (digest,)).get:
+            raise DamageError("a registration token cannot be looked up: its index is damaged on disk")
+        raise Refusal(Code.TOKEN, _UNUSABLE)
+    number, expires_at, uses_left, whole = row
+    if not whole:
+        raise DamageError(f"registration token {number} is damaged on disk")
+    if not Token(number, "", 0, expires_at, uses_left).usable(now):
+        raise Refusal(Code.TOKEN, _UNUSABLE)
+    connection.execute("UPDATE tokens SET uses_left = uses_left - 1 WHERE id = ?", (number,))
+    connection.execute(_SEAL, (number,))

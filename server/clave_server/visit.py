@@ -21,6 +21,7 @@ from clave_server.catchup import InvitationFeed
 from clave_server.directory import Applicant, Enrolment
 from clave_server.errors import Refusal, RelayError
 from clave_server.flight import RoomMessage, Step
+from clave_server.invitations import take_invitation
 from clave_server.mirror import Mirror, VisitRecord
 from clave_server.rates import Buckets
 from clave_server.sequencer import Sequencer
@@ -302,7 +303,7 @@ class Visit:
             claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite)
             sequencer.write(claim, partial(answered, partial(KeyPackages, request.id)))
         else:
-            take = partial(directory.take_invitation, device=session.device, invitation=request.invitation)
+            take = partial(take_invitation, device=session.device, invitation=request.invitation)
             sequencer.write(take, partial(answered, lambda _: Done(request.id)))
 
     def _answered(

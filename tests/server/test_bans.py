@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clave_server import schema
-from clave_server.bans import Ban, BanKind, Bans, add_ban, check_ban, lift_ban, parse_ban, read_bans
-from clave_server.errors import OrderError, Refusal
+from clave_server.bans import (
+    Ban,
+    BanKind,
+    Bans,
+    add_ban,
+    check_ban,
+    drop_damaged_bans,
+    lift_ban,
+    parse_ban,
+    read_bans,
+)
+from clave_server.errors import DamageError, OrderError, Refusal
 from clave_wire.messages import Code
 
 
@@ -129,6 +139,39 @@ def test_a_stored_ban_without_sense_keeps_no_other_out_of_force(capsys: pytest.C
     bans = Bans([Ban(BanKind.NETWORK, "nonsense"), parse_ban("red")])
     assert shut_out(bans, name="red")
     assert "nonsense" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE bans SET subject = 'rfd' WHERE subject = 'red'",
+        "UPDATE bans SET subject = CAST(x'72ff64' AS TEXT) WHERE subject = 'red'",
+        "UPDATE bans SET kind = 'network' WHERE subject = 'red'",
+        "UPDATE bans SET note = 'else' WHERE subject = 'red'",
+        "UPDATE bans SET made_at = 7 WHERE subject = 'red'",
+        "UPDATE bans SET seal = x'00' WHERE subject = 'red'",
+        "DELETE FROM bans WHERE subject = 'red'",
+        "UPDATE totals SET number = 3",
+        "UPDATE totals SET seal = x''",
+        "DELETE FROM totals",
+    ],
+)
+def test_a_damaged_or_lost_ban_is_never_passed_over(tmp_path: Path, damage: str) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    for subject in ("red", "blue"):
+        add_ban(connection, Ban(BanKind.NAME, subject, "spam", 1))
+    assert len(read_bans(connection)) == 2
+    connection.execute(damage)
+    for _ in range(2):
+        with pytest.raises(DamageError, match="clave-relay unban --damaged"):
+            read_bans(connection)
+        add_ban(connection, Ban(BanKind.NAME, "green"))  # a change hides nothing
+        lift_ban(connection, Ban(BanKind.NAME, "green"))
+    forgotten = drop_damaged_bans(connection)
+    assert len(forgotten) == ("bans SET" in damage)
+    left = {ban.subject for ban in read_bans(connection)}
+    assert left == ({"blue"} if "bans" in damage else {"blue", "red"})
+    connection.close()
 
 
 def test_bans_are_kept(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class Mistaken(Order[int], frozen=True, tag="mistaken"):
     ANSWER = int
 
     def step(self, connection: apsw.Connection, now: int) -> int:
-        connection.execute("INSERT INTO bans VALUES ('name', 'red', '', 1)")
+        connection.execute("INSERT INTO bans(kind, subject, note, made_at) VALUES ('name', 'red', '', 1)")
         raise ZeroDivisionError
 
 

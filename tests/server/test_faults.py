@@ -19,8 +19,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from clave_server import directory, log, schema
-from clave_server.bans import read_bans
+from clave_server.bans import Ban, BanKind, add_ban, read_bans
 from clave_server.errors import DamageError, Refusal, StartError, StorageError
+from clave_server.invitations import highest_ids, read_invitations
+from clave_server.tokens import make_token, read_tokens
+from clave_server.worker import in_transaction
 from clave_wire import messages as m
 from diskkit import Disk
 from relaykit import ROOM, Participant, RawClient, RelayProcess, RelayUnderTest, running_relay
@@ -192,7 +195,7 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
     assert told == ["the directory cannot be read"] * 2 + ["a room cannot be read"]
 
 
-@pytest.mark.parametrize("lost", ["stays WHERE left IS NULL", "submissions", "devices", "accounts"])
+@pytest.mark.parametrize("lost", ["rooms", "stays WHERE left IS NULL", "submissions", "devices", "accounts"])
 async def test_a_row_that_is_lost_is_missed(relay: RelayUnderTest, lost: str) -> None:
     await relay.room_of("red", "blue")
     reader = schema.connect_reader(relay.database)
@@ -236,14 +239,20 @@ def attempt(read: Callable[[], _T]) -> _T | StorageError:
         return error
 
 
+def read_all_invitations(writer: apsw.Connection) -> list[m.Invitation]:
+    devices: list[Any] = writer.execute("SELECT DISTINCT device FROM invitations").fetchall()
+    return [each for (device,) in devices for each in read_invitations(writer, device, 0)]
+
+
 def read_everything(database: Path) -> Reading:
     """Open a database as a relay does and read what there is. Raises `StartError`."""
     reading: Reading = {}
     writer = schema.connect_writer(database)
     try:
         with schema.start_errors(database):
-            directory.highest_ids(writer)
-            read_bans(writer)
+            highest_ids(writer)
+            reading["bans",] = read_bans(writer)
+        reading["tokens",] = attempt(partial(read_tokens, writer))
         for key in ROOMS:
             room = attempt(partial(log.load_room, writer, key))
             if isinstance(room, StorageError) or room is None:
@@ -269,6 +278,11 @@ def read_everything(database: Path) -> Reading:
                 reading["name", name] = attempt(partial(directory.look_up, writer, name))
             except Refusal:
                 reading["name", name] = None
+            try:
+                reading["package", name] = attempt(partial(directory.claim_key_packages, writer, name, 1))
+            except Refusal:
+                reading["package", name] = None
+        reading["invitations",] = attempt(partial(read_all_invitations, writer))
     finally:
         writer.close()
     return reading
@@ -281,6 +295,12 @@ def copy(relay: RelayUnderTest, folder: Path) -> Path:
         if not file.name.endswith("-shm"):
             shutil.copy(file, folder)
     return folder / "relay.db"
+
+
+def ban_and_allow(writer: apsw.Connection) -> None:
+    for number in range(5):
+        add_ban(writer, Ban(BanKind.NAME, f"pest{number}", "", number))
+        make_token(writer, bytes([number]) * 32, note="", made_at=1, expires_at=None, uses=1)
 
 
 async def live_through(folder: Path) -> Path:
@@ -301,6 +321,14 @@ async def live_through(folder: Path) -> Path:
             while not isinstance(await sender.receive(), m.Accepted):
                 pass
         await green.expect(m.Invitation)
+        for client in (red, blue, green):
+            mine = [b"%s %d" % (client.participant.name.encode(), number) * 100 for number in range(3)]
+            await client.send(m.PublishKeyPackages(client.next_id(), 1, mine[1:], mine[0]))
+            while not isinstance(await client.receive(), m.Done):
+                pass
+        writer = schema.connect_writer(relay.database)
+        in_transaction(writer, ban_and_allow)
+        writer.close()
         await green.create(OTHER_ROOM)
         return copy(relay, folder / "copy")
 
@@ -329,7 +357,7 @@ def put(folder: Path, database: bytes, log_ahead: bytes | None = None) -> Path:
 
 
 def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_path: Path) -> None:
-    """Rooms are as they were or not at all; a name has the devices it had, or fewer of them."""
+    """What is read is as it was, or refused, or left out: a key package is one that was published."""
     read_everything(database)  # which brings the log ahead into the database
     truth, content = read_everything(database), database.read_bytes()
     dice, noticed = Random(FLIPS), 0  # noqa: S311  (dice, not keys)
@@ -338,7 +366,7 @@ def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_
         place = page + dice.randrange(dice.choice([32, 256, 4096]))
         try:
             found = read_everything(put(tmp_path / "flipped", flip(content, place, dice)))
-        except StartError:
+        except (StartError, DamageError):
             noticed += 1
             continue
         for what, value in found.items():
@@ -350,6 +378,11 @@ def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_
                 key, after = what[1:]
                 whole = truth["entries", key, 0].frames
                 assert value.frames in whole if after else whole.startswith(value.frames), (what, place)
+            elif what[0] == "package":
+                published = {b"%s %d" % (str(what[1]).encode(), each) * 100 for each in range(3)}
+                assert set(value or ()) <= published, (what, place)
+            elif what[0] == "invitations":
+                assert all(each in truth.get(what, ()) for each in value), (what, place)
             else:
                 assert value == truth.get(what), (what, place)
     assert noticed > FLIPS // 10

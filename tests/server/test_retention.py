@@ -7,7 +7,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server.directory import MAX_INVITATIONS_OF_ONE
 from clave_server.retention import Keeping, prune_all
 from clave_server.schema import connect_writer
 from clave_server.usage import Quota
@@ -202,20 +201,3 @@ async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:
         refused = await red.ask(add)
         assert isinstance(refused, m.Rejected)
         assert refused.code is m.Code.LIMIT
-
-
-async def test_one_account_leaves_so_many_invitations(relay: RelayUnderTest) -> None:
-    red, green, blue = await relay.join("red"), await relay.join("green"), await relay.join("blue")
-
-    async def invite(by: RawClient, number: int) -> m.ToClient:
-        room = bytes([number, len(by.participant.name)]) * 8
-        await by.create(room)
-        commit = by.entry(b"c", room=room, kind=m.Kind.COMMIT, add=(blue.participant.device,), welcome=b"w")
-        return await by.ask(commit)
-
-    for number in range(MAX_INVITATIONS_OF_ONE):
-        assert isinstance(await invite(red, number), m.Accepted)
-    refused = await invite(red, MAX_INVITATIONS_OF_ONE)
-    assert isinstance(refused, m.Rejected)
-    assert refused.code is m.Code.LIMIT
-    assert isinstance(await invite(green, 0), m.Accepted)

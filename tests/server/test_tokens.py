@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from clave_server import schema
-from clave_server.errors import Refusal
+from clave_server.errors import DamageError, Refusal
 from clave_server.tokens import (
     Token,
     make_token,
@@ -72,6 +72,23 @@ def test_a_revoked_token_and_one_nobody_made_are_refused(connection: apsw.Connec
     assert not revoke_token(connection, first)
     assert [spends(connection, token) for token in ("one", "two", "three", "")] == [False, True, False, False]
     assert keep(connection, "later") > second
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["uses_left = 5", "expires_at = NULL", "note = 'else'", "note = CAST(x'ff' AS TEXT)", "seal = x''"],
+)
+def test_a_damaged_token_registers_nobody(connection: apsw.Connection, change: str) -> None:
+    keep(connection, "other")
+    keep(connection, "once", uses=1, expires_at=3000)
+    connection.execute(f"UPDATE tokens SET {change} WHERE id = 2")  # noqa: S608  (a test's own words)
+    with pytest.raises(DamageError, match="token 2 is damaged"):
+        spend_token(connection, token_digest("once"), 2000)
+    with pytest.raises(DamageError, match="token 2 is damaged"):
+        read_tokens(connection)
+    assert spends(connection, "other")
+    assert revoke_token(connection, 2)
+    assert [token.id for token in read_tokens(connection)] == [1]
 
 
 def test_only_a_digest_is_kept(connection: apsw.Connection, tmp_path: Path) -> None:

@@ -11,11 +11,18 @@ import pytest
 
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
-from clave_server import schema
-from clave_server.errors import StartError
+from clave_server import schema, seals
+from clave_server.errors import DamageError, StartError
+from clave_server.integrity import check_rows
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest, entries
 
+SEALS = {
+    "key_packages": seals.KEY_PACKAGE,
+    "last_resorts": seals.LAST_RESORT,
+    "welcomes": seals.WELCOME,
+    "invitations": seals.INVITATION,
+}
 STORED = Path(__file__).parent / "stored"
 
 
@@ -75,6 +82,20 @@ async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
     assert again.submission == 7
     assert (await red.submit(again)).seq == 8
     assert (await green.expect(m.Entry)).seq == 8
+
+
+def test_what_is_sealed_since_is_sealed_in_what_the_version_before_left(tmp_path: Path) -> None:
+    connection = schema.connect_writer(put_back(tmp_path / "data"))
+    check_rows(connection)
+    assert connection.execute("SELECT count(*) FROM invitations WHERE account IS NULL").get == 0
+    for table in ("key_packages", "last_resorts", "welcomes", "invitations"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608  (constants)
+        connection.execute(f"UPDATE {table} SET seal = x''")  # noqa: S608  (constants)
+        with pytest.raises(DamageError):
+            check_rows(connection)
+        connection.execute(f"UPDATE {table} SET seal = {SEALS[table]}")  # noqa: S608  (constants)
+    check_rows(connection)
+    connection.close()
 
 
 async def test_a_repeated_submission_of_before_tells_its_seq(relay: RelayUnderTest) -> None:

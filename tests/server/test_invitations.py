@@ -1,0 +1,256 @@
+"""Places for invitations: what is kept for a device when many are invited, and who cannot be kept out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_server import directory, schema
+from clave_server.directory import Applicant
+from clave_server.integrity import check_seals
+from clave_server.invitations import (
+    MAX_INVITATIONS,
+    forget_invitations_before,
+    read_invitations,
+    take_invitation,
+)
+from clave_server.log import Changes
+from clave_server.room import Room
+from clave_server.worker import in_transaction
+from clave_wire import messages as m
+from relaykit import RelayUnderTest
+
+
+class House:
+    """A database whose accounts are made as they are named; the device of an account is `device_of(name)`."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._devices: dict[tuple[str, str], bytes] = {}
+        self._rooms: dict[bytes, Room] = {}
+        self._welcomes = self._invitations = 0
+
+    def device_of(self, name: str, device: str = "") -> bytes:
+        if (name, device) not in self._devices:
+            key, account = (hashlib.sha256(text.encode()).digest() for text in (name + device + "?", name))
+            applicant = Applicant(key, b"identity", account, name, name, name)
+            directory.enrol(self.connection, applicant, lambda _: None)
+            self._devices[name, device] = key
+        return self._devices[name, device]
+
+    def room_of(self, *names: str, spoken: tuple[str, ...] = ()) -> Room:
+        """Make a room of the first one, who adds the others; those `spoken` have said something there."""
+        maker, *others = map(self.device_of, names)
+        room = Room(len(self._rooms).to_bytes(16))
+        self._rooms[room.room] = room
+        room.stage_creation(maker, names[0])
+        commit = m.Submit(room.room, 1, 0, m.Kind.COMMIT, b"", add=others)
+        room.stage_submission(maker, commit, dict.fromkeys(others, ""))
+        for name in spoken:
+            said = m.Submit(room.room, 2, room.epoch, m.Kind.APPLICATION, b"")
+            room.stage_submission(self.device_of(name), said, {})
+        self._apply(room)
+        return room
+
+    def leave(self, room: Room, name: str) -> None:
+        device = self.device_of(name)
+        leaving = m.Submit(room.room, 9, room.epoch, m.Kind.PROPOSAL, b"", remove=[device])
+        room.stage_submission(device, leaving, {})
+        self._apply(room)
+
+    def invite_back(self, room: Room, name: str, guest: str) -> int:
+        """Have `name` invite the guest to a room that it left; return the number of the invitation."""
+        sender, invited = self.device_of(name), self.device_of(guest)
+        commit = m.Submit(room.room, 8, room.epoch, m.Kind.COMMIT, b"", add=[invited], welcome=b"welcome")
+        seq = room.stage_submission(sender, commit, {invited: guest})
+        return self._invite(room, seq, sender, invited, 1)
+
+    def invite(self, name: str, guest: str = "victim", *, at: int = 1, device: str = "", by: str = "") -> int:
+        """Have `name` invite the guest's device to a new room; return the number of the invitation."""
+        sender, invited = self.device_of(name, by), self.device_of(guest, device)
+        room = Room(len(self._rooms).to_bytes(16))
+        self._rooms[room.room] = room
+        room.stage_creation(sender, name)
+        commit = m.Submit(room.room, 1, 0, m.Kind.COMMIT, b"", add=[invited], welcome=b"welcome")
+        room.stage_submission(sender, commit, {invited: guest})
+        return self._invite(room, 1, sender, invited, at)
+
+    def _invite(self, room: Room, seq: int, sender: bytes, invited: bytes, at: int) -> int:
+        changes = Changes()
+        self._welcomes += 1
+        self._invitations += 1
+        changes.welcomes.append((self._welcomes, room.room, seq, sender, b"welcome", at))
+        changes.invitations.append((self._invitations, invited, room.room, self._welcomes))
+        self._apply(room, changes)
+        return self._invitations
+
+    def _apply(self, room: Room, changes: Changes | None = None) -> None:
+        changes = changes or Changes()
+        changes.save_room(room)
+        in_transaction(self.connection, changes.apply)
+        room.settle(saved=True)
+
+    def waiting(self, guest: str = "victim", device: str = "") -> list[int]:
+        """Return the numbers of the guest's waiting invitations."""
+        found: list[int] = []
+        while more := read_invitations(self.connection, self.device_of(guest, device), max(found, default=0)):
+            found += [invitation.id for invitation in more]
+        return found
+
+    def waiting_of(self, guest: str = "victim") -> Counter[str]:
+        """Count the guest's waiting invitations by who made them."""
+        makers = self.connection.execute(
+            "SELECT name FROM invitations AS i JOIN accounts AS a ON a.id = i.account WHERE device = ?",
+            (self.device_of(guest),),
+        )
+        return Counter(str(name) for (name,) in makers)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    connection.pragma("synchronous", "off")
+    yield House(connection)
+    check_seals(connection)
+    assert connection.execute("SELECT count(*) FROM welcomes").get == len(
+        connection.execute("SELECT DISTINCT welcome FROM invitations").fetchall()
+    )
+    connection.close()
+
+
+def test_eight_strangers_with_many_keep_nobody_out(house: House) -> None:
+    house.room_of("friend", "victim", spoken=("victim",))
+    strangers = [f"stranger{number}" for number in range(8)]
+    for _ in range(40):
+        for stranger in strangers:
+            house.invite(stranger)
+    assert house.waiting_of() == dict.fromkeys(strangers, MAX_INVITATIONS // 8)
+    wanted = {house.invite("friend"), house.invite("newcomer")}
+    for _ in range(40):
+        for stranger in strangers:
+            house.invite(stranger)
+    assert wanted <= set(house.waiting())
+    assert len(house.waiting()) == MAX_INVITATIONS + 1
+
+
+def test_three_hundred_strangers_keep_nobody_out(house: House) -> None:
+    house.room_of("victim", "friend", spoken=("victim",))
+    for number in range(300):
+        house.invite(f"stranger{number}")
+    assert set(house.waiting_of()) == {f"stranger{number}" for number in range(300 - MAX_INVITATIONS, 300)}
+    wanted = {house.invite("friend"), house.invite("newcomer")}
+    assert wanted <= set(house.waiting())
+    for number in range(300):
+        house.invite(f"another{number}")
+    assert min(wanted) in house.waiting()  # places of its own
+    assert len(house.waiting()) == MAX_INVITATIONS + 1
+
+
+def test_one_account_has_all_places_until_others_come(house: House) -> None:
+    mine = [house.invite("stranger") for _ in range(MAX_INVITATIONS + 10)]
+    assert house.waiting() == mine[10:]
+    others = [house.invite(f"other{number}") for number in range(MAX_INVITATIONS - 1)]
+    assert house.waiting() == [mine[-1], *others]
+    again = house.invite("other3")  # who has most is now itself
+    assert house.waiting() == [mine[-1], *others[:3], *others[4:], again]
+
+
+def test_acquaintances_share_their_places_in_the_same_way(house: House) -> None:
+    house.room_of("victim", "friend", "foe")
+    for _ in range(MAX_INVITATIONS + 1):
+        house.invite("foe")
+    stranger, friend = house.invite("stranger"), house.invite("friend")
+    assert house.waiting_of() == {"foe": MAX_INVITATIONS - 1, "friend": 1, "stranger": 1}
+    assert {stranger, friend} <= set(house.waiting())
+
+
+def is_acquainted(house: House, name: str, device: str = "", by: str = "") -> bool:
+    return by_an_acquaintance(house, house.invite(name, device=device, by=by))
+
+
+def by_an_acquaintance(house: House, number: int) -> bool:
+    return bool(house.connection.execute("SELECT acquainted FROM invitations WHERE id = ?", (number,)).get)
+
+
+def test_whoever_adds_a_device_to_a_room_is_a_stranger_until_it_speaks_there(house: House) -> None:
+    house.room_of("stranger", "victim")
+    house.room_of("friend", "victim", spoken=("friend", "victim"))
+    house.room_of("victim", "added by it")
+    house.room_of("victim")
+    assert not is_acquainted(house, "stranger")
+    assert not is_acquainted(house, "stranger")  # by now in three rooms with it
+    assert is_acquainted(house, "friend")
+    assert is_acquainted(house, "added by it")
+
+
+def test_a_room_that_either_left_acquaints_nobody(house: House) -> None:
+    for who in ("victim", "friend"):
+        room = house.room_of("victim", "friend", spoken=("friend",))
+        assert is_acquainted(house, "friend")
+        house.leave(room, who)
+        assert not is_acquainted(house, "friend")
+
+
+def test_the_room_invited_to_acquaints_nobody(house: House) -> None:
+    room = house.room_of("stranger", "victim", spoken=("victim",))
+    house.leave(room, "victim")
+    assert not by_an_acquaintance(house, house.invite_back(room, "stranger", "victim"))
+
+
+def test_devices_of_an_account_are_acquainted_with_it_and_through_it(house: House) -> None:
+    house.room_of("friend", "victim", spoken=("victim",))
+    assert is_acquainted(house, "victim", device="phone")
+    assert is_acquainted(house, "friend", by="phone")
+    assert not is_acquainted(house, "friend", device="phone")  # that one has said nothing yet
+
+
+def test_what_is_displaced_taken_or_stale_is_no_longer_counted(house: House) -> None:
+    old, new = house.invite("red", at=10), house.invite("red", at=20)
+    taken = house.invite("blue", at=30)
+    take_invitation(house.connection, house.device_of("victim"), taken)
+    take_invitation(house.connection, house.device_of("blue"), new)  # not blue's
+    assert house.waiting() == [old, new]
+    forget_invitations_before(house.connection, 20)
+    assert house.waiting() == [new]
+
+
+async def test_a_device_that_is_added_twice_at_once_is_invited_once(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    await red.create()
+    twice = (blue.participant.device, blue.participant.device)
+    await red.submit(red.entry(b"add", kind=m.Kind.COMMIT, add=twice, welcome=b"welcome"))
+    assert (await blue.expect(m.Invitation)).welcome == b"welcome"
+    await blue.close()
+    back = await relay.join(blue.participant)
+    assert (await back.expect(m.Invitation)).welcome == b"welcome"
+    assert isinstance(await back.ask(m.Lookup(1, "red")), m.Account)
+
+
+async def test_strangers_leave_a_place_through_a_relay(relay: RelayUnderTest) -> None:
+    blue, friend = await relay.room_of("blue", "friend")
+    device = (blue.participant.device,)
+    await blue.close()
+
+    async def invite(name: str, count: int) -> None:
+        client = await relay.join(name)
+        for number in range(count):
+            room = hashlib.sha256(f"{name} {number}".encode()).digest()[:16]
+            await client.create(room)
+            welcome = name.encode()
+            await client.submit(
+                client.entry(b"c", room=room, kind=m.Kind.COMMIT, add=device, welcome=welcome)
+            )
+
+    await invite("many", MAX_INVITATIONS + 5)
+    await invite("newcomer", 1)
+    await friend.create(bytes(16))
+    commit = friend.entry(b"c", room=bytes(16), kind=m.Kind.COMMIT, add=device, welcome=b"friend")
+    await friend.submit(commit)
+    back = await relay.join(blue.participant)
+    came = Counter([(await back.expect(m.Invitation)).welcome for _ in range(MAX_INVITATIONS + 1)])
+    assert came == {b"many": MAX_INVITATIONS - 1, b"newcomer": 1, b"friend": 1}
