@@ -199,13 +199,23 @@ def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]
 
 
 def publish_key_packages(
-    connection: apsw.Connection, device: bytes, suite: int, packages: Sequence[bytes], last_resort: bytes
+    connection: apsw.Connection,
+    device: bytes,
+    suite: int,
+    packages: Sequence[bytes],
+    last_resort: bytes,
+    *,
+    replace: bool = False,
 ) -> None:
     """Add one-time key packages of a suite; keep `last_resort`, if not empty, for an empty pool of it.
 
+    With `replace`, all the device's earlier packages of that suite and its last resort are deleted first.
     Raises `Refusal`.
     """
     check_waiting(connection, device, Waiting.KEY_PACKAGES)
+    if replace:
+        for table in ("key_packages", "last_resorts"):
+            connection.execute(f"DELETE FROM {table} WHERE device = ? AND suite = ?", (device, suite))  # noqa: S608
     waiting = connection.execute("SELECT count(*) FROM key_packages WHERE device = ?", (device,)).get
     if waiting + len(packages) > MAX_KEY_PACKAGES:
         raise Refusal(

@@ -297,6 +297,7 @@ class Visit:
                 suite=request.suite,
                 packages=request.packages,
                 last_resort=request.last_resort,
+                replace=request.replace,
             )
             sequencer.write(publish, partial(answered, lambda _: Done(request.id)))
         elif isinstance(request, ClaimKeyPackages):

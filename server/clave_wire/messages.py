@@ -193,12 +193,17 @@ class Closing(_Message, frozen=True, tag=12):
 
 
 class PublishKeyPackages(_Message, frozen=True, tag=20):
-    """Client: adds one-time key packages of a suite; `last_resort`, if any, is for when none is left."""
+    """Client: adds one-time key packages of a suite; `last_resort`, if any, is for when none is left.
+
+    With `replace`, all the device's earlier packages of that suite and its last resort are deleted first, in
+    the same transaction.
+    """
 
     id: Count
     suite: Suite
     packages: Annotated[list[KeyPackageBytes], msgspec.Meta(max_length=MAX_KEY_PACKAGES)]
     last_resort: KeyPackageBytes
+    replace: bool = False
 
 
 class Lookup(_Message, frozen=True, tag=21):

@@ -253,6 +253,39 @@ async def test_a_pool_is_bounded(relay: RelayUnderTest) -> None:
     assert again.logged_in.key_packages == [(1, 60)]
 
 
+async def test_key_packages_of_no_more_use_are_replaced(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    phone = await relay.join(Participant("red", red.participant.account))
+    for client, name in ((red, b"red "), (phone, b"phone "), (blue, b"blue ")):
+        for suite in (1, 2):
+            await client.ask(m.PublishKeyPackages(1, suite, [name + b"old"] * 50, name + b"last"))
+    replaced = m.PublishKeyPackages(2, 1, [b"red new"], b"", replace=True)
+    assert await red.ask(replaced) == m.Done(2)
+    assert (await relay.join(red.participant)).logged_in.key_packages == [(1, 1), (2, 50)]
+
+    async def claim(name: str, suite: int) -> set[bytes]:
+        answer = await blue.ask(m.ClaimKeyPackages(3, name, suite))
+        assert isinstance(answer, m.KeyPackages)
+        return set(answer.packages)
+
+    assert await claim("red", 1) == {b"red new", b"phone old"}
+    assert await claim("red", 1) == {b"phone old"}  # the last resort is gone, too
+    assert await claim("red", 2) == {b"red old", b"phone old"}
+    assert await claim("blue", 1) == {b"blue old"}
+
+
+async def test_what_cannot_be_replaced_stays(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    await red.ask(m.PublishKeyPackages(1, 1, [b"one"], b"last"))
+    await red.ask(m.PublishKeyPackages(2, 2, [b"two"] * 50, b""))
+    refused = await red.ask(m.PublishKeyPackages(3, 1, [b"many"] * 60, b"", replace=True))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.LIMIT
+    claims = [await blue.ask(m.ClaimKeyPackages(4, "red", 1)) for _ in range(2)]
+    assert claims == [m.KeyPackages(4, [b"one"]), m.KeyPackages(4, [b"last"])]
+    assert await red.ask(m.PublishKeyPackages(5, 1, [b"many"] * 50, b"", replace=True)) == m.Done(5)
+
+
 async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     for name, code in (("red", m.Code.NO_KEY_PACKAGE), ("nobody", m.Code.NO_SUCH_NAME)):

@@ -23,6 +23,7 @@ TO_RELAY: list[m.ToRelay] = [
     m.Hello(list(VERSIONS), "test"),
     LOGIN,
     m.PublishKeyPackages(1, 1, [b"package"], b""),
+    m.PublishKeyPackages(1, 1, [b"package"], b"", replace=True),
     m.Lookup(1, "blue"),
     m.ClaimKeyPackages(1, "blue", 1),
     m.CreateRoom(1, ROOM),
