@@ -67,14 +67,15 @@ class Account:
         return self.verified.name
 
     def key_packages(
-        self, suite: CipherSuite, held_by_relay: int, now: float
+        self, suite: CipherSuite, held_by_relay: int, now: float, *, replace: bool = False
     ) -> tuple[list[bytes], bytes] | None:
         """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
 
-        Their private halves are in the store when this returns. `published` is to follow, once they are.
+        With `replace` there is a last-resort one in any case. Their private halves are in the store when this
+        returns. `published` is to follow, once they are.
         """
         made_at = int.from_bytes(self._store.get(_last_resort_note(suite)) or b"", "big")
-        renew = now - made_at > _LAST_RESORT_AGE
+        renew = replace or now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
         fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
@@ -86,6 +87,15 @@ class Account:
                 self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
+
+    @property
+    def publications(self) -> int:
+        """How often this device published key packages, as far as it remembers."""
+        return int.from_bytes(self._store.get("publications") or b"", "big")
+
+    def note_publications(self, count: int) -> None:
+        """Remember how often this device published key packages by the relay's count."""
+        self._store.put("publications", count.to_bytes(8, "big"))
 
     def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
         """Note that the relay has what `key_packages` returned at `now`; until then it is made again."""

@@ -135,7 +135,7 @@ class Connection(ABC):
         self.incarnation = logged_in.incarnation
         self._came_up()
         held = dict(logged_in.key_packages)
-        self.spawn(lambda: self._publish_key_packages(held))
+        self.spawn(lambda: self._publish_key_packages(held, logged_in.published))
         fingerprint = fingerprint_text(link.certificate)
         connected = events.Connected(
             str(self.address), fingerprint, logged_in.registered, first_use, bool(link.trust.host)
@@ -143,16 +143,26 @@ class Connection(ABC):
         self.emit(connected)
         return connected
 
-    async def _publish_key_packages(self, held_by_relay: dict[int, int]) -> None:
+    async def _publish_key_packages(self, held_by_relay: dict[int, int], published: int) -> None:
+        """Top up what the relay holds; replace all of it if it or this profile was restored from a backup."""
+        replace = published != self.account.publications
         for suite in OFFERED:
             now = self.clock()
-            fresh = self.account.key_packages(suite, held_by_relay.get(suite.id, 0), now)
+            held = 0 if replace else held_by_relay.get(suite.id, 0)
+            fresh = self.account.key_packages(suite, held, now, replace=replace)
             if fresh is not None:
-                await self._publish(suite, *fresh)
+                await self._publish(suite, *fresh, replace=replace)
+                published += 1
                 self.account.published(suite, fresh[1], now)
+        if published != self.account.publications:
+            self.account.note_publications(published)
 
-    async def _publish(self, suite: CipherSuite, packages: list[bytes], last_resort: bytes) -> None:
-        await self.link.request(lambda request: PublishKeyPackages(request, suite.id, packages, last_resort))
+    async def _publish(
+        self, suite: CipherSuite, packages: list[bytes], last_resort: bytes, *, replace: bool
+    ) -> None:
+        await self.link.request(
+            lambda request: PublishKeyPackages(request, suite.id, packages, last_resort, replace)
+        )
 
     async def _keep_connected(self) -> None:
         patience = Patience()

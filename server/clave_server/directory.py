@@ -75,13 +75,14 @@ class Enrolment:
     """What a login found or made.
 
     `key_packages` has (suite, how many unclaimed ones) of the device, `rooms` how many the account made, and
-    `stored` the bytes of its entries.
+    `stored` the bytes of its entries. `published` counts how often the device published key packages.
     """
 
     registered: bool
     key_packages: list[tuple[int, int]]
     rooms: int
     stored: int
+    published: int
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
@@ -161,7 +162,10 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
         " WHERE account = ?",
         (applicant.account,),
     ).get
-    return Enrolment(registered, packages, rooms, stored)
+    published = connection.execute(
+        "SELECT published FROM devices WHERE device = ?", (applicant.device,)
+    ).get
+    return Enrolment(registered, packages, rooms, stored, published)
 
 
 def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
@@ -240,6 +244,7 @@ def publish_key_packages(
             (device, suite, last_resort),
         )
     count_waiting(connection, device, Waiting.KEY_PACKAGES)
+    connection.execute("UPDATE devices SET published = published + 1 WHERE device = ?", (device,))
 
 
 def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:

@@ -13,6 +13,7 @@ import apsw
 
 from clave_server.errors import StartError
 from clave_server.log import ROOM_SEAL
+from clave_server.seals import PACKAGES
 from clave_server.worker import in_transaction
 
 __all__ = ["begin_anew", "mark_copy", "read_incarnation"]
@@ -51,6 +52,7 @@ def _begin_anew(connection: apsw.Connection) -> None:
     connection.execute(_RESTORE)
     connection.execute("DELETE FROM rekeys")
     connection.execute("DELETE FROM key_packages")  # some were claimed since; their owners publish others
+    connection.execute(f"UPDATE devices SET packages = {PACKAGES}")  # noqa: S608 (a constant)
     connection.executemany(_SEAL, whole)
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'")
     connection.execute("DELETE FROM meta WHERE key = 'restored'")

@@ -208,6 +208,7 @@ _MIGRATIONS: Final = (
     CREATE INDEX invitations_of_device ON invitations(device, acquainted, account);
     CREATE INDEX submissions_of_device ON submissions(device);
     CREATE INDEX stays_of_device ON stays(device) WHERE left IS NULL;
+    ALTER TABLE devices ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE devices ADD COLUMN packages BLOB NOT NULL DEFAULT x'';
     ALTER TABLE devices ADD COLUMN invited BLOB NOT NULL DEFAULT x'';
     UPDATE devices SET packages = seal('packages', device,

@@ -252,6 +252,7 @@ class Visit:
                 outcome.key_packages,
                 transport.spread,
                 self._house.incarnation,
+                outcome.published,
             )
         )
         self._house.mirror.show_visit(

@@ -140,7 +140,8 @@ class LoggedIn(_Message, frozen=True, tag=4):
 
     A client whose connection breaks without a `Closing` waits a random part of `spread` milliseconds before
     it comes back, so that not everybody does at once. `incarnation` is another one after the relay was
-    restored from a backup.
+    restored from a backup. `published` counts this device's `PublishKeyPackages`: a client that counts
+    otherwise, or the relay, was restored, and publishes anew.
     """
 
     name: Name
@@ -148,6 +149,7 @@ class LoggedIn(_Message, frozen=True, tag=4):
     key_packages: Annotated[list[tuple[Suite, Count]], msgspec.Meta(max_length=MAX_SUITES)]
     spread: Count
     incarnation: RoomId
+    published: Count = 0
 
 
 class NextCertificate(_Message, frozen=True, tag=5):
