@@ -369,7 +369,10 @@ class Room:
         self.say_again(seq)
         self.chain.go_back(seq)
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
-        self.set(cursor=seq, read=min(read, seq), era=self.record.era + 1, shown=shown)
+        began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
+        self.set(
+            cursor=seq, read=min(read, seq), began=began, legacy=legacy, era=self.record.era + 1, shown=shown
+        )
         return events.RelayLost(self.id, self.record.title, count)
 
     def _leave_legacy(self, seq: int) -> None:

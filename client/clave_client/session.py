@@ -18,6 +18,7 @@ from clave_client.connection import Connection
 from clave_client.errors import (
     ClientError,
     RelayFault,
+    RelayRefused,
     RelayUnreachable,
     RoomBehind,
     RoomUnreadable,
@@ -35,6 +36,7 @@ from clave_crypto.mls import Proposal
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import (
     Code,
+    CreateRoom,
     Done,
     Invitation,
     Mend,
@@ -381,6 +383,9 @@ class Session(Connection):
         if refused.code is Code.PRUNED:
             self._fell_behind(room)
             return
+        if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
+            self.spawn(lambda: self._make_again(room))
+            return
         room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.lost:
             self._invitations.let_in(room.id)
@@ -391,6 +396,15 @@ class Session(Connection):
             error = self._turned_away[room_id] = ClientError(text)
             self._disappoint(room_id, error)
             self.emit(events.Notice(room_id, text))
+
+    async def _make_again(self, room: Room) -> None:
+        """Make a room anew that is younger than the backup its relay was restored from."""
+        try:
+            await self.link.request(lambda request: CreateRoom(request, room.id))
+        except RelayRefused as error:
+            if error.code is not Code.ROOM_EXISTS:  # somebody was quicker, and brings the others in
+                raise
+        self.resume(room)
 
     def _ask_again(self, room: Room) -> None:
         if self.rooms.get(room.id) is room and not room.resumed:
