@@ -15,8 +15,8 @@ from clave_crypto.mls import Application, Committed, MLSError, PendingCommit, Pr
 from clave_wire.messages import Entry
 
 if TYPE_CHECKING:
+    from clave_client.held_room import HeldRoom
     from clave_client.log_reader import LogReader
-    from clave_client.room import Room
 
 __all__ = ["finish", "read_entry"]
 
@@ -67,7 +67,7 @@ def _won(reader: LogReader, entry: Entry) -> bool:
     return True
 
 
-def finish(room: Room) -> None:
+def finish(room: HeldRoom) -> None:
     """Forget what was made for protocol 3 and is not in the log; a transaction is the caller's."""
     room.put_part(_COMMIT, None)
     room.unseal_all()

@@ -19,7 +19,7 @@ from clave_client.events import Event, Lie, Person
 from clave_client.rekeys import Fate, Rekey, judge
 from clave_client.room import Room
 from clave_client.roster import Roster
-from clave_client.sealing import Opened, check_mls, check_signed, name_epoch, name_rekey, open_entry
+from clave_client.sealing import Opened, check_mls, check_signed, name_rekey, open_entry
 from clave_client.store import HistoryLine, Phase, Store
 from clave_crypto.mls import (
     Application,
@@ -223,7 +223,7 @@ class LogReader:
         item = room.outbox.find(opened.entry.payload)
         if item is None:
             self._unknown_own(opened.entry)
-        elif room.unconfirmed and room.tip is not None and opened.header.head == name_epoch(room.tip):
+        elif opened.header.head in room.own_heads:
             room.outbox.place(item, opened.entry.seq)
             self._in_log(item.kind, item.id, item.body, item.sent_at, opened.entry.seq)
 
@@ -364,7 +364,7 @@ class LogReader:
                 room.drop_pending()
                 self._outcome.settled = Settled.LOST
             else:
-                self._enter(room.follow_own(), author, None)
+                self._enter(room.follow_own(entry.payload), author, None)
             return
         if entry.sender == room.roster.own_device:
             self._unknown_own(entry)
@@ -389,7 +389,7 @@ class LogReader:
         """Have a commit with a path wait, or follow it at once if nobody else could confirm it."""
         room = self._room
         own = room.pending is not None and room.pending.payload == opened.entry.payload
-        rekey = judge(opened, room.group, room.roster, opened.entry.payload if own else None)
+        rekey = judge(opened, room.group, room.roster, room.own_rekeys)
         author = room.roster.find(opened.entry.sender)
         if author is not None and not own:
             self._compare(opened, author)
@@ -420,7 +420,7 @@ class LogReader:
                 self._happened(room.close(author))
                 return
             case Fate.OWN:
-                successor = room.follow_own()
+                successor = room.follow_own(rekey.opened.entry.payload)
             case Fate.OPENS:
                 successor = room.copy_group()
                 try:
@@ -512,37 +512,39 @@ class LogReader:
         return person
 
     def _returns(self, opened: Opened) -> bool:
-        """Take what concerns the commit by which this device comes back; False if it does not."""
+        """Take what concerns a commit by which this device comes back; False if it does not."""
         room, entry, header = self._room, opened.entry, opened.header
         pending, tip = room.pending, room.tip
         assert pending is not None  # noqa: S101 (the caller looked)
         assert tip is not None  # noqa: S101 (it is stored with the commit)
-        roster = Roster(tip, self._store)
-        me = roster.person(tip.member(tip.own_leaf))
         if entry.payload == pending.payload:
             room.place_pending()
-            if not roster.others(me.account):
-                self._come_back()
+            roster = Roster(tip, self._store)
+            if not roster.others(room.account):
+                self._come_back(pending.payload)
             return True
-        if entry.sender == me.device and entry.kind is Kind.APPLICATION:
+        own_message = entry.sender == room.roster.own_device and entry.kind is Kind.APPLICATION
+        if own_message and header.head != room.head:
             self._own_elsewhere(opened)
             return True
-        if entry.kind is not Kind.CONFIRM or not pending.placed or header.ref != name_rekey(pending.payload):
+        if entry.kind is not Kind.CONFIRM:
             return False
-        person = roster.find(entry.sender)
-        if person is None or person.account == me.account or header.head != pending.head:
-            return False
-        check_signed(opened)
-        self._come_back()
-        return True
+        for own, led_to in [(pending, tip), *room.formers]:
+            if own.placed and header.ref == name_rekey(own.payload) and header.head == own.head:
+                person = Roster(led_to, self._store).find(entry.sender)
+                if person is not None and person.account != room.account:
+                    check_signed(opened)
+                    self._come_back(own.payload)
+                return True
+        return False
 
-    def _come_back(self) -> None:
+    def _come_back(self, payload: bytes) -> None:
         room = self._room
         missed = room.record.lost
         if not missed and room.fork is not None:
             missed = room.fork + 1
             room.say_again(room.fork)
-        self._enter(room.follow_own(), None, None)
+        self._enter(room.follow_own(payload), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"
         if missed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from clave_client.content import ContentKind
-from clave_client.store import OutboxItem, Store
+from clave_client.store import HistoryLine, OutboxItem, Store
 
 __all__ = ["WINDOW", "Outbox"]
 
@@ -61,6 +62,18 @@ class Outbox:
                 self._store.drop_outbox(item.position)
             elif item.placed is not None:
                 self._store.put_ciphertext(item.position, None, None)
+
+    def put_before(self, lines: Sequence[HistoryLine]) -> None:
+        """Queue what was said once more before all that waits, each message once; it is encrypted anew."""
+        items = self._store.outbox(self._room, -1)
+        again = {line.id for line in lines}
+        for item in items:
+            self.drop(item)
+        for line in lines:
+            self.append(ContentKind.TEXT, line.text, line.sent_at, line.id)
+        for item in items:
+            if item.id not in again:
+                self.append(item.kind, item.body, item.sent_at, item.id)
 
     def drop(self, item: OutboxItem) -> None:
         """Delete an item: it is in the log, or will never be."""

@@ -12,7 +12,7 @@ from clave_client.room_state import ROOM_STATE_EXTENSION, decode_room_state
 from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
 from clave_wire.messages import Kind
 
-__all__ = ["Pending", "Wish"]
+__all__ = ["Former", "Pending", "Wish"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -69,9 +69,28 @@ class Pending(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return _decode(_pending_decoder, data)
 
 
+class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A rekey in the log that a newer one is to replace, and the epoch it leads to; `epoch` and `ratchets` are secret."""
+
+    pending: Pending
+    epoch: bytes
+    ratchets: bytes
+
+    @staticmethod
+    def encode(formers: list[Former]) -> bytes:
+        """Return the bytes to keep."""
+        return _encoder.encode(formers)
+
+    @staticmethod
+    def decode(data: bytes) -> list[Former]:
+        """Read back what `encode` gave."""
+        return _decode(_formers_decoder, data)
+
+
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _pending_decoder = msgspec.msgpack.Decoder(Pending)
+_formers_decoder = msgspec.msgpack.Decoder(list[Former])
 _wish_decoder = msgspec.msgpack.Decoder(Wish)
 
 

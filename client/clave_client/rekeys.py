@@ -7,7 +7,7 @@ begin is kept, to be read if it does. All of it is gone once another epoch begin
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -71,8 +71,8 @@ class Rekeys:
         self._waiting: dict[bytes, Rekey] = {}
         self._kept: dict[bytes, list[Opened]] = {}
 
-    def load(self, group: Group, roster: Roster, own: bytes | None) -> None:
-        """Read back what waits; `own` is the payload of this device's rekey, if one is there."""
+    def load(self, group: Group, roster: Roster, own: Collection[bytes]) -> None:
+        """Read back what waits; `own` are the payloads of this device's rekeys."""
         for stored in self._store.waiting(self._room):
             opened = open_entry(_decoder.decode(stored))
             try:
@@ -140,7 +140,7 @@ class Rekeys:
             self._store.drop_waiting(self._room, [rekey.seq, *seqs])
 
 
-def judge(opened: Opened, group: Group, roster: Roster, own: bytes | None) -> Rekey:
+def judge(opened: Opened, group: Group, roster: Roster, own: Collection[bytes]) -> Rekey:
     """Check a rekey as everybody in the epoch can, and find out what it comes to here.
 
     Raises `PeerError` or `MLSError` when it counts for nobody.
@@ -150,7 +150,7 @@ def judge(opened: Opened, group: Group, roster: Roster, own: bytes | None) -> Re
     if author is None:
         raise PeerError("its sender is not a member")
     removes = frozenset(header.remove)
-    if entry.payload == own:
+    if entry.payload in own:
         return Rekey(name_rekey(entry.payload), opened, author.account, removes, Fate.OWN)
     check_mls(opened, group)
     preview = group.preview(opened.body)

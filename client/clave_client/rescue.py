@@ -30,6 +30,9 @@ HELP_SECONDS = 0.5
 _ANSWERS_APART = 2.0
 """Seconds between two answers to one device."""
 
+_DOUBTS_APART = 10.0
+"""Seconds between two questions of a device that can follow, as far as it knows."""
+
 
 class Rescue:
     """The devices that cannot follow, of one session's rooms: this one, and others."""
@@ -37,15 +40,24 @@ class Rescue:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._crying: set[bytes] = set()
+        self._doubted_at: dict[bytes, float] = {}
         self._helped_at: dict[tuple[bytes, bytes], float] = {}
         self._cries: Counter[tuple[bytes, bytes]] = Counter()
 
     # --- this device ---
 
     def cry(self, room: Room) -> None:
-        """Ask the others of a room for help until this device can follow them, or once if it may be in step."""
+        """Ask the others of a room for help until this device can follow them.
+
+        One that may be in step asks once, and not again for a while: anybody can make it believe that it is not.
+        """
+        now = asyncio.get_running_loop().time()
+        if not room.lost and now - self._doubted_at.get(room.id, -_DOUBTS_APART) < _DOUBTS_APART:
+            return
         if room.id not in self._crying:
             self._crying.add(room.id)
+            if not room.lost:
+                self._doubted_at[room.id] = now
             self._session.spawn(lambda: self._cry(room))
 
     async def _cry(self, room: Room) -> None:

@@ -1,4 +1,4 @@
-"""One room as this device holds it: the group, the cursor in the log, and what is on its way.
+"""One room: what this device may do in it now, and what it submits.
 
 The `prepare_*` methods return what to submit; `log_reader` takes in what the relay streams. Each call is one
 transaction, so whatever it returns is on disk already. Knows no network and no clock but the one it is given.
@@ -6,208 +6,35 @@ transaction, so whatever it returns is on disk already. Knows no network and no 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import msgspec
 
-from clave_client import events, legacy
-from clave_client.chain import LogChain
+from clave_client import events
 from clave_client.content import Content, ContentKind, encode_content
-from clave_client.errors import PeerError, RoomBehind, RoomUnreadable, StateTooOld, StoreDamaged, UsageError
-from clave_client.events import Event, Person
-from clave_client.outbox import Outbox
+from clave_client.errors import PeerError, StateTooOld, UsageError
+from clave_client.events import Event
+from clave_client.held_room import Flight, HeldRoom
 from clave_client.pending import Pending, Wish
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
-from clave_client.rekeys import Fate, Rekey, Rekeys
-from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState
-from clave_client.roster import Roster
-from clave_client.sealing import Opened, header_digest, name_epoch, sign_payload
-from clave_client.store import OutboxItem, Phase, RoomRecord, Store
-from clave_client.welcome import Help, Welcome, Welcomed
-from clave_crypto.identity import DeviceKey
-from clave_crypto.keys import Secret
-from clave_crypto.mls import (
-    Add,
-    Extension,
-    Group,
-    GroupContextExtensions,
-    GroupState,
-    Member,
-    MemberSender,
-    MLSError,
-    PendingCommit,
-    Proposal,
-    Remove,
-)
+from clave_client.policy import ROOM_LIMITS, RoomPolicy
+from clave_client.rekeys import Fate, Rekey
+from clave_client.room_state import ROOM_STATE_EXTENSION
+from clave_client.sealing import header_digest, name_epoch, sign_payload
+from clave_client.store import OutboxItem, Phase
+from clave_client.welcome import Help, Welcome
+from clave_crypto.mls import Add, Extension, Group, GroupContextExtensions, PendingCommit, Proposal, Remove
 from clave_wire.header import Header, pack_header, split_payload
-from clave_wire.messages import Entry, Kind, Resumed, Submit
-from clave_wire.text import sanitize
+from clave_wire.messages import Kind, Resumed, Submit
 
-__all__ = ["Flight", "Room"]
+__all__ = ["Room"]
 
-_HEADS_KEPT = 64
 _HELP_LABEL = "clave GroupInfo"
-_ERA_BITS = 40
-"""Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
 
-_CHANGES = ("record", "pending", "tip", "group", "head", "roster", "heads", "wish", "fork", "_saved_epoch")
-"""What one operation can change, and is put back when it fails."""
-
-
-@dataclass(frozen=True)
-class Flight:
-    """A submission without an answer yet."""
-
-    kind: Kind
-    payload: bytes
-
-
-class Room:
+class Room(HeldRoom):
     """One room. Make it with `create`, `join` or `load`."""
 
-    group: Group
-    head: bytes
-    roster: Roster
-    chain: LogChain
-
-    def __init__(self, store: Store, record: RoomRecord, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._saved_epoch: bytes | None = None
-        self._end = 0
-        self.clock = clock
-        self.record = record
-        self.outbox = Outbox(store, record.id)
-        self.rekeys = Rekeys(store, record.id)
-        self.pending: Pending | None = None
-        self.tip: Group | None = None
-        self.wish = Wish()
-        self.fork: int | None = None
-        self.heads: list[bytes] = []
-        self.flights: dict[int, Flight] = {}
-        self.refused: set[bytes] = set()
-        self.helped: Counter[bytes] = Counter()
-        self.accepted = 0
-        self.going_back = False
-        self.resumed = False
-        self.stay_over = False
-        self.too_old = False
-        self.unsent: list[bytes] = []
-
-    # --- making one ---
-
-    @classmethod
-    def create(cls, store: Store, group: Group, clock: Callable[[], float]) -> Room:
-        """Store a group this device just created as a room."""
-        return cls._store_new(store, group, Phase.JOINED, None, clock)
-
-    @classmethod
-    def join(cls, store: Store, group: Group, welcomed: Welcomed, clock: Callable[[], float]) -> Room:
-        """Store a group this device was welcomed to, as an invitation to answer."""
-        return cls._store_new(store, group, Phase.INVITED, welcomed, clock)
-
-    @classmethod
-    def _store_new(
-        cls, store: Store, group: Group, phase: Phase, welcomed: Welcomed | None, clock: Callable[[], float]
-    ) -> Room:
-        title = sanitize(room_state(group.extensions).title)
-        # The relay counts on where an earlier membership of this device ended.
-        known = store.room(group.group_id)
-        used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
-        seen, began = (None, 0) if welcomed is None else (welcomed.seen, welcomed.seq)
-        cursor = began if seen is None else seen.seq
-        record = RoomRecord(
-            group.group_id,
-            phase,
-            title,
-            cursor,
-            used,
-            era << _ERA_BITS | cursor,
-            count=count,
-            began=began,
-            legacy=-1 if welcomed is not None and seen is None else 0,
-            era=era,
-        )
-        with store.transaction():
-            store.forget_group(record.id)
-            room = cls(store, record, clock)
-            room.chain = LogChain(store, record.id, cursor)
-            if seen is None:
-                room.chain.begin_at(cursor)
-            else:
-                room.chain.begin(seen)
-            room._hold(group)
-            room.roster.meet(group.members())
-            room._save()
-        return room
-
-    @classmethod
-    def load(cls, store: Store, record: RoomRecord, clock: Callable[[], float]) -> Room:
-        """Read a room back from the store.
-
-        Raises `RoomUnreadable` when it is of a cipher suite or a stored form that this program does not know.
-        """
-        room = cls(store, record, clock)
-        room._read_back()
-        return room
-
-    def reload(self) -> None:
-        """Go back to what is on disk, after a batch that was rolled back there."""
-        record = self._store.room(self.id)
-        if record is not None:
-            self.record = record
-            self._read_back()
-
-    def _read_back(self) -> None:
-        part = self.part
-        epoch, ratchets = part("epoch"), part("ratchets")
-        if epoch is None or ratchets is None:
-            raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
-        try:
-            group = Group.restore(GroupState(epoch, ratchets), policy=RoomPolicy(), limits=ROOM_LIMITS)
-            self._hold(group)
-            commit, tip, tip_ratchets = part("commit"), part("tip"), part("tip ratchets")
-            self.pending, self.tip = None, None
-            if commit is not None and tip is not None and tip_ratchets is not None:
-                self.pending = Pending.decode(commit)
-                state = GroupState(tip, tip_ratchets)
-                self.tip = Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
-        except MLSError as error:
-            raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        wish, fork, heads = part("wish"), part("fork"), part("heads") or b""
-        self.fork = None if fork is None else int.from_bytes(fork, "big")
-        self.wish = Wish() if wish is None else Wish.decode(wish)
-        self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
-        self._saved_epoch = epoch
-        self.chain = LogChain(self._store, self.id, self.record.cursor)
-        self.rekeys = Rekeys(self._store, self.id)
-        self.rekeys.load(self.group, self.roster, None if self.pending is None else self.pending.payload)
-
-    def _hold(self, group: Group) -> None:
-        self.group, self.head, self.roster = group, name_epoch(group), Roster(group, self._store)
-
-    def part(self, name: str) -> bytes | None:
-        """Return a stored part of this room."""
-        return self._store.part(self.id, name)
-
-    def put_part(self, name: str, data: bytes | None) -> None:
-        """Store a part of this room, or with None delete it; a transaction is the caller's."""
-        self._store.put_part(self.id, name, data)
-
     # --- where it stands ---
-
-    @property
-    def id(self) -> bytes:
-        """The room's id, which is the MLS group's too."""
-        return self.record.id
-
-    @property
-    def state(self) -> RoomState:
-        """What the members agree on."""
-        return room_state(self.group.extensions)
 
     @property
     def synced(self) -> bool:
@@ -215,19 +42,9 @@ class Room:
         return self.resumed and self.record.cursor >= self._end
 
     @property
-    def lost(self) -> bool:
-        """Whether the others went on to an epoch that this device cannot open."""
-        return self.record.lost > 0
-
-    @property
     def is_open(self) -> bool:
         """Whether anything can be submitted now: nothing that was refused waits for what followed it."""
         return self.record.phase is Phase.JOINED and self.synced and not self.going_back and not self.too_old
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether a rekey of this device is in the log and waits for another account."""
-        return self.pending is not None and self.pending.placed
 
     @property
     def may_commit(self) -> bool:
@@ -237,21 +54,13 @@ class Room:
     @property
     def commit_due(self) -> bool:
         """Whether somebody has to commit what was proposed before anyone can send."""
-        own = self.rekeys.of(self.account)
-        return (
-            bool(self.group.pending_proposals)
-            and self.may_commit
-            and self.confirmable is None
-            and (own is None or not self.covers(own))
-        )
-
-    def covers(self, rekey: Rekey) -> bool:
-        """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does."""
-        return self._covers_leavers(rekey.removes)
+        if self.pending is not None and self._covers_leavers(split_payload(self.pending.payload)[0].remove):
+            return False
+        return bool(self.group.pending_proposals) and self.may_commit and self.confirmable is None
 
     @property
     def confirmable(self) -> Rekey | None:
-        """The rekey that this device is to confirm: one that it can open, rather one that removes somebody."""
+        """The rekey that this device is to confirm: one that it can open, and rather one that removes somebody."""
         account = self.account
         able = [
             rekey
@@ -260,14 +69,13 @@ class Room:
         ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
+    def covers(self, rekey: Rekey) -> bool:
+        """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does."""
+        return self._covers_leavers(rekey.removes)
+
     def _covers_leavers(self, removes: Collection[bytes]) -> bool:
         members = self.roster.members()
         return all(members[leaf].signature_key in removes for leaf in self.roster.leavers())
-
-    @property
-    def account(self) -> bytes:
-        """The account of this device."""
-        return self.roster.person(self.group.member(self.group.own_leaf)).account
 
     @property
     def may_send(self) -> bool:
@@ -292,10 +100,6 @@ class Room:
             and not self.lost
             and not any(flight.kind is Kind.PROPOSAL for flight in self.flights.values())
         )
-
-    def place(self, seq: int) -> int:
-        """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
-        return self.record.era << _ERA_BITS | seq
 
     def extensions_with(self, *, title: str) -> tuple[Extension, ...]:
         """Return the group's extensions with another title agreed."""
@@ -348,39 +152,6 @@ class Room:
         if again:
             self.resumed = False
         return told, again
-
-    def _fork_at(self, seq: int | None) -> None:
-        """Note after which entry members may be in different epochs, since the relay was restored; or no more."""
-        self.fork = seq
-        self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
-
-    def say_again(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, under the same ids; a transaction is the caller's."""
-        own, waiting = self.roster.own_device, set(self.outbox.ids())
-        for line in self._store.history(self.id, after=self.place(seq)):
-            if line.sender == own and line.id not in waiting:
-                self.outbox.append(ContentKind.TEXT, line.text, line.sent_at, line.id)
-
-    def _go_back(self, seq: int, read: int) -> Event:
-        """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
-        count = self.record.cursor - seq
-        self._drop_pending()
-        self.rekeys.clear(None)
-        self.say_again(seq)
-        self.chain.go_back(seq)
-        shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
-        began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
-        self.set(
-            cursor=seq, read=min(read, seq), began=began, legacy=legacy, era=self.record.era + 1, shown=shown
-        )
-        return events.RelayLost(self.id, self.record.title, count)
-
-    def _leave_legacy(self, seq: int) -> None:
-        """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
-        if self.record.legacy == seq:
-            self.chain.begin_at(seq)
-            self.set(read=seq)
-            legacy.finish(self)
 
     # --- what is sent ---
 
@@ -440,9 +211,9 @@ class Room:
         proposals = [*self._wished(proposals), *proposals]
         adds = any(isinstance(proposal, Add) for proposal in proposals)
         path = (
-            bool(self.group.pending_proposals)
-            or not all(isinstance(p, Add) for p in proposals)
-            or not proposals
+            not proposals
+            or bool(self.group.pending_proposals)
+            or any(isinstance(p, Remove | GroupContextExtensions) for p in proposals)
         )
         if adds and path:
             raise UsageError(
@@ -506,13 +277,8 @@ class Room:
         if tip.group_id != self.id:
             raise PeerError("it is of another room")
         with self.changing():
-            self._drop_pending()
             self._keep_pending(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
         return self.submit_commit()
-
-    def _wish_for(self, wish: Wish) -> None:
-        self.wish = wish
-        self._store.put_part(self.id, "wish", wish.encode() if wish else None)
 
     @property
     def wish_due(self) -> bool:
@@ -523,17 +289,6 @@ class Room:
         """Forget what this device's rekey was to do: it may not be done."""
         with self.changing():
             self._wish_for(Wish())
-
-    def _keep_pending(self, pending: Pending, tip: Group) -> None:
-        self._drop_pending()
-        self.pending, self.tip = pending, tip
-        self._store.put_part(self.id, "commit", pending.encode())
-
-    def place_pending(self) -> None:
-        """Note that this device's rekey is in the log; a transaction is the caller's."""
-        assert self.pending is not None  # noqa: S101 (the caller found it there)
-        self.pending = msgspec.structs.replace(self.pending, placed=True)
-        self._store.put_part(self.id, "commit", self.pending.encode())
 
     def submit_commit(self) -> Submit:
         """Return the submission of this device's commit, as it was made."""
@@ -547,9 +302,10 @@ class Room:
         return self.pending is not None and self.pending.external
 
     def stop_returning(self) -> None:
-        """Give up an external commit that nobody confirmed."""
-        with self.changing():
-            self._drop_pending()
+        """Give up an external commit that is not in the log; one that is there can still be confirmed."""
+        if not self.unconfirmed:
+            with self.changing():
+                self._drop_pending()
 
     @property
     def commit_stands(self) -> bool:
@@ -651,141 +407,6 @@ class Room:
             self.set(shown=place)
         return True
 
-    def close(self, by: Person | None) -> events.RoomClosed:
-        """Delete the keys: this device is no longer a member."""
-        with self.changing():
-            self.unsent = self.outbox.ids()
-            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.accepted))
-            self._store.forget_group(self.id)
-        return events.RoomClosed(self.id, self.record.title, by)
-
-    def fall_behind(self) -> RoomBehind:
-        """Delete the keys: entries that they were to go on with are gone. Returns what to tell."""
-        with self.changing():
-            self.unsent = self.outbox.ids()
-            self.set(phase=Phase.BEHIND)
-            self._store.forget_group(self.id)
-        return RoomBehind(self.record.title, self.record.cursor)
-
-    # --- for this module and `log_reader` ---
-
-    def set(self, **changes: int | str | bytes | Phase) -> None:
-        """Change fields of the record; `changing` writes them."""
-        self.record = msgspec.structs.replace(self.record, **changes)
-
-    def advance(self, entry: Entry) -> None:
-        """Take the next entry into the cursor and the chain; what it says is judged afterwards."""
-        self.set(cursor=entry.seq)
-        self.chain.extend(entry)
-        if entry.kind is not Kind.APPLICATION:
-            self.set(read=entry.seq)
-        if entry.sender == self.roster.own_device:
-            self.accepted = max(self.accepted, entry.submission)
-            if self.flights.pop(entry.submission, None) is not None:
-                self.refused.discard(entry.payload)
-        if self.record.legacy:
-            self._leave_legacy(entry.seq)
-
-    def copy_group(self) -> Group:
-        """Return the group once more, to see what becomes of it."""
-        return self._restore(self.group.state())
-
-    def hold(self, group: Group) -> None:
-        """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
-        self._hold(group)
-
-    def member(self, device: bytes) -> Member:
-        """Return the member with this device."""
-        return next(m for m in self.roster.members().values() if m.signature_key == device)
-
-    def withdraw(self) -> None:
-        """Forget this device's proposal to leave, which is not in the log; a transaction is the caller's."""
-        self._withdraw()
-
-    def forget_commit(self) -> None:
-        """Forget this device's commit, which is refused for good; a transaction is the caller's."""
-        self._drop_pending()
-        self._wish_for(Wish())
-
-    def unseal_all(self) -> None:
-        """Have everything that waits encrypted anew; a transaction is the caller's."""
-        for item in self.outbox.waiting():
-            self._store.put_ciphertext(item.position, None, None)
-
-    def enter(self, group: Group, confirmed: Rekey | None) -> list[Opened]:
-        """Go on in the next epoch, `group`'s; return what was said there before it began.
-
-        A transaction is the caller's.
-        """
-        self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
-        self._store.put_part(self.id, "heads", b"".join(self.heads))
-        own = self.tip is group
-        self._fork_at(None)
-        self._hold(group)
-        said = self.rekeys.clear(confirmed)
-        self._drop_pending()
-        here = [device for device in self.wish.removes if self.roster.has(device)]
-        self._wish_for(Wish() if own else Wish(here, self.wish.title))
-        return said
-
-    def follow_own(self) -> Group:
-        """Return the group that this device's own commit leads to."""
-        assert self.tip is not None  # noqa: S101 (the caller found its commit in the log)
-        self.outbox.confirm(name_epoch(self.tip))
-        return self.tip
-
-    def _drop_pending(self) -> None:
-        """Forget this device's commit, and queue anew what was said in the epoch it would have begun."""
-        if self.pending is not None:
-            self.outbox.confirm(b"")
-        self.pending = self.tip = None
-        for part in ("commit", "tip", "tip ratchets"):
-            self._store.put_part(self.id, part, None)
-
-    def drop_pending(self) -> None:
-        """Forget this device's commit, which does not count; a transaction is the caller's."""
-        self._drop_pending()
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Run one operation and write what it changed, all in one transaction.
-
-        What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
-        """
-        before = {name: getattr(self, name) for name in _CHANGES}
-        flights, waiting = dict(self.flights), self.rekeys.copy()
-        try:
-            with self._store.transaction():
-                yield
-                self._save()
-        except BaseException:
-            for name, value in before.items():
-                setattr(self, name, value)
-            self.flights = flights
-            self.rekeys.restore(waiting)
-            raise
-
-    def _save(self) -> None:
-        self._store.put_room(self.record)
-        if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
-            return
-        state = self.group.state()
-        if state.epoch != self._saved_epoch:
-            self._store.put_part(self.id, "epoch", state.epoch)
-            self._saved_epoch = state.epoch
-        self._store.put_part(self.id, "ratchets", state.ratchets)
-        if self.tip is not None:
-            state = self.tip.state()
-            self._store.put_part(self.id, "tip", state.epoch)
-            self._store.put_part(self.id, "tip ratchets", state.ratchets)
-
-    def _withdraw(self) -> None:
-        """Forget this device's own proposals, which are not in the log."""
-        own = MemberSender(self.group.own_leaf)
-        for reference, sender, _ in self.group.pending_proposals:
-            if sender == own:
-                self.group.withdraw(reference)
-
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:
         """Give a payload the next number and note that it is on its way."""
         number = self.accepted + len(self.flights) + 1
@@ -800,15 +421,3 @@ class Room:
             raise StateTooOld(
                 f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"
             )
-
-    @property
-    def device(self) -> DeviceKey:
-        """This device's key."""
-        secret = self._store.get("device_secret")
-        if secret is None:
-            raise StoreDamaged("the profile's own key is missing; restore a backup")
-        return DeviceKey.from_secret(Secret(secret))
-
-    @staticmethod
-    def _restore(state: GroupState) -> Group:
-        return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)

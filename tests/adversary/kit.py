@@ -295,7 +295,7 @@ def paths_spoiled_for(insider: Somebody, room: bytes, *victims: Somebody) -> Ite
         spoiled = label == b"UpdatePathNode" and bytes(key) in keys
         return kem, os.urandom(len(sealed)) if spoiled else sealed
 
-    suite.encrypt_with_label = spoil  # type: ignore[method-assign]
+    suite.encrypt_with_label = spoil  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import clave_crypto.mls.committing as committing
 from adversary.kit import (
     Insider,
     device,
@@ -27,10 +26,16 @@ from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.sealing import name_rekey
 from clave_crypto.mls import Remove
+from clave_crypto.mls.framing import CommitAuthData
 from clave_wire.messages import Accepted, Kind
 from scenarios.stage import agree, gather_in
 
 KINDS = list(Kind)
+
+
+def wrong_tag(signature: bytes, tag: bytes) -> CommitAuthData:
+    """Return what a commit is authenticated with, so that its confirmation tag is wrong."""
+    return CommitAuthData(signature, os.urandom(len(tag)))
 
 
 async def flood(insider: Insider, others: list[bytes]) -> None:
@@ -175,9 +180,8 @@ async def test_a_path_that_opens_for_nobody_and_a_wrong_tag_change_nothing(
         with paths_spoiled_for(blue, room, red, green):
             payloads.append(here.prepare_commit([]).payload)
         here.take_back_commit()
-        real = committing.CommitAuthData
         with monkeypatch.context() as patch:
-            patch.setattr(committing, "CommitAuthData", lambda sign, tag: real(sign, os.urandom(len(tag))))
+            patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payloads.append(here.prepare_commit([]).payload)
         here.take_back_commit()
         here.take_back_flights()
@@ -197,9 +201,8 @@ async def test_an_admins_removal_with_a_wrong_tag_takes_nobodys_keys(
         room = await gather_in("friends", blue, red, green)  # blue is the admin, and the insider
         here = room_of(blue, room)
         leaf = here.member(device(green)).leaf_index
-        real = committing.CommitAuthData
         with monkeypatch.context() as patch:
-            patch.setattr(committing, "CommitAuthData", lambda sign, tag: real(sign, os.urandom(len(tag))))
+            patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payload = here.prepare_commit([Remove(leaf)]).payload
         here.take_back_commit()
         here.take_back_flights()

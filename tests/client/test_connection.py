@@ -151,7 +151,7 @@ def closes(code: m.Code, text: str, retry_after: int = 0) -> Script:
     return script
 
 
-# --- certificates ----------------------------------------------------------------------------------------
+# --- certificates --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["with the login", "later"])
@@ -234,7 +234,7 @@ async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path
             session.check()
 
 
-# --- coming back -----------------------------------------------------------------------------------------
+# --- coming back ---------------------------------------------------------------------------------------
 
 
 async def test_a_relay_that_asks_for_patience_gets_it(tmp_path: Path) -> None:

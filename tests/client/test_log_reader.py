@@ -89,7 +89,7 @@ def changed(entry: Entry, **fields: object) -> Entry:
     return msgspec.structs.replace(entry, kind=other.kind, payload=pack_header(other) + body)
 
 
-# --- what everybody reads ---------------------------------------------------------------------------------
+# --- what everybody reads ------------------------------------------------------------------------------
 
 
 def test_everyone_reads_the_same_and_nobody_their_own(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_what_is_as_it_should_be_counts(tmp_path: Path, kind: Kind) -> None:
     assert (green.everything() == before) == (kind in (Kind.LOST, Kind.GROUP_INFO))
 
 
-# --- the header is what the body signs ---------------------------------------------------------------------
+# --- the header is what the body signs -----------------------------------------------------------------
 
 OTHERS: dict[str, object] = {
     "head": b"h" * 32,
@@ -216,7 +216,7 @@ def test_garbage_behind_a_good_header_is_ignored(tmp_path: Path, kind: Kind) -> 
     ignores(green, msgspec.structs.replace(entry, payload=header + b"g" * 64))
 
 
-# --- the signer is the sender -------------------------------------------------------------------------------
+# --- the signer is the sender --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["blue", "a stranger", "oneself"])
@@ -245,7 +245,7 @@ def test_something_invented_under_ones_own_name_is_told(tmp_path: Path, kind: Ki
     assert lies(feed(green, [entry])) == [Lie.INVENTED]
 
 
-# --- the head is the present epoch --------------------------------------------------------------------------
+# --- the head is the present epoch ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LOST])
@@ -275,7 +275,7 @@ def test_an_epoch_never_shown_is_told_and_asked_about(tmp_path: Path, kind: Kind
     assert outcome.cry, "it asks the others once"
 
 
-# --- the header is what the entry does ----------------------------------------------------------------------
+# --- the header is what the entry does -----------------------------------------------------------------
 
 
 def judged(log: Log, judges: list[Member], author: Member, forged: Forged) -> None:
@@ -405,7 +405,7 @@ def test_a_signed_entry_of_another_room_does_not_count(tmp_path: Path) -> None:
         resume(green, log)
 
 
-# --- commits ---------------------------------------------------------------------------------------------------
+# --- commits -------------------------------------------------------------------------------------------
 
 
 def test_a_commit_without_a_path_begins_its_epoch_at_once(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_nobody_changes_identity(tmp_path: Path) -> None:
     RoomPolicy().check_successor(leaves[0], leaves[0])
 
 
-# --- leaving ---------------------------------------------------------------------------------------------------
+# --- leaving -------------------------------------------------------------------------------------------
 
 
 def leaves(log: Log, member: Member) -> None:
@@ -606,7 +606,7 @@ def test_messages_that_waited_in_a_closed_room_are_named(tmp_path: Path) -> None
     assert len(blue.room.unsent) == 1
 
 
-# --- one's own entries ---------------------------------------------------------------------------------------
+# --- one's own entries ---------------------------------------------------------------------------------
 
 
 def test_ones_own_entries_from_the_log_count_as_acknowledged(tmp_path: Path) -> None:
@@ -671,7 +671,7 @@ def test_a_message_refused_for_good_that_is_in_the_log_is_told(tmp_path: Path) -
     assert lies(feed(red, [log.entries[-1]])) == [Lie.STORED]
 
 
-# --- a state too old --------------------------------------------------------------------------------------------
+# --- a state too old -----------------------------------------------------------------------------------
 
 
 def test_a_room_too_old_to_send_says_so(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clave_client.sealing import name_rekey, sign_payload
 from clave_client.store import Phase
 from clave_crypto.mls import GroupContextExtensions, Remove
 from clave_wire.header import pack_header, split_payload
-from clave_wire.messages import Entry, Kind
+from clave_wire.messages import Code, Entry, Kind, Rejected
 from client.memory_relay import (
     Forged,
     Log,
@@ -51,7 +51,7 @@ def confirmation(log: Log, member: Member, rekey: Entry, **fields: object) -> En
     )
 
 
-# --- waiting and confirming ------------------------------------------------------------------------------------
+# --- waiting and confirming ----------------------------------------------------------------------------
 
 
 def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_rekeys_of_several_accounts_wait_beside_each_other(tmp_path: Path) -> No
 
 
 def test_a_rekey_that_removes_somebody_is_confirmed_first(tmp_path: Path) -> None:
-    log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
+    log, (red, blue, green, _) = in_one_room(tmp_path, "red", "blue", "green", "white")
     update = red.room.prepare_commit(())
     removal = blue.room.prepare_commit([Remove(3)])
     log.append(red, update)
@@ -279,7 +279,7 @@ def test_nobody_is_added_while_a_removal_waits(tmp_path: Path) -> None:
         red.room.prepare_commit([Member(tmp_path, "white").add()])
 
 
-# --- paths that do not open -------------------------------------------------------------------------------------
+# --- paths that do not open ----------------------------------------------------------------------------
 
 
 def test_a_rekey_that_opens_for_nobody_disturbs_nobody(
@@ -349,7 +349,7 @@ def test_keys_stay_until_a_removal_is_confirmed_also_after_a_restart(tmp_path: P
     assert blue.store.part(blue.room.id, "epoch") is None
 
 
-# --- speaking meanwhile ------------------------------------------------------------------------------------------
+# --- speaking meanwhile --------------------------------------------------------------------------------
 
 
 def test_the_author_speaks_in_its_epoch_and_the_others_hear_it_then(tmp_path: Path) -> None:
@@ -479,7 +479,79 @@ def test_answers_to_a_full_window_are_all_taken(tmp_path: Path) -> None:
     assert blue.texts() == [str(number) for number in range(240)]
 
 
-# --- restarts at every point -----------------------------------------------------------------------------------
+# --- a second rekey on its way while the first waits ---------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
+    tmp_path: Path, restart: bool
+) -> None:
+    log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
+    rekey(log, red, green)
+    deliver(log, red, blue, green, white)
+    say(log, red, "in the first")
+    deliver(log, red, blue)
+    second = red.room.prepare_commit([Remove(red.leaf_of(white))])
+    if restart:
+        red.restarts()
+        resume(red, log)
+    confirm(log, blue)
+    refusal = Rejected(red.room.id, second.submission, Code.STALE, "another change came first")
+    outcome = feed(red, [*log.since(red), refusal])
+    assert outcome.settled is Settled.LOST, "the second is to be made anew"
+    deliver(log, blue, green, white)
+    agree(red, blue, white)
+    assert red.room.wish_due
+    told = settle(log, red, blue, white)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert white.room.record.phase is Phase.CLOSED
+    assert red.texts() == blue.texts() == ["in the first"]
+    assert not red.room.outbox
+
+
+def test_the_first_rekey_is_gone_once_the_second_is_there(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    first = rekey(log, red, green)
+    deliver(log, red, blue, green)
+    say(log, red, "in the first")
+    deliver(log, red)
+    assert red.room.outbox.waiting() == []
+    rekey(log, red)
+    deliver(log, red, blue, green)
+    assert [item.body for item in red.room.outbox.waiting()] == ["in the first"]
+    assert red.room.part("formers") is None
+    confirmation(log, blue, first)
+    deliver(log, red, blue, green)
+    assert red.room.unconfirmed
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert red.texts() == blue.texts() == ["in the first"]
+
+
+def test_the_first_rekey_waits_on_if_the_second_is_refused(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    first = rekey(log, red, green)
+    deliver(log, red, blue, green)
+    say(log, red, "in the first")
+    deliver(log, red)
+    second = red.room.prepare_commit(())
+    outcome = feed(red, [Rejected(red.room.id, second.submission, Code.BAD_REQUEST, "no")])
+    assert outcome.settled is Settled.REFUSED
+    assert red.room.pending is not None
+    assert red.room.pending.payload == first.payload
+    assert red.room.unconfirmed
+    red.restarts()
+    resume(red, log)
+    say(log, red, "and still")
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert blue.texts() == ["in the first", "and still"]
+
+
+# --- restarts at every point ---------------------------------------------------------------------------
 
 
 def scene(log: Log, red: Member, blue: Member, green: Member) -> list[Callable[[], object]]:

@@ -97,7 +97,7 @@ def test_it_is_kept(tmp_path: Path, trust: Trust) -> None:
     store.close()
 
 
-# --- announcements ---------------------------------------------------------------------------------------
+# --- announcements -------------------------------------------------------------------------------------
 
 SIGN: dict[str, tuple[Callable[[], PrivateKey], Callable[[PrivateKey, bytes], bytes]]] = {
     "P-256": (ec_key, lambda key, data: key.sign(data, ec.ECDSA(hashes.SHA256()))),  # type: ignore[call-arg,arg-type]  # its own kind of key

@@ -18,7 +18,7 @@ How a group begins, and what can be read of it, is in its base classes `GroupSta
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import (
@@ -302,7 +302,11 @@ class Group(GroupStart):
         return preview_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
 
     def receive(
-        self, message: bytes, *, find_psk: FindPsk = no_psks, check: Callable[[Application], None] | None = None
+        self,
+        message: bytes,
+        *,
+        find_psk: FindPsk = no_psks,
+        check: Callable[[Application], None] | None = None,
     ) -> Received:
         """Process an encoded MLSMessage to the group.
 

@@ -1,0 +1,459 @@
+"""One room as this device keeps it: its record, its group, and its own commits until the log decides.
+
+What changes is written in one transaction. Knows no network, and decides nothing about what is sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from clave_client import events, legacy
+from clave_client.chain import LogChain
+from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
+from clave_client.events import Event, Person
+from clave_client.outbox import Outbox
+from clave_client.pending import Former, Pending, Wish
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
+from clave_client.rekeys import Rekey, Rekeys
+from clave_client.room_state import RoomState
+from clave_client.roster import Roster
+from clave_client.sealing import Opened, name_epoch
+from clave_client.store import Phase, RoomRecord, Store
+from clave_client.welcome import Welcomed
+from clave_crypto.identity import DeviceKey
+from clave_crypto.keys import Secret
+from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
+from clave_wire.messages import Entry, Kind
+from clave_wire.text import sanitize
+
+__all__ = ["Flight", "HeldRoom"]
+
+_HEADS_KEPT = 64
+_MOST_FORMER = 8
+_ERA_BITS = 40
+"""Entries of an era; what the relay lost keeps its place before what came afterwards."""
+
+
+_CHANGES = (
+    "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork", "_saved_epoch"
+)  # fmt: skip
+"""What one operation can change, and is put back when it fails."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A submission without an answer yet."""
+
+    kind: Kind
+    payload: bytes
+
+
+class HeldRoom:
+    """What a `Room` keeps. Make it with `create`, `join` or `load`."""
+
+    group: Group
+    head: bytes
+    roster: Roster
+    chain: LogChain
+
+    def __init__(self, store: Store, record: RoomRecord, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._saved_epoch: bytes | None = None
+        self._end = 0
+        self.clock = clock
+        self.record = record
+        self.outbox = Outbox(store, record.id)
+        self.rekeys = Rekeys(store, record.id)
+        self.pending: Pending | None = None
+        self.tip: Group | None = None
+        self.formers: list[tuple[Pending, Group]] = []
+        self.wish = Wish()
+        self.fork: int | None = None
+        self.heads: list[bytes] = []
+        self.flights: dict[int, Flight] = {}
+        self.refused: set[bytes] = set()
+        self.helped: Counter[bytes] = Counter()
+        self.accepted = 0
+        self.going_back = False
+        self.resumed = False
+        self.stay_over = False
+        self.too_old = False
+        self.unsent: list[bytes] = []
+
+    # --- making one ---
+
+    @classmethod
+    def create(cls, store: Store, group: Group, clock: Callable[[], float]) -> Self:
+        """Store a group this device just created as a room."""
+        return cls._store_new(store, group, Phase.JOINED, None, clock)
+
+    @classmethod
+    def join(cls, store: Store, group: Group, welcomed: Welcomed, clock: Callable[[], float]) -> Self:
+        """Store a group this device was welcomed to, as an invitation to answer."""
+        return cls._store_new(store, group, Phase.INVITED, welcomed, clock)
+
+    @classmethod
+    def _store_new(
+        cls, store: Store, group: Group, phase: Phase, welcomed: Welcomed | None, clock: Callable[[], float]
+    ) -> Self:
+        title = sanitize(room_state(group.extensions).title)
+        # The relay counts on where an earlier membership of this device ended.
+        known = store.room(group.group_id)
+        used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
+        seen, began = (None, 0) if welcomed is None else (welcomed.seen, welcomed.seq)
+        cursor = began if seen is None else seen.seq
+        record = RoomRecord(
+            group.group_id,
+            phase,
+            title,
+            cursor,
+            used,
+            era << _ERA_BITS | cursor,
+            count=count,
+            began=began,
+            legacy=-1 if welcomed is not None and seen is None else 0,
+            era=era,
+        )
+        with store.transaction():
+            store.forget_group(record.id)
+            room = cls(store, record, clock)
+            room.chain = LogChain(store, record.id, cursor)
+            if seen is None:
+                room.chain.begin_at(cursor)
+            else:
+                room.chain.begin(seen)
+            room._hold(group)
+            room.roster.meet(group.members())
+            room._save()
+        return room
+
+    @classmethod
+    def load(cls, store: Store, record: RoomRecord, clock: Callable[[], float]) -> Self:
+        """Read a room back from the store.
+
+        Raises `RoomUnreadable` when it is of a cipher suite or a stored form that this program does not know.
+        """
+        room = cls(store, record, clock)
+        room._read_back()
+        return room
+
+    def reload(self) -> None:
+        """Go back to what is on disk, after a batch that was rolled back there."""
+        record = self._store.room(self.id)
+        if record is not None:
+            self.record = record
+            self._read_back()
+
+    def _read_back(self) -> None:
+        part = self.part
+        epoch, ratchets = part("epoch"), part("ratchets")
+        if epoch is None or ratchets is None:
+            raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
+        try:
+            group = self._restore(GroupState(epoch, ratchets))
+            self._hold(group)
+            commit, tip, tip_ratchets = part("commit"), part("tip"), part("tip ratchets")
+            self.pending, self.tip = None, None
+            if commit is not None and tip is not None and tip_ratchets is not None:
+                self.pending = Pending.decode(commit)
+                state = GroupState(tip, tip_ratchets)
+                self.tip = self._restore(state)
+            formers = Former.decode(part("formers") or Former.encode([]))
+            self.formers = [
+                (one.pending, self._restore(GroupState(one.epoch, one.ratchets))) for one in formers
+            ]
+        except MLSError as error:
+            raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
+        wish, fork, heads = part("wish"), part("fork"), part("heads") or b""
+        self.fork = None if fork is None else int.from_bytes(fork, "big")
+        self.wish = Wish() if wish is None else Wish.decode(wish)
+        self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
+        self._saved_epoch = epoch
+        self.chain = LogChain(self._store, self.id, self.record.cursor)
+        self.rekeys = Rekeys(self._store, self.id)
+        self.rekeys.load(self.group, self.roster, self.own_rekeys)
+
+    def _hold(self, group: Group) -> None:
+        self.group, self.head, self.roster = group, name_epoch(group), Roster(group, self._store)
+
+    def part(self, name: str) -> bytes | None:
+        """Return a stored part of this room."""
+        return self._store.part(self.id, name)
+
+    def put_part(self, name: str, data: bytes | None) -> None:
+        """Store a part of this room, or with None delete it; a transaction is the caller's."""
+        self._store.put_part(self.id, name, data)
+
+    # --- where it stands ---
+
+    @property
+    def id(self) -> bytes:
+        """The room's id, which is the MLS group's too."""
+        return self.record.id
+
+    @property
+    def state(self) -> RoomState:
+        """What the members agree on."""
+        return room_state(self.group.extensions)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the others went on to an epoch that this device cannot open."""
+        return self.record.lost > 0
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a rekey of this device is in the log and waits for another account."""
+        return self.pending is not None and self.pending.placed
+
+    @property
+    def account(self) -> bytes:
+        """The account of this device."""
+        return self.roster.person(self.group.member(self.group.own_leaf)).account
+
+    def place(self, seq: int) -> int:
+        """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
+        return self.record.era << _ERA_BITS | seq
+
+    @property
+    def device(self) -> DeviceKey:
+        """This device's key."""
+        secret = self._store.get("device_secret")
+        if secret is None:
+            raise StoreDamaged("the profile's own key is missing; restore a backup")
+        return DeviceKey.from_secret(Secret(secret))
+
+    # --- what the log brings; transactions are the caller's ---
+
+    def set(self, **changes: int | str | bytes | Phase) -> None:
+        """Change fields of the record; `changing` writes them."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+
+    def advance(self, entry: Entry) -> None:
+        """Take the next entry into the cursor and the chain; what it says is judged afterwards."""
+        self.set(cursor=entry.seq)
+        self.chain.extend(entry)
+        if entry.kind is not Kind.APPLICATION:
+            self.set(read=entry.seq)
+        if entry.sender == self.roster.own_device:
+            self.accepted = max(self.accepted, entry.submission)
+            if self.flights.pop(entry.submission, None) is not None:
+                self.refused.discard(entry.payload)
+        if self.record.legacy:
+            self._leave_legacy(entry.seq)
+
+    def _leave_legacy(self, seq: int) -> None:
+        """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
+        if self.record.legacy == seq:
+            self.chain.begin_at(seq)
+            self.set(read=seq)
+            legacy.finish(self)
+
+    def copy_group(self) -> Group:
+        """Return the group once more, to see what becomes of it."""
+        return self._restore(self.group.state())
+
+    def hold(self, group: Group) -> None:
+        """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
+        self._hold(group)
+
+    def member(self, device: bytes) -> Member:
+        """Return the member with this device."""
+        return next(m for m in self.roster.members().values() if m.signature_key == device)
+
+    def withdraw(self) -> None:
+        """Forget this device's proposal to leave, which is not in the log; a transaction is the caller's."""
+        self._withdraw()
+
+    def unseal_all(self) -> None:
+        """Have everything that waits encrypted anew; a transaction is the caller's."""
+        for item in self.outbox.waiting():
+            self._store.put_ciphertext(item.position, None, None)
+
+    def enter(self, group: Group, confirmed: Rekey | None) -> list[Opened]:
+        """Go on in the next epoch, `group`'s; return what was said there before it began.
+
+        A transaction is the caller's.
+        """
+        self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
+        self.put_part("heads", b"".join(self.heads))
+        own = self.tip is group
+        self._fork_at(None)
+        self._hold(group)
+        said = self.rekeys.clear(confirmed)
+        self.drop_pending()
+        here = [device for device in self.wish.removes if self.roster.has(device)]
+        title = self.wish.title if self.wish.title != self.state.title else ""
+        self._wish_for(Wish() if own else Wish(here, title))
+        return said
+
+    # --- its own commits ---
+
+    @property
+    def own_rekeys(self) -> list[bytes]:
+        """The payloads of this device's rekeys that can still count: the newest, and what it is to replace."""
+        pending = [] if self.pending is None else [self.pending]
+        return [one.payload for one in [*pending, *(former for former, _ in self.formers)]]
+
+    @property
+    def own_heads(self) -> list[bytes]:
+        """The epochs in which this device has spoken, or speaks, before they are confirmed."""
+        tips = [self.tip] if self.tip is not None and self.unconfirmed else []
+        return [name_epoch(tip) for tip in [*tips, *(tip for _, tip in self.formers)]]
+
+    def _keep_pending(self, pending: Pending, tip: Group) -> None:
+        """Keep a new commit; one that is in the log can count until the new one is there too."""
+        if self.unconfirmed and self.pending is not None and self.tip is not None:
+            self._keep_formers([*self.formers, (self.pending, self.tip)][-_MOST_FORMER:])
+        self.pending, self.tip = pending, tip
+        self.put_part("commit", pending.encode())
+
+    def _keep_formers(self, formers: list[tuple[Pending, Group]]) -> None:
+        self.formers = formers
+        stored = [Former(pending, *_parts(tip)) for pending, tip in formers]
+        self.put_part("formers", Former.encode(stored) if stored else None)
+
+    def place_pending(self) -> None:
+        """Note that this device's rekey is in the log, in the place of the one before it."""
+        assert self.pending is not None  # noqa: S101 (the caller found it there)
+        self.pending = msgspec.structs.replace(self.pending, placed=True)
+        self.put_part("commit", self.pending.encode())
+        if self.formers:
+            head = self.pending.head
+            self._keep_formers([(one, tip) for one, tip in self.formers if one.head != head])
+            self.outbox.confirm(b"")
+
+    def follow_own(self, payload: bytes) -> Group:
+        """Return the group that a commit of this device leads to, which is in the log."""
+        own = [] if self.pending is None or self.tip is None else [(self.pending, self.tip)]
+        tip = next(tip for pending, tip in [*own, *self.formers] if pending.payload == payload)
+        self.outbox.confirm(name_epoch(tip))
+        return tip
+
+    def drop_pending(self) -> None:
+        """Forget this device's commits, which do not count, and queue anew what was said in their epochs."""
+        if self.pending is not None:
+            self.outbox.confirm(b"")
+        self.pending = self.tip = None
+        self._keep_formers([])
+        for part in ("commit", "tip", "tip ratchets"):
+            self.put_part(part, None)
+
+    def _drop_pending(self) -> None:
+        """Forget this device's newest commit; the one that it was to replace waits on."""
+        formers = self.formers
+        if self.unconfirmed or not formers:
+            self.drop_pending()
+            return
+        self._keep_formers(formers[:-1])
+        self.pending, self.tip = formers[-1]
+        self.put_part("commit", self.pending.encode())
+
+    def forget_commit(self) -> None:
+        """Forget this device's commit, which is refused for good; a transaction is the caller's."""
+        self._drop_pending()
+        self._wish_for(Wish())
+
+    def _wish_for(self, wish: Wish) -> None:
+        self.wish = wish
+        self.put_part("wish", wish.encode() if wish else None)
+
+    # --- ends and losses ---
+
+    def close(self, by: Person | None) -> events.RoomClosed:
+        """Delete the keys: this device is no longer a member."""
+        with self.changing():
+            self.unsent = self.outbox.ids()
+            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.accepted))
+            self._store.forget_group(self.id)
+        return events.RoomClosed(self.id, self.record.title, by)
+
+    def fall_behind(self) -> RoomBehind:
+        """Delete the keys: entries that they were to go on with are gone. Returns what to tell."""
+        with self.changing():
+            self.unsent = self.outbox.ids()
+            self.set(phase=Phase.BEHIND)
+            self._store.forget_group(self.id)
+        return RoomBehind(self.record.title, self.record.cursor)
+
+    def _fork_at(self, seq: int | None) -> None:
+        """Note after which entry members may be in different epochs, as the relay was restored; or no more."""
+        self.fork = seq
+        self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
+
+    def say_again(self, seq: int) -> None:
+        """Queue anew what this device said after entry `seq`, with the same ids; a transaction is the caller's."""
+        own, waiting = self.roster.own_device, set(self.outbox.ids())
+        said = self._store.history(self.id, after=self.place(seq))
+        self.outbox.put_before([line for line in said if line.sender == own and line.id not in waiting])
+
+    def _go_back(self, seq: int, read: int) -> Event:
+        """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
+        count = self.record.cursor - seq
+        self.drop_pending()
+        self.rekeys.clear(None)
+        self.say_again(seq)
+        self.chain.go_back(seq)
+        shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
+        began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
+        self.set(
+            cursor=seq, read=min(read, seq), began=began, legacy=legacy, era=self.record.era + 1, shown=shown
+        )
+        return events.RelayLost(self.id, self.record.title, count)
+
+    # --- the disk ---
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Run one operation and write what it changed, all in one transaction.
+
+        What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
+        """
+        before = {name: getattr(self, name) for name in _CHANGES}
+        flights, waiting = dict(self.flights), self.rekeys.copy()
+        try:
+            with self._store.transaction():
+                yield
+                self._save()
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            self.flights = flights
+            self.rekeys.restore(waiting)
+            raise
+
+    def _save(self) -> None:
+        self._store.put_room(self.record)
+        if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
+            return
+        state = self.group.state()
+        if state.epoch != self._saved_epoch:
+            self.put_part("epoch", state.epoch)
+            self._saved_epoch = state.epoch
+        self.put_part("ratchets", state.ratchets)
+        if self.tip is not None:
+            state = self.tip.state()
+            self.put_part("tip", state.epoch)
+            self.put_part("tip ratchets", state.ratchets)
+
+    def _withdraw(self) -> None:
+        """Forget this device's own proposals, which are not in the log."""
+        own = MemberSender(self.group.own_leaf)
+        for reference, sender, _ in self.group.pending_proposals:
+            if sender == own:
+                self.group.withdraw(reference)
+
+    @staticmethod
+    def _restore(state: GroupState) -> Group:
+        return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
+
+
+def _parts(group: Group) -> tuple[bytes, bytes]:
+    state = group.state()
+    return state.epoch, state.ratchets

@@ -1,0 +1,517 @@
+"""The chain over the log: every lie of a relay shows at the next message of whoever saw otherwise, and none else."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clave_client import chain as chain_module
+from clave_client import events
+from clave_client.chain import LogChain
+from clave_client.events import Lie
+from clave_client.sealing import header_digest
+from clave_client.store import Phase, Store
+from clave_crypto.keys import Secret
+from clave_crypto.mls import MLSError, Remove
+from clave_wire.header import Header, Seen, pack_header
+from clave_wire.messages import Accepted, Entry, Kind, Rejected, Submit
+from client.memory_relay import (
+    Forged,
+    Log,
+    LogMessage,
+    Member,
+    agree,
+    brings_in,
+    confirm,
+    deliver,
+    feed,
+    go_on,
+    in_one_room,
+    join,
+    lies,
+    rekey,
+    resume,
+    say,
+)
+
+ROOM = b"r" * 16
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "store.db", Secret(b"k" * 32))
+    yield store
+    store.close()
+
+
+def entry(seq: int, **fields: object) -> Entry:
+    return msgspec.structs.replace(Entry(ROOM, seq, b"d" * 32, 3, Kind.APPLICATION, 0, b"payload"), **fields)
+
+
+# --- the chain itself ----------------------------------------------------------------------------------
+
+
+def test_the_chain_is_what_it_says(store: Store) -> None:
+    chain = LogChain(store, ROOM, 0)
+    start = hashlib.sha256(b"clave 4 log chain" + ROOM).digest()
+    assert chain.seen() == Seen(0, start)
+    chain.extend(entry(1))
+    numbers = (1).to_bytes(8, "big"), (3).to_bytes(8, "big")
+    payload = hashlib.sha256(b"payload").digest()
+    linked = b"clave 4 log chain" + start + numbers[0] + b"d" * 32 + numbers[1] + payload
+    assert chain.seen() == Seen(1, hashlib.sha256(linked).digest())
+
+
+@pytest.mark.parametrize("fields", [{"sender": b"e" * 32}, {"submission": 4}, {"payload": b"other"}])
+def test_the_chain_covers_what_makes_an_entry(store: Store, fields: dict[str, object]) -> None:
+    one, other = LogChain(store, ROOM, 0), LogChain(store, b"s" * 16, 0)
+    one.begin(Seen(0, b"h" * 32))
+    other.begin(Seen(0, b"h" * 32))
+    one.extend(entry(1))
+    other.extend(entry(1, **fields))
+    assert one.seen() != other.seen()
+
+
+def test_an_older_view_than_kept_is_neither_believed_nor_doubted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_module, "LINKS_KEPT", 50)
+    chain = LogChain(store, ROOM, 0)
+    for seq in range(1, 301):
+        chain.extend(entry(seq))
+    assert not chain.contradicts(Seen(100, b"x" * 32))
+    assert chain.contradicts(Seen(299, b"x" * 32))
+    assert not chain.contradicts(chain.seen())
+    assert not chain.contradicts(Seen(301, b"x" * 32)), "what is not read yet cannot be compared"
+
+
+def test_the_chain_goes_back_and_comes_back(store: Store) -> None:
+    chain = LogChain(store, ROOM, 0)
+    for seq in range(1, 6):
+        chain.extend(entry(seq))
+    at_three = Seen(3, store.link(ROOM, 3) or b"")
+    assert LogChain(store, ROOM, 5).seen() == chain.seen()
+    chain.go_back(3)
+    assert chain.seen() == at_three
+    assert not chain.contradicts(Seen(4, b"x" * 32))
+    chain.begin_at(9)
+    assert LogChain(store, ROOM, 9).seen() == chain.seen()
+    assert chain.seen().hash != LogChain(store, b"s" * 16, 9).seen().hash
+
+
+# --- a relay that shows two logs -----------------------------------------------------------------------
+
+
+class Forked(Log):
+    """What a relay shows one member instead of the log."""
+
+    def __init__(self, log: Log, upto: int) -> None:
+        super().__init__()
+        self.entries = log.entries[:upto]
+
+    def shows(self, *entries: Entry) -> None:
+        """Append entries, numbered as an honest relay would."""
+        for one in entries:
+            self.entries.append(msgspec.structs.replace(one, seq=len(self.entries) + 1))
+
+
+CASES = ["omission", "repetition", "swap", "other bytes"]
+
+
+def forked(log: Log, case: str, one: Entry, two: Entry) -> Forked:
+    """Return what is shown instead of `one` and `two`, the last entries of the log."""
+    other = Forked(log, len(log.entries) - 2)
+    match case:
+        case "omission":
+            other.shows(two)
+        case "repetition":
+            other.shows(one, one, two)
+        case "swap":
+            other.shows(two, one)
+        case _:
+            garbage = msgspec.structs.replace(one, payload=one.payload[:-1] + b"\0")
+            other.shows(garbage, two)
+    return other
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("between", ["nothing", "a commit", "a rekey"])
+@pytest.mark.parametrize("case", CASES)
+def test_another_history_is_noticed_at_the_next_message(
+    tmp_path: Path, case: str, between: str, restart: bool
+) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    red.says("one")
+    red.says("two")
+    for submit in red.room.prepare_messages():
+        log.append(red, submit)
+    other = forked(log, case, *log.entries[-2:])
+    deliver(log, red, blue)
+    told = deliver(other, green)
+    assert Lie.HISTORY not in lies(*told)
+    if between == "a commit":  # by who has not seen the messages, so that its own view says nothing
+        other.shows(log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()])))
+        told = deliver(other, green)
+    if between == "a rekey":
+        other.shows(rekey(log, red))
+        deliver(log, blue)
+        told = deliver(other, green)
+        other.shows(confirm(log, blue))
+        told += deliver(other, green)
+    deliver(log, red, blue)
+    agree(red, blue, green)
+    if restart:
+        green.restarts()
+        resume(green, other)
+        told = []
+    say(log, blue, "hello green")
+    other.shows(log.entries[-1])
+    outcome = deliver(other, green)[0]
+    assert "hello green" in green.texts(), "it is read all the same"
+    found = lies(*told, outcome)
+    assert (Lie.IMPOSSIBLE if case == "omission" else Lie.HISTORY) in found, (
+        "of a log too short more was seen"
+    )
+    accused = [event.person for event in outcome.events if isinstance(event, events.Diverged)]
+    assert between != "nothing" or [person and person.name for person in accused] == ["blue"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_other_side_notices_too(tmp_path: Path, case: str) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    red.says("one")
+    red.says("two")
+    for submit in red.room.prepare_messages():
+        log.append(red, submit)
+    other = forked(log, case, *log.entries[-2:])
+    deliver(log, red, blue)
+    deliver(other, green)
+    green.says("what I make of it")
+    (submit,) = green.room.prepare_messages()
+    while len(log.entries) < len(other.entries):
+        say(log, blue, "more")
+    log.append(green, submit)
+    assert Lie.HISTORY in lies(*deliver(log, red))
+
+
+def test_whoever_saw_the_same_is_not_accused(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    one = say(log, red, "for all")
+    deliver(log, red, blue)
+    feed(green, [msgspec.structs.replace(one, payload=b"something else")])
+    assert lies(*deliver(log, red)) == []
+    say(log, blue, "hello green")
+    assert lies(*deliver(log, red)) == []
+    assert lies(feed(green, [log.entries[-1]])) == [Lie.HISTORY]
+    say(log, blue, "again")
+    assert lies(feed(green, [log.entries[-1]])) == [], "of each person it is told once"
+
+
+def test_other_last_messages_before_a_commit(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    say(log, red, "one")
+    deliver(log, red, blue)
+    other = Forked(log, 1)
+    commit = log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
+    other.shows(commit)
+    assert lies(*deliver(other, green)) == [Lie.IMPOSSIBLE], "its maker has seen more than there was"
+    deliver(log, red, blue)
+    agree(red, blue, green)
+
+
+def test_an_impossible_view(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    one = say(log, red, "one")
+    deliver(log, red, blue)
+    two = say(log, red, "two")
+    other = Forked(log, 1)
+    other.shows(two, one)
+    assert lies(*deliver(other, green)) == [Lie.IMPOSSIBLE, Lie.ORDER]
+
+
+def forged_message(member: Member, **fields: object) -> Forged:
+    """Return a message that says something else of the log than it should."""
+    header = member.header(Kind.APPLICATION, **fields)
+    packed = pack_header(header)
+    member.says("forged")
+    (item,) = member.room.outbox.waiting()
+    content = msgspec.msgpack.encode([item.id, 1, item.body, b"", item.sent_at])
+    return Forged(
+        Kind.APPLICATION, packed + member.villain().encrypt(content, authenticated_data=header_digest(packed))
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "lie"),
+    [
+        ({"seen": Seen(2, b"x" * 32), "count": 1}, Lie.IMPOSSIBLE),
+        ({"seen": Seen(2**52, b"x" * 32), "count": 1}, Lie.IMPOSSIBLE),
+        ({"seen": Seen(1, b"x" * 32), "count": 1}, Lie.HISTORY),
+        ({"count": 0}, Lie.ORDER),
+    ],
+)
+def test_a_member_that_lies_raises_an_alarm_and_no_more(
+    tmp_path: Path, fields: dict[str, object], lie: Lie
+) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    log.append(red, forged_message(red, **fields))
+    assert lies(*deliver(log, blue)) == [lie]
+    assert blue.texts() == ["forged"], "what it says of the log decides alarms, never whether it counts"
+
+
+def test_the_count_of_each_sender_is_its_own(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    for member in (red, blue, red, blue):
+        say(log, member, "hello")
+        assert lies(*deliver(log, red, blue, green)) == []
+    assert [green.store.last_count(ROOM, member.device) for member in (red, blue, green)] == [2, 2, 0]
+
+
+def test_messages_in_another_order_are_told_also_across_epochs_and_restarts(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    for text in ("one", "two"):
+        say(log, red, text)
+        deliver(log, red, blue)
+    brings_in(log, blue, Member(tmp_path, "white"))
+    deliver(log, red)
+    blue.restarts()
+    resume(blue, log)
+    log.append(red, forged_message(red, count=2))
+    assert lies(*deliver(log, blue)) == [Lie.ORDER]
+
+
+# --- who joins -----------------------------------------------------------------------------------------
+
+
+def welcomed(log: Log, host: Member, guest: Member, seq: int) -> None:
+    """Have a guest come in by the last commit of the log, which the relay says is entry `seq`."""
+    submit = host.room.prepare_commit([guest.add()])
+    log.append(host, submit)
+    deliver(log, host)
+    guest.opens(join(guest, submit.welcome, seq))
+    guest.room.answer(accept=True)
+    resume(guest, log)
+
+
+def test_a_joiner_takes_up_the_chain_where_its_inviter_stood(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    say(log, red, "before")
+    deliver(log, red)
+    guest = Member(tmp_path, "guest")
+    say(log, blue, "on its way beside the commit")
+    welcomed(log, red, guest, 4)
+    deliver(log, guest, blue)
+    agree(red, blue, guest)
+    assert guest.room.chain.seen() == red.room.chain.seen() == blue.room.chain.seen()
+    for member in (blue, guest, red):
+        say(log, member, "hello")
+        assert lies(*deliver(log, red, blue, guest)) == []
+    assert guest.texts() == ["hello"] * 3
+
+
+@pytest.mark.parametrize("shift", [-2, -1, 1, 2])
+def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    for text in ("one", "two"):
+        say(log, red, text)
+        deliver(log, red, blue)
+    guest = Member(tmp_path, "guest")
+    true_place = len(log.entries) + 1
+    welcomed(log, red, guest, true_place + shift)
+    deliver(log, blue)
+    for text in ("three", "four"):
+        say(log, blue, text)
+        deliver(log, blue)
+    assert {Lie.PLACE, Lie.AHEAD} & set(lies(*deliver(log, guest)))
+
+
+def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    guest = Member(tmp_path, "guest")
+    welcomed(log, red, guest, 2)
+    other = Forked(log, 1)
+    deliver(log, blue)
+    other.shows(say(log, blue, "hello"))
+    assert Lie.PLACE in lies(*deliver(other, guest))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_joiner_notices_what_the_others_were_shown_before(tmp_path: Path, case: str) -> None:
+    """Its inviter tells it the chain before it came, so what others see of that is compared."""
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    red.says("one")
+    red.says("two")
+    for submit in red.room.prepare_messages():
+        log.append(red, submit)
+    other = forked(log, case, *log.entries[-2:])
+    deliver(log, red, blue)
+    deliver(other, green)
+    guest = Member(tmp_path, "guest")
+    place = len(log.entries) + 1
+    welcomed(log, red, guest, place)
+    deliver(log, guest)
+    other.shows(log.entries[-1])
+    deliver(other, green)
+    green.says("hello from elsewhere")
+    (submit,) = green.room.prepare_messages()
+    while len(log.entries) < len(other.entries):
+        say(log, red, "more")
+        deliver(log, red)
+    log.append(green, submit)
+    told = lies(*deliver(log, guest))
+    assert Lie.HISTORY in told
+
+
+# --- honest runs ---------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Members at an honest relay whose answers take their time, who do at random what members do."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)  # noqa: S311 (a test that can be repeated)
+        self.log, self.members = in_one_room(folder, "red", "blue", "green")
+        self.inbox: dict[bytes, list[LogMessage]] = {m.device: [] for m in self.members}
+        self.sent: dict[bytes, list[Submit]] = {m.device: [] for m in self.members}
+        self.guests: dict[bytes, Member] = {}
+        self.told: list[events.Event] = []
+        self.said: dict[str, list[str]] = {m.name: [] for m in self.members}
+
+    def submit(self, member: Member, *submits: Submit) -> None:
+        self.sent[member.device] += submits
+
+    def arrive(self, member: Member) -> None:
+        """Have the relay take the next submission of a member."""
+        submit = self.sent[member.device].pop(0)
+        refusal = self.log.take(member, submit)
+        if refusal is not None:
+            self.inbox[member.device].append(refusal)
+            return
+        entry = self.log.entries[-1]
+        for other in self.members:
+            own = other is member
+            answer = Accepted(entry.room, entry.submission, entry.seq) if own else entry
+            self.inbox[other.device].append(answer)
+        guest = self.guests.pop(submit.payload[-32:], None)
+        if guest is not None:
+            guest.opens(join(guest, submit.welcome, entry.seq))
+            guest.room.answer(accept=True)
+            self.members.append(guest)
+            self.said[guest.name] = []
+            self.sent[guest.device] = []
+            self.resume(guest)
+
+    def resume(self, member: Member) -> None:
+        self.told += resume(member, self.log)
+        self.inbox[member.device] = list(self.log.entries[member.room.record.cursor :])
+
+    def read(self, member: Member, count: int) -> None:
+        inbox = self.inbox[member.device]
+        batch, self.inbox[member.device] = inbox[:count], inbox[count:]
+        outcome = feed(member, batch)
+        self.told += outcome.events
+        assert not outcome.cry
+        assert not outcome.lost
+        if member.room.record.phase is Phase.CLOSED:
+            self.members.remove(member)
+
+    def act(self, member: Member) -> None:
+        self.submit(member, *go_on(self.log, member))
+
+    def step(self) -> None:
+        draw = self.random.random
+        member = self.random.choice(self.members)
+        chance = draw()
+        if chance < 0.25:
+            text = f"{member.name} {len(self.said[member.name])}"
+            self.said[member.name].append(text)
+            member.says(text)
+            self.act(member)
+        elif chance < 0.5 and self.sent[member.device]:
+            self.arrive(member)
+        elif chance < 0.8:
+            self.read(member, self.random.randint(1, 4))
+            if member in self.members:
+                self.act(member)
+        elif chance < 0.88:
+            while self.sent[member.device] and draw() < 0.5:
+                self.arrive(member)
+            self.sent[member.device].clear()
+            if draw() < 0.5:
+                member.restarts()
+            self.resume(member)
+            self.act(member)
+        elif member.room.may_commit:
+            self.change(member)
+
+    def change(self, member: Member) -> None:
+        others = [
+            other for other in self.members if other is not member and member.room.roster.has(other.device)
+        ]
+        kind = self.random.choice(["add", "rekey", "remove", "leave"])
+        try:
+            if kind == "add" and len(self.members) < 6:
+                guest = Member(self.folder, f"guest{len(list(self.folder.iterdir()))}")
+                submit = member.room.prepare_commit([guest.add()])
+                self.guests[submit.payload[-32:]] = guest
+                self.submit(member, submit)
+            elif kind == "rekey":
+                self.submit(member, member.room.prepare_commit(()))
+            elif kind == "remove" and len(self.members) > 3:
+                leaf = member.leaf_of(self.random.choice(others))
+                self.submit(member, member.room.prepare_commit([Remove(leaf)]))
+            elif kind == "leave" and len(self.members) > 3 and self.random.random() < 0.3:
+                member.room.start_leaving()
+                self.act(member)
+        except (MLSError, Exception) as error:
+            if "nobody can be added" not in str(error):
+                raise
+
+    def rest(self) -> None:
+        """Let everything arrive and be read."""
+        for _ in range(200):
+            for member in list(self.members):
+                while self.sent[member.device]:
+                    self.arrive(member)
+                self.read(member, len(self.inbox[member.device]))
+                if member in self.members:
+                    self.act(member)
+            if not any(self.sent[m.device] or self.inbox[m.device] for m in self.members):
+                return
+        raise AssertionError("it never comes to rest")
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_an_honest_run_raises_no_alarm_and_loses_nothing(tmp_path: Path, seed: int) -> None:
+    crowd = Crowd(tmp_path, seed)
+    for _ in range(120):
+        crowd.step()
+    crowd.rest()
+    assert lies(*crowd.told) == []
+    assert not [event for event in crowd.told if isinstance(event, events.Notice)]
+    agree(*crowd.members)
+    devices = {member.device for member in crowd.members}
+    for member in crowd.members:
+        assert set(member.room.roster.devices()) == devices, "nobody lingers"
+        assert not member.room.outbox
+        lines = member.store.history(member.room.id)
+        assert len({line.id for line in lines}) == len(lines)
+        for name, texts in crowd.said.items():
+            read = [line.text for line in lines if line.text.split()[0] == name]
+            own = member.name == name
+            still_here = any(name == other.name for other in crowd.members)
+            since_then = texts[len(texts) - len(read) :] if still_here or own else texts[: len(read)]
+            assert read == since_then or (not still_here and read == [t for t in texts if t in read])
+            if still_here and member.name in ("red", "blue", "green"):
+                assert read == texts, "whoever was there all the time has read all"
+
+
+def test_header_words_are_the_wires() -> None:
+    assert Header.__struct_fields__ == ("kind", "head", "seen", "count", "add", "remove", "ref")
+    assert Rejected.__struct_fields__ == ("room", "submission", "code", "text")
