@@ -360,7 +360,7 @@ class LogReader:
         room, entry, header = self._room, opened.entry, opened.header
         author = room.roster.find(entry.sender)
         if room.pending is not None and entry.payload == room.pending.payload:
-            if room.group.pending_proposals:
+            if room.roster.leavers():
                 room.drop_pending()
                 self._outcome.settled = Settled.LOST
             else:
@@ -370,7 +370,7 @@ class LogReader:
             self._unknown_own(entry)
             self._lose(entry.seq)
             return
-        if room.group.pending_proposals:
+        if room.roster.leavers():
             raise PeerError("who leaves has to be taken out first")
         check_mls(opened, room.group)
         successor = room.copy_group()

@@ -56,7 +56,7 @@ class Room(HeldRoom):
         """Whether somebody has to commit what was proposed before anyone can send."""
         if self.pending is not None and self._covers_leavers(split_payload(self.pending.payload)[0].remove):
             return False
-        return bool(self.group.pending_proposals) and self.may_commit and self.confirmable is None
+        return bool(self.roster.leavers()) and self.may_commit and self.confirmable is None
 
     @property
     def confirmable(self) -> Rekey | None:

@@ -88,12 +88,15 @@ class Roster:
         return None if leaf is None else self.people().get(int.from_bytes(leaf, "big"))
 
     def leavers(self) -> set[int]:
-        """Return the leaves that have proposed their own removal."""
-        proposals = self._group.pending_proposals
+        """Return the leaves of others that have proposed their own removal.
+
+        This device's own leaving is in the log only when it is over.
+        """
+        proposals, own = self._group.pending_proposals, self._group.own_leaf
         return {
             p.removed
             for _, sender, p in proposals
-            if isinstance(p, Remove) and MemberSender(p.removed) == sender
+            if isinstance(p, Remove) and MemberSender(p.removed) == sender and p.removed != own
         }
 
     def own_rank(self, online: Collection[bytes], among: Collection[bytes] | None = None) -> int:

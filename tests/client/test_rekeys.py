@@ -75,7 +75,6 @@ def test_members_confirm_before_they_say_anything(tmp_path: Path) -> None:
     deliver(log, red, blue)
     blue.says("hello")
     assert blue.room.prepare_messages() == []
-    assert not blue.room.may_commit
     settle(log, blue, red)
     agree(red, blue)
     assert red.texts() == ["hello"]
