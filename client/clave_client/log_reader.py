@@ -540,7 +540,7 @@ class LogReader:
 
     def _come_back(self, payload: bytes) -> None:
         room = self._room
-        missed = room.record.lost
+        missed, before = room.record.lost, room.roster
         if not missed and room.fork is not None:
             missed = room.fork + 1
             room.say_again(room.fork)
@@ -549,6 +549,13 @@ class LogReader:
         text = f"this device follows {room.record.title} again"
         if missed:
             text += f"; what was said from entry {missed} to {until} it could not read"
+        for verb, members in (
+            ("added", _difference(room.roster, before)),
+            ("removed", _difference(before, room.roster)),
+        ):
+            if members:
+                names = ", ".join(sorted({room.roster.person(member).name for member in members}))
+                text += f"; {verb} meanwhile: {names}"
         self._told.discard((b"", "lost"))
         self._happened(events.Notice(room.id, text))
 

@@ -16,7 +16,7 @@ from clave_client.errors import PeerError, StateTooOld, UsageError
 from clave_client.events import Event
 from clave_client.held_room import Flight, HeldRoom
 from clave_client.pending import Pending, Wish
-from clave_client.policy import ROOM_LIMITS, RoomPolicy
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Fate, Rekey
 from clave_client.room_state import ROOM_STATE_EXTENSION
 from clave_client.sealing import header_digest, name_epoch, sign_payload
@@ -276,6 +276,10 @@ class Room(HeldRoom):
         )
         if tip.group_id != self.id:
             raise PeerError("it is of another room")
+        state = room_state(tip.extensions)
+        if msgspec.structs.replace(state, title="") != msgspec.structs.replace(self.state, title=""):
+            # A device outside cannot check who changed that, and no honest client does.
+            raise PeerError("it changes who may do what")
         with self.changing():
             self._keep_pending(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
         return self.submit_commit()
