@@ -21,11 +21,19 @@ from clave_client.account import leaf_lifetime
 from clave_client.events import Event, Lie
 from clave_client.link import Address, RelayLink
 from clave_client.room import Room
-from clave_client.room_state import ROOM_STATE_EXTENSION
+from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState
 from clave_client.sealing import name_epoch, sign_payload
 from clave_client.store import Phase
-from clave_client.welcome import Welcome
-from clave_crypto.mls import Add, CipherSuite, Group, NoPolicy, decode_key_package
+from clave_client.welcome import Help, Welcome
+from clave_crypto.mls import (
+    Add,
+    CipherSuite,
+    Extension,
+    Group,
+    GroupContextExtensions,
+    NoPolicy,
+    decode_key_package,
+)
 from clave_wire.header import Header, pack_header
 from clave_wire.messages import (
     Accepted,
@@ -278,6 +286,18 @@ async def welcome_elsewhere(insider: Insider, guest: str) -> bytes:
     group.merge(commit)
     assert commit.welcome is not None
     return Welcome.seal(commit.welcome, name_epoch(group), insider.seen, insider.key)
+
+
+def help_elsewhere(insider: Insider, state: RoomState, victim: bytes) -> bytes:
+    """Return what lets `victim` into an epoch of the insider's own, in which `state` is agreed."""
+    group = insider.group
+    own = Group.restore(group.state(), policy=NoPolicy())
+    others = [each for each in own.extensions if each.extension_type != ROOM_STATE_EXTENSION]
+    agreed = Extension(ROOM_STATE_EXTENSION, state.encode())
+    own.merge(own.commit([GroupContextExtensions((*others, agreed))], now=int(time.time())))
+    leaf = next(member.leaf_index for member in group.members() if member.signature_key == victim)
+    sealed = group.seal_to_member(leaf, "clave GroupInfo", own.group_info())
+    return Help(sealed, name_epoch(own)).encode()
 
 
 @contextmanager

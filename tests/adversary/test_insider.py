@@ -10,7 +10,9 @@ import pytest
 
 from adversary.kit import (
     Insider,
+    changed,
     device,
+    help_elsewhere,
     is_in,
     members,
     notices,
@@ -156,6 +158,37 @@ async def test_a_false_welcome_takes_nobody_out_who_is_locked_out(tmp_path: Path
         await green.come()
         await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
         await talk(room, red, green)
+
+
+async def test_who_comes_back_is_told_who_came_and_went_meanwhile(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey", "mallory") as (_, people):
+        red, blue, green, _grey, mallory = people
+        room = await gather_in("friends", *people[:4])
+        with paths_spoiled_for(blue, room, green):
+            await green.go()
+            await blue.client._session.commit(room, lambda _: ())
+        await red.client.invite(room, "mallory")
+        await mallory.sees(events.Invited)
+        await mallory.client.answer(room, accept=True)
+        await red.client.remove(room, "grey")
+        await green.come()
+        told = await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        assert "; added meanwhile: mallory; removed meanwhile: grey" in told.text
+        await talk(room, red, blue, green, mallory)
+
+
+async def test_help_that_changes_who_may_do_what_is_refused(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        before = red.authenticator(room)
+        insider = Insider(blue, room)
+        mine = changed(room_of(blue, room).state, title="mine", admins=[room_of(blue, room).account])
+        for victim in (red, green):
+            help_ = help_elsewhere(insider, mine, device(victim))
+            await insider.put(Kind.GROUP_INFO, insider.signed(Kind.GROUP_INFO, add=[device(victim)]), help_)
+        await talk(room, red, green)
+        assert red.authenticator(room) == green.authenticator(room) == before
+        assert red.client.rooms[room].title == "friends"
 
 
 async def test_a_path_that_opens_for_one_of_three(tmp_path: Path) -> None:
