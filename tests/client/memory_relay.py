@@ -142,8 +142,9 @@ class Forged:
 class Log:
     """The log of one room, kept as an honest relay keeps it unless a test appends to it itself."""
 
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
+    def __init__(self, *legacy: Entry) -> None:
+        self.entries = list(legacy)
+        self.legacy = len(legacy)
 
     def entry(self, member: Member, submit: Submit | Forged) -> Entry:
         """Return the entry an honest relay makes of a submission."""
@@ -162,8 +163,9 @@ class Log:
 
     @property
     def handshake(self) -> int:
-        """The last entry that is no message."""
-        return max((entry.seq for entry in self.entries if entry.kind is not Kind.APPLICATION), default=0)
+        """The last entry that is no message; the last of protocol 3 counts as one."""
+        handshakes = (entry.seq for entry in self.entries if entry.kind is not Kind.APPLICATION)
+        return max([self.legacy, *handshakes])
 
     def take(self, member: Member, submit: Submit) -> Rejected | None:
         """Judge a submission by the relay's rules: append it, or return the refusal."""
@@ -244,7 +246,16 @@ def join(member: Member, invitation: bytes, seq: int) -> Room:
 def resume(member: Member, log: Log, incarnation: bytes = b"", restored: int = 0) -> list[Event]:
     """Have a member resume at an honest relay."""
     member.room.disconnected()
-    answer = Resumed(1, member.room.id, len(log.entries), log.handshake, log.last(member), 0, restored, [])
+    answer = Resumed(
+        1,
+        member.room.id,
+        len(log.entries),
+        log.handshake,
+        log.last(member),
+        log.legacy,
+        restored,
+        [],
+    )
     told, again = member.room.start(answer, incarnation)
     return [*told, *resume(member, log, incarnation, restored)] if again else told
 
