@@ -1,9 +1,10 @@
-"""A hash chain over one room's whole log, by which members notice that a relay shows them different histories.
+"""A hash chain over one room's whole log, by which members notice that they are shown different ones.
 
 It begins with the room and is never restarted. Every entry says how its sender saw it (`header.Seen`), and
 whoever joins is told where it stood by the member that added it.
 
-    R_0 = SHA-256(label, room)      R_i = SHA-256(label, R_(i-1), u64 i, sender, u64 submission, SHA-256(payload))
+    R_0 = SHA-256(label, room)
+    R_i = SHA-256(label, R_(i-1), u64 i, sender, u64 submission, SHA-256(payload))
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def lost_words(event: events.RelayLost) -> str:
     """Return one line for what a relay has lost, which says what becomes of it."""
     entries = "the last entry" if event.count == 1 else f"the last {event.count} entries"
     return (
-        f"the relay was restored from a backup and has lost {entries} of {event.title}; what you said there is"
-        " sent again, and changes made there have to be made again: look at /members"
+        f"the relay was restored from a backup and has lost {entries} of {event.title}; what you said"
+        " there is sent again, and changes made there have to be made again: look at /members"
     )
 
 

@@ -207,7 +207,7 @@ class Diverged:
 
 @dataclass(frozen=True)
 class RelayLost:
-    """The relay was restored from a backup and has lost the last `count` entries of a room this device read."""
+    """The relay was restored from a backup and has lost the last `count` entries this device read."""
 
     room: bytes
     title: str

@@ -79,6 +79,7 @@ class HeldRoom:
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
         self.helped: Counter[bytes] = Counter()
+        self.ahead: set[bytes] = set()
         self.accepted = 0
         self.going_back = False
         self.resumed = False
@@ -285,6 +286,7 @@ class HeldRoom:
         self.put_part("heads", b"".join(self.heads))
         own = self.tip is group
         self._fork_at(None)
+        self.ahead.clear()
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self.drop_pending()
@@ -297,7 +299,7 @@ class HeldRoom:
 
     @property
     def own_rekeys(self) -> list[bytes]:
-        """The payloads of this device's rekeys that can still count: the newest, and what it is to replace."""
+        """This device's rekeys that can still count, by payload: the newest, and those it replaces."""
         pending = [] if self.pending is None else [self.pending]
         return [one.payload for one in [*pending, *(former for former, _ in self.formers)]]
 

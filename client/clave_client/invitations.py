@@ -1,4 +1,4 @@
-"""What the relay brings to let this device in: welcomes are kept to be answered, help goes to the room. Knows no log."""
+"""What the relay brings to let this device in: welcomes to be answered, help for a room. Knows no log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what is in a room's log from before protocol 4, for clients that had not read all of it when they were updated.
+"""Reads what is in a room's log from before protocol 4, for clients updated before they had read all of it.
 
 Payloads were MLS messages without a header, the first valid commit of an epoch began the next one, and a
 device's own commit was stored as MLS makes it. Nothing of this kind is ever written again.

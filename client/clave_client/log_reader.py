@@ -1,8 +1,8 @@
 """Takes a room's log in, entry by entry, and says what happened. Knows the room; sends nothing itself.
 
-The log decides, and everybody in an epoch decides alike: an entry counts if it was made in the present epoch, its
-signer is its sender, and its header is what it does (docs/decisions/0006). This device's own entries are
-taken like all others. What does not count changes nothing but the cursor and the chain.
+The log decides, and everybody in an epoch decides alike: an entry counts if it was made in the present
+epoch, its signer is its sender, and its header is what it does (docs/decisions/0006). This device's own
+entries are taken like all others. What does not count changes nothing but the cursor and the chain.
 """
 
 from __future__ import annotations
@@ -215,6 +215,7 @@ class LogReader:
         else:
             if room.fork is None:
                 self._lie(Lie.AHEAD, person)
+            room.ahead.add(person.account)
             self._outcome.cry = True
 
     def _own_elsewhere(self, opened: Opened) -> None:

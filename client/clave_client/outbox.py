@@ -25,7 +25,7 @@ class Outbox:
         self._room = room
 
     def append(self, kind: ContentKind, body: str, sent_at: int, message_id: bytes = b"") -> bytes:
-        """Put a message in (`sent_at` in milliseconds since 1970) and return its id, a new one unless given."""
+        """Put a message in (`sent_at` in ms since 1970) and return its id, a new one unless given."""
         message_id = message_id or os.urandom(16)
         self._store.enqueue(self._room, message_id, kind, body, sent_at)
         return message_id
@@ -56,7 +56,7 @@ class Outbox:
         self._store.put_placed(item.position, seq)
 
     def confirm(self, head: bytes) -> None:
-        """Take out what is in the log in the epoch `head`, which counts now, and queue anew what is elsewhere."""
+        """Take out what is in the log in the epoch `head`, which counts now; queue anew what is elsewhere."""
         for item in self._store.outbox(self._room, -1):
             if item.placed is not None and item.head == head:
                 self._store.drop_outbox(item.position)

@@ -16,7 +16,7 @@ __all__ = ["Former", "Pending", "Wish"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a rekey is to do, so that another one can do it too: devices to remove, and a title unless empty."""
+    """What a rekey is to do, so that another can do it too: devices to remove, a title unless empty."""
 
     removes: list[bytes] = []
     title: str = ""
@@ -70,7 +70,7 @@ class Pending(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A rekey in the log that a newer one is to replace, and the epoch it leads to; `epoch` and `ratchets` are secret."""
+    """A rekey in the log that a newer one is to replace, and the epoch it leads to, which is secret."""
 
     pending: Pending
     epoch: bytes

@@ -74,8 +74,8 @@ MAX_DEVICES = 500
 """Devices in a room: with more, a commit could become too large for the relay to carry."""
 
 ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
-"""How much a room's group takes. With the policy, the tables of names and `MAX_DEVICES` this is version 1 of the
-rules that the agreed state names (`RoomState.version`): members with other rules would part ways."""
+"""How much a room's group takes. With the policy, the tables of names and `MAX_DEVICES` this is version 1 of
+the rules that the agreed state names (`RoomState.version`): members with other rules would part ways."""
 
 
 class RoomPolicy:

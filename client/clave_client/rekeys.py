@@ -1,4 +1,4 @@
-"""Commits with a path, which wait until another account confirms one of them. Knows one room's epoch; sends nothing.
+"""Commits with a path, which wait until another account confirms one of them. Knows one epoch, sends nothing.
 
 Of each account the newest one waits, and what that account says meanwhile in the epoch its rekey would
 begin is kept, to be read if it does. All of it is gone once another epoch begins.
@@ -116,7 +116,7 @@ class Rekeys:
         return True
 
     def clear(self, confirmed: Rekey | None) -> list[Opened]:
-        """Forget all of them, as an epoch begins; return what was said in the epoch of the one `confirmed`."""
+        """Forget all of them, as an epoch begins; return what was said in that of the one `confirmed`."""
         said = [] if confirmed is None else self._kept.get(confirmed.account, [])
         for account in list(self._waiting):
             self._drop(account)

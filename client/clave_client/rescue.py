@@ -1,6 +1,6 @@
-"""How a device comes back that cannot open what the others follow, and how the others help it. Knows no rules.
+"""How a device comes back that cannot follow the others, and how they help it. Knows no rules.
 
-It says that it is lost; a member seals it a group info; it makes an external commit, which another account confirms.
+It says that it is lost; a member seals it a group info; its external commit brings it back, once confirmed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rescue:
     # --- this device ---
 
     def cry(self, room: Room) -> None:
-        """Ask the others of a room for help until this device can follow them.
+        """Ask a room's others for help until this device can follow them.
 
         One that may be in step asks once, and not again for a while: anybody can make it believe that it is not.
         """
@@ -66,7 +66,7 @@ class Rescue:
             again = True
             while again and session.rooms.get(room.id) is room and session.is_online:
                 head = room.head
-                if room.is_open:
+                if room.in_step:  # also whoever leaves has to be able to say so
                     session.link.send(room.prepare_cry())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CRY_SECONDS + jitter(1.0)):
@@ -82,8 +82,7 @@ class Rescue:
 
     def take(self, room: Room, help_: Help) -> None:
         """Try to come back with what a member has sealed for this device, if it has asked for that."""
-        known = help_.head == room.head or (help_.head in room.heads and not room.lost)
-        if room.id not in self._crying or known or not room.is_open or room.unconfirmed:
+        if room.id not in self._crying or not room.wants(help_):
             return
         try:
             identity = self._session.account.identity
@@ -95,7 +94,7 @@ class Rescue:
     # --- others ---
 
     def help(self, room: Room, device: bytes) -> None:
-        """See to it that a device that cannot follow gets a group info: of this one, if none before it sends one."""
+        """See to it that a device that cannot follow gets a group info, this one's if nobody acts before."""
         key = room.id, device
         self._cries[key] += 1
         now = asyncio.get_running_loop().time()

@@ -42,9 +42,15 @@ class Room(HeldRoom):
         return self.resumed and self.record.cursor >= self._end
 
     @property
+    def in_step(self) -> bool:
+        """Whether what is submitted can be taken: nothing that was refused waits for what followed."""
+        member = self.record.phase in (Phase.JOINED, Phase.LEAVING)
+        return member and self.synced and not self.going_back and not self.too_old
+
+    @property
     def is_open(self) -> bool:
-        """Whether anything can be submitted now: nothing that was refused waits for what followed it."""
-        return self.record.phase is Phase.JOINED and self.synced and not self.going_back and not self.too_old
+        """Whether anything can be submitted now, by a member that stays."""
+        return self.in_step and self.record.phase is Phase.JOINED
 
     @property
     def may_commit(self) -> bool:
@@ -60,7 +66,7 @@ class Room(HeldRoom):
 
     @property
     def confirmable(self) -> Rekey | None:
-        """The rekey that this device is to confirm: one that it can open, and rather one that removes somebody."""
+        """The rekey that this device is to confirm: one it can open, rather one that removes somebody."""
         account = self.account
         able = [
             rekey
@@ -217,7 +223,8 @@ class Room(HeldRoom):
         )
         if adds and path:
             raise UsageError(
-                "nobody can be added before another member has confirmed who goes; try again once somebody is here"
+                "nobody can be added before another member has confirmed who goes; "
+                "try again once somebody is here"
             )
         with self.changing():
             self._make(proposals, Kind.REKEY if path else Kind.COMMIT)
@@ -315,7 +322,9 @@ class Room(HeldRoom):
     def commit_stands(self) -> bool:
         """Whether this device's commit, which the relay did not take, can be submitted once more as it is."""
         pending = self.pending
-        if pending is None or pending.placed or not self.is_open or self._flies(pending.payload):
+        if pending is None or pending.placed or self._flies(pending.payload):
+            return False
+        if not (self.in_step if pending.external else self.is_open):
             return False
         if pending.kind is Kind.REKEY and self.confirmable is not None:
             return False
@@ -347,6 +356,18 @@ class Room(HeldRoom):
         sealed = self.group.seal_to_member(leaf, _HELP_LABEL, self.group.group_info())
         header = Header(Kind.GROUP_INFO, self.head, self.chain.seen(), add=[device])
         return self._prepare_signed(header, Help(sealed, self.head).encode())
+
+    def wants(self, help_: Help) -> bool:
+        """Whether this device is to come back by a help.
+
+        While it can follow the epoch it is in, no account alone makes it leave that, unless the relay was
+        restored since and one may have seen more.
+        """
+        if help_.head == self.head or not self.in_step:
+            return False
+        others = {person.account for person in self.roster.people().values()} - {self.account}
+        enough = 1 if self.fork is not None else min(2, len(others))
+        return self.lost or (help_.head not in self.heads and len(self.ahead) >= enough)
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""

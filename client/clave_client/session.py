@@ -53,7 +53,7 @@ __all__ = ["Session"]
 
 
 _ASK_AGAIN_SECONDS = 10.0
-"""Between two tries to open a room that the relay does not route to this device, as others may correct that."""
+"""Between two tries to open a room that the relay does not route here, as others may correct that."""
 
 _COMPARE_AGAIN_SECONDS = 15.0
 """Between a correction that the relay refused and the next comparison."""

@@ -100,7 +100,7 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
     `cursor` is the last entry read, `read` the last of them that was no message. `submission` is the highest
     number this device ever used in it, and `count` its messages. `began` is the entry this device came in by.
     `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that
-    the relay has yet to tell. `era` counts how often the relay lost entries, of whose `incarnation` this log is.
+    the relay has yet to tell. `era` counts how often the relay lost entries; the log is of its `incarnation`.
     """
 
     id: bytes

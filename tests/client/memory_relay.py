@@ -288,7 +288,7 @@ def confirm(log: Log, member: Member) -> Entry:
 def forge(
     member: Member, header: Header, make: Callable[[Group, bytes], bytes], *, bound: Header | None = None
 ) -> Forged:
-    """Return a payload of a group without rules: `make` gets it, and the authenticated data that `bound` asks for."""
+    """Return a payload made without rules: `make` gets the group and what authenticates `bound`."""
     covered = header_digest(pack_header(bound or header))
     return Forged(header.kind, pack_header(header) + make(member.villain(), covered))
 
@@ -315,7 +315,7 @@ def go_on(log: Log, member: Member) -> list[Submit]:
 
 
 def settle(log: Log, *members: Member) -> list[list[Event]]:
-    """Let members act and read, one after the other, until none has anything left to do; return what each was told."""
+    """Let members act and read in turn until none has anything left to do; return what each was told."""
     told: list[list[Event]] = [[] for _ in members]
     for _ in range(50):
         busy = False
@@ -388,7 +388,7 @@ def forge_wrong_tag(member: Member, header: Header, *proposals: Proposal) -> For
 
 
 def spoil_path(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Submit], *nodes: int) -> Submit:
-    """Return what `make` prepares, with garbage for whoever opens these nodes of its path: all unless given."""
+    """Return what `make` prepares, with garbage in these nodes of its path: in all unless given."""
     encrypt = committing.encrypt_path
 
     def garble(*arguments: Any) -> UpdatePath:

@@ -1,4 +1,4 @@
-"""The chain over the log: every lie of a relay shows at the next message of whoever saw otherwise, and none else."""
+"""The chain over the log: every lie shows at the next message of whoever saw otherwise, and none else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client makes of a log, also of one that a malicious relay or member made: what counts, and what does not."""
+"""What a client makes of a log, also of one that a malicious relay or member made."""
 
 from __future__ import annotations
 

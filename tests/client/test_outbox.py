@@ -82,7 +82,7 @@ def test_no_more_than_a_window_is_on_its_way(tmp_path: Path) -> None:
 
 
 def test_what_is_stale_goes_out_again_as_it_was_while_the_epoch_is_the_same(tmp_path: Path) -> None:
-    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    log, (red, _, green) = in_one_room(tmp_path, "red", "blue", "green")
     for text in ("one", "two", "three"):
         red.says(text)
     first = red.room.prepare_messages()

@@ -1,4 +1,4 @@
-"""Commits with a path: they wait, another account confirms them, and what cannot be opened disturbs nobody."""
+"""Commits with a path: they wait for another account, and what cannot be opened disturbs nobody."""
 
 from __future__ import annotations
 

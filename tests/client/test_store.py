@@ -66,8 +66,8 @@ def test_a_changed_page_is_noticed(store: Store, path: Path) -> None:
             store.add_message(ROOM, line(seq))
     store.close()
     data = bytearray(path.read_bytes())
-    for place in range(len(data) // 2, len(data), 4096):  # which page holds what is up to SQLite
-        data[place] ^= 1
+    for middle in range(2048, len(data), 4096):
+        data[middle] ^= 1
     path.write_bytes(data)
     with pytest.raises((StoreDamaged, WrongPassphrase)):
         _read_all(path)

@@ -218,3 +218,20 @@ def test_resumption_key_is_the_members_and_the_epochs() -> None:
     assert red.group.resumption_psk == blue.group.resumption_psk != before
     with pytest.raises(GroupClosedError):
         green.group.resumption_psk  # noqa: B018 - raises
+
+
+def test_what_is_refused_after_it_was_opened_leaves_its_key() -> None:
+    red, blue = form("red", "blue")
+    message = red.group.encrypt(b"hello")
+
+    def refuse(application: Application) -> None:
+        assert application.data == b"hello"
+        raise ZeroDivisionError
+
+    before = blue.group.state()
+    with pytest.raises(ZeroDivisionError):
+        blue.group.receive(message, check=refuse)
+    assert blue.group.state() == before
+    assert blue.hears(message) == b"hello"
+    with pytest.raises(ReplayError):
+        blue.group.receive(message, check=refuse)
