@@ -496,7 +496,7 @@ class Client:
         return message_id
 
     async def in_step(self, room: bytes) -> None:
-        """Wait until all that the relay has of a room is read, and a message would be for whoever is in it then.
+        """Wait until all that the relay has of a room is read, and a message is for whoever is in it then.
 
         Raises `ClientError` when the relay does not let this device read the room.
         """

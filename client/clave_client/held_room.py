@@ -385,12 +385,12 @@ class HeldRoom:
         return RoomBehind(self.record.title, self.record.cursor)
 
     def _fork_at(self, seq: int | None) -> None:
-        """Note after which entry members may be in different epochs, as the relay was restored; or no more."""
+        """Note after which entry members may be in different epochs, as the relay was restored, or none."""
         self.fork = seq
         self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
 
     def say_again(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, with the same ids; a transaction is the caller's."""
+        """Queue anew what this device said after entry `seq`, with the same ids, in a transaction of the caller's."""
         own, waiting = self.roster.own_device, set(self.outbox.ids())
         said = self._store.history(self.id, after=self.place(seq))
         self.outbox.put_before([line for line in said if line.sender == own and line.id not in waiting])

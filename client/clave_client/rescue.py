@@ -49,7 +49,7 @@ class Rescue:
     def cry(self, room: Room) -> None:
         """Ask a room's others for help until this device can follow them.
 
-        One that may be in step asks once, and not again for a while: anybody can make it believe that it is not.
+        One that may be in step asks once, and not again for a while: anybody can make it doubt that.
         """
         now = asyncio.get_running_loop().time()
         if not room.lost and now - self._doubted_at.get(room.id, -_DOUBTS_APART) < _DOUBTS_APART:

@@ -182,7 +182,7 @@ class Room:
     def stage_mend(
         self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: Mapping[bytes, str]
     ) -> list[bytes]:
-        """Route to `add` again or from now on; stop routing to those of `remove` that enough people object to.
+        """Route to `add` again or from now on; stop routing to those of `remove` that enough object to.
 
         Returns who is taken back. Raises `Refusal`.
         """
