@@ -390,7 +390,7 @@ class HeldRoom:
         self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
 
     def say_again(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, with the same ids, in a transaction of the caller's."""
+        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
         own, waiting = self.roster.own_device, set(self.outbox.ids())
         said = self._store.history(self.id, after=self.place(seq))
         self.outbox.put_before([line for line in said if line.sender == own and line.id not in waiting])

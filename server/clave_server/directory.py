@@ -162,9 +162,7 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
         " WHERE account = ?",
         (applicant.account,),
     ).get
-    published = connection.execute(
-        "SELECT published FROM devices WHERE device = ?", (applicant.device,)
-    ).get
+    published = connection.execute("SELECT published FROM devices WHERE device = ?", (applicant.device,)).get
     return Enrolment(registered, packages, rooms, stored, published)
 
 

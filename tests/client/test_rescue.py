@@ -163,7 +163,7 @@ def test_a_lost_device_comes_back_also_over_restarts(
         assert lies(*deliver(log, red, blue, green)) == []
 
 
-def test_whoever_comes_back_says_nothing_before_it_is_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
+def test_whoever_comes_back_is_silent_until_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, red, blue, green)
