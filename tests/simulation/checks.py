@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.store import HistoryLine
+from clave_client.store import HistoryLine, Phase
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite
 from simulation import protocol
@@ -18,10 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["Checks", "Violation"]
 
 _TAIL = 32
+_SEQ = (1 << 40) - 1
+"""A line's place in a history has the entry's seq here; above it is how often the relay was restored."""
 
 
 class Violation(AssertionError):
     """Something that must hold does not; it begins with the invariant's name."""
+
+
+class _Sent(NamedTuple):
+    """Where a message is in the log, as its sender was told."""
+
+    incarnation: bytes
+    seq: int
+    label: str
 
 
 class Checks:
@@ -37,14 +47,15 @@ class Checks:
         self.alarms: list[tuple[Device, events.Event]] = []
         self.expects_alarms = False
         self.judges_refusals = False
-        self._authenticators: dict[tuple[bytes, Any], tuple[bytes, str]] = {}
-        self._order: dict[bytes, dict[int, tuple[bytes, str, str]]] = {}
+        self._authenticators: dict[tuple[bytes, bytes], tuple[bytes, str]] = {}
+        self._heads: dict[tuple[bytes, int], tuple[bytes, str]] = {}
+        self._order: dict[bytes, dict[tuple[bytes, int], tuple[bytes, str, str]]] = {}
         self._shown: set[tuple[str, bytes, bytes, bytes]] = set()
-        self._sent: dict[tuple[bytes, bytes], tuple[int, str]] = {}
+        self._showed: dict[tuple[str, bytes, str], int] = {}
+        self._sent: dict[tuple[bytes, bytes], _Sent] = {}
         self._rosters: dict[bytes, frozenset[bytes]] = {}
         self._readers: dict[tuple[bytes, int], frozenset[bytes]] = {}
         self._joined_at: dict[tuple[str, bytes], int] = {}
-        self._epoch_seen: dict[tuple[str, bytes], bytes] = {}
         self._key_of: dict[bytes, bytes] = {}
         self._key_sent: dict[bytes, bytes] = {}
         self._left: dict[tuple[str, bytes], int] = {}
@@ -68,24 +79,37 @@ class Checks:
     def step(self, device: Device) -> None:
         """Look at a device just after one of its transactions (I4)."""
         for room_id, room in device.rooms.items():
-            if room.group.closed:
+            if room.group.closed or room.record.phase in (Phase.CLOSED, Phase.BEHIND):
                 continue
             authenticator = room.group.epoch_authenticator
-            if self._epoch_seen.get((device.label, room_id)) == authenticator:
+            if not device.is_honest or not self._equal_view(device):
                 continue
-            self._epoch_seen[device.label, room_id] = authenticator
-            key = (room_id, protocol.epoch_name(room.group))
-            known, who = self._authenticators.setdefault(key, (authenticator, device.label))
-            if known != authenticator and self._equal_view(device):
-                self.fail("I4", f"{device} and {who} differ in epoch {key[1]} of {room_id.hex()[:4]}")
+            known, who = self._authenticators.setdefault((room_id, room.head), (authenticator, device.label))
+            if known != authenticator:
+                self.fail("I4", f"{device} and {who} differ in epoch {room.head.hex()[:4]}")
+            if room.lost or room.record.cursor < room.record.began or self.restored or device.restored:
+                continue
+            head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
+            if head != room.head:
+                self.fail(
+                    "I4",
+                    f"after entry {room.record.cursor} {device} is in epoch {room.head.hex()[:4]},"
+                    f" {who} in {head.hex()[:4]}",
+                )
+
+    @property
+    def restored(self) -> bool:
+        """Whether the relay was restored from a backup."""
+        return self.world.relay.restored > 0
 
     def happened(self, device: Device, event: events.Event) -> None:
         """Take an event."""
         match event:
             case events.Sent():
-                self.world.note("sent", device.label, event.seq)
+                self.world.note("sent", device.label, event.seq & _SEQ)
                 if event.id in self.posted and device.is_honest:
-                    self._sent[event.room, event.id] = (event.seq, device.label)
+                    incarnation = self._incarnation(device, event.room)
+                    self._sent[event.room, event.id] = _Sent(incarnation, event.seq & _SEQ, device.label)
             case events.Invited():
                 self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
                 self.world.note("invited", device.label, event.title)
@@ -100,7 +124,7 @@ class Checks:
                 return
             case _:
                 self.world.note("event", device.label, type(event).__name__, getattr(event, "text", ""))
-        if protocol.is_alarm(event):
+        if protocol.is_alarm(event, restored=self.restored or device.restored):
             self.alarms.append((device, event))
             if not self.expects_alarms and device.is_honest:
                 self.fail("P3", f"{device} is alarmed without cause: {event}")
@@ -119,11 +143,11 @@ class Checks:
         return None if is_in else seq
 
     def noticed(self) -> bool:
-        """Tell whether anybody heard that something is wrong with the relay."""
-        return bool(self.alarms)
+        """Tell whether anybody heard that the relay does not show everybody the same."""
+        return any(protocol.is_fault(event) for _, event in self.alarms)
 
     def went_apart(self, device: Device) -> bool:
-        """Tell whether a device lied to has another history than the others, and talked with them.
+        """Tell whether a device lied to has another history or epoch than the others, and talked with them.
 
         Only then there is something to notice, and somebody who could (P3).
         """
@@ -131,22 +155,22 @@ class Checks:
             if device not in self.world.members(room):
                 continue
             after = self._joined_at.get((device.label, room), 0)
-            lines = {line.seq: line for line in device.session._store.history(room)}
+            lines = {line.seq & _SEQ: line for line in device.session._store.history(room)}
+            ours = {seq: said[0] for (_, seq), said in order.items() if seq > after}
             others = [each for each in self.world.members(room) if self._equal_view(each)]
             texts = {line.text for each in others for line in each.session._store.history(room)}
             heard = any(
                 line.text.endswith("was here") and line.name != device.name for line in lines.values()
             )
             talked = heard or f"{device} was here" in texts
-            if talked and {seq: order[seq][0] for seq in order if seq > after} != {
-                seq: line.id for seq, line in lines.items() if seq > after
-            }:
+            here = {seq: line.id for seq, line in lines.items() if seq > after}
+            if talked and (ours != here or any(o.rooms[room].head != device.rooms[room].head for o in others)):
                 return True
         return False
 
     def ended(self, device: Device, error: ClientError) -> None:
         """Take that a device's session failed for good."""
-        if device.is_honest and not self.expects_alarms and not protocol.is_known(error):
+        if device.is_honest and not self.expects_alarms:
             self.fail("I8", f"{device} cannot go on: {error}")
 
     def enqueued(self, device: Device, room: bytes, message: bytes, text: str) -> None:
@@ -156,26 +180,37 @@ class Checks:
 
     def sealed(self, device: Device, payload: bytes) -> None:
         """Note who can read a message, by its sender's word."""
+        head = protocol.head_of(payload)
         for room in device.rooms.values():
-            if room.group.group_id in payload[:64]:
-                self._rosters[payload[-_TAIL:]] = protocol.roster_of(room.group)
+            for group in protocol.speakers(room):
+                if protocol.name_epoch(group) == head:
+                    self._rosters[payload[-_TAIL:]] = protocol.roster_of(group)
 
     def kept(self, device: Device, room: bytes, line: HistoryLine) -> None:
         """Take a line that a device has in its history from now on (I3)."""
         if not self._equal_view(device):
             return
-        said = (line.id, line.text, line.name)
-        known = self._order.setdefault(room, {}).setdefault(line.seq, said)
+        said, place = (line.id, line.text, line.name), (self._incarnation(device, room), line.seq & _SEQ)
+        known = self._order.setdefault(room, {}).setdefault(place, said)
         if known != said:
             self.fail(
-                "I3", f"{device} has {line.name}: {line.text} at {line.seq}, others {known[2]}: {known[1]}"
+                "I3", f"{device} has {line.name}: {line.text} at {place[1]}, others {known[2]}: {known[1]}"
             )
-        left = self._left.get((device.label, room))
-        if left is not None and line.seq > left > self._joined_at.get((device.label, room), 0):
-            self.fail("I6", f"{device} was out of {room.hex()[:4]} from {left} on and reads {line.seq}")
+
+    @staticmethod
+    def _incarnation(device: Device, room: bytes) -> bytes:
+        here = device.rooms.get(room)
+        return b"" if here is None else here.record.incarnation  # type: ignore[no-any-return]
 
     def shows(self, device: Device, room: bytes, account: bytes, message: bytes, text: str) -> None:
-        """Take what a screen shows (I2)."""
+        """Take what a screen shows: each message once, and each person's in the order of writing (I2, P1)."""
+        sender, _, number = text.partition(" says ")
+        if number.isdigit() and device.is_honest and self._equal_view(device) and not self.restored:
+            former = self._showed.get((device.label, room, sender), 0)
+            self._showed[device.label, room, sender] = max(former, int(number))
+            writer = self.world.devices.get(sender)
+            if int(number) < former and sender not in self.lied_to and writer and writer.is_honest:
+                self.fail("P1", f"{device} shows {text!r} after {former}")
         key = (device.label, room, account, message)
         if key in self._shown:
             self.fail("I2", f"{device} shows {text} twice")
@@ -217,53 +252,80 @@ class Checks:
     # --- at the end ---
 
     def judge_history(self) -> None:
-        """Hold every history against the log (I1, I6)."""
+        """Hold every history against the log and the screens (I1, I6, P1, P5)."""
         for room in self._order:
             log = {entry.seq: entry for entry in self.world.relay.log(room)}
             readers = {seq: self._rosters.get(entry.payload[-_TAIL:]) for seq, entry in log.items()}
-            sent = {seq: (m, label) for (r, m), (seq, label) in self._sent.items() if r == room}
-            for seq, (_, label) in sent.items():
-                if seq not in log and label not in self.lied_to:
-                    self.fail("I1", f"entry {seq} of {label} was acknowledged and is not in the log")
+            present = [each for each in self.world.members(room) if self._equal_view(each)]
+            now = {self._incarnation(each, room) for each in present}
+            kept = {message: sent for (r, message), sent in self._sent.items() if r == room}
+            # A restored relay has lost what its device says again, unless that was no member any more.
+            sent = {
+                message: each
+                for message, each in kept.items()
+                if each.label not in self.lied_to and (not self.restored or each.incarnation in now)
+            }
+            for each in sent.values():
+                if each.seq not in log:
+                    self.fail("I1", f"entry {each.seq} of {each.label} was acknowledged and is not in the log")
             for device in self.world.honest():
-                if device.client is None:
+                if device.client is None or not self._equal_view(device):
                     continue
-                lines = {line.seq: line for line in device.session._store.history(room)}
-                for seq in lines:
-                    known = readers.get(seq)
-                    if known is not None and device.public not in known and self._equal_view(device):
-                        self.fail("I6", f"{device} reads entry {seq}, encrypted when it was not a member")
-                if device not in self.world.members(room) or not self._equal_view(device):
+                lines = device.session._store.history(room)
+                if not self.restored:
+                    self._judge_lines(device, lines, readers)
+                if device not in present or device.restored:
                     continue
-                after = self._joined_at.get((device.label, room), 0)
-                for seq, (message, label) in sent.items():
-                    due = (
-                        seq > after
-                        and label not in self.lied_to
-                        and device.public in (readers.get(seq) or ())
-                    )
-                    if due and (seq not in lines or lines[seq].id != message):
+                after, held = self._joined_at.get((device.label, room), 0), {line.id for line in lines}
+                for message, (_, seq, label) in sent.items():
+                    due = seq > after and device.public in (readers.get(seq) or ())
+                    if due and message not in held and not self.restored:
                         self.fail("I1", f"{device} lacks entry {seq} of {label}")
+                shown = {message for _, _, message, _ in device.shown}
+                for line in lines:
+                    if line.id not in shown and line.sender != device.public:
+                        self.fail("P1", f"{device} never showed {line.text!r}")
+
+    def _judge_lines(self, device: Device, lines: list[HistoryLine], readers: Any) -> None:
+        for line in lines:
+            known = readers.get(line.seq)
+            if known is not None and device.public not in known:
+                self.fail("I6", f"{device} reads entry {line.seq}, encrypted when it was not a member")
 
     def judge_posts(self) -> None:
-        """See that nothing anyone wrote is lost (P1)."""
+        """See that nothing anyone wrote is lost (P1, P5)."""
         for message, (label, room, joined, text) in self.posted.items():
             device = self.world.devices[label]
-            if device not in self.world.members(room) or not self._equal_view(device):
+            if device.restored or device not in self.world.members(room) or not self._equal_view(device):
                 continue
             stayed = joined == self._joined_at.get((label, room), 0)
-            if stayed and message not in self._given_up and not self._holds(device, room, message):
+            if not stayed or message in self._given_up:
+                continue
+            sent = self._sent.get((room, message))
+            if sent is None or not self._holds(device, room, message):
                 self.fail("P1", f"{text!r} of {label} never got into the log")
+            elif self.restored and self._lost(room, sent):
+                self.fail("P5", f"{text!r} of {label} was lost by the relay and never said again")
+
+    def _lost(self, room: bytes, sent: _Sent) -> bool:
+        """Tell whether the relay has lost a message: what it has in its place was said by somebody else."""
+        log = {entry.seq: entry for entry in self.world.relay.log(room)}
+        entry = log.get(sent.seq)
+        return entry is None or entry.sender != self.world.devices[sent.label].public
 
     def judge_rooms(self) -> None:
         """See that all members of a room agree on who they are and which epoch it is (I8)."""
         for room in sorted({room for device in self.world.honest() for room in device.rooms}):
-            members = [each for each in self.world.members(room) if self._equal_view(each)]
+            members = [
+                each for each in self.world.members(room) if self._equal_view(each) and not each.restored
+            ]
             for device in members:
-                group, first = device.rooms[room].group, members[0].rooms[room].group
-                if group.epoch_authenticator != first.epoch_authenticator:
-                    self.fail("I8", f"{device} is in epoch {group.epoch}, {members[0]} in {first.epoch}")
-                if device.rooms[room].outbox:
+                here, first = device.rooms[room], members[0].rooms[room]
+                if here.head != first.head:
+                    self.fail("I8", f"{device} is in epoch {here.group.epoch}, {members[0]} in {first.group.epoch}")
+                if here.lost:
+                    self.fail("P1", f"{device} is lost")
+                if here.outbox:
                     self.fail("I8", f"{device} has not sent all it wanted to")
             if members:
                 roster = protocol.roster_of(members[0].rooms[room].group)
@@ -274,8 +336,10 @@ class Checks:
         """Return who lacks whose word, of `words` by device."""
         lacking = []
         for device in self.world.members(room):
-            if self._equal_view(device):
-                texts = {line.text for line in device.session._store.history(room, last=2 * len(words) + 50)}
+            if self._equal_view(device) and not device.restored:
+                lines = device.session._store.history(room, last=2 * len(words) + 50)
+                shown = {message for _, _, message, _ in device.shown[-2 * len(words) - 200 :]}
+                texts = {line.text for line in lines if line.id in shown or line.sender == device.public}
                 lacking += [f"{device} lacks {who}'s" for who, word in words.items() if word not in texts]
         return lacking
 
@@ -299,7 +363,21 @@ class Checks:
                 session = device.session
                 bounds[f"events of {device}"] = (session.events.qsize(), 2000)
                 bounds[f"waiters of {device}"] = (len(session._waiting), 100)
-                bounds[f"strangers asked about by {device}"] = (len(session._strange), 100)
+                bounds.update(self._kept_by(device))
         for what, (size, bound) in bounds.items():
             if size > bound:
                 self.fail("I7", f"{what}: {size}, more than {bound}")
+
+    def _kept_by(self, device: Device) -> dict[str, tuple[int, int]]:
+        """Return what a client keeps of what others sent, and its bounds (P6)."""
+        session, store = device.session, device.session._store
+        bounds = {
+            f"senders told of by {device}": (sum(len(r._told) for r in session._readers.values()), 4000),
+            f"cries heard by {device}": (len(session._rescue._cries), 1000),
+        }
+        for room in session.rooms.values():
+            accounts = len({person.account for person in room.roster.people().values()})
+            for table, bound in (("waiting", 257 * accounts), ("counts", 1000), ("chain", 20_000)):
+                count = next(store._db.execute(f"SELECT count(*) FROM {table} WHERE room = ?", (room.id,)))  # noqa: S608
+                bounds[f"rows of {table} at {device}"] = int(count[0]), bound
+        return bounds

@@ -112,6 +112,9 @@ class Device:
         self.happened: list[events.Event] = []
         self.points_left = -1
         self.is_honest = True
+        self.restored = False
+        """Whether its profile was put back from a backup."""
+
         self.store: SimStore | None = None
         self.hears: Callable[[list[ToClient]], list[ToClient]] = lambda messages: messages
         """What its client gets of what the relay says: an insider's hears otherwise."""
@@ -284,7 +287,7 @@ class Device:
     def enqueued(self, room: bytes, message: bytes, text: str) -> None:
         self._draft.append(lambda: self.world.checks.enqueued(self, room, message, text))
 
-    def sealed(self, position: int, payload: bytes) -> None:
+    def sealed(self, payload: bytes) -> None:
         self._draft.append(lambda: self.world.checks.sealed(self, payload))
 
     def kept(self, room: bytes, line: HistoryLine) -> None:

@@ -158,12 +158,10 @@ class SimStore(Store):
         if kind is ContentKind.TEXT:
             self.device.enqueued(room, message_id, body)
 
-    def put_ciphertext(
-        self, position: int, submission: int | None, epoch: int | None, payload: bytes | None
-    ) -> None:
-        super().put_ciphertext(position, submission, epoch, payload)
+    def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
+        super().put_ciphertext(position, payload, head)
         if payload is not None:
-            self.device.sealed(position, payload)
+            self.device.sealed(payload)
 
     def add_message(self, room: bytes, line: HistoryLine) -> bool:
         added = super().add_message(room, line)

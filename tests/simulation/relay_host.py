@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server import directory, schema
+from clave_server import directory, incarnation, schema
 from clave_server.admission import Admission
 from clave_server.bans import Bans, read_bans
 from clave_server.directory import Registration
@@ -59,6 +59,8 @@ class RelayHost:
         self.network = network
         self._dice = dice
         self._ports = 0
+        self._copy = folder / "copy.db"
+        self.restored = 0
         self.up = False
         self.house: Any = None
         self.transports: Transports
@@ -75,12 +77,14 @@ class RelayHost:
         """Start the process, and listen."""
         connection = schema.connect_writer(self.path)
         connection.pragma("synchronous", "off")  # a crash is of the process; test_power.py cuts the power
+        incarnation.begin_anew(connection)
+        present = incarnation.read_incarnation(connection)
         highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
         self.writer = SimWorker(connection, self._dice, _SLOWEST_DISK)
         self.reader = SimWorker(schema.connect_reader(self.path), self._dice, _SLOWEST_DISK)
         settings = Settings(None, 0, Admission(Registration.OPEN), max_clients=100, max_clients_per_ip=100)
         mirror: Any = _NoMirror()
-        self.house = _build_house(settings, self.writer, self.reader, mirror, highest_ids, bans)
+        self.house = _build_house(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
         self.transports, self._tick = Transports(self.house.tally), Tick(asyncio.get_running_loop())
         self.transports._open = _Ordered()  # type: ignore[assignment]  # a set is gone through by address
         self.settings = settings
@@ -126,6 +130,27 @@ class RelayHost:
             pass
         await self.sequencer.drain()
         self.crash()
+
+    def copy(self) -> None:
+        """Make a backup's copy of the database, of what is on disk now; the latest one is kept."""
+        connection = schema.connect_reader(self.path)
+        connection.pragma("query_only", False)
+        self._copy.unlink(missing_ok=True)
+        try:
+            connection.execute("VACUUM INTO ?", (str(self._copy),))
+        finally:
+            connection.close()
+        incarnation.mark_copy(self._copy)
+
+    def put_back(self) -> bool:
+        """Have the copy for a database, with the relay down; False if there is none."""
+        if self.up or not self._copy.exists():
+            return False
+        for each in self.path.parent.glob(self.path.name + "-*"):
+            each.unlink()
+        self.path.write_bytes(self._copy.read_bytes())
+        self.restored += 1
+        return True
 
     def log(self, room: bytes) -> list[Entry]:
         """Return all entries of a room that are on disk."""

@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clave_crypto.mls import Application, Group, GroupState, MLSError
+from simulation import attacks
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
@@ -61,7 +62,7 @@ class Role:
 class Insider(Role):
     """A member's device with a modified client: it sends whatever it likes whenever it likes."""
 
-    acts = tuple(protocol.ATTACKS)
+    acts = tuple(attacks.ATTACKS)
 
     def begin(self) -> None:
         self.world.checks.judges_refusals = True
@@ -88,7 +89,7 @@ class Insider(Role):
         held = self.device.rooms.get(room)
         if held is None or not self.device.session.is_online or not held.resumed:
             return
-        for message in protocol.ATTACKS[name](self.world, self.device, held, chance):
+        for message in attacks.ATTACKS[name](self.world, self.device, held, chance):
             if isinstance(message, Submit):
                 self.forged[room, message.submission] = message
                 held.set(submission=max(held.record.submission, message.submission))
@@ -119,7 +120,7 @@ class ExMember(Insider):
         if room in self.device.rooms:
             await super().act(name, room, chance)
         elif self.device.client is not None and self.device.session.is_online and room in self.kept:
-            for message in protocol.from_outside(self.world, self.device, room, self.kept[room], chance):
+            for message in attacks.from_outside(self.world, self.device, room, self.kept[room], chance):
                 self.world.note("attack from outside", self.who, type(message).__name__)
                 self.device.session.link.send(message)
 

@@ -25,7 +25,6 @@ from clave_server import sequencer
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Submit
-from simulation import protocol
 from simulation.checks import Checks
 from simulation.clock import VirtualLoop, VirtualTime
 from simulation.device import Device, SimAccount, SimLink
@@ -76,8 +75,7 @@ class World:
 
     def defect(self, what: str, error: BaseException | None) -> None:
         """Take an exception that nobody expected."""
-        if not protocol.is_known(error):
-            self.checks.fail("defect", f"{what}: {error!r}")
+        self.checks.fail("defect", f"{what}: {error!r}")
 
     def exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Be the loop's exception handler."""
