@@ -58,6 +58,9 @@ _ASK_AGAIN_SECONDS = 10.0
 _COMPARE_AGAIN_SECONDS = 15.0
 """Between a correction that the relay refused and the next comparison."""
 
+_GO_SECONDS = 5.0
+"""Between what the relay sends of a room that this device has left, and asking it to stop."""
+
 _COMPARE_SECONDS = 30.0
 """Between two comparisons of whom the relay routes to, after strangers spoke or came."""
 
@@ -211,7 +214,7 @@ class Session(Connection):
             room = self.rooms.get(room_id)
             if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
                 self._left.discard(room_id)
-                self.link.send(Mend(self.link.next_id(), room_id, [], [self.own]))
+                asyncio.get_running_loop().call_later(_GO_SECONDS, self._go, room_id)
             if room is not None and room.resumed:
                 try:
                     outcome = self._reader(room).read(batch)
@@ -226,6 +229,11 @@ class Session(Connection):
                 else:
                     self.go_on(room)
         batches.clear()
+
+    def _go(self, room_id: bytes) -> None:
+        """Have the relay stop routing a room to this device, unless it was added once more."""
+        if self.is_online and room_id not in self.rooms:
+            self.link.send(Mend(self.link.next_id(), room_id, [], [self.own]))
 
     def _reader(self, room: Room) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
@@ -246,6 +254,9 @@ class Session(Connection):
             self._invitations.let_in(room.id)
         if outcome.strangers:
             self.compare_routing(room)
+        if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
+            # Whoever was here before may have had the relay stop routing to it, not knowing that it is added.
+            asyncio.get_running_loop().call_later(_COMPARE_AGAIN_SECONDS, self._compare_again, room)
         if room.record.phase is Phase.CLOSED:
             self.closed(room)
 
