@@ -25,7 +25,7 @@ from clave_client.errors import (
 )
 from clave_client.trust import Trust, check_succession
 from clave_crypto.identity import DeviceKey
-from clave_wire.connection import ClientConnection
+from clave_wire.connection import ClientConnection, State
 from clave_wire.errors import LocalError, RemoteError
 from clave_wire.login import certificate_digest
 from clave_wire.messages import (
@@ -204,7 +204,7 @@ class RelayLink(asyncio.Protocol):
 
     def send(self, message: ToRelay) -> None:
         """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell."""
-        if not self._is_writable:
+        if not self._is_writable or self._connection.state is State.CLOSED:
             return
         try:
             self._write(self._connection.send(message))
