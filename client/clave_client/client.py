@@ -268,7 +268,9 @@ class Client:
 
     def unshown(self, room: bytes) -> list[HistoryLine]:
         """Return others' messages that no screen showed yet, oldest first."""
-        lines = self._store.history(room, after=self._room(room).record.shown)
+        here = self._room(room)
+        lines = self._store.history(room, after=min(here.late, default=here.record.shown + 1) - 1)
+        lines = [line for line in lines if line.seq > here.record.shown or line.seq in here.late]
         return [line for line in lines if line.sender != self._session.account.device.public]
 
     def mark_shown(self, room: bytes, seq: int) -> bool:

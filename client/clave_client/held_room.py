@@ -41,7 +41,8 @@ _ERA_BITS = 40
 
 
 _CHANGES = (
-    "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork", "_saved_epoch"
+    "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
+    "late", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -76,6 +77,7 @@ class HeldRoom:
         self.wish = Wish()
         self.fork: int | None = None
         self.heads: list[bytes] = []
+        self.late: frozenset[int] = frozenset()
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
         self.helped: Counter[bytes] = Counter()
@@ -115,7 +117,7 @@ class HeldRoom:
             title,
             cursor,
             used,
-            era << _ERA_BITS | cursor,
+            era << _ERA_BITS | cursor if known is None else known.shown,
             count=count,
             began=began,
             legacy=-1 if welcomed is not None and seen is None else 0,
@@ -171,7 +173,8 @@ class HeldRoom:
             ]
         except MLSError as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        wish, fork, heads = part("wish"), part("fork"), part("heads") or b""
+        wish, fork, heads, late = part("wish"), part("fork"), part("heads") or b"", part("late") or b""
+        self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
         self.fork = None if fork is None else int.from_bytes(fork, "big")
         self.wish = Wish() if wish is None else Wish.decode(wish)
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
@@ -255,6 +258,15 @@ class HeldRoom:
             self.chain.begin_at(seq)
             self.set(read=seq)
             legacy.finish(self)
+
+    def await_screen(self, place: int) -> None:
+        """Note a message that is read after what followed it in the log."""
+        if place < self.place(self.record.cursor):
+            self._keep_late(self.late | {place})
+
+    def _keep_late(self, late: frozenset[int]) -> None:
+        self.late = late
+        self.put_part("late", b"".join(place.to_bytes(8, "big") for place in sorted(late)) or None)
 
     def copy_group(self) -> Group:
         """Return the group once more, to see what becomes of it."""
@@ -371,7 +383,7 @@ class HeldRoom:
     def close(self, by: Person | None) -> events.RoomClosed:
         """Delete the keys: this device is no longer a member."""
         with self.changing():
-            self.unsent = self.outbox.ids()
+            self.unsent = self.outbox.ids(placed=True)
             self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.accepted))
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)

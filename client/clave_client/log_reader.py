@@ -268,6 +268,7 @@ class LogReader:
             place, person.device, person.account, person.name, content.id, text, content.sent_at
         )
         if self._store.add_message(room.id, line):
+            room.await_screen(place)
             sent_at = content.sent_at / 1000
             self._happened(events.Message(room.id, place, person, content.id, text, sent_at))
 

@@ -36,10 +36,10 @@ class Outbox:
         placed = sum(item.placed is not None for item in items)
         return [item for item in items if item.placed is None][: WINDOW if placed < _MOST_PLACED else 0]
 
-    def ids(self) -> list[bytes]:
-        """Return the ids of the texts that wait."""
+    def ids(self, *, placed: bool = False) -> list[bytes]:
+        """Return the ids of the texts that wait, also of those `placed` in an epoch that is not confirmed."""
         items = self._store.outbox(self._room, -1)
-        return [item.id for item in items if item.kind is ContentKind.TEXT and item.placed is None]
+        return [i.id for i in items if i.kind is ContentKind.TEXT and (placed or i.placed is None)]
 
     def find(self, payload: bytes) -> OutboxItem | None:
         """Return the item that was encrypted as `payload` and is in no log yet."""

@@ -426,10 +426,14 @@ class Room(HeldRoom):
 
     def mark_shown(self, place: int) -> bool:
         """Note that the message at `place` goes onto a screen; False when it did before."""
-        if place <= self.record.shown:
+        is_late = place in self.late
+        if place <= self.record.shown and not is_late:
             return False
         with self.changing():
-            self.set(shown=place)
+            if is_late:
+                self._keep_late(self.late - {place})
+            else:
+                self.set(shown=place)
         return True
 
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:
