@@ -384,6 +384,32 @@ def test_no_proposal_but_leaving_holds_anyone_up(tmp_path: Path) -> None:
         red.room.group.propose(Member(tmp_path, "white").add(), now=int(NOW))
 
 
+@pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.PROPOSAL, Kind.COMMIT, Kind.REKEY])
+@pytest.mark.parametrize("body", ["message", "leaving", "addition", "update"])
+def test_a_body_of_another_kind_does_not_count_though_it_covers_the_header(
+    tmp_path: Path, kind: Kind, body: str
+) -> None:
+    """A commit that a member labels a message would begin an epoch that the relay does not know of."""
+    fits = {
+        "message": Kind.APPLICATION,
+        "leaving": Kind.PROPOSAL,
+        "addition": Kind.COMMIT,
+        "update": Kind.REKEY,
+    }
+    if fits[body] is kind:
+        return
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    white = Member(tmp_path, "white")
+    make, fields = {
+        "message": (lambda group, covered: group.encrypt(b"hello", authenticated_data=covered), {}),
+        "leaving": (propose(Remove(blue.room.group.own_leaf)), {"remove": [blue.device]}),
+        "addition": (commit(white.add()), {"add": [white.device]}),
+        "update": (commit(path=True), {}),
+    }[body]
+    header = blue.header(kind, **({"count": 1} if kind is Kind.APPLICATION else {}), **fields)  # type: ignore[arg-type]
+    judged(log, [red, green], blue, forge(blue, header, make))
+
+
 def test_what_is_against_the_rooms_rules_does_not_count(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", remove=Role.ADMIN)
     header = blue.header(Kind.REKEY, remove=[green.device])
@@ -563,6 +589,21 @@ def test_who_leaves_beside_a_rekey_is_gone_in_the_end(tmp_path: Path, when: str,
         assert member.room.roster.devices() == [one.device for one in left]
         assert member.room.pending is None
         assert member.room.may_send
+
+
+def test_a_rekey_from_before_somebody_left_is_not_confirmed(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    rekey(log, red)
+    deliver(log, red, blue, green)
+    assert green.room.confirmable is not None
+    leaves(log, blue)
+    deliver(log, red, green)
+    assert green.room.confirmable is None
+    assert green.room.commit_due
+    assert red.room.commit_due, "its own rekey does not take the leaver out"
+    settle(log, green, red)
+    agree(red, green)
+    assert not red.room.roster.has(blue.device)
 
 
 def test_no_commit_without_a_path_is_made_beside_a_leaving(tmp_path: Path) -> None:

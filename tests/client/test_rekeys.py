@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clave_client import events
+from clave_client import events, rekeys
 from clave_client.events import Lie
 from clave_client.log_reader import Settled
 from clave_client.rekeys import Fate
@@ -453,6 +453,24 @@ def test_no_more_is_said_before_it_is_confirmed_than_others_keep(tmp_path: Path)
     settle(log, red, blue)
     assert blue.texts() == red.texts() == texts
     assert not red.room.outbox
+
+
+def test_what_is_said_beyond_what_is_kept_counts_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rekeys, "_MOST_KEPT", 3)
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    rekey(log, red)
+    deliver(log, red, blue, green)
+    for number in range(5):
+        say(log, red, str(number))
+        deliver(log, red)
+    deliver(log, blue, green)
+    green.restarts()
+    resume(green, log)
+    confirm(log, blue)
+    deliver(log, blue, green)
+    assert blue.texts() == green.texts() == ["0", "1", "2"]
 
 
 def test_answers_to_a_full_window_are_all_taken(tmp_path: Path) -> None:
