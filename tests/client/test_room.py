@@ -339,6 +339,7 @@ def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
         assert list(member.room.rekeys) == []
     assert red.room.pending is None
     assert red.room.wish_due, "it is made anew"
+    assert [item.body for item in red.room.outbox.waiting()] == ["in its epoch"], "queued once"
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     agree(red, blue)
