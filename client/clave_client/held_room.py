@@ -42,7 +42,7 @@ _ERA_BITS = 40
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "_saved_epoch",
+    "late", "home", "vouched", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -78,6 +78,8 @@ class HeldRoom:
         self.fork: int | None = None
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
+        self.home: Group | None = None
+        self.vouched: frozenset[bytes] = frozenset()
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
         self.helped: Counter[bytes] = Counter()
@@ -167,6 +169,10 @@ class HeldRoom:
                 self.pending = Pending.decode(commit)
                 state = GroupState(tip, tip_ratchets)
                 self.tip = self._restore(state)
+            home, home_ratchets = part("home"), part("home ratchets")
+            self.home = None
+            if home is not None and home_ratchets is not None:
+                self.home = self._restore(GroupState(home, home_ratchets))
             formers = Former.decode(part("formers") or Former.encode([]))
             self.formers = [
                 (one.pending, self._restore(GroupState(one.epoch, one.ratchets))) for one in formers
@@ -306,6 +312,42 @@ class HeldRoom:
         title = self.wish.title if self.wish.title != self.state.title else ""
         self._wish_for(Wish() if own else Wish(here, title))
         return said
+
+    # --- coming back ---
+
+    def find(self, device: bytes) -> Person | None:
+        """Return the member with this device, here or where this device came back from."""
+        found = self.roster.find(device)
+        if found is None and self.home is not None:
+            found = Roster(self.home, self._store).find(device)
+        return found
+
+    @property
+    def others(self) -> frozenset[bytes]:
+        """The other accounts, here or where this device came back from."""
+        rosters = [self.roster, *([] if self.home is None else [Roster(self.home, self._store)])]
+        accounts = {person.account for roster in rosters for person in roster.people().values()}
+        return frozenset(accounts - {self.account})
+
+    def leave_home(self) -> None:
+        """Keep what others know this device by: one of them may have made up the epoch it comes back to."""
+        self.vouched = frozenset()
+        if self.home is None:
+            self.home = self.group
+            self._keep_home()
+
+    def vouch(self, account: bytes) -> None:
+        """Note that an account speaks in the epochs this device came back to; two do not make them up."""
+        if self.home is not None:
+            self.vouched |= {account}
+            if len(self.vouched) >= min(2, len(self.others)):
+                self.home = None
+                self._keep_home()
+
+    def _keep_home(self) -> None:
+        epoch, ratchets = (None, None) if self.home is None else _parts(self.home)
+        self.put_part("home", epoch)
+        self.put_part("home ratchets", ratchets)
 
     # --- its own commits ---
 

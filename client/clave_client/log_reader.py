@@ -198,7 +198,7 @@ class LogReader:
             ):
                 self._lie(Lie.PLACE, None)
             return
-        person = room.roster.find(entry.sender)
+        person = room.find(entry.sender)
         if person is None:
             self._outcome.strangers = True
             return
@@ -307,6 +307,7 @@ class LogReader:
     def _compare(self, opened: Opened, person: Person) -> None:
         """Compare a sender's view of the log with this device's."""
         room, header = self._room, opened.header
+        room.vouch(person.account)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -370,7 +371,7 @@ class LogReader:
             return
         if entry.sender == room.roster.own_device:
             self._unknown_own(entry)
-            self._lose(entry.seq)
+            self._outcome.cry = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
             raise PeerError("who leaves has to be taken out first")
@@ -546,6 +547,7 @@ class LogReader:
         if not missed and room.fork is not None:
             missed = room.fork + 1
             room.say_again(room.fork)
+        room.leave_home()
         self._enter(room.follow_own(payload), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"

@@ -22,7 +22,16 @@ from clave_client.room_state import ROOM_STATE_EXTENSION
 from clave_client.sealing import header_digest, name_epoch, sign_payload
 from clave_client.store import OutboxItem, Phase
 from clave_client.welcome import Help, Welcome
-from clave_crypto.mls import Add, Extension, Group, GroupContextExtensions, PendingCommit, Proposal, Remove
+from clave_crypto.mls import (
+    Add,
+    Extension,
+    Group,
+    GroupContextExtensions,
+    MLSError,
+    PendingCommit,
+    Proposal,
+    Remove,
+)
 from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
@@ -270,17 +279,14 @@ class Room(HeldRoom):
     def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
         header = pack_header(Header(Kind.REKEY, head, self.chain.seen()))
-        tip, message = Group.join_externally(
-            group_info,
-            identity,
-            self.device.secret,
-            policy=RoomPolicy(),
-            removes=self.group.own_leaf,
-            other_groups=(),
-            authenticated_data=header_digest(header),
-            extension_types=(ROOM_STATE_EXTENSION,),
-            limits=ROOM_LIMITS,
-        )
+        leaves = {held.own_leaf for held in (self.group, self.home) if held is not None}
+        for leaf in sorted(leaves):  # the wrong one is another's, and refused
+            try:
+                tip, message = self._join(group_info, leaf, identity, header)
+                break
+            except MLSError:
+                if leaf == max(leaves):
+                    raise
         if tip.group_id != self.id:
             raise PeerError("it is of another room")
         state = room_state(tip.extensions)
@@ -290,6 +296,19 @@ class Room(HeldRoom):
         with self.changing():
             self._keep_pending(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
         return self.submit_commit()
+
+    def _join(self, group_info: bytes, leaf: int, identity: bytes, header: bytes) -> tuple[Group, bytes]:
+        return Group.join_externally(
+            group_info,
+            identity,
+            self.device.secret,
+            policy=RoomPolicy(),
+            removes=leaf,
+            other_groups=(),
+            authenticated_data=header_digest(header),
+            extension_types=(ROOM_STATE_EXTENSION,),
+            limits=ROOM_LIMITS,
+        )
 
     @property
     def wish_due(self) -> bool:
@@ -365,13 +384,17 @@ class Room(HeldRoom):
         """
         if help_.head == self.head or not self.in_step:
             return False
-        others = {person.account for person in self.roster.people().values()} - {self.account}
-        enough = 1 if self.fork is not None else min(2, len(others))
+        enough = 1 if self.fork is not None else min(2, len(self.others))
         return self.lost or (help_.head not in self.heads and len(self.ahead) >= enough)
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        return self.group.open_from_member(_HELP_LABEL, help_.sealed)
+        try:
+            return self.group.open_from_member(_HELP_LABEL, help_.sealed)
+        except MLSError:
+            if self.home is None:
+                raise
+            return self.home.open_from_member(_HELP_LABEL, help_.sealed)
 
     def _prepare_signed(self, header: Header, welcome: bytes = b"") -> Submit:
         payload = sign_payload(self.id, header, self.device)

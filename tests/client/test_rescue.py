@@ -17,6 +17,7 @@ from clave_client.welcome import Help, read_invitation
 from clave_crypto.mls import MLSError
 from clave_wire.messages import Code, Kind, Rejected, Submit
 from client.memory_relay import (
+    NOW,
     Forged,
     Log,
     Member,
@@ -395,10 +396,51 @@ def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_pat
     outcome = deliver(log, red)[0]
     deliver(log, blue)
     assert outcome.cry
-    assert red.room.lost
-    log.append(red, returns(red, helped(log, blue, red)))
+    assert not red.room.lost, "a relay may have made that up"
+    help_ = helped(log, blue, red)
+    deliver(log, red, blue)
+    assert red.room.wants(help_)
+    log.append(red, returns(red, help_))
     deliver(log, red, blue)
     confirm(log, blue)
     deliver(log, red, blue)
     agree(red, blue)
     assert rekey(log, blue).seq == len(log.entries)
+
+
+def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
+    room: tuple[Log, Member, Member, Member],
+) -> None:
+    log, red, blue, green = room
+    made_up = red.room.copy_group()
+    made_up.merge(made_up.commit([], now=int(NOW)))
+    leaf = next(m.leaf_index for m in made_up.members() if m.signature_key == blue.device)
+    head = name_epoch(made_up)
+    bait = Help(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
+    log.append(blue, returns(blue, bait))
+    deliver(log, red, blue, green)
+    assert blue.room.pending is not None
+    ref = name_rekey(blue.room.pending.payload)
+    lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
+    log.append(red, Forged(Kind.CONFIRM, lure))
+    deliver(log, red, blue, green)
+    assert not blue.room.lost
+    assert blue.room.head != green.room.head == red.room.head
+    blue.restarts()
+    resume(blue, log)
+    say(log, red, "one")
+    say(log, green, "two")
+    assert deliver(log, red, blue, green)[1].cry
+    log.append(blue, blue.room.prepare_cry())
+    assert deliver(log, red, blue, green)[2].lost == [blue.device]
+    help_ = helped(log, green, blue)
+    assert blue.room.wants(help_)
+    deliver(log, red, blue, green)
+    log.append(blue, returns(blue, help_))
+    settle(log, red, blue, green)
+    agree(red, blue, green)
+    say(log, red, "three")
+    say(log, green, "four")
+    deliver(log, red, blue, green)
+    assert blue.texts() == ["three", "four"]
+    assert blue.room.home is None, "two accounts speak there"

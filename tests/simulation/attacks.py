@@ -1,4 +1,8 @@
 """What an insider sends."""
+
 from typing import Any
+
 ATTACKS: dict[str, Any] = {}
+
+
 def from_outside(*_: Any) -> Any: ...

@@ -164,7 +164,9 @@ class Checks:
             )
             talked = heard or f"{device} was here" in texts
             here = {seq: line.id for seq, line in lines.items() if seq > after}
-            if talked and (ours != here or any(o.rooms[room].head != device.rooms[room].head for o in others)):
+            if talked and (
+                ours != here or any(o.rooms[room].head != device.rooms[room].head for o in others)
+            ):
                 return True
         return False
 
@@ -267,7 +269,9 @@ class Checks:
             }
             for each in sent.values():
                 if each.seq not in log:
-                    self.fail("I1", f"entry {each.seq} of {each.label} was acknowledged and is not in the log")
+                    self.fail(
+                        "I1", f"entry {each.seq} of {each.label} was acknowledged and is not in the log"
+                    )
             for device in self.world.honest():
                 if device.client is None or not self._equal_view(device):
                     continue
@@ -322,7 +326,9 @@ class Checks:
             for device in members:
                 here, first = device.rooms[room], members[0].rooms[room]
                 if here.head != first.head:
-                    self.fail("I8", f"{device} is in epoch {here.group.epoch}, {members[0]} in {first.group.epoch}")
+                    self.fail(
+                        "I8", f"{device} is in epoch {here.group.epoch}, {members[0]} in {first.group.epoch}"
+                    )
                 if here.lost:
                     self.fail("P1", f"{device} is lost")
                 if here.outbox:

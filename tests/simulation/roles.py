@@ -13,7 +13,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clave_crypto.mls import Application, Group, GroupState, MLSError
-from simulation import attacks
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
@@ -27,7 +26,7 @@ from clave_wire.messages import (
     ToClient,
     ToRelay,
 )
-from simulation import protocol
+from simulation import attacks, protocol
 from simulation.network import Wire
 
 if TYPE_CHECKING:
