@@ -255,6 +255,7 @@ class HeldRoom:
             self.accepted = max(self.accepted, entry.submission)
             if self.flights.pop(entry.submission, None) is not None:
                 self.refused.discard(entry.payload)
+            self.going_back &= bool(self.flights)
         if self.record.legacy:
             self._leave_legacy(entry.seq)
 

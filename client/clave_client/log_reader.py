@@ -570,7 +570,7 @@ class LogReader:
         flight = room.flights.pop(rejected.submission, None)
         if flight is None:
             return
-        room.going_back = bool(room.flights)
+        room.going_back = any(number > rejected.submission for number in room.flights)
         reason = sanitize(rejected.text)
         self._outcome.wait |= code in _WAIT
         if code in _TRY_AGAIN:

@@ -455,8 +455,7 @@ class Room(HeldRoom):
         with self.changing():
             if is_late:
                 self._keep_late(self.late - {place})
-            else:
-                self.set(shown=place)
+            self.set(shown=max(self.record.shown, place))
         return True
 
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:

@@ -53,6 +53,7 @@ class Checks:
         self._shown: set[tuple[str, bytes, bytes, bytes]] = set()
         self._showed: dict[tuple[str, bytes, str], int] = {}
         self._sent: dict[tuple[bytes, bytes], _Sent] = {}
+        self._blind: dict[tuple[str, bytes], set[int]] = {}
         self._rosters: dict[bytes, frozenset[bytes]] = {}
         self._readers: dict[tuple[bytes, int], frozenset[bytes]] = {}
         self._joined_at: dict[tuple[str, bytes], int] = {}
@@ -87,6 +88,10 @@ class Checks:
             known, who = self._authenticators.setdefault((room_id, room.head), (authenticator, device.label))
             if known != authenticator:
                 self.fail("I4", f"{device} and {who} differ in epoch {room.head.hex()[:4]}")
+            if room.lost:
+                self._blind.setdefault((device.label, room_id), set()).update(
+                    range(room.record.lost, room.record.cursor + 1)
+                )
             if room.lost or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
@@ -136,6 +141,10 @@ class Checks:
             key, seq = (event.room, event.person.device), device.rooms[event.room].record.cursor
             if seq >= self._comings.get(key, (0, False))[0]:
                 self._comings[key] = (seq, isinstance(event, events.MemberAdded))
+
+    def label_of(self, device: bytes) -> str:
+        """Return what the device with a key is called."""
+        return next((label for label, each in self.world.devices.items() if each.public == device), "")
 
     def removed_at(self, room: bytes, device: bytes) -> int | None:
         """Return the entry after which a device was out for everybody honest; None if it is in."""
@@ -265,7 +274,9 @@ class Checks:
             sent = {
                 message: each
                 for message, each in kept.items()
-                if each.label not in self.lied_to and (not self.restored or each.incarnation in now)
+                if each.label not in self.lied_to
+                and message not in self._given_up
+                and (not self.restored or each.incarnation in now)
             }
             for each in sent.values():
                 if each.seq not in log:
@@ -280,12 +291,13 @@ class Checks:
                     self._judge_lines(device, lines, readers)
                 if device not in present or device.restored:
                     continue
+                blind = self._blind.get((device.label, room), set())
                 after, held = self._joined_at.get((device.label, room), 0), {line.id for line in lines}
                 for message, (_, seq, label) in sent.items():
-                    due = seq > after and device.public in (readers.get(seq) or ())
+                    due = seq > after and seq not in blind and device.public in (readers.get(seq) or ())
                     if due and message not in held and not self.restored:
                         self.fail("I1", f"{device} lacks entry {seq} of {label}")
-                shown = {message for _, _, message, _ in device.shown}
+                shown = {message for _, _, message, _ in device.shown} | device.never_shown
                 for line in lines:
                     if line.id not in shown and line.sender != device.public:
                         self.fail("P1", f"{device} never showed {line.text!r}")
@@ -306,9 +318,9 @@ class Checks:
             if not stayed or message in self._given_up:
                 continue
             sent = self._sent.get((room, message))
-            if sent is None or not self._holds(device, room, message):
+            if not self._holds(device, room, message):
                 self.fail("P1", f"{text!r} of {label} never got into the log")
-            elif self.restored and self._lost(room, sent):
+            elif self.restored and sent is not None and self._lost(room, sent):
                 self.fail("P5", f"{text!r} of {label} was lost by the relay and never said again")
 
     def _lost(self, room: bytes, sent: _Sent) -> bool:
@@ -346,8 +358,19 @@ class Checks:
                 lines = device.session._store.history(room, last=2 * len(words) + 50)
                 shown = {message for _, _, message, _ in device.shown[-2 * len(words) - 200 :]}
                 texts = {line.text for line in lines if line.id in shown or line.sender == device.public}
-                lacking += [f"{device} lacks {who}'s" for who, word in words.items() if word not in texts]
+                lacking += [
+                    f"{device} lacks {who}'s"
+                    for who, word in words.items()
+                    if word not in texts and not self._removes(self.world.device(who), room, device)
+                ]
         return lacking
+
+    @staticmethod
+    def _removes(speaker: Device, room: bytes, device: Device) -> bool:
+        """Tell whether a device speaks already in the epoch of a rekey of its own that removes another."""
+        here = speaker.rooms[room]
+        tip = here.tip if here.unconfirmed else None
+        return tip is not None and device.public not in protocol.roster_of(tip)
 
     @staticmethod
     def _holds(device: Device, room: bytes, message: bytes) -> bool:
@@ -367,7 +390,7 @@ class Checks:
         for device in self.world.honest():
             if device.client is not None:
                 session = device.session
-                bounds[f"events of {device}"] = (session.events.qsize(), 2000)
+                bounds[f"events of {device}"] = (len(session.events), 2000)
                 bounds[f"waiters of {device}"] = (len(session._waiting), 100)
                 bounds.update(self._kept_by(device))
         for what, (size, bound) in bounds.items():

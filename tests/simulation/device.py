@@ -116,6 +116,10 @@ class Device:
         """Whether its profile was put back from a backup."""
 
         self.store: SimStore | None = None
+        self.never_shown: set[bytes] = set()
+        """Messages that were marked as shown just before a crash: at most once is what is promised."""
+
+        self._marking = b""
         self.hears: Callable[[list[ToClient]], list[ToClient]] = lambda messages: messages
         """What its client gets of what the relay says: an insider's hears otherwise."""
 
@@ -192,15 +196,19 @@ class Device:
         self.world.checks.happened(self, event)
         if isinstance(event, events.Message) and self.client is not None:
             self.point("before show")
+            self._marking = event.id
             if self.client.mark_shown(event.room, event.seq):
                 self._show(event.room, event.seq, event.sender.account, event.id, event.text)
+            self._marking = b""
 
     def _show_unseen(self, client: Client) -> None:
         for room in tuple(client.rooms):
             for line in client.unshown(room):
                 self.point("before show")
+                self._marking = line.id
                 if client.mark_shown(room, line.seq):
                     self._show(room, line.seq, line.account, line.id, line.text)
+                self._marking = b""
 
     def _show(self, room: bytes, seq: int, account: bytes, message: bytes, text: str) -> None:
         self.point("mark, not shown")
@@ -243,6 +251,8 @@ class Device:
             return
         self.world.note("crashes", self.label, where)
         self.points_left = -1
+        self.never_shown.add(self._marking)
+        self._marking = b""
         self._gone()
         self._draft.clear()
         cast(SimStore, client._store).crash()

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server import directory, incarnation, schema
+from clave_server import invitations, incarnation, schema
 from clave_server.admission import Admission
 from clave_server.bans import Bans, read_bans
 from clave_server.directory import Registration
@@ -79,7 +79,7 @@ class RelayHost:
         connection.pragma("synchronous", "off")  # a crash is of the process; test_power.py cuts the power
         incarnation.begin_anew(connection)
         present = incarnation.read_incarnation(connection)
-        highest_ids, bans = directory.highest_ids(connection), Bans(read_bans(connection))
+        highest_ids, bans = invitations.highest_ids(connection), Bans(read_bans(connection))
         self.writer = SimWorker(connection, self._dice, _SLOWEST_DISK)
         self.reader = SimWorker(schema.connect_reader(self.path), self._dice, _SLOWEST_DISK)
         settings = Settings(None, 0, Admission(Registration.OPEN), max_clients=100, max_clients_per_ip=100)

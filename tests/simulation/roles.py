@@ -2,24 +2,27 @@
 
 They can be combined. A role has `acts`, which a story calls by name, each with a chance of its own, so that
 one can be left out without changing the others. It begins before the story and stops when faults stop; then
-`judge` looks at what came of it. What is sent, and what entries look like, is in `protocol`; P4 marks what
-that version has to add.
+`judge` looks at what came of it. What insiders send is in `attacks`, what entries look like in `protocol`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from clave_client.room import Flight
+from clave_client.store import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
+from clave_wire.errors import RemoteError
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
     Accepted,
     Entry,
     Invitation,
-    Rejected,
+    Kind,
     Resume,
     Resumed,
     Submit,
@@ -30,6 +33,7 @@ from simulation import attacks, protocol
 from simulation.network import Wire
 
 if TYPE_CHECKING:
+    from simulation.device import Device
     from simulation.world import World
 
 __all__ = ["ROLES", "ExMember", "Insider", "LyingRelay", "Role"]
@@ -59,46 +63,68 @@ class Role:
 
 
 class Insider(Role):
-    """A member's device with a modified client: it sends whatever it likes whenever it likes."""
+    """An account whose devices have a modified client: they send whatever they like whenever they like."""
 
-    acts = tuple(attacks.ATTACKS)
+    attacks: ClassVar[dict[str, Callable[..., list[ToRelay]]]] = attacks.ATTACKS
+    acts = tuple(attacks)
 
     def begin(self) -> None:
         self.world.checks.judges_refusals = True
         self.world.checks.expects_alarms = True
-        self.device = self.world.device(self.who)
-        self.device.is_honest = False
-        self.forged: dict[tuple[bytes, int], Submit] = {}
-        self.device.hears = self._hear
+        self.devices: list[Device] = []
+        self.world.possessing.append(self._possess)
 
-    def _hear(self, messages: list[ToClient]) -> list[ToClient]:
-        """Show the client beneath what it never sent as entries, not as acknowledgements."""
-        heard: list[ToClient] = []
+    def _possess(self, device: Device) -> None:
+        if device.name == self.who:
+            device.is_honest = False
+            device.hears = lambda messages: self._hear(device, messages)
+            self.devices.append(device)
+
+    def _hear(self, device: Device, messages: list[ToClient]) -> list[ToClient]:
+        """Vouch for whoever falls for a phantom."""
+        known = attacks.phantoms.get(device.public, {})
         for message in messages:
-            forged = isinstance(message, Accepted | Rejected) and self.forged.get(
-                (message.room, message.submission)
-            )
-            if not forged:
-                heard.append(message)
-            elif isinstance(message, Accepted):
-                heard.append(protocol.entry_of(forged, message.seq, self.device.public))
-        return heard
+            if isinstance(message, Entry) and protocol.head_of(message.payload) in known:
+                asyncio.get_running_loop().call_soon(self._vouch, device, message)
+        return messages
+
+    def _vouch(self, device: Device, entry: Entry) -> None:
+        held = device.rooms.get(entry.room)
+        if entry.kind is Kind.REKEY and held is not None and held.resumed and device.session.is_online:
+            self._send(device, held, attacks.submits(held, [attacks.confirm(held, entry)]), "vouch")
 
     async def act(self, name: str, room: bytes, chance: Random) -> None:
-        held = self.device.rooms.get(room)
-        if held is None or not self.device.session.is_online or not held.resumed:
+        here = [device for device in self.devices if room in device.rooms]
+        if not here:
             return
-        for message in attacks.ATTACKS[name](self.world, self.device, held, chance):
-            if isinstance(message, Submit):
-                self.forged[room, message.submission] = message
-                held.set(submission=max(held.record.submission, message.submission))
-            self.world.note("attack", self.who, name, type(message).__name__)
-            self.device.session.link.send(message)
+        device = chance.choice(here)
+        held = device.rooms[room]
+        if device.session.is_online and held.resumed:
+            self._send(device, held, self.attacks[name](self.world, device, held, chance), name)
+
+    def _send(self, device: Device, held: Any, messages: list[ToRelay], what: str) -> None:
+        """Send, with the client beneath counting it as its own."""
+        with held.changing():
+            for message in messages:
+                if isinstance(message, Submit):
+                    held.set(submission=max(held.record.submission, message.submission))
+                    held.flights.setdefault(message.submission, Flight(message.kind, message.payload))
+        for message in messages:
+            self.world.note("attack", device.label, what, getattr(message, "kind", type(message).__name__))
+            device.session.link.send(message)
 
     def stop(self) -> None:
         """Leave the story: P1 asks that the others can go on."""
-        self.device.wanted = False
-        self.device.crash("the insider stops")
+        for device in self.devices:
+            device.wanted = False
+            device.crash("the insider stops")
+
+
+class Lurer(Insider):
+    """An insider that leads those who cannot follow, or think so, into an epoch of its own."""
+
+    attacks: ClassVar[dict[str, Callable[..., list[ToRelay]]]] = attacks.LURES
+    acts = tuple(attacks)
 
 
 class ExMember(Insider):
@@ -106,27 +132,34 @@ class ExMember(Insider):
 
     def begin(self) -> None:
         super().begin()
-        self.kept: dict[bytes, tuple[int, GroupState]] = {}
-        self.device.hears = self._keep
+        self.kept: dict[tuple[str, bytes], tuple[int, GroupState]] = {}
 
-    def _keep(self, messages: list[ToClient]) -> list[ToClient]:
-        for room_id, room in self.device.rooms.items():
-            if not room.group.closed:
-                self.kept[room_id] = room.record.cursor, room.group.state()
-        return self._hear(messages)
+    def _hear(self, device: Device, messages: list[ToClient]) -> list[ToClient]:
+        for room_id, room in device.rooms.items():
+            if room.record.phase is not Phase.CLOSED:
+                self.kept[device.label, room_id] = room.record.cursor, room.group.state()
+        return super()._hear(device, messages)
 
     async def act(self, name: str, room: bytes, chance: Random) -> None:
-        if room in self.device.rooms:
+        outside = [
+            device
+            for device in self.devices
+            if room not in device.rooms and device.client is not None and (device.label, room) in self.kept
+        ]
+        if not outside:
             await super().act(name, room, chance)
-        elif self.device.client is not None and self.device.session.is_online and room in self.kept:
-            for message in attacks.from_outside(self.world, self.device, room, self.kept[room], chance):
-                self.world.note("attack from outside", self.who, type(message).__name__)
-                self.device.session.link.send(message)
+            return
+        device = chance.choice(outside)
+        if device.session.is_online:
+            kept = self.kept[device.label, room]
+            for message in attacks.from_outside(self.world, device, room, kept, chance):
+                self.world.note("attack from outside", device.label, type(message).__name__)
+                device.session.link.send(message)
 
     def judge(self) -> None:
-        """Try the keys it kept on all that came after."""
-        for room, (cursor, state) in self.kept.items():
-            gone = self.world.checks.removed_at(room, self.device.public)
+        """Try the keys they kept on all that came after."""
+        for (label, room), (cursor, state) in self.kept.items():
+            gone = self.world.checks.removed_at(room, self.world.device(label).public)
             if gone is None or gone < cursor:
                 continue
             group = Group.restore(state, policy=protocol.policy())
@@ -135,12 +168,14 @@ class ExMember(Insider):
                     continue
                 try:
                     received = group.receive(protocol.body_of(entry))
-                except MLSError:
+                except (MLSError, RemoteError):
                     continue
-                if isinstance(received, Application) and entry.seq > gone:
-                    self.world.checks.fail(
-                        "I6", f"{self.who} was removed at {gone} and reads entry {entry.seq}"
-                    )
+                by = self.world.checks.label_of(entry.sender)
+                if isinstance(received, Application) and entry.seq > gone and by not in self._own():
+                    self.world.checks.fail("I6", f"{label} was removed at {gone} and reads entry {entry.seq}")
+
+    def _own(self) -> list[str]:
+        return [device.label for device in self.devices]
 
 
 class LyingRelay(Role):
@@ -389,6 +424,7 @@ ROLES: dict[str, type[Role]] = {
     role.__name__: role
     for role in (
         Insider,
+        Lurer,
         ExMember,
         Omit,
         OmitAndRenumber,

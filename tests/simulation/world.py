@@ -25,6 +25,7 @@ from clave_server import sequencer
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Submit
+from simulation.attacks import phantoms
 from simulation.checks import Checks
 from simulation.clock import VirtualLoop, VirtualTime
 from simulation.device import Device, SimAccount, SimLink
@@ -58,6 +59,7 @@ class World:
         self.devices: dict[str, Device] = {}
         self.checks = Checks(self)
         self.watchers: list[Any] = []
+        self.possessing: list[Any] = []
         self._accounts: dict[str, AccountKey] = {}
 
     def note(self, what: str, *details: Any) -> None:
@@ -88,7 +90,9 @@ class World:
         if label not in self.devices:
             name = label.rstrip("0123456789")
             key = self._accounts.setdefault(name, AccountKey.generate())
-            self.devices[label] = Device(self, name, label, key)
+            device = self.devices[label] = Device(self, name, label, key)
+            for possess in self.possessing:
+                possess(device)
         return self.devices[label]
 
     def honest(self) -> list[Device]:
@@ -96,11 +100,20 @@ class World:
         return [device for device in self.devices.values() if device.is_honest]
 
     def members(self, room: bytes) -> list[Device]:
-        """Return the honest devices that are in a room and on."""
-        return [
+        """Return the honest devices that are in a room and on.
+
+        Whoever cannot follow does not see that it is removed: the others' word counts.
+        """
+        here = [
             device
             for device in self.honest()
             if room in device.rooms and device.rooms[room].record.phase is Phase.JOINED
+        ]
+        follow = [device.rooms[room].roster for device in here if not device.rooms[room].lost]
+        return [
+            device
+            for device in here
+            if not device.rooms[room].lost or not follow or any(r.has(device.public) for r in follow)
         ]
 
     def _watch(self, wire: Wire) -> None:
@@ -136,6 +149,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
         stack.callback(gc.enable)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(Device_of.clear)
+        stack.callback(phantoms.clear)
         stack.enter_context(fast_suite_known())
         stack.enter_context(seeded(seed, suite))
         time = VirtualTime(loop)
