@@ -42,7 +42,7 @@ _ERA_BITS = 40
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "home", "vouched", "_saved_epoch",
+    "late", "home", "let_in", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -79,11 +79,14 @@ class HeldRoom:
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
         self.home: Group | None = None
-        self.vouched: frozenset[bytes] = frozenset()
+        self.let_in = b""
+        self.cries = 0
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
         self.helped: Counter[bytes] = Counter()
+        self.here: set[bytes] = set()
         self.ahead: set[bytes] = set()
+        self.behind: set[bytes] = set()
         self.accepted = 0
         self.going_back = False
         self.resumed = False
@@ -173,6 +176,7 @@ class HeldRoom:
             self.home = None
             if home is not None and home_ratchets is not None:
                 self.home = self._restore(GroupState(home, home_ratchets))
+            self.let_in = part("let in") or b""
             formers = Former.decode(part("formers") or Former.encode([]))
             self.formers = [
                 (one.pending, self._restore(GroupState(one.epoch, one.ratchets))) for one in formers
@@ -305,7 +309,9 @@ class HeldRoom:
         self.put_part("heads", b"".join(self.heads))
         own = self.tip is group
         self._fork_at(None)
-        self.ahead.clear()
+        for accounts in (self.here, self.ahead, self.behind):
+            accounts.clear()
+        self.cries = 0
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self.drop_pending()
@@ -330,25 +336,23 @@ class HeldRoom:
         accounts = {person.account for roster in rosters for person in roster.people().values()}
         return frozenset(accounts - {self.account})
 
-    def leave_home(self) -> None:
-        """Keep what others know this device by: one of them may have made up the epoch it comes back to."""
-        self.vouched = frozenset()
-        if self.home is None:
-            self.home = self.group
-            self._keep_home()
+    def leave_home(self, account: bytes) -> None:
+        """Keep what others know this device by: `account` alone says that it comes back to where they are."""
+        self.let_in = account
+        self.home = self.home or self.group
+        self._keep_home()
 
     def vouch(self, account: bytes) -> None:
-        """Note that an account speaks in the epochs this device came back to; two do not make them up."""
-        if self.home is not None:
-            self.vouched |= {account}
-            if len(self.vouched) >= min(2, len(self.others)):
-                self.home = None
-                self._keep_home()
+        """Note that an account speaks in this device's epoch, which a second one does not make up."""
+        if self.home is not None and account != self.let_in:
+            self.home = None
+            self._keep_home()
 
     def _keep_home(self) -> None:
         epoch, ratchets = (None, None) if self.home is None else _parts(self.home)
         self.put_part("home", epoch)
         self.put_part("home ratchets", ratchets)
+        self.put_part("let in", None if self.home is None else self.let_in)
 
     # --- its own commits ---
 

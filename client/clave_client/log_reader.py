@@ -208,15 +208,14 @@ class LogReader:
         if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
             return
         if opened.header.head in room.heads:
-            if room.fork is not None:
-                return  # it will notice, and come back
-            if entry.kind is Kind.APPLICATION:
+            room.behind.add(person.account)
+            if entry.kind is Kind.APPLICATION and room.fork is None:
                 self._lie(Lie.BEHIND, person)
         else:
+            room.ahead.add(person.account)
             if room.fork is None:
                 self._lie(Lie.AHEAD, person)
-            room.ahead.add(person.account)
-            self._outcome.cry = True
+        self._outcome.cry = True
 
     def _own_elsewhere(self, opened: Opened) -> None:
         """Take an own message made in the epoch of one's own rekey, or before the present one."""
@@ -308,6 +307,7 @@ class LogReader:
         """Compare a sender's view of the log with this device's."""
         room, header = self._room, opened.header
         room.vouch(person.account)
+        room.here.add(person.account)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -524,7 +524,7 @@ class LogReader:
             room.place_pending()
             roster = Roster(tip, self._store)
             if not roster.others(room.account):
-                self._come_back(pending.payload)
+                self._come_back(pending.payload, room.account)
             return True
         own_message = entry.sender == room.roster.own_device and entry.kind is Kind.APPLICATION
         if own_message and header.head != room.head:
@@ -537,17 +537,18 @@ class LogReader:
                 person = Roster(led_to, self._store).find(entry.sender)
                 if person is not None and person.account != room.account:
                     check_signed(opened)
-                    self._come_back(own.payload)
+                    self._come_back(own.payload, person.account)
                 return True
         return False
 
-    def _come_back(self, payload: bytes) -> None:
+    def _come_back(self, payload: bytes, account: bytes) -> None:
+        """Go on in the epoch of this device's own external commit, which `account` confirmed."""
         room = self._room
         missed, before = room.record.lost, room.roster
         if not missed and room.fork is not None:
             missed = room.fork + 1
             room.say_again(room.fork)
-        room.leave_home()
+        room.leave_home(account)
         self._enter(room.follow_own(payload), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"

@@ -47,17 +47,17 @@ class Rescue:
     # --- this device ---
 
     def cry(self, room: Room) -> None:
-        """Ask a room's others for help until this device can follow them.
+        """Ask the others of a room for help until this device can follow them.
 
-        One that may be in step asks once, and not again for a while: anybody can make it doubt that.
+        One that can follow, and only doubts that it should, asks once in a while.
         """
         now = asyncio.get_running_loop().time()
-        if not room.lost and now - self._doubted_at.get(room.id, -_DOUBTS_APART) < _DOUBTS_APART:
+        doubted_at = self._doubted_at.get(room.id, -_DOUBTS_APART)
+        if not room.is_astray and now - doubted_at < _DOUBTS_APART:
             return
         if room.id not in self._crying:
             self._crying.add(room.id)
-            if not room.lost:
-                self._doubted_at[room.id] = now
+            self._doubted_at[room.id] = now
             self._session.spawn(lambda: self._cry(room))
 
     async def _cry(self, room: Room) -> None:
@@ -74,7 +74,7 @@ class Rescue:
                 if room.returning:
                     room.stop_returning()
                     session.go_on(room)
-                again = room.lost
+                again = room.is_astray
         except RelayUnreachable:
             return  # asked again once the room is in step
         finally:

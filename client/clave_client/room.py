@@ -367,6 +367,7 @@ class Room(HeldRoom):
 
     def prepare_cry(self) -> Submit:
         """Say that this device cannot follow the others."""
+        self.cries += 1
         return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen()))
 
     def prepare_help(self, device: bytes) -> Submit:
@@ -379,13 +380,44 @@ class Room(HeldRoom):
     def wants(self, help_: Help) -> bool:
         """Whether this device is to come back by a help.
 
-        While it can follow the epoch it is in, no account alone makes it leave that, unless the relay was
-        restored since and one may have seen more.
+        While it can follow the epoch it is in, no account alone makes it leave that, unless one alone brought
+        it there, or the relay was restored since and nobody else has spoken for a while.
         """
-        if help_.head == self.head or not self.in_step:
+        tried = self.pending is not None and self.pending.external and self.pending.head == help_.head
+        if help_.head == self.head or tried or not self.in_step:
             return False
-        enough = 1 if self.fork is not None else min(2, len(self.others))
-        return self.lost or (help_.head not in self.heads and len(self.ahead) >= enough)
+        if self.fork is not None and help_.head not in self.heads and self.ahead and self.cries > 1:
+            return True
+        former = help_.head in self.heads
+        return self.lost or self._is_misled or (self._left_behind if former else self._overtaken)
+
+    @property
+    def is_astray(self) -> bool:
+        """Whether this device is to go where others are: it cannot follow, or enough are elsewhere."""
+        parted = self.fork is not None and bool(self.ahead)
+        return self.lost or self._is_misled or parted or self._overtaken or self._left_behind
+
+    @property
+    def _is_misled(self) -> bool:
+        """Whether another account speaks elsewhere than the only one that brought this device here."""
+        return self.home is not None and bool((self.ahead | self.behind) - {self.let_in, self.account})
+
+    @property
+    def _overtaken(self) -> bool:
+        """Whether enough other accounts are in an epoch unknown here, and no fewer than in this one."""
+        return self._enough <= len(self.ahead) >= len(self.here | {self.account})
+
+    @property
+    def _left_behind(self) -> bool:
+        """Whether enough other accounts are in a former epoch, and more than in this one.
+
+        That happens when a relay restored from a backup has lost the commit between.
+        """
+        return self._enough <= len(self.behind) > len(self.here | {self.account})
+
+    @property
+    def _enough(self) -> int:
+        return max(1, min(2, len(self.others)))
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""

@@ -177,15 +177,18 @@ async def test_who_comes_back_is_told_who_came_and_went_meanwhile(tmp_path: Path
         await talk(room, red, blue, green, mallory)
 
 
-async def test_help_that_changes_who_may_do_what_is_refused(tmp_path: Path) -> None:
+async def test_help_leads_nobody_into_an_epoch_of_the_helpers_own(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
         room = await gather_in("friends", red, blue, green)
         before = red.authenticator(room)
         insider = Insider(blue, room)
-        mine = changed(room_of(blue, room).state, title="mine", admins=[room_of(blue, room).account])
-        for victim in (red, green):
-            help_ = help_elsewhere(insider, mine, device(victim))
-            await insider.put(Kind.GROUP_INFO, insider.signed(Kind.GROUP_INFO, add=[device(victim)]), help_)
+        here = room_of(blue, room)
+        mine = changed(here.state, title="mine", admins=[here.account])
+        for state in (here.state, mine):
+            for victim in (red, green):
+                help_ = help_elsewhere(insider, state, device(victim))
+                payload = insider.signed(Kind.GROUP_INFO, add=[device(victim)])
+                await insider.put(Kind.GROUP_INFO, payload, help_)
         await talk(room, red, green)
         assert red.authenticator(room) == green.authenticator(room) == before
         assert red.client.rooms[room].title == "friends"

@@ -108,6 +108,24 @@ async def test_a_change_that_was_lost_and_only_some_had_followed(tmp_path: Path)
         await talk(room, red, blue, green)
 
 
+async def test_a_change_that_was_lost_and_only_its_maker_had_followed(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (relay, (red, blue, green, grey)):
+        room = await gather_in("friends", red, blue, green)
+        archive = await back_up(relay)
+        await blue.go()
+        await green.go()
+        await red.client.invite(room, "grey")
+        await grey.sees(events.Invited)
+        await restore(relay, archive)
+        await blue.come()
+        await green.come()
+        for person in (red, blue, green):
+            person.client.post(room, f"{person.name} notices")
+        await red.sees(events.Notice, lambda notice: "removed meanwhile: grey" in notice.text)
+        await agree(room, red, blue, green)
+        await talk(room, red, blue, green)
+
+
 async def test_send_and_leave_and_new_rooms_and_invitations_after_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with stage(tmp_path, "red", "blue") as (relay, (red, blue)):
