@@ -305,7 +305,9 @@ class HeldRoom:
 
         A transaction is the caller's.
         """
-        self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
+        if self.lost or not (self.returning and self.own_leads_to(group)):
+            # One that was left without being lost may be the others' still.
+            self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
         self.put_part("heads", b"".join(self.heads))
         own = self.tip is group
         self._fork_at(None)
@@ -355,6 +357,15 @@ class HeldRoom:
         self.put_part("let in", None if self.home is None else self.let_in)
 
     # --- its own commits ---
+
+    @property
+    def returning(self) -> bool:
+        """Whether this device is on its way back by an external commit."""
+        return self.pending is not None and self.pending.external
+
+    def own_leads_to(self, group: Group) -> bool:
+        """Whether `group` is what a commit of this device leads to."""
+        return group is self.tip or any(group is tip for _, tip in self.formers)
 
     @property
     def own_rekeys(self) -> list[bytes]:
@@ -459,6 +470,7 @@ class HeldRoom:
         count = self.record.cursor - seq
         self.drop_pending()
         self.rekeys.clear(None)
+        self.unseal_all()  # what was sealed names a log that is no more
         self.say_again(seq)
         self.chain.go_back(seq)
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)

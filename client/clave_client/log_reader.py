@@ -288,7 +288,8 @@ class LogReader:
         if kind is ContentKind.TEXT:
             me = room.roster.person(room.group.member(room.group.own_leaf))
             line = HistoryLine(room.place(seq), me.device, me.account, me.name, message_id, body, sent_at)
-            self._store.add_message(room.id, line)
+            if not self._store.add_message(room.id, line):
+                self._store.move_message(room.id, line)
         self._happened(events.Sent(room.id, room.place(seq), message_id))
 
     def delivered(self, item_payload: bytes, seq: int) -> bool:
@@ -303,11 +304,15 @@ class LogReader:
 
     # --- what a sender has seen ---
 
-    def _compare(self, opened: Opened, person: Person) -> None:
-        """Compare a sender's view of the log with this device's."""
+    def _compare(self, opened: Opened, person: Person, *, vouches: bool = True) -> None:
+        """Compare a sender's view of the log with this device's.
+
+        It vouches for the present epoch too, unless it only comes back to it by a group info.
+        """
         room, header = self._room, opened.header
-        room.vouch(person.account)
-        room.here.add(person.account)
+        if vouches:
+            room.vouch(person.account)
+            room.here.add(person.account)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -395,7 +400,7 @@ class LogReader:
         rekey = judge(opened, room.group, room.roster, room.own_rekeys)
         author = room.roster.find(opened.entry.sender)
         if author is not None and not own:
-            self._compare(opened, author)
+            self._compare(opened, author, vouches=not rekey.external)
         room.rekeys.add(rekey)
         if own:
             room.place_pending()

@@ -326,11 +326,6 @@ class Room(HeldRoom):
         with self.changing():
             return self._submit(self.pending.kind, self.pending.payload, self.pending.welcome)
 
-    @property
-    def returning(self) -> bool:
-        """Whether this device is on its way back by an external commit."""
-        return self.pending is not None and self.pending.external
-
     def stop_returning(self) -> None:
         """Give up an external commit that is not in the log; one that is there can still be confirmed."""
         if not self.unconfirmed:
@@ -400,7 +395,7 @@ class Room(HeldRoom):
     @property
     def _is_misled(self) -> bool:
         """Whether another account speaks elsewhere than the only one that brought this device here."""
-        return self.home is not None and bool((self.ahead | self.behind) - {self.let_in, self.account})
+        return self.home is not None and bool(self.ahead - {self.let_in})
 
     @property
     def _overtaken(self) -> bool:
@@ -417,7 +412,7 @@ class Room(HeldRoom):
 
     @property
     def _enough(self) -> int:
-        return max(1, min(2, len(self.others)))
+        return max(1, min(2, len(self.others) + self.roster.has_twins))
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""

@@ -70,6 +70,12 @@ class Roster:
             if device not in without and member_identity(member).account != account
         ]
 
+    @property
+    def has_twins(self) -> bool:
+        """Whether this device's account has another device here."""
+        own = member_identity(self._members[self._group.own_leaf]).account
+        return sum(member_identity(member).account == own for member in self._members.values()) > 1
+
     def meet(self, members: Sequence[Member]) -> None:
         """Remember the accounts of `members`, and who welcomed this device; a transaction is the caller's."""
         for member in members:

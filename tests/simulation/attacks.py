@@ -1,7 +1,7 @@
 """What an insider, or a former member, sends: frames as bad as protocol 4 allows. Knows no story.
 
-Each attack gets the world, the device, its room as its client has it, and a chance of its own; it returns what
-to send. What it makes with keys it makes with a copy of the group, so the client beneath stays as it is.
+Each attack gets the world, the device, its room as its client has it, and a chance of its own; it returns
+what to send. What it makes with keys it makes with a copy of the group, so the client beneath stays as it is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from clave_crypto.mls import (
     PendingCommit,
     Proposal,
     Remove,
-    committing,
+    framing,
 )
+from clave_crypto.mls import committing as mls_committing
 from clave_crypto.mls.suites import CipherSuite
 from clave_wire.header import Header, Seen, pack_header
 from clave_wire.messages import Entry, Kind, Mend, Resume, Submit, ToRelay
@@ -195,7 +196,7 @@ def _rekey(
 
 def _wrong_header(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
     """A commit that is valid but for what its header says of it."""
-    more = chance.choice(
+    more: dict[str, Any] = chance.choice(
         [
             {"remove": _some(held, chance)},
             {"kind": Kind.COMMIT, "add": _some(held, chance)},
@@ -237,7 +238,7 @@ def _removal(held: Any, chance: Random) -> tuple[list[Proposal], dict[str, Any]]
 
 
 def _bad_path(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
-    """A rekey whose path opens for some or for nobody, with a word in its epoch, and confirmed if that helps."""
+    """A rekey whose path opens for some or nobody, with a word in its epoch, confirmed if that helps."""
     keys = [bytes(member.leaf.encryption_key) for member in _others(held)]
     share = chance.choice([0.3, 0.5, 1.0])
     proposals, more = _removal(held, chance)
@@ -262,12 +263,12 @@ def _forged_remove(world: World, device: Device, held: Any, chance: Random) -> l
     others = _others(held)
     if not others:
         return []
-    victim, real = chance.choice(others), committing.CommitAuthData
+    victim, real = chance.choice(others), framing.CommitAuthData
 
     def forge(signature: bytes, tag: bytes) -> Any:
         return real(signature, os.urandom(len(tag)))
 
-    with mock.patch.object(committing, "CommitAuthData", forge):
+    with mock.patch.object(mls_committing, "CommitAuthData", forge):
         made, _, _ = _rekey(held, Remove(victim.leaf_index), remove=[victim.signature_key])
     return submits(held, [made, _signed(held, _header(held, Kind.CONFIRM, ref=name_rekey(made[1])))])
 

@@ -65,6 +65,7 @@ class Checks:
 
         self._comings: dict[tuple[bytes, bytes], tuple[int, bool]] = {}
         self._given_up: set[bytes] = set()
+        self._closed: set[tuple[str, bytes]] = set()
 
     def fail(self, invariant: str, text: str) -> None:
         """Note a violation, and stop the run at it."""
@@ -92,7 +93,8 @@ class Checks:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            if room.lost or room.record.cursor < room.record.began or self.restored or device.restored:
+            in_doubt = room.lost or room.home is not None  # one account's word brought it where it is
+            if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
             if head != room.head:
@@ -116,8 +118,12 @@ class Checks:
                     incarnation = self._incarnation(device, event.room)
                     self._sent[event.room, event.id] = _Sent(incarnation, event.seq & _SEQ, device.label)
             case events.Invited():
+                self._closed.discard((device.label, event.room))
                 self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
                 self.world.note("invited", device.label, event.title)
+            case events.RoomClosed() if event.by is not None:
+                self._closed.add((device.label, event.room))
+                self.world.note("closed", device.label, event.by.name)
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
@@ -211,19 +217,24 @@ class Checks:
     @staticmethod
     def _incarnation(device: Device, room: bytes) -> bytes:
         here = device.rooms.get(room)
-        return b"" if here is None else here.record.incarnation  # type: ignore[no-any-return]
+        return b"" if here is None else here.record.incarnation
 
     def shows(self, device: Device, room: bytes, account: bytes, message: bytes, text: str) -> None:
         """Take what a screen shows: each message once, and each person's in the order of writing (I2, P1)."""
         sender, _, number = text.partition(" says ")
-        if number.isdigit() and device.is_honest and self._equal_view(device) and not self.restored:
+        if (
+            number.isdigit()
+            and device.is_honest
+            and self._equal_view(device)
+            and not (self.restored or device.restored)
+        ):
             former = self._showed.get((device.label, room, sender), 0)
             self._showed[device.label, room, sender] = max(former, int(number))
             writer = self.world.devices.get(sender)
             if int(number) < former and sender not in self.lied_to and writer and writer.is_honest:
                 self.fail("P1", f"{device} shows {text!r} after {former}")
         key = (device.label, room, account, message)
-        if key in self._shown:
+        if key in self._shown and not device.restored:
             self.fail("I2", f"{device} shows {text} twice")
         self._shown.add(key)
 
@@ -347,6 +358,9 @@ class Checks:
                     self.fail("I8", f"{device} has not sent all it wanted to")
             if members:
                 roster = protocol.roster_of(members[0].rooms[room].group)
+                for device in self.world.honest():
+                    if (device.label, room) in self._closed and device.public in roster and not self.restored:
+                        self.fail("P1", f"{device} takes itself for removed, the others do not")
                 if lost := [each.label for each in members if each.public not in roster]:
                     self.fail("I8", f"{lost} take themselves for members, the others do not")
 

@@ -123,6 +123,7 @@ class Device:
         self.hears: Callable[[list[ToClient]], list[ToClient]] = lambda messages: messages
         """What its client gets of what the relay says: an insider's hears otherwise."""
 
+        self._copy: list[tuple[Path, bytes]] = []
         self._end: End | None = None
         self._ends: list[End] = []
         self._alive = 0
@@ -265,6 +266,22 @@ class Device:
         for task in (*session._tasks, session._keeper, *self._tasks, self._main):
             if task is not None and task is not current:
                 task.cancel()
+
+    def copy_profile(self) -> None:
+        """Copy the profile's file, of what is on disk now."""
+        if self.store is not None and not self.store.dead:
+            self._copy = self.store.copy()
+
+    def put_profile_back(self) -> None:
+        """End the process, and have the copy for a profile when it comes back."""
+        if self._copy and self.store is not None:
+            self.crash("its profile is put back")
+            self.store.crash()
+            for each in self.path.parent.glob(self.path.name + "-*"):
+                each.unlink()
+            for path, data in self._copy:
+                path.write_bytes(data)
+            self.restored = True
 
     # --- points at which it may crash ---
 

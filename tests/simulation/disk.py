@@ -120,6 +120,7 @@ class SimStore(Store):
         if self.device.store is not None:
             self.device.store.crash()  # its process ended before there was a client to end it
         self.device.store = self
+        self._path = path
         super().__init__(path, key)
         # What a crash loses is decided here, not by the kernel, and nobody reads these files.
         for name, value in (("synchronous", "off"), ("secure_delete", "off"), ("locking_mode", "exclusive")):
@@ -143,6 +144,10 @@ class SimStore(Store):
         if not self.dead:
             self.device.rolled_back()
             super()._roll_back()
+
+    def copy(self) -> list[tuple[Path, bytes]]:
+        """Return the database's files as they are now."""
+        return [(path, path.read_bytes()) for path in sorted(self._path.parent.glob(self._path.name + "*"))]
 
     def crash(self) -> None:
         """End at once: an open transaction is lost."""

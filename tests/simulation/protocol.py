@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
 
 from clave_client import events
+from clave_client.events import Lie
 from clave_client.policy import RoomPolicy
 from clave_client.sealing import name_epoch
 from clave_crypto.mls import Group, Policy
@@ -44,6 +44,7 @@ _AFTER_A_BACKUP = (
     "state too old",
     "this profile comes from a backup",
     "the relay had stopped delivering ",
+    "does not count: the message is this member's own",
 )
 _COMING_BACK = (
     "this device could not open a change of ",
@@ -80,6 +81,8 @@ def is_fault(event: events.Event) -> bool:
 
 def is_alarm(event: events.Event, *, restored: bool = False) -> bool:
     """Tell whether an event says that something is wrong; `restored` allows for what a backup explains."""
+    if restored and isinstance(event, events.Diverged) and event.lie in (Lie.AHEAD, Lie.BEHIND):
+        return False  # the groups' epochs do not go back with the log
     if is_fault(event):
         return True
     if isinstance(event, events.RelayLost):
@@ -134,8 +137,3 @@ def body_of(entry: Entry) -> bytes:
 def policy() -> Policy:
     """Return the rules of a room."""
     return RoomPolicy()
-
-
-def missing_below(left_out: Collection[int], seq: int) -> int:
-    """Return how many of the entries `left_out` stand at or below `seq`."""
-    return sum(each <= seq for each in left_out)

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server import invitations, incarnation, schema
+from clave_server import incarnation, invitations, schema
 from clave_server.admission import Admission
 from clave_server.bans import Bans, read_bans
 from clave_server.directory import Registration
@@ -86,7 +86,7 @@ class RelayHost:
         mirror: Any = _NoMirror()
         self.house = _build_house(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
         self.transports, self._tick = Transports(self.house.tally), Tick(asyncio.get_running_loop())
-        self.transports._open = _Ordered()  # type: ignore[assignment]  # a set is gone through by address
+        self.transports._open = _Ordered()
         self.settings = settings
         self.up = True
         self.network.accept = self._accept
@@ -174,7 +174,7 @@ class RelayHost:
 
 def ordered_flight(showing: int) -> Flight:
     """Return a `Flight` whose `invited`, a set, is gone through in the order in which things were put in."""
-    return Flight(showing, invited=_Ordered())  # type: ignore[arg-type]  # it has all that is asked of a set
+    return Flight(showing, invited=_Ordered())
 
 
 class _Gone(asyncio.Protocol):

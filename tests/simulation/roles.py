@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from clave_client.room import Flight
 from clave_client.store import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
@@ -20,9 +22,11 @@ from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
     Accepted,
+    Code,
     Entry,
     Invitation,
     Kind,
+    Rejected,
     Resume,
     Resumed,
     Submit,
@@ -262,53 +266,106 @@ class Omit(LyingRelay):
         return () if isinstance(message, Entry) and self._lies() else (message,)
 
 
-class OmitAndRenumber(LyingRelay):
+class _Renumbering(LyingRelay):
+    """A relay that keeps its lie consistent: what the device numbers otherwise is translated both ways.
+
+    `shifts` has, by room, (seq, by how much the device counts what follows it higher); `unstored` the numbers
+    of the device's submissions that never reached the relay.
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        self.shifts: dict[bytes, list[tuple[int, int]]] = {}
+        self.unstored: dict[bytes, list[int]] = {}
+        self.last: dict[bytes, int] = {}
+
+    def _there(self, room: bytes, seq: int) -> int:
+        """Return the device's number of an entry."""
+        return max(0, seq + sum(by for at, by in self.shifts.get(room, ()) if seq > at))
+
+    def _here(self, room: bytes, seq: int) -> int:
+        """Return the last entry that the device numbers so or lower."""
+        top = seq + len(self.shifts.get(room, ()))
+        return next(each for each in range(top, -1, -1) if self._there(room, each) <= seq)
+
+    def renumbered(self, message: ToClient) -> ToClient:
+        """Return what the device is to get for `message`, numbered as it numbers."""
+        room = getattr(message, "room", b"")
+        if isinstance(message, Accepted | Rejected):
+            number = message.submission
+            for each in self.unstored.get(room, ()):
+                number += each <= number
+            message = msgspec.structs.replace(message, submission=number)
+        if isinstance(message, Resumed):
+            message = msgspec.structs.replace(
+                message,
+                handshake=self._there(room, message.handshake),
+                submission=message.submission + len(self.unstored.get(room, ())),
+            )
+        if isinstance(message, Entry | Accepted | Resumed | Invitation):
+            self.last[room] = max(self.last.get(room, 0), message.seq)
+            return protocol.with_seq(message, self._there(room, message.seq))
+        return message
+
+    def to_client(self, message: ToClient) -> Sequence[ToClient]:
+        return (self.renumbered(message),)
+
+    def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
+        if isinstance(message, Resume):
+            return (Resume(message.id, message.room, self._here(message.room, message.after)),)
+        if isinstance(message, Submit):
+            gone = self.unstored.get(message.room, ())
+            number = message.submission - sum(each < message.submission for each in gone)
+            read = self._here(message.room, message.read)
+            return (msgspec.structs.replace(message, submission=number, read=read),)
+        return (message,)
+
+
+class OmitAndRenumber(_Renumbering):
     """Leaves a message out and numbers all that follows as if there had been none."""
 
-    def begin(self) -> None:
-        super().begin()
-        self.shift: dict[bytes, list[int]] = {}
-
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
         if isinstance(message, Entry) and protocol.is_message(message) and self._lies():
-            self.shift.setdefault(message.room, []).append(message.seq)
+            self.shifts.setdefault(message.room, []).append((message.seq - 1, -1))
             return ()
-        if isinstance(message, Entry | Accepted | Resumed | Invitation):
-            missing = sum(seq <= message.seq for seq in self.shift.get(message.room, ()))
-            return (protocol.with_seq(message, message.seq - missing),)
-        return (message,)
+        return super().to_client(message)
+
+
+class OmitChange(_Renumbering):
+    """Leaves a change of the room out, and takes what the device says as if it had read it."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.read: dict[bytes, int] = {}
+
+    def to_client(self, message: ToClient) -> Sequence[ToClient]:
+        if isinstance(message, Entry | Resumed):
+            of_room = isinstance(message, Resumed) or not protocol.is_message(message)
+            read = message.handshake if isinstance(message, Resumed) else message.seq
+            if of_room:
+                self.read[message.room] = max(self.read.get(message.room, 0), read)
+        if isinstance(message, Entry) and not protocol.is_message(message) and self._lies():
+            self.shifts.setdefault(message.room, []).append((message.seq - 1, -1))
+            return ()
+        return super().to_client(message)
 
     def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
-        if isinstance(message, Resume):
-            after = message.after
-            for seq in sorted(self.shift.get(message.room, ())):
-                after += seq <= after
-            return (Resume(message.id, message.room, after),)
-        return (protocol.moved(message, sorted(self.shift.get(getattr(message, "room", b""), ()))),)
-
-
-class Repeat(LyingRelay):
-    """Brings an entry a second time, as the next one."""
-
-    def begin(self) -> None:
-        super().begin()
-        self.shift: dict[bytes, list[int]] = {}
-
-    def to_client(self, message: ToClient) -> Sequence[ToClient]:
-        if not isinstance(message, Entry | Accepted | Resumed):
-            return (message,)
-        added = sum(seq < message.seq for seq in self.shift.get(message.room, ()))
-        moved = protocol.with_seq(message, message.seq + added)
-        if isinstance(message, Entry) and protocol.is_message(message) and self._lies():
-            self.shift.setdefault(message.room, []).append(message.seq)
-            return moved, protocol.with_seq(message, message.seq + added + 1)
+        (moved,) = super().to_relay(message)
+        if isinstance(moved, Submit) and self.shifts.get(moved.room):
+            moved = msgspec.structs.replace(moved, read=max(moved.read, self.read.get(moved.room, 0)))
         return (moved,)
 
-    def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
-        if isinstance(message, Resume):
-            added = sum(seq < message.after for seq in self.shift.get(message.room, ()))
-            return (Resume(message.id, message.room, max(0, message.after - added)),)
-        return (message,)
+
+class Repeat(_Renumbering):
+    """Brings a message a second time, as the next one."""
+
+    def to_client(self, message: ToClient) -> Sequence[ToClient]:
+        moved = self.renumbered(message)
+        if isinstance(message, Entry) and protocol.is_message(message) and self._lies():
+            self.shifts.setdefault(message.room, []).append((message.seq, 1))
+            assert isinstance(moved, Entry)
+            return moved, protocol.with_seq(moved, moved.seq + 1)
+        return (moved,)
 
 
 class Swap(LyingRelay):
@@ -334,37 +391,36 @@ class Swap(LyingRelay):
         return held, message
 
 
-class InventAcknowledgement(LyingRelay):
+class InventAcknowledgement(_Renumbering):
     """Says that a message is stored which it never stores, and numbers what follows one higher."""
+
+    moves = 1
 
     def begin(self) -> None:
         super().begin()
-        self.last: dict[bytes, int] = {}
-        self.shift: dict[bytes, int] = {}
         self.pushed: list[ToClient] = []
 
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
         pushed, self.pushed = self.pushed, []
-        if isinstance(message, Entry | Accepted | Resumed):
-            message = protocol.with_seq(message, message.seq + self.shift.get(message.room, 0))
-            self.last[message.room] = max(self.last.get(message.room, 0), message.seq)
-        return *pushed, message
+        return *pushed, self.renumbered(message)
 
     def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
-        if (
-            isinstance(message, Submit)
-            and protocol.is_message(message)
-            and message.room in self.last
-            and self._lies()
-        ):
-            self.shift[message.room] = self.shift.get(message.room, 0) + 1
-            self.last[message.room] += 1
-            self.pushed.append(Accepted(message.room, message.submission, self.last[message.room]))
+        fits = isinstance(message, Submit) and protocol.is_message(message) and message.room in self.last
+        if isinstance(message, Submit) and fits and self._lies():
+            last = self.last[message.room]
+            seq = self._there(message.room, last) + 1
+            if self.moves:
+                self.shifts.setdefault(message.room, []).append((last, 1))
+            self.unstored.setdefault(message.room, []).append(message.submission)
+            self.pushed.append(Accepted(message.room, message.submission, seq))
             return ()
-        if isinstance(message, Resume):
-            after = max(0, message.after - self.shift.get(message.room, 0))
-            return (Resume(message.id, message.room, after),)
-        return (message,)
+        return super().to_relay(message)
+
+
+class AcknowledgeUnstored(InventAcknowledgement):
+    """Says that a message is stored which it never stores, in the place of what comes next."""
+
+    moves = 0
 
 
 class RejectStored(LyingRelay):
@@ -372,8 +428,39 @@ class RejectStored(LyingRelay):
 
     def to_client(self, message: ToClient) -> Sequence[ToClient]:
         if isinstance(message, Accepted) and self._lies():
-            return (protocol.rejection(message),)
+            codes = [Code.LIMIT, Code.STALE, Code.OUT_OF_ORDER, Code.PACE, Code.STORAGE]
+            return (protocol.rejection(message, self.chance.choice(codes)),)
         return (message,)
+
+
+class ReverseForAll(LyingRelay):
+    """Stores two messages of one sender the other way round, for everybody."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.held: Submit | None = None
+
+    def connected(self) -> None:
+        self.held = None
+
+    def to_relay(self, message: ToRelay) -> Sequence[ToRelay]:
+        held, self.held = self.held, None
+        is_message = isinstance(message, Submit) and protocol.is_message(message)
+        if held is None:
+            if self.wanted and isinstance(message, Submit) and is_message:
+                self.held = message
+                return ()
+            return (message,)
+        follows = is_message and isinstance(message, Submit) and message.room == held.room
+        if (
+            isinstance(message, Submit)
+            and follows
+            and message.submission == held.submission + 1
+            and self._lies()
+        ):
+            first = msgspec.structs.replace(message, submission=held.submission)
+            return first, msgspec.structs.replace(held, submission=message.submission)
+        return held, message
 
 
 class MisplaceJoiner(LyingRelay):
@@ -428,10 +515,13 @@ ROLES: dict[str, type[Role]] = {
         ExMember,
         Omit,
         OmitAndRenumber,
+        OmitChange,
         Repeat,
         Swap,
         InventAcknowledgement,
+        AcknowledgeUnstored,
         RejectStored,
+        ReverseForAll,
         MisplaceJoiner,
         SwapBeforeCommit,
         DelayForEver,

@@ -57,15 +57,25 @@ class Outcome:
 
 
 def make_story(
-    seed: int | str, *, roles: tuple[str, ...] = (), length: int | None = None, real: bool = False
+    seed: int | str,
+    *,
+    roles: tuple[str, ...] = (),
+    length: int | None = None,
+    real: bool = False,
+    faults: str = "",
+    acts: tuple[str, ...] = (),
+    who: str = "",
 ) -> Story:
     """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations."""
     chance = dice(seed, "story")
     people = list(PEOPLE[: chance.randint(3, 5)])
     devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
-    faults = chance.choice(["none", "network", "clients", "relay", "all"])
+    faults = faults or chance.choice(["none", "network", "clients", "relay", "all"])
     rooms = ["hall"] if chance.random() < 0.7 else ["hall", "attic"]
     chosen = [_cast(chance, role, people) for role in roles]
+    for each in chosen:
+        each |= {"acts": list(acts)} if acts else {}
+        each |= {"who": who} if who else {}
     told: list[Operation] = [{"after": 0.0, "do": "come", "who": who} for who in devices]
     told[-1]["after"] = 0.5
     for room in rooms:
@@ -103,7 +113,7 @@ def _operation(
     admin, guest = people[0], chance.choice(people[1:])
     if roles and chance.random() < 0.35:
         number = chance.randrange(len(roles))
-        act = chance.choice(ROLES[roles[number]["role"]].acts)
+        act = chance.choice(roles[number].get("acts") or ROLES[roles[number]["role"]].acts)
         return {"do": "act", "role": number, "act": act, "room": room, "chance": chance.randrange(2**32)}
     if faults != "none" and chance.random() < 0.25:
         return _fault(chance, who, faults)
@@ -138,10 +148,11 @@ def _fault(chance: Random, who: str, faults: str) -> Operation:
         "network": ["cut", "unreachable"],
         "clients": ["crash"],
         "relay": ["relay crash", "relay stop", "disk full"],
+        "backup": ["relay copy", "relay restore"],
+        "profiles": ["profile copy", "profile restore"],
     }
-    kind = chance.choice(
-        [each for some in kinds.values() for each in some] if faults == "all" else kinds[faults]
-    )
+    everything = [*kinds["network"], *kinds["clients"], *kinds["relay"]]
+    kind = chance.choice(everything if faults == "all" else kinds[faults])
     match kind:
         case "cut":
             late = chance.choice([0.0, 0.1, 5.0, 25.0])
@@ -149,6 +160,8 @@ def _fault(chance: Random, who: str, faults: str) -> Operation:
             return {"do": "cut", "who": who, "client_hears": first, "relay_hears": second}
         case "crash":
             return {"do": "crash", "who": who, "points": chance.choice([1, 2, 3, 5, 8, 13, 21])}
+        case "profile copy" | "profile restore":
+            return {"do": kind, "who": who}
         case "unreachable":
             return {"do": kind, "who": who, "seconds": chance.choice([1.0, 10.0])}
         case _:
@@ -196,7 +209,7 @@ class _Stage:
 
     async def _do(self, operation: Operation) -> None:
         match operation["do"]:
-            case "relay crash" | "relay stop" | "disk full":
+            case "relay crash" | "relay stop" | "disk full" | "relay copy" | "relay restore":
                 self._begin_fault(operation)
             case "act":
                 role = self.roles[operation["role"]] if operation["role"] < len(self.roles) else None
@@ -215,6 +228,10 @@ class _Stage:
                 await device.go()
             case "crash":
                 device.points_left = operation["points"]
+            case "profile copy":
+                device.copy_profile()
+            case "profile restore":
+                device.put_profile_back()
             case "cut":
                 for wire in self.world.network.wires_of(device.label):
                     wire.cut(client_hears=operation["client_hears"], relay_hears=operation["relay_hears"])
@@ -267,6 +284,12 @@ class _Stage:
                 self._after(operation["seconds"], relay.start)
             case "relay stop":
                 self._spawn(self._restart(operation["seconds"]))
+            case "relay copy":
+                relay.copy()
+            case "relay restore":
+                relay.crash()
+                relay.put_back()
+                self._after(operation["seconds"], relay.start)
             case "disk full":
                 writer = relay.writer
                 writer.failing = True

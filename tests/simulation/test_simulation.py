@@ -20,14 +20,18 @@ from simulation.story import Story, from_json, make_story, play, tell, to_json
 ARCHIVE = Path(__file__).parent / "archive"
 SECONDS = 30.0
 REAL_EVERY = 20
+OPEN = ("Lurer", "DelayForEver")
+"""Roles against which protocol 4 does not hold yet, or whose lie nobody can notice (README.md)."""
+
+HELD = tuple(name for name in ROLES if name not in OPEN)
 WORKERS = 2
 """`make test` runs this module's seeds on as many workers, each its own seeds."""
 
 
 def stories(first: int, step: int) -> Iterator[Story]:
     """Yield an endless row of stories: honest ones, each role by itself, and two roles at a time."""
-    alone = [(), *((name,) for name in protocol.HOLDS_AGAINST)]
-    pairs = list(itertools.combinations(protocol.HOLDS_AGAINST, 2))
+    alone = [(), *((name,) for name in HELD)]
+    pairs = list(itertools.combinations(HELD, 2))
     for number in itertools.count(first, step):
         row = number // step
         roles = pairs[row // 4 % len(pairs)] if row % 4 == 3 and pairs else alone[row // 2 % len(alone)]
@@ -85,11 +89,13 @@ def test_archived_stories_end_as_they_should(path: Path) -> None:
     assert kind_of(play(story)) == fails, tell(story)
 
 
-@pytest.mark.parametrize("role", [name for name in ROLES if name not in protocol.HOLDS_AGAINST])
-@pytest.mark.xfail(reason="protocol 3 does not hold against these", strict=False)
-def test_roles_that_break_protocol_3(role: str) -> None:
-    for seed in range(5):
-        outcome = play(make_story(f"{role}{seed}", roles=(role,)))
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(("roles", "faults"), [(("Lurer",), "none"), ((), "backup")])
+@pytest.mark.xfail(reason="open questions of design: README.md", strict=False)
+def test_what_does_not_hold_yet(roles: tuple[str, ...], faults: str) -> None:
+    for seed in range(60):
+        outcome = play(make_story(f"{''.join(roles)}{seed}", roles=roles, faults=faults))
         assert not outcome.violations, outcome.violations
 
 
@@ -116,7 +122,7 @@ def test_one_seed_gives_one_trace_whatever_the_hash_seed_is() -> None:
 
 def test_a_failing_story_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     story = make_story("short")
-    monkeypatch.setattr(protocol, "is_alarm", lambda event: type(event).__name__ == "MemberAdded")
+    monkeypatch.setattr(protocol, "is_alarm", lambda event, **_: type(event).__name__ == "MemberAdded")
     short, outcome = shrink(story)
     assert kind_of(outcome) == "P3"
     assert [each["do"] for each in short.operations].count("invite") == 1

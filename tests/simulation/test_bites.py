@@ -1,0 +1,185 @@
+"""Old faults put back, one at a time: the simulation has to catch each of them."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import clave_server.relay  # noqa: F401
+from clave_client import log_reader, rekeys
+from clave_client.log_reader import LogReader
+from clave_client.rescue import Rescue
+from clave_client.room import Room
+from clave_server.room import Room as RelayRoom
+from simulation.story import Story, from_json, make_story, play
+
+ARCHIVE = Path(__file__).parent / "archive"
+SECONDS = 60.0
+
+
+class Bite(NamedTuple):
+    """A fault: in the source of `owner.name`, `old` was `new`; and the stories in which it shows."""
+
+    owner: Any
+    name: str
+    old: str
+    new: str
+    roles: tuple[str, ...] = ()
+    quick: bool = False
+    acts: tuple[str, ...] = ()
+    who: str = ""
+    archived: str = ""
+
+
+BITES = {
+    "a rekey counts without confirmation": Bite(
+        LogReader,
+        "_rekey",
+        "if room.covers(rekey) and not room.roster.others(",
+        "if True or (",
+        ("Insider",),
+        quick=True,
+        acts=("bad path",),
+    ),
+    "the author's own account confirms": Bite(
+        LogReader,
+        "_confirm",
+        "person.account != rekey.account and ",
+        "",
+        ("Insider",),
+        quick=True,
+        acts=("bad path",),
+    ),
+    "a header is not compared with the effect": Bite(
+        rekeys,
+        "judge",
+        'raise PeerError("its header is not what it does")',
+        "pass",
+        ("Insider",),
+        acts=("wrong header",),
+    ),
+    "the chain begins anew with each epoch": Bite(
+        Room,
+        "enter",
+        "self._fork_at(None)",
+        "self._fork_at(None); self.chain.begin_at(self.record.cursor)",
+        (),
+    ),
+    "views are not compared": Bite(
+        LogReader,
+        "_compare",
+        "elif room.chain.contradicts(header.seen)",
+        "elif False",
+        ("OmitAndRenumber",),
+        quick=True,
+    ),
+    "the relay ignores what was read": Bite(
+        RelayRoom, "judge", "if submit.read != self.handshake", "if False", ()
+    ),
+    "whoever is removed deletes its keys at the rekey": Bite(
+        LogReader,
+        "_rekey",
+        "room.rekeys.add(rekey)",
+        "room.rekeys.add(rekey)\n    if rekey.fate is Fate.REMOVES: return room.close(author)",
+        ("Insider",),
+        acts=("forged remove",),
+        who="red",
+    ),
+    "the relay stops routing at the rekey": Bite(
+        RelayRoom,
+        "stage_handshake",
+        "self.rekeys = remember(self.rekeys, rekey)",
+        "self.rekeys = remember(self.rekeys, rekey); return seq, self._leave(header.remove)",
+        ("Insider",),
+        quick=True,
+    ),
+    "one account's Mend removes": Bite(
+        RelayRoom,
+        "_object",
+        "if first != account and first in accounts",
+        "if True",
+        ("Insider",),
+        acts=("mend",),
+    ),
+    "lost devices are not helped": Bite(
+        Rescue, "help", "key = room.id, device", "return", ("Insider",), acts=("bad path",)
+    ),
+    "what was said in a dead rekey's epoch is not said again": Bite(
+        Room, "_drop_pending", 'self.outbox.confirm(b"")', "pass", ()
+    ),
+    "a former rekey is forgotten before a newer one is placed": Bite(
+        Room,
+        "_keep_pending",
+        "if self.unconfirmed and not pending.external",
+        "if False",
+        archived="former-rekey-confirmed-while-a-newer-is-on-its-way",
+        quick=True,
+    ),
+    "an own leaving waits before it is in the log": Bite(
+        Room,
+        "prepare_leave",
+        "self._withdraw()  # it waits",
+        "pass  # it waits",
+        quick=True,
+        archived="own-leaving-waits-before-it-is-in-the-log",
+    ),
+}
+
+
+def put_back(bite: Bite, patch: pytest.MonkeyPatch) -> None:
+    """Put a fault back by changing the function's source."""
+    function = inspect.getattr_static(bite.owner, bite.name)
+    source = textwrap.dedent(inspect.getsource(function))
+    assert bite.old in source, f"{bite.name} reads otherwise by now"
+    module = inspect.getmodule(function)
+    made: dict[str, Any] = {}
+    code = "from __future__ import annotations\n" + source.replace(bite.old, bite.new)
+    exec(code, vars(module), made)  # noqa: S102  (the project's own source)
+    owners = [each for each in (bite.owner, log_reader, rekeys) if vars(each).get(bite.name) is function]
+    for owner in owners:
+        patch.setattr(owner, bite.name, made[bite.name])
+
+
+def caught(bite: Bite, seconds: float) -> tuple[int, str] | None:
+    """Return how many stories it took to catch a fault, and what it broke; None if it was not."""
+    end = time.monotonic() + seconds
+    for count, story in enumerate(stories_for(bite), 1):
+        if time.monotonic() >= end:
+            break
+        violations = play(story).violations
+        if violations:
+            names = ",".join(each["role"] for each in story.roles) or "nobody"
+            return count, f"{names} plays: {violations[0][:70]}"
+    return None
+
+
+def stories_for(bite: Bite) -> Iterator[Story]:
+    """Yield the archived story that belongs to a fault, then endless ones of its roles and of nobody's."""
+    if bite.archived:
+        yield from_json((ARCHIVE / f"{bite.archived}.json").read_text())[0]
+    for seed in itertools.count():
+        yield make_story(f"bite{seed}", roles=bite.roles, acts=bite.acts, who=bite.who)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("what", [what for what, bite in BITES.items() if bite.quick])
+def test_an_old_fault_put_back_is_caught_soon(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_back(BITES[what], monkeypatch)
+    assert caught(BITES[what], SECONDS), what
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("what", [what for what, bite in BITES.items() if not bite.quick])
+def test_an_old_fault_put_back_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_back(BITES[what], monkeypatch)
+    found = caught(BITES[what], SECONDS)
+    print(f"{what}: {found}")  # noqa: T201  (which stories bite is what the reader asks)
+    assert found, what
