@@ -159,7 +159,9 @@ class Changes:
                 rekey, head = room.confirmable, room.head
                 if rekey is not None:
                     await self._confirm(room, rekey)
-                elif room.wish_due or await self._wait_for_others(room, self._rank(room, None), head):
+                elif (room.wish_due and not room.wish.anybodys) or await self._wait_for_others(
+                    room, self._rank(room, None), head
+                ):
                     await self._commit_due(room)
         except RelayUnreachable:
             return  # begun anew once the room is in step again

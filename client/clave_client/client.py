@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
 
+import msgspec
+
 from clave_client.about import RoomInfo
 from clave_client.account import Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
@@ -276,7 +278,14 @@ class Client:
     def mark_shown(self, room: bytes, seq: int) -> bool:
         """Note, before showing it, that a message goes onto a screen; False when one did already."""
         here = self._session.rooms.get(room)
-        return here.mark_shown(seq) if here is not None else True
+        if here is not None:
+            return here.mark_shown(seq)
+        record = self._store.room(room)
+        if record is None or seq <= record.shown:
+            return record is None
+        with self._store.transaction():  # it was closed meanwhile, and this device may be added anew
+            self._store.put_room(msgspec.structs.replace(record, shown=seq))
+        return True
 
     # --- whose key is whose ---
 

@@ -36,6 +36,7 @@ __all__ = ["Flight", "HeldRoom"]
 
 _HEADS_KEPT = 64
 _MOST_FORMER = 8
+_MOST_SAID_AGAIN = 1000
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
@@ -309,7 +310,7 @@ class HeldRoom:
             # One that was left without being lost may be the others' still.
             self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
         self.put_part("heads", b"".join(self.heads))
-        own = self.tip is group
+        own, left = self.tip is group, self._still_leaving(confirmed)
         self._fork_at(None)
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
@@ -317,10 +318,18 @@ class HeldRoom:
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self.drop_pending()
-        here = [device for device in self.wish.removes if self.roster.has(device)]
+        here = [device for device in self.wish.removes if self.roster.has(device) and device not in left]
         title = self.wish.title if self.wish.title != self.state.title else ""
-        self._wish_for(Wish() if own else Wish(here, title))
+        wish = Wish([*here, *left], title, anybodys=not here and not title and bool(left))
+        self._wish_for(Wish() if own else wish)
         return said
+
+    def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
+        """Return the devices that have said they leave, and stay as another one comes back by `confirmed`."""
+        if confirmed is None or not confirmed.external:
+            return []
+        members = self.roster.members()
+        return sorted(members[leaf].signature_key for leaf in self.roster.leavers())
 
     # --- coming back ---
 
@@ -460,10 +469,24 @@ class HeldRoom:
         self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
 
     def say_again(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
+        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction).
+
+        What was said again before keeps its first place in the history, so that it is remembered beside.
+        """
         own, waiting = self.roster.own_device, set(self.outbox.ids())
-        said = self._store.history(self.id, after=self.place(seq))
-        self.outbox.put_before([line for line in said if line.sender == own and line.id not in waiting])
+        stored = self.part("said again") or b""
+        again = {stored[i : i + 16] for i in range(0, len(stored), 16)}
+        said = self._store.history(self.id, after=0 if again else self.place(seq))
+        lines = [
+            line
+            for line in said
+            if line.sender == own
+            and line.id not in waiting
+            and (line.seq > self.place(seq) or line.id in again)
+        ]
+        self.outbox.put_before(lines)
+        ids = [*sorted(again), *(line.id for line in lines if line.id not in again)][-_MOST_SAID_AGAIN:]
+        self.put_part("said again", b"".join(ids) or None)
 
     def _go_back(self, seq: int, read: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""

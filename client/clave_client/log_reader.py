@@ -288,8 +288,7 @@ class LogReader:
         if kind is ContentKind.TEXT:
             me = room.roster.person(room.group.member(room.group.own_leaf))
             line = HistoryLine(room.place(seq), me.device, me.account, me.name, message_id, body, sent_at)
-            if not self._store.add_message(room.id, line):
-                self._store.move_message(room.id, line)
+            self._store.add_message(room.id, line)
         self._happened(events.Sent(room.id, room.place(seq), message_id))
 
     def delivered(self, item_payload: bytes, seq: int) -> bool:
@@ -588,6 +587,8 @@ class LogReader:
         match flight.kind:
             case Kind.APPLICATION:
                 self._refused_message(flight.payload, reason)
+            case Kind.REKEY if room.unconfirmed and room.own_rekeys[0] == flight.payload:
+                self._lie(Lie.STORED, room.roster.find(room.roster.own_device))
             case Kind.COMMIT | Kind.REKEY:
                 room.forget_commit()
                 self._outcome.settled, self._outcome.reason = Settled.REFUSED, reason

@@ -16,10 +16,14 @@ __all__ = ["Former", "Pending", "Wish"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a rekey is to do, so that another can do it too: devices to remove, a title unless empty."""
+    """What a rekey is to do, so that another can do it too: devices to remove, a title unless empty.
+
+    `anybodys` says that the others have the same wish, and only one has to see to it.
+    """
 
     removes: list[bytes] = []
     title: str = ""
+    anybodys: bool = False
 
     @classmethod
     def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> Wish:

@@ -22,7 +22,10 @@ from clave_wire.messages import Entry, Kind
 __all__ = ["Fate", "Rekey", "Rekeys", "judge"]
 
 _MOST_KEPT = 256
-"""Entries kept of one account; what it says beyond them in an unconfirmed epoch counts for nobody."""
+"""Entries kept of one device; what it says beyond them in an unconfirmed epoch counts for nobody.
+
+Its own entries are not among those a device keeps, so that a bound for all of an account's would part them.
+"""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
@@ -110,7 +113,7 @@ class Rekeys:
         kept = self._kept.get(account)
         if kept is None:
             return False
-        if len(kept) < _MOST_KEPT:
+        if sum(one.entry.sender == opened.entry.sender for one in kept) < _MOST_KEPT:
             kept.append(opened)
             self._keep(opened)
         return True

@@ -24,6 +24,9 @@ __all__ = ["Rescue"]
 CRY_SECONDS = 6.0
 """How long a device waits for help, and for a confirmation, before it asks again."""
 
+ALONE_SECONDS = 50.0
+"""The same while nobody else is online who could help: each question is an entry in the room's log."""
+
 HELP_SECONDS = 0.5
 """How long each further member waits before it helps."""
 
@@ -65,12 +68,9 @@ class Rescue:
         try:
             again = True
             while again and session.rooms.get(room.id) is room and session.is_online:
-                head = room.head
                 if room.in_step:  # also whoever leaves has to be able to say so
                     session.link.send(room.prepare_cry())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CRY_SECONDS + jitter(1.0)):
-                        await session.wait_for(lambda: room.head != head)  # noqa: B023 (awaited at once)
+                await self._wait_for_help(room)
                 if room.returning:
                     room.stop_returning()
                     session.go_on(room)
@@ -79,6 +79,16 @@ class Rescue:
             return  # asked again once the room is in step
         finally:
             self._crying.discard(room.id)
+
+    async def _wait_for_help(self, room: Room) -> None:
+        """Wait until this device follows again, or it is time to ask again."""
+        head, online = room.head, self._session.online
+        alone = not online.get(room.id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout((ALONE_SECONDS if alone else CRY_SECONDS) + jitter(1.0)):
+                await self._session.wait_for(
+                    lambda: room.head != head or (alone and bool(online.get(room.id)))
+                )
 
     def take(self, room: Room, help_: Help) -> None:
         """Try to come back with what a member has sealed for this device, if it has asked for that."""

@@ -85,8 +85,11 @@ class Room(HeldRoom):
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
     def covers(self, rekey: Rekey) -> bool:
-        """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does."""
-        return self._covers_leavers(rekey.removes)
+        """Whether a rekey takes out everybody who has said so; it cannot be confirmed before it does.
+
+        One by which a device comes back need not: that device cannot know who leaves.
+        """
+        return rekey.external or self._covers_leavers(rekey.removes)
 
     def _covers_leavers(self, removes: Collection[bytes]) -> bool:
         members = self.roster.members()
@@ -150,6 +153,10 @@ class Room(HeldRoom):
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
                 self._leave_legacy(record.cursor)
+            if record.began > resumed.seq:  # what comes next is to be judged in any case
+                self.set(began=resumed.seq)
+                if not resumed.restored:
+                    told.append(events.Diverged(self.id, None, events.Lie.PLACE))
             if record.incarnation not in (b"", incarnation):
                 self._fork_at(lost_after)
             if record.incarnation != incarnation:

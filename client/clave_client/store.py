@@ -435,11 +435,6 @@ class Store:
         self._run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
         return self._db.total_changes() > before
 
-    def move_message(self, room: bytes, line: HistoryLine) -> None:
-        """Have a message that is there already stand where `line` says: it is in the log anew."""
-        sql = "UPDATE OR IGNORE messages SET seq = ? WHERE room = ? AND account = ? AND id = ?"
-        self._run(sql, line.seq, room, line.account, line.id)
-
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
         sql = (

@@ -288,14 +288,14 @@ def test_messages_in_another_order_are_told_also_across_epochs_and_restarts(tmp_
 # --- who joins -----------------------------------------------------------------------------------------
 
 
-def welcomed(log: Log, host: Member, guest: Member, seq: int) -> None:
-    """Have a guest come in by the last commit of the log, which the relay says is entry `seq`."""
+def welcomed(log: Log, host: Member, guest: Member, seq: int) -> list[Lie]:
+    """Have a guest come in by the last commit, as entry `seq` by the relay's word; return what it notices."""
     submit = host.room.prepare_commit([guest.add()])
     log.append(host, submit)
     deliver(log, host)
     guest.opens(join(guest, submit.welcome, seq))
     guest.room.answer(accept=True)
-    resume(guest, log)
+    return lies(*resume(guest, log))
 
 
 def test_a_joiner_takes_up_the_chain_where_its_inviter_stood(tmp_path: Path) -> None:
@@ -314,6 +314,25 @@ def test_a_joiner_takes_up_the_chain_where_its_inviter_stood(tmp_path: Path) -> 
     assert guest.texts() == ["hello"] * 3
 
 
+def test_a_place_behind_the_log_does_not_keep_a_joiner_from_noticing(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    guest = Member(tmp_path, "guest")
+    submit = red.room.prepare_commit([guest.add()])
+    log.append(red, submit)
+    deliver(log, red, blue)
+    guest.opens(join(guest, submit.welcome, 10**9))
+    guest.room.answer(accept=True)
+    assert lies(*resume(guest, log)) == [Lie.PLACE]
+    deliver(log, guest)
+    hidden = [rekey(log, red)]
+    deliver(log, red, blue)
+    hidden.append(confirm(log, blue))
+    deliver(log, red, blue)
+    entry = say(log, blue, "in the next epoch")
+    renumbered = msgspec.structs.replace(entry, seq=hidden[0].seq)
+    assert lies(feed(guest, [renumbered])) == [Lie.AHEAD]
+
+
 @pytest.mark.parametrize("shift", [-2, -1, 1, 2])
 def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
@@ -322,12 +341,12 @@ def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
         deliver(log, red, blue)
     guest = Member(tmp_path, "guest")
     true_place = len(log.entries) + 1
-    welcomed(log, red, guest, true_place + shift)
+    told = welcomed(log, red, guest, true_place + shift)
     deliver(log, blue)
     for text in ("three", "four"):
         say(log, blue, text)
         deliver(log, blue)
-    assert {Lie.PLACE, Lie.AHEAD} & set(lies(*deliver(log, guest)))
+    assert {Lie.PLACE, Lie.AHEAD} & {*told, *lies(*deliver(log, guest))}
 
 
 def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:

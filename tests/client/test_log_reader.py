@@ -699,6 +699,19 @@ def test_a_refused_message_that_is_in_the_log_is_told(tmp_path: Path) -> None:
     assert blue.texts() == ["refused, and yet"]
 
 
+def test_a_rekey_refused_for_good_that_is_in_the_log_is_told_and_counts(tmp_path: Path) -> None:
+    log, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
+    submit = red.room.prepare_commit([])
+    log.entries.append(msgspec.structs.replace(log.entry(red, submit), submission=submit.submission + 1))
+    feed(red, log.entries[-1:])
+    outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.BAD_REQUEST, "no")])
+    assert lies(outcome) == [Lie.STORED]
+    deliver(log, blue)
+    confirm(log, blue)
+    deliver(log, red, blue)
+    agree(red, blue)
+
+
 def test_a_message_refused_for_good_that_is_in_the_log_is_told(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
     red.says("x" * MAX_BODY_BYTES)

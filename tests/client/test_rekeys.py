@@ -473,6 +473,25 @@ def test_what_is_said_beyond_what_is_kept_counts_for_nobody(
     assert blue.texts() == green.texts() == ["0", "1", "2"]
 
 
+def test_what_is_kept_of_one_device_leaves_room_for_another_of_its_account(tmp_path: Path) -> None:
+    log, (red, desk, blue) = in_one_room(tmp_path, "red", "red/desk", "blue")
+    for device in (red, desk):  # the second one is what can be confirmed
+        rekey(log, device)
+        deliver(log, red, desk, blue)
+    texts = [str(number) for number in range(150)]
+    for device in (red, desk):
+        for text in texts:
+            device.says(f"{device.name} {text}")
+        while submits := device.room.prepare_messages():
+            for submit in submits:
+                log.append(device, submit)
+            deliver(log, red, desk)
+    deliver(log, blue)
+    settle(log, blue, red, desk)
+    agree(red, desk, blue)
+    assert sorted(blue.texts()) == sorted(f"{name} {text}" for name in ("red", "desk") for text in texts)
+
+
 def test_answers_to_a_full_window_are_all_taken(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     rekey(log, red)
