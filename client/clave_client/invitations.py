@@ -50,8 +50,8 @@ class Invitations:
                 if known.lost:
                     self._session.resume_anew(known)
                 return
-            elif self._store.has_taken(invitation.welcome):
-                pass  # the relay was not told that it was taken
+            elif self._store.has_taken(invitation.room + invitation.welcome):
+                self._take_again(invitation)
             elif known is None and self._is_full():
                 return
             else:
@@ -61,6 +61,12 @@ class Invitations:
         except PeerError as error:
             self._tell(f"an invitation was refused: {error}")
         self._session.link.send(TakeInvitation(self._session.link.next_id(), invitation.id))
+
+    def _take_again(self, invitation: Invitation) -> None:
+        """Leave a welcome that was used alone: the relay was not told that it is, or brings it once more."""
+        record = self._store.room(invitation.room)
+        if record is not None and invitation.room not in self._session.rooms:
+            self._tell(f"an invitation to {record.title} was refused: it is an old one")
 
     def let_in(self, room: bytes) -> None:
         """Take the welcome to a room that came while this device was in it, if it is not any more."""
@@ -108,7 +114,7 @@ class Invitations:
         with self._store.transaction():
             room = Room.join(self._store, group, welcomed, self._session.clock)
             self._store.note_entered(group.epoch_authenticator)
-            self._store.note_taken(invitation.welcome)
+            self._store.note_taken(invitation.room + invitation.welcome)
             for reference in used:
                 self._store.drop_bundle(reference)
         self._session.rooms[room.id] = room

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -23,7 +23,25 @@ from clave_server.log import Changes
 from clave_server.room import Room
 from clave_server.worker import in_transaction
 from clave_wire import messages as m
+from clave_wire.header import Header, Seen, pack_header
 from relaykit import RelayUnderTest
+
+
+def change(
+    room: Room,
+    device: bytes,
+    kind: m.Kind,
+    names: dict[bytes, str],
+    *,
+    add: Sequence[bytes] = (),
+    remove: Sequence[bytes] = (),
+) -> int:
+    """Stage an entry that changes whom the relay routes to; return its seq."""
+    header = Header(kind, bytes(32), Seen(0, bytes(32)), 0, list(add), list(remove))
+    submit = m.Submit(
+        room.room, room.highest_submission(device) + 1, room.handshake, kind, pack_header(header), b""
+    )
+    return room.stage_handshake(device, submit, header, names)[0]
 
 
 class House:
@@ -49,25 +67,23 @@ class House:
         room = Room(len(self._rooms).to_bytes(16))
         self._rooms[room.room] = room
         room.stage_creation(maker, names[0])
-        commit = m.Submit(room.room, 1, 0, m.Kind.COMMIT, b"", add=others)
-        room.stage_submission(maker, commit, dict.fromkeys(others, ""))
+        change(room, maker, m.Kind.COMMIT, dict.fromkeys(others, ""), add=others)
         for name in spoken:
-            said = m.Submit(room.room, 2, room.epoch, m.Kind.APPLICATION, b"")
-            room.stage_submission(self.device_of(name), said, {})
+            device = self.device_of(name)
+            number = room.highest_submission(device) + 1
+            room.stage_message(device, m.Submit(room.room, number, room.handshake, m.Kind.APPLICATION, b""))
         self._apply(room)
         return room
 
     def leave(self, room: Room, name: str) -> None:
         device = self.device_of(name)
-        leaving = m.Submit(room.room, 9, room.epoch, m.Kind.PROPOSAL, b"", remove=[device])
-        room.stage_submission(device, leaving, {})
+        change(room, device, m.Kind.PROPOSAL, {}, remove=[device])
         self._apply(room)
 
     def invite_back(self, room: Room, name: str, guest: str) -> int:
         """Have `name` invite the guest to a room that it left; return the number of the invitation."""
         sender, invited = self.device_of(name), self.device_of(guest)
-        commit = m.Submit(room.room, 8, room.epoch, m.Kind.COMMIT, b"", add=[invited], welcome=b"welcome")
-        seq = room.stage_submission(sender, commit, {invited: guest})
+        seq = change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
         return self._invite(room, seq, sender, invited, 1)
 
     def invite(self, name: str, guest: str = "victim", *, at: int = 1, device: str = "", by: str = "") -> int:
@@ -76,8 +92,7 @@ class House:
         room = Room(len(self._rooms).to_bytes(16))
         self._rooms[room.room] = room
         room.stage_creation(sender, name)
-        commit = m.Submit(room.room, 1, 0, m.Kind.COMMIT, b"", add=[invited], welcome=b"welcome")
-        room.stage_submission(sender, commit, {invited: guest})
+        change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
         return self._invite(room, 1, sender, invited, at)
 
     def _invite(self, room: Room, seq: int, sender: bytes, invited: bytes, at: int) -> int:

@@ -70,7 +70,7 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
     (tmp_path / "relay.db").chmod(0o600)
     connection = schema.connect_writer(tmp_path / "relay.db")
     found = directory.find_device(connection, Applicant(b"\xdd", b"\x11", b"\xaa", "red", "red", "red"))
-    assert found == Enrolment(registered=False, key_packages=[(1, 2)], rooms=0, stored=0)
+    assert found == Enrolment(registered=False, key_packages=[(1, 2)], rooms=0, stored=0, published=0)
     claimed = [directory.claim_key_packages(connection, "red", 1)[0] for _ in range(3)]
     assert claimed == [b"\x01", b"\x02", b"\x99"]
     with pytest.raises(Refusal):

@@ -272,7 +272,7 @@ async def test_through_a_relay_what_is_damaged_is_refused_and_told(relay: RelayU
         assert refused.code is m.Code.STORAGE
         back = await relay.join(blue.participant)
         assert (await back.expect(m.Invitation)).welcome == b"second"
-        await red.say(b"goes on", epoch=1, room=ROOM)
+        await red.say(b"goes on", room=ROOM)
     told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
     assert len(told) == 3
     assert re.search("key package is damaged .* directory .* invitation is damaged", " ".join(told))
