@@ -209,6 +209,7 @@ static void take_resumed(struct client *c, const uint8_t *at) {
     take_number(&at); /* request */
     at += 18;         /* room */
     take_number(&at); /* seq */
+    take_number(&at); /* handshake */
     c->account->submission = take_number(&at);
     ready(c);
 }
