@@ -185,6 +185,8 @@ class Changes:
                 try:
                     await self._attempt(room, lambda _: (), 0.0)
                 except MLSError:
+                    if not room.wish:
+                        raise  # told, and tried again after the room's next entry
                     room.give_up_wish()
 
     def _rank(self, room: Room, among: Collection[bytes] | None) -> int:

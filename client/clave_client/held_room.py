@@ -261,10 +261,8 @@ class HeldRoom:
             if self.flights.pop(entry.submission, None) is not None:
                 self.refused.discard(entry.payload)
             self.going_back &= bool(self.flights)
-        if self.record.legacy:
-            self._leave_legacy(entry.seq)
 
-    def _leave_legacy(self, seq: int) -> None:
+    def leave_legacy(self, seq: int) -> None:
         """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
         if self.record.legacy == seq:
             self.chain.begin_at(seq)

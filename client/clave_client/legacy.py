@@ -28,10 +28,10 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
     """Take an entry of protocol 3. What is refused was refused by everybody, and changes nothing."""
     room = reader.room
     own = entry.sender == room.roster.own_device
-    if own and (reader.delivered(entry.payload, entry.seq) or _won(reader, entry)):
-        return
     person = room.roster.find(entry.sender)
     try:
+        if own and (reader.delivered(entry.payload, entry.seq) or _won(reader, entry)):
+            return
         if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
             return
         successor = room.copy_group()

@@ -137,6 +137,7 @@ class LogReader:
             if _has_header(entry):  # the relay says so to have it passed over
                 self._lie(Lie.PLACE, room.roster.find(entry.sender))
             legacy.read_entry(self, entry)
+            room.leave_legacy(entry.seq)
             return
         head = room.head
         try:

@@ -152,7 +152,7 @@ class Room(HeldRoom):
         with self.changing():
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
-                self._leave_legacy(record.cursor)
+                self.leave_legacy(record.cursor)
             if record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
                 if not resumed.restored:

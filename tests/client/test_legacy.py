@@ -121,6 +121,29 @@ def test_a_room_goes_on_by_the_new_rules(tmp_path: Path, restart: bool) -> None:
         assert lies(*deliver(log, red, blue)) == []
 
 
+@pytest.mark.parametrize("end", [4, 5], ids=["message", "commit"])
+def test_an_own_entry_that_is_the_last_of_protocol_3_counts(tmp_path: Path, end: int) -> None:
+    red, log = Left(tmp_path, "red", FRIENDS), Log(*before("friends").entries[:end])
+    resume(red, log)
+    assert kinds(deliver(log, red)[0]) == ["Sent", "RoomChanged"][: end - 3]
+    assert red.texts() == ["hello", "hi", "in the log"]
+    assert red.room.group.epoch == end - 3
+    assert red.room.part("pending") is None
+    assert [item.body for item in red.room.outbox.waiting()] == ["lost on the way", "not sealed"]
+
+
+def test_an_own_commit_that_the_relay_repeats_counts_once(tmp_path: Path) -> None:
+    red, log = Left(tmp_path, "red", FRIENDS), before("friends")
+    commit = next(e for e in log.entries[3:] if e.kind is Kind.COMMIT and e.sender == red.device)
+    again = [msgspec.structs.replace(commit, seq=len(log.entries) + n) for n in (1, 2)]
+    log = Log(*log.entries, *again)
+    resume(red, log)
+    deliver(log, red)
+    assert red.room.record.cursor == len(log.entries)
+    assert red.room.record.title == "team"
+    assert red.texts() == ["hello", "hi", "in the log", "after"]
+
+
 def test_what_was_not_in_the_log_is_dropped(tmp_path: Path) -> None:
     red, blue, log = Left(tmp_path, "red", SECOND), Left(tmp_path, "blue", SECOND), before("second")
     assert red.room.part("pending") is not None
