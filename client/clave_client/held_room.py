@@ -139,6 +139,8 @@ class HeldRoom:
                 room.chain.begin(seen)
             room._hold(group)
             room.roster.meet(group.members())
+            room.let_in = b"" if welcomed is None else room._account_of(group.welcomed_by)
+            room._keep_home()
             room._save()
         return room
 
@@ -230,7 +232,11 @@ class HeldRoom:
     @property
     def account(self) -> bytes:
         """The account of this device."""
-        return self.roster.person(self.group.member(self.group.own_leaf)).account
+        return self._account_of(None)
+
+    def _account_of(self, leaf: int | None) -> bytes:
+        """Return the account of a leaf, of this device's own if that is None."""
+        return self.roster.person(self.group.member(self.group.own_leaf if leaf is None else leaf)).account
 
     def place(self, seq: int) -> int:
         """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
@@ -353,15 +359,15 @@ class HeldRoom:
 
     def vouch(self, account: bytes) -> None:
         """Note that an account speaks in this device's epoch, which a second one does not make up."""
-        if self.home is not None and account != self.let_in:
-            self.home = None
+        if self.let_in and account != self.let_in:
+            self.home, self.let_in = None, b""
             self._keep_home()
 
     def _keep_home(self) -> None:
         epoch, ratchets = (None, None) if self.home is None else _parts(self.home)
         self.put_part("home", epoch)
         self.put_part("home ratchets", ratchets)
-        self.put_part("let in", None if self.home is None else self.let_in)
+        self.put_part("let in", self.let_in or None)
 
     # --- its own commits ---
 

@@ -300,7 +300,8 @@ class Session(Connection):
     def _mend(self, room: Room, resumed: Resumed) -> None:
         """Compare whom the relay routes to with the group's own roster, and correct it.
 
-        It takes two accounts to take somebody out, and whoever cannot follow has no say.
+        It takes two accounts to take somebody out; whoever cannot follow has no say, nor has whoever was let
+        in by one account and has heard no other: that one may have made up the whole epoch.
         """
         if room.record.cursor != resumed.seq or room.lost or room.record.phase is not Phase.JOINED:
             return
@@ -310,8 +311,10 @@ class Session(Connection):
                 f"the relay had stopped delivering {room.record.title} to some of its members; it does again"
             )
             self.emit(events.Notice(room.id, text))
-        if missing or strange:
-            some = slice(MAX_BATCH_MEMBERS)  # the others at the next comparison
+        if room.let_in:
+            strange = []
+        for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
+            some = slice(start, start + MAX_BATCH_MEMBERS)
             request = self.link.next_id()
             self._mends[request] = room.id
             self.link.send(Mend(request, room.id, missing[some], strange[some]))

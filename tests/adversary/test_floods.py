@@ -9,6 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+import clave_client.session
 from adversary.kit import Insider, device, notices, of_kind, room_of, stage, talk, until, wire_of
 from clave_client import events
 from clave_client.account import leaf_lifetime
@@ -17,7 +20,16 @@ from clave_client.room_state import ROOM_STATE_EXTENSION
 from clave_client.sealing import name_epoch
 from clave_client.welcome import Welcome
 from clave_crypto.mls import Add, Group, KeyPackageBundle, Limits, NoPolicy, decode_key_package
-from clave_wire.messages import ClaimKeyPackages, Entry, Invitation, KeyPackages, Kind, Presence, ToRelay
+from clave_wire.messages import (
+    ClaimKeyPackages,
+    Entry,
+    Invitation,
+    KeyPackages,
+    Kind,
+    Mend,
+    Presence,
+    ToRelay,
+)
 from scenarios.stage import gather_in
 
 
@@ -89,6 +101,24 @@ async def test_made_up_epochs_cost_the_others_few_changes(tmp_path: Path) -> Non
         assert sum(map(len, said)) <= 6, "they ask once in a while whether they cannot follow"
         await red.client.remove(room, "blue")
         await talk(room, red, green)
+
+
+async def test_all_whom_garbage_put_on_the_relays_list_go_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clave_client.session, "MAX_BATCH_MEMBERS", 1)
+    async with stage(tmp_path, "red", "blue", "grey", "white", "black") as (_, people):
+        red, blue, *strangers = people
+        room = await gather_in("friends", red, blue)
+        insider, devices = Insider(blue, room), {device(person) for person in strangers}
+        await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=sorted(devices)))
+        said = overheard("red")
+        await red.go()
+        await red.come()
+        await talk(room, red)
+        removed = [set(message.remove) for message in said if isinstance(message, Mend)]
+        assert len(removed) == 3
+        assert set().union(*removed) == devices
 
 
 async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:

@@ -274,3 +274,24 @@ async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path)
         await talk(room, red, green, grey)
         with pytest.raises(ClientError):
             await red.client.invite(room, "blue")
+
+
+async def test_a_guest_in_an_insiders_own_epoch_takes_nobody_off_the_relays_list(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
+        red, blue, green, grey = people
+        room = await gather_in("friends", red, blue, green)
+        insider = Insider(blue, room)
+        welcome = await welcome_elsewhere(insider, "grey")
+        insider.mend(remove=[device(red), device(green)])
+        await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
+        await grey.sees(events.Invited)
+        await grey.client.answer(room, accept=True)
+        await until(lambda: room_of(grey, room).synced)
+        assert members(grey, room) == {"blue", "grey"}
+        grey.client._session._compare_again(room_of(grey, room))
+        await until(lambda: room_of(grey, room).synced)
+        for person in (red, green):
+            await person.go()
+            await person.come()
+        await talk(room, red, green)
+        assert not any("not a member" in text or "no longer" in text for text in notices(red))
