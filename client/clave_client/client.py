@@ -390,7 +390,7 @@ class Client:
             extension_types=(ROOM_STATE_EXTENSION,),
         )
         await session.link.request(lambda request: CreateRoom(request, room_id))
-        room = Room.create(self._store, group, session.clock)
+        room = Room.create(self._store, group, session.clock, session.incarnation)
         session.rooms[room_id] = room
         session.resume(room)
         await session.wait_for(lambda: room.synced)

@@ -98,18 +98,24 @@ class HeldRoom:
     # --- making one ---
 
     @classmethod
-    def create(cls, store: Store, group: Group, clock: Callable[[], float]) -> Self:
-        """Store a group this device just created as a room."""
-        return cls._store_new(store, group, Phase.JOINED, None, clock)
+    def create(cls, store: Store, group: Group, clock: Callable[[], float], incarnation: bytes = b"") -> Self:
+        """Store a group this device just created as a room, at the relay of this incarnation."""
+        return cls._store_new(store, group, Phase.JOINED, None, clock, incarnation)
 
     @classmethod
     def join(cls, store: Store, group: Group, welcomed: Welcomed, clock: Callable[[], float]) -> Self:
         """Store a group this device was welcomed to, as an invitation to answer."""
-        return cls._store_new(store, group, Phase.INVITED, welcomed, clock)
+        return cls._store_new(store, group, Phase.INVITED, welcomed, clock, welcomed.incarnation)
 
     @classmethod
     def _store_new(
-        cls, store: Store, group: Group, phase: Phase, welcomed: Welcomed | None, clock: Callable[[], float]
+        cls,
+        store: Store,
+        group: Group,
+        phase: Phase,
+        welcomed: Welcomed | None,
+        clock: Callable[[], float],
+        incarnation: bytes,
     ) -> Self:
         title = sanitize(room_state(group.extensions).title)
         # The relay counts on where an earlier membership of this device ended.
@@ -128,6 +134,7 @@ class HeldRoom:
             began=began,
             legacy=-1 if welcomed is not None and seen is None else 0,
             era=era,
+            incarnation=incarnation,
         )
         with store.transaction():
             store.forget_group(record.id)
@@ -492,7 +499,7 @@ class HeldRoom:
         ids = [*sorted(again), *(line.id for line in lines if line.id not in again)][-_MOST_SAID_AGAIN:]
         self.put_part("said again", b"".join(ids) or None)
 
-    def _go_back(self, seq: int, read: int) -> Event:
+    def _go_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
         count = self.record.cursor - seq
         self.drop_pending()
@@ -503,7 +510,12 @@ class HeldRoom:
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
         began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
         self.set(
-            cursor=seq, read=min(read, seq), began=began, legacy=legacy, era=self.record.era + 1, shown=shown
+            cursor=seq,
+            read=min(self.record.read, seq),
+            began=began,
+            legacy=legacy,
+            era=self.record.era + 1,
+            shown=shown,
         )
         return events.RelayLost(self.id, self.record.title, count)
 

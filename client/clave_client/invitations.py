@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from clave_client import events
@@ -33,11 +34,14 @@ class Invitations:
     def __init__(self, session: Session, store: Store) -> None:
         self._session = session
         self._store = store
-        self._deferred: dict[bytes, Invitation] = {}
+        self._deferred: dict[bytes, tuple[Invitation, bytes]] = {}
         self._told_full = False
 
     def take(self, invitation: Invitation) -> None:
         """Open an invitation and keep it; whether the person wants it is asked afterwards."""
+        self._take(invitation, self._session.incarnation)
+
+    def _take(self, invitation: Invitation, incarnation: bytes) -> None:
         known = self._session.rooms.get(invitation.room)
         try:
             brought = read_invitation(invitation.welcome)
@@ -46,7 +50,7 @@ class Invitations:
                     self._session.helped(known, brought)
             elif known is not None and not _is_over(known):
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
-                self._deferred[invitation.room] = invitation
+                self._deferred[invitation.room] = invitation, incarnation
                 if known.lost:
                     self._session.resume_anew(known)
                 return
@@ -55,7 +59,7 @@ class Invitations:
             elif known is None and self._is_full():
                 return
             else:
-                self._open(invitation, brought, known)
+                self._open(invitation, brought, known, incarnation)
         except MLSError as error:
             self._tell(f"an invitation could not be used: {sanitize(str(error))}")
         except PeerError as error:
@@ -72,7 +76,7 @@ class Invitations:
         """Take the welcome to a room that came while this device was in it, if it is not any more."""
         known = self._session.rooms.get(room)
         if room in self._deferred and (known is None or _is_over(known)):
-            self.take(self._deferred.pop(room))
+            self._take(*self._deferred.pop(room))
 
     def _is_full(self) -> bool:
         waiting = sum(room.record.phase is Phase.INVITED for room in self._session.rooms.values())
@@ -81,7 +85,9 @@ class Invitations:
             self._tell(f"{waiting} invitations wait for an answer; others come once some are answered")
         return waiting >= MOST_OPEN
 
-    def _open(self, invitation: Invitation, brought: Welcome | bytes, known: Room | None) -> None:
+    def _open(
+        self, invitation: Invitation, brought: Welcome | bytes, known: Room | None, incarnation: bytes
+    ) -> None:
         used: list[bytes] = []
         # A welcome can name very many key packages, and to look each of them up would take long.
         held = self._store.bundle_references()
@@ -106,11 +112,11 @@ class Invitations:
                 title = sanitize(room_state(group.extensions).title)
                 self._tell(f"an invitation to {title} was refused: it is an old one")
             return
-        welcomed = Welcomed(None, invitation.seq)
+        welcomed = Welcomed(None, invitation.seq, incarnation)
         if isinstance(brought, Welcome):
             signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
             brought.check(name_epoch(group), group.member(signer).signature_key)
-            welcomed = Welcomed(brought.seen, invitation.seq)
+            welcomed = dataclasses.replace(welcomed, seen=brought.seen)
         with self._store.transaction():
             room = Room.join(self._store, group, welcomed, self._session.clock)
             self._store.note_entered(group.epoch_authenticator)

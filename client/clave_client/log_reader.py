@@ -317,6 +317,8 @@ class LogReader:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
             self._lie(Lie.HISTORY, person)
+        else:
+            room.chain.adopt(header.seen, opened.entry)
         if opened.entry.kind is Kind.APPLICATION:
             if header.count <= self._store.last_count(room.id, person.device):
                 self._lie(Lie.ORDER, person)

@@ -147,22 +147,26 @@ class Room(HeldRoom):
         """
         told: list[Event] = []
         record, lost_after = self.record, min(self.record.cursor, resumed.seq)
-        if record.incarnation not in (b"", incarnation):
+        is_restored = record.incarnation not in (b"", incarnation)
+        if is_restored:
             lost_after = min(lost_after, resumed.restored)
         with self.changing():
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
                 self.leave_legacy(record.cursor)
-            if record.began > resumed.seq:  # what comes next is to be judged in any case
-                self.set(began=resumed.seq)
-                if not resumed.restored:
-                    told.append(events.Diverged(self.id, None, events.Lie.PLACE))
-            if record.incarnation not in (b"", incarnation):
+            if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
                 self._fork_at(lost_after)
+                self.set(began=min(record.began, resumed.restored))
+            elif record.began > resumed.seq:  # what comes next is to be judged in any case
+                self.set(began=resumed.seq)
+                if record.incarnation or not resumed.restored:
+                    told.append(events.Diverged(self.id, None, events.Lie.PLACE))
             if record.incarnation != incarnation:
                 self.set(incarnation=incarnation)
             if lost_after < record.cursor:
-                told.append(self._go_back(lost_after, resumed.handshake))
+                told.append(self._go_back(lost_after))
+            if resumed.handshake <= self.record.cursor:  # read, or before this device began
+                self.set(read=resumed.handshake)
         self._end = resumed.seq
         self.accepted = resumed.submission
         self.resumed = True

@@ -24,11 +24,13 @@ _LABEL = b"clave welcome\0"
 class Welcomed:
     """Where a newcomer begins: the seq of the commit that adds it, and the log as its inviter saw it before.
 
-    Whoever was invited under protocol 3 was not told the latter.
+    Whoever was invited under protocol 3 was not told the latter. The relay
+    that said so is of `incarnation`.
     """
 
     seen: Seen | None
     seq: int
+    incarnation: bytes = b""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
