@@ -18,7 +18,7 @@ from clave_client.chain import LogChain
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
-from clave_client.pending import Former, Pending, Wish
+from clave_client.pending import Former, Pending, Wish, decode_states, encode_states
 from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Rekey, Rekeys
 from clave_client.room_state import RoomState
@@ -36,6 +36,7 @@ __all__ = ["Flight", "HeldRoom"]
 
 _HEADS_KEPT = 64
 _MOST_FORMER = 8
+_MOST_HOMES = 8
 _MOST_SAID_AGAIN = 1000
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
@@ -43,7 +44,7 @@ _ERA_BITS = 40
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "home", "let_in", "_saved_epoch",
+    "late", "homes", "let_in", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -79,7 +80,7 @@ class HeldRoom:
         self.fork: int | None = None
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
-        self.home: Group | None = None
+        self.homes: list[Group] = []
         self.let_in = b""
         self.cries = 0
         self.flights: dict[int, Flight] = {}
@@ -147,7 +148,7 @@ class HeldRoom:
             room._hold(group)
             room.roster.meet(group.members())
             room.let_in = b"" if welcomed is None else room._account_of(group.welcomed_by)
-            room._keep_home()
+            room._keep_homes()
             room._save()
         return room
 
@@ -182,10 +183,8 @@ class HeldRoom:
                 self.pending = Pending.decode(commit)
                 state = GroupState(tip, tip_ratchets)
                 self.tip = self._restore(state)
-            home, home_ratchets = part("home"), part("home ratchets")
-            self.home = None
-            if home is not None and home_ratchets is not None:
-                self.home = self._restore(GroupState(home, home_ratchets))
+            homes = decode_states(part("homes") or encode_states([]))
+            self.homes = [self._restore(GroupState(*state)) for state in homes]
             self.let_in = part("let in") or b""
             formers = Former.decode(part("formers") or Former.encode([]))
             self.formers = [
@@ -322,7 +321,8 @@ class HeldRoom:
             self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
         self.put_part("heads", b"".join(self.heads))
         own, left = self.tip is group, self._still_leaving(confirmed)
-        self._fork_at(None)
+        if self.fork is not None and self.record.cursor > self.fork:
+            self._fork_at(None)
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
         self.cries = 0
@@ -346,34 +346,34 @@ class HeldRoom:
 
     def find(self, device: bytes) -> Person | None:
         """Return the member with this device, here or where this device came back from."""
-        found = self.roster.find(device)
-        if found is None and self.home is not None:
-            found = Roster(self.home, self._store).find(device)
-        return found
+        return next((found for roster in self._rosters if (found := roster.find(device))), None)
 
     @property
     def others(self) -> frozenset[bytes]:
         """The other accounts, here or where this device came back from."""
-        rosters = [self.roster, *([] if self.home is None else [Roster(self.home, self._store)])]
-        accounts = {person.account for roster in rosters for person in roster.people().values()}
+        accounts = {person.account for roster in self._rosters for person in roster.people().values()}
         return frozenset(accounts - {self.account})
+
+    @property
+    def _rosters(self) -> list[Roster]:
+        return [self.roster, *(Roster(home, self._store) for home in self.homes)]
 
     def leave_home(self, account: bytes) -> None:
         """Keep what others know this device by: `account` alone says that it comes back to where they are."""
         self.let_in = account
-        self.home = self.home or self.group
-        self._keep_home()
+        self.homes = [self.group, *self.homes][:_MOST_HOMES]
+        self._keep_homes()
 
     def vouch(self, account: bytes) -> None:
         """Note that an account speaks in this device's epoch, which a second one does not make up."""
+        if self.fork is None or self.record.cursor > self.fork:
+            self.here.add(account)
         if self.let_in and account != self.let_in:
-            self.home, self.let_in = None, b""
-            self._keep_home()
+            self.homes, self.let_in = [], b""
+            self._keep_homes()
 
-    def _keep_home(self) -> None:
-        epoch, ratchets = (None, None) if self.home is None else _parts(self.home)
-        self.put_part("home", epoch)
-        self.put_part("home ratchets", ratchets)
+    def _keep_homes(self) -> None:
+        self.put_part("homes", encode_states([_parts(home) for home in self.homes]) if self.homes else None)
         self.put_part("let in", self.let_in or None)
 
     # --- its own commits ---
@@ -477,6 +477,8 @@ class HeldRoom:
     def _fork_at(self, seq: int | None) -> None:
         """Note after which entry members may be in different epochs, as the relay was restored, or none."""
         self.fork = seq
+        for accounts in (self.here, self.ahead, self.behind):
+            accounts.clear()
         self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
 
     def say_again(self, seq: int) -> None:

@@ -312,7 +312,6 @@ class LogReader:
         room, header = self._room, opened.header
         if vouches:
             room.vouch(person.account)
-            room.here.add(person.account)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):

@@ -91,10 +91,21 @@ class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         return _decode(_formers_decoder, data)
 
 
+def encode_states(states: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the bytes to keep of groups' states, each its `epoch` and `ratchets`."""
+    return _encoder.encode(states)
+
+
+def decode_states(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Read back what `encode_states` gave."""
+    return _decode(_states_decoder, data)
+
+
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _pending_decoder = msgspec.msgpack.Decoder(Pending)
 _formers_decoder = msgspec.msgpack.Decoder(list[Former])
+_states_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 _wish_decoder = msgspec.msgpack.Decoder(Wish)
 
 

@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from clave_client import events
 from clave_client.errors import PeerError, RelayUnreachable
 from clave_client.patience import jitter
 from clave_client.room import Room
@@ -29,6 +30,9 @@ ALONE_SECONDS = 50.0
 
 HELP_SECONDS = 0.5
 """How long each further member waits before it helps."""
+
+_UNHEARD = 5
+"""Questions without an answer after which the person is told that there may be none."""
 
 _ANSWERS_APART = 2.0
 """Seconds between two answers to one device."""
@@ -66,11 +70,15 @@ class Rescue:
     async def _cry(self, room: Room) -> None:
         session = self._session
         try:
-            again = True
+            again, unheard = True, 0
             while again and session.rooms.get(room.id) is room and session.is_online:
                 if room.in_step:  # also whoever leaves has to be able to say so
                     session.link.send(room.prepare_cry())
-                await self._wait_for_help(room)
+                unheard += await self._wait_for_help(room)
+                if unheard == _UNHEARD:
+                    title = room.record.title
+                    text = f"nobody lets this device back into {title}; if you were removed, /leave it"
+                    session.emit(events.Notice(room.id, text))
                 if room.returning:
                     room.stop_returning()
                     session.go_on(room)
@@ -80,15 +88,18 @@ class Rescue:
         finally:
             self._crying.discard(room.id)
 
-    async def _wait_for_help(self, room: Room) -> None:
-        """Wait until this device follows again, or it is time to ask again."""
+    async def _wait_for_help(self, room: Room) -> bool:
+        """Wait until this device follows, or it is time to ask again: True if others could have helped."""
         head, online = room.head, self._session.online
         alone = not online.get(room.id)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout((ALONE_SECONDS if alone else CRY_SECONDS) + jitter(1.0)):
                 await self._session.wait_for(
                     lambda: room.head != head or (alone and bool(online.get(room.id)))
                 )
+        except TimeoutError:
+            return not alone and room.is_astray and not room.returning
+        return False
 
     def take(self, room: Room, help_: Help) -> None:
         """Try to come back with what a member has sealed for this device, if it has asked for that."""

@@ -6,6 +6,7 @@ transaction, so whatever it returns is on disk already. Knows no network and no 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -155,7 +156,7 @@ class Room(HeldRoom):
                 self.set(legacy=resumed.legacy)
                 self.leave_legacy(record.cursor)
             if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
-                self._fork_at(lost_after)
+                self._fork_at(resumed.restored)
                 self.set(began=min(record.began, resumed.restored))
             elif record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
@@ -290,7 +291,7 @@ class Room(HeldRoom):
     def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
         header = pack_header(Header(Kind.REKEY, head, self.chain.seen()))
-        leaves = {held.own_leaf for held in (self.group, self.home) if held is not None}
+        leaves = {held.own_leaf for held in (self.group, *self.homes)}
         for leaf in sorted(leaves):  # the wrong one is another's, and refused
             try:
                 tip, message = self._join(group_info, leaf, identity, header)
@@ -406,7 +407,7 @@ class Room(HeldRoom):
     @property
     def _is_misled(self) -> bool:
         """Whether another account speaks elsewhere than the only one that brought this device here."""
-        return self.home is not None and bool(self.ahead - {self.let_in})
+        return bool(self.homes) and bool(self.ahead - {self.let_in})
 
     @property
     def _overtaken(self) -> bool:
@@ -427,12 +428,11 @@ class Room(HeldRoom):
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        try:
-            return self.group.open_from_member(_HELP_LABEL, help_.sealed)
-        except MLSError:
-            if self.home is None:
-                raise
-            return self.home.open_from_member(_HELP_LABEL, help_.sealed)
+        *former, last = self.group, *self.homes
+        for held in former:
+            with contextlib.suppress(MLSError):
+                return held.open_from_member(_HELP_LABEL, help_.sealed)
+        return last.open_from_member(_HELP_LABEL, help_.sealed)
 
     def _prepare_signed(self, header: Header, welcome: bytes = b"") -> Submit:
         payload = sign_payload(self.id, header, self.device)

@@ -443,4 +443,4 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     say(log, green, "four")
     deliver(log, red, blue, green)
     assert blue.texts() == ["three", "four"]
-    assert blue.room.home is None, "two accounts speak there"
+    assert not blue.room.homes, "two accounts speak there"

@@ -93,7 +93,7 @@ class Checks:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            in_doubt = room.lost or room.home is not None  # one account's word brought it where it is
+            in_doubt = room.lost or room.homes  # one account's word brought it where it is
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))

@@ -49,6 +49,8 @@ _AFTER_A_BACKUP = (
 _COMING_BACK = (
     "this device could not open a change of ",
     "this device follows ",
+    "this device is no longer a member of the room",
+    "nobody lets this device back into ",
 )
 """Notices that belong to a relay or a profile that was restored from a backup."""
 

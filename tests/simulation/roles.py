@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from clave_client.room import Flight
+from clave_client.held_room import Flight
 from clave_client.store import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
 from clave_wire.errors import RemoteError

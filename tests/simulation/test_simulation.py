@@ -91,12 +91,16 @@ def test_archived_stories_end_as_they_should(path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("roles", "faults"), [(("Lurer",), "none"), ((), "backup")])
-@pytest.mark.xfail(reason="open questions of design: README.md", strict=False)
-def test_what_does_not_hold_yet(roles: tuple[str, ...], faults: str) -> None:
-    for seed in range(60):
-        outcome = play(make_story(f"{''.join(roles)}{seed}", roles=roles, faults=faults))
-        assert not outcome.violations, outcome.violations
+@pytest.mark.parametrize(
+    ("role", "faults", "unsolved"),
+    [("Lurer", "none", set()), ("", "profiles", set()), ("", "backup", {7, 18, 26, 32, 49, 51})],
+)
+def test_only_what_is_known_not_to_hold_does_not(role: str, faults: str, unsolved: set[int]) -> None:
+    """README.md says what is unsolved and why."""
+    stories = {
+        seed: make_story(f"{role}{seed}", roles=(role,) if role else (), faults=faults) for seed in range(60)
+    }
+    assert {seed for seed, story in stories.items() if play(story).violations} <= unsolved
 
 
 def test_one_seed_gives_one_trace_whatever_the_hash_seed_is() -> None:
