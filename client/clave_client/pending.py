@@ -12,7 +12,7 @@ from clave_client.room_state import ROOM_STATE_EXTENSION, decode_room_state
 from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
 from clave_wire.messages import Kind
 
-__all__ = ["Former", "Pending", "Wish"]
+__all__ = ["Former", "Pending", "Wish", "decode_states", "encode_states"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -178,9 +178,11 @@ async def test_the_mirror_says_who_from_where_and_how_much(tmp_path: Path) -> No
 async def test_a_stranger_is_routed_to_no_more_once_two_members_have_said_so(tmp_path: Path) -> None:
     async with (
         relay_at(tmp_path / "relay") as relay,
-        people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
+        people_at(relay, tmp_path / "home", "red", "blue", "yellow", "green") as (red, blue, yellow, green),
     ):
-        room = await gather_in("friends", red, blue)
+        room = await gather_in("friends", red, blue, yellow)
+        await yellow.client.send(room, "all three are here")
+        await blue.reads("all three are here")
         session, stranger = red.client._session, green.client._session
         device = stranger.account.device.public
         entries: list[Entry] = []
