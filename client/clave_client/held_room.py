@@ -21,6 +21,7 @@ from clave_client.outbox import Outbox
 from clave_client.pending import Former, Pending, Wish, decode_states, encode_states
 from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Rekey, Rekeys
+from clave_client.restores import decode_restores, encode_restores
 from clave_client.room_state import RoomState
 from clave_client.roster import Roster
 from clave_client.sealing import Opened, name_epoch
@@ -78,6 +79,7 @@ class HeldRoom:
         self.formers: list[tuple[Pending, Group]] = []
         self.wish = Wish()
         self.fork: int | None = None
+        self.restores: list[tuple[bytes, int]] = []
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
         self.homes: list[Group] = []
@@ -195,6 +197,7 @@ class HeldRoom:
         wish, fork, heads, late = part("wish"), part("fork"), part("heads") or b"", part("late") or b""
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
         self.fork = None if fork is None else int.from_bytes(fork, "big")
+        self.restores = decode_restores(part("restores") or encode_restores([]))
         self.wish = Wish() if wish is None else Wish.decode(wish)
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self._saved_epoch = epoch
@@ -480,6 +483,12 @@ class HeldRoom:
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
         self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
+
+    def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
+        """Remember whose log it is, the relay being restored at times (in a transaction)."""
+        self.restores = restores
+        self.set(incarnation=incarnation)
+        self.put_part("restores", encode_restores(restores) if restores else None)
 
     def say_again(self, seq: int) -> None:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction).

@@ -19,6 +19,7 @@ from clave_client.held_room import Flight, HeldRoom
 from clave_client.pending import Pending, Wish
 from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Fate, Rekey
+from clave_client.restores import shared_until
 from clave_client.room_state import ROOM_STATE_EXTENSION
 from clave_client.sealing import header_digest, name_epoch, sign_payload
 from clave_client.store import OutboxItem, Phase
@@ -148,22 +149,23 @@ class Room(HeldRoom):
         """
         told: list[Event] = []
         record, lost_after = self.record, min(self.record.cursor, resumed.seq)
+        shared = shared_until(record.incarnation, self.restores, incarnation, resumed.restores)
         is_restored = record.incarnation not in (b"", incarnation)
         if is_restored:
-            lost_after = min(lost_after, resumed.restored)
+            lost_after = min(lost_after, shared)
         with self.changing():
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
                 self.leave_legacy(record.cursor)
             if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
-                self._fork_at(resumed.restored)
-                self.set(began=min(record.began, resumed.restored))
+                self._fork_at(shared if self.fork is None else min(shared, self.fork))
+                self.set(began=min(record.began, shared))
             elif record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
-                if record.incarnation or not resumed.restored:
+                if record.incarnation or not resumed.restores:
                     told.append(events.Diverged(self.id, None, events.Lie.PLACE))
             if record.incarnation != incarnation:
-                self.set(incarnation=incarnation)
+                self._note_incarnation(incarnation, resumed.restores)
             if lost_after < record.cursor:
                 told.append(self._go_back(lost_after))
             if resumed.handshake <= self.record.cursor:  # read, or before this device began

@@ -1,7 +1,7 @@
 """Whether a database is a backup's copy, and what has to change in it before a relay serves from one.
 
 A copy is behind what clients were told. So whoever comes back to a relay restored from one is shown another
-incarnation, and for each room the last entry that the copy had.
+incarnation, and for each room the last entry that each copy had.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from clave_server.errors import StartError
 from clave_server.log import ROOM_SEAL
+from clave_server.room import pack_restores, unpack_restores
 from clave_server.seals import PACKAGES
 from clave_server.worker import in_transaction
 
@@ -23,7 +25,8 @@ _BYTES: Final = 16
 _LAST: Final = "max(seq, coalesce((SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0))"
 """The last entry of a room, whose row may lag behind its segments."""
 
-_RESTORE: Final = f"UPDATE rooms SET restored = {_LAST} WHERE seal = {ROOM_SEAL}"  # noqa: S608  (constants)
+_WHOLE: Final = f"SELECT room, restores, {_LAST} FROM rooms WHERE seal = {ROOM_SEAL}"  # noqa: S608  (constants)
+_RESTORE: Final = "UPDATE rooms SET restores = ? WHERE room = ?"
 _SEAL: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
 
 
@@ -48,12 +51,19 @@ def begin_anew(connection: apsw.Connection) -> bool:
 
 
 def _begin_anew(connection: apsw.Connection) -> None:
-    whole = connection.execute(f"SELECT room FROM rooms WHERE seal = {ROOM_SEAL}").fetchall()  # noqa: S608
-    connection.execute(_RESTORE)
+    whole = msgspec.convert(connection.execute(_WHOLE).fetchall(), list[tuple[bytes, bytes, int]])
+    former = read_incarnation(connection)
+    connection.executemany(
+        _RESTORE,
+        [
+            (pack_restores([*unpack_restores(restores), (former, last)]), room)
+            for room, restores, last in whole
+        ],
+    )
     connection.execute("DELETE FROM rekeys")
     connection.execute("DELETE FROM key_packages")  # some were claimed since; their owners publish others
     connection.execute(f"UPDATE devices SET packages = {PACKAGES}")  # noqa: S608 (a constant)
-    connection.executemany(_SEAL, whole)
+    connection.executemany(_SEAL, [(room,) for room, *_ in whole])
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'")
     connection.execute("DELETE FROM meta WHERE key = 'restored'")
 

@@ -12,7 +12,7 @@ import apsw
 from clave_server.errors import DamageError
 from clave_server.invitations import add_invitations
 from clave_server.rekeys import Rekey
-from clave_server.room import Room, Stay, pack_recent, unpack_recent
+from clave_server.room import Room, Stay, pack_recent, unpack_recent, unpack_restores
 from clave_server.segment import CHUNK_BYTES, Segment
 
 __all__ = ["ROOM_SEAL", "Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
@@ -33,7 +33,7 @@ _WRITES: Final = {
     " (?1, ?2, ?3, ?4, ?5, ?6, seal('welcome', ?1, ?2, ?3, ?4, ?5, ?6))",
 }
 ROOM_SEAL: Final = (
-    "seal('room', room, seq, handshake, legacy, restored, kept_from,"
+    "seal('room', room, seq, handshake, legacy, restores, kept_from,"
     " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
     " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
     " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
@@ -42,7 +42,7 @@ ROOM_SEAL: Final = (
 
 _SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
 _SELECT_ROOM: Final = (
-    f"SELECT seq, handshake, legacy, restored, kept_from, seal = {ROOM_SEAL}"  # noqa: S608  (a constant)
+    f"SELECT seq, handshake, legacy, restores, kept_from, seal = {ROOM_SEAL}"  # noqa: S608  (a constant)
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1
@@ -111,8 +111,9 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
             _check(connection.execute("SELECT 1 FROM stays WHERE room = ?", (key,)).get is None, key)
             return None
         room = Room(key)
-        room.seq, room.handshake, room.legacy, room.restored, room.kept_from, whole = row
+        room.seq, room.handshake, room.legacy, restores, room.kept_from, whole = row
         _check(whole, key)
+        room.restores = unpack_restores(restores)
         room.durable = room.saved = room.seq
         stays = connection.execute(
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"

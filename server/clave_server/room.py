@@ -14,10 +14,20 @@ from clave_server.errors import Refusal
 from clave_server.handshakes import check_header
 from clave_server.rekeys import Rekey, Rekeys, find_confirmed, forget_head, reference, remember
 from clave_wire.header import Header
-from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
+from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_RESTORES, MAX_WELCOME_BYTES
 from clave_wire.messages import Code, Kind, Submit
 
-__all__ = ["MAX_BACK", "RECENT", "Repeated", "Room", "Stay", "pack_recent", "unpack_recent"]
+__all__ = [
+    "MAX_BACK",
+    "RECENT",
+    "Repeated",
+    "Room",
+    "Stay",
+    "pack_recent",
+    "pack_restores",
+    "unpack_recent",
+    "unpack_restores",
+]
 
 RECENT: Final = 32
 """How many of a device's latest submissions are remembered with their seq."""
@@ -58,7 +68,7 @@ class Room:
     `seq` is the last entry staged, `durable` the last on disk, `kept_from` the first that is still kept, and
     `saved` the last that the room's own rows on disk take into account: what came since is read from the
     entries themselves when the room is loaded. `handshake` is the last entry that is no message. Entries up
-    to `legacy` are of protocol 3; `restored` was the last one when the relay was restored from a backup.
+    to `legacy` are of protocol 3; `restores` is what `Resumed` tells of restores.
     `objections` has the devices that a member of one account wants no longer routed to, and which account.
     """
 
@@ -76,7 +86,7 @@ class Room:
         "objections",
         "recent",
         "rekeys",
-        "restored",
+        "restores",
         "room",
         "saved",
         "seq",
@@ -91,7 +101,7 @@ class Room:
         self.kept_from = 1
         self.handshake = 0
         self.legacy = 0
-        self.restored = 0
+        self.restores: list[tuple[bytes, int]] = []
         self.maker = b""
         self.members: dict[bytes, str] = {}
         self.stays: dict[bytes, tuple[Stay, ...]] = {}
@@ -390,3 +400,13 @@ def pack_recent(recent: Recent) -> bytes:
 def unpack_recent(packed: bytes) -> Recent:
     """Decode what `pack_recent` made."""
     return list(struct.iter_unpack(">QQ", packed))
+
+
+def pack_restores(restores: list[tuple[bytes, int]]) -> bytes:
+    """Encode the latest `MAX_RESTORES` (incarnation, last entry), each as 16 bytes and a big-endian u64."""
+    return b"".join(incarnation + struct.pack(">Q", last) for incarnation, last in restores[-MAX_RESTORES:])
+
+
+def unpack_restores(packed: bytes) -> list[tuple[bytes, int]]:
+    """Decode what `pack_restores` made."""
+    return list(struct.iter_unpack(">16sQ", packed))

@@ -173,14 +173,14 @@ _MIGRATIONS: Final = (
 
     ALTER TABLE rooms ADD COLUMN handshake INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN legacy INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE rooms ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rooms ADD COLUMN restores BLOB NOT NULL DEFAULT x'';
     UPDATE rooms SET handshake = max(seq, coalesce(
         (SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0));
     UPDATE rooms SET legacy = handshake, seal = CASE
         WHEN seal = seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,
             (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
             (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))
-        THEN seal('room', room, seq, handshake, handshake, 0, kept_from,
+        THEN seal('room', room, seq, handshake, handshake, x'', kept_from,
             (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
             (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room), 0)
         ELSE x'' END;

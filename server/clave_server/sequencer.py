@@ -459,7 +459,7 @@ class Sequencer:
             last, members = stay.left, []
         handshake = min(room.handshake, last)
         session.send(
-            Resumed(message.id, room.room, last, handshake, submission, room.legacy, room.restored, members)
+            Resumed(message.id, room.room, last, handshake, submission, room.legacy, room.restores, members)
         )
         channel.start(stream, after, stay.left)
         self.catch_up.advance(session)

@@ -34,3 +34,5 @@ MAX_SUITES = 16
 
 MAX_BATCH_MEMBERS = 1000
 MAX_VERSIONS = 16
+MAX_RESTORES = 32
+"""Restores of a relay from a backup that it still tells of, the last ones."""

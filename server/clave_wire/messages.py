@@ -22,6 +22,7 @@ from clave_wire.limits import (
     MAX_KEY_PACKAGE_BYTES,
     MAX_KEY_PACKAGES,
     MAX_NAME_BYTES,
+    MAX_RESTORES,
     MAX_SIGNATURE_BYTES,
     MAX_SUITES,
     MAX_TEXT_BYTES,
@@ -30,6 +31,7 @@ from clave_wire.limits import (
 
 Device = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 RoomId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Incarnation = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Nonce = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -148,7 +150,7 @@ class LoggedIn(_Message, frozen=True, tag=4):
     registered: bool
     key_packages: Annotated[list[tuple[Suite, Count]], msgspec.Meta(max_length=MAX_SUITES)]
     spread: Count
-    incarnation: RoomId
+    incarnation: Incarnation
     published: Count = 0
 
 
@@ -261,8 +263,9 @@ class Resumed(_Message, frozen=True, tag=32):
     `handshake` is the last of them that is no message (`Kind.APPLICATION`). `submission` is the highest this
     device ever had accepted in this room: a client that remembers less holds a state that is too old to send
     from; the next one is one higher. Entries up to `legacy` are of protocol 3.
-    `restored` is the last entry that the relay had when it was restored from a backup: what a client has
-    from beyond it, and from before that, is not in this log. `members` is who the relay routes to, as
+    `restores` has each former incarnation whose backup the relay was restored from, the latest last, with
+    the last entry that the backup had: what a client has of that incarnation from beyond it is not in this
+    log. `members` is who the relay routes to, as
     (device, name); it is not to be believed, only compared. A device that is no longer a member gets its
     last seq and no members. If `seq` is below what was asked for, the relay has lost entries.
     """
@@ -273,7 +276,7 @@ class Resumed(_Message, frozen=True, tag=32):
     handshake: Count
     submission: Count
     legacy: Count
-    restored: Count
+    restores: Annotated[list[tuple[Incarnation, Count]], msgspec.Meta(max_length=MAX_RESTORES)]
     members: list[tuple[Device, Name]]
 
 

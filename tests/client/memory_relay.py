@@ -243,7 +243,9 @@ def join(member: Member, invitation: bytes, seq: int) -> Room:
     return Room.join(member.store, group, Welcomed(welcome.seen, seq), clock)
 
 
-def resume(member: Member, log: Log, incarnation: bytes = b"", restored: int = 0) -> list[Event]:
+def resume(
+    member: Member, log: Log, incarnation: bytes = b"", restores: Sequence[tuple[bytes, int]] = ()
+) -> list[Event]:
     """Have a member resume at an honest relay."""
     member.room.disconnected()
     answer = Resumed(
@@ -253,11 +255,11 @@ def resume(member: Member, log: Log, incarnation: bytes = b"", restored: int = 0
         log.handshake,
         log.last(member),
         log.legacy,
-        restored,
+        list(restores),
         [],
     )
     told, again = member.room.start(answer, incarnation)
-    return [*told, *resume(member, log, incarnation, restored)] if again else told
+    return [*told, *resume(member, log, incarnation, restores)] if again else told
 
 
 def deliver(log: Log, *members: Member) -> list[Outcome]:

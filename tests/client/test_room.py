@@ -32,6 +32,9 @@ from client.memory_relay import (
     settle,
 )
 
+FIRST, SECOND, THIRD = b"the first one...", b"another one.....", b"the third one..."
+"""Incarnations of a relay."""
+
 # --- the disk ------------------------------------------------------------------------------------------
 
 
@@ -245,13 +248,13 @@ def loses(log: Log, upto: int) -> None:
 
 
 def comes_back(log: Log, member: Member, restored: int) -> list[events.Event]:
-    return resume(member, log, b"another one.....", restored)
+    return resume(member, log, SECOND, [(FIRST, restored)])
 
 
 def test_lost_messages_are_told_once_and_said_again_in_order(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
-        resume(member, log, b"the first one...")
+        resume(member, log, FIRST)
     for member, text in ((red, "one"), (blue, "two"), (red, "three"), (red, "four")):
         say(log, member, text)
         deliver(log, red, blue)
@@ -277,7 +280,7 @@ def test_lost_messages_are_told_once_and_said_again_in_order(tmp_path: Path) -> 
 def test_who_had_not_read_what_was_lost_reads_it_when_it_is_said_again(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
-        resume(member, log, b"the first one...")
+        resume(member, log, FIRST)
     say(log, red, "one")
     deliver(log, red)
     loses(log, 1)
@@ -291,7 +294,7 @@ def test_who_had_not_read_what_was_lost_reads_it_when_it_is_said_again(tmp_path:
 def test_a_log_that_has_grown_again_is_told_by_the_incarnation(tmp_path: Path, restart: bool) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):
-        resume(member, log, b"the first one...")
+        resume(member, log, FIRST)
     for text in ("one", "two", "three"):
         say(log, red, text)
         deliver(log, red, green)
@@ -316,19 +319,54 @@ def test_a_log_that_has_grown_again_is_told_by_the_incarnation(tmp_path: Path, r
     assert green.room.chain.seen() == blue.room.chain.seen() == red.room.chain.seen()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_who_was_away_for_two_restores_goes_back_to_before_the_first(tmp_path: Path, restart: bool) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    for member in (red, blue, green):
+        resume(member, log, FIRST)
+    for text in ("one", "two", "three"):
+        say(log, green, text)
+        deliver(log, red, green)
+    loses(log, 2)
+    comes_back(log, blue, 2)
+    deliver(log, blue)
+    for text in ("other two", "other three"):
+        say(log, blue, text)
+        deliver(log, blue)
+    loses(log, 3)
+    third: list[tuple[bytes, int]] = [(FIRST, 2), (SECOND, 3)]
+    assert resume(blue, log, THIRD, third) == [events.RelayLost(blue.room.id, "friends", 1)]
+    for member in (red, green):
+        if restart:
+            member.restarts()
+        assert resume(member, log, THIRD, third) == [events.RelayLost(member.room.id, "friends", 2)]
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    said = sorted(["one", "two", "three", "other two", "other three"])
+    assert [sorted(member.texts()) for member in (red, blue, green)] == [said, said, said]
+    assert green.room.chain.seen() == blue.room.chain.seen() == red.room.chain.seen()
+    if restart:
+        blue.restarts()
+    loses(log, 2)  # the first backup once more, which knows nothing of the second
+    assert [type(event).__name__ for event in resume(blue, log, b"the fourth one..", [(FIRST, 2)])] == [
+        "RelayLost"
+    ]
+    assert blue.room.record.cursor == 2
+
+
 def test_the_same_incarnation_loses_nothing(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
-    resume(red, log, b"the first one...", 1)
+    resume(red, log, FIRST, [(SECOND, 1)])
     say(log, red, "one")
     deliver(log, red)
-    assert resume(red, log, b"the first one...", 1) == []
+    assert resume(red, log, FIRST, [(SECOND, 1)]) == []
     assert red.room.record.cursor == 2
 
 
 def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):
-        resume(member, log, b"the first one...")
+        resume(member, log, FIRST)
     rekey(log, red, green)
     deliver(log, red, blue, green)
     say(log, red, "in its epoch")
@@ -356,7 +394,7 @@ def test_a_joiner_whose_place_was_lost_accuses_nobody(tmp_path: Path) -> None:
     brings_in(log, red, guest)
     deliver(log, blue)
     for member in (red, blue, guest):
-        resume(member, log, b"the first one...")
+        resume(member, log, FIRST)
     loses(log, 3)
     for member in (red, blue, guest):
         comes_back(log, member, 3)

@@ -262,7 +262,7 @@ def read_everything(database: Path) -> Reading:
                 room.seq,
                 room.handshake,
                 room.legacy,
-                room.restored,
+                room.restores,
                 room.rekeys,
                 room.members,
                 room.stays,

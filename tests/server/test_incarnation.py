@@ -46,8 +46,9 @@ async def test_whoever_comes_back_to_a_restored_relay_is_told_what_it_had(relay:
     back = await relay.join(red.participant)
     assert back.logged_in.incarnation != red.logged_in.incarnation
     resumed = await back.resume(4)
-    assert (resumed.seq, resumed.submission, resumed.restored, resumed.legacy) == (3, 3, 3, 0)
-    assert (await back.resume(0, OTHER_ROOM)).restored == 0
+    former = red.logged_in.incarnation
+    assert (resumed.seq, resumed.submission, resumed.restores, resumed.legacy) == (3, 3, [(former, 3)], 0)
+    assert (await back.resume(0, OTHER_ROOM)).restores == [(former, 0)]
     back.participant.submissions[ROOM] = resumed.submission
     green = await relay.join(green.participant)
     await green.resume(1)
@@ -61,7 +62,7 @@ async def test_whoever_comes_back_to_a_restored_relay_is_told_what_it_had(relay:
     again = await relay.join(red.participant)
     assert again.logged_in.incarnation == back.logged_in.incarnation
     resumed = await again.resume(4)
-    assert (resumed.seq, resumed.restored) == (4, 3)
+    assert (resumed.seq, resumed.restores) == (4, [(former, 3)])
 
 
 async def test_a_backup_changes_nothing_of_the_relay_it_is_of(relay: RelayUnderTest) -> None:
@@ -73,7 +74,7 @@ async def test_a_backup_changes_nothing_of_the_relay_it_is_of(relay: RelayUnderT
     await relay.restart()
     back = await relay.join(red.participant)
     assert back.logged_in.incarnation == red.logged_in.incarnation
-    assert (await back.resume(1)).restored == 0
+    assert (await back.resume(1)).restores == []
 
 
 async def test_all_that_is_restored_is_whole_and_what_was_damaged_stays_so(
@@ -99,7 +100,7 @@ async def test_all_that_is_restored_is_whole_and_what_was_damaged_stays_so(
     assert not begin_anew(connection)
     loaded = load_room(connection, ROOM)
     assert loaded is not None
-    assert (loaded.restored, loaded.rekeys) == (2, {})
+    assert (loaded.restores, loaded.rekeys) == ([(before, 2)], {})
     with pytest.raises(DamageError):
         load_room(connection, OTHER_ROOM)
     with pytest.raises(DamageError, match=r"the state of room 0{32} is damaged"):

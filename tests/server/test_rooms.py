@@ -176,7 +176,7 @@ async def test_a_joiner_gets_what_its_inviter_had_not_seen_and_nothing_from_befo
     assert refused.code is m.Code.BAD_REQUEST
     await red.say(b"after")
     resumed = await blue.resume(2)
-    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restored) == (5, 0, 0, 0)
+    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restores) == (5, 0, 0, [])
     assert sorted(resumed.members) == sorted(
         [(red.participant.device, "red"), (blue.participant.device, "blue")]
     )

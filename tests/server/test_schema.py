@@ -106,7 +106,7 @@ def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) ->
     loaded = load_room(connection, room)
     assert loaded is not None
     assert (loaded.seq, loaded.members, loaded.kept_from) == (2, {device: "red"}, 1)
-    assert (loaded.handshake, loaded.legacy, loaded.restored) == (2, 2, 0)
+    assert (loaded.handshake, loaded.legacy, loaded.restores) == (2, 2, [])
     assert loaded.recent == {device: [(1, 1), (2, 2)]}
     assert read_entries(connection, room, 0, 2).frames == part.frames
     assert directory.look_up(connection, "red") == [(device, b"\x11")]
@@ -128,7 +128,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     [
         ("UPDATE rooms SET handshake = handshake + 1", "room"),
         ("UPDATE rooms SET legacy = 1", "room"),
-        ("UPDATE rooms SET restored = 1", "room"),
+        ("UPDATE rooms SET restores = zeroblob(24)", "room"),
         ("UPDATE rekeys SET removed = x''", "room"),
         ("DELETE FROM rekeys", "room"),
         ("UPDATE stays SET left = 1", "room"),

@@ -58,7 +58,7 @@ async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
     red = await relay.join(who_was_there("red"))
     assert not red.logged_in.registered
     resumed = await red.resume(0)
-    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restored) == (7, 6, 7, 0)
+    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restores) == (7, 6, 7, [])
     assert {name for _, name in resumed.members} == {"red", "green"}
     said = [(await red.expect(m.Entry)).payload for _ in range(7)]
     assert said[1:3] == [b"hello", b"hello to you"]
@@ -110,7 +110,7 @@ async def test_everything_of_version_3_is_there(relay: RelayUnderTest) -> None:
     await start_on(relay, 3)
     blue, red = await relay.join(who_was_there("blue", 3)), await relay.join(who_was_there("red", 3))
     resumed = await blue.resume(1)
-    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restored) == (7, 5, 7, 0)
+    assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restores) == (7, 5, 7, [])
     assert {name for _, name in resumed.members} == {"blue", "green"}
     said = await entries(blue, 6)
     assert [entry.payload for entry in said] == [

@@ -42,7 +42,7 @@ TO_CLIENT: list[m.ToClient] = [
     m.Closing(m.Code.FULL, "full"),
     m.Account(1, []),
     m.KeyPackages(1, []),
-    m.Resumed(1, ROOM, 0, 0, 0, 0, 0, []),
+    m.Resumed(1, ROOM, 0, 0, 0, 0, [], []),
     m.Accepted(ROOM, 1, 1),
     m.Rejected(ROOM, 1, m.Code.STALE, "no"),
     m.Entry(ROOM, 1, bytes(32), 1, m.Kind.APPLICATION, 0, b""),

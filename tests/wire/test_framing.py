@@ -122,7 +122,9 @@ def test_random_bytes_give_a_message_or_a_typed_error(body: bytes) -> None:
 @given(st.integers(0, 200), st.integers(0, 255))
 def test_a_changed_byte_gives_a_message_or_a_typed_error(place: int, value: int) -> None:
     body = bytearray(
-        pack(m.Resumed(1, bytes(16), 2, 2, 3, 4, 5, [(bytes(32), "red"), (bytes(32), "blue")]))[4:]
+        pack(
+            m.Resumed(1, bytes(16), 2, 2, 3, 4, [(bytes(16), 5)], [(bytes(32), "red"), (bytes(32), "blue")])
+        )[4:]
     )
     body[place % len(body)] = value
     with contextlib.suppress(RemoteError):

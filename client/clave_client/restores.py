@@ -1,0 +1,44 @@
+"""How far the logs of two incarnations of a relay are one, by what its restores kept. Knows no room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from clave_client.errors import StoreDamaged
+
+__all__ = ["decode_restores", "encode_restores", "shared_until"]
+
+Restores = Sequence[tuple[bytes, int]]
+"""Each former incarnation whose backup the relay was restored from (16 bytes), the last entry kept of it."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
+
+
+def shared_until(former: bytes, before: Restores, present: bytes, now: Restores) -> int:
+    """Return the last entry that the log of the incarnation `former` can share with that of `present`.
+
+    Both come with their restores. Without an incarnation in common it is 0.
+    """
+    kept_before, kept_now = dict(before), dict(now)
+    shared = [min(kept_before[each], kept_now[each]) for each in kept_before.keys() & kept_now.keys()]
+    shared += [kept_now[former]] if former in kept_now else []
+    shared += [kept_before[present]] if present in kept_before else []
+    return max(shared, default=0)
+
+
+def encode_restores(restores: Restores) -> bytes:
+    """Return the bytes to keep."""
+    return _encoder.encode(restores)
+
+
+def decode_restores(data: bytes) -> list[tuple[bytes, int]]:
+    """Read back what `encode_restores` gave. Raises `StoreDamaged`."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise StoreDamaged(
+            f"what a room keeps of its relay cannot be read ({error}); restore a backup"
+        ) from None
