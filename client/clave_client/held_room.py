@@ -486,9 +486,11 @@ class HeldRoom:
 
     def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
         """Remember whose log it is, the relay being restored at times (in a transaction)."""
-        self.restores = restores
-        self.set(incarnation=incarnation)
-        self.put_part("restores", encode_restores(restores) if restores else None)
+        if incarnation != self.record.incarnation:
+            self.set(incarnation=incarnation)
+        if restores != self.restores:
+            self.restores = restores
+            self.put_part("restores", encode_restores(restores) if restores else None)
 
     def say_again(self, seq: int) -> None:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction).

@@ -164,8 +164,7 @@ class Room(HeldRoom):
                 self.set(began=resumed.seq)
                 if record.incarnation or not resumed.restores:
                     told.append(events.Diverged(self.id, None, events.Lie.PLACE))
-            if record.incarnation != incarnation:
-                self._note_incarnation(incarnation, resumed.restores)
+            self._note_incarnation(incarnation, resumed.restores)
             if lost_after < record.cursor:
                 told.append(self._go_back(lost_after))
             if resumed.handshake <= self.record.cursor:  # read, or before this device began

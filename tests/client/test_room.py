@@ -356,11 +356,15 @@ def test_who_was_away_for_two_restores_goes_back_to_before_the_first(tmp_path: P
 
 def test_the_same_incarnation_loses_nothing(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
-    resume(red, log, FIRST, [(SECOND, 1)])
+    resume(red, log, FIRST)
     say(log, red, "one")
     deliver(log, red)
     assert resume(red, log, FIRST, [(SECOND, 1)]) == []
     assert red.room.record.cursor == 2
+    red.restarts()
+    assert resume(red, log, THIRD, [(SECOND, 1)]) == [events.RelayLost(red.room.id, "friends", 1)], (
+        "known by now"
+    )
 
 
 def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:

@@ -119,7 +119,6 @@ class Checks:
                     self._sent[event.room, event.id] = _Sent(incarnation, event.seq & _SEQ, device.label)
             case events.Invited():
                 self._closed.discard((device.label, event.room))
-                self._joined_at[device.label, event.room] = device.rooms[event.room].record.cursor
                 self.world.note("invited", device.label, event.title)
             case events.RoomClosed() if event.by is not None:
                 self._closed.add((device.label, event.room))
@@ -194,6 +193,10 @@ class Checks:
         """Take a post that is in an outbox from now on."""
         joined = self._joined_at.get((device.label, room), 0)
         self.posted[message] = (device.label, room, joined, text)
+
+    def let_in(self, device: Device, room: bytes, after: int) -> None:
+        """Take that a device holds an invitation to a room, and reads it from after this entry."""
+        self._joined_at[device.label, room] = after
 
     def sealed(self, device: Device, payload: bytes) -> None:
         """Note who can read a message, by its sender's word."""

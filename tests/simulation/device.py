@@ -314,6 +314,9 @@ class Device:
     def enqueued(self, room: bytes, message: bytes, text: str) -> None:
         self._draft.append(lambda: self.world.checks.enqueued(self, room, message, text))
 
+    def let_in(self, room: bytes, after: int) -> None:
+        self._draft.append(lambda: self.world.checks.let_in(self, room, after))
+
     def sealed(self, payload: bytes) -> None:
         self._draft.append(lambda: self.world.checks.sealed(self, payload))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from clave_client.content import ContentKind
-from clave_client.store import HistoryLine, Store
+from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
 from clave_server.errors import RelayError, StorageError
 from clave_server.worker import Worker
@@ -162,6 +162,11 @@ class SimStore(Store):
         super().enqueue(room, message_id, kind, body, sent_at)
         if kind is ContentKind.TEXT:
             self.device.enqueued(room, message_id, body)
+
+    def put_room(self, record: RoomRecord) -> None:
+        super().put_room(record)
+        if record.phase is Phase.INVITED:
+            self.device.let_in(record.id, record.cursor)
 
     def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
         super().put_ciphertext(position, payload, head)
