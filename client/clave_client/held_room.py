@@ -21,6 +21,7 @@ from clave_client.outbox import Outbox
 from clave_client.pending import Former, Pending, Wish, decode_states, encode_states
 from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Rekey, Rekeys
+from clave_client.repeats import Repeats
 from clave_client.restores import decode_restores, encode_restores
 from clave_client.room_state import RoomState
 from clave_client.roster import Roster
@@ -38,7 +39,6 @@ __all__ = ["Flight", "HeldRoom"]
 _HEADS_KEPT = 64
 _MOST_FORMER = 8
 _MOST_HOMES = 8
-_MOST_SAID_AGAIN = 1000
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
@@ -74,12 +74,13 @@ class HeldRoom:
         self.record = record
         self.outbox = Outbox(store, record.id)
         self.rekeys = Rekeys(store, record.id)
+        self.repeats = Repeats(store, record.id)
         self.pending: Pending | None = None
         self.tip: Group | None = None
         self.formers: list[tuple[Pending, Group]] = []
         self.wish = Wish()
         self.fork: int | None = None
-        self.restores: list[tuple[bytes, int]] = []
+        self.restores: list[tuple[bytes, int]] | None = None
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
         self.homes: list[Group] = []
@@ -91,6 +92,7 @@ class HeldRoom:
         self.here: set[bytes] = set()
         self.ahead: set[bytes] = set()
         self.behind: set[bytes] = set()
+        self.parted = 0
         self.accepted = 0
         self.going_back = False
         self.resumed = False
@@ -197,7 +199,9 @@ class HeldRoom:
         wish, fork, heads, late = part("wish"), part("fork"), part("heads") or b"", part("late") or b""
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
         self.fork = None if fork is None else int.from_bytes(fork, "big")
-        self.restores = decode_restores(part("restores") or encode_restores([]))
+        self.parted = int.from_bytes(part("parted") or b"", "big")
+        restores = part("restores")
+        self.restores = None if restores is None else decode_restores(restores)
         self.wish = Wish() if wish is None else Wish.decode(wish)
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self._saved_epoch = epoch
@@ -329,6 +333,7 @@ class HeldRoom:
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
         self.cries = 0
+        self._part_at(0)
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self.drop_pending()
@@ -477,6 +482,18 @@ class HeldRoom:
             self._store.forget_group(self.id)
         return RoomBehind(self.record.title, self.record.cursor)
 
+    def elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
+        """Note that an account speaks in another epoch, a former one or one that is unknown here."""
+        (self.behind if former else self.ahead).add(account)
+        if not self.parted:
+            self._part_at(seq)
+
+    def _part_at(self, seq: int) -> None:
+        """Note from which entry on others may have left the present epoch; 0 for none."""
+        if seq != self.parted:
+            self.parted = seq
+            self.put_part("parted", seq.to_bytes(8, "big") if seq else None)
+
     def _fork_at(self, seq: int | None) -> None:
         """Note after which entry members may be in different epochs, as the relay was restored, or none."""
         self.fork = seq
@@ -490,27 +507,12 @@ class HeldRoom:
             self.set(incarnation=incarnation)
         if restores != self.restores:
             self.restores = restores
-            self.put_part("restores", encode_restores(restores) if restores else None)
+            self.put_part("restores", encode_restores(restores))
 
     def say_again(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction).
-
-        What was said again before keeps its first place in the history, so that it is remembered beside.
-        """
+        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
         own, waiting = self.roster.own_device, set(self.outbox.ids())
-        stored = self.part("said again") or b""
-        again = {stored[i : i + 16] for i in range(0, len(stored), 16)}
-        said = self._store.history(self.id, after=0 if again else self.place(seq))
-        lines = [
-            line
-            for line in said
-            if line.sender == own
-            and line.id not in waiting
-            and (line.seq > self.place(seq) or line.id in again)
-        ]
-        self.outbox.put_before(lines)
-        ids = [*sorted(again), *(line.id for line in lines if line.id not in again)][-_MOST_SAID_AGAIN:]
-        self.put_part("said again", b"".join(ids) or None)
+        self.outbox.put_before(self.repeats.since(self.place(seq), own, waiting))
 
     def _go_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""

@@ -208,14 +208,13 @@ class LogReader:
             return
         if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
             return
-        if opened.header.head in room.heads:
-            room.behind.add(person.account)
+        former = opened.header.head in room.heads
+        room.elsewhere(person.account, entry.seq, former=former)
+        if former:
             if entry.kind is Kind.APPLICATION and room.fork is None:
                 self._lie(Lie.BEHIND, person)
-        else:
-            room.ahead.add(person.account)
-            if room.fork is None:
-                self._lie(Lie.AHEAD, person)
+        elif room.fork is None:
+            self._lie(Lie.AHEAD, person)
         self._outcome.cry = True
 
     def _own_elsewhere(self, opened: Opened) -> None:
@@ -286,6 +285,7 @@ class LogReader:
     def _in_log(self, kind: ContentKind, message_id: bytes, body: str, sent_at: int, seq: int) -> None:
         """Note that one of this device's messages is in the log."""
         room = self._room
+        room.repeats.placed(message_id, room.place(seq))
         if kind is ContentKind.TEXT:
             me = room.roster.person(room.group.member(room.group.own_leaf))
             line = HistoryLine(room.place(seq), me.device, me.account, me.name, message_id, body, sent_at)
@@ -550,10 +550,11 @@ class LogReader:
     def _come_back(self, payload: bytes, account: bytes) -> None:
         """Go on in the epoch of this device's own external commit, which `account` confirmed."""
         room = self._room
-        missed, before = room.record.lost, room.roster
-        if not missed and room.fork is not None:
-            missed = room.fork + 1
-            room.say_again(room.fork)
+        # What was said since others left this epoch, here and there, was not read by all.
+        since = room.parted if room.fork is None else room.fork + 1
+        missed, before = room.record.lost or since, room.roster
+        if since:
+            room.say_again(since - 1)
         room.leave_home(account)
         self._enter(room.follow_own(payload), None, None)
         until = room.record.cursor

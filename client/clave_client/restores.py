@@ -17,12 +17,15 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
 
 
-def shared_until(former: bytes, before: Restores, present: bytes, now: Restores) -> int:
+def shared_until(former: bytes, before: Restores | None, present: bytes, now: Restores) -> int:
     """Return the last entry that the log of the incarnation `former` can share with that of `present`.
 
-    Both come with their restores. Without an incarnation in common it is 0.
+    Both come with their restores. Without an incarnation in common it is 0, or what the last restore kept for
+    whoever was let in `before` and never heard of any.
     """
-    kept_before, kept_now = dict(before), dict(now)
+    if before is None and former not in dict(now):
+        return now[-1][1] if now else 0
+    kept_before, kept_now = dict(before or ()), dict(now)
     shared = [min(kept_before[each], kept_now[each]) for each in kept_before.keys() & kept_now.keys()]
     shared += [kept_now[former]] if former in kept_now else []
     shared += [kept_before[present]] if present in kept_before else []

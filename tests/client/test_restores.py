@@ -21,11 +21,18 @@ A, B, C, D = (letter * 16 for letter in (b"a", b"b", b"c", b"d"))
         (B, [(A, 5)], A, [], 5),
         (D, [(A, 5), (B, 9)], C, [(A, 5), (B, 7)], 7),
         (A, [], B, [], 0),
+        (C, None, D, [(A, 3), (B, 5)], 5),
+        (A, None, D, [(A, 3), (B, 5)], 3),
+        (A, None, B, [], 0),
         (A, [], C, [(B, 4)], 0),
     ],
 )
 def test_two_logs_are_one_up_to_the_last_restore_that_both_know(
-    former: bytes, before: list[tuple[bytes, int]], present: bytes, now: list[tuple[bytes, int]], shared: int
+    former: bytes,
+    before: list[tuple[bytes, int]] | None,
+    present: bytes,
+    now: list[tuple[bytes, int]],
+    shared: int,
 ) -> None:
     assert shared_until(former, before, present, now) == shared
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clave_client import events
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Checks", "Violation"]
 
 _TAIL = 32
+_UNREAD = re.compile(r"what was said from entry (\d+) to (\d+) it could not read")
 _SEQ = (1 << 40) - 1
 """A line's place in a history has the entry's seq here; above it is how often the relay was restored."""
 
@@ -93,7 +95,9 @@ class Checks:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            in_doubt = room.lost or room.homes  # one account's word brought it where it is
+            in_doubt = (
+                room.is_astray or room.homes
+            )  # it is on its way, or one account's word brought it there
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
@@ -123,6 +127,10 @@ class Checks:
             case events.RoomClosed() if event.by is not None:
                 self._closed.add((device.label, event.room))
                 self.world.note("closed", device.label, event.by.name)
+            case events.Notice() if unread := _UNREAD.search(event.text):
+                first, last = map(int, unread.groups())
+                self._blind.setdefault((device.label, event.room), set()).update(range(first, last + 1))
+                self.world.note("event", device.label, "Notice", event.text)
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
@@ -157,8 +165,10 @@ class Checks:
         return None if is_in else seq
 
     def noticed(self) -> bool:
-        """Tell whether anybody heard that the relay does not show everybody the same."""
-        return any(protocol.is_fault(event) for _, event in self.alarms)
+        """Tell whether anybody heard that the relay shows people different things, or lost some."""
+        return any(
+            protocol.is_fault(event) or isinstance(event, events.RelayLost) for _, event in self.alarms
+        )
 
     def went_apart(self, device: Device) -> bool:
         """Tell whether a device lied to has another history or epoch than the others, and talked with them.

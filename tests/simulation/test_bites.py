@@ -18,6 +18,7 @@ from clave_client.held_room import HeldRoom
 from clave_client.log_reader import LogReader
 from clave_client.rescue import Rescue
 from clave_client.roster import Roster
+from clave_server import log
 from clave_server.room import Room as RelayRoom
 from simulation.story import Story, from_json, make_story, play
 
@@ -121,6 +122,23 @@ BITES = {
         "if self.unconfirmed and self.pending is not None and self.tip is not None:",
         "if False:",
         archived="former-rekey-confirmed-while-a-newer-is-on-its-way",
+        quick=True,
+    ),
+    "what was said where nobody else was is not said again": Bite(
+        LogReader,
+        "_come_back",
+        "room.say_again(since - 1)",
+        "pass",
+        ("Insider",),
+        archived="said-alone-before-following-others",
+        quick=True,
+    ),
+    "only the last restore of a relay is told": Bite(
+        log,
+        "load_room",
+        "unpack_restores(restores)",
+        "unpack_restores(restores)[-1:]",
+        archived="relay-restored-twice-while-somebody-is-away",
         quick=True,
     ),
     "an own leaving waits before it is in the log": Bite(

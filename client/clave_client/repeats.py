@@ -1,0 +1,53 @@
+"""What a device says again: what others could not read, or the relay has lost. Knows no group."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import Final
+
+from clave_client.store import HistoryLine, Store
+
+__all__ = ["Repeats"]
+
+_PART: Final = "said again"
+_MOST: Final = 1000
+
+
+class Repeats:
+    """The messages of one room that this device has said again, and where they are in the log since.
+
+    In the history each keeps the place that it had first.
+    """
+
+    def __init__(self, store: Store, room: bytes) -> None:
+        self._store = store
+        self._room = room
+        stored = store.part(room, _PART) or b""
+        self._places: dict[bytes, int] = dict(struct.iter_unpack(">16sQ", stored))
+
+    def since(self, place: int, device: bytes, waiting: Collection[bytes]) -> list[HistoryLine]:
+        """Return what `device` said after `place`, oldest first, to be said again, in a transaction.
+
+        What is in `waiting` is about to be said anyway.
+        """
+        lines = [
+            line
+            for line in self._store.history(self._room, after=0 if self._places else place)
+            if line.sender == device
+            and line.id not in waiting
+            and self._places.get(line.id, line.seq) > place
+        ]
+        if lines:
+            self._keep({**self._places, **{line.id: line.seq for line in lines}})
+        return lines
+
+    def placed(self, message: bytes, place: int) -> None:
+        """Take that a message is in the log (in a transaction)."""
+        if message in self._places:
+            self._keep({**self._places, message: place})
+
+    def _keep(self, places: dict[bytes, int]) -> None:
+        self._places = dict(list(places.items())[-_MOST:])
+        packed = b"".join(message + place.to_bytes(8, "big") for message, place in self._places.items())
+        self._store.put_part(self._room, _PART, packed)
