@@ -45,7 +45,7 @@ _ERA_BITS = 40
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "homes", "let_in", "_saved_epoch",
+    "late", "homes", "let_in", "let_in_at", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -85,6 +85,7 @@ class HeldRoom:
         self.late: frozenset[int] = frozenset()
         self.homes: list[Group] = []
         self.let_in = b""
+        self.let_in_at = 0
         self.cries = 0
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
@@ -152,6 +153,7 @@ class HeldRoom:
             room._hold(group)
             room.roster.meet(group.members())
             room.let_in = b"" if welcomed is None else room._account_of(group.welcomed_by)
+            room.let_in_at = cursor
             room._keep_homes()
             room._save()
         return room
@@ -189,7 +191,8 @@ class HeldRoom:
                 self.tip = self._restore(state)
             homes = decode_states(part("homes") or encode_states([]))
             self.homes = [self._restore(GroupState(*state)) for state in homes]
-            self.let_in = part("let in") or b""
+            let_in = part("let in") or b""
+            self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
             formers = Former.decode(part("formers") or Former.encode([]))
             self.formers = [
                 (one.pending, self._restore(GroupState(one.epoch, one.ratchets))) for one in formers
@@ -368,7 +371,7 @@ class HeldRoom:
 
     def leave_home(self, account: bytes) -> None:
         """Keep what others know this device by: `account` alone says that it comes back to where they are."""
-        self.let_in = account
+        self.let_in, self.let_in_at = account, self.record.cursor
         self.homes = [self.group, *self.homes][:_MOST_HOMES]
         self._keep_homes()
 
@@ -377,12 +380,14 @@ class HeldRoom:
         if self.fork is None or self.record.cursor > self.fork:
             self.here.add(account)
         if self.let_in and account != self.let_in:
+            if self.homes:  # whoever came since could not read what was said here
+                self.say_again(self.let_in_at)
             self.homes, self.let_in = [], b""
             self._keep_homes()
 
     def _keep_homes(self) -> None:
         self.put_part("homes", encode_states([_parts(home) for home in self.homes]) if self.homes else None)
-        self.put_part("let in", self.let_in or None)
+        self.put_part("let in", self.let_in_at.to_bytes(8, "big") + self.let_in if self.let_in else None)
 
     # --- its own commits ---
 
@@ -481,6 +486,13 @@ class HeldRoom:
             self.set(phase=Phase.BEHIND)
             self._store.forget_group(self.id)
         return RoomBehind(self.record.title, self.record.cursor)
+
+    @property
+    def said_alone(self) -> int:
+        """The first entry that others may not have read with this device, being elsewhere; 0 for none."""
+        if self.fork is not None:
+            return self.fork + 1
+        return self.let_in_at + 1 if self.let_in else self.parted
 
     def elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
         """Note that an account speaks in another epoch, a former one or one that is unknown here."""

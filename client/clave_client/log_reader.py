@@ -550,8 +550,7 @@ class LogReader:
     def _come_back(self, payload: bytes, account: bytes) -> None:
         """Go on in the epoch of this device's own external commit, which `account` confirmed."""
         room = self._room
-        # What was said since others left this epoch, here and there, was not read by all.
-        since = room.parted if room.fork is None else room.fork + 1
+        since = room.said_alone
         missed, before = room.record.lost or since, room.roster
         if since:
             room.say_again(since - 1)

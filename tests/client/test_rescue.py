@@ -426,6 +426,8 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     deliver(log, red, blue, green)
     assert not blue.room.lost
     assert blue.room.head != green.room.head == red.room.head
+    say(log, blue, "is anybody here?")
+    deliver(log, red, blue, green)
     blue.restarts()
     resume(blue, log)
     say(log, red, "one")
@@ -437,10 +439,13 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     assert blue.room.wants(help_)
     deliver(log, red, blue, green)
     log.append(blue, returns(blue, help_))
-    settle(log, red, blue, green)
+    told = [event.text for event in settle(log, red, blue, green)[1] if isinstance(event, events.Notice)]
+    assert "this device follows friends again; what was said from entry" in " ".join(told)
     agree(red, blue, green)
+    for each in (red, green):
+        assert each.texts()[-1] == "is anybody here?", "said again, as nobody honest could read it"
     say(log, red, "three")
     say(log, green, "four")
     deliver(log, red, blue, green)
-    assert blue.texts() == ["three", "four"]
+    assert blue.texts() == ["is anybody here?", "three", "four"]
     assert not blue.room.homes, "two accounts speak there"
