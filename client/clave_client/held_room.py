@@ -5,6 +5,7 @@ What changes is written in one transaction. Knows no network, and decides nothin
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ _ERA_BITS = 40
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "homes", "let_in", "let_in_at", "_saved_epoch",
+    "late", "homes", "let_in", "let_in_at", "parted", "restores", "leavings", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -94,6 +95,7 @@ class HeldRoom:
         self.ahead: set[bytes] = set()
         self.behind: set[bytes] = set()
         self.parted = 0
+        self.leavings: dict[int, int] = {}
         self.accepted = 0
         self.going_back = False
         self.resumed = False
@@ -203,6 +205,7 @@ class HeldRoom:
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
         self.fork = None if fork is None else int.from_bytes(fork, "big")
         self.parted = int.from_bytes(part("parted") or b"", "big")
+        self.leavings = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
         restores = part("restores")
         self.restores = None if restores is None else decode_restores(restores)
         self.wish = Wish() if wish is None else Wish.decode(wish)
@@ -337,6 +340,7 @@ class HeldRoom:
             accounts.clear()
         self.cries = 0
         self._part_at(0)
+        self._keep_leavings({})
         self._hold(group)
         said = self.rekeys.clear(confirmed)
         self.drop_pending()
@@ -523,8 +527,9 @@ class HeldRoom:
 
     def say_again(self, seq: int) -> None:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
-        own, waiting = self.roster.own_device, set(self.outbox.ids())
-        self.outbox.put_before(self.repeats.since(self.place(seq), own, waiting))
+        lines = self.repeats.since(self.place(seq), self.roster.own_device, self.outbox.ids(placed=True))
+        if lines:
+            self.outbox.put_before(lines, {flight.payload for flight in self.flights.values()})
 
     def _go_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
@@ -532,6 +537,7 @@ class HeldRoom:
         self.drop_pending()
         self.rekeys.clear(None)
         self.unseal_all()  # what was sealed names a log that is no more
+        self._forget_leavings(seq)
         self.say_again(seq)
         self.chain.go_back(seq)
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
@@ -580,6 +586,25 @@ class HeldRoom:
             state = self.tip.state()
             self.put_part("tip", state.epoch)
             self.put_part("tip ratchets", state.ratchets)
+
+    def take_leaving(self, group: Group, leaf: int, seq: int) -> None:
+        """Take what `copy_group` has become by entry `seq`, in which a member leaves (in a transaction)."""
+        self._hold(group)
+        self._keep_leavings({**self.leavings, leaf: seq})
+
+    def _forget_leavings(self, seq: int) -> None:
+        """Forget who said after entry `seq` that they leave: nobody else will ever read it."""
+        lost = {MemberSender(leaf) for leaf, place in self.leavings.items() if place > seq}
+        for reference, sender, _ in self.group.pending_proposals:
+            if sender in lost:
+                self.group.withdraw(reference)
+        self._keep_leavings({leaf: place for leaf, place in self.leavings.items() if place <= seq})
+
+    def _keep_leavings(self, leavings: dict[int, int]) -> None:
+        if leavings != self.leavings:
+            self.leavings = leavings
+            packed = b"".join(struct.pack(">IQ", *leaving) for leaving in leavings.items())
+            self.put_part("leavings", packed or None)
 
     def _withdraw(self) -> None:
         """Forget this device's own proposals, which are not in the log."""

@@ -350,8 +350,9 @@ class LogReader:
         successor = room.copy_group()
         received = successor.receive(opened.body)
         self.proposed(received, entry.sender)
-        room.hold(successor)
-        self._compare(opened, room.roster.person(room.member(entry.sender)))
+        leaver = room.member(entry.sender)
+        room.take_leaving(successor, leaver.leaf_index, entry.seq)
+        self._compare(opened, room.roster.person(leaver))
 
     def proposed(self, received: object, sender: bytes) -> None:
         """Tell who leaves. Raises `PeerError` when a received proposal is no leaving of its sender."""

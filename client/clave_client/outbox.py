@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from clave_client.content import ContentKind
 from clave_client.store import HistoryLine, OutboxItem, Store
@@ -63,9 +63,16 @@ class Outbox:
             elif item.placed is not None:
                 self._store.put_ciphertext(item.position, None, None)
 
-    def put_before(self, lines: Sequence[HistoryLine]) -> None:
-        """Queue what was said once more before all that waits, each message once; it is encrypted anew."""
-        items = self._store.outbox(self._room, -1)
+    def put_before(self, lines: Sequence[HistoryLine], flying: Collection[bytes]) -> None:
+        """Queue what was said once more before all that waits, each message once; it is encrypted anew.
+
+        What is on its way as one of the payloads `flying`, or in the log, goes first.
+        """
+        items = [
+            item
+            for item in self._store.outbox(self._room, -1)
+            if item.placed is None and item.payload not in flying
+        ]
         again = {line.id for line in lines}
         for item in items:
             self.drop(item)

@@ -23,31 +23,30 @@ class Repeats:
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
-        stored = store.part(room, _PART) or b""
-        self._places: dict[bytes, int] = dict(struct.iter_unpack(">16sQ", stored))
 
     def since(self, place: int, device: bytes, waiting: Collection[bytes]) -> list[HistoryLine]:
         """Return what `device` said after `place`, oldest first, to be said again, in a transaction.
 
         What is in `waiting` is about to be said anyway.
         """
+        places = self._places()
         lines = [
             line
-            for line in self._store.history(self._room, after=0 if self._places else place)
-            if line.sender == device
-            and line.id not in waiting
-            and self._places.get(line.id, line.seq) > place
+            for line in self._store.history(self._room, after=0 if places else place)
+            if line.sender == device and line.id not in waiting and places.get(line.id, line.seq) > place
         ]
         if lines:
-            self._keep({**self._places, **{line.id: line.seq for line in lines}})
+            self._keep({**places, **{line.id: line.seq for line in lines}})
         return lines
 
     def placed(self, message: bytes, place: int) -> None:
         """Take that a message is in the log (in a transaction)."""
-        if message in self._places:
-            self._keep({**self._places, message: place})
+        if message in (places := self._places()):
+            self._keep({**places, message: place})
 
     def _keep(self, places: dict[bytes, int]) -> None:
-        self._places = dict(list(places.items())[-_MOST:])
-        packed = b"".join(message + place.to_bytes(8, "big") for message, place in self._places.items())
-        self._store.put_part(self._room, _PART, packed)
+        packed = [message + place.to_bytes(8, "big") for message, place in places.items()]
+        self._store.put_part(self._room, _PART, b"".join(packed[-_MOST:]))
+
+    def _places(self) -> dict[bytes, int]:
+        return dict(struct.iter_unpack(">16sQ", self._store.part(self._room, _PART) or b""))

@@ -408,7 +408,7 @@ class Room(HeldRoom):
     @property
     def _is_misled(self) -> bool:
         """Whether another account speaks elsewhere than the only one that brought this device here."""
-        return bool(self.homes) and bool(self.ahead - {self.let_in})
+        return bool(self.let_in) and bool(self.ahead - {self.let_in})
 
     @property
     def _overtaken(self) -> bool:

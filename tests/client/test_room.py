@@ -367,6 +367,31 @@ def test_the_same_incarnation_loses_nothing(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_leaving_that_was_lost_counts_for_nobody(tmp_path: Path, restart: bool) -> None:
+    log, (red, blue, green, grey) = in_one_room(tmp_path, "red", "blue", "green", "grey")
+    for member in (red, blue, green, grey):
+        resume(member, log, FIRST)
+    before = len(log.entries)
+    for leaver in (green, grey):
+        leaver.room.start_leaving()
+        log.append(leaver, leaver.room.prepare_leave())
+        deliver(log, red)
+    loses(log, before + 1)
+    if restart:
+        red.restarts()
+    comes_back(log, red, before + 1)
+    assert [red.room.member(green.device).leaf_index] == list(red.room.roster.leavers()), (
+        "which is still there"
+    )
+    for member in (blue, green, grey):
+        comes_back(log, member, before + 1)
+    told = settle(log, red, blue, grey)
+    assert not [event for events_of in told for event in events_of if isinstance(event, events.Notice)]
+    assert red.room.roster.members().keys() == blue.room.roster.members().keys()
+    assert not red.room.roster.has(green.device)
+
+
 def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):

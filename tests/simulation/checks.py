@@ -62,6 +62,7 @@ class Checks:
         self._key_of: dict[bytes, bytes] = {}
         self._key_sent: dict[bytes, bytes] = {}
         self._left: dict[tuple[str, bytes], int] = {}
+        self._turned_down: set[tuple[str, bytes]] = set()
         self.posted: dict[bytes, tuple[str, bytes, int, str]] = {}
         """What people wrote, by message id: (device, room, where it had joined, text)."""
 
@@ -122,7 +123,6 @@ class Checks:
                     incarnation = self._incarnation(device, event.room)
                     self._sent[event.room, event.id] = _Sent(incarnation, event.seq & _SEQ, device.label)
             case events.Invited():
-                self._closed.discard((device.label, event.room))
                 self.world.note("invited", device.label, event.title)
             case events.RoomClosed() if event.by is not None:
                 self._closed.add((device.label, event.room))
@@ -130,6 +130,9 @@ class Checks:
             case events.Notice() if unread := _UNREAD.search(event.text):
                 first, last = map(int, unread.groups())
                 self._blind.setdefault((device.label, event.room), set()).update(range(first, last + 1))
+                self.world.note("event", device.label, "Notice", event.text)
+            case events.Notice() if event.text.startswith("nobody lets this device back into "):
+                self._turned_down.add((device.label, event.room))
                 self.world.note("event", device.label, "Notice", event.text)
             case events.SendFailed():
                 self._given_up.add(event.id)
@@ -163,6 +166,11 @@ class Checks:
         """Return the entry after which a device was out for everybody honest; None if it is in."""
         seq, is_in = self._comings.get((room, device), (0, True))
         return None if is_in else seq
+
+    def knows_to_be_out(self, device: Device, room: bytes) -> bool:
+        """Tell whether a device was told that nobody lets it back, and was removed by a lost entry."""
+        removed = self.removed_at(room, device.public) is not None
+        return self.restored and removed and (device.label, room) in self._turned_down
 
     def noticed(self) -> bool:
         """Tell whether anybody heard that the relay shows people different things, or lost some."""
@@ -207,6 +215,8 @@ class Checks:
     def let_in(self, device: Device, room: bytes, after: int) -> None:
         """Take that a device holds an invitation to a room, and reads it from after this entry."""
         self._joined_at[device.label, room] = after
+        self._closed.discard((device.label, room))
+        self._turned_down.discard((device.label, room))
 
     def sealed(self, device: Device, payload: bytes) -> None:
         """Note who can read a message, by its sender's word."""
@@ -388,7 +398,9 @@ class Checks:
                 lacking += [
                     f"{device} lacks {who}'s"
                     for who, word in words.items()
-                    if word not in texts and not self._removes(self.world.device(who), room, device)
+                    if word not in texts
+                    and not self.knows_to_be_out(self.world.device(who), room)
+                    and not self._removes(self.world.device(who), room, device)
                 ]
         return lacking
 

@@ -235,10 +235,13 @@ class Device:
                     self.world.defect(f"{self.label} cannot close", error)
                     self.crash("closing")
         self._gone()
-        for ending in (self._life, self._main):
-            if ending is not None:
-                ending.cancel()
-                await asyncio.wait([ending])
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        if self._main is not None:  # the last one, which the life can have begun meanwhile
+            self._main.cancel()
+            await asyncio.wait([self._main])
+            self._gone()
         self.world.note("left", self.label)
 
     def _gone(self) -> None:

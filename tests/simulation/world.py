@@ -102,12 +102,15 @@ class World:
     def members(self, room: bytes) -> list[Device]:
         """Return the honest devices that are in a room and on.
 
-        Whoever cannot follow does not see that it is removed: the others' word counts.
+        Whoever cannot follow does not see that it is removed: the others' word counts, and what it was told
+        when the relay lost the removal.
         """
         here = [
             device
             for device in self.honest()
-            if room in device.rooms and device.rooms[room].record.phase is Phase.JOINED
+            if room in device.rooms
+            and device.rooms[room].record.phase is Phase.JOINED
+            and not self.checks.knows_to_be_out(device, room)
         ]
         follow = [device.rooms[room].roster for device in here if not device.rooms[room].lost]
         return [

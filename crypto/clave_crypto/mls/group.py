@@ -159,16 +159,14 @@ class Group(GroupStart):
         return self._propose(Update(leaf), leaf_secret, now, public, authenticated_data, random)
 
     def withdraw(self, reference: bytes) -> None:
-        """Forget a pending proposal of one's own that nobody else received.
+        """Forget a pending proposal that the other members do not have, or have forgotten too.
 
         Raises:
-            LocalError: no proposal of this member is pending under that reference.
+            LocalError: no proposal is pending under that reference.
 
         """
-        pending = self._pending.get(reference)
-        if pending is None or pending.sender != self._sender:
-            raise LocalError("no proposal of this member is pending under that reference")
-        del self._pending[reference]
+        if self._pending.pop(reference, None) is None:
+            raise LocalError("no proposal is pending under that reference")
 
     def commit(
         self,
