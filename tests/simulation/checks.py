@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Checks", "Violation"]
 
 _TAIL = 32
+_OUT = ("nobody lets this device back into ", "this device is no longer a member of the room")
 _UNREAD = re.compile(r"what was said from entry (\d+) to (\d+) it could not read")
 _SEQ = (1 << 40) - 1
 """A line's place in a history has the entry's seq here; above it is how often the relay was restored."""
@@ -131,7 +132,7 @@ class Checks:
                 first, last = map(int, unread.groups())
                 self._blind.setdefault((device.label, event.room), set()).update(range(first, last + 1))
                 self.world.note("event", device.label, "Notice", event.text)
-            case events.Notice() if event.text.startswith("nobody lets this device back into "):
+            case events.Notice() if any(text in event.text for text in _OUT):
                 self._turned_down.add((device.label, event.room))
                 self.world.note("event", device.label, "Notice", event.text)
             case events.SendFailed():
