@@ -19,7 +19,7 @@ from clave_client.chain import LogChain
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
-from clave_client.pending import Former, Pending, Wish, decode_states, encode_states
+from clave_client.pending import Former, Pending, Wish, decode_keys, decode_states, encode_keys, encode_states
 from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
 from clave_client.rekeys import Rekey, Rekeys
 from clave_client.repeats import Repeats
@@ -40,13 +40,14 @@ __all__ = ["Flight", "HeldRoom"]
 _HEADS_KEPT = 64
 _MOST_FORMER = 8
 _MOST_HOMES = 8
+_MOST_KEYS = 8
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
 
 _CHANGES = (
     "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "homes", "let_in", "let_in_at", "parted", "restores", "leavings", "_saved_epoch",
+    "late", "homes", "leaf_keys", "let_in", "let_in_at", "parted", "restores", "leavings", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -85,6 +86,7 @@ class HeldRoom:
         self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
         self.homes: list[Group] = []
+        self.leaf_keys: list[Secret] = []
         self.let_in = b""
         self.let_in_at = 0
         self.cries = 0
@@ -98,6 +100,7 @@ class HeldRoom:
         self.leavings: dict[int, int] = {}
         self.accepted = 0
         self.going_back = False
+        self.is_other_log = False
         self.resumed = False
         self.stay_over = False
         self.too_old = False
@@ -193,6 +196,7 @@ class HeldRoom:
                 self.tip = self._restore(state)
             homes = decode_states(part("homes") or encode_states([]))
             self.homes = [self._restore(GroupState(*state)) for state in homes]
+            self.leaf_keys = decode_keys(part("leaf keys") or encode_keys([]))
             let_in = part("let in") or b""
             self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
             formers = Former.decode(part("formers") or Former.encode([]))
@@ -329,8 +333,8 @@ class HeldRoom:
 
         A transaction is the caller's.
         """
-        if self.lost or not (self.returning and self.own_leads_to(group)):
-            # One that was left without being lost may be the others' still.
+        if self.lost or self.fork is not None or not (self.returning and self.own_leads_to(group)):
+            # One that was left without being lost may be the others' still, who after a restore follow too.
             self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
         self.put_part("heads", b"".join(self.heads))
         own, left = self.tip is group, self._still_leaving(confirmed)
@@ -339,6 +343,7 @@ class HeldRoom:
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
         self.cries = 0
+        self._keep_leaf_key(group)
         self._part_at(0)
         self._keep_leavings({})
         self._hold(group)
@@ -388,6 +393,13 @@ class HeldRoom:
                 self.say_again(self.let_in_at)
             self.homes, self.let_in = [], b""
             self._keep_homes()
+
+    def _keep_leaf_key(self, successor: Group) -> None:
+        """Keep the key by which those know this device who do not follow it to its next epoch."""
+        key = self.group.leaf_key()
+        if key != successor.leaf_key():
+            self.leaf_keys = [key, *self.leaf_keys][:_MOST_KEYS]
+            self.put_part("leaf keys", encode_keys(self.leaf_keys))
 
     def _keep_homes(self) -> None:
         self.put_part("homes", encode_states([_parts(home) for home in self.homes]) if self.homes else None)

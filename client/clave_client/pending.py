@@ -9,10 +9,11 @@ import msgspec
 
 from clave_client.errors import StoreDamaged
 from clave_client.room_state import ROOM_STATE_EXTENSION, decode_room_state
+from clave_crypto.keys import Secret
 from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
 from clave_wire.messages import Kind
 
-__all__ = ["Former", "Pending", "Wish", "decode_states", "encode_states"]
+__all__ = ["Former", "Pending", "Wish", "decode_keys", "decode_states", "encode_keys", "encode_states"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -101,11 +102,22 @@ def decode_states(data: bytes) -> list[tuple[bytes, bytes]]:
     return _decode(_states_decoder, data)
 
 
+def encode_keys(keys: Sequence[Secret]) -> bytes:
+    """Return the bytes to keep of private keys; they are secret."""
+    return _encoder.encode([bytes(key) for key in keys])
+
+
+def decode_keys(data: bytes) -> list[Secret]:
+    """Read back what `encode_keys` gave."""
+    return [Secret(key) for key in _decode(_keys_decoder, data)]
+
+
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _pending_decoder = msgspec.msgpack.Decoder(Pending)
 _formers_decoder = msgspec.msgpack.Decoder(list[Former])
 _states_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
+_keys_decoder = msgspec.msgpack.Decoder(list[bytes])
 _wish_decoder = msgspec.msgpack.Decoder(Wish)
 
 

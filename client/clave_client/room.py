@@ -157,6 +157,7 @@ class Room(HeldRoom):
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
                 self.leave_legacy(record.cursor)
+            self.is_other_log |= is_restored
             if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
                 self._fork_at(shared if self.fork is None else min(shared, self.fork))
                 self.set(began=min(record.began, shared))
@@ -197,6 +198,10 @@ class Room(HeldRoom):
         """
         if not self.may_send:
             return []
+        if self.is_other_log:  # what the relay has of it is known by now
+            with self.changing():
+                self.unseal_all()
+            self.is_other_log = False
         flying = {flight.payload for flight in self.flights.values()}
         items = [item for item in self.outbox.waiting() if item.payload is None or item.payload not in flying]
         if not items:
@@ -429,11 +434,10 @@ class Room(HeldRoom):
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        *former, last = self.group, *self.homes
-        for held in former:
+        for key in self.leaf_keys:
             with contextlib.suppress(MLSError):
-                return held.open_from_member(_HELP_LABEL, help_.sealed)
-        return last.open_from_member(_HELP_LABEL, help_.sealed)
+                return self.group.open_from_member(_HELP_LABEL, help_.sealed, key)
+        return self.group.open_from_member(_HELP_LABEL, help_.sealed)
 
     def _prepare_signed(self, header: Header, welcome: bytes = b"") -> Submit:
         payload = sign_payload(self.id, header, self.device)

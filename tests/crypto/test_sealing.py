@@ -81,3 +81,15 @@ def test_nobody_seals_to_a_blank_leaf_or_once_removed() -> None:
         blue.group.open_from_member(LABEL, sealed)
     with pytest.raises(GroupClosedError):
         blue.group.seal_to_member(0, LABEL, b"")
+
+
+def test_a_former_leaf_key_opens_what_others_seal_who_know_no_newer_one() -> None:
+    red, blue, green = form("red", "blue", "green")
+    former = green.group.leaf_key()
+    assert former.hex() not in f"{former!r}"
+    behind = red.group.seal_to_member(2, LABEL, b"behind")
+    green.commits(to=[blue])
+    assert green.group.leaf_key() != former
+    assert green.group.open_from_member(LABEL, behind, former) == b"behind"
+    with pytest.raises(DecryptionError):
+        green.group.open_from_member(LABEL, blue.group.seal_to_member(2, LABEL, b"ahead"), former)

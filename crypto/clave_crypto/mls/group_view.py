@@ -194,11 +194,23 @@ class GroupView:
         self._check_member()
         return seal_to_member(self._epoch, self.member(leaf_index).leaf, label, data)
 
-    def open_from_member(self, label: str, sealed: bytes) -> Secret:
-        """Return what `seal_to_member` was given, with the key of this member's leaf in the current epoch.
+    def leaf_key(self) -> Secret:
+        """Return the private key of this member's leaf in the current epoch, for `open_from_member` later on.
 
-        Whoever sealed it may be in a later epoch, as long as this member's leaf has the same key there. The
-        data is not authenticated: check it as one would that of a stranger.
+        Alone it opens no message of the group and leads to no secret of an epoch.
+
+        Raises:
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        return self._epoch.private_keys[2 * self._epoch.own_leaf]
+
+    def open_from_member(self, label: str, sealed: bytes, key: Secret | None = None) -> Secret:
+        """Return what `seal_to_member` was given, by this member's leaf as it is, or a former `key`.
+
+        Whoever sealed it may be in another epoch, as long as this member's leaf has that key there. The data
+        is not authenticated: check it as one would that of a stranger.
 
         Raises:
             MalformedError: `sealed` is not what `seal_to_member` returns.
@@ -208,7 +220,7 @@ class GroupView:
 
         """
         self._check_member()
-        return open_from_member(self._epoch, label, sealed)
+        return open_from_member(self._epoch, label, sealed, self.leaf_key() if key is None else key)
 
     def _find_psk(self, find_psk: FindPsk = no_psks) -> FindPsk:
         return with_resumption(self._epoch, self._past, find_psk)

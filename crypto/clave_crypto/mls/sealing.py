@@ -34,8 +34,8 @@ def seal_to_member(epoch: Epoch, leaf: LeafNode, label: str, data: bytes) -> byt
     return HPKECiphertext(*sealed).encode()
 
 
-def open_from_member(epoch: Epoch, label: str, sealed: bytes) -> Secret:
-    """Return what `seal_to_member` was given, by the private key of this member's leaf in `epoch`.
+def open_from_member(epoch: Epoch, label: str, sealed: bytes, key: Secret) -> Secret:
+    """Return what `seal_to_member` was given, by the private key of this member's leaf.
 
     Raises:
         LocalError: `label` is one that MLS uses itself.
@@ -49,7 +49,7 @@ def open_from_member(epoch: Epoch, label: str, sealed: bytes) -> Secret:
     except DecodeError as error:
         raise undecodable("the sealed data", error) from error
     return epoch.suite.decrypt_with_label(
-        epoch.private_keys[2 * epoch.own_leaf],
+        key,
         label.encode(),
         epoch.context.group_id,
         ciphertext.kem_output,
