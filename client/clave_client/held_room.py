@@ -513,6 +513,7 @@ class HeldRoom:
     def elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
         """Note that an account speaks in another epoch, a former one or one that is unknown here."""
         (self.behind if former else self.ahead).add(account)
+        self.here.discard(account)
         if not self.parted:
             self._part_at(seq)
 

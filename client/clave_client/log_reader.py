@@ -285,11 +285,11 @@ class LogReader:
     def _in_log(self, kind: ContentKind, message_id: bytes, body: str, sent_at: int, seq: int) -> None:
         """Note that one of this device's messages is in the log."""
         room = self._room
-        room.repeats.placed(message_id, room.place(seq))
         if kind is ContentKind.TEXT:
             me = room.roster.person(room.group.member(room.group.own_leaf))
             line = HistoryLine(room.place(seq), me.device, me.account, me.name, message_id, body, sent_at)
-            self._store.add_message(room.id, line)
+            if not self._store.add_message(room.id, line):
+                room.repeats.placed(message_id, line.seq)
         self._happened(events.Sent(room.id, room.place(seq), message_id))
 
     def delivered(self, item_payload: bytes, seq: int) -> bool:

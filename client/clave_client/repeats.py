@@ -25,26 +25,22 @@ class Repeats:
         self._room = room
 
     def since(self, place: int, device: bytes, waiting: Collection[bytes]) -> list[HistoryLine]:
-        """Return what `device` said after `place`, oldest first, to be said again, in a transaction.
+        """Return what `device` said after `place`, oldest first, to be said again.
 
         What is in `waiting` is about to be said anyway.
         """
         places = self._places()
-        lines = [
+        return [
             line
             for line in self._store.history(self._room, after=0 if places else place)
             if line.sender == device and line.id not in waiting and places.get(line.id, line.seq) > place
         ]
-        if lines:
-            self._keep({**places, **{line.id: line.seq for line in lines}})
-        return lines
 
     def placed(self, message: bytes, place: int) -> None:
-        """Take that a message is in the log (in a transaction)."""
-        if message in (places := self._places()):
-            self._keep({**places, message: place})
-
-    def _keep(self, places: dict[bytes, int]) -> None:
+        """Take that a message is in the log once more (in a transaction)."""
+        places = self._places()
+        places.pop(message, None)  # it becomes the latest
+        places[message] = place
         packed = [message + place.to_bytes(8, "big") for message, place in places.items()]
         self._store.put_part(self._room, _PART, b"".join(packed[-_MOST:]))
 

@@ -169,9 +169,15 @@ class Checks:
         return None if is_in else seq
 
     def knows_to_be_out(self, device: Device, room: bytes) -> bool:
-        """Tell whether a device was told that nobody lets it back, and was removed by a lost entry."""
-        removed = self.removed_at(room, device.public) is not None
-        return self.restored and removed and (device.label, room) in self._turned_down
+        """Tell whether a device was told that it is out, by a removal that the relay has lost."""
+        told = self.restored and (device.label, room) in self._turned_down
+        if not told or room not in device.rooms:
+            return False
+        rooms = [
+            each.rooms[room] for each in self.world.honest() if each is not device and room in each.rooms
+        ]
+        head = device.rooms[room].head
+        return not any(each.roster.has(device.public) for each in rooms if each.head != head)
 
     def noticed(self) -> bool:
         """Tell whether anybody heard that the relay shows people different things, or lost some."""
@@ -390,8 +396,9 @@ class Checks:
 
     def heard(self, room: bytes, words: dict[str, str]) -> list[str]:
         """Return who lacks whose word, of `words` by device."""
-        lacking = []
-        for device in self.world.members(room):
+        lacking, members = [], self.world.members(room)
+        here = {device.label for device in members}  # some may be removed since they spoke
+        for device in members:
             if self._equal_view(device) and not device.restored:
                 lines = device.session._store.history(room, last=2 * len(words) + 50)
                 shown = {message for _, _, message, _ in device.shown[-2 * len(words) - 200 :]}
@@ -399,8 +406,8 @@ class Checks:
                 lacking += [
                     f"{device} lacks {who}'s"
                     for who, word in words.items()
-                    if word not in texts
-                    and not self.knows_to_be_out(self.world.device(who), room)
+                    if who in here
+                    and word not in texts
                     and not self._removes(self.world.device(who), room, device)
                 ]
         return lacking
@@ -408,8 +415,8 @@ class Checks:
     @staticmethod
     def _removes(speaker: Device, room: bytes, device: Device) -> bool:
         """Tell whether a device speaks already in the epoch of a rekey of its own that removes another."""
-        here = speaker.rooms[room]
-        tip = here.tip if here.unconfirmed else None
+        here = speaker.rooms.get(room)
+        tip = here.tip if here is not None and here.unconfirmed else None
         return tip is not None and device.public not in protocol.roster_of(tip)
 
     @staticmethod
