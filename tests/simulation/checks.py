@@ -124,6 +124,7 @@ class Checks:
                     incarnation = self._incarnation(device, event.room)
                     self._sent[event.room, event.id] = _Sent(incarnation, event.seq & _SEQ, device.label)
             case events.Invited():
+                self._closed.discard((device.label, event.room))
                 self.world.note("invited", device.label, event.title)
             case events.RoomClosed() if event.by is not None:
                 self._closed.add((device.label, event.room))
