@@ -40,7 +40,7 @@ __all__ = ["Flight", "HeldRoom"]
 _HEADS_KEPT = 64
 _MOST_FORMER = 8
 _MOST_HOMES = 8
-_MOST_KEYS = 8
+_MOST_KEYS = 32
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
@@ -343,7 +343,7 @@ class HeldRoom:
         for accounts in (self.here, self.ahead, self.behind):
             accounts.clear()
         self.cries = 0
-        self._keep_leaf_key(group)
+        self._keep_leaf_key(self.group)
         self._part_at(0)
         self._keep_leavings({})
         self._hold(group)
@@ -385,19 +385,19 @@ class HeldRoom:
         self._keep_homes()
 
     def vouch(self, account: bytes) -> None:
-        """Note that an account speaks in this device's epoch, which a second one does not make up."""
+        """Note that an account speaks in this device's epoch, which a second other one does not make up."""
         if self.fork is None or self.record.cursor > self.fork:
             self.here.add(account)
-        if self.let_in and account != self.let_in:
+        if self.let_in and account not in (self.let_in, self.account):
             if self.homes:  # whoever came since could not read what was said here
                 self.say_again(self.let_in_at)
             self.homes, self.let_in = [], b""
             self._keep_homes()
 
-    def _keep_leaf_key(self, successor: Group) -> None:
-        """Keep the key by which those know this device who do not follow it to its next epoch."""
-        key = self.group.leaf_key()
-        if key != successor.leaf_key():
+    def _keep_leaf_key(self, group: Group) -> None:
+        """Keep the key by which those know this device who are in an epoch that it leaves or never enters."""
+        key = group.leaf_key()
+        if key not in self.leaf_keys:
             self.leaf_keys = [key, *self.leaf_keys][:_MOST_KEYS]
             self.put_part("leaf keys", encode_keys(self.leaf_keys))
 
@@ -434,6 +434,7 @@ class HeldRoom:
             self._keep_formers([*self.formers, (self.pending, self.tip)][-_MOST_FORMER:])
         self.pending, self.tip = pending, tip
         self.put_part("commit", pending.encode())
+        self._keep_leaf_key(tip)
 
     def _keep_formers(self, formers: list[tuple[Pending, Group]]) -> None:
         self.formers = formers

@@ -97,9 +97,7 @@ class Checks:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            in_doubt = (
-                room.is_astray or room.homes
-            )  # it is on its way, or one account's word brought it there
+            in_doubt = room.is_astray or room.let_in  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
@@ -170,9 +168,8 @@ class Checks:
         return None if is_in else seq
 
     def knows_to_be_out(self, device: Device, room: bytes) -> bool:
-        """Tell whether a device was told that it is out, by a removal that the relay has lost."""
-        told = self.restored and (device.label, room) in self._turned_down
-        if not told or room not in device.rooms:
+        """Tell whether a device was told that it is out, without reading why, and is for the others."""
+        if (device.label, room) not in self._turned_down or room not in device.rooms:
             return False
         rooms = [
             each.rooms[room] for each in self.world.honest() if each is not device and room in each.rooms
