@@ -60,7 +60,7 @@ class Outcome:
 
     `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
     decided. `lost` are other devices that cannot follow; `cry` says that this device cannot. `strangers` says
-    that the relay may route to somebody it should not. `wait` says that the relay wants a pause.
+    that the relay may route to others than the members. `wait` says that the relay wants a pause.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -216,6 +216,9 @@ class LogReader:
         elif room.fork is None:
             self._lie(Lie.AHEAD, person)
         self._outcome.cry = True
+        self._outcome.strangers |= (
+            entry.kind is Kind.CONFIRM
+        )  # the relay may have taken out whom that removes
 
     def _own_elsewhere(self, opened: Opened) -> None:
         """Take an own message made in the epoch of one's own rekey, or before the present one."""
@@ -568,6 +571,7 @@ class LogReader:
             if members:
                 names = ", ".join(sorted({room.roster.person(member).name for member in members}))
                 text += f"; {verb} meanwhile: {names}"
+        self._outcome.strangers = True
         self._told.discard((b"", "lost"))
         self._happened(events.Notice(room.id, text))
 

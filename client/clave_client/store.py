@@ -208,15 +208,15 @@ class Store:
         if self._db.in_transaction:
             self._run("ROLLBACK")
 
-    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> Iterator[tuple[apsw.SQLiteValue, ...]]:
+    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
         try:
-            yield from self._db.execute(sql, values)
+            # All at once: apsw 3.54 never frees a cursor that is alive while another one ends.
+            return self._db.execute(sql, values).fetchall()
         except apsw.Error as error:
             raise _damaged(error) from None
 
     def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
-        for _ in self._rows(sql, *values):
-            pass
+        self._rows(sql, *values)
 
     def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
         """Return the one value that `sql` finds."""

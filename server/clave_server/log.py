@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -115,7 +115,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
         _check(whole, key)
         room.restores = unpack_restores(restores)
         room.durable = room.saved = room.seq
-        stays = connection.execute(
+        stays: list[Any] = connection.execute(
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
             " AND accounts.seal = seal('account', id, accounts.account, name)"
             " AND devices.seal = seal('device', device, devices.account, identity)"
@@ -123,17 +123,17 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
             " LEFT JOIN accounts ON accounts.id = devices.account"
             " WHERE room = ? ORDER BY device, joined",
             (key,),
-        )
+        ).fetchall()  # as apsw 3.54 never frees a cursor that is alive while another one ends
         for device, name, joined, left, whole in stays:
             _check(whole, key)
             room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
             if left is None:
                 room.members[device] = name
-        submissions = connection.execute(
+        submissions: list[Any] = connection.execute(
             "SELECT device, recent, seal = seal('submissions', room, device, recent) FROM submissions"
             " WHERE room = ?",
             (key,),
-        )
+        ).fetchall()
         for device, recent, whole in submissions:
             _check(whole, key)
             room.recent[device] = unpack_recent(recent)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,3 +208,14 @@ def test_every_commit_waits_for_the_disk(store: Store) -> None:
     assert store._db.pragma("synchronous") == 2
     assert store._db.pragma("journal_mode") == "wal"
     assert isinstance(store._db, apsw.Connection)
+
+
+def test_looking_something_up_leaves_no_cursor_behind(store: Store) -> None:
+    store.meet_account(b"a", "red")
+    store.account(b"a")
+    gc.collect()
+    before = sum(isinstance(each, apsw.Cursor) for each in gc.get_objects())
+    for _ in range(10):
+        assert store.account(b"a") == ("red", False)
+    gc.collect()
+    assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import stat
 from pathlib import Path
 
 import apsw
 import pytest
 
-from clave_server import directory, schema
+from clave_server import directory, schema, seals
 from clave_server.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
 from clave_server.log import Changes, load_room, read_entries
@@ -163,3 +164,25 @@ def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> Non
     with pytest.raises(DamageError):
         look()
     connection.close()
+
+
+def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
+    connection = schema.connect_writer(tmp_path / "relay.db")
+    room = Room(bytes(16))
+    room.stage_creation(bytes(32), "red")
+    changes = Changes()
+    connection.execute(
+        "INSERT INTO accounts(id, account, name, folded, skeleton) VALUES (1, x'a0', 'red', 'red', 'red')"
+    )
+    connection.execute("INSERT INTO devices(device, account, identity) VALUES (zeroblob(32), 1, x'')")
+    changes.save_room(room)
+    changes.apply(connection)
+    connection.execute(f"UPDATE accounts SET seal = {seals.ACCOUNT}")  # noqa: S608  (a constant)
+    connection.execute(f"UPDATE devices SET seal = {seals.DEVICE}")  # noqa: S608  (a constant)
+    assert load_room(connection, bytes(16)) is not None
+    gc.collect()
+    before = sum(isinstance(each, apsw.Cursor) for each in gc.get_objects())
+    for _ in range(10):
+        load_room(connection, bytes(16))
+    gc.collect()
+    assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before

@@ -13,6 +13,7 @@ from clave_crypto.mls.suites import CipherSuite
 from simulation import protocol
 
 if TYPE_CHECKING:
+    from clave_client.room import Room
     from simulation.device import Device
     from simulation.world import World
 
@@ -100,13 +101,21 @@ class Checks:
             in_doubt = room.is_astray or room.let_in  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
-            head, who = self._heads.setdefault((room_id, room.record.cursor), (room.head, device.label))
-            if head != room.head:
+            key = room_id, room.record.cursor
+            head, who = self._heads.setdefault(key, (room.head, device.label))
+            if head != room.head and self._know_each_other(room, device, self.world.device(who)):
                 self.fail(
                     "I4",
                     f"after entry {room.record.cursor} {device} is in epoch {room.head.hex()[:4]},"
                     f" {who} in {head.hex()[:4]}",
                 )
+
+    @staticmethod
+    def _know_each_other(room: Room, device: Device, other: Device) -> bool:
+        """Tell whether two devices are members for one another: an insider can invite to its own epoch."""
+        theirs = other.rooms.get(room.id)
+        mutual = theirs is not None and theirs.roster.has(device.public)
+        return mutual and room.roster.has(other.public)
 
     @property
     def restored(self) -> bool:
@@ -125,7 +134,11 @@ class Checks:
                 self._closed.discard((device.label, event.room))
                 self.world.note("invited", device.label, event.title)
             case events.RoomClosed() if event.by is not None:
-                self._closed.add((device.label, event.room))
+                by = self.world.devices.get(self.label_of(event.by.device))
+                if (
+                    by is None or by.is_honest
+                ):  # an insider may close a room to one, and go on in it with others
+                    self._closed.add((device.label, event.room))
                 self.world.note("closed", device.label, event.by.name)
             case events.Notice() if unread := _UNREAD.search(event.text):
                 first, last = map(int, unread.groups())
@@ -315,6 +328,7 @@ class Checks:
                 for message, each in kept.items()
                 if each.label not in self.lied_to
                 and message not in self._given_up
+                and not self.knows_to_be_out(self.world.devices[each.label], room)
                 and (not self.restored or each.incarnation in now)
             }
             for each in sent.values():
@@ -380,7 +394,7 @@ class Checks:
                     self.fail(
                         "I8", f"{device} is in epoch {here.group.epoch}, {members[0]} in {first.group.epoch}"
                     )
-                if here.lost:
+                if here.lost and len({each.name for each in members}) > 1:
                     self.fail("P1", f"{device} is lost")
                 if here.outbox:
                     self.fail("I8", f"{device} has not sent all it wanted to")

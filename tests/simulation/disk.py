@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -135,10 +135,10 @@ class SimStore(Store):
         self.device.committed()
         self.device.point("committed")
 
-    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> Iterator[tuple[apsw.SQLiteValue, ...]]:
+    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
         if self.dead:
             raise Crash
-        yield from super()._rows(sql, *values)
+        return super()._rows(sql, *values)
 
     def _roll_back(self) -> None:
         if not self.dead:

@@ -351,8 +351,11 @@ class _Stage:
             role.judge()
 
     async def _everyone_talks(self, room: bytes) -> None:
-        words = {}
-        for device in self.world.members(room):
+        words: dict[str, str] = {}
+        members = self.world.members(room)
+        if len({device.name for device in members}) < 2:  # alone with an adversary that left there is no help
+            return
+        for device in members:
             word = f"{device} was here"
             if device.post(room, word) is not None and device.label not in self.world.checks.lied_to:
                 words[device.label] = word

@@ -150,6 +150,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
     with ExitStack() as stack:
         gc.disable()  # when it runs is nothing that a seed decides
         stack.callback(gc.enable)
+        stack.callback(gc.collect)  # open files hang on what is left of this world
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(Device_of.clear)
         stack.callback(phantoms.clear)
