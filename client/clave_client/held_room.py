@@ -388,6 +388,8 @@ class HeldRoom:
         """Note that an account speaks in this device's epoch, which a second other one does not make up."""
         if self.fork is None or self.record.cursor > self.fork:
             self.here.add(account)
+            self.ahead.discard(account)
+            self.behind.discard(account)
         if self.let_in and account not in (self.let_in, self.account):
             if self.homes:  # whoever came since could not read what was said here
                 self.say_again(self.let_in_at)

@@ -132,7 +132,10 @@ class LogReader:
         if entry.seq != room.record.cursor + 1:
             title, cursor = room.record.title, room.record.cursor
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
+        refused = entry.payload in room.refused
         room.advance(entry)
+        if refused and entry.payload in room.refused and entry.sender == room.roster.own_device:
+            self._lie(Lie.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
             if _has_header(entry):  # the relay says so to have it passed over
                 self._lie(Lie.PLACE, room.roster.find(entry.sender))
@@ -280,8 +283,6 @@ class LogReader:
         if item is None:
             self._unknown_own(opened.entry)
             return
-        if item.payload in room.refused:
-            self._lie(Lie.STORED, room.roster.find(opened.entry.sender))
         room.outbox.drop(item)
         self._in_log(item.kind, item.id, item.body, item.sent_at, opened.entry.seq)
 

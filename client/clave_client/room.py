@@ -103,7 +103,7 @@ class Room(HeldRoom):
         if not self.is_open or self.lost or self.confirmable is not None or self._changes_fly():
             return False
         if self.unconfirmed:
-            return not self.returning
+            return not self.returning or not self.is_astray
         return self.pending is None and not self.group.pending_proposals
 
     def _changes_fly(self) -> bool:
@@ -228,7 +228,7 @@ class Room(HeldRoom):
 
     def _speaker(self) -> tuple[Group, bytes]:
         """Return the group to speak in and its epoch: that of one's own rekey, if that is in the log."""
-        if self.tip is not None and self.unconfirmed:
+        if self.tip is not None and self.unconfirmed and not self.returning:
             return self.tip, name_epoch(self.tip)
         return self.group, self.head
 

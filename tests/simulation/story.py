@@ -343,6 +343,9 @@ class _Stage:
         for room in self.rooms.values():
             await self._everyone_talks(room)
         await asyncio.sleep(10)
+        if any(getattr(role, "told", 0) for role in self.roles) and not world.checks.noticed():
+            for room in self.rooms.values():  # those who spoke may not have seen the lie before they did
+                await self._everyone_talks(room, "is still here")
         world.checks.judge_rooms()
         world.checks.judge_posts()
         world.checks.judge_history()
@@ -350,13 +353,13 @@ class _Stage:
         for role in self.roles:
             role.judge()
 
-    async def _everyone_talks(self, room: bytes) -> None:
+    async def _everyone_talks(self, room: bytes, says: str = "was here") -> None:
         words: dict[str, str] = {}
         members = self.world.members(room)
         if len({device.name for device in members}) < 2:  # alone with an adversary that left there is no help
             return
         for device in members:
-            word = f"{device} was here"
+            word = f"{device} {says}"
             if device.post(room, word) is not None and device.label not in self.world.checks.lied_to:
                 words[device.label] = word
         lacking: list[str] = []
