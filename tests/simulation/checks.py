@@ -370,6 +370,8 @@ class Checks:
             if device.restored or device not in self.world.members(room) or not self._equal_view(device):
                 continue
             stayed = joined == self._joined_at.get((label, room), 0)
+            # Alone with an adversary that left there is no help.
+            stayed &= len({each.name for each in self.world.members(room)}) > 1 or not self.expects_alarms
             if not stayed or message in self._given_up:
                 continue
             sent = self._sent.get((room, message))
