@@ -5,6 +5,7 @@ What changes is written in one transaction. Knows no network, and decides nothin
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ from clave_client.chain import LogChain
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
-from clave_client.pending import Former, Pending, Wish, decode_keys, decode_states, encode_keys, encode_states
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
+from clave_client.pending import Former, Pending, Wish
+from clave_client.policy import restore_group, room_state
 from clave_client.rekeys import Rekey, Rekeys
 from clave_client.repeats import Repeats
 from clave_client.restores import decode_restores, encode_restores
@@ -29,6 +30,7 @@ from clave_client.roster import Roster
 from clave_client.sealing import Opened, name_epoch
 from clave_client.store import Phase, RoomRecord, Store
 from clave_client.welcome import Welcomed
+from clave_client.whereabouts import Whereabouts
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
@@ -37,17 +39,14 @@ from clave_wire.text import sanitize
 
 __all__ = ["Flight", "HeldRoom"]
 
-_HEADS_KEPT = 64
 _MOST_FORMER = 8
-_MOST_HOMES = 8
-_MOST_KEYS = 32
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
 
 _CHANGES = (
-    "record", "pending", "tip", "formers", "group", "head", "roster", "heads", "wish", "fork",
-    "late", "homes", "leaf_keys", "let_in", "let_in_at", "parted", "restores", "leavings", "_saved_epoch",
+    "record", "pending", "tip", "formers", "group", "head", "roster", "wish", "late", "restores",
+    "leavings", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -77,26 +76,16 @@ class HeldRoom:
         self.outbox = Outbox(store, record.id)
         self.rekeys = Rekeys(store, record.id)
         self.repeats = Repeats(store, record.id)
+        self.whereabouts = Whereabouts(store, record.id)
         self.pending: Pending | None = None
         self.tip: Group | None = None
         self.formers: list[tuple[Pending, Group]] = []
         self.wish = Wish()
-        self.fork: int | None = None
         self.restores: list[tuple[bytes, int]] | None = None
-        self.heads: list[bytes] = []
         self.late: frozenset[int] = frozenset()
-        self.homes: list[Group] = []
-        self.leaf_keys: list[Secret] = []
-        self.let_in = b""
-        self.let_in_at = 0
-        self.cries = 0
         self.flights: dict[int, Flight] = {}
         self.refused: set[bytes] = set()
         self.helped: Counter[bytes] = Counter()
-        self.here: set[bytes] = set()
-        self.ahead: set[bytes] = set()
-        self.behind: set[bytes] = set()
-        self.parted = 0
         self.leavings: dict[int, int] = {}
         self.accepted = 0
         self.going_back = False
@@ -157,9 +146,7 @@ class HeldRoom:
                 room.chain.begin(seen)
             room._hold(group)
             room.roster.meet(group.members())
-            room.let_in = b"" if welcomed is None else room._account_of(group.welcomed_by)
-            room.let_in_at = cursor
-            room._keep_homes()
+            room.whereabouts.begin(b"" if welcomed is None else room._account_of(group.welcomed_by), cursor)
             room._save()
         return room
 
@@ -186,34 +173,27 @@ class HeldRoom:
         if epoch is None or ratchets is None:
             raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
         try:
-            group = self._restore(GroupState(epoch, ratchets))
+            group = restore_group(GroupState(epoch, ratchets))
             self._hold(group)
             commit, tip, tip_ratchets = part("commit"), part("tip"), part("tip ratchets")
             self.pending, self.tip = None, None
             if commit is not None and tip is not None and tip_ratchets is not None:
                 self.pending = Pending.decode(commit)
                 state = GroupState(tip, tip_ratchets)
-                self.tip = self._restore(state)
-            homes = decode_states(part("homes") or encode_states([]))
-            self.homes = [self._restore(GroupState(*state)) for state in homes]
-            self.leaf_keys = decode_keys(part("leaf keys") or encode_keys([]))
-            let_in = part("let in") or b""
-            self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
+                self.tip = restore_group(state)
+            self.whereabouts.load()
             formers = Former.decode(part("formers") or Former.encode([]))
             self.formers = [
-                (one.pending, self._restore(GroupState(one.epoch, one.ratchets))) for one in formers
+                (one.pending, restore_group(GroupState(one.epoch, one.ratchets))) for one in formers
             ]
         except MLSError as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        wish, fork, heads, late = part("wish"), part("fork"), part("heads") or b"", part("late") or b""
+        wish, late = part("wish"), part("late") or b""
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
-        self.fork = None if fork is None else int.from_bytes(fork, "big")
-        self.parted = int.from_bytes(part("parted") or b"", "big")
         self.leavings = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
         restores = part("restores")
         self.restores = None if restores is None else decode_restores(restores)
         self.wish = Wish() if wish is None else Wish.decode(wish)
-        self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self._saved_epoch = epoch
         self.chain = LogChain(self._store, self.id, self.record.cursor)
         self.rekeys = Rekeys(self._store, self.id)
@@ -309,7 +289,7 @@ class HeldRoom:
 
     def copy_group(self) -> Group:
         """Return the group once more, to see what becomes of it."""
-        return self._restore(self.group.state())
+        return restore_group(self.group.state())
 
     def hold(self, group: Group) -> None:
         """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
@@ -333,18 +313,9 @@ class HeldRoom:
 
         A transaction is the caller's.
         """
-        if self.lost or self.fork is not None or not (self.returning and self.own_leads_to(group)):
-            # One that was left without being lost may be the others' still, who after a restore follow too.
-            self.heads = [*self.heads, self.head][-_HEADS_KEPT:]
-        self.put_part("heads", b"".join(self.heads))
+        led_away = not self.lost and self.returning and self.own_leads_to(group)
+        self.whereabouts.enter(self.group, self.record.cursor, led_away=led_away)
         own, left = self.tip is group, self._still_leaving(confirmed)
-        if self.fork is not None and self.record.cursor > self.fork:
-            self._fork_at(None)
-        for accounts in (self.here, self.ahead, self.behind):
-            accounts.clear()
-        self.cries = 0
-        self._keep_leaf_key(self.group)
-        self._part_at(0)
         self._keep_leavings({})
         self._hold(group)
         said = self.rekeys.clear(confirmed)
@@ -376,36 +347,7 @@ class HeldRoom:
 
     @property
     def _rosters(self) -> list[Roster]:
-        return [self.roster, *(Roster(home, self._store) for home in self.homes)]
-
-    def leave_home(self, account: bytes) -> None:
-        """Keep what others know this device by: `account` alone says that it comes back to where they are."""
-        self.let_in, self.let_in_at = account, self.record.cursor
-        self.homes = [self.group, *self.homes][:_MOST_HOMES]
-        self._keep_homes()
-
-    def vouch(self, account: bytes) -> None:
-        """Note that an account speaks in this device's epoch, which a second other one does not make up."""
-        if self.fork is None or self.record.cursor > self.fork:
-            self.here.add(account)
-            self.ahead.discard(account)
-            self.behind.discard(account)
-        if self.let_in and account not in (self.let_in, self.account):
-            if self.homes:  # whoever came since could not read what was said here
-                self.say_again(self.let_in_at)
-            self.homes, self.let_in = [], b""
-            self._keep_homes()
-
-    def _keep_leaf_key(self, group: Group) -> None:
-        """Keep the key by which those know this device who are in an epoch that it leaves or never enters."""
-        key = group.leaf_key()
-        if key not in self.leaf_keys:
-            self.leaf_keys = [key, *self.leaf_keys][:_MOST_KEYS]
-            self.put_part("leaf keys", encode_keys(self.leaf_keys))
-
-    def _keep_homes(self) -> None:
-        self.put_part("homes", encode_states([_parts(home) for home in self.homes]) if self.homes else None)
-        self.put_part("let in", self.let_in_at.to_bytes(8, "big") + self.let_in if self.let_in else None)
+        return [self.roster, *(Roster(home, self._store) for home in self.whereabouts.homes)]
 
     # --- its own commits ---
 
@@ -436,7 +378,7 @@ class HeldRoom:
             self._keep_formers([*self.formers, (self.pending, self.tip)][-_MOST_FORMER:])
         self.pending, self.tip = pending, tip
         self.put_part("commit", pending.encode())
-        self._keep_leaf_key(tip)
+        self.whereabouts.keep_leaf_key(tip)
 
     def _keep_formers(self, formers: list[tuple[Pending, Group]]) -> None:
         self.formers = formers
@@ -506,33 +448,6 @@ class HeldRoom:
             self._store.forget_group(self.id)
         return RoomBehind(self.record.title, self.record.cursor)
 
-    @property
-    def said_alone(self) -> int:
-        """The first entry that others may not have read with this device, being elsewhere; 0 for none."""
-        if self.fork is not None:
-            return self.fork + 1
-        return self.let_in_at + 1 if self.let_in else self.parted
-
-    def elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
-        """Note that an account speaks in another epoch, a former one or one that is unknown here."""
-        (self.behind if former else self.ahead).add(account)
-        self.here.discard(account)
-        if not self.parted:
-            self._part_at(seq)
-
-    def _part_at(self, seq: int) -> None:
-        """Note from which entry on others may have left the present epoch; 0 for none."""
-        if seq != self.parted:
-            self.parted = seq
-            self.put_part("parted", seq.to_bytes(8, "big") if seq else None)
-
-    def _fork_at(self, seq: int | None) -> None:
-        """Note after which entry members may be in different epochs, as the relay was restored, or none."""
-        self.fork = seq
-        for accounts in (self.here, self.ahead, self.behind):
-            accounts.clear()
-        self.put_part("fork", None if seq is None else seq.to_bytes(8, "big"))
-
     def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
         """Remember whose log it is, the relay being restored at times (in a transaction)."""
         if incarnation != self.record.incarnation:
@@ -577,7 +492,7 @@ class HeldRoom:
         What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
         """
         before = {name: getattr(self, name) for name in _CHANGES}
-        flights, waiting = dict(self.flights), self.rekeys.copy()
+        flights, waiting, whereabouts = dict(self.flights), self.rekeys.copy(), copy.copy(self.whereabouts)
         try:
             with self._store.transaction():
                 yield
@@ -585,7 +500,7 @@ class HeldRoom:
         except BaseException:
             for name, value in before.items():
                 setattr(self, name, value)
-            self.flights = flights
+            self.flights, self.whereabouts = flights, whereabouts
             self.rekeys.restore(waiting)
             raise
 
@@ -628,10 +543,6 @@ class HeldRoom:
         for reference, sender, _ in self.group.pending_proposals:
             if sender == own:
                 self.group.withdraw(reference)
-
-    @staticmethod
-    def _restore(state: GroupState) -> Group:
-        return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
 
 
 def _parts(group: Group) -> tuple[bytes, bytes]:

@@ -211,12 +211,12 @@ class LogReader:
             return
         if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
             return
-        former = opened.header.head in room.heads
-        room.elsewhere(person.account, entry.seq, former=former)
+        former = opened.header.head in room.whereabouts.heads
+        room.whereabouts.elsewhere(person.account, entry.seq, former=former)
         if former:
-            if entry.kind is Kind.APPLICATION and room.fork is None:
+            if entry.kind is Kind.APPLICATION and room.whereabouts.fork is None:
                 self._lie(Lie.BEHIND, person)
-        elif room.fork is None:
+        elif room.whereabouts.fork is None:
             self._lie(Lie.AHEAD, person)
         self._outcome.cry = True
         self._outcome.strangers |= (
@@ -315,7 +315,9 @@ class LogReader:
         """
         room, header = self._room, opened.header
         if vouches:
-            room.vouch(person.account)
+            unread = room.whereabouts.vouch(person.account, room.account, room.record.cursor)
+            if unread is not None:
+                room.say_again(unread)
         if header.seen.seq >= opened.entry.seq:
             self._lie(Lie.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -445,7 +447,7 @@ class LogReader:
             case Fate.FAILS:
                 self._lose(seq)
                 return
-        fork = room.fork
+        fork = room.whereabouts.fork
         self._enter(successor, author, rekey)
         if rekey.external and fork is not None:  # it could not read what was said since
             room.say_again(fork)
@@ -555,11 +557,11 @@ class LogReader:
     def _come_back(self, payload: bytes, account: bytes) -> None:
         """Go on in the epoch of this device's own external commit, which `account` confirmed."""
         room = self._room
-        since = room.said_alone
+        since = room.whereabouts.said_alone
         missed, before = room.record.lost or since, room.roster
         if since:
             room.say_again(since - 1)
-        room.leave_home(account)
+        room.whereabouts.leave_home(room.group, account, room.record.cursor)
         self._enter(room.follow_own(payload), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"

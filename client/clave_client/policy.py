@@ -19,7 +19,9 @@ from clave_crypto.mls import (
     Extension,
     ExternalInit,
     ExternalSender,
+    Group,
     GroupContextExtensions,
+    GroupState,
     GroupView,
     LeafNode,
     Limits,
@@ -34,7 +36,15 @@ from clave_crypto.mls import (
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, skeleton
 
-__all__ = ["MAX_DEVICES", "ROOM_LIMITS", "RoomPolicy", "leaf_identity", "member_identity", "room_state"]
+__all__ = [
+    "MAX_DEVICES",
+    "ROOM_LIMITS",
+    "RoomPolicy",
+    "leaf_identity",
+    "member_identity",
+    "restore_group",
+    "room_state",
+]
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:
@@ -152,6 +162,11 @@ class RoomPolicy:
             change = sum(isinstance(one, Add) - isinstance(one, Remove) for _, one in proposals)
             if len(accounts) + change > MAX_DEVICES:
                 raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
+
+
+def restore_group(state: GroupState) -> Group:
+    """Return a room's group as it was stored. Raises `MLSError`."""
+    return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

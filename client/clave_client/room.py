@@ -17,7 +17,7 @@ from clave_client.errors import PeerError, StateTooOld, UsageError
 from clave_client.events import Event
 from clave_client.held_room import Flight, HeldRoom
 from clave_client.pending import Pending, Wish
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, restore_group, room_state
 from clave_client.rekeys import Fate, Rekey
 from clave_client.restores import shared_until
 from clave_client.room_state import ROOM_STATE_EXTENSION
@@ -159,7 +159,8 @@ class Room(HeldRoom):
                 self.leave_legacy(record.cursor)
             self.is_other_log |= is_restored
             if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
-                self._fork_at(shared if self.fork is None else min(shared, self.fork))
+                fork = self.whereabouts.fork
+                self.whereabouts.fork_at(shared if fork is None else min(shared, fork))
                 self.set(began=min(record.began, shared))
             elif record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
@@ -287,7 +288,7 @@ class Room(HeldRoom):
         covered = sorted(members[leaf].signature_key for leaf in commit.removed)
         if covered != removes or commit.path is not (kind is Kind.REKEY):
             raise UsageError("what is proposed does not go together; try again")
-        tip = self._restore(group.state())
+        tip = restore_group(group.state())
         tip.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
         welcome = b""
         if commit.welcome is not None:
@@ -297,7 +298,7 @@ class Room(HeldRoom):
     def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
         header = pack_header(Header(Kind.REKEY, head, self.chain.seen()))
-        leaves = {held.own_leaf for held in (self.group, *self.homes)}
+        leaves = {held.own_leaf for held in (self.group, *self.whereabouts.homes)}
         for leaf in sorted(leaves):  # the wrong one is another's, and refused
             try:
                 tip, message = self._join(group_info, leaf, identity, header)
@@ -380,8 +381,9 @@ class Room(HeldRoom):
 
     def prepare_cry(self) -> Submit:
         """Say that this device cannot follow the others."""
-        self.cries += 1
-        return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen()))
+        with self.changing():
+            self.whereabouts.cries += 1
+            return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen()))
 
     def prepare_help(self, device: bytes) -> Submit:
         """Give a member that cannot follow what it comes back with. Raises `MLSError`."""
@@ -391,50 +393,25 @@ class Room(HeldRoom):
         return self._prepare_signed(header, Help(sealed, self.head).encode())
 
     def wants(self, help_: Help) -> bool:
-        """Whether this device is to come back by a help.
-
-        While it can follow the epoch it is in, no account alone makes it leave that, unless one alone brought
-        it there, or the relay was restored since and nobody else has spoken for a while.
-        """
+        """Whether this device is to come back by a help: it cannot follow, or enough are in that epoch."""
         tried = self.pending is not None and self.pending.external and self.pending.head == help_.head
         if help_.head == self.head or tried or not self.in_step:
             return False
-        if self.fork is not None and help_.head not in self.heads and self.ahead and self.cries > 1:
-            return True
-        former = help_.head in self.heads
-        return self.lost or self._is_misled or (self._left_behind if former else self._overtaken)
+        return self.lost or self.whereabouts.leads_to(help_.head, self.account, self._enough)
 
     @property
     def is_astray(self) -> bool:
         """Whether this device is to go where others are: it cannot follow, or enough are elsewhere."""
-        parted = self.fork is not None and bool(self.ahead)
-        return self.lost or self._is_misled or parted or self._overtaken or self._left_behind
-
-    @property
-    def _is_misled(self) -> bool:
-        """Whether another account speaks elsewhere than the only one that brought this device here."""
-        return bool(self.let_in) and bool(self.ahead - {self.let_in})
-
-    @property
-    def _overtaken(self) -> bool:
-        """Whether enough other accounts are in an epoch unknown here, and no fewer than in this one."""
-        return self._enough <= len(self.ahead) >= len(self.here | {self.account})
-
-    @property
-    def _left_behind(self) -> bool:
-        """Whether enough other accounts are in a former epoch, and more than in this one.
-
-        That happens when a relay restored from a backup has lost the commit between.
-        """
-        return self._enough <= len(self.behind) > len(self.here | {self.account})
+        return self.lost or self.whereabouts.calls_away(self.account, self._enough)
 
     @property
     def _enough(self) -> int:
+        """How many other accounts it takes to make this device leave an epoch that it can follow."""
         return max(1, min(2, len(self.others) + self.roster.has_twins))
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        for key in self.leaf_keys:
+        for key in self.whereabouts.leaf_keys:
             with contextlib.suppress(MLSError):
                 return self.group.open_from_member(_HELP_LABEL, help_.sealed, key)
         return self.group.open_from_member(_HELP_LABEL, help_.sealed)

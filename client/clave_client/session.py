@@ -311,7 +311,7 @@ class Session(Connection):
                 f"the relay had stopped delivering {room.record.title} to some of its members; it does again"
             )
             self.emit(events.Notice(room.id, text))
-        if room.let_in:
+        if room.whereabouts.let_in:
             strange = []
         for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
             some = slice(start, start + MAX_BATCH_MEMBERS)

@@ -448,4 +448,4 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     say(log, green, "four")
     deliver(log, red, blue, green)
     assert blue.texts() == ["is anybody here?", "three", "four"]
-    assert not blue.room.homes, "two accounts speak there"
+    assert not blue.room.whereabouts.homes, "two accounts speak there"

@@ -94,7 +94,7 @@ def _random_header(world: World, held: Any, chance: Random, kind: Kind) -> Heade
     seen = Seen(
         chance.choice([0, held.record.cursor, held.record.cursor + 5, 2**53 - 1]), chance.randbytes(32)
     )
-    head = chance.choice([held.head, held.head, *held.heads[-2:], chance.randbytes(32)])
+    head = chance.choice([held.head, held.head, *held.whereabouts.heads[-2:], chance.randbytes(32)])
     more: dict[str, Any] = {"seen": chance.choice([held.chain.seen(), seen]), "head": head}
     if kind in (Kind.COMMIT, Kind.REKEY, Kind.PROPOSAL, Kind.GROUP_INFO):
         more["add"], more["remove"] = _some(held, chance), _some(held, chance)

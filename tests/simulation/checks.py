@@ -98,7 +98,7 @@ class Checks:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            in_doubt = room.is_astray or room.let_in  # on its way, or there by one account's word
+            in_doubt = room.is_astray or room.whereabouts.let_in  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             key = room_id, room.record.cursor

@@ -70,8 +70,8 @@ BITES = {
     "the chain begins anew with each epoch": Bite(
         HeldRoom,
         "enter",
-        "self._fork_at(None)",
-        "self._fork_at(None); self.chain.begin_at(self.record.cursor)",
+        "self._keep_leavings({})",
+        "self._keep_leavings({}); self.chain.begin_at(self.record.cursor)",
         (),
     ),
     "views are not compared": Bite(
