@@ -6,7 +6,6 @@ transaction, so whatever it returns is on disk already. Knows no network and no 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -38,8 +37,6 @@ from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
 __all__ = ["Room"]
-
-_HELP_LABEL = "clave GroupInfo"
 
 
 class Room(HeldRoom):
@@ -387,10 +384,9 @@ class Room(HeldRoom):
 
     def prepare_help(self, device: bytes) -> Submit:
         """Give a member that cannot follow what it comes back with. Raises `MLSError`."""
-        leaf = next(m.leaf_index for m in self.roster.members().values() if m.signature_key == device)
-        sealed = self.group.seal_to_member(leaf, _HELP_LABEL, self.group.group_info())
+        sealed = Help.seal(self.group, self.member(device).leaf_index)
         header = Header(Kind.GROUP_INFO, self.head, self.chain.seen(), add=[device])
-        return self._prepare_signed(header, Help(sealed, self.head).encode())
+        return self._prepare_signed(header, sealed)
 
     def wants(self, help_: Help) -> bool:
         """Whether this device is to come back by a help: it cannot follow, or enough are in that epoch."""
@@ -411,10 +407,7 @@ class Room(HeldRoom):
 
     def open_help(self, help_: Help) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        for key in self.whereabouts.leaf_keys:
-            with contextlib.suppress(MLSError):
-                return self.group.open_from_member(_HELP_LABEL, help_.sealed, key)
-        return self.group.open_from_member(_HELP_LABEL, help_.sealed)
+        return help_.open(self.group, self.whereabouts.leaf_keys)
 
     def _prepare_signed(self, header: Header, welcome: bytes = b"") -> Submit:
         payload = sign_payload(self.id, header, self.device)

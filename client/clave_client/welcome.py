@@ -5,19 +5,25 @@ Both travel as an `Invitation`. A newcomer is told by who adds it how the log's 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from clave_client.errors import PeerError
+from clave_client.sealing import name_epoch
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import DeviceKey, verify_signature
+from clave_crypto.keys import Secret
+from clave_crypto.mls import Group, MLSError
 from clave_wire.header import Seen
 from clave_wire.messages import Digest
 
 __all__ = ["Help", "Welcome", "Welcomed", "read_invitation"]
 
 _LABEL = b"clave welcome\0"
+_HELP_LABEL = "clave GroupInfo"
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,22 @@ class Help(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     sealed: bytes
     head: Digest
 
+    @classmethod
+    def seal(cls, group: Group, leaf: int) -> bytes:
+        """Return the bytes of a help into the group's present epoch, for its member at `leaf`."""
+        sealed = group.seal_to_member(leaf, _HELP_LABEL, group.group_info())
+        return cls(sealed, name_epoch(group)).encode()
+
     def encode(self) -> bytes:
         """Return the bytes to send."""
         return _encoder.encode(self)
+
+    def open(self, group: Group, former_keys: Sequence[Secret]) -> bytes:
+        """Return the group info for a member with `group` that had other keys before. Raises `MLSError`."""
+        for key in former_keys:
+            with contextlib.suppress(MLSError):
+                return group.open_from_member(_HELP_LABEL, self.sealed, key)
+        return group.open_from_member(_HELP_LABEL, self.sealed)
 
 
 _encoder = msgspec.msgpack.Encoder()
