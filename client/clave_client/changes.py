@@ -122,7 +122,10 @@ class Changes:
     def _is_busy(self, room_id: bytes) -> bool:
         room = self._session.rooms.get(room_id)
         return room is not None and (
-            bool(room.roster.leavers()) or bool(room.wish) or room.unconfirmed or room.confirmable is not None
+            bool(room.roster.leavers())
+            or bool(room.wish)
+            or room.commits.unconfirmed
+            or room.confirmable is not None
         )
 
     def settled(self, room_id: bytes, settled: Settled, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""One room as this device keeps it: its record, its group, and its own commits until the log decides.
+"""One room as this device keeps it: its record, its group, and all that is kept beside them.
 
 What changes is written in one transaction. Knows no network, and decides nothing about what is sent.
 """
@@ -20,7 +20,8 @@ from clave_client.chain import LogChain
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
-from clave_client.pending import Former, Pending, Wish
+from clave_client.own_commits import OwnCommits
+from clave_client.pending import Wish
 from clave_client.policy import restore_group, room_state
 from clave_client.rekeys import Rekey, Rekeys
 from clave_client.repeats import Repeats
@@ -39,14 +40,12 @@ from clave_wire.text import sanitize
 
 __all__ = ["Flight", "HeldRoom"]
 
-_MOST_FORMER = 8
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
 
 
 _CHANGES = (
-    "record", "pending", "tip", "formers", "group", "head", "roster", "wish", "late", "restores",
-    "leavings", "_saved_epoch",
+    "record", "group", "head", "roster", "wish", "late", "restores", "leavings", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -74,12 +73,10 @@ class HeldRoom:
         self.clock = clock
         self.record = record
         self.outbox = Outbox(store, record.id)
+        self.commits = OwnCommits(store, record.id, self.outbox)
         self.rekeys = Rekeys(store, record.id)
         self.repeats = Repeats(store, record.id)
         self.whereabouts = Whereabouts(store, record.id)
-        self.pending: Pending | None = None
-        self.tip: Group | None = None
-        self.formers: list[tuple[Pending, Group]] = []
         self.wish = Wish()
         self.restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
@@ -175,17 +172,8 @@ class HeldRoom:
         try:
             group = restore_group(GroupState(epoch, ratchets))
             self._hold(group)
-            commit, tip, tip_ratchets = part("commit"), part("tip"), part("tip ratchets")
-            self.pending, self.tip = None, None
-            if commit is not None and tip is not None and tip_ratchets is not None:
-                self.pending = Pending.decode(commit)
-                state = GroupState(tip, tip_ratchets)
-                self.tip = restore_group(state)
+            self.commits.load()
             self.whereabouts.load()
-            formers = Former.decode(part("formers") or Former.encode([]))
-            self.formers = [
-                (one.pending, restore_group(GroupState(one.epoch, one.ratchets))) for one in formers
-            ]
         except MLSError as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
         wish, late = part("wish"), part("late") or b""
@@ -197,7 +185,7 @@ class HeldRoom:
         self._saved_epoch = epoch
         self.chain = LogChain(self._store, self.id, self.record.cursor)
         self.rekeys = Rekeys(self._store, self.id)
-        self.rekeys.load(self.group, self.roster, self.own_rekeys)
+        self.rekeys.load(self.group, self.roster, self.commits.payloads)
 
     def _hold(self, group: Group) -> None:
         self.group, self.head, self.roster = group, name_epoch(group), Roster(group, self._store)
@@ -226,11 +214,6 @@ class HeldRoom:
     def lost(self) -> bool:
         """Whether the others went on to an epoch that this device cannot open."""
         return self.record.lost > 0
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether a rekey of this device is in the log and waits for another account."""
-        return self.pending is not None and self.pending.placed
 
     @property
     def account(self) -> bytes:
@@ -313,13 +296,13 @@ class HeldRoom:
 
         A transaction is the caller's.
         """
-        led_away = not self.lost and self.returning and self.own_leads_to(group)
+        led_away = not self.lost and self.commits.returning and self.commits.lead_to(group)
         self.whereabouts.enter(self.group, self.record.cursor, led_away=led_away)
-        own, left = self.tip is group, self._still_leaving(confirmed)
+        own, left = self.commits.tip is group, self._still_leaving(confirmed)
         self._keep_leavings({})
         self._hold(group)
         said = self.rekeys.clear(confirmed)
-        self.drop_pending()
+        self.commits.drop()
         here = [device for device in self.wish.removes if self.roster.has(device) and device not in left]
         title = self.wish.title if self.wish.title != self.state.title else ""
         wish = Wish([*here, *left], title, anybodys=not here and not title and bool(left))
@@ -351,79 +334,9 @@ class HeldRoom:
 
     # --- its own commits ---
 
-    @property
-    def returning(self) -> bool:
-        """Whether this device is on its way back by an external commit."""
-        return self.pending is not None and self.pending.external
-
-    def own_leads_to(self, group: Group) -> bool:
-        """Whether `group` is what a commit of this device leads to."""
-        return group is self.tip or any(group is tip for _, tip in self.formers)
-
-    @property
-    def own_rekeys(self) -> list[bytes]:
-        """This device's rekeys that can still count, by payload: the newest, and those it replaces."""
-        pending = [] if self.pending is None else [self.pending]
-        return [one.payload for one in [*pending, *(former for former, _ in self.formers)]]
-
-    @property
-    def own_heads(self) -> list[bytes]:
-        """The epochs in which this device has spoken, or speaks, before they are confirmed."""
-        tips = [self.tip] if self.tip is not None and self.unconfirmed else []
-        return [name_epoch(tip) for tip in [*tips, *(tip for _, tip in self.formers)]]
-
-    def _keep_pending(self, pending: Pending, tip: Group) -> None:
-        """Keep a new commit; one that is in the log can count until the new one is there too."""
-        if self.unconfirmed and self.pending is not None and self.tip is not None:
-            self._keep_formers([*self.formers, (self.pending, self.tip)][-_MOST_FORMER:])
-        self.pending, self.tip = pending, tip
-        self.put_part("commit", pending.encode())
-        self.whereabouts.keep_leaf_key(tip)
-
-    def _keep_formers(self, formers: list[tuple[Pending, Group]]) -> None:
-        self.formers = formers
-        stored = [Former(pending, *_parts(tip)) for pending, tip in formers]
-        self.put_part("formers", Former.encode(stored) if stored else None)
-
-    def place_pending(self) -> None:
-        """Note that this device's rekey is in the log, in the place of the one before it."""
-        assert self.pending is not None  # noqa: S101 (the caller found it there)
-        self.pending = msgspec.structs.replace(self.pending, placed=True)
-        self.put_part("commit", self.pending.encode())
-        if self.formers:
-            head = self.pending.head
-            self._keep_formers([(one, tip) for one, tip in self.formers if one.head != head])
-            self.outbox.confirm(b"")
-
-    def follow_own(self, payload: bytes) -> Group:
-        """Return the group that a commit of this device leads to, which is in the log."""
-        own = [] if self.pending is None or self.tip is None else [(self.pending, self.tip)]
-        tip = next(tip for pending, tip in [*own, *self.formers] if pending.payload == payload)
-        self.outbox.confirm(name_epoch(tip))
-        return tip
-
-    def drop_pending(self) -> None:
-        """Forget this device's commits, which do not count, and queue anew what was said in their epochs."""
-        if self.pending is not None:
-            self.outbox.confirm(b"")
-        self.pending = self.tip = None
-        self._keep_formers([])
-        for part in ("commit", "tip", "tip ratchets"):
-            self.put_part(part, None)
-
-    def _drop_pending(self) -> None:
-        """Forget this device's newest commit; the one that it was to replace waits on."""
-        formers = self.formers
-        if self.unconfirmed or not formers:
-            self.drop_pending()
-            return
-        self._keep_formers(formers[:-1])
-        self.pending, self.tip = formers[-1]
-        self.put_part("commit", self.pending.encode())
-
     def forget_commit(self) -> None:
         """Forget this device's commit, which is refused for good; a transaction is the caller's."""
-        self._drop_pending()
+        self.commits.drop_newest()
         self._wish_for(Wish())
 
     def _wish_for(self, wish: Wish) -> None:
@@ -465,7 +378,7 @@ class HeldRoom:
     def _go_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
         count = self.record.cursor - seq
-        self.drop_pending()
+        self.commits.drop()
         self.rekeys.clear(None)
         self.unseal_all()  # what was sealed names a log that is no more
         self._forget_leavings(seq)
@@ -492,7 +405,8 @@ class HeldRoom:
         What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
         """
         before = {name: getattr(self, name) for name in _CHANGES}
-        flights, waiting, whereabouts = dict(self.flights), self.rekeys.copy(), copy.copy(self.whereabouts)
+        flights, waiting = dict(self.flights), self.rekeys.copy()
+        commits, whereabouts = copy.copy(self.commits), copy.copy(self.whereabouts)
         try:
             with self._store.transaction():
                 yield
@@ -500,7 +414,7 @@ class HeldRoom:
         except BaseException:
             for name, value in before.items():
                 setattr(self, name, value)
-            self.flights, self.whereabouts = flights, whereabouts
+            self.flights, self.commits, self.whereabouts = flights, commits, whereabouts
             self.rekeys.restore(waiting)
             raise
 
@@ -513,10 +427,7 @@ class HeldRoom:
             self.put_part("epoch", state.epoch)
             self._saved_epoch = state.epoch
         self.put_part("ratchets", state.ratchets)
-        if self.tip is not None:
-            state = self.tip.state()
-            self.put_part("tip", state.epoch)
-            self.put_part("tip ratchets", state.ratchets)
+        self.commits.save_tip()
 
     def take_leaving(self, group: Group, leaf: int, seq: int) -> None:
         """Take what `copy_group` has become by entry `seq`, in which a member leaves (in a transaction)."""
@@ -543,8 +454,3 @@ class HeldRoom:
         for reference, sender, _ in self.group.pending_proposals:
             if sender == own:
                 self.group.withdraw(reference)
-
-
-def _parts(group: Group) -> tuple[bytes, bytes]:
-    state = group.state()
-    return state.epoch, state.ratchets

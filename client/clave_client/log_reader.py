@@ -156,7 +156,7 @@ class LogReader:
         if entry.kind is Kind.LOST:
             self._cried(opened)
             return
-        if room.pending is not None and room.pending.external and self._returns(opened):
+        if room.commits.returning and self._returns(opened):
             return
         if room.lost:
             return
@@ -229,7 +229,7 @@ class LogReader:
         item = room.outbox.find(opened.entry.payload)
         if item is None:
             self._unknown_own(opened.entry)
-        elif opened.header.head in room.own_heads:
+        elif opened.header.head in room.commits.heads:
             room.outbox.place(item, opened.entry.seq)
             self._in_log(item.kind, item.id, item.body, item.sent_at, opened.entry.seq)
 
@@ -375,12 +375,12 @@ class LogReader:
         """Take a commit without a path, which begins an epoch here."""
         room, entry, header = self._room, opened.entry, opened.header
         author = room.roster.find(entry.sender)
-        if room.pending is not None and entry.payload == room.pending.payload:
+        if room.commits.is_newest(entry.payload):
             if room.roster.leavers():
-                room.drop_pending()
+                room.commits.drop()
                 self._outcome.settled = Settled.LOST
             else:
-                self._enter(room.follow_own(entry.payload), author, None)
+                self._enter(room.commits.follow(entry.payload), author, None)
             return
         if entry.sender == room.roster.own_device:
             self._unknown_own(entry)
@@ -404,14 +404,14 @@ class LogReader:
     def _rekey(self, opened: Opened) -> None:
         """Have a commit with a path wait, or follow it at once if nobody else could confirm it."""
         room = self._room
-        own = room.pending is not None and room.pending.payload == opened.entry.payload
-        rekey = judge(opened, room.group, room.roster, room.own_rekeys)
+        own = room.commits.is_newest(opened.entry.payload)
+        rekey = judge(opened, room.group, room.roster, room.commits.payloads)
         author = room.roster.find(opened.entry.sender)
         if author is not None and not own:
             self._compare(opened, author, vouches=not rekey.external)
         room.rekeys.add(rekey)
         if own:
-            room.place_pending()
+            room.commits.place()
             self._outcome.settled = Settled.PLACED
         if room.covers(rekey) and not room.roster.others(rekey.account, rekey.removes):
             self._follow(rekey, opened.entry.seq)
@@ -436,7 +436,7 @@ class LogReader:
                 self._happened(room.close(author))
                 return
             case Fate.OWN:
-                successor = room.follow_own(rekey.opened.entry.payload)
+                successor = room.commits.follow(rekey.opened.entry.payload)
             case Fate.OPENS:
                 successor = room.copy_group()
                 try:
@@ -457,8 +457,8 @@ class LogReader:
         room = self._room
         before, leavers = room.roster, room.roster.leavers()
         former = room.state
-        was_own = room.tip is successor
-        had_pending = room.pending is not None
+        was_own = room.commits.tip is successor
+        had_pending = room.commits.pending is not None
         said = room.enter(successor, rekey)
         self._outcome.strangers |= self._misled and rekey is not None
         self._misled = False
@@ -494,7 +494,7 @@ class LogReader:
     def _lose(self, seq: int) -> None:
         """Note that the others went on to an epoch that this device cannot open."""
         room = self._room
-        room.drop_pending()
+        room.commits.drop()
         room.rekeys.clear(None)
         room.set(lost=seq)
         self._outcome.cry = True
@@ -530,11 +530,11 @@ class LogReader:
     def _returns(self, opened: Opened) -> bool:
         """Take what concerns a commit by which this device comes back; False if it does not."""
         room, entry, header = self._room, opened.entry, opened.header
-        pending, tip = room.pending, room.tip
+        pending, tip = room.commits.pending, room.commits.tip
         assert pending is not None  # noqa: S101 (the caller looked)
         assert tip is not None  # noqa: S101 (it is stored with the commit)
         if entry.payload == pending.payload:
-            room.place_pending()
+            room.commits.place()
             roster = Roster(tip, self._store)
             if not roster.others(room.account):
                 self._come_back(pending.payload, room.account)
@@ -545,7 +545,7 @@ class LogReader:
             return True
         if entry.kind is not Kind.CONFIRM:
             return False
-        for own, led_to in [(pending, tip), *room.formers]:
+        for own, led_to in [(pending, tip), *room.commits.formers]:
             if own.placed and header.ref == name_rekey(own.payload) and header.head == own.head:
                 person = Roster(led_to, self._store).find(entry.sender)
                 if person is not None and person.account != room.account:
@@ -562,7 +562,7 @@ class LogReader:
         if since:
             room.say_again(since - 1)
         room.whereabouts.leave_home(room.group, account, room.record.cursor)
-        self._enter(room.follow_own(payload), None, None)
+        self._enter(room.commits.follow(payload), None, None)
         until = room.record.cursor
         text = f"this device follows {room.record.title} again"
         if missed:
@@ -597,7 +597,7 @@ class LogReader:
         match flight.kind:
             case Kind.APPLICATION:
                 self._refused_message(flight.payload, reason)
-            case Kind.REKEY if room.unconfirmed and room.own_rekeys[0] == flight.payload:
+            case Kind.REKEY if room.commits.unconfirmed and room.commits.is_newest(flight.payload):
                 self._lie(Lie.STORED, room.roster.find(room.roster.own_device))
             case Kind.COMMIT | Kind.REKEY:
                 room.forget_commit()

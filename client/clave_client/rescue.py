@@ -79,7 +79,7 @@ class Rescue:
                     title = room.record.title
                     text = f"nobody lets this device back into {title}; if you were removed, /leave it"
                     session.emit(events.Notice(room.id, text))
-                if room.returning:
+                if room.commits.returning:
                     room.stop_returning()
                     session.go_on(room)
                 again = room.is_astray
@@ -98,7 +98,7 @@ class Rescue:
                     lambda: room.head != head or (alone and bool(online.get(room.id)))
                 )
         except TimeoutError:
-            return not alone and room.is_astray and not room.returning
+            return not alone and room.is_astray and not room.commits.returning
         return False
 
     def take(self, room: Room, help_: Help) -> None:

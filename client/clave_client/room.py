@@ -63,12 +63,13 @@ class Room(HeldRoom):
     @property
     def may_commit(self) -> bool:
         """Whether this device can try to change the room now."""
-        return self.is_open and not self.lost and (self.pending is None or self.unconfirmed)
+        return self.is_open and not self.lost and (self.commits.pending is None or self.commits.unconfirmed)
 
     @property
     def commit_due(self) -> bool:
         """Whether somebody has to commit what was proposed before anyone can send."""
-        if self.pending is not None and self._covers_leavers(split_payload(self.pending.payload)[0].remove):
+        pending = self.commits.pending
+        if pending is not None and self._covers_leavers(split_payload(pending.payload)[0].remove):
             return False
         return bool(self.roster.leavers()) and self.may_commit and self.confirmable is None
 
@@ -99,9 +100,9 @@ class Room(HeldRoom):
         """Whether messages can be encrypted now."""
         if not self.is_open or self.lost or self.confirmable is not None or self._changes_fly():
             return False
-        if self.unconfirmed:
-            return not self.returning or not self.is_astray
-        return self.pending is None and not self.group.pending_proposals
+        if self.commits.unconfirmed:
+            return not self.commits.returning or not self.is_astray
+        return self.commits.pending is None and not self.group.pending_proposals
 
     def _changes_fly(self) -> bool:
         """Whether something is on its way after which a message would have to have read it."""
@@ -226,8 +227,9 @@ class Room(HeldRoom):
 
     def _speaker(self) -> tuple[Group, bytes]:
         """Return the group to speak in and its epoch: that of one's own rekey, if that is in the log."""
-        if self.tip is not None and self.unconfirmed and not self.returning:
-            return self.tip, name_epoch(self.tip)
+        commits = self.commits
+        if commits.tip is not None and commits.unconfirmed and not commits.returning:
+            return commits.tip, name_epoch(commits.tip)
         return self.group, self.head
 
     def prepare_commit(self, proposals: Sequence[Proposal]) -> Submit:
@@ -237,7 +239,7 @@ class Room(HeldRoom):
         the room's rules or the protocol do not allow it, and `UsageError` if it has to wait.
         """
         self.check_age()
-        if self.pending is not None and not self.unconfirmed:
+        if self.commits.pending is not None and not self.commits.unconfirmed:
             raise UsageError("another change of this room is on its way; try again in a moment")
         proposals = [*self._wished(proposals), *proposals]
         adds = any(isinstance(proposal, Add) for proposal in proposals)
@@ -290,7 +292,12 @@ class Room(HeldRoom):
         welcome = b""
         if commit.welcome is not None:
             welcome = Welcome.seal(commit.welcome, name_epoch(tip), seen, self.device)
-        self._keep_pending(Pending(kind, header + commit.message, welcome, self.head), tip)
+        self._keep_commit(Pending(kind, header + commit.message, welcome, self.head), tip)
+
+    def _keep_commit(self, pending: Pending, tip: Group) -> None:
+        """Keep a commit of one's own, and the key by which those know this device whom it leads to `tip`."""
+        self.commits.add(pending, tip)
+        self.whereabouts.keep_leaf_key(tip)
 
     def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
@@ -310,7 +317,7 @@ class Room(HeldRoom):
             # A device outside cannot check who changed that, and no honest client does.
             raise PeerError("it changes who may do what")
         with self.changing():
-            self._keep_pending(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
+            self._keep_commit(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
         return self.submit_commit()
 
     def _join(self, group_info: bytes, leaf: int, identity: bytes, header: bytes) -> tuple[Group, bytes]:
@@ -329,7 +336,7 @@ class Room(HeldRoom):
     @property
     def wish_due(self) -> bool:
         """Whether a rekey of this device has come to nothing and is to be made anew."""
-        return bool(self.wish) and self.may_commit and self.pending is None
+        return bool(self.wish) and self.may_commit and self.commits.pending is None
 
     def give_up_wish(self) -> None:
         """Forget what this device's rekey was to do: it may not be done."""
@@ -338,20 +345,21 @@ class Room(HeldRoom):
 
     def submit_commit(self) -> Submit:
         """Return the submission of this device's commit, as it was made."""
-        assert self.pending is not None  # noqa: S101 (the caller made one)
+        pending = self.commits.pending
+        assert pending is not None  # noqa: S101 (the caller made one)
         with self.changing():
-            return self._submit(self.pending.kind, self.pending.payload, self.pending.welcome)
+            return self._submit(pending.kind, pending.payload, pending.welcome)
 
     def stop_returning(self) -> None:
         """Give up an external commit that is not in the log; one that is there can still be confirmed."""
-        if not self.unconfirmed:
+        if not self.commits.unconfirmed:
             with self.changing():
-                self._drop_pending()
+                self.commits.drop_newest()
 
     @property
     def commit_stands(self) -> bool:
         """Whether this device's commit, which the relay did not take, can be submitted once more as it is."""
-        pending = self.pending
+        pending = self.commits.pending
         if pending is None or pending.placed or self._flies(pending.payload):
             return False
         if not (self.in_step if pending.external else self.is_open):
@@ -365,7 +373,7 @@ class Room(HeldRoom):
     @property
     def commit_failed(self) -> bool:
         """Whether this device's commit, which is in no log, can count no longer."""
-        pending = self.pending
+        pending = self.commits.pending
         waits = pending is not None and not pending.placed and not self._flies(pending.payload)
         return waits and self.is_open and not self.commit_stands
 
@@ -390,7 +398,8 @@ class Room(HeldRoom):
 
     def wants(self, help_: Help) -> bool:
         """Whether this device is to come back by a help: it cannot follow, or enough are in that epoch."""
-        tried = self.pending is not None and self.pending.external and self.pending.head == help_.head
+        pending = self.commits.pending
+        tried = pending is not None and pending.external and pending.head == help_.head
         if help_.head == self.head or tried or not self.in_step:
             return False
         return self.lost or self.whereabouts.leads_to(help_.head, self.account, self._enough)
@@ -433,12 +442,12 @@ class Room(HeldRoom):
     def drop_commit(self) -> None:
         """Forget this device's commit, to be made anew."""
         with self.changing():
-            self._drop_pending()
+            self.commits.drop_newest()
 
     def take_back_commit(self) -> None:
         """Forget this device's commit, which never left or is refused for good."""
         with self.changing():
-            self._drop_pending()
+            self.commits.drop_newest()
             self._wish_for(Wish())
 
     def take_back_flights(self) -> None:

@@ -125,7 +125,7 @@ class Member:
             self.store.outbox(room.id, -1),
             self.store.history(room.id),
             [self.store.last_count(room.id, device) for device in room.roster.devices()],
-            room.pending,
+            room.commits.pending,
             room.wish,
             sorted(rekey.ref for rekey in room.rekeys),
         )

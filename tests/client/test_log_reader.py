@@ -186,7 +186,7 @@ def test_no_kind_can_be_changed(tmp_path: Path, kind: Kind, label: Kind) -> None
 def test_no_header_goes_with_the_body_of_another_entry(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     one = made(log, kind, red, blue, green)
-    if red.room.pending is not None:
+    if red.room.commits.pending is not None:
         red.room.take_back_commit()
     red.room.take_back_flights()
     red.room.outbox.drop(red.room.outbox.waiting()[0]) if red.room.outbox else None
@@ -467,16 +467,16 @@ def test_a_commit_without_a_path_renews_no_keys(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     assert submit.kind is Kind.COMMIT
-    assert red.room.tip is not None
+    assert red.room.commits.tip is not None
     leaf = red.room.group.own_leaf
-    assert red.room.tip.member(leaf).leaf == red.room.group.member(leaf).leaf
+    assert red.room.commits.tip.member(leaf).leaf == red.room.group.member(leaf).leaf
 
 
 def test_ones_own_commit_is_merged_out_of_the_log_after_a_restart(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
     red.restarts()
-    assert red.room.pending is not None
+    assert red.room.commits.pending is not None
     resume(red, log)
     outcome = feed(red, log.entries[red.room.record.cursor :])
     assert outcome.settled is Settled.WON
@@ -490,7 +490,7 @@ def test_the_first_commit_in_the_log_wins_and_the_other_is_made_anew(tmp_path: P
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "black").add()]))
     outcome = deliver(log, red)[0]
     assert outcome.settled is Settled.LOST
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
     assert feed(red, [Rejected(red.room.id, lost.submission, Code.STALE, "")]).events == []
     deliver(log, blue)
     agree(red, blue)
@@ -587,7 +587,7 @@ def test_who_leaves_beside_a_rekey_is_gone_in_the_end(tmp_path: Path, when: str,
     agree(*left)
     for member in left:
         assert member.room.roster.devices() == [one.device for one in left]
-        assert member.room.pending is None
+        assert member.room.commits.pending is None
         assert member.room.may_send
 
 

@@ -202,7 +202,7 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
     agree(red, blue, green)
     assert [fates(member) for member in (red, blue, green)] == [[], [], []]
     assert green.store.waiting(green.room.id) == []
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
     assert red.room.part("tip") is None, "the keys of what is not to be are gone"
     head = red.room.head
     confirmation(log, green, made)
@@ -427,7 +427,7 @@ def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)
-    assert red.room.tip is not None
+    assert red.room.commits.tip is not None
     entry = say(log, red, "ahead")
     under_another_name = msgspec.structs.replace(entry, sender=blue.device)
     outcome = feed(green, [under_another_name])
@@ -559,7 +559,7 @@ def test_the_first_rekey_is_gone_once_the_second_is_there(tmp_path: Path) -> Non
     assert red.room.part("formers") is None
     confirmation(log, blue, first)
     deliver(log, red, blue, green)
-    assert red.room.unconfirmed
+    assert red.room.commits.unconfirmed
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     agree(red, blue)
@@ -575,9 +575,9 @@ def test_the_first_rekey_waits_on_if_the_second_is_refused(tmp_path: Path) -> No
     second = red.room.prepare_commit(())
     outcome = feed(red, [Rejected(red.room.id, second.submission, Code.BAD_REQUEST, "no")])
     assert outcome.settled is Settled.REFUSED
-    assert red.room.pending is not None
-    assert red.room.pending.payload == first.payload
-    assert red.room.unconfirmed
+    assert red.room.commits.pending is not None
+    assert red.room.commits.pending.payload == first.payload
+    assert red.room.commits.unconfirmed
     red.restarts()
     resume(red, log)
     say(log, red, "and still")

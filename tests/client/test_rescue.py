@@ -103,7 +103,7 @@ def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Memb
     assert red.room.helped[blue.device] == 1
     submit = returns(blue, help_)
     assert submit.kind is Kind.REKEY
-    assert blue.room.returning
+    assert blue.room.commits.returning
     log.append(blue, submit)
     deliver(log, red, blue, green)
     assert [rekey.fate for rekey in red.room.rekeys] == [Fate.OPENS]
@@ -117,7 +117,7 @@ def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Memb
     assert isinstance(notice, events.Notice)
     assert "follows friends again; what was said from entry 3 to 8 it could not read" in notice.text
     assert not blue.room.lost
-    assert not blue.room.returning
+    assert not blue.room.commits.returning
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     say(log, red, "welcome back")
@@ -154,7 +154,7 @@ def test_a_lost_device_comes_back_also_over_restarts(
     point(3)
     deliver(log, red, blue, green)
     point(4)
-    assert blue.room.returning
+    assert blue.room.commits.returning
     confirm(log, red)
     deliver(log, red, blue, green)
     agree(red, blue, green)
@@ -187,8 +187,8 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     made = log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, red, blue, green)
     signer = {"its own": blue, "a stranger": Member(tmp_path, "stranger")}.get(what, red)
-    assert blue.room.pending is not None
-    head = b"h" * 32 if what == "another head" else blue.room.pending.head
+    assert blue.room.commits.pending is not None
+    head = b"h" * 32 if what == "another head" else blue.room.commits.pending.head
     ref = b"r" * 32 if what == "an unknown ref" else name_rekey(made.payload)
     payload = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), signer.account.device)
     if what == "a bad signature":
@@ -198,7 +198,7 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     before = stored_group(blue)
     deliver(log, blue)
     assert blue.room.lost
-    assert blue.room.returning
+    assert blue.room.commits.returning
     assert stored_group(blue) == before
 
 
@@ -221,9 +221,9 @@ def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member
     returns(blue, helped(log, green, blue))
     blue.room.take_back_flights()
     blue.room.stop_returning()
-    assert not blue.room.returning
+    assert not blue.room.commits.returning
     blue.restarts()
-    assert blue.room.pending is None
+    assert blue.room.commits.pending is None
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -244,7 +244,7 @@ def test_an_earlier_return_counts_if_it_is_confirmed_first(
     deliver(log, red, green)
     agree(red, blue, green)
     assert not blue.room.lost
-    assert blue.room.formers == []
+    assert blue.room.commits.formers == []
 
 
 def test_help_is_for_its_room_and_device(room: tuple[Log, Member, Member, Member], tmp_path: Path) -> None:
@@ -419,8 +419,8 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     bait = Help(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
     log.append(blue, returns(blue, bait))
     deliver(log, red, blue, green)
-    assert blue.room.pending is not None
-    ref = name_rekey(blue.room.pending.payload)
+    assert blue.room.commits.pending is not None
+    ref = name_rekey(blue.room.commits.pending.payload)
     lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
     log.append(red, Forged(Kind.CONFIRM, lure))
     deliver(log, red, blue, green)

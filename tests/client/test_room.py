@@ -56,8 +56,8 @@ def test_a_commit_that_could_not_be_stored_leaves_nothing_behind(tmp_path: Path,
     proposals = [Member(tmp_path, "white").add()] if adds else []
     with failing_disk(red):
         red.room.prepare_commit(proposals)
-    assert red.room.pending is None
-    assert red.room.tip is None
+    assert red.room.commits.pending is None
+    assert red.room.commits.tip is None
     assert not red.room.wish
     assert red.room.record == record
     assert not red.room.flights
@@ -74,9 +74,9 @@ def test_a_second_rekey_that_could_not_be_stored_leaves_the_first(tmp_path: Path
     deliver(log, red, blue)
     with failing_disk(red):
         red.room.prepare_commit(())
-    assert red.room.pending is not None
-    assert red.room.pending.payload == first.payload
-    assert red.room.formers == []
+    assert red.room.commits.pending is not None
+    assert red.room.commits.pending.payload == first.payload
+    assert red.room.commits.formers == []
     settle(log, blue, red)
     agree(red, blue)
 
@@ -120,7 +120,7 @@ def test_after_a_failed_write_the_room_is_what_the_disk_says(tmp_path: Path, wha
     with failing_disk(red):
         getattr(red.room, what)(*([()] if what == "prepare_commit" else []))
     record = red.room.record
-    assert (red.room.pending, red.room.flights) == (None, {})
+    assert (red.room.commits.pending, red.room.flights) == (None, {})
     say(log, blue, "meanwhile")
     deliver(log, red)
     red.restarts()
@@ -200,7 +200,7 @@ def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
     red.room.take_back_commit()
     red.room.take_back_flights()
     red.restarts()
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
     assert not red.room.wish
     resume(red, log)
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
@@ -227,7 +227,7 @@ def test_a_commit_of_another_epoch_is_given_up(tmp_path: Path) -> None:
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     outcome = deliver(log, red)[0]
     assert outcome.settled is Settled.LOST
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
 
 
 def test_a_commit_refused_for_good_is_told(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_commit_refused_for_good_is_told(tmp_path: Path) -> None:
     submit = red.room.prepare_commit([Remove(red.leaf_of(blue))])
     outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.LIMIT, "too\x1bmany")])
     assert (outcome.settled, outcome.reason) == (Settled.REFUSED, "too<U+001B>many")
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
     assert not red.room.wish_due, "what is refused for good is not tried again"
 
 
@@ -404,7 +404,7 @@ def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
     for member in (red, blue, green):
         comes_back(log, member, 1)
         assert list(member.room.rekeys) == []
-    assert red.room.pending is None
+    assert red.room.commits.pending is None
     assert red.room.wish_due, "it is made anew"
     assert [item.body for item in red.room.outbox.waiting()] == ["in its epoch"], "queued once"
     told = settle(log, red, blue, green)

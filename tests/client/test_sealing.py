@@ -28,8 +28,8 @@ def test_equal_heads_mean_equal_keys(tmp_path: Path) -> None:
     assert name_epoch(red.room.group) == name_epoch(blue.room.group) == red.room.head
     rekey(log, red)
     deliver(log, red, blue)
-    assert red.room.tip is not None
-    ahead = name_epoch(red.room.tip)
+    assert red.room.commits.tip is not None
+    ahead = name_epoch(red.room.commits.tip)
     assert ahead != blue.room.head
     confirm(log, blue)
     deliver(log, red, blue)
@@ -41,10 +41,10 @@ def test_two_commits_of_one_epoch_lead_to_two_names(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
         member.room.prepare_commit(())
-    assert red.room.tip is not None
-    assert blue.room.tip is not None
-    assert red.room.tip.epoch == blue.room.tip.epoch
-    assert name_epoch(red.room.tip) != name_epoch(blue.room.tip)
+    assert red.room.commits.tip is not None
+    assert blue.room.commits.tip is not None
+    assert red.room.commits.tip.epoch == blue.room.commits.tip.epoch
+    assert name_epoch(red.room.commits.tip) != name_epoch(blue.room.commits.tip)
 
 
 def test_names_are_hashes_under_labels_of_their_own() -> None:

@@ -83,7 +83,7 @@ async def test_a_client_dies_between_sending_a_commit_and_hearing_back(
         await blue.reads("here I am again")
         await agree(room, red, blue)
         assert red.authenticator(room)[0] == before + 1
-        assert red.client._session.rooms[room].pending is None
+        assert red.client._session.rooms[room].commits.pending is None
 
 
 async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> None:

@@ -434,7 +434,7 @@ class Checks:
     def _removes(speaker: Device, room: bytes, device: Device) -> bool:
         """Tell whether a device speaks already in the epoch of a rekey of its own that removes another."""
         here = speaker.rooms.get(room)
-        tip = here.tip if here is not None and here.unconfirmed else None
+        tip = here.commits.tip if here is not None and here.commits.unconfirmed else None
         return tip is not None and device.public not in protocol.roster_of(tip)
 
     @staticmethod

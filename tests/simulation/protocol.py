@@ -71,7 +71,7 @@ def roster_of(group: Group) -> frozenset[bytes]:
 
 def speakers(room: Any) -> list[Group]:
     """Return the groups that a room's device may encrypt in: the present one, and that of its own rekey."""
-    return [room.group] if room.tip is None else [room.group, room.tip]
+    return [room.group] if room.commits.tip is None else [room.group, room.commits.tip]
 
 
 def is_fault(event: events.Event) -> bool:

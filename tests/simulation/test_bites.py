@@ -16,6 +16,7 @@ import clave_server.relay  # noqa: F401
 from clave_client import log_reader, rekeys
 from clave_client.held_room import HeldRoom
 from clave_client.log_reader import LogReader
+from clave_client.own_commits import OwnCommits
 from clave_client.rescue import Rescue
 from clave_client.roster import Roster
 from clave_server import log
@@ -114,11 +115,11 @@ BITES = {
         Rescue, "help", "key = room.id, device", "return", ("Insider",), acts=("bad path",)
     ),
     "what was said in a dead rekey's epoch is not said again": Bite(
-        HeldRoom, "drop_pending", 'self.outbox.confirm(b"")', "pass", ()
+        OwnCommits, "drop", 'self._outbox.confirm(b"")', "pass", ()
     ),
     "a former rekey is forgotten before a newer one is placed": Bite(
-        HeldRoom,
-        "_keep_pending",
+        OwnCommits,
+        "add",
         "if self.unconfirmed and self.pending is not None and self.tip is not None:",
         "if False:",
         archived="former-rekey-confirmed-while-a-newer-is-on-its-way",
