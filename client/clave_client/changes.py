@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clave_client import events
 from clave_client.errors import ClientError, RelayUnreachable
-from clave_client.log_reader import Settled
+from clave_client.outcome import Settled
 from clave_client.patience import jitter
 from clave_client.rekeys import Rekey
 from clave_client.room import Room

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clave_client.content import ContentKind, decode_legacy_content
 from clave_client.errors import PeerError
 from clave_client.policy import ROOM_LIMITS, RoomPolicy
+from clave_client.submissions import take_legacy
 from clave_crypto.mls import Application, Committed, MLSError, PendingCommit, ProposalReceived, peek
 from clave_wire.messages import Entry
 
@@ -30,7 +31,7 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
     own = entry.sender == room.roster.own_device
     person = room.roster.find(entry.sender)
     try:
-        if own and (reader.delivered(entry.payload, entry.seq) or _won(reader, entry)):
+        if own and (take_legacy(reader, entry) or _won(reader, entry)):
             return
         if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
             return
@@ -46,9 +47,9 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
                 reader.proposed(received, entry.sender)
                 room.hold(successor)
             case Committed(removed_self=True):
-                reader.happened(room.close(person))
+                reader.report.happened(room.close(person))
             case Committed():
-                reader.enter(successor, person)
+                reader.enter(successor, person, None)
     except (MLSError, PeerError):
         return
 
@@ -63,7 +64,7 @@ def _won(reader: LogReader, entry: Entry) -> bool:
         return False
     successor = room.copy_group()
     successor.merge(pending)
-    reader.enter(successor, room.roster.find(entry.sender))
+    reader.enter(successor, room.roster.find(entry.sender), None)
     return True
 
 

@@ -58,6 +58,10 @@ class Roster:
         """Return whether the device with this key is a member."""
         return device in self._by_device
 
+    def missing_in(self, other: Roster) -> list[Member]:
+        """Return the members whose devices are not in another roster."""
+        return [member for device, member in self._by_device.items() if not other.has(device)]
+
     def devices(self) -> list[bytes]:
         """Return the devices of all members, in the order of their leaves."""
         return list(self._by_device)

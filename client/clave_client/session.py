@@ -26,7 +26,8 @@ from clave_client.errors import (
 )
 from clave_client.invitations import Invitations
 from clave_client.link import Address
-from clave_client.log_reader import LogMessage, LogReader, Outcome, Settled
+from clave_client.log_reader import LogMessage, LogReader
+from clave_client.outcome import Outcome, Settled
 from clave_client.rescue import Rescue
 from clave_client.room import Room
 from clave_client.store import Phase, RoomRecord, Store

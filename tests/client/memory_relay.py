@@ -14,7 +14,8 @@ from clave_client import events
 from clave_client.account import Account, leaf_lifetime
 from clave_client.content import ContentKind
 from clave_client.events import Event, Lie
-from clave_client.log_reader import LogMessage, LogReader, Outcome
+from clave_client.log_reader import LogMessage, LogReader
+from clave_client.outcome import Outcome
 from clave_client.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.room import Room
 from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState

@@ -12,7 +12,7 @@ from clave_client import events, policy
 from clave_client.content import MAX_BODY_BYTES
 from clave_client.errors import RelayFault
 from clave_client.events import Lie
-from clave_client.log_reader import Outcome, Settled
+from clave_client.outcome import Outcome, Settled
 from clave_client.policy import RoomPolicy
 from clave_client.room_state import Role
 from clave_client.sealing import sign_payload

@@ -10,7 +10,7 @@ import pytest
 
 from clave_client import events, rekeys
 from clave_client.events import Lie
-from clave_client.log_reader import Settled
+from clave_client.outcome import Settled
 from clave_client.rekeys import Fate
 from clave_client.sealing import name_rekey, sign_payload
 from clave_client.store import Phase

@@ -11,7 +11,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import StoreDamaged
-from clave_client.log_reader import Settled
+from clave_client.outcome import Settled
 from clave_client.store import Phase
 from clave_crypto.mls import Remove
 from clave_wire.messages import Code, Kind, Rejected

@@ -466,7 +466,10 @@ class Checks:
         """Return what a client keeps of what others sent, and its bounds (P6)."""
         session, store = device.session, device.session._store
         bounds = {
-            f"senders told of by {device}": (sum(len(r._told) for r in session._readers.values()), 4000),
+            f"senders told of by {device}": (
+                sum(len(r.report._told) for r in session._readers.values()),
+                4000,
+            ),
             f"cries heard by {device}": (len(session._rescue._cries), 1000),
         }
         for room in session.rooms.values():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import clave_server.relay  # noqa: F401
-from clave_client import log_reader, rekeys
+from clave_client import coming_back, log_reader, rekeys
 from clave_client.held_room import HeldRoom
 from clave_client.log_reader import LogReader
 from clave_client.own_commits import OwnCommits
@@ -126,7 +126,7 @@ BITES = {
         quick=True,
     ),
     "what was said where nobody else was is not said again": Bite(
-        LogReader,
+        coming_back,
         "_come_back",
         "room.say_again(since - 1)",
         "pass",

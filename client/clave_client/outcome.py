@@ -1,0 +1,75 @@
+"""What comes of reading a room's log: for people, and for the session. Knows no room but its id."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from clave_client import events
+from clave_client.events import Event, Lie, Person
+
+__all__ = ["Outcome", "Report", "Settled"]
+
+_MOST_TOLD = 1000
+"""Senders and reasons remembered as told of: each is told once in a session."""
+
+
+class Settled(enum.Enum):
+    """What became of this device's commit."""
+
+    WON = "won"
+    PLACED = "placed"
+    LOST = "lost"
+    REFUSED = "refused"
+
+
+@dataclass
+class Outcome:
+    """What came of one batch.
+
+    `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
+    decided. `lost` are other devices that cannot follow; `cry` says that this device cannot. `strangers` says
+    that the relay may route to others than the members. `wait` says that the relay wants a pause.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    settled: Settled | None = None
+    reason: str = ""
+    lost: list[bytes] = field(default_factory=list)
+    cry: bool = False
+    strangers: bool = False
+    wait: bool = False
+
+
+class Report:
+    """The outcome of one batch in the making, and what was told in this session by then."""
+
+    def __init__(self, room: bytes, told: Iterable[tuple[bytes, str]] = ()) -> None:
+        self._room = room
+        self._told = set(told)
+        self.outcome = Outcome()
+
+    def next(self) -> Report:
+        """Return a report of the next batch, which tells nothing again."""
+        return Report(self._room, self._told)
+
+    def happened(self, event: Event) -> None:
+        """Tell something."""
+        self.outcome.events.append(event)
+
+    def lie(self, lie: Lie, person: Person | None) -> None:
+        """Tell, once of each person and kind, that what the relay shows cannot be true."""
+        if self.first(b"" if person is None else person.device, lie.value):
+            self.happened(events.Diverged(self._room, person, lie))
+
+    def first(self, device: bytes, what: str) -> bool:
+        """Whether this is told the first time in this session."""
+        if (device, what) in self._told or len(self._told) >= _MOST_TOLD:
+            return False
+        self._told.add((device, what))
+        return True
+
+    def forget(self, device: bytes, what: str) -> None:
+        """Have this told once more if it happens again."""
+        self._told.discard((device, what))
