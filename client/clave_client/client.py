@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
 
@@ -23,12 +22,13 @@ import msgspec
 from clave_client.about import RoomInfo
 from clave_client.account import Account, leaf_lifetime
 from clave_client.content import MAX_BODY_BYTES, ContentKind
-from clave_client.directory import claim_guest, look_up
+from clave_client.directory import claim_guest
 from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
 from clave_client.events import Connected, Event, Notice, Person
 from clave_client.key_watch import KeyWatch
 from clave_client.link import Address
-from clave_client.pins import Pins, Sighting, check_inviter, sightings
+from clave_client.people import Fingerprint, People
+from clave_client.pins import Pins, Sighting, check_inviter
 from clave_client.policy import RoomPolicy
 from clave_client.profile import Profile
 from clave_client.room import Room
@@ -39,32 +39,16 @@ from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_client.suites import NEW_ROOMS
 from clave_client.trust import Trust
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import VerifiedIdentity, fingerprint, safety_number
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
 from clave_wire.login import fingerprint_text
 from clave_wire.messages import Code, CreateRoom
 from clave_wire.text import sanitize
 
-__all__ = ["Client", "Fingerprint"]
+__all__ = ["Client"]
 
 
 NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOSED, Code.TOKEN}
 """Refusals after which a new profile is of no use."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key.
-
-    `account` is the key that the rest is of: give it to `Client.verify` once it was compared.
-    """
-
-    name: str
-    account: bytes
-    fingerprint: str
-    safety_number: str
-    verified: bool
-    source: str
 
 
 class Client:
@@ -111,13 +95,13 @@ class Client:
             self._store.close()
             raise
         self._watch = KeyWatch(self._pins, account.verified.account)
-        self._looked_up: dict[str, bytes] = {}
         self._connected: Connected | None = None
         self._refused = False
         software = f"clave {version('clave')}"
         self._session = Session(
             self._store, account, address, trust=trust, token=token, software=software, clock=clock
         )
+        self._people = People(self._pins, self._session)
 
     async def __aenter__(self) -> Self:
         try:
@@ -296,21 +280,7 @@ class Client:
         relay names, in this order. Raises `KeyMismatch` when the first three disagree and `repin` did not
         decide it, and `RelayRefused` when nobody goes by that name.
         """
-        me = self._session.account.verified
-        if name == me.name:
-            return _own_fingerprint(me)
-        found = self._pins.choose(name, self._seen(name, room))
-        if found is None:
-            found, _ = await look_up(self._session.link, name)
-            self._pins.check(name, found)
-        account = found.account
-        if account == me.account:
-            return _own_fingerprint(me)
-        self._pins.pin(name, found)
-        self._looked_up[name] = account
-        number = safety_number(me.account, account)
-        verified = self._pins.is_verified(name, account)
-        return Fingerprint(name, account, fingerprint(account), number, verified, found.source)
+        return await self._people.fingerprint(name, room)
 
     async def verify(self, name: str, account: bytes | None = None) -> None:
         """Remember that `account` was compared with the person called `name` and is right; asks nobody.
@@ -318,30 +288,15 @@ class Client:
         Without `account`, it is the one that `fingerprint` returned last for that name in this session.
         Raises `UsageError` if there is none, and `KeyMismatch` if the name is bound to another account.
         """
-        if account is None:
-            account = self._looked_up.get(name)
-        if account is None:
-            raise UsageError(f"no key of {sanitize(name)} was shown yet; compare with /fingerprint first")
-        if account == self._session.account.verified.account:
-            raise UsageError("this is your own key; compare it with others, each verifies you")
-        self._pins.verify(name, account)
+        self._people.verify(name, account)
 
     def repin(self, name: str, account: bytes) -> None:
         """Bind a name to another key from now on: the decision that `KeyMismatch` asks for."""
-        known = self._pins.known(name)
-        if known is not None and known.account == self._session.account.verified.account:
-            raise UsageError(f"{sanitize(name)} is you: nobody else can go by that name here")
-        self._pins.repin(name, account)
-        self._looked_up.pop(name, None)
+        self._people.repin(name, account)
 
     def keys(self, name: str, *, room: bytes | None = None) -> list[Sighting]:
         """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
-        known = self._pins.known(name)
-        found = [known] if known is not None else []
-        for one in self._seen(name, room, invitations=True):
-            if all(one.account != other.account for other in found):
-                found.append(one)
-        return found
+        return self._people.keys(name, room)
 
     def key_notices(self, room: bytes) -> list[Notice]:
         """Return, each once a session, what to tell of members whose name is bound to another key."""
@@ -354,21 +309,7 @@ class Client:
 
     def sender(self, line: HistoryLine) -> Person:
         """Return who said a line of the history, as this profile sees them now."""
-        known = self._pins.contradicted_by(line.name, line.account)
-        verified = known is None and self._pins.is_verified(line.name, line.account)
-        other = b"" if known is None else known.account
-        return Person(line.name, line.account, "", line.sender, verified, other)
-
-    def _seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[Sighting]:
-        """Return the keys that go by `name` in the rooms this device is in, those of `room` first."""
-        rooms = sorted(self._session.rooms.values(), key=lambda each: each.id != room)
-        found = []
-        for each in rooms:
-            if invitations or each.record.phase is not Phase.INVITED:
-                where = "the invitation to" if each.record.phase is Phase.INVITED else "the group"
-                people = each.roster.people().values()
-                found += sightings(name, people, f"{where} {each.record.title}")
-        return found
+        return self._people.sender(line)
 
     # --- rooms ---
 
@@ -407,7 +348,7 @@ class Client:
         members = {person.device for person in here.roster.people().values()}
 
         def check(found: Sighting) -> None:
-            self._pins.check(name, found, self._seen(name, room))
+            self._pins.check(name, found, self._people.seen(name, room))
 
         guest = await claim_guest(self._session.link, name, suite, members=members, check=check)
         if guest is None:
@@ -516,10 +457,6 @@ class Client:
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
         return await self._session.delivered(room, self.post(room, text))
-
-
-def _own_fingerprint(me: VerifiedIdentity) -> Fingerprint:
-    return Fingerprint(me.name, me.account, fingerprint(me.account), "", verified=True, source="this profile")
 
 
 def _title(title: str) -> str:

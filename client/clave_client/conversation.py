@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clave_client import events
-from clave_client.client import Client, Fingerprint
+from clave_client.client import Client
 from clave_client.display import Line, event_line, history_line, note
 from clave_client.errors import UsageError
 from clave_client.events import Event
+from clave_client.people import Fingerprint
 from clave_client.pins import Sighting
 from clave_client.store import Phase, RoomRecord
 
