@@ -21,7 +21,8 @@ from simulation.clock import Idle, Livelock, run
 from simulation.device import Device
 from simulation.disk import Crash
 from simulation.randomness import dice
-from simulation.roles import ROLES, Role
+from simulation.role import Role
+from simulation.roles import ROLES
 from simulation.world import World, world_of
 
 __all__ = ["Operation", "Outcome", "Story", "from_json", "make_story", "play", "tell", "to_json"]
