@@ -114,8 +114,8 @@ class Whereabouts:
     def vouch(self, account: bytes, own: bytes, seq: int) -> int | None:
         """Note that an account speaks in this device's epoch, which a second other one does not make up.
 
-        `own` is this device's account, and `seq` the last entry read. Returns after which entry what this device said is to be said again,
-        as whoever came since could not read it, or None.
+        `own` is this device's account, and `seq` the last entry read. Returns after which entry what this
+        device said is to be said again, as whoever came since could not read it, or None.
         """
         unread = None
         if self.fork is None or seq > self.fork:
