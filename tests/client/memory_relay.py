@@ -19,7 +19,7 @@ from clave_client.outcome import Outcome
 from clave_client.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.room import Room
 from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState
-from clave_client.sealing import header_digest
+from clave_client.sealing import header_digest, name_rekey, sign_payload
 from clave_client.store import Store
 from clave_client.suites import NEW_ROOMS
 from clave_client.welcome import Welcome, Welcomed, read_invitation
@@ -286,6 +286,14 @@ def confirm(log: Log, member: Member) -> Entry:
     waiting = member.room.confirmable
     assert waiting is not None
     return log.append(member, member.room.prepare_confirm(waiting))
+
+
+def confirmation(log: Log, member: Member, rekey: Entry, **fields: object) -> Entry:
+    """Return a confirmation that this member may make or not."""
+    header = member.header(Kind.CONFIRM, **({"ref": name_rekey(rekey.payload)} | fields))
+    return log.append(
+        member, Forged(Kind.CONFIRM, sign_payload(member.room.id, header, member.account.device))
+    )
 
 
 def forge(
