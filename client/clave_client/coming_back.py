@@ -82,7 +82,9 @@ def _come_back(reader: LogReader, payload: bytes, account: bytes) -> None:
     """Go on in the epoch of this device's own external commit, which `account` confirmed."""
     room = reader.room
     since = room.whereabouts.said_alone
-    missed, before = room.record.lost or since, room.roster
+    unread = [seq for seq in (room.record.lost, since, room.whereabouts.unread) if seq]
+    missed, before = min(unread, default=0), room.roster
+    room.whereabouts.not_read(0)
     if since:
         room.say_again(since - 1)
     room.whereabouts.leave_home(room.group, account, room.record.cursor)

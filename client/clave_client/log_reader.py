@@ -169,6 +169,8 @@ class LogReader:
             return
         former = opened.header.head in room.whereabouts.heads
         room.whereabouts.elsewhere(person.account, entry.seq, former=former)
+        if entry.kind is Kind.APPLICATION:
+            room.whereabouts.not_read(entry.seq)
         if former:
             if entry.kind is Kind.APPLICATION and room.whereabouts.fork is None:
                 self.report.lie(Lie.BEHIND, person)

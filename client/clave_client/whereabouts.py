@@ -24,9 +24,10 @@ class Whereabouts:
 
     `heads` are the epochs that this device was in before. `here`, `ahead` and `behind` are the accounts that
     spoke in the present epoch, in one that is unknown here, and in a former one; `parted` is the entry from
-    which on somebody has been elsewhere, 0 for none. `fork` is the entry after which members may be in
-    different epochs, as the relay was restored. `let_in` is the account that alone brought this device into
-    its epoch, after entry `let_in_at`. By its `homes`, the groups it came back from, and by its former
+    which on somebody has been elsewhere, and `unread` the first message said there that its person was not
+    told of, 0 for none. `fork` is the entry after which members may be in different epochs, as the relay was
+    restored. `let_in` is the account that alone brought this device into its epoch, after entry `let_in_at`.
+    By its `homes`, the groups it came back from, and by its former
     `leaf_keys` those know it who have not followed. `cries` counts how often it has asked for help since.
     """
 
@@ -36,6 +37,7 @@ class Whereabouts:
         self.heads: list[bytes] = []
         self.fork: int | None = None
         self.parted = 0
+        self.unread = 0
         self.here: frozenset[bytes] = frozenset()
         self.ahead: frozenset[bytes] = frozenset()
         self.behind: frozenset[bytes] = frozenset()
@@ -51,6 +53,7 @@ class Whereabouts:
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self.fork = None if fork is None else int.from_bytes(fork, "big")
         self.parted = int.from_bytes(self._part("parted") or b"", "big")
+        self.unread = int.from_bytes(self._part("unread") or b"", "big")
         self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
         homes = decode_states(self._part("homes") or encode_states([]))
         self.homes = [restore_group(GroupState(*state)) for state in homes]
@@ -143,6 +146,12 @@ class Whereabouts:
         if seq != self.parted:
             self.parted = seq
             self._put("parted", seq.to_bytes(8, "big") if seq else None)
+
+    def not_read(self, seq: int) -> None:
+        """Note that entry `seq` is a message which this device cannot read, or with 0 that it was told."""
+        if not seq or not self.unread:
+            self.unread = seq
+            self._put("unread", seq.to_bytes(8, "big") if seq else None)
 
     @property
     def said_alone(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clave_client import events
 from clave_client.errors import ClientError
+from clave_client.events import Lie
 from clave_client.store import HistoryLine, Phase
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite
@@ -195,6 +196,10 @@ class Checks:
         return any(
             protocol.is_fault(event) or isinstance(event, events.RelayLost) for _, event in self.alarms
         )
+
+    def heard_of(self, lie: Lie) -> bool:
+        """Tell whether anybody was told of this lie."""
+        return any(isinstance(event, events.Diverged) and event.lie is lie for _, event in self.alarms)
 
     def went_apart(self, device: Device) -> bool:
         """Tell whether a device lied to has another history or epoch than the others, and talked with them.

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from clave_client.events import Lie
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
@@ -286,6 +287,19 @@ class ReverseForAll(LyingRelay):
     def begin(self) -> None:
         super().begin()
         self.held: Submit | None = None
+        self.reversed: list[tuple[bytes, list[bytes]]] = []
+
+    def judge(self) -> None:
+        """See that somebody noticed at once, by the counts, who read both messages."""
+        super().judge()
+        for room, payloads in self.reversed:
+            seqs = {entry.seq for entry in self.world.relay.log(room) if entry.payload in payloads}
+            others = [each for each in self.world.members(room) if each.label != self.who]
+            read = [{line.seq for line in each.session._store.history(room)} for each in others]
+            read_both = len(seqs) == 2 and any(seqs <= lines for lines in read)
+            if read_both and not self.world.checks.heard_of(Lie.ORDER):
+                text = f"nobody noticed that two messages of {self.who} are reversed"
+                self.world.checks.fail("P3", text)
 
     def connected(self) -> None:
         self.held = None
@@ -305,6 +319,7 @@ class ReverseForAll(LyingRelay):
             and message.submission == held.submission + 1
             and self._lies()
         ):
+            self.reversed.append((message.room, [held.payload, message.payload]))
             first = msgspec.structs.replace(message, submission=held.submission)
             return first, msgspec.structs.replace(held, submission=message.submission)
         return held, message

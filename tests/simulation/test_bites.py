@@ -18,7 +18,9 @@ from clave_client.held_room import HeldRoom
 from clave_client.log_reader import LogReader
 from clave_client.own_commits import OwnCommits
 from clave_client.rescue import Rescue
+from clave_client.room import Room
 from clave_client.roster import Roster
+from clave_client.whereabouts import Whereabouts
 from clave_server import log
 from clave_server.room import Room as RelayRoom
 from simulation.story import Story, from_json, make_story, play
@@ -142,6 +144,30 @@ BITES = {
         archived="relay-restored-twice-while-somebody-is-away",
         quick=True,
     ),
+    "counts of one sender are not compared": Bite(
+        LogReader,
+        "_compare",
+        "if header.count <= self.store.last_count(room.id, person.device)",
+        "if False",
+        ("ReverseForAll",),
+        quick=True,
+    ),
+    "a device vouches for itself": Bite(
+        Whereabouts,
+        "vouch",
+        "account not in (self.let_in, own)",
+        "account != self.let_in",
+        archived="vouched-for-by-itself",
+        quick=True,
+    ),
+    "who waits for a return says nothing": Bite(
+        Room,
+        "may_send",
+        " or not self.is_astray",
+        "",
+        archived="silent-while-a-return-waits",
+        quick=True,
+    ),
     "an own leaving waits before it is in the log": Bite(
         Roster,
         "leavers",
@@ -155,16 +181,18 @@ BITES = {
 
 def put_back(bite: Bite, patch: pytest.MonkeyPatch) -> None:
     """Put a fault back by changing the function's source."""
-    function = inspect.getattr_static(bite.owner, bite.name)
+    found = inspect.getattr_static(bite.owner, bite.name)
+    function = found.fget if isinstance(found, property) else found
     source = textwrap.dedent(inspect.getsource(function))
     assert bite.old in source, f"{bite.name} reads otherwise by now"
     module = inspect.getmodule(function)
     made: dict[str, Any] = {}
     code = "from __future__ import annotations\n" + source.replace(bite.old, bite.new)
     exec(code, vars(module), made)  # noqa: S102  (the project's own source)
-    owners = [each for each in (bite.owner, log_reader, rekeys) if vars(each).get(bite.name) is function]
-    for owner in owners:
-        patch.setattr(owner, bite.name, made[bite.name])
+    changed = made[bite.name]
+    for owner in (bite.owner, log_reader, rekeys):
+        if vars(owner).get(bite.name) is found:
+            patch.setattr(owner, bite.name, changed)
 
 
 def caught(bite: Bite, seconds: float) -> tuple[int, str] | None:
