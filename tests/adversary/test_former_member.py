@@ -61,6 +61,7 @@ async def test_kept_keys_and_a_kept_connection_are_of_no_use(tmp_path: Path) -> 
 async def test_a_commit_of_garbage_does_not_keep_whoever_is_removed_on_the_list(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
         room = await gather_in("friends", red, blue, green)
+        await talk(room, red, blue, green)
         await green.go()
         former = Insider(blue, room)
         await red.client.remove(room, "blue")

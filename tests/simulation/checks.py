@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clave_client import events
@@ -180,6 +181,10 @@ class Checks:
         """Return the entry after which a device was out for everybody honest; None if it is in."""
         seq, is_in = self._comings.get((room, device), (0, True))
         return None if is_in else seq
+
+    def is_alone(self, members: Sequence[Device]) -> bool:
+        """Tell whether only one account is left with an adversary that went, so that nobody can help it."""
+        return self.expects_alarms and len({each.name for each in members}) < 2
 
     def knows_to_be_out(self, device: Device, room: bytes) -> bool:
         """Tell whether a device was told that it is out, without reading why, and is for the others."""
@@ -375,8 +380,7 @@ class Checks:
             if device.restored or device not in self.world.members(room) or not self._equal_view(device):
                 continue
             stayed = joined == self._joined_at.get((label, room), 0)
-            # Alone with an adversary that left there is no help.
-            stayed &= len({each.name for each in self.world.members(room)}) > 1 or not self.expects_alarms
+            stayed &= not self.is_alone(self.world.members(room))
             if not stayed or message in self._given_up:
                 continue
             sent = self._sent.get((room, message))
@@ -397,7 +401,7 @@ class Checks:
             members = [
                 each for each in self.world.members(room) if self._equal_view(each) and not each.restored
             ]
-            if len({each.name for each in members}) < 2:  # alone with an adversary that left there is no help
+            if self.is_alone(members):
                 continue
             for device in members:
                 here, first = device.rooms[room], members[0].rooms[room]

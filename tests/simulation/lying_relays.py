@@ -243,6 +243,8 @@ class InventAcknowledgement(_Renumbering):
     """Says that a message is stored which it never stores, and numbers what follows one higher."""
 
     moves = 1
+    shows_late = True
+    """What it acknowledges comes with the next message: who wrote by then had not seen the lie."""
 
     def begin(self) -> None:
         super().begin()

@@ -344,7 +344,7 @@ class _Stage:
         for room in self.rooms.values():
             await self._everyone_talks(room)
         await asyncio.sleep(10)
-        if any(getattr(role, "told", 0) for role in self.roles) and not world.checks.noticed():
+        if any(getattr(role, "shows_late", False) for role in self.roles) and not world.checks.noticed():
             for room in self.rooms.values():  # those who spoke may not have seen the lie before they did
                 await self._everyone_talks(room, "is still here")
         world.checks.judge_rooms()
@@ -357,7 +357,7 @@ class _Stage:
     async def _everyone_talks(self, room: bytes, says: str = "was here") -> None:
         words: dict[str, str] = {}
         members = self.world.members(room)
-        if len({device.name for device in members}) < 2:  # alone with an adversary that left there is no help
+        if self.world.checks.is_alone(members):
             return
         for device in members:
             word = f"{device} {says}"

@@ -19,7 +19,6 @@ from clave_client.log_reader import LogReader
 from clave_client.own_commits import OwnCommits
 from clave_client.rescue import Rescue
 from clave_client.room import Room
-from clave_client.roster import Roster
 from clave_client.whereabouts import Whereabouts
 from clave_server import log
 from clave_server.room import Room as RelayRoom
@@ -116,9 +115,6 @@ BITES = {
     "lost devices are not helped": Bite(
         Rescue, "help", "key = room.id, device", "return", ("Insider",), acts=("bad path",)
     ),
-    "what was said in a dead rekey's epoch is not said again": Bite(
-        OwnCommits, "drop", 'self._outbox.confirm(b"")', "pass", ()
-    ),
     "a former rekey is forgotten before a newer one is placed": Bite(
         OwnCommits,
         "add",
@@ -167,14 +163,6 @@ BITES = {
         "",
         archived="silent-while-a-return-waits",
         quick=True,
-    ),
-    "an own leaving waits before it is in the log": Bite(
-        Roster,
-        "leavers",
-        " and p.removed != own",
-        "",
-        quick=True,
-        archived="own-leaving-waits-before-it-is-in-the-log",
     ),
 }
 
