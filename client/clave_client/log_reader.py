@@ -88,9 +88,8 @@ class LogReader:
         if entry.seq != room.record.cursor + 1:
             title, cursor = room.record.title, room.record.cursor
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
-        refused = entry.payload in room.refused
         room.advance(entry)
-        if refused and entry.payload in room.refused and entry.sender == room.roster.own_device:
+        if entry.sender == room.roster.own_device and entry.payload in room.refused:
             self.report.lie(Lie.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
             if _has_header(entry):  # the relay says so to have it passed over

@@ -58,6 +58,11 @@ CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(
     STRICT, WITHOUT ROWID;
 """
 
+_FORGET_FORMER_PARTS = """
+DELETE FROM group_parts WHERE part IN ('home', 'home ratchets', 'let in', 'said again');
+"""
+"""How a device comes back was kept in other forms; without it, it asks the others again."""
+
 _PINS = """
 CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT NULL, account BLOB NOT NULL)
     STRICT, WITHOUT ROWID;
@@ -78,6 +83,7 @@ _MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _SCHEMA,
     _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
     _bind_verified_names,
+    _FORGET_FORMER_PARTS,
 )
 """What leads from one version of the schema to the next: statements, or a function that runs them."""
 

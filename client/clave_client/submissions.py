@@ -57,8 +57,8 @@ def take_unknown(reader: LogReader, entry: Entry) -> None:
     room = reader.room
     if room.too_old:
         return
-    lie = Lie.STORED if entry.payload in room.refused else Lie.INVENTED
-    reader.report.lie(lie, room.roster.find(entry.sender))
+    if entry.payload not in room.refused:  # else it is told already
+        reader.report.lie(Lie.INVENTED, room.roster.find(entry.sender))
 
 
 def take_legacy(reader: LogReader, entry: Entry) -> bool:

@@ -173,14 +173,14 @@ _MIGRATIONS: Final = (
 
     ALTER TABLE rooms ADD COLUMN handshake INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rooms ADD COLUMN legacy INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE rooms ADD COLUMN restores BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE rooms ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
     UPDATE rooms SET handshake = max(seq, coalesce(
         (SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0));
     UPDATE rooms SET legacy = handshake, seal = CASE
         WHEN seal = seal('room', room, seq, epoch, commit_seq, contested, committer, expelled, kept_from,
             (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
             (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room))
-        THEN seal('room', room, seq, handshake, handshake, x'', kept_from,
+        THEN seal('room', room, seq, handshake, handshake, 0, kept_from,
             (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
             (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room), 0)
         ELSE x'' END;
@@ -232,6 +232,23 @@ _MIGRATIONS: Final = (
         seal BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO totals SELECT 'bans', count(*), seal('total', 'bans', count(*)) FROM bans;
+    """,
+    # Every restore from a backup. Of which incarnation the only one known before was is not known any more.
+    """
+    ALTER TABLE rooms ADD COLUMN restores BLOB NOT NULL DEFAULT x'';
+    UPDATE rooms SET restores = CASE WHEN restored
+        THEN CAST(zeroblob(16) || unhex(printf('%016x', restored)) AS BLOB) ELSE x'' END;
+    UPDATE rooms SET seal = CASE
+        WHEN seal = seal('room', room, seq, handshake, legacy, restored, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),
+            (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))
+        THEN seal('room', room, seq, handshake, legacy, restores, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),
+            (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))
+        ELSE x'' END;
+    ALTER TABLE rooms DROP COLUMN restored;
     """,
 )
 """What leads from one schema version to the next. Released entries never change."""

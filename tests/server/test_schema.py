@@ -12,7 +12,7 @@ import pytest
 from clave_server import directory, schema, seals
 from clave_server.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
-from clave_server.log import Changes, load_room, read_entries
+from clave_server.log import ROOM_SEAL, Changes, load_room, read_entries
 from clave_server.room import Room, pack_recent
 from clave_server.segment import Segment
 from clave_wire.framing import pack
@@ -186,3 +186,25 @@ def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
         load_room(connection, bytes(16))
     gc.collect()
     assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before
+
+
+def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_path: Path) -> None:
+    path, newest = tmp_path / "relay.db", schema._MIGRATIONS
+    try:
+        schema._MIGRATIONS = newest[:-1]
+        former = schema.connect_writer(path)
+    finally:
+        schema._MIGRATIONS = newest
+    seal = ROOM_SEAL.replace("restores", "restored")
+    for number, restored in enumerate((0, 517, 517)):
+        former.execute(
+            "INSERT INTO rooms(room, seq, restored) VALUES (?, 600, ?)", (bytes([number]) * 16, restored)
+        )
+    former.execute(f"UPDATE rooms SET seal = {seal}")  # noqa: S608  (a constant)
+    former.execute("UPDATE rooms SET seq = 601 WHERE room = ?", (bytes([2]) * 16,))
+    former.close()
+    connection = schema.connect_writer(path)
+    loaded = [load_room(connection, bytes([number]) * 16) for number in (0, 1)]
+    assert [room.restores for room in loaded if room] == [[], [(bytes(16), 517)]]
+    with pytest.raises(DamageError):
+        load_room(connection, bytes([2]) * 16)
