@@ -11,6 +11,7 @@ from clave_client import events
 from clave_client.roster import Roster
 from clave_client.sealing import Opened, check_signed, name_rekey
 from clave_client.submissions import take_message_elsewhere
+from clave_client.whereabouts import Home
 from clave_wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _come_back(reader: LogReader, payload: bytes, account: bytes) -> None:
     room.whereabouts.not_read(0)
     if since:
         room.say_again(since - 1)
-    room.whereabouts.leave_home(room.group, account, room.record.cursor)
+    room.whereabouts.leave_home(Home.of(room.group), account, room.record.cursor)
     reader.enter(room.commits.follow(payload), None, None)
     until = room.record.cursor
     text = f"this device follows {room.record.title} again"

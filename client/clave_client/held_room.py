@@ -22,7 +22,7 @@ from clave_client.events import Event, Person
 from clave_client.outbox import Outbox
 from clave_client.own_commits import OwnCommits
 from clave_client.pending import Wish
-from clave_client.policy import restore_group, room_state
+from clave_client.policy import device_identity, restore_group, room_state
 from clave_client.rekeys import Rekey, Rekeys
 from clave_client.repeats import Repeats
 from clave_client.restores import decode_restores, encode_restores
@@ -45,7 +45,8 @@ _ERA_BITS = 40
 
 
 _CHANGES = (
-    "record", "group", "head", "roster", "wish", "late", "restores", "leavings", "_saved_epoch",
+    "record", "group", "head", "roster", "wish", "late", "restores", "leavings", "refused",
+    "accepted", "going_back", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
 
@@ -81,7 +82,7 @@ class HeldRoom:
         self.restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
         self.flights: dict[int, Flight] = {}
-        self.refused: set[bytes] = set()
+        self.refused: frozenset[bytes] = frozenset()
         self.helped: Counter[bytes] = Counter()
         self.leavings: dict[int, int] = {}
         self.accepted = 0
@@ -143,7 +144,8 @@ class HeldRoom:
                 room.chain.begin(seen)
             room._hold(group)
             room.roster.meet(group.members())
-            room.whereabouts.begin(b"" if welcomed is None else room._account_of(group.welcomed_by), cursor)
+            inviter = b"" if welcomed is None else room.roster.account(group.welcomed_by)
+            room.whereabouts.begin(inviter, cursor)
             room._save()
         return room
 
@@ -218,11 +220,7 @@ class HeldRoom:
     @property
     def account(self) -> bytes:
         """The account of this device."""
-        return self._account_of(None)
-
-    def _account_of(self, leaf: int | None) -> bytes:
-        """Return the account of a leaf, of this device's own if that is None."""
-        return self.roster.person(self.group.member(self.group.own_leaf if leaf is None else leaf)).account
+        return self.roster.account()
 
     def place(self, seq: int) -> int:
         """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
@@ -251,7 +249,7 @@ class HeldRoom:
         if entry.sender == self.roster.own_device:
             self.accepted = max(self.accepted, entry.submission)
             if self.flights.pop(entry.submission, None) is not None:
-                self.refused.discard(entry.payload)
+                self.refused -= {entry.payload}
             self.going_back &= bool(self.flights)
 
     def leave_legacy(self, seq: int) -> None:
@@ -320,17 +318,18 @@ class HeldRoom:
 
     def find(self, device: bytes) -> Person | None:
         """Return the member with this device, here or where this device came back from."""
-        return next((found for roster in self._rosters if (found := roster.find(device))), None)
+        former = (home.members[device] for home in self.whereabouts.homes if device in home.members)
+        found = self.roster.find(device)
+        if found is None and (identity := next(former, None)) is not None:
+            return self.roster.known(device_identity(identity, device))
+        return found
 
     @property
     def others(self) -> frozenset[bytes]:
         """The other accounts, here or where this device came back from."""
-        accounts = {person.account for roster in self._rosters for person in roster.people().values()}
-        return frozenset(accounts - {self.account})
-
-    @property
-    def _rosters(self) -> list[Roster]:
-        return [self.roster, *(Roster(home, self._store) for home in self.whereabouts.homes)]
+        former = (item for home in self.whereabouts.homes for item in home.members.items())
+        accounts = {device_identity(identity, device).account for device, identity in former}
+        return (self.roster.accounts | accounts) - {self.account}
 
     # --- its own commits ---
 

@@ -13,7 +13,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
 from clave_wire.messages import Kind
 
-__all__ = ["Former", "Pending", "Wish", "decode_keys", "decode_states", "encode_keys", "encode_states"]
+__all__ = ["Former", "Pending", "Wish", "decode_keys", "encode_keys"]
 
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -92,16 +92,6 @@ class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         return _decode(_formers_decoder, data)
 
 
-def encode_states(states: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the bytes to keep of groups' states, each its `epoch` and `ratchets`."""
-    return _encoder.encode(states)
-
-
-def decode_states(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Read back what `encode_states` gave."""
-    return _decode(_states_decoder, data)
-
-
 def encode_keys(keys: Sequence[Secret]) -> bytes:
     """Return the bytes to keep of private keys; they are secret."""
     return _encoder.encode([bytes(key) for key in keys])
@@ -116,7 +106,6 @@ _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _pending_decoder = msgspec.msgpack.Decoder(Pending)
 _formers_decoder = msgspec.msgpack.Decoder(list[Former])
-_states_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 _keys_decoder = msgspec.msgpack.Decoder(list[bytes])
 _wish_decoder = msgspec.msgpack.Decoder(Wish)
 

@@ -40,6 +40,7 @@ __all__ = [
     "MAX_DEVICES",
     "ROOM_LIMITS",
     "RoomPolicy",
+    "device_identity",
     "leaf_identity",
     "member_identity",
     "restore_group",
@@ -50,7 +51,12 @@ __all__ = [
 def member_identity(member: Member | Application) -> VerifiedIdentity:
     """Return who a member or sender is; raises `PolicyRejected` if its account did not sign its device."""
     key = member.sender_key if isinstance(member, Application) else member.signature_key
-    return _identity(member.identity, key)
+    return device_identity(member.identity, key)
+
+
+def device_identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
+    """Return what an encoded identity says; raises `PolicyRejected` if it is not this device's."""
+    return _identity(encoded, device)
 
 
 def leaf_identity(leaf: LeafNode) -> VerifiedIdentity:

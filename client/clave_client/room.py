@@ -302,7 +302,7 @@ class Room(HeldRoom):
     def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
         header = pack_header(Header(Kind.REKEY, head, self.chain.seen()))
-        leaves = {held.own_leaf for held in (self.group, *self.whereabouts.homes)}
+        leaves = {self.group.own_leaf, *(home.own_leaf for home in self.whereabouts.homes)}
         for leaf in sorted(leaves):  # the wrong one is another's, and refused
             try:
                 tip, message = self._join(group_info, leaf, identity, header)
@@ -484,7 +484,7 @@ class Room(HeldRoom):
         """Give a payload the next number and note that it is on its way."""
         number = self.accepted + len(self.flights) + 1
         self.set(submission=max(self.record.submission, number))
-        self.refused.discard(payload)
+        self.refused -= {payload}
         self.flights[number] = Flight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from clave_client.events import Person
 from clave_client.pins import Pins
 from clave_client.policy import member_identity
 from clave_client.store import Store
+from clave_crypto.identity import VerifiedIdentity
 from clave_crypto.mls import Application, Group, Member, MemberSender, Remove
 from clave_wire.text import sanitize
 
@@ -29,7 +31,10 @@ class Roster:
 
     def person(self, member: Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
-        identity = member_identity(member)
+        return self.known(member_identity(member))
+
+    def known(self, identity: VerifiedIdentity) -> Person:
+        """Return who a device belongs to, as this profile knows its account."""
         known = self._pins.contradicted_by(identity.name, identity.account)
         verified = known is None and self._pins.is_verified(identity.name, identity.account)
         name, device_name = sanitize(identity.name), sanitize(identity.device_name)
@@ -43,6 +48,15 @@ class Roster:
     def people(self) -> dict[int, Person]:
         """Return the members as people, by leaf index, this device included."""
         return {index: self.person(member) for index, member in self._members.items()}
+
+    def account(self, leaf: int | None = None) -> bytes:
+        """Return the account of the member at a leaf, or this device's own."""
+        return member_identity(self._members[self._group.own_leaf if leaf is None else leaf]).account
+
+    @cached_property
+    def accounts(self) -> frozenset[bytes]:
+        """The accounts of all members."""
+        return frozenset(member_identity(member).account for member in self._members.values())
 
     def find(self, device: bytes) -> Person | None:
         """Return whose device this is, None if it is no member's."""
@@ -77,7 +91,7 @@ class Roster:
     @property
     def has_twins(self) -> bool:
         """Whether this device's account has another device here."""
-        own = member_identity(self._members[self._group.own_leaf]).account
+        own = self.account()
         return sum(member_identity(member).account == own for member in self._members.values()) > 1
 
     def meet(self, members: Sequence[Member]) -> None:

@@ -21,7 +21,7 @@ from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
-__all__ = ["HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
+__all__ = ["MOST_BUNDLES", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -69,6 +69,15 @@ CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT
 CREATE INDEX pins_folded ON pins(folded);
 """
 
+_COUNT_BUNDLES = """
+DELETE FROM group_parts WHERE part = 'homes';
+ALTER TABLE bundles ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+"""
+"""Of epochs that a device came back from, whole groups were kept. Key packages are numbered now."""
+
+MOST_BUNDLES = 500
+"""Private halves of key packages kept: the newest ones, as a relay can ask for new ones again and again."""
+
 
 def _bind_verified_names(db: apsw.Connection) -> None:
     """Bind the names of the accounts that were compared; those merely met stay unbound."""
@@ -84,6 +93,7 @@ _MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
     _bind_verified_names,
     _FORGET_FORMER_PARTS,
+    _COUNT_BUNDLES,
 )
 """What leads from one version of the schema to the next: statements, or a function that runs them."""
 
@@ -298,8 +308,15 @@ class Store:
     # --- key packages ---
 
     def add_bundle(self, reference: bytes, bundle: bytes, *, last_resort: bool) -> None:
-        """Keep the private half of a key package. `bundle` is secret; this file is encrypted."""
-        self._run("INSERT INTO bundles VALUES (?, ?, ?)", reference, bytes(bundle), int(last_resort))
+        """Keep the private half of a key package, and of the former ones so many.
+
+        `bundle` is secret; this file is encrypted.
+        """
+        number = "(SELECT coalesce(max(number), 0) + 1 FROM bundles)"
+        insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number})"  # noqa: S608 (no value of anybody's)
+        self._run(insert, reference, bytes(bundle), int(last_resort))
+        oldest = "SELECT reference FROM bundles ORDER BY number DESC LIMIT -1 OFFSET ?"
+        self._run(f"DELETE FROM bundles WHERE reference IN ({oldest})", MOST_BUNDLES)  # noqa: S608 (the same)
 
     def bundle(self, reference: bytes) -> bytes | None:
         """Return the bundle behind a key package reference."""

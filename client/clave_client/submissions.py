@@ -97,7 +97,7 @@ def take_rejected(reader: LogReader, rejected: Rejected) -> None:
     outcome.wait |= code in _WAIT
     if code in _TRY_AGAIN:
         if len(room.refused) < _MOST_REFUSED:
-            room.refused.add(flight.payload)
+            room.refused |= {flight.payload}
         if flight.kind is Kind.PROPOSAL:
             room.withdraw()
         return
@@ -122,7 +122,7 @@ def _refused_message(reader: LogReader, payload: bytes, reason: str) -> None:
     item = room.outbox.find(payload)
     if item is not None:
         if len(room.refused) < _MOST_REFUSED:
-            room.refused.add(payload)
+            room.refused |= {payload}
         room.outbox.drop(item)
         reader.report.happened(events.SendFailed(room.id, item.id, reason))
 

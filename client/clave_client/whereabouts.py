@@ -5,18 +5,39 @@ Keeps that on disk and judges by it. Knows neither who is in the room nor whethe
 
 from __future__ import annotations
 
-from clave_client.pending import decode_keys, decode_states, encode_keys, encode_states
-from clave_client.policy import restore_group
+import msgspec
+
+from clave_client.errors import StoreDamaged
+from clave_client.pending import decode_keys, encode_keys
 from clave_client.sealing import name_epoch
 from clave_client.store import Store
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, GroupState
+from clave_crypto.mls import Group
 
-__all__ = ["Whereabouts"]
+__all__ = ["Home", "Whereabouts"]
 
 _HEADS_KEPT = 64
 _MOST_HOMES = 8
 _MOST_KEYS = 32
+
+
+class Home(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What others know this device by in an epoch that it came back from: its leaf and the members there.
+
+    `members` has each device's encoded identity. Keys of that epoch are not kept.
+    """
+
+    own_leaf: int
+    members: dict[bytes, bytes]
+
+    @classmethod
+    def of(cls, group: Group) -> Home:
+        """Return what is kept of a group that this device leaves."""
+        return cls(group.own_leaf, {member.signature_key: member.identity for member in group.members()})
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Home])
 
 
 class Whereabouts:
@@ -27,8 +48,8 @@ class Whereabouts:
     which on somebody has been elsewhere, and `unread` the first message said there that its person was not
     told of, 0 for none. `fork` is the entry after which members may be in different epochs, as the relay was
     restored. `let_in` is the account that alone brought this device into its epoch, after entry `let_in_at`.
-    By its `homes`, the groups it came back from, and by its former
-    `leaf_keys` those know it who have not followed. `cries` counts how often it has asked for help since.
+    By its `homes`, the epochs it came back from, and its former `leaf_keys` those know it who have not
+    followed. `cries` counts how often it has asked for help since.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
@@ -43,20 +64,25 @@ class Whereabouts:
         self.behind: frozenset[bytes] = frozenset()
         self.let_in = b""
         self.let_in_at = 0
-        self.homes: list[Group] = []
+        self.homes: list[Home] = []
         self.leaf_keys: list[Secret] = []
         self.cries = 0
 
     def load(self) -> None:
-        """Read back what is stored; what is not stays as it is. Raises `MLSError`."""
+        """Read back what is stored; what is not stays as it is. Raises `StoreDamaged`."""
         fork, heads, let_in = self._part("fork"), self._part("heads") or b"", self._part("let in") or b""
         self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self.fork = None if fork is None else int.from_bytes(fork, "big")
         self.parted = int.from_bytes(self._part("parted") or b"", "big")
         self.unread = int.from_bytes(self._part("unread") or b"", "big")
         self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
-        homes = decode_states(self._part("homes") or encode_states([]))
-        self.homes = [restore_group(GroupState(*state)) for state in homes]
+        homes = self._part("former rosters")
+        try:
+            self.homes = [] if homes is None else _decoder.decode(homes)
+        except msgspec.DecodeError as error:
+            raise StoreDamaged(
+                f"where a device came back from cannot be read ({error}); restore a backup"
+            ) from None
         self.leaf_keys = decode_keys(self._part("leaf keys") or encode_keys([]))
 
     def _part(self, name: str) -> bytes | None:
@@ -88,7 +114,7 @@ class Whereabouts:
         self.keep_leaf_key(left)
         self._part_at(0)
 
-    def leave_home(self, home: Group, account: bytes, seq: int) -> None:
+    def leave_home(self, home: Home, account: bytes, seq: int) -> None:
         """Keep what others know this device by: `account` alone says that it comes back to where they are."""
         self.let_in, self.let_in_at = account, seq
         self.homes = [home, *self.homes][:_MOST_HOMES]
@@ -108,8 +134,7 @@ class Whereabouts:
             self._put("leaf keys", encode_keys(self.leaf_keys))
 
     def _keep_homes(self) -> None:
-        states = [(state.epoch, state.ratchets) for state in (home.state() for home in self.homes)]
-        self._put("homes", encode_states(states) if states else None)
+        self._put("former rosters", _encoder.encode(self.homes) if self.homes else None)
         self._put("let in", self.let_in_at.to_bytes(8, "big") + self.let_in if self.let_in else None)
 
     # --- where others speak ---

@@ -130,7 +130,7 @@ def forked(log: Log, case: str, one: Entry, two: Entry) -> Forked:
         case "swap":
             other.shows(two, one)
         case _:
-            garbage = msgspec.structs.replace(one, payload=one.payload[:-1] + b"\0")
+            garbage = msgspec.structs.replace(one, payload=one.payload[:-1] + bytes([one.payload[-1] ^ 1]))
             other.shows(garbage, two)
     return other
 

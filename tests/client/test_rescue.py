@@ -423,9 +423,12 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     ref = name_rekey(blue.room.commits.pending.payload)
     lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
     log.append(red, Forged(Kind.CONFIRM, lure))
+    left = blue.room.group.state().epoch
     deliver(log, red, blue, green)
     assert not blue.room.lost
     assert blue.room.head != green.room.head == red.room.head
+    stored = blue.store._rows("SELECT data FROM group_parts")
+    assert not [part for (part,) in stored if left in part], "keys of an epoch that it left"
     say(log, blue, "is anybody here?")
     deliver(log, red, blue, green)
     blue.restarts()

@@ -10,7 +10,7 @@ import pytest
 
 from clave_client.content import ContentKind
 from clave_client.errors import StoreDamaged, WrongPassphrase
-from clave_client.store import HistoryLine, Phase, RoomRecord, Store
+from clave_client.store import MOST_BUNDLES, HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
 
 ROOM = b"r" * 16
@@ -202,6 +202,14 @@ def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
     assert store.bundle(b"1") is None
     assert store.bundle(b"2") == b"last"
     assert store.bundle_references() == {b"2"}
+
+
+def test_of_key_packages_made_again_and_again_the_newest_are_kept(store: Store) -> None:
+    with store.transaction():
+        for number in range(MOST_BUNDLES + 3):
+            store.add_bundle(number.to_bytes(4, "little"), b"private", last_resort=number % 2 == 0)
+    kept = {number.to_bytes(4, "little") for number in range(3, MOST_BUNDLES + 3)}
+    assert store.bundle_references() == kept
 
 
 def test_every_commit_waits_for_the_disk(store: Store) -> None:

@@ -149,7 +149,9 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
     folder = Path(tempfile.mkdtemp(dir=base))
     with ExitStack() as stack:
         gc.disable()  # when it runs is nothing that a seed decides
+        gc.freeze()  # so that the end of a world looks at nothing that was there before
         stack.callback(gc.enable)
+        stack.callback(gc.unfreeze)
         stack.callback(gc.collect)  # open files hang on what is left of this world
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(Device_of.clear)
