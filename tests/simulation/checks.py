@@ -482,7 +482,7 @@ class Checks:
             f"cries heard by {device}": (len(session._rescue._cries), 1000),
         }
         for room in session.rooms.values():
-            accounts = len({person.account for person in room.roster.people().values()})
+            accounts = len(room.roster.accounts)
             for table, bound in (("waiting", 257 * accounts), ("counts", 1000), ("chain", 20_000)):
                 count = next(store._db.execute(f"SELECT count(*) FROM {table} WHERE room = ?", (room.id,)))  # noqa: S608
                 bounds[f"rows of {table} at {device}"] = int(count[0]), bound
