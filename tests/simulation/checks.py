@@ -73,6 +73,8 @@ class Checks:
         self._comings: dict[tuple[bytes, bytes], tuple[int, bool]] = {}
         self._given_up: set[bytes] = set()
         self._closed: set[tuple[str, bytes]] = set()
+        self._read: dict[tuple[str, bytes], int] = {}
+        self._untold: set[tuple[str, bytes]] = set()
 
     def fail(self, invariant: str, text: str) -> None:
         """Note a violation, and stop the run at it."""
@@ -88,6 +90,7 @@ class Checks:
     def step(self, device: Device) -> None:
         """Look at a device just after one of its transactions (I4)."""
         for room_id, room in device.rooms.items():
+            self._read[device.label, room_id] = room.record.cursor
             if room.group.closed or room.record.phase in (Phase.CLOSED, Phase.BEHIND):
                 continue
             authenticator = room.group.epoch_authenticator
@@ -119,6 +122,11 @@ class Checks:
         mutual = theirs is not None and theirs.roster.has(device.public)
         return mutual and room.roster.has(other.public)
 
+    def relay_restored(self) -> None:
+        """Note who has read more than the relay has now, and is to be told that (P5)."""
+        ends = {room: len(self.world.relay.log(room)) for _, room in self._read}
+        self._untold |= {key for key, seq in self._read.items() if seq > ends[key[1]]}
+
     @property
     def restored(self) -> bool:
         """Whether the relay was restored from a backup."""
@@ -149,6 +157,9 @@ class Checks:
             case events.Notice() if any(text in event.text for text in _OUT):
                 self._turned_down.add((device.label, event.room))
                 self.world.note("event", device.label, "Notice", event.text)
+            case events.RelayLost():
+                self._untold.discard((device.label, event.room))
+                self.world.note("event", device.label, "RelayLost")
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
@@ -245,6 +256,7 @@ class Checks:
     def let_in(self, device: Device, room: bytes, after: int) -> None:
         """Take that a device holds an invitation to a room, and reads it from after this entry."""
         self._joined_at[device.label, room] = after
+        self._untold.discard((device.label, room))
         self._closed.discard((device.label, room))
         self._turned_down.discard((device.label, room))
 
@@ -325,6 +337,15 @@ class Checks:
             self.fail("I5", f"{label} sent two messages under one key")
 
     # --- at the end ---
+
+    def judge_restores(self) -> None:
+        """See that everybody was told what a restored relay has lost (P5)."""
+        for label, room in sorted(self._untold):
+            device = self.world.devices[label]
+            here = device.rooms.get(room)
+            follows = here is not None and here.record.phase is Phase.JOINED and here.resumed
+            if device.is_honest and self._equal_view(device) and not device.restored and follows:
+                self.fail("P5", f"{device} was not told what the relay has lost")
 
     def judge_history(self) -> None:
         """Hold every history against the log and the screens (I1, I6, P1, P5)."""
@@ -421,23 +442,35 @@ class Checks:
                 if lost := [each.label for each in members if each.public not in roster]:
                     self.fail("I8", f"{lost} take themselves for members, the others do not")
 
-    def heard(self, room: bytes, words: dict[str, str]) -> list[str]:
-        """Return who lacks whose word, of `words` by device."""
-        lacking, members = [], self.world.members(room)
+    def heard(self, room: bytes, words: dict[str, str]) -> tuple[list[str], list[str]]:
+        """Return who lacks whose word, of `words` by device, without having been told; and who was told."""
+        lacking: list[str] = []
+        unread: list[str] = []
+        members = self.world.members(room)
         here = {device.label for device in members}  # some may be removed since they spoke
         for device in members:
             if self._equal_view(device) and not device.restored:
                 lines = device.session._store.history(room, last=2 * len(words) + 50)
                 shown = {message for _, _, message, _ in device.shown[-2 * len(words) - 200 :]}
                 texts = {line.text for line in lines if line.id in shown or line.sender == device.public}
-                lacking += [
-                    f"{device} lacks {who}'s"
-                    for who, word in words.items()
-                    if who in here
-                    and word not in texts
-                    and not self._removes(self.world.device(who), room, device)
-                ]
-        return lacking
+                blind = self._blind.get((device.label, room), ())
+                for who, word in words.items():
+                    if (
+                        who not in here
+                        or word in texts
+                        or self._removes(self.world.device(who), room, device)
+                    ):
+                        continue
+                    told = self._place(room, who, word) in blind
+                    (unread if told else lacking).append(f"{device} lacks {who}'s")
+        return lacking, unread
+
+    def _place(self, room: bytes, who: str, text: str) -> int:
+        """Return the entry of what somebody wrote, 0 if it is in no log."""
+        written = (
+            message for message, (label, _, _, said) in self.posted.items() if (label, said) == (who, text)
+        )
+        return max((sent.seq for message in written if (sent := self._sent.get((room, message)))), default=0)
 
     @staticmethod
     def _removes(speaker: Device, room: bytes, device: Device) -> bool:
@@ -449,41 +482,3 @@ class Checks:
     @staticmethod
     def _holds(device: Device, room: bytes, message: bytes) -> bool:
         return any(line.id == message for line in device.session._store.history(room))
-
-    def sizes(self) -> None:
-        """Look at what grows (I7)."""
-        sequencer = self.world.relay.sequencer
-        bounds = {
-            "requests that wait at the relay": (sequencer.waiting, 5000),
-            "bytes that wait at the relay": (sequencer._queued, 16 * 2**20),
-            "rooms open at the relay": (sequencer.rooms_open, 50),
-            "bytes of unfinished frames": (self.world.relay.transports.kept_bytes, 64 * 2**20),
-        }
-        for transport in self.world.relay.transports:
-            bounds[f"bytes for {transport.name}"] = (transport.outbox.size, 8 * 2**20 + 2**18)
-        for device in self.world.honest():
-            if device.client is not None:
-                session = device.session
-                bounds[f"events of {device}"] = (len(session.events), 2000)
-                bounds[f"waiters of {device}"] = (len(session._waiting), 100)
-                bounds.update(self._kept_by(device))
-        for what, (size, bound) in bounds.items():
-            if size > bound:
-                self.fail("I7", f"{what}: {size}, more than {bound}")
-
-    def _kept_by(self, device: Device) -> dict[str, tuple[int, int]]:
-        """Return what a client keeps of what others sent, and its bounds (P6)."""
-        session, store = device.session, device.session._store
-        bounds = {
-            f"senders told of by {device}": (
-                sum(len(r.report._told) for r in session._readers.values()),
-                4000,
-            ),
-            f"cries heard by {device}": (len(session._rescue._cries), 1000),
-        }
-        for room in session.rooms.values():
-            accounts = len(room.roster.accounts)
-            for table, bound in (("waiting", 257 * accounts), ("counts", 1000), ("chain", 20_000)):
-                count = next(store._db.execute(f"SELECT count(*) FROM {table} WHERE room = ?", (room.id,)))  # noqa: S608
-                bounds[f"rows of {table} at {device}"] = int(count[0]), bound
-        return bounds

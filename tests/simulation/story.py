@@ -23,6 +23,7 @@ from simulation.disk import Crash
 from simulation.randomness import dice
 from simulation.role import Role
 from simulation.roles import ROLES
+from simulation.sizes import oversized
 from simulation.world import World, world_of
 
 __all__ = ["Operation", "Outcome", "Story", "from_json", "make_story", "play", "tell", "to_json"]
@@ -205,7 +206,8 @@ class _Stage:
                 await self._do(operation)
             except Crash:
                 pass  # the device is down by now
-            self.world.checks.sizes() if self.world.relay.up else None
+            if self.world.relay.up:
+                self._look_at_sizes()
         await self._end()
 
     async def _do(self, operation: Operation) -> None:
@@ -289,7 +291,8 @@ class _Stage:
                 relay.copy()
             case "relay restore":
                 relay.crash()
-                relay.put_back()
+                if relay.put_back():
+                    self.world.checks.relay_restored()
                 self._after(operation["seconds"], relay.start)
             case "disk full":
                 writer = relay.writer
@@ -314,6 +317,10 @@ class _Stage:
         task.add_done_callback(self._later.discard)
 
     # --- the end ---
+
+    def _look_at_sizes(self) -> None:
+        for text in oversized(self.world):
+            self.world.checks.fail("I7", text)
 
     async def _end(self) -> None:
         """Have all faults stop and everyone come; then everyone talks, and it all has to fit."""
@@ -350,11 +357,12 @@ class _Stage:
         world.checks.judge_rooms()
         world.checks.judge_posts()
         world.checks.judge_history()
-        world.checks.sizes()
+        world.checks.judge_restores()
+        self._look_at_sizes()
         for role in self.roles:
             role.judge()
 
-    async def _everyone_talks(self, room: bytes, says: str = "was here") -> None:
+    async def _everyone_talks(self, room: bytes, says: str = "was here", *, again: bool = False) -> None:
         words: dict[str, str] = {}
         members = self.world.members(room)
         if self.world.checks.is_alone(members):
@@ -366,10 +374,14 @@ class _Stage:
         lacking: list[str] = []
         for _ in range(SETTLE_SECONDS):
             await asyncio.sleep(1)
-            lacking = self.world.checks.heard(room, words)
-            if not lacking:
+            lacking, unread = self.world.checks.heard(room, words)
+            if not lacking and not unread:
                 return
-        self.world.checks.fail("P1", f"after {SETTLE_SECONDS} s " + ", ".join(lacking))
+            if not lacking and self.world.checks.restored and not again:
+                # By these words somebody came back from a lost epoch, and was told that it lacks them.
+                await self._everyone_talks(room, f"{says} again", again=True)
+                return
+        self.world.checks.fail("P1", f"after {SETTLE_SECONDS} s " + ", ".join(lacking or unread))
 
 
 def play(story: Story) -> Outcome:

@@ -40,6 +40,7 @@ class Bite(NamedTuple):
     acts: tuple[str, ...] = ()
     who: str = ""
     archived: str = ""
+    faults: str = ""
 
 
 BITES = {
@@ -140,6 +141,14 @@ BITES = {
         archived="relay-restored-twice-while-somebody-is-away",
         quick=True,
     ),
+    "what a restored relay has lost is not told": Bite(
+        Room,
+        "start",
+        "told.append(self._go_back(lost_after))",
+        "self._go_back(lost_after)",
+        faults="backup",
+        quick=True,
+    ),
     "counts of one sender are not compared": Bite(
         LogReader,
         "_compare",
@@ -201,7 +210,7 @@ def stories_for(bite: Bite) -> Iterator[Story]:
     if bite.archived:
         yield from_json((ARCHIVE / f"{bite.archived}.json").read_text())[0]
     for seed in itertools.count():
-        yield make_story(f"bite{seed}", roles=bite.roles, acts=bite.acts, who=bite.who)
+        yield make_story(f"bite{seed}", roles=bite.roles, acts=bite.acts, who=bite.who, faults=bite.faults)
 
 
 @pytest.mark.timeout(120)
