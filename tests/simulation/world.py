@@ -135,6 +135,13 @@ class World:
             watcher(wire)
 
 
+def _collect() -> None:
+    """Collect what is left of the world before, as open files hang on it."""
+    gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was there before the first world is not looked at again
+
+
 @contextmanager
 def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
     """Make a world, with everything of the program that looks outside turned towards it.
@@ -149,10 +156,8 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
     folder = Path(tempfile.mkdtemp(dir=base))
     with ExitStack() as stack:
         gc.disable()  # when it runs is nothing that a seed decides
-        gc.freeze()  # so that the end of a world looks at nothing that was there before
         stack.callback(gc.enable)
-        stack.callback(gc.unfreeze)
-        stack.callback(gc.collect)  # open files hang on what is left of this world
+        _collect()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(Device_of.clear)
         stack.callback(phantoms.clear)
