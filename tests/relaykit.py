@@ -23,7 +23,7 @@ from clave_server.relay import Relay, Settings
 from clave_server.sequencer import Sequencer
 from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
-from clave_wire.header import Header, Seen, pack_header, split_payload
+from clave_wire.header import Header, Seen, digest_names, pack_header, split_payload
 from clave_wire.login import certificate_digest
 
 HOST = "127.0.0.1"
@@ -31,6 +31,9 @@ ROOM = bytes(range(16))
 HEAD = bytes(32)
 PATIENCE_SECONDS = 20.0
 _CLOSE_SECONDS = 1.0
+
+_NAMES: dict[bytes, str] = {}
+"""Whose each device is, for commits that add it."""
 
 _T = TypeVar("_T", bound=m.ToClient)
 
@@ -44,6 +47,7 @@ class Participant:
         self.key = DeviceKey.generate()
         self.device = self.key.public
         self.identity = self.account.certify(name, "laptop", self.device)
+        _NAMES[self.device] = name
         self.submissions: dict[bytes, int] = defaultdict(int)
         self.seen: dict[bytes, int] = defaultdict(int)
         self.handshakes: dict[bytes, int] = defaultdict(int)
@@ -245,6 +249,8 @@ class RawClient:
         """
         who = self.participant
         if kind is not m.Kind.APPLICATION:
+            if kind is m.Kind.COMMIT:
+                ref = digest_names((device, _NAMES.get(device, "")) for device in add)
             until = Seen(who.seen[room] if seen is None else seen, bytes(32))
             header = Header(kind, head, until, add=list(add), remove=list(remove), ref=ref)
             payload = pack_header(header) + payload

@@ -15,12 +15,14 @@ from clave_client.content import Content, ContentKind, decode_content
 from clave_client.errors import PeerError, RelayFault
 from clave_client.events import Lie, Person
 from clave_client.outcome import Outcome, Report, Settled
+from clave_client.policy import member_identity
 from clave_client.rekeys import Fate, Rekey, judge
 from clave_client.room import Room
 from clave_client.roster import Roster
 from clave_client.sealing import Opened, check_mls, check_signed, open_entry
 from clave_client.store import HistoryLine, Phase, Store
 from clave_crypto.mls import Application, Committed, Group, MemberSender, MLSError, ProposalReceived, Remove
+from clave_wire.header import digest_names
 from clave_wire.messages import Accepted, Entry, Kind, Rejected
 from clave_wire.text import sanitize
 
@@ -294,9 +296,11 @@ class LogReader:
             raise PeerError("it is no commit without a path")
         if author is None or room.group.member(received.committer).signature_key != entry.sender:
             raise PeerError("the relay put another's name on it")
-        added = [member.signature_key for member in received.added]
+        added = {member.signature_key: member_identity(member).name for member in received.added}
         if header.remove or received.removed or sorted(added) != sorted(header.add):
             raise PeerError("its header is not what it does")
+        if header.ref not in (b"", digest_names((device, added[device]) for device in header.add)):
+            raise PeerError("it adds somebody else than its header says")  # empty before relays compared it
         self._compare(opened, author)
         self.enter(successor, author, None)
 

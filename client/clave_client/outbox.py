@@ -13,8 +13,8 @@ __all__ = ["WINDOW", "Outbox"]
 WINDOW = 32
 """Submissions on their way at once; the relay remembers as many for resubmission."""
 
-_MOST_PLACED = 200
-"""Messages in an epoch that is not confirmed yet; the others keep no more of one account."""
+_MOST_PLACED, _MOST_PLACED_BYTES = 200, 1_500_000
+"""Messages in an epoch that is not confirmed yet: with a window more, as much as others keep of a device."""
 
 
 class Outbox:
@@ -33,8 +33,11 @@ class Outbox:
     def waiting(self) -> list[OutboxItem]:
         """Return what is to be sent next and is in no log yet, oldest first."""
         items = self._store.outbox(self._room, _MOST_PLACED + 2 * WINDOW)
-        placed = sum(item.placed is not None for item in items)
-        return [item for item in items if item.placed is None][: WINDOW if placed < _MOST_PLACED else 0]
+        placed = [item for item in items if item.placed is not None]
+        is_full = sum(len(item.payload or b"") for item in placed) >= _MOST_PLACED_BYTES
+        if is_full or len(placed) >= _MOST_PLACED:
+            return []
+        return [item for item in items if item.placed is None][:WINDOW]
 
     def ids(self, *, placed: bool = False) -> list[bytes]:
         """Return the ids of the texts that wait, also of those `placed` in an epoch that is not confirmed."""

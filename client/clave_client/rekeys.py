@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,10 +22,11 @@ from clave_wire.messages import Entry, Kind
 
 __all__ = ["Fate", "Rekey", "Rekeys", "judge"]
 
-_MOST_KEPT = 256
-"""Entries kept of one device; what it says beyond them in an unconfirmed epoch counts for nobody.
+_MOST_KEPT, _MOST_KEPT_BYTES = 256, 4 * 1024 * 1024
+"""Entries kept of one device, on disk; what it says beyond them in an unconfirmed epoch counts for nobody.
 
 Its own entries are not among those a device keeps, so that a bound for all of an account's would part them.
+`outbox.Outbox` sends no more.
 """
 
 _encoder = msgspec.msgpack.Encoder()
@@ -65,6 +67,18 @@ class Rekey:
         return self.opened.entry.seq
 
 
+class _Kept(NamedTuple):
+    """An entry that waits on disk with its account's rekey."""
+
+    seq: int
+    sender: bytes
+    size: int
+
+    @classmethod
+    def of(cls, entry: Entry) -> _Kept:
+        return cls(entry.seq, entry.sender, len(entry.payload))
+
+
 class Rekeys:
     """The rekeys of one room that wait in its present epoch. Transactions are the caller's."""
 
@@ -72,12 +86,12 @@ class Rekeys:
         self._store = store
         self._room = room
         self._waiting: dict[bytes, Rekey] = {}
-        self._kept: dict[bytes, list[Opened]] = {}
+        self._kept: dict[bytes, list[_Kept]] = {}
 
     def load(self, group: Group, roster: Roster, own: Collection[bytes]) -> None:
         """Read back what waits; `own` are the payloads of this device's rekeys."""
-        for stored in self._store.waiting(self._room):
-            opened = open_entry(_decoder.decode(stored))
+        for seq in self._store.waiting(self._room):
+            opened = self._read(seq)
             try:
                 if opened.entry.kind is Kind.REKEY:
                     rekey = judge(opened, group, roster, own)
@@ -88,7 +102,10 @@ class Rekeys:
                 continue
             person = roster.find(opened.entry.sender)
             if person is not None and person.account in self._kept:
-                self._kept[person.account].append(opened)
+                self._kept[person.account].append(_Kept.of(opened.entry))
+
+    def _read(self, seq: int) -> Opened:
+        return open_entry(_decoder.decode(self._store.waiting_entry(self._room, seq)))
 
     def __iter__(self) -> Iterator[Rekey]:
         return iter(self._waiting.values())
@@ -113,23 +130,26 @@ class Rekeys:
         kept = self._kept.get(account)
         if kept is None:
             return False
-        if sum(one.entry.sender == opened.entry.sender for one in kept) < _MOST_KEPT:
-            kept.append(opened)
+        new = _Kept.of(opened.entry)
+        sizes = [one.size for one in kept if one.sender == new.sender]
+        if len(sizes) < _MOST_KEPT and sum(sizes) + new.size <= _MOST_KEPT_BYTES:
+            kept.append(new)
             self._keep(opened)
         return True
 
     def clear(self, confirmed: Rekey | None) -> list[Opened]:
         """Forget all of them, as an epoch begins; return what was said in that of the one `confirmed`."""
-        said = [] if confirmed is None else self._kept.get(confirmed.account, [])
+        kept = [] if confirmed is None else self._kept.get(confirmed.account, [])
+        said = [self._read(one.seq) for one in kept]
         for account in list(self._waiting):
             self._drop(account)
         return said
 
-    def copy(self) -> tuple[dict[bytes, Rekey], dict[bytes, list[Opened]]]:
+    def copy(self) -> tuple[dict[bytes, Rekey], dict[bytes, list[_Kept]]]:
         """Return what waits, for `restore`."""
         return dict(self._waiting), {account: list(kept) for account, kept in self._kept.items()}
 
-    def restore(self, before: tuple[dict[bytes, Rekey], dict[bytes, list[Opened]]]) -> None:
+    def restore(self, before: tuple[dict[bytes, Rekey], dict[bytes, list[_Kept]]]) -> None:
         """Go back to what `copy` returned."""
         self._waiting, self._kept = before
 
@@ -139,7 +159,7 @@ class Rekeys:
     def _drop(self, account: bytes) -> None:
         rekey = self._waiting.pop(account, None)
         if rekey is not None:
-            seqs = [opened.entry.seq for opened in self._kept.pop(account, [])]
+            seqs = [one.seq for one in self._kept.pop(account, [])]
             self._store.drop_waiting(self._room, [rekey.seq, *seqs])
 
 

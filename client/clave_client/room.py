@@ -16,7 +16,7 @@ from clave_client.errors import PeerError, StateTooOld, UsageError
 from clave_client.events import Event
 from clave_client.held_room import Flight, HeldRoom
 from clave_client.pending import Pending, Wish
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, restore_group, room_state
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, leaf_identity, restore_group, room_state
 from clave_client.rekeys import Fate, Rekey
 from clave_client.restores import shared_until
 from clave_client.room_state import ROOM_STATE_EXTENSION
@@ -33,7 +33,7 @@ from clave_crypto.mls import (
     Proposal,
     Remove,
 )
-from clave_wire.header import Header, pack_header, split_payload
+from clave_wire.header import Header, digest_names, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
 __all__ = ["Room"]
@@ -275,9 +275,11 @@ class Room(HeldRoom):
             self._wish_for(Wish.of(proposals, members))
         gone = {p.removed for p in proposals if isinstance(p, Remove)} | self.roster.leavers()
         removes = sorted(members[leaf].signature_key for leaf in gone)
-        adds = [p.key_package.leaf_node.signature_key for p in proposals if isinstance(p, Add)]
+        leaves = [p.key_package.leaf_node for p in proposals if isinstance(p, Add)]
+        adds = [leaf.signature_key for leaf in leaves]
+        ref = digest_names((leaf.signature_key, leaf_identity(leaf).name) for leaf in leaves) if adds else b""
         seen = self.chain.seen()
-        header = pack_header(Header(kind, self.head, seen, 0, adds, removes))
+        header = pack_header(Header(kind, self.head, seen, 0, adds, removes, ref))
         commit = group.commit(
             proposals,
             now=int(self.clock()),

@@ -386,10 +386,17 @@ class Store:
         """Keep an entry as it came."""
         self._run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
 
-    def waiting(self, room: bytes) -> list[bytes]:
-        """Return the entries kept, in order."""
-        rows = self._rows("SELECT entry FROM waiting WHERE room = ? ORDER BY seq", room)
-        return [msgspec.convert(entry, bytes) for (entry,) in rows]
+    def waiting(self, room: bytes) -> list[int]:
+        """Return which entries are kept, in order."""
+        rows = self._rows("SELECT seq FROM waiting WHERE room = ? ORDER BY seq", room)
+        return [msgspec.convert(seq, int) for (seq,) in rows]
+
+    def waiting_entry(self, room: bytes, seq: int) -> bytes:
+        """Return an entry that is kept."""
+        entry = self._blob("SELECT entry FROM waiting WHERE room = ? AND seq = ?", room, seq)
+        if entry is None:
+            raise StoreDamaged(f"entry {seq} of a room is missing; restore a backup")
+        return entry
 
     def drop_waiting(self, room: bytes, seqs: Iterable[int]) -> None:
         """Forget entries that were kept."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from clave_server.errors import Refusal
 from clave_wire.errors import RemoteError
-from clave_wire.header import Header, split_payload
+from clave_wire.header import Header, digest_names, split_payload
 from clave_wire.messages import Code, Kind, Submit
 
-__all__ = ["check_header", "read_header"]
+__all__ = ["check_header", "check_names", "read_header"]
 
 _ADDING: Final = frozenset({Kind.COMMIT, Kind.GROUP_INFO})
 """The kinds whose header may name devices to add; only they carry a welcome."""
@@ -27,6 +28,15 @@ def read_header(submit: Submit) -> Header:
     if header.kind != submit.kind:
         raise Refusal(Code.BAD_REQUEST, "the payload's header is of another kind")
     return header
+
+
+def check_names(header: Header, names: Mapping[bytes, str]) -> None:
+    """Raise `Refusal` unless a commit adds its devices under the names of the accounts they belong to here.
+
+    Otherwise one account could be several in a room, where a rekey takes two.
+    """
+    if header.ref != digest_names((device, names[device]) for device in header.add):
+        raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
 
 
 def check_header(device: bytes, submit: Submit, header: Header) -> None:

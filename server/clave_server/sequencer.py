@@ -24,7 +24,7 @@ from clave_server.catchup import CatchUp
 from clave_server.channel import Channel
 from clave_server.errors import Refusal, RelayError, StorageError
 from clave_server.flight import Batch, Flight, RoomMessage, Step
-from clave_server.handshakes import read_header
+from clave_server.handshakes import check_names, read_header
 from clave_server.landing import NOT_WRITTEN, Landing
 from clave_server.loading import Loading, wanted_names
 from clave_server.mirror import PIECE_BYTES, EntryRecord, Mirror
@@ -365,7 +365,10 @@ class Sequencer:
         header = read_header(message)
         if message.kind is Kind.COMMIT and header.add:
             self._usages.judge_entry(session.usage)
-        room.judge_handshake(session.device, message, header, _known(names))
+        known = _known(names)
+        room.judge_handshake(session.device, message, header, known)
+        if header.add and message.kind is Kind.COMMIT:
+            check_names(header, known)
         if wait := self._paces.take((room.room, session.usage.account), self._loop.time()):
             text = f"too many changes of this room by one account; wait {math.ceil(wait)} s"
             raise Refusal(Code.PACE, text)

@@ -6,6 +6,8 @@ read or check. What the body signs covers the header's bytes, so neither goes wi
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -13,7 +15,7 @@ import msgspec
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Code, Count, Devices, Digest, Kind
 
-__all__ = ["MAX_HEADER_BYTES", "Header", "Seen", "pack_header", "split_payload"]
+__all__ = ["MAX_HEADER_BYTES", "Header", "Seen", "digest_names", "pack_header", "split_payload"]
 
 MAX_HEADER_BYTES: Final = 64 * 1024 - 1
 
@@ -30,7 +32,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     `head` names the epoch an entry was made in. `count` numbers the messages of one sender, from 1, and is 0
     in everything else. `add` and `remove` are the devices that a commit or a leaving adds and removes, or the
-    one that a group info is for. `ref` names the rekey that is confirmed.
+    one that a group info is for. `ref` names the rekey that is confirmed, or says whose devices a commit adds
+    (`digest_names`).
     """
 
     kind: Kind
@@ -40,6 +43,19 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     add: Devices = []
     remove: Devices = []
     ref: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+
+
+def digest_names(added: Iterable[tuple[bytes, str]]) -> bytes:
+    """Return the `ref` of a commit that adds devices: a digest of each, as in `add`, and its account's name.
+
+    Members compare it with the leaves that are added, and the relay with who registered the devices: an
+    account of the room is one of the relay's.
+    """
+    digest = hashlib.sha256(b"clave added\0")
+    for device, name in added:
+        encoded = name.encode()
+        digest.update(device + len(encoded).to_bytes(2, "big") + encoded)
+    return digest.digest()
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

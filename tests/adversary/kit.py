@@ -34,7 +34,7 @@ from clave_crypto.mls import (
     NoPolicy,
     decode_key_package,
 )
-from clave_wire.header import Header, pack_header
+from clave_wire.header import Header, digest_names, pack_header
 from clave_wire.messages import (
     Accepted,
     ClaimKeyPackages,
@@ -50,6 +50,9 @@ from clave_wire.messages import (
 from scenarios.stage import PATIENCE, Relay, Somebody, people_at, relay_at
 
 changed = msgspec.structs.replace
+
+_NAMES: dict[bytes, str] = {}
+"""Whose each device on stage is, for garbage that adds it."""
 
 
 class Wire:
@@ -130,6 +133,7 @@ async def stage(folder: Path, *names: str) -> AsyncIterator[tuple[Relay, list[So
         relay_at(folder / "relay") as relay,
         people_at(relay, folder / "home", *names) as people,
     ):
+        _NAMES.update((device(person), person.name) for person in people)
         yield relay, people
 
 
@@ -232,6 +236,8 @@ class Insider:
         ref: bytes = b"",
     ) -> bytes:
         """Return a payload with any header and a body that is nothing."""
+        if kind is Kind.COMMIT:
+            ref = ref or digest_names((device, _NAMES.get(device, "")) for device in add)
         header = Header(kind, head or self.head, self.seen, 0, list(add), list(remove), ref)
         return pack_header(header) + os.urandom(300)
 

@@ -110,18 +110,27 @@ def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
     assert len(green.store.waiting(green.room.id)) == 1
 
 
-def test_no_more_is_said_before_it_is_confirmed_than_others_keep(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("texts", "least", "most"),
+    [
+        ([str(number) for number in range(300)], 200, 256),
+        ([f"{number} " + 65_000 * "x" for number in range(70)], 22, 61),
+    ],
+    ids=["number", "size"],
+)
+def test_no_more_is_said_before_it_is_confirmed_than_others_keep(
+    tmp_path: Path, texts: list[str], least: int, most: int
+) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     rekey(log, red)
     deliver(log, red, blue)
-    texts = [str(number) for number in range(300)]
     for text in texts:
         red.says(text)
     while submits := red.room.prepare_messages():  # as a full window goes, answers come one by one
         for submit in submits:
             log.append(red, submit)
             assert lies(*deliver(log, red)) == []
-    assert 200 <= len(red.texts()) <= 256
+    assert least <= len(red.texts()) <= most
     deliver(log, blue)
     assert blue.texts() == []
     assert red.room.outbox, "the rest waits"
@@ -130,10 +139,11 @@ def test_no_more_is_said_before_it_is_confirmed_than_others_keep(tmp_path: Path)
     assert not red.room.outbox
 
 
+@pytest.mark.parametrize(("bound", "value"), [("_MOST_KEPT", 3), ("_MOST_KEPT_BYTES", 1500)])
 def test_what_is_said_beyond_what_is_kept_counts_for_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
-    monkeypatch.setattr(rekeys, "_MOST_KEPT", 3)
+    monkeypatch.setattr(rekeys, bound, value)
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)

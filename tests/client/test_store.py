@@ -173,9 +173,12 @@ def test_epochs_entered_are_remembered(store: Store, path: Path) -> None:
 def test_waiting_entries_come_back_in_order_and_go_by_their_number(store: Store) -> None:
     for seq in (7, 5, 6):
         store.add_waiting(ROOM, seq, b"entry %d" % seq)
-    assert store.waiting(ROOM) == [b"entry 5", b"entry 6", b"entry 7"]
+    assert store.waiting(ROOM) == [5, 6, 7]
     store.drop_waiting(ROOM, [5, 7])
-    assert store.waiting(ROOM) == [b"entry 6"]
+    assert store.waiting(ROOM) == [6]
+    assert store.waiting_entry(ROOM, 6) == b"entry 6"
+    with pytest.raises(StoreDamaged, match=r"entry 5 .* missing"):
+        store.waiting_entry(ROOM, 5)
 
 
 def test_the_chain_is_cut_after_and_trimmed_before(store: Store) -> None:

@@ -31,7 +31,7 @@ from clave_crypto.mls import (
 )
 from clave_crypto.mls import committing as mls_committing
 from clave_crypto.mls.suites import CipherSuite
-from clave_wire.header import Header, Seen, pack_header
+from clave_wire.header import Header, Seen, digest_names, pack_header
 from clave_wire.messages import Entry, Kind, Mend, Resume, Submit, ToRelay
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ def _random_header(world: World, held: Any, chance: Random, kind: Kind) -> Heade
     more: dict[str, Any] = {"seen": chance.choice([held.chain.seen(), seen]), "head": head}
     if kind in (Kind.COMMIT, Kind.REKEY, Kind.PROPOSAL, Kind.GROUP_INFO):
         more["add"], more["remove"] = _some(held, chance), _some(held, chance)
+    if kind is Kind.COMMIT:
+        names = {device.public: device.name for device in world.devices.values()}
+        more["ref"] = digest_names((device, names.get(device, "")) for device in more["add"])
     if kind is Kind.CONFIRM:
         more["ref"] = chance.choice([*rekeys[-3:], chance.randbytes(32)])
     fits = {

@@ -1,0 +1,71 @@
+"""P1: an account of a room is one of the relay's, so that nobody alone is the two that a rekey takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adversary.kit import LyingLink, members, notices, room_of, stage, talk, until
+from clave_client import account, room
+from clave_client.errors import ClientError
+from clave_crypto.identity import AccountKey
+from clave_crypto.keys import Secret
+from clave_crypto.mls import Add
+from clave_wire.header import digest_names
+from scenarios.stage import Relay, Somebody, gather_in
+
+
+async def second_device(
+    mallory: Somebody, name: str, folder: Path, relay: Relay, patch: pytest.MonkeyPatch
+) -> Somebody:
+    """Return somebody with an account of its own, whose device the relay knows as one of mallory's."""
+    secret = mallory.client._store.get("account_secret")
+    assert secret is not None
+    key, login, load = AccountKey.from_secret(Secret(secret)), LyingLink.login, account.Account.load_or_create
+    registered: dict[bytes, bytes] = {}
+
+    async def login_as_mallory(link: Any, identity: bytes, device: Any, *rest: Any) -> Any:
+        return await login(link, registered.get(device.public, identity), device, *rest)
+
+    def load_or_create(store: Any, own_name: str) -> account.Account:
+        made = load(store, own_name)
+        if own_name == name:
+            registered[made.device.public] = key.certify("mallory", "second", made.device.public)
+        return made
+
+    patch.setattr(LyingLink, "login", login_as_mallory)
+    patch.setattr(account.Account, "load_or_create", load_or_create)
+    ghost = Somebody(folder, name, relay)
+    await ghost.come()
+    return ghost
+
+
+def add_of(ghost: Somebody, suite: Any) -> Callable[[Any], list[Add]]:
+    session = ghost.client._session
+    bundle = session.account._bundle(suite, time.time())
+    with session._store.transaction():
+        session._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
+    return lambda _: [Add(bundle.key_package)]
+
+
+async def test_one_account_is_no_two_in_a_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(tmp_path, "red", "blue", "mallory") as (relay, (red, blue, mallory)):
+        friends = await gather_in("friends", red, blue, mallory)
+        ghost = await second_device(mallory, "ghost", tmp_path / "home", relay, monkeypatch)
+        added = add_of(ghost, room_of(mallory, friends).group.suite)
+        with pytest.raises(ClientError, match="belongs to another account"):
+            await mallory.client._session.commit(friends, added)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                room, "digest_names", lambda added: digest_names((each, "mallory") for each, _ in added)
+            )
+            mallory.client._session.spawn(lambda: mallory.client._session.commit(friends, added))
+            await until(lambda: any("does not count" in told for told in notices(red)))
+        assert members(red, friends) == members(blue, friends) == {"red", "blue", "mallory"}
+        await mallory.go()
+        await ghost.go()
+        await talk(friends, red, blue)
