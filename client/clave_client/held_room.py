@@ -146,6 +146,7 @@ class HeldRoom:
             room.roster.meet(group.members())
             inviter = b"" if welcomed is None else room.roster.account(group.welcomed_by)
             room.whereabouts.begin(inviter, cursor)
+            room.put_part("submissions before", used.to_bytes(8, "big"))
             room._save()
         return room
 
@@ -315,6 +316,10 @@ class HeldRoom:
         return sorted(members[leaf].signature_key for leaf in self.roster.leavers())
 
     # --- coming back ---
+
+    def is_from_before(self, entry: Entry) -> bool:
+        """Whether an entry of this device is of an earlier membership, of which it keeps nothing."""
+        return entry.submission <= int.from_bytes(self.part("submissions before") or b"", "big")
 
     def find(self, device: bytes) -> Person | None:
         """Return the member with this device, here or where this device came back from."""

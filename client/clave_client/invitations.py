@@ -1,14 +1,21 @@
-"""What the relay brings to let this device in: welcomes to be answered, help for a room. Knows no log."""
+"""What the relay brings to let this device in: welcomes to be answered, help for a room. Knows no log.
+
+A welcome is *held* when it has to wait: for the log to end a membership, or for an answer to another one.
+The relay keeps it too, and brings it at each login.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from clave_client import events
 from clave_client.errors import PeerError
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, room_state
+from clave_client.events import Person
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, check_names_differ, room_state
 from clave_client.room import Room
+from clave_client.roster import Roster
 from clave_client.sealing import name_epoch
 from clave_client.store import Phase, Store
 from clave_client.welcome import Help, Welcome, Welcomed, read_invitation
@@ -19,10 +26,16 @@ from clave_wire.text import sanitize
 if TYPE_CHECKING:
     from clave_client.session import Session
 
-__all__ = ["MOST_OPEN", "Invitations"]
+__all__ = ["MOST_OPEN", "MOST_OPEN_OF_ONE", "Invitations"]
 
 MOST_OPEN = 100
-"""Invitations without an answer; the relay keeps the others until some are answered."""
+"""Invitations of strangers without an answer."""
+
+MOST_OPEN_OF_ONE = 10
+"""Invitations of one account without an answer."""
+
+_MOST_HELD = 16
+"""Welcomes held, each of up to some megabytes; those of who sent most go first, until the next login."""
 
 _MOST_COMMITS = 1 << 52
 """An epoch that no room comes to by commits; frames count further."""
@@ -34,37 +47,52 @@ class Invitations:
     def __init__(self, session: Session, store: Store) -> None:
         self._session = session
         self._store = store
-        self._deferred: dict[bytes, tuple[Invitation, bytes]] = {}
-        self._told_full = False
+        self._held: dict[int, tuple[Invitation, bytes]] = {}
+        self._told: set[tuple[bytes, bytes]] = set()
 
     def take(self, invitation: Invitation) -> None:
         """Open an invitation and keep it; whether the person wants it is asked afterwards."""
         self._take(invitation, self._session.incarnation)
 
+    def take_held(self) -> None:
+        """Take what was held and can be taken by now: a room is over, or an invitation is answered."""
+        for invitation, incarnation in list(self._held.values()):
+            known = self._session.rooms.get(invitation.room)
+            is_open = known is not None and known.record.phase is Phase.INVITED
+            if self._session.is_online and not is_open and (known is None or _may_enter(known)):
+                self._take(invitation, incarnation)
+
     def _take(self, invitation: Invitation, incarnation: bytes) -> None:
+        self._held.pop(invitation.id, None)
         known = self._session.rooms.get(invitation.room)
         try:
             brought = read_invitation(invitation.welcome)
             if isinstance(brought, Help):
                 if known is not None:
                     self._session.helped(known, brought)
-            elif known is not None and not _is_over(known):
+            elif known is not None and not _may_enter(known):
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
-                self._deferred[invitation.room] = invitation, incarnation
+                self._hold(invitation, incarnation)
                 if known.lost:
                     self._session.resume_anew(known)
                 return
             elif self._store.has_taken(invitation.room + invitation.welcome):
                 self._take_again(invitation)
-            elif known is None and self._is_full():
+            elif not self._open(invitation, brought, known, incarnation):
+                self._hold(invitation, incarnation)
                 return
-            else:
-                self._open(invitation, brought, known, incarnation)
         except MLSError as error:
-            self._tell(f"an invitation could not be used: {sanitize(str(error))}")
+            self._tell(f"{self._words(invitation)} could not be used: {sanitize(str(error))}")
         except PeerError as error:
-            self._tell(f"an invitation was refused: {error}")
+            self._tell(f"{self._words(invitation)} was refused: {error}; ask to be removed and invited again")
         self._session.link.send(TakeInvitation(self._session.link.next_id(), invitation.id))
+
+    def _hold(self, invitation: Invitation, incarnation: bytes) -> None:
+        if len(self._held) >= _MOST_HELD:
+            senders = Counter(one.sender for one, _ in self._held.values())
+            ((sender, _),) = senders.most_common(1)
+            del self._held[next(key for key, (one, _) in self._held.items() if one.sender == sender)]
+        self._held[invitation.id] = invitation, incarnation
 
     def _take_again(self, invitation: Invitation) -> None:
         """Leave a welcome that was used alone: the relay was not told that it is, or brings it once more."""
@@ -72,22 +100,10 @@ class Invitations:
         if record is not None and invitation.room not in self._session.rooms:
             self._tell(f"an invitation to {record.title} was refused: it is an old one")
 
-    def let_in(self, room: bytes) -> None:
-        """Take the welcome to a room that came while this device was in it, if it is not any more."""
-        known = self._session.rooms.get(room)
-        if room in self._deferred and (known is None or _is_over(known)):
-            self._take(*self._deferred.pop(room))
-
-    def _is_full(self) -> bool:
-        waiting = sum(room.record.phase is Phase.INVITED for room in self._session.rooms.values())
-        if waiting >= MOST_OPEN and not self._told_full:
-            self._told_full = True
-            self._tell(f"{waiting} invitations wait for an answer; others come once some are answered")
-        return waiting >= MOST_OPEN
-
     def _open(
         self, invitation: Invitation, brought: Welcome | bytes, known: Room | None, incarnation: bytes
-    ) -> None:
+    ) -> bool:
+        """Join the group of a welcome; False if that has to wait. Raises `MLSError` and `PeerError`."""
         used: list[bytes] = []
         # A welcome can name very many key packages, and to look each of them up would take long.
         held = self._store.bundle_references()
@@ -105,18 +121,22 @@ class Invitations:
             raise PeerError("it came under another room's id")
         if group.epoch >= _MOST_COMMITS:
             raise PeerError("its room's epoch cannot be")
+        check_names_differ(group)
         if self._store.has_entered(group.epoch_authenticator):
             # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
             # an epoch a second time would be to use its keys a second time.
             if known is None:
                 title = sanitize(room_state(group.extensions).title)
                 self._tell(f"an invitation to {title} was refused: it is an old one")
-            return
+            return True
         welcomed = Welcomed(None, invitation.seq, incarnation)
+        signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
         if isinstance(brought, Welcome):
-            signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
             brought.check(name_epoch(group), group.member(signer).signature_key)
             welcomed = dataclasses.replace(welcomed, seen=brought.seen)
+        inviter = Roster(group, self._store).person(group.member(signer))
+        if self._has_to_wait(inviter, known, incarnation):
+            return False
         with self._store.transaction():
             room = Room.join(self._store, group, welcomed, self._session.clock)
             self._store.note_entered(group.epoch_authenticator)
@@ -126,11 +146,64 @@ class Invitations:
         self._session.rooms[room.id] = room
         self._session.unusable.pop(room.id, None)
         self._session.emit(room.invitation())
+        return True
+
+    def _has_to_wait(self, inviter: Person, known: Room | None, incarnation: bytes) -> bool:
+        """Whether an invitation is held: another one's is open for the room, or too many are.
+
+        What a relay lost that was restored since cannot be accepted any more, and is replaced.
+        """
+        if known is not None:
+            is_anothers = known.roster.inviter_account() != inviter.account
+            is_open = known.record.phase is Phase.INVITED and known.record.incarnation in (b"", incarnation)
+            if not is_open or not is_anothers:
+                return False
+            text = (
+                f"{inviter.name} invites you to {known.record.title} too; to be asked that, decline the other"
+            )
+            self._tell_once(known.id, inviter.account, text)
+            return True
+        accounts = [
+            room.roster.inviter_account()
+            for room in self._session.rooms.values()
+            if room.record.phase is Phase.INVITED
+        ]
+        is_full = len(accounts) >= MOST_OPEN and not self._is_acquainted(inviter.account)
+        if is_full or accounts.count(inviter.account) >= MOST_OPEN_OF_ONE:
+            self._tell_once(
+                b"",
+                b"",
+                f"{len(accounts)} invitations wait for an answer; others come once some are answered",
+            )
+            return True
+        return False
+
+    def _is_acquainted(self, account: bytes) -> bool:
+        """Whether this device shares a room with an account."""
+        return any(
+            account in room.roster.accounts
+            for room in self._session.rooms.values()
+            if room.record.phase is Phase.JOINED
+        )
+
+    def _words(self, invitation: Invitation) -> str:
+        """Return what to call an invitation that cannot be used, as far as is known."""
+        known = self._session.rooms.get(invitation.room)
+        if known is None:
+            return "an invitation"
+        sender = known.roster.find(invitation.sender)
+        by = "" if sender is None else f" by {sender.name}"
+        return f"an invitation to {known.record.title}{by}"
+
+    def _tell_once(self, room: bytes, account: bytes, text: str) -> None:
+        if (room, account) not in self._told and len(self._told) < MOST_OPEN:
+            self._told.add((room, account))
+            self._tell(text)
 
     def _tell(self, text: str) -> None:
         self._session.emit(events.Notice(b"", text))
 
 
-def _is_over(room: Room) -> bool:
+def _may_enter(room: Room) -> bool:
     """Whether a room may be entered anew: whoever cannot follow it takes the relay's word for being out."""
     return room.record.phase not in (Phase.JOINED, Phase.LEAVING) or (room.lost and room.stay_over)

@@ -162,6 +162,14 @@ class LogReader:
         person = room.find(entry.sender)
         if person is None:
             self.report.outcome.strangers = True
+            if (
+                entry.kind is Kind.APPLICATION
+                and room.whereabouts.let_in
+                and self.report.first(b"", "strangers")
+            ):
+                title = room.record.title
+                text = f"others write in {title} whom your inviter left out; leave, and ask another to invite"
+                self.report.happened(events.Notice(room.id, text))
             return
         if entry.sender == room.roster.own_device:
             submissions.take_message_elsewhere(self, opened)

@@ -40,6 +40,7 @@ __all__ = [
     "MAX_DEVICES",
     "ROOM_LIMITS",
     "RoomPolicy",
+    "check_names_differ",
     "device_identity",
     "leaf_identity",
     "member_identity",
@@ -173,6 +174,16 @@ class RoomPolicy:
 def restore_group(state: GroupState) -> Group:
     """Return a room's group as it was stored. Raises `MLSError`."""
     return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
+
+
+def check_names_differ(group: Group) -> None:
+    """Raise `PolicyRejected` if two accounts of a group could be taken for each other.
+
+    Nobody can be added so, but whoever makes a group with another program can begin with it.
+    """
+    names: dict[str, bytes] = {}
+    for member in group.members():
+        _check_newcomer(member_identity(member), names)
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 
 from clave_client.events import Person
@@ -110,6 +110,21 @@ class Roster:
         """
         leaf = self._store.part(self._group.group_id, _INVITER)
         return None if leaf is None else self.people().get(int.from_bytes(leaf, "big"))
+
+    def inviter_account(self) -> bytes | None:
+        """Return the account of who welcomed this device, as `inviter` does, without looking anybody up."""
+        leaf = self._store.part(self._group.group_id, _INVITER)
+        member = None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
+        return None if member is None else member_identity(member).account
+
+    def misnamed(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
+        """Return the members that go by another name at the relay, and by which one."""
+        names = ((self._by_device[device], name) for device, name in registered if device in self._by_device)
+        return {
+            sanitize(member_identity(member).name): sanitize(name)
+            for member, name in names
+            if member_identity(member).name != name
+        }
 
     def leavers(self) -> set[int]:
         """Return the leaves of others that have proposed their own removal.

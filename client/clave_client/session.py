@@ -99,6 +99,7 @@ class Session(Connection):
         self._invitations = Invitations(self, store)
         self._turned_away: dict[bytes, ClientError] = {}
         self._left: set[bytes] = set()
+        self._misnamed: set[tuple[bytes, str]] = set()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, Room] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
@@ -252,7 +253,7 @@ class Session(Connection):
             self._rescue.help(room, device)
         if outcome.cry:
             self._rescue.cry(room)
-            self._invitations.let_in(room.id)
+            self._invitations.take_held()
         if outcome.strangers:
             self.compare_routing(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
@@ -272,7 +273,7 @@ class Session(Connection):
         for message_id in room.unsent:
             self.emit(events.SendFailed(room.id, message_id, reason))
         self._disappoint(room.id, error)
-        self._invitations.let_in(room.id)
+        self._invitations.take_held()
 
     def go_on(self, room: Room) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
@@ -382,10 +383,23 @@ class Session(Connection):
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
             self._disappoint(room.id, StateTooOld(text))
         self._rosters[room.id] = resumed
+        self._compare_names(room, resumed)
         room.stay_over = all(device != self.own for device, _ in resumed.members)
         if room.lost:
-            self._invitations.let_in(room.id)
+            self._invitations.take_held()
         self.go_on(room)
+
+    def _compare_names(self, room: Room, resumed: Resumed) -> None:
+        """Tell of members that are others at the relay: one account may pose as several in a room."""
+        for name, other in room.roster.misnamed(resumed.members).items():
+            if (room.id, name) not in self._misnamed:
+                self._misnamed.add((room.id, name))
+                text = f"{name} in {room.record.title} is {other} at the relay; leave a room that pretends"
+                self.emit(events.Notice(room.id, text))
+
+    def take_held(self) -> None:
+        """Take the invitations that waited for an answer to others."""
+        self._invitations.take_held()
 
     def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
         room = self.rooms.get(room_id)
@@ -403,7 +417,7 @@ class Session(Connection):
             return
         room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.lost:
-            self._invitations.let_in(room.id)
+            self._invitations.take_held()
         if refused.code is Code.NOT_MEMBER:
             asyncio.get_running_loop().call_later(_ASK_AGAIN_SECONDS, self._ask_again, room)
         if room_id not in self._turned_away:

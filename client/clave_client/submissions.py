@@ -55,7 +55,7 @@ def take_message_elsewhere(reader: LogReader, opened: Opened) -> None:
 def take_unknown(reader: LogReader, entry: Entry) -> None:
     """Take an entry of this device that it does not know of."""
     room = reader.room
-    if room.too_old:
+    if room.too_old or room.is_from_before(entry):
         return
     if entry.payload not in room.refused:  # else it is told already
         reader.report.lie(Lie.INVENTED, room.roster.find(entry.sender))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -27,9 +27,10 @@ PATIENCE = 30.0
 class Relay:
     """A relay process that can be killed and started again at the same address."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, program: Sequence[str] = ("-m", "clave_server")) -> None:
         self.data = data
         self.options = options
+        self.program = program
         self.address = "127.0.0.1:0"
         self.fingerprint = ""
         self.mirror: list[str] = []
@@ -44,7 +45,7 @@ class Relay:
         return self._process.pid
 
     async def start(self) -> None:
-        command = ("-m", "clave_server", "--listen", self.address, "--data", str(self.data), *self.options)
+        command = (*self.program, "--listen", self.address, "--data", str(self.data), *self.options)
         environment = {**os.environ, "NO_COLOR": "1"}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -185,8 +186,10 @@ class Somebody:
 
 
 @asynccontextmanager
-async def relay_at(data: Path, *options: str) -> AsyncIterator[Relay]:
-    relay = Relay(data, *options)
+async def relay_at(
+    data: Path, *options: str, program: Sequence[str] = ("-m", "clave_server")
+) -> AsyncIterator[Relay]:
+    relay = Relay(data, *options, program=program)
     await relay.start()
     try:
         yield relay

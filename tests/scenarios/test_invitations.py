@@ -120,7 +120,7 @@ async def test_a_welcome_of_an_epoch_that_cannot_be_is_refused_once(tmp_path: Pa
     ):
         room = await red.client.create_room("friends")
         bring_forged(red, room, epoch, blue)
-        told = "an invitation was refused: its room's epoch cannot be"
+        told = "an invitation was refused: its room's epoch cannot be; ask to be removed and invited again"
         assert (await blue.sees(events.Notice)).text == told
         assert blue.client.rooms == {}
         await lets_in(red, room, blue)
@@ -175,6 +175,8 @@ async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) 
         assert blue.client._session.rooms == {room: before}
         await blue.client.leave(room)
         blue.client._session._on_messages([elsewhere])
-        told = "an invitation was refused: it came under another room's id"
+        told = (
+            "an invitation was refused: it came under another room's id; ask to be removed and invited again"
+        )
         assert (await blue.sees(events.Notice)).text == told
         assert blue.client.rooms == {}

@@ -21,11 +21,19 @@ from scenarios.impostor import Impostor, lying_relay, plant
 from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.test_bad_input import clave
 
+CREDULOUS = """
+from clave_server import sequencer
+from clave_server.cli import main
+sequencer.check_names = lambda *_: None
+main(prog_name="clave-relay")
+"""
+"""A relay that lets somebody be added under a name that is not registered for the device."""
+
 
 @asynccontextmanager
 async def three(tmp_path: Path) -> AsyncIterator[tuple[Relay, Somebody, Somebody, Somebody]]:
     async with (
-        relay_at(tmp_path / "relay", "--mirror", "off") as relay,
+        relay_at(tmp_path / "relay", "--mirror", "off", program=("-c", CREDULOUS)) as relay,
         people_at(relay, tmp_path / "home", "red", "blue", "mallory") as (red, blue, mallory),
     ):
         yield relay, red, blue, mallory

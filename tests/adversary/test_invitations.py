@@ -1,0 +1,81 @@
+"""P1, P6: nobody's invitation takes the place of another's, nor all places there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adversary.kit import (
+    Insider,
+    device,
+    lies,
+    members,
+    notices,
+    of_kind,
+    read_up,
+    room_of,
+    stage,
+    talk,
+    until,
+    welcome_elsewhere,
+)
+from clave_client import events, invitations, session
+from clave_wire.messages import Kind
+from scenarios.stage import gather_in
+
+
+async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
+        room = await gather_in("friends", red, blue, green)
+        await red.client.invite(room, "grey")
+        await grey.sees(events.Invited)
+        await read_up(room, red, blue, green)
+        insider = Insider(blue, room)
+        welcome = await welcome_elsewhere(insider, "grey")
+        await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
+        await until(lambda: "blue invites you to friends too" in " ".join(notices(grey)))
+        assert [invited.inviter.name for invited in of_kind(grey, events.Invited)] == ["red"]
+        await grey.client.answer(room, accept=True)
+        await talk(room, red, green, grey)
+
+
+async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_COMPARE_AGAIN_SECONDS", 4.0)
+    monkeypatch.setattr(session, "_ASK_AGAIN_SECONDS", 1.0)
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
+        room = await gather_in("friends", red, blue, green)
+        insider = Insider(blue, room)
+        welcome = await welcome_elsewhere(insider, "grey")
+        await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
+        await grey.sees(events.Invited)
+        await grey.client.answer(room, accept=True)
+        assert members(grey, room) == {"blue", "grey"}
+        await red.client.send(room, "where is grey?")
+        await until(lambda: "whom your inviter left out" in " ".join(notices(grey)))
+        await red.client.invite(room, "grey")
+        await grey.client.leave(room)
+        await grey.sees(events.Invited, lambda invited: invited.inviter.name == "red")
+        await grey.client.answer(room, accept=True)
+        await until(lambda: "had stopped delivering" in " ".join(notices(red)))
+        await until(lambda: room_of(grey, room).resumed)
+        await talk(room, red, green, grey)
+        assert not lies(grey), "what it said in the made-up room is its own"
+
+
+async def test_one_strangers_invitations_leave_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 3)
+    async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
+        for number in range(6):
+            await mallory.client.invite(await mallory.client.create_room(f"spam {number}"), "grey")
+        room = await red.client.create_room("friends")
+        await red.client.invite(room, "grey")
+        await until(lambda: room in grey.client.rooms)
+        spam = [each for each in grey.client.rooms if each != room]
+        assert len(spam) == 3
+        await grey.client.answer(spam[0], accept=False)
+        await until(lambda: len([each for each in grey.client.rooms if each not in (room, spam[0])]) == 3)
