@@ -15,6 +15,9 @@ from clave_wire.text import sanitize
 
 __all__ = ["COMMANDS", "Command", "obey"]
 
+_COUNT_DIGITS = 6
+"""Digits of a number of messages; Python refuses to read one of thousands."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -92,7 +95,7 @@ async def _title(talk: Conversation, title: str) -> None:
 
 
 async def _history(talk: Conversation, count: str) -> None:
-    if count and not count.isdecimal():
+    if count and not (count.isdecimal() and len(count) <= _COUNT_DIGITS):
         raise UsageError("/history takes a number of messages, as in /history 50")
     for line in talk.client.history(talk.current(), last=int(count or 20)):
         sender = talk.client.sender(line)
@@ -153,6 +156,7 @@ async def obey(talk: Conversation, text: str) -> None:
 
 
 async def _obey(talk: Conversation, text: str) -> None:
+    text = text.encode(errors="replace").decode()  # a terminal can give what is no UTF-8, as surrogates
     words = text.strip()
     if words == "exit":
         talk.over = True

@@ -104,9 +104,9 @@ def _show_choice(talk: Conversation, name: str) -> None:
 
 def _split(words: str, usage: str) -> tuple[str, str]:
     """Return the name, and what follows without its spaces."""
-    name, *rest = words.split()
-    if not words:
-        raise UsageError(f"say what or whom: {usage}")
+    name, *rest = words.split() or [""]
+    if not name:
+        raise UsageError(f"say whom: {usage}")
     return name, "".join(rest).casefold()
 
 
