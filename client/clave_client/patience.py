@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 from clave_client.errors import ClientError, RelayRefused, RelayUnreachable
 
-__all__ = ["LONGEST", "Patience", "jitter"]
+__all__ = ["LONGEST", "LONGEST_ASKED", "Patience", "jitter"]
 
 FIRST, LONGEST = 0.25, 30.0
 """The longest wait after one failure, and after many, in seconds."""
+
+LONGEST_ASKED = 300.0
+"""The longest wait, in seconds, that a relay is granted: it cannot keep anybody away by asking for more."""
 
 
 def jitter(longest: float) -> float:
@@ -42,4 +45,4 @@ class Patience:
         usual = min(LONGEST, FIRST * 2**self._failures)
         self._failures += 1
         asked = reason.retry_after if isinstance(reason, RelayRefused) else 0.0
-        return asked + self._jitter(max(usual, spread))
+        return min(asked, LONGEST_ASKED) + self._jitter(max(usual, min(spread, LONGEST_ASKED)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clave_client.errors import RelayFault, RelayRefused, RelayUnreachable
-from clave_client.patience import FIRST, LONGEST, Patience, jitter
+from clave_client.patience import FIRST, LONGEST, LONGEST_ASKED, Patience, jitter
 from clave_wire.messages import Code
 
 LOST = RelayUnreachable("gone")
@@ -55,6 +55,16 @@ def test_nobody_comes_back_before_it_was_asked_to() -> None:
     patience = longest()
     assert patience.failed(refused) == 12.0 + FIRST
     assert patience.failed(refused) == 12.0 + 2 * FIRST
+
+
+@pytest.mark.parametrize("asked", [LONGEST_ASKED + 1.0, 2**53 / 1000])
+def test_no_relay_keeps_anybody_away_for_long(asked: float) -> None:
+    assert longest().lost(LOST, lasted=100.0, spread=asked) == LONGEST_ASKED
+    refused = RelayRefused(Code.SHUTDOWN, "gone", asked)
+    assert longest().lost(refused, lasted=100.0, spread=asked) == LONGEST_ASKED + FIRST
+    assert longest().failed(refused) == LONGEST_ASKED + FIRST
+    assert longest().lost(LOST, lasted=100.0, spread=LONGEST_ASKED) == LONGEST_ASKED
+    assert 0 < LONGEST_ASKED <= 600.0
 
 
 def test_what_is_drawn_stays_within() -> None:
