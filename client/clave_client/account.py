@@ -72,21 +72,31 @@ class Account:
         """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
 
         With `replace` there is a last-resort one in any case. Their private halves are in the store when this
-        returns. `published` is to follow, once they are.
+        returns. `published` is to follow, once they are; until then the last resort is the same each time, so
+        that the private half of the one at the relay is kept.
         """
         made_at = int.from_bytes(self._store.get(_last_resort_note(suite)) or b"", "big")
         renew = replace or now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
         fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
-        last_resort = self._bundle(suite, now, last_resort=True) if renew else None
         with self._store.transaction():
             for bundle in fresh:
-                self._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
-            if last_resort is not None:
-                self._store.add_bundle(last_resort.reference, last_resort.encode(), last_resort=True)
+                self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
+            last_resort = self._next_last_resort(suite, now) if renew else None
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
+
+    def _next_last_resort(self, suite: CipherSuite, now: float) -> KeyPackageBundle:
+        """Return the last resort that the relay is to have, the same until it has it or that one is old."""
+        waiting = self._store.get(_waiting_note(suite)) or b""
+        made_at, bundle = int.from_bytes(waiting[:8], "big"), self.bundle(waiting[8:])
+        if bundle is not None and now - made_at <= _LAST_RESORT_AGE:
+            return bundle
+        bundle = self._bundle(suite, now, last_resort=True)
+        self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=True)
+        self._store.put(_waiting_note(suite), int(now).to_bytes(8, "big") + bundle.reference)
+        return bundle
 
     @property
     def publications(self) -> int:
@@ -98,9 +108,11 @@ class Account:
         self._store.put("publications", count.to_bytes(8, "big"))
 
     def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
-        """Note that the relay has what `key_packages` returned at `now`; until then it is made again."""
+        """Note that the relay has what `key_packages` returned at `now`; until then it is published again."""
         if last_resort:
-            self._store.put(_last_resort_note(suite), int(now).to_bytes(8, "big"))
+            with self._store.transaction():
+                self._store.put(_last_resort_note(suite), int(now).to_bytes(8, "big"))
+                self._store.put(_waiting_note(suite), b"")
 
     def bundle(self, reference: bytes) -> KeyPackageBundle | None:
         """Return this device's bundle behind a key package reference."""
@@ -122,6 +134,10 @@ class Account:
 
 def _last_resort_note(suite: CipherSuite) -> str:
     return f"last_resort_made_at {suite.id:#06x}"
+
+
+def _waiting_note(suite: CipherSuite) -> str:
+    return f"last_resort_to_publish {suite.id:#06x}"
 
 
 def _device_name() -> str:

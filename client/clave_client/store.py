@@ -21,7 +21,7 @@ from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
-__all__ = ["MOST_BUNDLES", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
+__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -75,8 +75,16 @@ ALTER TABLE bundles ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
 """
 """Of epochs that a device came back from, whole groups were kept. Key packages are numbered now."""
 
+_NOTE_SUITES = """
+ALTER TABLE bundles ADD COLUMN suite INTEGER NOT NULL DEFAULT 0;
+"""
+"""Key packages are counted by suite now. Of those kept before it is not known, and they stay."""
+
 MOST_BUNDLES = 500
-"""Private halves of key packages kept: the newest ones, as a relay can ask for new ones again and again."""
+"""Private halves of one-time key packages kept of a suite: the newest, as a relay can always ask for more."""
+
+MOST_LAST_RESORTS = 2
+"""The same of last resorts: what the relay has, and what it is to have instead."""
 
 
 def _bind_verified_names(db: apsw.Connection) -> None:
@@ -94,6 +102,7 @@ _MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _bind_verified_names,
     _FORGET_FORMER_PARTS,
     _COUNT_BUNDLES,
+    _NOTE_SUITES,
 )
 """What leads from one version of the schema to the next: statements, or a function that runs them."""
 
@@ -307,16 +316,19 @@ class Store:
 
     # --- key packages ---
 
-    def add_bundle(self, reference: bytes, bundle: bytes, *, last_resort: bool) -> None:
-        """Keep the private half of a key package, and of the former ones so many.
+    def add_bundle(self, reference: bytes, bundle: bytes, suite: int, *, last_resort: bool) -> None:
+        """Keep the private half of a key package, and of the former ones of its kind and suite so many.
 
         `bundle` is secret; this file is encrypted.
         """
         number = "(SELECT coalesce(max(number), 0) + 1 FROM bundles)"
-        insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number})"  # noqa: S608 (no value of anybody's)
-        self._run(insert, reference, bytes(bundle), int(last_resort))
-        oldest = "SELECT reference FROM bundles ORDER BY number DESC LIMIT -1 OFFSET ?"
-        self._run(f"DELETE FROM bundles WHERE reference IN ({oldest})", MOST_BUNDLES)  # noqa: S608 (the same)
+        insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number}, ?)"  # noqa: S608 (no value of anybody's)
+        self._run(insert, reference, bytes(bundle), int(last_resort), suite)
+        delete = (
+            "DELETE FROM bundles WHERE reference IN (SELECT reference FROM bundles"
+            " WHERE last_resort = ? AND suite = ? ORDER BY number DESC LIMIT -1 OFFSET ?)"
+        )
+        self._run(delete, int(last_resort), suite, MOST_LAST_RESORTS if last_resort else MOST_BUNDLES)
 
     def bundle(self, reference: bytes) -> bytes | None:
         """Return the bundle behind a key package reference."""

@@ -32,8 +32,7 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
         assert account.bundle(reference) is not None, "its private half is on disk first"
     lost = account.key_packages(suite, POOL_FULL, NOW)
-    assert lost is not None, "what never reached the relay is made again"
-    assert lost[1]
+    assert lost == ([], last_resort), "what never reached the relay is published again"
     account.published(suite, lost[1], NOW)
     assert account.key_packages(suite, POOL_LOW, NOW) is None
     more = account.key_packages(suite, POOL_LOW - 1, NOW)
@@ -43,6 +42,33 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
     renewed = account.key_packages(suite, POOL_FULL, NOW + MONTH)
     assert renewed is not None
     assert (renewed[0], renewed[1] != last_resort) == ([], True)
+
+
+def test_the_last_resort_at_the_relay_can_be_opened_however_often_others_come_to_nothing(
+    tmp_path: Path,
+) -> None:
+    account = Member(tmp_path, "red").account
+    at_relay = {}
+    for suite in OFFERED:
+        fresh = account.key_packages(suite, 0, NOW)
+        assert fresh is not None
+        account.published(suite, fresh[1], NOW)
+        at_relay[suite] = decode_key_package(fresh[1])
+    for number in range(30):  # somebody claims them all, and the connection breaks after each login
+        for suite in OFFERED:
+            account.key_packages(suite, 0, NOW + MONTH + number)
+    for suite, package in at_relay.items():
+        assert account.bundle(suite.ref_hash(b"MLS 1.0 KeyPackage Reference", package.encode())) is not None
+
+
+def test_a_last_resort_that_waited_for_long_is_made_anew(tmp_path: Path) -> None:
+    account = Member(tmp_path, "red").account
+    first, again = (account.key_packages(NEW_ROOMS, POOL_FULL, NOW + later) for later in (0, MONTH - 86400))
+    later = account.key_packages(NEW_ROOMS, POOL_FULL, NOW + MONTH)
+    assert first is not None
+    assert again == first
+    assert later is not None
+    assert later[1] != first[1]
 
 
 def test_new_rooms_are_post_quantum_and_older_ones_can_be_joined() -> None:

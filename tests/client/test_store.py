@@ -8,9 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from clave_client import store as store_module
 from clave_client.content import ContentKind
 from clave_client.errors import StoreDamaged, WrongPassphrase
-from clave_client.store import MOST_BUNDLES, HistoryLine, Phase, RoomRecord, Store
+from clave_client.store import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
 
 ROOM = b"r" * 16
@@ -197,8 +198,8 @@ def test_counts_are_of_a_device_in_a_room(store: Store) -> None:
 
 
 def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
-    store.add_bundle(b"1", b"one", last_resort=False)
-    store.add_bundle(b"2", b"last", last_resort=True)
+    store.add_bundle(b"1", b"one", 1, last_resort=False)
+    store.add_bundle(b"2", b"last", 1, last_resort=True)
     assert store.bundle_references() == {b"1", b"2"}
     store.drop_bundle(b"1")
     store.drop_bundle(b"2")
@@ -207,12 +208,35 @@ def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
     assert store.bundle_references() == {b"2"}
 
 
-def test_of_key_packages_made_again_and_again_the_newest_are_kept(store: Store) -> None:
+def test_of_key_packages_made_again_and_again_the_newest_of_each_kind_are_kept(store: Store) -> None:
+    suites = (1, 0xF47A)
     with store.transaction():
         for number in range(MOST_BUNDLES + 3):
-            store.add_bundle(number.to_bytes(4, "little"), b"private", last_resort=number % 2 == 0)
-    kept = {number.to_bytes(4, "little") for number in range(3, MOST_BUNDLES + 3)}
+            for suite in suites:
+                for last in (False, True):
+                    store.add_bundle(f"{number} {suite} {last}".encode(), b"private", suite, last_resort=last)
+    kept = {
+        f"{number} {suite} {last}".encode()
+        for suite in suites
+        for last, most in ((False, MOST_BUNDLES), (True, MOST_LAST_RESORTS))
+        for number in range(MOST_BUNDLES + 3 - most, MOST_BUNDLES + 3)
+    }
     assert store.bundle_references() == kept
+
+
+def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as former:
+        former.setattr(store_module, "_MIGRATIONS", store_module._MIGRATIONS[:5])
+        former.setattr(store_module, "SCHEMA_VERSION", 5)
+        older = Store(path, KEY)
+        for number in range(9):
+            older._run("INSERT INTO bundles VALUES (?, ?, 1, ?)", bytes([number]), b"private", number)
+        older.close()
+    store = Store(path, KEY)
+    for number in range(9, 13):
+        store.add_bundle(bytes([number]), b"private", 1, last_resort=True)
+    assert store.bundle_references() == {bytes([number]) for number in (*range(9), 11, 12)}
+    store.close()
 
 
 def test_every_commit_waits_for_the_disk(store: Store) -> None:
