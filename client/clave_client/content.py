@@ -52,6 +52,9 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     reply_to: Annotated[bytes, msgspec.Meta(max_length=16)]
     sent_at: Moment
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r}, {len(self.body)} characters>"
+
 
 class _LegacyContent(Content, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One of protocol 3, which told in itself what its sender had seen of the log."""

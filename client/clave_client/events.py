@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "Accepted",
@@ -74,7 +74,7 @@ class Message:
     seq: int
     sender: Person
     id: bytes
-    text: str
+    text: str = field(repr=False)
     sent_at: float
 
 

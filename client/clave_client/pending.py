@@ -81,6 +81,9 @@ class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     epoch: bytes
     ratchets: bytes
 
+    def __repr__(self) -> str:
+        return f"<Former {self.pending!r}>"
+
     @staticmethod
     def encode(formers: list[Former]) -> bytes:
         """Return the bytes to keep."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,95 +18,17 @@ import msgspec
 
 from clave_client.content import ContentKind
 from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.schema import MIGRATIONS
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
 __all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
-
-_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE accounts(account BLOB PRIMARY KEY, name TEXT NOT NULL, verified INTEGER NOT NULL)
-    STRICT, WITHOUT ROWID;
-CREATE TABLE bundles(reference BLOB PRIMARY KEY, bundle BLOB NOT NULL, last_resort INTEGER NOT NULL)
-    STRICT, WITHOUT ROWID;
-CREATE TABLE rooms(id BLOB PRIMARY KEY, phase INTEGER NOT NULL, title TEXT NOT NULL, cursor INTEGER NOT NULL,
-    submission INTEGER NOT NULL, shown INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE group_parts(room BLOB, part TEXT, data BLOB NOT NULL, PRIMARY KEY(room, part)) STRICT;
-CREATE TABLE chain(room BLOB, seq INTEGER, hash BLOB NOT NULL, PRIMARY KEY(room, seq)) STRICT, WITHOUT ROWID;
-CREATE TABLE outbox(position INTEGER PRIMARY KEY AUTOINCREMENT, room BLOB NOT NULL, id BLOB NOT NULL,
-    kind INTEGER NOT NULL, body TEXT NOT NULL, sent_at INTEGER NOT NULL, submission INTEGER, epoch INTEGER,
-    payload BLOB) STRICT;
-CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB NOT NULL, name TEXT NOT NULL,
-    id BLOB NOT NULL, text TEXT NOT NULL, sent_at INTEGER NOT NULL, PRIMARY KEY(room, seq)) STRICT;
-CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
-"""
-
-_RECKON_BY_LOG = """
-ALTER TABLE rooms ADD COLUMN read INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rooms ADD COLUMN count INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rooms ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rooms ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rooms ADD COLUMN legacy INTEGER NOT NULL DEFAULT -1;
-ALTER TABLE rooms ADD COLUMN era INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rooms ADD COLUMN incarnation BLOB NOT NULL DEFAULT x'';
-ALTER TABLE outbox ADD COLUMN head BLOB;
-ALTER TABLE outbox ADD COLUMN placed INTEGER;
-DELETE FROM chain;
-CREATE TABLE waiting(room BLOB, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY(room, seq))
-    STRICT, WITHOUT ROWID;
-CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(room, device))
-    STRICT, WITHOUT ROWID;
-"""
-
-_FORGET_FORMER_PARTS = """
-DELETE FROM group_parts WHERE part IN ('home', 'home ratchets', 'let in', 'said again');
-"""
-"""How a device comes back was kept in other forms; without it, it asks the others again."""
-
-_PINS = """
-CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT NULL, account BLOB NOT NULL)
-    STRICT, WITHOUT ROWID;
-CREATE INDEX pins_folded ON pins(folded);
-"""
-
-_COUNT_BUNDLES = """
-DELETE FROM group_parts WHERE part = 'homes';
-ALTER TABLE bundles ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
-"""
-"""Of epochs that a device came back from, whole groups were kept. Key packages are numbered now."""
-
-_NOTE_SUITES = """
-ALTER TABLE bundles ADD COLUMN suite INTEGER NOT NULL DEFAULT 0;
-"""
-"""Key packages are counted by suite now. Of those kept before it is not known, and they stay."""
 
 MOST_BUNDLES = 500
 """Private halves of one-time key packages kept of a suite: the newest, as a relay can always ask for more."""
 
 MOST_LAST_RESORTS = 2
 """The same of last resorts: what the relay has, and what it is to have instead."""
-
-
-def _bind_verified_names(db: apsw.Connection) -> None:
-    """Bind the names of the accounts that were compared; those merely met stay unbound."""
-    db.execute(_PINS)
-    verified = db.execute("SELECT name, account FROM accounts WHERE verified = 1").fetchall()
-    for name, account in verified:
-        row = (skeleton(str(name)), fold(str(name)), name, account)
-        db.execute("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", row)
-
-
-_MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
-    _SCHEMA,
-    _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
-    _bind_verified_names,
-    _FORGET_FORMER_PARTS,
-    _COUNT_BUNDLES,
-    _NOTE_SUITES,
-)
-"""What leads from one version of the schema to the next: statements, or a function that runs them."""
-
-SCHEMA_VERSION = len(_MIGRATIONS)
 
 
 class Phase(enum.IntEnum):
@@ -158,6 +80,9 @@ class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
     head: bytes | None
     placed: int | None
 
+    def __repr__(self) -> str:
+        return f"<OutboxItem {self.id!r}, {len(self.body)} characters, placed {self.placed!r}>"
+
 
 class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
     """One message of a room's history; `sent_at` is in milliseconds since 1970."""
@@ -169,6 +94,9 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
     id: bytes
     text: str
     sent_at: int
+
+    def __repr__(self) -> str:
+        return f"<HistoryLine {self.seq!r} {self.name!r} {self.id!r}, {len(self.text)} characters>"
 
 
 class Store:
@@ -195,17 +123,17 @@ class Store:
 
     def _migrate(self) -> None:
         version = self._db.pragma("user_version")
-        if version > SCHEMA_VERSION:
+        if version > len(MIGRATIONS):
             self._db.close()
             raise StoreDamaged("this profile was written by a newer clave; update this one")
-        if version < SCHEMA_VERSION:
+        if version < len(MIGRATIONS):
             with self._db:
-                for migration in _MIGRATIONS[version:]:
+                for migration in MIGRATIONS[version:]:
                     if isinstance(migration, str):
                         self._db.execute(migration)
                     else:
                         migration(self._db)
-                self._db.pragma("user_version", SCHEMA_VERSION)
+                self._db.pragma("user_version", len(MIGRATIONS))
 
     def close(self) -> None:
         """Close the database. Closing twice does nothing."""

@@ -12,7 +12,8 @@ import pytest
 from clave_client.account import Account
 from clave_client.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.room import Room
-from clave_client.store import SCHEMA_VERSION, Phase, Store
+from clave_client.schema import MIGRATIONS
+from clave_client.store import Phase, Store
 from clave_client.welcome import Welcomed, read_invitation
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group
@@ -73,7 +74,7 @@ def before(name: str) -> Log:
 
 def test_a_store_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     red = Left(tmp_path, "red", FRIENDS)
-    assert red.store._db.pragma("user_version") == SCHEMA_VERSION
+    assert red.store._db.pragma("user_version") == len(MIGRATIONS)
     assert {record.title: record.phase for record in red.store.rooms()} == {
         "friends": Phase.JOINED,
         "second": Phase.JOINED,

@@ -6,13 +6,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_client import store as store_module
 from clave_client.errors import KeyMismatch, UsageError
 from clave_client.events import Person
 from clave_client.key_watch import KeyWatch
 from clave_client.pins import Pins, Sighting, check_inviter, look_alike
 from clave_client.room_names import called_alike, resolve
 from clave_client.roster import Roster
+from clave_client.schema import MIGRATIONS
 from clave_client.store import Phase, RoomRecord, Store
 from clave_crypto.identity import AccountKey, fingerprint
 from clave_crypto.keys import Secret
@@ -185,7 +185,8 @@ def test_verified_accounts_of_an_older_profile_become_pins_and_others_do_not(tmp
     path = tmp_path / "store.db"
     old = apsw.Connection(str(path))
     old.pragma("key", "raw:" + KEY.hex())
-    old.execute(store_module._SCHEMA)
+    for migration in MIGRATIONS[:1]:
+        old.execute(str(migration))
     old.pragma("user_version", 1)
     accounts = [(TRUE, "blue", 1), (OTHER, "green", 0), (THIRD, "b1ue", 0)]
     old.executemany("INSERT INTO accounts VALUES (?, ?, ?)", accounts)

@@ -11,6 +11,7 @@ import pytest
 from clave_client import store as store_module
 from clave_client.content import ContentKind
 from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.schema import MIGRATIONS
 from clave_client.store import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
 
@@ -226,8 +227,7 @@ def test_of_key_packages_made_again_and_again_the_newest_of_each_kind_are_kept(s
 
 def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as former:
-        former.setattr(store_module, "_MIGRATIONS", store_module._MIGRATIONS[:5])
-        former.setattr(store_module, "SCHEMA_VERSION", 5)
+        former.setattr(store_module, "MIGRATIONS", MIGRATIONS[:5])
         older = Store(path, KEY)
         for number in range(9):
             older._run("INSERT INTO bundles VALUES (?, ?, 1, ?)", bytes([number]), b"private", number)

@@ -1,0 +1,74 @@
+"""What is secret shows in no repr, and so in no traceback or log: keys, groups, and what people say."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+import clave_client
+from clave_client.content import Content, ContentKind
+from clave_client.pending import Former, Pending
+from clave_client.store import HistoryLine, OutboxItem
+from clave_wire.messages import Kind
+
+MAY_SHOW = {
+    *("id", "room", "title", "name", "account", "device", "device_name", "members", "removes", "inviter"),
+    *("relay", "fingerprint", "safety_number", "host", "source", "reason", "head", "lost", "events"),
+    *("payload", "welcome", "message", "signature", "sealed", "ref", "incarnation", "seen", "reply_to"),
+    *("Person.known", "Notice.text", "Trust.pin", "Trust.following", "RoomState.admins", "Guest.left_out"),
+    *("Command.usage", "Command.help", "Command.completes", "Command.run", "HistoryLine.sender"),
+    *("KeysShown.one", "KeysShown.choice", "KeysShown.refused", "_Who.home", "_Who.passphrase_file"),
+}
+"""Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""
+
+
+def records() -> Iterator[type]:
+    for found in pkgutil.iter_modules(clave_client.__path__):
+        if found.name != "__main__":
+            module = importlib.import_module(f"clave_client.{found.name}")
+            for each in vars(module).values():
+                own = inspect.isclass(each) and each.__module__ == module.__name__
+                if own and (dataclasses.is_dataclass(each) or issubclass(each, msgspec.Struct | tuple)):
+                    yield each
+
+
+def fields_of(record: type) -> dict[str, str]:
+    """Return the type of each field, as text."""
+    if issubclass(record, msgspec.Struct):
+        return {field.name: str(field.type) for field in msgspec.structs.fields(record)}
+    if dataclasses.is_dataclass(record):
+        return {field.name: str(field.type) for field in dataclasses.fields(record)}
+    return {name: str(record.__annotations__[name]) for name in getattr(record, "_fields", ())}
+
+
+@pytest.mark.parametrize("record", list(records()), ids=lambda record: record.__name__)
+def test_a_field_is_hidden_unless_it_may_show(record: type) -> None:
+    fields = fields_of(record)
+    values = {name: f"the value of {name}" for name in fields}
+    if dataclasses.is_dataclass(record):
+        one = object.__new__(record)
+        for name, value in values.items():
+            object.__setattr__(one, name, value)
+    else:
+        one = record(**values)
+    shown = repr(one)
+    for name, kind in fields.items():
+        if ("bytes" in kind or "str" in kind) and not MAY_SHOW & {name, f"{record.__name__}.{name}"}:
+            assert values[name] not in shown, f"{record.__name__}.{name} shows in its repr"
+
+
+def test_what_is_secret_shows_in_no_repr() -> None:
+    pending = Pending(Kind.REKEY, b"payload", b"", b"h" * 32)
+    secrets = [
+        Content(bytes(16), ContentKind.TEXT, "hush", b"", 0),
+        OutboxItem(1, bytes(16), ContentKind.TEXT, "hush", 0, None, None, None),
+        HistoryLine(1, b"device", b"account", "red", bytes(16), "hush", 0),
+        Former(pending, b"hush", b"hush"),
+    ]
+    assert "hush" not in repr(secrets)
