@@ -6,6 +6,7 @@ What changes is written in one transaction. Knows no network, and decides nothin
 from __future__ import annotations
 
 import copy
+import hashlib
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -49,6 +50,10 @@ _CHANGES = (
     "accepted", "going_back", "_saved_epoch",
 )  # fmt: skip
 """What one operation can change, and is put back when it fails."""
+
+
+_MOST_REFUSED = 1000
+"""Refused payloads remembered, by their digests: in the log they are a lie."""
 
 
 @dataclass(frozen=True)
@@ -250,8 +255,22 @@ class HeldRoom:
         if entry.sender == self.roster.own_device:
             self.accepted = max(self.accepted, entry.submission)
             if self.flights.pop(entry.submission, None) is not None:
-                self.refused -= {entry.payload}
+                self.forget_refusal(entry.payload)
             self.going_back &= bool(self.flights)
+
+    def refuse(self, payload: bytes) -> None:
+        """Remember that the relay has refused a payload."""
+        if len(self.refused) < _MOST_REFUSED:
+            self.refused |= {hashlib.sha256(payload).digest()}
+
+    def was_refused(self, payload: bytes) -> bool:
+        """Whether the relay has refused a payload, and it was not submitted again."""
+        return bool(self.refused) and hashlib.sha256(payload).digest() in self.refused
+
+    def forget_refusal(self, payload: bytes) -> None:
+        """Forget that the relay has refused a payload: it was submitted again, or is in the log."""
+        if self.was_refused(payload):
+            self.refused -= {hashlib.sha256(payload).digest()}
 
     def leave_legacy(self, seq: int) -> None:
         """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""

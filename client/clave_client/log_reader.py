@@ -91,7 +91,7 @@ class LogReader:
             title, cursor = room.record.title, room.record.cursor
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
         room.advance(entry)
-        if entry.sender == room.roster.own_device and entry.payload in room.refused:
+        if entry.sender == room.roster.own_device and room.was_refused(entry.payload):
             self.report.lie(Lie.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
             if _has_header(entry):  # the relay says so to have it passed over

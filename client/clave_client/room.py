@@ -486,7 +486,7 @@ class Room(HeldRoom):
         """Give a payload the next number and note that it is on its way."""
         number = self.accepted + len(self.flights) + 1
         self.set(submission=max(self.record.submission, number))
-        self.refused -= {payload}
+        self.forget_refusal(payload)
         self.flights[number] = Flight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 

@@ -24,9 +24,6 @@ __all__ = ["take_legacy", "take_message", "take_message_elsewhere", "take_reject
 _TRY_AGAIN = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
 _WAIT = {Code.PACE, Code.STORAGE}
 
-_MOST_REFUSED = 1000
-"""Refused payloads remembered: in the log they are a lie."""
-
 # --- in the log ---
 
 
@@ -57,7 +54,7 @@ def take_unknown(reader: LogReader, entry: Entry) -> None:
     room = reader.room
     if room.too_old or room.is_from_before(entry):
         return
-    if entry.payload not in room.refused:  # else it is told already
+    if not room.was_refused(entry.payload):  # else it is told already
         reader.report.lie(Lie.INVENTED, room.roster.find(entry.sender))
 
 
@@ -96,8 +93,7 @@ def take_rejected(reader: LogReader, rejected: Rejected) -> None:
     reason = sanitize(rejected.text)
     outcome.wait |= code in _WAIT
     if code in _TRY_AGAIN:
-        if len(room.refused) < _MOST_REFUSED:
-            room.refused |= {flight.payload}
+        room.refuse(flight.payload)
         if flight.kind is Kind.PROPOSAL:
             room.withdraw()
         return
@@ -121,8 +117,7 @@ def _refused_message(reader: LogReader, payload: bytes, reason: str) -> None:
     room = reader.room
     item = room.outbox.find(payload)
     if item is not None:
-        if len(room.refused) < _MOST_REFUSED:
-            room.refused |= {payload}
+        room.refuse(payload)
         room.outbox.drop(item)
         reader.report.happened(events.SendFailed(room.id, item.id, reason))
 

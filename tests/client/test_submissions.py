@@ -66,6 +66,32 @@ def test_a_refused_message_that_is_in_the_log_is_told(tmp_path: Path) -> None:
     assert blue.texts() == ["refused, and yet"]
 
 
+def test_of_what_is_refused_no_more_than_a_digest_is_kept(tmp_path: Path) -> None:
+    _, (red, _) = in_one_room(tmp_path, "red", "blue")
+    red.says("x" * MAX_BODY_BYTES)
+    for code in (Code.STALE, Code.TOO_LARGE):
+        (submit,) = red.room.prepare_messages()
+        feed(red, [Rejected(red.room.id, submit.submission, code, "no")])
+        assert red.room.was_refused(submit.payload)
+        assert not red.room.flights
+        assert {len(kept) for kept in red.room.refused} == {32}
+    for number in range(2000):
+        red.room.refuse(number.to_bytes(2, "big"))
+    assert len(red.room.refused) == 1000
+
+
+def test_what_is_submitted_again_is_refused_no_longer(tmp_path: Path) -> None:
+    log, (red, _) = in_one_room(tmp_path, "red", "blue")
+    red.says("twice")
+    (submit,) = red.room.prepare_messages()
+    feed(red, [Rejected(red.room.id, submit.submission, Code.STALE, "another change came first")])
+    (again,) = red.room.prepare_messages()
+    assert again.payload == submit.payload
+    assert not red.room.was_refused(submit.payload)
+    log.append(red, again)
+    assert lies(*deliver(log, red)) == []
+
+
 def test_a_rekey_refused_for_good_that_is_in_the_log_is_told_and_counts(tmp_path: Path) -> None:
     log, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit([])
