@@ -91,7 +91,7 @@ class Session(Connection):
         self._mends: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
-        self._comparing: set[bytes] = set()
+        self._due: set[tuple[Callable[[Room], None], bytes]] = set()
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
         self._changes = Changes(self)
@@ -323,9 +323,19 @@ class Session(Connection):
 
     def _not_mended(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
+        self._later(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
+
+    def _later(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
+        """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
+        if (work, room_id) not in self._due:
+            self._due.add((work, room_id))
+            asyncio.get_running_loop().call_later(seconds, self._do, work, room_id)
+
+    def _do(self, work: Callable[[Room], None], room_id: bytes) -> None:
+        self._due.discard((work, room_id))
         room = self.rooms.get(room_id)
         if room is not None:
-            asyncio.get_running_loop().call_later(_COMPARE_AGAIN_SECONDS, self._compare_again, room)
+            work(room)
 
     def _compare_again(self, room: Room) -> None:
         if self.is_online and self.rooms.get(room.id) is room:
@@ -339,9 +349,7 @@ class Session(Connection):
         if room.flights:
             due = max(due, loop.time() + 1.0)
         if loop.time() < due:
-            if room.id not in self._comparing:
-                self._comparing.add(room.id)
-                loop.call_at(due, self._compare_later, room)
+            self._later(due - loop.time(), self.compare_routing, room.id)
         elif room.resumed:
             self._compared_at[room.id] = loop.time()
             self.resume_anew(room)
@@ -351,11 +359,6 @@ class Session(Connection):
         if not room.flights:
             room.disconnected()
             self.resume(room)
-
-    def _compare_later(self, room: Room) -> None:
-        self._comparing.discard(room.id)
-        if self.rooms.get(room.id) is room:
-            self.compare_routing(room)
 
     def _resume(self, room: Room) -> None:
         request = self.link.next_id()
@@ -419,7 +422,7 @@ class Session(Connection):
         if room.lost:
             self._invitations.take_held()
         if refused.code is Code.NOT_MEMBER:
-            asyncio.get_running_loop().call_later(_ASK_AGAIN_SECONDS, self._ask_again, room)
+            self._later(_ASK_AGAIN_SECONDS, self._ask_again, room_id)
         if room_id not in self._turned_away:
             text = f"{room.record.title}: {sanitize(refused.text)}"
             error = self._turned_away[room_id] = ClientError(text)
@@ -436,7 +439,7 @@ class Session(Connection):
         self.resume(room)
 
     def _ask_again(self, room: Room) -> None:
-        if self.rooms.get(room.id) is room and not room.resumed:
+        if not room.resumed:
             self.resume(room)
 
     def _fell_behind(self, room: Room) -> None:

@@ -11,7 +11,7 @@ import pytest
 from adversary.kit import changed, faults, read_up, room_of, stage, talk, until, wire_of
 from clave_client import events
 from clave_client.errors import RelayUnreachable
-from clave_wire.messages import Accepted, Closing, Code, Entry
+from clave_wire.messages import Accepted, Closing, Code, Done, Entry, Refused, Resumed, ToClient
 from scenarios.stage import gather_in
 from scenarios.test_bad_input import clave
 
@@ -118,3 +118,56 @@ async def test_a_relay_that_lied_is_told_of_when_one_sends(tmp_path: Path, line:
         assert ran.status == 0
         assert "do not trust this relay" in ran.err
         await red.come()
+
+
+async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clave_client.session._ASK_AGAIN_SECONDS", 2.0)
+    asked: list[float] = []
+
+    def turn_away(message: ToClient) -> tuple[ToClient, ...]:
+        if isinstance(message, Resumed):
+            asked.append(asyncio.get_running_loop().time())
+            return (Refused(message.id, Code.NOT_MEMBER, "not a member"),)
+        return (message,)
+
+    async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
+        room = await gather_in("friends", red, blue)
+        wire_of("red").shown = turn_away
+        for _ in range(3):
+            wire_of("red").link.abort()  # type: ignore[union-attr]  # it is up
+            await red.sees(events.Connected)
+        asked.clear()
+        await asyncio.sleep(4.2)
+        assert 1 <= len(asked) <= 3
+        wire_of("red").honest()
+        await talk(room, red, blue)
+
+
+async def test_a_correction_that_is_refused_is_tried_at_one_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clave_client.session._COMPARE_AGAIN_SECONDS", 0.25)
+    monkeypatch.setattr("clave_client.session.MAX_BATCH_MEMBERS", 1)
+    asked: list[float] = []
+
+    async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
+        room = await gather_in("friends", red, blue)
+        session = red.client._session
+
+        def make_up(message: ToClient) -> tuple[ToClient, ...]:
+            if isinstance(message, Resumed):
+                asked.append(asyncio.get_running_loop().time())
+                strangers = [(bytes([number]) * 32, "stranger") for number in range(3)]
+                return (changed(message, members=[*message.members, *strangers]),)
+            if isinstance(message, Done | Refused) and message.id in session._mends:
+                return (Refused(message.id, Code.BAD_REQUEST, "not now"),)
+            return (message,)
+
+        wire_of("red").shown = make_up
+        session._compare_again(room_of(red, room))
+        await asyncio.sleep(2.0)
+        assert 3 <= len(asked) <= 9
+        wire_of("red").honest()
+        await talk(room, red, blue)
