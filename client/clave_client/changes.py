@@ -79,10 +79,9 @@ class Changes:
         settlement = self._settling[room.id] = asyncio.Queue()
         try:
             try:
-                session.link.send(submit)
+                session.submit(room, submit)
             except ClientError as error:
                 room.take_back_commit()
-                room.take_back_flights()
                 raise ClientError(f"the relay would not take this change: {error}") from None
             return await self._settle(room, settlement, patience)
         finally:
@@ -174,7 +173,7 @@ class Changes:
     async def _confirm(self, room: Room, rekey: Rekey) -> None:
         able = room.roster.others(rekey.account, rekey.removes)
         if await self._wait_for_others(room, self._rank(room, able), room.head) and room.confirmable is rekey:
-            self._session.link.send(room.prepare_confirm(rekey))
+            self._session.submit(room, room.prepare_confirm(rekey))
             await self._wait(STORAGE_PAUSE, lambda: room.confirmable is not rekey or room.going_back)
 
     async def _commit_due(self, room: Room) -> None:

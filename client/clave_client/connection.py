@@ -16,8 +16,8 @@ from clave_client import events
 from clave_client.account import Account
 from clave_client.errors import (
     ClientError,
+    ProfileError,
     RelayChanged,
-    RelayError,
     RelayRefused,
     RelayUnreachable,
 )
@@ -92,7 +92,10 @@ class Connection(ABC):
 
     @abstractmethod
     def _take(self, messages: list[ToClient]) -> None:
-        """Take what the relay says that is not an answer, in order; raise `ClientError` to end it all."""
+        """Take what the relay says that is not an answer, in order.
+
+        A `ProfileError` ends it all; any other `ClientError` ends the connection, which is then made anew.
+        """
 
     def _awaited(self) -> Iterator[asyncio.Future[Any]]:
         """Yield what somebody waits for, to be failed when the session is."""
@@ -133,7 +136,11 @@ class Connection(ABC):
             self._store.put("relay", str(self.address).encode())
             self._believe(link.trust)
         self.incarnation = logged_in.incarnation
-        self._came_up()
+        try:
+            self._came_up()
+        except ClientError as error:
+            link.abort(error)
+            raise
         held = dict(logged_in.key_packages)
         self.spawn(lambda: self._publish_key_packages(held, logged_in.published))
         fingerprint = fingerprint_text(link.certificate)
@@ -172,6 +179,8 @@ class Connection(ABC):
             reason = await asyncio.shield(self._link.closed)
             pause = patience.lost(reason, lasted=loop.time() - came_up, spread=self._link.spread)
             self._went_down()
+            if self._failure is not None:
+                return
             while not self._link.is_up:
                 if isinstance(reason, RelayChanged) or (
                     isinstance(reason, RelayRefused) and reason.code in _FINAL
@@ -182,11 +191,11 @@ class Connection(ABC):
                 await asyncio.sleep(pause)
                 try:
                     await self._connect_once()
-                except RelayError as error:
-                    reason, pause = error, patience.failed(error)
-                except ClientError as error:
+                except ProfileError as error:
                     self._fail(error)
                     return
+                except ClientError as error:
+                    reason, pause = error, patience.failed(error)
 
     def _fail(self, error: ClientError) -> None:
         """Stop for good: everything that waits, and everything asked from now on, gets `error`."""
@@ -198,16 +207,22 @@ class Connection(ABC):
         self.events.put(error)
 
     def _on_messages(self, messages: list[ToClient]) -> None:
-        try:
-            self._take([message for message in messages if not self._is_succession(message)])
-        except RelayError as error:
-            if self._link is not None:
-                self._link.abort(error)
-        except ClientError as error:
-            self._fail(error)
-            if self._link is not None:
-                self._link.abort(error)
+        self._guard(lambda: self._take([each for each in messages if not self._is_succession(each)]))
         self._look_again()
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do `work` in a while; what fails there ends what it would if the relay had asked for it."""
+        asyncio.get_running_loop().call_later(seconds, self._guard, work)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Do `work`. A `ProfileError` ends the session, any other `ClientError` only the connection."""
+        try:
+            work()
+        except ClientError as error:
+            if isinstance(error, ProfileError):  # which another connection does not mend
+                self._fail(error)
+            if self._link is not None:
+                self._link.abort(error)
 
     def _is_succession(self, message: ToClient) -> bool:
         """Keep which certificate the relay announced, before it is gone again; the link has checked that."""

@@ -203,13 +203,16 @@ class RelayLink(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and not self.closed.done()
 
     def send(self, message: ToRelay) -> None:
-        """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell."""
+        """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell.
+
+        Raises `RelayFault` when the relay does not take one so large; nothing is sent then.
+        """
         if not self._is_writable or self._connection.state is State.CLOSED:
             return
         try:
             self._write(self._connection.send(message))
         except LocalError as error:
-            raise ClientError(str(error)) from None
+            raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
 
     def next_id(self) -> int:
         """Return a fresh request id."""

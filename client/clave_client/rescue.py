@@ -73,7 +73,7 @@ class Rescue:
             again, unheard = True, 0
             while again and session.rooms.get(room.id) is room and session.is_online:
                 if room.in_step:  # also whoever leaves has to be able to say so
-                    session.link.send(room.prepare_cry())
+                    session.submit(room, room.prepare_cry())
                 unheard += await self._wait_for_help(room)
                 if unheard == _UNHEARD:
                     title = room.record.title
@@ -110,7 +110,7 @@ class Rescue:
             submit = room.prepare_return(room.open_help(help_), help_.head, identity)
         except (MLSError, PeerError):
             return  # the next one may do
-        self._session.link.send(submit)
+        self._session.submit(room, submit)
 
     # --- others ---
 
@@ -141,4 +141,4 @@ class Rescue:
                 and not room.lost
                 and room.roster.has(device)
             ):
-                session.link.send(room.prepare_help(device))
+                session.submit(room, room.prepare_help(device))

@@ -452,10 +452,10 @@ class Room(HeldRoom):
             self.commits.drop_newest()
             self._wish_for(Wish())
 
-    def take_back_flights(self) -> None:
-        """Forget what the relay has not answered, so that it is prepared anew."""
-        self.flights.clear()
-        self.going_back = False
+    def take_back(self, submits: Sequence[Submit]) -> None:
+        """Forget the latest submissions, which never left: the relay can answer those before them only."""
+        for submit in submits:
+            self.flights.pop(submit.submission, None)
 
     # --- what the person decides ---
 

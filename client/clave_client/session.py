@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -46,6 +47,7 @@ from clave_wire.messages import (
     Rejected,
     Resume,
     Resumed,
+    Submit,
     ToClient,
 )
 from clave_wire.text import sanitize
@@ -216,7 +218,7 @@ class Session(Connection):
             room = self.rooms.get(room_id)
             if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
                 self._left.discard(room_id)
-                asyncio.get_running_loop().call_later(_GO_SECONDS, self._go, room_id)
+                self.later(_GO_SECONDS, partial(self._go, room_id))
             if room is not None and room.resumed:
                 try:
                     outcome = self._reader(room).read(batch)
@@ -227,7 +229,7 @@ class Session(Connection):
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
                 if outcome.wait:
-                    asyncio.get_running_loop().call_later(STORAGE_PAUSE, self.go_on, room)
+                    self.later(STORAGE_PAUSE, partial(self.go_on, room))
                 else:
                     self.go_on(room)
         batches.clear()
@@ -258,7 +260,7 @@ class Session(Connection):
             self.compare_routing(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
             # Whoever was here before may have had the relay stop routing to it, not knowing that it is added.
-            asyncio.get_running_loop().call_later(_COMPARE_AGAIN_SECONDS, self._compare_again, room)
+            self.later(_COMPARE_AGAIN_SECONDS, partial(self._compare_again, room))
         if room.record.phase is Phase.CLOSED:
             self.closed(room)
 
@@ -281,12 +283,11 @@ class Session(Connection):
             return
         if room.going_back or room.record.phase is Phase.INVITED:
             return
-        link = self.link
         resumed = self._rosters.pop(room.id, None)
         if resumed is not None:
             self._mend(room, resumed)
         if room.commit_stands:
-            link.send(room.submit_commit())
+            self.submit(room, room.submit_commit())
         elif room.commit_failed:
             room.drop_commit()
             self._changes.settled(room.id, Settled.LOST, "")
@@ -295,9 +296,19 @@ class Session(Connection):
         if room.commit_due or room.confirmable is not None or room.wish_due:
             self._changes.step_up(room)
         if room.leave_due:
-            link.send(room.prepare_leave())
-        for submit in room.prepare_messages():
-            link.send(submit)
+            self.submit(room, room.prepare_leave())
+        self.submit(room, *room.prepare_messages())
+
+    def submit(self, room: Room, *submits: Submit) -> None:
+        """Send what a room has prepared; what cannot be sent it takes back. Raises `RelayError`."""
+        sent = 0
+        try:
+            for submit in submits:
+                self.link.send(submit)
+                sent += 1
+        except ClientError:
+            room.take_back(submits[sent:])
+            raise
 
     def _mend(self, room: Room, resumed: Resumed) -> None:
         """Compare whom the relay routes to with the group's own roster, and correct it.
@@ -323,13 +334,13 @@ class Session(Connection):
 
     def _not_mended(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
-        self._later(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
+        self._once(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
 
-    def _later(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
+    def _once(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
         """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
         if (work, room_id) not in self._due:
             self._due.add((work, room_id))
-            asyncio.get_running_loop().call_later(seconds, self._do, work, room_id)
+            self.later(seconds, partial(self._do, work, room_id))
 
     def _do(self, work: Callable[[Room], None], room_id: bytes) -> None:
         self._due.discard((work, room_id))
@@ -349,7 +360,7 @@ class Session(Connection):
         if room.flights:
             due = max(due, loop.time() + 1.0)
         if loop.time() < due:
-            self._later(due - loop.time(), self.compare_routing, room.id)
+            self._once(due - loop.time(), self.compare_routing, room.id)
         elif room.resumed:
             self._compared_at[room.id] = loop.time()
             self.resume_anew(room)
@@ -422,7 +433,7 @@ class Session(Connection):
         if room.lost:
             self._invitations.take_held()
         if refused.code is Code.NOT_MEMBER:
-            self._later(_ASK_AGAIN_SECONDS, self._ask_again, room_id)
+            self._once(_ASK_AGAIN_SECONDS, self._ask_again, room_id)
         if room_id not in self._turned_away:
             text = f"{room.record.title}: {sanitize(refused.text)}"
             error = self._turned_away[room_id] = ClientError(text)

@@ -220,7 +220,7 @@ async def test_a_path_that_opens_for_nobody_and_a_wrong_tag_change_nothing(
             patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payloads.append(here.prepare_commit([]).payload)
         here.take_back_commit()
-        here.take_back_flights()
+        here.flights.clear()
         insider = Insider(blue, room)
         for payload in payloads:
             await insider.put(Kind.REKEY, payload)
@@ -241,7 +241,7 @@ async def test_an_admins_removal_with_a_wrong_tag_takes_nobodys_keys(
             patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payload = here.prepare_commit([Remove(leaf)]).payload
         here.take_back_commit()
-        here.take_back_flights()
+        here.flights.clear()
         insider = Insider(blue, room)
         await insider.put(Kind.REKEY, payload)
         await insider.put(Kind.CONFIRM, insider.signed(Kind.CONFIRM, ref=name_rekey(payload)))
@@ -254,7 +254,7 @@ async def test_who_says_it_leaves_and_stays_is_gone_all_the_same(tmp_path: Path)
         room = await gather_in("friends", red, blue, green)
         here = room_of(blue, room)
         payload = here.prepare_leave().payload
-        here.take_back_flights()
+        here.flights.clear()
         insider = Insider(blue, room)
         garbage = insider.garbage(Kind.PROPOSAL, remove=[device(red)])
         assert not isinstance(await insider.put(Kind.PROPOSAL, garbage), Accepted), "nobody leaves for others"

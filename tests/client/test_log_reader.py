@@ -180,7 +180,7 @@ def test_no_header_goes_with_the_body_of_another_entry(tmp_path: Path, kind: Kin
     one = made(log, kind, red, blue, green)
     if red.room.commits.pending is not None:
         red.room.take_back_commit()
-    red.room.take_back_flights()
+    red.room.flights.clear()
     red.room.outbox.drop(red.room.outbox.waiting()[0]) if red.room.outbox else None
     say(log, blue, "meanwhile")
     deliver(log, red, green)

@@ -219,7 +219,7 @@ def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Me
 def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member, Member]) -> None:
     log, _, blue, green = room
     returns(blue, helped(log, green, blue))
-    blue.room.take_back_flights()
+    blue.room.flights.clear()
     blue.room.stop_returning()
     assert not blue.room.commits.returning
     blue.restarts()
@@ -391,7 +391,7 @@ def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_pat
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     red.room.take_back_commit()
-    red.room.take_back_flights()
+    red.room.flights.clear()
     log.append(red, submit)
     outcome = deliver(log, red)[0]
     deliver(log, blue)

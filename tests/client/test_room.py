@@ -198,7 +198,7 @@ def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.room.prepare_commit([Remove(red.leaf_of(blue))])
     red.room.take_back_commit()
-    red.room.take_back_flights()
+    red.room.flights.clear()
     red.restarts()
     assert red.room.commits.pending is None
     assert not red.room.wish
