@@ -394,7 +394,8 @@ class HeldRoom:
 
     def say_again(self, seq: int) -> None:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
-        lines = self.repeats.since(self.place(seq), self.roster.own_device, self.outbox.ids(placed=True))
+        place, waiting = self.place(seq), self.outbox.ids(placed=True)
+        lines = self.repeats.since(place, self.roster.own_device, self.account, waiting)
         if lines:
             self.outbox.put_before(lines, {flight.payload for flight in self.flights.values()})
 

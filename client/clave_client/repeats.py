@@ -24,17 +24,20 @@ class Repeats:
         self._store = store
         self._room = room
 
-    def since(self, place: int, device: bytes, waiting: Collection[bytes]) -> list[HistoryLine]:
-        """Return what `device` said after `place`, oldest first, to be said again.
+    def since(
+        self, place: int, device: bytes, account: bytes, waiting: Collection[bytes]
+    ) -> list[HistoryLine]:
+        """Return what `device` of `account` said after `place`, oldest first, to be said again.
 
         What is in `waiting` is about to be said anyway.
         """
-        places = self._places()
-        return [
-            line
-            for line in self._store.history(self._room, after=0 if places else place)
-            if line.sender == device and line.id not in waiting and places.get(line.id, line.seq) > place
-        ]
+        again = [message for message, latest in self._places().items() if latest > place]
+        found = {line.seq: line for line in self._store.said_by(self._room, device, after=place)}
+        for message in again:
+            line = self._store.message(self._room, account, message)
+            if line is not None and line.sender == device:
+                found[line.seq] = line
+        return [found[seq] for seq in sorted(found) if found[seq].id not in waiting]
 
     def placed(self, message: bytes, place: int) -> None:
         """Take that a message is in the log once more (in a transaction)."""

@@ -407,11 +407,19 @@ class Store:
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
-        sql = (
-            "SELECT seq, sender, account, name, id, text, sent_at FROM messages"
-            " WHERE room = ? AND seq > ? ORDER BY seq DESC LIMIT ?"
-        )
-        return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, room, after, last)][::-1]
+        return self._lines("room = ? AND seq > ? ORDER BY seq DESC LIMIT ?", room, after, last)[::-1]
+
+    def said_by(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
+        """Return a device's messages with a seq above `after`, oldest first."""
+        return self._lines("room = ? AND seq > ? AND sender = ? ORDER BY seq", room, after, sender)
+
+    def message(self, room: bytes, account: bytes, message_id: bytes) -> HistoryLine | None:
+        """Return an account's message with this id."""
+        return next(iter(self._lines("room = ? AND account = ? AND id = ?", room, account, message_id)), None)
+
+    def _lines(self, where: str, *values: apsw.SQLiteValue) -> list[HistoryLine]:
+        sql = f"SELECT seq, sender, account, name, id, text, sent_at FROM messages WHERE {where}"  # noqa: S608 (constant words)
+        return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, *values)]
 
 
 _ROOM_FIELDS = ", ".join(RoomRecord.__struct_fields__)
