@@ -174,13 +174,13 @@ def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
         values = json.loads(parameters)
         salt = bytes.fromhex(values["salt"])
         iterations, lanes, memory = (int(values[name]) for name in _ARGON2)
-    except (ValueError, KeyError, TypeError):
+        derivation = Argon2id(salt=salt, length=32, iterations=iterations, lanes=lanes, memory_cost=memory)
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise ProfileError("the profile's passphrase.json is damaged; restore it from your backup") from None
     passphrase = ask().encode()
     if not passphrase:
         raise WrongPassphrase("an empty passphrase protects nothing; type one")
-    derive = Argon2id(salt=salt, length=32, iterations=iterations, lanes=lanes, memory_cost=memory).derive
-    return Secret(derive(passphrase))
+    return Secret(derivation.derive(passphrase))
 
 
 def _read_private(path: Path) -> bytes:

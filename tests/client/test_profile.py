@@ -103,7 +103,22 @@ def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
         Profile.open(tmp_path / "home", "red", ask=lambda: "", new_passphrase=True)
 
 
-@pytest.mark.parametrize("damage", ["{}", "not json", json.dumps({"salt": "zz"})])
+ARGON2 = {"salt": "00" * 16, "iterations": 3, "lanes": 4, "memory_cost": 65536}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("{}", "not json", json.dumps({"salt": "zz"}), json.dumps(ARGON2 | {"iterations": float("inf")})),
+        *(
+            json.dumps(ARGON2 | {name: number})
+            for name in ("iterations", "memory_cost")
+            for number in (0, -1)
+        ),
+        json.dumps(ARGON2 | {"lanes": 2**70}),
+        json.dumps(ARGON2 | {"salt": "00"}),
+    ],
+)
 def test_damaged_passphrase_parameters_are_one_line(tmp_path: Path, damage: str) -> None:
     Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
     (tmp_path / "home/profiles/red/passphrase.json").write_text(damage)
