@@ -156,7 +156,7 @@ class Visit:
         if isinstance(message, CreateRoom | Submit | Mend):
             self._house.sequencer.post(session, (message,), size)
         elif isinstance(message, Resume):
-            if len(session.streams) < MAX_STREAMS:
+            if message.room in session.streams or len(session.streams) < MAX_STREAMS:
                 self._house.sequencer.resume(session, message, size)
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from clave_server import visit
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest, entries, payloads
 
@@ -82,6 +85,20 @@ async def test_who_resumes_beyond_the_end_is_told_where_it_is(relay: RelayUnderT
     assert (await red.resume(2)).seq == 1
     await blue.say(b"what comes next")
     assert payloads(await entries(red, 1)) == [b"what comes next"]
+
+
+async def test_with_all_rooms_open_one_of_them_is_resumed_anew(
+    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit, "MAX_STREAMS", 2)
+    red = await relay.join("red")
+    for number in range(3):
+        await red.create(bytes([number]) * 16)
+    for number in (0, 1, 0, 1):
+        await red.resume(0, bytes([number]) * 16)
+    refused = await red.ask(m.Resume(red.next_id(), bytes([2]) * 16, 0))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.LIMIT
 
 
 # --- resubmission --------------------------------------------------------------------------------------
