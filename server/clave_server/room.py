@@ -7,7 +7,7 @@ they are on disk, `roll_back` undoes all of them when they are not.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
@@ -175,6 +175,7 @@ class Room:
         match submit.kind:
             case Kind.COMMIT:
                 self.rekeys = forget_head(self.rekeys, header.head)
+                self._drop_objections(set(header.add))
                 for added in header.add:
                     self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACK)))
             case Kind.REKEY:
@@ -201,6 +202,7 @@ class Room:
         self._check_added(add, names)
         self._begin()
         self._object(device, remove)
+        self._drop_objections(set(add))
         back = []
         for added in add:
             if self.stays.get(added) and added not in self.members:
@@ -336,6 +338,11 @@ class Room:
                     objections[other] = account
         self.objections = objections
         self._leave(gone)
+
+    def _drop_objections(self, added: Set[bytes]) -> None:
+        """Drop the objections to devices that are added: they were to something before."""
+        if not self.objections.keys().isdisjoint(added):
+            self.objections = {one: by for one, by in self.objections.items() if one not in added}
 
     def _join(self, device: bytes, name: str, joined: int) -> None:
         """Route to a device what follows entry `joined`; a former stay that reaches as far is continued."""

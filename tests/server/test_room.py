@@ -151,6 +151,23 @@ def test_a_device_leaves_only_by_its_own_word_or_two_of_others(staged: list[Step
                 assert any(gone in one.remove and one.author != NAMES[device] for one in rekeys.values())
 
 
+@pytest.mark.parametrize("by_commit", [True, False])
+def test_adding_a_device_ends_what_was_objected_to_before(by_commit: bool) -> None:
+    red, blue, green, amber = DEVICES
+    room = new_room()
+    stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[blue, green]))
+    add = Header(Kind.COMMIT, bytes(32), Seen(room.seq, bytes(32)), add=[amber])
+    stage_one(room, blue, add)  # of no group, as only clients can tell
+    stage_one(room, green, ([], [amber, blue]))
+    room.settle(saved=True)
+    stage_one(room, red, add if by_commit else ([amber], []))
+    assert room.objections == {blue: "green"}
+    stage_one(room, blue, ([], [amber]))
+    assert amber in room.members
+    room.roll_back()
+    assert room.objections == {amber: "green", blue: "green"}
+
+
 def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
