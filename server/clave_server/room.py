@@ -19,6 +19,7 @@ from clave_wire.messages import Code, Kind, Submit
 
 __all__ = [
     "MAX_BACK",
+    "MAX_STAYS",
     "RECENT",
     "Repeated",
     "Room",
@@ -34,6 +35,9 @@ RECENT: Final = 32
 
 MAX_BACK: Final = 10_000
 """Entries before the commit that adds a device from which on it may be sent them."""
+
+MAX_STAYS: Final = 8
+"""Stays of one device in a room that are kept, the last ones."""
 
 Recent = list[tuple[int, int]]
 """(submission, seq), both increasing."""
@@ -190,16 +194,19 @@ class Room:
                 return seq, self._leave(header.remove)
         return seq, ()
 
+    def judge_mend(self, device: bytes, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
+        """Raise `Refusal` unless `device` may have `add`, whose known `names` these are, routed to."""
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
+        self._check_added(add, names)
+
     def stage_mend(
         self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: Mapping[bytes, str]
     ) -> list[bytes]:
         """Route to `add` again or from now on; stop routing to those of `remove` that enough object to.
 
-        Returns who is taken back. Raises `Refusal`.
+        It was judged. Returns who is taken back.
         """
-        if device not in self.members:
-            raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
-        self._check_added(add, names)
         self._begin()
         self._object(device, remove)
         self._drop_objections(set(add))
@@ -352,7 +359,7 @@ class Room:
         stays = list(self.stays.get(device, ()))
         while stays and (stays[-1].left or 0) > joined:
             joined = min(joined, stays.pop().joined)
-        self.stays[device] = (*stays, Stay(joined, None))
+        self.stays[device] = (*stays, Stay(joined, None))[-MAX_STAYS:]
         self.members[device] = name
 
     def _take_back(self, device: bytes, name: str) -> None:

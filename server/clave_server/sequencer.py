@@ -61,7 +61,7 @@ _MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
 
 _HANDSHAKES_PER_SECOND: Final = 0.5
 _HANDSHAKE_BURST: Final = 64
-"""What one account may submit to one room that is no message."""
+"""What one account may change in one room: entries that are no messages, and `Mend`."""
 
 _MAX_PACES: Final = 100_000
 """Accounts in rooms whose pace is remembered at a time."""
@@ -346,6 +346,8 @@ class Sequencer:
                 flight.resumes.append((session, message))
                 return
             else:
+                room.judge_mend(session.device, message.add, _known(names))
+                self._pace(room, session)
                 back = room.stage_mend(session.device, message.add, message.remove, _known(names))
         except RelayError as error:
             self._refuse(session, message, error)
@@ -369,10 +371,14 @@ class Sequencer:
         room.judge_handshake(session.device, message, header, known)
         if header.add and message.kind is Kind.COMMIT:
             check_names(header, known)
+        self._pace(room, session)
+        return header
+
+    def _pace(self, room: Room, session: Session) -> None:
+        """Count one more change of a room by an account. Raises `Refusal` if it makes too many."""
         if wait := self._paces.take((room.room, session.usage.account), self._loop.time()):
             text = f"too many changes of this room by one account; wait {math.ceil(wait)} s"
             raise Refusal(Code.PACE, text)
-        return header
 
     def _invite(
         self, flight: Flight, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int

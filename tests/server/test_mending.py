@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from clave_server import sequencer
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
 
@@ -125,3 +128,24 @@ async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest)
     green = await relay.join("green")
     assert isinstance(await mend(green, [green.participant.device], []), m.Refused)
     assert isinstance(await mend(red, [bytes(32)], []), m.Refused)
+
+
+async def test_mending_is_paced_with_the_other_changes_of_an_account(
+    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red, blue = await relay.room_of("red", "blue")  # with the first change
+    monkeypatch.setattr(relay.sequencer._paces, "_rate", 1e-6)  # no token comes back meanwhile
+    monkeypatch.setattr(relay.sequencer._paces, "_span", sequencer._HANDSHAKE_BURST / 1e-6)
+    for _ in range(sequencer._HANDSHAKE_BURST - 2):
+        assert isinstance(await mend(red, [], []), m.Done)
+        assert isinstance(await mend(red, [bytes(32)], []), m.Refused)  # which takes nothing of it
+    await red.submit(red.entry(b"", kind=m.Kind.LOST))
+    refused = await mend(red, [], [red.participant.device])
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.PACE
+    answer = await red.ask(red.entry(b"", kind=m.Kind.LOST))
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is m.Code.PACE
+    await red.say(b"still here")
+    await entries(blue, 2)
+    assert isinstance(await mend(blue, [], []), m.Done)

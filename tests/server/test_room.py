@@ -15,7 +15,7 @@ from clave_server.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
 from clave_server.log import Changes, load_room
 from clave_server.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
-from clave_server.room import MAX_BACK, RECENT, Room, Stay, pack_recent, unpack_recent
+from clave_server.room import MAX_BACK, MAX_STAYS, RECENT, Room, Stay, pack_recent, unpack_recent
 from clave_server.segment import split
 from clave_server.worker import in_transaction
 from clave_wire.framing import pack
@@ -53,6 +53,7 @@ def following(room: Room, device: bytes, header: Header | None) -> Submit:
 def stage_one(room: Room, device: bytes, step: Header | tuple[list[bytes], list[bytes]] | None) -> None:
     """Stage a step. Raises `Refusal`."""
     if isinstance(step, tuple):
+        room.judge_mend(device, step[0], NAMES)
         room.stage_mend(device, *step, NAMES)
     elif step is None:
         room.stage_message(device, following(room, device, None))
@@ -252,6 +253,25 @@ def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[blue]))
     assert room.stays[blue] == (Stay(0, None),)
     assert room.stay_at(blue, 2) == (Stay(0, None), 2)
+
+
+def test_only_the_last_stays_of_a_device_are_kept() -> None:
+    red, blue, *_ = DEVICES
+    room = new_room()
+    add = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[blue])
+    for _ in range(MAX_STAYS + 5):
+        stage_one(room, red, Header(add.kind, add.head, Seen(room.seq, bytes(32)), add=add.add))
+        stage_one(room, blue, ([], [blue]))
+        stage_one(room, red, None)
+    assert [stay.joined for stay in room.stays[blue]] == [2 * n for n in range(5, MAX_STAYS + 5)]
+    room.settle(saved=True)
+    kept = room.stays[blue]
+    stage_one(room, red, Header(add.kind, add.head, Seen(room.seq, bytes(32)), add=add.add))
+    assert len(room.stays[blue]) == MAX_STAYS
+    room.roll_back()
+    assert room.stays[blue] == kept
+    with pytest.raises(Refusal):
+        room.stay_at(blue, 0)
 
 
 def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:
