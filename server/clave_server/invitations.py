@@ -3,6 +3,9 @@
 A device has places for invitations by accounts it shares a room with, and as many for those of strangers.
 Where they are full, a new invitation displaces the oldest one of the account that has most there. So nobody
 is kept out by another account's many: one account may fill all places, but only until others come.
+
+Before places count, an invitation displaces the one to the same room by the same account, of the same sort:
+help for a device that is lost there is no welcome. So nobody's is lost by what another account sends.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ __all__ = [
 MAX_INVITATIONS: Final = 128
 """Rooms one device may be invited to at a time by acquainted accounts, and as many by strangers."""
 
-_SUPERSEDE: Final = "DELETE FROM invitations WHERE device = ? AND room = ? AND welcome != ?"
+_SUPERSEDE: Final = (
+    "DELETE FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"
+)
 
 _ACCOUNT: Final = "SELECT account FROM devices WHERE device = ?"
 
@@ -44,8 +49,8 @@ _SPOKEN: Final = "SELECT room FROM submissions WHERE device = ?"
 _STAYS: Final = "SELECT 1 FROM stays WHERE room = ? AND device = ? AND left IS NULL"
 
 _INSERT: Final = (
-    "INSERT INTO invitations(id, device, room, welcome, account, acquainted, seal)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, seal('invitation', ?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"
+    "INSERT INTO invitations(id, device, room, welcome, account, acquainted, help, seal) VALUES"
+    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, seal('invitation', ?1, ?2, ?3, ?4, ?5, ?6, ?7)) ON CONFLICT DO NOTHING"
 )
 
 _PLACES_TAKEN: Final = "SELECT count(*) FROM invitations WHERE device = ? AND acquainted = ?"
@@ -74,20 +79,20 @@ def add_invitations(
     welcome: int,
     room: bytes,
     sender: bytes,
-    invited: Iterable[tuple[int, bytes]],
+    invited: Iterable[tuple[int, bytes, bool]],
 ) -> None:
-    """Have invitations to `room` wait, each (number, device), in place of older ones to the same room.
+    """Have invitations to `room` wait, in place of older ones there by the same account.
 
-    The row `welcome` is there, and `sender` is the device that made it. A device that a commit names twice is
-    invited once.
+    Each is (number, device, whether it is help rather than a welcome). The row `welcome` is there, and
+    `sender` is the device that made it. A device that a commit names twice is invited once.
     """
     account = connection.execute(_ACCOUNT, (sender,)).get
     rooms = {other for (other,) in connection.execute(_ROOMS, (account, room))}
-    for number, device in invited:
+    for number, device, helps in invited:
         check_waiting(connection, device, Waiting.INVITATIONS)
-        connection.execute(_SUPERSEDE, (device, room, welcome))
+        connection.execute(_SUPERSEDE, (device, room, account, helps, welcome))
         acquainted = _is_acquainted(connection, device, account, rooms)
-        connection.execute(_INSERT, (number, device, room, welcome, account, acquainted))
+        connection.execute(_INSERT, (number, device, room, welcome, account, acquainted, helps))
         if connection.execute(_PLACES_TAKEN, (device, acquainted)).get > MAX_INVITATIONS:
             connection.execute(_DISPLACE, (device, acquainted))
         count_waiting(connection, device, Waiting.INVITATIONS)

@@ -60,7 +60,7 @@ class Changes:
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
     welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
-    invitations: list[tuple[int, bytes, bytes, int]] = field(default_factory=list)
+    invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
 
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
@@ -96,9 +96,9 @@ class Changes:
             if rows:
                 connection.executemany(_WRITES[table], rows)
         connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
-        invited: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
-        for number, device, _, welcome in self.invitations:
-            invited[welcome].append((number, device))
+        invited: defaultdict[int, list[tuple[int, bytes, bool]]] = defaultdict(list)
+        for number, device, _, welcome, helps in self.invitations:
+            invited[welcome].append((number, device, helps))
         for welcome, room, _, sender, *_ in self.welcomes:
             add_invitations(connection, welcome, room, sender, invited[welcome])
 

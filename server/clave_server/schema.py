@@ -250,6 +250,34 @@ _MIGRATIONS: Final = (
         ELSE x'' END;
     ALTER TABLE rooms DROP COLUMN restored;
     """,
+    # Of each account an invitation to a room, and help beside it. What is damaged is left out, and missed.
+    """
+    CREATE TABLE invitations_by_account(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        device BLOB NOT NULL REFERENCES devices,
+        room BLOB NOT NULL REFERENCES rooms,
+        welcome INTEGER NOT NULL REFERENCES welcomes,
+        account INTEGER NOT NULL REFERENCES accounts,
+        acquainted INTEGER NOT NULL,
+        help INTEGER NOT NULL,
+        seal BLOB NOT NULL,
+        UNIQUE(device, room, account, help)
+    ) STRICT;
+    INSERT INTO sqlite_sequence
+        SELECT 'invitations_by_account', seq FROM sqlite_sequence WHERE name = 'invitations';
+    INSERT INTO invitations_by_account SELECT id, device, room, welcome, account, acquainted, 0,
+        seal('invitation', id, device, room, welcome, account, acquainted, 0) FROM invitations
+        WHERE seal = seal('invitation', id, device, room, welcome, account, acquainted)
+        AND account IS NOT NULL AND welcome IN (SELECT id FROM welcomes);
+    DROP TABLE invitations;
+    ALTER TABLE invitations_by_account RENAME TO invitations;
+    DELETE FROM welcomes WHERE id NOT IN (SELECT welcome FROM invitations);
+    CREATE INDEX invitations_of_welcome ON invitations(welcome);
+    CREATE INDEX invitations_of_device ON invitations(device, acquainted, account);
+    CREATE TRIGGER welcome_no_longer_needed AFTER DELETE ON invitations
+        WHEN NOT EXISTS (SELECT 1 FROM invitations WHERE welcome = old.welcome)
+        BEGIN DELETE FROM welcomes WHERE id = old.welcome; END;
+    """,
 )
 """What leads from one schema version to the next. Released entries never change."""
 

@@ -57,7 +57,7 @@ WELCOME: Final = (
 )
 INVITATION: Final = (
     "seal('invitation', invitations.id, invitations.device, invitations.room, invitations.welcome,"
-    " invitations.account, invitations.acquainted)"
+    " invitations.account, invitations.acquainted, invitations.help)"
 )
 BAN: Final = (
     "seal('ban', CAST(bans.kind AS BLOB), CAST(bans.subject AS BLOB), CAST(bans.note AS BLOB), bans.made_at)"

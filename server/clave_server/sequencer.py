@@ -389,7 +389,8 @@ class Sequencer:
         flight.changes.welcomes.append(welcome)
         for device in invited:
             self._last_invitation += 1
-            invitation = (self._last_invitation, device, message.room, self._last_welcome)
+            helps = message.kind is Kind.GROUP_INFO
+            invitation = (self._last_invitation, device, message.room, self._last_welcome, helps)
             flight.changes.invitations.append(invitation)
             flight.invited[device] = None
 

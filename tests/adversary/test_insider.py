@@ -145,6 +145,24 @@ async def test_whoever_is_locked_out_and_away_is_removed_and_invited_again(tmp_p
         await talk(room, red, blue, green)
 
 
+@pytest.mark.parametrize("kind", [Kind.COMMIT, Kind.GROUP_INFO])
+async def test_garbage_takes_nobodys_invitation_away(tmp_path: Path, kind: Kind) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue)
+        guest = device(green)
+        await green.go()
+        await red.client.invite(room, "green")
+        await read_up(room, red, blue)
+        insider = Insider(blue, room)
+        payload = insider.garbage(kind, add=[guest])
+        assert isinstance(await insider.put(kind, payload, os.urandom(50)), Accepted)
+        await blue.go()
+        await green.come()
+        await green.sees(events.Invited)
+        await green.client.answer(room, accept=True)
+        await talk(room, red, green)
+
+
 async def test_a_false_welcome_takes_nobody_out_who_is_locked_out(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
         room = await gather_in("friends", red, blue, green)

@@ -80,12 +80,6 @@ class House:
         change(room, device, m.Kind.PROPOSAL, {}, remove=[device])
         self._apply(room)
 
-    def invite_back(self, room: Room, name: str, guest: str) -> int:
-        """Have `name` invite the guest to a room that it left; return the number of the invitation."""
-        sender, invited = self.device_of(name), self.device_of(guest)
-        seq = change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
-        return self._invite(room, seq, sender, invited, 1)
-
     def invite(self, name: str, guest: str = "victim", *, at: int = 1, device: str = "", by: str = "") -> int:
         """Have `name` invite the guest's device to a new room; return the number of the invitation."""
         sender, invited = self.device_of(name, by), self.device_of(guest, device)
@@ -95,12 +89,26 @@ class House:
         change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
         return self._invite(room, 1, sender, invited, at)
 
-    def _invite(self, room: Room, seq: int, sender: bytes, invited: bytes, at: int) -> int:
+    def invite_to(self, room: Room, name: str, guest: str = "victim", *, by: str = "") -> int:
+        """Have `name` invite the guest to a room, where it may be already; return the invitation's number."""
+        sender, invited = self.device_of(name, by), self.device_of(guest)
+        seq = change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
+        return self._invite(room, seq, sender, invited, 1)
+
+    def help(self, room: Room, name: str, guest: str = "victim") -> int:
+        """Have `name` help the guest to come back to a room; return the number of the invitation."""
+        sender, lost = self.device_of(name), self.device_of(guest)
+        seq = change(room, sender, m.Kind.GROUP_INFO, {}, add=[lost])
+        return self._invite(room, seq, sender, lost, 1, helps=True)
+
+    def _invite(
+        self, room: Room, seq: int, sender: bytes, invited: bytes, at: int, *, helps: bool = False
+    ) -> int:
         changes = Changes()
         self._welcomes += 1
         self._invitations += 1
         changes.welcomes.append((self._welcomes, room.room, seq, sender, b"welcome", at))
-        changes.invitations.append((self._invitations, invited, room.room, self._welcomes))
+        changes.invitations.append((self._invitations, invited, room.room, self._welcomes, helps))
         self._apply(room, changes)
         return self._invitations
 
@@ -175,6 +183,32 @@ def test_one_account_has_all_places_until_others_come(house: House) -> None:
     assert house.waiting() == [mine[-1], *others[:3], *others[4:], again]
 
 
+def test_an_invitation_displaces_only_one_of_its_account_to_the_same_room(house: House) -> None:
+    phone = house.device_of("red", "phone")
+    room = house.room_of("red", "blue", "green")
+    change(room, house.device_of("red"), m.Kind.COMMIT, {phone: "red"}, add=[phone])
+    other = house.invite("red")
+    first, garbage = house.invite_to(room, "red"), house.invite_to(room, "blue")
+    assert house.waiting() == [other, first, garbage]
+    for _ in range(MAX_INVITATIONS):
+        garbage = house.invite_to(room, "blue")
+    assert house.waiting() == [other, first, garbage]
+    again = house.invite_to(room, "red", by="phone")
+    assert house.waiting() == [other, garbage, again]
+
+
+def test_help_displaces_no_welcome_and_no_other_s_help(house: House) -> None:
+    room = house.room_of("red", "blue", "victim")
+    welcome, mine, other = house.invite_to(room, "red"), house.help(room, "red"), house.help(room, "blue")
+    assert house.waiting() == [welcome, mine, other]
+    other = house.help(room, "blue")
+    assert house.waiting() == [welcome, mine, other]
+    mine = house.help(room, "red")
+    assert house.waiting() == [welcome, other, mine]
+    welcome = house.invite_to(room, "red")
+    assert house.waiting() == [other, mine, welcome]
+
+
 def test_acquaintances_share_their_places_in_the_same_way(house: House) -> None:
     house.room_of("victim", "friend", "foe")
     for _ in range(MAX_INVITATIONS + 1):
@@ -214,7 +248,7 @@ def test_a_room_that_either_left_acquaints_nobody(house: House) -> None:
 def test_the_room_invited_to_acquaints_nobody(house: House) -> None:
     room = house.room_of("stranger", "victim", spoken=("victim",))
     house.leave(room, "victim")
-    assert not by_an_acquaintance(house, house.invite_back(room, "stranger", "victim"))
+    assert not by_an_acquaintance(house, house.invite_to(room, "stranger", "victim"))
 
 
 def test_devices_of_an_account_are_acquainted_with_it_and_through_it(house: House) -> None:

@@ -321,18 +321,24 @@ async def test_nobody_takes_another_device_s_invitation(relay: RelayUnderTest) -
     assert await (await relay.join(blue.participant)).expect(m.Invitation) == invitation
 
 
-async def test_a_newer_invitation_to_the_same_room_replaces_the_older(relay: RelayUnderTest) -> None:
-    (red,) = await relay.room_of("red")
+async def test_a_newer_invitation_replaces_only_the_account_s_own_of_its_sort(relay: RelayUnderTest) -> None:
+    red, green = await relay.room_of("red", "green")
     blue = await relay.join("blue")
     device = (blue.participant.device,)
     await blue.close()
-    first = red.entry(b"add", kind=COMMIT, add=device, welcome=b"old")
-    again = red.entry(b"come back", kind=m.Kind.GROUP_INFO, add=device, welcome=b"new", read=2)
-    await red.write(red.connection.send(first) + red.connection.send(again))
-    await red.expect(m.Accepted)
-    await red.expect(m.Accepted)
+    for kind, welcome in (
+        (COMMIT, b"older"),
+        (m.Kind.GROUP_INFO, b"older help"),
+        (COMMIT, b"newer"),
+        (m.Kind.GROUP_INFO, b"newer help"),
+    ):
+        await red.submit(red.entry(b"let in", kind=kind, add=device, welcome=welcome))
+        await green.expect(m.Entry)
+    for kind in (COMMIT, m.Kind.GROUP_INFO):
+        await green.submit(green.entry(b"garbage", kind=kind, add=device, welcome=b"garbage"))
     back = await relay.join(blue.participant)
-    assert (await back.expect(m.Invitation)).welcome == b"new"
+    welcomes = [(await back.expect(m.Invitation)).welcome for _ in range(4)]
+    assert welcomes == [b"newer", b"newer help", b"garbage", b"garbage"]
     assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
 
 

@@ -12,9 +12,11 @@ import pytest
 from clave_server import directory, schema, seals
 from clave_server.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
+from clave_server.invitations import highest_ids, read_invitations
 from clave_server.log import ROOM_SEAL, Changes, load_room, read_entries
 from clave_server.room import Room, pack_recent
 from clave_server.segment import Segment
+from clave_server.waiting import Waiting, check_waiting
 from clave_wire.framing import pack
 from clave_wire.header import Header, Seen, pack_header
 from clave_wire.messages import Entry, Kind, Submit
@@ -191,7 +193,7 @@ def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
 def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_path: Path) -> None:
     path, newest = tmp_path / "relay.db", schema._MIGRATIONS
     try:
-        schema._MIGRATIONS = newest[:-1]
+        schema._MIGRATIONS = newest[:5]
         former = schema.connect_writer(path)
     finally:
         schema._MIGRATIONS = newest
@@ -208,3 +210,42 @@ def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_p
     assert [room.restores for room in loaded if room] == [[], [(bytes(16), 517)]]
     with pytest.raises(DamageError):
         load_room(connection, bytes([2]) * 16)
+
+
+def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(tmp_path: Path) -> None:
+    path, newest = tmp_path / "relay.db", schema._MIGRATIONS
+    try:
+        schema._MIGRATIONS = newest[:6]
+        former = schema.connect_writer(path)
+    finally:
+        schema._MIGRATIONS = newest
+    for number, name in enumerate(("red", "blue")):
+        applicant = Applicant(bytes([number]) * 32, b"identity", name.encode(), name, name, name)
+        directory.enrol(former, applicant, lambda _: None)
+    for number in range(1, 5):
+        room = bytes([number]) * 16
+        former.execute("INSERT INTO rooms(room, seq) VALUES (?, 1)", (room,))
+        former.execute(
+            "INSERT INTO welcomes(id, room, seq, sender, welcome, at) VALUES (?, ?, 1, zeroblob(32), ?, 5)",
+            (number, room, b"welcome %d" % number),
+        )
+        former.execute(
+            "INSERT INTO invitations(id, device, room, welcome, account) VALUES (?, ?, ?, ?, 1)",
+            (number, bytes([1]) * 32, room, number),
+        )
+    former.execute(f"UPDATE welcomes SET seal = {seals.WELCOME}")  # noqa: S608  (a constant)
+    former.execute("UPDATE invitations SET seal = seal('invitation', id, device, room, welcome, account, 0)")
+    former.execute(f"UPDATE devices SET invited = {seals.INVITED}")  # noqa: S608  (a constant)
+    former.execute("UPDATE invitations SET account = 2 WHERE id = 2")  # which is damage
+    former.execute("DELETE FROM invitations WHERE id = 4")
+    former.close()
+    connection = schema.connect_writer(path)
+    found = read_invitations(connection, bytes([1]) * 32, 0)
+    assert [(each.id, each.welcome) for each in found] == [(1, b"welcome 1"), (3, b"welcome 3")]
+    assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "1,3"
+    assert highest_ids(connection) == (4, 3)
+    assert not check_waiting(connection, bytes([1]) * 32, Waiting.INVITATIONS)
+    connection.execute("DELETE FROM invitations WHERE id = 1")
+    assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "3"
+    assert connection.pragma("foreign_key_check") is None
+    connection.close()

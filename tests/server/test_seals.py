@@ -41,7 +41,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         room.stage_creation(RED.device, RED.name)
         changes.save_room(room)
         changes.welcomes.append((number, room.room, 0, RED.device, b"welcome", 5))
-        changes.invitations.append((number, BLUE.device, room.room, number))
+        changes.invitations.append((number, BLUE.device, room.room, number, False))
         changes.apply(connection)
     add_ban(connection, Ban(BanKind.NAME, "pest"))
     make_token(connection, b"digest", note="", made_at=1, expires_at=None, uses=1)
