@@ -6,16 +6,20 @@ is kept out by another account's many: one account may fill all places, but only
 
 Before places count, an invitation displaces the one to the same room by the same account, of the same sort:
 help for a device that is lost there is no welcome. So nobody's is lost by what another account sends.
+
+A welcome counts as stored by the account that sent it until its last invitation is gone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Set
 from typing import Any, Final
 
 import apsw
 import structlog
 
+from clave_server.directory import add_stored
 from clave_server.seals import INVITATION, WELCOME
 from clave_server.segment import CHUNK_BYTES
 from clave_server.waiting import Waiting, check_waiting, count_waiting
@@ -33,8 +37,8 @@ __all__ = [
 MAX_INVITATIONS: Final = 128
 """Rooms one device may be invited to at a time by acquainted accounts, and as many by strangers."""
 
-_SUPERSEDE: Final = (
-    "DELETE FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"
+_SUPERSEDED: Final = (
+    "SELECT id FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"
 )
 
 _ACCOUNT: Final = "SELECT account FROM devices WHERE device = ?"
@@ -55,10 +59,24 @@ _INSERT: Final = (
 
 _PLACES_TAKEN: Final = "SELECT count(*) FROM invitations WHERE device = ? AND acquainted = ?"
 
-_DISPLACE: Final = (
-    "DELETE FROM invitations WHERE id = (SELECT min(id) FROM invitations WHERE device = ? AND acquainted = ?"
-    " GROUP BY account ORDER BY count(*) DESC, min(id) LIMIT 1)"
+_DISPLACED: Final = (
+    "SELECT min(id) FROM invitations WHERE device = ? AND acquainted = ?"
+    " GROUP BY account ORDER BY count(*) DESC, min(id) LIMIT 1"
 )
+
+_STORE: Final = (
+    "UPDATE accounts SET stored = stored + (SELECT length(welcome) FROM welcomes WHERE id = ?) WHERE id = ?"
+)
+_STORED: Final = (
+    "SELECT accounts.account, sum(length(welcome)) FROM welcomes JOIN devices ON devices.device = sender"
+    " JOIN accounts ON accounts.id = devices.account WHERE {} GROUP BY accounts.id"
+)
+_STORED_FOR: Final = _STORED.format(
+    "welcomes.id = (SELECT welcome FROM invitations WHERE id = ?1) AND NOT EXISTS"
+    " (SELECT 1 FROM invitations WHERE welcome = welcomes.id AND id != ?1)"
+)
+_STORED_BEFORE: Final = _STORED.format("at < ?")
+"""Both select accounts, and the bytes of their welcomes that nobody else needs."""
 
 _WHOLE: Final = (
     f"invitations.seal = {INVITATION} AND welcomes.seal = {WELCOME} AND welcomes.room = invitations.room"
@@ -69,6 +87,7 @@ _READ: Final = (
     " WHERE device = ? AND invitations.id > ? ORDER BY invitations.id"
 )
 
+_OWN: Final = "SELECT id FROM invitations WHERE id = ? AND device = ?"
 _OLDER: Final = "invitations WHERE welcome IN (SELECT id FROM welcomes WHERE at < ?)"
 
 _log = structlog.get_logger()
@@ -80,22 +99,45 @@ def add_invitations(
     room: bytes,
     sender: bytes,
     invited: Iterable[tuple[int, bytes, bool]],
-) -> None:
+) -> Counter[bytes]:
     """Have invitations to `room` wait, in place of older ones there by the same account.
 
     Each is (number, device, whether it is help rather than a welcome). The row `welcome` is there, and
-    `sender` is the device that made it. A device that a commit names twice is invited once.
+    `sender` is the device that made it. A device that a commit names twice is invited once. Returns the bytes
+    of welcomes that go with those displaced, by account.
     """
+    released = Counter[bytes]()
     account = connection.execute(_ACCOUNT, (sender,)).get
+    connection.execute(_STORE, (welcome, account))
     rooms = {other for (other,) in connection.execute(_ROOMS, (account, room))}
     for number, device, helps in invited:
         check_waiting(connection, device, Waiting.INVITATIONS)
-        connection.execute(_SUPERSEDE, (device, room, account, helps, welcome))
+        released += _delete(connection, _SUPERSEDED, (device, room, account, helps, welcome))
         acquainted = _is_acquainted(connection, device, account, rooms)
         connection.execute(_INSERT, (number, device, room, welcome, account, acquainted, helps))
         if connection.execute(_PLACES_TAKEN, (device, acquainted)).get > MAX_INVITATIONS:
-            connection.execute(_DISPLACE, (device, acquainted))
+            released += _delete(connection, _DISPLACED, (device, acquainted))
         count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
+
+
+def _delete(connection: apsw.Connection, query: str, bindings: tuple[Any, ...]) -> Counter[bytes]:
+    """Delete the invitations that `query` selects; return the bytes of their welcomes, by account."""
+    released = Counter[bytes]()
+    rows: list[Any] = connection.execute(query, bindings).fetchall()
+    for (invitation,) in rows:
+        released += _release(connection, _STORED_FOR, invitation)
+        connection.execute("DELETE FROM invitations WHERE id = ?", (invitation,))
+    return released
+
+
+def _release(connection: apsw.Connection, query: str, argument: int) -> Counter[bytes]:
+    """Count what `query` selects as no longer stored, and return it."""
+    rows: list[Any] = connection.execute(query, (argument,)).fetchall()
+    released = Counter[bytes](dict(rows))
+    for account, size in released.items():
+        add_stored(connection, account, -size)
+    return released
 
 
 def _is_acquainted(connection: apsw.Connection, device: bytes, account: int, rooms: Set[Any]) -> bool:
@@ -132,21 +174,30 @@ def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> 
     return invitations
 
 
-def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> None:
-    """Forget an invitation of `device`; one that is not there is as good as taken."""
+def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> Counter[bytes]:
+    """Forget an invitation of `device`; one that is not there is as good as taken.
+
+    Returns the bytes of the welcome that goes with it, by account.
+    """
     check_waiting(connection, device, Waiting.INVITATIONS)
-    connection.execute("DELETE FROM invitations WHERE id = ? AND device = ?", (invitation, device))
+    released = _delete(connection, _OWN, (invitation, device))
     count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
 
 
-def forget_invitations_before(connection: apsw.Connection, at: int) -> None:
-    """Forget the invitations that were made before `at` (ms since 1970)."""
+def forget_invitations_before(connection: apsw.Connection, at: int) -> Counter[bytes]:
+    """Forget the invitations that were made before `at` (ms since 1970).
+
+    Returns the bytes of the welcomes that go with them, by account.
+    """
     devices: list[Any] = connection.execute(f"SELECT DISTINCT device FROM {_OLDER}", (at,)).fetchall()  # noqa: S608
     for (device,) in devices:
         check_waiting(connection, device, Waiting.INVITATIONS)
+    released = _release(connection, _STORED_BEFORE, at)
     connection.execute(f"DELETE FROM {_OLDER}", (at,))  # noqa: S608  (a constant)
     for (device,) in devices:
         count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
 
 
 def highest_ids(connection: apsw.Connection) -> tuple[int, int]:

@@ -66,6 +66,8 @@ class Landing:
                     self._acknowledge(key, device, submissions)
             entries += len(draft.frames)
             self._tally.deliveries += draft.channel.fan_out(draft)
+        for _, _, _, device, welcome, _ in flight.changes.welcomes:  # counted on disk as they were written
+            senders[device].usage.stored += len(welcome)
         for key, devices in flight.taken_back.items():
             self._revive(key, devices)
         for device in flight.invited:

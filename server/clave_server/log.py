@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -50,7 +50,10 @@ _NO_END: Final = 2**63 - 1
 
 @dataclass(slots=True)
 class Changes:
-    """The rows one flush writes, gathered on the loop and applied on the writer."""
+    """The rows one flush writes, gathered on the loop and applied on the writer.
+
+    Then `released` has the bytes of welcomes, by account, that nobody needs any more.
+    """
 
     rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
     former_stays: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -61,6 +64,7 @@ class Changes:
     segments: list[tuple[Segment, int]] = field(default_factory=list)
     welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
     invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
+    released: Counter[bytes] = field(default_factory=Counter)
 
     def save_room(self, room: Room) -> None:
         """Gather the room's own rows: all that changed in it but its entries."""
@@ -100,7 +104,7 @@ class Changes:
         for number, device, _, welcome, helps in self.invitations:
             invited[welcome].append((number, device, helps))
         for welcome, room, _, sender, *_ in self.welcomes:
-            add_invitations(connection, welcome, room, sender, invited[welcome])
+            self.released += add_invitations(connection, welcome, room, sender, invited[welcome])
 
 
 def load_room(connection: apsw.Connection, key: bytes) -> Room | None:

@@ -57,7 +57,7 @@ class Pruner:
             for room in rooms:
                 await self._prune_room(room, keeping, now, pruned)
             after = rooms[-1]
-        await self._write(partial(retention.forget_stale, keeping=keeping, now=now))
+        self._usages.release(await self._write(partial(retention.forget_stale, keeping=keeping, now=now)))
         return pruned
 
     async def _run(self) -> None:
@@ -82,8 +82,7 @@ class Pruner:
             self._tally.pruned_entries += step.entries
             self._tally.pruned_bytes += step.size
             self._sequencer.forget_before(step.kept_from)
-            for account, size in step.released.items():
-                self._usages.release(account, size)
+            self._usages.release(step.released)
 
     async def _read(self, work: Callable[[apsw.Connection], _T]) -> _T:
         return await self._do(lambda done: self._reader.do(work, done))

@@ -128,9 +128,12 @@ def _by_account(connection: apsw.Connection, by_device: Counter[bytes]) -> Count
     return released
 
 
-def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> None:
-    """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of."""
-    forget_invitations_before(connection, keeping.oldest(now))
+def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Counter[bytes]:
+    """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of.
+
+    Returns the bytes released by account.
+    """
+    released = forget_invitations_before(connection, keeping.oldest(now))
     empty = connection.execute(
         "SELECT room FROM rooms WHERE seq > 0"
         " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"
@@ -139,6 +142,7 @@ def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Non
     ).fetchall()
     for table in ("stays", "submissions", "rekeys", "rooms"):
         connection.executemany(f"DELETE FROM {table} WHERE room = ?", empty)  # noqa: S608  (names from above)
+    return released
 
 
 def prune_all(connection: apsw.Connection, keeping: Keeping, now: int) -> Pruned:

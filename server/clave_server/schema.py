@@ -250,7 +250,8 @@ _MIGRATIONS: Final = (
         ELSE x'' END;
     ALTER TABLE rooms DROP COLUMN restored;
     """,
-    # Of each account an invitation to a room, and help beside it. What is damaged is left out, and missed.
+    # Of each account an invitation to a room, and help beside it; their welcomes count as stored by it.
+    # What is damaged is left out, and missed.
     """
     CREATE TABLE invitations_by_account(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -272,6 +273,9 @@ _MIGRATIONS: Final = (
     DROP TABLE invitations;
     ALTER TABLE invitations_by_account RENAME TO invitations;
     DELETE FROM welcomes WHERE id NOT IN (SELECT welcome FROM invitations);
+    UPDATE accounts SET stored = stored + coalesce(
+        (SELECT sum(length(welcome)) FROM welcomes JOIN devices ON devices.device = welcomes.sender
+         WHERE devices.account = accounts.id), 0);
     CREATE INDEX invitations_of_welcome ON invitations(welcome);
     CREATE INDEX invitations_of_device ON invitations(device, acquainted, account);
     CREATE TRIGGER welcome_no_longer_needed AFTER DELETE ON invitations

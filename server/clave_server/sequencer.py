@@ -307,7 +307,7 @@ class Sequencer:
             return
         draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
         draft.add(session.device, message, seq)
-        session.usage.staged += len(message.payload)
+        session.usage.staged += len(message.payload) + (len(message.welcome) if invited else 0)
         for device in gone:
             draft.depart(device)
         if invited:
@@ -365,7 +365,7 @@ class Sequencer:
         """Return the header of an entry other than a message, unless it may not be one. Raises `Refusal`."""
         room.judge(session.device, message)
         header = read_header(message)
-        if message.kind is Kind.COMMIT and header.add:
+        if header.add:
             self._usages.judge_entry(session.usage)
         known = _known(names)
         room.judge_handshake(session.device, message, header, known)
@@ -418,6 +418,7 @@ class Sequencer:
             if self._failing:
                 _log.info("storage works again")
             self._landing.publish(flight)
+            self._usages.release(flight.changes.released)
             results = outcome
         self._failing = isinstance(outcome, RelayError)
         for (_, done), result in zip(flight.steps, results, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,7 @@ _SAVE_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Quota:
-    """What one account may have: rooms it made, and bytes of entries that are kept; 0 is no limit."""
+    """What one account may have: rooms it made, bytes kept of entries and welcomes; 0 is no limit."""
 
     rooms: int = 0
     stored_bytes: int = 0
@@ -96,7 +97,8 @@ class Usages:
             mib = self._quota.stored_bytes / 2**20
             raise Refusal(Code.LIMIT, f"this relay keeps at most {mib:g} MiB of one account, and has as much")
 
-    def release(self, account: bytes, size: int) -> None:
-        """Count so many bytes of an account as gone from disk."""
-        if usage := self._by_account.get(account):
-            usage.stored = max(0, usage.stored - size)
+    def release(self, released: Mapping[bytes, int]) -> None:
+        """Count bytes of each account as gone from disk."""
+        for account, size in released.items():
+            if usage := self._by_account.get(account):
+                usage.stored = max(0, usage.stored - size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -306,7 +306,13 @@ class Visit:
             sequencer.write(claim, partial(answered, partial(KeyPackages, request.id)))
         else:
             take = partial(take_invitation, device=session.device, invitation=request.invitation)
-            sequencer.write(take, partial(answered, lambda _: Done(request.id)))
+            sequencer.write(take, partial(self._taken, partial(answered, lambda _: Done(request.id))))
+
+    def _taken(self, answered: Callable[[Any], None], outcome: Counter[bytes] | RelayError) -> None:
+        """Count the welcome of an invitation that was taken as gone."""
+        if not isinstance(outcome, RelayError):
+            self._house.usages.release(outcome)
+        answered(outcome)
 
     def _answered(
         self, request: _DirectoryRequest, size: int, reply: Callable[[Any], ToClient], outcome: Any

@@ -4,13 +4,17 @@ MAX_FRAME_BEFORE_LOGIN = 16 * 1024
 """Bytes of one frame before login succeeded."""
 
 MAX_FRAME = 4 * 1024 * 1024
-"""Bytes of one frame after login: room for a welcome into a group of a few thousand."""
+"""Bytes of one frame after login: `Resumed` names all devices of a room in one."""
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """Bytes of one entry's payload."""
 
-MAX_WELCOME_BYTES = MAX_FRAME - 1024
-"""Bytes of a welcome: what surrounds it in its frame differs between `Submit` and `Invitation`."""
+MAX_WELCOME_BYTES = 2 * 1024 * 1024
+"""Bytes of a welcome, or of help for a lost device.
+
+Members let no more than 500 devices into a room. Into a post-quantum one of 500 with the longest names, a
+welcome has 1,410,000 bytes where one commit adds them all, 1,440,000 where all parents of the tree are set.
+"""
 
 MAX_MEMBERS = 20_000
 """Devices in one room: `Resumed` names them all in one frame."""

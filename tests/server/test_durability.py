@@ -43,7 +43,7 @@ async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is
     for submission in (commit.submission, commit.submission + 1):
         answer = await red.expect(m.Rejected)
         assert (answer.submission, answer.code) == (submission, m.Code.STORAGE)
-    refused = await red.ask(m.PublishKeyPackages(1, 1, [bytes(10_000)], b""))
+    refused = await red.ask(m.PublishKeyPackages(1, 1, [bytes(10_000)] * 5, b""))
     assert isinstance(refused, m.Refused)
     assert refused.code is m.Code.STORAGE
 

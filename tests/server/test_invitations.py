@@ -143,6 +143,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     assert connection.execute("SELECT count(*) FROM welcomes").get == len(
         connection.execute("SELECT DISTINCT welcome FROM invitations").fetchall()
     )
+    stored = connection.execute("SELECT sum(stored) FROM accounts").get
+    assert stored == connection.execute("SELECT coalesce(sum(length(welcome)), 0) FROM welcomes").get
     connection.close()
 
 

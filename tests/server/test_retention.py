@@ -171,6 +171,8 @@ async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -
     commit = red.entry(b"c", kind=m.Kind.COMMIT, add=added, welcome=welcome)
     await red.submit(commit)
     await red.submit(commit)
+    invitation = await blue.expect(m.Invitation)
+    assert isinstance(await blue.ask(m.TakeInvitation(1, invitation.id)), m.Done)
     await relay.stop()
     connection = connect_writer(relay.database)
     kept = connection.execute("SELECT sum(length(frames)) FROM segments").get
@@ -179,6 +181,50 @@ async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -
     assert connection.execute("SELECT max(stored) FROM accounts").get == 0
     connection.close()
     await relay.start()
+
+
+async def test_a_welcome_counts_against_a_quota_until_its_last_invitation_is_gone(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, quota=Quota(stored_bytes=150_000)) as relay:
+        (red,) = await relay.room_of("red")
+        blue, green = await relay.join("blue"), await relay.join("green")
+        both = (blue.participant.device, green.participant.device)
+
+        async def let_in(kind: m.Kind, *devices: bytes) -> m.Code | None:
+            """Have red send a large welcome; return why it is refused, if it is."""
+            answer = await red.ask(red.entry(b"c", kind=kind, add=devices, welcome=bytes(100_000)))
+            return answer.code if isinstance(answer, m.Rejected) else None
+
+        async def take(client: RawClient, count: int) -> None:
+            invitations = [await client.expect(m.Invitation) for _ in range(count)]
+            for invitation in invitations:
+                assert isinstance(await client.ask(m.TakeInvitation(1, invitation.id)), m.Done)
+
+        assert await let_in(m.Kind.COMMIT, *both) is None
+        assert await let_in(m.Kind.COMMIT, *both) is None  # in place of the first
+        assert await let_in(m.Kind.GROUP_INFO, both[0]) is None
+        for kind in (m.Kind.COMMIT, m.Kind.GROUP_INFO):
+            assert await let_in(kind, both[1]) is m.Code.LIMIT
+        await take(blue, 3)  # the welcome waits for green
+        assert await let_in(m.Kind.GROUP_INFO, both[0]) is None
+        assert await let_in(m.Kind.COMMIT, both[1]) is m.Code.LIMIT
+        await take(green, 2)
+        assert await let_in(m.Kind.COMMIT, *both) is None
+        assert await let_in(m.Kind.COMMIT, both[1]) is m.Code.LIMIT
+        await relay.restart()
+        red = await relay.join(red.participant)
+        assert await let_in(m.Kind.COMMIT, both[1]) is m.Code.LIMIT
+        await relay.relay.pruner.prune(Keeping(days=-1))
+        assert await let_in(m.Kind.COMMIT, both[1]) is None
+
+
+async def test_a_quota_holds_for_welcomes_that_come_at_once(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, quota=Quota(stored_bytes=3000)) as relay:
+        red, blue = await relay.room_of("red", "blue")
+        lost, kind = (blue.participant.device,), m.Kind.GROUP_INFO
+        submits = [red.entry(b"h", kind=kind, add=lost, welcome=bytes(4000), read=read) for read in (1, 2)]
+        await red.write(b"".join(map(red.connection.send, submits)))
+        assert (await red.expect(m.Rejected)).code is m.Code.LIMIT  # at once, the other once it is on disk
+        await red.expect(m.Accepted)
 
 
 async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:

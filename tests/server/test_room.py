@@ -307,7 +307,7 @@ def test_recent_submissions_survive_packing(recent: list[tuple[int, int]]) -> No
     assert unpack_recent(pack_recent(recent)) == recent[-RECENT:]
 
 
-def test_a_welcome_that_no_invitation_could_carry_is_refused() -> None:
+def test_a_welcome_larger_than_any_room_s_is_refused() -> None:
     room = new_room()
     header = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[DEVICES[1]])
     submit = Submit(ROOM, 1, 0, Kind.COMMIT, pack_header(header), bytes(MAX_WELCOME_BYTES + 1))

@@ -244,6 +244,7 @@ def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(tmp_pat
     assert [(each.id, each.welcome) for each in found] == [(1, b"welcome 1"), (3, b"welcome 3")]
     assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "1,3"
     assert highest_ids(connection) == (4, 3)
+    assert connection.execute("SELECT stored FROM accounts WHERE id = 1").get == len(b"welcome 1welcome 3")
     assert not check_waiting(connection, bytes([1]) * 32, Waiting.INVITATIONS)
     connection.execute("DELETE FROM invitations WHERE id = 1")
     assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "3"
