@@ -167,7 +167,7 @@ _RUN: Final = {
         type=click.IntRange(0, MAX_COUNT),
         default=2**30,
         show_default=True,
-        help="Bytes of one account's entries that are kept at a time; 0 for any number.",
+        help="Bytes of one account's entries kept and welcomes waiting; 0 for any number.",
     ),
     "retain-days": _option(
         "--retain-days",
