@@ -90,6 +90,7 @@ class Session(Connection):
     ) -> None:
         super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
+        self._streams: dict[int, bytes] = {}
         self._mends: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
@@ -127,6 +128,7 @@ class Session(Connection):
 
     def _went_down(self) -> None:
         self._resumes.clear()
+        self._streams.clear()
         self._mends.clear()
         self._rosters.clear()
         self._turned_away.clear()
@@ -208,6 +210,8 @@ class Session(Connection):
                 del self._mends[message.id]
             case Refused() if message.id in self._resumes:
                 self._not_resumed(self._resumes.pop(message.id), message)
+            case Refused() if message.id in self._streams:
+                self._stream_ended(self._streams.pop(message.id), message)
             case Done() | Refused():
                 pass  # the answer to something nobody waits for any more
             case _:
@@ -383,6 +387,8 @@ class Session(Connection):
 
     def _resumed(self, resumed: Resumed) -> None:
         self._resumes.pop(resumed.id, None)
+        self._streams = {id_: room for id_, room in self._streams.items() if room != resumed.room}
+        self._streams[resumed.id] = resumed.room
         room = self.rooms.get(resumed.room)
         if room is None:
             return
@@ -439,6 +445,13 @@ class Session(Connection):
             error = self._turned_away[room_id] = ClientError(text)
             self._disappoint(room_id, error)
             self.emit(events.Notice(room_id, text))
+
+    def _stream_ended(self, room_id: bytes, refused: Refused) -> None:
+        """Take that the relay brings no more of a room, which members of two accounts had it do."""
+        room = self.rooms.get(room_id)
+        if room is not None and room.resumed:
+            room.disconnected()
+            self._not_resumed(room_id, refused)
 
     async def _make_again(self, room: Room) -> None:
         """Make a room anew that is younger than the backup its relay was restored from."""

@@ -11,12 +11,14 @@ from clave_server.outbox import Outbox
 from clave_server.room import Room
 from clave_server.session import Session, Stream
 from clave_wire.framing import pack
-from clave_wire.messages import Accepted, Entry, Presence, Submit
+from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
 
 __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
 
 MAX_PRESENCE_MEMBERS: Final = 1000
 """Members of a room above which nobody is told who is online: that would outweigh what is said."""
+
+_TAKEN_OFF: Final = "this device is no longer a member of the room"
 
 
 class Channel:
@@ -109,6 +111,8 @@ class Channel:
                 if stream.live:
                     stream.cursor = seq
                     self._end(stream)
+                    if device in draft.mended:  # no entry tells it
+                        stream.session.send(Refused(stream.request, Code.NOT_MEMBER, _TAKEN_OFF))
         return deliveries
 
     def _own_view(
@@ -145,6 +149,7 @@ class Draft:
     frames: list[bytes] = field(default_factory=list)
     submissions: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
     departures: dict[bytes, int] = field(default_factory=dict)
+    mended: set[bytes] = field(default_factory=set)
 
     def add(self, device: bytes, submit: Submit, seq: int) -> None:
         """Append what `device` submitted as entry `seq`."""
@@ -163,9 +168,11 @@ class Draft:
             return sum(map(len, self.frames[start:end]))
         return sum(len(self.frames[seq - self.first]) for seq, _ in submissions)
 
-    def depart(self, device: bytes) -> None:
-        """Note where a removed device's stream ends, if it was a member just now."""
+    def depart(self, device: bytes, *, mended: bool = False) -> None:
+        """Note where a removed device's stream ends, if it was a member just now, and if by a `Mend`."""
         stays = self.channel.room.stays.get(device)
         left = [stay.left for stay in stays or () if stay.left is not None]
         if left and left[-1] >= self.first - 1:
             self.departures.setdefault(device, left[-1])
+            if mended:
+                self.mended.add(device)

@@ -355,7 +355,7 @@ class Sequencer:
         draft = flight.drafts.get(room.room) or flight.draft(channel, room.seq + 1)
         if isinstance(message, Mend):
             for device in message.remove:
-                draft.depart(device)
+                draft.depart(device, mended=device != session.device)
         flight.taken_back.setdefault(message.room, []).extend(back)
         flight.answers.append((session, message))
 

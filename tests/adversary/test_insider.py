@@ -294,6 +294,19 @@ async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path)
             await red.client.invite(room, "blue")
 
 
+async def test_whom_two_take_off_the_relays_list_is_told(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
+        red, blue, green, grey = people
+        room = await gather_in("friends", *people)
+        for insider in (Insider(blue, room), Insider(green, room)):
+            insider.mend(remove=[device(grey)])
+        await until(lambda: "friends: this device is no longer a member of the room" in notices(grey))
+        await red.go()
+        await red.come()
+        await until(lambda: "had stopped delivering" in " ".join(notices(red)))
+        await talk(room, red, grey)
+
+
 async def test_a_guest_in_an_insiders_own_epoch_takes_nobody_off_the_relays_list(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
         red, blue, green, grey = people

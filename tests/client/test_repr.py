@@ -22,8 +22,22 @@ MAY_SHOW = {
     *("relay", "fingerprint", "safety_number", "host", "source", "reason", "head", "lost", "events"),
     *("payload", "welcome", "message", "signature", "sealed", "ref", "incarnation", "seen", "reply_to"),
     *("Person.known", "Notice.text", "Trust.pin", "Trust.following", "RoomState.admins", "Guest.left_out"),
-    *("Command.usage", "Command.help", "Command.completes", "Command.run", "HistoryLine.sender"),
-    *("KeysShown.one", "KeysShown.choice", "KeysShown.refused", "_Who.home", "_Who.passphrase_file"),
+    *(
+        "Command.usage",
+        "Command.help",
+        "Command.completes",
+        "Command.run",
+        "HistoryLine.sender",
+        "_Kept.sender",
+    ),
+    *(
+        "KeysShown.one",
+        "KeysShown.choice",
+        "KeysShown.refused",
+        "_Kept.sender",
+        "_Who.home",
+        "_Who.passphrase_file",
+    ),
 }
 """Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""
 
