@@ -19,7 +19,7 @@ from bench.relay.servers import Relay, running
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_wire import messages as m
 from clave_wire.connection import VERSIONS, ClientConnection
-from clave_wire.header import Header, Seen, pack_header
+from clave_wire.header import Header, Seen, digest_names, pack_header
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.login import certificate_digest
 
@@ -28,8 +28,9 @@ __all__ = ["Population"]
 
 class _Member:
     def __init__(self, number: int, room: bytes) -> None:
+        self.name = f"n{number}"
         self.key = DeviceKey.generate()
-        self.identity = AccountKey.generate().certify(f"n{number}", "load", self.key.public)
+        self.identity = AccountKey.generate().certify(self.name, "load", self.key.public)
         self.room = room
 
 
@@ -66,7 +67,8 @@ class _Founder:
             raise LoadError(f"a room here has at most {MAX_BATCH_MEMBERS + 1} members")
         self._send(m.CreateRoom(1, self._member.room))
         self._expect(m.Done)
-        header = Header(m.Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=devices)
+        ref = digest_names((member.key.public, member.name) for member in others)
+        header = Header(m.Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=devices, ref=ref)
         self._send(m.Submit(self._member.room, 1, 0, m.Kind.COMMIT, pack_header(header) + b"everyone"))
         self._expect(m.Accepted)
 
