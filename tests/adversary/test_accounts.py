@@ -48,7 +48,7 @@ def add_of(ghost: Somebody, suite: Any) -> Callable[[Any], list[Add]]:
     session = ghost.client._session
     bundle = session.account._bundle(suite, time.time())
     with session._store.transaction():
-        session._store.add_bundle(bundle.reference, bundle.encode(), last_resort=False)
+        session._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
     return lambda _: [Add(bundle.key_package)]
 
 
