@@ -292,16 +292,27 @@ class ReverseForAll(LyingRelay):
         self.reversed: list[tuple[bytes, list[bytes]]] = []
 
     def judge(self) -> None:
-        """See that somebody noticed at once, by the counts, who read both messages."""
-        super().judge()
-        for room, payloads in self.reversed:
-            seqs = {entry.seq for entry in self.world.relay.log(room) if entry.payload in payloads}
+        """See that somebody noticed at once, by the counts, who read both messages.
+
+        Of two that were refused, and sent again in order, there is nothing to notice.
+        """
+        kept = [
+            (room, seqs) for room, payloads in self.reversed if (seqs := self._reversed_in(room, payloads))
+        ]
+        if kept:
+            super().judge()
+        for room, seqs in kept:
             others = [each for each in self.world.members(room) if each.label != self.who]
             read = [{line.seq for line in each.session._store.history(room)} for each in others]
-            read_both = len(seqs) == 2 and any(seqs <= lines for lines in read)
-            if read_both and not self.world.checks.heard_of(Lie.ORDER):
+            if any(seqs <= set(lines) for lines in read) and not self.world.checks.heard_of(Lie.ORDER):
                 text = f"nobody noticed that two messages of {self.who} are reversed"
                 self.world.checks.fail("P3", text)
+
+    def _reversed_in(self, room: bytes, payloads: list[bytes]) -> set[int]:
+        """Return where two messages are in the log, if the later one stands first."""
+        seqs = {entry.payload: entry.seq for entry in self.world.relay.log(room) if entry.payload in payloads}
+        first, second = (seqs.get(payload, 0) for payload in payloads)
+        return {first, second} if first > second > 0 else set()
 
     def connected(self) -> None:
         self.held = None
