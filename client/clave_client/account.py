@@ -80,7 +80,12 @@ class Account:
         if held_by_relay >= POOL_LOW and not renew:
             return None
         fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
+        unpublished = self._store.get(_unpublished_note(suite)) or b""
         with self._store.transaction():
+            if not replace:  # else it may have them: by its own count it had one publication more
+                for place in range(0, len(unpublished), suite.hash_size):
+                    self._store.drop_bundle(unpublished[place : place + suite.hash_size])
+            self._store.put(_unpublished_note(suite), b"".join(bundle.reference for bundle in fresh))
             for bundle in fresh:
                 self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
             last_resort = self._next_last_resort(suite, now) if renew else None
@@ -109,8 +114,9 @@ class Account:
 
     def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
         """Note that the relay has what `key_packages` returned at `now`; until then it is published again."""
-        if last_resort:
-            with self._store.transaction():
+        with self._store.transaction():
+            self._store.put(_unpublished_note(suite), b"")
+            if last_resort:
                 self._store.put(_last_resort_note(suite), int(now).to_bytes(8, "big"))
                 self._store.put(_waiting_note(suite), b"")
 
@@ -130,6 +136,10 @@ class Account:
             last_resort=last_resort,
             extension_types=(ROOM_STATE_EXTENSION,),
         )
+
+
+def _unpublished_note(suite: CipherSuite) -> str:
+    return f"key_packages_unpublished {suite.id:#06x}"
 
 
 def _last_resort_note(suite: CipherSuite) -> str:

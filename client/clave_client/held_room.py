@@ -396,8 +396,9 @@ class HeldRoom:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
         place, waiting = self.place(seq), self.outbox.ids(placed=True)
         lines = self.repeats.since(place, self.roster.own_device, self.account, waiting)
-        if lines:
-            self.outbox.put_before(lines, {flight.payload for flight in self.flights.values()})
+        if lines:  # what is behind a refused submission is refused too, and goes with what waits
+            flying = set() if self.going_back else {flight.payload for flight in self.flights.values()}
+            self.outbox.put_before(lines, flying)
 
     def _go_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""

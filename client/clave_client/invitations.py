@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Person
-from clave_client.policy import ROOM_LIMITS, RoomPolicy, check_names_differ, room_state
+from clave_client.policy import ROOM_LIMITS, RoomPolicy, check_names_differ, member_identity, room_state
 from clave_client.room import Room
 from clave_client.roster import Roster
 from clave_client.sealing import name_epoch
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["MOST_OPEN", "MOST_OPEN_OF_ONE", "Invitations"]
 
 MOST_OPEN = 100
-"""Invitations of strangers without an answer."""
+"""Invitations without an answer, of strangers; twice as many with those of people one shares a room with."""
 
-MOST_OPEN_OF_ONE = 10
-"""Invitations of one account without an answer."""
+MOST_OPEN_OF_ONE = 6
+"""Invitations of one device without an answer. An account has 16 devices at most: others have places too."""
 
 _MOST_HELD = 16
 """Welcomes held, each of up to some megabytes; those of who sent most go first, until the next login."""
@@ -70,14 +70,14 @@ class Invitations:
             if isinstance(brought, Help):
                 if known is not None:
                     self._session.helped(known, brought)
+            elif self._store.has_taken(invitation.room + invitation.welcome):
+                self._take_again(invitation)
             elif known is not None and not _may_enter(known):
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
                 self._hold(invitation, incarnation)
                 if known.lost:
                     self._session.resume_anew(known)
                 return
-            elif self._store.has_taken(invitation.room + invitation.welcome):
-                self._take_again(invitation)
             elif not self._open(invitation, brought, known, incarnation):
                 self._hold(invitation, incarnation)
                 return
@@ -89,10 +89,16 @@ class Invitations:
 
     def _hold(self, invitation: Invitation, incarnation: bytes) -> None:
         if len(self._held) >= _MOST_HELD:
-            senders = Counter(one.sender for one, _ in self._held.values())
+            senders = Counter(self._sender(one) for one, _ in self._held.values())
             ((sender, _),) = senders.most_common(1)
-            del self._held[next(key for key, (one, _) in self._held.items() if one.sender == sender)]
+            del self._held[next(key for key, (one, _) in self._held.items() if self._sender(one) == sender)]
         self._held[invitation.id] = invitation, incarnation
+
+    def _sender(self, invitation: Invitation) -> bytes:
+        """Return the account that an invitation comes from, or the device where that is not known."""
+        known = self._session.rooms.get(invitation.room)
+        person = None if known is None else known.roster.find(invitation.sender)
+        return invitation.sender if person is None else person.account
 
     def _take_again(self, invitation: Invitation) -> None:
         """Leave a welcome that was used alone: the relay was not told that it is, or brings it once more."""
@@ -133,9 +139,11 @@ class Invitations:
         signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
         if isinstance(brought, Welcome):
             brought.check(name_epoch(group), group.member(signer).signature_key)
+            if group.member(signer).signature_key != invitation.sender:
+                raise PeerError("the relay names another sender than who made it")
             welcomed = dataclasses.replace(welcomed, seen=brought.seen)
         inviter = Roster(group, self._store).person(group.member(signer))
-        if self._has_to_wait(inviter, known, incarnation):
+        if self._has_to_wait(inviter, known):
             return False
         with self._store.transaction():
             room = Room.join(self._store, group, welcomed, self._session.clock)
@@ -148,43 +156,35 @@ class Invitations:
         self._session.emit(room.invitation())
         return True
 
-    def _has_to_wait(self, inviter: Person, known: Room | None, incarnation: bytes) -> bool:
+    def _has_to_wait(self, inviter: Person, known: Room | None) -> bool:
         """Whether an invitation is held: another one's is open for the room, or too many are.
 
-        What a relay lost that was restored since cannot be accepted any more, and is replaced.
+        They are counted by device, as the relay knows those: accounts can be made up in a group of one's own.
         """
         if known is not None:
-            is_anothers = known.roster.inviter_account() != inviter.account
-            is_open = known.record.phase is Phase.INVITED and known.record.incarnation in (b"", incarnation)
-            if not is_open or not is_anothers:
+            former = known.roster.inviting_member()
+            is_anothers = former is not None and member_identity(former).account != inviter.account
+            if known.record.phase is not Phase.INVITED or not is_anothers:
                 return False
             text = (
                 f"{inviter.name} invites you to {known.record.title} too; to be asked that, decline the other"
             )
             self._tell_once(known.id, inviter.account, text)
             return True
-        accounts = [
-            room.roster.inviter_account()
-            for room in self._session.rooms.values()
-            if room.record.phase is Phase.INVITED
-        ]
-        is_full = len(accounts) >= MOST_OPEN and not self._is_acquainted(inviter.account)
-        if is_full or accounts.count(inviter.account) >= MOST_OPEN_OF_ONE:
-            self._tell_once(
-                b"",
-                b"",
-                f"{len(accounts)} invitations wait for an answer; others come once some are answered",
-            )
+        invited = [room for room in self._session.rooms.values() if room.record.phase is Phase.INVITED]
+        inviters = [each for room in invited if (each := room.roster.inviting_member()) is not None]
+        of_one = sum(each.signature_key == inviter.device for each in inviters)
+        most = 2 * MOST_OPEN if self._is_acquainted(inviter.device) else MOST_OPEN
+        if len(invited) >= most or of_one >= MOST_OPEN_OF_ONE:
+            text = f"{len(invited)} invitations wait for an answer; others come once some are answered"
+            self._tell_once(b"", b"", text)
             return True
         return False
 
-    def _is_acquainted(self, account: bytes) -> bool:
-        """Whether this device shares a room with an account."""
-        return any(
-            account in room.roster.accounts
-            for room in self._session.rooms.values()
-            if room.record.phase is Phase.JOINED
-        )
+    def _is_acquainted(self, device: bytes) -> bool:
+        """Whether this device shares a room with another one."""
+        rooms = self._session.rooms.values()
+        return any(room.roster.has(device) for room in rooms if room.record.phase is Phase.JOINED)
 
     def _words(self, invitation: Invitation) -> str:
         """Return what to call an invitation that cannot be used, as far as is known."""

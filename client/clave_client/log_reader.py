@@ -186,7 +186,7 @@ class LogReader:
         elif room.whereabouts.fork is None:
             self.report.lie(Lie.AHEAD, person)
         self.report.outcome.cry = True
-        if entry.kind is Kind.CONFIRM:  # the relay may have taken out whom that removes
+        if entry.kind in (Kind.CONFIRM, Kind.PROPOSAL):  # the relay may have taken out whom that removes
             self.report.outcome.strangers = True
 
     # --- messages ---

@@ -111,11 +111,10 @@ class Roster:
         leaf = self._store.part(self._group.group_id, _INVITER)
         return None if leaf is None else self.people().get(int.from_bytes(leaf, "big"))
 
-    def inviter_account(self) -> bytes | None:
-        """Return the account of who welcomed this device, as `inviter` does, without looking anybody up."""
+    def inviting_member(self) -> Member | None:
+        """Return who welcomed this device, as `inviter` does, without looking anybody up."""
         leaf = self._store.part(self._group.group_id, _INVITER)
-        member = None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
-        return None if member is None else member_identity(member).account
+        return None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
 
     def misnamed(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
         """Return the members that go by another name at the relay, and by which one."""

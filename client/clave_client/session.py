@@ -241,7 +241,9 @@ class Session(Connection):
     def _go(self, room_id: bytes) -> None:
         """Have the relay stop routing a room to this device, unless it was added once more."""
         if self.is_online and room_id not in self.rooms:
-            self.link.send(Mend(self.link.next_id(), room_id, [], [self.own]))
+            request = self.link.next_id()
+            self._mends[request] = room_id
+            self.link.send(Mend(request, room_id, [], [self.own]))
 
     def _reader(self, room: Room) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
@@ -338,6 +340,8 @@ class Session(Connection):
 
     def _not_mended(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
+        if room_id not in self.rooms:  # it was to bring no more of a room that this device has left
+            self._left.add(room_id)
         self._once(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
 
     def _once(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
@@ -402,6 +406,7 @@ class Session(Connection):
         if room.too_old:
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
             self._disappoint(room.id, StateTooOld(text))
+        self._turned_away.pop(room.id, None)
         self._rosters[room.id] = resumed
         self._compare_names(room, resumed)
         room.stay_over = all(device != self.own for device, _ in resumed.members)
@@ -438,7 +443,7 @@ class Session(Connection):
         room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.lost:
             self._invitations.take_held()
-        if refused.code is Code.NOT_MEMBER:
+        if refused.code in (Code.NOT_MEMBER, Code.STORAGE):
             self._once(_ASK_AGAIN_SECONDS, self._ask_again, room_id)
         if room_id not in self._turned_away:
             text = f"{room.record.title}: {sanitize(refused.text)}"
@@ -447,7 +452,7 @@ class Session(Connection):
             self.emit(events.Notice(room_id, text))
 
     def _stream_ended(self, room_id: bytes, refused: Refused) -> None:
-        """Take that the relay brings no more of a room, which members of two accounts had it do."""
+        """Take that the relay brings no more of a room: its disk fails, or others had it stop."""
         room = self.rooms.get(room_id)
         if room is not None and room.resumed:
             room.disconnected()

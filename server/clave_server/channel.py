@@ -42,7 +42,7 @@ class Channel:
         """Return whether the stream has nothing left to catch up with; it is live or over from then on."""
         if stream.end is not None:
             if stream.cursor >= stream.end:
-                self._end(stream)
+                self._finish(stream)
                 return True
         elif stream.cursor >= self.room.durable:
             stream.live = True
@@ -56,7 +56,7 @@ class Channel:
 
     def revive(self, stream: Stream) -> None:
         """Continue a stream that was to end, its device being a member again."""
-        stream.over, stream.end = False, None
+        stream.over, stream.end, stream.mended = False, None, False
         self.streams[stream.session.device] = stream
 
     def close(self, stream: Stream, text: str) -> None:
@@ -65,6 +65,12 @@ class Channel:
             self._end(stream)
             if stream.end is None:
                 self._announce(stream.session, online=False, text=text)
+
+    def _finish(self, stream: Stream) -> None:
+        """End a stream that has brought all it was to bring."""
+        self._end(stream)
+        if stream.mended:
+            stream.session.send(Refused(stream.request, Code.NOT_MEMBER, _TAKEN_OFF))
 
     def _end(self, stream: Stream) -> None:
         device = stream.session.device
@@ -107,12 +113,10 @@ class Channel:
         for device, seq in draft.departures.items():
             stream = self.streams.get(device)
             if stream is not None:
-                stream.end = seq
+                stream.end, stream.mended = seq, device in draft.mended
                 if stream.live:
                     stream.cursor = seq
-                    self._end(stream)
-                    if device in draft.mended:  # no entry tells it
-                        stream.session.send(Refused(stream.request, Code.NOT_MEMBER, _TAKEN_OFF))
+                    self._finish(stream)
         return deliveries
 
     def _own_view(

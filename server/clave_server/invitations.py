@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 MAX_INVITATIONS: Final = 128
-"""Rooms one device may be invited to at a time by acquainted accounts, and as many by strangers."""
+"""Invitations that wait for one device at a time by acquainted accounts, and as many by strangers."""
 
 _SUPERSEDED: Final = (
     "SELECT id FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"

@@ -29,7 +29,7 @@ class Stream:
 
     Opened when `Resume` (numbered `request`) arrives, started when it is answered. Then `cursor` is the last
     seq pushed, until the stream has caught up with the log and is `live`. One with an `end` is over
-    there.
+    there; `mended` says that a `Mend` of others had it end, which no entry tells.
     """
 
     room: bytes
@@ -40,6 +40,7 @@ class Stream:
     started: bool = False
     live: bool = False
     over: bool = False
+    mended: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -19,9 +19,11 @@ from adversary.kit import (
     talk,
     until,
     welcome_elsewhere,
+    wire_of,
 )
 from clave_client import events, invitations, session
-from clave_wire.messages import Kind
+from clave_crypto.identity import AccountKey
+from clave_wire.messages import Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in
 
 
@@ -43,7 +45,6 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
 async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_COMPARE_AGAIN_SECONDS", 4.0)
     monkeypatch.setattr(session, "_ASK_AGAIN_SECONDS", 1.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
@@ -55,7 +56,9 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
         assert members(grey, room) == {"blue", "grey"}
         await red.client.send(room, "where is grey?")
         await until(lambda: "whom your inviter left out" in " ".join(notices(grey)))
-        await red.client.invite(room, "grey")
+        with monkeypatch.context() as patch:  # what its inviter does by itself is over before it leaves
+            patch.setattr(session, "_COMPARE_AGAIN_SECONDS", 3600.0)
+            await red.client.invite(room, "grey")
         await grey.client.leave(room)
         await grey.sees(events.Invited, lambda invited: invited.inviter.name == "red")
         await grey.client.answer(room, accept=True)
@@ -69,6 +72,7 @@ async def test_one_strangers_invitations_leave_room_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 3)
+    monkeypatch.setattr(invitations, "MOST_OPEN", 5)
     async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
         for number in range(6):
             await mallory.client.invite(await mallory.client.create_room(f"spam {number}"), "grey")
@@ -79,3 +83,35 @@ async def test_one_strangers_invitations_leave_room_for_others(
         assert len(spam) == 3
         await grey.client.answer(spam[0], accept=False)
         await until(lambda: len([each for each in grey.client.rooms if each not in (room, spam[0])]) == 3)
+
+
+async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 2)
+    async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
+        own = mallory.client._session.account
+        for number in range(4):
+            insider = Insider(mallory, await mallory.client.create_room(f"spam {number}"))
+            identity = AccountKey.generate().certify(f"made-up-{number}", "laptop", own.device.public)
+            with monkeypatch.context() as patch:
+                patch.setattr(own, "identity", identity)
+                welcome = await welcome_elsewhere(insider, "grey")
+            await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
+        room = await red.client.create_room("friends")
+        await red.client.invite(room, "grey")
+        await until(lambda: room in grey.client.rooms)
+        assert len(grey.client.rooms) == 3
+
+
+async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "grey") as (_, (red, grey)):
+        wire, taken = wire_of("grey"), list[ToRelay]()
+        wire.told = lambda message: () if isinstance(message, TakeInvitation) else (message,)
+        room = await gather_in("friends", red, grey)
+        wire.told = lambda message: taken.append(message) or (message,)  # type: ignore[func-returns-value]
+        await grey.go()
+        await grey.come()
+        await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
+        assert not grey.client._session._invitations._held
+        await talk(room, red, grey)

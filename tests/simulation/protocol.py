@@ -34,6 +34,7 @@ __all__ = [
 T = TypeVar("T", bound=msgspec.Struct)
 
 _HARMLESS = (
+    "the relay could not write to its disk",
     "the relay cannot store messages now",
     "whether the change went through",
     "this change of ",

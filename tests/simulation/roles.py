@@ -136,7 +136,8 @@ class ExMember(Insider):
                 except (MLSError, RemoteError):
                     continue
                 by = self.world.checks.label_of(entry.sender)
-                if isinstance(received, Application) and entry.seq > gone and by not in self._own():
+                unaware = {*self._own(), *self.world.checks.lied_to}  # may not have seen the removal
+                if isinstance(received, Application) and entry.seq > gone and by not in unaware:
                     self.world.checks.fail("I6", f"{label} was removed at {gone} and reads entry {entry.seq}")
 
     def _own(self) -> list[str]:
