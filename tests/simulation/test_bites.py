@@ -141,6 +141,14 @@ BITES = {
         archived="relay-restored-twice-while-somebody-is-away",
         quick=True,
     ),
+    "what is said again goes behind what is refused": Bite(
+        HeldRoom,
+        "say_again",
+        "set() if self.going_back else ",
+        "",
+        archived="said-again-behind-what-is-refused",
+        quick=True,
+    ),
     "what a restored relay has lost is not told": Bite(
         Room,
         "start",
