@@ -23,6 +23,8 @@ _DAY = 24 * 3600
 _LIFETIME = 90 * _DAY
 _SKEW = 3600
 _LAST_RESORT_AGE = 30 * _DAY
+_MOST_UNPUBLISHED = 5 * POOL_FULL
+"""Key packages kept that were made and never known to have reached the relay."""
 
 
 def leaf_lifetime(now: float) -> tuple[int, int]:
@@ -82,10 +84,12 @@ class Account:
         fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
         unpublished = self._store.get(_unpublished_note(suite)) or b""
         with self._store.transaction():
-            if not replace:  # else it may have them: by its own count it had one publication more
-                for place in range(0, len(unpublished), suite.hash_size):
-                    self._store.drop_bundle(unpublished[place : place + suite.hash_size])
-            self._store.put(_unpublished_note(suite), b"".join(bundle.reference for bundle in fresh))
+            # The latest ones may be on their way to the relay still.
+            unpublished += b"".join(bundle.reference for bundle in fresh)
+            kept = _MOST_UNPUBLISHED * suite.hash_size
+            for place in range(0, len(unpublished) - kept, suite.hash_size):
+                self._store.drop_bundle(unpublished[place : place + suite.hash_size])
+            self._store.put(_unpublished_note(suite), unpublished[-kept:])
             for bundle in fresh:
                 self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
             last_resort = self._next_last_resort(suite, now) if renew else None

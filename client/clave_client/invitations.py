@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["MOST_OPEN", "MOST_OPEN_OF_ONE", "Invitations"]
 
 MOST_OPEN = 100
-"""Invitations without an answer, of strangers; twice as many with those of people one shares a room with."""
+"""Invitations without an answer, of strangers; twice as many with those of devices one shares a room with."""
 
 MOST_OPEN_OF_ONE = 6
-"""Invitations of one device without an answer. An account has 16 devices at most: others have places too."""
+"""Invitations of one device without an answer. An account has 16 at most, which leaves some places."""
 
 _MOST_HELD = 16
 """Welcomes held, each of up to some megabytes; those of who sent most go first, until the next login."""
@@ -54,9 +54,11 @@ class Invitations:
         """Open an invitation and keep it; whether the person wants it is asked afterwards."""
         self._take(invitation, self._session.incarnation)
 
-    def take_held(self) -> None:
-        """Take what was held and can be taken by now: a room is over, or an invitation is answered."""
+    def take_held(self, room: bytes | None = None) -> None:
+        """Take what was held for one room, or for all, and can be taken by now: they are over or answered."""
         for invitation, incarnation in list(self._held.values()):
+            if room not in (None, invitation.room):
+                continue
             known = self._session.rooms.get(invitation.room)
             is_open = known is not None and known.record.phase is Phase.INVITED
             if self._session.is_online and not is_open and (known is None or _may_enter(known)):
@@ -137,10 +139,10 @@ class Invitations:
             return True
         welcomed = Welcomed(None, invitation.seq, incarnation)
         signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
+        if group.member(signer).signature_key != invitation.sender:
+            raise PeerError("the relay names another sender than who made it")
         if isinstance(brought, Welcome):
             brought.check(name_epoch(group), group.member(signer).signature_key)
-            if group.member(signer).signature_key != invitation.sender:
-                raise PeerError("the relay names another sender than who made it")
             welcomed = dataclasses.replace(welcomed, seen=brought.seen)
         inviter = Roster(group, self._store).person(group.member(signer))
         if self._has_to_wait(inviter, known):

@@ -55,8 +55,10 @@ from clave_wire.text import sanitize
 __all__ = ["Session"]
 
 
-_ASK_AGAIN_SECONDS = 10.0
-"""Between two tries to open a room that the relay does not route here, as others may correct that."""
+_ASK_AGAIN_AFTER = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
+"""Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
+
+_TAKEN_OFF = "this device is no longer a member of the room"
 
 _COMPARE_AGAIN_SECONDS = 15.0
 """Between a correction that the relay refused and the next comparison."""
@@ -261,7 +263,7 @@ class Session(Connection):
             self._rescue.help(room, device)
         if outcome.cry:
             self._rescue.cry(room)
-            self._invitations.take_held()
+            self._invitations.take_held(room.id)
         if outcome.strangers:
             self.compare_routing(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
@@ -289,9 +291,10 @@ class Session(Connection):
             return
         if room.going_back or room.record.phase is Phase.INVITED:
             return
+        self._turned_away.pop(room.id, None)
         resumed = self._rosters.pop(room.id, None)
-        if resumed is not None:
-            self._mend(room, resumed)
+        if resumed is not None and not self._mend(room, resumed):
+            return
         if room.commit_stands:
             self.submit(room, room.submit_commit())
         elif room.commit_failed:
@@ -316,14 +319,19 @@ class Session(Connection):
             room.take_back(submits[sent:])
             raise
 
-    def _mend(self, room: Room, resumed: Resumed) -> None:
+    def _mend(self, room: Room, resumed: Resumed) -> bool:
         """Compare whom the relay routes to with the group's own roster, and correct it.
+
+        Returns False if this device is not among them, which is told, and asked again.
 
         It takes two accounts to take somebody out; whoever cannot follow has no say, nor has whoever was let
         in by one account and has heard no other: that one may have made up the whole epoch.
         """
         if room.record.cursor != resumed.seq or room.lost or room.record.phase is not Phase.JOINED:
-            return
+            return True
+        if room.stay_over:
+            self._stream_ended(room.id, Refused(resumed.id, Code.NOT_MEMBER, _TAKEN_OFF))
+            return False
         missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
         if missing:
             text = (
@@ -337,6 +345,7 @@ class Session(Connection):
             request = self.link.next_id()
             self._mends[request] = room.id
             self.link.send(Mend(request, room.id, missing[some], strange[some]))
+        return True
 
     def _not_mended(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
@@ -406,12 +415,11 @@ class Session(Connection):
         if room.too_old:
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
             self._disappoint(room.id, StateTooOld(text))
-        self._turned_away.pop(room.id, None)
         self._rosters[room.id] = resumed
         self._compare_names(room, resumed)
         room.stay_over = all(device != self.own for device, _ in resumed.members)
         if room.lost:
-            self._invitations.take_held()
+            self._invitations.take_held(room.id)
         self.go_on(room)
 
     def _compare_names(self, room: Room, resumed: Resumed) -> None:
@@ -442,9 +450,9 @@ class Session(Connection):
             return
         room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.lost:
-            self._invitations.take_held()
-        if refused.code in (Code.NOT_MEMBER, Code.STORAGE):
-            self._once(_ASK_AGAIN_SECONDS, self._ask_again, room_id)
+            self._invitations.take_held(room.id)
+        if refused.code in _ASK_AGAIN_AFTER:
+            self._once(_ASK_AGAIN_AFTER[refused.code], self._ask_again, room_id)
         if room_id not in self._turned_away:
             text = f"{room.record.title}: {sanitize(refused.text)}"
             error = self._turned_away[room_id] = ClientError(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adversary.kit import changed, faults, read_up, room_of, stage, talk, until, wire_of
-from clave_client import events
+from clave_client import events, session
 from clave_client.errors import RelayUnreachable
 from clave_wire.messages import Accepted, Closing, Code, Done, Entry, Refused, Resumed, ToClient
 from scenarios.stage import gather_in
@@ -123,7 +123,7 @@ async def test_a_relay_that_lied_is_told_of_when_one_sends(tmp_path: Path, line:
 async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clave_client.session._ASK_AGAIN_SECONDS", 2.0)
+    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 2.0)
     asked: list[float] = []
 
     def turn_away(message: ToClient) -> tuple[ToClient, ...]:

@@ -29,7 +29,7 @@ from clave_client.errors import ClientError
 from clave_client.sealing import name_rekey
 from clave_crypto.mls import Remove
 from clave_crypto.mls.framing import CommitAuthData
-from clave_wire.messages import Accepted, Kind
+from clave_wire.messages import Accepted, Code, Kind
 from scenarios.stage import agree, gather_in
 
 KINDS = list(Kind)
@@ -297,7 +297,7 @@ async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path)
 async def test_whom_two_take_off_the_relays_list_is_told_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_ASK_AGAIN_SECONDS", 1.0)
+    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 1.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
         red, blue, green, grey = people
         room = await gather_in("friends", *people)

@@ -22,8 +22,9 @@ from adversary.kit import (
     wire_of,
 )
 from clave_client import events, invitations, session
+from clave_client.welcome import Welcome, read_invitation
 from clave_crypto.identity import AccountKey
-from clave_wire.messages import Kind, TakeInvitation, ToRelay
+from clave_wire.messages import Code, Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in
 
 
@@ -45,7 +46,7 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
 async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_ASK_AGAIN_SECONDS", 1.0)
+    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 1.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
         insider = Insider(blue, room)
@@ -85,8 +86,9 @@ async def test_one_strangers_invitations_leave_room_for_others(
         await until(lambda: len([each for each in grey.client.rooms if each not in (room, spam[0])]) == 3)
 
 
+@pytest.mark.parametrize("raw", [False, True])
 async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bool
 ) -> None:
     monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 2)
     async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
@@ -97,6 +99,10 @@ async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
             with monkeypatch.context() as patch:
                 patch.setattr(own, "identity", identity)
                 welcome = await welcome_elsewhere(insider, "grey")
+            if raw:  # as protocol 3 had it
+                made = read_invitation(welcome)
+                assert isinstance(made, Welcome)
+                welcome = made.message
             await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
         room = await red.client.create_room("friends")
         await red.client.invite(room, "grey")

@@ -79,13 +79,16 @@ def test_new_rooms_are_post_quantum_and_older_ones_can_be_joined() -> None:
     assert suite_words(0xF4FF) == "cipher suite 0xf4ff"
 
 
-def test_packages_at_the_relay_can_be_opened_however_often_others_come_to_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replace", [False, True])
+def test_packages_at_the_relay_can_be_opened_however_often_others_come_to_nothing(
+    tmp_path: Path, replace: bool
+) -> None:
     account = Member(tmp_path, "red").account
     published = account.key_packages(NEW_ROOMS, 0, NOW)
     assert published is not None
     account.published(NEW_ROOMS, published[1], NOW)
     for number in range(60):
-        assert account.key_packages(NEW_ROOMS, POOL_LOW - 1, NOW + number) is not None
+        assert account.key_packages(NEW_ROOMS, POOL_LOW - 1, NOW + number, replace=replace) is not None
     for package in map(decode_key_package, published[0]):
         reference = NEW_ROOMS.ref_hash(b"MLS 1.0 KeyPackage Reference", package.encode())
         assert account.bundle(reference) is not None

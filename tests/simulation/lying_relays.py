@@ -304,7 +304,10 @@ class ReverseForAll(LyingRelay):
         for room, seqs in kept:
             others = [each for each in self.world.members(room) if each.label != self.who]
             read = [{line.seq for line in each.session._store.history(room)} for each in others]
-            if any(seqs <= set(lines) for lines in read) and not self.world.checks.heard_of(Lie.ORDER):
+            checks = self.world.checks
+            told = checks.heard_of(Lie.ORDER)
+            told |= len(checks.lied_to) > 1 and checks.noticed()  # another lie is told first
+            if any(seqs <= set(lines) for lines in read) and not told:
                 text = f"nobody noticed that two messages of {self.who} are reversed"
                 self.world.checks.fail("P3", text)
 
