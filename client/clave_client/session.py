@@ -29,6 +29,7 @@ from clave_client.invitations import Invitations
 from clave_client.link import Address
 from clave_client.log_reader import LogMessage, LogReader
 from clave_client.outcome import Outcome, Settled
+from clave_client.presence import take_presence
 from clave_client.rescue import Rescue
 from clave_client.room import Room
 from clave_client.store import Phase, RoomRecord, Store
@@ -53,7 +54,6 @@ from clave_wire.messages import (
 from clave_wire.text import sanitize
 
 __all__ = ["Session"]
-
 
 _ASK_AGAIN_AFTER = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
 """Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
@@ -205,7 +205,7 @@ class Session(Connection):
             case Invitation():
                 self._invitations.take(message)
             case Presence():
-                self._presence(message)
+                take_presence(self, message)
             case Refused() if message.id in self._mends:
                 self._not_mended(self._mends.pop(message.id))
             case Done() if message.id in self._mends:
@@ -334,9 +334,8 @@ class Session(Connection):
             return False
         missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
         if missing:
-            text = (
-                f"the relay had stopped delivering {room.record.title} to some of its members; it does again"
-            )
+            title = room.record.title
+            text = f"the relay had stopped delivering {title} to some of its members; it does again"
             self.emit(events.Notice(room.id, text))
         if room.whereabouts.let_in:
             strange = []
@@ -484,22 +483,6 @@ class Session(Connection):
         error = self.unusable[room.id] = room.fall_behind()
         self.emit(events.Notice(room.id, str(error)))
         self._let_go(room, f"this device fell behind in {room.record.title}", error)
-
-    def _presence(self, presence: Presence) -> None:
-        room = self.rooms.get(presence.room)
-        if room is None or presence.device == self.account.device.public:
-            return
-        if not room.roster.has(presence.device):
-            if presence.online and room.synced:
-                self.compare_routing(room)
-            return
-        online = self.online.setdefault(presence.room, set())
-        if presence.online == (presence.device in online):
-            return
-        online.symmetric_difference_update({presence.device})
-        self.emit(
-            events.PresenceChanged(room.id, sanitize(presence.name), presence.online, sanitize(presence.text))
-        )
 
     def helped(self, room: Room, help_: Help) -> None:
         """Take what a member sealed for this device because it could not follow."""
