@@ -204,6 +204,6 @@ async def test_a_stranger_is_routed_to_no_more_once_two_members_have_said_so(tmp
         await blue.reads("between us")
         await stranger.link.request(lambda request: Lookup(request, "red"))
         assert len(entries) == before, "green is sent nothing more"
-        session._presence(Presence(room, device, "green", True, ""))
+        session._on_messages([Presence(room, device, "green", True, "")])
         assert session._resumes == {}, "a relay that goes on cannot have it asked again and again"
         assert not green.shown()
