@@ -47,6 +47,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setattr(session, "_COMPARE_SECONDS", 2.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
         insider = Insider(blue, room)
