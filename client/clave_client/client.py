@@ -371,7 +371,7 @@ class Client:
             if inviter is not None:
                 self._pins.pin(inviter.name, check_inviter(self._pins, inviter))
             here.answer(accept=accept)
-        self._session.take_held()
+        self._session.invitations.take_held()
         if accept:
             here.enqueue(ContentKind.JOINED, "")
         self._session.resume(here)

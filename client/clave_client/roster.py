@@ -108,8 +108,8 @@ class Roster:
 
         None when that is not known, of a room that an earlier version of this program stored.
         """
-        leaf = self._store.part(self._group.group_id, _INVITER)
-        return None if leaf is None else self.people().get(int.from_bytes(leaf, "big"))
+        member = self.inviting_member()
+        return None if member is None else self.person(member)
 
     def inviting_member(self) -> Member | None:
         """Return who welcomed this device, as `inviter` does, without looking anybody up."""

@@ -101,7 +101,7 @@ class Session(Connection):
         self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
         self._changes = Changes(self)
         self._rescue = Rescue(self)
-        self._invitations = Invitations(self, store)
+        self.invitations = Invitations(self, store)
         self._turned_away: dict[bytes, ClientError] = {}
         self._left: set[bytes] = set()
         self._misnamed: set[tuple[bytes, str]] = set()
@@ -203,7 +203,7 @@ class Session(Connection):
             case Resumed():
                 self._resumed(message)
             case Invitation():
-                self._invitations.take(message)
+                self.invitations.take(message)
             case Presence():
                 take_presence(self, message)
             case Refused() if message.id in self._mends:
@@ -263,7 +263,7 @@ class Session(Connection):
             self._rescue.help(room, device)
         if outcome.cry:
             self._rescue.cry(room)
-            self._invitations.take_held(room.id)
+            self.invitations.take_held(room.id)
         if outcome.strangers:
             self.compare_routing(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
@@ -283,7 +283,7 @@ class Session(Connection):
         for message_id in room.unsent:
             self.emit(events.SendFailed(room.id, message_id, reason))
         self._disappoint(room.id, error)
-        self._invitations.take_held()
+        self.invitations.take_held()
 
     def go_on(self, room: Room) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
@@ -418,7 +418,7 @@ class Session(Connection):
         self._compare_names(room, resumed)
         room.stay_over = all(device != self.own for device, _ in resumed.members)
         if room.lost:
-            self._invitations.take_held(room.id)
+            self.invitations.take_held(room.id)
         self.go_on(room)
 
     def _compare_names(self, room: Room, resumed: Resumed) -> None:
@@ -426,12 +426,11 @@ class Session(Connection):
         for name, other in room.roster.misnamed(resumed.members).items():
             if (room.id, name) not in self._misnamed:
                 self._misnamed.add((room.id, name))
-                text = f"{name} in {room.record.title} is {other} at the relay; leave a room that pretends"
+                text = (
+                    f"the relay knows {name} in {room.record.title} as {other}: one of the two lies;"
+                    f" compare keys (/fingerprint {name}) over another channel before you trust either"
+                )
                 self.emit(events.Notice(room.id, text))
-
-    def take_held(self) -> None:
-        """Take the invitations that waited for an answer to others."""
-        self._invitations.take_held()
 
     def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
         room = self.rooms.get(room_id)
@@ -449,7 +448,7 @@ class Session(Connection):
             return
         room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.lost:
-            self._invitations.take_held(room.id)
+            self.invitations.take_held(room.id)
         if refused.code in _ASK_AGAIN_AFTER:
             self._once(_ASK_AGAIN_AFTER[refused.code], self._ask_again, room_id)
         if room_id not in self._turned_away:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from clave_server.outbox import Outbox
-from clave_server.room import Room
+from clave_server.room import NO_LONGER_MEMBER, Room
 from clave_server.session import Session, Stream
 from clave_wire.framing import pack
 from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
@@ -17,8 +17,6 @@ __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
 
 MAX_PRESENCE_MEMBERS: Final = 1000
 """Members of a room above which nobody is told who is online: that would outweigh what is said."""
-
-_TAKEN_OFF: Final = "this device is no longer a member of the room"
 
 
 class Channel:
@@ -70,7 +68,7 @@ class Channel:
         """End a stream that has brought all it was to bring."""
         self._end(stream)
         if stream.mended:
-            stream.session.send(Refused(stream.request, Code.NOT_MEMBER, _TAKEN_OFF))
+            stream.session.send(Refused(stream.request, Code.NOT_MEMBER, NO_LONGER_MEMBER))
 
     def _end(self, stream: Stream) -> None:
         device = stream.session.device

@@ -20,6 +20,7 @@ from clave_wire.messages import Code, Kind, Submit
 __all__ = [
     "MAX_BACK",
     "MAX_STAYS",
+    "NO_LONGER_MEMBER",
     "RECENT",
     "Repeated",
     "Room",
@@ -38,6 +39,8 @@ MAX_BACK: Final = 10_000
 
 MAX_STAYS: Final = 8
 """Stays of one device in a room that are kept, the last ones."""
+
+NO_LONGER_MEMBER: Final = "this device is no longer a member of the room"
 
 Recent = list[tuple[int, int]]
 """(submission, seq), both increasing."""
@@ -304,7 +307,7 @@ class Room:
                 return stay, after
         if device in self.members:
             raise Refusal(Code.BAD_REQUEST, f"this device may read what follows entry {stays[-1].joined}")
-        raise Refusal(Code.NOT_MEMBER, "this device is no longer a member of the room")
+        raise Refusal(Code.NOT_MEMBER, NO_LONGER_MEMBER)
 
     def check_kept(self, after: int) -> None:
         """Raise `Refusal` if the entry that follows `after` is kept no longer."""

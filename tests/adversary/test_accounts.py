@@ -9,13 +9,25 @@ from typing import Any
 
 import pytest
 
-from adversary.kit import LyingLink, members, notices, room_of, stage, talk, until
+from adversary.kit import (
+    LyingLink,
+    changed,
+    device,
+    members,
+    notices,
+    room_of,
+    stage,
+    talk,
+    until,
+    wire_of,
+)
 from clave_client import account, room
 from clave_client.errors import ClientError
 from clave_crypto.identity import AccountKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Add
 from clave_wire.header import digest_names
+from clave_wire.messages import Resumed
 from scenarios.stage import Relay, Somebody, gather_in
 
 
@@ -68,4 +80,23 @@ async def test_one_account_is_no_two_in_a_room(tmp_path: Path, monkeypatch: pyte
         assert members(red, friends) == members(blue, friends) == {"red", "blue", "mallory"}
         await mallory.go()
         await ghost.go()
+        await talk(friends, red, blue)
+
+
+async def test_members_that_the_relay_knows_by_another_name_are_told_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
+        friends = await gather_in("friends", red, blue)
+        names = {device(blue): "mallory"}
+        wire_of("red").shown = lambda message: (
+            changed(message, members=[(each, names.get(each, name)) for each, name in message.members])
+            if isinstance(message, Resumed)
+            else message,
+        )
+        for _ in range(2):
+            red.client._session.resume_anew(room_of(red, friends))
+            await until(lambda: room_of(red, friends).synced)
+        told = [
+            text for text in notices(red) if text.startswith("the relay knows blue in friends as mallory")
+        ]
+        assert len(told) == 1
         await talk(friends, red, blue)

@@ -120,5 +120,5 @@ async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path:
         await grey.go()
         await grey.come()
         await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
-        assert not grey.client._session._invitations._held
+        assert not grey.client._session.invitations._held
         await talk(room, red, grey)
