@@ -4,7 +4,7 @@
 # Beside them:
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
-#   make name-tables       server/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
+#   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
-from clave_server.tls import TlsFiles
+from clave_server.net.tls import TlsFiles
 
 HOST = "relay.example"
 

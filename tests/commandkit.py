@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clave_server import schema
-from clave_server.folder import DataFolder
-from clave_server.tls import open_tls
+from clave_server.net.tls import open_tls
+from clave_server.storage import schema
+from clave_server.storage.data_dir import DataFolder
 
 
 def run(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from clave_server.rekeys import reference
+from clave_server.rooms.rekeys import reference
 from clave_wire import messages as m
 from clave_wire.connection import State
 from clave_wire.errors import LocalError

@@ -1,4 +1,4 @@
-"""The module server/clave_wire/name_tables.py: characters of names by Unicode 14.0. Run this to write it.
+"""The module wire/clave_wire/name_tables.py: characters of names by Unicode 14.0. Run this to write it.
 
 Needs a Python whose `unicodedata` has that version, which is 3.11.
 """
@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE = Path(__file__).parents[1] / "server" / "clave_wire" / "name_tables.py"
+MODULE = Path(__file__).parents[1] / "wire" / "clave_wire" / "name_tables.py"
 
 UNICODE_VERSION = "14.0.0"
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from clave_crypto.identity import AccountKey, DeviceKey
-from clave_server.admission import Admission
-from clave_server.directory import Registration
-from clave_server.folder import DataFolder
-from clave_server.mirror import Mirror, MirrorMode
-from clave_server.rekeys import reference
-from clave_server.relay import Relay, Settings
-from clave_server.sequencer import Sequencer
+from clave_server.accounts.directory import Registration
+from clave_server.accounts.registration import Admission
+from clave_server.observe.mirror import Mirror, MirrorMode
+from clave_server.relay.relay import Relay, Settings
+from clave_server.rooms.rekeys import reference
+from clave_server.rooms.sequencer import Sequencer
+from clave_server.storage.data_dir import DataFolder
 from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
 from clave_wire.header import Header, Seen, digest_names, pack_header, split_payload

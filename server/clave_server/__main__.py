@@ -1,5 +1,5 @@
 """Runs the relay: `python -m clave_server` is `clave-relay`."""
 
-from clave_server.cli import main
+from clave_server.cli.main import main
 
 main(prog_name="clave-relay")

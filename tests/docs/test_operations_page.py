@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 import pytest
 
-from clave_server.cli import main
-from clave_server.config import read_config
-from clave_server.gauges import Gauges
-from clave_server.metrics import Metrics
-from clave_server.options import VARIABLES
-from clave_server.tally import Tally
+from clave_server.admin.gauges import Gauges
+from clave_server.admin.metrics import Metrics
+from clave_server.cli.config import read_config
+from clave_server.cli.main import main
+from clave_server.cli.options import VARIABLES
+from clave_server.observe.counters import Tally
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

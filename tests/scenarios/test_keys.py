@@ -22,8 +22,8 @@ from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.test_bad_input import clave
 
 CREDULOUS = """
-from clave_server import sequencer
-from clave_server.cli import main
+from clave_server.rooms import sequencer
+from clave_server.cli.main import main
 sequencer.check_names = lambda *_: None
 main(prog_name="clave-relay")
 """

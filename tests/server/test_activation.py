@@ -15,7 +15,7 @@ TAKE = """
 import os
 os.dup2(int(os.environ["PASSED"]), 3)
 os.environ["LISTEN_PID"] = os.environ.get("PID") or str(os.getpid())
-from clave_server.activation import passed_sockets
+from clave_server.net.systemd import passed_sockets
 from clave_server.errors import StartError
 try:
     sockets = passed_sockets()
@@ -102,7 +102,7 @@ async def test_a_relay_listens_on_what_it_is_passed(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-NOTIFY = "from clave_server.activation import notify; notify('READY=1')"
+NOTIFY = "from clave_server.net.systemd import notify; notify('READY=1')"
 
 
 def test_the_manager_is_told(tmp_path: Path) -> None:

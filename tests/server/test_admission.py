@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clave_server.admission import Admission
-from clave_server.desk import Desk
-from clave_server.directory import Registration
-from clave_server.orders import ListTokens, MakeToken
-from clave_server.tokens import token_digest
+from clave_server.accounts.directory import Registration
+from clave_server.accounts.registration import Admission
+from clave_server.accounts.tokens import token_digest
+from clave_server.admin.handler import Desk
+from clave_server.admin.requests import ListTokens, MakeToken
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
 

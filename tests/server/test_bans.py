@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_server import schema
-from clave_server.bans import (
+from clave_server.errors import DamageError, OrderError, Refusal
+from clave_server.limits.bans import (
     Ban,
     BanKind,
     Bans,
@@ -21,7 +21,7 @@ from clave_server.bans import (
     parse_ban,
     read_bans,
 )
-from clave_server.errors import DamageError, OrderError, Refusal
+from clave_server.storage import schema
 from clave_wire.messages import Code
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clave_server import outbox, transport
 from clave_server.errors import StorageError
+from clave_server.net import send_queue, transport
 from clave_wire import messages as m
 from clave_wire.framing import pack
 from relaykit import ConnectionClosed, RawClient, RelayUnderTest, running_relay
@@ -75,7 +75,7 @@ async def first_ending(*clients: RawClient) -> m.Code | None:
 
 
 async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "MAX_BEHIND_BYTES", 2**20)
+    monkeypatch.setattr(send_queue, "MAX_BEHIND_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         for _ in range(40):  # blue and green read nothing

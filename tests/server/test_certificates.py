@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from certificatekit import HOST, Authority, PrivateKey, ec_key, key_pem, own_files, write_pair
-from clave_server.certificates import Certificates
 from clave_server.errors import OrderError, StartError
-from clave_server.folder import DataFolder
-from clave_server.tls import TlsFiles, load_credentials
+from clave_server.net.tls import TlsFiles, load_credentials
+from clave_server.relay.certificates import Certificates
+from clave_server.storage.data_dir import DataFolder
 from clave_wire import messages as m
 from clave_wire.login import certificate_digest, succession
 from relaykit import RawClient, RelayUnderTest, running_relay

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
-from clave_server import check
-from clave_server.check import Verdict
-from clave_server.config import Options
-from clave_server.options import run_options
+from clave_server.cli import check
+from clave_server.cli.check import Verdict
+from clave_server.cli.config import Options
+from clave_server.cli.options import run_options
 from commandkit import make_folder, names, run
 from relaykit import RelayProcess
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from clave_server import schema
-from clave_server.bans import Ban, BanKind, add_ban
-from clave_server.gauges import Gauges
-from clave_server.tokens import make_token
+from clave_server.accounts.tokens import make_token
+from clave_server.admin.gauges import Gauges
+from clave_server.limits.bans import Ban, BanKind, add_ban
+from clave_server.storage import schema
 from clave_wire import messages as m
 from commandkit import make_folder, refused, run, said
 from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProcess

@@ -17,11 +17,10 @@ from typing import Any
 import apsw
 import pytest
 
-from clave_server.bans import Ban, BanKind, parse_ban
-from clave_server.control import Control, ask
-from clave_server.desk import Desk
-from clave_server.errors import NotRunning, OrderError, StartError
-from clave_server.orders import (
+from clave_server.accounts.tokens import token_digest
+from clave_server.admin.control import Control, ask
+from clave_server.admin.handler import Desk
+from clave_server.admin.requests import (
     AddBan,
     Deleted,
     LiftBan,
@@ -33,8 +32,9 @@ from clave_server.orders import (
     RevokeToken,
     TellStatus,
 )
-from clave_server.retention import Keeping
-from clave_server.tokens import token_digest
+from clave_server.errors import NotRunning, OrderError, StartError
+from clave_server.limits.bans import Ban, BanKind, parse_ban
+from clave_server.rooms.retention import Keeping
 from clave_wire import messages as m
 from relaykit import PATIENCE_SECONDS, ConnectionClosed, Participant, RelayUnderTest, running_relay
 
@@ -267,7 +267,7 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
 
 
 async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.control._ORDER_SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.control._ORDER_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()
@@ -348,11 +348,11 @@ async def test_a_folder_of_somebody_else_is_told_nothing(
         return []
 
     control = await Control.open(tmp_path / "control.sock", hear)
-    monkeypatch.setattr("clave_server.control.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr("clave_server.admin.control.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(OrderError, match="belongs to another user"):
         await order(tmp_path / "control.sock", ListTokens())
     monkeypatch.undo()
-    monkeypatch.setattr("clave_server.control._listener_of", lambda *_: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr("clave_server.admin.control._listener_of", lambda *_: tmp_path.stat().st_uid + 1)
     with pytest.raises(OrderError, match="not the data folder's owner"):
         await order(tmp_path / "control.sock", ListTokens())
     assert heard == []

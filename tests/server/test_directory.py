@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clave_crypto.identity import AccountKey
-from clave_server.admission import Admission
-from clave_server.directory import MAX_DEVICES, Registration
+from clave_server.accounts.directory import MAX_DEVICES, Registration
+from clave_server.accounts.registration import Admission
 from clave_wire import messages as m
 from clave_wire.limits import MAX_SUITES
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay

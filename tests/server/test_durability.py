@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server import segment
+from clave_server.rooms import segment
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest, entries, payloads
 

@@ -9,7 +9,11 @@ import pytest
 
 import clave_server
 
-MODULES = [module.name for module in pkgutil.iter_modules(clave_server.__path__) if module.name != "__main__"]
+MODULES = [
+    module.name.removeprefix("clave_server.")
+    for module in pkgutil.walk_packages(clave_server.__path__, "clave_server.")
+    if not module.ispkg and not module.name.endswith("__main__")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -18,12 +18,14 @@ import apsw
 import pytest
 from structlog.testing import capture_logs
 
-from clave_server import directory, log, schema
-from clave_server.bans import Ban, BanKind, add_ban, read_bans
+from clave_server.accounts import directory
+from clave_server.accounts.tokens import make_token, read_tokens
 from clave_server.errors import DamageError, Refusal, StartError, StorageError
-from clave_server.invitations import highest_ids, read_invitations
-from clave_server.tokens import make_token, read_tokens
-from clave_server.worker import in_transaction
+from clave_server.limits.bans import Ban, BanKind, add_ban, read_bans
+from clave_server.rooms import entry_store
+from clave_server.rooms.invitations import highest_ids, read_invitations
+from clave_server.storage import schema
+from clave_server.storage.db_thread import in_transaction
 from clave_wire import messages as m
 from diskkit import Disk
 from relaykit import ROOM, Participant, RawClient, RelayProcess, RelayUnderTest, running_relay
@@ -85,7 +87,7 @@ async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
         left = copy(relay, tmp_path / "left")
         disk.failing.clear()
         connection = schema.connect_writer(left)
-        room = log.load_room(connection, ROOM)
+        room = entry_store.load_room(connection, ROOM)
         assert room is not None
         assert room.seq == 1
         connection.close()
@@ -199,12 +201,12 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
 async def test_a_row_that_is_lost_is_missed(relay: RelayUnderTest, lost: str) -> None:
     await relay.room_of("red", "blue")
     reader = schema.connect_reader(relay.database)
-    assert log.load_room(reader, ROOM)
+    assert entry_store.load_room(reader, ROOM)
     connection = apsw.Connection(str(relay.database))
     connection.execute(f"DELETE FROM {lost}")  # noqa: S608  (a test's own words)
     connection.close()
     with pytest.raises(DamageError):
-        log.load_room(reader, ROOM)
+        entry_store.load_room(reader, ROOM)
     reader.close()
 
 
@@ -254,7 +256,7 @@ def read_everything(database: Path) -> Reading:
             reading["bans",] = read_bans(writer)
         reading["tokens",] = attempt(partial(read_tokens, writer))
         for key in ROOMS:
-            room = attempt(partial(log.load_room, writer, key))
+            room = attempt(partial(entry_store.load_room, writer, key))
             if isinstance(room, StorageError) or room is None:
                 reading["room", key] = room
                 continue
@@ -270,7 +272,7 @@ def read_everything(database: Path) -> Reading:
             )
             after = 0
             while after < room.seq:
-                chunk = attempt(partial(log.read_entries, writer, key, after, room.seq))
+                chunk = attempt(partial(entry_store.read_entries, writer, key, after, room.seq))
                 reading["entries", key, after] = chunk
                 after = room.seq if isinstance(chunk, StorageError) else chunk.last
         for name in NAMES:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from clave_server import sequencer
-from clave_server.rekeys import reference
+from clave_server.rooms import sequencer
+from clave_server.rooms.rekeys import reference
 from clave_wire import messages as m
 from clave_wire.header import Header, Seen, pack_header
 from relaykit import HEAD, ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove

@@ -9,12 +9,12 @@ import apsw
 import pytest
 from structlog.testing import capture_logs
 
-from clave_server import incarnation, schema
-from clave_server.backup import back_up
+from clave_server.admin.backup import back_up
+from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, StartError
-from clave_server.incarnation import begin_anew, read_incarnation
-from clave_server.integrity import check_rows
-from clave_server.log import load_room
+from clave_server.rooms.entry_store import load_room
+from clave_server.storage import incarnation, schema
+from clave_server.storage.incarnation import begin_anew, read_incarnation
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest, entries
 

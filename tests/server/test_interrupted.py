@@ -12,9 +12,9 @@ from random import Random
 
 import apsw
 
-from clave_server import schema
-from clave_server.log import load_room, read_entries
-from clave_server.retention import Keeping, prune_all
+from clave_server.rooms.entry_store import load_room, read_entries
+from clave_server.rooms.retention import Keeping, prune_all
+from clave_server.storage import schema
 from clave_wire import messages as m
 from clave_wire.framing import HEADER_BYTES, pack, unpack_to_client
 from relaykit import ROOM, RelayProcess, running_relay

@@ -10,18 +10,19 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server import directory, schema
-from clave_server.directory import Applicant
-from clave_server.integrity import check_seals
-from clave_server.invitations import (
+from clave_server.accounts import directory
+from clave_server.accounts.directory import Applicant
+from clave_server.admin.integrity import check_seals
+from clave_server.rooms.entry_store import Changes
+from clave_server.rooms.invitations import (
     MAX_INVITATIONS,
     forget_invitations_before,
     read_invitations,
     take_invitation,
 )
-from clave_server.log import Changes
-from clave_server.room import Room
-from clave_server.worker import in_transaction
+from clave_server.rooms.room_state import Room
+from clave_server.storage import schema
+from clave_server.storage.db_thread import in_transaction
 from clave_wire import messages as m
 from clave_wire.header import Header, Seen, pack_header
 from relaykit import RelayUnderTest

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from clave_server import listener
 from clave_server.errors import ProxyError
-from clave_server.places import Places
-from clave_server.proxy import FIXED_BYTES, Peer, read_peer, rest_length
+from clave_server.net import listener
+from clave_server.net.login_slots import Places
+from clave_server.net.proxy_protocol import FIXED_BYTES, Peer, read_peer, rest_length
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RawClient, RelayUnderTest, running_relay
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from clave_server.logs import LogFormat, LogLevel, configure_logs
+from clave_server.observe.logging_setup import LogFormat, LogLevel, configure_logs
 
 HOSTILE = "\x1b]52;c;AAAA\x07\u202ered\nsecond line"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clave_server import sequencer
+from clave_server.rooms import sequencer
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clave_server.mirror import EntryRecord, Mirror, MirrorMode, VisitRecord
+from clave_server.observe.mirror import EntryRecord, Mirror, MirrorMode, VisitRecord
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
 

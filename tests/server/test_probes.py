@@ -13,19 +13,19 @@ import apsw
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clave_server.desk import Desk
+from clave_server.admin.gauges import Gauges, read_gauges
+from clave_server.admin.handler import Desk
+from clave_server.admin.http_endpoints import Probes
+from clave_server.admin.metrics import Metrics
 from clave_server.errors import StartError
-from clave_server.gauges import Gauges, read_gauges
-from clave_server.metrics import Metrics
-from clave_server.probes import Probes
-from clave_server.tally import FLUSH_BOUNDS, Tally
+from clave_server.observe.counters import FLUSH_BOUNDS, Tally
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, RelayUnderTest
 
 
 @pytest.fixture
 async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 0.0)
     running = relay.relay
     metrics = Metrics(running.house.tally, partial(read_gauges, running), relay._held.disk_use)
     probes = await Probes.open("127.0.0.1", 0, metrics.render, Desk(running, relay._held).trouble)
@@ -157,7 +157,7 @@ async def test_what_is_no_request_is_let_go(port: int) -> None:
 
 
 async def test_silence_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.probes._SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.http_endpoints._SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await reader.read() == b""
     writer.close()
@@ -206,9 +206,9 @@ async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyP
     asked = itertools.count(1)
     probes = await Probes.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
     port = probes.addresses[0][1]
-    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 3600.0)
     assert [await get(port, "/metrics") for _ in range(3)] == [(200, "1\n")] * 3
-    monkeypatch.setattr("clave_server.probes._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 0.0)
     assert await get(port, "/metrics") == (200, "2\n")
     await probes.close()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_server.rates import Buckets, network_of
+from clave_server.limits.token_buckets import Buckets, network_of
 
 
 def test_a_burst_then_a_rate() -> None:

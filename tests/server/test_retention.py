@@ -7,9 +7,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server.retention import Keeping, prune_all
-from clave_server.schema import connect_writer
-from clave_server.usage import Quota
+from clave_server.limits.quotas import Quota
+from clave_server.rooms.retention import Keeping, prune_all
+from clave_server.storage.schema import connect_writer
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RawClient, RelayUnderTest, running_relay
 

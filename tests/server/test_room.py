@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_server import schema
-from clave_server.directory import Applicant, enrol
+from clave_server.accounts.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
-from clave_server.log import Changes, load_room
-from clave_server.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
-from clave_server.room import MAX_BACK, MAX_STAYS, RECENT, Room, Stay, pack_recent, unpack_recent
-from clave_server.segment import split
-from clave_server.worker import in_transaction
+from clave_server.rooms.entry_store import Changes, load_room
+from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
+from clave_server.rooms.room_state import MAX_BACK, MAX_STAYS, RECENT, Room, Stay, pack_recent, unpack_recent
+from clave_server.rooms.segment import split
+from clave_server.storage import schema
+from clave_server.storage.db_thread import in_transaction
 from clave_wire.framing import pack
 from clave_wire.header import Header, Seen, pack_header
 from clave_wire.limits import MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES

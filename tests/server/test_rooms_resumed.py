@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from clave_server import visit
+from clave_server.relay import client_handler
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest, entries, payloads
 
@@ -90,7 +90,7 @@ async def test_who_resumes_beyond_the_end_is_told_where_it_is(relay: RelayUnderT
 async def test_with_all_rooms_open_one_of_them_is_resumed_anew(
     relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visit, "MAX_STREAMS", 2)
+    monkeypatch.setattr(client_handler, "MAX_STREAMS", 2)
     red = await relay.join("red")
     for number in range(3):
         await red.create(bytes([number]) * 16)

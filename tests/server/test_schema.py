@@ -9,14 +9,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server import directory, schema, seals
-from clave_server.directory import Applicant, Enrolment
+from clave_server.accounts import directory
+from clave_server.accounts.device_counts import Waiting, check_waiting
+from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
-from clave_server.invitations import highest_ids, read_invitations
-from clave_server.log import ROOM_SEAL, Changes, load_room, read_entries
-from clave_server.room import Room, pack_recent
-from clave_server.segment import Segment
-from clave_server.waiting import Waiting, check_waiting
+from clave_server.rooms.entry_store import ROOM_SEAL, Changes, load_room, read_entries
+from clave_server.rooms.invitations import highest_ids, read_invitations
+from clave_server.rooms.room_state import Room, pack_recent
+from clave_server.rooms.segment import Segment
+from clave_server.storage import schema, seals
 from clave_wire.framing import pack
 from clave_wire.header import Header, Seen, pack_header
 from clave_wire.messages import Entry, Kind, Submit

@@ -10,16 +10,18 @@ import apsw
 import pytest
 from structlog.testing import capture_logs
 
-from clave_server import catchup, directory, schema
-from clave_server.bans import Ban, BanKind, add_ban, read_bans
-from clave_server.directory import Applicant
+from clave_server.accounts import directory
+from clave_server.accounts.device_counts import Waiting, check_waiting
+from clave_server.accounts.directory import Applicant
+from clave_server.accounts.tokens import make_token, read_tokens, spend_token
+from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, Refusal, StorageError
-from clave_server.integrity import check_rows
-from clave_server.invitations import read_invitations, take_invitation
-from clave_server.log import Changes
-from clave_server.room import Room
-from clave_server.tokens import make_token, read_tokens, spend_token
-from clave_server.waiting import Waiting, check_waiting
+from clave_server.limits.bans import Ban, BanKind, add_ban, read_bans
+from clave_server.rooms import catchup
+from clave_server.rooms.entry_store import Changes
+from clave_server.rooms.invitations import read_invitations, take_invitation
+from clave_server.rooms.room_state import Room
+from clave_server.storage import schema
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clave_server.errors import DamageError
-from clave_server.segment import CHUNK_BYTES, Segment, split
+from clave_server.rooms.segment import CHUNK_BYTES, Segment, split
 from clave_wire.framing import pack
 from clave_wire.messages import Done
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from clave_server.tally import FLUSH_BOUNDS, Tally
+from clave_server.observe.counters import FLUSH_BOUNDS, Tally
 
 
 def test_a_flush_counts_in_the_bucket_of_its_time() -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_server import schema
-from clave_server.errors import DamageError, Refusal
-from clave_server.tokens import (
+from clave_server.accounts.tokens import (
     Token,
     make_token,
     new_token,
@@ -19,6 +17,8 @@ from clave_server.tokens import (
     spend_token,
     token_digest,
 )
+from clave_server.errors import DamageError, Refusal
+from clave_server.storage import schema
 from clave_wire.messages import Code
 
 

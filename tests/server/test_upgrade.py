@@ -11,9 +11,9 @@ import pytest
 
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
-from clave_server import schema, seals
+from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, StartError
-from clave_server.integrity import check_rows
+from clave_server.storage import schema, seals
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest, entries
 

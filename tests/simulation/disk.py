@@ -20,7 +20,7 @@ from clave_client.content import ContentKind
 from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
 from clave_server.errors import RelayError, StorageError
-from clave_server.worker import Worker
+from clave_server.storage.db_thread import Worker
 
 if TYPE_CHECKING:
     from simulation.device import Device

@@ -10,16 +10,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server import incarnation, invitations, schema
-from clave_server.admission import Admission
-from clave_server.bans import Bans, read_bans
-from clave_server.directory import Registration
-from clave_server.flight import Flight
-from clave_server.outbox import Tick
-from clave_server.relay import Settings, _build_house
-from clave_server.sequencer import Sequencer
-from clave_server.transport import ClientTransport, Transports
-from clave_server.visit import Visit
+from clave_server.accounts.directory import Registration
+from clave_server.accounts.registration import Admission
+from clave_server.limits.bans import Bans, read_bans
+from clave_server.net.send_queue import Tick
+from clave_server.net.transport import ClientTransport, Transports
+from clave_server.relay.client_handler import Visit
+from clave_server.relay.relay import Settings, _build_house
+from clave_server.rooms import invitations
+from clave_server.rooms.sequencer import Sequencer
+from clave_server.rooms.write_batch import Flight
+from clave_server.storage import incarnation, schema
 from clave_wire.framing import HEADER_BYTES, to_client
 from clave_wire.login import certificate_digest
 from clave_wire.messages import Entry

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import clave_server.relay  # noqa: F401
+import clave_server.relay.relay  # noqa: F401
 from clave_client import coming_back, log_reader, rekeys
 from clave_client.held_room import HeldRoom
 from clave_client.log_reader import LogReader
@@ -20,8 +20,8 @@ from clave_client.own_commits import OwnCommits
 from clave_client.rescue import Rescue
 from clave_client.room import Room
 from clave_client.whereabouts import Whereabouts
-from clave_server import log
-from clave_server.room import Room as RelayRoom
+from clave_server.rooms import entry_store
+from clave_server.rooms.room_state import Room as RelayRoom
 from simulation.story import Story, from_json, make_story, play
 
 ARCHIVE = Path(__file__).parent / "archive"
@@ -140,7 +140,7 @@ BITES = {
         quick=True,
     ),
     "only the last restore of a relay is told": Bite(
-        log,
+        entry_store,
         "load_room",
         "unpack_restores(restores)",
         "unpack_restores(restores)[-1:]",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import clave_server.relay  # noqa: F401
+import clave_server.relay.relay  # noqa: F401
 from simulation import protocol
 from simulation.clock import Idle, VirtualLoop, run
 from simulation.roles import ROLES
@@ -105,11 +105,11 @@ def test_only_what_is_known_not_to_hold_does_not(role: str, faults: str, unsolve
 
 def test_one_seed_gives_one_trace_whatever_the_hash_seed_is() -> None:
     script = (
-        "import sys, clave_server.relay, clave_client.client;"
+        "import sys, clave_server.relay.relay, clave_client.client;"
         "from simulation.story import make_story, play;"
         "print([play(make_story(seed)).digest for seed in range(5)])"
     )
-    path = os.pathsep.join(["crypto", "server", "client", "tests"])
+    path = os.pathsep.join(["crypto", "wire", "server", "client", "tests"])
     digests = {
         subprocess.run(
             [sys.executable, "-c", script],

@@ -21,7 +21,7 @@ from clave_client.store import Phase
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite
-from clave_server import sequencer
+from clave_server.rooms import sequencer
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Submit

@@ -1,0 +1,1 @@
+"""Accounts, devices, key packages and registration tokens, in the database."""

@@ -1,0 +1,330 @@
+"""Accounts, devices and their key packages on disk. Runs on the store's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+import structlog
+
+from clave_server.accounts.device_counts import Waiting, check_waiting, count_waiting
+from clave_server.errors import DamageError, Refusal
+from clave_server.storage.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON
+from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
+from clave_wire.messages import Code
+
+__all__ = [
+    "MAX_DEVICES",
+    "Applicant",
+    "Enrolment",
+    "Registration",
+    "add_stored",
+    "claim_key_packages",
+    "enrol",
+    "find_device",
+    "look_up",
+    "publish_key_packages",
+    "resolve",
+]
+
+MAX_DEVICES: Final = 16
+"""Devices of one account."""
+
+_WHOLE: Final = f"(accounts.seal = {ACCOUNT} AND devices.seal = {DEVICE})"
+"""Whether a device's row and its account's are as they were written."""
+
+_SEAL_PERSON: Final = f"UPDATE accounts SET person = {PERSON} WHERE id = ?"  # noqa: S608  (a constant)
+
+_PACKAGE: Final = (
+    f"SELECT device = ?2 AND suite = ?3 AND seal = {KEY_PACKAGE}, package FROM key_packages WHERE id = ?1"  # noqa: S608
+)
+_LAST_RESORT: Final = f"SELECT seal = {LAST_RESORT}, package FROM last_resorts WHERE device = ? AND suite = ?"  # noqa: S608
+"""Each begins with whether the row is as it was written."""
+
+_DAMAGED_PERSON: Final = "what a name compares as, or how many devices its account has, is damaged on disk"
+
+_log = structlog.get_logger()
+
+
+class Registration(enum.StrEnum):
+    """Who may register a new name."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105  (a mode, not a password)
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """A device whose login signature holds, and what its name compares as."""
+
+    device: bytes
+    identity: bytes
+    account: bytes
+    name: str
+    folded: str
+    skeleton: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a login found or made.
+
+    `key_packages` has (suite, how many unclaimed ones) of the device, `rooms` how many the account made, and
+    `stored` the bytes of its entries. `published` counts how often the device published key packages.
+    """
+
+    registered: bool
+    key_packages: list[tuple[int, int]]
+    rooms: int
+    stored: int
+    published: int
+
+
+def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
+    """Return the enrolment of a device that is known with exactly this identity, else None."""
+    row = connection.execute(
+        f"SELECT {_WHOLE}, person = {PERSON} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
+        " WHERE device = ? AND identity = ?",
+        (applicant.device, applicant.identity),
+    ).get
+    if row is None:
+        return None
+    whole, person = row
+    _check(whole)
+    if not person:
+        _log.error(_DAMAGED_PERSON, name=applicant.name)
+    return _enrolment(connection, applicant, registered=False)
+
+
+def enrol(
+    connection: apsw.Connection, applicant: Applicant, permit: Callable[[apsw.Connection], None]
+) -> Enrolment:
+    """Make the device known, and its account where the name is new and `permit` raises no `Refusal`.
+
+    Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
+    """
+    row = connection.execute(
+        f"SELECT id, name, seal = {ACCOUNT}, person = {PERSON} FROM accounts WHERE account = ?",  # noqa: S608
+        (applicant.account,),
+    ).get
+    if row is None:
+        permit(connection)
+        _check_free(connection, applicant)
+        account = connection.execute(
+            "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
+            (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
+        ).get
+        connection.execute(f"UPDATE accounts SET seal = {ACCOUNT} WHERE id = ?", (account,))  # noqa: S608
+    else:
+        account, name, whole, person = row
+        _check(whole)
+        if name != applicant.name:
+            raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
+        if not person:
+            _log.error(_DAMAGED_PERSON, name=name)
+            connection.execute(
+                "UPDATE OR IGNORE accounts SET folded = ?, skeleton = ? WHERE id = ?",
+                (applicant.folded, applicant.skeleton, account),
+            )
+    owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
+    if owner is None:
+        devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
+        if devices >= MAX_DEVICES:
+            raise Refusal(Code.LIMIT, f"an account has at most {MAX_DEVICES} devices")
+    elif owner != account:
+        raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
+    connection.execute(
+        "INSERT INTO devices(device, account, identity, seal) VALUES (?1, ?2, ?3, seal('device', ?1, ?2, ?3))"
+        " ON CONFLICT DO UPDATE SET identity = ?3, seal = excluded.seal",
+        (applicant.device, account, applicant.identity),
+    )
+    if owner is None:
+        for what in Waiting:
+            count_waiting(connection, applicant.device, what)
+    connection.execute(_SEAL_PERSON, (account,))
+    return _enrolment(connection, applicant, registered=row is None)
+
+
+def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered: bool) -> Enrolment:
+    packages: list[Any] = connection.execute(
+        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
+    ).fetchall()
+    check_waiting(connection, applicant.device, Waiting.INVITATIONS)
+    if not check_waiting(connection, applicant.device, Waiting.KEY_PACKAGES):
+        packages = _count_whole(connection, applicant.device)
+    rooms, stored = connection.execute(
+        "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
+        " WHERE account = ?",
+        (applicant.account,),
+    ).get
+    published = connection.execute("SELECT published FROM devices WHERE device = ?", (applicant.device,)).get
+    return Enrolment(registered, packages, rooms, stored, published)
+
+
+def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
+    """Count bytes, or with a negative `size` fewer of them, as stored by an account."""
+    connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
+
+
+def _check(whole: bool | int) -> None:
+    if not whole:
+        raise DamageError("an account or a device of it is damaged on disk")
+
+
+def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
+    taken = connection.execute("SELECT name FROM accounts WHERE folded = ?", (applicant.folded,)).get
+    if taken is not None:
+        raise Refusal(Code.NAME_TAKEN, f"the name {taken} is taken")
+    alike = connection.execute("SELECT name FROM accounts WHERE skeleton = ?", (applicant.skeleton,)).get
+    if alike is not None:
+        raise Refusal(Code.NAME_CONFUSABLE, f"the name {applicant.name} looks like {alike}, which is taken")
+
+
+def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
+    """Return (device, identity) of each device of `name`. Raises `Refusal`."""
+    rows: list[Any] = connection.execute(
+        f"SELECT device, identity, {_WHOLE} AND person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
+        " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
+        (name,),
+    ).fetchall()
+    if not rows:
+        _check(connection.execute("SELECT 1 FROM accounts WHERE name = ?", (name,)).get is None)
+        raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
+    for _, _, whole, found in rows:
+        _check(whole and found == name)
+    return [(device, identity) for device, identity, *_ in rows]
+
+
+def publish_key_packages(
+    connection: apsw.Connection,
+    device: bytes,
+    suite: int,
+    packages: Sequence[bytes],
+    last_resort: bytes,
+    *,
+    replace: bool = False,
+) -> None:
+    """Add one-time key packages of a suite; keep `last_resort`, if not empty, for an empty pool of it.
+
+    With `replace`, all the device's earlier packages of that suite and its last resort are deleted first.
+    Raises `Refusal`.
+    """
+    check_waiting(connection, device, Waiting.KEY_PACKAGES)
+    if replace:
+        for table in ("key_packages", "last_resorts"):
+            connection.execute(f"DELETE FROM {table} WHERE device = ? AND suite = ?", (device, suite))  # noqa: S608
+    waiting = connection.execute("SELECT count(*) FROM key_packages WHERE device = ?", (device,)).get
+    if waiting + len(packages) > MAX_KEY_PACKAGES:
+        raise Refusal(
+            Code.LIMIT, f"a device has at most {MAX_KEY_PACKAGES} key packages waiting; {waiting} are"
+        )
+    others = connection.execute(
+        "SELECT count(*) FROM (SELECT suite FROM key_packages WHERE device = ?1"
+        " UNION SELECT suite FROM last_resorts WHERE device = ?1) WHERE suite != ?2",
+        (device, suite),
+    ).get
+    if others >= MAX_SUITES:
+        raise Refusal(Code.LIMIT, f"a device has key packages of at most {MAX_SUITES} cipher suites")
+    connection.executemany(
+        "INSERT INTO key_packages(device, suite, package, seal)"
+        " VALUES (?1, ?2, ?3, seal('key package', ?1, ?2, ?3))",
+        [(device, suite, package) for package in packages],
+    )
+    if last_resort:
+        connection.execute(
+            "INSERT INTO last_resorts VALUES (?1, ?2, ?3, seal('last resort', ?1, ?2, ?3))"
+            " ON CONFLICT DO UPDATE SET package = ?3, seal = excluded.seal",
+            (device, suite, last_resort),
+        )
+    count_waiting(connection, device, Waiting.KEY_PACKAGES)
+    connection.execute("UPDATE devices SET published = published + 1 WHERE device = ?", (device,))
+
+
+def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:
+    """Take one key package of a suite of each device of `name`, for good.
+
+    A damaged one is deleted and logged, and the next one taken. Raises `Refusal` if there is none,
+    `DamageError` if there was none but damaged ones.
+    """
+    claimed: list[bytes] = []
+    undamaged = True
+    for device, _ in look_up(connection, name):
+        undamaged &= check_waiting(connection, device, Waiting.KEY_PACKAGES)
+        package, whole = _take_package(connection, device, suite)
+        undamaged &= whole
+        if package is not None:
+            claimed.append(package)
+        count_waiting(connection, device, Waiting.KEY_PACKAGES)
+    if not claimed and not undamaged:
+        raise DamageError(f"the key packages of cipher suite {suite:#06x} of this name are damaged on disk")
+    if not claimed:
+        raise Refusal(
+            Code.NO_KEY_PACKAGE, f"no device of this name has a key package of cipher suite {suite:#06x} here"
+        )
+    return claimed
+
+
+def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tuple[bytes | None, bool]:
+    """Return a key package of a device, if it has one, and whether none was damaged that came before it."""
+    undamaged = True
+    for number in _package_ids(connection, device, suite):
+        whole, package = connection.execute(_PACKAGE, (number, device, suite)).get or (False, None)
+        if whole:
+            connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
+            return package, undamaged
+        undamaged = False
+        _log.error("a key package is damaged on disk and not handed out", device=device.hex(), id=number)
+        with contextlib.suppress(apsw.CorruptError), connection:  # its place in the index may be lost
+            connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
+    row = connection.execute(_LAST_RESORT, (device, suite)).get
+    if row is None:
+        return None, undamaged
+    whole, package = row
+    if whole:
+        return package, undamaged
+    _log.error("a last-resort key package is damaged on disk and not handed out", device=device.hex())
+    connection.execute("DELETE FROM last_resorts WHERE device = ? AND suite = ?", (device, suite))
+    return None, False
+
+
+def _package_ids(connection: apsw.Connection, device: bytes, suite: int) -> list[int]:
+    ids = connection.execute(
+        "SELECT id FROM key_packages WHERE device = ? AND suite = ? ORDER BY id", (device, suite)
+    )
+    return [number for (number,) in ids]
+
+
+def _count_whole(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
+    """Return (suite, how many) of the key packages of a device that are as they were written."""
+    suites: list[Any] = connection.execute(
+        "SELECT DISTINCT suite FROM key_packages WHERE device = ?", (device,)
+    ).fetchall()
+    counts: list[tuple[int, int]] = []
+    for (suite,) in suites:
+        rows = [
+            connection.execute(_PACKAGE, (number, device, suite)).get
+            for number in _package_ids(connection, device, suite)
+        ]
+        if whole := sum(1 for row in rows if row and row[0]):
+            counts.append((suite, whole))
+    return counts
+
+
+def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
+    """Return the names of those devices that are known. Raises `DamageError`."""
+    names: dict[bytes, str] = {}
+    for device in devices:
+        row = connection.execute(
+            f"SELECT name, {_WHOLE} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
+            " WHERE device = ?",
+            (device,),
+        ).get
+        if row is not None:
+            names[device], whole = row
+            _check(whole)
+    return names

@@ -1,0 +1,1 @@
+"""Operating a relay: control socket, status, metrics, backup, checks of the database."""

@@ -1,0 +1,109 @@
+"""One file from which a relay can be restored: its database and its keys, in a tar archive.
+
+Needs neither the relay nor its lock: SQLite shows a reader one moment of the database, however much is
+written meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import apsw
+
+from clave_server.admin.integrity import check_rows, check_segments
+from clave_server.errors import DamageError, OrderError
+from clave_server.storage import schema
+from clave_server.storage.data_dir import DATABASE
+from clave_server.storage.incarnation import mark_copy
+
+__all__ = ["back_up"]
+
+
+def back_up(data: Path, target: Path) -> int:
+    """Write a backup of the data folder `data` to the new file `target`; return its size in bytes.
+
+    For a while it takes its room twice. Raises `OrderError`, also when a row in the copy is not what was once
+    written: then the backup is there nevertheless, as most of it is good.
+    """
+    if not (data / DATABASE).exists():
+        raise OrderError(f"no relay has run on {data} yet; name its --data")
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise OrderError(f"{target} exists; a backup never overwrites, name a new file") from None
+    except OSError as error:
+        raise OrderError(f"cannot write {target}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            damage = _write(data, target, file)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            raise OrderError(
+                f"the database in {data} is damaged; keep older backups, see docs/operations.md"
+            ) from None
+        if isinstance(error, OSError | apsw.Error):
+            raise OrderError(f"cannot back up {data} to {target}: {error}") from None
+        raise
+    if damage is not None:
+        raise OrderError(f"{damage}; {target} has all else, keep older backups too, see docs/operations.md")
+    return size
+
+
+def _write(data: Path, target: Path, file: IO[bytes]) -> DamageError | None:
+    keys = sorted(path for path in data.glob("*.pem") if path.is_file())
+    with (
+        tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as scratch,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        copy = Path(scratch) / DATABASE
+        _copy_database(data / DATABASE, copy)
+        for path in (*keys, copy):  # what is small first: an archive cut short shows by its database
+            archive.add(path, arcname=path.name, recursive=False, filter=_private)
+        return _find_damage(copy)
+
+
+def _copy_database(source: Path, copy: Path) -> None:
+    connection = schema.connect_reader(source)
+    connection.pragma("query_only", False)  # VACUUM INTO counts as writing, though not into the source
+    try:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    finally:
+        connection.close()
+    connection = apsw.Connection(str(copy), apsw.SQLITE_OPEN_READONLY)
+    try:
+        found = connection.pragma("quick_check")
+    finally:
+        connection.close()
+    if found != "ok":
+        raise apsw.CorruptError(str(found))
+    if not schema.versions_behind(copy):  # one that is gets an incarnation when it is migrated
+        mark_copy(copy)
+
+
+def _find_damage(copy: Path) -> DamageError | None:
+    connection = schema.connect_reader(copy)
+    try:
+        if schema.versions_behind(copy):  # it has no seals, or others
+            check_segments(connection)
+        else:
+            check_rows(connection)
+    except DamageError as damage:
+        return damage
+    finally:
+        connection.close()
+    return None
+
+
+def _private(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.mode = 0o600
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

@@ -1,0 +1,292 @@
+"""What an operator may order of a relay, running or stopped, and what each does to its database or files.
+
+Knows no running relay: what an order means there beside the database, `desk` knows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
+
+import apsw
+import msgspec
+
+from clave_server.accounts import tokens
+from clave_server.accounts.tokens import Token
+from clave_server.admin.status import Status
+from clave_server.errors import OrderError
+from clave_server.limits import bans
+from clave_server.limits.bans import Ban
+from clave_server.net.tls import TlsFiles
+from clave_server.relay.certificates import Certificates, Fingerprints
+from clave_server.rooms.retention import FOREVER, Keeping, prune_all
+from clave_server.storage import schema
+from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.db_thread import in_transaction
+
+__all__ = [
+    "MAX_COUNT",
+    "MAX_DAYS",
+    "MAX_NOTE_CHARACTERS",
+    "MAX_USES",
+    "AddBan",
+    "CertificateOrder",
+    "Deleted",
+    "DropDamagedBans",
+    "LiftBan",
+    "ListBans",
+    "ListTokens",
+    "MakeToken",
+    "Order",
+    "Orders",
+    "PrepareCertificate",
+    "Prune",
+    "RevokeToken",
+    "SwitchCertificate",
+    "TellCertificates",
+    "TellStatus",
+    "check_keeping",
+]
+
+MAX_COUNT: Final = 2**53 - 1
+"""The most of anything, ids and bytes too: JSON's readers agree on numbers so far."""
+
+MAX_DAYS: Final = 36_500
+MAX_USES: Final = 10**9
+MAX_NOTE_CHARACTERS: Final = 1000
+
+_MAX_TIME: Final = 2**47
+"""In ms since 1970, about the year 6430: calendars end at 9999."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+_Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
+
+_T = TypeVar("_T")
+
+
+class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
+    """One order; its answer is of the type given, which `ANSWER` says again for decoding."""
+
+    ANSWER: ClassVar[Any]
+
+    PATIENCE: ClassVar[float] = 60.0
+    """Seconds to wait for a running relay's answer: a disk under load is slow."""
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> _T:
+        """Do it at `now` (ms since 1970) on a database that no relay is running on. Raises `OrderError`."""
+        return in_transaction(connection, partial(self.step, now=now))
+
+    def step(self, connection: apsw.Connection, now: int) -> _T:
+        """Do in a transaction what concerns the database. Raises `OrderError`."""
+        raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> _T:
+        """Do it where no relay runs; one would show the certificate `own`, if given.
+
+        Raises `OrderError` or `StartError`.
+        """
+        connection = schema.connect_writer(folder.database)
+        try:
+            return self.carry_out(connection, now)
+        finally:
+            connection.close()
+
+
+class TellStatus(Order[Status], frozen=True, tag="status"):
+    """How the running relay does."""
+
+    ANSWER = Status
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> Status:
+        """Raise `OrderError`: what does not run has no status."""
+        raise OrderError("no relay runs here; start it with: clave-relay")
+
+
+class MakeToken(Order[int], frozen=True, tag="make-token"):
+    """Keep a token that the operator made; the answer is its id."""
+
+    digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    note: _Note
+    expires_at: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TIME)] | None
+    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] | None
+
+    ANSWER = int
+
+    def step(self, connection: apsw.Connection, now: int) -> int:
+        """Keep the token."""
+        return tokens.make_token(
+            connection,
+            self.digest,
+            note=self.note,
+            made_at=now,
+            expires_at=self.expires_at,
+            uses=self.uses,
+        )
+
+
+class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
+    """Every token kept."""
+
+    ANSWER = list[Token]
+
+    def step(self, connection: apsw.Connection, now: int) -> list[Token]:
+        """Read the tokens."""
+        return tokens.read_tokens(connection)
+
+
+class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
+    """Forget a token: nobody registers with it any more."""
+
+    id: _Count
+
+    ANSWER = None
+
+    def step(self, connection: apsw.Connection, now: int) -> None:
+        """Forget the token."""
+        if not tokens.revoke_token(connection, self.id):
+            raise OrderError(f"there is no token {self.id}; see: clave-relay token list")
+
+
+class AddBan(Order[int], frozen=True, tag="add-ban"):
+    """Ban somebody at once; the answer is how many connections that closed."""
+
+    ban: Ban
+
+    ANSWER = int
+
+    def step(self, connection: apsw.Connection, now: int) -> int:
+        """Keep the ban; where no relay runs, nobody is connected."""
+        bans.check_ban(self.ban)
+        if len(self.ban.note) > MAX_NOTE_CHARACTERS:
+            raise OrderError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
+        bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
+        return 0
+
+
+class LiftBan(Order[None], frozen=True, tag="lift-ban"):
+    """Take a ban back."""
+
+    ban: Ban
+
+    ANSWER = None
+
+    def step(self, connection: apsw.Connection, now: int) -> None:
+        """Forget the ban."""
+        if not bans.lift_ban(connection, self.ban):
+            raise OrderError(f"{self.ban.subject} is not banned; see: clave-relay ban")
+
+
+class DropDamagedBans(Order[list[str]], frozen=True, tag="drop-damaged-bans"):
+    """Forget the bans that are damaged on disk; the answer is whom they name now."""
+
+    ANSWER = list[str]
+
+    def step(self, connection: apsw.Connection, now: int) -> list[str]:
+        """Forget them; those that a running relay has in memory stay in force until it ends."""
+        return bans.drop_damaged_bans(connection)
+
+
+class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
+    """Every ban in force."""
+
+    ANSWER = list[Ban]
+
+    def step(self, connection: apsw.Connection, now: int) -> list[Ban]:
+        """Read the bans."""
+        return bans.read_bans(connection)
+
+
+class CertificateOrder(Order[Fingerprints], frozen=True):
+    """One about the relay's certificates, which are not in the database; the answer says how they stand."""
+
+    ANSWER = Fingerprints
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Do it. Raises `OrderError`."""
+        raise NotImplementedError
+
+    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> Fingerprints:
+        """Do it with the files in the data folder, or with those of the operator."""
+        if own is None and not folder.certificate.exists():
+            raise OrderError("this relay shows a certificate of yours: name it with --tls-certificate")
+        return self.act(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
+
+
+class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):
+    """Which certificate is shown, and which is to follow."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Look."""
+        return certificates.fingerprints
+
+
+class PrepareCertificate(CertificateOrder, frozen=True, tag="prepare-certificate"):
+    """Announce a certificate: a new one, or the one given as PEM."""
+
+    certificate: bytes | None
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Make and keep it."""
+        certificates.prepare(dt.datetime.now(dt.UTC), self.certificate)
+        return certificates.fingerprints
+
+
+class SwitchCertificate(CertificateOrder, frozen=True, tag="switch-certificate"):
+    """Show the certificate that was announced."""
+
+    def act(self, certificates: Certificates) -> Fingerprints:
+        """Replace the present one."""
+        certificates.switch()
+        return certificates.fingerprints
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """How many entries went, and their bytes."""
+
+    entries: int
+    size: int
+
+
+class Prune(Order[Deleted], frozen=True, tag="prune"):
+    """Delete what is not to be kept: by the running relay's settings where both limits are 0."""
+
+    days: Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
+    room_bytes: _Count
+
+    ANSWER = Deleted
+    PATIENCE = 3600.0
+
+    def carry_out(self, connection: apsw.Connection, now: int) -> Deleted:
+        """Prune every room, in a transaction each."""
+        pruned = prune_all(connection, self.keeping, now)
+        return Deleted(pruned.entries, pruned.size)
+
+    @property
+    def keeping(self) -> Keeping:
+        """What is to be kept. Raises `OrderError` if that is everything."""
+        return check_keeping(Keeping(self.days, self.room_bytes))
+
+
+def check_keeping(keeping: Keeping) -> Keeping:
+    """Return `keeping`; raise `OrderError` if nothing is ever deleted by it."""
+    if keeping == FOREVER:
+        raise OrderError("everything is kept; say how much is not with --retain-days or --retain-bytes")
+    return keeping
+
+
+Orders: Final = (
+    TellStatus
+    | MakeToken
+    | ListTokens
+    | RevokeToken
+    | AddBan
+    | LiftBan
+    | DropDamagedBans
+    | ListBans
+    | TellCertificates
+    | PrepareCertificate
+    | SwitchCertificate
+    | Prune
+)
+"""Every order there is, for decoding."""

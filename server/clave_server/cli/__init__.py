@@ -1,0 +1,1 @@
+"""The `clave-relay` command: options, configuration, subcommands."""

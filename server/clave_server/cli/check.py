@@ -1,0 +1,195 @@
+"""What would come of starting a relay with given options: everything looked at, nothing made or changed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import enum
+import errno
+import os
+import resource
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import apsw
+
+from clave_server.accounts.directory import Registration
+from clave_server.accounts.tokens import read_tokens
+from clave_server.admin.integrity import check_seals
+from clave_server.cli.config import Options
+from clave_server.errors import DamageError, StartError
+from clave_server.limits.bans import read_bans
+from clave_server.net.listener import open_sockets
+from clave_server.net.tls import TlsFiles, load_credentials, open_tls, read_digest
+from clave_server.relay.relay import Settings
+from clave_server.storage import schema
+from clave_server.storage.data_dir import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
+from clave_wire.login import fingerprint_text
+
+__all__ = ["Finding", "Verdict", "check"]
+
+_OWN_FILES: Final = 64
+"""Descriptors a relay needs beside those of its connections."""
+
+_SYSTEMD: Final = Path("/run/systemd/system")
+"""There where systemd runs, which may have the relay's port open for it (sd_booted(3))."""
+
+
+class Verdict(enum.StrEnum):
+    """What a finding means for the start."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Finding(NamedTuple):
+    """One line about one matter."""
+
+    verdict: Verdict
+    matter: str
+    text: str
+
+
+def check(options: Options, environment: Mapping[str, str], variables: Collection[str]) -> Iterator[Finding]:
+    """Look at everything a start needs. `variables` are those of the environment that mean something."""
+    for key in sorted(environment):
+        if key.startswith("CLAVE_RELAY_") and key not in variables:
+            yield Finding(Verdict.ERROR, "environment", f"{key} is no option; see clave-relay --help")
+    try:
+        settings, probes = options.settings(), options.probes
+    except StartError as error:
+        yield Finding(Verdict.ERROR, "options", str(error))
+        return
+    folder, running = _look_at_folder(options.data)
+    yield folder
+    if folder.verdict is Verdict.OK:
+        yield _look_at_database(options.data / DATABASE)
+    if folder.verdict is Verdict.OK or settings.tls:
+        yield _look_at_certificate(options.data / CERTIFICATE, settings.tls)
+    for matter, address in (
+        ("listen", (settings.host, settings.port)),
+        ("plain", settings.plain),
+        ("metrics", probes),
+    ):
+        if address is not None:
+            yield _look_at_port(matter, *address, running=running)
+    yield _look_at_registration(settings, options)
+    yield _look_at_limits(settings)
+
+
+def _look_at_folder(data: Path) -> tuple[Finding, bool]:
+    """Return what is to be said of the folder, and whether a relay runs on it."""
+    if not data.exists():
+        parent = next(parent for parent in data.absolute().parents if parent.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            return Finding(Verdict.ERROR, "data", f"{data} cannot be made: {parent} is not writable"), False
+        return Finding(Verdict.OK, "data", f"{data}, made at the first start"), False
+    try:
+        running = is_held(data)
+    except StartError as error:
+        return Finding(Verdict.ERROR, "data", str(error)), False
+    return Finding(Verdict.OK, "data", f"{data}{', a relay is running on it' if running else ''}"), running
+
+
+def _look_at_database(path: Path) -> Finding:
+    if not path.exists():
+        return Finding(Verdict.OK, "database", "made at the first start")
+    try:
+        behind = schema.versions_behind(path)
+    except StartError as error:
+        return Finding(Verdict.ERROR, "database", str(error))
+    if behind:
+        migrated = f"migrated by {behind} versions at the next start; make a backup before"
+        return Finding(Verdict.OK, "database", f"{path}, {migrated}")
+    try:
+        with schema.start_errors(path), contextlib.closing(schema.connect_reader(path)) as connection:
+            damage = _find_damage(connection)
+    except (StartError, DamageError) as unusable:
+        return Finding(Verdict.ERROR, "database", str(unusable))
+    if damage is not None:
+        return Finding(Verdict.WARNING, "database", f"{path}: {damage}; keep older backups")
+    return Finding(Verdict.OK, "database", f"{path}, checked but for its entries, which a backup checks")
+
+
+def _find_damage(connection: apsw.Connection) -> DamageError | None:
+    """Return what whoever asks for it would be refused. Raises `DamageError` for what stops a start."""
+    read_bans(connection)
+    try:
+        check_seals(connection)
+    except DamageError as error:
+        return error
+    return None
+
+
+def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
+    following = path.with_name(NEXT_CERTIFICATE)
+    try:
+        if following.exists():
+            read_digest(following)
+        if own is None and not path.exists():
+            return Finding(Verdict.OK, "certificate", "made at the first start")
+        digest = (load_credentials(own) if own else open_tls(path, dt.datetime.now(dt.UTC))).digest
+    except StartError as error:
+        return Finding(Verdict.ERROR, "certificate", str(error))
+    return Finding(
+        Verdict.OK,
+        "certificate",
+        f"{own.certificate if own else path}, fingerprint {fingerprint_text(digest)}",
+    )
+
+
+def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) -> Finding:
+    where = f"{host or 'every address'}, port {port or 'any'}"
+    if running:
+        return Finding(Verdict.OK, matter, f"{where}; not tried, as the relay has it")
+    try:
+        for listening in open_sockets(host, port):
+            listening.close()
+    except StartError as error:
+        cause = error.__context__
+        taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+        if matter == "listen" and taken and _SYSTEMD.is_dir():
+            return Finding(
+                Verdict.WARNING, matter, f"{where}: taken; right if a socket unit has it for the relay"
+            )
+        return Finding(Verdict.ERROR, matter, str(error))
+    return Finding(Verdict.OK, matter, where)
+
+
+def _look_at_registration(settings: Settings, options: Options) -> Finding:
+    mode = settings.admission.registration
+    if mode is not Registration.TOKEN:
+        return Finding(Verdict.OK, "registration", mode)
+    usable = _usable_tokens(options.data / DATABASE) + (options.registration_token_file is not None)
+    if not usable:
+        text = "token, and there is none: nobody can register until you run clave-relay token make"
+        return Finding(Verdict.WARNING, "registration", text)
+    return Finding(Verdict.OK, "registration", f"token, {usable} of use")
+
+
+def _usable_tokens(database: Path) -> int:
+    try:
+        if not database.exists() or schema.versions_behind(database):
+            return 0
+        connection = schema.connect_reader(database)
+    except StartError:
+        return 0  # told with the database
+    try:
+        now = time.time_ns() // 1_000_000
+        return sum(token.usable(now) for token in read_tokens(connection))
+    except DamageError:
+        return 0  # told with the database
+    finally:
+        connection.close()
+
+
+def _look_at_limits(settings: Settings) -> Finding:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.max_clients + _OWN_FILES
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        text = f"{settings.max_clients} clients need {needed} open files, the system allows {hard}"
+        return Finding(Verdict.WARNING, "limits", text)
+    return Finding(Verdict.OK, "limits", f"{settings.max_clients} clients")

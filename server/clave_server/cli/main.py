@@ -1,0 +1,57 @@
+"""The `clave-relay` command: runs a relay, or carries an operator's order to it. Knows no protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from clave_server.cli import commands, service
+from clave_server.cli.config import Options
+from clave_server.cli.options import one_line_errors, run_options
+
+__all__ = ["main"]
+
+_EPILOG: Final = """\b
+Examples:
+  clave-relay
+  clave-relay --listen [::]:7878 --registration token
+  clave-relay --mirror json > relay.jsonl
+  clave-relay status
+
+Every option can be set by environment (CLAVE_RELAY_LISTEN, ...) or in the file given with --config
+(listen = "0.0.0.0:7878"); an option given here wins over the environment, and that over the file.
+"""
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"max_content_width": 100},
+    subcommand_metavar="[COMMAND [ARGS]...]",
+)
+@run_options
+@click.version_option(package_name="clave", message="clave-relay %(version)s")
+@click.pass_context
+@one_line_errors
+def main(context: click.Context, /, **options: Any) -> None:
+    """Run a relay for encrypted group chat: it passes on what it cannot read.
+
+    The first line printed is "listening on HOST:PORT  fingerprint XXXX ...", the SHA-256 of the certificate
+    that clients compare. Entries follow, one line each, on standard output; the relay's own log is on
+    standard error. SIGTERM and Ctrl-C stop it cleanly. The commands below operate a relay that runs.
+    """
+    if context.invoked_subcommand is None:
+        service.run(Options(**options))
+        return
+    given = [key for key in options if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
+    if given:
+        name = "--" + given[0].replace("_", "-")
+        raise click.UsageError(
+            f"{name} goes after the command: clave-relay {context.invoked_subcommand} {name}"
+        )
+
+
+for command in commands.ALL:
+    main.add_command(command)

@@ -1,0 +1,1 @@
+"""What one address or account may use: token buckets, quotas, bans, connection counts."""

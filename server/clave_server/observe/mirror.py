@@ -1,0 +1,149 @@
+"""The relay's own screen: one line for each durable entry, arrival and departure. Knows no text.
+
+Times are local, names are made harmless, and the piece of ciphertext shown is the payload's end: the head is
+MLS framing, equal for all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import json
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from clave_server.observe.line_writer import Sink
+from clave_wire.messages import Kind
+from clave_wire.text import sanitize
+
+__all__ = ["PIECE_BYTES", "EntryRecord", "Mirror", "MirrorMode", "VisitRecord"]
+
+
+class MirrorMode(enum.StrEnum):
+    """How much the mirror shows."""
+
+    FULL = "full"
+    SHORT = "short"
+    JSON = "json"
+    OFF = "off"
+
+
+PIECE_BYTES: Final = 32
+"""Bytes of a payload's end that a record keeps."""
+
+
+class EntryRecord(NamedTuple):
+    """One entry; `piece` is the end of its payload, `size` the bytes of all of it."""
+
+    name: str
+    address: str
+    room: bytes
+    seq: int
+    kind: Kind
+    size: int
+    piece: bytes
+
+
+class VisitRecord(NamedTuple):
+    """A participant's connection came or went; `event` says how."""
+
+    name: str
+    address: str
+    event: str
+
+
+_SHORT_ROOM: Final = 4
+_SHORT_PIECE: Final = 8
+_DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+_Item = tuple[dt.datetime, EntryRecord | VisitRecord] | str
+
+
+class Mirror:
+    """Turns records into lines on a thread of its own; `wanted` is False when nobody looks."""
+
+    def __init__(
+        self,
+        mode: MirrorMode,
+        descriptor: int,
+        *,
+        coloured: bool,
+        clock: Callable[[], dt.datetime],
+        broken: Callable[[], None],
+    ) -> None:
+        self._mode = mode
+        self._coloured = coloured
+        self._clock = clock
+        self.wanted = mode is not MirrorMode.OFF
+        self._sink = Sink[_Item](descriptor, self._line, self._summary, broken)
+
+    @property
+    def room(self) -> int:
+        """How many entries more can be shown one by one now."""
+        return self._sink.room if self.wanted else 0
+
+    def show_entries(self, records: Sequence[EntryRecord], more: int) -> None:
+        """Show entries that are on disk, in order, and that `more` followed."""
+        if self.wanted:
+            now = self._clock()
+            self._sink.put([(now, record) for record in records], more)
+
+    def show_visit(self, record: VisitRecord) -> None:
+        """Show that somebody came or went."""
+        if self.wanted:
+            self._sink.put([(self._clock(), record)])
+
+    def announce(self, line: str) -> None:
+        """Write a line whatever the mode."""
+        self._sink.put([line])
+
+    def stop(self) -> None:
+        """Write what is queued, unless nobody reads it."""
+        self._sink.stop(timeout=1.0)
+
+    def _line(self, item: _Item) -> str:
+        if isinstance(item, str):
+            return sanitize(item) + "\n"
+        at, record = item
+        name, address = sanitize(record.name), sanitize(record.address)
+        if isinstance(record, VisitRecord):
+            event = sanitize(record.event)
+            if self._mode is MirrorMode.JSON:
+                return _json(at, event="visit", name=name, address=address, text=event)
+            return self._row(at, name, address, event)
+        room, piece = record.room.hex(), record.piece.hex()
+        kind = record.kind.name.lower().replace("_", " ")
+        if self._mode is MirrorMode.JSON:
+            return _json(
+                at,
+                event="entry",
+                name=name,
+                address=address,
+                room=room,
+                seq=record.seq,
+                kind=kind,
+                size=record.size,
+                piece=piece,
+            )
+        if self._mode is MirrorMode.SHORT:
+            room, piece = room[: 2 * _SHORT_ROOM], piece[-2 * _SHORT_PIECE :]
+        where = f"room {room}  seq {record.seq}  {kind}  {record.size} B"
+        return self._row(at, name, address, where, f"..{piece}")
+
+    def _row(self, at: dt.datetime, name: str, address: str, *fields: str) -> str:
+        time = f"{at:%Y-%m-%d %H:%M:%S}"
+        if not self._coloured:
+            return "  ".join((time, name, address, *fields)) + "\n"
+        first, *rest = fields
+        cells = (f"{_DIM}{time}{_PLAIN}", f"{_BOLD}{name}{_PLAIN}", address, first)
+        return "  ".join((*cells, *(f"{_DIM}{field}{_PLAIN}" for field in rest))) + "\n"
+
+    def _summary(self, count: int) -> str:
+        at = self._clock()
+        if self._mode is MirrorMode.JSON:
+            return _json(at, event="summed", count=count)
+        return f"{at:%Y-%m-%d %H:%M:%S}  {count} more lines, too many to show one by one\n"
+
+
+def _json(at: dt.datetime, **fields: str | int) -> str:
+    return json.dumps({"at": at.isoformat(timespec="milliseconds"), **fields}) + "\n"

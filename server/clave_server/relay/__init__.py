@@ -1,0 +1,1 @@
+"""The relay assembled: start and stop, certificates, the handler of one client's connection."""

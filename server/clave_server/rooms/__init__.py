@@ -1,0 +1,1 @@
+"""Rooms: order of entries, membership, durable log, fan-out, catch-up, retention."""

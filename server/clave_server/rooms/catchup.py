@@ -1,0 +1,126 @@
+"""Brings streams up to date from the log, and hands out invitations, no faster than the network takes them.
+
+Knows no rules of rooms; reads on the reader's thread. The hand-over to live fan-out is gapless because a
+stream turns live on the loop, in the moment its cursor equals the durable seq, and fan-out runs there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from clave_server.errors import Refusal, RelayError
+from clave_server.observe.counters import Tally
+from clave_server.rooms import entry_store
+from clave_server.rooms.channel import Channel
+from clave_server.rooms.invitations import read_invitations
+from clave_server.rooms.session import Session, Stream
+from clave_server.storage.db_thread import Worker
+from clave_wire.framing import pack
+from clave_wire.messages import Code, Invitation, Refused
+
+_log = structlog.get_logger()
+
+__all__ = ["CatchUp", "InvitationFeed"]
+
+
+class CatchUp:
+    """Reads for every session that is behind, one read per session at a time.
+
+    `release` is called with a channel that may have no stream left.
+    """
+
+    def __init__(
+        self,
+        reader: Worker,
+        channels: Mapping[bytes, Channel],
+        release: Callable[[Channel], None],
+        tally: Tally,
+    ) -> None:
+        self._reader = reader
+        self._channels = channels
+        self._release = release
+        self._tally = tally
+
+    def advance(self, session: Session) -> None:
+        """Read the next chunk for a session, if it has a stream behind and its network keeps up."""
+        if session.reading_log or session.over or not session.outbox.writable:
+            return
+        for stream in session.streams.values():
+            if stream.started and not stream.live and not stream.over:
+                channel = self._channels[stream.room]
+                if not channel.settle(stream):
+                    self._read(channel, stream)
+                    return
+
+    def _read(self, channel: Channel, stream: Stream) -> None:
+        stream.session.reading_log = True
+        self._tally.catch_up_reads += 1
+        until = channel.room.durable if stream.end is None else stream.end
+        work = partial(entry_store.read_entries, key=stream.room, after=stream.cursor, until=until)
+        self._reader.do(work, partial(self._arrived, stream))
+
+    def _arrived(self, stream: Stream, outcome: entry_store.Chunk | RelayError) -> None:
+        session = stream.session
+        session.reading_log = False
+        if session.over:
+            return
+        if session.streams.get(stream.room) is stream and not stream.over:
+            channel = self._channels[stream.room]
+            if isinstance(outcome, RelayError):
+                self._give_up(channel, stream, outcome)
+            else:
+                session.outbox.push(outcome.frames)
+                stream.cursor = outcome.last
+                channel.settle(stream)
+            self._release(channel)
+        self.advance(session)
+
+    def _give_up(self, channel: Channel, stream: Stream, error: RelayError) -> None:
+        try:
+            channel.room.check_kept(stream.cursor)
+        except Refusal as refusal:
+            channel.close(stream, "fell behind what is kept")
+            stream.session.send(Refused(stream.request, refusal.code, str(refusal)))
+            return
+        _log.error("a room's log cannot be read", reason=str(error))
+        channel.close(stream, "its log cannot be read")
+        stream.session.send(Refused(stream.request, Code.STORAGE, str(error)))
+
+
+class InvitationFeed:
+    """One session's waiting invitations, then those that come while it is connected."""
+
+    def __init__(self, reader: Worker, session: Session) -> None:
+        self._reader = reader
+        self._session = session
+        self._after = 0
+        self._reading = False
+        self._more = True
+
+    def advance(self) -> None:
+        """Read on, if there may be more and the network keeps up."""
+        if self._more and not self._reading and self._session.outbox.writable and not self._session.over:
+            self._reading = True
+            self._more = False
+            work = partial(read_invitations, device=self._session.device, after=self._after)
+            self._reader.do(work, self._arrived)
+
+    def notice(self) -> None:
+        """Take note that a new invitation is on disk."""
+        self._more = True
+        self.advance()
+
+    def _arrived(self, outcome: list[Invitation] | RelayError) -> None:
+        self._reading = False
+        if isinstance(outcome, RelayError):
+            _log.error("waiting invitations cannot be read", name=self._session.name, reason=str(outcome))
+            self._more = True  # tried again when the next one comes
+            return
+        if outcome:
+            self._after = outcome[-1].id
+            self._more = True
+            self._session.outbox.push(b"".join(map(pack, outcome)))
+        self.advance()

@@ -1,0 +1,232 @@
+"""Rooms and their entries on disk: loading, flushing, reading. Runs on the store's threads."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import apsw
+
+from clave_server.errors import DamageError
+from clave_server.rooms.invitations import add_invitations
+from clave_server.rooms.rekeys import Rekey
+from clave_server.rooms.room_state import Room, Stay, pack_recent, unpack_recent, unpack_restores
+from clave_server.rooms.segment import CHUNK_BYTES, Segment
+
+__all__ = ["ROOM_SEAL", "Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
+
+_WRITES: Final = {
+    "rooms": "INSERT INTO rooms(room, seq, handshake, maker)"
+    " VALUES (?1, ?2, ?3, (SELECT id FROM accounts WHERE account = ?4))"
+    " ON CONFLICT DO UPDATE SET seq = ?2, handshake = ?3",
+    "former stays": "DELETE FROM stays WHERE room = ? AND device = ?",
+    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))",
+    "former rekeys": "DELETE FROM rekeys WHERE room = ?",
+    "rekeys": "INSERT INTO rekeys VALUES (?1, ?2, ?3, ?4, ?5, ?6, seal('rekey', ?1, ?2, ?3, ?4, ?5, ?6))",
+    "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
+    " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
+    "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
+    "welcomes": "INSERT INTO welcomes VALUES"
+    " (?1, ?2, ?3, ?4, ?5, ?6, seal('welcome', ?1, ?2, ?3, ?4, ?5, ?6))",
+}
+ROOM_SEAL: Final = (
+    "seal('room', room, seq, handshake, legacy, restores, kept_from,"
+    " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
+    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
+    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
+)
+"""What a room's row is sealed with: how many rows belong to it too, or a lost one were not missed."""
+
+_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+_SELECT_ROOM: Final = (
+    f"SELECT seq, handshake, legacy, restores, kept_from, seal = {ROOM_SEAL}"  # noqa: S608  (a constant)
+    " FROM rooms WHERE room = ?"
+)
+_NO_END: Final = 2**63 - 1
+
+
+@dataclass(slots=True)
+class Changes:
+    """The rows one flush writes, gathered on the loop and applied on the writer.
+
+    Then `released` has the bytes of welcomes, by account, that nobody needs any more.
+    """
+
+    rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
+    former_stays: list[tuple[bytes, bytes]] = field(default_factory=list)
+    stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
+    former_rekeys: list[tuple[bytes]] = field(default_factory=list)
+    rekeys: list[tuple[bytes, str, int, bytes, bytes, bytes]] = field(default_factory=list)
+    submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
+    segments: list[tuple[Segment, int]] = field(default_factory=list)
+    welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
+    invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
+    released: Counter[bytes] = field(default_factory=Counter)
+
+    def save_room(self, room: Room) -> None:
+        """Gather the room's own rows: all that changed in it but its entries."""
+        key = room.room
+        self.rooms.append((key, room.seq, room.handshake, room.maker))
+        self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
+        for device in room.staged_stays:
+            self.former_stays.append((key, device))
+            self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
+        if room.are_rekeys_changed:
+            self.former_rekeys.append((key,))
+            self.rekeys += [
+                (key, one.author, one.seq, one.ref, one.head, b"".join(one.remove))
+                for one in room.rekeys.values()
+            ]
+
+    def apply(self, connection: apsw.Connection) -> None:
+        """Write all rows, inside the caller's transaction."""
+        segments = [
+            (segment.room, segment.first, segment.last, at, segment.digest(), segment.frames)
+            for segment, at in self.segments
+        ]
+        for table, rows in (
+            ("rooms", self.rooms),
+            ("former stays", self.former_stays),
+            ("stays", self.stays),
+            ("former rekeys", self.former_rekeys),
+            ("rekeys", self.rekeys),
+            ("submissions", self.submissions),
+            ("segments", segments),
+            ("welcomes", self.welcomes),
+        ):
+            if rows:
+                connection.executemany(_WRITES[table], rows)
+        connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
+        invited: defaultdict[int, list[tuple[int, bytes, bool]]] = defaultdict(list)
+        for number, device, _, welcome, helps in self.invitations:
+            invited[welcome].append((number, device, helps))
+        for welcome, room, _, sender, *_ in self.welcomes:
+            self.released += add_invitations(connection, welcome, room, sender, invited[welcome])
+
+
+def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
+    """Read a room's routing state, none of its entries; None if there is no such room."""
+    with connection:  # one snapshot for all reads
+        row = connection.execute(_SELECT_ROOM, (key,)).get
+        if row is None:
+            _check(connection.execute("SELECT 1 FROM stays WHERE room = ?", (key,)).get is None, key)
+            return None
+        room = Room(key)
+        room.seq, room.handshake, room.legacy, restores, room.kept_from, whole = row
+        _check(whole, key)
+        room.restores = unpack_restores(restores)
+        room.durable = room.saved = room.seq
+        stays: list[Any] = connection.execute(
+            "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
+            " AND accounts.seal = seal('account', id, accounts.account, name)"
+            " AND devices.seal = seal('device', device, devices.account, identity)"
+            " FROM stays LEFT JOIN devices USING (device)"
+            " LEFT JOIN accounts ON accounts.id = devices.account"
+            " WHERE room = ? ORDER BY device, joined",
+            (key,),
+        ).fetchall()  # as apsw 3.54 never frees a cursor that is alive while another one ends
+        for device, name, joined, left, whole in stays:
+            _check(whole, key)
+            room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
+            if left is None:
+                room.members[device] = name
+        submissions: list[Any] = connection.execute(
+            "SELECT device, recent, seal = seal('submissions', room, device, recent) FROM submissions"
+            " WHERE room = ?",
+            (key,),
+        ).fetchall()
+        for device, recent, whole in submissions:
+            _check(whole, key)
+            room.recent[device] = unpack_recent(recent)
+        room.rekeys = {rekey.author: rekey for rekey in _rekeys(connection, key)}
+        _replay(connection, room)
+    return room
+
+
+def _rekeys(connection: apsw.Connection, key: bytes) -> Iterator[Rekey]:
+    """Read the rekeys of a room that wait to be confirmed, the oldest first. Raises `DamageError`."""
+    rows = connection.execute(
+        "SELECT seq, author, ref, head, removed, seal = seal('rekey', room, author, seq, ref, head, removed)"
+        " FROM rekeys WHERE room = ? ORDER BY seq",
+        (key,),
+    )
+    for seq, author, ref, head, removed, whole in rows:
+        _check(whole, key)
+        devices = tuple(removed[place : place + 32] for place in range(0, len(removed), 32))
+        yield Rekey(seq, author, ref, head, devices)
+
+
+def _check(whole: int | None, key: bytes) -> None:
+    if not whole:
+        raise DamageError(f"who is in room {key.hex()}, or where it stands, is damaged on disk")
+
+
+def _replay(connection: apsw.Connection, room: Room) -> None:
+    """Count the messages that came after the room's rows were saved. Raises `DamageError`."""
+    for segment in _segments(connection, room.room, room.saved):
+        for entry in segment.entries():
+            if entry.seq == room.seq + 1:
+                room.replay(entry.sender, entry.submission)
+        if room.seq != segment.last:
+            raise DamageError(f"entry {room.seq + 1} of room {room.room.hex()} is missing on disk")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Frames of consecutive entries, the last of them `last`."""
+
+    last: int
+    frames: bytes
+
+
+def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int) -> Chunk:
+    """Read entries above `after` up to `until`, about `CHUNK_BYTES` of them. Raises `DamageError`.
+
+    The caller knows that there are some; a gap counts as damage.
+    """
+    parts: list[bytes] = []
+    size, last = 0, after
+    for segment in _segments(connection, key, after):
+        if parts and (size + len(segment.frames) > CHUNK_BYTES or last >= until):
+            break
+        if segment.first > last + 1:
+            break
+        parts.append(segment.between(last, until))
+        size += len(parts[-1])
+        last = min(segment.last, until)
+    if not parts:
+        raise DamageError(f"entry {after + 1} of room {key.hex()} is missing on disk")
+    return Chunk(last, b"".join(parts))
+
+
+def segments_until(connection: apsw.Connection, key: bytes, until: int) -> Iterator[Segment]:
+    """Read the segments with no entry above `until`, in order, and believe what they say."""
+    for segment, _ in _rows(connection, key, 0, until):
+        yield segment
+
+
+def drop_segments(connection: apsw.Connection, key: bytes, until: int) -> None:
+    """Delete the segments with no entry above `until`, inside the caller's transaction."""
+    connection.execute("DELETE FROM segments WHERE room = ? AND last_seq <= ?", (key, until))
+    connection.execute("UPDATE rooms SET kept_from = max(kept_from, ?) WHERE room = ?", (until + 1, key))
+    connection.execute(_SEAL_ROOM, (key,))
+
+
+def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:
+    """Read the segments with entries above `after`, in order, each verified. Raises `DamageError`."""
+    for segment, digest in _rows(connection, key, after, _NO_END):
+        segment.verify(digest)
+        yield segment
+
+
+def _rows(connection: apsw.Connection, key: bytes, after: int, until: int) -> Iterator[tuple[Segment, bytes]]:
+    rows = connection.execute(
+        "SELECT first_seq, last_seq, digest, frames FROM segments"
+        " WHERE room = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq",
+        (key, after, until),
+    )
+    for first_seq, last_seq, digest, frames in rows:
+        yield Segment(key, first_seq, last_seq, frames), digest

@@ -1,0 +1,208 @@
+"""Invitations that wait on disk for their devices: added, handed out, taken. Runs on the store's threads.
+
+A device has places for invitations by accounts it shares a room with, and as many for those of strangers.
+Where they are full, a new invitation displaces the oldest one of the account that has most there. So nobody
+is kept out by another account's many: one account may fill all places, but only until others come.
+
+Before places count, an invitation displaces the one to the same room by the same account, of the same sort:
+help for a device that is lost there is no welcome. So nobody's is lost by what another account sends.
+
+A welcome counts as stored by the account that sent it until its last invitation is gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from typing import Any, Final
+
+import apsw
+import structlog
+
+from clave_server.accounts.device_counts import Waiting, check_waiting, count_waiting
+from clave_server.accounts.directory import add_stored
+from clave_server.rooms.segment import CHUNK_BYTES
+from clave_server.storage.seals import INVITATION, WELCOME
+from clave_wire.messages import Invitation
+
+__all__ = [
+    "MAX_INVITATIONS",
+    "add_invitations",
+    "forget_invitations_before",
+    "highest_ids",
+    "read_invitations",
+    "take_invitation",
+]
+
+MAX_INVITATIONS: Final = 128
+"""Invitations that wait for one device at a time by acquainted accounts, and as many by strangers."""
+
+_SUPERSEDED: Final = (
+    "SELECT id FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"
+)
+
+_ACCOUNT: Final = "SELECT account FROM devices WHERE device = ?"
+
+_ROOMS: Final = (
+    "SELECT DISTINCT room FROM devices JOIN stays USING (device)"
+    " WHERE account = ? AND left IS NULL AND room != ? LIMIT 1024"
+)
+"""The rooms of an account. No more are looked at, or an account in very many would hold up each flush."""
+
+_SPOKEN: Final = "SELECT room FROM submissions WHERE device = ?"
+_STAYS: Final = "SELECT 1 FROM stays WHERE room = ? AND device = ? AND left IS NULL"
+
+_INSERT: Final = (
+    "INSERT INTO invitations(id, device, room, welcome, account, acquainted, help, seal) VALUES"
+    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, seal('invitation', ?1, ?2, ?3, ?4, ?5, ?6, ?7)) ON CONFLICT DO NOTHING"
+)
+
+_PLACES_TAKEN: Final = "SELECT count(*) FROM invitations WHERE device = ? AND acquainted = ?"
+
+_DISPLACED: Final = (
+    "SELECT min(id) FROM invitations WHERE device = ? AND acquainted = ?"
+    " GROUP BY account ORDER BY count(*) DESC, min(id) LIMIT 1"
+)
+
+_STORE: Final = (
+    "UPDATE accounts SET stored = stored + (SELECT length(welcome) FROM welcomes WHERE id = ?) WHERE id = ?"
+)
+_STORED: Final = (
+    "SELECT accounts.account, sum(length(welcome)) FROM welcomes JOIN devices ON devices.device = sender"
+    " JOIN accounts ON accounts.id = devices.account WHERE {} GROUP BY accounts.id"
+)
+_STORED_FOR: Final = _STORED.format(
+    "welcomes.id = (SELECT welcome FROM invitations WHERE id = ?1) AND NOT EXISTS"
+    " (SELECT 1 FROM invitations WHERE welcome = welcomes.id AND id != ?1)"
+)
+_STORED_BEFORE: Final = _STORED.format("at < ?")
+"""Both select accounts, and the bytes of their welcomes that nobody else needs."""
+
+_WHOLE: Final = (
+    f"invitations.seal = {INVITATION} AND welcomes.seal = {WELCOME} AND welcomes.room = invitations.room"
+)
+_READ: Final = (
+    f"SELECT invitations.id, welcomes.room, seq, sender, welcomes.welcome, {_WHOLE} FROM invitations"  # noqa: S608
+    " LEFT JOIN welcomes ON welcomes.id = invitations.welcome"
+    " WHERE device = ? AND invitations.id > ? ORDER BY invitations.id"
+)
+
+_OWN: Final = "SELECT id FROM invitations WHERE id = ? AND device = ?"
+_OLDER: Final = "invitations WHERE welcome IN (SELECT id FROM welcomes WHERE at < ?)"
+
+_log = structlog.get_logger()
+
+
+def add_invitations(
+    connection: apsw.Connection,
+    welcome: int,
+    room: bytes,
+    sender: bytes,
+    invited: Iterable[tuple[int, bytes, bool]],
+) -> Counter[bytes]:
+    """Have invitations to `room` wait, in place of older ones there by the same account.
+
+    Each is (number, device, whether it is help rather than a welcome). The row `welcome` is there, and
+    `sender` is the device that made it. A device that a commit names twice is invited once. Returns the bytes
+    of welcomes that go with those displaced, by account.
+    """
+    released = Counter[bytes]()
+    account = connection.execute(_ACCOUNT, (sender,)).get
+    connection.execute(_STORE, (welcome, account))
+    rooms = {other for (other,) in connection.execute(_ROOMS, (account, room))}
+    for number, device, helps in invited:
+        check_waiting(connection, device, Waiting.INVITATIONS)
+        released += _delete(connection, _SUPERSEDED, (device, room, account, helps, welcome))
+        acquainted = _is_acquainted(connection, device, account, rooms)
+        connection.execute(_INSERT, (number, device, room, welcome, account, acquainted, helps))
+        if connection.execute(_PLACES_TAKEN, (device, acquainted)).get > MAX_INVITATIONS:
+            released += _delete(connection, _DISPLACED, (device, acquainted))
+        count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
+
+
+def _delete(connection: apsw.Connection, query: str, bindings: tuple[Any, ...]) -> Counter[bytes]:
+    """Delete the invitations that `query` selects; return the bytes of their welcomes, by account."""
+    released = Counter[bytes]()
+    rows: list[Any] = connection.execute(query, bindings).fetchall()
+    for (invitation,) in rows:
+        released += _release(connection, _STORED_FOR, invitation)
+        connection.execute("DELETE FROM invitations WHERE id = ?", (invitation,))
+    return released
+
+
+def _release(connection: apsw.Connection, query: str, argument: int) -> Counter[bytes]:
+    """Count what `query` selects as no longer stored, and return it."""
+    rows: list[Any] = connection.execute(query, (argument,)).fetchall()
+    released = Counter[bytes](dict(rows))
+    for account, size in released.items():
+        add_stored(connection, account, -size)
+    return released
+
+
+def _is_acquainted(connection: apsw.Connection, device: bytes, account: int, rooms: Set[Any]) -> bool:
+    """Return whether a device is in one of the account's `rooms`, or is one of its own.
+
+    Only rooms count that it has spoken in. A device is not asked before it is added to a room, so if being in
+    one counted, any stranger could make itself acquainted.
+    """
+    if connection.execute(_ACCOUNT, (device,)).get == account:
+        return True
+    spoken = connection.execute(_SPOKEN, (device,)).fetchall() if rooms else []
+    return any(
+        room in rooms and connection.execute(_STAYS, (room, device)).get is not None for (room,) in spoken
+    )
+
+
+def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> list[Invitation]:
+    """Read the device's waiting invitations with ids above `after`, about `CHUNK_BYTES` of them.
+
+    A damaged one is logged and left out: the others do not depend on it.
+    """
+    invitations: list[Invitation] = []
+    size = 0
+    for *fields, whole in connection.execute(_READ, (device, after)):
+        if not whole:
+            _log.error(
+                "an invitation is damaged on disk and not handed out", device=device.hex(), id=fields[0]
+            )
+            continue
+        size += len(fields[-1])
+        if invitations and size > CHUNK_BYTES:
+            break
+        invitations.append(Invitation(*fields))
+    return invitations
+
+
+def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> Counter[bytes]:
+    """Forget an invitation of `device`; one that is not there is as good as taken.
+
+    Returns the bytes of the welcome that goes with it, by account.
+    """
+    check_waiting(connection, device, Waiting.INVITATIONS)
+    released = _delete(connection, _OWN, (invitation, device))
+    count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
+
+
+def forget_invitations_before(connection: apsw.Connection, at: int) -> Counter[bytes]:
+    """Forget the invitations that were made before `at` (ms since 1970).
+
+    Returns the bytes of the welcomes that go with them, by account.
+    """
+    devices: list[Any] = connection.execute(f"SELECT DISTINCT device FROM {_OLDER}", (at,)).fetchall()  # noqa: S608
+    for (device,) in devices:
+        check_waiting(connection, device, Waiting.INVITATIONS)
+    released = _release(connection, _STORED_BEFORE, at)
+    connection.execute(f"DELETE FROM {_OLDER}", (at,))  # noqa: S608  (a constant)
+    for (device,) in devices:
+        count_waiting(connection, device, Waiting.INVITATIONS)
+    return released
+
+
+def highest_ids(connection: apsw.Connection) -> tuple[int, int]:
+    """Return the highest invitation id ever used and the highest welcome id there is."""
+    used = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'invitations'").get
+    invitation = connection.execute("SELECT max(id) FROM invitations").get
+    welcome = connection.execute("SELECT max(id) FROM welcomes").get
+    return max(used or 0, invitation or 0), welcome or 0

@@ -1,0 +1,102 @@
+"""Room messages that wait for something on disk: for their room, or for names of devices. Knows no flush."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from clave_server.accounts import directory
+from clave_server.errors import Refusal, RelayError
+from clave_server.rooms import entry_store
+from clave_server.rooms.channel import Channel
+from clave_server.rooms.header_checks import read_header
+from clave_server.rooms.room_state import Room
+from clave_server.rooms.write_batch import Batch, RoomMessage
+from clave_server.storage.db_thread import Worker
+from clave_wire.messages import Code, CreateRoom, Kind, Mend, Submit
+
+__all__ = ["Loading", "wanted_names"]
+
+
+class Loading:
+    """What waits, by room: all of a room's messages do, once one does, so that their order stays.
+
+    `again` gets the batches that can go on, in order, and `refuse` each one that cannot.
+    """
+
+    def __init__(
+        self,
+        reader: Worker,
+        channels: dict[bytes, Channel],
+        again: Callable[[Sequence[Batch]], None],
+        refuse: Callable[[Batch, RelayError], None],
+    ) -> None:
+        self._reader = reader
+        self._channels = channels
+        self._again = again
+        self._refuse = refuse
+        self._waiting: dict[bytes, list[Batch]] = {}
+        self._kept_from: dict[bytes, int] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._waiting
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batches in self._waiting.values():
+            yield from batches
+
+    def forget_before(self, key: bytes, seq: int) -> None:
+        """Take note of the first entry that is still kept, should the room have been read before that."""
+        if key in self._waiting:
+            self._kept_from[key] = seq
+
+    def put_aside(self, batch: Batch) -> None:
+        """Have a batch of one message wait for what it needs."""
+        (message,) = batch.messages
+        key = message.room
+        if key in self._waiting:
+            self._waiting[key].append(batch)
+            return
+        self._waiting[key] = [batch]
+        channel = self._channels.get(key)
+        if channel is None:
+            self._reader.do(partial(entry_store.load_room, key=key), partial(self._loaded, key))
+        else:
+            work = partial(directory.resolve, devices=wanted_names(message))
+            self._reader.do(work, partial(self._named, key, batch))
+
+    def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
+        batches = self._waiting.pop(key)
+        kept_from = self._kept_from.pop(key, 1)
+        creating = any(isinstance(batch.messages[0], CreateRoom) for batch in batches)
+        if isinstance(outcome, Room):
+            outcome.kept_from = max(outcome.kept_from, kept_from)
+            self._channels[key] = Channel(outcome)
+        elif outcome is None and creating:
+            self._channels[key] = Channel(Room(key))
+        else:
+            error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
+            for batch in batches:
+                self._refuse(batch, error)
+            batches = []
+        self._again(batches)
+
+    def _named(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
+        batch.names = outcome
+        self._kept_from.pop(key, None)
+        self._again(self._waiting.pop(key))
+
+
+def wanted_names(message: RoomMessage) -> Sequence[bytes]:
+    """Return the devices that a message brings into a room, whose names have to be known first."""
+    if isinstance(message, Submit):
+        if message.kind is not Kind.COMMIT:
+            return ()
+        with contextlib.suppress(Refusal):  # refused when it is staged
+            return read_header(message).add
+        return ()
+    return message.add if isinstance(message, Mend) else ()

@@ -1,0 +1,166 @@
+"""How long entries are kept: what of a room is too old or too much, and its deletion piece by piece.
+
+Runs on the store's threads; `pruner` says when. A room's newest entries stay as long as its own rows do not
+take them into account, so nothing that counts is lost with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import apsw
+
+from clave_server.accounts.directory import add_stored
+from clave_server.errors import DamageError
+from clave_server.rooms.entry_store import drop_segments, segments_until
+from clave_server.rooms.invitations import forget_invitations_before
+from clave_server.storage.db_thread import in_transaction
+from clave_wire.framing import pack
+
+__all__ = ["FOREVER", "Keeping", "Pruned", "cut", "find_cut", "forget_stale", "prune_all", "rooms_after"]
+
+_CUT_BYTES: Final = 8 * 1024 * 1024
+"""Bytes deleted in one transaction, so that no flush waits long behind it."""
+
+_ROOMS_AT_A_TIME: Final = 256
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How much of each room is kept: entries of so many days, of so many bytes; 0 is all of them."""
+
+    days: int = 0
+    room_bytes: int = 0
+
+    def oldest(self, now: int) -> int:
+        """Return the time (ms since 1970) before which entries go."""
+        return now - self.days * _DAY_MS if self.days else 0
+
+
+FOREVER: Final = Keeping()
+
+
+@dataclass
+class Pruned:
+    """What was deleted; `kept_from` has the first seq kept of each room, `released` bytes by account."""
+
+    entries: int = 0
+    size: int = 0
+    kept_from: dict[bytes, int] = field(default_factory=dict)
+    released: Counter[bytes] = field(default_factory=Counter)
+
+    def add(self, other: Pruned) -> None:
+        """Count what `other` counts."""
+        self.entries += other.entries
+        self.size += other.size
+        self.kept_from |= other.kept_from
+        self.released += other.released
+
+
+def rooms_after(connection: apsw.Connection, after: bytes) -> list[bytes]:
+    """Return some rooms whose ids follow `after`, in order; none at the end."""
+    rows = connection.execute(
+        "SELECT room FROM rooms WHERE room > ? ORDER BY room LIMIT ?", (after, _ROOMS_AT_A_TIME)
+    )
+    return [room for (room,) in rows]
+
+
+def find_cut(connection: apsw.Connection, room: bytes, keeping: Keeping, now: int) -> int:
+    """Return the last seq of `room` that is to go at `now` (ms since 1970), 0 if none is."""
+    saved = connection.execute("SELECT seq FROM rooms WHERE room = ?", (room,)).get
+    if saved is None:
+        return 0
+    last: int = 0
+    for last_seq, at in connection.execute(
+        "SELECT last_seq, at FROM segments WHERE room = ? AND last_seq <= ? ORDER BY last_seq", (room, saved)
+    ):
+        if at >= keeping.oldest(now):
+            break
+        last = last_seq
+    if keeping.room_bytes:
+        size = 0
+        for last_seq, length in connection.execute(
+            "SELECT last_seq, length(frames) FROM segments WHERE room = ? ORDER BY last_seq DESC", (room,)
+        ):
+            size += length
+            if size > keeping.room_bytes and last_seq <= saved:
+                last = max(last, last_seq)
+                break
+    return last
+
+
+def cut(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
+    """Delete entries of `room` up to seq `until`, oldest first, at most about 8 MiB of them."""
+    pruned = Pruned()
+    last = 0
+    for segment in segments_until(connection, room, until):
+        if pruned.size and pruned.size + len(segment.frames) > _CUT_BYTES:
+            break
+        pruned.entries += segment.last - segment.first + 1
+        pruned.size += len(segment.frames)
+        with contextlib.suppress(DamageError):  # damaged entries go like others, only uncounted
+            for entry in segment.entries():
+                pruned.released[entry.sender] += len(pack(entry))
+        last = segment.last
+    if last:
+        drop_segments(connection, room, last)
+        pruned.kept_from[room] = last + 1
+        pruned.released = _by_account(connection, pruned.released)
+        for account, size in pruned.released.items():
+            add_stored(connection, account, -size)
+    return pruned
+
+
+def _by_account(connection: apsw.Connection, by_device: Counter[bytes]) -> Counter[bytes]:
+    released: Counter[bytes] = Counter()
+    for device, size in by_device.items():
+        account = connection.execute(
+            "SELECT accounts.account FROM devices JOIN accounts ON accounts.id = devices.account"
+            " WHERE device = ?",
+            (device,),
+        ).get
+        released[account] += size
+    return released
+
+
+def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Counter[bytes]:
+    """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of.
+
+    Returns the bytes released by account.
+    """
+    released = forget_invitations_before(connection, keeping.oldest(now))
+    empty = connection.execute(
+        "SELECT room FROM rooms WHERE seq > 0"
+        " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM segments WHERE segments.room = rooms.room)"
+        " AND NOT EXISTS (SELECT 1 FROM welcomes WHERE welcomes.room = rooms.room)"
+    ).fetchall()
+    for table in ("stays", "submissions", "rekeys", "rooms"):
+        connection.executemany(f"DELETE FROM {table} WHERE room = ?", empty)  # noqa: S608  (names from above)
+    return released
+
+
+def prune_all(connection: apsw.Connection, keeping: Keeping, now: int) -> Pruned:
+    """Prune every room of a database that no relay is running on."""
+    pruned = Pruned()
+    for room in _all_rooms(connection):
+        until = find_cut(connection, room, keeping, now)
+        while until:
+            step = in_transaction(connection, lambda writing: cut(writing, room, until))  # noqa: B023  (called at once)
+            pruned.add(step)
+            if not step.entries:
+                break
+    in_transaction(connection, lambda writing: forget_stale(writing, keeping, now))
+    return pruned
+
+
+def _all_rooms(connection: apsw.Connection) -> Iterator[bytes]:
+    after = b""
+    while rooms := rooms_after(connection, after):
+        yield from rooms
+        after = rooms[-1]

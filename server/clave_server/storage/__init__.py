@@ -1,0 +1,1 @@
+"""The data folder and the database: schema, row checksums, threads. Knows no row's meaning."""
