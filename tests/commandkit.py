@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clave_server.net.tls import open_tls
 from clave_server.storage import schema
-from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.data_dir import DataDir
 
 
 def run(
@@ -43,7 +43,7 @@ async def said(data: Path, *arguments: str | Path) -> str:
 
 
 def make_folder(data: Path) -> None:
-    with DataFolder(data) as folder:
+    with DataDir(data) as folder:
         schema.connect_writer(folder.database).close()
         open_tls(folder.certificate, dt.datetime.now(dt.UTC))
 

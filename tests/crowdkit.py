@@ -19,7 +19,7 @@ from typing import NamedTuple
 from clave_server.rooms.rekeys import reference
 from clave_wire import messages as m
 from clave_wire.connection import State
-from clave_wire.errors import LocalError
+from clave_wire.errors import MisuseError
 from clave_wire.header import split_payload
 from relaykit import ConnectionClosed, Participant, RawClient
 
@@ -237,8 +237,8 @@ class Talker:
                 await self._hear(await self._client.receive())
         except TimeoutError:  # an OSError too, but this one is no connection's end
             raise AssertionError(f"no answer to {self._requests}, {self.seats}") from None
-        except (ConnectionClosed, LocalError, OSError, ssl.SSLError):
-            return  # a `LocalError` where the relay closed in the middle of the login
+        except (ConnectionClosed, MisuseError, OSError, ssl.SSLError):
+            return  # a `MisuseError` where the relay closed in the middle of the login
         finally:
             await self._client.close()
 

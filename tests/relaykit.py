@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from clave_crypto.identity import AccountKey, DeviceKey
-from clave_server.accounts.directory import Registration
-from clave_server.accounts.registration import Admission
+from clave_server.accounts.directory import RegistrationMode
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.observe.mirror import Mirror, MirrorMode
 from clave_server.relay.relay import Relay, Settings
 from clave_server.rooms.rekeys import reference
 from clave_server.rooms.sequencer import Sequencer
-from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.data_dir import DataDir
 from clave_wire import messages as m
 from clave_wire.connection import ClientConnection
 from clave_wire.header import Header, Seen, digest_names, pack_header, split_payload
@@ -312,7 +312,7 @@ class RelayUnderTest:
         self._clients: list[RawClient] = []
 
     async def start(self) -> None:
-        self._held = DataFolder(self.folder / "data")
+        self._held = DataDir(self.folder / "data")
         self._screen = os.open(self.folder / "mirror.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._mirror = Mirror(
             MirrorMode.SHORT,
@@ -322,7 +322,7 @@ class RelayUnderTest:
             broken=lambda: None,
         )
         chosen = {
-            "admission": Admission(Registration.OPEN),
+            "admission": RegistrationPolicy(RegistrationMode.OPEN),
             "max_clients": 1000,
             "max_clients_per_ip": 1000,
             **self.settings,
@@ -351,7 +351,7 @@ class RelayUnderTest:
 
     @property
     def sequencer(self) -> Sequencer:
-        return self.relay.house.sequencer
+        return self.relay.context.sequencer
 
     @property
     def database(self) -> Path:

@@ -26,7 +26,7 @@ from clave_client.errors import (
 from clave_client.trust import Trust, check_succession
 from clave_crypto.identity import DeviceKey
 from clave_wire.connection import ClientConnection, State
-from clave_wire.errors import LocalError, RemoteError
+from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.login import certificate_digest
 from clave_wire.messages import (
     Account,
@@ -211,7 +211,7 @@ class RelayLink(asyncio.Protocol):
             return
         try:
             self._write(self._connection.send(message))
-        except LocalError as error:
+        except MisuseError as error:
             raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
 
     def next_id(self) -> int:

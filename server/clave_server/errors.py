@@ -1,9 +1,9 @@
 """What goes wrong at the relay, and whom it concerns.
 
-RelayError
+ServerError
 ├── StartError      the relay cannot start; one line for the person who started it
-│   └── FolderInUse another relay holds the data folder
-├── OrderError      an operator's order is not carried out; one line for the operator
+│   └── DataDirInUse another relay holds the data folder
+├── AdminError      an operator's order is not carried out; one line for the operator
 │   └── NotRunning  there is no relay to carry it out
 ├── ProxyError      a trusted proxy does not say whom it speaks for; its operator's to mend
 ├── StorageError    a read or a transaction failed; whoever asked is told, service goes on
@@ -16,43 +16,43 @@ from __future__ import annotations
 from clave_wire.messages import Code
 
 __all__ = [
+    "AdminError",
     "DamageError",
-    "FolderInUse",
+    "DataDirInUse",
     "NotRunning",
-    "OrderError",
     "ProxyError",
     "Refusal",
-    "RelayError",
+    "ServerError",
     "StartError",
     "StorageError",
 ]
 
 
-class RelayError(Exception):
+class ServerError(Exception):
     """Base of everything this package raises."""
 
 
-class StartError(RelayError):
+class StartError(ServerError):
     """The relay cannot start as it was asked to."""
 
 
-class FolderInUse(StartError):
+class DataDirInUse(StartError):
     """Another process holds the data folder."""
 
 
-class OrderError(RelayError):
+class AdminError(ServerError):
     """What an operator ordered cannot be done."""
 
 
-class NotRunning(OrderError):
+class NotRunning(AdminError):
     """No relay runs on the data folder."""
 
 
-class ProxyError(RelayError):
+class ProxyError(ServerError):
     """A connection of a trusted proxy does not begin as one."""
 
 
-class StorageError(RelayError):
+class StorageError(ServerError):
     """The disk or the database failed; nothing of the transaction took effect."""
 
 
@@ -60,7 +60,7 @@ class DamageError(StorageError):
     """Stored bytes do not match their digest and are not believed."""
 
 
-class Refusal(RelayError):
+class Refusal(ServerError):
     """A request is refused and changed nothing."""
 
     def __init__(self, code: Code, text: str) -> None:

@@ -47,7 +47,7 @@ from clave_wire.messages import (
     ToClient,
     ToRelay,
 )
-from scenarios.stage import PATIENCE, Relay, Somebody, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, Somebody, people_at, relay_at
 
 changed = msgspec.structs.replace
 
@@ -149,7 +149,7 @@ def members(person: Somebody, room: bytes) -> set[str]:
     return {member.name for member, _, _ in person.client.members(room)}
 
 
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+async def until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (what is waited for is in another process, too)
             await asyncio.sleep(0.02)
@@ -160,7 +160,7 @@ async def read_up(room: bytes, *people: Somebody) -> None:
     await until(lambda: len({(p.authenticator(room), room_of(p, room).record.cursor) for p in people}) == 1)
 
 
-async def talk(room: bytes, *people: Somebody, seconds: float = PATIENCE) -> None:
+async def talk(room: bytes, *people: Somebody, seconds: float = TIMEOUT) -> None:
     """Have everyone say something that everyone else reads."""
     said = {}
     for person in people:
@@ -253,7 +253,7 @@ class Insider:
         """Submit, again if something came between; return the relay's answer."""
         while True:
             self.wire.say(Submit(self.room, self._accepted + 1, self._read, kind, payload, welcome))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 answer = await self._answers.get()
             if isinstance(answer, Accepted):
                 self._accepted += 1

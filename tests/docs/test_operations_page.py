@@ -16,7 +16,7 @@ from clave_server.admin.metrics import Metrics
 from clave_server.cli.config import read_config
 from clave_server.cli.main import main
 from clave_server.cli.options import VARIABLES
-from clave_server.observe.counters import Tally
+from clave_server.observe.counters import Counters
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -58,10 +58,10 @@ def test_every_option_named_is_one() -> None:
 
 
 def test_every_metric_named_is_told() -> None:
-    tally = Tally()
-    tally.connections_refused["full"] = 1
+    counters = Counters()
+    counters.connections_refused["full"] = 1
     gauges = Gauges(1, 2, 3, 4, 5, 6, 7, 8, 9, storage_works=True)
-    told = Metrics(tally, lambda: gauges, lambda: (1, 2)).render().decode()
+    told = Metrics(counters, lambda: gauges, lambda: (1, 2)).render().decode()
     named = set(re.findall(r"\bclave_[a-z_]+", PAGE))
     assert len(named) >= 4
     for name in named:

@@ -21,7 +21,7 @@ from clave_client.profile import Profile
 
 E = TypeVar("E", bound=Event)
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class Relay:
@@ -58,7 +58,7 @@ class Relay:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [asyncio.create_task(self._collect(self._process.stderr, self.log))]
-        first = (await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)).decode().split()
+        first = (await asyncio.wait_for(self._process.stdout.readline(), TIMEOUT)).decode().split()
         assert first[:2] == ["listening", "on"], (first, self.log)
         self.address = first[2]
         self.fingerprint = " ".join(first[4:])
@@ -72,7 +72,7 @@ class Relay:
 
     async def shows(self, fits: Callable[[list[str]], bool]) -> None:
         """Wait until the lines of the mirror fit."""
-        async with asyncio.timeout(PATIENCE), self._news:
+        async with asyncio.timeout(TIMEOUT), self._news:
             await self._news.wait_for(lambda: fits(self.mirror))
 
     async def kill(self) -> None:
@@ -87,7 +87,7 @@ class Relay:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(how)
-        status = await asyncio.wait_for(self._process.wait(), PATIENCE)
+        status = await asyncio.wait_for(self._process.wait(), TIMEOUT)
         await asyncio.gather(*self._readers)
         return status
 
@@ -160,7 +160,7 @@ class Somebody:
             return None
 
         found: E | None = None
-        async with asyncio.timeout(PATIENCE), self._news:
+        async with asyncio.timeout(TIMEOUT), self._news:
             while (found := find()) is None:
                 if self.ended_by is not None:
                     raise AssertionError(f"{self.name} was ended by: {self.ended_by}")
@@ -224,7 +224,7 @@ async def gather_in(title: str, host: Somebody, *guests: Somebody) -> bytes:
 
 async def agree(room: bytes, *people: Somebody) -> None:
     """Wait until everyone is in the same epoch of the same group."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len({person.authenticator(room) for person in people}) != 1:
             behind = min(people, key=lambda person: person.authenticator(room)[0])
             epoch = behind.authenticator(room)[0]

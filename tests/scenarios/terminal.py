@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import pyte
 
-from scenarios.stage import PATIENCE
+from scenarios.stage import TIMEOUT
 
 ROWS, COLUMNS = 40, 100
 
@@ -65,7 +65,7 @@ class Terminal:
     async def shows(self, text: str) -> None:
         """Wait until `text` stands on the screen."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while text not in self.text:
                     self._news.clear()
                     await self._news.wait()
@@ -74,7 +74,7 @@ class Terminal:
 
     async def prompts(self, prompt: str) -> None:
         """Wait until nothing but a fresh `prompt` stands on the last line."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.text.splitlines()[-1:] != [prompt]:
                 self._news.clear()
                 await self._news.wait()
@@ -90,7 +90,7 @@ class Terminal:
 
     async def ended(self) -> int:
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), PATIENCE)
+        return await asyncio.wait_for(self._process.wait(), TIMEOUT)
 
     async def close(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -14,7 +14,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import ClientError, RelayChanged, UsageError
-from scenarios.stage import PATIENCE, Relay, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, gather_in, people_at, relay_at
 
 
 class Ran:
@@ -45,7 +45,7 @@ async def clave(*words: str, home: Path, given: str = "", environment: dict[str,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "CLAVE_HOME": str(home), **(environment or {})},
     )
-    out, err = await asyncio.wait_for(process.communicate(given.encode()), PATIENCE)
+    out, err = await asyncio.wait_for(process.communicate(given.encode()), TIMEOUT)
     assert process.returncode is not None
     return Ran(process.returncode, out.decode(), err.decode())
 
@@ -223,14 +223,14 @@ async def test_tail_gives_one_json_object_a_line_until_interrupted(tmp_path: Pat
             env={**os.environ, "CLAVE_HOME": str(home)},
         )
         assert process.stdout is not None
-        first = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
+        first = json.loads(await asyncio.wait_for(process.stdout.readline(), TIMEOUT))
         assert (first["from"], first["text"]) == ("red", "earlier\n<U+001B>[31mred")
         await red.client.send(room, "live")
-        second = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
+        second = json.loads(await asyncio.wait_for(process.stdout.readline(), TIMEOUT))
         assert (second["from"], second["text"], second["room"]) == ("red", "live", "friends")
         assert second["seq"] > first["seq"]
         process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
         assert (process.returncode, out, err) == (130, b"", b"")
         await blue.come()
 
@@ -250,7 +250,7 @@ async def test_an_interrupt_is_no_traceback(tmp_path: Path, words: tuple[str, ..
         )
         await relay.shows(lambda lines: sum(line.endswith(("registered", "arrived")) for line in lines) == 2)
         process.send_signal(signal.SIGINT)
-        _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        _, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
         assert process.returncode == 130
         assert err == b""
 

@@ -15,7 +15,7 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import RelayChanged
 from clave_client.profile import Profile
-from scenarios.stage import PATIENCE, Relay, Somebody, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.terminal import terminal
 
 HOST = "127.0.0.1"
@@ -25,12 +25,12 @@ async def order(relay: Relay, *words: str) -> None:
     """Run `clave-relay certificate`."""
     command = ("-m", "clave_server", "certificate", *words, "--data", str(relay.data))
     process = await asyncio.create_subprocess_exec(sys.executable, *command)
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+    assert await asyncio.wait_for(process.wait(), TIMEOUT) == 0
 
 
 async def told(*people: Somebody) -> None:
     """Wait until everyone has heard of a certificate to come."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for person in people:
             session = person.client._session
             await session.wait_for(lambda: session._trust.following is not None)  # noqa: B023 (awaited at once)
@@ -38,7 +38,7 @@ async def told(*people: Somebody) -> None:
 
 async def stopped(somebody: Somebody, *fingerprints: str) -> None:
     """Check that somebody's session is over, by an error that shows the fingerprints."""
-    async with asyncio.timeout(PATIENCE), somebody._news:
+    async with asyncio.timeout(TIMEOUT), somebody._news:
         await somebody._news.wait_for(lambda: somebody.ended_by is not None)
     assert isinstance(somebody.ended_by, RelayChanged)
     for fingerprint in fingerprints:

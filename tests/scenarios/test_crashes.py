@@ -14,7 +14,7 @@ from clave_client import events
 from clave_client.errors import RelayError
 from clave_client.session import Session
 from clave_client.store import Phase
-from scenarios.stage import PATIENCE, Relay, Somebody, agree, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, Somebody, agree, gather_in, people_at, relay_at
 
 
 async def test_the_relay_is_killed_in_the_middle_of_a_conversation(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ async def test_the_relay_is_killed_in_the_middle_of_a_conversation(tmp_path: Pat
             await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
             await relay.kill()
             await relay.start()
-            await asyncio.wait_for(asyncio.gather(*sending), PATIENCE)
+            await asyncio.wait_for(asyncio.gather(*sending), TIMEOUT)
         await blue.reads(texts[-1])
         assert red.texts(room) == blue.texts(room) == texts
         assert blue.shown() == texts, "nothing shows twice"
@@ -63,7 +63,7 @@ async def commit_then_crash(somebody: Somebody, room: bytes, *, delivered: bool)
         entered = asyncio.Event()
         link._on_messages = lambda _: entered.set()
         link.send(submit)
-        await asyncio.wait_for(entered.wait(), PATIENCE)
+        await asyncio.wait_for(entered.wait(), TIMEOUT)
     await somebody.crash()
 
 

@@ -14,7 +14,7 @@ from clave_client import events
 from clave_client.content import ContentKind
 from clave_client.errors import ClientError, RelayFault, StoreDamaged
 from clave_wire.connection import ClientConnection
-from scenarios.stage import PATIENCE, Somebody, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 
 
 @contextmanager
@@ -125,7 +125,7 @@ async def test_a_damaged_store_is_the_end(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(session, "_take", fail)
         await blue.client.send(room, "hello")
         assert session._keeper is not None
-        await asyncio.wait_for(session._keeper, PATIENCE)
+        await asyncio.wait_for(session._keeper, TIMEOUT)
         with pytest.raises(StoreDamaged):
             session.check()
         assert not session.is_online

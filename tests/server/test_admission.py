@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clave_server.accounts.directory import Registration
-from clave_server.accounts.registration import Admission
+from clave_server.accounts.directory import RegistrationMode
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.accounts.tokens import token_digest
-from clave_server.admin.handler import Desk
+from clave_server.admin.handler import AdminHandler
 from clave_server.admin.requests import ListTokens, MakeToken
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
@@ -22,7 +22,9 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
 
 
 async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, admission=Admission(Registration.OPEN, new_names=2)) as relay:
+    async with running_relay(
+        tmp_path, admission=RegistrationPolicy(RegistrationMode.OPEN, new_names=2)
+    ) as relay:
         red = Participant("red")
         await relay.join(red)
         await relay.join("blue")
@@ -31,15 +33,15 @@ async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> No
         assert (closing.code, "30 minutes" in closing.text) == (m.Code.LIMIT, True)
         await relay.join(red)
         await relay.join(Participant("red", red.account))  # another device registers no name
-        assert relay.relay.house.tally.registrations == 2
-        assert relay.relay.house.tally.logins == 4
-        assert relay.relay.house.tally.logins_refused == {m.Code.LIMIT: 1}
+        assert relay.relay.context.counters.registrations == 2
+        assert relay.relay.context.counters.logins == 4
+        assert relay.relay.context.counters.logins_refused == {m.Code.LIMIT: 1}
 
 
 async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, admission=Admission(Registration.TOKEN)) as relay:
-        desk = Desk(relay.relay, relay._held)
-        await desk.carry_out(MakeToken(token_digest("made"), "", None, 2))
+    async with running_relay(tmp_path, admission=RegistrationPolicy(RegistrationMode.TOKEN)) as relay:
+        handler = AdminHandler(relay.relay, relay._held)
+        await handler.carry_out(MakeToken(token_digest("made"), "", None, 2))
         await relay.join("red", "made")
         closing = await refusal(relay, Participant("red"), "made")
         assert closing is not None
@@ -48,14 +50,16 @@ async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: P
         closing = await refusal(relay, Participant("green"), "made")
         assert closing is not None
         assert closing.code is m.Code.TOKEN
-        answer = await desk.carry_out(ListTokens())
+        answer = await handler.carry_out(ListTokens())
         assert isinstance(answer, list)
         assert [token.uses_left for token in answer] == [0]
 
 
 async def test_a_token_of_a_file_and_one_that_was_made_both_hold(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, admission=Admission(Registration.TOKEN, "sesame")) as relay:
-        await Desk(relay.relay, relay._held).carry_out(MakeToken(token_digest("made"), "", None, 1))
+    async with running_relay(
+        tmp_path, admission=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
+    ) as relay:
+        await AdminHandler(relay.relay, relay._held).carry_out(MakeToken(token_digest("made"), "", None, 1))
         assert await refusal(relay, Participant("red"), "sesame") is None
         assert await refusal(relay, Participant("blue"), "made") is None
         assert await refusal(relay, Participant("green"), "made") is not None

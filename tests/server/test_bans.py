@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_server.errors import DamageError, OrderError, Refusal
+from clave_server.errors import AdminError, DamageError, Refusal
 from clave_server.limits.bans import (
     Ban,
     BanKind,
@@ -57,7 +57,7 @@ def test_what_an_operator_may_name(text: str, kind: BanKind, subject: str) -> No
 
 @pytest.mark.parametrize("text", ["", "two words", "192.0.2.0/33", "-x", "\x1b[2J"])
 def test_what_names_nobody(text: str) -> None:
-    with pytest.raises(OrderError) as error:
+    with pytest.raises(AdminError) as error:
         parse_ban(text)
     assert str(error.value).isprintable()
 
@@ -123,7 +123,7 @@ def test_a_ban_of_one_ipv6_address_is_of_what_its_owner_commands() -> None:
     ],
 )
 def test_what_cannot_be_in_force_is_refused(ban: Ban) -> None:
-    with pytest.raises(OrderError) as error:
+    with pytest.raises(AdminError) as error:
         check_ban(ban)
     assert str(error.value).isprintable()
 

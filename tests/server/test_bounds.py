@@ -75,7 +75,7 @@ async def first_ending(*clients: RawClient) -> m.Code | None:
 
 
 async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send_queue, "MAX_BEHIND_BYTES", 2**20)
+    monkeypatch.setattr(send_queue, "MAX_UNSENT_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         for _ in range(40):  # blue and green read nothing
@@ -83,7 +83,7 @@ async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: py
             await red.expect(m.Accepted)
         assert await blue.closed() is m.Code.SLOW
         assert await green.closed() is m.Code.SLOW
-        assert relay.relay.house.tally.slow_drops == 2
+        assert relay.relay.context.counters.slow_drops == 2
 
 
 async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
         heard = [(await blue.expect(m.Entry)).payload for _ in range(count)]
         assert heard == [submit.payload for submit in submits]
         await writing
-        assert relay.relay.house.tally.rate_refusals > 0
+        assert relay.relay.context.counters.rate_refusals > 0
 
 
 async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> None:

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from certificatekit import HOST, Authority, PrivateKey, ec_key, key_pem, own_files, write_pair
-from clave_server.errors import OrderError, StartError
+from clave_server.errors import AdminError, StartError
 from clave_server.net.tls import TlsFiles, load_credentials
 from clave_server.relay.certificates import Certificates
-from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.data_dir import DataDir
 from clave_wire import messages as m
 from clave_wire.login import certificate_digest, succession
 from relaykit import RawClient, RelayUnderTest, running_relay
@@ -27,8 +27,8 @@ NOW = dt.datetime(2030, 1, 2, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[DataFolder]:
-    with DataFolder(tmp_path / "data") as held:
+def folder(tmp_path: Path) -> Iterator[DataDir]:
+    with DataDir(tmp_path / "data") as held:
         yield held
 
 
@@ -51,7 +51,7 @@ def is_signed(pem: bytes, message: m.NextCertificate) -> bool:
 # --- one that the relay made, and the next ---------------------------------------------------------------
 
 
-def test_the_next_certificate_is_announced_and_takes_its_place(folder: DataFolder) -> None:
+def test_the_next_certificate_is_announced_and_takes_its_place(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     first, first_pem = certificates.present.digest, folder.certificate.read_bytes()
     assert certificates.announcement(first) is None
@@ -72,7 +72,7 @@ def test_the_next_certificate_is_announced_and_takes_its_place(folder: DataFolde
     assert Certificates.open(folder, None, NOW).present.digest == second
 
 
-def test_a_relay_that_starts_again_still_announces(folder: DataFolder) -> None:
+def test_a_relay_that_starts_again_still_announces(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     again = Certificates.open(folder, None, NOW)
@@ -82,7 +82,7 @@ def test_a_relay_that_starts_again_still_announces(folder: DataFolder) -> None:
     assert is_signed(folder.certificate.read_bytes(), announced)
 
 
-def test_whoever_saw_a_former_certificate_is_told_what_it_would_see_now(folder: DataFolder) -> None:
+def test_whoever_saw_a_former_certificate_is_told_what_it_would_see_now(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     first, pem = certificates.present.digest, folder.certificate.read_bytes()
     for _ in range(2):
@@ -98,7 +98,7 @@ def test_whoever_saw_a_former_certificate_is_told_what_it_would_see_now(folder: 
         assert is_signed(pem, told)
 
 
-def test_a_crash_in_the_middle_of_the_switch_leaves_the_new_one(folder: DataFolder) -> None:
+def test_a_crash_in_the_middle_of_the_switch_leaves_the_new_one(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     pem = folder.next_certificate.read_bytes()
@@ -109,11 +109,11 @@ def test_a_crash_in_the_middle_of_the_switch_leaves_the_new_one(folder: DataFold
     assert not folder.next_certificate.exists()
 
 
-def test_a_second_one_is_not_announced_by_accident(folder: DataFolder) -> None:
+def test_a_second_one_is_not_announced_by_accident(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     first = certificates.following
-    with pytest.raises(OrderError, match=r"announced already.*remove"):
+    with pytest.raises(AdminError, match=r"announced already.*remove"):
         certificates.prepare(NOW)
     assert certificates.following == first
     folder.next_certificate.unlink()
@@ -122,30 +122,30 @@ def test_a_second_one_is_not_announced_by_accident(folder: DataFolder) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"junk", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"])
-def test_what_is_no_certificate_is_not_kept_to_follow(folder: DataFolder, junk: bytes) -> None:
+def test_what_is_no_certificate_is_not_kept_to_follow(folder: DataDir, junk: bytes) -> None:
     certificates = Certificates.open(folder, None, NOW)
-    with pytest.raises(OrderError):
+    with pytest.raises(AdminError):
         certificates.prepare(NOW, junk)
     assert not folder.next_certificate.exists()
     certificates.prepare(NOW)
 
 
-def test_there_is_nothing_to_switch_to(folder: DataFolder) -> None:
+def test_there_is_nothing_to_switch_to(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     present = certificates.present
-    with pytest.raises(OrderError, match=r"no next certificate.*certificate next"):
+    with pytest.raises(AdminError, match=r"no next certificate.*certificate next"):
         certificates.switch()
     assert certificates.present is present
 
 
 def test_a_certificate_without_its_key_is_announced_but_not_shown(
-    folder: DataFolder, authority: Authority
+    folder: DataDir, authority: Authority
 ) -> None:
     certificates = Certificates.open(folder, None, NOW)
     pem, present = folder.certificate.read_bytes(), certificates.present
     certificates.prepare(NOW, authority.vouch(ec_key(), HOST))
     assert certificates.announcement(present.digest) is not None
-    with pytest.raises(OrderError, match=r"tls-next.pem does not hold a private key.*--tls-certificate"):
+    with pytest.raises(AdminError, match=r"tls-next.pem does not hold a private key.*--tls-certificate"):
         certificates.switch()
     assert certificates.present is present
     assert folder.certificate.read_bytes() == pem
@@ -163,7 +163,7 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_of_every_kind_announce(
-    folder: DataFolder, tmp_path: Path, authority: Authority, kind: str
+    folder: DataDir, tmp_path: Path, authority: Authority, kind: str
 ) -> None:
     own = own_files(tmp_path, authority, KEYS[kind]())
     certificates = Certificates.open(folder, own, NOW)
@@ -174,7 +174,7 @@ def test_keys_of_every_kind_announce(
     assert is_signed(own.certificate.read_bytes(), announced)
 
 
-def test_chain_and_key_may_be_one_file(folder: DataFolder, tmp_path: Path, authority: Authority) -> None:
+def test_chain_and_key_may_be_one_file(folder: DataDir, tmp_path: Path, authority: Authority) -> None:
     key = ec_key()
     both = tmp_path / "both.pem"
     both.write_bytes(key_pem(key) + authority.vouch(key, HOST))
@@ -185,7 +185,7 @@ def test_chain_and_key_may_be_one_file(folder: DataFolder, tmp_path: Path, autho
 
 
 def test_another_one_is_announced_by_the_key_before_it(
-    folder: DataFolder, tmp_path: Path, authority: Authority
+    folder: DataDir, tmp_path: Path, authority: Authority
 ) -> None:
     own = own_files(tmp_path, authority)
     pem = own.certificate.read_bytes()
@@ -201,15 +201,15 @@ def test_another_one_is_announced_by_the_key_before_it(
 
 
 def test_what_was_announced_ahead_is_settled_by_showing_it(
-    folder: DataFolder, tmp_path: Path, authority: Authority
+    folder: DataDir, tmp_path: Path, authority: Authority
 ) -> None:
     own, key = own_files(tmp_path, authority), ec_key()
     certificates = Certificates.open(folder, own, NOW)
     chain = authority.vouch(key, HOST)
-    with pytest.raises(OrderError, match="certificate of yours: name the FILE"):
+    with pytest.raises(AdminError, match="certificate of yours: name the FILE"):
         certificates.prepare(NOW)
     certificates.prepare(NOW, chain)
-    with pytest.raises(OrderError, match=r"certificate of yours: replace .*chain.pem"):
+    with pytest.raises(AdminError, match=r"certificate of yours: replace .*chain.pem"):
         certificates.switch()
     announced = certificates.following
     write_pair(tmp_path, chain, key)
@@ -259,7 +259,7 @@ def _strange(own: TlsFiles, authority: Authority) -> None:
     ],
 )
 def test_files_that_cannot_be_used_change_nothing(
-    folder: DataFolder,
+    folder: DataDir,
     tmp_path: Path,
     authority: Authority,
     spoil: Callable[[TlsFiles, Authority], None],

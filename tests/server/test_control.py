@@ -1,4 +1,4 @@
-"""The control socket and the desk behind it: what they let an operator do, and what they survive."""
+"""The control socket and the handler behind it: what they let an operator do, and what they survive."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ import apsw
 import pytest
 
 from clave_server.accounts.tokens import token_digest
-from clave_server.admin.control import Control, ask
-from clave_server.admin.handler import Desk
+from clave_server.admin.control import ControlSocket, ask
+from clave_server.admin.handler import AdminHandler
 from clave_server.admin.requests import (
     AddBan,
+    AdminRequest,
     Deleted,
+    GetStatus,
     LiftBan,
     ListBans,
     ListTokens,
     MakeToken,
-    Order,
     Prune,
     RevokeToken,
-    TellStatus,
 )
-from clave_server.errors import NotRunning, OrderError, StartError
+from clave_server.errors import AdminError, NotRunning, StartError
 from clave_server.limits.bans import Ban, BanKind, parse_ban
-from clave_server.rooms.retention import Keeping
+from clave_server.rooms.retention import RetentionPolicy
 from clave_wire import messages as m
 from relaykit import PATIENCE_SECONDS, ConnectionClosed, Participant, RelayUnderTest, running_relay
 
 
 @pytest.fixture
 async def path(relay: RelayUnderTest) -> AsyncIterator[Path]:
-    control = await Control.open(relay._held.control, Desk(relay.relay, relay._held).carry_out)
+    control = await ControlSocket.open(relay._held.control, AdminHandler(relay.relay, relay._held).carry_out)
     yield relay._held.control
     await control.close()
 
 
-async def order(path: Path, wanted: Order[Any]) -> Any:
+async def order(path: Path, wanted: AdminRequest[Any]) -> Any:
     return await asyncio.to_thread(ask, path, wanted)
 
 
@@ -69,7 +69,7 @@ async def test_only_the_owner_reaches_it(path: Path) -> None:
 async def test_status_tells_what_is_so(relay: RelayUnderTest, path: Path) -> None:
     red, _ = await relay.room_of("red", "blue")
     await relay.join(Participant("red", red.participant.account))
-    status = await order(path, TellStatus())
+    status = await order(path, GetStatus())
     assert status.online == ["blue", "red"]
     assert (status.accounts, status.rooms, status.gauges.rooms_open) == (2, 1, 1)
     assert (status.gauges.people, status.gauges.devices, status.gauges.connections) == (2, 3, 3)
@@ -110,7 +110,7 @@ async def test_who_is_banned_while_logging_in_stays_out(relay: RelayUnderTest, p
     with pytest.raises(ConnectionClosed) as closed:
         await joining
     assert closed.value.code is m.Code.BANNED
-    assert relay.relay.house.sessions == {}
+    assert relay.relay.context.sessions == {}
 
 
 async def test_a_ban_that_is_lifted_is_over(relay: RelayUnderTest, path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_a_ban_that_is_lifted_is_over(relay: RelayUnderTest, path: Path) -
     await order(path, LiftBan(parse_ban("red")))
     await relay.join(red)
     assert await order(path, ListBans()) == []
-    with pytest.raises(OrderError, match="not banned"):
+    with pytest.raises(AdminError, match="not banned"):
         await order(path, LiftBan(parse_ban("red")))
 
 
@@ -132,17 +132,17 @@ async def test_a_banned_network_is_closed_out_logged_in_or_not(relay: RelayUnder
     assert await red.closed() is m.Code.BANNED
     assert await silent.closed() is m.Code.BANNED
     assert await (await relay.connect()).closed() is m.Code.BANNED
-    assert relay.relay.house.tally.connections_refused == {m.Code.BANNED: 1}
+    assert relay.relay.context.counters.connections_refused == {m.Code.BANNED: 1}
 
 
 async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
-    desk = Desk(relay.relay, relay._held)
-    failing = asyncio.ensure_future(desk.carry_out(RevokeToken(7)))
+    handler = AdminHandler(relay.relay, relay._held)
+    failing = asyncio.ensure_future(handler.carry_out(RevokeToken(7)))
     await red.send(red.entry(b"in the same flush"))
-    with pytest.raises(OrderError, match="no token 7"):
+    with pytest.raises(AdminError, match="no token 7"):
         await failing
     assert (await red.expect(m.Accepted)).seq == 2
     assert gate.done()
@@ -150,16 +150,16 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
 
 async def test_a_ban_that_cannot_be_in_force_is_not_kept(relay: RelayUnderTest, path: Path) -> None:
     for kind in BanKind:
-        with pytest.raises(OrderError, match=r"x1b\[31mx"):
+        with pytest.raises(AdminError, match=r"x1b\[31mx"):
             await order(path, AddBan(Ban(kind, "\x1b[31mx")))
-    with pytest.raises(OrderError, match="1000 characters"):
+    with pytest.raises(AdminError, match="1000 characters"):
         await order(path, AddBan(Ban(BanKind.NAME, "red", note="x" * 1001)))
     assert await order(path, ListBans()) == []
     await relay.restart()
     await relay.join("red")
 
 
-class Mistaken(Order[int], frozen=True, tag="mistaken"):
+class Mistaken(AdminRequest[int], frozen=True, tag="mistaken"):
     """Writes, then fails as no order should."""
 
     ANSWER = int
@@ -171,42 +171,42 @@ class Mistaken(Order[int], frozen=True, tag="mistaken"):
 
 async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
-    desk = Desk(relay.relay, relay._held)
+    handler = AdminHandler(relay.relay, relay._held)
     digest = token_digest("twice")
-    await desk.carry_out(MakeToken(digest, "", None, None))
+    await handler.carry_out(MakeToken(digest, "", None, None))
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
-    again = asyncio.ensure_future(desk.carry_out(MakeToken(digest, "", None, None)))
-    mistaken = asyncio.ensure_future(desk.carry_out(Mistaken()))
+    again = asyncio.ensure_future(handler.carry_out(MakeToken(digest, "", None, None)))
+    mistaken = asyncio.ensure_future(handler.carry_out(Mistaken()))
     await red.send(red.entry(b"in the same flush"))
-    with pytest.raises(OrderError, match="does not take this order"):
+    with pytest.raises(AdminError, match="does not take this order"):
         await again
     with pytest.raises(ZeroDivisionError):
         await mistaken
     assert (await red.expect(m.Accepted)).seq == 2
     assert gate.done()
     assert await order(path, ListBans()) == []
-    assert relay.relay.house.tally.storage_failures == 0
+    assert relay.relay.context.counters.storage_failures == 0
 
 
 async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, keeping=Keeping(days=36500)) as relay:
+    async with running_relay(tmp_path, policy=RetentionPolicy(days=36500)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(20):
             await red.say(bytes(500))
         participant = red.participant
         await relay.restart()
         await relay.join(participant)
-        desk = Desk(relay.relay, relay._held)
-        assert await desk.carry_out(Prune(0, 0)) == Deleted(0, 0)
-        deleted = await desk.carry_out(Prune(0, 3000))
+        handler = AdminHandler(relay.relay, relay._held)
+        assert await handler.carry_out(Prune(0, 0)) == Deleted(0, 0)
+        deleted = await handler.carry_out(Prune(0, 3000))
     assert isinstance(deleted, Deleted)
     assert 10 < deleted.entries < 20
     assert deleted.size > 500 * deleted.entries
 
 
 async def test_pruning_where_everything_is_kept_says_so(path: Path) -> None:
-    with pytest.raises(OrderError, match="--retain-days"):
+    with pytest.raises(AdminError, match="--retain-days"):
         await order(path, Prune(0, 0))
 
 
@@ -254,7 +254,7 @@ async def test_the_order_to_make_a_token_is_understood(path: Path) -> None:
 async def test_what_is_no_order_is_named_and_harms_nothing(path: Path, line: bytes) -> None:
     answer = await say(path, line)
     assert "does not understand" in answer["error"]
-    assert (await order(path, TellStatus())).accounts == 0
+    assert (await order(path, GetStatus())).accounts == 0
 
 
 async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
@@ -263,7 +263,7 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
     writer.write_eof()
     assert await reader.read() == b""
     writer.close()
-    assert (await order(path, TellStatus())).accounts == 0
+    assert (await order(path, GetStatus())).accounts == 0
 
 
 async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,14 +285,14 @@ async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(NotRunning):
-        ask(tmp_path / "control.sock", TellStatus())
+        ask(tmp_path / "control.sock", GetStatus())
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(tmp_path / "control.sock"))
     with pytest.raises(NotRunning):
-        ask(tmp_path / "control.sock", TellStatus())
+        ask(tmp_path / "control.sock", GetStatus())
 
 
-async def nothing(_order: Order[Any]) -> object:
+async def nothing(_order: AdminRequest[Any]) -> object:
     return []
 
 
@@ -302,26 +302,26 @@ async def test_what_a_killed_relay_left_is_replaced_and_a_folder_without_room_is
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(path))
-    control = await Control.open(path, nothing)
+    control = await ControlSocket.open(path, nothing)
     assert await order(path, ListTokens()) == []
     await control.close()
     assert not path.exists()
     with pytest.raises(StartError, match="control socket"):
-        await Control.open(tmp_path / "missing" / "control.sock", nothing)
+        await ControlSocket.open(tmp_path / "missing" / "control.sock", nothing)
 
 
 async def test_a_long_path_is_reached(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    control = await Control.open(folder / "control.sock", nothing)
+    control = await ControlSocket.open(folder / "control.sock", nothing)
     assert await order(folder / "control.sock", ListTokens()) == []
     await control.close()
 
 
 async def test_an_answer_of_another_version_is_named(tmp_path: Path) -> None:
-    control = await Control.open(tmp_path / "control.sock", nothing)
-    with pytest.raises(OrderError, match="another version"):
-        await order(tmp_path / "control.sock", TellStatus())
+    control = await ControlSocket.open(tmp_path / "control.sock", nothing)
+    with pytest.raises(AdminError, match="another version"):
+        await order(tmp_path / "control.sock", GetStatus())
     await control.close()
 
 
@@ -334,26 +334,26 @@ async def test_an_answer_that_cannot_be_read_is_named(tmp_path: Path, answer: by
 
     path = tmp_path / "control.sock"
     async with await asyncio.start_unix_server(talk, str(path)):
-        with pytest.raises(OrderError, match="another version"):
-            await order(path, TellStatus())
+        with pytest.raises(AdminError, match="another version"):
+            await order(path, GetStatus())
 
 
 async def test_a_folder_of_somebody_else_is_told_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[Order[Any]] = []
+    heard: list[AdminRequest[Any]] = []
 
-    async def hear(given: Order[Any]) -> object:
+    async def hear(given: AdminRequest[Any]) -> object:
         heard.append(given)
         return []
 
-    control = await Control.open(tmp_path / "control.sock", hear)
+    control = await ControlSocket.open(tmp_path / "control.sock", hear)
     monkeypatch.setattr("clave_server.admin.control.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(OrderError, match="belongs to another user"):
+    with pytest.raises(AdminError, match="belongs to another user"):
         await order(tmp_path / "control.sock", ListTokens())
     monkeypatch.undo()
     monkeypatch.setattr("clave_server.admin.control._listener_of", lambda *_: tmp_path.stat().st_uid + 1)
-    with pytest.raises(OrderError, match="not the data folder's owner"):
+    with pytest.raises(AdminError, match="not the data folder's owner"):
         await order(tmp_path / "control.sock", ListTokens())
     assert heard == []
     monkeypatch.undo()
@@ -364,9 +364,9 @@ async def test_a_folder_of_somebody_else_is_told_nothing(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 async def test_root_believes_a_folders_owner_and_nobody_else(tmp_path: Path) -> None:
     nobody = 65534
-    control = await Control.open(tmp_path / "control.sock", nothing)
+    control = await ControlSocket.open(tmp_path / "control.sock", nothing)
     os.chown(tmp_path, nobody, nobody)
-    with pytest.raises(OrderError, match="not the data folder's owner"):
+    with pytest.raises(AdminError, match="not the data folder's owner"):
         await order(tmp_path / "control.sock", ListTokens())
     os.chown(tmp_path, 0, 0)
     await order(tmp_path / "control.sock", ListTokens())  # answered after the one before has ended
@@ -387,13 +387,13 @@ async def test_root_believes_a_folders_owner_and_nobody_else(tmp_path: Path) -> 
 async def test_closing_lets_go_of_who_waits(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
-    async def never(_order: Order[Any]) -> object:
+    async def never(_order: AdminRequest[Any]) -> object:
         asked.set()
         return await asyncio.Event().wait()
 
-    control = await Control.open(tmp_path / "control.sock", never)
+    control = await ControlSocket.open(tmp_path / "control.sock", never)
     waiting = asyncio.ensure_future(order(tmp_path / "control.sock", ListTokens()))
     await asked.wait()
     await control.close()
-    with pytest.raises(OrderError, match="stopped"):
+    with pytest.raises(AdminError, match="stopped"):
         await waiting

@@ -13,7 +13,7 @@ from random import Random
 import apsw
 
 from clave_server.rooms.entry_store import load_room, read_entries
-from clave_server.rooms.retention import Keeping, prune_all
+from clave_server.rooms.retention import RetentionPolicy, prune_all
 from clave_server.storage import schema
 from clave_wire import messages as m
 from clave_wire.framing import HEADER_BYTES, pack, unpack_to_client
@@ -110,7 +110,7 @@ async def test_a_pruning_that_is_killed_leaves_whole_what_it_left(tmp_path: Path
             await process.process.wait()
         gone = check_what_is_kept(data / "relay.db", count + 1)
         connection = schema.connect_writer(data / "relay.db")
-        prune_all(connection, Keeping(room_bytes=100_000), LATER)
+        prune_all(connection, RetentionPolicy(room_bytes=100_000), LATER)
         connection.close()
         pruned = check_what_is_kept(data / "relay.db", count + 1)
         assert gone <= pruned

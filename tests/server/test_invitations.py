@@ -1,4 +1,4 @@
-"""Places for invitations: what is kept for a device when many are invited, and who cannot be kept out."""
+"""LoginSlots for invitations: what is kept for a device when many are invited, and who cannot be kept out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from clave_server.accounts import directory
 from clave_server.accounts.directory import Applicant
 from clave_server.admin.integrity import check_seals
-from clave_server.rooms.entry_store import Changes
+from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.invitations import (
     MAX_INVITATIONS,
     forget_invitations_before,
@@ -45,7 +45,7 @@ def change(
     return room.stage_handshake(device, submit, header, names)[0]
 
 
-class House:
+class Database:
     """A database whose accounts are made as they are named; the device of an account is `device_of(name)`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -105,7 +105,7 @@ class House:
     def _invite(
         self, room: Room, seq: int, sender: bytes, invited: bytes, at: int, *, helps: bool = False
     ) -> int:
-        changes = Changes()
+        changes = RowChanges()
         self._welcomes += 1
         self._invitations += 1
         changes.welcomes.append((self._welcomes, room.room, seq, sender, b"welcome", at))
@@ -113,8 +113,8 @@ class House:
         self._apply(room, changes)
         return self._invitations
 
-    def _apply(self, room: Room, changes: Changes | None = None) -> None:
-        changes = changes or Changes()
+    def _apply(self, room: Room, changes: RowChanges | None = None) -> None:
+        changes = changes or RowChanges()
         changes.save_room(room)
         in_transaction(self.connection, changes.apply)
         room.settle(saved=True)
@@ -136,10 +136,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def database(tmp_path: Path) -> Iterator[Database]:
     connection = schema.connect_writer(tmp_path / "relay.db")
     connection.pragma("synchronous", "off")
-    yield House(connection)
+    yield Database(connection)
     check_seals(connection)
     assert connection.execute("SELECT count(*) FROM welcomes").get == len(
         connection.execute("SELECT DISTINCT welcome FROM invitations").fetchall()
@@ -149,126 +149,130 @@ def house(tmp_path: Path) -> Iterator[House]:
     connection.close()
 
 
-def test_eight_strangers_with_many_keep_nobody_out(house: House) -> None:
-    house.room_of("friend", "victim", spoken=("victim",))
+def test_eight_strangers_with_many_keep_nobody_out(database: Database) -> None:
+    database.room_of("friend", "victim", spoken=("victim",))
     strangers = [f"stranger{number}" for number in range(8)]
     for _ in range(40):
         for stranger in strangers:
-            house.invite(stranger)
-    assert house.waiting_of() == dict.fromkeys(strangers, MAX_INVITATIONS // 8)
-    wanted = {house.invite("friend"), house.invite("newcomer")}
+            database.invite(stranger)
+    assert database.waiting_of() == dict.fromkeys(strangers, MAX_INVITATIONS // 8)
+    wanted = {database.invite("friend"), database.invite("newcomer")}
     for _ in range(40):
         for stranger in strangers:
-            house.invite(stranger)
-    assert wanted <= set(house.waiting())
-    assert len(house.waiting()) == MAX_INVITATIONS + 1
+            database.invite(stranger)
+    assert wanted <= set(database.waiting())
+    assert len(database.waiting()) == MAX_INVITATIONS + 1
 
 
-def test_three_hundred_strangers_keep_nobody_out(house: House) -> None:
-    house.room_of("victim", "friend", spoken=("victim",))
+def test_three_hundred_strangers_keep_nobody_out(database: Database) -> None:
+    database.room_of("victim", "friend", spoken=("victim",))
     for number in range(300):
-        house.invite(f"stranger{number}")
-    assert set(house.waiting_of()) == {f"stranger{number}" for number in range(300 - MAX_INVITATIONS, 300)}
-    wanted = {house.invite("friend"), house.invite("newcomer")}
-    assert wanted <= set(house.waiting())
+        database.invite(f"stranger{number}")
+    assert set(database.waiting_of()) == {f"stranger{number}" for number in range(300 - MAX_INVITATIONS, 300)}
+    wanted = {database.invite("friend"), database.invite("newcomer")}
+    assert wanted <= set(database.waiting())
     for number in range(300):
-        house.invite(f"another{number}")
-    assert min(wanted) in house.waiting()  # places of its own
-    assert len(house.waiting()) == MAX_INVITATIONS + 1
+        database.invite(f"another{number}")
+    assert min(wanted) in database.waiting()  # places of its own
+    assert len(database.waiting()) == MAX_INVITATIONS + 1
 
 
-def test_one_account_has_all_places_until_others_come(house: House) -> None:
-    mine = [house.invite("stranger") for _ in range(MAX_INVITATIONS + 10)]
-    assert house.waiting() == mine[10:]
-    others = [house.invite(f"other{number}") for number in range(MAX_INVITATIONS - 1)]
-    assert house.waiting() == [mine[-1], *others]
-    again = house.invite("other3")  # who has most is now itself
-    assert house.waiting() == [mine[-1], *others[:3], *others[4:], again]
+def test_one_account_has_all_places_until_others_come(database: Database) -> None:
+    mine = [database.invite("stranger") for _ in range(MAX_INVITATIONS + 10)]
+    assert database.waiting() == mine[10:]
+    others = [database.invite(f"other{number}") for number in range(MAX_INVITATIONS - 1)]
+    assert database.waiting() == [mine[-1], *others]
+    again = database.invite("other3")  # who has most is now itself
+    assert database.waiting() == [mine[-1], *others[:3], *others[4:], again]
 
 
-def test_an_invitation_displaces_only_one_of_its_account_to_the_same_room(house: House) -> None:
-    phone = house.device_of("red", "phone")
-    room = house.room_of("red", "blue", "green")
-    change(room, house.device_of("red"), m.Kind.COMMIT, {phone: "red"}, add=[phone])
-    other = house.invite("red")
-    first, garbage = house.invite_to(room, "red"), house.invite_to(room, "blue")
-    assert house.waiting() == [other, first, garbage]
+def test_an_invitation_displaces_only_one_of_its_account_to_the_same_room(database: Database) -> None:
+    phone = database.device_of("red", "phone")
+    room = database.room_of("red", "blue", "green")
+    change(room, database.device_of("red"), m.Kind.COMMIT, {phone: "red"}, add=[phone])
+    other = database.invite("red")
+    first, garbage = database.invite_to(room, "red"), database.invite_to(room, "blue")
+    assert database.waiting() == [other, first, garbage]
     for _ in range(MAX_INVITATIONS):
-        garbage = house.invite_to(room, "blue")
-    assert house.waiting() == [other, first, garbage]
-    again = house.invite_to(room, "red", by="phone")
-    assert house.waiting() == [other, garbage, again]
+        garbage = database.invite_to(room, "blue")
+    assert database.waiting() == [other, first, garbage]
+    again = database.invite_to(room, "red", by="phone")
+    assert database.waiting() == [other, garbage, again]
 
 
-def test_help_displaces_no_welcome_and_no_other_s_help(house: House) -> None:
-    room = house.room_of("red", "blue", "victim")
-    welcome, mine, other = house.invite_to(room, "red"), house.help(room, "red"), house.help(room, "blue")
-    assert house.waiting() == [welcome, mine, other]
-    other = house.help(room, "blue")
-    assert house.waiting() == [welcome, mine, other]
-    mine = house.help(room, "red")
-    assert house.waiting() == [welcome, other, mine]
-    welcome = house.invite_to(room, "red")
-    assert house.waiting() == [other, mine, welcome]
+def test_help_displaces_no_welcome_and_no_other_s_help(database: Database) -> None:
+    room = database.room_of("red", "blue", "victim")
+    welcome, mine, other = (
+        database.invite_to(room, "red"),
+        database.help(room, "red"),
+        database.help(room, "blue"),
+    )
+    assert database.waiting() == [welcome, mine, other]
+    other = database.help(room, "blue")
+    assert database.waiting() == [welcome, mine, other]
+    mine = database.help(room, "red")
+    assert database.waiting() == [welcome, other, mine]
+    welcome = database.invite_to(room, "red")
+    assert database.waiting() == [other, mine, welcome]
 
 
-def test_acquaintances_share_their_places_in_the_same_way(house: House) -> None:
-    house.room_of("victim", "friend", "foe")
+def test_acquaintances_share_their_places_in_the_same_way(database: Database) -> None:
+    database.room_of("victim", "friend", "foe")
     for _ in range(MAX_INVITATIONS + 1):
-        house.invite("foe")
-    stranger, friend = house.invite("stranger"), house.invite("friend")
-    assert house.waiting_of() == {"foe": MAX_INVITATIONS - 1, "friend": 1, "stranger": 1}
-    assert {stranger, friend} <= set(house.waiting())
+        database.invite("foe")
+    stranger, friend = database.invite("stranger"), database.invite("friend")
+    assert database.waiting_of() == {"foe": MAX_INVITATIONS - 1, "friend": 1, "stranger": 1}
+    assert {stranger, friend} <= set(database.waiting())
 
 
-def is_acquainted(house: House, name: str, device: str = "", by: str = "") -> bool:
-    return by_an_acquaintance(house, house.invite(name, device=device, by=by))
+def is_acquainted(database: Database, name: str, device: str = "", by: str = "") -> bool:
+    return by_an_acquaintance(database, database.invite(name, device=device, by=by))
 
 
-def by_an_acquaintance(house: House, number: int) -> bool:
-    return bool(house.connection.execute("SELECT acquainted FROM invitations WHERE id = ?", (number,)).get)
+def by_an_acquaintance(database: Database, number: int) -> bool:
+    return bool(database.connection.execute("SELECT acquainted FROM invitations WHERE id = ?", (number,)).get)
 
 
-def test_whoever_adds_a_device_to_a_room_is_a_stranger_until_it_speaks_there(house: House) -> None:
-    house.room_of("stranger", "victim")
-    house.room_of("friend", "victim", spoken=("friend", "victim"))
-    house.room_of("victim", "added by it")
-    house.room_of("victim")
-    assert not is_acquainted(house, "stranger")
-    assert not is_acquainted(house, "stranger")  # by now in three rooms with it
-    assert is_acquainted(house, "friend")
-    assert is_acquainted(house, "added by it")
+def test_whoever_adds_a_device_to_a_room_is_a_stranger_until_it_speaks_there(database: Database) -> None:
+    database.room_of("stranger", "victim")
+    database.room_of("friend", "victim", spoken=("friend", "victim"))
+    database.room_of("victim", "added by it")
+    database.room_of("victim")
+    assert not is_acquainted(database, "stranger")
+    assert not is_acquainted(database, "stranger")  # by now in three rooms with it
+    assert is_acquainted(database, "friend")
+    assert is_acquainted(database, "added by it")
 
 
-def test_a_room_that_either_left_acquaints_nobody(house: House) -> None:
+def test_a_room_that_either_left_acquaints_nobody(database: Database) -> None:
     for who in ("victim", "friend"):
-        room = house.room_of("victim", "friend", spoken=("friend",))
-        assert is_acquainted(house, "friend")
-        house.leave(room, who)
-        assert not is_acquainted(house, "friend")
+        room = database.room_of("victim", "friend", spoken=("friend",))
+        assert is_acquainted(database, "friend")
+        database.leave(room, who)
+        assert not is_acquainted(database, "friend")
 
 
-def test_the_room_invited_to_acquaints_nobody(house: House) -> None:
-    room = house.room_of("stranger", "victim", spoken=("victim",))
-    house.leave(room, "victim")
-    assert not by_an_acquaintance(house, house.invite_to(room, "stranger", "victim"))
+def test_the_room_invited_to_acquaints_nobody(database: Database) -> None:
+    room = database.room_of("stranger", "victim", spoken=("victim",))
+    database.leave(room, "victim")
+    assert not by_an_acquaintance(database, database.invite_to(room, "stranger", "victim"))
 
 
-def test_devices_of_an_account_are_acquainted_with_it_and_through_it(house: House) -> None:
-    house.room_of("friend", "victim", spoken=("victim",))
-    assert is_acquainted(house, "victim", device="phone")
-    assert is_acquainted(house, "friend", by="phone")
-    assert not is_acquainted(house, "friend", device="phone")  # that one has said nothing yet
+def test_devices_of_an_account_are_acquainted_with_it_and_through_it(database: Database) -> None:
+    database.room_of("friend", "victim", spoken=("victim",))
+    assert is_acquainted(database, "victim", device="phone")
+    assert is_acquainted(database, "friend", by="phone")
+    assert not is_acquainted(database, "friend", device="phone")  # that one has said nothing yet
 
 
-def test_what_is_displaced_taken_or_stale_is_no_longer_counted(house: House) -> None:
-    old, new = house.invite("red", at=10), house.invite("red", at=20)
-    taken = house.invite("blue", at=30)
-    take_invitation(house.connection, house.device_of("victim"), taken)
-    take_invitation(house.connection, house.device_of("blue"), new)  # not blue's
-    assert house.waiting() == [old, new]
-    forget_invitations_before(house.connection, 20)
-    assert house.waiting() == [new]
+def test_what_is_displaced_taken_or_stale_is_no_longer_counted(database: Database) -> None:
+    old, new = database.invite("red", at=10), database.invite("red", at=20)
+    taken = database.invite("blue", at=30)
+    take_invitation(database.connection, database.device_of("victim"), taken)
+    take_invitation(database.connection, database.device_of("blue"), new)  # not blue's
+    assert database.waiting() == [old, new]
+    forget_invitations_before(database.connection, 20)
+    assert database.waiting() == [new]
 
 
 async def test_a_device_that_is_added_twice_at_once_is_invited_once(relay: RelayUnderTest) -> None:

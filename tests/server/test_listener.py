@@ -14,7 +14,7 @@ import pytest
 
 from clave_server.errors import ProxyError
 from clave_server.net import listener
-from clave_server.net.login_slots import Places
+from clave_server.net.login_slots import LoginSlots
 from clave_server.net.proxy_protocol import FIXED_BYTES, Peer, read_peer, rest_length
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RawClient, RelayUnderTest, running_relay
@@ -117,7 +117,7 @@ async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) 
         clients = [await relay.connect() for _ in range(10)]
         with pytest.raises((ConnectionError, ssl.SSLError)):
             await relay.connect()
-        assert relay.relay.house.tally.rate_refusals == 1
+        assert relay.relay.context.counters.rate_refusals == 1
         await clients[0].log_in(Participant("red"))
 
 
@@ -138,7 +138,7 @@ async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
 async def test_who_says_nothing_gives_way_to_those_that_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "Places", partial(Places, places=4))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=4))
     monkeypatch.setattr(listener, "_GIVE_WAY_SECONDS", 0.2)
     async with running_relay(tmp_path, login_seconds=60.0) as relay:
         silent = [await asyncio.open_connection("127.0.0.1", relay.port) for _ in range(8)]
@@ -152,7 +152,7 @@ async def test_who_says_nothing_gives_way_to_those_that_wait(
 
 
 async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "Places", partial(Places, places=8, of_network=2))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=8, of_network=2))
     async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
         crowd = []
         for number in range(60):
@@ -168,7 +168,7 @@ async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch:
 
 
 async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "Places", partial(Places, places=4))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=4))
     async with running_relay(tmp_path) as relay:
         names = [f"n{number}" for number in range(40)]
         clients = await asyncio.gather(*(relay.join(name) for name in names))
@@ -180,7 +180,7 @@ async def test_when_too_many_wait_the_longest_line_gets_shorter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MAX_WAITING", 20)
-    monkeypatch.setattr(listener, "Places", partial(Places, places=8, of_network=2))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=8, of_network=2))
     async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
         crowd = []
         for number in range(60):

@@ -17,7 +17,7 @@ HOSTILE = "\x1b]52;c;AAAA\x07\u202ered\nsecond line"
 
 def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    sink = configure_logs(descriptor, level, form)
+    writer = configure_logs(descriptor, level, form)
     log = structlog.get_logger()
     log.info("first", name=HOSTILE, count=3)
     log.warning("second")
@@ -25,7 +25,7 @@ def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
         raise ValueError(HOSTILE)
     except ValueError:
         log.exception("third")
-    sink.stop(timeout=10)
+    writer.stop(timeout=10)
     os.close(descriptor)
     structlog.reset_defaults()
     text = path.read_text()

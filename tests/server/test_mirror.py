@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from clave_server.observe.mirror import EntryRecord, Mirror, MirrorMode, VisitRecord
+from clave_server.observe.mirror import ConnectionRecord, EntryRecord, Mirror, MirrorMode
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
 
 NOW = dt.datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)
 PAYLOAD_END = bytes(range(32))
 ENTRY = EntryRecord("red", "192.0.2.7:5000", ROOM, 9, m.Kind.COMMIT, 512, PAYLOAD_END)
-VISIT = VisitRecord("blue", "[2001:db8::1]:5000", "arrived")
+VISIT = ConnectionRecord("blue", "[2001:db8::1]:5000", "arrived")
 EVIL = "\x1b]52;c;ZXZpbA==\x07\n2030-01-01 00:00:00  red\u202e\x9b2J"
 
 SHORT_LINE = re.compile(
@@ -30,14 +30,16 @@ SHORT_LINE = re.compile(
 )
 
 
-def shown(mode: MirrorMode, records: Sequence[EntryRecord | VisitRecord], *, coloured: bool = False) -> str:
+def shown(
+    mode: MirrorMode, records: Sequence[EntryRecord | ConnectionRecord], *, coloured: bool = False
+) -> str:
     reading, writing = os.pipe()
     mirror = Mirror(mode, writing, coloured=coloured, clock=lambda: NOW, broken=lambda: None)
     for record in records:
         if isinstance(record, EntryRecord):
             mirror.show_entries([record], 0)
         else:
-            mirror.show_visit(record)
+            mirror.show_connection(record)
     mirror.stop()
     os.close(writing)
     with os.fdopen(reading) as file:

@@ -14,11 +14,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clave_server.admin.gauges import Gauges, read_gauges
-from clave_server.admin.handler import Desk
-from clave_server.admin.http_endpoints import Probes
+from clave_server.admin.handler import AdminHandler
+from clave_server.admin.http_endpoints import HttpEndpoints
 from clave_server.admin.metrics import Metrics
 from clave_server.errors import StartError
-from clave_server.observe.counters import FLUSH_BOUNDS, Tally
+from clave_server.observe.counters import FLUSH_BOUNDS, Counters
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, RelayUnderTest
 
@@ -27,8 +27,10 @@ from relaykit import ConnectionClosed, RelayUnderTest
 async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 0.0)
     running = relay.relay
-    metrics = Metrics(running.house.tally, partial(read_gauges, running), relay._held.disk_use)
-    probes = await Probes.open("127.0.0.1", 0, metrics.render, Desk(running, relay._held).trouble)
+    metrics = Metrics(running.context.counters, partial(read_gauges, running), relay._held.disk_use)
+    probes = await HttpEndpoints.open(
+        "127.0.0.1", 0, metrics.render, AdminHandler(running, relay._held).trouble
+    )
     yield probes.addresses[0][1]
     await probes.close()
 
@@ -77,29 +79,29 @@ async def test_the_numbers_are_the_relays(relay: RelayUnderTest, port: int) -> N
     assert after["process_resident_memory_bytes"] > 0
 
 
-def everything() -> tuple[Tally, Gauges]:
+def everything() -> tuple[Counters, Gauges]:
     """A number of its own for each thing counted."""
-    tally = Tally()
-    for number, field in enumerate(dataclasses.fields(Tally)):
+    counters = Counters()
+    for number, field in enumerate(dataclasses.fields(Counters)):
         if field.type in ("int", "float"):
-            setattr(tally, field.name, 1000 + number)
-    tally.connections_refused.update(full=3, banned=4)
-    tally.logins_refused.update(token=5)
-    return tally, Gauges(1, 2, 3, 4, 5, 6, 7, 8, 9, storage_works=False)
+            setattr(counters, field.name, 1000 + number)
+    counters.connections_refused.update(full=3, banned=4)
+    counters.logins_refused.update(token=5)
+    return counters, Gauges(1, 2, 3, 4, 5, 6, 7, 8, 9, storage_works=False)
 
 
 def test_everything_counted_is_told() -> None:
-    tally, gauges = everything()
-    tally.flush_buckets[:] = range(1, len(FLUSH_BOUNDS) + 2)
-    body = Metrics(tally, lambda: gauges, lambda: (77, 88)).render().decode()
+    counters, gauges = everything()
+    counters.flush_buckets[:] = range(1, len(FLUSH_BOUNDS) + 2)
+    body = Metrics(counters, lambda: gauges, lambda: (77, 88)).render().decode()
     told = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(body)
         for sample in family.samples
     }
-    for field in dataclasses.fields(Tally):
+    for field in dataclasses.fields(Counters):
         if field.type == "int" and field.name != "flushes":
-            assert told[(f"clave_{field.name}_total",)] == getattr(tally, field.name)
+            assert told[(f"clave_{field.name}_total",)] == getattr(counters, field.name)
     for name in Gauges.__struct_fields__:
         assert told[(f"clave_{name}",)] == getattr(gauges, name)
     assert told[("clave_connections_refused_total", "banned")] == 4
@@ -109,7 +111,7 @@ def test_everything_counted_is_told() -> None:
     assert told[("clave_flush_seconds_bucket", "0.0005")] == 1
     assert told[("clave_flush_seconds_bucket", "0.001")] == 3
     assert told[("clave_flush_seconds_bucket", "+Inf")] == told[("clave_flush_seconds_count",)] == 66
-    assert told[("clave_flush_seconds_sum",)] == tally.flush_seconds
+    assert told[("clave_flush_seconds_sum",)] == counters.flush_seconds
 
 
 async def test_health_and_readiness(relay: RelayUnderTest, port: int) -> None:
@@ -185,7 +187,7 @@ async def undecided() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]
         await decided.wait()
         return ""
 
-    probes = await Probes.open("127.0.0.1", 0, bytes, trouble)
+    probes = await HttpEndpoints.open("127.0.0.1", 0, bytes, trouble)
     yield probes.addresses[0][1], all_wait, decided
     await probes.close()
 
@@ -204,7 +206,7 @@ async def test_who_is_silent_for_longest_gives_way(port: int) -> None:
 
 async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = itertools.count(1)
-    probes = await Probes.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
+    probes = await HttpEndpoints.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
     port = probes.addresses[0][1]
     monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 3600.0)
     assert [await get(port, "/metrics") for _ in range(3)] == [(200, "1\n")] * 3
@@ -215,4 +217,4 @@ async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyP
 
 async def test_a_port_that_is_taken_is_named(port: int) -> None:
     with pytest.raises(StartError, match=f"port {port}"):
-        await Probes.open("127.0.0.1", port, bytes, asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
+        await HttpEndpoints.open("127.0.0.1", port, bytes, asyncio.Event().wait)  # type: ignore[arg-type]  # never asked

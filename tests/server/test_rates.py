@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_server.limits.token_buckets import Buckets, network_of
+from clave_server.limits.token_buckets import TokenBuckets, network_of
 
 
 def test_a_burst_then_a_rate() -> None:
-    buckets = Buckets[str](2.0, 3, 10)
+    buckets = TokenBuckets[str](2.0, 3, 10)
     assert [buckets.take("red", 0.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
     assert buckets.take("red", 0.25) == 0.25
     assert buckets.take("red", 0.5) == 0.0
@@ -21,12 +21,12 @@ def test_a_burst_then_a_rate() -> None:
 
 
 def test_keys_do_not_share() -> None:
-    buckets = Buckets[str](1.0, 1, 10)
+    buckets = TokenBuckets[str](1.0, 1, 10)
     assert [buckets.take(key, 0.0) for key in ("red", "blue", "red")] == [0.0, 0.0, 1.0]
 
 
 def test_more_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
-    buckets = Buckets[str](1.0, 5, 10)
+    buckets = TokenBuckets[str](1.0, 5, 10)
     assert buckets.take("red", 0.0, 20) == 0.0
     assert buckets.take("red", 0.0, 20) == 20.0
     assert buckets.take("red", 20.0, 20) == 0.0
@@ -40,7 +40,7 @@ def test_more_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
 def test_never_more_than_burst_and_rate_and_waiting_as_told_is_enough(
     burst: int, steps: list[tuple[int, int]]
 ) -> None:
-    buckets = Buckets[str](1.0, burst, 4)
+    buckets = TokenBuckets[str](1.0, burst, 4)
     now, taken = 0, 0.0
     for pause, amount in steps:
         now += pause
@@ -54,7 +54,7 @@ def test_never_more_than_burst_and_rate_and_waiting_as_told_is_enough(
 
 
 def test_memory_is_bounded_and_full_buckets_are_not_kept() -> None:
-    buckets = Buckets[int](1.0, 2, 100)
+    buckets = TokenBuckets[int](1.0, 2, 100)
     for key in range(10_000):
         assert buckets.take(key, 0.0) == 0.0
         assert buckets.kept <= 100
@@ -63,7 +63,7 @@ def test_memory_is_bounded_and_full_buckets_are_not_kept() -> None:
 
 
 def test_the_bucket_forgotten_is_the_one_untouched_for_longest() -> None:
-    buckets = Buckets[str](1.0, 2, 2)
+    buckets = TokenBuckets[str](1.0, 2, 2)
     for key in ("red", "blue", "red", "green"):
         assert buckets.take(key, 0.0) == 0.0
     assert buckets.take("red", 0.0) == 1.0

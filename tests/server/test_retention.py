@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from clave_server.limits.quotas import Quota
-from clave_server.rooms.retention import Keeping, prune_all
+from clave_server.rooms.retention import RetentionPolicy, prune_all
 from clave_server.storage.schema import connect_writer
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RawClient, RelayUnderTest, running_relay
@@ -37,7 +37,7 @@ async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: Rel
     await relay.restart()  # a room in use is saved now and then; this is one way to have it saved now
     red = await relay.join(red.participant)
     await red.resume(11)
-    pruned = await relay.relay.pruner.prune(Keeping(room_bytes=2000))
+    pruned = await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=2000))
     assert pruned.entries == 8
     assert pruned.kept_from == {ROOM: 9}
     back = await relay.join(blue.participant)
@@ -56,7 +56,7 @@ async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: Rel
 async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderTest) -> None:
     red, _ = await a_room_with_a_past(relay)
     await relay.restart()
-    await relay.relay.pruner.prune(Keeping(room_bytes=1))
+    await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=1))
     await relay.restart()
     back = await relay.join(red.participant)
     refused = await resume(back, 10)
@@ -74,7 +74,7 @@ async def test_only_what_is_older_than_the_days_kept_goes(tmp_path: Path) -> Non
         await relay.stop()
         connection = connect_writer(relay.database)
         connection.execute("UPDATE segments SET at = ? * last_seq", (DAY,))
-        pruned = prune_all(connection, Keeping(days=3), now=8 * DAY)
+        pruned = prune_all(connection, RetentionPolicy(days=3), now=8 * DAY)
         assert pruned.kept_from == {ROOM: 5}
         assert connection.execute("SELECT min(first_seq), max(last_seq) FROM segments").get == (5, 11)
         connection.close()
@@ -88,7 +88,7 @@ async def test_a_room_that_stays_open_is_pruned_like_any_other(tmp_path: Path) -
         saved = connection.execute("SELECT seq FROM rooms").get
         connection.close()
         assert saved == 1  # the commit that made the room; nothing was saved since
-        pruned = await relay.relay.pruner.prune(Keeping(room_bytes=1))
+        pruned = await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=1))
         assert pruned.kept_from == {ROOM: 12}
 
 
@@ -106,7 +106,7 @@ async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
         for _ in range(3):
             await back.receive()
         assert isinstance(await back.ask(back.entry(b"more")), m.Rejected)
-        await relay.relay.pruner.prune(Keeping(room_bytes=1))
+        await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=1))
         await back.say(b"more")
 
 
@@ -130,19 +130,19 @@ async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay
     leaving = red.entry(b"bye", kind=m.Kind.PROPOSAL, remove=(red.participant.device,))
     await red.submit(leaving)
     await relay.restart()
-    await relay.relay.pruner.prune(Keeping(room_bytes=10**6))
+    await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=10**6))
     blue = await relay.join("blue")
     taken = await blue.ask(m.CreateRoom(1, ROOM))
     assert isinstance(taken, m.Refused)
-    await relay.relay.pruner.prune(Keeping(room_bytes=1))
+    await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=1))
     await blue.create()
 
 
-@pytest.mark.parametrize("keeping", [Keeping(), Keeping(days=100_000)])
-async def test_nothing_goes_that_is_to_be_kept(relay: RelayUnderTest, keeping: Keeping) -> None:
+@pytest.mark.parametrize("policy", [RetentionPolicy(), RetentionPolicy(days=100_000)])
+async def test_nothing_goes_that_is_to_be_kept(relay: RelayUnderTest, policy: RetentionPolicy) -> None:
     await a_room_with_a_past(relay)
     await relay.restart()
-    assert (await relay.relay.pruner.prune(keeping)).entries == 0
+    assert (await relay.relay.retention_task.prune(policy)).entries == 0
 
 
 async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
         await blue.expect(m.Invitation)
         await relay.stop()
         connection = connect_writer(relay.database)
-        prune_all(connection, Keeping(days=1), LATER)
+        prune_all(connection, RetentionPolicy(days=1), LATER)
         assert connection.execute("SELECT count(*) FROM invitations").get == 0
         assert connection.execute("SELECT count(*) FROM welcomes").get == 0
         connection.close()
@@ -177,7 +177,7 @@ async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -
     connection = connect_writer(relay.database)
     kept = connection.execute("SELECT sum(length(frames)) FROM segments").get
     assert connection.execute("SELECT max(stored) FROM accounts").get == kept
-    prune_all(connection, Keeping(room_bytes=1), LATER)
+    prune_all(connection, RetentionPolicy(room_bytes=1), LATER)
     assert connection.execute("SELECT max(stored) FROM accounts").get == 0
     connection.close()
     await relay.start()
@@ -213,7 +213,7 @@ async def test_a_welcome_counts_against_a_quota_until_its_last_invitation_is_gon
         await relay.restart()
         red = await relay.join(red.participant)
         assert await let_in(m.Kind.COMMIT, both[1]) is m.Code.LIMIT
-        await relay.relay.pruner.prune(Keeping(days=-1))
+        await relay.relay.retention_task.prune(RetentionPolicy(days=-1))
         assert await let_in(m.Kind.COMMIT, both[1]) is None
 
 

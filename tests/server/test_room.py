@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 
 from clave_server.accounts.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
-from clave_server.rooms.entry_store import Changes, load_room
+from clave_server.rooms.entry_store import RowChanges, load_room
 from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
-from clave_server.rooms.room_state import MAX_BACK, MAX_STAYS, RECENT, Room, Stay, pack_recent, unpack_recent
+from clave_server.rooms.room_state import (
+    MAX_BACK,
+    MAX_STAYS,
+    RECENT,
+    Membership,
+    Room,
+    pack_recent,
+    unpack_recent,
+)
 from clave_server.rooms.segment import split
 from clave_server.storage import schema
 from clave_server.storage.db_thread import in_transaction
@@ -178,7 +186,7 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     room.stage_creation(DEVICES[0], "red")
 
     def flush() -> None:
-        changes = Changes()
+        changes = RowChanges()
         changes.save_room(room)
         in_transaction(connection, changes.apply)
         room.settle(saved=True)
@@ -229,13 +237,13 @@ def test_a_joiner_is_sent_no_more_than_so_many_entries_from_before() -> None:
         room.stage_message(DEVICES[0], following(room, DEVICES[0], None))
     add = Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[DEVICES[1]])
     stage_one(room, DEVICES[0], add)
-    assert room.stays[DEVICES[1]] == (Stay(6, None),)
+    assert room.stays[DEVICES[1]] == (Membership(6, None),)
 
 
 def test_who_resumes_beyond_the_end_resumes_at_the_end() -> None:
     room = new_room()
     stage_one(room, DEVICES[0], None)
-    assert room.stay_at(DEVICES[0], 9) == (Stay(0, None), 1)
+    assert room.stay_at(DEVICES[0], 9) == (Membership(0, None), 1)
 
 
 def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
@@ -247,12 +255,12 @@ def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
     for _ in range(3):
         stage_one(room, red, None)
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(4, bytes(32)), add=[blue]))
-    assert room.stays[blue] == (Stay(0, 3), Stay(4, None))
-    assert room.stay_at(blue, 4) == (Stay(4, None), 4)
+    assert room.stays[blue] == (Membership(0, 3), Membership(4, None))
+    assert room.stay_at(blue, 4) == (Membership(4, None), 4)
     stage_one(room, blue, Header(Kind.PROPOSAL, bytes(32), Seen(0, bytes(32)), remove=[blue]))
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[blue]))
-    assert room.stays[blue] == (Stay(0, None),)
-    assert room.stay_at(blue, 2) == (Stay(0, None), 2)
+    assert room.stays[blue] == (Membership(0, None),)
+    assert room.stay_at(blue, 2) == (Membership(0, None), 2)
 
 
 def test_only_the_last_stays_of_a_device_are_kept() -> None:
@@ -282,7 +290,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
     room = Room(ROOM)
     room.stage_creation(DEVICES[0], "red")
     for flush in range(4):
-        changes = Changes()
+        changes = RowChanges()
         first, frames = room.seq + 1, []
         for submission in range(5 * flush + 1, 5 * flush + 6):
             seq = room.stage_message(DEVICES[0], Submit(ROOM, submission, 0, Kind.APPLICATION, b""))

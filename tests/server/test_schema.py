@@ -10,10 +10,10 @@ import apsw
 import pytest
 
 from clave_server.accounts import directory
-from clave_server.accounts.device_counts import Waiting, check_waiting
+from clave_server.accounts.device_counts import DeviceCount, check_count
 from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
-from clave_server.rooms.entry_store import ROOM_SEAL, Changes, load_room, read_entries
+from clave_server.rooms.entry_store import ROOM_SEAL, RowChanges, load_room, read_entries
 from clave_server.rooms.invitations import highest_ids, read_invitations
 from clave_server.rooms.room_state import Room, pack_recent
 from clave_server.rooms.segment import Segment
@@ -153,7 +153,7 @@ def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> Non
     room.stage_creation(device, "red")
     header = Header(Kind.REKEY, bytes(32), Seen(0, bytes(32)), remove=[b"e" * 32])
     room.stage_handshake(device, Submit(room.room, 1, 0, Kind.REKEY, pack_header(header)), header, {})
-    changes = Changes()
+    changes = RowChanges()
     changes.save_room(room)
     changes.apply(connection)
 
@@ -173,7 +173,7 @@ def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     room = Room(bytes(16))
     room.stage_creation(bytes(32), "red")
-    changes = Changes()
+    changes = RowChanges()
     connection.execute(
         "INSERT INTO accounts(id, account, name, folded, skeleton) VALUES (1, x'a0', 'red', 'red', 'red')"
     )
@@ -246,7 +246,7 @@ def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(tmp_pat
     assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "1,3"
     assert highest_ids(connection) == (4, 3)
     assert connection.execute("SELECT stored FROM accounts WHERE id = 1").get == len(b"welcome 1welcome 3")
-    assert not check_waiting(connection, bytes([1]) * 32, Waiting.INVITATIONS)
+    assert not check_count(connection, bytes([1]) * 32, DeviceCount.INVITATIONS)
     connection.execute("DELETE FROM invitations WHERE id = 1")
     assert connection.execute("SELECT group_concat(id) FROM welcomes").get == "3"
     assert connection.pragma("foreign_key_check") is None

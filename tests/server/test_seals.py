@@ -11,14 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from clave_server.accounts import directory
-from clave_server.accounts.device_counts import Waiting, check_waiting
+from clave_server.accounts.device_counts import DeviceCount, check_count
 from clave_server.accounts.directory import Applicant
 from clave_server.accounts.tokens import make_token, read_tokens, spend_token
 from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, Refusal, StorageError
 from clave_server.limits.bans import Ban, BanKind, add_ban, read_bans
 from clave_server.rooms import catchup
-from clave_server.rooms.entry_store import Changes
+from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.invitations import read_invitations, take_invitation
 from clave_server.rooms.room_state import Room
 from clave_server.storage import schema
@@ -39,7 +39,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         directory.enrol(connection, applicant, lambda _: None)
         directory.publish_key_packages(connection, applicant.device, 1, [b"one", b"two", b"three"], b"last")
     for number in (1, 2):
-        room, changes = Room(bytes([number]) * 16), Changes()
+        room, changes = Room(bytes([number]) * 16), RowChanges()
         room.stage_creation(RED.device, RED.name)
         changes.save_room(room)
         changes.welcomes.append((number, room.room, 0, RED.device, b"welcome", 5))
@@ -136,9 +136,9 @@ def test_what_is_lost_of_a_device_is_told_once_and_then_counted_anew(
     found = directory.find_device(connection, BLUE)
     assert found is not None
     assert found.key_packages == ([] if lost == "key_packages" else [(1, 3)])
-    what = Waiting.INVITATIONS if lost == "invitations" else Waiting.KEY_PACKAGES
-    assert [check_waiting(connection, BLUE.device, each) for each in Waiting] == [
-        each != what for each in Waiting
+    what = DeviceCount.INVITATIONS if lost == "invitations" else DeviceCount.KEY_PACKAGES
+    assert [check_count(connection, BLUE.device, each) for each in DeviceCount] == [
+        each != what for each in DeviceCount
     ]
     for times in (1, 0):
         with capture_logs() as logs:

@@ -19,8 +19,8 @@ import apsw
 from clave_client.content import ContentKind
 from clave_client.store import HistoryLine, Phase, RoomRecord, Store
 from clave_crypto.keys import Secret
-from clave_server.errors import RelayError, StorageError
-from clave_server.storage.db_thread import Worker
+from clave_server.errors import ServerError, StorageError
+from clave_server.storage.db_thread import DbThread
 
 if TYPE_CHECKING:
     from simulation.device import Device
@@ -42,10 +42,10 @@ class _Later:
         self._worker.tell(callback, *args)
 
 
-class SimWorker(Worker):
-    """A `Worker` whose work is done on the loop, each piece after a delay."""
+class SimWorker(DbThread):
+    """A `DbThread` whose work is done on the loop, each piece after a delay."""
 
-    def __init__(  # the thread of `Worker` is not wanted
+    def __init__(  # the thread of `DbThread` is not wanted
         self, connection: apsw.Connection, dice: Random, slowest: float
     ) -> None:
         self._connection = connection
@@ -66,7 +66,7 @@ class SimWorker(Worker):
 
     def do(self, work: Callable[[apsw.Connection], Any], done: Callable[[Any], None]) -> None:
         if self.failing:
-            outcome: RelayError = StorageError("disk full")
+            outcome: ServerError = StorageError("disk full")
             self.put(lambda _: self.tell(done, outcome))
         else:
             super().do(work, done)

@@ -10,16 +10,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server.accounts.directory import Registration
-from clave_server.accounts.registration import Admission
+from clave_server.accounts.directory import RegistrationMode
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.bans import Bans, read_bans
 from clave_server.net.send_queue import Tick
 from clave_server.net.transport import ClientTransport, Transports
-from clave_server.relay.client_handler import Visit
-from clave_server.relay.relay import Settings, _build_house
+from clave_server.relay.client_handler import ClientHandler
+from clave_server.relay.relay import Settings, _build_context
 from clave_server.rooms import invitations
 from clave_server.rooms.sequencer import Sequencer
-from clave_server.rooms.write_batch import Flight
+from clave_server.rooms.write_batch import WriteBatch
 from clave_server.storage import incarnation, schema
 from clave_wire.framing import HEADER_BYTES, to_client
 from clave_wire.login import certificate_digest
@@ -27,7 +27,7 @@ from clave_wire.messages import Entry
 from simulation.disk import SimWorker
 from simulation.network import Network
 
-__all__ = ["CERTIFICATE", "RelayHost", "ordered_flight"]
+__all__ = ["CERTIFICATE", "RelayHost", "ordered_batch"]
 
 CERTIFICATE = b"the certificate of the simulated relay"
 _SLOWEST_DISK = 0.02
@@ -49,7 +49,7 @@ class _NoMirror:
 
     def show_entries(self, records: Sequence[Any], more: int) -> None: ...
 
-    def show_visit(self, record: Any) -> None: ...
+    def show_connection(self, record: Any) -> None: ...
 
 
 class RelayHost:
@@ -63,7 +63,7 @@ class RelayHost:
         self._copy = folder / "copy.db"
         self.restored = 0
         self.up = False
-        self.house: Any = None
+        self.context: Any = None
         self.transports: Transports
         self.writer: SimWorker
         self.reader: SimWorker
@@ -72,7 +72,7 @@ class RelayHost:
 
     @property
     def sequencer(self) -> Sequencer:
-        return self.house.sequencer  # type: ignore[no-any-return]
+        return self.context.sequencer  # type: ignore[no-any-return]
 
     def start(self) -> None:
         """Start the process, and listen."""
@@ -83,10 +83,12 @@ class RelayHost:
         highest_ids, bans = invitations.highest_ids(connection), Bans(read_bans(connection))
         self.writer = SimWorker(connection, self._dice, _SLOWEST_DISK)
         self.reader = SimWorker(schema.connect_reader(self.path), self._dice, _SLOWEST_DISK)
-        settings = Settings(None, 0, Admission(Registration.OPEN), max_clients=100, max_clients_per_ip=100)
+        settings = Settings(
+            None, 0, RegistrationPolicy(RegistrationMode.OPEN), max_clients=100, max_clients_per_ip=100
+        )
         mirror: Any = _NoMirror()
-        self.house = _build_house(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
-        self.transports, self._tick = Transports(self.house.tally), Tick(asyncio.get_running_loop())
+        self.context = _build_context(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
+        self.transports, self._tick = Transports(self.context.counters), Tick(asyncio.get_running_loop())
         self.transports._open = _Ordered()
         self.settings = settings
         self.up = True
@@ -94,7 +96,7 @@ class RelayHost:
 
     def _accept(self, host: str) -> ClientTransport:
         self._ports += 1
-        visit = Visit(self.house, lambda: None)
+        visit = ClientHandler(self.context, lambda: None)
         digest = certificate_digest(CERTIFICATE)
         return ClientTransport(
             visit,
@@ -173,9 +175,9 @@ class RelayHost:
             connection.close()
 
 
-def ordered_flight(showing: int) -> Flight:
-    """Return a `Flight` whose `invited`, a set, is gone through in the order in which things were put in."""
-    return Flight(showing, invited=_Ordered())
+def ordered_batch(showing: int) -> WriteBatch:
+    """Return a `WriteBatch` whose set `invited` iterates in insertion order."""
+    return WriteBatch(showing, invited=_Ordered())
 
 
 class _Gone(asyncio.Protocol):

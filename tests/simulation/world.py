@@ -33,7 +33,7 @@ from simulation.disk import Crash, Device_of, SimStore
 from simulation.fast_suite import FAST, fast_suite_known
 from simulation.network import Network, Timing, Wire
 from simulation.randomness import clave_modules, dice, seeded
-from simulation.relay_host import CERTIFICATE, RelayHost, ordered_flight
+from simulation.relay_host import CERTIFICATE, RelayHost, ordered_batch
 
 __all__ = ["World", "world_of"]
 
@@ -170,7 +170,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
         for owner, name, value in (
             (connection, "RelayLink", SimLink),
             (connection, "OFFERED", (suite,)),
-            (sequencer, "Flight", ordered_flight),
+            (sequencer, "WriteBatch", ordered_batch),
             (client, "Store", SimStore),
             (client, "Account", SimAccount),
             (policy, "_identity", lru_cache(policy._identity)),

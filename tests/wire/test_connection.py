@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clave_wire import messages as m
 from clave_wire.connection import TRANSITIONS, VERSIONS, ClientConnection, RelayConnection, State
-from clave_wire.errors import LocalError, RemoteError
+from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.framing import pack
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_PAYLOAD_BYTES
 
@@ -90,7 +90,7 @@ def test_a_client_says_and_a_relay_takes_what_the_table_allows_and_no_more(
         assert relay.receive_data(client.send(message)) == [message]
         assert client.state is relay.state is TRANSITIONS[state][type(message)]
         return
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         client.send(message)
     assert client.state is state
     if state is State.CLOSED:
@@ -112,7 +112,7 @@ def test_a_relay_says_and_a_client_takes_what_the_table_allows_and_no_more(
         assert client.receive_data(relay.send(message)) == [message]
         assert client.state is relay.state is TRANSITIONS[state][type(message)]
         return
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         relay.send(message)
     if state is not State.CLOSED:
         with pytest.raises(RemoteError) as caught:
@@ -122,9 +122,9 @@ def test_a_relay_says_and_a_client_takes_what_the_table_allows_and_no_more(
 
 def test_neither_end_says_what_only_the_other_may() -> None:
     client, relay = pair_in(State.OPEN)
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         client.send(m.Done(1))  # type: ignore[arg-type]  # the mistake under test
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         relay.send(m.Goodbye())  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(RemoteError):
         relay.receive_data(pack(m.Done(1)))
@@ -195,7 +195,7 @@ def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client.receive_data(pack(m.Greeting(VERSIONS[0], NONCE, "relay", 100)))
     client.send(LOGIN)
     client.receive_data(pack(m.LoggedIn("red", False, [], 0, bytes(16))))
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         client.send(m.Submit(ROOM, 1, 0, m.Kind.APPLICATION, bytes(100)))
     assert client.state is State.OPEN
     client.send(SUBMIT)
@@ -212,9 +212,9 @@ def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_not() -> None:
 
 
 def test_nothing_is_signed_or_greeted_out_of_turn() -> None:
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         ClientConnection().transcript(bytes(32), b"")
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         RelayConnection().greet(NONCE, "relay")
 
 

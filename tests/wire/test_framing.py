@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clave_wire import messages as m
-from clave_wire.errors import LocalError, RemoteError
+from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.framing import (
     DECODE_ERRORS,
     FrameBuffer,
@@ -132,5 +132,5 @@ def test_a_changed_byte_gives_a_message_or_a_typed_error(place: int, value: int)
 
 
 def test_a_frame_larger_than_any_may_be_is_not_packed() -> None:
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         pack(m.Submit(bytes(16), 1, 0, m.Kind.APPLICATION, bytes(MAX_FRAME)))

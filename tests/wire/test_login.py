@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from clave_wire.errors import LocalError
+from clave_wire.errors import MisuseError
 from clave_wire.login import certificate_digest, fingerprint_text, transcript
 
 NONCE, CERTIFICATE = b"n" * 32, b"c" * 32
@@ -22,14 +22,14 @@ def test_the_transcript_is_what_the_document_says() -> None:
 
 @pytest.mark.parametrize(("nonce", "certificate"), [(b"", CERTIFICATE), (NONCE, b"c" * 31)])
 def test_other_sizes_are_refused(nonce: bytes, certificate: bytes) -> None:
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         transcript(versions=[1], version=1, nonce=nonce, certificate=certificate, identity=b"")
 
 
 def test_longer_lists_and_identities_are_refused() -> None:
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         transcript(versions=[1] * 17, version=1, nonce=NONCE, certificate=CERTIFICATE, identity=b"")
-    with pytest.raises(LocalError):
+    with pytest.raises(MisuseError):
         transcript(versions=[1], version=1, nonce=NONCE, certificate=CERTIFICATE, identity=bytes(1025))
 
 

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from clave_wire import messages as m
-from clave_wire.errors import LocalError, RemoteError
+from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.framing import DECODE_ERRORS, HEADER_BYTES, FrameBuffer, malformed, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_TEXT_BYTES
 from clave_wire.login import transcript
@@ -145,21 +145,21 @@ class _Connection(Generic[_In, _Out]):
     def send(self, message: _Out) -> bytes:
         """Return the bytes that say `message`.
 
-        Raises `LocalError` if it may not be said now or is too large; nothing changes then.
+        Raises `MisuseError` if it may not be said now or is too large; nothing changes then.
         """
         following = TRANSITIONS[self._state].get(type(message)) if self._may_say(message) else None
         if following is None:
-            raise LocalError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
+            raise MisuseError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
         frame = pack(message)
         if len(frame) - HEADER_BYTES > self._send_limit:
-            raise LocalError(f"a frame of {len(frame)} bytes; the other end takes {self._send_limit}")
+            raise MisuseError(f"a frame of {len(frame)} bytes; the other end takes {self._send_limit}")
         self._enter(following)
         return frame
 
     def transcript(self, certificate: bytes, identity: bytes) -> bytes:
         """Return what the device key signs on this connection (see `clave_wire.login.transcript`)."""
         if self._version is None:
-            raise LocalError("there is no login transcript before a version is agreed")
+            raise MisuseError("there is no login transcript before a version is agreed")
         return transcript(
             versions=self._offered,
             version=self._version,
@@ -237,7 +237,7 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
     def greet(self, nonce: bytes, software: str) -> bytes:
         """Return the greeting. `nonce` is 32 fresh random bytes, never used for another connection."""
         if self._version is None:
-            raise LocalError("a greeting answers a Hello, and there was none")
+            raise MisuseError("a greeting answers a Hello, and there was none")
         self._nonce = nonce
         return self.send(m.Greeting(self._version, nonce, software, MAX_FRAME))
 

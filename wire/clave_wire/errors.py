@@ -1,7 +1,7 @@
 """What goes wrong on the wire, and whose fault it is.
 
     WireError
-    ├── LocalError      this end called the connection wrongly; nothing was sent
+    ├── MisuseError      this end called the connection wrongly; nothing was sent
     ├── RemoteError     the peer broke the protocol; `code` says how, and the connection is over
     └── BadName         a name that no participant may have
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from clave_wire.messages import Code
 
-__all__ = ["BadName", "LocalError", "RemoteError", "WireError"]
+__all__ = ["BadName", "MisuseError", "RemoteError", "WireError"]
 
 
 class WireError(Exception):
     """Base of everything this package raises."""
 
 
-class LocalError(WireError):
+class MisuseError(WireError):
     """Something the protocol does not allow was tried at this end; the peer never saw it."""
 
 

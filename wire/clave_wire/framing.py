@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from clave_wire.errors import LocalError, RemoteError
+from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import Code, ToClient, ToRelay
 
@@ -39,11 +39,11 @@ DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError
 def pack(message: ToRelay | ToClient) -> bytes:
     """Encode `message` as one frame, length included.
 
-    Raises `LocalError` if it is larger than any frame may be.
+    Raises `MisuseError` if it is larger than any frame may be.
     """
     body = _encoder.encode(message)
     if len(body) > MAX_FRAME:
-        raise LocalError(
+        raise MisuseError(
             f"a {type(message).__name__} of {len(body)} bytes is larger than the {MAX_FRAME} allowed"
         )
     return len(body).to_bytes(HEADER_BYTES, "big") + body

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from clave_wire.errors import LocalError
+from clave_wire.errors import MisuseError
 from clave_wire.limits import MAX_IDENTITY_BYTES, MAX_VERSIONS
 
 __all__ = ["certificate_digest", "fingerprint_text", "succession", "transcript"]
@@ -37,12 +37,13 @@ def transcript(
     """Build the bytes the device key signs (Ed25519) and the relay verifies.
 
     `versions` as offered in `Hello`, `version` and `nonce` (32 bytes) as in `Greeting`, `certificate` the
-    `certificate_digest` this end saw or showed, `identity` as in `Login`. Raises `LocalError` on other sizes.
+    `certificate_digest` this end saw or showed, `identity` as in `Login`.
+    Raises `MisuseError` on other sizes.
     """
     if len(nonce) != 32 or len(certificate) != 32:
-        raise LocalError("the login transcript takes a nonce and a certificate digest of 32 bytes each")
+        raise MisuseError("the login transcript takes a nonce and a certificate digest of 32 bytes each")
     if len(versions) > MAX_VERSIONS or len(identity) > MAX_IDENTITY_BYTES:
-        raise LocalError("the login transcript's versions or identity are longer than the protocol allows")
+        raise MisuseError("the login transcript's versions or identity are longer than the protocol allows")
     parts = [_LABEL, len(versions).to_bytes(1, "big")]
     parts += [offered.to_bytes(2, "big") for offered in versions]
     parts += [version.to_bytes(2, "big"), nonce, certificate, len(identity).to_bytes(2, "big"), identity]
@@ -52,8 +53,8 @@ def transcript(
 def succession(present: bytes, following: bytes) -> bytes:
     """Build what the present certificate's key signs to announce the one that follows it.
 
-    Both are `certificate_digest`s. Raises `LocalError` on other sizes.
+    Both are `certificate_digest`s. Raises `MisuseError` on other sizes.
     """
     if len(present) != 32 or len(following) != 32:
-        raise LocalError("a succession names two certificate digests of 32 bytes each")
+        raise MisuseError("a succession names two certificate digests of 32 bytes each")
     return _SUCCESSION_LABEL + present + following

@@ -13,17 +13,17 @@ import structlog
 
 from clave_server.storage.seals import INVITED, PACKAGES
 
-__all__ = ["Waiting", "check_waiting", "count_waiting"]
+__all__ = ["DeviceCount", "check_count", "update_count"]
 
 
-class Waiting(enum.StrEnum):
+class DeviceCount(enum.StrEnum):
     """What waits for a device, by the column that its count is sealed in."""
 
     KEY_PACKAGES = "packages"
     INVITATIONS = "invited"
 
 
-_SEALS: Final = {Waiting.KEY_PACKAGES: PACKAGES, Waiting.INVITATIONS: INVITED}
+_SEALS: Final = {DeviceCount.KEY_PACKAGES: PACKAGES, DeviceCount.INVITATIONS: INVITED}
 _CHECK: Final = {
     what: f"SELECT {what} = {seal} FROM devices WHERE device = ?"  # noqa: S608  (constants)
     for what, seal in _SEALS.items()
@@ -36,10 +36,10 @@ _COUNT: Final = {
 _log = structlog.get_logger()
 
 
-def check_waiting(connection: apsw.Connection, device: bytes, what: Waiting) -> bool:
+def check_count(connection: apsw.Connection, device: bytes, what: DeviceCount) -> bool:
     """Return whether as much waits for `device` as was counted; log an error if not.
 
-    To be asked before a change, as `count_waiting` afterwards takes what it finds for all there is.
+    To be asked before a change, as `update_count` afterwards takes what it finds for all there is.
     """
     missing = connection.execute(_CHECK[what], (device,)).get == 0
     if missing:
@@ -51,6 +51,6 @@ def check_waiting(connection: apsw.Connection, device: bytes, what: Waiting) -> 
     return not missing
 
 
-def count_waiting(connection: apsw.Connection, device: bytes, what: Waiting) -> None:
+def update_count(connection: apsw.Connection, device: bytes, what: DeviceCount) -> None:
     """Count what waits for `device`, in the transaction that changed it."""
     connection.execute(_COUNT[what], (device,))

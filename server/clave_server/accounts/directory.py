@@ -11,7 +11,7 @@ from typing import Any, Final
 import apsw
 import structlog
 
-from clave_server.accounts.device_counts import Waiting, check_waiting, count_waiting
+from clave_server.accounts.device_counts import DeviceCount, check_count, update_count
 from clave_server.errors import DamageError, Refusal
 from clave_server.storage.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
@@ -21,7 +21,7 @@ __all__ = [
     "MAX_DEVICES",
     "Applicant",
     "Enrolment",
-    "Registration",
+    "RegistrationMode",
     "add_stored",
     "claim_key_packages",
     "enrol",
@@ -50,7 +50,7 @@ _DAMAGED_PERSON: Final = "what a name compares as, or how many devices its accou
 _log = structlog.get_logger()
 
 
-class Registration(enum.StrEnum):
+class RegistrationMode(enum.StrEnum):
     """Who may register a new name."""
 
     OPEN = "open"
@@ -144,8 +144,8 @@ def enrol(
         (applicant.device, account, applicant.identity),
     )
     if owner is None:
-        for what in Waiting:
-            count_waiting(connection, applicant.device, what)
+        for what in DeviceCount:
+            update_count(connection, applicant.device, what)
     connection.execute(_SEAL_PERSON, (account,))
     return _enrolment(connection, applicant, registered=row is None)
 
@@ -154,8 +154,8 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
     packages: list[Any] = connection.execute(
         "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
     ).fetchall()
-    check_waiting(connection, applicant.device, Waiting.INVITATIONS)
-    if not check_waiting(connection, applicant.device, Waiting.KEY_PACKAGES):
+    check_count(connection, applicant.device, DeviceCount.INVITATIONS)
+    if not check_count(connection, applicant.device, DeviceCount.KEY_PACKAGES):
         packages = _count_whole(connection, applicant.device)
     rooms, stored = connection.execute(
         "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
@@ -214,7 +214,7 @@ def publish_key_packages(
     With `replace`, all the device's earlier packages of that suite and its last resort are deleted first.
     Raises `Refusal`.
     """
-    check_waiting(connection, device, Waiting.KEY_PACKAGES)
+    check_count(connection, device, DeviceCount.KEY_PACKAGES)
     if replace:
         for table in ("key_packages", "last_resorts"):
             connection.execute(f"DELETE FROM {table} WHERE device = ? AND suite = ?", (device, suite))  # noqa: S608
@@ -241,7 +241,7 @@ def publish_key_packages(
             " ON CONFLICT DO UPDATE SET package = ?3, seal = excluded.seal",
             (device, suite, last_resort),
         )
-    count_waiting(connection, device, Waiting.KEY_PACKAGES)
+    update_count(connection, device, DeviceCount.KEY_PACKAGES)
     connection.execute("UPDATE devices SET published = published + 1 WHERE device = ?", (device,))
 
 
@@ -254,12 +254,12 @@ def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> li
     claimed: list[bytes] = []
     undamaged = True
     for device, _ in look_up(connection, name):
-        undamaged &= check_waiting(connection, device, Waiting.KEY_PACKAGES)
+        undamaged &= check_count(connection, device, DeviceCount.KEY_PACKAGES)
         package, whole = _take_package(connection, device, suite)
         undamaged &= whole
         if package is not None:
             claimed.append(package)
-        count_waiting(connection, device, Waiting.KEY_PACKAGES)
+        update_count(connection, device, DeviceCount.KEY_PACKAGES)
     if not claimed and not undamaged:
         raise DamageError(f"the key packages of cipher suite {suite:#06x} of this name are damaged on disk")
     if not claimed:

@@ -12,44 +12,44 @@ import apsw
 
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import verify_identity, verify_signature
-from clave_server.accounts.directory import Applicant, Registration
+from clave_server.accounts.directory import Applicant, RegistrationMode
 from clave_server.accounts.tokens import spend_token, token_digest
 from clave_server.errors import Refusal
 from clave_server.limits.bans import Bans
-from clave_server.limits.token_buckets import Buckets, network_of
+from clave_server.limits.token_buckets import TokenBuckets, network_of
 from clave_wire.errors import BadName
 from clave_wire.messages import Code, Login
 from clave_wire.text import check_name, fold, skeleton
 
-__all__ = ["Admission", "Doors", "judge_login"]
+__all__ = ["ConnectionLimits", "RegistrationPolicy", "verify_login"]
 
 
 _MAX_NETWORKS: Final = 100_000
 """Networks whose registrations are counted at a time."""
 
 
-class Admission:
+class RegistrationPolicy:
     """Who may register a new name.
 
     `token` is compared in constant time and never shown; the operator's other tokens are in the database.
     With open registration one network may register `new_names` in an hour, any number if None.
     """
 
-    def __init__(self, registration: Registration, token: str = "", new_names: int | None = None) -> None:
+    def __init__(self, registration: RegistrationMode, token: str = "", new_names: int | None = None) -> None:
         self.registration = registration
         self._token = token.encode()
         self._new_names = new_names
-        self._rates = Buckets[str](new_names / 3600, new_names, _MAX_NETWORKS) if new_names else None
+        self._rates = TokenBuckets[str](new_names / 3600, new_names, _MAX_NETWORKS) if new_names else None
 
     def permit(self, connection: apsw.Connection, login: Login, name: str, ip: str) -> None:
         """Let `login` from `ip` register the new `name`, in the transaction that does. Raises `Refusal`."""
-        if self.registration is Registration.CLOSED:
+        if self.registration is RegistrationMode.CLOSED:
             raise Refusal(Code.CLOSED, "this relay takes no new names")
         try:
             check_name(name)
         except BadName as error:
             raise Refusal(Code.BAD_NAME, str(error)) from None
-        if self.registration is Registration.TOKEN:
+        if self.registration is RegistrationMode.TOKEN:
             self._take_token(connection, login.token)
         elif self._rates is not None:
             wait = self._rates.take(network_of(ip), time.monotonic())
@@ -67,7 +67,7 @@ class Admission:
             spend_token(connection, token_digest(token), time.time_ns() // 1_000_000)
 
 
-def judge_login(login: Login, transcript: bytes) -> Applicant:
+def verify_login(login: Login, transcript: bytes) -> Applicant:
     """Verify that `login` holds on the channel of `transcript`. Raises `Refusal` with `Code.BAD_LOGIN`."""
     try:
         identity = verify_identity(login.identity, login.device)
@@ -78,7 +78,7 @@ def judge_login(login: Login, transcript: bytes) -> Applicant:
     return Applicant(login.device, login.identity, identity.account, name, fold(name), skeleton(name))
 
 
-class Doors:
+class ConnectionLimits:
     """Counts connections, in all and by network address, and keeps those out who are banned."""
 
     def __init__(self, max_clients: int, max_clients_per_ip: int, bans: Bans) -> None:

@@ -15,7 +15,7 @@ from typing import IO
 import apsw
 
 from clave_server.admin.integrity import check_rows, check_segments
-from clave_server.errors import DamageError, OrderError
+from clave_server.errors import AdminError, DamageError
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DATABASE
 from clave_server.storage.incarnation import mark_copy
@@ -26,17 +26,17 @@ __all__ = ["back_up"]
 def back_up(data: Path, target: Path) -> int:
     """Write a backup of the data folder `data` to the new file `target`; return its size in bytes.
 
-    For a while it takes its room twice. Raises `OrderError`, also when a row in the copy is not what was once
+    For a while it takes its room twice. Raises `AdminError`, also when a row in the copy is not what was once
     written: then the backup is there nevertheless, as most of it is good.
     """
     if not (data / DATABASE).exists():
-        raise OrderError(f"no relay has run on {data} yet; name its --data")
+        raise AdminError(f"no relay has run on {data} yet; name its --data")
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise OrderError(f"{target} exists; a backup never overwrites, name a new file") from None
+        raise AdminError(f"{target} exists; a backup never overwrites, name a new file") from None
     except OSError as error:
-        raise OrderError(f"cannot write {target}: {error.strerror}") from None
+        raise AdminError(f"cannot write {target}: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             damage = _write(data, target, file)
@@ -46,14 +46,14 @@ def back_up(data: Path, target: Path) -> int:
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-            raise OrderError(
+            raise AdminError(
                 f"the database in {data} is damaged; keep older backups, see docs/operations.md"
             ) from None
         if isinstance(error, OSError | apsw.Error):
-            raise OrderError(f"cannot back up {data} to {target}: {error}") from None
+            raise AdminError(f"cannot back up {data} to {target}: {error}") from None
         raise
     if damage is not None:
-        raise OrderError(f"{damage}; {target} has all else, keep older backups too, see docs/operations.md")
+        raise AdminError(f"{damage}; {target} has all else, keep older backups too, see docs/operations.md")
     return size
 
 

@@ -19,11 +19,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
-from clave_server.admin.requests import Order, Orders
-from clave_server.errors import NotRunning, OrderError, RelayError, StartError
+from clave_server.admin.requests import AdminRequest, AdminRequests
+from clave_server.errors import AdminError, NotRunning, ServerError, StartError
 from clave_wire.text import sanitize
 
-__all__ = ["Control", "ask"]
+__all__ = ["ControlSocket", "ask"]
 
 _MAX_ORDER_BYTES: Final = 64 * 1024
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -45,18 +45,20 @@ class _Answer(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class Control:
+class ControlSocket:
     """The listening socket. Made by `open`, on the running loop; `close` ends it."""
 
-    def __init__(self, path: Path, carry_out: Callable[[Order[Any]], Awaitable[object]]) -> None:
+    def __init__(self, path: Path, carry_out: Callable[[AdminRequest[Any]], Awaitable[object]]) -> None:
         self._path = path
         self._carry_out = carry_out
-        self._decoder = msgspec.json.Decoder(Orders)
+        self._decoder = msgspec.json.Decoder(AdminRequests)
         self._talks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
     @classmethod
-    async def open(cls, path: Path, carry_out: Callable[[Order[Any]], Awaitable[object]]) -> Control:
+    async def open(
+        cls, path: Path, carry_out: Callable[[AdminRequest[Any]], Awaitable[object]]
+    ) -> ControlSocket:
         """Listen at `path`, in a data folder that is held. Raises `StartError`."""
         control = cls(path, carry_out)
         try:
@@ -101,7 +103,7 @@ class Control:
             return _Answer(error=f"the running relay does not understand this order: {error}; restart it")
         try:
             return _Answer(msgspec.Raw(msgspec.json.encode(await self._carry_out(order))))
-        except RelayError as error:
+        except ServerError as error:
             return _Answer(error=sanitize(str(error)))
         except Exception:  # noqa: BLE001  (a defect: reported, and the socket goes on)
             _log.exception("an operator's order failed", order=type(order).__name__)
@@ -122,22 +124,22 @@ def _bind(path: Path) -> socket.socket:
     return listening
 
 
-def ask(path: Path, order: Order[_T]) -> _T:
+def ask(path: Path, order: AdminRequest[_T]) -> _T:
     """Have the relay that listens at `path` carry out an order, and wait for its answer.
 
-    Raises `NotRunning` when none listens, `OrderError` when it does not answer or refuses, or when the folder
+    Raises `NotRunning` when none listens, `AdminError` when it does not answer or refuses, or when the folder
     or who listens there is somebody else's: an order may hold a secret, and an answer is believed.
     """
     try:
         owner = path.parent.stat().st_uid
         if os.geteuid() not in (owner, 0):
-            raise OrderError(f"the data folder {path.parent} belongs to another user; run this as that user")
+            raise AdminError(f"the data folder {path.parent} belongs to another user; run this as that user")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(order.PATIENCE)
+            connection.settimeout(order.TIMEOUT)
             with _reachable(path) as reached:
                 connection.connect(reached)
             if _listener_of(connection, path) != owner:
-                raise OrderError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
+                raise AdminError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
             connection.sendall(msgspec.json.encode(order) + b"\n")
             line = _read_line(connection)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -145,14 +147,14 @@ def ask(path: Path, order: Order[_T]) -> _T:
             f"no relay runs on the data folder {path.parent}; start it, or name its --data"
         ) from None
     except OSError as error:
-        raise OrderError(f"the relay does not answer at {path}: {error.strerror or error}") from None
+        raise AdminError(f"the relay does not answer at {path}: {error.strerror or error}") from None
     try:
         answer = msgspec.json.decode(line, type=_Answer)
         if answer.error:
-            raise OrderError(answer.error)
+            raise AdminError(answer.error)
         result: _T = msgspec.json.decode(answer.answer, type=order.ANSWER)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise OrderError(f"the relay at {path} stopped or is of another version; try again") from None
+        raise AdminError(f"the relay at {path} stopped or is of another version; try again") from None
     return result
 
 

@@ -26,16 +26,16 @@ class Gauges(msgspec.Struct, frozen=True):
 
 def read_gauges(relay: Relay) -> Gauges:
     """Look at a relay, on its loop, without waiting for anything."""
-    house = relay.house
+    context = relay.context
     return Gauges(
-        people=len({session.name for session in house.sessions.values()}),
-        devices=len(house.sessions),
+        people=len({session.name for session in context.sessions.values()}),
+        devices=len(context.sessions),
         connections=len(relay.transports),
         logging_in=relay.listener.waiting,
-        rooms_open=house.sequencer.rooms_open,
-        waiting_requests=house.sequencer.waiting,
+        rooms_open=context.sequencer.rooms_open,
+        waiting_requests=context.sequencer.waiting,
         waiting_writes=relay.writer.waiting,
         waiting_reads=relay.reader.waiting,
-        outbox_bytes=sum(transport.outbox.waiting_bytes for transport in relay.transports),
-        storage_works=not house.sequencer.failing,
+        outbox_bytes=sum(transport.send_queue.waiting_bytes for transport in relay.transports),
+        storage_works=not context.sequencer.failing,
     )

@@ -13,24 +13,24 @@ import apsw
 from clave_server.admin.gauges import read_gauges
 from clave_server.admin.requests import (
     AddBan,
-    CertificateOrder,
+    AdminRequest,
+    CertificateRequest,
     Deleted,
+    GetStatus,
     LiftBan,
-    Order,
     Prune,
-    TellStatus,
-    check_keeping,
+    check_policy,
 )
 from clave_server.admin.status import DiskUse, Status
 from clave_server.cli.config import write_address
-from clave_server.errors import OrderError, Refusal, RelayError
+from clave_server.errors import AdminError, Refusal, ServerError
 from clave_server.limits.bans import Ban
 from clave_server.relay.relay import Relay
-from clave_server.rooms.retention import FOREVER, Keeping
-from clave_server.storage.data_dir import DataFolder
+from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy
+from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text
 
-__all__ = ["Desk"]
+__all__ = ["AdminHandler"]
 
 _PATIENCE_SECONDS: Final = 3.0
 """How long storage may take to show that it works."""
@@ -40,45 +40,45 @@ _ORDERS_OWN: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError
 _T = TypeVar("_T")
 
 
-class Desk:
+class AdminHandler:
     """The operator's way to one relay."""
 
-    def __init__(self, relay: Relay, folder: DataFolder) -> None:
+    def __init__(self, relay: Relay, folder: DataDir) -> None:
         self._relay = relay
         self._folder = folder
         self._started_at = _now()
         self._started = time.monotonic()
 
-    async def carry_out(self, order: Order[Any]) -> object:
-        """Do what `order` says and return its answer. Raises `RelayError`."""
-        if isinstance(order, TellStatus):
+    async def carry_out(self, order: AdminRequest[Any]) -> object:
+        """Do what `order` says and return its answer. Raises `ServerError`."""
+        if isinstance(order, GetStatus):
             return await self.status()
-        if isinstance(order, CertificateOrder):
+        if isinstance(order, CertificateRequest):
             told = order.act(self._relay.certificates)
             self._relay.announce()
             return told
         if isinstance(order, Prune):
-            return await self._prune(Keeping(order.days, order.room_bytes))
+            return await self._prune(RetentionPolicy(order.days, order.room_bytes))
         answer = await self._write(order)
         if isinstance(order, AddBan):
-            self._relay.house.doors.bans.add(order.ban)
+            self._relay.context.limits.bans.add(order.ban)
             return self._show_out(order.ban)
         if isinstance(order, LiftBan):
-            self._relay.house.doors.bans.lift(order.ban)
+            self._relay.context.limits.bans.lift(order.ban)
         return answer
 
     async def status(self) -> Status:
         """Ask the relay how it does. Raises `StorageError`."""
         accounts, rooms = await self._read(_count_rows)
-        relay, house = self._relay, self._relay.house
+        relay, context = self._relay, self._relay.context
         return Status(
             version=version("clave"),
             started_at=self._started_at,
             uptime=int(time.monotonic() - self._started),
             listening=[write_address(host, port) for host, port in relay.addresses],
             fingerprint=fingerprint_text(relay.certificate),
-            registration=house.admission.registration,
-            online=sorted({session.name for session in house.sessions.values()}),
+            registration=context.admission.registration,
+            online=sorted({session.name for session in context.sessions.values()}),
             accounts=accounts,
             rooms=rooms,
             gauges=read_gauges(relay),
@@ -89,20 +89,20 @@ class Desk:
         """Return what keeps the relay from serving, nothing if it serves."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                if self._relay.house.sequencer.failing:
+                if self._relay.context.sequencer.failing:
                     await self._try_to_write()
                 await self._read(_touch)
-        except RelayError as error:
+        except ServerError as error:
             return f"storage fails: {error}"
         except TimeoutError:
             return "storage does not answer"
         return ""
 
-    async def _prune(self, keeping: Keeping) -> Deleted:
-        pruner = self._relay.pruner
-        if keeping == FOREVER:
-            keeping = check_keeping(pruner.keeping)
-        pruned = await pruner.prune(keeping)
+    async def _prune(self, policy: RetentionPolicy) -> Deleted:
+        retention_task = self._relay.retention_task
+        if policy == KEEP_ALL:
+            policy = check_policy(retention_task.policy)
+        pruned = await retention_task.prune(policy)
         return Deleted(pruned.entries, pruned.size)
 
     def _show_out(self, ban: Ban) -> int:
@@ -110,13 +110,13 @@ class Desk:
         closed = 0
         for transport in tuple(self._relay.transports):
             try:
-                self._relay.house.doors.bans.judge(transport.ip, transport.name)
+                self._relay.context.limits.bans.judge(transport.ip, transport.name)
             except Refusal as refusal:
                 transport.close(refusal.code, str(refusal), "banned")
                 closed += 1
         return closed
 
-    async def _write(self, order: Order[_T]) -> _T:
+    async def _write(self, order: AdminRequest[_T]) -> _T:
         outcome = _Outcome[_T]()
         now = _now()
 
@@ -126,7 +126,7 @@ class Desk:
                 with connection:  # a savepoint
                     answer = order.step(connection, now)
             except _ORDERS_OWN as error:
-                return OrderError(f"the database does not take this order: {error}")
+                return AdminError(f"the database does not take this order: {error}")
             except apsw.Error:  # the disk's, so the flush's
                 raise
             except Exception as error:  # noqa: BLE001  (told to whoever awaits the outcome)
@@ -134,12 +134,12 @@ class Desk:
             else:
                 return answer
 
-        self._relay.house.sequencer.write(step, outcome.settle)
+        self._relay.context.sequencer.write(step, outcome.settle)
         return await outcome
 
     async def _try_to_write(self) -> None:
         outcome = _Outcome[None]()
-        self._relay.house.sequencer.write(_touch_again, outcome.settle)
+        self._relay.context.sequencer.write(_touch_again, outcome.settle)
         await outcome
 
     async def _read(self, work: Callable[[apsw.Connection], _T]) -> _T:

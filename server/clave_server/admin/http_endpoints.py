@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from clave_server.errors import StartError
 
-__all__ = ["Probes"]
+__all__ = ["HttpEndpoints"]
 
 _MAX_REQUEST_BYTES: Final = 8 * 1024
 _MAX_CONNECTIONS: Final = 16
@@ -31,7 +31,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _Page = tuple[HTTPStatus, str, bytes]
 
 
-class Probes:
+class HttpEndpoints:
     """The pages' server. Made by `open`, on the running loop; `close` ends it.
 
     `metrics` returns the page of numbers; `trouble` what keeps the relay from serving, nothing if it serves.
@@ -49,7 +49,7 @@ class Probes:
     @classmethod
     async def open(
         cls, host: str, port: int, metrics: Callable[[], bytes], trouble: Callable[[], Awaitable[str]]
-    ) -> Probes:
+    ) -> HttpEndpoints:
         """Listen at `host` and `port`. Raises `StartError`."""
         probes = cls(metrics, trouble)
         try:

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from clave_server.admin.gauges import Gauges
-from clave_server.observe.counters import FLUSH_BOUNDS, Tally
+from clave_server.observe.counters import FLUSH_BOUNDS, Counters
 
 __all__ = ["Metrics"]
 
@@ -59,7 +59,7 @@ _GAUGES: Final = {
 class Metrics(Collector):
     """What is asked at a scrape: `disk` returns bytes of the database and bytes left."""
 
-    tally: Tally
+    counters: Counters
     gauges: Callable[[], Gauges]
     disk: Callable[[], tuple[int, int]]
 
@@ -77,9 +77,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Look at every number once."""
         for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"clave_{name}", text, value=getattr(self.tally, name))
+            yield CounterMetricFamily(f"clave_{name}", text, value=getattr(self.counters, name))
         for name, text in _REFUSALS.items():
-            yield _by_reason(f"clave_{name}", text, getattr(self.tally, name))
+            yield _by_reason(f"clave_{name}", text, getattr(self.counters, name))
         yield self._flushes()
         gauges = self.gauges()
         for name, text in _GAUGES.items():
@@ -90,12 +90,12 @@ class Metrics(Collector):
 
     def _flushes(self) -> Metric:
         bounds = [*map(str, FLUSH_BOUNDS), "+Inf"]
-        counts = itertools.accumulate(self.tally.flush_buckets)
+        counts = itertools.accumulate(self.counters.flush_buckets)
         return HistogramMetricFamily(
             "clave_flush_seconds",
             "How long transactions took to reach the disk.",
             buckets=list(zip(bounds, counts, strict=True)),
-            sum_value=self.tally.flush_seconds,
+            sum_value=self.counters.flush_seconds,
         )
 
 

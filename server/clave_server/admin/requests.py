@@ -1,6 +1,6 @@
 """What an operator may order of a relay, running or stopped, and what each does to its database or files.
 
-Knows no running relay: what an order means there beside the database, `desk` knows.
+Knows no running relay: what an order means there beside the database, `handler` knows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import msgspec
 from clave_server.accounts import tokens
 from clave_server.accounts.tokens import Token
 from clave_server.admin.status import Status
-from clave_server.errors import OrderError
+from clave_server.errors import AdminError
 from clave_server.limits import bans
 from clave_server.limits.bans import Ban
 from clave_server.net.tls import TlsFiles
 from clave_server.relay.certificates import Certificates, Fingerprints
-from clave_server.rooms.retention import FOREVER, Keeping, prune_all
+from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
-from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
 
 __all__ = [
@@ -31,22 +31,22 @@ __all__ = [
     "MAX_NOTE_CHARACTERS",
     "MAX_USES",
     "AddBan",
-    "CertificateOrder",
+    "AdminRequest",
+    "AdminRequests",
+    "CertificateRequest",
     "Deleted",
     "DropDamagedBans",
+    "GetCertificates",
+    "GetStatus",
     "LiftBan",
     "ListBans",
     "ListTokens",
     "MakeToken",
-    "Order",
-    "Orders",
     "PrepareCertificate",
     "Prune",
     "RevokeToken",
     "SwitchCertificate",
-    "TellCertificates",
-    "TellStatus",
-    "check_keeping",
+    "check_policy",
 ]
 
 MAX_COUNT: Final = 2**53 - 1
@@ -65,26 +65,26 @@ _Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 _T = TypeVar("_T")
 
 
-class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
+class AdminRequest(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
     """One order; its answer is of the type given, which `ANSWER` says again for decoding."""
 
     ANSWER: ClassVar[Any]
 
-    PATIENCE: ClassVar[float] = 60.0
+    TIMEOUT: ClassVar[float] = 60.0
     """Seconds to wait for a running relay's answer: a disk under load is slow."""
 
     def carry_out(self, connection: apsw.Connection, now: int) -> _T:
-        """Do it at `now` (ms since 1970) on a database that no relay is running on. Raises `OrderError`."""
+        """Do it at `now` (ms since 1970) on a database that no relay is running on. Raises `AdminError`."""
         return in_transaction(connection, partial(self.step, now=now))
 
     def step(self, connection: apsw.Connection, now: int) -> _T:
-        """Do in a transaction what concerns the database. Raises `OrderError`."""
+        """Do in a transaction what concerns the database. Raises `AdminError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> _T:
+    def carry_out_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> _T:
         """Do it where no relay runs; one would show the certificate `own`, if given.
 
-        Raises `OrderError` or `StartError`.
+        Raises `AdminError` or `StartError`.
         """
         connection = schema.connect_writer(folder.database)
         try:
@@ -93,17 +93,17 @@ class Order(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_
             connection.close()
 
 
-class TellStatus(Order[Status], frozen=True, tag="status"):
+class GetStatus(AdminRequest[Status], frozen=True, tag="status"):
     """How the running relay does."""
 
     ANSWER = Status
 
     def carry_out(self, connection: apsw.Connection, now: int) -> Status:
-        """Raise `OrderError`: what does not run has no status."""
-        raise OrderError("no relay runs here; start it with: clave-relay")
+        """Raise `AdminError`: what does not run has no status."""
+        raise AdminError("no relay runs here; start it with: clave-relay")
 
 
-class MakeToken(Order[int], frozen=True, tag="make-token"):
+class MakeToken(AdminRequest[int], frozen=True, tag="make-token"):
     """Keep a token that the operator made; the answer is its id."""
 
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -125,7 +125,7 @@ class MakeToken(Order[int], frozen=True, tag="make-token"):
         )
 
 
-class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
+class ListTokens(AdminRequest[list[Token]], frozen=True, tag="list-tokens"):
     """Every token kept."""
 
     ANSWER = list[Token]
@@ -135,7 +135,7 @@ class ListTokens(Order[list[Token]], frozen=True, tag="list-tokens"):
         return tokens.read_tokens(connection)
 
 
-class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
+class RevokeToken(AdminRequest[None], frozen=True, tag="revoke-token"):
     """Forget a token: nobody registers with it any more."""
 
     id: _Count
@@ -145,10 +145,10 @@ class RevokeToken(Order[None], frozen=True, tag="revoke-token"):
     def step(self, connection: apsw.Connection, now: int) -> None:
         """Forget the token."""
         if not tokens.revoke_token(connection, self.id):
-            raise OrderError(f"there is no token {self.id}; see: clave-relay token list")
+            raise AdminError(f"there is no token {self.id}; see: clave-relay token list")
 
 
-class AddBan(Order[int], frozen=True, tag="add-ban"):
+class AddBan(AdminRequest[int], frozen=True, tag="add-ban"):
     """Ban somebody at once; the answer is how many connections that closed."""
 
     ban: Ban
@@ -159,12 +159,12 @@ class AddBan(Order[int], frozen=True, tag="add-ban"):
         """Keep the ban; where no relay runs, nobody is connected."""
         bans.check_ban(self.ban)
         if len(self.ban.note) > MAX_NOTE_CHARACTERS:
-            raise OrderError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
+            raise AdminError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
         bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
         return 0
 
 
-class LiftBan(Order[None], frozen=True, tag="lift-ban"):
+class LiftBan(AdminRequest[None], frozen=True, tag="lift-ban"):
     """Take a ban back."""
 
     ban: Ban
@@ -174,10 +174,10 @@ class LiftBan(Order[None], frozen=True, tag="lift-ban"):
     def step(self, connection: apsw.Connection, now: int) -> None:
         """Forget the ban."""
         if not bans.lift_ban(connection, self.ban):
-            raise OrderError(f"{self.ban.subject} is not banned; see: clave-relay ban")
+            raise AdminError(f"{self.ban.subject} is not banned; see: clave-relay ban")
 
 
-class DropDamagedBans(Order[list[str]], frozen=True, tag="drop-damaged-bans"):
+class DropDamagedBans(AdminRequest[list[str]], frozen=True, tag="drop-damaged-bans"):
     """Forget the bans that are damaged on disk; the answer is whom they name now."""
 
     ANSWER = list[str]
@@ -187,7 +187,7 @@ class DropDamagedBans(Order[list[str]], frozen=True, tag="drop-damaged-bans"):
         return bans.drop_damaged_bans(connection)
 
 
-class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
+class ListBans(AdminRequest[list[Ban]], frozen=True, tag="list-bans"):
     """Every ban in force."""
 
     ANSWER = list[Ban]
@@ -197,23 +197,23 @@ class ListBans(Order[list[Ban]], frozen=True, tag="list-bans"):
         return bans.read_bans(connection)
 
 
-class CertificateOrder(Order[Fingerprints], frozen=True):
+class CertificateRequest(AdminRequest[Fingerprints], frozen=True):
     """One about the relay's certificates, which are not in the database; the answer says how they stand."""
 
     ANSWER = Fingerprints
 
     def act(self, certificates: Certificates) -> Fingerprints:
-        """Do it. Raises `OrderError`."""
+        """Do it. Raises `AdminError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataFolder, own: TlsFiles | None, now: int) -> Fingerprints:
+    def carry_out_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> Fingerprints:
         """Do it with the files in the data folder, or with those of the operator."""
         if own is None and not folder.certificate.exists():
-            raise OrderError("this relay shows a certificate of yours: name it with --tls-certificate")
+            raise AdminError("this relay shows a certificate of yours: name it with --tls-certificate")
         return self.act(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
 
 
-class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):
+class GetCertificates(CertificateRequest, frozen=True, tag="tell-certificates"):
     """Which certificate is shown, and which is to follow."""
 
     def act(self, certificates: Certificates) -> Fingerprints:
@@ -221,7 +221,7 @@ class TellCertificates(CertificateOrder, frozen=True, tag="tell-certificates"):
         return certificates.fingerprints
 
 
-class PrepareCertificate(CertificateOrder, frozen=True, tag="prepare-certificate"):
+class PrepareCertificate(CertificateRequest, frozen=True, tag="prepare-certificate"):
     """Announce a certificate: a new one, or the one given as PEM."""
 
     certificate: bytes | None
@@ -232,7 +232,7 @@ class PrepareCertificate(CertificateOrder, frozen=True, tag="prepare-certificate
         return certificates.fingerprints
 
 
-class SwitchCertificate(CertificateOrder, frozen=True, tag="switch-certificate"):
+class SwitchCertificate(CertificateRequest, frozen=True, tag="switch-certificate"):
     """Show the certificate that was announced."""
 
     def act(self, certificates: Certificates) -> Fingerprints:
@@ -248,35 +248,35 @@ class Deleted(msgspec.Struct, frozen=True):
     size: int
 
 
-class Prune(Order[Deleted], frozen=True, tag="prune"):
+class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
     """Delete what is not to be kept: by the running relay's settings where both limits are 0."""
 
     days: Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
     room_bytes: _Count
 
     ANSWER = Deleted
-    PATIENCE = 3600.0
+    TIMEOUT = 3600.0
 
     def carry_out(self, connection: apsw.Connection, now: int) -> Deleted:
         """Prune every room, in a transaction each."""
-        pruned = prune_all(connection, self.keeping, now)
+        pruned = prune_all(connection, self.policy, now)
         return Deleted(pruned.entries, pruned.size)
 
     @property
-    def keeping(self) -> Keeping:
-        """What is to be kept. Raises `OrderError` if that is everything."""
-        return check_keeping(Keeping(self.days, self.room_bytes))
+    def policy(self) -> RetentionPolicy:
+        """What is to be kept. Raises `AdminError` if that is everything."""
+        return check_policy(RetentionPolicy(self.days, self.room_bytes))
 
 
-def check_keeping(keeping: Keeping) -> Keeping:
-    """Return `keeping`; raise `OrderError` if nothing is ever deleted by it."""
-    if keeping == FOREVER:
-        raise OrderError("everything is kept; say how much is not with --retain-days or --retain-bytes")
-    return keeping
+def check_policy(policy: RetentionPolicy) -> RetentionPolicy:
+    """Return `policy`; raise `AdminError` if nothing is ever deleted by it."""
+    if policy == KEEP_ALL:
+        raise AdminError("everything is kept; say how much is not with --retain-days or --retain-bytes")
+    return policy
 
 
-Orders: Final = (
-    TellStatus
+AdminRequests: Final = (
+    GetStatus
     | MakeToken
     | ListTokens
     | RevokeToken
@@ -284,7 +284,7 @@ Orders: Final = (
     | LiftBan
     | DropDamagedBans
     | ListBans
-    | TellCertificates
+    | GetCertificates
     | PrepareCertificate
     | SwitchCertificate
     | Prune

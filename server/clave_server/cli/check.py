@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from clave_server.accounts.directory import Registration
+from clave_server.accounts.directory import RegistrationMode
 from clave_server.accounts.tokens import read_tokens
 from clave_server.admin.integrity import check_seals
 from clave_server.cli.config import Options
@@ -161,7 +161,7 @@ def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) ->
 
 def _look_at_registration(settings: Settings, options: Options) -> Finding:
     mode = settings.admission.registration
-    if mode is not Registration.TOKEN:
+    if mode is not RegistrationMode.TOKEN:
         return Finding(Verdict.OK, "registration", mode)
     usable = _usable_tokens(options.data / DATABASE) + (options.registration_token_file is not None)
     if not usable:

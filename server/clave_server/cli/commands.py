@@ -22,6 +22,8 @@ from clave_server.admin.requests import (
     MAX_USES,
     AddBan,
     DropDamagedBans,
+    GetCertificates,
+    GetStatus,
     LiftBan,
     ListBans,
     ListTokens,
@@ -30,8 +32,6 @@ from clave_server.admin.requests import (
     Prune,
     RevokeToken,
     SwitchCertificate,
-    TellCertificates,
-    TellStatus,
 )
 from clave_server.admin.status import render_size, render_status, render_time
 from clave_server.cli.check import Verdict
@@ -82,7 +82,7 @@ def check(**options: Any) -> None:
 @one_line_errors
 def status(data: Path, as_json: bool) -> None:
     """Show how the running relay does: people online, rooms, queues, disk."""
-    answer = ask(data / CONTROL, TellStatus())
+    answer = ask(data / CONTROL, GetStatus())
     click.echo(msgspec.json.encode(answer).decode() + "\n" if as_json else render_status(answer), nl=False)
 
 
@@ -189,7 +189,7 @@ def certificate(
 ) -> None:
     """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
     if context.invoked_subcommand is None:
-        _show_fingerprints(give(data, TellCertificates(), pair_files(tls_certificate, tls_key)))
+        _show_fingerprints(give(data, GetCertificates(), pair_files(tls_certificate, tls_key)))
     for name in ("data", "config", "tls_certificate", "tls_key"):
         if context.invoked_subcommand and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = "--" + name.replace("_", "-")

@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clave_server.accounts.directory import Registration
-from clave_server.accounts.registration import Admission
+from clave_server.accounts.directory import RegistrationMode
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.errors import StartError
 from clave_server.limits.quotas import Quota
 from clave_server.net.tls import TlsFiles
 from clave_server.observe.logging_setup import LogFormat, LogLevel
 from clave_server.observe.mirror import MirrorMode
 from clave_server.relay.relay import Settings
-from clave_server.rooms.retention import Keeping
+from clave_server.rooms.retention import RetentionPolicy
 from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
@@ -97,15 +97,17 @@ class Options:
             address_rate=self.address_rate,
             account_rate=self.account_rate,
             quota=Quota(self.account_rooms, self.account_bytes),
-            keeping=Keeping(self.retain_days, self.retain_bytes),
+            policy=RetentionPolicy(self.retain_days, self.retain_bytes),
         )
 
-    def _admission(self) -> Admission:
-        mode, file = Registration(self.registration), self.registration_token_file
-        if file is not None and mode is not Registration.TOKEN:
+    def _admission(self) -> RegistrationPolicy:
+        mode, file = RegistrationMode(self.registration), self.registration_token_file
+        if file is not None and mode is not RegistrationMode.TOKEN:
             raise StartError("--registration-token-file is of use only with --registration token")
         token = read_token(file) if file else ""
-        return Admission(mode, token, self.new_names_per_hour if mode is Registration.OPEN else None)
+        return RegistrationPolicy(
+            mode, token, self.new_names_per_hour if mode is RegistrationMode.OPEN else None
+        )
 
 
 def pair_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:

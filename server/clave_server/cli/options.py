@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 import click
 import platformdirs
 
-from clave_server.accounts.directory import Registration
+from clave_server.accounts.directory import RegistrationMode
 from clave_server.admin.requests import MAX_COUNT, MAX_DAYS, MAX_NOTE_CHARACTERS
 from clave_server.cli.config import read_config
-from clave_server.errors import RelayError, StartError
+from clave_server.errors import ServerError, StartError
 from clave_server.observe.logging_setup import LogFormat, LogLevel
 from clave_server.observe.mirror import MirrorMode
 from clave_wire.text import sanitize
@@ -109,7 +109,7 @@ _RUN: Final = {
     ),
     "registration": _option(
         "--registration",
-        type=click.Choice([mode.value for mode in Registration]),
+        type=click.Choice([mode.value for mode in RegistrationMode]),
         default="open",
         show_default=True,
         help="Who may register a new name; `clave-relay token make` makes tokens.",
@@ -284,12 +284,12 @@ def one_line_errors(command: _F) -> _F:
     def wrapped(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
-        except RelayError as error:
+        except ServerError as error:
             raise _one_line(error) from None
 
     return wrapped  # type: ignore[return-value]  # wraps keeps the signature
 
 
-def _one_line(error: RelayError) -> click.ClickException:
+def _one_line(error: ServerError) -> click.ClickException:
     """Show an error that may quote what is in a file, or what somebody else answered."""
     return click.ClickException(sanitize(str(error)))

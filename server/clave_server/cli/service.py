@@ -15,10 +15,10 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from clave_server.admin.control import Control
+from clave_server.admin.control import ControlSocket
 from clave_server.admin.gauges import read_gauges
-from clave_server.admin.handler import Desk
-from clave_server.admin.http_endpoints import Probes
+from clave_server.admin.handler import AdminHandler
+from clave_server.admin.http_endpoints import HttpEndpoints
 from clave_server.admin.metrics import Metrics
 from clave_server.cli.config import Options, write_address
 from clave_server.errors import StartError
@@ -26,7 +26,7 @@ from clave_server.net.systemd import notify
 from clave_server.observe.logging_setup import configure_logs
 from clave_server.observe.mirror import Mirror
 from clave_server.relay.relay import Relay, Settings
-from clave_server.storage.data_dir import DataFolder
+from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text
 
 __all__ = ["run"]
@@ -46,11 +46,11 @@ def run(options: Options) -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
     os.umask(0o077)
     _raise_file_limit()
-    with DataFolder(options.data) as folder, asyncio.Runner(loop_factory=_new_loop) as runner:
+    with DataDir(options.data) as folder, asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(options, settings, folder))
 
 
-async def _serve(options: Options, settings: Settings, folder: DataFolder) -> None:
+async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,13 +68,13 @@ async def _serve(options: Options, settings: Settings, folder: DataFolder) -> No
         async with contextlib.AsyncExitStack() as stack:
             relay = await Relay.start(settings, folder, mirror)
             stack.push_async_callback(relay.stop)
-            desk = Desk(relay, folder)
+            handler = AdminHandler(relay, folder)
             loop.add_signal_handler(signal.SIGHUP, _hang_up, relay, stop if _on_terminal() else None)
-            control = await Control.open(folder.control, desk.carry_out)
+            control = await ControlSocket.open(folder.control, handler.carry_out)
             stack.push_async_callback(control.close)
             if options.probes:
-                metrics = Metrics(relay.house.tally, partial(read_gauges, relay), folder.disk_use)
-                probes = await Probes.open(*options.probes, metrics.render, desk.trouble)
+                metrics = Metrics(relay.context.counters, partial(read_gauges, relay), folder.disk_use)
+                probes = await HttpEndpoints.open(*options.probes, metrics.render, handler.trouble)
                 stack.push_async_callback(probes.close)
                 for host, port in probes.addresses:
                     _log.info("metrics are served", address=write_address(host, port))

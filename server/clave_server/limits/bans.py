@@ -12,7 +12,7 @@ import apsw
 import msgspec
 import structlog
 
-from clave_server.errors import DamageError, OrderError, Refusal
+from clave_server.errors import AdminError, DamageError, Refusal
 from clave_server.limits.token_buckets import network_of
 from clave_server.storage.seals import BAN, TOTAL
 from clave_wire.errors import BadName
@@ -72,7 +72,7 @@ class Ban(msgspec.Struct, frozen=True):
 
 
 def parse_ban(text: str) -> Ban:
-    """Read what an operator names: an address, a network, else an account's name. Raises `OrderError`.
+    """Read what an operator names: an address, a network, else an account's name. Raises `AdminError`.
 
     An address of IPv6 stands for its /64, all of whose addresses are one party's.
     """
@@ -83,19 +83,19 @@ def parse_ban(text: str) -> Ban:
     try:
         check_name(text)
     except BadName as error:
-        raise OrderError(
+        raise AdminError(
             f"{text!a} is neither an address, a network nor an account's name: {error}"
         ) from None
     return Ban(BanKind.NAME, fold(text))
 
 
 def check_ban(ban: Ban) -> None:
-    """Raise `OrderError` unless `ban` can be in force: what an order holds may be anybody's writing."""
+    """Raise `AdminError` unless `ban` can be in force: what an order holds may be anybody's writing."""
     if ban.kind is BanKind.NETWORK:
         if parse_ban(ban.subject) != Ban(ban.kind, ban.subject):
-            raise OrderError(f"{ban.subject!a} is not how a network is written here")
+            raise AdminError(f"{ban.subject!a} is not how a network is written here")
     elif not ban.subject or not ban.subject.isprintable():
-        raise OrderError(f"{ban.subject!a} is no account's name")
+        raise AdminError(f"{ban.subject!a} is no account's name")
 
 
 class Bans:

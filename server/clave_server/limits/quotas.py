@@ -9,7 +9,7 @@ from typing import Final
 from clave_server.errors import Refusal
 from clave_wire.messages import Code
 
-__all__ = ["NO_QUOTA", "Quota", "Usage", "Usages"]
+__all__ = ["NO_QUOTA", "Quota", "QuotaTracker", "Usage"]
 
 _SAVE_BYTES: Final = 1024 * 1024
 """Bytes that are counted in memory only: as many are forgotten if the relay is killed."""
@@ -61,7 +61,7 @@ class Usage:
         return unsaved
 
 
-class Usages:
+class QuotaTracker:
     """The accounts that are online."""
 
     def __init__(self, quota: Quota) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Buckets", "network_of"]
+__all__ = ["TokenBuckets", "network_of"]
 
 _K = TypeVar("_K", bound=Hashable)
 
@@ -15,7 +15,7 @@ _IPV6_PREFIX: Final = 64
 """Bits: the smallest network that one customer of IPv6 gets, all of whose addresses are theirs."""
 
 
-class Buckets(Generic[_K]):
+class TokenBuckets(Generic[_K]):
     """One token bucket for each key: `burst` tokens at most, `rate_per_second` of them coming back.
 
     A full bucket is not kept. Beyond `bound` keys the one untouched for longest is forgotten, and full again:

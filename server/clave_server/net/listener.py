@@ -20,12 +20,12 @@ import structlog
 from clave_server.errors import ProxyError, Refusal, StartError
 from clave_server.limits.token_buckets import network_of
 from clave_server.net import proxy_protocol
-from clave_server.net.login_slots import Places
+from clave_server.net.login_slots import LoginSlots
 from clave_server.net.proxy_protocol import Peer
 from clave_server.net.tls import Credentials
 from clave_server.net.transport import ClientTransport
 
-__all__ = ["MAX_WAITING", "Entrance", "Listener", "open_sockets"]
+__all__ = ["MAX_WAITING", "Listener", "ListeningSocket", "open_sockets"]
 
 MAX_WAITING: Final = 4096
 """Connections accepted and not yet logged in, with a place or without."""
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Entrance:
+class ListeningSocket:
     """A socket that listens, and whether TLS is spoken there."""
 
     listening: socket.socket
@@ -64,7 +64,7 @@ class Listener:
 
     def __init__(
         self,
-        entrances: Sequence[Entrance],
+        entrances: Sequence[ListeningSocket],
         credentials: Callable[[], Credentials],
         *,
         proxies: frozenset[str],
@@ -79,7 +79,7 @@ class Listener:
         self._make = make
         self._login_seconds = login_seconds
         self._loop = asyncio.get_running_loop()
-        self._places = Places()
+        self._places = LoginSlots()
         self._waiting: set[asyncio.Task[None]] = set()
         self._inside: dict[asyncio.Task[None], float] = {}
         self._making_way = False
@@ -114,7 +114,7 @@ class Listener:
             for entrance in self.entrances:
                 self._loop.remove_reader(entrance.listening)
 
-    def _accept(self, entrance: Entrance) -> None:
+    def _accept(self, entrance: ListeningSocket) -> None:
         for _ in range(_ACCEPTS):
             if len(self._waiting) >= MAX_WAITING:
                 self._places.shorten()
@@ -166,7 +166,7 @@ class Listener:
             return False
         return True
 
-    async def _bring_in(self, entrance: Entrance, connection: socket.socket, peer: Peer) -> None:
+    async def _bring_in(self, entrance: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
         """See one connection through its handshake and login; ends when it is settled."""
         try:
             if peer[0] in self._proxies:
@@ -201,7 +201,7 @@ class Listener:
             connection.close()
             raise
 
-    async def _let_in(self, entrance: Entrance, connection: socket.socket, peer: Peer) -> None:
+    async def _let_in(self, entrance: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._inside[task] = self._loop.time()
         credentials = self._credentials()

@@ -9,22 +9,22 @@ import asyncio
 from collections import Counter, deque
 from typing import Final
 
-__all__ = ["MAX_IN_LINE", "MAX_OF_NETWORK", "MAX_PLACES", "Places"]
+__all__ = ["MAX_LOGIN_SLOTS", "MAX_QUEUED_OF_NETWORK", "MAX_SLOTS_OF_NETWORK", "LoginSlots"]
 
-MAX_PLACES: Final = 256
+MAX_LOGIN_SLOTS: Final = 256
 """Connections that log in at a time."""
 
-MAX_OF_NETWORK: Final = 16
+MAX_SLOTS_OF_NETWORK: Final = 16
 """Those of one network among them."""
 
-MAX_IN_LINE: Final = 1024
+MAX_QUEUED_OF_NETWORK: Final = 1024
 """Connections of one network that wait for a place."""
 
 
-class Places:
+class LoginSlots:
     """Hands out places; `shortage` tells whether somebody waits because all are taken."""
 
-    def __init__(self, places: int = MAX_PLACES, of_network: int = MAX_OF_NETWORK) -> None:
+    def __init__(self, places: int = MAX_LOGIN_SLOTS, of_network: int = MAX_SLOTS_OF_NETWORK) -> None:
         self._places = places
         self._of_network = of_network
         self._taken: Counter[str] = Counter()
@@ -32,7 +32,7 @@ class Places:
 
     def has_room(self, network: str) -> bool:
         """Whether one more of this network may wait."""
-        return len(self._lines.get(network, ())) < MAX_IN_LINE
+        return len(self._lines.get(network, ())) < MAX_QUEUED_OF_NETWORK
 
     def shorten(self) -> None:
         """Turn away the last of the longest line."""

@@ -9,12 +9,12 @@ from typing import Final
 
 from clave_wire.framing import HEADER_BYTES
 
-__all__ = ["MAX_BEHIND_BYTES", "MAX_OUTBOX_BYTES", "Outbox", "Tick"]
+__all__ = ["MAX_SEND_QUEUE_BYTES", "MAX_UNSENT_BYTES", "SendQueue", "Tick"]
 
-MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
+MAX_SEND_QUEUE_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes at which a client counts as too slow."""
 
-MAX_BEHIND_BYTES: Final = 512 * 1024 * 1024
+MAX_UNSENT_BYTES: Final = 512 * 1024 * 1024
 """Unsent bytes of all together; beyond them whoever has more than an equal share counts as too slow."""
 
 _PIECE_BYTES: Final = 256 * 1024
@@ -32,15 +32,15 @@ class Tick:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._filled: list[Outbox] = []
-        self._large: deque[Outbox] = deque()
+        self._filled: list[SendQueue] = []
+        self._large: deque[SendQueue] = deque()
         self._scheduled = False
-        self._behind: dict[Outbox, int] = {}
+        self._behind: dict[SendQueue, int] = {}
         self._behind_bytes = 0
 
-    def add(self, outbox: Outbox) -> None:
-        """Have `outbox` flushed before the loop waits again."""
-        self._filled.append(outbox)
+    def add(self, send_queue: SendQueue) -> None:
+        """Have `send_queue` flushed before the loop waits again."""
+        self._filled.append(send_queue)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -48,36 +48,36 @@ class Tick:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
-    def behind(self, outbox: Outbox, size: int) -> bool:
-        """Note that so many bytes of an outbox are unsent; return whether it takes room from the others."""
-        self._behind_bytes += size - self._behind.get(outbox, 0)
-        self._behind[outbox] = size
-        return self._behind_bytes > MAX_BEHIND_BYTES and size * len(self._behind) >= self._behind_bytes
+    def behind(self, send_queue: SendQueue, size: int) -> bool:
+        """Note that so many bytes of an send_queue are unsent; return whether it takes room from the others."""
+        self._behind_bytes += size - self._behind.get(send_queue, 0)
+        self._behind[send_queue] = size
+        return self._behind_bytes > MAX_UNSENT_BYTES and size * len(self._behind) >= self._behind_bytes
 
-    def kept_up(self, outbox: Outbox) -> None:
-        """Note that an outbox is behind no longer."""
-        self._behind_bytes -= self._behind.pop(outbox, 0)
+    def kept_up(self, send_queue: SendQueue) -> None:
+        """Note that an send_queue is behind no longer."""
+        self._behind_bytes -= self._behind.pop(send_queue, 0)
 
     def _flush(self) -> None:
         """Write what is little at once, and of what is much so much that nobody else waits long."""
         self._scheduled = False
         filled, self._filled = self._filled, []
-        for outbox in filled:
-            if outbox.size <= _PIECE_BYTES:
-                outbox.flush()
+        for send_queue in filled:
+            if send_queue.size <= _PIECE_BYTES:
+                send_queue.flush()
             else:
-                self._large.append(outbox)
+                self._large.append(send_queue)
         written = 0
         while self._large and written < _TURN_BYTES:
-            outbox = self._large.popleft()
-            before = outbox.size
-            outbox.flush()
-            written += before - outbox.size
+            send_queue = self._large.popleft()
+            before = send_queue.size
+            send_queue.flush()
+            written += before - send_queue.size
         if self._large:
             self._schedule()
 
 
-class Outbox:
+class SendQueue:
     """One client's outgoing bytes: whole frames, of which the network gets no more than it takes."""
 
     __slots__ = (
@@ -97,7 +97,7 @@ class Outbox:
         transport: asyncio.WriteTransport,
         tick: Tick,
         overflow: Callable[[], None],
-        limit: int = MAX_OUTBOX_BYTES,
+        limit: int = MAX_SEND_QUEUE_BYTES,
     ) -> None:
         self._writable = True
         self._transport = transport

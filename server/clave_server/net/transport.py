@@ -14,9 +14,9 @@ from typing import Final, Protocol, cast
 import structlog
 
 from clave_server.net.proxy_protocol import Peer
-from clave_server.net.send_queue import Outbox, Tick
+from clave_server.net.send_queue import SendQueue, Tick
 from clave_server.net.tls import ALPN
-from clave_server.observe.counters import Tally
+from clave_server.observe.counters import Counters
 from clave_wire.connection import RelayConnection
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
@@ -71,8 +71,8 @@ class Client(Protocol):
 class Transports:
     """Every open connection; `empty` is set while there is none. Once closed, new ones are closed at once."""
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
+    def __init__(self, counters: Counters) -> None:
+        self.counters = counters
         self.empty = asyncio.Event()
         self.empty.set()
         self.kept_bytes = 0
@@ -182,7 +182,7 @@ class ClientTransport(asyncio.Protocol):
         self._transport = cast(
             asyncio.Transport, transport
         )  # create_server makes no other, uvloop by its own class
-        self.outbox = Outbox(self._transport, self._tick, self._too_slow, self._outbox_bytes)
+        self.send_queue = SendQueue(self._transport, self._tick, self._too_slow, self._outbox_bytes)
         _notice_half_open(transport.get_extra_info("socket"))
         self._timer = self._loop.call_later(self._login_seconds, self._too_late)
         self._client.connected(self)
@@ -203,7 +203,7 @@ class ClientTransport(asyncio.Protocol):
         if not self.name:
             for message in messages:
                 if isinstance(message, Hello):
-                    self.outbox.push(self.connection.greet(os.urandom(32), SOFTWARE))
+                    self.send_queue.push(self.connection.greet(os.urandom(32), SOFTWARE))
         self._unheard += len(data)
         if self._partial or self.connection.partial:
             self._note_partial(whole=bool(messages))
@@ -247,19 +247,19 @@ class ClientTransport(asyncio.Protocol):
         """Tell the client's side that it is over."""
         self._cancel_timer()
         self._transports.discard(self)
-        if not self._ended and not self.outbox.writable and self.name:
-            self._transports.tally.slow_drops += 1
+        if not self._ended and not self.send_queue.writable and self.name:
+            self._transports.counters.slow_drops += 1
             _log.warning("client dropped", name=self.name, address=self.address, reason="it stopped reading")
-        self.outbox.discard()
+        self.send_queue.discard()
         self._end("connection lost")
 
     def pause_writing(self) -> None:
         """Take note that the network does not keep up."""
-        self.outbox.pause()
+        self.send_queue.pause()
 
     def resume_writing(self) -> None:
         """Go on with what waited for the network."""
-        self.outbox.resume()
+        self.send_queue.resume()
         if not self._ended:
             self._client.writable()
 
@@ -277,13 +277,13 @@ class ClientTransport(asyncio.Protocol):
         self._transports.keep(self, self._owner, -self.kept)
         self.name = self._owner = message.name
         self._transports.keep(self, self._owner, self.kept)
-        self.outbox.push(self.connection.send(message))
+        self.send_queue.push(self.connection.send(message))
 
     def say_goodbye(self) -> None:
         """Close because the client asked to."""
         if not self._ended:
-            self.outbox.flush()
-            self.outbox.discard()
+            self.send_queue.flush()
+            self.send_queue.discard()
             self._transport.close()
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end("left")
@@ -300,7 +300,7 @@ class ClientTransport(asyncio.Protocol):
         """Say why, close, and end; a client that does not read it is cut off after a while."""
         if not self._ended:
             self._cancel_timer()
-            self.outbox.close(self.connection.closing(code, text, retry_after))
+            self.send_queue.close(self.connection.closing(code, text, retry_after))
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end(how)
 
@@ -325,7 +325,7 @@ class ClientTransport(asyncio.Protocol):
         self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")
 
     def _too_slow(self) -> None:
-        self._transports.tally.slow_drops += 1
+        self._transports.counters.slow_drops += 1
         self._drop(Code.SLOW, "this connection takes in less than it is sent", "too slow")
 
     def _drop(self, code: Code, text: str, how: str) -> None:

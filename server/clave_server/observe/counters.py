@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["FLUSH_BOUNDS", "Tally"]
+__all__ = ["FLUSH_BOUNDS", "Counters"]
 
 FLUSH_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Seconds: a flush counts in the first bucket whose bound it does not pass, else in the last one."""
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """Numbers that only grow. Plain attributes, changed on the loop's thread where the thing happens."""
 
     connections_accepted: int = 0

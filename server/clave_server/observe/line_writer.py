@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Sink"]
+__all__ = ["LineWriter"]
 
 _T = TypeVar("_T")
 
@@ -22,7 +22,7 @@ _BOUND: Final = 2048
 """Items that wait; what comes when there are as many is counted."""
 
 
-class Sink(Generic[_T]):
+class LineWriter(Generic[_T]):
     """A bounded queue of items that the thread renders and writes. What does not fit is counted and told."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Sink(Generic[_T]):
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     @property

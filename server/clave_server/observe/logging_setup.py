@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from clave_server.observe.line_writer import Sink
+from clave_server.observe.line_writer import LineWriter
 from clave_wire.text import sanitize
 
 __all__ = ["LogFormat", "LogLevel", "configure_logs"]
@@ -32,24 +32,24 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
-class _SinkLogger:
+class _LineLogger:
     """What structlog hands finished lines to."""
 
-    def __init__(self, sink: Sink[str]) -> None:
-        self._sink = sink
+    def __init__(self, writer: LineWriter[str]) -> None:
+        self._writer = writer
 
     def msg(self, line: str) -> None:
-        self._sink.put([line])
+        self._writer.put([line])
 
     info = warning = error = critical = exception = msg
 
 
 def configure_logs(
     descriptor: int, level: LogLevel = LogLevel.INFO, form: LogFormat = LogFormat.TEXT
-) -> Sink[str]:
-    """Send structlog's events, `level` and above, to `descriptor`; stop the sink returned to flush them."""
+) -> LineWriter[str]:
+    """Send structlog's events, `level` and above, to `descriptor`; stop the writer returned to flush them."""
     render = _render_json if form is LogFormat.JSON else _render
-    sink = Sink[str](
+    writer = LineWriter[str](
         descriptor,
         render=str,
         summarise=lambda count: render(
@@ -67,10 +67,10 @@ def configure_logs(
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=lambda *_: _SinkLogger(sink),
+        logger_factory=lambda *_: _LineLogger(writer),
         cache_logger_on_first_use=False,
     )
-    return sink
+    return writer
 
 
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

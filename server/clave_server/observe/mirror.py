@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from clave_server.observe.line_writer import Sink
+from clave_server.observe.line_writer import LineWriter
 from clave_wire.messages import Kind
 from clave_wire.text import sanitize
 
-__all__ = ["PIECE_BYTES", "EntryRecord", "Mirror", "MirrorMode", "VisitRecord"]
+__all__ = ["PIECE_BYTES", "ConnectionRecord", "EntryRecord", "Mirror", "MirrorMode"]
 
 
 class MirrorMode(enum.StrEnum):
@@ -44,7 +44,7 @@ class EntryRecord(NamedTuple):
     piece: bytes
 
 
-class VisitRecord(NamedTuple):
+class ConnectionRecord(NamedTuple):
     """A participant's connection came or went; `event` says how."""
 
     name: str
@@ -56,7 +56,7 @@ _SHORT_ROOM: Final = 4
 _SHORT_PIECE: Final = 8
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
-_Item = tuple[dt.datetime, EntryRecord | VisitRecord] | str
+_Item = tuple[dt.datetime, EntryRecord | ConnectionRecord] | str
 
 
 class Mirror:
@@ -75,38 +75,38 @@ class Mirror:
         self._coloured = coloured
         self._clock = clock
         self.wanted = mode is not MirrorMode.OFF
-        self._sink = Sink[_Item](descriptor, self._line, self._summary, broken)
+        self._writer = LineWriter[_Item](descriptor, self._line, self._summary, broken)
 
     @property
     def room(self) -> int:
         """How many entries more can be shown one by one now."""
-        return self._sink.room if self.wanted else 0
+        return self._writer.room if self.wanted else 0
 
     def show_entries(self, records: Sequence[EntryRecord], more: int) -> None:
         """Show entries that are on disk, in order, and that `more` followed."""
         if self.wanted:
             now = self._clock()
-            self._sink.put([(now, record) for record in records], more)
+            self._writer.put([(now, record) for record in records], more)
 
-    def show_visit(self, record: VisitRecord) -> None:
+    def show_connection(self, record: ConnectionRecord) -> None:
         """Show that somebody came or went."""
         if self.wanted:
-            self._sink.put([(self._clock(), record)])
+            self._writer.put([(self._clock(), record)])
 
     def announce(self, line: str) -> None:
         """Write a line whatever the mode."""
-        self._sink.put([line])
+        self._writer.put([line])
 
     def stop(self) -> None:
         """Write what is queued, unless nobody reads it."""
-        self._sink.stop(timeout=1.0)
+        self._writer.stop(timeout=1.0)
 
     def _line(self, item: _Item) -> str:
         if isinstance(item, str):
             return sanitize(item) + "\n"
         at, record = item
         name, address = sanitize(record.name), sanitize(record.address)
-        if isinstance(record, VisitRecord):
+        if isinstance(record, ConnectionRecord):
             event = sanitize(record.event)
             if self._mode is MirrorMode.JSON:
                 return _json(at, event="visit", name=name, address=address, text=event)

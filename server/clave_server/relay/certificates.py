@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from clave_server.errors import OrderError, StartError
+from clave_server.errors import AdminError, StartError
 from clave_server.net.tls import (
     Credentials,
     TlsFiles,
@@ -20,7 +20,7 @@ from clave_server.net.tls import (
     open_tls,
     read_digest,
 )
-from clave_server.storage.data_dir import DataFolder, write_private
+from clave_server.storage.data_dir import DataDir, write_private
 from clave_wire.login import fingerprint_text, succession
 from clave_wire.messages import NextCertificate
 
@@ -40,7 +40,7 @@ class Certificates:
     Made by `open`. A method that raises has changed nothing.
     """
 
-    def __init__(self, folder: DataFolder, own: TlsFiles | None, present: Credentials) -> None:
+    def __init__(self, folder: DataDir, own: TlsFiles | None, present: Credentials) -> None:
         self._folder = folder
         self._own = own
         self._former: dict[bytes, Credentials] = {}
@@ -50,7 +50,7 @@ class Certificates:
         self._stand(present)
 
     @classmethod
-    def open(cls, folder: DataFolder, own: TlsFiles | None, now: dt.datetime) -> Certificates:
+    def open(cls, folder: DataDir, own: TlsFiles | None, now: dt.datetime) -> Certificates:
         """Load what there is; the folder's certificate is made at the first start. Raises `StartError`."""
         return cls(folder, own, load_credentials(own) if own else open_tls(folder.certificate, now))
 
@@ -74,36 +74,36 @@ class Certificates:
         return self._announcements[shown]
 
     def prepare(self, now: dt.datetime, certificate: bytes | None = None) -> None:
-        """Make the certificate to follow, or take one that somebody else made (PEM). Raises `OrderError`."""
+        """Make the certificate to follow, or take one that somebody else made (PEM). Raises `AdminError`."""
         self._stand(self.present)
         path = self._folder.next_certificate
         if self.following is not None:
-            raise OrderError(f"a next certificate is announced already; to make another, remove {path} first")
+            raise AdminError(f"a next certificate is announced already; to make another, remove {path} first")
         if certificate is None and self._own:
-            raise OrderError(
+            raise AdminError(
                 "this relay shows a certificate of yours: name the FILE with the one to follow it"
             )
         pem = certificate or make_pem(now)
         try:
             check_pem(path, pem)
         except StartError as error:
-            raise OrderError(str(error)) from None
+            raise AdminError(str(error)) from None
         self._write(path, pem)
         self._stand(self.present)
 
     def switch(self) -> None:
-        """Show the certificate announced, from now on; the former key is not kept. Raises `OrderError`."""
+        """Show the certificate announced, from now on; the former key is not kept. Raises `AdminError`."""
         if self._own:
-            raise OrderError(
+            raise AdminError(
                 f"this relay shows a certificate of yours: replace {self._own.certificate} and send it SIGHUP"
             )
         path = self._folder.next_certificate
         if not path.exists():
-            raise OrderError("there is no next certificate; make one with: clave-relay certificate next")
+            raise AdminError("there is no next certificate; make one with: clave-relay certificate next")
         try:
             following = load_credentials(TlsFiles(path, path))
         except StartError as error:
-            raise OrderError(f"{error}; one of yours is shown with --tls-certificate and --tls-key") from None
+            raise AdminError(f"{error}; one of yours is shown with --tls-certificate and --tls-key") from None
         self._write(self._folder.certificate, path.read_bytes())
         self._show(following)
 
@@ -135,4 +135,4 @@ class Certificates:
         try:
             write_private(path, pem)
         except OSError as error:
-            raise OrderError(f"cannot write {path}: {error.strerror}") from None
+            raise AdminError(f"cannot write {path}: {error.strerror}") from None

@@ -1,6 +1,6 @@
 """One connection's conversation: logs the device in, answers about the directory, passes room messages on.
 
-Knows no bytes, no sockets and no SQL; what it needs of the relay is in `House`.
+Knows no bytes, no sockets and no SQL; what it needs of the relay is in `RelayContext`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import structlog
 
 from clave_server.accounts import directory
 from clave_server.accounts.directory import Applicant, Enrolment
-from clave_server.accounts.registration import Admission, Doors, judge_login
-from clave_server.errors import Refusal, RelayError
-from clave_server.limits.quotas import Usages
-from clave_server.limits.token_buckets import Buckets
+from clave_server.accounts.registration import ConnectionLimits, RegistrationPolicy, verify_login
+from clave_server.errors import Refusal, ServerError
+from clave_server.limits.quotas import QuotaTracker
+from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.net.transport import ClientTransport
-from clave_server.observe.counters import Tally
-from clave_server.observe.mirror import Mirror, VisitRecord
+from clave_server.observe.counters import Counters
+from clave_server.observe.mirror import ConnectionRecord, Mirror
 from clave_server.rooms.catchup import InvitationFeed
 from clave_server.rooms.invitations import take_invitation
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import MAX_STREAMS, Session
 from clave_server.rooms.write_batch import RoomMessage, Step
-from clave_server.storage.db_thread import Worker
+from clave_server.storage.db_thread import DbThread
 from clave_wire.messages import (
     Account,
     ClaimKeyPackages,
@@ -52,7 +52,7 @@ from clave_wire.messages import (
     ToRelay,
 )
 
-__all__ = ["House", "Visit"]
+__all__ = ["ClientHandler", "RelayContext"]
 
 _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
 _WORKING: Final = 4
@@ -66,21 +66,21 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class House:
+class RelayContext:
     """What all visits share; `sessions` has who is logged in, by device.
 
     `incarnation` is another one after the relay was restored from a backup.
     """
 
-    admission: Admission
-    doors: Doors
-    reader: Worker
+    admission: RegistrationPolicy
+    limits: ConnectionLimits
+    reader: DbThread
     sequencer: Sequencer
     sessions: dict[bytes, Session]
     mirror: Mirror
-    tally: Tally
-    usages: Usages
-    rates: Buckets[bytes] | None
+    counters: Counters
+    quotas: QuotaTracker
+    rates: TokenBuckets[bytes] | None
     incarnation: bytes
 
     def pace(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
@@ -89,15 +89,15 @@ class House:
             return 0.0
         amount = len(messages) + size / _BYTES_AS_A_REQUEST
         wait = self.rates.take(session.usage.account, time.monotonic(), amount)
-        self.tally.rate_refusals += wait > 0
+        self.counters.rate_refusals += wait > 0
         return wait
 
 
-class Visit:
+class ClientHandler:
     """The `transport.Client` of one connection; `announcement` is of the next certificate, if any."""
 
-    def __init__(self, house: House, announcement: Callable[[], NextCertificate | None]) -> None:
-        self._house = house
+    def __init__(self, context: RelayContext, announcement: Callable[[], NextCertificate | None]) -> None:
+        self._context = context
         self._announcement = announcement
         self._transport: ClientTransport
         self._session: Session | None = None
@@ -114,11 +114,11 @@ class Visit:
         """Let the connection in, or tell it why not."""
         self._transport = transport
         try:
-            self._house.doors.enter(transport.ip)
+            self._context.limits.enter(transport.ip)
             self._inside = True
-            self._house.tally.connections_accepted += 1
+            self._context.counters.connections_accepted += 1
         except Refusal as refusal:
-            self._house.tally.connections_refused[refusal.code] += 1
+            self._context.counters.connections_refused[refusal.code] += 1
             transport.close(refusal.code, str(refusal), f"not let in: {refusal}")
 
     def received(self, messages: Sequence[ToRelay], size: int) -> None:
@@ -129,7 +129,7 @@ class Visit:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        if wait := self._house.pace(session, messages, size):
+        if wait := self._context.pace(session, messages, size):
             self._transport.hold_reading(True)
             self._transport.keep(size)
             loop = asyncio.get_running_loop()
@@ -146,7 +146,7 @@ class Visit:
 
     def _act(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
         if set(map(type, messages)) <= _ROOM_MESSAGES:
-            self._house.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
+            self._context.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
         else:
             share = size // len(messages)
             for message in messages:
@@ -154,10 +154,10 @@ class Visit:
 
     def _answer(self, session: Session, message: ToRelay, size: int) -> None:
         if isinstance(message, CreateRoom | Submit | Mend):
-            self._house.sequencer.post(session, (message,), size)
+            self._context.sequencer.post(session, (message,), size)
         elif isinstance(message, Resume):
             if message.room in session.streams or len(session.streams) < MAX_STREAMS:
-                self._house.sequencer.resume(session, message, size)
+                self._context.sequencer.resume(session, message, size)
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"
                 self._refuse(message.id, Refusal(Code.LIMIT, text))
@@ -171,7 +171,7 @@ class Visit:
     def writable(self) -> None:
         """Go on with what waited for the network."""
         if self._session is not None and self._feed is not None:
-            self._house.sequencer.catch_up.advance(self._session)
+            self._context.sequencer.catch_up.advance(self._session)
             self._feed.advance()
             self._work()
 
@@ -182,86 +182,86 @@ class Visit:
             self._delayed.cancel()
         self._requests.clear()
         if self._inside:
-            self._house.doors.leave(self._transport.ip)
+            self._context.limits.leave(self._transport.ip)
         session = self._session
         if session is None:
             _log.info("connection ended before login", address=self._transport.address, reason=how)
             return
         session.over = True
-        if self._house.sessions.get(session.device) is session:
-            del self._house.sessions[session.device]
-        self._house.sequencer.end(session, how)
-        self._house.usages.leave(session.usage)
-        self._house.mirror.show_visit(VisitRecord(session.name, session.address, how))
+        if self._context.sessions.get(session.device) is session:
+            del self._context.sessions[session.device]
+        self._context.sequencer.end(session, how)
+        self._context.quotas.leave(session.usage)
+        self._context.mirror.show_connection(ConnectionRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
 
     def _log_in(self, login: Login) -> None:
         transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
-            applicant = judge_login(login, transcript)
-            self._house.doors.bans.judge_name(applicant.name)
+            applicant = verify_login(login, transcript)
+            self._context.limits.bans.judge_name(applicant.name)
         except Refusal as refusal:
             self._close(refusal)
             return
         find = partial(directory.find_device, applicant=applicant)
-        self._house.reader.do(find, partial(self._found, login, applicant))
+        self._context.reader.do(find, partial(self._found, login, applicant))
 
-    def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | RelayError | None) -> None:
+    def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | ServerError | None) -> None:
         if outcome is None:
             permit = partial(
-                self._house.admission.permit, login=login, name=applicant.name, ip=self._transport.ip
+                self._context.admission.permit, login=login, name=applicant.name, ip=self._transport.ip
             )
             enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit)
-            self._house.sequencer.write(enrol, partial(self._enrolled, applicant))
+            self._context.sequencer.write(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
 
-    def _enrolled(self, applicant: Applicant, outcome: Enrolment | RelayError) -> None:
+    def _enrolled(self, applicant: Applicant, outcome: Enrolment | ServerError) -> None:
         if self._over:
             return
         try:
-            if isinstance(outcome, RelayError):
+            if isinstance(outcome, ServerError):
                 raise outcome
-            self._house.doors.bans.judge_name(applicant.name)  # banned while the disk was asked, maybe
-        except RelayError as error:
+            self._context.limits.bans.judge_name(applicant.name)  # banned while the disk was asked, maybe
+        except ServerError as error:
             self._close(error)
             return
-        former = self._house.sessions.get(applicant.device)
+        former = self._context.sessions.get(applicant.device)
         if former is not None:
             former.give_way()
         transport = self._transport
         session = Session(
             applicant.device,
-            self._house.usages.enter(applicant.account, outcome.rooms, outcome.stored),
+            self._context.quotas.enter(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
-            transport.outbox,
+            transport.send_queue,
             transport.hold_reading,
             self._notice_invitation,
             self._give_way,
         )
         self._session = session
-        self._house.tally.logins += 1
-        self._house.tally.registrations += outcome.registered
-        self._house.sessions[session.device] = session
+        self._context.counters.logins += 1
+        self._context.counters.registrations += outcome.registered
+        self._context.sessions[session.device] = session
         transport.logged_in(
             LoggedIn(
                 session.name,
                 outcome.registered,
                 outcome.key_packages,
                 transport.spread,
-                self._house.incarnation,
+                self._context.incarnation,
                 outcome.published,
             )
         )
-        self._house.mirror.show_visit(
-            VisitRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
+        self._context.mirror.show_connection(
+            ConnectionRecord(session.name, session.address, "registered" if outcome.registered else "arrived")
         )
         announcement = self._announcement()
         if announcement is not None:
             session.send(announcement)
-        self._feed = InvitationFeed(self._house.reader, session)
+        self._feed = InvitationFeed(self._context.reader, session)
         self._feed.advance()
 
     def _notice_invitation(self) -> None:
@@ -271,9 +271,9 @@ class Visit:
     def _give_way(self) -> None:
         self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
 
-    def _close(self, error: RelayError) -> None:
+    def _close(self, error: ServerError) -> None:
         code = _code_of(error)
-        self._house.tally.logins_refused[code] += 1
+        self._context.counters.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
     # --- directory ------------------------------------------------------------------------------------------
@@ -281,16 +281,21 @@ class Visit:
     def _work(self) -> None:
         """Begin on what was asked of the directory: a few at a time, as answers are larger than questions."""
         session = self._session
-        while session is not None and self._requests and self._working < _WORKING and session.outbox.writable:
+        while (
+            session is not None
+            and self._requests
+            and self._working < _WORKING
+            and session.send_queue.writable
+        ):
             request, size = self._requests.popleft()
             self._working += 1
             self._begin(session, request, size)
 
     def _begin(self, session: Session, request: _DirectoryRequest, size: int) -> None:
-        sequencer, answered = self._house.sequencer, partial(self._answered, request, size)
+        sequencer, answered = self._context.sequencer, partial(self._answered, request, size)
         if isinstance(request, Lookup):
             look_up = partial(directory.look_up, name=request.name)
-            self._house.reader.do(look_up, partial(answered, partial(Account, request.id)))
+            self._context.reader.do(look_up, partial(answered, partial(Account, request.id)))
         elif isinstance(request, PublishKeyPackages):
             publish = partial(
                 directory.publish_key_packages,
@@ -308,10 +313,10 @@ class Visit:
             take = partial(take_invitation, device=session.device, invitation=request.invitation)
             sequencer.write(take, partial(self._taken, partial(answered, lambda _: Done(request.id))))
 
-    def _taken(self, answered: Callable[[Any], None], outcome: Counter[bytes] | RelayError) -> None:
+    def _taken(self, answered: Callable[[Any], None], outcome: Counter[bytes] | ServerError) -> None:
         """Count the welcome of an invitation that was taken as gone."""
-        if not isinstance(outcome, RelayError):
-            self._house.usages.release(outcome)
+        if not isinstance(outcome, ServerError):
+            self._context.quotas.release(outcome)
         answered(outcome)
 
     def _answered(
@@ -322,18 +327,18 @@ class Visit:
         if session is None or session.over:
             return
         session.finish(1, size)
-        if isinstance(outcome, RelayError):
+        if isinstance(outcome, ServerError):
             self._refuse(request.id, outcome)
         else:
             session.send(reply(outcome))
         self._work()
 
-    def _refuse(self, request: int, error: RelayError) -> None:
+    def _refuse(self, request: int, error: ServerError) -> None:
         if self._session is not None:
             self._session.send(Refused(request, _code_of(error), str(error)))
 
 
-def _code_of(error: RelayError) -> Code:
+def _code_of(error: ServerError) -> Code:
     """Return what to tell the client; what is not its own fault is told the operator too."""
     if isinstance(error, Refusal):
         return error.code

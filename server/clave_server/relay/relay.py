@@ -12,29 +12,29 @@ from typing import Final
 
 import structlog
 
-from clave_server.accounts.registration import Admission, Doors
+from clave_server.accounts.registration import ConnectionLimits, RegistrationPolicy
 from clave_server.errors import Refusal
 from clave_server.limits.bans import Bans, read_bans
-from clave_server.limits.quotas import NO_QUOTA, Quota, Usages
-from clave_server.limits.token_buckets import Buckets, network_of
-from clave_server.net.listener import Entrance, Listener, open_sockets
+from clave_server.limits.quotas import NO_QUOTA, Quota, QuotaTracker
+from clave_server.limits.token_buckets import TokenBuckets, network_of
+from clave_server.net.listener import Listener, ListeningSocket, open_sockets
 from clave_server.net.proxy_protocol import Peer
-from clave_server.net.send_queue import MAX_OUTBOX_BYTES, Tick
+from clave_server.net.send_queue import MAX_SEND_QUEUE_BYTES, Tick
 from clave_server.net.systemd import passed_sockets
 from clave_server.net.tls import Credentials, TlsFiles
 from clave_server.net.transport import ClientTransport, Transports
-from clave_server.observe.counters import Tally
+from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
 from clave_server.relay.certificates import Certificates
-from clave_server.relay.client_handler import House, Visit
+from clave_server.relay.client_handler import ClientHandler, RelayContext
 from clave_server.rooms.invitations import highest_ids
-from clave_server.rooms.retention import FOREVER, Keeping
-from clave_server.rooms.retention_task import Pruner
+from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy
+from clave_server.rooms.retention_task import RetentionTask
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import Session
 from clave_server.storage import incarnation, schema
-from clave_server.storage.data_dir import DataFolder
-from clave_server.storage.db_thread import Worker
+from clave_server.storage.data_dir import DataDir
+from clave_server.storage.db_thread import DbThread
 from clave_wire.connection import State
 from clave_wire.messages import Code
 
@@ -63,7 +63,7 @@ class Settings:
 
     host: str | None
     port: int
-    admission: Admission
+    admission: RegistrationPolicy
     max_clients: int
     max_clients_per_ip: int
     plain: tuple[str, int] | None = None
@@ -72,9 +72,9 @@ class Settings:
     address_rate: int = 0
     account_rate: int = 0
     quota: Quota = NO_QUOTA
-    keeping: Keeping = FOREVER
+    policy: RetentionPolicy = KEEP_ALL
     login_seconds: float = 10.0
-    outbox_bytes: int = MAX_OUTBOX_BYTES
+    outbox_bytes: int = MAX_SEND_QUEUE_BYTES
 
 
 class Relay:
@@ -83,20 +83,20 @@ class Relay:
     def __init__(
         self,
         certificates: Certificates,
-        house: House,
+        context: RelayContext,
         transports: Transports,
-        reader: Worker,
-        writer: Worker,
+        reader: DbThread,
+        writer: DbThread,
         listener: Listener,
-        pruner: Pruner,
+        retention_task: RetentionTask,
     ) -> None:
         self.certificates = certificates
-        self.house = house
+        self.context = context
         self.transports = transports
         self.reader = reader
         self.writer = writer
         self.listener = listener
-        self.pruner = pruner
+        self.retention_task = retention_task
 
     @property
     def certificate(self) -> bytes:
@@ -109,7 +109,7 @@ class Relay:
         return [entrance.address for entrance in self.listener.entrances if entrance.encrypted]
 
     @classmethod
-    async def start(cls, settings: Settings, folder: DataFolder, mirror: Mirror) -> Relay:
+    async def start(cls, settings: Settings, folder: DataDir, mirror: Mirror) -> Relay:
         """Open the store and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
         certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
@@ -120,13 +120,13 @@ class Relay:
                 _log.warning("restored from a backup; whoever comes back is told so")
             used_ids, bans = highest_ids(connection), Bans(read_bans(connection))
             present = incarnation.read_incarnation(connection)
-        writer = Worker("log writer", connection, loop)
-        reader = Worker("log reader", schema.connect_reader(folder.database), loop)
-        house = _build_house(settings, writer, reader, mirror, used_ids, bans, present)
-        transports, tick = Transports(house.tally), Tick(loop)
+        writer = DbThread("log writer", connection, loop)
+        reader = DbThread("log reader", schema.connect_reader(folder.database), loop)
+        context = _build_context(settings, writer, reader, mirror, used_ids, bans, present)
+        transports, tick = Transports(context.counters), Tick(loop)
 
         def client(peer: Peer, shown: Credentials) -> ClientTransport:
-            visit = Visit(house, partial(certificates.announcement, shown.digest))
+            visit = ClientHandler(context, partial(certificates.announcement, shown.digest))
             return ClientTransport(
                 visit, peer, shown.digest, transports, tick, settings.login_seconds, settings.outbox_bytes
             )
@@ -135,31 +135,33 @@ class Relay:
             entrances,
             lambda: certificates.present,
             proxies=settings.proxies,
-            admit=_Gate(settings.address_rate, house.tally).admit,
+            admit=_Gate(settings.address_rate, context.counters).admit,
             make=client,
             login_seconds=settings.login_seconds,
         )
-        pruner = Pruner(settings.keeping, reader, house.sequencer, house.usages, house.tally)
-        return cls(certificates, house, transports, reader, writer, listener, pruner)
+        retention_task = RetentionTask(
+            settings.policy, reader, context.sequencer, context.quotas, context.counters
+        )
+        return cls(certificates, context, transports, reader, writer, listener, retention_task)
 
     def announce(self) -> None:
         """Tell everyone connected which certificate they would be shown if they came back."""
         for transport in tuple(self.transports):
             message = self.certificates.announcement(transport.certificate)
             if message is not None and transport.connection.state is State.OPEN:
-                transport.outbox.push(transport.connection.send(message))
+                transport.send_queue.push(transport.connection.send(message))
 
     async def stop(self) -> None:
         """Stop accepting, bring what was accepted to disk, tell everyone, close."""
         self.listener.close()
-        self.pruner.stop()
+        self.retention_task.stop()
         self.transports.hold_reading()
-        await self.house.sequencer.drain()
+        await self.context.sequencer.drain()
         self.transports.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self.transports.empty.wait()
-        await self.house.sequencer.drain()
+        await self.context.sequencer.drain()
         self.reader.stop()
         self.writer.stop()
 
@@ -167,48 +169,48 @@ class Relay:
 class _Gate:
     """Judges a connection before anything is spent on it."""
 
-    def __init__(self, rate: int, tally: Tally) -> None:
-        self._rates = Buckets[str](rate, rate * _ADDRESS_BURST, _MAX_COUNTED) if rate else None
-        self._tally = tally
+    def __init__(self, rate: int, counters: Counters) -> None:
+        self._rates = TokenBuckets[str](rate, rate * _ADDRESS_BURST, _MAX_COUNTED) if rate else None
+        self._counters = counters
 
     def admit(self, ip: str) -> None:
         """Raise `Refusal` if this address's network connects too often."""
         if self._rates is not None and self._rates.take(network_of(ip), time.monotonic()):
-            self._tally.rate_refusals += 1
+            self._counters.rate_refusals += 1
             raise Refusal(Code.FULL, "too many connections from this address")
 
 
-def _open_entrances(settings: Settings) -> list[Entrance]:
+def _open_entrances(settings: Settings) -> list[ListeningSocket]:
     listening = passed_sockets() or open_sockets(settings.host, settings.port)
-    entrances = [Entrance(found, True) for found in listening]
+    entrances = [ListeningSocket(found, True) for found in listening]
     if settings.plain is not None:
-        entrances += [Entrance(found, False) for found in open_sockets(*settings.plain)]
+        entrances += [ListeningSocket(found, False) for found in open_sockets(*settings.plain)]
     return entrances
 
 
-def _build_house(
+def _build_context(
     settings: Settings,
-    writer: Worker,
-    reader: Worker,
+    writer: DbThread,
+    reader: DbThread,
     mirror: Mirror,
     used_ids: tuple[int, int],
     bans: Bans,
     incarnation: bytes,
-) -> House:
+) -> RelayContext:
     sessions: dict[bytes, Session] = {}
-    tally, usages = Tally(), Usages(settings.quota)
+    counters, quotas = Counters(), QuotaTracker(settings.quota)
     sequencer = Sequencer(
         writer=writer,
         reader=reader,
         mirror=mirror,
         sessions=sessions,
         highest_ids=used_ids,
-        usages=usages,
-        tally=tally,
+        quotas=quotas,
+        counters=counters,
     )
     rate = settings.account_rate
-    rates = Buckets[bytes](rate, rate * _ACCOUNT_BURST, _MAX_COUNTED) if rate else None
-    doors = Doors(settings.max_clients, settings.max_clients_per_ip, bans)
-    return House(
-        settings.admission, doors, reader, sequencer, sessions, mirror, tally, usages, rates, incarnation
+    rates = TokenBuckets[bytes](rate, rate * _ACCOUNT_BURST, _MAX_COUNTED) if rate else None
+    limits = ConnectionLimits(settings.max_clients, settings.max_clients_per_ip, bans)
+    return RelayContext(
+        settings.admission, limits, reader, sequencer, sessions, mirror, counters, quotas, rates, incarnation
     )

@@ -11,13 +11,13 @@ from functools import partial
 
 import structlog
 
-from clave_server.errors import Refusal, RelayError
-from clave_server.observe.counters import Tally
+from clave_server.errors import Refusal, ServerError
+from clave_server.observe.counters import Counters
 from clave_server.rooms import entry_store
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.invitations import read_invitations
 from clave_server.rooms.session import Session, Stream
-from clave_server.storage.db_thread import Worker
+from clave_server.storage.db_thread import DbThread
 from clave_wire.framing import pack
 from clave_wire.messages import Code, Invitation, Refused
 
@@ -34,19 +34,19 @@ class CatchUp:
 
     def __init__(
         self,
-        reader: Worker,
+        reader: DbThread,
         channels: Mapping[bytes, Channel],
         release: Callable[[Channel], None],
-        tally: Tally,
+        counters: Counters,
     ) -> None:
         self._reader = reader
         self._channels = channels
         self._release = release
-        self._tally = tally
+        self._counters = counters
 
     def advance(self, session: Session) -> None:
         """Read the next chunk for a session, if it has a stream behind and its network keeps up."""
-        if session.reading_log or session.over or not session.outbox.writable:
+        if session.reading_log or session.over or not session.send_queue.writable:
             return
         for stream in session.streams.values():
             if stream.started and not stream.live and not stream.over:
@@ -57,28 +57,28 @@ class CatchUp:
 
     def _read(self, channel: Channel, stream: Stream) -> None:
         stream.session.reading_log = True
-        self._tally.catch_up_reads += 1
+        self._counters.catch_up_reads += 1
         until = channel.room.durable if stream.end is None else stream.end
         work = partial(entry_store.read_entries, key=stream.room, after=stream.cursor, until=until)
         self._reader.do(work, partial(self._arrived, stream))
 
-    def _arrived(self, stream: Stream, outcome: entry_store.Chunk | RelayError) -> None:
+    def _arrived(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:
         session = stream.session
         session.reading_log = False
         if session.over:
             return
         if session.streams.get(stream.room) is stream and not stream.over:
             channel = self._channels[stream.room]
-            if isinstance(outcome, RelayError):
+            if isinstance(outcome, ServerError):
                 self._give_up(channel, stream, outcome)
             else:
-                session.outbox.push(outcome.frames)
+                session.send_queue.push(outcome.frames)
                 stream.cursor = outcome.last
                 channel.settle(stream)
             self._release(channel)
         self.advance(session)
 
-    def _give_up(self, channel: Channel, stream: Stream, error: RelayError) -> None:
+    def _give_up(self, channel: Channel, stream: Stream, error: ServerError) -> None:
         try:
             channel.room.check_kept(stream.cursor)
         except Refusal as refusal:
@@ -93,7 +93,7 @@ class CatchUp:
 class InvitationFeed:
     """One session's waiting invitations, then those that come while it is connected."""
 
-    def __init__(self, reader: Worker, session: Session) -> None:
+    def __init__(self, reader: DbThread, session: Session) -> None:
         self._reader = reader
         self._session = session
         self._after = 0
@@ -102,7 +102,7 @@ class InvitationFeed:
 
     def advance(self) -> None:
         """Read on, if there may be more and the network keeps up."""
-        if self._more and not self._reading and self._session.outbox.writable and not self._session.over:
+        if self._more and not self._reading and self._session.send_queue.writable and not self._session.over:
             self._reading = True
             self._more = False
             work = partial(read_invitations, device=self._session.device, after=self._after)
@@ -113,14 +113,14 @@ class InvitationFeed:
         self._more = True
         self.advance()
 
-    def _arrived(self, outcome: list[Invitation] | RelayError) -> None:
+    def _arrived(self, outcome: list[Invitation] | ServerError) -> None:
         self._reading = False
-        if isinstance(outcome, RelayError):
+        if isinstance(outcome, ServerError):
             _log.error("waiting invitations cannot be read", name=self._session.name, reason=str(outcome))
             self._more = True  # tried again when the next one comes
             return
         if outcome:
             self._after = outcome[-1].id
             self._more = True
-            self._session.outbox.push(b"".join(map(pack, outcome)))
+            self._session.send_queue.push(b"".join(map(pack, outcome)))
         self.advance()

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from clave_server.net.send_queue import Outbox
+from clave_server.net.send_queue import SendQueue
 from clave_server.rooms.room_state import NO_LONGER_MEMBER, Room
 from clave_server.rooms.session import Session, Stream
 from clave_wire.framing import pack
 from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
 
-__all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "Draft"]
+__all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "RoomWrite"]
 
 MAX_PRESENCE_MEMBERS: Final = 1000
 """Members of a room above which nobody is told who is online: that would outweigh what is said."""
@@ -25,7 +25,7 @@ class Channel:
     def __init__(self, room: Room) -> None:
         self.room = room
         self.streams: dict[bytes, Stream] = {}
-        self._live: dict[bytes, Outbox] = {}
+        self._live: dict[bytes, SendQueue] = {}
 
     def start(self, stream: Stream, cursor: int, end: int | None) -> None:
         """Begin a stream after `cursor` and tell its session and the others of each other."""
@@ -44,7 +44,7 @@ class Channel:
                 return True
         elif stream.cursor >= self.room.durable:
             stream.live = True
-            self._live[stream.session.device] = stream.session.outbox
+            self._live[stream.session.device] = stream.session.send_queue
             return True
         return False
 
@@ -83,15 +83,15 @@ class Channel:
         present: list[bytes] = []
         for device, stream in self.streams.items():
             if device != session.device and stream.end is None:
-                stream.session.outbox.push(frame)
+                stream.session.send_queue.push(frame)
                 present.append(self._presence(stream.session, online=True, text=""))
         if online and present:
-            session.outbox.push(b"".join(present))
+            session.send_queue.push(b"".join(present))
 
     def _presence(self, session: Session, *, online: bool, text: str) -> bytes:
         return pack(Presence(self.room.room, session.device, session.name, online, text))
 
-    def fan_out(self, draft: Draft) -> int:
+    def fan_out(self, draft: RoomWrite) -> int:
         """Send a durable draft to everyone live, and its own acknowledgements to each sender.
 
         Returns how many entries were delivered, in all.
@@ -102,12 +102,12 @@ class Channel:
             senders, departures = draft.submissions, draft.departures
             ends = list(itertools.accumulate(map(len, draft.frames)))
             view = memoryview(shared)
-            for device, outbox in self._live.items():
+            for device, send_queue in self._live.items():
                 if device in senders or device in departures:
                     deliveries -= len(senders.get(device, ()))
-                    outbox.push_parts(self._own_view(draft, device, view, ends))
+                    send_queue.push_parts(self._own_view(draft, device, view, ends))
                 else:
-                    outbox.push(shared)
+                    send_queue.push(shared)
         for device, seq in draft.departures.items():
             stream = self.streams.get(device)
             if stream is not None:
@@ -118,7 +118,7 @@ class Channel:
         return deliveries
 
     def _own_view(
-        self, draft: Draft, device: bytes, shared: memoryview, ends: list[int]
+        self, draft: RoomWrite, device: bytes, shared: memoryview, ends: list[int]
     ) -> list[bytes | memoryview]:
         """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left.
 
@@ -143,7 +143,7 @@ class Channel:
 
 
 @dataclass(slots=True)
-class Draft:
+class RoomWrite:
     """What one flush adds to one room: entries from seq `first` on, who sent which, and who left where."""
 
     channel: Channel

@@ -12,10 +12,10 @@ import apsw
 from clave_server.errors import DamageError
 from clave_server.rooms.invitations import add_invitations
 from clave_server.rooms.rekeys import Rekey
-from clave_server.rooms.room_state import Room, Stay, pack_recent, unpack_recent, unpack_restores
+from clave_server.rooms.room_state import Membership, Room, pack_recent, unpack_recent, unpack_restores
 from clave_server.rooms.segment import CHUNK_BYTES, Segment
 
-__all__ = ["ROOM_SEAL", "Changes", "Chunk", "drop_segments", "load_room", "read_entries", "segments_until"]
+__all__ = ["ROOM_SEAL", "Chunk", "RowChanges", "drop_segments", "load_room", "read_entries", "segments_until"]
 
 _WRITES: Final = {
     "rooms": "INSERT INTO rooms(room, seq, handshake, maker)"
@@ -49,7 +49,7 @@ _NO_END: Final = 2**63 - 1
 
 
 @dataclass(slots=True)
-class Changes:
+class RowChanges:
     """The rows one flush writes, gathered on the loop and applied on the writer.
 
     Then `released` has the bytes of welcomes, by account, that nobody needs any more.
@@ -130,7 +130,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
         ).fetchall()  # as apsw 3.54 never frees a cursor that is alive while another one ends
         for device, name, joined, left, whole in stays:
             _check(whole, key)
-            room.stays[device] = (*room.stays.get(device, ()), Stay(joined, left))
+            room.stays[device] = (*room.stays.get(device, ()), Membership(joined, left))
             if left is None:
                 room.members[device] = name
         submissions: list[Any] = connection.execute(

@@ -19,7 +19,7 @@ from typing import Any, Final
 import apsw
 import structlog
 
-from clave_server.accounts.device_counts import Waiting, check_waiting, count_waiting
+from clave_server.accounts.device_counts import DeviceCount, check_count, update_count
 from clave_server.accounts.directory import add_stored
 from clave_server.rooms.segment import CHUNK_BYTES
 from clave_server.storage.seals import INVITATION, WELCOME
@@ -111,13 +111,13 @@ def add_invitations(
     connection.execute(_STORE, (welcome, account))
     rooms = {other for (other,) in connection.execute(_ROOMS, (account, room))}
     for number, device, helps in invited:
-        check_waiting(connection, device, Waiting.INVITATIONS)
+        check_count(connection, device, DeviceCount.INVITATIONS)
         released += _delete(connection, _SUPERSEDED, (device, room, account, helps, welcome))
         acquainted = _is_acquainted(connection, device, account, rooms)
         connection.execute(_INSERT, (number, device, room, welcome, account, acquainted, helps))
         if connection.execute(_PLACES_TAKEN, (device, acquainted)).get > MAX_INVITATIONS:
             released += _delete(connection, _DISPLACED, (device, acquainted))
-        count_waiting(connection, device, Waiting.INVITATIONS)
+        update_count(connection, device, DeviceCount.INVITATIONS)
     return released
 
 
@@ -179,9 +179,9 @@ def take_invitation(connection: apsw.Connection, device: bytes, invitation: int)
 
     Returns the bytes of the welcome that goes with it, by account.
     """
-    check_waiting(connection, device, Waiting.INVITATIONS)
+    check_count(connection, device, DeviceCount.INVITATIONS)
     released = _delete(connection, _OWN, (invitation, device))
-    count_waiting(connection, device, Waiting.INVITATIONS)
+    update_count(connection, device, DeviceCount.INVITATIONS)
     return released
 
 
@@ -192,11 +192,11 @@ def forget_invitations_before(connection: apsw.Connection, at: int) -> Counter[b
     """
     devices: list[Any] = connection.execute(f"SELECT DISTINCT device FROM {_OLDER}", (at,)).fetchall()  # noqa: S608
     for (device,) in devices:
-        check_waiting(connection, device, Waiting.INVITATIONS)
+        check_count(connection, device, DeviceCount.INVITATIONS)
     released = _release(connection, _STORED_BEFORE, at)
     connection.execute(f"DELETE FROM {_OLDER}", (at,))  # noqa: S608  (a constant)
     for (device,) in devices:
-        count_waiting(connection, device, Waiting.INVITATIONS)
+        update_count(connection, device, DeviceCount.INVITATIONS)
     return released
 
 

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from clave_server.accounts import directory
-from clave_server.errors import Refusal, RelayError
+from clave_server.errors import Refusal, ServerError
 from clave_server.rooms import entry_store
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import read_header
 from clave_server.rooms.room_state import Room
-from clave_server.rooms.write_batch import Batch, RoomMessage
-from clave_server.storage.db_thread import Worker
+from clave_server.rooms.write_batch import RequestBatch, RoomMessage
+from clave_server.storage.db_thread import DbThread
 from clave_wire.messages import Code, CreateRoom, Kind, Mend, Submit
 
-__all__ = ["Loading", "wanted_names"]
+__all__ = ["PendingLookups", "wanted_names"]
 
 
-class Loading:
+class PendingLookups:
     """What waits, by room: all of a room's messages do, once one does, so that their order stays.
 
     `again` gets the batches that can go on, in order, and `refuse` each one that cannot.
@@ -27,16 +27,16 @@ class Loading:
 
     def __init__(
         self,
-        reader: Worker,
+        reader: DbThread,
         channels: dict[bytes, Channel],
-        again: Callable[[Sequence[Batch]], None],
-        refuse: Callable[[Batch, RelayError], None],
+        again: Callable[[Sequence[RequestBatch]], None],
+        refuse: Callable[[RequestBatch, ServerError], None],
     ) -> None:
         self._reader = reader
         self._channels = channels
         self._again = again
         self._refuse = refuse
-        self._waiting: dict[bytes, list[Batch]] = {}
+        self._waiting: dict[bytes, list[RequestBatch]] = {}
         self._kept_from: dict[bytes, int] = {}
 
     def __contains__(self, key: bytes) -> bool:
@@ -45,7 +45,7 @@ class Loading:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RequestBatch]:
         for batches in self._waiting.values():
             yield from batches
 
@@ -54,7 +54,7 @@ class Loading:
         if key in self._waiting:
             self._kept_from[key] = seq
 
-    def put_aside(self, batch: Batch) -> None:
+    def put_aside(self, batch: RequestBatch) -> None:
         """Have a batch of one message wait for what it needs."""
         (message,) = batch.messages
         key = message.room
@@ -69,7 +69,7 @@ class Loading:
             work = partial(directory.resolve, devices=wanted_names(message))
             self._reader.do(work, partial(self._named, key, batch))
 
-    def _loaded(self, key: bytes, outcome: Room | RelayError | None) -> None:
+    def _loaded(self, key: bytes, outcome: Room | ServerError | None) -> None:
         batches = self._waiting.pop(key)
         kept_from = self._kept_from.pop(key, 1)
         creating = any(isinstance(batch.messages[0], CreateRoom) for batch in batches)
@@ -85,7 +85,7 @@ class Loading:
             batches = []
         self._again(batches)
 
-    def _named(self, key: bytes, batch: Batch, outcome: dict[bytes, str] | RelayError) -> None:
+    def _named(self, key: bytes, batch: RequestBatch, outcome: dict[bytes, str] | ServerError) -> None:
         batch.names = outcome
         self._kept_from.pop(key, None)
         self._again(self._waiting.pop(key))

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from clave_server.limits.quotas import Usage
-from clave_server.observe.counters import Tally
+from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
-from clave_server.rooms.write_batch import Flight
+from clave_server.rooms.write_batch import WriteBatch
 from clave_wire.messages import Accepted, Code, Done, Refused, Rejected
 
-__all__ = ["NOT_WRITTEN", "Landing"]
+__all__ = ["NOT_WRITTEN", "Publisher"]
 
 NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
 
-class Landing:
+class Publisher:
     """Publishes flights that are on disk and refuses those that are not; `save` gets a usage to be saved."""
 
     def __init__(
@@ -28,17 +28,17 @@ class Landing:
         channels: Mapping[bytes, Channel],
         catch_up: CatchUp,
         mirror: Mirror,
-        tally: Tally,
+        counters: Counters,
         save: Callable[[Usage], None],
     ) -> None:
         self._sessions = sessions
         self._channels = channels
         self._catch_up = catch_up
         self._mirror = mirror
-        self._tally = tally
+        self._counters = counters
         self._save = save
 
-    def refuse(self, flight: Flight) -> None:
+    def refuse(self, flight: WriteBatch) -> None:
         """Undo what was staged and tell whoever asked for it."""
         for channel in flight.touched.values():
             channel.room.roll_back()
@@ -50,7 +50,7 @@ class Landing:
         for session, message in flight.answers:
             session.send(Refused(message.id, Code.STORAGE, NOT_WRITTEN))
 
-    def publish(self, flight: Flight) -> None:
+    def publish(self, flight: WriteBatch) -> None:
         """Keep what was staged, acknowledge it and fan it out."""
         for key, channel in flight.touched.items():
             channel.room.settle(saved=key in flight.saved)
@@ -65,7 +65,7 @@ class Landing:
                 if not draft.channel.is_live(device):
                     self._acknowledge(key, device, submissions)
             entries += len(draft.frames)
-            self._tally.deliveries += draft.channel.fan_out(draft)
+            self._counters.deliveries += draft.channel.fan_out(draft)
         for _, _, _, device, welcome, _ in flight.changes.welcomes:  # counted on disk as they were written
             senders[device].usage.stored += len(welcome)
         for key, devices in flight.taken_back.items():
@@ -74,8 +74,8 @@ class Landing:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
         if entries:
-            self._tally.entries += entries
-            self._tally.mirror_summed += entries - len(flight.shown)
+            self._counters.entries += entries
+            self._counters.mirror_summed += entries - len(flight.shown)
             self._mirror.show_entries(flight.shown, entries - len(flight.shown))
 
     def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:

@@ -1,6 +1,6 @@
 """How long entries are kept: what of a room is too old or too much, and its deletion piece by piece.
 
-Runs on the store's threads; `pruner` says when. A room's newest entries stay as long as its own rows do not
+Runs on the store's threads; `retention_task` says when. A room's newest entries stay as long as its own rows do not
 take them into account, so nothing that counts is lost with them.
 """
 
@@ -21,7 +21,16 @@ from clave_server.rooms.invitations import forget_invitations_before
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.framing import pack
 
-__all__ = ["FOREVER", "Keeping", "Pruned", "cut", "find_cut", "forget_stale", "prune_all", "rooms_after"]
+__all__ = [
+    "KEEP_ALL",
+    "Pruned",
+    "RetentionPolicy",
+    "cut",
+    "find_cut",
+    "forget_stale",
+    "prune_all",
+    "rooms_after",
+]
 
 _CUT_BYTES: Final = 8 * 1024 * 1024
 """Bytes deleted in one transaction, so that no flush waits long behind it."""
@@ -31,7 +40,7 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True)
-class Keeping:
+class RetentionPolicy:
     """How much of each room is kept: entries of so many days, of so many bytes; 0 is all of them."""
 
     days: int = 0
@@ -42,7 +51,7 @@ class Keeping:
         return now - self.days * _DAY_MS if self.days else 0
 
 
-FOREVER: Final = Keeping()
+KEEP_ALL: Final = RetentionPolicy()
 
 
 @dataclass
@@ -70,7 +79,7 @@ def rooms_after(connection: apsw.Connection, after: bytes) -> list[bytes]:
     return [room for (room,) in rows]
 
 
-def find_cut(connection: apsw.Connection, room: bytes, keeping: Keeping, now: int) -> int:
+def find_cut(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, now: int) -> int:
     """Return the last seq of `room` that is to go at `now` (ms since 1970), 0 if none is."""
     saved = connection.execute("SELECT seq FROM rooms WHERE room = ?", (room,)).get
     if saved is None:
@@ -79,16 +88,16 @@ def find_cut(connection: apsw.Connection, room: bytes, keeping: Keeping, now: in
     for last_seq, at in connection.execute(
         "SELECT last_seq, at FROM segments WHERE room = ? AND last_seq <= ? ORDER BY last_seq", (room, saved)
     ):
-        if at >= keeping.oldest(now):
+        if at >= policy.oldest(now):
             break
         last = last_seq
-    if keeping.room_bytes:
+    if policy.room_bytes:
         size = 0
         for last_seq, length in connection.execute(
             "SELECT last_seq, length(frames) FROM segments WHERE room = ? ORDER BY last_seq DESC", (room,)
         ):
             size += length
-            if size > keeping.room_bytes and last_seq <= saved:
+            if size > policy.room_bytes and last_seq <= saved:
                 last = max(last, last_seq)
                 break
     return last
@@ -128,12 +137,12 @@ def _by_account(connection: apsw.Connection, by_device: Counter[bytes]) -> Count
     return released
 
 
-def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Counter[bytes]:
+def forget_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int) -> Counter[bytes]:
     """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of.
 
     Returns the bytes released by account.
     """
-    released = forget_invitations_before(connection, keeping.oldest(now))
+    released = forget_invitations_before(connection, policy.oldest(now))
     empty = connection.execute(
         "SELECT room FROM rooms WHERE seq > 0"
         " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"
@@ -145,17 +154,17 @@ def forget_stale(connection: apsw.Connection, keeping: Keeping, now: int) -> Cou
     return released
 
 
-def prune_all(connection: apsw.Connection, keeping: Keeping, now: int) -> Pruned:
+def prune_all(connection: apsw.Connection, policy: RetentionPolicy, now: int) -> Pruned:
     """Prune every room of a database that no relay is running on."""
     pruned = Pruned()
     for room in _all_rooms(connection):
-        until = find_cut(connection, room, keeping, now)
+        until = find_cut(connection, room, policy, now)
         while until:
             step = in_transaction(connection, lambda writing: cut(writing, room, until))  # noqa: B023  (called at once)
             pruned.add(step)
             if not step.entries:
                 break
-    in_transaction(connection, lambda writing: forget_stale(writing, keeping, now))
+    in_transaction(connection, lambda writing: forget_stale(writing, policy, now))
     return pruned
 
 

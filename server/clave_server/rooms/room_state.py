@@ -1,6 +1,6 @@
 """A room as the relay sees it: whom it routes to, which seq comes next. Knows no clients, disk or clock.
 
-Changes are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once
+RowChanges are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once
 they are on disk, `roll_back` undoes all of them when they are not.
 """
 
@@ -22,9 +22,9 @@ __all__ = [
     "MAX_STAYS",
     "NO_LONGER_MEMBER",
     "RECENT",
-    "Repeated",
+    "AlreadyAccepted",
+    "Membership",
     "Room",
-    "Stay",
     "pack_recent",
     "pack_restores",
     "unpack_recent",
@@ -46,14 +46,14 @@ Recent = list[tuple[int, int]]
 """(submission, seq), both increasing."""
 
 
-class Stay(NamedTuple):
+class Membership(NamedTuple):
     """A device is sent the entries above `joined`, up to and including `left` if it did leave."""
 
     joined: int
     left: int | None
 
 
-class Repeated(Exception):
+class AlreadyAccepted(Exception):
     """The submission was accepted before, as entry `seq`."""
 
     def __init__(self, seq: int) -> None:
@@ -111,12 +111,12 @@ class Room:
         self.restores: list[tuple[bytes, int]] = []
         self.maker = b""
         self.members: dict[bytes, str] = {}
-        self.stays: dict[bytes, tuple[Stay, ...]] = {}
+        self.stays: dict[bytes, tuple[Membership, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
         self.rekeys: Rekeys = {}
         self.objections: Mapping[bytes, str] = {}
         self._before: _Before | None = None
-        self._stays_before: dict[bytes, tuple[tuple[Stay, ...], str | None]] = {}
+        self._stays_before: dict[bytes, tuple[tuple[Membership, ...], str | None]] = {}
         self._speaking: set[bytes] = set()
         self._unsaved: set[bytes] = set()
 
@@ -136,7 +136,7 @@ class Room:
         self._join(device, name, 0)
 
     def judge(self, device: bytes, submit: Submit) -> None:
-        """Raise `Refusal` for what may not be the next entry, and `Repeated` for what is one already."""
+        """Raise `Refusal` for what may not be the next entry, and `AlreadyAccepted` for what is one already."""
         recent = self.recent.get(device)
         following = recent[-1][0] + 1 if recent else 1
         if recent and submit.submission < following:
@@ -166,7 +166,7 @@ class Room:
             raise Refusal(Code.BAD_REQUEST, "a group info is for a member")
 
     def stage_message(self, device: bytes, submit: Submit) -> int:
-        """Judge a message and return the seq it gets. Raises `Refusal` and `Repeated`."""
+        """Judge a message and return the seq it gets. Raises `Refusal` and `AlreadyAccepted`."""
         self.judge(device, submit)
         if submit.welcome:
             raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
@@ -292,7 +292,7 @@ class Room:
         recent = self.recent.get(device)
         return recent[-1][0] if recent else 0
 
-    def stay_at(self, device: bytes, after: int) -> tuple[Stay, int]:
+    def stay_at(self, device: bytes, after: int) -> tuple[Membership, int]:
         """Return the stay that lets a device resume from `after`, and the entry it resumes from.
 
         That is `after`, or the last entry if the relay has not as many. Raises `Refusal`.
@@ -362,14 +362,14 @@ class Room:
         stays = list(self.stays.get(device, ()))
         while stays and (stays[-1].left or 0) > joined:
             joined = min(joined, stays.pop().joined)
-        self.stays[device] = (*stays, Stay(joined, None))[-MAX_STAYS:]
+        self.stays[device] = (*stays, Membership(joined, None))[-MAX_STAYS:]
         self.members[device] = name
 
     def _take_back(self, device: bytes, name: str) -> None:
         """Route to a device as if it had never gone, so that it misses nothing."""
         self._remember(device)
         *former, last = self.stays[device]
-        self.stays[device] = (*former, Stay(last.joined, None))
+        self.stays[device] = (*former, Membership(last.joined, None))
         self.members[device] = name
 
     def _leave(self, devices: Iterable[bytes]) -> list[bytes]:
@@ -379,7 +379,7 @@ class Room:
             if device in self.members:
                 self._remember(device)
                 *former, last = self.stays[device]
-                self.stays[device] = (*former, Stay(last.joined, self.seq))
+                self.stays[device] = (*former, Membership(last.joined, self.seq))
                 del self.members[device]
                 gone.append(device)
         if gone:
@@ -401,10 +401,10 @@ class Room:
 
 
 def _refuse_repeated(recent: Recent, submission: int) -> None:
-    """Raise `Repeated` for a submission that was accepted, `Refusal` for one too old to tell."""
+    """Raise `AlreadyAccepted` for a submission that was accepted, `Refusal` for one too old to tell."""
     for former, seq in reversed(recent):
         if former == submission:
-            raise Repeated(seq)
+            raise AlreadyAccepted(seq)
     raise Refusal(Code.RENUMBER, "this submission number was used before, too long ago to tell for what")
 
 

@@ -20,20 +20,20 @@ from typing import Any, Final
 import structlog
 
 from clave_server.accounts import directory
-from clave_server.errors import Refusal, RelayError, StorageError
-from clave_server.limits.quotas import Usage, Usages
-from clave_server.limits.token_buckets import Buckets
-from clave_server.observe.counters import Tally
+from clave_server.errors import Refusal, ServerError, StorageError
+from clave_server.limits.quotas import QuotaTracker, Usage
+from clave_server.limits.token_buckets import TokenBuckets
+from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
-from clave_server.rooms.pending_lookups import Loading, wanted_names
-from clave_server.rooms.publish import NOT_WRITTEN, Landing
-from clave_server.rooms.room_state import Repeated, Room
+from clave_server.rooms.pending_lookups import PendingLookups, wanted_names
+from clave_server.rooms.publish import NOT_WRITTEN, Publisher
+from clave_server.rooms.room_state import AlreadyAccepted, Room
 from clave_server.rooms.session import Session, Stream
-from clave_server.rooms.write_batch import Batch, Flight, RoomMessage, Step
-from clave_server.storage.db_thread import Worker
+from clave_server.rooms.write_batch import RequestBatch, RoomMessage, Step, WriteBatch
+from clave_server.storage.db_thread import DbThread
 from clave_wire.header import Header
 from clave_wire.messages import (
     Accepted,
@@ -79,37 +79,37 @@ class Sequencer:
     def __init__(
         self,
         *,
-        writer: Worker,
-        reader: Worker,
+        writer: DbThread,
+        reader: DbThread,
         mirror: Mirror,
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
-        usages: Usages,
-        tally: Tally,
+        quotas: QuotaTracker,
+        counters: Counters,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._mirror = mirror
         self._channels: dict[bytes, Channel] = {}
-        self._loading = Loading(reader, self._channels, self._go_on, self._give_up)
-        self._queue: deque[Batch] = deque()
+        self._loading = PendingLookups(reader, self._channels, self._go_on, self._give_up)
+        self._queue: deque[RequestBatch] = deque()
         self._queued = 0
         self._held: list[Session] = []
         self._gone: list[Room] = []
         self._due: set[bytes] = set()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
-        self._flying: Flight | None = None
+        self._flying: WriteBatch | None = None
         self._took_off = 0.0
         self._scheduled = False
         self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
-        self._usages = usages
-        self._paces = Buckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_PACES)
-        self._tally = tally
-        self.catch_up = CatchUp(reader, self._channels, self._release, tally)
-        self._landing = Landing(sessions, self._channels, self.catch_up, mirror, tally, self._save_usage)
+        self._quotas = quotas
+        self._paces = TokenBuckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_PACES)
+        self._counters = counters
+        self.catch_up = CatchUp(reader, self._channels, self._release, counters)
+        self._landing = Publisher(sessions, self._channels, self.catch_up, mirror, counters, self._save_usage)
 
     @property
     def rooms_open(self) -> int:
@@ -132,7 +132,7 @@ class Sequencer:
     def post(self, session: Session, messages: Sequence[RoomMessage], weight: int) -> None:
         """Take room messages of `weight` bytes, in order; the answers go to `session`."""
         session.begin(len(messages), weight)
-        self._queue.append(Batch(session, messages, weight))
+        self._queue.append(RequestBatch(session, messages, weight))
         self._queued += weight
         if self._queued > _MAX_QUEUED_BYTES:
             self._held.append(session)
@@ -155,7 +155,7 @@ class Sequencer:
         return True
 
     def write(self, step: Step, done: Callable[[Any], None]) -> None:
-        """Run a step inside the next flush; `done` gets its result, once on disk, or its `RelayError`."""
+        """Run a step inside the next flush; `done` gets its result, once on disk, or its `ServerError`."""
         self._steps.append((step, done))
         self._kick()
 
@@ -206,13 +206,13 @@ class Sequencer:
             self._scheduled = True
             self._loop.call_soon(self._stage)
 
-    def _go_on(self, batches: Sequence[Batch]) -> None:
+    def _go_on(self, batches: Sequence[RequestBatch]) -> None:
         """Put batches that waited for the disk before all others."""
         self._queue.extendleft(reversed(batches))
         self._queued += sum(batch.weight for batch in batches)
         self._kick()
 
-    def _give_up(self, batch: Batch, error: RelayError) -> None:
+    def _give_up(self, batch: RequestBatch, error: ServerError) -> None:
         """Refuse the only message of a batch that waited in vain."""
         self._refuse(batch.session, batch.messages[0], error)
         batch.session.finish(1, batch.weight)
@@ -223,7 +223,7 @@ class Sequencer:
         self._scheduled = False
         if self._flying is not None:
             return
-        flight = self._flying = Flight(showing=self._mirror.room)
+        flight = self._flying = WriteBatch(showing=self._mirror.room)
         self._took_off = time.perf_counter()
         try:
             self._fill(flight)
@@ -237,7 +237,7 @@ class Sequencer:
         else:
             self._writer.do(work, partial(self._landed, flight))
 
-    def _fill(self, flight: Flight) -> None:
+    def _fill(self, flight: WriteBatch) -> None:
         """Stage what has gathered, as much as one flush takes."""
         while self._queue and flight.weight < _MAX_FLUSH_BYTES:
             batch = self._queue.popleft()
@@ -256,7 +256,7 @@ class Sequencer:
                 flight.save(channel)
         flight.steps, self._steps = self._steps[:_MAX_STEPS], self._steps[_MAX_STEPS:]
 
-    def _take(self, flight: Flight, batch: Batch) -> None:
+    def _take(self, flight: WriteBatch, batch: RequestBatch) -> None:
         """Stage the messages of a batch; one that waits for something is put aside for a later flight."""
         session, names = batch.session, batch.names
         count, weight = len(batch.messages), batch.weight
@@ -268,7 +268,7 @@ class Sequencer:
                 unnamed = names is None and channel is not None and wanted_names(message)
                 if channel is None or unnamed or key in self._loading:
                     count, weight = count - 1, weight - share
-                    self._loading.put_aside(Batch(session, (message,), share, names))
+                    self._loading.put_aside(RequestBatch(session, (message,), share, names))
                     continue
                 flight.channels[key] = channel
                 if isinstance(message, Submit):
@@ -281,11 +281,11 @@ class Sequencer:
 
     def _stage_submission(
         self,
-        flight: Flight,
+        flight: WriteBatch,
         channel: Channel,
         session: Session,
         message: Submit,
-        names: dict[bytes, str] | RelayError | None,
+        names: dict[bytes, str] | ServerError | None,
     ) -> None:
         gone: Sequence[bytes] = ()
         invited: Sequence[bytes] = ()
@@ -295,14 +295,14 @@ class Sequencer:
                 seq, gone = channel.room.stage_handshake(session.device, message, header, _known(names))
                 invited = header.add if message.welcome else ()
             else:
-                if self._usages.is_full(session.usage):
+                if self._quotas.is_full(session.usage):
                     channel.room.judge(session.device, message)
-                    self._usages.judge_entry(session.usage)
+                    self._quotas.judge_entry(session.usage)
                 seq = channel.room.stage_message(session.device, message)
-        except Repeated as repeated:
+        except AlreadyAccepted as repeated:
             self._acknowledge_again(channel, session, message.submission, repeated.seq)
             return
-        except RelayError as error:
+        except ServerError as error:
             self._refuse(session, message, error)
             return
         draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
@@ -327,17 +327,17 @@ class Sequencer:
 
     def _stage_request(
         self,
-        flight: Flight,
+        flight: WriteBatch,
         channel: Channel,
         session: Session,
         message: CreateRoom | Mend | Resume,
-        names: dict[bytes, str] | RelayError | None,
+        names: dict[bytes, str] | ServerError | None,
     ) -> None:
         room, back = channel.room, list[bytes]()
         try:
             if isinstance(message, CreateRoom):
                 if not room.stays:
-                    self._usages.judge_room(session.usage)
+                    self._quotas.judge_room(session.usage)
                     session.usage.staged_rooms += 1
                 room.stage_creation(session.device, session.name, session.usage.account)
             elif not room.stays:
@@ -349,7 +349,7 @@ class Sequencer:
                 room.judge_mend(session.device, message.add, _known(names))
                 self._pace(room, session)
                 back = room.stage_mend(session.device, message.add, message.remove, _known(names))
-        except RelayError as error:
+        except ServerError as error:
             self._refuse(session, message, error)
             return
         draft = flight.drafts.get(room.room) or flight.draft(channel, room.seq + 1)
@@ -360,13 +360,13 @@ class Sequencer:
         flight.answers.append((session, message))
 
     def _judge_handshake(
-        self, room: Room, session: Session, message: Submit, names: dict[bytes, str] | RelayError | None
+        self, room: Room, session: Session, message: Submit, names: dict[bytes, str] | ServerError | None
     ) -> Header:
         """Return the header of an entry other than a message, unless it may not be one. Raises `Refusal`."""
         room.judge(session.device, message)
         header = read_header(message)
         if header.add:
-            self._usages.judge_entry(session.usage)
+            self._quotas.judge_entry(session.usage)
         known = _known(names)
         room.judge_handshake(session.device, message, header, known)
         if header.add and message.kind is Kind.COMMIT:
@@ -381,7 +381,7 @@ class Sequencer:
             raise Refusal(Code.PACE, text)
 
     def _invite(
-        self, flight: Flight, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int
+        self, flight: WriteBatch, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int
     ) -> None:
         self._last_welcome += 1
         now = time.time_ns() // 1_000_000
@@ -406,10 +406,10 @@ class Sequencer:
 
     # --- landing -------------------------------------------------------------------------------------------
 
-    def _landed(self, flight: Flight, outcome: list[Any] | RelayError) -> None:
-        self._tally.flushed(time.perf_counter() - self._took_off)
-        if isinstance(outcome, RelayError):
-            self._tally.storage_failures += 1
+    def _landed(self, flight: WriteBatch, outcome: list[Any] | ServerError) -> None:
+        self._counters.flushed(time.perf_counter() - self._took_off)
+        if isinstance(outcome, ServerError):
+            self._counters.storage_failures += 1
             if not self._failing:
                 _log.error(_FAILED, reason=str(outcome))
             self._landing.refuse(flight)
@@ -418,9 +418,9 @@ class Sequencer:
             if self._failing:
                 _log.info("storage works again")
             self._landing.publish(flight)
-            self._usages.release(flight.changes.released)
+            self._quotas.release(flight.changes.released)
             results = outcome
-        self._failing = isinstance(outcome, RelayError)
+        self._failing = isinstance(outcome, ServerError)
         for (_, done), result in zip(flight.steps, results, strict=True):
             self._tell(done, result)
         for session, _, _ in flight.taken:
@@ -437,7 +437,7 @@ class Sequencer:
         except Exception as error:  # noqa: BLE001  (a defect: reported, and the flush lands all the same)
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
 
-    def _after(self, flight: Flight) -> None:
+    def _after(self, flight: WriteBatch) -> None:
         """Do what needs memory and disk to be equal, then stage what has gathered."""
         for session, message in flight.resumes:
             self._start_stream(self._channels[message.room], session, message)
@@ -475,7 +475,7 @@ class Sequencer:
         channel.start(stream, after, stay.left)
         self.catch_up.advance(session)
 
-    def _refuse(self, session: Session, message: RoomMessage, error: RelayError) -> None:
+    def _refuse(self, session: Session, message: RoomMessage, error: ServerError) -> None:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         if not isinstance(error, Refusal):
@@ -483,15 +483,15 @@ class Sequencer:
         session.send(_refusal(message, error))
 
 
-def _refusal(message: RoomMessage, error: RelayError) -> Rejected | Refused:
+def _refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:
     code = error.code if isinstance(error, Refusal) else Code.STORAGE
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
 
 
-def _known(names: dict[bytes, str] | RelayError | None) -> dict[bytes, str]:
+def _known(names: dict[bytes, str] | ServerError | None) -> dict[bytes, str]:
     """Return the names that were looked up, or raise why they could not be."""
-    if isinstance(names, RelayError):
+    if isinstance(names, ServerError):
         raise names
     return names or {}

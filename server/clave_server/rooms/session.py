@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from clave_server.limits.quotas import Usage
-from clave_server.net.send_queue import Outbox
+from clave_server.net.send_queue import SendQueue
 from clave_wire.framing import pack
 from clave_wire.messages import ToClient
 
@@ -54,7 +54,7 @@ class Session:
     usage: Usage
     name: str
     address: str
-    outbox: Outbox
+    send_queue: SendQueue
     hold_reading: Callable[[bool], None]
     notice_invitation: Callable[[], None]
     give_way: Callable[[], None]
@@ -67,7 +67,7 @@ class Session:
 
     def send(self, message: ToClient) -> None:
         """Push one message."""
-        self.outbox.push(pack(message))
+        self.send_queue.push(pack(message))
 
     def begin(self, count: int, weight: int) -> None:
         """Count requests that weigh so many bytes as in work; with too many, reading pauses."""

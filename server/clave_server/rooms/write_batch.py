@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import apsw
 
-from clave_server.errors import RelayError, StorageError
+from clave_server.errors import ServerError, StorageError
 from clave_server.observe.mirror import EntryRecord
 from clave_server.rooms import segment
-from clave_server.rooms.channel import Channel, Draft
-from clave_server.rooms.entry_store import Changes
+from clave_server.rooms.channel import Channel, RoomWrite
+from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.session import Session
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.messages import CreateRoom, Mend, Resume, Submit
 
-__all__ = ["Batch", "Flight", "RoomMessage", "Step"]
+__all__ = ["RequestBatch", "RoomMessage", "Step", "WriteBatch"]
 
 RoomMessage = CreateRoom | Resume | Submit | Mend
 
@@ -34,7 +34,7 @@ _SAVE_ENTRIES: Final = 4096
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class RequestBatch:
     """Room messages of one session that weigh so many bytes.
 
     `names` are the known ones of the devices that the only message adds, once they are looked up.
@@ -43,11 +43,11 @@ class Batch:
     session: Session
     messages: Sequence[RoomMessage]
     weight: int
-    names: dict[bytes, str] | RelayError | None = None
+    names: dict[bytes, str] | ServerError | None = None
 
 
 @dataclass(slots=True)
-class Flight:
+class WriteBatch:
     """Everything staged for one transaction.
 
     `taken` has (session, messages, their weight) for each batch, `taken_back` the devices that became members
@@ -60,8 +60,8 @@ class Flight:
     touched: dict[bytes, Channel] = field(default_factory=dict)
     due: set[bytes] = field(default_factory=set)
     saved: set[bytes] = field(default_factory=set)
-    drafts: dict[bytes, Draft] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
+    drafts: dict[bytes, RoomWrite] = field(default_factory=dict)
+    changes: RowChanges = field(default_factory=RowChanges)
     answers: list[tuple[Session, CreateRoom | Mend]] = field(default_factory=list)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
@@ -71,10 +71,10 @@ class Flight:
     shown: list[EntryRecord] = field(default_factory=list)
     weight: int = 0
 
-    def draft(self, channel: Channel, first: int) -> Draft:
+    def draft(self, channel: Channel, first: int) -> RoomWrite:
         """Begin the draft for a room that changes, with seq `first`."""
         key = channel.room.room
-        draft = self.drafts[key] = Draft(channel, first)
+        draft = self.drafts[key] = RoomWrite(channel, first)
         self.touched[key] = self.channels[key] = channel
         return draft
 
@@ -109,7 +109,7 @@ class Flight:
         return partial(in_transaction, work=work)
 
 
-def _apply(connection: apsw.Connection, changes: Changes, steps: Sequence[Step]) -> list[Any]:
+def _apply(connection: apsw.Connection, changes: RowChanges, steps: Sequence[Step]) -> list[Any]:
     changes.apply(connection)
     return [_result(connection, step) for step in steps]
 
@@ -119,7 +119,7 @@ def _result(connection: apsw.Connection, step: Step) -> Any:
     try:
         with connection:  # a savepoint: what a failed step wrote is undone
             return step(connection)
-    except RelayError as error:
+    except ServerError as error:
         return error
     except _DISK_ERRORS:
         raise

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from clave_server.errors import FolderInUse, StartError
+from clave_server.errors import DataDirInUse, StartError
 
-__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "NEXT_CERTIFICATE", "DataFolder", "is_held", "write_private"]
+__all__ = ["CERTIFICATE", "CONTROL", "DATABASE", "NEXT_CERTIFICATE", "DataDir", "is_held", "write_private"]
 
 DATABASE: Final = "relay.db"
 CERTIFICATE: Final = "tls.pem"
@@ -23,7 +23,7 @@ CONTROL: Final = "control.sock"
 _LOCK: Final = "lock"
 
 
-class DataFolder:
+class DataDir:
     """A folder of mode 0700 held under a lock until `close` (or the process ends)."""
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class DataFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def __enter__(self) -> DataFolder:
+    def __enter__(self) -> DataDir:
         return self
 
     def __exit__(
@@ -83,7 +83,7 @@ class DataFolder:
             raise _unwritable(self.path, error) from None
         if not _lock(descriptor, fcntl.LOCK_EX):
             os.close(descriptor)
-            raise FolderInUse(f"another relay is running on the data folder {self.path}")
+            raise DataDirInUse(f"another relay is running on the data folder {self.path}")
         return descriptor
 
 

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import apsw
 
-from clave_server.errors import DamageError, RelayError, StorageError
+from clave_server.errors import DamageError, ServerError, StorageError
 
-__all__ = ["Worker", "in_transaction"]
+__all__ = ["DbThread", "in_transaction"]
 
 _T = TypeVar("_T")
 
 
-class Worker:
+class DbThread:
     """Does work in the order it is given and reports each outcome on the loop."""
 
     def __init__(self, name: str, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
@@ -33,14 +33,14 @@ class Worker:
         """How much work was given and is not begun."""
         return self._work.qsize()
 
-    def do(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | RelayError], None]) -> None:
+    def do(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | ServerError], None]) -> None:
         """Run `work` on the thread, then `done` on the loop, with its result or the error it raised."""
 
         def task(connection: apsw.Connection) -> None:
-            outcome: _T | RelayError
+            outcome: _T | ServerError
             try:
                 outcome = work(connection)
-            except RelayError as error:
+            except ServerError as error:
                 outcome = error
             except (apsw.Error, OSError) as error:
                 outcome = StorageError(str(error))
