@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from clave_crypto.identity import AccountKey, DeviceKey
-from clave_server.accounts.directory import RegistrationMode
-from clave_server.accounts.registration import RegistrationPolicy
+from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
+from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.observe.mirror import Mirror, MirrorMode
 from clave_server.relay.relay import Relay, Settings
 from clave_server.rooms.rekeys import reference
@@ -322,9 +322,8 @@ class RelayUnderTest:
             broken=lambda: None,
         )
         chosen = {
-            "admission": RegistrationPolicy(RegistrationMode.OPEN),
-            "max_clients": 1000,
-            "max_clients_per_ip": 1000,
+            "registration": RegistrationPolicy(RegistrationMode.OPEN),
+            "connections": ConnectionCaps(1000, 1000),
             **self.settings,
         }
         settings = Settings(self.host, self.port, **chosen)  # type: ignore[arg-type]  # tests name them
@@ -346,8 +345,8 @@ class RelayUnderTest:
 
     @property
     def plain_port(self) -> int:
-        (entrance,) = (each for each in self.relay.listener.entrances if not each.encrypted)
-        return entrance.address[1]
+        (listening,) = (each for each in self.relay.listener.sockets if not each.encrypted)
+        return listening.address[1]
 
     @property
     def sequencer(self) -> Sequencer:

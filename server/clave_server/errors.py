@@ -1,14 +1,16 @@
-"""What goes wrong at the relay, and whom it concerns.
+"""Everything that goes wrong at the relay, by whom it concerns.
 
 ServerError
-├── StartError      the relay cannot start; one line for the person who started it
+├── StartError       the relay cannot start; for the person who started it
 │   └── DataDirInUse another relay holds the data folder
-├── AdminError      an operator's order is not carried out; one line for the operator
-│   └── NotRunning  there is no relay to carry it out
-├── ProxyError      a trusted proxy does not say whom it speaks for; its operator's to mend
-├── StorageError    a read or a transaction failed; whoever asked is told, service goes on
-│   └── DamageError what was read is not what was written
-└── Refusal         one request is refused; `code` and text go to the client that made it
+├── AdminError       an operator's request is not carried out; for the operator
+│   └── NotRunning   no relay runs that could carry it out
+├── ProxyError       a trusted proxy sends no valid PROXY header; for the proxy's operator
+├── StorageError     a read or a transaction failed; the request is refused, the relay goes on
+│   └── DamageError  what was read is not what was written
+└── Refusal          one request is refused; `code` and text go to the client that sent it
+
+Each message is one line.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class ServerError(Exception):
 
 
 class StartError(ServerError):
-    """The relay cannot start as it was asked to."""
+    """The relay cannot start with these settings or this data folder."""
 
 
 class DataDirInUse(StartError):
@@ -41,7 +43,7 @@ class DataDirInUse(StartError):
 
 
 class AdminError(ServerError):
-    """What an operator ordered cannot be done."""
+    """An operator's request cannot be carried out."""
 
 
 class NotRunning(AdminError):
@@ -49,7 +51,7 @@ class NotRunning(AdminError):
 
 
 class ProxyError(ServerError):
-    """A connection of a trusted proxy does not begin as one."""
+    """A trusted proxy's connection does not begin with a valid PROXY header."""
 
 
 class StorageError(ServerError):
@@ -57,7 +59,7 @@ class StorageError(ServerError):
 
 
 class DamageError(StorageError):
-    """Stored bytes do not match their digest and are not believed."""
+    """Stored bytes do not match their checksum and are not used."""
 
 
 class Refusal(ServerError):

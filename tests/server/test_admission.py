@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clave_server.accounts.directory import RegistrationMode
-from clave_server.accounts.registration import RegistrationPolicy
+from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
 from clave_server.accounts.tokens import token_digest
 from clave_server.admin.handler import AdminHandler
 from clave_server.admin.requests import ListTokens, MakeToken
@@ -23,7 +22,7 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
 
 async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> None:
     async with running_relay(
-        tmp_path, admission=RegistrationPolicy(RegistrationMode.OPEN, new_names=2)
+        tmp_path, registration=RegistrationPolicy(RegistrationMode.OPEN, new_names=2)
     ) as relay:
         red = Participant("red")
         await relay.join(red)
@@ -39,9 +38,9 @@ async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> No
 
 
 async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, admission=RegistrationPolicy(RegistrationMode.TOKEN)) as relay:
+    async with running_relay(tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN)) as relay:
         handler = AdminHandler(relay.relay, relay._held)
-        await handler.carry_out(MakeToken(token_digest("made"), "", None, 2))
+        await handler.handle(MakeToken(token_digest("made"), "", None, 2))
         await relay.join("red", "made")
         closing = await refusal(relay, Participant("red"), "made")
         assert closing is not None
@@ -50,16 +49,16 @@ async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: P
         closing = await refusal(relay, Participant("green"), "made")
         assert closing is not None
         assert closing.code is m.Code.TOKEN
-        answer = await handler.carry_out(ListTokens())
+        answer = await handler.handle(ListTokens())
         assert isinstance(answer, list)
         assert [token.uses_left for token in answer] == [0]
 
 
 async def test_a_token_of_a_file_and_one_that_was_made_both_hold(tmp_path: Path) -> None:
     async with running_relay(
-        tmp_path, admission=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
+        tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
     ) as relay:
-        await AdminHandler(relay.relay, relay._held).carry_out(MakeToken(token_digest("made"), "", None, 1))
+        await AdminHandler(relay.relay, relay._held).handle(MakeToken(token_digest("made"), "", None, 1))
         assert await refusal(relay, Participant("red"), "sesame") is None
         assert await refusal(relay, Participant("blue"), "made") is None
         assert await refusal(relay, Participant("green"), "made") is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clave_server.limits.connection_limits import ConnectionCaps
 from clave_wire import messages as m
 from clave_wire.connection import VERSIONS
 from clave_wire.framing import pack
@@ -146,9 +147,9 @@ async def test_older_tls_is_not_spoken(relay: RelayUnderTest) -> None:
 # --- too many, too slow --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", ["max_clients", "max_clients_per_ip"])
-async def test_the_next_one_is_told_that_there_is_no_room(tmp_path: Path, limit: str) -> None:
-    async with running_relay(tmp_path, **{limit: 2}) as relay:
+@pytest.mark.parametrize("caps", [ConnectionCaps(2, 1000), ConnectionCaps(1000, 2)])
+async def test_a_connection_above_a_cap_is_refused(tmp_path: Path, caps: ConnectionCaps) -> None:
+    async with running_relay(tmp_path, connections=caps) as relay:
         red, blue = await relay.join("red"), await relay.join("blue")
         extra = await relay.connect()
         assert await extra.closed() is m.Code.FULL
@@ -159,7 +160,7 @@ async def test_the_next_one_is_told_that_there_is_no_room(tmp_path: Path, limit:
 
 
 async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, outbox_bytes=2**20) as relay:
+    async with running_relay(tmp_path, send_queue_bytes=2**20) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         count = 40
         payload = bytes(2**19)
@@ -184,7 +185,7 @@ async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path)
 
 
 async def test_someone_who_catches_up_slowly_is_not_dropped(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, outbox_bytes=2**20) as relay:
+    async with running_relay(tmp_path, send_queue_bytes=2**20) as relay:
         red, blue = await relay.room_of("red", "blue")
         await blue.close()
         for _ in range(40):

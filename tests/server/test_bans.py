@@ -27,7 +27,7 @@ from clave_wire.messages import Code
 
 def shut_out(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
     try:
-        bans.judge(ip, name)
+        bans.check(ip, name)
     except Refusal as refusal:
         return refusal.code is Code.BANNED
     return False

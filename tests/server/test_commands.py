@@ -177,7 +177,7 @@ async def test_a_stored_ban_without_sense_does_not_stop_a_start(data: Path) -> N
         assert await joins(process.port, Participant("blue"))
         process.process.terminate()
         _, logged = await process.process.communicate()
-    assert b"names no network and is not in force  subject=nonsense" in logged
+    assert b"ban not in force: it names no network  subject=nonsense" in logged
 
 
 @pytest.mark.parametrize(

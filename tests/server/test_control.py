@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from clave_server.accounts.tokens import token_digest
-from clave_server.admin.control import ControlSocket, ask
+from clave_server.admin.control import ControlSocket, send_request
 from clave_server.admin.handler import AdminHandler
 from clave_server.admin.requests import (
     AddBan,
@@ -41,13 +41,13 @@ from relaykit import PATIENCE_SECONDS, ConnectionClosed, Participant, RelayUnder
 
 @pytest.fixture
 async def path(relay: RelayUnderTest) -> AsyncIterator[Path]:
-    control = await ControlSocket.open(relay._held.control, AdminHandler(relay.relay, relay._held).carry_out)
+    control = await ControlSocket.open(relay._held.control, AdminHandler(relay.relay, relay._held).handle)
     yield relay._held.control
     await control.close()
 
 
 async def order(path: Path, wanted: AdminRequest[Any]) -> Any:
-    return await asyncio.to_thread(ask, path, wanted)
+    return await asyncio.to_thread(send_request, path, wanted)
 
 
 async def say(path: Path, line: bytes) -> dict[str, Any]:
@@ -100,7 +100,7 @@ async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnd
 
 async def test_who_is_banned_while_logging_in_stays_out(relay: RelayUnderTest, path: Path) -> None:
     gate = threading.Event()
-    relay.relay.reader.do(lambda _: gate.wait(), lambda _: None)
+    relay.relay.reader.submit(lambda _: gate.wait(), lambda _: None)
     joining = asyncio.ensure_future(relay.join("red"))
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not relay.relay.reader.waiting:  # noqa: ASYNC110  (a queue tells nobody that it fills)
@@ -138,9 +138,9 @@ async def test_a_banned_network_is_closed_out_logged_in_or_not(relay: RelayUnder
 async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
+    relay.sequencer.submit(lambda _: None, gate.set_result)  # the next flush waits for this one
     handler = AdminHandler(relay.relay, relay._held)
-    failing = asyncio.ensure_future(handler.carry_out(RevokeToken(7)))
+    failing = asyncio.ensure_future(handler.handle(RevokeToken(7)))
     await red.send(red.entry(b"in the same flush"))
     with pytest.raises(AdminError, match="no token 7"):
         await failing
@@ -173,11 +173,11 @@ async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest,
     (red,) = await relay.room_of("red")
     handler = AdminHandler(relay.relay, relay._held)
     digest = token_digest("twice")
-    await handler.carry_out(MakeToken(digest, "", None, None))
+    await handler.handle(MakeToken(digest, "", None, None))
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    relay.sequencer.write(lambda _: None, gate.set_result)  # the next flush waits for this one
-    again = asyncio.ensure_future(handler.carry_out(MakeToken(digest, "", None, None)))
-    mistaken = asyncio.ensure_future(handler.carry_out(Mistaken()))
+    relay.sequencer.submit(lambda _: None, gate.set_result)  # the next flush waits for this one
+    again = asyncio.ensure_future(handler.handle(MakeToken(digest, "", None, None)))
+    mistaken = asyncio.ensure_future(handler.handle(Mistaken()))
     await red.send(red.entry(b"in the same flush"))
     with pytest.raises(AdminError, match="does not take this order"):
         await again
@@ -190,7 +190,7 @@ async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest,
 
 
 async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, policy=RetentionPolicy(days=36500)) as relay:
+    async with running_relay(tmp_path, retention=RetentionPolicy(days=36500)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(20):
             await red.say(bytes(500))
@@ -198,8 +198,8 @@ async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> N
         await relay.restart()
         await relay.join(participant)
         handler = AdminHandler(relay.relay, relay._held)
-        assert await handler.carry_out(Prune(0, 0)) == Deleted(0, 0)
-        deleted = await handler.carry_out(Prune(0, 3000))
+        assert await handler.handle(Prune(0, 0)) == Deleted(0, 0)
+        deleted = await handler.handle(Prune(0, 3000))
     assert isinstance(deleted, Deleted)
     assert 10 < deleted.entries < 20
     assert deleted.size > 500 * deleted.entries
@@ -267,7 +267,7 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
 
 
 async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.admin.control._ORDER_SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.control._REQUEST_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()
@@ -285,11 +285,11 @@ async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(NotRunning):
-        ask(tmp_path / "control.sock", GetStatus())
+        send_request(tmp_path / "control.sock", GetStatus())
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(tmp_path / "control.sock"))
     with pytest.raises(NotRunning):
-        ask(tmp_path / "control.sock", GetStatus())
+        send_request(tmp_path / "control.sock", GetStatus())
 
 
 async def nothing(_order: AdminRequest[Any]) -> object:

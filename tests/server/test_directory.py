@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clave_crypto.identity import AccountKey
-from clave_server.accounts.directory import MAX_DEVICES, RegistrationMode
-from clave_server.accounts.registration import RegistrationPolicy
+from clave_server.accounts.directory import MAX_DEVICES
+from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
 from clave_wire import messages as m
 from clave_wire.limits import MAX_SUITES
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
@@ -104,7 +104,7 @@ async def test_a_closed_relay_takes_no_new_names_but_known_ones(tmp_path: Path) 
     red = Participant("red")
     async with running_relay(tmp_path) as relay:
         await relay.join(red)
-    async with running_relay(tmp_path, admission=RegistrationPolicy(RegistrationMode.CLOSED)) as relay:
+    async with running_relay(tmp_path, registration=RegistrationPolicy(RegistrationMode.CLOSED)) as relay:
         assert await refusal(relay, Participant("blue")) is m.Code.CLOSED
         await relay.join(red)
         await relay.join(Participant("red", red.account))
@@ -112,7 +112,7 @@ async def test_a_closed_relay_takes_no_new_names_but_known_ones(tmp_path: Path) 
 
 async def test_a_token_is_needed_to_register_only(tmp_path: Path) -> None:
     async with running_relay(
-        tmp_path, admission=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
+        tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
     ) as relay:
         red = Participant("red")
         assert await refusal(relay, red) is m.Code.TOKEN

@@ -23,7 +23,7 @@ async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
         pages = int(str(connection.pragma("page_count")))
         connection.pragma("max_page_count", 2**30 if spare is None else pages + spare)
 
-    relay.sequencer.write(step, lambda _: done.set())
+    relay.sequencer.submit(step, lambda _: done.set())
     await done.wait()
 
 

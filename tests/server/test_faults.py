@@ -69,7 +69,7 @@ async def test_while_the_disk_fails_nothing_is_accepted_and_then_service_resumes
         assert (await back.expect(m.Entry)).payload == b"during 0"
         told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
         assert len(told) == 1  # however much failed
-        assert "make room on its disk, or mend it" in told[0]
+        assert "free space on its disk, or repair it" in told[0]
         assert logs[-1]["event"] == "storage works again"
         await relay.restart()
         again = await relay.join(red.participant)
@@ -194,7 +194,7 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
             assert "damaged on disk" in answer.text
         assert isinstance(await red.ask(m.Lookup(10, "red")), m.Account)
     told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
-    assert told == ["the directory cannot be read"] * 2 + ["a room cannot be read"]
+    assert told == ["directory request failed"] * 2 + ["room not loaded: it cannot be read"]
 
 
 @pytest.mark.parametrize("lost", ["rooms", "stays WHERE left IS NULL", "submissions", "devices", "accounts"])
@@ -267,7 +267,7 @@ def read_everything(database: Path) -> Reading:
                 room.restores,
                 room.rekeys,
                 room.members,
-                room.stays,
+                room.memberships,
                 room.recent,
             )
             after = 0

@@ -41,7 +41,7 @@ async def test_whoever_comes_back_to_a_restored_relay_is_told_what_it_had(relay:
     with capture_logs() as logs:
         await relay.start()
     assert [entry["event"] for entry in logs if "restored" in entry["event"]] == [
-        "restored from a backup; whoever comes back is told so"
+        "database restored from a backup; clients are told when they log in"
     ]
     back = await relay.join(red.participant)
     assert back.logged_in.incarnation != red.logged_in.incarnation

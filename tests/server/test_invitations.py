@@ -16,11 +16,11 @@ from clave_server.admin.integrity import check_seals
 from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.invitations import (
     MAX_INVITATIONS,
-    forget_invitations_before,
+    delete_invitations_before,
     read_invitations,
     take_invitation,
 )
-from clave_server.rooms.room_state import Room
+from clave_server.rooms.room_state import RoomState
 from clave_server.storage import schema
 from clave_server.storage.db_thread import in_transaction
 from clave_wire import messages as m
@@ -29,7 +29,7 @@ from relaykit import RelayUnderTest
 
 
 def change(
-    room: Room,
+    room: RoomState,
     device: bytes,
     kind: m.Kind,
     names: dict[bytes, str],
@@ -40,7 +40,7 @@ def change(
     """Stage an entry that changes whom the relay routes to; return its seq."""
     header = Header(kind, bytes(32), Seen(0, bytes(32)), 0, list(add), list(remove))
     submit = m.Submit(
-        room.room, room.highest_submission(device) + 1, room.handshake, kind, pack_header(header), b""
+        room.id, room.highest_submission(device) + 1, room.handshake, kind, pack_header(header), b""
     )
     return room.stage_handshake(device, submit, header, names)[0]
 
@@ -51,7 +51,7 @@ class Database:
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._devices: dict[tuple[str, str], bytes] = {}
-        self._rooms: dict[bytes, Room] = {}
+        self._rooms: dict[bytes, RoomState] = {}
         self._welcomes = self._invitations = 0
 
     def device_of(self, name: str, device: str = "") -> bytes:
@@ -62,21 +62,21 @@ class Database:
             self._devices[name, device] = key
         return self._devices[name, device]
 
-    def room_of(self, *names: str, spoken: tuple[str, ...] = ()) -> Room:
+    def room_of(self, *names: str, spoken: tuple[str, ...] = ()) -> RoomState:
         """Make a room of the first one, who adds the others; those `spoken` have said something there."""
         maker, *others = map(self.device_of, names)
-        room = Room(len(self._rooms).to_bytes(16))
-        self._rooms[room.room] = room
+        room = RoomState(len(self._rooms).to_bytes(16))
+        self._rooms[room.id] = room
         room.stage_creation(maker, names[0])
         change(room, maker, m.Kind.COMMIT, dict.fromkeys(others, ""), add=others)
         for name in spoken:
             device = self.device_of(name)
             number = room.highest_submission(device) + 1
-            room.stage_message(device, m.Submit(room.room, number, room.handshake, m.Kind.APPLICATION, b""))
+            room.stage_message(device, m.Submit(room.id, number, room.handshake, m.Kind.APPLICATION, b""))
         self._apply(room)
         return room
 
-    def leave(self, room: Room, name: str) -> None:
+    def leave(self, room: RoomState, name: str) -> None:
         device = self.device_of(name)
         change(room, device, m.Kind.PROPOSAL, {}, remove=[device])
         self._apply(room)
@@ -84,40 +84,40 @@ class Database:
     def invite(self, name: str, guest: str = "victim", *, at: int = 1, device: str = "", by: str = "") -> int:
         """Have `name` invite the guest's device to a new room; return the number of the invitation."""
         sender, invited = self.device_of(name, by), self.device_of(guest, device)
-        room = Room(len(self._rooms).to_bytes(16))
-        self._rooms[room.room] = room
+        room = RoomState(len(self._rooms).to_bytes(16))
+        self._rooms[room.id] = room
         room.stage_creation(sender, name)
         change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
         return self._invite(room, 1, sender, invited, at)
 
-    def invite_to(self, room: Room, name: str, guest: str = "victim", *, by: str = "") -> int:
+    def invite_to(self, room: RoomState, name: str, guest: str = "victim", *, by: str = "") -> int:
         """Have `name` invite the guest to a room, where it may be already; return the invitation's number."""
         sender, invited = self.device_of(name, by), self.device_of(guest)
         seq = change(room, sender, m.Kind.COMMIT, {invited: guest}, add=[invited])
         return self._invite(room, seq, sender, invited, 1)
 
-    def help(self, room: Room, name: str, guest: str = "victim") -> int:
+    def help(self, room: RoomState, name: str, guest: str = "victim") -> int:
         """Have `name` help the guest to come back to a room; return the number of the invitation."""
         sender, lost = self.device_of(name), self.device_of(guest)
         seq = change(room, sender, m.Kind.GROUP_INFO, {}, add=[lost])
         return self._invite(room, seq, sender, lost, 1, helps=True)
 
     def _invite(
-        self, room: Room, seq: int, sender: bytes, invited: bytes, at: int, *, helps: bool = False
+        self, room: RoomState, seq: int, sender: bytes, invited: bytes, at: int, *, helps: bool = False
     ) -> int:
         changes = RowChanges()
         self._welcomes += 1
         self._invitations += 1
-        changes.welcomes.append((self._welcomes, room.room, seq, sender, b"welcome", at))
-        changes.invitations.append((self._invitations, invited, room.room, self._welcomes, helps))
+        changes.welcomes.append((self._welcomes, room.id, seq, sender, b"welcome", at))
+        changes.invitations.append((self._invitations, invited, room.id, self._welcomes, helps))
         self._apply(room, changes)
         return self._invitations
 
-    def _apply(self, room: Room, changes: RowChanges | None = None) -> None:
+    def _apply(self, room: RoomState, changes: RowChanges | None = None) -> None:
         changes = changes or RowChanges()
         changes.save_room(room)
         in_transaction(self.connection, changes.apply)
-        room.settle(saved=True)
+        room.confirm(saved=True)
 
     def waiting(self, guest: str = "victim", device: str = "") -> list[int]:
         """Return the numbers of the guest's waiting invitations."""
@@ -271,7 +271,7 @@ def test_what_is_displaced_taken_or_stale_is_no_longer_counted(database: Databas
     take_invitation(database.connection, database.device_of("victim"), taken)
     take_invitation(database.connection, database.device_of("blue"), new)  # not blue's
     assert database.waiting() == [old, new]
-    forget_invitations_before(database.connection, 20)
+    delete_invitations_before(database.connection, 20)
     assert database.waiting() == [new]
 
 

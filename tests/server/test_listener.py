@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clave_server.errors import ProxyError
+from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.net import listener
 from clave_server.net.login_slots import LoginSlots
 from clave_server.net.proxy_protocol import FIXED_BYTES, Peer, read_peer, rest_length
@@ -113,7 +114,7 @@ async def test_a_proxy_that_names_nobody_is_cut_off_and_others_are_not(tmp_path:
 
 
 async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, address_rate=1) as relay:  # ten at once
+    async with running_relay(tmp_path, connections=ConnectionCaps(1000, 1000, 1)) as relay:  # ten at once
         clients = [await relay.connect() for _ in range(10)]
         with pytest.raises((ConnectionError, ssl.SSLError)):
             await relay.connect()
@@ -122,7 +123,7 @@ async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) 
 
 
 async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, address_rate=1, proxies=LOOPBACK) as relay:
+    async with running_relay(tmp_path, connections=ConnectionCaps(1000, 1000, 1), proxies=LOOPBACK) as relay:
 
         async def comes(source: str) -> bool:
             with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -138,8 +139,8 @@ async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
 async def test_who_says_nothing_gives_way_to_those_that_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=4))
-    monkeypatch.setattr(listener, "_GIVE_WAY_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=4))
+    monkeypatch.setattr(listener, "_SLOT_SECONDS", 0.2)
     async with running_relay(tmp_path, login_seconds=60.0) as relay:
         silent = [await asyncio.open_connection("127.0.0.1", relay.port) for _ in range(8)]
         await relay.join("red")  # they had a minute, but for others that wait
@@ -152,7 +153,7 @@ async def test_who_says_nothing_gives_way_to_those_that_wait(
 
 
 async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=8, of_network=2))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=8, of_network=2))
     async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
         crowd = []
         for number in range(60):
@@ -168,7 +169,7 @@ async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch:
 
 
 async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=4))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=4))
     async with running_relay(tmp_path) as relay:
         names = [f"n{number}" for number in range(40)]
         clients = await asyncio.gather(*(relay.join(name) for name in names))
@@ -180,7 +181,7 @@ async def test_when_too_many_wait_the_longest_line_gets_shorter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MAX_WAITING", 20)
-    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, places=8, of_network=2))
+    monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=8, of_network=2))
     async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
         crowd = []
         for number in range(60):

@@ -134,8 +134,8 @@ async def test_mending_is_paced_with_the_other_changes_of_an_account(
     relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red, blue = await relay.room_of("red", "blue")  # with the first change
-    monkeypatch.setattr(relay.sequencer._paces, "_rate", 1e-6)  # no token comes back meanwhile
-    monkeypatch.setattr(relay.sequencer._paces, "_span", sequencer._HANDSHAKE_BURST / 1e-6)
+    monkeypatch.setattr(relay.sequencer._rates, "_rate", 1e-6)  # no token comes back meanwhile
+    monkeypatch.setattr(relay.sequencer._rates, "_span", sequencer._HANDSHAKE_BURST / 1e-6)
     for _ in range(sequencer._HANDSHAKE_BURST - 2):
         assert isinstance(await mend(red, [], []), m.Done)
         assert isinstance(await mend(red, [bytes(32)], []), m.Refused)  # which takes nothing of it

@@ -16,7 +16,6 @@ from relaykit import running_relay
 CUTS = 15
 CUTS_A_MINUTE = 20
 NAMES = ("red", "blue", "green", "grey")
-LIMITS = {"max_clients": 100, "max_clients_per_ip": 100}
 
 
 async def talk_until_the_power_is_gone(

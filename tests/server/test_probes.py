@@ -29,7 +29,7 @@ async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     running = relay.relay
     metrics = Metrics(running.context.counters, partial(read_gauges, running), relay._held.disk_use)
     probes = await HttpEndpoints.open(
-        "127.0.0.1", 0, metrics.render, AdminHandler(running, relay._held).trouble
+        "127.0.0.1", 0, metrics.render, AdminHandler(running, relay._held).readiness_fault
     )
     yield probes.addresses[0][1]
     await probes.close()
@@ -136,7 +136,7 @@ async def read_only(relay: RelayUnderTest, wanted: bool) -> None:
     def work(connection: apsw.Connection) -> None:
         connection.pragma("query_only", wanted)
 
-    relay.relay.writer.do(work, lambda _: done.set())
+    relay.relay.writer.submit(work, lambda _: done.set())
     await done.wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 
@@ -15,11 +16,11 @@ from clave_server.errors import DamageError, Refusal
 from clave_server.rooms.entry_store import RowChanges, load_room
 from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
 from clave_server.rooms.room_state import (
-    MAX_BACK,
-    MAX_STAYS,
-    RECENT,
+    MAX_BACKLOG,
+    MAX_MEMBERSHIPS,
+    MAX_RECENT,
     Membership,
-    Room,
+    RoomState,
     pack_recent,
     unpack_recent,
 )
@@ -51,17 +52,17 @@ Step = tuple[bytes, Header | tuple[list[bytes], list[bytes]] | None]
 steps = st.lists(st.tuples(st.sampled_from(DEVICES), st.one_of(messages, headers, mends)), max_size=20)
 
 
-def following(room: Room, device: bytes, header: Header | None) -> Submit:
+def following(room: RoomState, device: bytes, header: Header | None) -> Submit:
     """Return what a device may submit next, a confirmation being of whatever another account made last."""
     kind = header.kind if header else Kind.APPLICATION
     payload = b"message" if header is None else pack_header(header)
     return Submit(ROOM, room.highest_submission(device) + 1, room.handshake, kind, payload)
 
 
-def stage_one(room: Room, device: bytes, step: Header | tuple[list[bytes], list[bytes]] | None) -> None:
+def stage_one(room: RoomState, device: bytes, step: Header | tuple[list[bytes], list[bytes]] | None) -> None:
     """Stage a step. Raises `Refusal`."""
     if isinstance(step, tuple):
-        room.judge_mend(device, step[0], NAMES)
+        room.check_mend(device, step[0], NAMES)
         room.stage_mend(device, *step, NAMES)
     elif step is None:
         room.stage_message(device, following(room, device, None))
@@ -70,63 +71,48 @@ def stage_one(room: Room, device: bytes, step: Header | tuple[list[bytes], list[
         if step.kind is Kind.CONFIRM and others:
             step = Header(step.kind, others[-1].head, step.seen, ref=others[-1].ref)
         submit = following(room, device, step)
-        room.judge(device, submit)
-        room.judge_handshake(device, submit, step, NAMES)
+        room.check_submission(device, submit)
+        room.check_handshake(device, submit, step, NAMES)
         room.stage_handshake(device, submit, step, NAMES)
 
 
-def stage(room: Room, staged: list[Step]) -> None:
+def stage(room: RoomState, staged: list[Step]) -> None:
     for device, step in staged:
         with contextlib.suppress(Refusal):
             stage_one(room, device, step)
 
 
-def state(room: Room) -> object:
-    recent = {device: pairs[-RECENT:] for device, pairs in room.recent.items()}
-    return (
-        room.seq,
-        room.durable,
-        room.handshake,
-        room.rekeys,
-        room.objections,
-        room.members,
-        room.stays,
-        recent,
-    )
+def state(room: RoomState) -> dict[str, object]:
+    """Return every field; of `recent` only what is kept."""
+    recent = {device: pairs[-MAX_RECENT:] for device, pairs in room.recent.items()}
+    return {**{name: getattr(room, name) for name in RoomState.__slots__}, "recent": recent}
 
 
-def new_room() -> Room:
-    room = Room(ROOM)
+def new_room() -> RoomState:
+    room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
-    room.settle(saved=True)
+    room.confirm(saved=True)
     return room
-
-
-def copy_of(value: object) -> str:
-    return repr(value)
 
 
 @given(steps, steps)
 def test_rolling_back_restores_what_was_settled(first: list[Step], second: list[Step]) -> None:
     room = new_room()
     stage(room, first)
-    room.settle(saved=False)
-    before = copy_of(state(room))
-    members = dict(room.members)
+    room.confirm(saved=False)
+    before = deepcopy(state(room))
     stage(room, second)
     room.roll_back()
-    assert room.members == members
-    room.members = {device: members[device] for device in members}
-    assert copy_of(state(room)) == before
+    assert state(room) == before
 
 
 @given(steps)
 def test_a_device_is_a_member_exactly_while_its_last_stay_is_open(staged: list[Step]) -> None:
     room = new_room()
     stage(room, staged)
-    open_stays = {device for device, stays in room.stays.items() if stays[-1].left is None}
+    open_stays = {device for device, stays in room.memberships.items() if stays[-1].left is None}
     assert open_stays == set(room.members)
-    for stays in room.stays.values():
+    for stays in room.memberships.values():
         ends = [seq for stay in stays for seq in (stay.joined, stay.left) if seq is not None]
         assert ends == sorted(ends)
 
@@ -136,11 +122,11 @@ def test_a_refused_step_changes_nothing(first: list[Step], second: list[Step]) -
     room = new_room()
     stage(room, first)
     for device, step in second:
-        before = copy_of(state(room))
+        before = deepcopy(state(room))
         try:
             stage_one(room, device, step)
         except Refusal:
-            assert copy_of(state(room)) == before
+            assert state(room) == before
 
 
 @given(steps)
@@ -168,7 +154,7 @@ def test_adding_a_device_ends_what_was_objected_to_before(by_commit: bool) -> No
     add = Header(Kind.COMMIT, bytes(32), Seen(room.seq, bytes(32)), add=[amber])
     stage_one(room, blue, add)  # of no group, as only clients can tell
     stage_one(room, green, ([], [amber, blue]))
-    room.settle(saved=True)
+    room.confirm(saved=True)
     stage_one(room, red, add if by_commit else ([amber], []))
     assert room.objections == {blue: "green"}
     stage_one(room, blue, ([], [amber]))
@@ -182,14 +168,14 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     with connection:
         for device, name in NAMES.items():
             enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
-    room = Room(ROOM)
+    room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
 
     def flush() -> None:
         changes = RowChanges()
         changes.save_room(room)
         in_transaction(connection, changes.apply)
-        room.settle(saved=True)
+        room.confirm(saved=True)
 
     flush()
     dice, gone, waiting = Random(1), 0, 0  # noqa: S311  (dice, not keys)
@@ -233,17 +219,17 @@ def test_only_so_many_rekeys_are_remembered_and_the_oldest_goes() -> None:
 
 def test_a_joiner_is_sent_no_more_than_so_many_entries_from_before() -> None:
     room = new_room()
-    for _ in range(MAX_BACK + 5):
+    for _ in range(MAX_BACKLOG + 5):
         room.stage_message(DEVICES[0], following(room, DEVICES[0], None))
     add = Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[DEVICES[1]])
     stage_one(room, DEVICES[0], add)
-    assert room.stays[DEVICES[1]] == (Membership(6, None),)
+    assert room.memberships[DEVICES[1]] == (Membership(6, None),)
 
 
 def test_who_resumes_beyond_the_end_resumes_at_the_end() -> None:
     room = new_room()
     stage_one(room, DEVICES[0], None)
-    assert room.stay_at(DEVICES[0], 9) == (Membership(0, None), 1)
+    assert room.membership_at(DEVICES[0], 9) == (Membership(0, None), 1)
 
 
 def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
@@ -255,31 +241,31 @@ def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
     for _ in range(3):
         stage_one(room, red, None)
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(4, bytes(32)), add=[blue]))
-    assert room.stays[blue] == (Membership(0, 3), Membership(4, None))
-    assert room.stay_at(blue, 4) == (Membership(4, None), 4)
+    assert room.memberships[blue] == (Membership(0, 3), Membership(4, None))
+    assert room.membership_at(blue, 4) == (Membership(4, None), 4)
     stage_one(room, blue, Header(Kind.PROPOSAL, bytes(32), Seen(0, bytes(32)), remove=[blue]))
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(2, bytes(32)), add=[blue]))
-    assert room.stays[blue] == (Membership(0, None),)
-    assert room.stay_at(blue, 2) == (Membership(0, None), 2)
+    assert room.memberships[blue] == (Membership(0, None),)
+    assert room.membership_at(blue, 2) == (Membership(0, None), 2)
 
 
 def test_only_the_last_stays_of_a_device_are_kept() -> None:
     red, blue, *_ = DEVICES
     room = new_room()
     add = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[blue])
-    for _ in range(MAX_STAYS + 5):
+    for _ in range(MAX_MEMBERSHIPS + 5):
         stage_one(room, red, Header(add.kind, add.head, Seen(room.seq, bytes(32)), add=add.add))
         stage_one(room, blue, ([], [blue]))
         stage_one(room, red, None)
-    assert [stay.joined for stay in room.stays[blue]] == [2 * n for n in range(5, MAX_STAYS + 5)]
-    room.settle(saved=True)
-    kept = room.stays[blue]
+    assert [stay.joined for stay in room.memberships[blue]] == [2 * n for n in range(5, MAX_MEMBERSHIPS + 5)]
+    room.confirm(saved=True)
+    kept = room.memberships[blue]
     stage_one(room, red, Header(add.kind, add.head, Seen(room.seq, bytes(32)), add=add.add))
-    assert len(room.stays[blue]) == MAX_STAYS
+    assert len(room.memberships[blue]) == MAX_MEMBERSHIPS
     room.roll_back()
-    assert room.stays[blue] == kept
+    assert room.memberships[blue] == kept
     with pytest.raises(Refusal):
-        room.stay_at(blue, 0)
+        room.membership_at(blue, 0)
 
 
 def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(tmp_path: Path) -> None:
@@ -287,7 +273,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
     with connection:
         for device, name in NAMES.items():
             enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
-    room = Room(ROOM)
+    room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
     for flush in range(4):
         changes = RowChanges()
@@ -299,7 +285,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
             changes.save_room(room)
         changes.segments += [(part, 0) for part in split(ROOM, first, frames)]
         in_transaction(connection, changes.apply)
-        room.settle(saved=flush == 0)
+        room.confirm(saved=flush == 0)
     loaded = load_room(connection, ROOM)
     assert loaded is not None
     assert (loaded.seq, loaded.saved, state(loaded)) == (20, 5, state(room))
@@ -312,7 +298,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
 
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.integers(1, 2**63 - 1)), max_size=50))
 def test_recent_submissions_survive_packing(recent: list[tuple[int, int]]) -> None:
-    assert unpack_recent(pack_recent(recent)) == recent[-RECENT:]
+    assert unpack_recent(pack_recent(recent)) == recent[-MAX_RECENT:]
 
 
 def test_a_welcome_larger_than_any_room_s_is_refused() -> None:
@@ -320,7 +306,7 @@ def test_a_welcome_larger_than_any_room_s_is_refused() -> None:
     header = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[DEVICES[1]])
     submit = Submit(ROOM, 1, 0, Kind.COMMIT, pack_header(header), bytes(MAX_WELCOME_BYTES + 1))
     with pytest.raises(Refusal) as caught:
-        room.judge_handshake(DEVICES[0], submit, header, NAMES)
+        room.check_handshake(DEVICES[0], submit, header, NAMES)
     assert caught.value.code is Code.TOO_LARGE
 
 
@@ -335,5 +321,5 @@ def test_what_is_wrong_is_told_in_one_order() -> None:
         (DEVICES[0], 2, 0, large, Code.TOO_LARGE),
     ):
         with pytest.raises(Refusal) as caught:
-            room.judge(device, Submit(ROOM, submission, read, Kind.COMMIT, payload))
+            room.check_submission(device, Submit(ROOM, submission, read, Kind.COMMIT, payload))
         assert caught.value.code is code

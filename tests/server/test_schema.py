@@ -13,9 +13,9 @@ from clave_server.accounts import directory
 from clave_server.accounts.device_counts import DeviceCount, check_count
 from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
-from clave_server.rooms.entry_store import ROOM_SEAL, RowChanges, load_room, read_entries
+from clave_server.rooms.entry_store import RowChanges, load_room, read_entries
 from clave_server.rooms.invitations import highest_ids, read_invitations
-from clave_server.rooms.room_state import Room, pack_recent
+from clave_server.rooms.room_state import RoomState, pack_recent
 from clave_server.rooms.segment import Segment
 from clave_server.storage import schema, seals
 from clave_wire.framing import pack
@@ -146,20 +146,20 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 )
 def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
-    device, room = b"d" * 32, Room(b"r" * 16)
+    device, room = b"d" * 32, RoomState(b"r" * 16)
     for name, key in (("red", b"\xaa"), ("blue", b"\xbb")):
         applicant = Applicant(device if name == "red" else b"e" * 32, b"\x11", key, name, name, name)
         directory.enrol(connection, applicant, lambda _: None)
     room.stage_creation(device, "red")
     header = Header(Kind.REKEY, bytes(32), Seen(0, bytes(32)), remove=[b"e" * 32])
-    room.stage_handshake(device, Submit(room.room, 1, 0, Kind.REKEY, pack_header(header)), header, {})
+    room.stage_handshake(device, Submit(room.id, 1, 0, Kind.REKEY, pack_header(header)), header, {})
     changes = RowChanges()
     changes.save_room(room)
     changes.apply(connection)
 
     def look() -> object:
         if read == "room":
-            return load_room(connection, room.room)
+            return load_room(connection, room.id)
         return [directory.look_up(connection, name) for name in ("red", "blue")]
 
     assert look() is not None
@@ -171,7 +171,7 @@ def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> Non
 
 def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
-    room = Room(bytes(16))
+    room = RoomState(bytes(16))
     room.stage_creation(bytes(32), "red")
     changes = RowChanges()
     connection.execute(
@@ -198,7 +198,7 @@ def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_p
         former = schema.connect_writer(path)
     finally:
         schema._MIGRATIONS = newest
-    seal = ROOM_SEAL.replace("restores", "restored")
+    seal = seals.ROOM.replace("restores", "restored")
     for number, restored in enumerate((0, 517, 517)):
         former.execute(
             "INSERT INTO rooms(room, seq, restored) VALUES (?, 600, ?)", (bytes([number]) * 16, restored)

@@ -20,7 +20,7 @@ from clave_server.limits.bans import Ban, BanKind, add_ban, read_bans
 from clave_server.rooms import catchup
 from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.invitations import read_invitations, take_invitation
-from clave_server.rooms.room_state import Room
+from clave_server.rooms.room_state import RoomState
 from clave_server.storage import schema
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest
@@ -39,11 +39,11 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         directory.enrol(connection, applicant, lambda _: None)
         directory.publish_key_packages(connection, applicant.device, 1, [b"one", b"two", b"three"], b"last")
     for number in (1, 2):
-        room, changes = Room(bytes([number]) * 16), RowChanges()
+        room, changes = RoomState(bytes([number]) * 16), RowChanges()
         room.stage_creation(RED.device, RED.name)
         changes.save_room(room)
-        changes.welcomes.append((number, room.room, 0, RED.device, b"welcome", 5))
-        changes.invitations.append((number, BLUE.device, room.room, number, False))
+        changes.welcomes.append((number, room.id, 0, RED.device, b"welcome", 5))
+        changes.invitations.append((number, BLUE.device, room.id, number, False))
         changes.apply(connection)
     add_ban(connection, Ban(BanKind.NAME, "pest"))
     make_token(connection, b"digest", note="", made_at=1, expires_at=None, uses=1)
@@ -277,7 +277,7 @@ async def test_through_a_relay_what_is_damaged_is_refused_and_told(relay: RelayU
         await red.say(b"goes on", room=ROOM)
     told = [entry["event"] for entry in logs if entry["log_level"] == "error"]
     assert len(told) == 3
-    assert re.search("key package is damaged .* directory .* invitation is damaged", " ".join(told))
+    assert re.search("key package not .* directory .* invitation not", " ".join(told))
 
 
 async def test_invitations_that_cannot_be_read_are_told(
@@ -290,7 +290,7 @@ async def test_invitations_that_cannot_be_read_are_told(
     with capture_logs() as logs:
         red = await relay.join("red")
         assert isinstance(await red.ask(m.Lookup(1, "red")), m.Account)
-    assert ("waiting invitations cannot be read", "a broken page") in [
+    assert ("invitations not sent: they cannot be read", "a broken page") in [
         (entry["event"], entry.get("reason")) for entry in logs
     ]
 

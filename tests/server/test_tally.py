@@ -6,7 +6,7 @@ from clave_server.observe.counters import FLUSH_BOUNDS, Counters
 def test_a_flush_counts_in_the_bucket_of_its_time() -> None:
     counters = Counters()
     for seconds in (0.0, 0.0005, 0.0006, 1.0, 7.0):
-        counters.flushed(seconds)
+        counters.count_flush(seconds)
     assert counters.flushes == 5
     assert round(counters.flush_seconds, 6) == 8.0011
     assert sum(counters.flush_buckets) == 5
@@ -17,5 +17,5 @@ def test_a_flush_counts_in_the_bucket_of_its_time() -> None:
 def test_tallies_share_nothing() -> None:
     one, other = Counters(), Counters()
     one.connections_refused["full"] += 1
-    one.flushed(0.1)
+    one.count_flush(0.1)
     assert other == Counters()

@@ -49,7 +49,7 @@ class SimWorker(DbThread):
         self, connection: apsw.Connection, dice: Random, slowest: float
     ) -> None:
         self._connection = connection
-        self._loop = _Later(self)  # type: ignore[assignment]  # all that `do` needs of a loop
+        self._loop = _Later(self)  # type: ignore[assignment]  # all that `submit` needs of a loop
         self._real_loop = asyncio.get_running_loop()
         self._dice = dice
         self._slowest = slowest
@@ -57,19 +57,19 @@ class SimWorker(DbThread):
         self._told: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._busy = False
         self._dead = False
-        self._work = self  # type: ignore[assignment]  # `do` puts its task here
+        self._work = self  # type: ignore[assignment]  # `submit` puts its task here
         self.failing = False
 
     @property
     def waiting(self) -> int:
         return len(self._tasks)
 
-    def do(self, work: Callable[[apsw.Connection], Any], done: Callable[[Any], None]) -> None:
+    def submit(self, work: Callable[[apsw.Connection], Any], done: Callable[[Any], None]) -> None:
         if self.failing:
             outcome: ServerError = StorageError("disk full")
             self.put(lambda _: self.tell(done, outcome))
         else:
-            super().do(work, done)
+            super().submit(work, done)
 
     def put(self, task: Callable[[apsw.Connection], None]) -> None:
         """Take a piece of work, as the queue of a thread does."""

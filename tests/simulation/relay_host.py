@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server.accounts.directory import RegistrationMode
-from clave_server.accounts.registration import RegistrationPolicy
+from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
 from clave_server.limits.bans import Bans, read_bans
+from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.net.send_queue import Tick
 from clave_server.net.transport import ClientTransport, Transports
 from clave_server.relay.client_handler import ClientHandler
-from clave_server.relay.relay import Settings, _build_context
+from clave_server.relay.relay import Settings, build_context
 from clave_server.rooms import invitations
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.write_batch import WriteBatch
@@ -45,7 +45,7 @@ def _empty_database() -> bytes:
 class _NoMirror:
     """A mirror that is off."""
 
-    room = 0
+    capacity = 0
 
     def show_entries(self, records: Sequence[Any], more: int) -> None: ...
 
@@ -83,12 +83,13 @@ class RelayHost:
         highest_ids, bans = invitations.highest_ids(connection), Bans(read_bans(connection))
         self.writer = SimWorker(connection, self._dice, _SLOWEST_DISK)
         self.reader = SimWorker(schema.connect_reader(self.path), self._dice, _SLOWEST_DISK)
-        settings = Settings(
-            None, 0, RegistrationPolicy(RegistrationMode.OPEN), max_clients=100, max_clients_per_ip=100
-        )
+        settings = Settings(None, 0, RegistrationPolicy(RegistrationMode.OPEN), ConnectionCaps(100, 100))
         mirror: Any = _NoMirror()
-        self.context = _build_context(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
-        self.transports, self._tick = Transports(self.context.counters), Tick(asyncio.get_running_loop())
+        self.context = build_context(settings, self.writer, self.reader, mirror, highest_ids, bans, present)
+        self.transports, self._tick = (
+            Transports(self.context.counters.count_slow_drop),
+            Tick(asyncio.get_running_loop()),
+        )
         self.transports._open = _Ordered()
         self.settings = settings
         self.up = True
@@ -96,16 +97,16 @@ class RelayHost:
 
     def _accept(self, host: str) -> ClientTransport:
         self._ports += 1
-        visit = ClientHandler(self.context, lambda: None)
+        handler = ClientHandler(self.context, lambda: None)
         digest = certificate_digest(CERTIFICATE)
         return ClientTransport(
-            visit,
+            handler,
             ("192.0.2.1", 1024 + self._ports),
             digest,
             self.transports,
             self._tick,
             self.settings.login_seconds,
-            self.settings.outbox_bytes,
+            self.settings.send_queue_bytes,
         )
 
     def crash(self) -> None:

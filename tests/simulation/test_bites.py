@@ -21,7 +21,7 @@ from clave_client.rescue import Rescue
 from clave_client.room import Room
 from clave_client.whereabouts import Whereabouts
 from clave_server.rooms import entry_store
-from clave_server.rooms.room_state import Room as RelayRoom
+from clave_server.rooms.room_state import RoomState
 from simulation.story import Story, from_json, make_story, play
 
 ARCHIVE = Path(__file__).parent / "archive"
@@ -91,7 +91,7 @@ BITES = {
         first=20,
     ),
     "the relay ignores what was read": Bite(
-        RelayRoom, "judge", "if submit.read != self.handshake", "if False", ()
+        RoomState, "check_submission", "if submit.read != self.handshake", "if False", ()
     ),
     "whoever is removed deletes its keys at the rekey": Bite(
         LogReader,
@@ -103,7 +103,7 @@ BITES = {
         who="red",
     ),
     "the relay stops routing at the rekey": Bite(
-        RelayRoom,
+        RoomState,
         "stage_handshake",
         "self.rekeys = remember(self.rekeys, rekey)",
         "self.rekeys = remember(self.rekeys, rekey); return seq, self._leave(header.remove)",
@@ -112,7 +112,7 @@ BITES = {
         first=19,
     ),
     "one account's Mend removes": Bite(
-        RelayRoom,
+        RoomState,
         "_object",
         "if first != account and first in accounts",
         "if True",

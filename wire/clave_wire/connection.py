@@ -19,7 +19,10 @@ from clave_wire.framing import DECODE_ERRORS, HEADER_BYTES, FrameBuffer, malform
 from clave_wire.limits import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, MAX_TEXT_BYTES
 from clave_wire.login import transcript
 
-__all__ = ["TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
+__all__ = ["ALPN", "TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnection", "State"]
+
+ALPN: Final = "clave/1"
+"""The protocol's name in TLS (RFC 7301)."""
 
 VERSIONS: Final[tuple[int, ...]] = (4,)
 """The protocol versions this package speaks, best first."""

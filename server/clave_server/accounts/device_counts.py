@@ -1,6 +1,6 @@
-"""How much waits on disk for a device: its key packages and its invitations, counted and sealed.
+"""Sealed counts of a device's key packages and invitations, by which a lost row is noticed.
 
-Knows none of them one by one: by the count a lost row is noticed. Runs on the store's threads.
+Knows none of the rows one by one. Runs on the database threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["DeviceCount", "check_count", "update_count"]
 
 
 class DeviceCount(enum.StrEnum):
-    """What waits for a device, by the column that its count is sealed in."""
+    """What is counted of a device; the value is the column of the count's seal."""
 
     KEY_PACKAGES = "packages"
     INVITATIONS = "invited"
@@ -28,7 +28,7 @@ _CHECK: Final = {
     what: f"SELECT {what} = {seal} FROM devices WHERE device = ?"  # noqa: S608  (constants)
     for what, seal in _SEALS.items()
 }
-_COUNT: Final = {
+_UPDATE: Final = {
     what: f"UPDATE devices SET {what} = {seal} WHERE device = ?"  # noqa: S608  (constants)
     for what, seal in _SEALS.items()
 }
@@ -37,14 +37,14 @@ _log = structlog.get_logger()
 
 
 def check_count(connection: apsw.Connection, device: bytes, what: DeviceCount) -> bool:
-    """Return whether as much waits for `device` as was counted; log an error if not.
+    """Return whether the device has as many rows as were counted; log an error if not.
 
-    To be asked before a change, as `update_count` afterwards takes what it finds for all there is.
+    To be called before a change, as `update_count` afterwards takes the rows it finds for all.
     """
     missing = connection.execute(_CHECK[what], (device,)).get == 0
     if missing:
         _log.error(
-            "some of what waits for a device is missing on disk",
+            "rows of a device are missing on disk",
             what=what.name.lower().replace("_", " "),
             device=device.hex(),
         )
@@ -52,5 +52,5 @@ def check_count(connection: apsw.Connection, device: bytes, what: DeviceCount) -
 
 
 def update_count(connection: apsw.Connection, device: bytes, what: DeviceCount) -> None:
-    """Count what waits for `device`, in the transaction that changed it."""
-    connection.execute(_COUNT[what], (device,))
+    """Count the device's rows, in the transaction that changed them."""
+    connection.execute(_UPDATE[what], (device,))

@@ -1,9 +1,8 @@
-"""Accounts, devices and their key packages on disk. Runs on the store's threads."""
+"""Accounts, devices and their key packages in the database. Runs on the database threads."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +20,6 @@ __all__ = [
     "MAX_DEVICES",
     "Applicant",
     "Enrolment",
-    "RegistrationMode",
     "add_stored",
     "claim_key_packages",
     "enrol",
@@ -35,7 +33,7 @@ MAX_DEVICES: Final = 16
 """Devices of one account."""
 
 _WHOLE: Final = f"(accounts.seal = {ACCOUNT} AND devices.seal = {DEVICE})"
-"""Whether a device's row and its account's are as they were written."""
+"""Whether the rows of a device and its account are undamaged."""
 
 _SEAL_PERSON: Final = f"UPDATE accounts SET person = {PERSON} WHERE id = ?"  # noqa: S608  (a constant)
 
@@ -43,24 +41,16 @@ _PACKAGE: Final = (
     f"SELECT device = ?2 AND suite = ?3 AND seal = {KEY_PACKAGE}, package FROM key_packages WHERE id = ?1"  # noqa: S608
 )
 _LAST_RESORT: Final = f"SELECT seal = {LAST_RESORT}, package FROM last_resorts WHERE device = ? AND suite = ?"  # noqa: S608
-"""Each begins with whether the row is as it was written."""
+"""Each selects first whether the row is undamaged."""
 
 _DAMAGED_PERSON: Final = "what a name compares as, or how many devices its account has, is damaged on disk"
 
 _log = structlog.get_logger()
 
 
-class RegistrationMode(enum.StrEnum):
-    """Who may register a new name."""
-
-    OPEN = "open"
-    TOKEN = "token"  # noqa: S105  (a mode, not a password)
-    CLOSED = "closed"
-
-
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A device whose login signature holds, and what its name compares as."""
+    """A device whose login was verified; `folded` and `skeleton` are what its name compares as."""
 
     device: bytes
     identity: bytes
@@ -72,9 +62,9 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a login found or made.
+    """The state of a device and its account at login.
 
-    `key_packages` has (suite, how many unclaimed ones) of the device, `rooms` how many the account made, and
+    `key_packages` has (suite, number not yet claimed) of the device, `rooms` the number the account created,
     `stored` the bytes of its entries. `published` counts how often the device published key packages.
     """
 
@@ -86,7 +76,7 @@ class Enrolment:
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
-    """Return the enrolment of a device that is known with exactly this identity, else None."""
+    """Return the enrolment of a device that is registered with exactly this identity, else None."""
     row = connection.execute(
         f"SELECT {_WHOLE}, person = {PERSON} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
         " WHERE device = ? AND identity = ?",
@@ -104,9 +94,10 @@ def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment 
 def enrol(
     connection: apsw.Connection, applicant: Applicant, permit: Callable[[apsw.Connection], None]
 ) -> Enrolment:
-    """Make the device known, and its account where the name is new and `permit` raises no `Refusal`.
+    """Register the device, and its account if that is new and `permit` raises no `Refusal`.
 
-    Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is.
+    Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is
+    another account's.
     """
     row = connection.execute(
         f"SELECT id, name, seal = {ACCOUNT}, person = {PERSON} FROM accounts WHERE account = ?",  # noqa: S608
@@ -156,7 +147,7 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
     ).fetchall()
     check_count(connection, applicant.device, DeviceCount.INVITATIONS)
     if not check_count(connection, applicant.device, DeviceCount.KEY_PACKAGES):
-        packages = _count_whole(connection, applicant.device)
+        packages = _count_undamaged(connection, applicant.device)
     rooms, stored = connection.execute(
         "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
         " WHERE account = ?",
@@ -167,7 +158,7 @@ def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered:
 
 
 def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
-    """Count bytes, or with a negative `size` fewer of them, as stored by an account."""
+    """Add `size` bytes, which may be negative, to what an account has stored."""
     connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
 
 
@@ -209,9 +200,9 @@ def publish_key_packages(
     *,
     replace: bool = False,
 ) -> None:
-    """Add one-time key packages of a suite; keep `last_resort`, if not empty, for an empty pool of it.
+    """Add one-time key packages of a suite, and a last-resort one for when they are used up (b"" for none).
 
-    With `replace`, all the device's earlier packages of that suite and its last resort are deleted first.
+    With `replace`, the device's earlier packages of that suite and its last resort are deleted first.
     Raises `Refusal`.
     """
     check_count(connection, device, DeviceCount.KEY_PACKAGES)
@@ -246,10 +237,10 @@ def publish_key_packages(
 
 
 def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:
-    """Take one key package of a suite of each device of `name`, for good.
+    """Return one key package of a suite of each device of `name`, and delete it unless it is a last resort.
 
-    A damaged one is deleted and logged, and the next one taken. Raises `Refusal` if there is none,
-    `DamageError` if there was none but damaged ones.
+    Damaged ones are deleted and logged. Raises `Refusal` if there is none, `DamageError` if there were only
+    damaged ones.
     """
     claimed: list[bytes] = []
     undamaged = True
@@ -270,7 +261,7 @@ def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> li
 
 
 def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tuple[bytes | None, bool]:
-    """Return a key package of a device, if it has one, and whether none was damaged that came before it."""
+    """Return a key package of a device, if it has one, and whether no damaged one was met."""
     undamaged = True
     for number in _package_ids(connection, device, suite):
         whole, package = connection.execute(_PACKAGE, (number, device, suite)).get or (False, None)
@@ -278,7 +269,7 @@ def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tup
             connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
             return package, undamaged
         undamaged = False
-        _log.error("a key package is damaged on disk and not handed out", device=device.hex(), id=number)
+        _log.error("key package not handed out: it is damaged on disk", device=device.hex(), id=number)
         with contextlib.suppress(apsw.CorruptError), connection:  # its place in the index may be lost
             connection.execute("DELETE FROM key_packages WHERE id = ?", (number,))
     row = connection.execute(_LAST_RESORT, (device, suite)).get
@@ -287,7 +278,7 @@ def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tup
     whole, package = row
     if whole:
         return package, undamaged
-    _log.error("a last-resort key package is damaged on disk and not handed out", device=device.hex())
+    _log.error("last-resort key package not handed out: it is damaged on disk", device=device.hex())
     connection.execute("DELETE FROM last_resorts WHERE device = ? AND suite = ?", (device, suite))
     return None, False
 
@@ -299,8 +290,8 @@ def _package_ids(connection: apsw.Connection, device: bytes, suite: int) -> list
     return [number for (number,) in ids]
 
 
-def _count_whole(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
-    """Return (suite, how many) of the key packages of a device that are as they were written."""
+def _count_undamaged(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
+    """Return (suite, number) of a device's undamaged key packages."""
     suites: list[Any] = connection.execute(
         "SELECT DISTINCT suite FROM key_packages WHERE device = ?", (device,)
     ).fetchall()
@@ -316,7 +307,7 @@ def _count_whole(connection: apsw.Connection, device: bytes) -> list[tuple[int, 
 
 
 def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
-    """Return the names of those devices that are known. Raises `DamageError`."""
+    """Return the account names of those devices that are registered. Raises `DamageError`."""
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(

@@ -1,4 +1,4 @@
-"""Registration tokens on disk, by SHA-256: made, counted down, revoked. Knows no token but a new one."""
+"""Registration tokens in the database, as SHA-256 digests. Knows a token itself only when it is made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNUSABLE: Final = "the registration token is wrong, expired or used up"
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What is kept of a token. Times in ms since 1970; no end and no count where None."""
+    """What is stored of a token. Times in ms since 1970; None for no expiry and for any number of uses."""
 
     id: int
     note: str
@@ -37,17 +37,17 @@ class Token(msgspec.Struct, frozen=True):
     uses_left: int | None
 
     def usable(self, now: int) -> bool:
-        """Whether somebody could register with it at `now`."""
+        """Return whether one can register with it at `now` (ms since 1970)."""
         return (self.expires_at is None or self.expires_at > now) and self.uses_left != 0
 
 
 def new_token() -> str:
-    """Make a token of 128 random bits, to be shown once."""
+    """Return a new token of 128 random bits, as 32 hex digits."""
     return secrets.token_hex(16)
 
 
 def token_digest(token: str) -> bytes:
-    """SHA-256 (32 bytes) of a token. It needs no salt: a token is random, not chosen."""
+    """Return the SHA-256 (32 bytes) of a token. No salt: tokens are random."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -60,7 +60,7 @@ def make_token(
     expires_at: int | None,
     uses: int | None,
 ) -> int:
-    """Keep a token and return its id."""
+    """Store a token; return its id."""
     made: int = connection.execute(
         "INSERT INTO tokens(digest, note, made_at, expires_at, uses_left) VALUES (?, ?, ?, ?, ?)"
         " RETURNING id",
@@ -71,7 +71,7 @@ def make_token(
 
 
 def read_tokens(connection: apsw.Connection) -> list[Token]:
-    """Return every token kept, oldest first, of no more use or not. Raises `DamageError`."""
+    """Return all tokens, oldest first, used up and expired ones too. Raises `DamageError`."""
     damaged = connection.execute(f"SELECT id FROM tokens WHERE seal IS NOT {TOKEN}").fetchone()  # noqa: S608
     if damaged is not None:
         raise DamageError(
@@ -85,12 +85,12 @@ def read_tokens(connection: apsw.Connection) -> list[Token]:
 
 
 def revoke_token(connection: apsw.Connection, token: int) -> bool:
-    """Forget the token of this id; return whether there was one."""
+    """Delete the token of this id; return whether there was one."""
     return connection.execute("DELETE FROM tokens WHERE id = ? RETURNING id", (token,)).get is not None
 
 
 def spend_token(connection: apsw.Connection, digest: bytes, now: int) -> None:
-    """Use a token once, at `now` (ms since 1970). Raises `Refusal`, `DamageError` for a damaged one."""
+    """Use a token once, at `now` (ms since 1970). Raises `Refusal`, or `DamageError` for a damaged one."""
     row = connection.execute(
         f"SELECT id, expires_at, uses_left, seal = {TOKEN} FROM tokens WHERE digest = ?",  # noqa: S608  (a constant)
         (digest,),

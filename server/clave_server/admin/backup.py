@@ -1,7 +1,6 @@
-"""One file from which a relay can be restored: its database and its keys, in a tar archive.
+"""Backup: the relay's database and keys in one tar archive, from which it can be restored.
 
-Needs neither the relay nor its lock: SQLite shows a reader one moment of the database, however much is
-written meanwhile.
+Needs neither the relay nor its lock, as SQLite gives a reader a consistent snapshot while others write.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ __all__ = ["back_up"]
 def back_up(data: Path, target: Path) -> int:
     """Write a backup of the data folder `data` to the new file `target`; return its size in bytes.
 
-    For a while it takes its room twice. Raises `AdminError`, also when a row in the copy is not what was once
-    written: then the backup is there nevertheless, as most of it is good.
+    Takes up to twice its size on disk meanwhile. Raises `AdminError`; also if a row is damaged, in which case
+    the backup is kept, as the rest of it is good.
     """
     if not (data / DATABASE).exists():
         raise AdminError(f"no relay has run on {data} yet; name its --data")
@@ -65,14 +64,14 @@ def _write(data: Path, target: Path, file: IO[bytes]) -> DamageError | None:
     ):
         copy = Path(scratch) / DATABASE
         _copy_database(data / DATABASE, copy)
-        for path in (*keys, copy):  # what is small first: an archive cut short shows by its database
+        for path in (*keys, copy):  # the database last: a truncated archive is noticed by it
             archive.add(path, arcname=path.name, recursive=False, filter=_private)
         return _find_damage(copy)
 
 
 def _copy_database(source: Path, copy: Path) -> None:
     connection = schema.connect_reader(source)
-    connection.pragma("query_only", False)  # VACUUM INTO counts as writing, though not into the source
+    connection.pragma("query_only", False)  # VACUUM INTO counts as a write, though not to the source
     try:
         connection.execute("VACUUM INTO ?", (str(copy),))
     finally:
@@ -84,14 +83,14 @@ def _copy_database(source: Path, copy: Path) -> None:
         connection.close()
     if found != "ok":
         raise apsw.CorruptError(str(found))
-    if not schema.versions_behind(copy):  # one that is gets an incarnation when it is migrated
+    if not schema.versions_behind(copy):  # an older one gets an incarnation when it is migrated
         mark_copy(copy)
 
 
 def _find_damage(copy: Path) -> DamageError | None:
     connection = schema.connect_reader(copy)
     try:
-        if schema.versions_behind(copy):  # it has no seals, or others
+        if schema.versions_behind(copy):  # an older schema has other seals or none
             check_segments(connection)
         else:
             check_rows(connection)

@@ -1,7 +1,7 @@
-"""The control socket of a running relay: an operator's order in, its answer out, one line of JSON each.
+"""The control socket of a running relay: one request in, one answer out, each a line of JSON.
 
-Knows no order's work. The socket lies in the data folder, which only the relay's user and root can open:
-whoever reaches it is the operator.
+Knows no request's meaning. The socket is in the data folder, which only the relay's user and root can open;
+so every client of it is the operator.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ from clave_server.admin.requests import AdminRequest, AdminRequests
 from clave_server.errors import AdminError, NotRunning, ServerError, StartError
 from clave_wire.text import sanitize
 
-__all__ = ["ControlSocket", "ask"]
+__all__ = ["ControlSocket", "send_request"]
 
-_MAX_ORDER_BYTES: Final = 64 * 1024
+_MAX_REQUEST_BYTES: Final = 64 * 1024
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_ORDER_SECONDS: Final = 10.0
-"""How long somebody who connected may take to say what for."""
+_REQUEST_SECONDS: Final = 10.0
+"""How long a client may take to send its request."""
+
+_BACKLOG: Final = 100
+_ACCEPT_PAUSE_SECONDS: Final = 1.0
+"""Before accepting again when there are no descriptors left."""
 
 _MAX_PATH_BYTES: Final = 100
-"""A socket's address holds 104 to 108 bytes, by system."""
+"""Bytes of a path that fit into a socket's address, which has 104 to 108 by system."""
 
 _CREDENTIALS: Final = struct.Struct("=iII")
-"""Linux' `ucred`: process, user, group."""
+"""Linux's `ucred`: process, user, group."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -46,77 +50,89 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class ControlSocket:
-    """The listening socket. Made by `open`, on the running loop; `close` ends it."""
+    """The listening socket. Made by `open` on the running loop; ended by `close`."""
 
-    def __init__(self, path: Path, carry_out: Callable[[AdminRequest[Any]], Awaitable[object]]) -> None:
+    def __init__(
+        self, path: Path, listening: socket.socket, handle: Callable[[AdminRequest[Any]], Awaitable[object]]
+    ) -> None:
         self._path = path
-        self._carry_out = carry_out
+        self._listening = listening
+        self._handle = handle
         self._decoder = msgspec.json.Decoder(AdminRequests)
-        self._talks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
+        self._loop = asyncio.get_running_loop()
+        self._clients: set[asyncio.Task[None]] = set()
+        self._accepting = self._loop.create_task(self._accept())
 
     @classmethod
     async def open(
-        cls, path: Path, carry_out: Callable[[AdminRequest[Any]], Awaitable[object]]
+        cls, path: Path, handle: Callable[[AdminRequest[Any]], Awaitable[object]]
     ) -> ControlSocket:
-        """Listen at `path`, in a data folder that is held. Raises `StartError`."""
-        control = cls(path, carry_out)
+        """Listen at `path`, in a data folder that this process holds. Raises `StartError`."""
         try:
-            listening = _bind(path)
+            return cls(path, _bind(path), handle)
         except OSError as error:
             raise StartError(f"cannot make the control socket {path}: {error.strerror or error}") from None
-        control._server = await asyncio.start_unix_server(
-            control._talk, sock=listening, limit=_MAX_ORDER_BYTES
-        )
-        return control
 
     async def close(self) -> None:
-        """Take no more orders; one in work is left unanswered."""
-        self._server.close()
+        """Stop listening; requests being handled are not answered."""
+        tasks = (self._accepting, *self._clients)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listening.close()
         self._path.unlink(missing_ok=True)
-        for _ in range(3):  # turns of the loop in which whoever was accepted last begins to talk
-            await asyncio.sleep(0)
-        for talk in tuple(self._talks):
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task  # noqa: S101  (start_unix_server makes one for each connection)
-        self._talks.add(task)
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._listening)
+            except OSError as error:
+                _log.warning("control connection not accepted", reason=str(error))
+                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                continue
+            client = self._loop.create_task(self._serve(connection))
+            self._clients.add(client)
+            client.add_done_callback(self._clients.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
         try:
-            async with asyncio.timeout(_ORDER_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_MAX_REQUEST_BYTES)
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
                 line = await reader.readline()
             if line:
                 writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
                 await writer.drain()
-        except (OSError, ValueError):  # gone, silent, or an order longer than any
+        except (OSError, ValueError):  # it closed, sent nothing in time, or too much
             pass
         finally:
-            self._talks.discard(task)
             writer.close()
 
     async def _answer(self, line: bytes) -> _Answer:
         try:
-            order = self._decoder.decode(line)
+            request = self._decoder.decode(line)
         except (ValueError, RecursionError) as error:
             return _Answer(error=f"the running relay does not understand this order: {error}; restart it")
         try:
-            return _Answer(msgspec.Raw(msgspec.json.encode(await self._carry_out(order))))
+            return _Answer(msgspec.Raw(msgspec.json.encode(await self._handle(request))))
         except ServerError as error:
             return _Answer(error=sanitize(str(error)))
         except Exception:  # noqa: BLE001  (a defect: reported, and the socket goes on)
-            _log.exception("an operator's order failed", order=type(order).__name__)
+            _log.exception("request of the operator failed", request=type(request).__name__)
             return _Answer(error="the relay made a mistake; its log says more")
 
 
 def _bind(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # of a relay that was killed: the folder is ours
+    path.unlink(missing_ok=True)  # of a relay that was killed: this process holds the folder
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _reachable(path) as reached:
             listening.bind(reached)
         path.chmod(0o600)
+        listening.listen(_BACKLOG)
         listening.setblocking(False)
     except OSError:
         listening.close()
@@ -124,23 +140,23 @@ def _bind(path: Path) -> socket.socket:
     return listening
 
 
-def ask(path: Path, order: AdminRequest[_T]) -> _T:
-    """Have the relay that listens at `path` carry out an order, and wait for its answer.
+def send_request(path: Path, request: AdminRequest[_T]) -> _T:
+    """Send a request to the relay that listens at `path`; return its answer.
 
-    Raises `NotRunning` when none listens, `AdminError` when it does not answer or refuses, or when the folder
-    or who listens there is somebody else's: an order may hold a secret, and an answer is believed.
+    Raises `NotRunning` if none listens, `AdminError` if it does not answer or refuses, or if the folder or
+    the listening process belongs to another user: a request may hold a secret, and its answer is trusted.
     """
     try:
         owner = path.parent.stat().st_uid
         if os.geteuid() not in (owner, 0):
             raise AdminError(f"the data folder {path.parent} belongs to another user; run this as that user")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(order.TIMEOUT)
+            connection.settimeout(request.TIMEOUT)
             with _reachable(path) as reached:
                 connection.connect(reached)
             if _listener_of(connection, path) != owner:
                 raise AdminError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
-            connection.sendall(msgspec.json.encode(order) + b"\n")
+            connection.sendall(msgspec.json.encode(request) + b"\n")
             line = _read_line(connection)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         raise NotRunning(
@@ -152,14 +168,14 @@ def ask(path: Path, order: AdminRequest[_T]) -> _T:
         answer = msgspec.json.decode(line, type=_Answer)
         if answer.error:
             raise AdminError(answer.error)
-        result: _T = msgspec.json.decode(answer.answer, type=order.ANSWER)
+        result: _T = msgspec.json.decode(answer.answer, type=request.ANSWER)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise AdminError(f"the relay at {path} stopped or is of another version; try again") from None
     return result
 
 
 def _listener_of(connection: socket.socket, path: Path) -> int:
-    """Return the user that listens at the other end; where systems do not tell, whose the socket is."""
+    """Return the user id of the listening process; where it is not known, of the socket's owner."""
     if sys.platform != "linux":
         return path.lstat().st_uid
     _, user, _ = _CREDENTIALS.unpack(
@@ -180,7 +196,7 @@ def _read_line(connection: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """Name a socket so that the name fits into an address, through its folder's descriptor if need be."""
+    """Yield a path of the socket that fits into an address, by its folder's descriptor if need be."""
     if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
         yield str(path)
         return

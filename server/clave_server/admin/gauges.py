@@ -1,4 +1,4 @@
-"""What a running relay holds at one moment: connections, rooms, queues. Knows nobody who asks."""
+"""A running relay's gauges: connections, rooms, queues. Knows no reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Gauges", "read_gauges"]
 
 
 class Gauges(msgspec.Struct, frozen=True):
-    """One moment of a relay. What was taken and is not done waits; `outbox_bytes` is what is unsent."""
+    """A relay's gauges. `waiting_*` is accepted and not done; `outbox_bytes` is queued and not sent."""
 
     people: int
     devices: int
@@ -25,7 +25,7 @@ class Gauges(msgspec.Struct, frozen=True):
 
 
 def read_gauges(relay: Relay) -> Gauges:
-    """Look at a relay, on its loop, without waiting for anything."""
+    """Return a relay's gauges; to be called on its loop."""
     context = relay.context
     return Gauges(
         people=len({session.name for session in context.sessions.values()}),

@@ -1,6 +1,6 @@
-"""Three pages over plain HTTP for what watches a relay: /metrics, /healthz, /readyz. Knows no numbers.
+"""HTTP endpoints for monitoring: /metrics, /healthz, /readyz. Knows no metric.
 
-Not for the world: no TLS, no login, a few connections at a time, one request each.
+Meant for a private network: no TLS, no login, 16 connections at a time, one request each.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["HttpEndpoints"]
 _MAX_REQUEST_BYTES: Final = 8 * 1024
 _MAX_CONNECTIONS: Final = 16
 _SECONDS: Final = 5.0
-"""For one connection, from its first byte to its last."""
+"""For one connection as a whole."""
 
 _FRESH_SECONDS: Final = 1.0
-"""How long the page of numbers is shown again: putting it together takes milliseconds of the relay's core."""
+"""How long rendered metrics are reused, as rendering takes milliseconds of the relay's core."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -32,31 +32,33 @@ _Page = tuple[HTTPStatus, str, bytes]
 
 
 class HttpEndpoints:
-    """The pages' server. Made by `open`, on the running loop; `close` ends it.
+    """The HTTP server. Made by `open` on the running loop; ended by `close`.
 
-    `metrics` returns the page of numbers; `trouble` what keeps the relay from serving, nothing if it serves.
+    `metrics` returns the body of /metrics; `readiness_fault` why the relay cannot serve, "" if it can.
     """
 
-    def __init__(self, metrics: Callable[[], bytes], trouble: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, metrics: Callable[[], bytes], readiness_fault: Callable[[], Awaitable[str]]) -> None:
         self._metrics = metrics
-        self._trouble = trouble
-        self._talks: set[asyncio.Task[None]] = set()
+        self._readiness_fault = readiness_fault
+        self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
-        self._numbers = b""
-        self._numbers_at = -math.inf
+        self._rendered = b""
+        self._rendered_at = -math.inf
         self._server: asyncio.Server
 
     @classmethod
     async def open(
-        cls, host: str, port: int, metrics: Callable[[], bytes], trouble: Callable[[], Awaitable[str]]
+        cls, host: str, port: int, metrics: Callable[[], bytes], readiness_fault: Callable[[], Awaitable[str]]
     ) -> HttpEndpoints:
         """Listen at `host` and `port`. Raises `StartError`."""
-        probes = cls(metrics, trouble)
+        endpoints = cls(metrics, readiness_fault)
         try:
-            probes._server = await asyncio.start_server(probes._talk, host, port, limit=_MAX_REQUEST_BYTES)
+            endpoints._server = await asyncio.start_server(
+                endpoints._serve, host, port, limit=_MAX_REQUEST_BYTES
+            )
         except OSError as error:
             raise StartError(f"cannot serve metrics on {host}, port {port}: {error.strerror}") from None
-        return probes
+        return endpoints
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -64,19 +66,19 @@ class HttpEndpoints:
         return [listening.getsockname()[:2] for listening in self._server.sockets]
 
     async def close(self) -> None:
-        """Take no more requests and drop those in work."""
+        """Stop listening and drop requests that are not answered."""
         self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101  (start_server makes one for each connection)
-        if len(self._talks) >= _MAX_CONNECTIONS and not self._drop_silent():
+        if len(self._clients) >= _MAX_CONNECTIONS and not self._drop_silent():
             writer.close()
             return
-        self._talks.add(task)
+        self._clients.add(task)
         self._silent[writer] = None
         try:
             async with asyncio.timeout(_SECONDS):
@@ -86,14 +88,14 @@ class HttpEndpoints:
                 writer.write(_response(*page))
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # gone, too slow, or no request
+            pass  # it closed, was too slow, or sent no request
         finally:
-            self._talks.discard(task)
+            self._clients.discard(task)
             self._silent.pop(writer, None)
             writer.close()
 
     def _drop_silent(self) -> bool:
-        """Have the connection that is silent for longest make room; return whether there was one."""
+        """Close the connection that has been silent for longest; return whether there was one."""
         silent = next(iter(self._silent), None)
         if silent is None:
             return False
@@ -101,11 +103,11 @@ class HttpEndpoints:
         silent.close()
         return True
 
-    def _fresh_numbers(self) -> bytes:
+    def _rendered_metrics(self) -> bytes:
         now = time.monotonic()
-        if now - self._numbers_at >= _FRESH_SECONDS:
-            self._numbers, self._numbers_at = self._metrics(), now
-        return self._numbers
+        if now - self._rendered_at >= _FRESH_SECONDS:
+            self._rendered, self._rendered_at = self._metrics(), now
+        return self._rendered
 
     async def _page(self, line: bytes) -> _Page:
         method, _, rest = line.partition(b" ")
@@ -116,13 +118,13 @@ class HttpEndpoints:
             return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET\n"
         match path.partition(b"?")[0]:
             case b"/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._fresh_numbers()
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._rendered_metrics()
             case b"/healthz":
                 return HTTPStatus.OK, _TEXT, b"ok\n"
             case b"/readyz":
-                trouble = await self._trouble()
-                status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
-                return status, _TEXT, (trouble or "ready").encode() + b"\n"
+                fault = await self._readiness_fault()
+                status = HTTPStatus.SERVICE_UNAVAILABLE if fault else HTTPStatus.OK
+                return status, _TEXT, (fault or "ready").encode() + b"\n"
         return HTTPStatus.NOT_FOUND, _TEXT, b"there are /metrics, /healthz and /readyz\n"
 
 

@@ -1,6 +1,6 @@
-"""Whether a database is what was written: every seal and digest in it, and nothing missing. Knows no relay.
+"""Checks a whole database: every seal and digest, and that no row is missing. Knows no relay.
 
-A row is believed only if it is whole, by whoever reads it; here all of them are looked at.
+Code that reads a row checks its seal too; here all rows are checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import apsw
 
 from clave_server.errors import DamageError
 from clave_server.limits.bans import read_bans
-from clave_server.rooms.entry_store import ROOM_SEAL
 from clave_server.rooms.segment import Segment
 from clave_server.storage import seals
 
@@ -21,7 +20,7 @@ __all__ = ["check_rows", "check_seals", "check_segments"]
 _SEALED: Final = {
     "account": ("accounts", "id", "seal", seals.ACCOUNT),
     "device": ("devices", "lower(hex(device))", "seal", seals.DEVICE),
-    "the state of room": ("rooms", "lower(hex(room))", "seal", ROOM_SEAL),
+    "the state of room": ("rooms", "lower(hex(room))", "seal", seals.ROOM),
     "who is in room": ("stays", "lower(hex(room))", "seal", "seal('stay', room, device, joined, left)"),
     "the count of what was sent to room": (
         "submissions",
@@ -51,16 +50,16 @@ _COUNTED: Final = {
     "the count of key packages of device": ("devices", "lower(hex(device))", "packages", seals.PACKAGES),
     "the count of invitations of device": ("devices", "lower(hex(device))", "invited", seals.INVITED),
 }
-"""By what is damaged: the table, which of its rows, the column of the seal and what it has to be."""
+"""By what is damaged: table, expression that names the row, column of the seal, expected seal."""
 
 _SEGMENTS: Final = "SELECT room, first_seq, last_seq, digest, frames FROM segments ORDER BY room, last_seq"
 _ROOMS: Final = "SELECT room, kept_from, seq FROM rooms"
 
 
 def check_rows(connection: apsw.Connection) -> None:
-    """Check every seal, that rows others refer to are there, and every entry that is kept.
+    """Check all seals, references and entries of a database of this version.
 
-    The database is of this version. Raises `DamageError`, which names the first thing found.
+    Raises `DamageError`, which names the first damage found.
     """
     check_seals(connection)
     kept = check_segments(connection)
@@ -72,9 +71,9 @@ def check_rows(connection: apsw.Connection) -> None:
 
 
 def check_seals(connection: apsw.Connection) -> None:
-    """Check all but the entries, which are most of it: every seal, and that nothing counted is missing.
+    """Check all seals, references and counts, but not the entries, of a database of this version.
 
-    The database is of this version. Raises `DamageError`, which names the first thing found.
+    Raises `DamageError`, which names the first damage found.
     """
     _compare(connection, _SEALED)
     for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check"):
@@ -95,9 +94,9 @@ def _compare(connection: apsw.Connection, sealed: Mapping[str, tuple[str, str, s
 
 
 def check_segments(connection: apsw.Connection) -> dict[bytes, tuple[int, int]]:
-    """Check every segment and that none is missing between two; return each room's first and last entry.
+    """Check all segments and that none is missing between two; return each room's first and last seq.
 
-    The database may be of any version. Raises `DamageError`.
+    Works for a database of any version. Raises `DamageError`.
     """
     kept: dict[bytes, tuple[int, int]] = {}
     for room, first, last, digest, frames in connection.execute(_SEGMENTS):

@@ -1,4 +1,4 @@
-"""A relay's numbers in the form Prometheus reads, looked up when it asks. Knows no HTTP."""
+"""A relay's counters and gauges in Prometheus's text format, read at each scrape. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ _GAUGES: Final = {
 
 @dataclass(frozen=True, eq=False)
 class Metrics(Collector):
-    """What is asked at a scrape: `disk` returns bytes of the database and bytes left."""
+    """Reads everything at a scrape; `disk` returns bytes of the database and bytes free."""
 
     counters: Counters
     gauges: Callable[[], Gauges]
     disk: Callable[[], tuple[int, int]]
 
     def render(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus's text format."""
         registry = CollectorRegistry()
         registry.register(self)
         ProcessCollector(registry=registry)
         return generate_latest(registry)
 
     def describe(self) -> Iterator[Metric]:
-        """Spare the registry a look at the numbers when it only wants their names."""
+        """Return nothing, so that registering does not read the numbers."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Look at every number once."""
+        """Yield all metrics."""
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"clave_{name}", text, value=getattr(self.counters, name))
         for name, text in _REFUSALS.items():

@@ -1,6 +1,6 @@
-"""What an operator may order of a relay, running or stopped, and what each does to its database or files.
+"""The requests of an operator to a relay, running or stopped, and what each does to database and files.
 
-Knows no running relay: what an order means there beside the database, `handler` knows.
+Knows no running relay: what a request does there besides is in `handler`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ __all__ = [
 ]
 
 MAX_COUNT: Final = 2**53 - 1
-"""The most of anything, ids and bytes too: JSON's readers agree on numbers so far."""
+"""The largest number in a request: what every JSON reader represents exactly."""
 
 MAX_DAYS: Final = 36_500
 MAX_USES: Final = 10**9
 MAX_NOTE_CHARACTERS: Final = 1000
 
 _MAX_TIME: Final = 2**47
-"""In ms since 1970, about the year 6430: calendars end at 9999."""
+"""In ms since 1970: about the year 6430; datetime ends with 9999."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 _Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
@@ -66,45 +66,45 @@ _T = TypeVar("_T")
 
 
 class AdminRequest(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", forbid_unknown_fields=True):
-    """One order; its answer is of the type given, which `ANSWER` says again for decoding."""
+    """A request. The type of its answer is its parameter, and `ANSWER` for decoding."""
 
     ANSWER: ClassVar[Any]
 
     TIMEOUT: ClassVar[float] = 60.0
-    """Seconds to wait for a running relay's answer: a disk under load is slow."""
+    """Seconds to wait for a running relay's answer."""
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> _T:
-        """Do it at `now` (ms since 1970) on a database that no relay is running on. Raises `AdminError`."""
+    def execute(self, connection: apsw.Connection, now: int) -> _T:
+        """Execute it at `now` (ms since 1970) on a database that no relay runs on. Raises `AdminError`."""
         return in_transaction(connection, partial(self.step, now=now))
 
     def step(self, connection: apsw.Connection, now: int) -> _T:
-        """Do in a transaction what concerns the database. Raises `AdminError`."""
+        """Do the database's part of it, inside a transaction. Raises `AdminError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> _T:
-        """Do it where no relay runs; one would show the certificate `own`, if given.
+    def execute_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> _T:
+        """Execute it on a folder that no relay runs on; `own` is the operator's certificate, if given.
 
         Raises `AdminError` or `StartError`.
         """
         connection = schema.connect_writer(folder.database)
         try:
-            return self.carry_out(connection, now)
+            return self.execute(connection, now)
         finally:
             connection.close()
 
 
 class GetStatus(AdminRequest[Status], frozen=True, tag="status"):
-    """How the running relay does."""
+    """Status of the running relay."""
 
     ANSWER = Status
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> Status:
-        """Raise `AdminError`: what does not run has no status."""
+    def execute(self, connection: apsw.Connection, now: int) -> Status:
+        """Raise `AdminError`: a stopped relay has no status."""
         raise AdminError("no relay runs here; start it with: clave-relay")
 
 
 class MakeToken(AdminRequest[int], frozen=True, tag="make-token"):
-    """Keep a token that the operator made; the answer is its id."""
+    """Store a token that the operator made; the answer is its id."""
 
     digest: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     note: _Note
@@ -114,7 +114,7 @@ class MakeToken(AdminRequest[int], frozen=True, tag="make-token"):
     ANSWER = int
 
     def step(self, connection: apsw.Connection, now: int) -> int:
-        """Keep the token."""
+        """Store the token."""
         return tokens.make_token(
             connection,
             self.digest,
@@ -126,7 +126,7 @@ class MakeToken(AdminRequest[int], frozen=True, tag="make-token"):
 
 
 class ListTokens(AdminRequest[list[Token]], frozen=True, tag="list-tokens"):
-    """Every token kept."""
+    """All tokens."""
 
     ANSWER = list[Token]
 
@@ -136,27 +136,27 @@ class ListTokens(AdminRequest[list[Token]], frozen=True, tag="list-tokens"):
 
 
 class RevokeToken(AdminRequest[None], frozen=True, tag="revoke-token"):
-    """Forget a token: nobody registers with it any more."""
+    """Delete a token."""
 
     id: _Count
 
     ANSWER = None
 
     def step(self, connection: apsw.Connection, now: int) -> None:
-        """Forget the token."""
+        """Delete the token."""
         if not tokens.revoke_token(connection, self.id):
             raise AdminError(f"there is no token {self.id}; see: clave-relay token list")
 
 
 class AddBan(AdminRequest[int], frozen=True, tag="add-ban"):
-    """Ban somebody at once; the answer is how many connections that closed."""
+    """Ban an account, an address or a network; the answer is the number of connections closed."""
 
     ban: Ban
 
     ANSWER = int
 
     def step(self, connection: apsw.Connection, now: int) -> int:
-        """Keep the ban; where no relay runs, nobody is connected."""
+        """Store the ban; without a running relay no connections are closed."""
         bans.check_ban(self.ban)
         if len(self.ban.note) > MAX_NOTE_CHARACTERS:
             raise AdminError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
@@ -165,30 +165,30 @@ class AddBan(AdminRequest[int], frozen=True, tag="add-ban"):
 
 
 class LiftBan(AdminRequest[None], frozen=True, tag="lift-ban"):
-    """Take a ban back."""
+    """Lift a ban."""
 
     ban: Ban
 
     ANSWER = None
 
     def step(self, connection: apsw.Connection, now: int) -> None:
-        """Forget the ban."""
+        """Delete the ban."""
         if not bans.lift_ban(connection, self.ban):
             raise AdminError(f"{self.ban.subject} is not banned; see: clave-relay ban")
 
 
 class DropDamagedBans(AdminRequest[list[str]], frozen=True, tag="drop-damaged-bans"):
-    """Forget the bans that are damaged on disk; the answer is whom they name now."""
+    """Delete the bans that are damaged on disk; the answer is the subjects they have now."""
 
     ANSWER = list[str]
 
     def step(self, connection: apsw.Connection, now: int) -> list[str]:
-        """Forget them; those that a running relay has in memory stay in force until it ends."""
+        """Delete them; a running relay that has them in memory enforces them until it ends."""
         return bans.drop_damaged_bans(connection)
 
 
 class ListBans(AdminRequest[list[Ban]], frozen=True, tag="list-bans"):
-    """Every ban in force."""
+    """All bans."""
 
     ANSWER = list[Ban]
 
@@ -198,58 +198,58 @@ class ListBans(AdminRequest[list[Ban]], frozen=True, tag="list-bans"):
 
 
 class CertificateRequest(AdminRequest[Fingerprints], frozen=True):
-    """One about the relay's certificates, which are not in the database; the answer says how they stand."""
+    """A request about the relay's certificates, which are files; the answer is their fingerprints."""
 
     ANSWER = Fingerprints
 
-    def act(self, certificates: Certificates) -> Fingerprints:
-        """Do it. Raises `AdminError`."""
+    def apply(self, certificates: Certificates) -> Fingerprints:
+        """Apply it to the certificates. Raises `AdminError`."""
         raise NotImplementedError
 
-    def carry_out_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> Fingerprints:
-        """Do it with the files in the data folder, or with those of the operator."""
+    def execute_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> Fingerprints:
+        """Execute it on the files in the data folder, or on the operator's."""
         if own is None and not folder.certificate.exists():
             raise AdminError("this relay shows a certificate of yours: name it with --tls-certificate")
-        return self.act(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
+        return self.apply(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
 
 
 class GetCertificates(CertificateRequest, frozen=True, tag="tell-certificates"):
-    """Which certificate is shown, and which is to follow."""
+    """Fingerprints of the present and the next certificate."""
 
-    def act(self, certificates: Certificates) -> Fingerprints:
-        """Look."""
+    def apply(self, certificates: Certificates) -> Fingerprints:
+        """Read them."""
         return certificates.fingerprints
 
 
 class PrepareCertificate(CertificateRequest, frozen=True, tag="prepare-certificate"):
-    """Announce a certificate: a new one, or the one given as PEM."""
+    """Announce the next certificate: a new one, or the one given as PEM."""
 
     certificate: bytes | None
 
-    def act(self, certificates: Certificates) -> Fingerprints:
-        """Make and keep it."""
+    def apply(self, certificates: Certificates) -> Fingerprints:
+        """Make or take it, and store it."""
         certificates.prepare(dt.datetime.now(dt.UTC), self.certificate)
         return certificates.fingerprints
 
 
 class SwitchCertificate(CertificateRequest, frozen=True, tag="switch-certificate"):
-    """Show the certificate that was announced."""
+    """Switch to the next certificate."""
 
-    def act(self, certificates: Certificates) -> Fingerprints:
+    def apply(self, certificates: Certificates) -> Fingerprints:
         """Replace the present one."""
         certificates.switch()
         return certificates.fingerprints
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """How many entries went, and their bytes."""
+    """Entries deleted, and their bytes."""
 
     entries: int
     size: int
 
 
 class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
-    """Delete what is not to be kept: by the running relay's settings where both limits are 0."""
+    """Delete old entries; with both limits 0, by the running relay's settings."""
 
     days: Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
     room_bytes: _Count
@@ -257,19 +257,19 @@ class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
     ANSWER = Deleted
     TIMEOUT = 3600.0
 
-    def carry_out(self, connection: apsw.Connection, now: int) -> Deleted:
-        """Prune every room, in a transaction each."""
+    def execute(self, connection: apsw.Connection, now: int) -> Deleted:
+        """Prune all rooms, in a transaction each."""
         pruned = prune_all(connection, self.policy, now)
         return Deleted(pruned.entries, pruned.size)
 
     @property
     def policy(self) -> RetentionPolicy:
-        """What is to be kept. Raises `AdminError` if that is everything."""
+        """What to keep. Raises `AdminError` if that is everything."""
         return check_policy(RetentionPolicy(self.days, self.room_bytes))
 
 
 def check_policy(policy: RetentionPolicy) -> RetentionPolicy:
-    """Return `policy`; raise `AdminError` if nothing is ever deleted by it."""
+    """Return `policy`. Raises `AdminError` if it keeps everything."""
     if policy == KEEP_ALL:
         raise AdminError("everything is kept; say how much is not with --retain-days or --retain-bytes")
     return policy
@@ -289,4 +289,4 @@ AdminRequests: Final = (
     | SwitchCertificate
     | Prune
 )
-"""Every order there is, for decoding."""
+"""All requests, for decoding."""

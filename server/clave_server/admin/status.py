@@ -1,4 +1,4 @@
-"""How a running relay does, as numbers that cross the control socket and as a table for people."""
+"""A running relay's status: numbers that cross the control socket, and a table for people."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NAMES_SHOWN: Final = 20
 
 
 class DiskUse(msgspec.Struct, frozen=True):
-    """Bytes that the database takes, its write-ahead log among them, and that its disk has left."""
+    """Bytes of the database with its write-ahead log, and bytes free on its disk."""
 
     database: int
     free: int
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A relay at one moment. Sizes in bytes, times in seconds; `started_at` in ms since 1970."""
+    """A relay's status. Sizes in bytes, times in seconds; `started_at` in ms since 1970."""
 
     version: str
     started_at: int
@@ -41,7 +41,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def render_status(status: Status) -> str:
-    """Lay a status out in lines of a label and what it is."""
+    """Return a status as lines of a label and a value."""
     gauges, disk = status.gauges, status.disk
     since = render_time(status.started_at)
     rows = {
@@ -63,7 +63,7 @@ def render_status(status: Status) -> str:
 
 
 def render_size(size: int) -> str:
-    """Spell a number of bytes for people, e.g. `1.4 MiB`."""
+    """Write a number of bytes for people, e.g. `1.4 MiB`."""
     amount, unit = float(size), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if amount < 1024:
@@ -73,7 +73,7 @@ def render_size(size: int) -> str:
 
 
 def render_time(at: int) -> str:
-    """Spell a time (ms since 1970) for people, where they are; one that no calendar has, in seconds."""
+    """Write a time (ms since 1970) in local time; one that `datetime` cannot hold, as `@` and seconds."""
     try:
         return f"{dt.datetime.fromtimestamp(at / 1000).astimezone():%Y-%m-%d %H:%M}"
     except (OverflowError, ValueError, OSError):

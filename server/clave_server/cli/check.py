@@ -1,4 +1,4 @@
-"""What would come of starting a relay with given options: everything looked at, nothing made or changed."""
+"""Checks whether a relay would start with given options; makes and changes nothing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import enum
 import errno
 import os
 import resource
-import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
 
-from clave_server.accounts.directory import RegistrationMode
+from clave_host.clock import now_ms
+from clave_server.accounts.registration import RegistrationMode
 from clave_server.accounts.tokens import read_tokens
 from clave_server.admin.integrity import check_seals
-from clave_server.cli.config import Options
+from clave_server.cli.options import Options
 from clave_server.errors import DamageError, StartError
 from clave_server.limits.bans import read_bans
 from clave_server.net.listener import open_sockets
@@ -31,14 +31,14 @@ from clave_wire.login import fingerprint_text
 __all__ = ["Finding", "Verdict", "check"]
 
 _OWN_FILES: Final = 64
-"""Descriptors a relay needs beside those of its connections."""
+"""Descriptors that a relay needs besides those of connections."""
 
 _SYSTEMD: Final = Path("/run/systemd/system")
-"""There where systemd runs, which may have the relay's port open for it (sd_booted(3))."""
+"""Exists where systemd runs, which may hold the relay's port (sd_booted(3))."""
 
 
 class Verdict(enum.StrEnum):
-    """What a finding means for the start."""
+    """What a finding means for a start."""
 
     OK = "ok"
     WARNING = "warning"
@@ -46,7 +46,7 @@ class Verdict(enum.StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line about one matter."""
+    """One line about one part of the settings."""
 
     verdict: Verdict
     matter: str
@@ -54,34 +54,34 @@ class Finding(NamedTuple):
 
 
 def check(options: Options, environment: Mapping[str, str], variables: Collection[str]) -> Iterator[Finding]:
-    """Look at everything a start needs. `variables` are those of the environment that mean something."""
+    """Yield findings about all that a start needs; `variables` are the known environment variables."""
     for key in sorted(environment):
         if key.startswith("CLAVE_RELAY_") and key not in variables:
             yield Finding(Verdict.ERROR, "environment", f"{key} is no option; see clave-relay --help")
     try:
-        settings, probes = options.settings(), options.probes
+        settings, metrics = options.settings(), options.metrics_address
     except StartError as error:
         yield Finding(Verdict.ERROR, "options", str(error))
         return
-    folder, running = _look_at_folder(options.data)
+    folder, running = _check_folder(options.data)
     yield folder
     if folder.verdict is Verdict.OK:
-        yield _look_at_database(options.data / DATABASE)
+        yield _check_database(options.data / DATABASE)
     if folder.verdict is Verdict.OK or settings.tls:
-        yield _look_at_certificate(options.data / CERTIFICATE, settings.tls)
+        yield _check_certificate(options.data / CERTIFICATE, settings.tls)
     for matter, address in (
         ("listen", (settings.host, settings.port)),
         ("plain", settings.plain),
-        ("metrics", probes),
+        ("metrics", metrics),
     ):
         if address is not None:
-            yield _look_at_port(matter, *address, running=running)
-    yield _look_at_registration(settings, options)
-    yield _look_at_limits(settings)
+            yield _check_port(matter, *address, running=running)
+    yield _check_registration(settings, options)
+    yield _check_limits(settings)
 
 
-def _look_at_folder(data: Path) -> tuple[Finding, bool]:
-    """Return what is to be said of the folder, and whether a relay runs on it."""
+def _check_folder(data: Path) -> tuple[Finding, bool]:
+    """Return the finding about the data folder, and whether a relay runs on it."""
     if not data.exists():
         parent = next(parent for parent in data.absolute().parents if parent.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -94,7 +94,7 @@ def _look_at_folder(data: Path) -> tuple[Finding, bool]:
     return Finding(Verdict.OK, "data", f"{data}{', a relay is running on it' if running else ''}"), running
 
 
-def _look_at_database(path: Path) -> Finding:
+def _check_database(path: Path) -> Finding:
     if not path.exists():
         return Finding(Verdict.OK, "database", "made at the first start")
     try:
@@ -115,7 +115,7 @@ def _look_at_database(path: Path) -> Finding:
 
 
 def _find_damage(connection: apsw.Connection) -> DamageError | None:
-    """Return what whoever asks for it would be refused. Raises `DamageError` for what stops a start."""
+    """Return damage that a relay can start with, if any. Raises `DamageError` for other damage."""
     read_bans(connection)
     try:
         check_seals(connection)
@@ -124,7 +124,7 @@ def _find_damage(connection: apsw.Connection) -> DamageError | None:
     return None
 
 
-def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
+def _check_certificate(path: Path, own: TlsFiles | None) -> Finding:
     following = path.with_name(NEXT_CERTIFICATE)
     try:
         if following.exists():
@@ -141,7 +141,7 @@ def _look_at_certificate(path: Path, own: TlsFiles | None) -> Finding:
     )
 
 
-def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) -> Finding:
+def _check_port(matter: str, host: str | None, port: int, *, running: bool) -> Finding:
     where = f"{host or 'every address'}, port {port or 'any'}"
     if running:
         return Finding(Verdict.OK, matter, f"{where}; not tried, as the relay has it")
@@ -159,8 +159,8 @@ def _look_at_port(matter: str, host: str | None, port: int, *, running: bool) ->
     return Finding(Verdict.OK, matter, where)
 
 
-def _look_at_registration(settings: Settings, options: Options) -> Finding:
-    mode = settings.admission.registration
+def _check_registration(settings: Settings, options: Options) -> Finding:
+    mode = settings.registration.mode
     if mode is not RegistrationMode.TOKEN:
         return Finding(Verdict.OK, "registration", mode)
     usable = _usable_tokens(options.data / DATABASE) + (options.registration_token_file is not None)
@@ -176,20 +176,20 @@ def _usable_tokens(database: Path) -> int:
             return 0
         connection = schema.connect_reader(database)
     except StartError:
-        return 0  # told with the database
+        return 0  # reported with the database
     try:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         return sum(token.usable(now) for token in read_tokens(connection))
     except DamageError:
-        return 0  # told with the database
+        return 0  # reported with the database
     finally:
         connection.close()
 
 
-def _look_at_limits(settings: Settings) -> Finding:
+def _check_limits(settings: Settings) -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.max_clients + _OWN_FILES
+    needed = settings.connections.in_all + _OWN_FILES
     if hard != resource.RLIM_INFINITY and hard < needed:
-        text = f"{settings.max_clients} clients need {needed} open files, the system allows {hard}"
+        text = f"{settings.connections.in_all} clients need {needed} open files, the system allows {hard}"
         return Finding(Verdict.WARNING, "limits", text)
-    return Finding(Verdict.OK, "limits", f"{settings.max_clients} clients")
+    return Finding(Verdict.OK, "limits", f"{settings.connections.in_all} clients")

@@ -1,9 +1,8 @@
-"""The operator's commands as they are typed and as they answer. Knows no relay's inside."""
+"""The operator's subcommands: their arguments and what they print. Knows nothing of a relay's parts."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +11,11 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from clave_host.clock import now_ms
 from clave_server.accounts.tokens import new_token, token_digest
-from clave_server.admin import backup as archive
-from clave_server.admin.control import ask
-from clave_server.admin.dispatch import give
+from clave_server.admin.backup import back_up
+from clave_server.admin.control import send_request
+from clave_server.admin.dispatch import dispatch
 from clave_server.admin.requests import (
     MAX_COUNT,
     MAX_DAYS,
@@ -35,11 +35,10 @@ from clave_server.admin.requests import (
 )
 from clave_server.admin.status import render_size, render_status, render_time
 from clave_server.cli.check import Verdict
-from clave_server.cli.check import check as look
-from clave_server.cli.config import Options, pair_files
-from clave_server.cli.options import (
-    VARIABLES,
-    FilePath,
+from clave_server.cli.check import check as find
+from clave_server.cli.config import FilePath, pair_files
+from clave_server.cli.options import VARIABLES, Options
+from clave_server.cli.parameters import (
     data_option,
     note_option,
     one_line_errors,
@@ -70,7 +69,7 @@ def check(**options: Any) -> None:
 
     Ends with status 1 if the relay would not start.
     """
-    findings = list(look(Options(**options), os.environ, VARIABLES))
+    findings = list(find(Options(**options), os.environ, VARIABLES))
     click.echo(_table([tuple(finding) for finding in findings]), nl=False)
     if any(finding.verdict is Verdict.ERROR for finding in findings):
         raise click.exceptions.Exit(1)
@@ -82,7 +81,7 @@ def check(**options: Any) -> None:
 @one_line_errors
 def status(data: Path, as_json: bool) -> None:
     """Show how the running relay does: people online, rooms, queues, disk."""
-    answer = ask(data / CONTROL, GetStatus())
+    answer = send_request(data / CONTROL, GetStatus())
     click.echo(msgspec.json.encode(answer).decode() + "\n" if as_json else render_status(answer), nl=False)
 
 
@@ -114,8 +113,8 @@ def token() -> None:
 def make_token(data: Path, note: str, uses: int, days: int) -> None:
     """Print a new token, this once: the relay keeps only its SHA-256."""
     made = new_token()
-    expires_at = _now() + days * _DAY_MS if days else None
-    number = give(data, MakeToken(token_digest(made), note, expires_at, uses or None))
+    expires_at = now_ms() + days * _DAY_MS if days else None
+    number = dispatch(data, MakeToken(token_digest(made), note, expires_at, uses or None))
     click.echo(f"token {number}, shown this once; who got it runs: clave chat --token-file FILE", err=True)
     click.echo(made)
 
@@ -126,7 +125,7 @@ def make_token(data: Path, note: str, uses: int, days: int) -> None:
 def list_tokens(data: Path) -> None:
     """List the tokens made and what is left of them; never the tokens themselves."""
     rows = [("id", "made", "until", "uses left", "note")]
-    for kept in give(data, ListTokens()):
+    for kept in dispatch(data, ListTokens()):
         until = "for ever" if kept.expires_at is None else render_time(kept.expires_at)
         uses = "any" if kept.uses_left is None else str(kept.uses_left)
         rows.append((str(kept.id), render_time(kept.made_at), until, uses, kept.note))
@@ -139,7 +138,7 @@ def list_tokens(data: Path) -> None:
 @one_line_errors
 def revoke_token(data: Path, number: int) -> None:
     """Let nobody register with a token any more; who did stays."""
-    give(data, RevokeToken(number))
+    dispatch(data, RevokeToken(number))
 
 
 @click.command(epilog=_epilog("ban red --note spam", "ban 192.0.2.7", "ban 2001:db8:7::/48", "ban"))
@@ -150,11 +149,13 @@ def revoke_token(data: Path, number: int) -> None:
 def ban(data: Path, subject: str | None, note: str) -> None:
     """Shut out an account or a network at once and for good; without an argument, list who is."""
     if subject is None:
-        kept = [(one.subject, one.kind, render_time(one.made_at), one.note) for one in give(data, ListBans())]
+        kept = [
+            (one.subject, one.kind, render_time(one.made_at), one.note) for one in dispatch(data, ListBans())
+        ]
         click.echo(_table([("banned", "kind", "since", "note"), *kept]), nl=False)
         return
     wanted = msgspec.structs.replace(parse_ban(subject), note=note)
-    closed = give(data, AddBan(wanted))
+    closed = dispatch(data, AddBan(wanted))
     widened = ", the whole network of that address," if "/" in wanted.subject and "/" not in subject else ""
     click.echo(f"{wanted.subject}{widened} is banned; connections closed: {closed}")
 
@@ -169,9 +170,9 @@ def unban(data: Path, subject: str | None, damaged: bool) -> None:
     if (subject is not None) == damaged:
         raise click.UsageError("name whom to unban, or give --damaged")
     if subject is not None:
-        give(data, LiftBan(parse_ban(subject)))
+        dispatch(data, LiftBan(parse_ban(subject)))
         return
-    for forgotten in give(data, DropDamagedBans()):
+    for forgotten in dispatch(data, DropDamagedBans()):
         click.echo(f"forgotten: {sanitize(forgotten)}; ban anew whom this was about")
     click.echo("the bans that are left count as all there are; see: clave-relay ban")
 
@@ -189,7 +190,7 @@ def certificate(
 ) -> None:
     """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
     if context.invoked_subcommand is None:
-        _show_fingerprints(give(data, GetCertificates(), pair_files(tls_certificate, tls_key)))
+        _show_fingerprints(dispatch(data, GetCertificates(), pair_files(tls_certificate, tls_key)))
     for name in ("data", "config", "tls_certificate", "tls_key"):
         if context.invoked_subcommand and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = "--" + name.replace("_", "-")
@@ -210,7 +211,7 @@ def next_certificate(
     With FILE, announce that certificate of yours instead, which needs no key there.
     """
     wanted = None if file is None else read_certificate(file)
-    _show_fingerprints(give(data, PrepareCertificate(wanted), pair_files(tls_certificate, tls_key)))
+    _show_fingerprints(dispatch(data, PrepareCertificate(wanted), pair_files(tls_certificate, tls_key)))
 
 
 @certificate.command("switch", epilog=_epilog("certificate switch"))
@@ -222,7 +223,7 @@ def switch_certificate(data: Path, tls_certificate: Path | None, tls_key: Path |
 
     Who was not online since it was announced has to compare and accept it: wait until everybody was.
     """
-    _show_fingerprints(give(data, SwitchCertificate(), pair_files(tls_certificate, tls_key)))
+    _show_fingerprints(dispatch(data, SwitchCertificate(), pair_files(tls_certificate, tls_key)))
 
 
 def _show_fingerprints(told: Fingerprints) -> None:
@@ -239,7 +240,7 @@ def backup(data: Path, file: Path) -> None:
 
     Whoever has the file can pose as this relay. To restore: tar -xpf FILE -C a new folder of mode 700.
     """
-    size = archive.back_up(data, file)
+    size = back_up(data, file)
     click.echo(f"{sanitize(str(file))}: {render_size(size)}, checked")
 
 
@@ -252,20 +253,16 @@ def prune(data: Path, retain_days: int, retain_bytes: int) -> None:
 
     Members who had not read what is deleted are told that it is no longer kept.
     """
-    deleted = give(data, Prune(retain_days, retain_bytes))
+    deleted = dispatch(data, Prune(retain_days, retain_bytes))
     click.echo(f"deleted: {deleted.entries} entries, {render_size(deleted.size)}")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows out in columns, harmless whoever wrote them."""
+    """Return rows as lines of aligned, sanitized cells."""
     rows = [[sanitize(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(line.rstrip() + "\n" for line in lines)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 ALL: Final = (check, status, token, ban, unban, certificate, backup, prune)

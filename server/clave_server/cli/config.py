@@ -1,30 +1,24 @@
-"""The relay's settings as people write them: options, an address, a TOML file, a token's file.
-
-Knows no defaults.
-"""
+"""Parsers of option values: paths, addresses, a TOML file, a token file. Knows no option by name."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
-import re
+import os
 import tomllib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from clave_server.accounts.directory import RegistrationMode
-from clave_server.accounts.registration import RegistrationPolicy
+import click
+
+from clave_host.addresses import split_address
 from clave_server.errors import StartError
-from clave_server.limits.quotas import Quota
 from clave_server.net.tls import TlsFiles
-from clave_server.observe.logging_setup import LogFormat, LogLevel
-from clave_server.observe.mirror import MirrorMode
-from clave_server.relay.relay import Settings
-from clave_server.rooms.retention import RetentionPolicy
 from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
-    "Options",
+    "FilePath",
     "pair_files",
     "parse_listen",
     "parse_metrics",
@@ -32,86 +26,32 @@ __all__ = [
     "parse_proxies",
     "read_config",
     "read_token",
-    "write_address",
 ]
 
 
-@dataclass(frozen=True)
-class Options:
-    """Everything a relay was started with, under the options' names."""
+class FilePath(click.Path):
+    """A path of a file that exists or could be made."""
 
-    listen: str
-    plain: str | None
-    proxy: tuple[str, ...]
-    data: Path
-    registration: str
-    registration_token_file: Path | None
-    tls_certificate: Path | None
-    tls_key: Path | None
-    new_names_per_hour: int
-    max_clients: int
-    max_clients_per_ip: int
-    address_rate: int
-    account_rate: int
-    account_rooms: int
-    account_bytes: int
-    retain_days: int
-    retain_bytes: int
-    mirror: str
-    metrics: str | None
-    log_level: str
-    log_format: str
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
 
-    @property
-    def mirror_mode(self) -> MirrorMode:
-        """How the mirror shows entries."""
-        return MirrorMode(self.mirror)
-
-    @property
-    def logging(self) -> tuple[LogLevel, LogFormat]:
-        """What the log holds, and how."""
-        return LogLevel(self.log_level), LogFormat(self.log_format)
-
-    @property
-    def probes(self) -> tuple[str, int] | None:
-        """Where metrics are served, if they are. Raises `StartError`."""
-        return parse_metrics(self.metrics) if self.metrics else None
-
-    @property
-    def tls(self) -> TlsFiles | None:
-        """The operator's own certificate and key, if given. Raises `StartError`."""
-        return pair_files(self.tls_certificate, self.tls_key)
-
-    def settings(self) -> Settings:
-        """Return what the relay itself needs. Raises `StartError`."""
-        host, port = parse_listen(self.listen)
-        return Settings(
-            host=host,
-            port=port,
-            admission=self._admission(),
-            max_clients=self.max_clients,
-            max_clients_per_ip=self.max_clients_per_ip,
-            plain=parse_plain(self.plain) if self.plain else None,
-            proxies=parse_proxies(self.proxy),
-            tls=self.tls,
-            address_rate=self.address_rate,
-            account_rate=self.account_rate,
-            quota=Quota(self.account_rooms, self.account_bytes),
-            policy=RetentionPolicy(self.retain_days, self.retain_bytes),
-        )
-
-    def _admission(self) -> RegistrationPolicy:
-        mode, file = RegistrationMode(self.registration), self.registration_token_file
-        if file is not None and mode is not RegistrationMode.TOKEN:
-            raise StartError("--registration-token-file is of use only with --registration token")
-        token = read_token(file) if file else ""
-        return RegistrationPolicy(
-            mode, token, self.new_names_per_hour if mode is RegistrationMode.OPEN else None
-        )
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Refuse a path that no system can look up."""
+        try:
+            os.lstat(value)
+        except ValueError:
+            self.fail("a path cannot hold the character NUL", parameter, context)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail("the path is longer than any can be", parameter, context)
+        return super().convert(value, parameter, context)
 
 
 def pair_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
-    """Return the operator's own certificate and key, maybe in one file, or None. Raises `StartError`."""
+    """Return the operator's certificate and key, None for none; without `key`, one file has both.
+
+    Raises `StartError`.
+    """
     if certificate is None:
         if key is not None:
             raise StartError("--tls-key is of use only with --tls-certificate")
@@ -120,28 +60,22 @@ def pair_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
-    """Split `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (every address). Raises `StartError`."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise StartError(f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878")
+    """Split `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (None: every address). Raises `StartError`."""
+    try:
+        host, port = split_address(text)
+    except ValueError:
+        raise StartError(
+            f"cannot listen on {text!r}: write HOST:PORT, e.g. 0.0.0.0:7878 or [::]:7878"
+        ) from None
     try:
         host.encode("idna")
     except UnicodeError:
         raise StartError(f"cannot listen on {text!r}: {host!r} cannot be the name of a host") from None
-    return host or None, int(port)
-
-
-def write_address(host: str, port: int) -> str:
-    """Spell an address as `parse_listen` reads it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host or None, port
 
 
 def parse_plain(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT`, HOST being a loopback address. Raises `StartError`."""
+    """Split `HOST:PORT`, where HOST is a loopback address. Raises `StartError`."""
     host, port = parse_listen(text)
     try:
         loopback = ipaddress.ip_address(host or "").is_loopback
@@ -155,7 +89,7 @@ def parse_plain(text: str) -> tuple[str, int]:
 
 
 def parse_metrics(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT` or `:PORT` (loopback): numbers are for everybody only who asks for that."""
+    """Split `HOST:PORT` or `:PORT`, which is on loopback. Raises `StartError`."""
     host, port = parse_listen(text)
     return host or "127.0.0.1", port
 
@@ -171,9 +105,9 @@ def parse_proxies(texts: Iterable[str]) -> frozenset[str]:
 def read_config(
     path: Path, known: Collection[str], lists: Collection[str] = ()
 ) -> dict[str, str | list[str]]:
-    """Read a TOML file of `option = text or number`, where `lists` take a list too.
+    """Read a TOML file of `option = text or number`; options in `lists` take a list too.
 
-    Raises `StartError` for anything else in it.
+    `known` are the names of all options. Raises `StartError`.
     """
     try:
         settings = tomllib.loads(path.read_text())
@@ -181,7 +115,7 @@ def read_config(
         raise StartError(f"cannot read the configuration {path}: {error.strerror}") from None
     except RecursionError:
         raise StartError(f"the configuration {path} nests too deeply") from None
-    except ValueError as error:  # not TOML, not text, or a number of thousands of digits
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise StartError(f"the configuration {path} is not TOML: {error}") from None
     unknown = sorted(set(settings) - set(known))
     if unknown:
@@ -199,14 +133,14 @@ def read_config(
 
 
 def _is_setting(value: object) -> bool:
-    """Whether it is text or a whole number; one beyond 64 bits is no setting, and may have no digits."""
+    """Return whether `value` is text or an integer of at most 64 bits; longer ones `str` may refuse."""
     if isinstance(value, int):
         return not isinstance(value, bool) and value.bit_length() <= 64
     return isinstance(value, str)
 
 
 def read_token(path: Path) -> str:
-    """Read the registration token, the file's only line. Raises `StartError`."""
+    """Return the registration token, the file's only line. Raises `StartError`."""
     try:
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The `clave-relay` command: runs a relay, or carries an operator's order to it. Knows no protocol."""
+"""The `clave-relay` command: runs a relay, or one of the operator's subcommands. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 
 from clave_server.cli import commands, service
-from clave_server.cli.config import Options
-from clave_server.cli.options import one_line_errors, run_options
+from clave_server.cli.options import Options
+from clave_server.cli.parameters import one_line_errors, run_options
 
 __all__ = ["main"]
 

@@ -1,4 +1,4 @@
-"""A relay as it is left running: screen, log, signals, control socket and probes around it."""
+"""Runs a relay as a service: with mirror, log, signals, control socket and HTTP endpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from clave_host.addresses import join_address
 from clave_server.admin.control import ControlSocket
 from clave_server.admin.gauges import read_gauges
 from clave_server.admin.handler import AdminHandler
 from clave_server.admin.http_endpoints import HttpEndpoints
 from clave_server.admin.metrics import Metrics
-from clave_server.cli.config import Options, write_address
+from clave_server.cli.options import Options
 from clave_server.errors import StartError
 from clave_server.net.systemd import notify
 from clave_server.observe.logging_setup import configure_logs
@@ -34,14 +35,15 @@ __all__ = ["run"]
 _log = structlog.get_logger()
 
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
-"""Entries under way are many objects and never garbage in cycles; looking for it took a tenth of the time."""
+"""Entries being handled are many objects without cycles; with Python's defaults the collector took a tenth
+of the time."""
 
 _OPEN_FILES: Final = 65_536
-"""Wanted where the system sets no limit at all."""
+"""Soft limit on open files where the system has no hard limit."""
 
 
 def run(options: Options) -> None:
-    """Run a relay until a signal ends it. Raises `StartError`."""
+    """Run a relay until SIGTERM or SIGINT. Raises `StartError`."""
     settings = options.settings()
     gc.set_threshold(*_GC_THRESHOLDS)
     os.umask(0o077)
@@ -62,24 +64,26 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
         _descriptor(sys.stdout),
         coloured=sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
         clock=lambda: dt.datetime.now().astimezone(),
-        broken=lambda: _log.warning("standard output is gone; nothing is mirrored any more"),
+        broken=lambda: _log.warning("mirror stopped: standard output is closed"),
     )
     try:
         async with contextlib.AsyncExitStack() as stack:
             relay = await Relay.start(settings, folder, mirror)
             stack.push_async_callback(relay.stop)
             handler = AdminHandler(relay, folder)
-            loop.add_signal_handler(signal.SIGHUP, _hang_up, relay, stop if _on_terminal() else None)
-            control = await ControlSocket.open(folder.control, handler.carry_out)
+            loop.add_signal_handler(signal.SIGHUP, _on_hangup, relay, stop if _on_terminal() else None)
+            control = await ControlSocket.open(folder.control, handler.handle)
             stack.push_async_callback(control.close)
-            if options.probes:
+            if options.metrics_address:
                 metrics = Metrics(relay.context.counters, partial(read_gauges, relay), folder.disk_use)
-                probes = await HttpEndpoints.open(*options.probes, metrics.render, handler.trouble)
-                stack.push_async_callback(probes.close)
-                for host, port in probes.addresses:
-                    _log.info("metrics are served", address=write_address(host, port))
+                endpoints = await HttpEndpoints.open(
+                    *options.metrics_address, metrics.render, handler.readiness_fault
+                )
+                stack.push_async_callback(endpoints.close)
+                for host, port in endpoints.addresses:
+                    _log.info("metrics are served", address=join_address(host, port))
             for host, port in relay.addresses:
-                where, fingerprint = write_address(host, port), fingerprint_text(relay.certificate)
+                where, fingerprint = join_address(host, port), fingerprint_text(relay.certificate)
                 mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
             notify("READY=1")
             await stop.wait()
@@ -89,8 +93,11 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
         logs.stop(timeout=1.0)
 
 
-def _hang_up(relay: Relay, stop: asyncio.Event | None) -> None:
-    """Read the operator's certificate again; or `stop`, if there is a terminal to run on and it went away."""
+def _on_hangup(relay: Relay, stop: asyncio.Event | None) -> None:
+    """Handle SIGHUP: reload the operator's certificate, or set `stop` if the terminal was closed.
+
+    `stop` is None for a relay that was started without a terminal.
+    """
     if stop is not None and not _on_terminal():
         stop.set()
         return
@@ -108,29 +115,29 @@ def _on_terminal() -> bool:
 
 
 def _descriptor(stream: TextIO | None) -> int:
-    """Return where a standard stream leads; one that was closed from the start leads nowhere."""
+    """Return a standard stream's descriptor; /dev/null for one that was closed from the start."""
     return os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # not made for every platform
+    except ImportError:  # not available on every platform
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open files, so connections, as the system lets this process have."""
+    """Raise the soft limit on open files, and so on connections, to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else max(soft, _OPEN_FILES)
-    with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit that it does not tell
+    with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that it does not report
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    if isinstance(error, OSError):  # what networks do, failed TLS handshakes among it
+    if isinstance(error, OSError):  # the network's doing, or a failed TLS handshake
         _log.info("a connection failed", reason=str(error))
     else:
         _log.error(context["message"], exc_info=error)

@@ -1,4 +1,4 @@
-"""What each account that is online has put on the relay's disk, and how much it may. Knows no disk."""
+"""What each account that is online has stored at the relay, and how much it may. Knows no disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from clave_wire.messages import Code
 __all__ = ["NO_QUOTA", "Quota", "QuotaTracker", "Usage"]
 
 _SAVE_BYTES: Final = 1024 * 1024
-"""Bytes that are counted in memory only: as many are forgotten if the relay is killed."""
+"""Bytes counted in memory before they are saved; a kill of the relay loses no more than these of a count."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """What one account may have: rooms it made, bytes kept of entries and welcomes; 0 is no limit."""
+    """Limits of one account: rooms it created, bytes stored of its entries and welcomes; 0 for no limit."""
 
     rooms: int = 0
     stored_bytes: int = 0
@@ -27,9 +27,9 @@ NO_QUOTA: Final = Quota()
 
 
 class Usage:
-    """What one account has. `rooms` and `stored` (bytes) are as last read, plus what came since.
+    """What one account has: `rooms` and `stored` (bytes), as read at login plus what came since.
 
-    What the flush under way adds is in `staged_rooms` and `staged` (bytes).
+    `staged_rooms` and `staged` (bytes) are what the write batch under way adds.
     """
 
     __slots__ = ("account", "rooms", "sessions", "staged", "staged_rooms", "stored", "unsaved")
@@ -44,61 +44,61 @@ class Usage:
         self.staged_rooms = 0
 
     def add(self, size: int) -> bool:
-        """Count so many bytes more; return whether it is time to save them."""
+        """Count `size` bytes as stored; return whether it is time to save the count."""
         self.stored += size
         self.unsaved += size
         return self.unsaved >= _SAVE_BYTES
 
-    def land(self, *, kept: bool) -> None:
-        """Take note that the flush under way landed; what it added is `kept` (bytes by `add`) or not."""
-        if kept:
+    def end_batch(self, *, written: bool) -> None:
+        """Clear what was staged; if it was `written`, keep its rooms (bytes are counted by `add`)."""
+        if written:
             self.rooms += self.staged_rooms
         self.staged = self.staged_rooms = 0
 
     def take_unsaved(self) -> int:
-        """Return the bytes that are to be added to those on disk."""
+        """Return the bytes to add to the count on disk, and count them as saved."""
         unsaved, self.unsaved = self.unsaved, 0
         return unsaved
 
 
 class QuotaTracker:
-    """The accounts that are online."""
+    """The usage of every account that is online, checked against one quota."""
 
     def __init__(self, quota: Quota) -> None:
         self._quota = quota
         self._by_account: dict[bytes, Usage] = {}
 
-    def enter(self, account: bytes, rooms: int, stored: int) -> Usage:
-        """Return the usage of an account of which one more session begins; the numbers are those on disk."""
+    def open(self, account: bytes, rooms: int, stored: int) -> Usage:
+        """Return an account's usage for one more session; `rooms` and `stored` are the numbers on disk."""
         usage = self._by_account.get(account)
         if usage is None:
             usage = self._by_account[account] = Usage(account, rooms, stored)
         usage.sessions += 1
         return usage
 
-    def leave(self, usage: Usage) -> None:
-        """Forget an account with its last session."""
+    def close(self, usage: Usage) -> None:
+        """End a session; with the last one the account's usage is dropped."""
         usage.sessions -= 1
         if not usage.sessions:
             del self._by_account[usage.account]
 
-    def judge_room(self, usage: Usage) -> None:
-        """Raise `Refusal` if the account may make no more rooms."""
+    def check_room(self, usage: Usage) -> None:
+        """Raise `Refusal` if the account may create no more rooms."""
         if 0 < self._quota.rooms <= usage.rooms + usage.staged_rooms:
             raise Refusal(Code.LIMIT, f"one account makes at most {self._quota.rooms} rooms here")
 
     def is_full(self, usage: Usage) -> bool:
-        """Whether the account may store no more."""
+        """Return whether the account may store no more."""
         return 0 < self._quota.stored_bytes <= usage.stored + usage.staged
 
-    def judge_entry(self, usage: Usage) -> None:
-        """Raise `Refusal` if the account is full: for whatever a group goes on without."""
+    def check_entry(self, usage: Usage) -> None:
+        """Refuse application messages and adds over quota; other handshakes pass. Raises `Refusal`."""
         if self.is_full(usage):
             mib = self._quota.stored_bytes / 2**20
             raise Refusal(Code.LIMIT, f"this relay keeps at most {mib:g} MiB of one account, and has as much")
 
     def release(self, released: Mapping[bytes, int]) -> None:
-        """Count bytes of each account as gone from disk."""
+        """Subtract bytes by account that were deleted from disk."""
         for account, size in released.items():
             if usage := self._by_account.get(account):
                 usage.stored = max(0, usage.stored - size)

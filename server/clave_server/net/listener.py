@@ -1,8 +1,8 @@
-"""Accepts connections: no faster than they log in, none that is too many, each with its true address.
+"""Accept connections, find each one's true address, and start TLS as login slots become free.
 
-Knows sockets and TLS, nothing of what is said. A connection has one of the `places` from its handshake until
-it is settled: logged in, or over. A crowd that comes back at once is let in one after the other, network by
-network, and whoever is let in and says nothing gives way to those that wait.
+Knows sockets and TLS, no messages. A connection has a login slot from its TLS handshake until it is logged in
+or closed. When 10,000 clients reconnect at once, networks take turns for the slots, and a connection that has
+had its slot for 3 seconds is closed in favour of those that wait.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final, cast
 
 import structlog
 
+from clave_host.addresses import network_of
 from clave_server.errors import ProxyError, Refusal, StartError
-from clave_server.limits.token_buckets import network_of
 from clave_server.net import proxy_protocol
 from clave_server.net.login_slots import LoginSlots
 from clave_server.net.proxy_protocol import Peer
@@ -28,13 +28,13 @@ from clave_server.net.transport import ClientTransport
 __all__ = ["MAX_WAITING", "Listener", "ListeningSocket", "open_sockets"]
 
 MAX_WAITING: Final = 4096
-"""Connections accepted and not yet logged in, with a place or without."""
+"""Connections accepted and not yet logged in, with a login slot or without."""
 
-_GIVE_WAY_SECONDS: Final = 3.0
-"""How long a connection may keep its place when others wait for one."""
+_SLOT_SECONDS: Final = 3.0
+"""How long a connection may keep its login slot while others wait for one."""
 
 _ACCEPTS: Final = 8
-"""Connections taken at a time; those inside are served between, as a handshake takes a millisecond."""
+"""Connections accepted in one turn of the loop; a handshake takes a millisecond of it."""
 
 _BACKLOG: Final = 4096
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -44,27 +44,28 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ListeningSocket:
-    """A socket that listens, and whether TLS is spoken there."""
+    """A socket that listens, and whether its connections use TLS."""
 
-    listening: socket.socket
+    raw: socket.socket
     encrypted: bool
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens, as (host, port)."""
-        host, port = self.listening.getsockname()[:2]
+        host, port = self.raw.getsockname()[:2]
         return host, port
 
 
 class Listener:
-    """Takes connections in until it is closed.
+    """Accepts connections until it is closed.
 
-    `admit` raises `Refusal` for a peer that may not even begin; `make` makes the protocol of one that may.
+    `admit` takes an IP address and raises `Refusal` if it may not connect now; `make` makes the transport of
+    one that may.
     """
 
     def __init__(
         self,
-        entrances: Sequence[ListeningSocket],
+        sockets: Sequence[ListeningSocket],
         credentials: Callable[[], Credentials],
         *,
         proxies: frozenset[str],
@@ -72,80 +73,80 @@ class Listener:
         make: Callable[[Peer, Credentials], ClientTransport],
         login_seconds: float,
     ) -> None:
-        self.entrances = tuple(entrances)
+        self.sockets = tuple(sockets)
         self._credentials = credentials
         self._proxies = proxies
         self._admit = admit
         self._make = make
         self._login_seconds = login_seconds
         self._loop = asyncio.get_running_loop()
-        self._places = LoginSlots()
+        self._slots = LoginSlots()
         self._waiting: set[asyncio.Task[None]] = set()
-        self._inside: dict[asyncio.Task[None], float] = {}
-        self._making_way = False
+        self._logging_in: dict[asyncio.Task[None], float] = {}
+        self._reclaiming = False
         self._paused = False
         self._closed = False
         self._resume()
 
     def close(self) -> None:
-        """Accept nothing more; what is on its way in is dropped."""
+        """Stop accepting; drop connections that are not logged in."""
         if self._closed:
             return
         self._closed = True
-        for entrance in self.entrances:
-            self._loop.remove_reader(entrance.listening)
-            entrance.listening.close()
+        for each in self.sockets:
+            self._loop.remove_reader(each.raw)
+            each.raw.close()
         for task in self._waiting:
             task.cancel()
 
     @property
     def waiting(self) -> int:
-        """How many are accepted and not logged in."""
+        """How many connections are accepted and not logged in."""
         return len(self._waiting)
 
     def _resume(self) -> None:
         self._paused = False
-        for entrance in self.entrances:
-            self._loop.add_reader(entrance.listening, self._accept, entrance)
+        for each in self.sockets:
+            self._loop.add_reader(each.raw, self._accept, each)
 
     def _pause(self) -> None:
         if not self._paused:
             self._paused = True
-            for entrance in self.entrances:
-                self._loop.remove_reader(entrance.listening)
+            for each in self.sockets:
+                self._loop.remove_reader(each.raw)
 
-    def _accept(self, entrance: ListeningSocket) -> None:
+    def _accept(self, listening: ListeningSocket) -> None:
         for _ in range(_ACCEPTS):
             if len(self._waiting) >= MAX_WAITING:
-                self._places.shorten()
+                self._slots.drop_queued()
             try:
-                connection, name = entrance.listening.accept()
+                connection, name = listening.raw.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 _log.warning("a connection cannot be accepted", reason=str(error))
-                self._pause()  # out of descriptors, most likely: wait for some to come back
+                self._pause()  # most likely out of descriptors: wait until some are closed
                 self._loop.call_later(1.0, self._retry)
                 return
             connection.setblocking(False)
             peer = (_plain_ip(name[0]), name[1])
-            if peer[0] in self._proxies or self._may_enter(peer[0], connection):
-                task = self._loop.create_task(self._bring_in(entrance, connection, peer))
+            if peer[0] in self._proxies or self._is_admitted(peer[0], connection):
+                task = self._loop.create_task(self._log_in(listening, connection, peer))
                 self._waiting.add(task)
                 task.add_done_callback(self._settled)
 
-    def _make_way(self) -> None:
-        """Send those away that had their time, as long as others wait for a place."""
-        self._making_way = False
-        if not self._places.shortage or not self._inside:
+    def _reclaim_slots(self) -> None:
+        """Close connections that have had their login slot for long enough, while others wait."""
+        self._reclaiming = False
+        if not self._slots.is_short or not self._logging_in:
             return
-        oldest, since = next(iter(self._inside.items()))
-        rest = since + _GIVE_WAY_SECONDS - self._loop.time()
+        oldest, since = next(iter(self._logging_in.items()))
+        rest = since + _SLOT_SECONDS - self._loop.time()
         if rest <= 0:
-            del self._inside[oldest]
+            del self._logging_in[oldest]
             oldest.cancel()
-        self._making_way = True
-        self._loop.call_later(max(0.0, rest), self._make_way)
+        self._reclaiming = True
+        self._loop.call_later(max(0.0, rest), self._reclaim_slots)
 
     def _retry(self) -> None:
         if self._paused and not self._closed:
@@ -157,7 +158,7 @@ class Listener:
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
         self._retry()
 
-    def _may_enter(self, ip: str, connection: socket.socket) -> bool:
+    def _is_admitted(self, ip: str, connection: socket.socket) -> bool:
         try:
             self._admit(ip)
         except Refusal:
@@ -166,13 +167,13 @@ class Listener:
             return False
         return True
 
-    async def _bring_in(self, entrance: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
-        """See one connection through its handshake and login; ends when it is settled."""
+    async def _log_in(self, listening: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
+        """Take one connection through its handshake and login; return once it is logged in or closed."""
         try:
             if peer[0] in self._proxies:
                 async with asyncio.timeout(self._login_seconds):
-                    peer = await self._peer_behind(connection) or peer
-                if not self._may_enter(peer[0], connection):
+                    peer = await self._read_proxied_peer(connection) or peer
+                if not self._is_admitted(peer[0], connection):
                     return
         except (OSError, ProxyError) as error:
             connection.close()
@@ -182,17 +183,17 @@ class Listener:
             connection.close()
             raise
         network = network_of(peer[0])
-        if not self._places.has_room(network):
+        if not self._slots.may_queue(network):
             connection.close()
             return
-        turn = self._places.ask(network)
-        if self._places.shortage and not self._making_way:
-            self._make_way()
+        turn = self._slots.acquire(network)
+        if self._slots.is_short and not self._reclaiming:
+            self._reclaim_slots()
         try:
             await self._wait_for(turn, connection)
-            await self._let_in(entrance, connection, peer)
+            await self._run_login(listening, connection, peer)
         finally:
-            self._places.leave(network, turn)
+            self._slots.release(network, turn)
 
     async def _wait_for(self, turn: asyncio.Future[None], connection: socket.socket) -> None:
         try:
@@ -201,28 +202,28 @@ class Listener:
             connection.close()
             raise
 
-    async def _let_in(self, entrance: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
+    async def _run_login(self, listening: ListeningSocket, connection: socket.socket, peer: Peer) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._inside[task] = self._loop.time()
+        self._logging_in[task] = self._loop.time()
         credentials = self._credentials()
         client = self._make(peer, credentials)
         try:
             async with asyncio.timeout(self._login_seconds):
                 await self._loop.connect_accepted_socket(
-                    lambda: client, connection, ssl=credentials.context if entrance.encrypted else None
+                    lambda: client, connection, ssl=credentials.context if listening.encrypted else None
                 )
             await client.settled
-        except OSError as error:  # what networks do; a failed TLS handshake is one too
+        except OSError as error:  # the network's doing, or a failed TLS handshake
             late = isinstance(error, TimeoutError)
             reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
             _log.info("a connection failed", address=peer[0], reason=reason)
         except asyncio.CancelledError:
-            client.give_way()
+            client.yield_slot()
             raise
         finally:
-            self._inside.pop(task, None)
+            self._logging_in.pop(task, None)
 
-    async def _peer_behind(self, connection: socket.socket) -> Peer | None:
+    async def _read_proxied_peer(self, connection: socket.socket) -> Peer | None:
         fixed = await self._read(connection, proxy_protocol.FIXED_BYTES)
         return proxy_protocol.read_peer(
             fixed, await self._read(connection, proxy_protocol.rest_length(fixed))
@@ -266,6 +267,6 @@ def open_sockets(host: str | None, port: int) -> list[socket.socket]:
 
 
 def _plain_ip(ip: str) -> str:
-    """Write an IPv4 address that came through an IPv6 socket as what it is, and drop an interface's name."""
+    """Write an IPv4-mapped IPv6 address as IPv4, and drop an interface's name."""
     address = ipaddress.ip_address(ip.partition("%")[0])
     return str(getattr(address, "ipv4_mapped", None) or address)

@@ -1,6 +1,6 @@
-"""The places in which connections log in: so many in all, so many of one network, and who comes next.
+"""Slots for connections that log in: a number in all, a number for each network, and a queue for the rest.
 
-Knows no sockets. Networks take turns, so that a crowd of one does not keep the others waiting.
+Knows no sockets. Networks take turns, so that a crowd from one does not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ MAX_SLOTS_OF_NETWORK: Final = 16
 """Those of one network among them."""
 
 MAX_QUEUED_OF_NETWORK: Final = 1024
-"""Connections of one network that wait for a place."""
+"""Connections of one network that wait for a slot."""
 
 
 class LoginSlots:
-    """Hands out places; `shortage` tells whether somebody waits because all are taken."""
+    """Gives slots to connections and queues those that have to wait."""
 
-    def __init__(self, places: int = MAX_LOGIN_SLOTS, of_network: int = MAX_SLOTS_OF_NETWORK) -> None:
-        self._places = places
+    def __init__(self, slots: int = MAX_LOGIN_SLOTS, of_network: int = MAX_SLOTS_OF_NETWORK) -> None:
+        self._slots = slots
         self._of_network = of_network
         self._taken: Counter[str] = Counter()
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def has_room(self, network: str) -> bool:
-        """Whether one more of this network may wait."""
-        return len(self._lines.get(network, ())) < MAX_QUEUED_OF_NETWORK
+    def may_queue(self, network: str) -> bool:
+        """Return whether one more connection of this network may wait."""
+        return len(self._queues.get(network, ())) < MAX_QUEUED_OF_NETWORK
 
-    def shorten(self) -> None:
-        """Turn away the last of the longest line."""
-        longest = max(self._lines.values(), key=len, default=None)
+    def drop_queued(self) -> None:
+        """Cancel the last connection in the longest queue."""
+        longest = max(self._queues.values(), key=len, default=None)
         if longest:
             longest.pop().cancel()
 
     @property
-    def shortage(self) -> bool:
-        """Whether somebody waits although his network has a share left."""
-        return self._taken.total() >= self._places and any(map(self._has_share, self._lines))
+    def is_short(self) -> bool:
+        """Whether all slots are taken while a network that has not its share waits."""
+        return self._taken.total() >= self._slots and any(map(self._is_below_share, self._queues))
 
-    def ask(self, network: str) -> asyncio.Future[None]:
-        """Return a future that is done once there is a place; `leave` gives it back, also before."""
+    def acquire(self, network: str) -> asyncio.Future[None]:
+        """Return a future that is done once there is a slot; `release` it in any case, also before."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(network, deque()).append(turn)
-        self._call_next()
+        self._queues.setdefault(network, deque()).append(turn)
+        self._give_slots()
         return turn
 
-    def leave(self, network: str, turn: asyncio.Future[None]) -> None:
-        """Give back the place that `turn` stands for, or what one waits for."""
+    def release(self, network: str, turn: asyncio.Future[None]) -> None:
+        """Return the slot that `turn` stands for, or leave the queue."""
         if turn.done() and not turn.cancelled():
             self._taken[network] -= 1
             if not self._taken[network]:
                 del self._taken[network]
         else:
             turn.cancel()
-        self._call_next()
+        self._give_slots()
 
-    def _has_share(self, network: str) -> bool:
+    def _is_below_share(self, network: str) -> bool:
         return self._taken[network] < self._of_network
 
-    def _call_next(self) -> None:
-        """Give free places to those that wait, one network after the other."""
-        for network in tuple(self._lines):
-            if self._taken.total() >= self._places:
+    def _give_slots(self) -> None:
+        """Give free slots to those that wait, one network after the other."""
+        for network in tuple(self._queues):
+            if self._taken.total() >= self._slots:
                 return
-            line = self._lines.pop(network)
-            while line and line[0].cancelled():
-                line.popleft()
-            if line and self._has_share(network):
+            queue = self._queues.pop(network)
+            while queue and queue[0].cancelled():
+                queue.popleft()
+            if queue and self._is_below_share(network):
                 self._taken[network] += 1
-                line.popleft().set_result(None)
-            if line:
-                self._lines[network] = line  # at the end: the others first
+                queue.popleft().set_result(None)
+            if queue:
+                self._queues[network] = queue  # moved to the end: the others are next

@@ -1,6 +1,6 @@
-"""The PROXY protocol, version 2: what a trusted proxy says first, namely whose connection it passes on.
+"""PROXY protocol version 2: the header in which a trusted proxy names the client of a connection.
 
-Knows the header's bytes only; the specification is HAProxy's `proxy-protocol.txt`, section 2.2.
+Knows the header's bytes only. Source: HAProxy's `proxy-protocol.txt`, section 2.2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORMATS: Final = {0x11: struct.Struct(">4s4sHH"), 0x21: struct.Struct(">16s16sH
 """TCP over IPv4 and over IPv6: source and destination addresses, then ports."""
 
 _MAX_REST: Final = 536
-"""Bytes of addresses and extensions that are read; the specification promises that a header fits in them."""
+"""Bytes read after the fixed part; the specification says that every header fits."""
 
 
 def rest_length(fixed: bytes) -> int:
@@ -39,7 +39,7 @@ def rest_length(fixed: bytes) -> int:
 
 
 def read_peer(fixed: bytes, rest: bytes) -> Peer | None:
-    """Return whom the proxy speaks for; None for itself (a health check). Raises `ProxyError`."""
+    """Return the client's address; None for the proxy itself (a health check). Raises `ProxyError`."""
     if fixed[12] == _LOCAL:
         return None
     form = _FORMATS.get(fixed[13])

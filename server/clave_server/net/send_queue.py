@@ -1,4 +1,4 @@
-"""What waits to be written to one client: gathered in a tick, then written. Knows frames by length only."""
+"""Bytes that wait to be written to one client, gathered during a tick of the loop. Knows frames by length."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ MAX_SEND_QUEUE_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes at which a client counts as too slow."""
 
 MAX_UNSENT_BYTES: Final = 512 * 1024 * 1024
-"""Unsent bytes of all together; beyond them whoever has more than an equal share counts as too slow."""
+"""Unsent bytes of all clients together, above which a client with more than an equal share is too slow."""
 
 _PIECE_BYTES: Final = 256 * 1024
-"""Bytes handed to a client's network at a time. What waits behind them is shared with other readers."""
+"""Bytes given to a transport at a time; those that wait behind them are shared with other clients."""
 
-_TURN_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of large outboxes written in one turn of the loop: encrypting them takes some milliseconds."""
+_BYTES_PER_TICK: Final = 4 * 1024 * 1024
+"""Bytes of large queues written in one tick: encrypting them takes some milliseconds."""
 
 _LARGE: Final = 8 * 1024
-"""Bytes of a piece that is not worth copying."""
+"""Bytes from which a part is not copied."""
 
 
 class Tick:
-    """The outboxes that have something to write when this tick of the loop ends."""
+    """Flushes the send queues that were filled during one tick of the loop, at its end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._filled: list[SendQueue] = []
         self._large: deque[SendQueue] = deque()
         self._scheduled = False
-        self._behind: dict[SendQueue, int] = {}
-        self._behind_bytes = 0
+        self._unsent: dict[SendQueue, int] = {}
+        self._unsent_bytes = 0
 
-    def add(self, send_queue: SendQueue) -> None:
-        """Have `send_queue` flushed before the loop waits again."""
-        self._filled.append(send_queue)
+    def add(self, queue: SendQueue) -> None:
+        """Flush `queue` before the loop waits again."""
+        self._filled.append(queue)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -48,37 +48,37 @@ class Tick:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
-    def behind(self, send_queue: SendQueue, size: int) -> bool:
-        """Note that so many bytes of an send_queue are unsent; return whether it takes room from the others."""
-        self._behind_bytes += size - self._behind.get(send_queue, 0)
-        self._behind[send_queue] = size
-        return self._behind_bytes > MAX_UNSENT_BYTES and size * len(self._behind) >= self._behind_bytes
+    def report_unsent(self, queue: SendQueue, size: int) -> bool:
+        """Note the unsent bytes of a client that does not keep up; return whether it has to be dropped."""
+        self._unsent_bytes += size - self._unsent.get(queue, 0)
+        self._unsent[queue] = size
+        return self._unsent_bytes > MAX_UNSENT_BYTES and size * len(self._unsent) >= self._unsent_bytes
 
-    def kept_up(self, send_queue: SendQueue) -> None:
-        """Note that an send_queue is behind no longer."""
-        self._behind_bytes -= self._behind.pop(send_queue, 0)
+    def report_sent(self, queue: SendQueue) -> None:
+        """Note that a client keeps up again, or is gone."""
+        self._unsent_bytes -= self._unsent.pop(queue, 0)
 
     def _flush(self) -> None:
-        """Write what is little at once, and of what is much so much that nobody else waits long."""
+        """Flush queues up to 256 KiB now; larger ones in turn, about 4 MiB per tick."""
         self._scheduled = False
         filled, self._filled = self._filled, []
-        for send_queue in filled:
-            if send_queue.size <= _PIECE_BYTES:
-                send_queue.flush()
+        for queue in filled:
+            if queue.size <= _PIECE_BYTES:
+                queue.flush()
             else:
-                self._large.append(send_queue)
+                self._large.append(queue)
         written = 0
-        while self._large and written < _TURN_BYTES:
-            send_queue = self._large.popleft()
-            before = send_queue.size
-            send_queue.flush()
-            written += before - send_queue.size
+        while self._large and written < _BYTES_PER_TICK:
+            queue = self._large.popleft()
+            before = queue.size
+            queue.flush()
+            written += before - queue.size
         if self._large:
             self._schedule()
 
 
 class SendQueue:
-    """One client's outgoing bytes: whole frames, of which the network gets no more than it takes."""
+    """One client's outgoing bytes, in whole frames; its transport gets no more than it takes."""
 
     __slots__ = (
         "_closed",
@@ -111,50 +111,50 @@ class SendQueue:
 
     @property
     def writable(self) -> bool:
-        """Whether the client's network keeps up."""
+        """Whether the transport takes more bytes."""
         return self._writable
 
     def pause(self) -> None:
-        """Take note that the network does not keep up."""
+        """Stop writing: the transport's buffer is full."""
         self._writable = False
 
     def resume(self) -> None:
-        """Take note that the network keeps up again, and go on with what waits."""
+        """Write again: the transport's buffer has drained."""
         self._writable = True
-        self._tick.kept_up(self)
-        self._wake()
+        self._tick.report_sent(self)
+        self._schedule()
 
     @property
     def size(self) -> int:
-        """Bytes pushed that the network was not given yet."""
+        """Bytes pushed and not yet given to the transport."""
         return self._size
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that the network did not take yet."""
+        """Bytes pushed and not yet taken by the network."""
         return self._size + self._transport.get_write_buffer_size()
 
     def push(self, data: bytes) -> None:
-        """Write whole frames with everything else pushed during this tick, in the order pushed."""
+        """Queue whole frames; everything pushed during one tick is written together, in order."""
         if not self._closed:
             self._parts.append(data)
             self._size += len(data)
-            self._wake()
+            self._schedule()
 
     def push_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Push several pieces, each of whole frames. Large ones are not copied."""
+        """Queue several parts, each of whole frames. Large ones are not copied."""
         if not self._closed:
             self._parts += parts
             self._size += sum(map(len, parts))
-            self._wake()
+            self._schedule()
 
-    def _wake(self) -> None:
+    def _schedule(self) -> None:
         if self._parts and not self._ticking:
             self._ticking = True
             self._tick.add(self)
 
     def flush(self) -> None:
-        """Write now what was pushed, or as much of it as the network takes."""
+        """Write what is queued, as much as the transport takes; call `overflow` if too much is left."""
         self._ticking = False
         if self._closed:
             return
@@ -165,17 +165,17 @@ class SendQueue:
             self._write(self._cut())
         if not self._writable:
             buffered = self._transport.get_write_buffer_size()
-            if self._tick.behind(self, buffered) or self._size + buffered > self._limit:
+            if self._tick.report_unsent(self, buffered) or self._size + buffered > self._limit:
                 self._overflow()
 
     def _write(self, parts: list[bytes | memoryview]) -> None:
         if len(parts) == 1:
             self._transport.write(parts[0])
         elif parts:
-            self._transport.writelines(_gather(parts))
+            self._transport.writelines(_join_small(parts))
 
     def _cut(self) -> list[bytes | memoryview]:
-        """Take whole frames of about `_PIECE_BYTES` from the front: what the network has is never shared."""
+        """Take whole frames of about `_PIECE_BYTES` from the front."""
         taken, size = 0, 0
         while taken < len(self._parts) and size + len(self._parts[taken]) <= _PIECE_BYTES:
             size += len(self._parts[taken])
@@ -194,7 +194,7 @@ class SendQueue:
         return piece
 
     def close(self, last: bytes) -> None:
-        """Write what was pushed, unless the network does not keep up, and `last`; then close."""
+        """Write what is queued, unless the transport is full, then `last`; close the transport."""
         if not self._closed:
             self._closed = True
             parts, self._parts, self._size = self._parts, [], 0
@@ -202,36 +202,36 @@ class SendQueue:
                 parts.clear()
             parts.append(last)
             self._write(parts)
-            self._tick.kept_up(self)
+            self._tick.report_sent(self)
             self._transport.close()
 
     def discard(self) -> None:
-        """Forget what was pushed: there is nobody to read it."""
+        """Drop what is queued: the connection is lost."""
         self._closed = True
         self._parts, self._size = [], 0
-        self._tick.kept_up(self)
+        self._tick.report_sent(self)
 
 
 def _frames_end(part: memoryview) -> int:
-    """Return where the frame ends that `_PIECE_BYTES` of `part` reach into."""
+    """Return the end of the frame that byte `_PIECE_BYTES` of `part` lies in."""
     end = 0
     while end < min(_PIECE_BYTES, len(part)):
         end += HEADER_BYTES + int.from_bytes(part[end : end + HEADER_BYTES], "big")
     return end
 
 
-def _gather(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
-    """Join neighbours that are small, as each piece written costs as much as copying some kilobytes."""
-    gathered: list[bytes | memoryview] = []
+def _join_small(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Join small neighbours: writing a part of its own costs as much as copying some kilobytes."""
+    joined: list[bytes | memoryview] = []
     small: list[bytes | memoryview] = []
     for part in parts:
         if len(part) < _LARGE:
             small.append(part)
             continue
         if small:
-            gathered.append(b"".join(small))
+            joined.append(b"".join(small))
             small = []
-        gathered.append(part)
+        joined.append(part)
     if small:
-        gathered.append(b"".join(small))
-    return gathered
+        joined.append(b"".join(small))
+    return joined

@@ -1,6 +1,6 @@
-"""What a service manager hands a relay and wants to hear of it: sockets, readiness (systemd's protocol).
+"""systemd's protocol for services: take passed sockets, report readiness. Knows no relay.
 
-Knows no relay. Without a service manager there are no sockets and nobody to tell.
+Without a service manager no sockets are passed and reports go nowhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 def passed_sockets() -> list[socket.socket]:
-    """Take the listening sockets passed to this process, if any; asked again, there are none.
+    """Return the listening sockets passed to this process, if any; a second call returns none.
 
     Raises `StartError` when what was passed does not listen for TCP.
     """
@@ -32,14 +32,14 @@ def passed_sockets() -> list[socket.socket]:
 
 
 def notify(state: str) -> None:
-    """Tell the service manager `state`, such as `READY=1` or `STOPPING=1` (sd_notify(3)), if it listens."""
+    """Send `state` to the service manager, e.g. `READY=1` or `STOPPING=1` (sd_notify(3)), if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         try:
             sender.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
-        except OSError:  # a manager that is gone needs no news
+        except OSError:  # the manager has ended
             return
 
 

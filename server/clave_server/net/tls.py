@@ -1,4 +1,4 @@
-"""Keys and certificates on disk, and what a TLS connection is made of. Knows no clients."""
+"""TLS keys and certificates on disk, and the context of a TLS connection. Knows no clients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from clave_host.private_files import write_private
 from clave_server.errors import StartError
-from clave_server.storage.data_dir import write_private
+from clave_wire.connection import ALPN
 from clave_wire.limits import MAX_SIGNATURE_BYTES
 from clave_wire.login import certificate_digest
 
 __all__ = [
-    "ALPN",
     "Credentials",
     "TlsFiles",
     "check_pem",
@@ -31,17 +31,15 @@ __all__ = [
     "read_digest",
 ]
 
-ALPN: Final = "clave/1"
-
 _LIFETIME: Final = dt.timedelta(days=365 * 50)
-"""Clients pin the certificate, so its end would only break them."""
+"""Clients pin the certificate, so one that expires would only lock them out."""
 
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Where an operator's own certificate chain and its key lie, in PEM; both may be one file."""
+    """Paths of an operator's certificate chain and key, in PEM; both may be one file."""
 
     certificate: Path
     key: Path
@@ -49,14 +47,14 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a connection is made with: its TLS context, and the digest clients pin and logins are bound to."""
+    """A TLS context, its private key, and the certificate digest that clients pin and logins are bound to."""
 
     context: ssl.SSLContext
     digest: bytes
     _key: _Key = field(repr=False)
 
     def sign(self, data: bytes) -> bytes:
-        """Sign with the certificate's key, as docs/protocol.md says for each kind."""
+        """Sign with the certificate's key; docs/protocol.md has the scheme for each kind of key."""
         if isinstance(self._key, ec.EllipticCurvePrivateKey):
             return self._key.sign(data, ec.ECDSA(hashes.SHA256()))
         if isinstance(self._key, rsa.RSAPrivateKey):
@@ -65,7 +63,7 @@ class Credentials:
 
 
 def open_tls(path: Path, now: dt.datetime) -> Credentials:
-    """Load the relay's own key and certificate at `path`, made if need be. Raises `StartError`."""
+    """Load the relay's own key and certificate at `path`, or make them. Raises `StartError`."""
     try:
         if not path.exists():
             write_private(path, make_pem(now))
@@ -78,7 +76,7 @@ def open_tls(path: Path, now: dt.datetime) -> Credentials:
 
 
 def load_credentials(files: TlsFiles) -> Credentials:
-    """Load a chain and its key. Raises `StartError`, also when a file is replaced at that moment."""
+    """Load a chain and its key. Raises `StartError`, also if a file is replaced meanwhile."""
     key_bytes, chain = _read(files.key), _read(files.certificate)
     if files.key.stat().st_mode & 0o007:  # a group may be who runs relays
         raise StartError(f"everybody can read the key {files.key}; run: chmod o= {files.key}")
@@ -101,7 +99,7 @@ def load_credentials(files: TlsFiles) -> Credentials:
 
 
 def check_pem(path: Path, pem: bytes) -> None:
-    """Raise `StartError` unless `pem`, of the file `path` or meant for it, begins with a certificate."""
+    """Raise `StartError` unless `pem` begins with a certificate; `path` is for the error's text."""
     _parse(path, pem)
 
 
@@ -116,7 +114,7 @@ def read_digest(path: Path) -> bytes:
 
 
 def make_pem(now: dt.datetime) -> bytes:
-    """Make a key and a certificate of its own signing for clients to pin, in one PEM text."""
+    """Make a key and a self-signed certificate for clients to pin, in one PEM text."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "clave relay")])
     certificate = (

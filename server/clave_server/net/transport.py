@@ -1,23 +1,21 @@
-"""One client's network connection: bytes to messages, deadlines, back-pressure. Knows no rooms."""
+"""One client's network connection: bytes to messages, deadlines, backpressure. Knows no rooms."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
-import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol, cast
 
 import structlog
 
+from clave_host.addresses import join_address
+from clave_host.keepalive import enable_keepalive
 from clave_server.net.proxy_protocol import Peer
 from clave_server.net.send_queue import SendQueue, Tick
-from clave_server.net.tls import ALPN
-from clave_server.observe.counters import Counters
-from clave_wire.connection import RelayConnection
+from clave_wire.connection import ALPN, RelayConnection
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
 
@@ -25,58 +23,56 @@ __all__ = ["SOFTWARE", "Client", "ClientTransport", "Transports"]
 
 SOFTWARE: Final = "clave-relay"
 _LINGER_SECONDS: Final = 5.0
-"""How long a closing connection may take to read what was sent last."""
-
-_KEEPALIVE_SECONDS: Final = 10
-_PROBE_SECONDS: Final = 5
-_PROBES: Final = 3
-"""A peer that vanished is noticed after 25 seconds."""
+"""How long a client may take to read the last bytes before its connection is aborted."""
 
 _FRAME_SECONDS: Final = 30.0
-"""How long one frame may take to come."""
+"""How long a client may take to send one frame."""
 
 _SWEEP_SECONDS: Final = 5.0
 
-_MAX_KEPT_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of unfinished frames, and of what came too fast, of all clients together."""
+_MAX_BUFFERED_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of unfinished frames and of messages over the rate limit, of all clients together."""
 
-_MAX_KEPT_OF_ONE: Final = 16 * 1024 * 1024
-"""Those of one account, or of one address before login."""
+_MAX_BUFFERED_OF_OWNER: Final = 16 * 1024 * 1024
+"""Those of one account, or before login of one address."""
 
 RETURNS_PER_SECOND: Final = 250
-"""Clients that come back at a time, as told to them: a login over TLS costs about two milliseconds."""
+"""Logins that the relay asks its clients to spread their return over: one over TLS takes about 2 ms."""
 
 _RESTART_MS: Final = 500
-"""When the first client may come back after a clean stop: a relay that is restarted listens again by then."""
+"""When the first client may come back after a clean stop: a restarted relay listens by then."""
 
 _log = structlog.get_logger()
 
 
 class Client(Protocol):
-    """What stands behind one connection."""
+    """What handles one connection's messages."""
 
     def connected(self, transport: ClientTransport) -> None:
-        """Take the connection; may close it at once."""
+        """Handle a new connection; may close it at once."""
 
     def received(self, messages: Sequence[ToRelay], size: int) -> None:
-        """Take the messages that came, in order, in `size` bytes; a `Hello` is answered already."""
+        """Handle messages of `size` bytes together, in order; a `Hello` is answered already."""
 
     def writable(self) -> None:
-        """Go on: the network keeps up again."""
+        """Continue sending: the network takes more."""
 
     def ended(self, how: str) -> None:
-        """Take note that the connection is over; nothing else is called after it."""
+        """Clean up: the connection is over, for the reason `how`. This is the last call."""
 
 
 class Transports:
-    """Every open connection; `empty` is set while there is none. Once closed, new ones are closed at once."""
+    """All open connections; `empty` is set while there are none. Once closed, new ones are closed at once.
 
-    def __init__(self, counters: Counters) -> None:
-        self.counters = counters
+    `count_slow_drop` is called for each client that is dropped because it does not read.
+    """
+
+    def __init__(self, count_slow_drop: Callable[[], None]) -> None:
+        self.count_slow_drop = count_slow_drop
         self.empty = asyncio.Event()
         self.empty.set()
-        self.kept_bytes = 0
-        self._kept_of: Counter[str] = Counter()
+        self._buffered_bytes = 0
+        self._buffered_of: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._open: dict[ClientTransport, None] = {}
@@ -89,25 +85,25 @@ class Transports:
         return len(self._open)
 
     def add(self, transport: ClientTransport) -> None:
-        """Take note of a connection made."""
+        """Add a connection that was made."""
         self._open[transport] = None
         self.empty.clear()
         if self._closed:
             self._close(transport)
 
     def discard(self, transport: ClientTransport) -> None:
-        """Take note of a connection lost."""
+        """Remove a connection that was lost."""
         self._open.pop(transport, None)
         if not self._open:
             self.empty.set()
 
     def hold_reading(self) -> None:
-        """Take nothing more from anyone."""
+        """Stop reading from all connections."""
         for transport in self._open:
             transport.hold_reading(hold=True)
 
     def close(self) -> None:
-        """Tell everyone that the relay shuts down, and when to come back: evenly spread; and close."""
+        """Close all connections with `SHUTDOWN` and a time to come back, evenly spread."""
         self._closed = True
         self._sweeping.cancel()
         for number, transport in enumerate(tuple(self._open)):
@@ -118,30 +114,33 @@ class Transports:
 
     @property
     def spread(self) -> int:
-        """Milliseconds within which everybody here could come back one after the other."""
+        """Milliseconds over which all clients should spread their return."""
         return len(self._open) * 1000 // RETURNS_PER_SECOND
 
-    def keep(self, transport: ClientTransport, owner: str, change: int) -> None:
-        """Count bytes kept for a transport: too many of its owner's cost it, too many of all the largest."""
-        self.kept_bytes += change
-        self._kept_of[owner] += change
-        if not self._kept_of[owner]:
-            del self._kept_of[owner]
-        if change > 0 and self._kept_of[owner] > _MAX_KEPT_OF_ONE:
-            transport.drop_hoarder()
-        elif self.kept_bytes > _MAX_KEPT_BYTES:
-            max(self._open, key=lambda each: each.kept).drop_hoarder()
+    def count_buffered(self, transport: ClientTransport, owner: str, change: int) -> None:
+        """Count bytes buffered for a transport.
+
+        Over the owner's cap drop this client; over the global cap drop the largest.
+        """
+        self._buffered_bytes += change
+        self._buffered_of[owner] += change
+        if not self._buffered_of[owner]:
+            del self._buffered_of[owner]
+        if change > 0 and self._buffered_of[owner] > _MAX_BUFFERED_OF_OWNER:
+            transport.drop_over_buffer_cap()
+        elif self._buffered_bytes > _MAX_BUFFERED_BYTES:
+            max(self._open, key=lambda each: each.buffered).drop_over_buffer_cap()
 
     def _sweep(self) -> None:
-        """Drop who began a frame long ago and does not end it."""
+        """Drop clients whose frame has been unfinished for too long."""
         self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         latest = self._loop.time() - _FRAME_SECONDS
-        for transport in [each for each in self._open if each.began < latest]:
+        for transport in [each for each in self._open if each.frame_began < latest]:
             transport.drop_slow_writer()
 
 
 class ClientTransport(asyncio.Protocol):
-    """Runs a `RelayConnection` over an asyncio transport on behalf of a `Client`."""
+    """Runs a `RelayConnection` over an asyncio transport and passes its messages to a `Client`."""
 
     def __init__(
         self,
@@ -151,40 +150,40 @@ class ClientTransport(asyncio.Protocol):
         transports: Transports,
         tick: Tick,
         login_seconds: float,
-        outbox_bytes: int,
+        send_queue_bytes: int,
     ) -> None:
         self.connection = RelayConnection()
         self.certificate = certificate
         self.name = ""
         self.ip, port = peer
-        self.address = f"[{self.ip}]:{port}" if ":" in self.ip else f"{self.ip}:{port}"
+        self.address = join_address(self.ip, port)
         self._client = client
         self._transports = transports
         self._tick = tick
         self._login_seconds = login_seconds
-        self._outbox_bytes = outbox_bytes
+        self._send_queue_bytes = send_queue_bytes
         self._loop = asyncio.get_running_loop()
         self.settled: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
-        self._unheard = 0
+        self._unread_bytes = 0
         self._partial = 0
         self._delayed = 0
-        self.kept = 0
+        self.buffered = 0
         self._owner = self.ip
         self._holds = 0
-        self.began = math.inf
+        self.frame_began = math.inf
 
     # --- called by asyncio ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, once TLS stands."""
+        """Start, once the TLS handshake is done."""
         self._transport = cast(
             asyncio.Transport, transport
         )  # create_server makes no other, uvloop by its own class
-        self.send_queue = SendQueue(self._transport, self._tick, self._too_slow, self._outbox_bytes)
-        _notice_half_open(transport.get_extra_info("socket"))
-        self._timer = self._loop.call_later(self._login_seconds, self._too_late)
+        self.send_queue = SendQueue(self._transport, self._tick, self._overflowed, self._send_queue_bytes)
+        enable_keepalive(transport.get_extra_info("socket"))
+        self._timer = self._loop.call_later(self._login_seconds, self._login_timed_out)
         self._client.connected(self)
         self._transports.add(self)
         tls = transport.get_extra_info("ssl_object")
@@ -192,7 +191,7 @@ class ClientTransport(asyncio.Protocol):
             self.close(Code.VERSION, f"this relay speaks {ALPN} (ALPN) only", "spoke another protocol")
 
     def data_received(self, data: bytes) -> None:
-        """Act on what a client says."""
+        """Decode what the client sent and pass its messages on."""
         if self._ended:
             return
         try:
@@ -204,83 +203,83 @@ class ClientTransport(asyncio.Protocol):
             for message in messages:
                 if isinstance(message, Hello):
                     self.send_queue.push(self.connection.greet(os.urandom(32), SOFTWARE))
-        self._unheard += len(data)
+        self._unread_bytes += len(data)
         if self._partial or self.connection.partial:
-            self._note_partial(whole=bool(messages))
+            self._count_partial(whole=bool(messages))
         if messages and not self._ended:
-            size, self._unheard = self._unheard, 0
+            size, self._unread_bytes = self._unread_bytes, 0
             self._client.received(messages, size)
 
-    def _note_partial(self, *, whole: bool) -> None:
-        """Keep count of the frame that is under way; it is another one if `whole` ones came."""
+    def _count_partial(self, *, whole: bool) -> None:
+        """Count the bytes of the unfinished frame; a new one has begun if `whole` messages came."""
         self._partial = self.connection.partial
-        if not self._partial or self._holds:  # while nothing is read, it is not the client's delay
-            self.began = math.inf
-        elif whole or self.began == math.inf:
-            self.began = self._loop.time()
+        if not self._partial or self._holds:  # while nothing is read, the delay is not the client's
+            self.frame_began = math.inf
+        elif whole or self.frame_began == math.inf:
+            self.frame_began = self._loop.time()
         self._recount()
 
-    def keep(self, size: int) -> None:
-        """Count so many bytes of messages as kept until their time comes."""
+    def delay(self, size: int) -> None:
+        """Count `size` bytes of messages that wait for the rate limit as buffered; 0 for none."""
         self._delayed = size
         self._recount()
 
     def _recount(self) -> None:
-        kept = self._partial + self._delayed
-        change, self.kept = kept - self.kept, kept
+        buffered = self._partial + self._delayed
+        change, self.buffered = buffered - self.buffered, buffered
         if change:
-            self._transports.keep(self, self._owner, change)
+            self._transports.count_buffered(self, self._owner, change)
 
-    def drop_hoarder(self) -> None:
-        """Close because too much is kept for it, or for all."""
+    def drop_over_buffer_cap(self) -> None:
+        """Close because too many bytes are buffered for this client's owner, or for all."""
         text = "too much is unfinished, or came too fast; try again"
         self._drop(Code.FULL, text, "had too much unfinished")
 
     def drop_slow_writer(self) -> None:
-        """Close because a frame is taking too long."""
+        """Close because a frame took too long to arrive."""
         self._drop(Code.TIMEOUT, f"a frame took more than {_FRAME_SECONDS:g} seconds", "sent half a frame")
 
     def eof_received(self) -> None:
-        """Close when the client does."""
+        """Let asyncio close the transport."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the client's side that it is over."""
+        """Tell the `Client` that the connection is over."""
         self._cancel_timer()
         self._transports.discard(self)
         if not self._ended and not self.send_queue.writable and self.name:
-            self._transports.counters.slow_drops += 1
+            self._transports.count_slow_drop()
             _log.warning("client dropped", name=self.name, address=self.address, reason="it stopped reading")
         self.send_queue.discard()
         self._end("connection lost")
 
     def pause_writing(self) -> None:
-        """Take note that the network does not keep up."""
+        """Stop writing: asyncio's buffer is full."""
         self.send_queue.pause()
 
     def resume_writing(self) -> None:
-        """Go on with what waited for the network."""
+        """Write again: asyncio's buffer has drained."""
         self.send_queue.resume()
         if not self._ended:
             self._client.writable()
 
-    # --- called by the client's side -----------------------------------------------------------------------
+    # --- called by the `Client` ---------------------------------------------------------------------------
 
     @property
     def spread(self) -> int:
-        """Milliseconds within which everybody here could come back."""
+        """Milliseconds over which all clients should spread their return."""
         return self._transports.spread
 
     def logged_in(self, message: LoggedIn) -> None:
-        """Tell the client that its login holds, and lift the deadline."""
+        """Send `LoggedIn`, end the login deadline, and count buffered bytes to the account."""
         self._cancel_timer()
         self._settle()
-        self._transports.keep(self, self._owner, -self.kept)
+        self._transports.count_buffered(self, self._owner, -self.buffered)
         self.name = self._owner = message.name
-        self._transports.keep(self, self._owner, self.kept)
+        self._transports.count_buffered(self, self._owner, self.buffered)
         self.send_queue.push(self.connection.send(message))
 
     def say_goodbye(self) -> None:
-        """Close because the client asked to."""
+        """Close because the client said `Goodbye`."""
         if not self._ended:
             self.send_queue.flush()
             self.send_queue.discard()
@@ -289,23 +288,23 @@ class ClientTransport(asyncio.Protocol):
             self._end("left")
 
     def hold_reading(self, hold: bool) -> None:
-        """Stop to read from the network, or continue once everyone who had it stopped lets go."""
+        """Pause reading, or resume it once every caller that paused it has resumed it."""
         self._holds += 1 if hold else -1
         if self._partial:
-            self.began = math.inf if self._holds else self._loop.time()
+            self.frame_began = math.inf if self._holds else self._loop.time()
         if not self._transport.is_closing() and self._holds == hold:
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
     def close(self, code: Code, text: str, how: str, retry_after: int = 0) -> None:
-        """Say why, close, and end; a client that does not read it is cut off after a while."""
+        """Send `Closing` and close; abort after 5 seconds if the client does not read it."""
         if not self._ended:
             self._cancel_timer()
             self.send_queue.close(self.connection.closing(code, text, retry_after))
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             self._end(how)
 
-    def give_way(self) -> None:
-        """Close in favour of others: there was time to log in."""
+    def yield_slot(self) -> None:
+        """Close to free a login slot."""
         if hasattr(self, "_transport"):
             self.close(Code.TIMEOUT, "no login in time, and others are waiting", "did not log in")
 
@@ -317,15 +316,15 @@ class ClientTransport(asyncio.Protocol):
         if not self._ended:
             self._ended = True
             self._settle()
-            self._partial, self._delayed, self.began = 0, 0, math.inf
+            self._partial, self._delayed, self.frame_began = 0, 0, math.inf
             self._recount()
             self._client.ended(how)
 
-    def _too_late(self) -> None:
+    def _login_timed_out(self) -> None:
         self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")
 
-    def _too_slow(self) -> None:
-        self._transports.counters.slow_drops += 1
+    def _overflowed(self) -> None:
+        self._transports.count_slow_drop()
         self._drop(Code.SLOW, "this connection takes in less than it is sent", "too slow")
 
     def _drop(self, code: Code, text: str, how: str) -> None:
@@ -337,20 +336,3 @@ class ClientTransport(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _notice_half_open(peer: socket.socket) -> None:
-    """Have the kernel find out about a peer that vanished without a word."""
-    options = [
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_SECONDS),  # macOS calls it so
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _PROBE_SECONDS),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _PROBES),
-        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", (_KEEPALIVE_SECONDS + _PROBES * _PROBE_SECONDS) * 1000),
-    ]
-    for level, option, value in options:
-        with contextlib.suppress(OSError):
-            if hasattr(socket, option):
-                peer.setsockopt(level, getattr(socket, option), value)

@@ -1,4 +1,4 @@
-"""What a relay counts from its start on. Knows nobody who reads it, and no gauge: those are asked for."""
+"""Counters since the relay started. Knows no reader; gauges are in `admin.gauges`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final
 __all__ = ["FLUSH_BOUNDS", "Counters"]
 
 FLUSH_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-"""Seconds: a flush counts in the first bucket whose bound it does not pass, else in the last one."""
+"""Upper bounds of the histogram's buckets, in seconds; a last bucket has what is slower."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """Numbers that only grow. Plain attributes, changed on the loop's thread where the thing happens."""
+    """Numbers that only grow: plain attributes, incremented on the loop's thread."""
 
     connections_accepted: int = 0
     connections_refused: Counter[str] = field(default_factory=Counter)
-    """By reason, a `Code`'s value."""
+    """By the value of the `Code` sent."""
 
     logins: int = 0
     logins_refused: Counter[str] = field(default_factory=Counter)
@@ -37,7 +37,15 @@ class Counters:
     pruned_entries: int = 0
     pruned_bytes: int = 0
 
-    def flushed(self, seconds: float) -> None:
+    def count_slow_drop(self) -> None:
+        """Count one client dropped because it did not read."""
+        self.slow_drops += 1
+
+    def count_rate_refusal(self) -> None:
+        """Count one connection refused because its network connected too often."""
+        self.rate_refusals += 1
+
+    def count_flush(self, seconds: float) -> None:
         """Count one transaction that took `seconds` to reach the disk."""
         self.flushes += 1
         self.flush_seconds += seconds

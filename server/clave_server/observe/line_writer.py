@@ -1,4 +1,7 @@
-"""Text on its way to a terminal, pipe or file, on a thread of its own: a blocked reader blocks nobody."""
+"""Writes lines to a terminal, pipe or file on a thread of its own. Overflow is dropped and summarised.
+
+A blocked reader blocks nothing else.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,18 @@ _PAUSE_SECONDS: Final = 0.05
 """Between two writes."""
 
 _WRITE_ITEMS: Final = 128
-"""Items of one write: what is rendered costs the whole process time, however much happens."""
+"""Items of one write; together with the pause this bounds the time spent on rendering."""
 
-_BOUND: Final = 2048
-"""Items that wait; what comes when there are as many is counted."""
+_MAX_ITEMS: Final = 2048
+"""Items that wait to be written; those above are dropped and counted."""
 
 
 class LineWriter(Generic[_T]):
-    """A bounded queue of items that the thread renders and writes. What does not fit is counted and told."""
+    """A bounded queue of items that its thread renders and writes; dropped items are summarised.
+
+    `render` makes an item's line and `summarise` that of a number of dropped items, both on the thread;
+    `broken` is called there once writing fails.
+    """
 
     def __init__(
         self,
@@ -38,25 +45,25 @@ class LineWriter(Generic[_T]):
         self._render = render
         self._summarise = summarise
         self._broken = broken
-        self._items: list[_T | int] = []  # a number stands for as many items that did not fit
+        self._items: list[_T | int] = []  # an int stands for that many dropped items
         self._closed = False
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="line writer", daemon=True)
         self._thread.start()
 
     @property
-    def room(self) -> int:
-        """How many items would fit now."""
-        return 0 if self._closed else max(0, _BOUND - len(self._items))
+    def capacity(self) -> int:
+        """How many more items fit now."""
+        return 0 if self._closed else max(0, _MAX_ITEMS - len(self._items))
 
     def put(self, items: Sequence[_T], more: int = 0) -> None:
-        """Queue items in order, and count `more` that follow them. Never blocks on the reader."""
+        """Queue items, followed by `more` that are dropped and counted. Never blocks on the reader."""
         with self._lock:
             if self._closed:
                 return
-            fitting = _BOUND - len(self._items)
+            fitting = _MAX_ITEMS - len(self._items)
             self._items += items[:fitting]
             more += max(0, len(items) - fitting)
             if more and self._items and isinstance(last := self._items[-1], int):
@@ -66,7 +73,7 @@ class LineWriter(Generic[_T]):
         self._ready.set()
 
     def stop(self, timeout: float) -> None:
-        """Write what is queued, for at most `timeout` seconds, and end."""
+        """Write what is queued, for at most `timeout` seconds, and end the thread."""
         self._stopping.set()
         self._ready.set()
         self._thread.join(timeout)
@@ -99,5 +106,5 @@ class LineWriter(Generic[_T]):
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # whoever shares the pipe may have made it non-blocking
+            except BlockingIOError:  # another process that shares the pipe made it non-blocking
                 self._writable.poll()

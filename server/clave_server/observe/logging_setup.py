@@ -1,4 +1,4 @@
-"""The relay's own log: one harmless line for each event, on a thread of its own. Knows no events."""
+"""Sets up the relay's log: one sanitized line for each event, written by a thread. Knows no events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LogFormat", "LogLevel", "configure_logs"]
 
 
 class LogLevel(enum.StrEnum):
-    """The least that an event must matter to be logged."""
+    """The lowest level that is logged."""
 
     INFO = "info"
     WARNING = "warning"
@@ -26,14 +26,14 @@ class LogLevel(enum.StrEnum):
 
 
 class LogFormat(enum.StrEnum):
-    """How a line of the log is written."""
+    """The format of a log line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class _LineLogger:
-    """What structlog hands finished lines to."""
+    """The logger that structlog passes rendered lines to."""
 
     def __init__(self, writer: LineWriter[str]) -> None:
         self._writer = writer
@@ -47,7 +47,7 @@ class _LineLogger:
 def configure_logs(
     descriptor: int, level: LogLevel = LogLevel.INFO, form: LogFormat = LogFormat.TEXT
 ) -> LineWriter[str]:
-    """Send structlog's events, `level` and above, to `descriptor`; stop the writer returned to flush them."""
+    """Write structlog's events of `level` and above to `descriptor`; return the writer, to be stopped."""
     render = _render_json if form is LogFormat.JSON else _render
     writer = LineWriter[str](
         descriptor,
@@ -57,7 +57,7 @@ def configure_logs(
             "",
             {"at": _now(), "level": "warning", "event": f"{count} more log lines, too many to write"},
         ),
-        broken=lambda: None,  # there is no one left to tell
+        broken=lambda: None,  # there is nowhere to report it
     )
     structlog.configure(
         processors=[

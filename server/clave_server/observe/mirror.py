@@ -1,7 +1,7 @@
-"""The relay's own screen: one line for each durable entry, arrival and departure. Knows no text.
+"""The mirror, the relay's screen: a line for each durable entry, login and disconnect. Knows no plaintext.
 
-Times are local, names are made harmless, and the piece of ciphertext shown is the payload's end: the head is
-MLS framing, equal for all.
+Times are local and names are sanitized. The ciphertext shown is the end of the payload; its start is MLS
+framing, which is alike in all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["PIECE_BYTES", "ConnectionRecord", "EntryRecord", "Mirror", "MirrorMo
 
 
 class MirrorMode(enum.StrEnum):
-    """How much the mirror shows."""
+    """What the mirror shows of an entry."""
 
     FULL = "full"
     SHORT = "short"
@@ -29,11 +29,11 @@ class MirrorMode(enum.StrEnum):
 
 
 PIECE_BYTES: Final = 32
-"""Bytes of a payload's end that a record keeps."""
+"""Bytes of a payload's end that a record holds."""
 
 
 class EntryRecord(NamedTuple):
-    """One entry; `piece` is the end of its payload, `size` the bytes of all of it."""
+    """An entry; `piece` is the end of its payload, `size` the payload's bytes."""
 
     name: str
     address: str
@@ -45,7 +45,7 @@ class EntryRecord(NamedTuple):
 
 
 class ConnectionRecord(NamedTuple):
-    """A participant's connection came or went; `event` says how."""
+    """A login or the end of a connection; `event` says which, or why it ended."""
 
     name: str
     address: str
@@ -60,7 +60,7 @@ _Item = tuple[dt.datetime, EntryRecord | ConnectionRecord] | str
 
 
 class Mirror:
-    """Turns records into lines on a thread of its own; `wanted` is False when nobody looks."""
+    """Renders records as lines on a thread of its own; `enabled` is False in mode OFF."""
 
     def __init__(
         self,
@@ -74,32 +74,32 @@ class Mirror:
         self._mode = mode
         self._coloured = coloured
         self._clock = clock
-        self.wanted = mode is not MirrorMode.OFF
-        self._writer = LineWriter[_Item](descriptor, self._line, self._summary, broken)
+        self.enabled = mode is not MirrorMode.OFF
+        self._lines = LineWriter[_Item](descriptor, self._line, self._summary, broken)
 
     @property
-    def room(self) -> int:
-        """How many entries more can be shown one by one now."""
-        return self._writer.room if self.wanted else 0
+    def capacity(self) -> int:
+        """How many more entries can be shown one by one now."""
+        return self._lines.capacity if self.enabled else 0
 
     def show_entries(self, records: Sequence[EntryRecord], more: int) -> None:
-        """Show entries that are on disk, in order, and that `more` followed."""
-        if self.wanted:
+        """Show entries that are on disk, followed by `more` that are only counted."""
+        if self.enabled:
             now = self._clock()
-            self._writer.put([(now, record) for record in records], more)
+            self._lines.put([(now, record) for record in records], more)
 
     def show_connection(self, record: ConnectionRecord) -> None:
-        """Show that somebody came or went."""
-        if self.wanted:
-            self._writer.put([(self._clock(), record)])
+        """Show a login or the end of a connection."""
+        if self.enabled:
+            self._lines.put([(self._clock(), record)])
 
     def announce(self, line: str) -> None:
-        """Write a line whatever the mode."""
-        self._writer.put([line])
+        """Write a line in every mode."""
+        self._lines.put([line])
 
     def stop(self) -> None:
-        """Write what is queued, unless nobody reads it."""
-        self._writer.stop(timeout=1.0)
+        """Write what is queued, for at most one second."""
+        self._lines.stop(timeout=1.0)
 
     def _line(self, item: _Item) -> str:
         if isinstance(item, str):

@@ -1,6 +1,6 @@
-"""The relay's certificates: the one shown, the one announced to follow, and the step between them.
+"""The relay's TLS certificates: the present one, the next one that is announced, and the switch to it.
 
-Knows files and signatures, not who is connected.
+Knows files and signatures, no connections.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from clave_host.private_files import write_private
 from clave_server.errors import AdminError, StartError
 from clave_server.net.tls import (
     Credentials,
@@ -20,7 +21,7 @@ from clave_server.net.tls import (
     open_tls,
     read_digest,
 )
-from clave_server.storage.data_dir import DataDir, write_private
+from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text, succession
 from clave_wire.messages import NextCertificate
 
@@ -28,14 +29,14 @@ __all__ = ["Certificates", "Fingerprints"]
 
 
 class Fingerprints(msgspec.Struct, frozen=True):
-    """What people compare: of the certificate shown, and of the one announced ("" for none)."""
+    """Fingerprints that people compare, of the present and of the next certificate ("" for none)."""
 
     present: str
     following: str
 
 
 class Certificates:
-    """What a relay shows: the certificate of its data folder, or the operator's `own` instead.
+    """The certificates of one relay: from its data folder, or the operator's `own` files instead.
 
     Made by `open`. A method that raises has changed nothing.
     """
@@ -47,11 +48,11 @@ class Certificates:
         self._announcements: dict[bytes, NextCertificate] = {}
         self.present: Credentials
         self.following: bytes | None
-        self._stand(present)
+        self._set_present(present)
 
     @classmethod
     def open(cls, folder: DataDir, own: TlsFiles | None, now: dt.datetime) -> Certificates:
-        """Load what there is; the folder's certificate is made at the first start. Raises `StartError`."""
+        """Load the certificate; one in the folder is made at the first start. Raises `StartError`."""
         return cls(folder, own, load_credentials(own) if own else open_tls(folder.certificate, now))
 
     @property
@@ -61,9 +62,9 @@ class Certificates:
         return Fingerprints(fingerprint_text(self.present.digest), following)
 
     def announcement(self, shown: bytes) -> NextCertificate | None:
-        """Return what to tell a connection that was shown the certificate with this digest, if anything.
+        """Return what to send a connection that was shown the certificate with this digest, or None.
 
-        That is which one it would be shown if it came back, now or soon, signed by the key it knows.
+        It names the certificate of future connections and is signed with the key of the one shown.
         """
         if shown not in self._announcements:
             known = self.present if shown == self.present.digest else self._former[shown]
@@ -74,8 +75,8 @@ class Certificates:
         return self._announcements[shown]
 
     def prepare(self, now: dt.datetime, certificate: bytes | None = None) -> None:
-        """Make the certificate to follow, or take one that somebody else made (PEM). Raises `AdminError`."""
-        self._stand(self.present)
+        """Make the next certificate, or take a given one (PEM). Raises `AdminError`."""
+        self._set_present(self.present)
         path = self._folder.next_certificate
         if self.following is not None:
             raise AdminError(f"a next certificate is announced already; to make another, remove {path} first")
@@ -89,10 +90,10 @@ class Certificates:
         except StartError as error:
             raise AdminError(str(error)) from None
         self._write(path, pem)
-        self._stand(self.present)
+        self._set_present(self.present)
 
     def switch(self) -> None:
-        """Show the certificate announced, from now on; the former key is not kept. Raises `AdminError`."""
+        """Use the next certificate from now on; the former key is not kept. Raises `AdminError`."""
         if self._own:
             raise AdminError(
                 f"this relay shows a certificate of yours: replace {self._own.certificate} and send it SIGHUP"
@@ -105,7 +106,7 @@ class Certificates:
         except StartError as error:
             raise AdminError(f"{error}; one of yours is shown with --tls-certificate and --tls-key") from None
         self._write(self._folder.certificate, path.read_bytes())
-        self._show(following)
+        self._replace_present(following)
 
     def reload(self) -> bool:
         """Read the operator's files again; return whether the certificate is new. Raises `StartError`."""
@@ -113,16 +114,16 @@ class Certificates:
             return False
         fresh = load_credentials(self._own)
         changed = fresh.digest != self.present.digest
-        self._show(fresh)
+        self._replace_present(fresh)
         return changed
 
-    def _show(self, credentials: Credentials) -> None:
+    def _replace_present(self, credentials: Credentials) -> None:
         former = self.present
-        self._stand(credentials)
-        self._former[former.digest] = former  # connections live on that know no other
+        self._set_present(credentials)
+        self._former[former.digest] = former  # for connections that were shown it and are still open
 
-    def _stand(self, present: Credentials) -> None:
-        """Show `present`, and see which is to follow; once a certificate is shown, its file has served."""
+    def _set_present(self, present: Credentials) -> None:
+        """Use `present` for new connections; delete the next certificate's file if it is the same."""
         path = self._folder.next_certificate
         following = read_digest(path) if path.exists() else None
         if following == present.digest:

@@ -1,15 +1,13 @@
-"""One connection's conversation: logs the device in, answers about the directory, passes room messages on.
+"""Handles one client: login, directory requests, and passing room messages to the sequencer.
 
-Knows no bytes, no sockets and no SQL; what it needs of the relay is in `RelayContext`.
+Knows no bytes, no sockets and no SQL; what it uses of the relay is in `RelayContext`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
@@ -17,19 +15,15 @@ import structlog
 
 from clave_server.accounts import directory
 from clave_server.accounts.directory import Applicant, Enrolment
-from clave_server.accounts.registration import ConnectionLimits, RegistrationPolicy, verify_login
+from clave_server.accounts.registration import verify_login
 from clave_server.errors import Refusal, ServerError
-from clave_server.limits.quotas import QuotaTracker
-from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.net.transport import ClientTransport
-from clave_server.observe.counters import Counters
-from clave_server.observe.mirror import ConnectionRecord, Mirror
+from clave_server.observe.mirror import ConnectionRecord
+from clave_server.relay.context import RelayContext
 from clave_server.rooms.catchup import InvitationFeed
 from clave_server.rooms.invitations import take_invitation
-from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import MAX_STREAMS, Session
 from clave_server.rooms.write_batch import RoomMessage, Step
-from clave_server.storage.db_thread import DbThread
 from clave_wire.messages import (
     Account,
     ClaimKeyPackages,
@@ -52,49 +46,18 @@ from clave_wire.messages import (
     ToRelay,
 )
 
-__all__ = ["ClientHandler", "RelayContext"]
+__all__ = ["ClientHandler"]
 
 _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
-_WORKING: Final = 4
-"""Requests to the directory that one connection has in work at a time."""
-
-_BYTES_AS_A_REQUEST: Final = 4096
-"""So many bytes count as one more request."""
+_MAX_RUNNING: Final = 4
+"""Directory requests of one connection that run at a time."""
 
 _DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class RelayContext:
-    """What all visits share; `sessions` has who is logged in, by device.
-
-    `incarnation` is another one after the relay was restored from a backup.
-    """
-
-    admission: RegistrationPolicy
-    limits: ConnectionLimits
-    reader: DbThread
-    sequencer: Sequencer
-    sessions: dict[bytes, Session]
-    mirror: Mirror
-    counters: Counters
-    quotas: QuotaTracker
-    rates: TokenBuckets[bytes] | None
-    incarnation: bytes
-
-    def pace(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
-        """Count what an account asks; return the seconds that it has to wait before it is acted on."""
-        if self.rates is None:
-            return 0.0
-        amount = len(messages) + size / _BYTES_AS_A_REQUEST
-        wait = self.rates.take(session.usage.account, time.monotonic(), amount)
-        self.counters.rate_refusals += wait > 0
-        return wait
-
-
 class ClientHandler:
-    """The `transport.Client` of one connection; `announcement` is of the next certificate, if any."""
+    """The `transport.Client` of one connection; `announcement` returns that of the next certificate."""
 
     def __init__(self, context: RelayContext, announcement: Callable[[], NextCertificate | None]) -> None:
         self._context = context
@@ -104,55 +67,55 @@ class ClientHandler:
         self._feed: InvitationFeed | None = None
         self._delayed: asyncio.TimerHandle | None = None
         self._requests: deque[tuple[_DirectoryRequest, int]] = deque()
-        self._working = 0
-        self._inside = False
-        self._over = False
+        self._running = 0
+        self._is_counted = False
+        self._ended = False
 
     # --- called by the transport ---------------------------------------------------------------------------
 
     def connected(self, transport: ClientTransport) -> None:
-        """Let the connection in, or tell it why not."""
+        """Count the connection, or close it and say why."""
         self._transport = transport
         try:
-            self._context.limits.enter(transport.ip)
-            self._inside = True
+            self._context.limits.add(transport.ip)
+            self._is_counted = True
             self._context.counters.connections_accepted += 1
         except Refusal as refusal:
             self._context.counters.connections_refused[refusal.code] += 1
             transport.close(refusal.code, str(refusal), f"not let in: {refusal}")
 
     def received(self, messages: Sequence[ToRelay], size: int) -> None:
-        """Act on what came, in order."""
+        """Handle messages in order, later if the account is over its rate."""
         session = self._session
         if session is None:
             for message in messages:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        if wait := self._context.pace(session, messages, size):
+        if wait := self._context.wait_for_rate(session, messages, size):
             self._transport.hold_reading(True)
-            self._transport.keep(size)
+            self._transport.delay(size)
             loop = asyncio.get_running_loop()
-            self._delayed = loop.call_later(wait, self._go_on, messages, size)
+            self._delayed = loop.call_later(wait, self._handle_delayed, messages, size)
         else:
-            self._act(session, messages, size)
+            self._handle(session, messages, size)
 
-    def _go_on(self, messages: Sequence[ToRelay], size: int) -> None:
-        """Act on what came too fast, and read on."""
+    def _handle_delayed(self, messages: Sequence[ToRelay], size: int) -> None:
+        """Handle messages that were over the rate, and resume reading."""
         self._delayed = None
-        self._transport.keep(0)
+        self._transport.delay(0)
         self._transport.hold_reading(False)
         self.received(messages, size)
 
-    def _act(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
+    def _handle(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
         if set(map(type, messages)) <= _ROOM_MESSAGES:
             self._context.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
         else:
             share = size // len(messages)
             for message in messages:
-                self._answer(session, message, share)
+                self._handle_one(session, message, share)
 
-    def _answer(self, session: Session, message: ToRelay, size: int) -> None:
+    def _handle_one(self, session: Session, message: ToRelay, size: int) -> None:
         if isinstance(message, CreateRoom | Submit | Mend):
             self._context.sequencer.post(session, (message,), size)
         elif isinstance(message, Resume):
@@ -164,25 +127,25 @@ class ClientHandler:
         elif isinstance(message, _DirectoryRequest):
             session.begin(1, size)
             self._requests.append((message, size))
-            self._work()
+            self._start_requests()
         elif isinstance(message, Goodbye):
             self._transport.say_goodbye()
 
     def writable(self) -> None:
-        """Go on with what waited for the network."""
+        """Continue sending entries, invitations and answers."""
         if self._session is not None and self._feed is not None:
             self._context.sequencer.catch_up.advance(self._session)
             self._feed.advance()
-            self._work()
+            self._start_requests()
 
     def ended(self, how: str) -> None:
-        """Close the session and make room for others."""
-        self._over = True
+        """End the session and stop counting the connection."""
+        self._ended = True
         if self._delayed is not None:
             self._delayed.cancel()
         self._requests.clear()
-        if self._inside:
-            self._context.limits.leave(self._transport.ip)
+        if self._is_counted:
+            self._context.limits.remove(self._transport.ip)
         session = self._session
         if session is None:
             _log.info("connection ended before login", address=self._transport.address, reason=how)
@@ -191,7 +154,7 @@ class ClientHandler:
         if self._context.sessions.get(session.device) is session:
             del self._context.sessions[session.device]
         self._context.sequencer.end(session, how)
-        self._context.quotas.leave(session.usage)
+        self._context.quotas.close(session.usage)
         self._context.mirror.show_connection(ConnectionRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
@@ -200,46 +163,46 @@ class ClientHandler:
         transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
         try:
             applicant = verify_login(login, transcript)
-            self._context.limits.bans.judge_name(applicant.name)
+            self._context.limits.bans.check_name(applicant.name)
         except Refusal as refusal:
             self._close(refusal)
             return
         find = partial(directory.find_device, applicant=applicant)
-        self._context.reader.do(find, partial(self._found, login, applicant))
+        self._context.reader.submit(find, partial(self._found, login, applicant))
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | ServerError | None) -> None:
         if outcome is None:
             permit = partial(
-                self._context.admission.permit, login=login, name=applicant.name, ip=self._transport.ip
+                self._context.registration.check, login=login, name=applicant.name, ip=self._transport.ip
             )
             enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit)
-            self._context.sequencer.write(enrol, partial(self._enrolled, applicant))
+            self._context.sequencer.submit(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
 
     def _enrolled(self, applicant: Applicant, outcome: Enrolment | ServerError) -> None:
-        if self._over:
+        if self._ended:
             return
         try:
             if isinstance(outcome, ServerError):
                 raise outcome
-            self._context.limits.bans.judge_name(applicant.name)  # banned while the disk was asked, maybe
+            self._context.limits.bans.check_name(applicant.name)  # it may have been banned meanwhile
         except ServerError as error:
             self._close(error)
             return
         former = self._context.sessions.get(applicant.device)
         if former is not None:
-            former.give_way()
+            former.replace()
         transport = self._transport
         session = Session(
             applicant.device,
-            self._context.quotas.enter(applicant.account, outcome.rooms, outcome.stored),
+            self._context.quotas.open(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
             transport.send_queue,
             transport.hold_reading,
             self._notice_invitation,
-            self._give_way,
+            self._replace,
         )
         self._session = session
         self._context.counters.logins += 1
@@ -268,7 +231,7 @@ class ClientHandler:
         if self._feed is not None:
             self._feed.notice()
 
-    def _give_way(self) -> None:
+    def _replace(self) -> None:
         self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
 
     def _close(self, error: ServerError) -> None:
@@ -278,24 +241,24 @@ class ClientHandler:
 
     # --- directory ------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        """Begin on what was asked of the directory: a few at a time, as answers are larger than questions."""
+    def _start_requests(self) -> None:
+        """Start waiting directory requests, a few at a time, as answers are larger than requests."""
         session = self._session
         while (
             session is not None
             and self._requests
-            and self._working < _WORKING
+            and self._running < _MAX_RUNNING
             and session.send_queue.writable
         ):
             request, size = self._requests.popleft()
-            self._working += 1
-            self._begin(session, request, size)
+            self._running += 1
+            self._start_request(session, request, size)
 
-    def _begin(self, session: Session, request: _DirectoryRequest, size: int) -> None:
+    def _start_request(self, session: Session, request: _DirectoryRequest, size: int) -> None:
         sequencer, answered = self._context.sequencer, partial(self._answered, request, size)
         if isinstance(request, Lookup):
             look_up = partial(directory.look_up, name=request.name)
-            self._context.reader.do(look_up, partial(answered, partial(Account, request.id)))
+            self._context.reader.submit(look_up, partial(answered, partial(Account, request.id)))
         elif isinstance(request, PublishKeyPackages):
             publish = partial(
                 directory.publish_key_packages,
@@ -305,16 +268,16 @@ class ClientHandler:
                 last_resort=request.last_resort,
                 replace=request.replace,
             )
-            sequencer.write(publish, partial(answered, lambda _: Done(request.id)))
+            sequencer.submit(publish, partial(answered, lambda _: Done(request.id)))
         elif isinstance(request, ClaimKeyPackages):
             claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite)
-            sequencer.write(claim, partial(answered, partial(KeyPackages, request.id)))
+            sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
         else:
             take = partial(take_invitation, device=session.device, invitation=request.invitation)
-            sequencer.write(take, partial(self._taken, partial(answered, lambda _: Done(request.id))))
+            sequencer.submit(take, partial(self._taken, partial(answered, lambda _: Done(request.id))))
 
     def _taken(self, answered: Callable[[Any], None], outcome: Counter[bytes] | ServerError) -> None:
-        """Count the welcome of an invitation that was taken as gone."""
+        """Subtract the welcome of a taken invitation from its sender's stored bytes."""
         if not isinstance(outcome, ServerError):
             self._context.quotas.release(outcome)
         answered(outcome)
@@ -322,7 +285,7 @@ class ClientHandler:
     def _answered(
         self, request: _DirectoryRequest, size: int, reply: Callable[[Any], ToClient], outcome: Any
     ) -> None:
-        self._working -= 1
+        self._running -= 1
         session = self._session
         if session is None or session.over:
             return
@@ -331,7 +294,7 @@ class ClientHandler:
             self._refuse(request.id, outcome)
         else:
             session.send(reply(outcome))
-        self._work()
+        self._start_requests()
 
     def _refuse(self, request: int, error: ServerError) -> None:
         if self._session is not None:
@@ -339,8 +302,8 @@ class ClientHandler:
 
 
 def _code_of(error: ServerError) -> Code:
-    """Return what to tell the client; what is not its own fault is told the operator too."""
+    """Return the code for the client; log errors that are not the client's fault."""
     if isinstance(error, Refusal):
         return error.code
-    _log.error("the directory cannot be read", reason=str(error))
+    _log.error("directory request failed", reason=str(error))
     return Code.STORAGE

@@ -1,22 +1,21 @@
-"""The relay: its parts put together, started, and stopped in order. Knows no command line."""
+"""Assembles the relay, starts it, and stops its parts in order. Knows no command line."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import datetime as dt
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import structlog
 
-from clave_server.accounts.registration import ConnectionLimits, RegistrationPolicy
-from clave_server.errors import Refusal
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.bans import Bans, read_bans
+from clave_server.limits.connection_limits import ConnectionCaps, ConnectionLimits
 from clave_server.limits.quotas import NO_QUOTA, Quota, QuotaTracker
-from clave_server.limits.token_buckets import TokenBuckets, network_of
+from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.net.listener import Listener, ListeningSocket, open_sockets
 from clave_server.net.proxy_protocol import Peer
 from clave_server.net.send_queue import MAX_SEND_QUEUE_BYTES, Tick
@@ -26,7 +25,8 @@ from clave_server.net.transport import ClientTransport, Transports
 from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
 from clave_server.relay.certificates import Certificates
-from clave_server.relay.client_handler import ClientHandler, RelayContext
+from clave_server.relay.client_handler import ClientHandler
+from clave_server.relay.context import RelayContext
 from clave_server.rooms.invitations import highest_ids
 from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy
 from clave_server.rooms.retention_task import RetentionTask
@@ -36,49 +36,44 @@ from clave_server.storage import incarnation, schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import DbThread
 from clave_wire.connection import State
-from clave_wire.messages import Code
 
-__all__ = ["Relay", "Settings"]
+__all__ = ["Relay", "Settings", "build_context"]
 
 _STOP_SECONDS: Final = 3.0
-"""How long clients may take to read that the relay shuts down."""
+"""How long clients may take to read `Closing` when the relay stops."""
 
-_ACCOUNT_BURST: Final = 10
-_ADDRESS_BURST: Final = 10
-"""Seconds' worth that may come at once."""
+_ACCOUNT_BURST_SECONDS: Final = 10
+"""An account may make this many seconds' worth of requests at once."""
 
-_MAX_COUNTED: Final = 100_000
-"""Accounts, and networks, whose pace is remembered at a time."""
+_MAX_ACCOUNTS: Final = 100_000
+"""Accounts whose rate is remembered at a time."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a relay needs to know. Sizes in bytes, times in seconds.
+    """A relay's settings. Sizes in bytes, times in seconds.
 
-    `address_rate` is connections of one network, `account_rate` requests of one account, per second; 0 is no
-    limit.
+    `account_rate` is requests of one account per second; 0 for no limit.
     """
 
     host: str | None
     port: int
-    admission: RegistrationPolicy
-    max_clients: int
-    max_clients_per_ip: int
+    registration: RegistrationPolicy
+    connections: ConnectionCaps
     plain: tuple[str, int] | None = None
     proxies: frozenset[str] = frozenset()
     tls: TlsFiles | None = None
-    address_rate: int = 0
     account_rate: int = 0
     quota: Quota = NO_QUOTA
-    policy: RetentionPolicy = KEEP_ALL
+    retention: RetentionPolicy = KEEP_ALL
     login_seconds: float = 10.0
-    outbox_bytes: int = MAX_SEND_QUEUE_BYTES
+    send_queue_bytes: int = MAX_SEND_QUEUE_BYTES
 
 
 class Relay:
-    """A running relay. Made by `start`, on the running loop; `stop` ends it."""
+    """A running relay. Made by `start` on the running loop; ended by `stop`."""
 
     def __init__(
         self,
@@ -106,53 +101,59 @@ class Relay:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens for TLS, as (host, port)."""
-        return [entrance.address for entrance in self.listener.entrances if entrance.encrypted]
+        return [each.address for each in self.listener.sockets if each.encrypted]
 
     @classmethod
     async def start(cls, settings: Settings, folder: DataDir, mirror: Mirror) -> Relay:
-        """Open the store and listen. Raises `StartError`."""
+        """Open the database and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
         certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
-        entrances = _open_entrances(settings)
+        sockets = _open_sockets(settings)
         connection = schema.connect_writer(folder.database)
         with schema.start_errors(folder.database):
             if incarnation.begin_anew(connection):
-                _log.warning("restored from a backup; whoever comes back is told so")
+                _log.warning("database restored from a backup; clients are told when they log in")
             used_ids, bans = highest_ids(connection), Bans(read_bans(connection))
             present = incarnation.read_incarnation(connection)
-        writer = DbThread("log writer", connection, loop)
-        reader = DbThread("log reader", schema.connect_reader(folder.database), loop)
-        context = _build_context(settings, writer, reader, mirror, used_ids, bans, present)
-        transports, tick = Transports(context.counters), Tick(loop)
+        writer = DbThread("database writer", connection, loop)
+        reader = DbThread("database reader", schema.connect_reader(folder.database), loop)
+        context = build_context(settings, writer, reader, mirror, used_ids, bans, present)
+        transports, tick = Transports(context.counters.count_slow_drop), Tick(loop)
 
-        def client(peer: Peer, shown: Credentials) -> ClientTransport:
-            visit = ClientHandler(context, partial(certificates.announcement, shown.digest))
+        def make_transport(peer: Peer, shown: Credentials) -> ClientTransport:
+            handler = ClientHandler(context, partial(certificates.announcement, shown.digest))
             return ClientTransport(
-                visit, peer, shown.digest, transports, tick, settings.login_seconds, settings.outbox_bytes
+                handler,
+                peer,
+                shown.digest,
+                transports,
+                tick,
+                settings.login_seconds,
+                settings.send_queue_bytes,
             )
 
         listener = Listener(
-            entrances,
+            sockets,
             lambda: certificates.present,
             proxies=settings.proxies,
-            admit=_Gate(settings.address_rate, context.counters).admit,
-            make=client,
+            admit=context.limits.check_rate,
+            make=make_transport,
             login_seconds=settings.login_seconds,
         )
         retention_task = RetentionTask(
-            settings.policy, reader, context.sequencer, context.quotas, context.counters
+            settings.retention, reader, context.sequencer, context.quotas, context.counters
         )
         return cls(certificates, context, transports, reader, writer, listener, retention_task)
 
     def announce(self) -> None:
-        """Tell everyone connected which certificate they would be shown if they came back."""
+        """Send every connection the announcement of its next certificate, if there is one."""
         for transport in tuple(self.transports):
             message = self.certificates.announcement(transport.certificate)
             if message is not None and transport.connection.state is State.OPEN:
                 transport.send_queue.push(transport.connection.send(message))
 
     async def stop(self) -> None:
-        """Stop accepting, bring what was accepted to disk, tell everyone, close."""
+        """Stop accepting and reading, flush what was accepted, close all connections, end the threads."""
         self.listener.close()
         self.retention_task.stop()
         self.transports.hold_reading()
@@ -166,29 +167,15 @@ class Relay:
         self.writer.stop()
 
 
-class _Gate:
-    """Judges a connection before anything is spent on it."""
-
-    def __init__(self, rate: int, counters: Counters) -> None:
-        self._rates = TokenBuckets[str](rate, rate * _ADDRESS_BURST, _MAX_COUNTED) if rate else None
-        self._counters = counters
-
-    def admit(self, ip: str) -> None:
-        """Raise `Refusal` if this address's network connects too often."""
-        if self._rates is not None and self._rates.take(network_of(ip), time.monotonic()):
-            self._counters.rate_refusals += 1
-            raise Refusal(Code.FULL, "too many connections from this address")
-
-
-def _open_entrances(settings: Settings) -> list[ListeningSocket]:
+def _open_sockets(settings: Settings) -> list[ListeningSocket]:
     listening = passed_sockets() or open_sockets(settings.host, settings.port)
-    entrances = [ListeningSocket(found, True) for found in listening]
+    sockets = [ListeningSocket(each, True) for each in listening]
     if settings.plain is not None:
-        entrances += [ListeningSocket(found, False) for found in open_sockets(*settings.plain)]
-    return entrances
+        sockets += [ListeningSocket(each, False) for each in open_sockets(*settings.plain)]
+    return sockets
 
 
-def _build_context(
+def build_context(
     settings: Settings,
     writer: DbThread,
     reader: DbThread,
@@ -197,6 +184,7 @@ def _build_context(
     bans: Bans,
     incarnation: bytes,
 ) -> RelayContext:
+    """Assemble what client handlers share; `used_ids` are those of `invitations.highest_ids`."""
     sessions: dict[bytes, Session] = {}
     counters, quotas = Counters(), QuotaTracker(settings.quota)
     sequencer = Sequencer(
@@ -209,8 +197,17 @@ def _build_context(
         counters=counters,
     )
     rate = settings.account_rate
-    rates = TokenBuckets[bytes](rate, rate * _ACCOUNT_BURST, _MAX_COUNTED) if rate else None
-    limits = ConnectionLimits(settings.max_clients, settings.max_clients_per_ip, bans)
+    rates = TokenBuckets[bytes](rate, rate * _ACCOUNT_BURST_SECONDS, _MAX_ACCOUNTS) if rate else None
+    limits = ConnectionLimits(settings.connections, bans, counters.count_rate_refusal)
     return RelayContext(
-        settings.admission, limits, reader, sequencer, sessions, mirror, counters, quotas, rates, incarnation
+        settings.registration,
+        limits,
+        reader,
+        sequencer,
+        sessions,
+        mirror,
+        counters,
+        quotas,
+        rates,
+        incarnation,
     )

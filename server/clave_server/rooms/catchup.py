@@ -1,7 +1,7 @@
-"""Brings streams up to date from the log, and hands out invitations, no faster than the network takes them.
+"""Sends stored entries to streams that are behind, and stored invitations, as fast as each client reads.
 
-Knows no rules of rooms; reads on the reader's thread. The hand-over to live fan-out is gapless because a
-stream turns live on the loop, in the moment its cursor equals the durable seq, and fan-out runs there too.
+Knows no rules of rooms; reads on the reading thread. No entry is missed between catch-up and live fan-out: a
+stream becomes live on the loop when its cursor equals the durable seq, and fan-out runs on the loop too.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["CatchUp", "InvitationFeed"]
 
 
 class CatchUp:
-    """Reads for every session that is behind, one read per session at a time.
+    """Reads entries for sessions that are behind, one read per session at a time.
 
-    `release` is called with a channel that may have no stream left.
+    `release` is called with a channel that may have no streams any more.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class CatchUp:
         self._counters = counters
 
     def advance(self, session: Session) -> None:
-        """Read the next chunk for a session, if it has a stream behind and its network keeps up."""
+        """Read the next chunk for a session, if one of its streams is behind and its client reads."""
         if session.reading_log or session.over or not session.send_queue.writable:
             return
         for stream in session.streams.values():
             if stream.started and not stream.live and not stream.over:
                 channel = self._channels[stream.room]
-                if not channel.settle(stream):
+                if not channel.end_catch_up(stream):
                     self._read(channel, stream)
                     return
 
@@ -60,9 +60,9 @@ class CatchUp:
         self._counters.catch_up_reads += 1
         until = channel.room.durable if stream.end is None else stream.end
         work = partial(entry_store.read_entries, key=stream.room, after=stream.cursor, until=until)
-        self._reader.do(work, partial(self._arrived, stream))
+        self._reader.submit(work, partial(self._handle, stream))
 
-    def _arrived(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:
+    def _handle(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:
         session = stream.session
         session.reading_log = False
         if session.over:
@@ -74,7 +74,7 @@ class CatchUp:
             else:
                 session.send_queue.push(outcome.frames)
                 stream.cursor = outcome.last
-                channel.settle(stream)
+                channel.end_catch_up(stream)
             self._release(channel)
         self.advance(session)
 
@@ -85,13 +85,13 @@ class CatchUp:
             channel.close(stream, "fell behind what is kept")
             stream.session.send(Refused(stream.request, refusal.code, str(refusal)))
             return
-        _log.error("a room's log cannot be read", reason=str(error))
+        _log.error("catch-up failed: entries cannot be read", room=stream.room.hex(), reason=str(error))
         channel.close(stream, "its log cannot be read")
         stream.session.send(Refused(stream.request, Code.STORAGE, str(error)))
 
 
 class InvitationFeed:
-    """One session's waiting invitations, then those that come while it is connected."""
+    """Sends one session its stored invitations, and new ones while it is connected."""
 
     def __init__(self, reader: DbThread, session: Session) -> None:
         self._reader = reader
@@ -101,23 +101,25 @@ class InvitationFeed:
         self._more = True
 
     def advance(self) -> None:
-        """Read on, if there may be more and the network keeps up."""
+        """Read the next invitations, if there may be more and the client reads."""
         if self._more and not self._reading and self._session.send_queue.writable and not self._session.over:
             self._reading = True
             self._more = False
             work = partial(read_invitations, device=self._session.device, after=self._after)
-            self._reader.do(work, self._arrived)
+            self._reader.submit(work, self._handle)
 
     def notice(self) -> None:
-        """Take note that a new invitation is on disk."""
+        """Send a new invitation that is on disk."""
         self._more = True
         self.advance()
 
-    def _arrived(self, outcome: list[Invitation] | ServerError) -> None:
+    def _handle(self, outcome: list[Invitation] | ServerError) -> None:
         self._reading = False
         if isinstance(outcome, ServerError):
-            _log.error("waiting invitations cannot be read", name=self._session.name, reason=str(outcome))
-            self._more = True  # tried again when the next one comes
+            _log.error(
+                "invitations not sent: they cannot be read", name=self._session.name, reason=str(outcome)
+            )
+            self._more = True  # try again with the next one
             return
         if outcome:
             self._after = outcome[-1].id

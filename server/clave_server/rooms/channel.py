@@ -1,4 +1,4 @@
-"""A loaded room and the sessions that have it open: fan-out and presence. Knows no disk."""
+"""A room in memory and the streams of sessions that have it open: fan-out, presence. Knows no disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from clave_server.net.send_queue import SendQueue
-from clave_server.rooms.room_state import NO_LONGER_MEMBER, Room
+from clave_server.rooms.room_state import NO_LONGER_MEMBER, RoomState
 from clave_server.rooms.session import Session, Stream
 from clave_wire.framing import pack
 from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
@@ -16,28 +16,28 @@ from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
 __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "RoomWrite"]
 
 MAX_PRESENCE_MEMBERS: Final = 1000
-"""Members of a room above which nobody is told who is online: that would outweigh what is said."""
+"""Members of a room above which presence is not sent: it would cost more than the messages."""
 
 
 class Channel:
-    """One room and its open streams; the live ones have been sent every durable entry."""
+    """One room and its open streams; live streams have been sent every durable entry."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: RoomState) -> None:
         self.room = room
         self.streams: dict[bytes, Stream] = {}
         self._live: dict[bytes, SendQueue] = {}
 
     def start(self, stream: Stream, cursor: int, end: int | None) -> None:
-        """Begin a stream after `cursor` and tell its session and the others of each other."""
+        """Start a stream after `cursor`, to end at `end` (None: never); send presence both ways."""
         session = stream.session
         stream.cursor, stream.end, stream.started = cursor, end, True
         self.streams[session.device] = stream
         if end is None:
             self._announce(session, online=True, text="")
-            self.settle(stream)
+            self.end_catch_up(stream)
 
-    def settle(self, stream: Stream) -> bool:
-        """Return whether the stream has nothing left to catch up with; it is live or over from then on."""
+    def end_catch_up(self, stream: Stream) -> bool:
+        """Make a stream that has caught up live, or end it at its `end`; return whether it has caught up."""
         if stream.end is not None:
             if stream.cursor >= stream.end:
                 self._finish(stream)
@@ -49,23 +49,23 @@ class Channel:
         return False
 
     def is_live(self, device: bytes) -> bool:
-        """Whether a device is sent every durable entry."""
+        """Return whether a device has a live stream."""
         return device in self._live
 
-    def revive(self, stream: Stream) -> None:
-        """Continue a stream that was to end, its device being a member again."""
+    def reopen(self, stream: Stream) -> None:
+        """Continue a stream that has an end, as its device is a member again."""
         stream.over, stream.end, stream.mended = False, None, False
         self.streams[stream.session.device] = stream
 
     def close(self, stream: Stream, text: str) -> None:
-        """Drop a stream; `text` tells the others how its session went."""
+        """Drop a stream; `text` tells the other members why the session ended."""
         if self.streams.get(stream.session.device) is stream:
             self._end(stream)
             if stream.end is None:
                 self._announce(stream.session, online=False, text=text)
 
     def _finish(self, stream: Stream) -> None:
-        """End a stream that has brought all it was to bring."""
+        """End a stream that has reached its end; after a `Mend` send `NOT_MEMBER`."""
         self._end(stream)
         if stream.mended:
             stream.session.send(Refused(stream.request, Code.NOT_MEMBER, NO_LONGER_MEMBER))
@@ -89,46 +89,46 @@ class Channel:
             session.send_queue.push(b"".join(present))
 
     def _presence(self, session: Session, *, online: bool, text: str) -> bytes:
-        return pack(Presence(self.room.room, session.device, session.name, online, text))
+        return pack(Presence(self.room.id, session.device, session.name, online, text))
 
-    def fan_out(self, draft: RoomWrite) -> int:
-        """Send a durable draft to everyone live, and its own acknowledgements to each sender.
+    def fan_out(self, write: RoomWrite) -> int:
+        """Send durable entries to all live streams, and to their senders acknowledgements instead.
 
-        Returns how many entries were delivered, in all.
+        Returns the number of deliveries.
         """
-        deliveries = len(draft.frames) * len(self._live)
-        if draft.frames:
-            shared = b"".join(draft.frames)
-            senders, departures = draft.submissions, draft.departures
-            ends = list(itertools.accumulate(map(len, draft.frames)))
+        deliveries = len(write.frames) * len(self._live)
+        if write.frames:
+            shared = b"".join(write.frames)
+            senders, departures = write.submissions, write.departures
+            ends = list(itertools.accumulate(map(len, write.frames)))
             view = memoryview(shared)
             for device, send_queue in self._live.items():
                 if device in senders or device in departures:
                     deliveries -= len(senders.get(device, ()))
-                    send_queue.push_parts(self._own_view(draft, device, view, ends))
+                    send_queue.push_parts(self._own_view(write, device, view, ends))
                 else:
                     send_queue.push(shared)
-        for device, seq in draft.departures.items():
+        for device, seq in write.departures.items():
             stream = self.streams.get(device)
             if stream is not None:
-                stream.end, stream.mended = seq, device in draft.mended
+                stream.end, stream.mended = seq, device in write.mended
                 if stream.live:
                     stream.cursor = seq
                     self._finish(stream)
         return deliveries
 
     def _own_view(
-        self, draft: RoomWrite, device: bytes, shared: memoryview, ends: list[int]
+        self, write: RoomWrite, device: bytes, shared: memoryview, ends: list[int]
     ) -> list[bytes | memoryview]:
-        """Return the draft's entries as `device` gets them: its own as `Accepted`, none after it left.
+        """Return the entries as `device` gets them: its own as `Accepted`, none after it left.
 
-        `shared` has all of them, the one with seq `draft.first + i` up to `ends[i]`.
+        `shared` has all frames; that of seq `write.first + i` ends at `ends[i]`.
         """
-        room, first = self.room.room, draft.first
-        until = draft.departures.get(device, self.room.durable) - first + 1
+        room, first = self.room.id, write.first
+        until = write.departures.get(device, self.room.durable) - first + 1
         parts: list[bytes | memoryview] = []
         told = 0
-        for seq, submission in draft.submissions.get(device, ()):
+        for seq, submission in write.submissions.get(device, ()):
             index = seq - first
             if index >= until:
                 break
@@ -144,7 +144,7 @@ class Channel:
 
 @dataclass(slots=True)
 class RoomWrite:
-    """What one flush adds to one room: entries from seq `first` on, who sent which, and who left where."""
+    """What one write batch adds to one room: entries from seq `first` on, their senders, and who left."""
 
     channel: Channel
     first: int
@@ -154,7 +154,7 @@ class RoomWrite:
     mended: set[bytes] = field(default_factory=set)
 
     def add(self, device: bytes, submit: Submit, seq: int) -> None:
-        """Append what `device` submitted as entry `seq`."""
+        """Append a submission of `device` as entry `seq`."""
         self.frames.append(
             pack(Entry(submit.room, seq, device, submit.submission, submit.kind, 0, submit.payload))
         )
@@ -164,16 +164,16 @@ class RoomWrite:
         own.append((seq, submit.submission))
 
     def size_of(self, submissions: Sequence[tuple[int, int]]) -> int:
-        """Return the bytes of some of these entries, which are mostly next to each other."""
+        """Return the bytes of the entries of these (seq, submission), which mostly are consecutive."""
         start, end = submissions[0][0] - self.first, submissions[-1][0] - self.first + 1
         if end - start == len(submissions):
             return sum(map(len, self.frames[start:end]))
         return sum(len(self.frames[seq - self.first]) for seq, _ in submissions)
 
     def depart(self, device: bytes, *, mended: bool = False) -> None:
-        """Note where a removed device's stream ends, if it was a member just now, and if by a `Mend`."""
-        stays = self.channel.room.stays.get(device)
-        left = [stay.left for stay in stays or () if stay.left is not None]
+        """Note where the stream of a device ends that leaves in this batch; `mended` if by a `Mend`."""
+        memberships = self.channel.room.memberships.get(device, ())
+        left = [membership.left for membership in memberships if membership.left is not None]
         if left and left[-1] >= self.first - 1:
             self.departures.setdefault(device, left[-1])
             if mended:

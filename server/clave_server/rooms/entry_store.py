@@ -1,4 +1,4 @@
-"""Rooms and their entries on disk: loading, flushing, reading. Runs on the store's threads."""
+"""Rooms and their entries in the database: load, write, read. Runs on the database threads."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import apsw
 from clave_server.errors import DamageError
 from clave_server.rooms.invitations import add_invitations
 from clave_server.rooms.rekeys import Rekey
-from clave_server.rooms.room_state import Membership, Room, pack_recent, unpack_recent, unpack_restores
+from clave_server.rooms.room_state import Membership, RoomState, pack_recent, unpack_recent
 from clave_server.rooms.segment import CHUNK_BYTES, Segment
+from clave_server.storage.incarnation import unpack_restores
+from clave_server.storage.seals import ROOM
 
-__all__ = ["ROOM_SEAL", "Chunk", "RowChanges", "drop_segments", "load_room", "read_entries", "segments_until"]
+__all__ = ["Chunk", "RowChanges", "drop_segments", "load_room", "read_entries", "segments_until"]
 
 _WRITES: Final = {
     "rooms": "INSERT INTO rooms(room, seq, handshake, maker)"
     " VALUES (?1, ?2, ?3, (SELECT id FROM accounts WHERE account = ?4))"
     " ON CONFLICT DO UPDATE SET seq = ?2, handshake = ?3",
-    "former stays": "DELETE FROM stays WHERE room = ? AND device = ?",
-    "stays": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))",
+    "former memberships": "DELETE FROM stays WHERE room = ? AND device = ?",
+    "memberships": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))",
     "former rekeys": "DELETE FROM rekeys WHERE room = ?",
     "rekeys": "INSERT INTO rekeys VALUES (?1, ?2, ?3, ?4, ?5, ?6, seal('rekey', ?1, ?2, ?3, ?4, ?5, ?6))",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
@@ -32,17 +34,9 @@ _WRITES: Final = {
     "welcomes": "INSERT INTO welcomes VALUES"
     " (?1, ?2, ?3, ?4, ?5, ?6, seal('welcome', ?1, ?2, ?3, ?4, ?5, ?6))",
 }
-ROOM_SEAL: Final = (
-    "seal('room', room, seq, handshake, legacy, restores, kept_from,"
-    " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
-    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
-    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
-)
-"""What a room's row is sealed with: how many rows belong to it too, or a lost one were not missed."""
-
-_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+_SEAL_ROOM: Final = f"UPDATE rooms SET seal = {ROOM} WHERE room = ?"  # noqa: S608  (a constant)
 _SELECT_ROOM: Final = (
-    f"SELECT seq, handshake, legacy, restores, kept_from, seal = {ROOM_SEAL}"  # noqa: S608  (a constant)
+    f"SELECT seq, handshake, legacy, restores, kept_from, seal = {ROOM}"  # noqa: S608  (a constant)
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1
@@ -50,14 +44,14 @@ _NO_END: Final = 2**63 - 1
 
 @dataclass(slots=True)
 class RowChanges:
-    """The rows one flush writes, gathered on the loop and applied on the writer.
+    """The rows that one write batch writes, collected on the loop and applied on the writing thread.
 
-    Then `released` has the bytes of welcomes, by account, that nobody needs any more.
+    After `apply`, `released` has the bytes of deleted welcomes, by account.
     """
 
     rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
-    former_stays: list[tuple[bytes, bytes]] = field(default_factory=list)
-    stays: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
+    former_memberships: list[tuple[bytes, bytes]] = field(default_factory=list)
+    memberships: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
     former_rekeys: list[tuple[bytes]] = field(default_factory=list)
     rekeys: list[tuple[bytes, str, int, bytes, bytes, bytes]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
@@ -66,15 +60,15 @@ class RowChanges:
     invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
     released: Counter[bytes] = field(default_factory=Counter)
 
-    def save_room(self, room: Room) -> None:
-        """Gather the room's own rows: all that changed in it but its entries."""
-        key = room.room
+    def save_room(self, room: RoomState) -> None:
+        """Add the room's own rows: everything that changed but its entries."""
+        key = room.id
         self.rooms.append((key, room.seq, room.handshake, room.maker))
         self.submissions += [(key, device, pack_recent(room.recent[device])) for device in room.unsaved]
-        for device in room.staged_stays:
-            self.former_stays.append((key, device))
-            self.stays += [(key, device, stay.joined, stay.left) for stay in room.stays[device]]
-        if room.are_rekeys_changed:
+        for device in room.staged_memberships:
+            self.former_memberships.append((key, device))
+            self.memberships += [(key, device, each.joined, each.left) for each in room.memberships[device]]
+        if room.has_staged_rekeys:
             self.former_rekeys.append((key,))
             self.rekeys += [
                 (key, one.author, one.seq, one.ref, one.head, b"".join(one.remove))
@@ -89,8 +83,8 @@ class RowChanges:
         ]
         for table, rows in (
             ("rooms", self.rooms),
-            ("former stays", self.former_stays),
-            ("stays", self.stays),
+            ("former memberships", self.former_memberships),
+            ("memberships", self.memberships),
             ("former rekeys", self.former_rekeys),
             ("rekeys", self.rekeys),
             ("submissions", self.submissions),
@@ -107,19 +101,22 @@ class RowChanges:
             self.released += add_invitations(connection, welcome, room, sender, invited[welcome])
 
 
-def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
-    """Read a room's routing state, none of its entries; None if there is no such room."""
+def load_room(connection: apsw.Connection, key: bytes) -> RoomState | None:
+    """Read a room's routing state and replay messages newer than its rows; None if there is no such room.
+
+    Raises `DamageError`.
+    """
     with connection:  # one snapshot for all reads
         row = connection.execute(_SELECT_ROOM, (key,)).get
         if row is None:
             _check(connection.execute("SELECT 1 FROM stays WHERE room = ?", (key,)).get is None, key)
             return None
-        room = Room(key)
+        room = RoomState(key)
         room.seq, room.handshake, room.legacy, restores, room.kept_from, whole = row
         _check(whole, key)
         room.restores = unpack_restores(restores)
         room.durable = room.saved = room.seq
-        stays: list[Any] = connection.execute(
+        memberships: list[Any] = connection.execute(
             "SELECT device, name, joined, left, stays.seal = seal('stay', room, device, joined, left)"
             " AND accounts.seal = seal('account', id, accounts.account, name)"
             " AND devices.seal = seal('device', device, devices.account, identity)"
@@ -127,10 +124,10 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
             " LEFT JOIN accounts ON accounts.id = devices.account"
             " WHERE room = ? ORDER BY device, joined",
             (key,),
-        ).fetchall()  # as apsw 3.54 never frees a cursor that is alive while another one ends
-        for device, name, joined, left, whole in stays:
+        ).fetchall()  # apsw 3.54 never frees a cursor that is open while another one ends
+        for device, name, joined, left, whole in memberships:
             _check(whole, key)
-            room.stays[device] = (*room.stays.get(device, ()), Membership(joined, left))
+            room.memberships[device] = (*room.memberships.get(device, ()), Membership(joined, left))
             if left is None:
                 room.members[device] = name
         submissions: list[Any] = connection.execute(
@@ -147,7 +144,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> Room | None:
 
 
 def _rekeys(connection: apsw.Connection, key: bytes) -> Iterator[Rekey]:
-    """Read the rekeys of a room that wait to be confirmed, the oldest first. Raises `DamageError`."""
+    """Yield a room's rekeys that wait to be confirmed, oldest first. Raises `DamageError`."""
     rows = connection.execute(
         "SELECT seq, author, ref, head, removed, seal = seal('rekey', room, author, seq, ref, head, removed)"
         " FROM rekeys WHERE room = ? ORDER BY seq",
@@ -164,28 +161,28 @@ def _check(whole: int | None, key: bytes) -> None:
         raise DamageError(f"who is in room {key.hex()}, or where it stands, is damaged on disk")
 
 
-def _replay(connection: apsw.Connection, room: Room) -> None:
-    """Count the messages that came after the room's rows were saved. Raises `DamageError`."""
-    for segment in _segments(connection, room.room, room.saved):
+def _replay(connection: apsw.Connection, room: RoomState) -> None:
+    """Count the messages that are newer than the room's rows. Raises `DamageError`."""
+    for segment in _segments(connection, room.id, room.saved):
         for entry in segment.entries():
             if entry.seq == room.seq + 1:
                 room.replay(entry.sender, entry.submission)
         if room.seq != segment.last:
-            raise DamageError(f"entry {room.seq + 1} of room {room.room.hex()} is missing on disk")
+            raise DamageError(f"entry {room.seq + 1} of room {room.id.hex()} is missing on disk")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Frames of consecutive entries, the last of them `last`."""
+    """Frames of consecutive entries up to the seq `last`."""
 
     last: int
     frames: bytes
 
 
 def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int) -> Chunk:
-    """Read entries above `after` up to `until`, about `CHUNK_BYTES` of them. Raises `DamageError`.
+    """Read entries above `after`, up to and including `until`, about `CHUNK_BYTES` of them.
 
-    The caller knows that there are some; a gap counts as damage.
+    Raises `DamageError`, also if there is no entry `after` + 1.
     """
     parts: list[bytes] = []
     size, last = 0, after
@@ -203,7 +200,7 @@ def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int
 
 
 def segments_until(connection: apsw.Connection, key: bytes, until: int) -> Iterator[Segment]:
-    """Read the segments with no entry above `until`, in order, and believe what they say."""
+    """Yield the segments with no entry above `until`, in order, without verifying digests."""
     for segment, _ in _rows(connection, key, 0, until):
         yield segment
 
@@ -216,7 +213,7 @@ def drop_segments(connection: apsw.Connection, key: bytes, until: int) -> None:
 
 
 def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:
-    """Read the segments with entries above `after`, in order, each verified. Raises `DamageError`."""
+    """Yield the segments with entries above `after`, in order, verified. Raises `DamageError`."""
     for segment, digest in _rows(connection, key, after, _NO_END):
         segment.verify(digest)
         yield segment

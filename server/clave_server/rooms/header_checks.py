@@ -1,4 +1,4 @@
-"""Reads the header of an entry other than a message, and checks what its kind may say. Knows no room."""
+"""Checks of the header of a handshake, an entry other than an application message. Knows no room."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clave_wire.messages import Code, Kind, Submit
 __all__ = ["check_header", "check_names", "read_header"]
 
 _ADDING: Final = frozenset({Kind.COMMIT, Kind.GROUP_INFO})
-"""The kinds whose header may name devices to add; only they carry a welcome."""
+"""Kinds whose header may add devices and that may carry a welcome."""
 
 _REMOVING: Final = frozenset({Kind.PROPOSAL, Kind.REKEY})
-"""The kinds whose header may name devices to remove."""
+"""Kinds whose header may remove devices."""
 
 
 def read_header(submit: Submit) -> Header:
-    """Return the header of a payload. Raises `Refusal` if it has none, or one of another kind."""
+    """Return the header of a payload. Raises `Refusal` if it is missing, malformed or of another kind."""
     try:
         header, _, _ = split_payload(submit.payload)
     except RemoteError as error:
@@ -31,16 +31,16 @@ def read_header(submit: Submit) -> Header:
 
 
 def check_names(header: Header, names: Mapping[bytes, str]) -> None:
-    """Raise `Refusal` unless a commit adds its devices under the names of the accounts they belong to here.
+    """Raise `Refusal` unless the header's `ref` names the devices' accounts as they are registered here.
 
-    Otherwise one account could be several in a room, where a rekey takes two.
+    Otherwise one account could appear as several members, and confirm its own rekey.
     """
     if header.ref != digest_names((device, names[device]) for device in header.add):
         raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
 
 
 def check_header(device: bytes, submit: Submit, header: Header) -> None:
-    """Raise `Refusal` unless what `device` submits adds and removes only what its kind may."""
+    """Raise `Refusal` unless a submission of `device` adds and removes only what its kind may."""
     kind = submit.kind
     if (header.add or submit.welcome) and kind not in _ADDING:
         raise Refusal(Code.BAD_REQUEST, "only a commit adds devices or carries a welcome")

@@ -1,13 +1,13 @@
-"""Invitations that wait on disk for their devices: added, handed out, taken. Runs on the store's threads.
+"""Invitations that wait in the database for their devices. Runs on the database threads.
 
-A device has places for invitations by accounts it shares a room with, and as many for those of strangers.
-Where they are full, a new invitation displaces the oldest one of the account that has most there. So nobody
-is kept out by another account's many: one account may fill all places, but only until others come.
+A device keeps a number of invitations by accounts it shares a room with, and as many by strangers. Above
+that, a new invitation displaces the oldest one of the account with the most there, so that one account's many
+cannot keep out another's.
 
-Before places count, an invitation displaces the one to the same room by the same account, of the same sort:
-help for a device that is lost there is no welcome. So nobody's is lost by what another account sends.
+A new invitation first displaces the one to the same room by the same account, of the same sort (a welcome, or
+a group info for a device that lost the room). So no account's is lost by what another account sends.
 
-A welcome counts as stored by the account that sent it until its last invitation is gone.
+A welcome counts as stored by the account that sent it until its last invitation is deleted.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from clave_wire.messages import Invitation
 __all__ = [
     "MAX_INVITATIONS",
     "add_invitations",
-    "forget_invitations_before",
+    "delete_invitations_before",
     "highest_ids",
     "read_invitations",
     "take_invitation",
 ]
 
 MAX_INVITATIONS: Final = 128
-"""Invitations that wait for one device at a time by acquainted accounts, and as many by strangers."""
+"""Invitations that wait for one device by acquainted accounts, and as many by strangers."""
 
 _SUPERSEDED: Final = (
     "SELECT id FROM invitations WHERE device = ? AND room = ? AND account = ? AND help = ? AND welcome != ?"
@@ -47,7 +47,7 @@ _ROOMS: Final = (
     "SELECT DISTINCT room FROM devices JOIN stays USING (device)"
     " WHERE account = ? AND left IS NULL AND room != ? LIMIT 1024"
 )
-"""The rooms of an account. No more are looked at, or an account in very many would hold up each flush."""
+"""The rooms of an account, at most 1024, so that an account in very many does not slow each flush."""
 
 _SPOKEN: Final = "SELECT room FROM submissions WHERE device = ?"
 _STAYS: Final = "SELECT 1 FROM stays WHERE room = ? AND device = ? AND left IS NULL"
@@ -57,7 +57,7 @@ _INSERT: Final = (
     " (?1, ?2, ?3, ?4, ?5, ?6, ?7, seal('invitation', ?1, ?2, ?3, ?4, ?5, ?6, ?7)) ON CONFLICT DO NOTHING"
 )
 
-_PLACES_TAKEN: Final = "SELECT count(*) FROM invitations WHERE device = ? AND acquainted = ?"
+_COUNT_WAITING: Final = "SELECT count(*) FROM invitations WHERE device = ? AND acquainted = ?"
 
 _DISPLACED: Final = (
     "SELECT min(id) FROM invitations WHERE device = ? AND acquainted = ?"
@@ -76,7 +76,7 @@ _STORED_FOR: Final = _STORED.format(
     " (SELECT 1 FROM invitations WHERE welcome = welcomes.id AND id != ?1)"
 )
 _STORED_BEFORE: Final = _STORED.format("at < ?")
-"""Both select accounts, and the bytes of their welcomes that nobody else needs."""
+"""Both select accounts and the bytes of their welcomes that no other invitation needs."""
 
 _WHOLE: Final = (
     f"invitations.seal = {INVITATION} AND welcomes.seal = {WELCOME} AND welcomes.room = invitations.room"
@@ -100,11 +100,11 @@ def add_invitations(
     sender: bytes,
     invited: Iterable[tuple[int, bytes, bool]],
 ) -> Counter[bytes]:
-    """Have invitations to `room` wait, in place of older ones there by the same account.
+    """Store invitations to `room`, in place of older ones there by the same account.
 
-    Each is (number, device, whether it is help rather than a welcome). The row `welcome` is there, and
-    `sender` is the device that made it. A device that a commit names twice is invited once. Returns the bytes
-    of welcomes that go with those displaced, by account.
+    Each is (id, device, whether it carries a group info rather than a welcome). The row `welcome` exists, and
+    `sender` is the device that sent it. A device that a commit names twice is invited once. Returns the bytes
+    of welcomes deleted with the displaced invitations, by account.
     """
     released = Counter[bytes]()
     account = connection.execute(_ACCOUNT, (sender,)).get
@@ -115,14 +115,14 @@ def add_invitations(
         released += _delete(connection, _SUPERSEDED, (device, room, account, helps, welcome))
         acquainted = _is_acquainted(connection, device, account, rooms)
         connection.execute(_INSERT, (number, device, room, welcome, account, acquainted, helps))
-        if connection.execute(_PLACES_TAKEN, (device, acquainted)).get > MAX_INVITATIONS:
+        if connection.execute(_COUNT_WAITING, (device, acquainted)).get > MAX_INVITATIONS:
             released += _delete(connection, _DISPLACED, (device, acquainted))
         update_count(connection, device, DeviceCount.INVITATIONS)
     return released
 
 
 def _delete(connection: apsw.Connection, query: str, bindings: tuple[Any, ...]) -> Counter[bytes]:
-    """Delete the invitations that `query` selects; return the bytes of their welcomes, by account."""
+    """Delete the invitations that `query` selects; return the bytes of welcomes deleted, by account."""
     released = Counter[bytes]()
     rows: list[Any] = connection.execute(query, bindings).fetchall()
     for (invitation,) in rows:
@@ -132,7 +132,7 @@ def _delete(connection: apsw.Connection, query: str, bindings: tuple[Any, ...]) 
 
 
 def _release(connection: apsw.Connection, query: str, argument: int) -> Counter[bytes]:
-    """Count what `query` selects as no longer stored, and return it."""
+    """Subtract the bytes that `query` selects from what accounts have stored; return them."""
     rows: list[Any] = connection.execute(query, (argument,)).fetchall()
     released = Counter[bytes](dict(rows))
     for account, size in released.items():
@@ -141,10 +141,9 @@ def _release(connection: apsw.Connection, query: str, argument: int) -> Counter[
 
 
 def _is_acquainted(connection: apsw.Connection, device: bytes, account: int, rooms: Set[Any]) -> bool:
-    """Return whether a device is in one of the account's `rooms`, or is one of its own.
+    """Return whether a device is the account's own, or in one of its `rooms` and has sent something there.
 
-    Only rooms count that it has spoken in. A device is not asked before it is added to a room, so if being in
-    one counted, any stranger could make itself acquainted.
+    A stranger can add a device to a room without its consent, so membership alone does not count.
     """
     if connection.execute(_ACCOUNT, (device,)).get == account:
         return True
@@ -155,17 +154,15 @@ def _is_acquainted(connection: apsw.Connection, device: bytes, account: int, roo
 
 
 def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> list[Invitation]:
-    """Read the device's waiting invitations with ids above `after`, about `CHUNK_BYTES` of them.
+    """Read the device's invitations with ids above `after`, about `CHUNK_BYTES` of them.
 
-    A damaged one is logged and left out: the others do not depend on it.
+    A damaged one is logged and left out.
     """
     invitations: list[Invitation] = []
     size = 0
     for *fields, whole in connection.execute(_READ, (device, after)):
         if not whole:
-            _log.error(
-                "an invitation is damaged on disk and not handed out", device=device.hex(), id=fields[0]
-            )
+            _log.error("invitation not sent: it is damaged on disk", device=device.hex(), id=fields[0])
             continue
         size += len(fields[-1])
         if invitations and size > CHUNK_BYTES:
@@ -175,9 +172,9 @@ def read_invitations(connection: apsw.Connection, device: bytes, after: int) -> 
 
 
 def take_invitation(connection: apsw.Connection, device: bytes, invitation: int) -> Counter[bytes]:
-    """Forget an invitation of `device`; one that is not there is as good as taken.
+    """Delete an invitation of `device`, if it is there.
 
-    Returns the bytes of the welcome that goes with it, by account.
+    Returns the bytes of the welcome deleted with it, by account.
     """
     check_count(connection, device, DeviceCount.INVITATIONS)
     released = _delete(connection, _OWN, (invitation, device))
@@ -185,10 +182,10 @@ def take_invitation(connection: apsw.Connection, device: bytes, invitation: int)
     return released
 
 
-def forget_invitations_before(connection: apsw.Connection, at: int) -> Counter[bytes]:
-    """Forget the invitations that were made before `at` (ms since 1970).
+def delete_invitations_before(connection: apsw.Connection, at: int) -> Counter[bytes]:
+    """Delete the invitations made before `at` (ms since 1970).
 
-    Returns the bytes of the welcomes that go with them, by account.
+    Returns the bytes of the welcomes deleted with them, by account.
     """
     devices: list[Any] = connection.execute(f"SELECT DISTINCT device FROM {_OLDER}", (at,)).fetchall()  # noqa: S608
     for (device,) in devices:
@@ -201,7 +198,7 @@ def forget_invitations_before(connection: apsw.Connection, at: int) -> Counter[b
 
 
 def highest_ids(connection: apsw.Connection) -> tuple[int, int]:
-    """Return the highest invitation id ever used and the highest welcome id there is."""
+    """Return the highest invitation id ever used and the highest welcome id stored."""
     used = connection.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'invitations'").get
     invitation = connection.execute("SELECT max(id) FROM invitations").get
     welcome = connection.execute("SELECT max(id) FROM welcomes").get

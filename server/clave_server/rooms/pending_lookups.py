@@ -1,4 +1,4 @@
-"""Room messages that wait for something on disk: for their room, or for names of devices. Knows no flush."""
+"""Room messages that wait for the database: for their room's state or for account names. Knows no flush."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from clave_server.errors import Refusal, ServerError
 from clave_server.rooms import entry_store
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import read_header
-from clave_server.rooms.room_state import Room
+from clave_server.rooms.room_state import RoomState
 from clave_server.rooms.write_batch import RequestBatch, RoomMessage
 from clave_server.storage.db_thread import DbThread
 from clave_wire.messages import Code, CreateRoom, Kind, Mend, Submit
 
-__all__ = ["PendingLookups", "wanted_names"]
+__all__ = ["PendingLookups", "known_names", "wanted_names"]
 
 
 class PendingLookups:
-    """What waits, by room: all of a room's messages do, once one does, so that their order stays.
+    """Messages that wait, by room. While one waits, later ones of its room do too, to keep their order.
 
-    `again` gets the batches that can go on, in order, and `refuse` each one that cannot.
+    `resume` is called with the batches that can go on, in order, and `refuse` with each one that cannot.
     """
 
     def __init__(
         self,
         reader: DbThread,
         channels: dict[bytes, Channel],
-        again: Callable[[Sequence[RequestBatch]], None],
+        resume: Callable[[Sequence[RequestBatch]], None],
         refuse: Callable[[RequestBatch, ServerError], None],
     ) -> None:
         self._reader = reader
         self._channels = channels
-        self._again = again
+        self._resume = resume
         self._refuse = refuse
         self._waiting: dict[bytes, list[RequestBatch]] = {}
         self._kept_from: dict[bytes, int] = {}
@@ -49,13 +49,13 @@ class PendingLookups:
         for batches in self._waiting.values():
             yield from batches
 
-    def forget_before(self, key: bytes, seq: int) -> None:
-        """Take note of the first entry that is still kept, should the room have been read before that."""
+    def note_pruned(self, key: bytes, seq: int) -> None:
+        """Note the first entry kept of a room that is being loaded."""
         if key in self._waiting:
             self._kept_from[key] = seq
 
-    def put_aside(self, batch: RequestBatch) -> None:
-        """Have a batch of one message wait for what it needs."""
+    def add(self, batch: RequestBatch) -> None:
+        """Have a batch of one message wait, and start the lookup it needs."""
         (message,) = batch.messages
         key = message.room
         if key in self._waiting:
@@ -64,39 +64,46 @@ class PendingLookups:
         self._waiting[key] = [batch]
         channel = self._channels.get(key)
         if channel is None:
-            self._reader.do(partial(entry_store.load_room, key=key), partial(self._loaded, key))
+            self._reader.submit(partial(entry_store.load_room, key=key), partial(self._loaded, key))
         else:
             work = partial(directory.resolve, devices=wanted_names(message))
-            self._reader.do(work, partial(self._named, key, batch))
+            self._reader.submit(work, partial(self._named, key, batch))
 
-    def _loaded(self, key: bytes, outcome: Room | ServerError | None) -> None:
+    def _loaded(self, key: bytes, outcome: RoomState | ServerError | None) -> None:
         batches = self._waiting.pop(key)
         kept_from = self._kept_from.pop(key, 1)
         creating = any(isinstance(batch.messages[0], CreateRoom) for batch in batches)
-        if isinstance(outcome, Room):
+        if isinstance(outcome, RoomState):
             outcome.kept_from = max(outcome.kept_from, kept_from)
             self._channels[key] = Channel(outcome)
         elif outcome is None and creating:
-            self._channels[key] = Channel(Room(key))
+            self._channels[key] = Channel(RoomState(key))
         else:
             error = outcome or Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             for batch in batches:
                 self._refuse(batch, error)
             batches = []
-        self._again(batches)
+        self._resume(batches)
 
     def _named(self, key: bytes, batch: RequestBatch, outcome: dict[bytes, str] | ServerError) -> None:
         batch.names = outcome
         self._kept_from.pop(key, None)
-        self._again(self._waiting.pop(key))
+        self._resume(self._waiting.pop(key))
 
 
 def wanted_names(message: RoomMessage) -> Sequence[bytes]:
-    """Return the devices that a message brings into a room, whose names have to be known first."""
+    """Return the devices that a message adds to a room, whose account names are needed to check it."""
     if isinstance(message, Submit):
         if message.kind is not Kind.COMMIT:
             return ()
-        with contextlib.suppress(Refusal):  # refused when it is staged
+        with contextlib.suppress(Refusal):  # it is refused when it is staged
             return read_header(message).add
         return ()
     return message.add if isinstance(message, Mend) else ()
+
+
+def known_names(names: dict[bytes, str] | ServerError | None) -> dict[bytes, str]:
+    """Return the account names that were looked up, {} for no lookup. Raises the error of the lookup."""
+    if isinstance(names, ServerError):
+        raise names
+    return names or {}

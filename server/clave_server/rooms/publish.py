@@ -1,4 +1,4 @@
-"""What is said once a flush has landed, to those it came from and to everybody else. Knows no disk."""
+"""After a flush: acknowledge senders, fan out entries, wake invitees. Knows no disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed
 
 
 class Publisher:
-    """Publishes flights that are on disk and refuses those that are not; `save` gets a usage to be saved."""
+    """Publishes write batches that are on disk and refuses those that are not.
+
+    `save` is called with a usage that has enough unsaved bytes to be written.
+    """
 
     def __init__(
         self,
@@ -38,60 +41,60 @@ class Publisher:
         self._counters = counters
         self._save = save
 
-    def refuse(self, flight: WriteBatch) -> None:
-        """Undo what was staged and tell whoever asked for it."""
-        for channel in flight.touched.values():
+    def refuse(self, batch: WriteBatch) -> None:
+        """Roll back what was staged and refuse it to its senders."""
+        for channel in batch.touched.values():
             channel.room.roll_back()
-        senders = flight.senders
-        for key, draft in flight.drafts.items():
-            for device, submissions in draft.submissions.items():
+        senders = batch.senders
+        for key, write in batch.writes.items():
+            for device, submissions in write.submissions.items():
                 for _, submission in submissions:
                     senders[device].send(Rejected(key, submission, Code.STORAGE, NOT_WRITTEN))
-        for session, message in flight.answers:
+        for session, message in batch.answers:
             session.send(Refused(message.id, Code.STORAGE, NOT_WRITTEN))
 
-    def publish(self, flight: WriteBatch) -> None:
-        """Keep what was staged, acknowledge it and fan it out."""
-        for key, channel in flight.touched.items():
-            channel.room.settle(saved=key in flight.saved)
-        for session, message in flight.answers:
+    def publish(self, batch: WriteBatch) -> None:
+        """Confirm what was staged, acknowledge it and fan it out."""
+        for key, channel in batch.touched.items():
+            channel.room.confirm(saved=key in batch.saved)
+        for session, message in batch.answers:
             session.send(Done(message.id))
-        senders, entries = flight.senders, 0
-        for key, draft in flight.drafts.items():
-            for device, submissions in draft.submissions.items():
+        senders, entries = batch.senders, 0
+        for key, write in batch.writes.items():
+            for device, submissions in write.submissions.items():
                 sender = senders[device]
-                if sender.usage.add(draft.size_of(submissions)) or sender.over:
+                if sender.usage.add(write.size_of(submissions)) or sender.over:
                     self._save(sender.usage)
-                if not draft.channel.is_live(device):
+                if not write.channel.is_live(device):
                     self._acknowledge(key, device, submissions)
-            entries += len(draft.frames)
-            self._counters.deliveries += draft.channel.fan_out(draft)
-        for _, _, _, device, welcome, _ in flight.changes.welcomes:  # counted on disk as they were written
+            entries += len(write.frames)
+            self._counters.deliveries += write.channel.fan_out(write)
+        for _, _, _, device, welcome, _ in batch.changes.welcomes:  # on disk they are counted already
             senders[device].usage.stored += len(welcome)
-        for key, devices in flight.taken_back.items():
-            self._revive(key, devices)
-        for device in flight.invited:
+        for key, devices in batch.readmitted.items():
+            self._reopen(key, devices)
+        for device in batch.invited:
             if device in self._sessions:
                 self._sessions[device].notice_invitation()
         if entries:
             self._counters.entries += entries
-            self._counters.mirror_summed += entries - len(flight.shown)
-            self._mirror.show_entries(flight.shown, entries - len(flight.shown))
+            self._counters.mirror_summed += entries - len(batch.shown)
+            self._mirror.show_entries(batch.shown, entries - len(batch.shown))
 
     def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
-        """Tell a sender that has no stream of the room in which it would be told."""
+        """Acknowledge to a sender whose room has no open stream, in which fan-out would do it."""
         sender = self._sessions.get(device)
         stream = sender and sender.streams.get(key)
         if sender is not None and (stream is None or stream.over):
             for seq, submission in submissions:
                 sender.send(Accepted(key, submission, seq))
 
-    def _revive(self, key: bytes, devices: Iterable[bytes]) -> None:
-        """Let the streams of devices that are members again go on where they ended."""
+    def _reopen(self, key: bytes, devices: Iterable[bytes]) -> None:
+        """Continue the streams of devices that are members again where they ended."""
         channel = self._channels[key]
         for device in devices:
             session = self._sessions.get(device)
             stream = session and session.streams.get(key)
             if stream and stream.end is not None and device in channel.room.members:
-                channel.revive(stream)
+                channel.reopen(stream)
                 self._catch_up.advance(stream.session)

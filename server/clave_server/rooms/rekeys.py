@@ -1,6 +1,6 @@
-"""The rekeys of one room that wait to be confirmed: the newest one of each account. Knows no room.
+"""Rekeys of one room that wait for another account's confirmation, one per account. Knows no room.
 
-Each function returns what is remembered afterwards and leaves what it was given as it was.
+Functions return a new mapping and do not change their arguments.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Final, NamedTuple
 
 from clave_wire.header import Header
 
-__all__ = ["MAX_REKEYS", "Rekey", "Rekeys", "find_confirmed", "forget_head", "reference", "remember"]
+__all__ = ["MAX_REKEYS", "Rekey", "Rekeys", "drop_head", "find_confirmed", "reference", "remember"]
 
 MAX_REKEYS: Final = 256
-"""Rekeys that are remembered of one room; the oldest is forgotten."""
+"""Rekeys remembered of one room; above that the oldest is dropped."""
 
 _LABEL: Final = b"clave rekey\0"
 
 
 class Rekey(NamedTuple):
-    """A rekey, entry `seq` of its room, by a device of the account named `author`.
+    """A rekey: entry `seq` of its room, sent by a device of the account named `author`.
 
-    `ref` is what a `CONFIRM` names it by, `head` the epoch it was made in, `remove` the devices it removes.
+    `ref` identifies it in a `CONFIRM`, `head` the epoch it was made in; `remove` has the devices it removes.
     """
 
     seq: int
@@ -37,20 +37,20 @@ Rekeys = Mapping[str, Rekey]
 
 
 def reference(payload: bytes) -> bytes:
-    """Return the 32 bytes that name the rekey with this payload."""
+    """Return the 32 bytes that identify the rekey with this payload: a labelled SHA-256."""
     return hashlib.sha256(_LABEL + payload).digest()
 
 
 def remember(rekeys: Rekeys, rekey: Rekey) -> Rekeys:
-    """Remember a rekey instead of its author's one before."""
+    """Return `rekeys` with `rekey` in place of its author's former one."""
     others = [one for one in rekeys.values() if one.author != rekey.author]
     return {one.author: one for one in [*others, rekey][-MAX_REKEYS:]}
 
 
 def find_confirmed(rekeys: Rekeys, header: Header, device: bytes, account: str) -> Rekey | None:
-    """Return the rekey that `device`, of the account so named, confirms with `header`, None if it does not.
+    """Return the rekey that `header`, sent by `device` of `account`, confirms; None if it confirms none.
 
-    Another account than its author's has to confirm it, by a device that it does not remove.
+    Only another account than the author's can confirm, with a device that the rekey does not remove.
     """
     for rekey in rekeys.values():
         if rekey.ref == header.ref and rekey.head == header.head:
@@ -58,6 +58,6 @@ def find_confirmed(rekeys: Rekeys, header: Header, device: bytes, account: str) 
     return None
 
 
-def forget_head(rekeys: Rekeys, head: bytes) -> Rekeys:
-    """Forget the rekeys that were made in the epoch `head`, another epoch having followed it."""
+def drop_head(rekeys: Rekeys, head: bytes) -> Rekeys:
+    """Return `rekeys` without those made in the epoch `head`, which has ended."""
     return {author: rekey for author, rekey in rekeys.items() if rekey.head != head}

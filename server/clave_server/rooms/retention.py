@@ -1,7 +1,7 @@
-"""How long entries are kept: what of a room is too old or too much, and its deletion piece by piece.
+"""Retention: finds entries that are too old or too many, and deletes them in small transactions.
 
-Runs on the store's threads; `retention_task` says when. A room's newest entries stay as long as its own rows do not
-take them into account, so nothing that counts is lost with them.
+Runs on the database threads; `retention_task` schedules it. Entries that the room's own rows do not include
+yet are not deleted, as they are replayed when the room is loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import apsw
 from clave_server.accounts.directory import add_stored
 from clave_server.errors import DamageError
 from clave_server.rooms.entry_store import drop_segments, segments_until
-from clave_server.rooms.invitations import forget_invitations_before
+from clave_server.rooms.invitations import delete_invitations_before
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.framing import pack
 
@@ -26,14 +26,14 @@ __all__ = [
     "Pruned",
     "RetentionPolicy",
     "cut",
+    "delete_stale",
     "find_cut",
-    "forget_stale",
     "prune_all",
     "rooms_after",
 ]
 
 _CUT_BYTES: Final = 8 * 1024 * 1024
-"""Bytes deleted in one transaction, so that no flush waits long behind it."""
+"""Bytes deleted in one transaction, so that a flush does not wait long for it."""
 
 _ROOMS_AT_A_TIME: Final = 256
 _DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -41,13 +41,13 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How much of each room is kept: entries of so many days, of so many bytes; 0 is all of them."""
+    """How much of each room is kept: days, and bytes of entries; 0 keeps all."""
 
     days: int = 0
     room_bytes: int = 0
 
     def oldest(self, now: int) -> int:
-        """Return the time (ms since 1970) before which entries go."""
+        """Return the time (ms since 1970) before which entries are deleted."""
         return now - self.days * _DAY_MS if self.days else 0
 
 
@@ -56,7 +56,7 @@ KEEP_ALL: Final = RetentionPolicy()
 
 @dataclass
 class Pruned:
-    """What was deleted; `kept_from` has the first seq kept of each room, `released` bytes by account."""
+    """What was deleted: entries, bytes; the first seq kept of each room; bytes released, by account."""
 
     entries: int = 0
     size: int = 0
@@ -64,7 +64,7 @@ class Pruned:
     released: Counter[bytes] = field(default_factory=Counter)
 
     def add(self, other: Pruned) -> None:
-        """Count what `other` counts."""
+        """Add what `other` counts."""
         self.entries += other.entries
         self.size += other.size
         self.kept_from |= other.kept_from
@@ -72,7 +72,7 @@ class Pruned:
 
 
 def rooms_after(connection: apsw.Connection, after: bytes) -> list[bytes]:
-    """Return some rooms whose ids follow `after`, in order; none at the end."""
+    """Return up to 256 rooms whose ids are above `after`, in order; [] at the end."""
     rows = connection.execute(
         "SELECT room FROM rooms WHERE room > ? ORDER BY room LIMIT ?", (after, _ROOMS_AT_A_TIME)
     )
@@ -80,7 +80,7 @@ def rooms_after(connection: apsw.Connection, after: bytes) -> list[bytes]:
 
 
 def find_cut(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, now: int) -> int:
-    """Return the last seq of `room` that is to go at `now` (ms since 1970), 0 if none is."""
+    """Return the last seq of `room` to delete at `now` (ms since 1970), 0 for none."""
     saved = connection.execute("SELECT seq FROM rooms WHERE room = ?", (room,)).get
     if saved is None:
         return 0
@@ -104,7 +104,7 @@ def find_cut(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, 
 
 
 def cut(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
-    """Delete entries of `room` up to seq `until`, oldest first, at most about 8 MiB of them."""
+    """Delete entries of `room` up to seq `until`, oldest first, about 8 MiB at most."""
     pruned = Pruned()
     last = 0
     for segment in segments_until(connection, room, until):
@@ -112,7 +112,7 @@ def cut(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
             break
         pruned.entries += segment.last - segment.first + 1
         pruned.size += len(segment.frames)
-        with contextlib.suppress(DamageError):  # damaged entries go like others, only uncounted
+        with contextlib.suppress(DamageError):  # damaged entries are deleted too, but not counted
             for entry in segment.entries():
                 pruned.released[entry.sender] += len(pack(entry))
         last = segment.last
@@ -137,12 +137,12 @@ def _by_account(connection: apsw.Connection, by_device: Counter[bytes]) -> Count
     return released
 
 
-def forget_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int) -> Counter[bytes]:
-    """Delete invitations nobody took in all that time, and rooms that nobody is in and nothing is kept of.
+def delete_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int) -> Counter[bytes]:
+    """Delete invitations older than `policy` keeps, and rooms with no members, entries or welcomes.
 
-    Returns the bytes released by account.
+    Returns the bytes released, by account.
     """
-    released = forget_invitations_before(connection, policy.oldest(now))
+    released = delete_invitations_before(connection, policy.oldest(now))
     empty = connection.execute(
         "SELECT room FROM rooms WHERE seq > 0"
         " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"
@@ -155,7 +155,7 @@ def forget_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int)
 
 
 def prune_all(connection: apsw.Connection, policy: RetentionPolicy, now: int) -> Pruned:
-    """Prune every room of a database that no relay is running on."""
+    """Prune every room of a database that no relay runs on."""
     pruned = Pruned()
     for room in _all_rooms(connection):
         until = find_cut(connection, room, policy, now)
@@ -164,7 +164,7 @@ def prune_all(connection: apsw.Connection, policy: RetentionPolicy, now: int) ->
             pruned.add(step)
             if not step.entries:
                 break
-    in_transaction(connection, lambda writing: forget_stale(writing, policy, now))
+    in_transaction(connection, lambda writing: delete_stale(writing, policy, now))
     return pruned
 
 

@@ -1,7 +1,7 @@
-"""A room as the relay sees it: whom it routes to, which seq comes next. Knows no clients, disk or clock.
+"""A room's routing state at the relay: its members and its next seq. Knows no clients, disk or clock.
 
-RowChanges are staged: `stage_*` applies one at once and remembers how it was; `settle` keeps all of them once
-they are on disk, `roll_back` undoes all of them when they are not.
+Changes are staged: `stage_*` applies one in memory; `confirm` keeps all staged changes once they are on disk,
+`roll_back` undoes all of them if they are not.
 """
 
 from __future__ import annotations
@@ -12,33 +12,31 @@ from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
 from clave_server.rooms.header_checks import check_header
-from clave_server.rooms.rekeys import Rekey, Rekeys, find_confirmed, forget_head, reference, remember
+from clave_server.rooms.rekeys import Rekey, Rekeys, drop_head, find_confirmed, reference, remember
 from clave_wire.header import Header
-from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_RESTORES, MAX_WELCOME_BYTES
+from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
 from clave_wire.messages import Code, Kind, Submit
 
 __all__ = [
-    "MAX_BACK",
-    "MAX_STAYS",
+    "MAX_BACKLOG",
+    "MAX_MEMBERSHIPS",
+    "MAX_RECENT",
     "NO_LONGER_MEMBER",
-    "RECENT",
     "AlreadyAccepted",
     "Membership",
-    "Room",
+    "RoomState",
     "pack_recent",
-    "pack_restores",
     "unpack_recent",
-    "unpack_restores",
 ]
 
-RECENT: Final = 32
-"""How many of a device's latest submissions are remembered with their seq."""
+MAX_RECENT: Final = 32
+"""Latest submissions of a device whose seq is remembered."""
 
-MAX_BACK: Final = 10_000
-"""Entries before the commit that adds a device from which on it may be sent them."""
+MAX_BACKLOG: Final = 10_000
+"""Entries before the commit that adds a device that the device may be sent."""
 
-MAX_STAYS: Final = 8
-"""Stays of one device in a room that are kept, the last ones."""
+MAX_MEMBERSHIPS: Final = 8
+"""Memberships of one device in a room that are kept: the latest."""
 
 NO_LONGER_MEMBER: Final = "this device is no longer a member of the room"
 
@@ -47,7 +45,7 @@ Recent = list[tuple[int, int]]
 
 
 class Membership(NamedTuple):
-    """A device is sent the entries above `joined`, up to and including `left` if it did leave."""
+    """A device is sent the entries above `joined`, up to and including `left` unless that is None."""
 
     joined: int
     left: int | None
@@ -61,47 +59,47 @@ class AlreadyAccepted(Exception):
         self.seq = seq
 
 
-class _Before(NamedTuple):
-    """What `roll_back` puts back, beside stays and submissions."""
+class _Snapshot(NamedTuple):
+    """What `roll_back` restores, besides memberships and submissions."""
 
     handshake: int
     rekeys: Rekeys
     objections: Mapping[bytes, str]
 
 
-class Room:
-    """One room's routing state. Devices are 32-byte public keys, accounts are known by their names.
+class RoomState:
+    """One room's routing state. Devices are 32-byte public keys; accounts are named.
 
-    `seq` is the last entry staged, `durable` the last on disk, `kept_from` the first that is still kept, and
-    `saved` the last that the room's own rows on disk take into account: what came since is read from the
-    entries themselves when the room is loaded. `handshake` is the last entry that is no message. Entries up
-    to `legacy` are of protocol 3; `restores` is what `Resumed` tells of restores.
-    `objections` has the devices that a member of one account wants no longer routed to, and which account.
+    `seq` is the last entry staged, `durable` the last one on disk, `kept_from` the first one not pruned, and
+    `saved` the last one that the room's own rows on disk include: later ones are replayed when the room is
+    loaded. `handshake` is the last entry that is not an application message. Entries up to `legacy` are of
+    protocol 3; `restores` is sent in `Resumed`. `objections` maps a device to the account, the first of the
+    two it takes, that wants it removed from routing.
     """
 
     __slots__ = (
-        "_before",
-        "_speaking",
-        "_stays_before",
+        "_former_memberships",
+        "_snapshot",
+        "_staged_senders",
         "_unsaved",
         "durable",
         "handshake",
+        "id",
         "kept_from",
         "legacy",
         "maker",
         "members",
+        "memberships",
         "objections",
         "recent",
         "rekeys",
         "restores",
-        "room",
         "saved",
         "seq",
-        "stays",
     )
 
-    def __init__(self, room: bytes) -> None:
-        self.room = room
+    def __init__(self, id: bytes) -> None:  # noqa: A002  (named as the attribute)
+        self.id = id
         self.seq = 0
         self.durable = 0
         self.saved = 0
@@ -111,32 +109,32 @@ class Room:
         self.restores: list[tuple[bytes, int]] = []
         self.maker = b""
         self.members: dict[bytes, str] = {}
-        self.stays: dict[bytes, tuple[Membership, ...]] = {}
+        self.memberships: dict[bytes, tuple[Membership, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
         self.rekeys: Rekeys = {}
         self.objections: Mapping[bytes, str] = {}
-        self._before: _Before | None = None
-        self._stays_before: dict[bytes, tuple[tuple[Membership, ...], str | None]] = {}
-        self._speaking: set[bytes] = set()
+        self._snapshot: _Snapshot | None = None
+        self._former_memberships: dict[bytes, tuple[tuple[Membership, ...], str | None]] = {}
+        self._staged_senders: set[bytes] = set()
         self._unsaved: set[bytes] = set()
 
     # --- staging -------------------------------------------------------------------------------------------
 
     def stage_creation(self, device: bytes, name: str, maker: bytes = b"") -> None:
-        """Make `device`, of the account `maker`, the only member, at seq 0.
+        """Make `device`, of the account with the key `maker`, the only member, at seq 0.
 
-        Raises `Refusal` if there are others.
+        Raises `Refusal` if the room has or had other members.
         """
-        if self.stays:
+        if self.memberships:
             if self.seq == 0 and list(self.members) == [device]:
-                return  # asked again, the answer having been lost
+                return  # the client repeats it, as it did not get the answer
             raise Refusal(Code.ROOM_EXISTS, "there is a room with this id already")
-        self._begin()
+        self._take_snapshot()
         self.maker = maker
         self._join(device, name, 0)
 
-    def judge(self, device: bytes, submit: Submit) -> None:
-        """Raise `Refusal` for what may not be the next entry, and `AlreadyAccepted` for what is one already."""
+    def check_submission(self, device: bytes, submit: Submit) -> None:
+        """Raise `Refusal` unless `submit` may be the next entry, `AlreadyAccepted` if it is one already."""
         recent = self.recent.get(device)
         following = recent[-1][0] + 1 if recent else 1
         if recent and submit.submission < following:
@@ -150,12 +148,12 @@ class Room:
         if len(submit.payload) > MAX_PAYLOAD_BYTES:
             raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
 
-    def judge_handshake(
+    def check_handshake(
         self, device: bytes, submit: Submit, header: Header, names: Mapping[bytes, str]
     ) -> None:
-        """Raise `Refusal` unless what `judge` let pass may change the room as its header says.
+        """Raise `Refusal` unless a submission, which `check_submission` passed, may do what its header says.
 
-        `names` has the known ones of the devices that a commit adds.
+        `names` has the accounts of the devices that a commit adds, as far as they are registered.
         """
         if len(submit.welcome) > MAX_WELCOME_BYTES:
             raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
@@ -166,8 +164,8 @@ class Room:
             raise Refusal(Code.BAD_REQUEST, "a group info is for a member")
 
     def stage_message(self, device: bytes, submit: Submit) -> int:
-        """Judge a message and return the seq it gets. Raises `Refusal` and `AlreadyAccepted`."""
-        self.judge(device, submit)
+        """Check and append an application message; return its seq. Raises `Refusal` and `AlreadyAccepted`."""
+        self.check_submission(device, submit)
         if submit.welcome:
             raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
         return self._append(device, submit.submission)
@@ -175,30 +173,30 @@ class Room:
     def stage_handshake(
         self, device: bytes, submit: Submit, header: Header, names: Mapping[bytes, str]
     ) -> tuple[int, Sequence[bytes]]:
-        """Append what was judged; return its seq and the devices that are routed to no more after it."""
-        self._begin()
+        """Append a checked handshake; return its seq and the devices that stop being members with it."""
+        self._take_snapshot()
         account = self.members[device]
         seq = self.handshake = self._append(device, submit.submission)
         match submit.kind:
             case Kind.COMMIT:
-                self.rekeys = forget_head(self.rekeys, header.head)
+                self.rekeys = drop_head(self.rekeys, header.head)
                 self._drop_objections(set(header.add))
                 for added in header.add:
-                    self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACK)))
+                    self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG)))
             case Kind.REKEY:
                 rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
                 self.rekeys = remember(self.rekeys, rekey)
             case Kind.CONFIRM:
                 confirmed = find_confirmed(self.rekeys, header, device, account)
                 if confirmed is not None:
-                    self.rekeys = forget_head(self.rekeys, header.head)
+                    self.rekeys = drop_head(self.rekeys, header.head)
                     return seq, self._leave(confirmed.remove)
             case Kind.PROPOSAL:
                 return seq, self._leave(header.remove)
         return seq, ()
 
-    def judge_mend(self, device: bytes, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
-        """Raise `Refusal` unless `device` may have `add`, whose known `names` these are, routed to."""
+    def check_mend(self, device: bytes, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
+        """Raise `Refusal` unless `device` may have the relay route to `add`; `names` has their accounts."""
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
         self._check_added(add, names)
@@ -206,80 +204,80 @@ class Room:
     def stage_mend(
         self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: Mapping[bytes, str]
     ) -> list[bytes]:
-        """Route to `add` again or from now on; stop routing to those of `remove` that enough object to.
+        """Route to the devices in `add`; stop routing to those in `remove` that two accounts object to.
 
-        It was judged. Returns who is taken back.
+        It was checked. Returns the devices in `add` that were members before.
         """
-        self._begin()
+        self._take_snapshot()
         self._object(device, remove)
         self._drop_objections(set(add))
-        back = []
+        readmitted = []
         for added in add:
-            if self.stays.get(added) and added not in self.members:
-                self._take_back(added, names[added])
-                back.append(added)
+            if self.memberships.get(added) and added not in self.members:
+                self._readmit(added, names[added])
+                readmitted.append(added)
             else:
-                self._join(added, names[added], max(0, self.seq - MAX_BACK))
-        return back
+                self._join(added, names[added], max(0, self.seq - MAX_BACKLOG))
+        return readmitted
 
     @property
-    def staged_stays(self) -> Iterable[bytes]:
-        """The devices whose stays changed since the last `settle`."""
-        return self._stays_before
+    def staged_memberships(self) -> Iterable[bytes]:
+        """The devices whose memberships are staged."""
+        return self._former_memberships
 
     @property
-    def is_changed(self) -> bool:
-        """Whether more than messages was staged since the last `settle`."""
-        return self._before is not None
+    def has_staged_handshake(self) -> bool:
+        """Whether more than application messages is staged."""
+        return self._snapshot is not None
 
     @property
-    def are_rekeys_changed(self) -> bool:
-        """Whether other rekeys are remembered than at the last `settle`."""
-        return self._before is not None and self._before.rekeys != self.rekeys
+    def has_staged_rekeys(self) -> bool:
+        """Whether the staged changes include the waiting rekeys."""
+        return self._snapshot is not None and self._snapshot.rekeys != self.rekeys
 
     @property
     def unsaved(self) -> set[bytes]:
-        """The devices whose submissions count for more than the room's rows on disk say."""
-        return self._unsaved | self._speaking
+        """The devices with submissions that the room's rows on disk do not include."""
+        return self._unsaved | self._staged_senders
 
-    def settle(self, *, saved: bool) -> None:
-        """Keep what was staged: it is on disk; `saved` tells whether the room's own rows are too."""
-        for device in self._speaking:
+    def confirm(self, *, saved: bool) -> None:
+        """Keep what was staged, as it is on disk; `saved` tells whether the room's own rows are too."""
+        for device in self._staged_senders:
             recent = self.recent[device]
-            if len(recent) > RECENT:
-                del recent[:-RECENT]
+            if len(recent) > MAX_RECENT:
+                del recent[:-MAX_RECENT]
         self.durable = self.seq
         if saved:
             self.saved = self.seq
             self._unsaved.clear()
         else:
-            self._unsaved |= self._speaking
-        self._forget()
+            self._unsaved |= self._staged_senders
+        self._clear_staged()
 
     def roll_back(self) -> None:
-        """Undo what was staged: it is not on disk."""
+        """Undo what was staged, as it is not on disk."""
         self.seq = self.durable
-        if self._before is not None:
-            self.handshake, self.rekeys, self.objections = self._before
-        for device, (stays, name) in self._stays_before.items():
-            if stays:
-                self.stays[device] = stays
+        if self._snapshot is not None:
+            self.handshake, self.rekeys, self.objections = self._snapshot
+        for device, (memberships, name) in self._former_memberships.items():
+            if memberships:
+                self.memberships[device] = memberships
             else:
-                self.stays.pop(device, None)
+                self.memberships.pop(device, None)
             if name is None:
                 self.members.pop(device, None)
             else:
                 self.members[device] = name
-        for device in self._speaking:
+        for device in self._staged_senders:
             recent = [pair for pair in self.recent[device] if pair[1] <= self.durable]
             if recent:
                 self.recent[device] = recent
             else:
                 del self.recent[device]
-        self._forget()
+        self._clear_staged()
 
     def replay(self, device: bytes, submission: int) -> None:
-        """Count a message that is on disk already and followed the last entry saved."""
+        """Count a message on disk that is newer than the room's rows."""
         self.seq = self.durable = self.seq + 1
         recent = self.recent.setdefault(device, [])
         recent.append((submission, self.seq))
@@ -288,35 +286,37 @@ class Room:
     # --- reading -------------------------------------------------------------------------------------------
 
     def highest_submission(self, device: bytes) -> int:
-        """Return the highest submission number the device had accepted, 0 if none."""
+        """Return the highest submission number of the device that was accepted, 0 for none."""
         recent = self.recent.get(device)
         return recent[-1][0] if recent else 0
 
-    def stay_at(self, device: bytes, after: int) -> tuple[Membership, int]:
-        """Return the stay that lets a device resume from `after`, and the entry it resumes from.
+    def membership_at(self, device: bytes, after: int) -> tuple[Membership, int]:
+        """Return the membership that lets a device resume from `after`, and the entry it resumes from.
 
-        That is `after`, or the last entry if the relay has not as many. Raises `Refusal`.
+        That is `after`, or the last entry if that is lower. Raises `Refusal`.
         """
-        stays = self.stays.get(device)
-        if not stays:
+        memberships = self.memberships.get(device)
+        if not memberships:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
         after = min(after, self.seq)
-        for stay in reversed(stays):
-            if stay.joined <= after and (stay.left is None or after < stay.left):
+        for membership in reversed(memberships):
+            if membership.joined <= after and (membership.left is None or after < membership.left):
                 self.check_kept(after)
-                return stay, after
+                return membership, after
         if device in self.members:
-            raise Refusal(Code.BAD_REQUEST, f"this device may read what follows entry {stays[-1].joined}")
+            raise Refusal(
+                Code.BAD_REQUEST, f"this device may read what follows entry {memberships[-1].joined}"
+            )
         raise Refusal(Code.NOT_MEMBER, NO_LONGER_MEMBER)
 
     def check_kept(self, after: int) -> None:
-        """Raise `Refusal` if the entry that follows `after` is kept no longer."""
+        """Raise `Refusal` if the entry that follows `after` has been pruned."""
         if after + 1 < self.kept_from:
             raise Refusal(
                 Code.PRUNED, f"entries {after + 1} to {self.kept_from - 1} of this room are no longer kept"
             )
 
-    # --- the rules -----------------------------------------------------------------------------------------
+    # --- rules ---------------------------------------------------------------------------------------------
 
     def _append(self, device: bytes, submission: int) -> int:
         seq = self.seq = self.seq + 1
@@ -324,7 +324,7 @@ class Room:
         if recent is None:
             recent = self.recent[device] = []
         recent.append((submission, seq))
-        self._speaking.add(device)
+        self._staged_senders.add(device)
         return seq
 
     def _check_added(self, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
@@ -334,74 +334,74 @@ class Room:
             raise Refusal(Code.LIMIT, f"a room has at most {MAX_MEMBERS} devices")
 
     def _object(self, device: bytes, remove: Sequence[bytes]) -> None:
-        """Stop routing to `device` itself, and to others a second account objects to; note the first ones."""
+        """Remove `device` itself, and others if a second account objects; note first objections."""
         account, accounts = self.members[device], set(self.members.values())
-        objections, gone = dict(self.objections), []
+        objections, removed = dict(self.objections), []
         for other in remove:
             if other == device:
-                gone.append(other)
+                removed.append(other)
             elif other in self.members and self.members[other] != account:
                 first = objections.get(other, account)
                 if first != account and first in accounts:
-                    gone.append(other)
+                    removed.append(other)
                 else:
                     objections[other] = account
         self.objections = objections
-        self._leave(gone)
+        self._leave(removed)
 
     def _drop_objections(self, added: Set[bytes]) -> None:
-        """Drop the objections to devices that are added: they were to something before."""
+        """Drop objections to devices that are added anew."""
         if not self.objections.keys().isdisjoint(added):
             self.objections = {one: by for one, by in self.objections.items() if one not in added}
 
     def _join(self, device: bytes, name: str, joined: int) -> None:
-        """Route to a device what follows entry `joined`; a former stay that reaches as far is continued."""
+        """Make a device a member that is sent entries above `joined`; continue an overlapping membership."""
         if device in self.members:
             return
-        self._remember(device)
-        stays = list(self.stays.get(device, ()))
-        while stays and (stays[-1].left or 0) > joined:
-            joined = min(joined, stays.pop().joined)
-        self.stays[device] = (*stays, Membership(joined, None))[-MAX_STAYS:]
+        self._keep_membership(device)
+        memberships = list(self.memberships.get(device, ()))
+        while memberships and (memberships[-1].left or 0) > joined:
+            joined = min(joined, memberships.pop().joined)
+        self.memberships[device] = (*memberships, Membership(joined, None))[-MAX_MEMBERSHIPS:]
         self.members[device] = name
 
-    def _take_back(self, device: bytes, name: str) -> None:
-        """Route to a device as if it had never gone, so that it misses nothing."""
-        self._remember(device)
-        *former, last = self.stays[device]
-        self.stays[device] = (*former, Membership(last.joined, None))
+    def _readmit(self, device: bytes, name: str) -> None:
+        """Make a device a member as if it had never left, so that it misses nothing."""
+        self._keep_membership(device)
+        *former, last = self.memberships[device]
+        self.memberships[device] = (*former, Membership(last.joined, None))
         self.members[device] = name
 
     def _leave(self, devices: Iterable[bytes]) -> list[bytes]:
-        """Route no more to those of `devices` that are members; return them."""
-        gone = []
+        """End the membership of those of `devices` that are members; return them."""
+        left = []
         for device in devices:
             if device in self.members:
-                self._remember(device)
-                *former, last = self.stays[device]
-                self.stays[device] = (*former, Membership(last.joined, self.seq))
+                self._keep_membership(device)
+                *former, last = self.memberships[device]
+                self.memberships[device] = (*former, Membership(last.joined, self.seq))
                 del self.members[device]
-                gone.append(device)
-        if gone:
+                left.append(device)
+        if left:
             self.objections = {one: by for one, by in self.objections.items() if one in self.members}
-        return gone
+        return left
 
-    def _begin(self) -> None:
-        if self._before is None:
-            self._before = _Before(self.handshake, self.rekeys, self.objections)
+    def _take_snapshot(self) -> None:
+        if self._snapshot is None:
+            self._snapshot = _Snapshot(self.handshake, self.rekeys, self.objections)
 
-    def _remember(self, device: bytes) -> None:
-        if device not in self._stays_before:
-            self._stays_before[device] = self.stays.get(device, ()), self.members.get(device)
+    def _keep_membership(self, device: bytes) -> None:
+        if device not in self._former_memberships:
+            self._former_memberships[device] = self.memberships.get(device, ()), self.members.get(device)
 
-    def _forget(self) -> None:
-        self._before = None
-        self._stays_before = {}
-        self._speaking = set()
+    def _clear_staged(self) -> None:
+        self._snapshot = None
+        self._former_memberships = {}
+        self._staged_senders = set()
 
 
 def _refuse_repeated(recent: Recent, submission: int) -> None:
-    """Raise `AlreadyAccepted` for a submission that was accepted, `Refusal` for one too old to tell."""
+    """Raise `AlreadyAccepted` for a submission that is remembered, `Refusal` for an older one."""
     for former, seq in reversed(recent):
         if former == submission:
             raise AlreadyAccepted(seq)
@@ -409,21 +409,11 @@ def _refuse_repeated(recent: Recent, submission: int) -> None:
 
 
 def pack_recent(recent: Recent) -> bytes:
-    """Encode the latest `RECENT` submissions as big-endian u64 pairs."""
-    latest = recent[-RECENT:]
+    """Encode the latest `MAX_RECENT` submissions as big-endian u64 pairs."""
+    latest = recent[-MAX_RECENT:]
     return struct.pack(f">{2 * len(latest)}Q", *(number for pair in latest for number in pair))
 
 
 def unpack_recent(packed: bytes) -> Recent:
-    """Decode what `pack_recent` made."""
+    """Decode what `pack_recent` encoded."""
     return list(struct.iter_unpack(">QQ", packed))
-
-
-def pack_restores(restores: list[tuple[bytes, int]]) -> bytes:
-    """Encode the latest `MAX_RESTORES` (incarnation, last entry), each as 16 bytes and a big-endian u64."""
-    return b"".join(incarnation + struct.pack(">Q", last) for incarnation, last in restores[-MAX_RESTORES:])
-
-
-def unpack_restores(packed: bytes) -> list[tuple[bytes, int]]:
-    """Decode what `pack_restores` made."""
-    return list(struct.iter_unpack(">16sQ", packed))

@@ -1,7 +1,7 @@
-"""Segments: the entry frames one flush adds to one room, stored as one row.
+"""Segments: consecutive entries of one room, stored as one row of frames.
 
-A frame begins with its u32 length (`clave_wire.framing`), and a segment's entries have consecutive seqs, so a
-part of it is found without decoding any entry.
+A frame begins with its u32 length (`clave_wire.framing`) and seqs have no gap, so that an entry's offset is
+found without decoding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from clave_wire.messages import Entry
 __all__ = ["CHUNK_BYTES", "Segment", "split"]
 
 CHUNK_BYTES: Final = 256 * 1024
-"""Bytes of a segment and of one catch-up read, unless a single entry is larger."""
+"""Bytes of a segment, and of one catch-up read; a single larger entry is a segment too."""
 
 _DIGEST_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Entries `first` to `last` of `room` as they go out, back to back."""
+    """Entries `first` to `last` of `room`: their frames as they are sent, back to back."""
 
     room: bytes
     first: int
@@ -35,21 +35,21 @@ class Segment:
     frames: bytes
 
     def digest(self) -> bytes:
-        """Return what is stored beside the frames to notice any change of them or their place."""
+        """Return the checksum (16 bytes) of frames, room and seqs that is stored with the frames."""
         hasher = hashlib.blake2b(self.room, digest_size=_DIGEST_BYTES)
         hasher.update(self.first.to_bytes(8, "big") + self.last.to_bytes(8, "big"))
         hasher.update(self.frames)
         return hasher.digest()
 
     def verify(self, digest: bytes) -> None:
-        """Raise `DamageError` unless `digest` belongs to these very entries."""
+        """Raise `DamageError` unless `digest` is that of these entries."""
         if self.digest() != digest:
             raise DamageError(
                 f"entries {self.first} to {self.last} of room {self.room.hex()} are damaged on disk"
             )
 
     def between(self, after: int, until: int) -> bytes:
-        """Return the frames of the entries above `after` up to and including `until`."""
+        """Return the frames of the entries above `after`, up to and including `until`."""
         if after < self.first and until >= self.last:
             return self.frames
         start = self._offset(after + 1)
@@ -74,7 +74,7 @@ class Segment:
 
 
 def split(room: bytes, first: int, frames: Sequence[bytes]) -> Iterator[Segment]:
-    """Cut the frames of consecutive entries, from seq `first` on, into segments of about `CHUNK_BYTES`."""
+    """Split frames of consecutive entries, from seq `first` on, into segments of about `CHUNK_BYTES`."""
     start = size = 0
     for index, frame in enumerate(frames):
         if size and size + len(frame) > CHUNK_BYTES:

@@ -1,9 +1,10 @@
-"""Gives entries their order and makes them durable before anyone hears of them. Knows no network and no SQL.
+"""Orders room messages and makes them durable before anyone is told. Knows no network and no SQL.
 
-Room messages gather while a flush is on its way. When the writer is free all that gathered is staged against
-the rooms' state and handed over as one transaction; once it is on disk it is acknowledged and fanned out, and
-if that failed it is rolled back and refused. So at most one flush is in flight, and whenever none is, the
-rooms in memory equal those on disk: that is when streams start and rooms nobody has open are let go.
+Requests queue up while a write batch is being flushed to disk. When the writing thread is free, those queued
+are staged against the rooms' state and written as one transaction. Once it is on disk, entries are
+acknowledged and fanned out; if it failed, they are rolled back and refused. At most one batch is being
+written, and while none is, rooms in memory equal those on disk: only then are streams started and rooms
+without streams unloaded.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import apsw
 import structlog
 
+from clave_host.clock import now_ms
 from clave_server.accounts import directory
 from clave_server.errors import Refusal, ServerError, StorageError
 from clave_server.limits.quotas import QuotaTracker, Usage
@@ -28,12 +31,12 @@ from clave_server.observe.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
-from clave_server.rooms.pending_lookups import PendingLookups, wanted_names
+from clave_server.rooms.pending_lookups import PendingLookups, known_names, wanted_names
 from clave_server.rooms.publish import NOT_WRITTEN, Publisher
-from clave_server.rooms.room_state import AlreadyAccepted, Room
+from clave_server.rooms.room_state import AlreadyAccepted, RoomState
 from clave_server.rooms.session import Session, Stream
 from clave_server.rooms.write_batch import RequestBatch, RoomMessage, Step, WriteBatch
-from clave_server.storage.db_thread import DbThread
+from clave_server.storage.db_thread import DbThread, awaited
 from clave_wire.header import Header
 from clave_wire.messages import (
     Accepted,
@@ -50,31 +53,33 @@ from clave_wire.messages import (
 
 __all__ = ["Sequencer"]
 
-_MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of the messages staged at which a flush takes no more."""
+_MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of messages at which a write batch takes no more."""
 
 _MAX_STEPS: Final = 64
-"""Steps of one flush: each may answer with some hundred kilobytes."""
+"""Steps of one write batch; each may return some hundred kilobytes."""
 
-_MAX_QUEUED_BYTES: Final = 2 * _MAX_FLUSH_BYTES
-"""Bytes of messages not yet staged at which nothing more is read from whoever sends some."""
+_MAX_QUEUED_BYTES: Final = 2 * _MAX_BATCH_BYTES
+"""Bytes of queued messages at which reading from their senders is paused."""
 
 _HANDSHAKES_PER_SECOND: Final = 0.5
 _HANDSHAKE_BURST: Final = 64
-"""What one account may change in one room: entries that are no messages, and `Mend`."""
+"""Handshakes and `Mend`s of one account in one room."""
 
-_MAX_PACES: Final = 100_000
-"""Accounts in rooms whose pace is remembered at a time."""
+_MAX_RATES: Final = 100_000
+"""Pairs of room and account whose rate is remembered at a time."""
 
 _FAILED: Final = (
-    "storage failed, and nothing is accepted until it works again; make room on its disk, or mend it"
+    "storage failed, and nothing is accepted until it works again; free space on its disk, or repair it"
 )
+
+_T = TypeVar("_T")
 
 _log = structlog.get_logger()
 
 
 class Sequencer:
-    """The rooms' one narrow interface: `post` a message, `write` to the directory, `end` a session."""
+    """The interface to all rooms: `post` messages, `run` a step in a write batch, `end` a session."""
 
     def __init__(
         self,
@@ -91,25 +96,27 @@ class Sequencer:
         self._writer = writer
         self._mirror = mirror
         self._channels: dict[bytes, Channel] = {}
-        self._loading = PendingLookups(reader, self._channels, self._go_on, self._give_up)
+        self._lookups = PendingLookups(reader, self._channels, self._resume_requests, self._refuse_request)
         self._queue: deque[RequestBatch] = deque()
         self._queued = 0
         self._held: list[Session] = []
-        self._gone: list[Room] = []
+        self._unloaded: list[RoomState] = []
         self._due: set[bytes] = set()
         self._steps: list[tuple[Step, Callable[[Any], None]]] = []
-        self._flying: WriteBatch | None = None
-        self._took_off = 0.0
+        self._writing: WriteBatch | None = None
+        self._began = 0.0
         self._scheduled = False
         self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
         self._quotas = quotas
-        self._paces = TokenBuckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_PACES)
+        self._rates = TokenBuckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_RATES)
         self._counters = counters
         self.catch_up = CatchUp(reader, self._channels, self._release, counters)
-        self._landing = Publisher(sessions, self._channels, self.catch_up, mirror, counters, self._save_usage)
+        self._publisher = Publisher(
+            sessions, self._channels, self.catch_up, mirror, counters, self._save_usage
+        )
 
     @property
     def rooms_open(self) -> int:
@@ -118,19 +125,19 @@ class Sequencer:
 
     @property
     def waiting(self) -> int:
-        """How many requests and steps no flush has taken yet."""
-        batches = itertools.chain(self._queue, self._loading)
-        return sum(len(batch.messages) for batch in batches) + len(self._steps)
+        """Requests and steps that no write batch has taken yet."""
+        queued = itertools.chain(self._queue, self._lookups)
+        return sum(len(each.messages) for each in queued) + len(self._steps)
 
     @property
     def failing(self) -> bool:
-        """Whether the last flush did not reach the disk."""
+        """Whether the last flush failed."""
         return self._failing
 
-    # --- coming in -----------------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------------
 
     def post(self, session: Session, messages: Sequence[RoomMessage], weight: int) -> None:
-        """Take room messages of `weight` bytes, in order; the answers go to `session`."""
+        """Queue room messages of `weight` bytes together; answers go to `session`."""
         session.begin(len(messages), weight)
         self._queue.append(RequestBatch(session, messages, weight))
         self._queued += weight
@@ -140,13 +147,13 @@ class Sequencer:
         self._kick()
 
     def resume(self, session: Session, message: Resume, weight: int) -> None:
-        """Open a room for `session`, or open it anew."""
+        """Open a room for `session`, or reopen it."""
         self._close(session, message.room, "")
         session.streams[message.room] = Stream(message.room, session, message.id)
         self.post(session, (message,), weight)
 
     def save(self, key: bytes) -> bool:
-        """Have the next flush write a room's own rows; return False if they need no writing."""
+        """Have the next batch write a room's own rows; return False if they are up to date."""
         channel = self._channels.get(key)
         if channel is None or not channel.room.unsaved:
             return False
@@ -154,30 +161,37 @@ class Sequencer:
         self._kick()
         return True
 
-    def write(self, step: Step, done: Callable[[Any], None]) -> None:
-        """Run a step inside the next flush; `done` gets its result, once on disk, or its `ServerError`."""
+    async def run(self, step: Callable[[apsw.Connection], _T | Exception]) -> _T:
+        """Run a step in the next write batch; return its result once on disk.
+
+        Raises the error that the step raises or returns, or `Refusal` if the batch was not written.
+        """
+        return await awaited(lambda done: self.submit(step, done))
+
+    def submit(self, step: Step, done: Callable[[Any], None]) -> None:
+        """Run a step in the next write batch; call `done` with its result, once on disk, or its error."""
         self._steps.append((step, done))
         self._kick()
 
     def end(self, session: Session, text: str) -> None:
-        """Close all streams of a session; `text` tells the others how it went."""
+        """Close all streams of a session; `text` tells other members why it ended."""
         for room in tuple(session.streams):
             self._close(session, room, text)
         self._save_usage(session.usage)
 
-    def forget_before(self, kept_from: Mapping[bytes, int]) -> None:
-        """Take note of the first entries that are still kept of some rooms."""
+    def note_pruned(self, kept_from: Mapping[bytes, int]) -> None:
+        """Note the first entry kept of each of these rooms."""
         for key, seq in kept_from.items():
-            self._loading.forget_before(key, seq)
+            self._lookups.note_pruned(key, seq)
             if channel := self._channels.get(key):
                 channel.room.kept_from = max(channel.room.kept_from, seq)
 
     def _save_usage(self, usage: Usage) -> None:
         if unsaved := usage.take_unsaved():
-            self.write(partial(directory.add_stored, account=usage.account, size=unsaved), lambda _: None)
+            self.submit(partial(directory.add_stored, account=usage.account, size=unsaved), lambda _: None)
 
     async def drain(self) -> None:
-        """Wait until everything posted is on disk and answered."""
+        """Wait until everything queued is on disk and answered."""
         await self._idle.wait()
 
     def _close(self, session: Session, room: bytes, text: str) -> None:
@@ -188,132 +202,132 @@ class Sequencer:
             self._release(channel)
 
     def _release(self, channel: Channel) -> None:
-        if self._flying is None or channel.room.room not in self._flying.channels:
-            self._let_go((channel,))
+        if self._writing is None or channel.room.id not in self._writing.channels:
+            self._unload((channel,))
 
-    def _let_go(self, channels: Iterable[Channel]) -> None:
+    def _unload(self, channels: Iterable[Channel]) -> None:
         for channel in channels:
             room = channel.room
-            if not channel.streams and self._channels.get(room.room) is channel:
-                del self._channels[room.room]
-                if room.unsaved and room.stays:
-                    self._gone.append(room)
+            if not channel.streams and self._channels.get(room.id) is channel:
+                del self._channels[room.id]
+                if room.unsaved and room.memberships:
+                    self._unloaded.append(room)
                     self._kick()
 
     def _kick(self) -> None:
         self._idle.clear()
-        if self._flying is None and not self._scheduled:
+        if self._writing is None and not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._stage)
+            self._loop.call_soon(self._start_batch)
 
-    def _go_on(self, batches: Sequence[RequestBatch]) -> None:
-        """Put batches that waited for the disk before all others."""
-        self._queue.extendleft(reversed(batches))
-        self._queued += sum(batch.weight for batch in batches)
+    def _resume_requests(self, requests: Sequence[RequestBatch]) -> None:
+        """Queue requests that waited for a lookup before all others."""
+        self._queue.extendleft(reversed(requests))
+        self._queued += sum(each.weight for each in requests)
         self._kick()
 
-    def _give_up(self, batch: RequestBatch, error: ServerError) -> None:
-        """Refuse the only message of a batch that waited in vain."""
-        self._refuse(batch.session, batch.messages[0], error)
-        batch.session.finish(1, batch.weight)
+    def _refuse_request(self, request: RequestBatch, error: ServerError) -> None:
+        """Refuse the only message of a request batch whose lookup failed."""
+        self._refuse(request.session, request.messages[0], error)
+        request.session.finish(1, request.weight)
 
     # --- staging -------------------------------------------------------------------------------------------
 
-    def _stage(self) -> None:
+    def _start_batch(self) -> None:
         self._scheduled = False
-        if self._flying is not None:
+        if self._writing is not None:
             return
-        flight = self._flying = WriteBatch(showing=self._mirror.room)
-        self._took_off = time.perf_counter()
+        batch = self._writing = WriteBatch(showing=self._mirror.capacity)
+        self._began = time.perf_counter()
         try:
-            self._fill(flight)
-            work = None if flight.is_empty else flight.transaction(time.time_ns() // 1_000_000)
-        except Exception as error:  # noqa: BLE001  (a defect: all of the flight is undone and refused)
+            self._fill(batch)
+            work = None if batch.is_empty else batch.transaction(now_ms())
+        except Exception as error:  # noqa: BLE001  (a defect: the whole batch is rolled back and refused)
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
-            self._landed(flight, StorageError("the relay made a mistake"))
+            self._flushed(batch, StorageError("the relay made a mistake"))
             return
         if work is None:
-            self._after(flight)
+            self._finish(batch)
         else:
-            self._writer.do(work, partial(self._landed, flight))
+            self._writer.submit(work, partial(self._flushed, batch))
 
-    def _fill(self, flight: WriteBatch) -> None:
-        """Stage what has gathered, as much as one flush takes."""
-        while self._queue and flight.weight < _MAX_FLUSH_BYTES:
-            batch = self._queue.popleft()
-            self._queued -= batch.weight
-            self._take(flight, batch)
+    def _fill(self, batch: WriteBatch) -> None:
+        """Stage queued requests and steps, as many as one batch takes."""
+        while self._queue and batch.weight < _MAX_BATCH_BYTES:
+            request = self._queue.popleft()
+            self._queued -= request.weight
+            self._stage_requests(batch, request)
         if self._held and self._queued <= _MAX_QUEUED_BYTES // 2:
             held, self._held = self._held, []
             for session in held:
                 session.hold_reading(False)
-        gone, self._gone = self._gone, []
-        for room in gone:
-            flight.changes.save_room(room)
+        unloaded, self._unloaded = self._unloaded, []
+        for room in unloaded:
+            batch.changes.save_room(room)
         due, self._due = self._due, set()
         for channel in filter(None, map(self._channels.get, due)):
             if channel.room.unsaved:
-                flight.save(channel)
-        flight.steps, self._steps = self._steps[:_MAX_STEPS], self._steps[_MAX_STEPS:]
+                batch.save(channel)
+        batch.steps, self._steps = self._steps[:_MAX_STEPS], self._steps[_MAX_STEPS:]
 
-    def _take(self, flight: WriteBatch, batch: RequestBatch) -> None:
-        """Stage the messages of a batch; one that waits for something is put aside for a later flight."""
-        session, names = batch.session, batch.names
-        count, weight = len(batch.messages), batch.weight
+    def _stage_requests(self, batch: WriteBatch, request: RequestBatch) -> None:
+        """Stage the messages of a request batch; those that need a lookup wait for a later write batch."""
+        session, names = request.session, request.names
+        count, weight = len(request.messages), request.weight
         share = weight // count
         try:
-            for message in batch.messages:
+            for message in request.messages:
                 key = message.room
                 channel = self._channels.get(key)
                 unnamed = names is None and channel is not None and wanted_names(message)
-                if channel is None or unnamed or key in self._loading:
+                if channel is None or unnamed or key in self._lookups:
                     count, weight = count - 1, weight - share
-                    self._loading.put_aside(RequestBatch(session, (message,), share, names))
+                    self._lookups.add(RequestBatch(session, (message,), share, names))
                     continue
-                flight.channels[key] = channel
+                batch.channels[key] = channel
                 if isinstance(message, Submit):
-                    self._stage_submission(flight, channel, session, message, names)
+                    self._stage_submission(batch, channel, session, message, names)
                 else:
-                    self._stage_request(flight, channel, session, message, names)
+                    self._stage_request(batch, channel, session, message, names)
         finally:
-            flight.taken.append((session, count, weight))
-            flight.weight += weight
+            batch.taken.append((session, count, weight))
+            batch.weight += weight
 
     def _stage_submission(
         self,
-        flight: WriteBatch,
+        batch: WriteBatch,
         channel: Channel,
         session: Session,
         message: Submit,
         names: dict[bytes, str] | ServerError | None,
     ) -> None:
-        gone: Sequence[bytes] = ()
+        left: Sequence[bytes] = ()
         invited: Sequence[bytes] = ()
         try:
             if message.kind is not Kind.APPLICATION:
-                header = self._judge_handshake(channel.room, session, message, names)
-                seq, gone = channel.room.stage_handshake(session.device, message, header, _known(names))
+                header = self._check_handshake(channel.room, session, message, names)
+                seq, left = channel.room.stage_handshake(session.device, message, header, known_names(names))
                 invited = header.add if message.welcome else ()
             else:
                 if self._quotas.is_full(session.usage):
-                    channel.room.judge(session.device, message)
-                    self._quotas.judge_entry(session.usage)
+                    channel.room.check_submission(session.device, message)
+                    self._quotas.check_entry(session.usage)
                 seq = channel.room.stage_message(session.device, message)
-        except AlreadyAccepted as repeated:
-            self._acknowledge_again(channel, session, message.submission, repeated.seq)
+        except AlreadyAccepted as accepted:
+            self._acknowledge_again(channel, session, message.submission, accepted.seq)
             return
         except ServerError as error:
             self._refuse(session, message, error)
             return
-        draft = flight.drafts.get(message.room) or flight.draft(channel, seq)
-        draft.add(session.device, message, seq)
+        write = batch.writes.get(message.room) or batch.write_to(channel, seq)
+        write.add(session.device, message, seq)
         session.usage.staged += len(message.payload) + (len(message.welcome) if invited else 0)
-        for device in gone:
-            draft.depart(device)
+        for device in left:
+            write.depart(device)
         if invited:
-            self._invite(flight, message, invited, session.device, seq)
-        if len(flight.shown) < flight.showing:
-            flight.shown.append(
+            self._invite(batch, message, invited, session.device, seq)
+        if len(batch.shown) < batch.showing:
+            batch.shown.append(
                 EntryRecord(
                     session.name,
                     session.address,
@@ -327,159 +341,159 @@ class Sequencer:
 
     def _stage_request(
         self,
-        flight: WriteBatch,
+        batch: WriteBatch,
         channel: Channel,
         session: Session,
         message: CreateRoom | Mend | Resume,
         names: dict[bytes, str] | ServerError | None,
     ) -> None:
-        room, back = channel.room, list[bytes]()
+        room, readmitted = channel.room, list[bytes]()
         try:
             if isinstance(message, CreateRoom):
-                if not room.stays:
-                    self._quotas.judge_room(session.usage)
+                if not room.memberships:
+                    self._quotas.check_room(session.usage)
                     session.usage.staged_rooms += 1
                 room.stage_creation(session.device, session.name, session.usage.account)
-            elif not room.stays:
+            elif not room.memberships:
                 raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
             elif isinstance(message, Resume):
-                flight.resumes.append((session, message))
+                batch.resumes.append((session, message))
                 return
             else:
-                room.judge_mend(session.device, message.add, _known(names))
-                self._pace(room, session)
-                back = room.stage_mend(session.device, message.add, message.remove, _known(names))
+                room.check_mend(session.device, message.add, known_names(names))
+                self._check_rate(room, session)
+                readmitted = room.stage_mend(session.device, message.add, message.remove, known_names(names))
         except ServerError as error:
             self._refuse(session, message, error)
             return
-        draft = flight.drafts.get(room.room) or flight.draft(channel, room.seq + 1)
+        write = batch.writes.get(room.id) or batch.write_to(channel, room.seq + 1)
         if isinstance(message, Mend):
             for device in message.remove:
-                draft.depart(device, mended=device != session.device)
-        flight.taken_back.setdefault(message.room, []).extend(back)
-        flight.answers.append((session, message))
+                write.depart(device, mended=device != session.device)
+        batch.readmitted.setdefault(message.room, []).extend(readmitted)
+        batch.answers.append((session, message))
 
-    def _judge_handshake(
-        self, room: Room, session: Session, message: Submit, names: dict[bytes, str] | ServerError | None
+    def _check_handshake(
+        self, room: RoomState, session: Session, message: Submit, names: dict[bytes, str] | ServerError | None
     ) -> Header:
-        """Return the header of an entry other than a message, unless it may not be one. Raises `Refusal`."""
-        room.judge(session.device, message)
+        """Check a handshake and return its header. Raises `Refusal`."""
+        room.check_submission(session.device, message)
         header = read_header(message)
         if header.add:
-            self._quotas.judge_entry(session.usage)
-        known = _known(names)
-        room.judge_handshake(session.device, message, header, known)
+            self._quotas.check_entry(session.usage)
+        known = known_names(names)
+        room.check_handshake(session.device, message, header, known)
         if header.add and message.kind is Kind.COMMIT:
             check_names(header, known)
-        self._pace(room, session)
+        self._check_rate(room, session)
         return header
 
-    def _pace(self, room: Room, session: Session) -> None:
-        """Count one more change of a room by an account. Raises `Refusal` if it makes too many."""
-        if wait := self._paces.take((room.room, session.usage.account), self._loop.time()):
+    def _check_rate(self, room: RoomState, session: Session) -> None:
+        """Raise `Refusal` if the account changes this room too often."""
+        if wait := self._rates.take((room.id, session.usage.account), self._loop.time()):
             text = f"too many changes of this room by one account; wait {math.ceil(wait)} s"
             raise Refusal(Code.PACE, text)
 
     def _invite(
-        self, flight: WriteBatch, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int
+        self, batch: WriteBatch, message: Submit, invited: Sequence[bytes], sender: bytes, seq: int
     ) -> None:
         self._last_welcome += 1
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         welcome = (self._last_welcome, message.room, seq, sender, message.welcome, now)
-        flight.changes.welcomes.append(welcome)
+        batch.changes.welcomes.append(welcome)
         for device in invited:
             self._last_invitation += 1
             helps = message.kind is Kind.GROUP_INFO
             invitation = (self._last_invitation, device, message.room, self._last_welcome, helps)
-            flight.changes.invitations.append(invitation)
-            flight.invited[device] = None
+            batch.changes.invitations.append(invitation)
+            batch.invited[device] = None
 
     def _acknowledge_again(self, channel: Channel, session: Session, submission: int, seq: int) -> None:
-        """Repeat `Accepted`, unless the flush or the catch-up under way will yet tell."""
-        stream = session.streams.get(channel.room.room)
+        """Repeat `Accepted`, unless the batch being written or catch-up will send it."""
+        stream = session.streams.get(channel.room.id)
         if stream is not None and not stream.live and not stream.over:
-            told = stream.started and stream.cursor >= seq
+            is_sent = stream.started and stream.cursor >= seq
         else:
-            told = seq <= channel.room.durable
-        if told:
-            session.send(Accepted(channel.room.room, submission, seq))
+            is_sent = seq <= channel.room.durable
+        if is_sent:
+            session.send(Accepted(channel.room.id, submission, seq))
 
-    # --- landing -------------------------------------------------------------------------------------------
+    # --- after a flush --------------------------------------------------------------------------------------
 
-    def _landed(self, flight: WriteBatch, outcome: list[Any] | ServerError) -> None:
-        self._counters.flushed(time.perf_counter() - self._took_off)
+    def _flushed(self, batch: WriteBatch, outcome: list[Any] | ServerError) -> None:
+        self._counters.count_flush(time.perf_counter() - self._began)
         if isinstance(outcome, ServerError):
             self._counters.storage_failures += 1
             if not self._failing:
                 _log.error(_FAILED, reason=str(outcome))
-            self._landing.refuse(flight)
-            results = [Refusal(Code.STORAGE, NOT_WRITTEN)] * len(flight.steps)
+            self._publisher.refuse(batch)
+            results = [Refusal(Code.STORAGE, NOT_WRITTEN)] * len(batch.steps)
         else:
             if self._failing:
                 _log.info("storage works again")
-            self._landing.publish(flight)
-            self._quotas.release(flight.changes.released)
+            self._publisher.publish(batch)
+            self._quotas.release(batch.changes.released)
             results = outcome
         self._failing = isinstance(outcome, ServerError)
-        for (_, done), result in zip(flight.steps, results, strict=True):
-            self._tell(done, result)
-        for session, _, _ in flight.taken:
-            session.usage.land(kept=not self._failing)
-        self._after(flight)
+        for (_, done), result in zip(batch.steps, results, strict=True):
+            self._report(done, result)
+        for session, _, _ in batch.taken:
+            session.usage.end_batch(written=not self._failing)
+        self._finish(batch)
 
-    def _tell(self, done: Callable[[Any], None], result: Any) -> None:
-        """Hand over a step's result; what goes wrong there stays there."""
+    def _report(self, done: Callable[[Any], None], result: Any) -> None:
+        """Pass a step's result to its callback; log what fails there."""
         cause = result.__cause__ if isinstance(result, StorageError) else None
         if cause is not None:
             self._loop.call_exception_handler({"message": "a defect", "exception": cause})
         try:
             done(result)
-        except Exception as error:  # noqa: BLE001  (a defect: reported, and the flush lands all the same)
+        except Exception as error:  # noqa: BLE001  (a defect: reported, and the flush goes on)
             self._loop.call_exception_handler({"message": "a defect", "exception": error})
 
-    def _after(self, flight: WriteBatch) -> None:
-        """Do what needs memory and disk to be equal, then stage what has gathered."""
-        for session, message in flight.resumes:
+    def _finish(self, batch: WriteBatch) -> None:
+        """Start streams and unload rooms while memory equals disk, then start the next batch."""
+        for session, message in batch.resumes:
             self._start_stream(self._channels[message.room], session, message)
-        for session, count, weight in flight.taken:
+        for session, count, weight in batch.taken:
             session.finish(count, weight)
-        self._let_go(flight.channels.values())
-        self._flying = None
-        if self._queue or self._steps or self._gone or self._due:
+        self._unload(batch.channels.values())
+        self._writing = None
+        if self._queue or self._steps or self._unloaded or self._due:
             self._idle.clear()
             self._scheduled = True
-            self._loop.call_soon(self._loop.call_soon, self._stage)  # once the network was read again
-        elif not len(self._loading):
+            self._loop.call_soon(self._loop.call_soon, self._start_batch)  # after the network was read again
+        elif not len(self._lookups):
             self._idle.set()
 
     def _start_stream(self, channel: Channel, session: Session, message: Resume) -> None:
         stream = session.streams.get(message.room)
         if stream is None or stream.request != message.id or stream.started:
-            return  # the session ended, or resumed this room once more
+            return  # the session ended, or resumed this room again
         room = channel.room
         try:
-            stay, after = room.stay_at(session.device, message.after)
+            membership, after = room.membership_at(session.device, message.after)
         except Refusal as refusal:
             del session.streams[message.room]
             session.send(Refused(message.id, refusal.code, str(refusal)))
             return
         submission = room.highest_submission(session.device)
-        if stay.left is None:
+        if membership.left is None:
             last, members = room.durable, list(room.members.items())
         else:
-            last, members = stay.left, []
+            last, members = membership.left, []
         handshake = min(room.handshake, last)
         session.send(
-            Resumed(message.id, room.room, last, handshake, submission, room.legacy, room.restores, members)
+            Resumed(message.id, room.id, last, handshake, submission, room.legacy, room.restores, members)
         )
-        channel.start(stream, after, stay.left)
+        channel.start(stream, after, membership.left)
         self.catch_up.advance(session)
 
     def _refuse(self, session: Session, message: RoomMessage, error: ServerError) -> None:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         if not isinstance(error, Refusal):
-            _log.error("a room cannot be read", room=message.room.hex(), reason=str(error))
+            _log.error("room not loaded: it cannot be read", room=message.room.hex(), reason=str(error))
         session.send(_refusal(message, error))
 
 
@@ -488,10 +502,3 @@ def _refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:
     if isinstance(message, Submit):
         return Rejected(message.room, message.submission, code, str(error))
     return Refused(message.id, code, str(error))
-
-
-def _known(names: dict[bytes, str] | ServerError | None) -> dict[bytes, str]:
-    """Return the names that were looked up, or raise why they could not be."""
-    if isinstance(names, ServerError):
-        raise names
-    return names or {}

@@ -1,4 +1,4 @@
-"""A logged-in device and what it has open. Knows no bytes received and no disk."""
+"""A session, one logged-in device, and its open rooms. Knows neither network nor disk."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from clave_wire.messages import ToClient
 __all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
 MAX_PENDING: Final = 1024
-"""Requests of one client in work at which the relay stops reading from it for a while."""
+"""Unanswered requests of one client at which the relay pauses reading from it."""
 
 MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
-"""The same for the bytes these requests carry."""
+"""The same, in bytes of these requests."""
 
 MAX_STREAMS: Final = 1024
-"""Rooms one client may have open."""
+"""Rooms that one client may have open."""
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """One room's entries on their way to one session.
+    """Sends one room's entries to one session.
 
-    Opened when `Resume` (numbered `request`) arrives, started when it is answered. Then `cursor` is the last
-    seq pushed, until the stream has caught up with the log and is `live`. One with an `end` is over
-    there; `mended` says that a `Mend` of others had it end, which no entry tells.
+    Opened when `Resume` (with the id `request`) arrives, `started` when that is answered. `cursor` is the
+    last seq sent, until the stream has caught up with the log and is `live`: fan-out then sends new entries.
+    A stream with an `end` stops there; `mended` says that a `Mend` ended it, which no entry shows.
     """
 
     room: bytes
@@ -47,7 +47,7 @@ class Stream:
 class Session:
     """One device's connection, from login to its end.
 
-    `notice_invitation` is called when one is on disk, `give_way` when the device connects anew.
+    `notice_invitation` is called when an invitation is on disk, `replace` when the device connects again.
     """
 
     device: bytes
@@ -57,7 +57,7 @@ class Session:
     send_queue: SendQueue
     hold_reading: Callable[[bool], None]
     notice_invitation: Callable[[], None]
-    give_way: Callable[[], None]
+    replace: Callable[[], None]
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False
@@ -66,11 +66,11 @@ class Session:
     _held: bool = False
 
     def send(self, message: ToClient) -> None:
-        """Push one message."""
+        """Queue one message."""
         self.send_queue.push(pack(message))
 
     def begin(self, count: int, weight: int) -> None:
-        """Count requests that weigh so many bytes as in work; with too many, reading pauses."""
+        """Count requests of `weight` bytes as unanswered; pause reading if there are too many."""
         self._pending += count
         self._pending_bytes += weight
         full = self._pending >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
@@ -79,10 +79,10 @@ class Session:
             self.hold_reading(True)
 
     def finish(self, count: int, weight: int) -> None:
-        """Count requests as answered."""
+        """Count requests as answered; resume reading when half of the limit is free."""
         self._pending -= count
         self._pending_bytes -= weight
-        room = self._pending <= MAX_PENDING // 2 and self._pending_bytes <= MAX_PENDING_BYTES // 2
-        if self._held and room:
+        has_capacity = self._pending <= MAX_PENDING // 2 and self._pending_bytes <= MAX_PENDING_BYTES // 2
+        if self._held and has_capacity:
             self._held = False
             self.hold_reading(False)

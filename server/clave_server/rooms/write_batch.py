@@ -1,4 +1,4 @@
-"""One flush: what it changes on disk, and what is said once that is there. Knows no clients' networks."""
+"""A write batch: what one transaction writes, and what is sent once it is on disk. Knows no networks."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["RequestBatch", "RoomMessage", "Step", "WriteBatch"]
 RoomMessage = CreateRoom | Resume | Submit | Mend
 
 Step = Callable[[apsw.Connection], Any]
-"""Work inside a flush that does not concern rooms; its result goes to its own callback, typed there."""
+"""Work in the transaction that does not concern rooms; its own callback gets the result, typed there."""
 
 
 _DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
-"""What concerns all of a transaction, not the one step that met it."""
+"""Errors that fail the whole transaction, not only the step that met them."""
 
 _SAVE_ENTRIES: Final = 4096
-"""Entries of a room after which its own rows are written anew: loading it reads no more than these again."""
+"""Entries after which a room's own rows are written again; so loading replays no more than these."""
 
 
 @dataclass(slots=True, eq=False)
 class RequestBatch:
-    """Room messages of one session that weigh so many bytes.
+    """Room messages of one session, together of `weight` bytes.
 
-    `names` are the known ones of the devices that the only message adds, once they are looked up.
+    `names` has the registered accounts of the devices that the only message adds, once they are looked up.
     """
 
     session: Session
@@ -50,9 +50,9 @@ class RequestBatch:
 class WriteBatch:
     """Everything staged for one transaction.
 
-    `taken` has (session, messages, their weight) for each batch, `taken_back` the devices that became members
-    again, by room, and `shown` what the mirror shows one by one, at most `showing` entries. The rows of the
-    rooms in `due` are written though nothing else of them changes.
+    `taken` has (session, messages, weight in bytes) for each request batch, `readmitted` the devices that
+    became members again, by room, `shown` the entries for the mirror, at most `showing`. The rows of rooms in
+    `due` are written even if nothing else of them changes.
     """
 
     showing: int
@@ -60,33 +60,33 @@ class WriteBatch:
     touched: dict[bytes, Channel] = field(default_factory=dict)
     due: set[bytes] = field(default_factory=set)
     saved: set[bytes] = field(default_factory=set)
-    drafts: dict[bytes, RoomWrite] = field(default_factory=dict)
+    writes: dict[bytes, RoomWrite] = field(default_factory=dict)
     changes: RowChanges = field(default_factory=RowChanges)
     answers: list[tuple[Session, CreateRoom | Mend]] = field(default_factory=list)
     resumes: list[tuple[Session, Resume]] = field(default_factory=list)
     taken: list[tuple[Session, int, int]] = field(default_factory=list)
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
-    taken_back: dict[bytes, list[bytes]] = field(default_factory=dict)
+    readmitted: dict[bytes, list[bytes]] = field(default_factory=dict)
     invited: dict[bytes, None] = field(default_factory=dict)
     shown: list[EntryRecord] = field(default_factory=list)
     weight: int = 0
 
-    def draft(self, channel: Channel, first: int) -> RoomWrite:
-        """Begin the draft for a room that changes, with seq `first`."""
-        key = channel.room.room
-        draft = self.drafts[key] = RoomWrite(channel, first)
+    def write_to(self, channel: Channel, first: int) -> RoomWrite:
+        """Begin to write to a room, with seq `first`."""
+        key = channel.room.id
+        write = self.writes[key] = RoomWrite(channel, first)
         self.touched[key] = self.channels[key] = channel
-        return draft
+        return write
 
     def save(self, channel: Channel) -> None:
-        """Have the room's own rows written."""
-        key = channel.room.room
+        """Write the room's own rows."""
+        key = channel.room.id
         self.touched[key] = self.channels[key] = channel
         self.due.add(key)
 
     @property
     def senders(self) -> dict[bytes, Session]:
-        """The sessions that messages were taken of, by device."""
+        """The sessions that messages were taken from, by device."""
         return {session.device: session for session, _, _ in self.taken}
 
     @property
@@ -95,15 +95,18 @@ class WriteBatch:
         return not (self.touched or self.steps or self.changes.rooms)
 
     def transaction(self, at: int) -> Callable[[apsw.Connection], list[Any]]:
-        """Return the writer's work, entries dated `at` (ms since 1970); it returns the steps' results."""
+        """Return the work for the writing thread; entries get the time `at` (ms since 1970).
+
+        The work returns the steps' results.
+        """
         for key, channel in self.touched.items():
             room = channel.room
-            if key in self.due or room.is_changed or room.seq - room.saved >= _SAVE_ENTRIES:
+            if key in self.due or room.has_staged_handshake or room.seq - room.saved >= _SAVE_ENTRIES:
                 self.saved.add(key)
                 self.changes.save_room(room)
-        for key, draft in self.drafts.items():
-            if draft.frames:
-                parts = segment.split(key, draft.first, draft.frames)
+        for key, write in self.writes.items():
+            if write.frames:
+                parts = segment.split(key, write.first, write.frames)
                 self.changes.segments += [(part, at) for part in parts]
         work = partial(_apply, changes=self.changes, steps=[step for step, _ in self.steps])
         return partial(in_transaction, work=work)
@@ -115,15 +118,15 @@ def _apply(connection: apsw.Connection, changes: RowChanges, steps: Sequence[Ste
 
 
 def _result(connection: apsw.Connection, step: Step) -> Any:
-    """Return what a step returns or why it failed, which is nobody else's failure, unless the disk's."""
+    """Return a step's result or its error; raise only errors of the disk."""
     try:
-        with connection:  # a savepoint: what a failed step wrote is undone
+        with connection:  # a savepoint: undoes what a failed step wrote
             return step(connection)
     except ServerError as error:
         return error
     except _DISK_ERRORS:
         raise
-    except Exception as error:  # noqa: BLE001  (a defect: whoever asked for the step is told, the log says more)
+    except Exception as error:  # noqa: BLE001  (a defect: told to whoever asked for the step, and logged)
         failure = StorageError("the relay made a mistake; its log says more")
         failure.__cause__ = error
         return failure

@@ -1,4 +1,4 @@
-"""A thread with a database connection of its own, to which the loop hands work. Knows no SQL and no rooms."""
+"""A thread with a database connection of its own, to which the event loop hands work. Knows no SQL."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import apsw
 
 from clave_server.errors import DamageError, ServerError, StorageError
 
-__all__ = ["DbThread", "in_transaction"]
+__all__ = ["DbThread", "awaited", "in_transaction"]
 
 _T = TypeVar("_T")
 
 
 class DbThread:
-    """Does work in the order it is given and reports each outcome on the loop."""
+    """Runs work in the order given and reports each outcome on the loop."""
 
     def __init__(self, name: str, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -30,11 +30,18 @@ class DbThread:
 
     @property
     def waiting(self) -> int:
-        """How much work was given and is not begun."""
+        """Pieces of work given and not begun."""
         return self._work.qsize()
 
-    def do(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | ServerError], None]) -> None:
-        """Run `work` on the thread, then `done` on the loop, with its result or the error it raised."""
+    async def run(self, work: Callable[[apsw.Connection], _T]) -> _T:
+        """Run `work` on the thread and return its result. Raises its `ServerError`."""
+        return await awaited(lambda done: self.submit(work, done))
+
+    def submit(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | ServerError], None]) -> None:
+        """Run `work` on the thread, then call `done` on the loop with its result or its `ServerError`.
+
+        Without a future between, for what is on the way of every message.
+        """
 
         def task(connection: apsw.Connection) -> None:
             outcome: _T | ServerError
@@ -46,7 +53,7 @@ class DbThread:
                 outcome = StorageError(str(error))
             except UnicodeDecodeError:
                 outcome = DamageError("a text in the database is damaged on disk")
-            except Exception as error:  # noqa: BLE001  (a defect: reported, and the thread lives on)
+            except Exception as error:  # noqa: BLE001  (a defect: reported, and the thread goes on)
                 self._loop.call_soon_threadsafe(
                     self._loop.call_exception_handler, {"message": "a defect", "exception": error}
                 )
@@ -56,19 +63,35 @@ class DbThread:
         self._work.put(task)
 
     def stop(self) -> None:
-        """Finish what was given, close the connection and end the thread."""
+        """Finish the work given, close the connection and end the thread."""
         self._work.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         while (task := self._work.get()) is not None:
             task(self._connection)
-        with contextlib.suppress(apsw.Error):  # a disk that fails now keeps what was committed in the WAL
+        with contextlib.suppress(apsw.Error):  # if the disk fails now, the WAL has what was committed
             self._connection.close()
 
 
+async def awaited(submit: Callable[[Callable[[_T | Exception], None]], None]) -> _T:
+    """Call `submit` with a callback, wait until it is called, and return or raise what it is called with."""
+    future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+    def settle(outcome: _T | Exception) -> None:
+        if future.done():  # the caller was cancelled meanwhile
+            return
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    submit(settle)
+    return await future
+
+
 def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection], _T]) -> _T:
-    """Run `work` in one transaction that is on disk when this returns, or of which nothing remains."""
+    """Run `work` in one transaction; it is on disk when this returns, and rolled back when it raises."""
     connection.execute("BEGIN IMMEDIATE")
     worked = False
     try:
@@ -79,15 +102,15 @@ def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection]
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if worked:
-            _write_over(connection)
+            _overwrite_failed_frames(connection)
         raise
     return result
 
 
-def _write_over(connection: apsw.Connection) -> None:
-    """Put a change of nothing in the place of a transaction whose sync failed.
+def _overwrite_failed_frames(connection: apsw.Connection) -> None:
+    """Overwrite failed WAL frames with a no-op commit so that recovery cannot replay them.
 
-    Its frames stand in the write-ahead log all the same: a kill would bring back what was refused.
+    A COMMIT whose sync fails leaves its frames in the write-ahead log.
     """
     with contextlib.suppress(apsw.Error):
         connection.pragma("user_version", connection.pragma("user_version"))

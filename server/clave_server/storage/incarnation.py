@@ -1,11 +1,12 @@
-"""Whether a database is a backup's copy, and what has to change in it before a relay serves from one.
+"""The incarnation of a database, and what changes in a backup's copy before a relay serves from it.
 
-A copy is behind what clients were told. So whoever comes back to a relay restored from one is shown another
+A copy is behind what clients were told. So clients of a relay that was restored from one are told another
 incarnation, and for each room the last entry that each copy had.
 """
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -13,25 +14,24 @@ import apsw
 import msgspec
 
 from clave_server.errors import StartError
-from clave_server.rooms.entry_store import ROOM_SEAL
-from clave_server.rooms.room_state import pack_restores, unpack_restores
 from clave_server.storage.db_thread import in_transaction
-from clave_server.storage.seals import PACKAGES
+from clave_server.storage.seals import PACKAGES, ROOM
+from clave_wire.limits import MAX_RESTORES
 
-__all__ = ["begin_anew", "mark_copy", "read_incarnation"]
+__all__ = ["begin_anew", "mark_copy", "pack_restores", "read_incarnation", "unpack_restores"]
 
 _BYTES: Final = 16
 
 _LAST: Final = "max(seq, coalesce((SELECT max(last_seq) FROM segments WHERE segments.room = rooms.room), 0))"
-"""The last entry of a room, whose row may lag behind its segments."""
+"""The last entry of a room; its row may lag behind its segments."""
 
-_WHOLE: Final = f"SELECT room, restores, {_LAST} FROM rooms WHERE seal = {ROOM_SEAL}"  # noqa: S608  (constants)
+_UNDAMAGED: Final = f"SELECT room, restores, {_LAST} FROM rooms WHERE seal = {ROOM}"  # noqa: S608  (constants)
 _RESTORE: Final = "UPDATE rooms SET restores = ? WHERE room = ?"
-_SEAL: Final = f"UPDATE rooms SET seal = {ROOM_SEAL} WHERE room = ?"  # noqa: S608  (a constant)
+_SEAL: Final = f"UPDATE rooms SET seal = {ROOM} WHERE room = ?"  # noqa: S608  (a constant)
 
 
 def mark_copy(path: Path) -> None:
-    """Write into the database at `path`, which no relay runs on, that it is a backup's copy."""
+    """Mark the database at `path`, which no relay runs on, as a backup's copy."""
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('restored', 1)")
@@ -40,9 +40,9 @@ def mark_copy(path: Path) -> None:
 
 
 def begin_anew(connection: apsw.Connection) -> bool:
-    """Make a marked copy a database to serve from, in one transaction; return whether it was marked.
+    """If the database is marked as a copy, give it a new incarnation, in one transaction; return whether.
 
-    The seals of rows that are damaged stay wrong.
+    The seals of damaged rows stay wrong.
     """
     if connection.execute("SELECT 1 FROM meta WHERE key = 'restored'").get is None:
         return False
@@ -51,19 +51,19 @@ def begin_anew(connection: apsw.Connection) -> bool:
 
 
 def _begin_anew(connection: apsw.Connection) -> None:
-    whole = msgspec.convert(connection.execute(_WHOLE).fetchall(), list[tuple[bytes, bytes, int]])
+    undamaged = msgspec.convert(connection.execute(_UNDAMAGED).fetchall(), list[tuple[bytes, bytes, int]])
     former = read_incarnation(connection)
     connection.executemany(
         _RESTORE,
         [
             (pack_restores([*unpack_restores(restores), (former, last)]), room)
-            for room, restores, last in whole
+            for room, restores, last in undamaged
         ],
     )
     connection.execute("DELETE FROM rekeys")
     connection.execute("DELETE FROM key_packages")  # some were claimed since; their owners publish others
     connection.execute(f"UPDATE devices SET packages = {PACKAGES}")  # noqa: S608 (a constant)
-    connection.executemany(_SEAL, [(room,) for room, *_ in whole])
+    connection.executemany(_SEAL, [(room,) for room, *_ in undamaged])
     connection.execute("UPDATE meta SET value = randomblob(16) WHERE key = 'incarnation'")
     connection.execute("DELETE FROM meta WHERE key = 'restored'")
 
@@ -74,3 +74,13 @@ def read_incarnation(connection: apsw.Connection) -> bytes:
     if not isinstance(incarnation, bytes) or len(incarnation) != _BYTES:
         raise StartError("the database's incarnation is damaged; restore the database from a backup")
     return incarnation
+
+
+def pack_restores(restores: list[tuple[bytes, int]]) -> bytes:
+    """Encode the latest `MAX_RESTORES` (incarnation, last entry), each as 16 bytes and a big-endian u64."""
+    return b"".join(incarnation + struct.pack(">Q", last) for incarnation, last in restores[-MAX_RESTORES:])
+
+
+def unpack_restores(packed: bytes) -> list[tuple[bytes, int]]:
+    """Decode what `pack_restores` encoded."""
+    return list(struct.iter_unpack(">16sQ", packed))

@@ -1,8 +1,8 @@
-"""What the rows that others rely on are sealed with, as SQL expressions. Knows no connection.
+"""Seals, the checksums of rows, as SQL expressions. Knows no connection.
 
-Whoever writes a row writes its seal with it; whoever reads one compares. A row that was lost has no seal left
-to compare, so counts of rows are sealed too, beside what the rows belong to. Texts are sealed as bytes, as a
-damaged one may be no UTF-8. `schema` defines the function `seal`.
+Code that writes a row writes its seal; code that reads one compares it. A lost row has no seal to compare, so
+counts of rows are sealed too, in the row that they belong to. Texts are sealed as bytes, as a damaged text
+may not be UTF-8. `schema` defines the SQL function `seal`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "LAST_RESORT",
     "PACKAGES",
     "PERSON",
+    "ROOM",
     "TOKEN",
     "TOTAL",
     "WELCOME",
@@ -67,8 +68,15 @@ TOKEN: Final = (
     " tokens.made_at, tokens.expires_at,"
     " tokens.uses_left)"
 )
-TOTAL: Final = "seal('total', totals.kind, totals.number)"
-"""How many rows the table `kind` has, counted up and down with them: unlike a count made anew it stays wrong.
+ROOM: Final = (
+    "seal('room', room, seq, handshake, legacy, restores, kept_from,"
+    " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
+    " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
+    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
+)
+"""A room's row, with the number of rows in the tables that refer to it."""
 
-Only bans are counted so: a lost token lets nobody in, and whoever has it is refused.
+TOTAL: Final = "seal('total', totals.kind, totals.number)"
+"""The number of rows of the table `kind`, incremented and decremented with them, so that it stays wrong when
+a row is lost. Only bans are counted so: a lost token lets nobody in.
 """
