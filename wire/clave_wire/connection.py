@@ -1,6 +1,6 @@
-"""The talk of a client and a relay as both ends run it: bytes in, messages out, who may say what when.
+"""The connection's state machine for both ends: bytes in, messages out, which message is legal when.
 
-Does no I/O and knows neither sockets, TLS, time nor keys. `receive_data` returns messages to act on; `send`
+Does no I/O and knows neither sockets, TLS, time nor keys. `receive_data` returns messages to handle; `send`
 returns bytes to write. A `RemoteError` ends the connection: a relay writes `closing(error.code, str(error))`,
 then closes.
 """
@@ -25,11 +25,11 @@ ALPN: Final = "clave/1"
 """The protocol's name in TLS (RFC 7301)."""
 
 VERSIONS: Final[tuple[int, ...]] = (4,)
-"""The protocol versions this package speaks, best first."""
+"""The protocol versions that this package supports, best first."""
 
 
 class State(enum.Enum):
-    """Where a connection stands, named by what comes next."""
+    """A connection's state, named by the message that comes next."""
 
     HELLO = "hello"
     GREETING = "greeting"
@@ -77,14 +77,14 @@ TRANSITIONS: Final[Mapping[State, Mapping[type, State]]] = {
     State.GOODBYE: {**dict.fromkeys(_ANSWERS, State.GOODBYE), m.Closing: State.CLOSED},
     State.CLOSED: {},
 }
-"""Each state's legal messages, of either end, and the state they lead to. Nothing else is legal."""
+"""The legal messages of each state, of either end, and the state that follows."""
 
 _In = TypeVar("_In", m.ToRelay, m.ToClient)
 _Out = TypeVar("_Out", m.ToRelay, m.ToClient)
 
 
 class _Connection(Generic[_In, _Out]):
-    """What both ends share: the state, the buffer and the limits."""
+    """What both ends share: state, buffer and limits."""
 
     _decoder: msgspec.msgpack.Decoder[_In]
 
@@ -98,18 +98,18 @@ class _Connection(Generic[_In, _Out]):
 
     @property
     def state(self) -> State:
-        """Where the conversation stands."""
+        """The connection's state."""
         return self._state
 
     @property
     def version(self) -> int | None:
-        """The protocol version agreed, once there is one."""
+        """The protocol version agreed on, None before."""
         return self._version
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[_In]:
-        """Take bytes from the peer; return the messages they complete, in order.
+        """Take bytes from the peer; return the messages that are complete, in order.
 
-        Raises `RemoteError`; the connection is closed then, and messages of the same call are lost with it.
+        Raises `RemoteError`, after which the connection is closed; messages of the same call are lost.
         """
         if self._state is State.CLOSED:
             return []
@@ -136,21 +136,21 @@ class _Connection(Generic[_In, _Out]):
 
     @property
     def partial(self) -> int:
-        """How many bytes of an unfinished frame are kept."""
+        """Bytes of an unfinished frame."""
         return self._buffer.partial
 
     def receive_eof(self) -> None:
-        """Take the end of the peer's stream. Raises `RemoteError` if it cuts a frame."""
+        """Take the end of the peer's stream. Raises `RemoteError` if a frame is unfinished."""
         was_open, self._state = self._state is not State.CLOSED, State.CLOSED
         if was_open and self._buffer.partial:
             raise RemoteError(m.Code.MALFORMED, "the connection ended in the middle of a frame")
 
     def send(self, message: _Out) -> bytes:
-        """Return the bytes that say `message`.
+        """Return the frame of `message`.
 
-        Raises `MisuseError` if it may not be said now or is too large; nothing changes then.
+        Raises `MisuseError`, and changes nothing, if it is not legal now or too large.
         """
-        following = TRANSITIONS[self._state].get(type(message)) if self._may_say(message) else None
+        following = TRANSITIONS[self._state].get(type(message)) if self._is_sendable(message) else None
         if following is None:
             raise MisuseError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
         frame = pack(message)
@@ -188,7 +188,7 @@ class _Connection(Generic[_In, _Out]):
     def _opened(self) -> None:
         self._buffer.limit = MAX_FRAME
 
-    def _may_say(self, message: _Out) -> bool:
+    def _is_sendable(self, message: _Out) -> bool:
         raise NotImplementedError
 
     def _received(self, message: _In) -> None:
@@ -196,7 +196,7 @@ class _Connection(Generic[_In, _Out]):
 
 
 class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
-    """The client's end: `hello()`, then `Login` signed over `transcript()`, then requests."""
+    """The client's end: `hello()`, then a `Login` signed over `transcript()`, then requests."""
 
     _decoder = to_client
 
@@ -206,7 +206,7 @@ class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
         self._relay_limit = MAX_FRAME_BEFORE_LOGIN
 
     def hello(self, software: str) -> bytes:
-        """Return the first bytes to send: the versions this client speaks."""
+        """Return the first frame to send, with the versions that this client supports."""
         self._offered = self._versions
         return self.send(m.Hello(list(self._offered), software))
 
@@ -224,12 +224,12 @@ class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
         super()._opened()
         self._send_limit = self._relay_limit
 
-    def _may_say(self, message: m.ToRelay) -> bool:
+    def _is_sendable(self, message: m.ToRelay) -> bool:
         return isinstance(message, m.ToRelay)
 
 
 class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
-    """The relay's end: `greet()` after `Hello`, `LoggedIn` after a `Login` that holds, then answers."""
+    """The relay's end: `greet()` after `Hello`, `LoggedIn` after a valid `Login`, then answers."""
 
     _decoder = to_relay
 
@@ -238,14 +238,14 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
         self._versions = tuple(versions)
 
     def greet(self, nonce: bytes, software: str) -> bytes:
-        """Return the greeting. `nonce` is 32 fresh random bytes, never used for another connection."""
+        """Return the greeting; `nonce` is 32 random bytes, used for this connection only."""
         if self._version is None:
             raise MisuseError("a greeting answers a Hello, and there was none")
         self._nonce = nonce
         return self.send(m.Greeting(self._version, nonce, software, MAX_FRAME))
 
     def closing(self, code: m.Code, text: str, retry_after: int = 0) -> bytes:
-        """Return the last bytes to send; works in every state, after a `RemoteError` too."""
+        """Return the last frame to send; works in every state, also after a `RemoteError`."""
         self._state = State.CLOSED
         return pack(m.Closing(code, text[:MAX_TEXT_BYTES], retry_after))
 
@@ -261,5 +261,5 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
         super()._opened()
         self._send_limit = MAX_FRAME
 
-    def _may_say(self, message: m.ToClient) -> bool:
+    def _is_sendable(self, message: m.ToClient) -> bool:
         return isinstance(message, m.ToClient)

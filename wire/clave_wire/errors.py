@@ -1,11 +1,11 @@
-"""What goes wrong on the wire, and whose fault it is.
+"""Everything that goes wrong on the wire, by whose fault it is.
 
     WireError
-    ├── MisuseError      this end called the connection wrongly; nothing was sent
+    ├── MisuseError     this end called the connection wrongly; nothing was sent
     ├── RemoteError     the peer broke the protocol; `code` says how, and the connection is over
-    └── BadName         a name that no participant may have
+    └── BadName         no account may have this name
 
-Every message is one line.
+Each message is one line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class WireError(Exception):
 
 
 class MisuseError(WireError):
-    """Something the protocol does not allow was tried at this end; the peer never saw it."""
+    """This end tried something that the protocol does not allow; nothing was sent."""
 
 
 class RemoteError(WireError):
@@ -32,4 +32,4 @@ class RemoteError(WireError):
 
 
 class BadName(WireError):
-    """A name is refused; the text says why."""
+    """No account may have this name; the text says why."""

@@ -1,4 +1,4 @@
-"""Frames: a u32 big-endian length and a msgpack message. Knows sizes and shapes, not who may say what."""
+"""Frames: a big-endian u32 length and a msgpack message. Knows sizes and types, no states."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ to_client: Final[msgspec.msgpack.Decoder[ToClient]] = msgspec.msgpack.Decoder(To
 """Decodes a frame's body as a relay's message."""
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a body raises when it is not such a message."""
+"""What the decoders raise for a body that is no such message."""
 
 
 def pack(message: ToRelay | ToClient) -> bytes:
-    """Encode `message` as one frame, length included.
+    """Encode `message` as one frame, with its length.
 
-    Raises `MisuseError` if it is larger than any frame may be.
+    Raises `MisuseError` if it is larger than `MAX_FRAME`.
     """
     body = _encoder.encode(message)
     if len(body) > MAX_FRAME:
@@ -50,7 +50,7 @@ def pack(message: ToRelay | ToClient) -> bytes:
 
 
 def malformed(error: Exception) -> RemoteError:
-    """Say of one of `DECODE_ERRORS` whose fault it is."""
+    """Return the `RemoteError` for one of `DECODE_ERRORS`."""
     return RemoteError(Code.MALFORMED, f"not a message of this protocol: {error}")
 
 
@@ -63,10 +63,10 @@ def unpack_to_client(body: bytes | memoryview) -> ToClient:
 
 
 class FrameBuffer:
-    """Cuts a byte stream, in whatever pieces it comes, into frame bodies.
+    """Cuts a byte stream, which comes in pieces of any size, into frame bodies.
 
     `limit` (bytes of a body) may change between frames. A length above it is refused as soon as its four
-    bytes are there, before any of the body is kept. Each byte is copied a constant number of times.
+    bytes are there, before the body is stored. Each byte is copied a constant number of times.
     """
 
     __slots__ = ("_partial", "_wanted", "limit", "partial")
@@ -74,12 +74,12 @@ class FrameBuffer:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.partial = 0
-        """How many bytes of an unfinished frame are waiting."""
+        """Bytes of an unfinished frame."""
         self._partial = bytearray()
         self._wanted = 0
 
     def cut(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
-        """Take what arrived and go through the bodies that are complete with it; to be gone through at once.
+        """Add `data` and yield the bodies that are complete; iterate to the end before the next call.
 
         Raises `RemoteError` with `Code.TOO_LARGE` for a frame above `limit`.
         """

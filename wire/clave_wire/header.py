@@ -1,7 +1,7 @@
-"""What a payload begins with, in clear: what an entry is, and where its sender stood. Knows no keys.
+"""The header of a payload, in clear: the entry's kind, and how much of the log its sender had seen.
 
-A payload is u16 length, a header of that many bytes (one msgpack array), and a body, which only members can
-read or check. What the body signs covers the header's bytes, so neither goes without the other.
+A payload is a u16 length, a header of that many bytes (one msgpack array), and a body that only members can
+decrypt or verify. The body's signature covers the header's bytes. Knows no keys.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_HEADER_BYTES: Final = 64 * 1024 - 1
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The room's log as a sender saw it: its last entry, and the hash of the chain up to there."""
+    """The last entry of the room's log that a sender had seen, and the log's hash chain up to it."""
 
     seq: Count
     hash: Digest
@@ -30,10 +30,10 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The clear part of a payload.
 
-    `head` names the epoch an entry was made in. `count` numbers the messages of one sender, from 1, and is 0
-    in everything else. `add` and `remove` are the devices that a commit or a leaving adds and removes, or the
-    one that a group info is for. `ref` names the rekey that is confirmed, or says whose devices a commit adds
-    (`digest_names`).
+    `head` identifies the epoch that the entry was made in. `count` numbers the application messages of one
+    sender from 1, and is 0 in other entries. `add` and `remove` are the devices that a commit or a leaving
+    adds and removes; for a group info, `add` is the device it is for. `ref` identifies the rekey that is
+    confirmed, or is the `digest_names` of the devices that a commit adds.
     """
 
     kind: Kind
@@ -46,10 +46,10 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 def digest_names(added: Iterable[tuple[bytes, str]]) -> bytes:
-    """Return the `ref` of a commit that adds devices: a digest of each, as in `add`, and its account's name.
+    """Return the `ref` of a commit that adds devices: a SHA-256 over (device, account name) as in `add`.
 
-    Members compare it with the leaves that are added, and the relay with who registered the devices: an
-    account of the room is one of the relay's.
+    Members compare it with the added leaves, and the relay with the accounts that registered the devices; so
+    members and relay mean the same accounts.
     """
     digest = hashlib.sha256(b"clave added\0")
     for device, name in added:
@@ -63,7 +63,7 @@ _decoder: Final = msgspec.msgpack.Decoder(Header)
 
 
 def pack_header(header: Header) -> bytes:
-    """Return the bytes that a payload with this header begins with."""
+    """Encode a header, with its length."""
     packed = _encoder.encode(header)
     return len(packed).to_bytes(2, "big") + packed
 

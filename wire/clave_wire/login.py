@@ -1,6 +1,6 @@
-"""What a device signs to log in: this login, on this channel, with these versions. Holds no keys.
+"""What a device key signs to log in, bound to the TLS channel and the protocol versions. Holds no keys.
 
-The channel is bound as tls-server-end-point (RFC 5929, section 4) plus a fresh nonce of the relay;
+The channel binding is tls-server-end-point (RFC 5929, section 4) and a nonce of the relay;
 `docs/decisions/0001-channel-binding.md` says why.
 """
 
@@ -21,12 +21,12 @@ _GROUP_DIGITS: Final = 4
 
 
 def certificate_digest(der: bytes) -> bytes:
-    """SHA-256 (32 bytes) of the DER certificate the relay showed: the binding, the pin, the fingerprint."""
+    """Return the SHA-256 (32 bytes) of a certificate in DER: channel binding, pin and fingerprint."""
     return hashlib.sha256(der).digest()
 
 
 def fingerprint_text(digest: bytes) -> str:
-    """Spell a certificate digest for people: hex in groups of four, e.g. `3f0a 99c1 ...`."""
+    """Write a certificate digest for people: hex in groups of four, e.g. `3f0a 99c1 ...`."""
     digits = digest.hex()
     return " ".join(digits[i : i + _GROUP_DIGITS] for i in range(0, len(digits), _GROUP_DIGITS))
 
@@ -34,7 +34,7 @@ def fingerprint_text(digest: bytes) -> str:
 def transcript(
     *, versions: Sequence[int], version: int, nonce: bytes, certificate: bytes, identity: bytes
 ) -> bytes:
-    """Build the bytes the device key signs (Ed25519) and the relay verifies.
+    """Return the bytes that the device key signs (Ed25519) and the relay verifies.
 
     `versions` as offered in `Hello`, `version` and `nonce` (32 bytes) as in `Greeting`, `certificate` the
     `certificate_digest` this end saw or showed, `identity` as in `Login`.
@@ -51,7 +51,7 @@ def transcript(
 
 
 def succession(present: bytes, following: bytes) -> bytes:
-    """Build what the present certificate's key signs to announce the one that follows it.
+    """Return what the present certificate's key signs to announce the next certificate.
 
     Both are `certificate_digest`s. Raises `MisuseError` on other sizes.
     """

@@ -1,12 +1,12 @@
-"""The messages a client and a relay exchange, each one msgpack array led by its number.
+"""The messages between client and relay: one msgpack array each, which begins with the message's number.
 
-This module knows names and shapes only: framing is in `framing`, who may say what when is in `connection`.
-`docs/protocol.md` describes the same in prose; numbers are never reused.
+Knows names and types only: framing is in `framing`, the order of messages in `connection`. `docs/protocol.md`
+describes them in prose; numbers are never reused.
 
-A *device* is named by its 32-byte Ed25519 public key. A *room* is a random 16-byte id. A *seq* counts the
-entries of one room from 1 without gaps. A *submission* counts what one device submitted to one room, strictly
-increasing; it makes resubmission idempotent. A *suite* is the number of an MLS cipher suite: the relay keeps
-key packages apart by it and knows nothing else of it.
+A *device* is identified by its 32-byte Ed25519 public key, a *room* by a random 16-byte id. A *seq* numbers
+the entries of one room from 1, without gaps. A *submission* numbers what one device submits to one room, and
+makes resubmission idempotent. A *suite* is the number of an MLS cipher suite, opaque to the relay, which
+stores key packages by it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 
 
 class Kind(enum.IntEnum):
-    """What an entry is. The first three are MLS content types too (RFC 9420, section 6).
+    """The kind of an entry. The first three are MLS content types too (RFC 9420, section 6).
 
-    A `PROPOSAL` says that its sender leaves. A `COMMIT` has no path and begins an epoch at its place. A
-    `REKEY` is a commit with a path, which begins one when another account's `CONFIRM` names it. `LOST` says
-    that its sender cannot follow, and `GROUP_INFO` goes with what lets such a device come back.
+    A `PROPOSAL` is its sender's leaving. A `COMMIT` has no path and begins an epoch at once. A `REKEY` is a
+    commit with a path; its epoch begins when another account's `CONFIRM` names it. `LOST` says that its
+    sender cannot follow the group, and `GROUP_INFO` lets such a device rejoin.
     """
 
     APPLICATION = 1
@@ -63,9 +63,9 @@ class Kind(enum.IntEnum):
 
 
 class Code(enum.StrEnum):
-    """Why the relay refused something. A client decides on the code and shows the text."""
+    """Why the relay refused something. Clients act on the code and show the text."""
 
-    # About the connection; the relay closes after it.
+    # About the connection, which the relay then closes.
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
     UNEXPECTED = "unexpected"
@@ -109,14 +109,14 @@ class _Message(
 
 
 class Hello(_Message, frozen=True, tag=1):
-    """Client, first: the protocol versions it speaks."""
+    """Client, first message: the protocol versions it supports, best first."""
 
     versions: Annotated[list[Version], msgspec.Meta(min_length=1, max_length=MAX_VERSIONS)]
     software: Name
 
 
 class Greeting(_Message, frozen=True, tag=2):
-    """Relay: the version chosen, a nonce to sign at login, and the largest frame it takes afterwards."""
+    """Relay: the version chosen, a nonce for the login, and the largest frame (bytes) after it."""
 
     version: Version
     nonce: Nonce
@@ -125,10 +125,10 @@ class Greeting(_Message, frozen=True, tag=2):
 
 
 class Login(_Message, frozen=True, tag=3):
-    """Client: who it is, signed over this channel (`clave_wire.login.transcript`).
+    """Client: its identity, with a signature bound to this channel (`clave_wire.login.transcript`).
 
-    `identity` is the encoded `clave_crypto.identity.Identity`; a name that is new is registered, with
-    `token` where the relay asks for one.
+    `identity` is an encoded `clave_crypto.identity.Identity`. A new name is registered; `token` is the
+    registration token, "" for none.
     """
 
     device: Device
@@ -138,12 +138,12 @@ class Login(_Message, frozen=True, tag=3):
 
 
 class LoggedIn(_Message, frozen=True, tag=4):
-    """Relay: the login holds. `key_packages` is (suite, how many unclaimed ones it keeps) of this device.
+    """Relay: the login succeeded. `key_packages` has (suite, number not yet claimed) of this device.
 
-    A client whose connection breaks without a `Closing` waits a random part of `spread` milliseconds before
-    it comes back, so that not everybody does at once. `incarnation` is another one after the relay was
-    restored from a backup. `published` counts this device's `PublishKeyPackages`: a client that counts
-    otherwise, or the relay, was restored, and publishes anew.
+    A client whose connection breaks without a `Closing` reconnects after a random part of `spread`
+    milliseconds, so that not all clients do so at once. `incarnation` changes when the relay is restored from
+    a backup. `published` counts this device's `PublishKeyPackages`; if the client's own count differs, one of
+    the two was restored, and the client publishes anew.
     """
 
     name: Name
@@ -155,7 +155,7 @@ class LoggedIn(_Message, frozen=True, tag=4):
 
 
 class NextCertificate(_Message, frozen=True, tag=5):
-    """Relay, after `LoggedIn`: the certificate with this SHA-256 will follow the one this channel has.
+    """Relay, after `LoggedIn`: the SHA-256 of the certificate that will follow this channel's.
 
     `signature` is by the present certificate's key over `clave_wire.login.succession`.
     """
@@ -168,16 +168,16 @@ class NextCertificate(_Message, frozen=True, tag=5):
 
 
 class Done(_Message, frozen=True, tag=10):
-    """Relay: request `id` is carried out and on disk."""
+    """Relay: request `id` is done and on disk."""
 
     id: Count
 
 
 class Refused(_Message, frozen=True, tag=11):
-    """Relay: request `id` is refused; nothing was changed.
+    """Relay: request `id` is refused and changed nothing.
 
-    With `Code.STORAGE` it may follow a `Resumed` of the same id: the room's log cannot be read further, and
-    no more of it is sent.
+    It may also follow the `Resumed` of the same id, and ends that stream: with `Code.STORAGE` if the room's
+    log cannot be read, with `Code.NOT_MEMBER` if other members ended this device's membership by `Mend`.
     """
 
     id: Count
@@ -186,7 +186,7 @@ class Refused(_Message, frozen=True, tag=11):
 
 
 class Closing(_Message, frozen=True, tag=12):
-    """Relay, last: why it closes this connection. `retry_after` (ms) is when to come back, 0 as usual."""
+    """Relay, last message: why it closes the connection; `retry_after` is ms to wait, 0 for the default."""
 
     code: Code
     text: Text
@@ -197,10 +197,10 @@ class Closing(_Message, frozen=True, tag=12):
 
 
 class PublishKeyPackages(_Message, frozen=True, tag=20):
-    """Client: adds one-time key packages of a suite; `last_resort`, if any, is for when none is left.
+    """Client: adds one-time key packages of a suite; `last_resort` (or b"") is for when none is left.
 
-    With `replace`, all the device's earlier packages of that suite and its last resort are deleted first, in
-    the same transaction.
+    With `replace`, the device's earlier packages of that suite and its last resort are deleted first, in the
+    same transaction.
     """
 
     id: Count
@@ -211,21 +211,21 @@ class PublishKeyPackages(_Message, frozen=True, tag=20):
 
 
 class Lookup(_Message, frozen=True, tag=21):
-    """Client: asks who `name` is."""
+    """Client: asks for the devices of `name`."""
 
     id: Count
     name: Name
 
 
 class Account(_Message, frozen=True, tag=22):
-    """Relay: the devices of a name, each with its encoded identity. The client verifies the signatures."""
+    """Relay: the devices of a name with their encoded identities, whose signatures the client verifies."""
 
     id: Count
     devices: list[tuple[Device, Identity]]
 
 
 class ClaimKeyPackages(_Message, frozen=True, tag=23):
-    """Client: one key package of a suite for each device of `name` that has any, each handed out once."""
+    """Client: asks for one key package of a suite of each device of `name`; each is given out once."""
 
     id: Count
     name: Name
@@ -243,14 +243,14 @@ class KeyPackages(_Message, frozen=True, tag=24):
 
 
 class CreateRoom(_Message, frozen=True, tag=30):
-    """Client: makes a room with itself as only member, at epoch 0 and seq 0; `Resume` opens it."""
+    """Client: creates a room with this device as its only member, at seq 0; `Resume` opens it."""
 
     id: Count
     room: RoomId
 
 
 class Resume(_Message, frozen=True, tag=31):
-    """Client: sends me this room's entries after `after`, then the live ones."""
+    """Client: asks for this room's entries above `after`, and for new ones as they come."""
 
     id: Count
     room: RoomId
@@ -258,16 +258,16 @@ class Resume(_Message, frozen=True, tag=31):
 
 
 class Resumed(_Message, frozen=True, tag=32):
-    """Relay: entries up to `seq` follow, then live ones.
+    """Relay: entries up to `seq` follow, then new ones.
 
-    `handshake` is the last of them that is no message (`Kind.APPLICATION`). `submission` is the highest this
-    device ever had accepted in this room: a client that remembers less holds a state that is too old to send
-    from; the next one is one higher. Entries up to `legacy` are of protocol 3.
-    `restores` has each former incarnation whose backup the relay was restored from, the latest last, with
-    the last entry that the backup had: what a client has of that incarnation from beyond it is not in this
-    log. `members` is who the relay routes to, as
-    (device, name); it is not to be believed, only compared. A device that is no longer a member gets its
-    last seq and no members. If `seq` is below what was asked for, the relay has lost entries.
+    `handshake` is the last of them that is not an application message. `submission` is the highest of this
+    device that was accepted in this room; the next one is one higher, and a client that remembers a lower one
+    has a state too old to send from. Entries up to `legacy` are of protocol 3.
+
+    `restores` has (former incarnation, last entry of the backup) for each restore, the latest last: entries
+    that a client has above it, from that incarnation, are not in this log. `members` is whom the relay routes
+    to, as (device, name), to be compared with the group's roster. A device that is no longer a member gets
+    its last seq and no members. If `seq` is below `Resume.after`, the relay has lost entries.
     """
 
     id: Count
@@ -283,10 +283,10 @@ class Resumed(_Message, frozen=True, tag=32):
 class Submit(_Message, frozen=True, tag=33):
     """Client: appends an entry to a room's log.
 
-    `payload` begins with a header (`clave_wire.header`) of the same kind. `read` is the seq of the last entry
-    that is no message (`Kind.APPLICATION`) which this device has read: if another such entry stands in the
-    log, the answer is `stale`. `submission` is one higher than the device's last one accepted in this room.
-    `welcome` goes to each device the header adds, as an `Invitation`.
+    `payload` begins with a header (`clave_wire.header`) of the same kind. `read` is the seq of the last
+    handshake (an entry that is not an application message) that this device has read; if the log has a later
+    one, the answer is `stale`. `submission` is one higher than the device's last accepted one in this room.
+    `welcome` is sent to each device that the header adds, in an `Invitation`.
     """
 
     room: RoomId
@@ -298,7 +298,7 @@ class Submit(_Message, frozen=True, tag=33):
 
 
 class Accepted(_Message, frozen=True, tag=34):
-    """Relay: the submission is on disk as entry `seq`. It stands in the stream where the entry would."""
+    """Relay: the submission is on disk as entry `seq`; sent in the stream in place of the entry."""
 
     room: RoomId
     submission: Count
@@ -306,7 +306,7 @@ class Accepted(_Message, frozen=True, tag=34):
 
 
 class Rejected(_Message, frozen=True, tag=35):
-    """Relay: the submission is not in the log and never will be under this number."""
+    """Relay: the submission is not in the log and never will be with this number."""
 
     room: RoomId
     submission: Count
@@ -315,9 +315,9 @@ class Rejected(_Message, frozen=True, tag=35):
 
 
 class Entry(_Message, frozen=True, tag=36):
-    """Relay: one entry of a room's log, the same bytes for everyone.
+    """Relay: one entry of a room's log, the same bytes for all members.
 
-    `epoch` is 0 but for entries of protocol 3, whose payloads have no header.
+    `epoch` is 0, except in entries of protocol 3, whose payloads have no header.
     """
 
     room: RoomId
@@ -330,7 +330,7 @@ class Entry(_Message, frozen=True, tag=36):
 
 
 class Invitation(_Message, frozen=True, tag=37):
-    """Relay: a welcome, or a sealed group info, came with entry `seq`. Repeated at each login until taken."""
+    """Relay: a welcome or sealed group info that came with entry `seq`; sent at each login until taken."""
 
     id: Count
     room: RoomId
@@ -340,14 +340,14 @@ class Invitation(_Message, frozen=True, tag=37):
 
 
 class TakeInvitation(_Message, frozen=True, tag=38):
-    """Client: the welcome is on my disk, or of no use to me; forget it."""
+    """Client: the welcome is on its disk or of no use; the relay deletes the invitation."""
 
     id: Count
     invitation: Count
 
 
 class Presence(_Message, frozen=True, tag=39):
-    """Relay: a member's device came (`online`) or went; `text` says how ("left", "connection lost")."""
+    """Relay: a member's device went online or offline; `text` says why ("left", "connection lost")."""
 
     room: RoomId
     device: Device
@@ -357,10 +357,10 @@ class Presence(_Message, frozen=True, tag=39):
 
 
 class Mend(_Message, frozen=True, tag=41):
-    """Client: corrects whom the relay routes to, after comparing it with the roster agreed in the group.
+    """Client: corrects whom the relay routes to, after comparing that with the group's roster.
 
-    The relay routes to `add` from now on, at one member's word. It stops routing to `remove` once members of
-    two accounts have said so, or at once for the sender's own device.
+    The relay routes to `add` from now on, if one member says so. It stops routing to `remove` once members of
+    two accounts have said so; to the sender's own device at once.
     """
 
     id: Count
@@ -370,7 +370,7 @@ class Mend(_Message, frozen=True, tag=41):
 
 
 class Goodbye(_Message, frozen=True, tag=42):
-    """Client, last: it closes on purpose; the others are told so."""
+    """Client, last message: it disconnects on purpose; other members are told so."""
 
 
 ToRelay = (

@@ -1,7 +1,7 @@
-"""Text somebody else wrote: made harmless to show, judged as a name. Knows nothing of terminals or messages.
+"""Sanitizes a peer's text, and validates and compares names. Knows no terminal and no message.
 
-Names are compared as Unicode Technical Standard 39 compares identifiers: by skeleton. Every Python judges
-them alike, whichever Unicode its `unicodedata` has: by the table of Unicode 14.0 in `name_tables`.
+Names are compared by skeleton, as in Unicode Technical Standard 39. All Python versions agree on which names
+are valid, as that is decided by the tables of Unicode 14.0 in `name_tables`, not by `unicodedata`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_NAME_CHARACTERS: Final = 32
 """Characters of a participant's name."""
 
 _MAX_MARKS: Final = 4
-"""Combining marks kept in a row; no writing system needs more, stacks of hundreds cover other lines."""
+"""Combining marks kept in a row; no writing system needs more, and hundreds would cover other lines."""
 
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
@@ -40,7 +40,7 @@ def _read_ranges(table: str, kind: str) -> list[tuple[int, int, str]]:
 _RANGES: Final = sorted(
     [*_read_ranges(LETTERS, _LETTER), *_read_ranges(MARKS, _MARK), *_read_ranges(DIGITS, _DIGIT)]
 )
-"""(first code point, last one, kind) of the characters that names are made of, in order."""
+"""(first code point, last one, kind) of the characters allowed in names, in order."""
 
 _STARTS: Final = [first for first, _, _ in _RANGES]
 
@@ -55,11 +55,11 @@ _SCRIPTS_WRITTEN_TOGETHER: Final = (
 
 
 def sanitize(text: str, *, multiline: bool = False) -> str:
-    """Make a peer's text safe for a terminal: what could act or hide is spelled out, e.g. `<U+202E>`.
+    """Make a peer's text safe for a terminal: control and hidden characters become e.g. `<U+202E>`.
 
-    Controls, escapes, bidirectional and zero-width and other format characters, surrogates, private-use and
-    unassigned code points are spelled out; more than four combining marks in a row are cut. Newlines and tabs
-    stay only if `multiline`. Everything else is returned as it is.
+    That is controls, escapes, bidirectional, zero-width and other format characters, surrogates, private-use
+    and unassigned code points. Combining marks after the fourth in a row are cut. Newlines and tabs are kept
+    only if `multiline`. Everything else is returned unchanged.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -85,8 +85,8 @@ def sanitize(text: str, *, multiline: bool = False) -> str:
 def check_name(name: str) -> None:
     """Raise `BadName` unless `name` may be a participant's name.
 
-    Letters, digits and `-_.` of one script, normalised (NFC), 32 characters at most, a letter or digit first.
-    All of them were assigned in Unicode 14.0.
+    It has at most 32 letters, digits and `-_.`, of one script, in NFC, assigned in Unicode 14.0; the first is
+    a letter or a digit.
     """
     if not name:
         raise BadName("a name cannot be empty")
@@ -116,24 +116,24 @@ def check_name(name: str) -> None:
 
 
 def fold(name: str) -> str:
-    """Return what two names share that differ in case or compatibility form only.
+    """Return the form in which names that differ only in case or compatibility form are equal.
 
-    All versions of Python agree on it for names that `check_name` accepts.
+    All Python versions agree on it for names that `check_name` accepts.
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def skeleton(name: str) -> str:
-    """Return what names share that look alike: `b1ue` and `blue`, Cyrillic twins (UTS 39, section 4).
+    """Return the form in which names that look alike are equal, e.g. `b1ue` and `blue` (UTS 39, section 4).
 
-    All versions of Python agree on it for names that `check_name` accepts.
+    All Python versions agree on it for names that `check_name` accepts.
     """
     folded = _prototypes(name).casefold()
     return unicodedata.normalize("NFD", _prototypes(folded).casefold())
 
 
 def _kind_of(character: str) -> str | None:
-    """Return whether a character is a letter, mark or digit in Unicode 14.0; None for all else."""
+    """Return whether a character is a letter, mark or digit in Unicode 14.0; None for others."""
     point = ord(character)
     at = bisect_right(_STARTS, point) - 1
     if at < 0:
@@ -151,8 +151,8 @@ def _prototypes(text: str) -> str:
 def _prototype(character: str) -> str:
     """Return the form UTS 39 maps a character to.
 
-    The package lists each pair from both sides and marks no direction: a prototype has many look-alikes, and
-    a look-alike has one prototype. Of two that have only each other, the smaller code point stands for both.
+    The package lists pairs without direction: a prototype has many look-alikes, and a look-alike has one
+    prototype. Of two that have only each other, the smaller code point is the prototype.
     """
     alike = _alike(character)
     if len(alike) != 1:
