@@ -29,7 +29,7 @@ class Disk(apsw.VFS):
         self.unreadable = range(0)
         self.files: dict[Path, _Content] = {}
         self._steps_left = -1
-        self._then: Callable[[], None] = lambda: None
+        self._then: Callable[[], object] = lambda: None
         super().__init__("disk under test", _BENEATH, makedefault=True)
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Disk(apsw.VFS):
     def __exit__(self, *_: object) -> None:
         self.unregister()
 
-    def cut_power_after(self, steps: int, then: Callable[[], None]) -> None:
+    def cut_power_after(self, steps: int, then: Callable[[], object]) -> None:
         """Have nothing reach the disk after so many more writes and syncs; call `then`, on any thread."""
         self._steps_left, self._then = steps, then
 
@@ -58,7 +58,7 @@ class Disk(apsw.VFS):
         if self.dead:
             raise apsw.IOError("no power")
         self._steps_left -= 1
-        if self.dead:
+        if self._steps_left == 0:
             self._then()
         if "full" in self.failing and call == "write":
             raise apsw.FullError("disk full")

@@ -30,6 +30,7 @@ HOST = "127.0.0.1"
 ROOM = bytes(range(16))
 HEAD = bytes(32)
 PATIENCE_SECONDS = 20.0
+CHANGE_BURST = Settings.change_burst
 _CLOSE_SECONDS = 1.0
 
 _NAMES: dict[bytes, str] = {}
@@ -312,7 +313,7 @@ class RelayUnderTest:
         self._clients: list[RawClient] = []
 
     async def start(self) -> None:
-        self._held = DataDir(self.folder / "data")
+        self.data_dir = DataDir(self.folder / "data")
         self._screen = os.open(self.folder / "mirror.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._mirror = Mirror(
             MirrorMode.SHORT,
@@ -327,7 +328,7 @@ class RelayUnderTest:
             **self.settings,
         }
         settings = Settings(self.host, self.port, **chosen)  # type: ignore[arg-type]  # tests name them
-        self.relay = await Relay.start(settings, self._held, self._mirror)
+        self.relay = await Relay.start(settings, self.data_dir, self._mirror)
         self.port = self.relay.addresses[0][1]
 
     async def stop(self) -> None:
@@ -337,7 +338,7 @@ class RelayUnderTest:
         await self.relay.stop()
         self._mirror.stop()
         os.close(self._screen)
-        self._held.close()
+        self.data_dir.close()
 
     async def restart(self) -> None:
         await self.stop()
@@ -359,8 +360,8 @@ class RelayUnderTest:
     def mirror_text(self) -> str:
         return (self.folder / "mirror.txt").read_text()
 
-    async def connect(self, **options: int) -> RawClient:
-        client = await RawClient.connect(self.port, host=self.host, **options)
+    async def connect(self, *, read_limit: int = 2**16) -> RawClient:
+        client = await RawClient.connect(self.port, host=self.host, read_limit=read_limit)
         self._clients.append(client)
         return client
 

@@ -14,7 +14,7 @@ _PROCESSES = (
     "test_backup.py",
     "test_certificate_command.py",
     "test_check.py",
-    "test_cli.py",
+    "test_main.py",
     "test_commands.py",
     "test_floods.py",
     "test_interrupted.py",

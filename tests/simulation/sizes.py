@@ -29,7 +29,7 @@ def _at_relay(world: World) -> dict[str, tuple[int, int]]:
         "requests that wait at the relay": (sequencer.waiting, 5000),
         "bytes that wait at the relay": (sequencer._queued, 16 * 2**20),
         "rooms open at the relay": (sequencer.rooms_open, 50),
-        "bytes of unfinished frames": (transports._buffered_bytes, 64 * 2**20),
+        "bytes of unfinished frames": (transports.buffered_bytes, 64 * 2**20),
         **{f"bytes for {each.name}": (each.send_queue.size, 8 * 2**20 + 2**18) for each in transports},
     }
 

@@ -23,11 +23,11 @@ from clave_server.admin.requests import AdminRequest, AdminRequests
 from clave_server.errors import AdminError, NotRunning, ServerError, StartError
 from clave_wire.text import sanitize
 
-__all__ = ["ControlSocket", "send_request"]
+__all__ = ["REQUEST_SECONDS", "ControlSocket", "listener_of", "send_request"]
 
 _MAX_REQUEST_BYTES: Final = 64 * 1024
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_REQUEST_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 10.0
 """How long a client may take to send its request."""
 
 _BACKLOG: Final = 100
@@ -101,7 +101,7 @@ class ControlSocket:
             connection.close()
             raise
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 line = await reader.readline()
             if line:
                 writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
@@ -154,7 +154,7 @@ def send_request(path: Path, request: AdminRequest[_T]) -> _T:
             connection.settimeout(request.TIMEOUT)
             with _reachable(path) as reached:
                 connection.connect(reached)
-            if _listener_of(connection, path) != owner:
+            if listener_of(connection, path) != owner:
                 raise AdminError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
             connection.sendall(msgspec.json.encode(request) + b"\n")
             line = _read_line(connection)
@@ -174,7 +174,7 @@ def send_request(path: Path, request: AdminRequest[_T]) -> _T:
     return result
 
 
-def _listener_of(connection: socket.socket, path: Path) -> int:
+def listener_of(connection: socket.socket, path: Path) -> int:
     """Return the user id of the listening process; where it is not known, of the socket's owner."""
     if sys.platform != "linux":
         return path.lstat().st_uid

@@ -16,14 +16,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from clave_server.errors import StartError
 
-__all__ = ["HttpEndpoints"]
+__all__ = ["CONNECTION_SECONDS", "REUSE_SECONDS", "HttpEndpoints"]
 
 _MAX_REQUEST_BYTES: Final = 8 * 1024
 _MAX_CONNECTIONS: Final = 16
-_SECONDS: Final = 5.0
+CONNECTION_SECONDS: Final = 5.0
 """For one connection as a whole."""
 
-_FRESH_SECONDS: Final = 1.0
+REUSE_SECONDS: Final = 1.0
 """How long rendered metrics are reused, as rendering takes milliseconds of the relay's core."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -81,7 +81,7 @@ class HttpEndpoints:
         self._clients.add(task)
         self._silent[writer] = None
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(CONNECTION_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 del self._silent[writer]
                 page = await self._page(head.partition(b"\r\n")[0])
@@ -105,7 +105,7 @@ class HttpEndpoints:
 
     def _rendered_metrics(self) -> bytes:
         now = time.monotonic()
-        if now - self._rendered_at >= _FRESH_SECONDS:
+        if now - self._rendered_at >= REUSE_SECONDS:
             self._rendered, self._rendered_at = self._metrics(), now
         return self._rendered
 

@@ -28,12 +28,12 @@ from clave_server.storage import schema
 from clave_server.storage.data_dir import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
 from clave_wire.login import fingerprint_text
 
-__all__ = ["Finding", "Verdict", "check"]
+__all__ = ["SYSTEMD", "Finding", "Verdict", "check"]
 
 _OWN_FILES: Final = 64
 """Descriptors that a relay needs besides those of connections."""
 
-_SYSTEMD: Final = Path("/run/systemd/system")
+SYSTEMD: Final = Path("/run/systemd/system")
 """Exists where systemd runs, which may hold the relay's port (sd_booted(3))."""
 
 
@@ -151,7 +151,7 @@ def _check_port(matter: str, host: str | None, port: int, *, running: bool) -> F
     except StartError as error:
         cause = error.__context__
         taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
-        if matter == "listen" and taken and _SYSTEMD.is_dir():
+        if matter == "listen" and taken and SYSTEMD.is_dir():
             return Finding(
                 Verdict.WARNING, matter, f"{where}: taken; right if a socket unit has it for the relay"
             )

@@ -25,12 +25,12 @@ from clave_server.net.proxy_protocol import Peer
 from clave_server.net.tls import Credentials
 from clave_server.net.transport import ClientTransport
 
-__all__ = ["MAX_WAITING", "Listener", "ListeningSocket", "open_sockets"]
+__all__ = ["MAX_WAITING", "SLOT_SECONDS", "Listener", "ListeningSocket", "open_sockets"]
 
 MAX_WAITING: Final = 4096
 """Connections accepted and not yet logged in, with a login slot or without."""
 
-_SLOT_SECONDS: Final = 3.0
+SLOT_SECONDS: Final = 3.0
 """How long a connection may keep its login slot while others wait for one."""
 
 _ACCEPTS: Final = 8
@@ -141,7 +141,7 @@ class Listener:
         if not self._slots.is_short or not self._logging_in:
             return
         oldest, since = next(iter(self._logging_in.items()))
-        rest = since + _SLOT_SECONDS - self._loop.time()
+        rest = since + SLOT_SECONDS - self._loop.time()
         if rest <= 0:
             del self._logging_in[oldest]
             oldest.cancel()

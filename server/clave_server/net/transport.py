@@ -19,18 +19,28 @@ from clave_wire.connection import ALPN, RelayConnection
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
 
-__all__ = ["SOFTWARE", "Client", "ClientTransport", "Transports"]
+__all__ = [
+    "FRAME_SECONDS",
+    "MAX_BUFFERED_BYTES",
+    "RETURNS_PER_SECOND",
+    "SOFTWARE",
+    "SWEEP_SECONDS",
+    "Client",
+    "ClientTransport",
+    "Transports",
+]
 
 SOFTWARE: Final = "clave-relay"
 _LINGER_SECONDS: Final = 5.0
 """How long a client may take to read the last bytes before its connection is aborted."""
 
-_FRAME_SECONDS: Final = 30.0
+FRAME_SECONDS: Final = 30.0
 """How long a client may take to send one frame."""
 
-_SWEEP_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 5.0
+"""Between two searches for frames that take too long."""
 
-_MAX_BUFFERED_BYTES: Final = 256 * 1024 * 1024
+MAX_BUFFERED_BYTES: Final = 256 * 1024 * 1024
 """Bytes of unfinished frames and of messages over the rate limit, of all clients together."""
 
 _MAX_BUFFERED_OF_OWNER: Final = 16 * 1024 * 1024
@@ -71,10 +81,10 @@ class Transports:
         self.count_slow_drop = count_slow_drop
         self.empty = asyncio.Event()
         self.empty.set()
-        self._buffered_bytes = 0
+        self.buffered_bytes = 0
         self._buffered_of: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
-        self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         self._open: dict[ClientTransport, None] = {}
         self._closed = False
 
@@ -122,19 +132,19 @@ class Transports:
 
         Over the owner's cap drop this client; over the global cap drop the largest.
         """
-        self._buffered_bytes += change
+        self.buffered_bytes += change
         self._buffered_of[owner] += change
         if not self._buffered_of[owner]:
             del self._buffered_of[owner]
         if change > 0 and self._buffered_of[owner] > _MAX_BUFFERED_OF_OWNER:
             transport.drop_over_buffer_cap()
-        elif self._buffered_bytes > _MAX_BUFFERED_BYTES:
+        elif self.buffered_bytes > MAX_BUFFERED_BYTES:
             max(self._open, key=lambda each: each.buffered).drop_over_buffer_cap()
 
     def _sweep(self) -> None:
         """Drop clients whose frame has been unfinished for too long."""
-        self._sweeping = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-        latest = self._loop.time() - _FRAME_SECONDS
+        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        latest = self._loop.time() - FRAME_SECONDS
         for transport in [each for each in self._open if each.frame_began < latest]:
             transport.drop_slow_writer()
 
@@ -237,7 +247,7 @@ class ClientTransport(asyncio.Protocol):
 
     def drop_slow_writer(self) -> None:
         """Close because a frame took too long to arrive."""
-        self._drop(Code.TIMEOUT, f"a frame took more than {_FRAME_SECONDS:g} seconds", "sent half a frame")
+        self._drop(Code.TIMEOUT, f"a frame took more than {FRAME_SECONDS:g} seconds", "sent half a frame")
 
     def eof_received(self) -> None:
         """Let asyncio close the transport."""

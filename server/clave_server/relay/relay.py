@@ -46,7 +46,7 @@ _ACCOUNT_BURST_SECONDS: Final = 10
 """An account may make this many seconds' worth of requests at once."""
 
 _MAX_ACCOUNTS: Final = 100_000
-"""Accounts whose rate is remembered at a time."""
+"""Accounts, and pairs of room and account, whose rate is remembered at a time."""
 
 _log = structlog.get_logger()
 
@@ -55,7 +55,8 @@ _log = structlog.get_logger()
 class Settings:
     """A relay's settings. Sizes in bytes, times in seconds.
 
-    `account_rate` is requests of one account per second; 0 for no limit.
+    `account_rate` is requests of one account per second; 0 for no limit. `changes_per_second` and
+    `change_burst` limit the changes (handshakes and `Mend`s) of one account in one room.
     """
 
     host: str | None
@@ -68,6 +69,8 @@ class Settings:
     account_rate: int = 0
     quota: Quota = NO_QUOTA
     retention: RetentionPolicy = KEEP_ALL
+    changes_per_second: float = 0.5
+    change_burst: int = 64
     login_seconds: float = 10.0
     send_queue_bytes: int = MAX_SEND_QUEUE_BYTES
 
@@ -194,6 +197,9 @@ def build_context(
         sessions=sessions,
         highest_ids=used_ids,
         quotas=quotas,
+        change_rates=TokenBuckets[tuple[bytes, bytes]](
+            settings.changes_per_second, settings.change_burst, _MAX_ACCOUNTS
+        ),
         counters=counters,
     )
     rate = settings.account_rate

@@ -62,13 +62,6 @@ _MAX_STEPS: Final = 64
 _MAX_QUEUED_BYTES: Final = 2 * _MAX_BATCH_BYTES
 """Bytes of queued messages at which reading from their senders is paused."""
 
-_HANDSHAKES_PER_SECOND: Final = 0.5
-_HANDSHAKE_BURST: Final = 64
-"""Handshakes and `Mend`s of one account in one room."""
-
-_MAX_RATES: Final = 100_000
-"""Pairs of room and account whose rate is remembered at a time."""
-
 _FAILED: Final = (
     "storage failed, and nothing is accepted until it works again; free space on its disk, or repair it"
 )
@@ -79,7 +72,11 @@ _log = structlog.get_logger()
 
 
 class Sequencer:
-    """The interface to all rooms: `post` messages, `run` a step in a write batch, `end` a session."""
+    """The interface to all rooms: `post` messages, `run` a step in a write batch, `end` a session.
+
+    `change_rates` limits the changes (handshakes and `Mend`s) of one account in one room, by (room, account);
+    `clock` returns its seconds.
+    """
 
     def __init__(
         self,
@@ -90,9 +87,11 @@ class Sequencer:
         sessions: Mapping[bytes, Session],
         highest_ids: tuple[int, int],
         quotas: QuotaTracker,
+        change_rates: TokenBuckets[tuple[bytes, bytes]],
         counters: Counters,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = self._loop.time
         self._writer = writer
         self._mirror = mirror
         self._channels: dict[bytes, Channel] = {}
@@ -111,12 +110,17 @@ class Sequencer:
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
         self._quotas = quotas
-        self._rates = TokenBuckets[tuple[bytes, bytes]](_HANDSHAKES_PER_SECOND, _HANDSHAKE_BURST, _MAX_RATES)
+        self._change_rates = change_rates
         self._counters = counters
         self.catch_up = CatchUp(reader, self._channels, self._release, counters)
         self._publisher = Publisher(
             sessions, self._channels, self.catch_up, mirror, counters, self._save_usage
         )
+
+    def loaded_room(self, key: bytes) -> RoomState | None:
+        """Return the state of a room that is in memory, None if it is not."""
+        channel = self._channels.get(key)
+        return None if channel is None else channel.room
 
     @property
     def rooms_open(self) -> int:
@@ -390,7 +394,7 @@ class Sequencer:
 
     def _check_rate(self, room: RoomState, session: Session) -> None:
         """Raise `Refusal` if the account changes this room too often."""
-        if wait := self._rates.take((room.id, session.usage.account), self._loop.time()):
+        if wait := self._change_rates.take((room.id, session.usage.account), self.clock()):
             text = f"too many changes of this room by one account; wait {math.ceil(wait)} s"
             raise Refusal(Code.PACE, text)
 

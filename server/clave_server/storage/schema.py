@@ -17,15 +17,24 @@ import msgspec
 
 from clave_server.errors import StartError
 
-__all__ = ["connect_reader", "connect_writer", "start_errors", "versions_behind"]
+__all__ = [
+    "APPLICATION_ID",
+    "MIGRATIONS",
+    "connect",
+    "connect_reader",
+    "connect_writer",
+    "start_errors",
+    "versions_behind",
+]
 
-_APPLICATION_ID: Final = 0x636C7672  # "clvr"
+APPLICATION_ID: Final = 0x636C7672
+"""What SQLite's header has as the application: "clvr"."""
 _SEAL_BYTES: Final = 8
 
 _CHECKPOINT_PAGES: Final = 500
 """WAL pages at which a checkpoint runs: half of SQLite's default, which cut the p99 of a flush by a third."""
 
-_MIGRATIONS: Final = (
+MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE accounts(
         id INTEGER PRIMARY KEY,
@@ -292,7 +301,7 @@ def connect_writer(path: Path) -> apsw.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         if path.stat().st_mode & 0o077:
             raise StartError(f"others can read the database {path}; run: chmod 600 {path}")
-        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        connection = connect(path, apsw.SQLITE_OPEN_READWRITE)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
         connection.pragma("fullfsync", True)
@@ -320,7 +329,7 @@ def start_errors(path: Path) -> Iterator[None]:
 
 def connect_reader(path: Path) -> apsw.Connection:
     """Open a read-only connection to a database that `connect_writer` has opened."""
-    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)  # a WAL needs its shared memory written
+    connection = connect(path, apsw.SQLITE_OPEN_READWRITE)  # a WAL needs its shared memory written
     connection.pragma("query_only", True)
     return connection
 
@@ -328,14 +337,15 @@ def connect_reader(path: Path) -> apsw.Connection:
 def versions_behind(path: Path) -> int:
     """Return how many migrations the database at `path` lacks; change nothing. Raises `StartError`."""
     with start_errors(path):
-        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        connection = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            return len(_MIGRATIONS) - _read_version(connection, path)
+            return len(MIGRATIONS) - _read_version(connection, path)
         finally:
             connection.close()
 
 
-def _connect(path: Path, flags: int) -> apsw.Connection:
+def connect(path: Path, flags: int) -> apsw.Connection:
+    """Open a database file with SQLite's `flags` (`apsw.SQLITE_OPEN_*`), and define `seal`."""
     connection = apsw.Connection(str(path), flags)
     connection.set_busy_timeout(10_000)
     connection.pragma("trusted_schema", False)
@@ -352,9 +362,9 @@ def _seal(*values: apsw.SQLiteValue) -> bytes:
 def _read_version(connection: apsw.Connection, path: Path) -> int:
     version = int(str(connection.pragma("user_version")))
     owner = int(str(connection.pragma("application_id")))
-    if version and owner != _APPLICATION_ID:
+    if version and owner != APPLICATION_ID:
         raise StartError(f"{path} is the database of another program")
-    if version > len(_MIGRATIONS):
+    if version > len(MIGRATIONS):
         raise StartError(f"the database {path} was written by a newer clave-relay; update this one")
     return version
 
@@ -362,7 +372,7 @@ def _read_version(connection: apsw.Connection, path: Path) -> int:
 def _migrate(connection: apsw.Connection, path: Path) -> None:
     version = _read_version(connection, path)
     with connection:
-        for migration in _MIGRATIONS[version:]:
+        for migration in MIGRATIONS[version:]:
             connection.execute(migration)
-        connection.pragma("application_id", _APPLICATION_ID)
-        connection.pragma("user_version", len(_MIGRATIONS))
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", len(MIGRATIONS))

@@ -39,7 +39,7 @@ async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> No
 
 async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: Path) -> None:
     async with running_relay(tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN)) as relay:
-        handler = AdminHandler(relay.relay, relay._held)
+        handler = AdminHandler(relay.relay, relay.data_dir)
         await handler.handle(MakeToken(token_digest("made"), "", None, 2))
         await relay.join("red", "made")
         closing = await refusal(relay, Participant("red"), "made")
@@ -58,7 +58,7 @@ async def test_a_token_of_a_file_and_one_that_was_made_both_hold(tmp_path: Path)
     async with running_relay(
         tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
     ) as relay:
-        await AdminHandler(relay.relay, relay._held).handle(MakeToken(token_digest("made"), "", None, 1))
+        await AdminHandler(relay.relay, relay.data_dir).handle(MakeToken(token_digest("made"), "", None, 1))
         assert await refusal(relay, Participant("red"), "sesame") is None
         assert await refusal(relay, Participant("blue"), "made") is None
         assert await refusal(relay, Participant("green"), "made") is not None

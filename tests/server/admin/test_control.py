@@ -41,8 +41,10 @@ from relaykit import PATIENCE_SECONDS, ConnectionClosed, Participant, RelayUnder
 
 @pytest.fixture
 async def path(relay: RelayUnderTest) -> AsyncIterator[Path]:
-    control = await ControlSocket.open(relay._held.control, AdminHandler(relay.relay, relay._held).handle)
-    yield relay._held.control
+    control = await ControlSocket.open(
+        relay.data_dir.control, AdminHandler(relay.relay, relay.data_dir).handle
+    )
+    yield relay.data_dir.control
     await control.close()
 
 
@@ -139,7 +141,7 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
     (red,) = await relay.room_of("red")
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     relay.sequencer.submit(lambda _: None, gate.set_result)  # the next flush waits for this one
-    handler = AdminHandler(relay.relay, relay._held)
+    handler = AdminHandler(relay.relay, relay.data_dir)
     failing = asyncio.ensure_future(handler.handle(RevokeToken(7)))
     await red.send(red.entry(b"in the same flush"))
     with pytest.raises(AdminError, match="no token 7"):
@@ -171,7 +173,7 @@ class Mistaken(AdminRequest[int], frozen=True, tag="mistaken"):
 
 async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
-    handler = AdminHandler(relay.relay, relay._held)
+    handler = AdminHandler(relay.relay, relay.data_dir)
     digest = token_digest("twice")
     await handler.handle(MakeToken(digest, "", None, None))
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -197,7 +199,7 @@ async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> N
         participant = red.participant
         await relay.restart()
         await relay.join(participant)
-        handler = AdminHandler(relay.relay, relay._held)
+        handler = AdminHandler(relay.relay, relay.data_dir)
         assert await handler.handle(Prune(0, 0)) == Deleted(0, 0)
         deleted = await handler.handle(Prune(0, 3000))
     assert isinstance(deleted, Deleted)
@@ -267,7 +269,7 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
 
 
 async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.admin.control._REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.control.REQUEST_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()
@@ -352,7 +354,7 @@ async def test_a_folder_of_somebody_else_is_told_nothing(
     with pytest.raises(AdminError, match="belongs to another user"):
         await order(tmp_path / "control.sock", ListTokens())
     monkeypatch.undo()
-    monkeypatch.setattr("clave_server.admin.control._listener_of", lambda *_: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr("clave_server.admin.control.listener_of", lambda *_: tmp_path.stat().st_uid + 1)
     with pytest.raises(AdminError, match="not the data folder's owner"):
         await order(tmp_path / "control.sock", ListTokens())
     assert heard == []

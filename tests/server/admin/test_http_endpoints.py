@@ -25,11 +25,11 @@ from relaykit import ConnectionClosed, RelayUnderTest
 
 @pytest.fixture
 async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints.REUSE_SECONDS", 0.0)
     running = relay.relay
-    metrics = Metrics(running.context.counters, partial(read_gauges, running), relay._held.disk_use)
+    metrics = Metrics(running.context.counters, partial(read_gauges, running), relay.data_dir.disk_use)
     probes = await HttpEndpoints.open(
-        "127.0.0.1", 0, metrics.render, AdminHandler(running, relay._held).readiness_fault
+        "127.0.0.1", 0, metrics.render, AdminHandler(running, relay.data_dir).readiness_fault
     )
     yield probes.addresses[0][1]
     await probes.close()
@@ -159,7 +159,7 @@ async def test_what_is_no_request_is_let_go(port: int) -> None:
 
 
 async def test_silence_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.admin.http_endpoints._SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.http_endpoints.CONNECTION_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await reader.read() == b""
     writer.close()
@@ -208,9 +208,9 @@ async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyP
     asked = itertools.count(1)
     probes = await HttpEndpoints.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
     port = probes.addresses[0][1]
-    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints.REUSE_SECONDS", 3600.0)
     assert [await get(port, "/metrics") for _ in range(3)] == [(200, "1\n")] * 3
-    monkeypatch.setattr("clave_server.admin.http_endpoints._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("clave_server.admin.http_endpoints.REUSE_SECONDS", 0.0)
     assert await get(port, "/metrics") == (200, "2\n")
     await probes.close()
 

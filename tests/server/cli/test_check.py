@@ -38,7 +38,7 @@ def test_a_check_before_the_first_start_makes_nothing(data: Path) -> None:
 def test_a_port_that_is_taken_may_be_a_socket_units(
     data: Path, monkeypatch: pytest.MonkeyPatch, systemd: bool, verdict: Verdict
 ) -> None:
-    monkeypatch.setattr(check, "_SYSTEMD", data.parent if systemd else data)
+    monkeypatch.setattr(check, "SYSTEMD", data.parent if systemd else data)
     with socket.create_server(("127.0.0.1", 0)) as unit, socket.create_server(("127.0.0.1", 0)) as other:
         taken, probes = (f"127.0.0.1:{one.getsockname()[1]}" for one in (unit, other))
         options = run_options(click.command()(lambda **_: None)).make_context("check", []).params

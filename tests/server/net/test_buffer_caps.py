@@ -24,8 +24,8 @@ async def ending_of(client: RawClient) -> m.Closing | None:
 
 
 async def test_half_a_frame_may_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(transport, "_FRAME_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "FRAME_SECONDS", 0.2)
     async with running_relay(tmp_path) as relay:
         red, blue = await relay.room_of("red", "blue")
         await blue.write(pack(blue.entry(bytes(1000)))[:500])
@@ -41,13 +41,13 @@ async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> N
     for start in range(0, len(frame), 2**16):
         await red.write(frame[start : start + 2**16])
     await red.expect(m.Accepted)
-    assert relay.relay.transports._buffered_bytes == 0
+    assert relay.relay.transports.buffered_bytes == 0
 
 
 async def test_unfinished_frames_are_bounded_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_MAX_BUFFERED_BYTES", 2**20)
+    monkeypatch.setattr(transport, "MAX_BUFFERED_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         frames = {client: pack(client.entry(bytes(700_000))) for client in (red, blue)}
@@ -61,7 +61,7 @@ async def test_unfinished_frames_are_bounded_together(
         await green.expect(m.Entry)
         await green.say(b"small frames pass")
         await relay.stop()
-        assert relay.relay.transports._buffered_bytes == 0
+        assert relay.relay.transports.buffered_bytes == 0
         await relay.start()
 
 
@@ -115,10 +115,10 @@ async def test_what_came_too_fast_is_forgotten_with_its_connection(tmp_path: Pat
         large = b"".join(pack(red.entry(bytes(100_000))) for _ in range(3))
         await red.write(large)
         await red.write(large)
-        while not relay.relay.transports._buffered_bytes:  # noqa: ASYNC110  (nobody tells that it waits for its time)
+        while not relay.relay.transports.buffered_bytes:  # noqa: ASYNC110  (nobody tells that it waits for its time)
             await asyncio.sleep(0)
         await relay.join(red.participant)  # the connection before gives way
-        assert relay.relay.transports._buffered_bytes == 0
+        assert relay.relay.transports.buffered_bytes == 0
 
 
 async def test_a_step_that_goes_wrong_is_nobody_elses_failure(relay: RelayUnderTest) -> None:

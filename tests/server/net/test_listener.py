@@ -140,7 +140,7 @@ async def test_who_says_nothing_gives_way_to_those_that_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=4))
-    monkeypatch.setattr(listener, "_SLOT_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "SLOT_SECONDS", 0.2)
     async with running_relay(tmp_path, login_seconds=60.0) as relay:
         silent = [await asyncio.open_connection("127.0.0.1", relay.port) for _ in range(8)]
         await relay.join("red")  # they had a minute, but for others that wait

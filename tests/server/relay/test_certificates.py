@@ -284,8 +284,8 @@ def test_files_that_are_just_being_replaced_are_not_mixed_up(
 
     load = ssl.SSLContext.load_cert_chain
 
-    def replaced_meanwhile(context: ssl.SSLContext, *files: Path, password: str) -> None:
-        load(context, *files, password=password)
+    def replaced_meanwhile(context: ssl.SSLContext, chain: Path, key: Path, password: str) -> None:
+        load(context, chain, key, password=password)
         own_files(tmp_path, authority)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", replaced_meanwhile)

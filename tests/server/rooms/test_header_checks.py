@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from clave_server.rooms import sequencer
 from clave_server.rooms.rekeys import reference
 from clave_wire import messages as m
 from clave_wire.header import Header, Seen, pack_header
-from relaykit import HEAD, ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
+from relaykit import (
+    CHANGE_BURST,
+    HEAD,
+    ROOM,
+    Participant,
+    RawClient,
+    RelayUnderTest,
+    entries,
+    payloads,
+    remove,
+)
 
 COMMIT, PROPOSAL, REKEY, CONFIRM = m.Kind.COMMIT, m.Kind.PROPOSAL, m.Kind.REKEY, m.Kind.CONFIRM
 LOST, GROUP_INFO = m.Kind.LOST, m.Kind.GROUP_INFO
@@ -226,10 +233,10 @@ async def test_a_rekey_is_remembered_over_a_restart(relay: RelayUnderTest) -> No
 
 async def test_what_the_disk_did_not_take_is_not_remembered(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
-    channel = relay.sequencer._channels
     await red.submit(red.entry(b"none", kind=LOST))
     await all_hear(blue, green)
-    room = channel[ROOM].room
+    room = relay.sequencer.loaded_room(ROOM)
+    assert room is not None
     before = room.handshake, dict(room.rekeys), dict(room.objections)
     rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
     room.stage_handshake(
@@ -277,21 +284,13 @@ async def test_someone_removed_comes_back_by_a_commit(relay: RelayUnderTest) -> 
 
 
 async def test_an_account_changes_a_room_only_so_often(
-    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+    relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")  # with the first change
-    loop, passed = asyncio.get_running_loop(), 0.0
-    begun = loop.time()
-
-    class Clock:
-        def time(self) -> float:
-            return begun + passed
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(loop, name)
-
-    monkeypatch.setattr(relay.sequencer, "_loop", Clock())
-    for _ in range(sequencer._HANDSHAKE_BURST - 1):
+    passed = 0.0
+    begun = relay.sequencer.clock()
+    relay.sequencer.clock = lambda: begun + passed
+    for _ in range(CHANGE_BURST - 1):
         await red.submit(red.entry(b"", kind=LOST))
         await blue.expect(m.Entry)
     answer = await red.ask(red.entry(b"", kind=LOST))
@@ -315,6 +314,6 @@ async def test_an_account_changes_a_room_only_so_often(
 
 async def test_what_is_refused_takes_nothing_of_the_pace(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
-    for _ in range(2 * sequencer._HANDSHAKE_BURST):
+    for _ in range(2 * CHANGE_BURST):
         assert await refusal(red, red.entry(b"", kind=LOST, read=0)) is m.Code.STALE
     await red.submit(red.entry(b"", kind=LOST))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from clave_server.rooms import sequencer
 from clave_wire import messages as m
-from relaykit import ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
+from relaykit import CHANGE_BURST, ROOM, Participant, RawClient, RelayUnderTest, entries, payloads, remove
 
 
 async def mend(client: RawClient, add: list[bytes], gone: list[bytes]) -> m.ToClient:
@@ -38,8 +35,12 @@ async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> 
     rekey = red.entry(b"rekey", kind=m.Kind.REKEY, remove=(device,))
     await red.submit(rekey)
     await green.expect(m.Entry)
-    said = [green.confirm(rekey), m.Mend(1, ROOM, [device], []), green.entry(b"more", read=3)]
-    await green.write(b"".join(map(green.connection.send, said)))
+    said: list[m.ToRelay] = [
+        green.confirm(rekey),
+        m.Mend(1, ROOM, [device], []),
+        green.entry(b"more", read=3),
+    ]
+    await green.write(b"".join(green.connection.send(each) for each in said))
     assert payloads(await entries(blue, 3)) == [b"rekey", b"confirm", b"more"]
     assert payloads(await entries(red, 2)) == [b"confirm", b"more"]
 
@@ -120,7 +121,9 @@ async def test_what_was_said_of_a_device_ends_when_it_goes(relay: RelayUnderTest
     assert await is_member(blue)
     strangers = [bytes([number]) * 32 for number in range(100)]
     await mend(green, [], strangers)
-    assert set(relay.sequencer._channels[ROOM].room.objections) == {device}
+    room = relay.sequencer.loaded_room(ROOM)
+    assert room is not None
+    assert set(room.objections) == {device}
 
 
 async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest) -> None:
@@ -131,12 +134,12 @@ async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest)
 
 
 async def test_mending_is_paced_with_the_other_changes_of_an_account(
-    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+    relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")  # with the first change
-    monkeypatch.setattr(relay.sequencer._rates, "_rate", 1e-6)  # no token comes back meanwhile
-    monkeypatch.setattr(relay.sequencer._rates, "_span", sequencer._HANDSHAKE_BURST / 1e-6)
-    for _ in range(sequencer._HANDSHAKE_BURST - 2):
+    stopped = relay.sequencer.clock()
+    relay.sequencer.clock = lambda: stopped  # no token comes back meanwhile
+    for _ in range(CHANGE_BURST - 2):
         assert isinstance(await mend(red, [], []), m.Done)
         assert isinstance(await mend(red, [bytes(32)], []), m.Refused)  # which takes nothing of it
     await red.submit(red.entry(b"", kind=m.Kind.LOST))

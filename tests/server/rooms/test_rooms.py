@@ -402,4 +402,4 @@ async def test_rooms_nobody_has_open_are_let_go(relay: RelayUnderTest) -> None:
     await blue.ask(m.Resume(5, bytes(16), 0))  # no such room
     await blue.ask(blue.entry(b"not a member any more"))
     assert isinstance(await blue.ask(m.Lookup(6, "red")), m.Account)
-    assert not relay.sequencer._channels
+    assert relay.sequencer.rooms_open == 0

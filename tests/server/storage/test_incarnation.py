@@ -13,7 +13,7 @@ from clave_server.admin.backup import back_up
 from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, StartError
 from clave_server.rooms.entry_store import load_room
-from clave_server.storage import incarnation, schema
+from clave_server.storage import schema
 from clave_server.storage.incarnation import begin_anew, read_incarnation
 from clave_wire import messages as m
 from relaykit import ROOM, RelayUnderTest, entries
@@ -78,7 +78,7 @@ async def test_a_backup_changes_nothing_of_the_relay_it_is_of(relay: RelayUnderT
 
 
 async def test_all_that_is_restored_is_whole_and_what_was_damaged_stays_so(
-    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+    relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")
     await red.submit(red.entry(b"rekey", kind=m.Kind.REKEY))
@@ -90,10 +90,12 @@ async def test_all_that_is_restored_is_whole_and_what_was_damaged_stays_so(
     connection = schema.connect_writer(relay.database)
     before = read_incarnation(connection)
     connection.execute("UPDATE rooms SET seq = 9 WHERE room = ?", (OTHER_ROOM,))
-    with monkeypatch.context() as failing:
-        failing.setattr(incarnation, "_SEAL", "no SQL")
-        with pytest.raises(apsw.SQLError):
-            begin_anew(connection)
+    connection.execute(
+        "CREATE TEMP TRIGGER fail BEFORE UPDATE OF seal ON rooms BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(apsw.ConstraintError):
+        begin_anew(connection)
+    connection.execute("DROP TRIGGER fail")
     assert read_incarnation(connection) == before
     assert connection.execute("SELECT count(*) FROM rekeys").get == 1
     assert begin_anew(connection)

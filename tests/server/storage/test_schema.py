@@ -63,8 +63,8 @@ def test_a_database_behind_a_link_is_not_opened(tmp_path: Path) -> None:
 
 def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None:
     older = apsw.Connection(str(tmp_path / "relay.db"))
-    older.execute(schema._MIGRATIONS[0])
-    older.pragma("application_id", schema._APPLICATION_ID)
+    older.execute(schema.MIGRATIONS[0])
+    older.pragma("application_id", schema.APPLICATION_ID)
     older.pragma("user_version", 1)
     older.execute("INSERT INTO accounts VALUES (1, x'aa', 'red', 'red', 'red')")
     older.execute("INSERT INTO devices VALUES (x'dd', 1, x'11')")
@@ -89,9 +89,9 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
 
 def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) -> None:
     older = apsw.Connection(str(tmp_path / "relay.db"))
-    for migration in schema._MIGRATIONS[:2]:
+    for migration in schema.MIGRATIONS[:2]:
         older.execute(migration)
-    older.pragma("application_id", schema._APPLICATION_ID)
+    older.pragma("application_id", schema.APPLICATION_ID)
     older.pragma("user_version", 2)
     device, room = b"d" * 32, b"r" * 16
     entries = [Entry(room, seq, device, seq, Kind.APPLICATION, 4, b"old") for seq in (1, 2)]
@@ -104,7 +104,7 @@ def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) ->
     older.execute("INSERT INTO segments VALUES (1, ?, 1, 2, 5, ?, ?)", (room, part.digest(), part.frames))
     older.close()
     (tmp_path / "relay.db").chmod(0o600)
-    assert schema.versions_behind(tmp_path / "relay.db") == len(schema._MIGRATIONS) - 2
+    assert schema.versions_behind(tmp_path / "relay.db") == len(schema.MIGRATIONS) - 2
     connection = schema.connect_writer(tmp_path / "relay.db")
     assert schema.versions_behind(tmp_path / "relay.db") == 0
     loaded = load_room(connection, room)
@@ -119,7 +119,7 @@ def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) ->
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
-    connection.pragma("user_version", len(schema._MIGRATIONS) + 1)
+    connection.pragma("user_version", len(schema.MIGRATIONS) + 1)
     connection.close()
     before = (tmp_path / "relay.db").read_bytes()
     with pytest.raises(StartError, match="newer"):
@@ -191,13 +191,13 @@ def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
     assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before
 
 
-def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_path: Path) -> None:
-    path, newest = tmp_path / "relay.db", schema._MIGRATIONS
-    try:
-        schema._MIGRATIONS = newest[:5]
+def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "relay.db"
+    with monkeypatch.context() as former_version:
+        former_version.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:5])
         former = schema.connect_writer(path)
-    finally:
-        schema._MIGRATIONS = newest
     seal = seals.ROOM.replace("restores", "restored")
     for number, restored in enumerate((0, 517, 517)):
         former.execute(
@@ -213,13 +213,13 @@ def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(tmp_p
         load_room(connection, bytes([2]) * 16)
 
 
-def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(tmp_path: Path) -> None:
-    path, newest = tmp_path / "relay.db", schema._MIGRATIONS
-    try:
-        schema._MIGRATIONS = newest[:6]
+def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "relay.db"
+    with monkeypatch.context() as former_version:
+        former_version.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:6])
         former = schema.connect_writer(path)
-    finally:
-        schema._MIGRATIONS = newest
     for number, name in enumerate(("red", "blue")):
         applicant = Applicant(bytes([number]) * 32, b"identity", name.encode(), name, name, name)
         directory.enrol(former, applicant, lambda _: None)

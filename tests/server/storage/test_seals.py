@@ -298,10 +298,10 @@ async def test_invitations_that_cannot_be_read_are_told(
 def test_bans_and_tokens_of_the_version_before_are_sealed(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     path.touch(0o600)
-    older = schema._connect(path, apsw.SQLITE_OPEN_READWRITE)
-    for migration in schema._MIGRATIONS[:3]:
+    older = schema.connect(path, apsw.SQLITE_OPEN_READWRITE)
+    for migration in schema.MIGRATIONS[:3]:
         older.execute(migration)
-    older.pragma("application_id", schema._APPLICATION_ID)
+    older.pragma("application_id", schema.APPLICATION_ID)
     older.pragma("user_version", 3)
     older.execute("INSERT INTO bans VALUES ('name', 'red', '', 1), ('network', '192.0.2.0/24', '', 2)")
     older.execute("INSERT INTO tokens(digest, note, made_at) VALUES (x'00', 'note', 1)")

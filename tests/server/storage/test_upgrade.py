@@ -159,9 +159,9 @@ async def test_what_a_newer_relay_left_is_refused_untouched(
     database = put_back(tmp_path / "data")
     connection = schema.connect_writer(database)
     if change == "newer":
-        connection.pragma("user_version", len(schema._MIGRATIONS) + 1)
+        connection.pragma("user_version", len(schema.MIGRATIONS) + 1)
     else:  # what the relay of before knew
-        monkeypatch.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:2])
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
     connection.close()
     before = database.read_bytes()
     with pytest.raises(StartError, match="was written by a newer clave-relay; update this one"):
