@@ -35,7 +35,14 @@ from clave_server.rooms.pending_lookups import PendingLookups, known_names, want
 from clave_server.rooms.publish import NOT_WRITTEN, Publisher
 from clave_server.rooms.room_state import AlreadyAccepted, RoomState
 from clave_server.rooms.session import Session, Stream
-from clave_server.rooms.write_batch import RequestBatch, RoomMessage, Step, WriteBatch
+from clave_server.rooms.write_batch import (
+    MAX_BATCH_BYTES,
+    MAX_STEPS,
+    RequestBatch,
+    RoomMessage,
+    Step,
+    WriteBatch,
+)
 from clave_server.storage.db_thread import DbThread, awaited
 from clave_wire.header import Header
 from clave_wire.messages import (
@@ -53,13 +60,7 @@ from clave_wire.messages import (
 
 __all__ = ["Sequencer"]
 
-_MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of messages at which a write batch takes no more."""
-
-_MAX_STEPS: Final = 64
-"""Steps of one write batch; each may return some hundred kilobytes."""
-
-_MAX_QUEUED_BYTES: Final = 2 * _MAX_BATCH_BYTES
+_MAX_QUEUED_BYTES: Final = 2 * MAX_BATCH_BYTES
 """Bytes of queued messages at which reading from their senders is paused."""
 
 _FAILED: Final = (
@@ -257,7 +258,7 @@ class Sequencer:
 
     def _fill(self, batch: WriteBatch) -> None:
         """Stage queued requests and steps, as many as one batch takes."""
-        while self._queue and batch.weight < _MAX_BATCH_BYTES:
+        while self._queue and batch.weight < MAX_BATCH_BYTES:
             request = self._queue.popleft()
             self._queued -= request.weight
             self._stage_requests(batch, request)
@@ -272,7 +273,7 @@ class Sequencer:
         for channel in filter(None, map(self._channels.get, due)):
             if channel.room.unsaved:
                 batch.save(channel)
-        batch.steps, self._steps = self._steps[:_MAX_STEPS], self._steps[_MAX_STEPS:]
+        batch.steps, self._steps = self._steps[:MAX_STEPS], self._steps[MAX_STEPS:]
 
     def _stage_requests(self, batch: WriteBatch, request: RequestBatch) -> None:
         """Stage the messages of a request batch; those that need a lookup wait for a later write batch."""

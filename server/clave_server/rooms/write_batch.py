@@ -18,7 +18,13 @@ from clave_server.rooms.session import Session
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.messages import CreateRoom, Mend, Resume, Submit
 
-__all__ = ["RequestBatch", "RoomMessage", "Step", "WriteBatch"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_STEPS", "RequestBatch", "RoomMessage", "Step", "WriteBatch"]
+
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of messages at which a write batch takes no more."""
+
+MAX_STEPS: Final = 64
+"""Steps of one write batch; each may return some hundred kilobytes."""
 
 RoomMessage = CreateRoom | Resume | Submit | Mend
 
