@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from clave_server.errors import Refusal, ServerError
 from clave_server.limits.quotas import Usage
 from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
-from clave_server.rooms.write_batch import WriteBatch
-from clave_wire.messages import Accepted, Code, Done, Refused, Rejected
+from clave_server.rooms.write_batch import RoomMessage, WriteBatch
+from clave_wire.messages import Accepted, Code, Done, Refused, Rejected, Submit
 
-__all__ = ["NOT_WRITTEN", "Publisher"]
+__all__ = ["NOT_WRITTEN", "Publisher", "refusal"]
 
 NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
 
@@ -98,3 +99,11 @@ class Publisher:
             if stream and stream.end is not None and device in channel.room.members:
                 channel.reopen(stream)
                 self._catch_up.advance(stream.session)
+
+
+def refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:
+    """Return the answer to a room message that failed; a failure of the disk has `Code.STORAGE`."""
+    code = error.code if isinstance(error, Refusal) else Code.STORAGE
+    if isinstance(message, Submit):
+        return Rejected(message.room, message.submission, code, str(error))
+    return Refused(message.id, code, str(error))

@@ -32,7 +32,7 @@ from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
 from clave_server.rooms.pending_lookups import PendingLookups, known_names, wanted_names
-from clave_server.rooms.publish import NOT_WRITTEN, Publisher
+from clave_server.rooms.publish import NOT_WRITTEN, Publisher, refusal
 from clave_server.rooms.room_state import AlreadyAccepted, RoomState
 from clave_server.rooms.session import Session, Stream
 from clave_server.rooms.write_batch import (
@@ -52,7 +52,6 @@ from clave_wire.messages import (
     Kind,
     Mend,
     Refused,
-    Rejected,
     Resume,
     Resumed,
     Submit,
@@ -499,11 +498,4 @@ class Sequencer:
             session.streams.pop(message.room, None)
         if not isinstance(error, Refusal):
             _log.error("room not loaded: it cannot be read", room=message.room.hex(), reason=str(error))
-        session.send(_refusal(message, error))
-
-
-def _refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:
-    code = error.code if isinstance(error, Refusal) else Code.STORAGE
-    if isinstance(message, Submit):
-        return Rejected(message.room, message.submission, code, str(error))
-    return Refused(message.id, code, str(error))
+        session.send(refusal(message, error))
