@@ -62,9 +62,7 @@ __all__ = ["Sequencer"]
 _MAX_QUEUED_BYTES: Final = 2 * MAX_BATCH_BYTES
 """Bytes of queued messages at which reading from their senders is paused."""
 
-_FAILED: Final = (
-    "storage failed, and nothing is accepted until it works again; free space on its disk, or repair it"
-)
+_FAILED: Final = "storage failed: nothing is accepted until it works again; free space or repair the disk"
 
 _T = TypeVar("_T")
 
