@@ -2,6 +2,9 @@
 #   make demo    a real relay and three clients, on this machine
 #   make test    format, lint, types, contracts and every test
 # Beside them:
+#   make coverage     every test with branch coverage, and the share reached, file by file
+#   make wheel        the wheel built, and the demo run from it in an environment of its own
+#   make demo-picture docs/demo.svg, from what `clave demo` shows in a terminal
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
@@ -12,7 +15,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format validation-page name-tables bench-mls bench-relay bench-storm soak clean
+.PHONY: demo test check format coverage wheel demo-picture validation-page name-tables bench-mls bench-relay bench-storm \
+	soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -25,10 +29,29 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet --pedantic .github
+	@if [ -x $(BIN)/actionlint ]; then $(BIN)/actionlint; else echo "actionlint is not installed: skipped"; fi
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+coverage: $(VENV)/.installed-dev
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+wheel: $(VENV)/bin/python
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		build/wheel/clave-*.whl
+	cd build/wheel && venv/bin/clave demo </dev/null
+
+demo-picture: $(VENV)/.installed-dev
+	$(BIN)/python tests/demopicture.py
 
 soak: $(VENV)/.installed-dev
 	CLAVE_SOAK_MINUTES=$(or $(SOAK),10) $(BIN)/python -m pytest -n 2 -m soak
@@ -66,7 +89,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group interop \
 		|| echo "mls-rs does not install here: tests/interop are skipped, and make bench-mls does not run"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group actions \
+		|| echo "actionlint does not install here: make check skips it"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .nox build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
