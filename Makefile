@@ -89,7 +89,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group interop \
 		|| echo "mls-rs does not install here: tests/interop are skipped, and make bench-mls does not run"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group actions \
+	@$(BIN)/python -m pip install -qqq --disable-pip-version-check -c constraints.txt --group actions \
 		|| echo "actionlint does not install here: make check skips it"
 	@touch $@
 
