@@ -10,18 +10,18 @@ from rulekit import TESTS, proofs
 PAGE = TESTS.parent / "docs" / "mls-validation.md"
 
 _HEAD = """\
-# What an MLS peer must not do
+# Validation rules of the MLS library
 
-Written by `make validation-page`; do not edit. `clave_crypto.mls` checks what RFC 9420 asks a receiver to
-check. Each line below is one named check: a message that breaks it is refused with `ValidationError`, whose
-`rule` and `section` are these, and the group's state stays byte-identical. With the check switched off, each
-test beside it fails (`tests/crypto/rules/test_registry.py` tries that for every line).
+Written by `make validation-page`; do not edit. `clave_crypto.mls` checks what RFC 9420 requires a receiver
+to check. Each row below is one named check. A message that breaks it is refused with `ValidationError`, whose
+`rule` and `section` are those of the row, and the group's state stays byte-identical. Each test in the row
+fails if the check is switched off; `tests/crypto/rules/test_registry.py` proves that for every row.
 """
 
 REFUSED_OTHERWISE = (
     (
         "5.3.1",
-        "A credential, or its successor, that the application does not believe",
+        "A credential, or its replacement, that the application does not accept",
         "PolicyRejected",
         "test_committing.py::test_policy_refuses_leaves_everywhere",
         "test_committing.py::test_policy_refuses_a_successor",
@@ -35,7 +35,7 @@ REFUSED_OTHERWISE = (
     ),
     (
         "6",
-        "Bytes that are not the one encoding of what they say",
+        "Bytes that are not the canonical encoding of a message",
         "MalformedError",
         "test_refusals.py::test_length_that_is_not_minimal",
         "test_mutation.py::test_cut_and_extended",
@@ -43,27 +43,27 @@ REFUSED_OTHERWISE = (
     ("6", "A message of another group", "WrongGroupError", "test_refusals.py::test_message_of_another_group"),
     (
         "6.3",
-        "A message that no key of the epoch opens",
+        "A message that no key of the epoch decrypts",
         "DecryptionError",
         "test_mutation.py::test_some_bits_flipped",
     ),
     (
         "9.1",
-        "A message whose key was used, or is too far ahead",
+        "A message whose key was used before, or whose generation is too far ahead",
         "ReplayError, TooFarAheadError",
         "test_talking.py::test_replay_is_refused",
         "test_talking.py::test_a_generation_too_far_ahead_is_refused",
     ),
     (
         "12.1",
-        "A proposal or commit of an epoch other than the present one",
+        "A proposal or commit of another epoch than the current one",
         "WrongEpochError",
         "test_talking.py::test_past_handshake_messages_are_refused",
         "rules/test_message.py::test_public_message_for_elsewhere",
     ),
     (
         "12.1.8",
-        "An external proposal that the application does not want",
+        "An external proposal that the application does not accept",
         "PolicyRejected",
         "test_outside.py::test_policy_judges_external_proposals",
     ),
@@ -75,7 +75,7 @@ REFUSED_OTHERWISE = (
     ),
     (
         "12.4.2",
-        "A commit whose path secret does not open",
+        "A commit whose path secret does not decrypt",
         "DecryptionError",
         "rules/test_path.py::test_path_that_does_not_open",
     ),
@@ -87,20 +87,20 @@ REFUSED_OTHERWISE = (
     ),
     (
         "12.4.2",
-        "Handshakes in a group that goes on as another, and anything after one's own removal",
+        "Proposals and commits after a committed ReInit; everything after this member's removal",
         "GroupClosedError",
         "test_refusals.py::test_handshakes_in_a_group_that_goes_on_as_another",
         "test_refusals.py::test_anything_after_removal",
     ),
     (
         "12.4.3.1",
-        "A Welcome for none of the key packages held here",
+        "A Welcome for none of this client's key packages",
         "LocalError",
         "test_joining.py::test_welcome_for_someone_else",
     ),
     (
         "12.4.3.1",
-        "A Welcome that does not open, or whose pre-shared keys this client does not have",
+        "A Welcome that does not decrypt, or whose pre-shared keys this client does not have",
         "DecryptionError, UnsupportedError",
         "test_joining.py::test_welcome_that_does_not_open",
         "test_joining.py::test_newcomer_needs_the_pre_shared_keys",
@@ -112,66 +112,66 @@ REFUSED_OTHERWISE = (
         "rules/test_key_package.py::test_key_package_for_another_suite",
     ),
 )
-"""What is refused by another error than a broken rule: section, what, errors, and tests in tests/crypto."""
+"""What is refused with another error than `ValidationError`: section, what, errors, tests in tests/crypto."""
 
 NOT_CHECKED = (
-    ("5.3.3", "`application_id` is not relied on as if it were authenticated", "the library never reads it"),
-    ("6.3.1", "reuse guards are fresh and random", "randomness cannot be seen from outside"),
-    ("6.3.1", "the AEAD's limits on sizes are kept", "`Limits.message` bounds each message far below them"),
+    ("5.3.3", "`application_id` is not treated as authenticated", "the library never reads it"),
+    ("6.3.1", "reuse guards are fresh and random", "a receiver cannot see how a value was chosen"),
+    ("6.3.1", "the AEAD's limits on sizes are kept", "`Limits.message` keeps each message far below them"),
     (
         "7.2",
         "a leaf's total lifetime is not longer than the application allows",
-        "for the policy: it sees each leaf",
+        "left to `Policy`, which sees each leaf",
     ),
     (
         "7.2",
         "capabilities list all that a client supports, and no default types",
-        "only its owner knows; harmless",
+        "only its owner knows what it supports; extra entries do no harm",
     ),
-    ("8.4", "PSK nonces are fresh and random", "randomness cannot be seen from outside"),
+    ("8.4", "PSK nonces are fresh and random", "a receiver cannot see how a value was chosen"),
     (
         "8.4",
         "commit and Welcome name the same PSKs",
-        "a joiner does not see the commit; else the tags would differ",
+        "a joiner does not see the commit; if they differ, so does the confirmation tag",
     ),
     ("10", "an init key is used for one key package only", "a receiver does not see the others"),
     (
         "10",
         "a key package's own extensions are listed in its capabilities",
-        "13.5 sends GREASE there unlisted",
+        "GREASE extensions stand there unlisted (section 13.5)",
     ),
     (
         "11",
         "the creator chose the best suite that all support",
-        "the others' offers are not known to a joiner",
+        "a joiner does not know the others' key packages",
     ),
     (
         "12.4",
         "proposals are committed before application data is sent",
-        "they may be late; sending here keeps to it",
+        "receivers may get them late; this library does so when it sends",
     ),
-    ("12.4", "a commit covers all valid proposals", "receivers are told not to enforce it"),
+    ("12.4", "a commit covers all valid proposals", "RFC 9420 tells receivers not to enforce it"),
     (
         "12.1.8",
-        "external proposals come in the clear",
-        "an encrypted message has room for no sender but a member",
+        "external proposals are sent as public messages",
+        "a private message can only name a member as its sender",
     ),
     (
         "12.3",
         "proposals are applied in the order given",
-        "it is about what receivers do; the vectors show it",
+        "a requirement on the receiver itself; the test vectors cover it",
     ),
     (
         "13.5",
         "unknown values in capabilities and extensions are ignored",
-        "it is about what is not done; tests send them",
+        "a requirement on the receiver itself; tests send unknown values",
     ),
 )
 """What a receiver cannot check, or need not: section, what, why."""
 
 
 def validation_page() -> str:
-    """Return the page as it should be."""
+    """Return the text of the page."""
     rules = sorted(RULES.values(), key=lambda rule: (_numbers(rule.section), rule.id))
     rows = [(f"`{rule.id}`", _link(rule.section), rule.text, "<br>".join(_tests(rule.id))) for rule in rules]
     parts = [

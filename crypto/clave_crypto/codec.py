@@ -1,4 +1,4 @@
-"""The TLS presentation language (RFC 9420, section 2.1): structs declared once, compiled both ways.
+"""The TLS presentation language (RFC 9420, section 2.1): declare a struct, get its encoder and decoder.
 
 Knows bytes only: not what a field means, nor which values a protocol allows.
 
@@ -10,7 +10,7 @@ gives the bytes it came from. A field is one of
     bytes, Secret               opaque<V>
     tuple[T, ...]               T<V>
     T | None                    optional<T>
-    A | B | C                   select over structs, led by each one's `tag`
+    A | B | C                   select over structs; the `tag` comes first
     a struct                    itself
 """
 
@@ -107,7 +107,7 @@ def vector_end(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def encode_vector(items: bytes) -> bytes:
-    """Return `items` behind their length."""
+    """Return `items` prefixed with their length in bytes (RFC 9420, section 2.1.2)."""
     return vector_header(len(items)) + items
 
 
@@ -152,7 +152,7 @@ class Struct:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Return the struct that `data` encodes, all of it.
+        """Return the struct that `data` encodes; nothing may follow it.
 
         Raises:
             DecodeError: `data` is not one whole encoding.
@@ -165,13 +165,13 @@ class Struct:
 
 
 class KeptStruct(Struct):
-    """Base of a struct that keeps its encoding once it is known: for what is encoded again and again."""
+    """Base of a struct that caches its encoding, for structs that are encoded often."""
 
     __slots__ = ("_encoding",)
     _encoding: bytes
 
     def write_fields(self, w: Write) -> None:
-        """Pass the pieces of the encoding to `w`, not using what is kept."""
+        """Pass the pieces of the encoding to `w`, without using the cache."""
         raise NotImplementedError
 
     def write(self, w: Write) -> None:
@@ -188,13 +188,13 @@ class KeptStruct(Struct):
             return self.keep(b"".join(parts))
 
     def keep(self, encoding: bytes) -> bytes:
-        """Keep the encoding, and return it."""
+        """Cache the encoding and return it."""
         object.__setattr__(self, "_encoding", encoding)
         return encoding
 
 
 _PACK = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""The letter for an integer of so many bytes in Python's `struct`."""
+"""Format letters of Python's `struct` for unsigned integers, by size in bytes."""
 
 
 class _Compiler:
@@ -369,7 +369,7 @@ def _names(cases: list[Any]) -> str:
 
 @dataclass_transform(frozen_default=True)
 def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
-    """Declare a frozen wire struct; `tag` is its value in the selects it is a case of."""
+    """Declare a frozen wire struct; `tag` identifies it where it is a case of a select."""
 
     def declare(cls: type) -> Any:
         declared: Any = dataclasses.dataclass(frozen=True, slots=True)(cls)

@@ -2,10 +2,10 @@
 
 CryptoError
 ├── DecodeError      bytes from a peer are not a valid encoding
-│   └── UnknownValueError  a registered number in them is none that is known here
+│   └── UnknownValueError  they hold a registry value that is not known here
 ├── KeyRejected      a peer's public key must not be used
 ├── SignatureInvalid a signature does not verify
-└── IdentityError    a peer's identity does not hold
+└── IdentityError    a peer's identity is malformed or not signed
 """
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class CryptoError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of the errors that this package defines."""
 
 
 class DecodeError(CryptoError):
@@ -27,7 +27,7 @@ class DecodeError(CryptoError):
 
 
 class UnknownValueError(DecodeError):
-    """Bytes from a peer have a number of a registry that this program does not know."""
+    """Bytes from a peer hold a registry value that this program does not know."""
 
 
 class KeyRejected(CryptoError):
@@ -35,7 +35,7 @@ class KeyRejected(CryptoError):
 
 
 class SignatureInvalid(CryptoError):
-    """A signature does not verify under the key it is said to be made with."""
+    """A signature does not verify under the signer's public key."""
 
 
 class IdentityError(CryptoError):

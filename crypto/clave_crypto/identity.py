@@ -1,6 +1,6 @@
-"""Who someone is: an account key that vouches for device keys. Knows no groups; names are not judged here.
+"""Identities: an account key signs device keys. Knows no groups, and does not judge names.
 
-An identity is what a device shows about itself, encoded as
+An identity shows which account a device belongs to. It is encoded as
 
     struct {
         uint16 version = 1;
@@ -74,7 +74,7 @@ class _IdentityTBS(Struct):
 
 
 class _SigningKey:
-    """An Ed25519 private key that never shows itself."""
+    """An Ed25519 private key, left out of `repr` and tracebacks."""
 
     __slots__ = ("_key", "public", "secret")
 
@@ -133,7 +133,7 @@ class DeviceKey(_SigningKey):
         return cls(secret)
 
     def sign(self, message: bytes) -> bytes:
-        """Return the 64-byte signature of `message`. The caller separates domains."""
+        """Return the 64-byte signature of `message`. The caller provides domain separation."""
         return self._key.sign(message)
 
 
@@ -166,7 +166,7 @@ def verify_identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
         check_ed25519_public(device)
         verify_signature(identity.account_key, tbs.encode(), identity.signature)
     except (DecodeError, KeyRejected, SignatureInvalid) as error:
-        raise IdentityError(f"the identity does not hold: {error}") from error
+        raise IdentityError(f"the identity is not valid: {error}") from error
     return VerifiedIdentity(name, identity.account_key, device_name, device)
 
 
@@ -193,7 +193,7 @@ def fingerprint(account: bytes) -> str:
 
 
 def safety_number(a: bytes, b: bytes) -> str:
-    """Return twelve groups of five digits that two account keys share, in whichever order they are given."""
+    """Return the safety number of two account keys, in any order: twelve groups of five digits."""
     digest = hashlib.sha512(_SAFETY_NUMBER_LABEL + b"".join(sorted((a, b)))).digest()
     groups = (int.from_bytes(digest[i : i + 5], "big") % 100_000 for i in range(0, 60, 5))
     return " ".join(f"{group:05d}" for group in groups)

@@ -1,4 +1,4 @@
-"""Secret bytes, and what a peer's public key must be before it is used. Knows curves, not who owns a key."""
+"""Secret bytes, and checks of peers' public keys before use. Knows curves, not who owns a key."""
 
 from __future__ import annotations
 
@@ -177,17 +177,17 @@ def load_ec_public(curve: ec.EllipticCurve, key: bytes) -> ec.EllipticCurvePubli
 
 
 def load_ec_private(curve: ec.EllipticCurve, key: bytes) -> ec.EllipticCurvePrivateKey:
-    """Return the key object of a big-endian scalar, from which some libraries drop the leading zeros.
+    """Return the key object of a big-endian scalar; leading zero bytes may be missing, as in some libraries.
 
     Raises:
-        ValueError: too long, or not from 1 to the order less 1.
+        ValueError: too long, or not between 1 and the curve's order minus 1.
 
     """
     if len(key) > _coordinate_size(curve):
         raise ValueError(f"a {curve.name} private key has {_coordinate_size(curve)} bytes, not {len(key)}")
     scalar = int.from_bytes(key, "big")
     if not 0 < scalar < curve.group_order:
-        raise ValueError(f"a {curve.name} private key is from 1 to the order less 1")
+        raise ValueError(f"a {curve.name} private key is between 1 and the order minus 1")
     return ec.derive_private_key(scalar, curve)
 
 

@@ -1,4 +1,4 @@
-"""What proposals do to a tree and a group context (RFC 9420, sections 12.1 to 12.3). Derives no secrets."""
+"""Apply proposals to a tree and a group context (RFC 9420, sections 12.1 to 12.3). Derives no secrets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Applied:
-    """A changed tree (not yet with a path), and who changed, by leaf index.
+    """The tree after a commit's proposals, before its path, and the changed members by leaf index.
 
     `committer` is the committer's leaf in that tree. After an external commit's proposals it is blank,
     reserved for the leaf of the path, and `external_init` has the KEM output.
@@ -89,7 +89,7 @@ class Applied:
     def change(
         self, path: bool, authenticated_data: bytes, epoch: Epoch | None, secret_tree: SecretTree | None
     ) -> Change:
-        """Return the step into `epoch`, None for a member who was removed; `path`: whether there was one."""
+        """Return the change into `epoch`, None if this member was removed; `path`: whether there was one."""
         return Change(
             committer=self.committer,
             external=self.external_init is not None,
@@ -107,15 +107,15 @@ class Applied:
 def check_proposal(
     epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, now: int | None
 ) -> None:
-    """Check a proposal by itself, that of a peer with `now` None.
+    """Check one proposal by itself; `now` is None for a peer's proposal.
 
-    Whoever sends an Add checks its lifetime, in seconds since 1970. Who receives it does not: clocks differ,
-    and members who judge by them would part ways.
+    The sender of an Add checks its lifetime against `now`, in seconds since 1970. Receivers do not: their
+    clocks differ, and members that decide differently split the group.
 
     Raises:
         ValidationError: it breaks a rule.
         PolicyRejected: the application refuses its leaf, or an external sender it lists.
-        UnsupportedError: it is one's own and goes on with a version or cipher suite that is not known here.
+        UnsupportedError: an own ReInit names a version or cipher suite that this library does not have.
 
     """
     match proposal:
@@ -146,7 +146,7 @@ def check_proposal(
             decode_required_capabilities(proposal.extensions)
             if now is not None and proposal.version != ProtocolVersion.MLS10:
                 raise UnsupportedError(f"MLS version {proposal.version} is not supported")
-            # What a receiver cannot go on with itself, it lets the others go on with.
+            # A peer's ReInit to an unknown suite is accepted: other members may support it.
             if now is not None or proposal.cipher_suite in SUITES:
                 judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
         case ExternalInit():
@@ -154,12 +154,12 @@ def check_proposal(
 
 
 def context_size(extensions: Sequence[Extension]) -> int:
-    """Return how many bytes the extensions of a group context hold."""
+    """Return the size in bytes of the data of a group context's extensions."""
     return sum(len(one.extension_data) for one in extensions)
 
 
 def judge_external_senders(suite: CipherSuite, extensions: Sequence[Extension], policy: Policy) -> None:
-    """Check and put to the policy those outside whose proposals a group with these extensions takes.
+    """Check the external senders that these extensions list, and ask the policy about each.
 
     Raises:
         ValidationError: the extension breaks a rule.
@@ -173,10 +173,10 @@ def judge_external_senders(suite: CipherSuite, extensions: Sequence[Extension], 
 def apply_proposals(
     epoch: Epoch, committer: MemberSender, proposals: Sequence[Sent], *, limits: Limits
 ) -> Applied:
-    """Apply a member's commit's proposals, each checked by itself before, in the order of section 12.3.
+    """Apply the proposals of a member's commit, each already checked by itself, in the order of section 12.3.
 
     Raises:
-        ValidationError: they do not go together, or leave members who do not fit the group.
+        ValidationError: they conflict, or a member does not support what the group uses afterwards.
         LimitError: the tree, a leaf or the group's extensions grow too large.
 
     """
@@ -219,7 +219,7 @@ def apply_proposals(
 
 
 def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limits) -> Applied:
-    """Apply the proposals of an external commit; their shape was checked before.
+    """Apply the proposals of an external commit, whose kinds and number are already checked.
 
     Raises:
         ValidationError: one is not valid.
@@ -259,8 +259,8 @@ def combine_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID], find_psk: F
     """Return the psk_secret of a commit or Welcome.
 
     Raises:
-        ValidationError: there are too many.
-        UnsupportedError: a pre-shared key is not known here.
+        ValidationError: there are too many pre-shared keys.
+        UnsupportedError: this member does not have one of them.
 
     """
     check_psks_countable(psks)
@@ -268,16 +268,16 @@ def combine_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID], find_psk: F
     for psk_id in psks:
         psk = find_psk(psk_id)
         if psk is None:
-            raise UnsupportedError("a pre-shared key it uses is not known here")
+            raise UnsupportedError("it uses a pre-shared key that this member does not have")
         found.append((psk_id, psk))
     return psk_secret(suite, found)
 
 
 def next_context(epoch: Epoch, tree: RatchetTree, extensions: tuple[Extension, ...]) -> GroupContext:
-    """Return the provisional context of the next epoch, its confirmed transcript hash still the old one.
+    """Return the next epoch's provisional context, which still has the old confirmed transcript hash.
 
     Raises:
-        ValidationError: no epoch can follow.
+        ValidationError: the epoch number is at its maximum.
 
     """
     old = epoch.context
@@ -294,7 +294,7 @@ def next_context(epoch: Epoch, tree: RatchetTree, extensions: tuple[Extension, .
 
 
 def surviving_keys(epoch: Epoch, tree: RatchetTree, own_leaf_secret: Secret | None) -> dict[int, Secret]:
-    """Return the private keys whose nodes are still in `tree`; the leaf's new one if it was updated."""
+    """Return the private keys of nodes still in `tree`, by node index, with the leaf's new key if updated."""
     keys = {}
     for node, secret in epoch.private_keys.items():
         before = epoch.tree.node(node)

@@ -1,6 +1,6 @@
-"""What the leaves of a tree have, counted as they come and go, so that no rule need look at them all.
+"""Counts of the keys, capabilities and credential types of a tree's leaves, kept so that no rule visits all.
 
-Knows no positions and no rules. A copy counts on by itself.
+Knows no positions and no rules.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Census:
             self.add(leaf)
 
     def copy(self) -> Self:
-        """Return a census that can go on without changing this one."""
+        """Return an independent copy."""
         other = type(self)()
         other.members = self.members
         other.signature_keys = self.signature_keys.copy()
@@ -41,7 +41,7 @@ class Census:
         return other
 
     def add(self, leaf: LeafNode) -> None:
-        """Count a leaf in."""
+        """Add a leaf to the counts."""
         self.members += 1
         self.signature_keys[leaf.signature_key] += 1
         self.encryption_keys[leaf.encryption_key] += 1
@@ -49,7 +49,7 @@ class Census:
         self.credential_tags[leaf.credential.tag] += 1
 
     def remove(self, leaf: LeafNode) -> None:
-        """Count a leaf out that was counted in."""
+        """Remove a leaf from the counts it was added to."""
         self.members -= 1
         _take(self.signature_keys, leaf.signature_key)
         _take(self.encryption_keys, leaf.encryption_key)

@@ -1,4 +1,4 @@
-"""The step that a commit takes a group through, ready to be taken. Computes nothing."""
+"""The effect of a commit on a group, computed and not yet applied. Computes nothing itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Change"]
 
 @dataclass(frozen=True, repr=False)
 class Change:
-    """Who committed and who changed, by leaf index, and the epoch after: None for whoever was removed."""
+    """Committer and changed members by leaf index, and the next epoch (None if this member was removed)."""
 
     committer: int
     external: bool

@@ -1,4 +1,4 @@
-"""Making a commit (RFC 9420, section 12.4.1): the message, and the epoch it leads to beside the old one."""
+"""Make a commit (RFC 9420, section 12.4.1): its message and the next epoch. Changes no epoch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["CommitMade", "leaf_signer", "make_commit"]
 
 @dataclass(frozen=True, repr=False)
 class CommitMade:
-    """A commit: what to send, the epoch after, and what its Welcome needs."""
+    """A commit: the message to send, the next epoch, and what the Welcome needs."""
 
     message: bytes
     epoch: Epoch
@@ -36,7 +36,7 @@ class CommitMade:
 
 
 def leaf_signer(epoch: Epoch, leaf_index: int, template: LeafNode) -> Callable[[bytes, bytes], LeafNode]:
-    """Return what signs `template` with a path's encryption key and parent hash."""
+    """Return a function that signs `template` with a path's encryption key and parent hash."""
 
     def sign_leaf(encryption_key: bytes, parent_hash: bytes) -> LeafNode:
         return sign_leaf_node(
@@ -66,13 +66,13 @@ def make_commit(
     limits: Limits,
     random: RandomBytes,
 ) -> CommitMade:
-    """Make the commit of the proposals `named`, whose effect is `applied`.
+    """Make the commit of the proposals `named`; `applied` is their effect.
 
-    The path's leaf is made from `template`; without one there is no path. `found` encrypts the message;
-    without it the message goes in the clear.
+    The path's leaf is made from `template`; without one there is no path. The message is encrypted with the
+    key `found`, or sent unencrypted if that is None.
 
     Raises:
-        UnsupportedError: a pre-shared key is not known here.
+        UnsupportedError: this member does not have a pre-shared key.
         LimitError: the leaf or the message grows too large.
 
     """

@@ -1,6 +1,6 @@
-"""Making a group that continues another, by reinitialising or branching it (RFC 9420, sections 11.2, 11.3).
+"""Make a group that continues another, by ReInit or branching (RFC 9420, sections 11.2 and 11.3).
 
-Computes its epoch 1 and the Welcome into it; leaves the old group as it is.
+Computes its epoch 1 and the Welcome into it. Leaves the old group as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Making a group of one (RFC 9420, section 11). Computes its first epoch; stores nothing."""
+"""Create a group with one member (RFC 9420, section 11). Computes its epoch 0; stores nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def create(
     """Return epoch 0 of a group whose one member is at `leaf`, and its message keys.
 
     Raises:
-        ValidationError: the extensions do not fit together, or need what the leaf lacks.
+        ValidationError: the extensions conflict, or require what the leaf does not support.
         LimitError: the leaf or the extensions are too long.
 
     """

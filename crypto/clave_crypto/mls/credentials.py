@@ -1,4 +1,4 @@
-"""Credentials: who a leaf says it is (RFC 9420, section 5.3). Judging them is the application's."""
+"""Credentials: the identity a leaf claims (RFC 9420, section 5.3). The application judges them."""
 
 from __future__ import annotations
 

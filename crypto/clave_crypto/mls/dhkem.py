@@ -1,4 +1,4 @@
-"""DHKEM (RFC 9180, section 4.1) over the five groups of the registry. Knows not what the secret encrypts."""
+"""DHKEM (RFC 9180, section 4.1) over the five groups of the registry. Knows no use of the secret."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DhKem(ABC, Generic[_Private, _Public]):
         return self._public_bytes(self.load_private(private))
 
     def check_enc(self, enc: bytes) -> None:
-        """Refuse what is not an ephemeral public key; raises `KeyRejected`."""
+        """Check that `enc` is a usable ephemeral public key; raises `KeyRejected`."""
         self.check_public(enc)
 
     def encap(self, public: bytes) -> tuple[Secret, bytes]:
@@ -58,7 +58,7 @@ class DhKem(ABC, Generic[_Private, _Public]):
         return self.encap_from(self._generate(), public)
 
     def encap_from(self, ephemeral: _Private, public: bytes) -> tuple[Secret, bytes]:
-        """Return (shared_secret, enc) of an ephemeral key that must serve but once; raises `KeyRejected`."""
+        """Return (shared_secret, enc) by a private key that is used only once; raises `KeyRejected`."""
         enc = self._public_bytes(ephemeral)
         return self._shared_secret(self._exchange(ephemeral, self.load_public(public)), enc + public), enc
 
@@ -74,7 +74,7 @@ class DhKem(ABC, Generic[_Private, _Public]):
 
     @abstractmethod
     def check_public(self, public: bytes) -> None:
-        """Refuse a peer's unfit public key; raises `KeyRejected`."""
+        """Check that a peer's public key may be used; raises `KeyRejected`."""
 
     @abstractmethod
     def load_private(self, private: bytes) -> _Private:
@@ -102,7 +102,7 @@ _XPublic = TypeVar("_XPublic", X25519PublicKey, X448PublicKey)
 
 
 class _MontgomeryKem(DhKem[_XPrivate, _XPublic]):
-    """Over a curve of RFC 7748, where every string of the right length is a private key."""
+    """DHKEM over a curve of RFC 7748: any string of the right length is a private key."""
 
     _private_type: type[_XPrivate]
     _public_type: type[_XPublic]
@@ -142,7 +142,7 @@ class _X448(_MontgomeryKem[X448PrivateKey, X448PublicKey]):
 
 
 class _NistKem(DhKem[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
-    """Over a NIST curve: private keys are big-endian scalars, public keys uncompressed points."""
+    """DHKEM over a NIST curve: private keys are big-endian scalars, public keys uncompressed points."""
 
     def __init__(self, kem_id: int, hpke_id: hpke.KEM, kdf: Hkdf, curve: ec.EllipticCurve) -> None:
         size = (curve.key_size + 7) // 8
@@ -167,7 +167,7 @@ class _NistKem(DhKem[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
             scalar = int.from_bytes(candidate, "big") & mask
             if 0 < scalar < self._curve.group_order:
                 return Secret(scalar.to_bytes(self._key_size, "big"))
-        raise ValueError("no private key follows from this input")
+        raise ValueError("no private key can be derived from this input")
 
     def _generate(self) -> ec.EllipticCurvePrivateKey:
         return ec.generate_private_key(self._curve)

@@ -1,4 +1,4 @@
-"""One epoch of a group as one member sees it: immutable, so that a successor can be computed beside it."""
+"""One epoch of a group as one member sees it. Immutable: the next epoch is computed as a new object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FindPsk = Callable[[PreSharedKeyID], Secret | None]
 
 
 def no_psks(_: PreSharedKeyID) -> None:
-    """Have no pre-shared keys."""
+    """Return None: there are no pre-shared keys."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Member:
 
 @dataclass(frozen=True, repr=False)
 class Epoch:
-    """An epoch's public state and this member's secrets in it. The tree must not be changed any more.
+    """An epoch's public state and this member's secrets in it. The tree must not be modified.
 
     `private_keys` holds the HPKE private keys of this member's leaf and of the parents above it that it has,
     by node index.
@@ -70,7 +70,7 @@ class Epoch:
         object.__setattr__(self, "context_bytes", self.context.encode())
 
     def without_secrets(self) -> Epoch:
-        """Return what is left to a member who was removed."""
+        """Return the epoch without its secrets, for a member who was removed."""
         nothing = Secret()
         return replace(self, secrets=EpochSecrets(*[nothing] * 8), private_keys={}, signature_secret=nothing)
 
@@ -82,7 +82,7 @@ class Epoch:
 
 @dataclass(frozen=True, repr=False)
 class NextEpoch:
-    """What a commit leads to."""
+    """What the key schedule derives from a commit."""
 
     context: GroupContext
     joiner_secret: Secret
@@ -105,9 +105,9 @@ def advance(
     psk_secret: Secret,
     limits: Limits,
 ) -> NextEpoch:
-    """Run the key schedule over a signed commit into the epoch that `provisional` begins to describe.
+    """Run the key schedule over a signed commit; `provisional` is the next epoch's provisional context.
 
-    `init_secret` is the epoch's own, or what an external commit sets in its place (section 8.3).
+    `init_secret` is that of `epoch`, or the one of an external commit (section 8.3).
     """
     suite = epoch.suite
     confirmed = confirmed_transcript_hash(
@@ -143,7 +143,7 @@ def succeed(
     own_leaf: int,
     private_keys: Mapping[int, Secret],
 ) -> Epoch:
-    """Return the epoch after `epoch`, with the tree and the private keys there."""
+    """Return the epoch after `epoch`, with its tree, its derived secrets and this member's private keys."""
     return Epoch(
         following.context,
         tree,

@@ -1,21 +1,21 @@
-"""The errors of groups, and whose fault each is. Knows no rule by itself: a broken rule brings its id.
+"""The errors of groups, and whose fault each is. Knows no rule: the broken rule gives its id.
 
 MLSError                 base of all below; a `CryptoError`
-├── LocalError           the caller's doing; no peer did wrong
-│   ├── GroupClosedError     this member was removed, or the group goes on as another (`Group.reinit`)
+├── LocalError           a mistake of the caller; no peer is at fault
+│   ├── GroupClosedError     this member was removed, or a ReInit was committed (`Group.reinit`)
 │   ├── CommitRequiredError  proposals are pending and must be committed before sending data
 │   ├── StalePendingError    the pending commit was made in another epoch
 │   └── StateError           stored bytes are not a state of this group
-├── OwnMessageError      the message says it is this member's own, come back
-├── PolicyRejected       the application's policy said no; raised by `Policy` methods
+├── OwnMessageError      the message claims this member as its sender
+├── PolicyRejected       the application's policy refuses it; raised by `Policy` methods
 └── PeerError            what a peer sent cannot be accepted; nothing was changed
 ├── MalformedError       not a valid encoding
 ├── WrongGroupError      for another group
-├── WrongEpochError      for an epoch whose keys are gone or not yet there (`epoch`)
+├── WrongEpochError      for an epoch whose keys this member does not have (`epoch`)
 ├── UnsupportedError     a cipher suite, pre-shared key or mechanism this member does not have
-├── DecryptionError      no key opens it
+├── DecryptionError      no key of this member decrypts it
 ├── ReplayError          its key was used already
-├── LimitError           more than the group's `Limits` take
+├── LimitError           exceeds the group's `Limits`
 │   └── TooFarAheadError     its generation is further ahead than a ratchet may skip
 └── ValidationError      breaks a rule of RFC 9420 (`rule`, `section`)
 """
@@ -56,7 +56,7 @@ class LocalError(MLSError):
 
 
 class GroupClosedError(LocalError):
-    """The group removed this member, or goes on as another."""
+    """This member was removed, or a ReInit was committed: the group has ended."""
 
 
 class CommitRequiredError(LocalError):
@@ -72,7 +72,7 @@ class StateError(LocalError):
 
 
 class OwnMessageError(MLSError):
-    """The message says that this member sent it; for an encrypted one that proves nothing."""
+    """The message claims this member as its sender; any member can claim that in an encrypted message."""
 
 
 class PolicyRejected(MLSError):
@@ -100,19 +100,19 @@ class WrongEpochError(PeerError):
 
 
 class UnsupportedError(PeerError):
-    """Needs a cipher suite, pre-shared key or mechanism that this member does not have."""
+    """It needs a cipher suite, pre-shared key or mechanism that this member does not have."""
 
 
 class DecryptionError(PeerError):
-    """No key of this member opens the ciphertext."""
+    """No key of this member decrypts the ciphertext."""
 
 
 class ReplayError(PeerError):
-    """The message's key was used already and is gone."""
+    """The message's key was used before and is deleted."""
 
 
 class LimitError(PeerError):
-    """More than the group's `Limits` take."""
+    """A message, leaf, tree or list exceeds the group's `Limits`."""
 
 
 class TooFarAheadError(LimitError):
@@ -120,7 +120,7 @@ class TooFarAheadError(LimitError):
 
 
 class ValidationError(PeerError):
-    """Breaks rule `rule` of RFC 9420, section `section`."""
+    """It breaks rule `rule` of RFC 9420, section `section`."""
 
     def __init__(self, rule: str, section: str, detail: str) -> None:
         super().__init__(f"{detail} (RFC 9420, section {section}: {rule})")
@@ -129,7 +129,7 @@ class ValidationError(PeerError):
 
 
 def undecodable(what: str, error: DecodeError) -> PeerError:
-    """Return the error of a peer's `what` that does not decode: its fault, or something newer than this."""
+    """Return the error for a peer's `what` that does not decode: malformed, or with an unknown value."""
     if isinstance(error, UnknownValueError):
-        return UnsupportedError(f"{what} has something this library does not know: {error}")
+        return UnsupportedError(f"{what} has a value that this library does not know: {error}")
     return MalformedError(f"{what} is malformed: {error}")

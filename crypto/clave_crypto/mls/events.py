@@ -1,4 +1,4 @@
-"""What receiving or committing brings about. Plain data."""
+"""Results of receiving, previewing and merging. Plain data; computes nothing."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ProposalReceived:
 class Committed:
     """The group entered `epoch` by a commit of the member at leaf `committer`.
 
-    `added` and `updated` (by Update proposals) are as they are now, `removed` as they were before. With
-    `external` the committer joined by this commit, is among `added`, and `committer` is its new leaf. `path`
-    says whether the commit had an UpdatePath (RFC 9420, section 12.4). With `reinit` the group goes on as
-    another, which that describes, and this one is closed.
+    `added` and `updated` (by Update proposals) describe members after the commit, `removed` before it. If
+    `external`, the committer joined by this commit, is among `added`, and `committer` is its new leaf. `path`
+    says whether the commit had an UpdatePath (RFC 9420, section 12.4). If `reinit` is set, the group it
+    describes replaces this one, which is closed.
 
-    With `removed_self` the group is closed to this member and stays in the epoch before; `added` and
-    `updated` are empty. It is a claim by its signer: whoever is removed cannot check the confirmation tag, so
-    the others may have refused the same commit. `Group.preview` shows it without closing the group.
+    If `removed_self`, the group is closed for this member and stays in the previous epoch; `added` and
+    `updated` are empty. This is only the signer's claim: a removed member cannot check the confirmation tag,
+    so other members may have refused the commit. `Group.preview` shows it without closing the group.
     """
 
     committer: int
@@ -62,33 +62,33 @@ class Committed:
 
 
 class CommitFate(Enum):
-    """What becomes of a valid commit at the member who previews it (RFC 9420, section 12.4.2)."""
+    """Whether the member who previews a valid commit can follow it (RFC 9420, section 12.4.2)."""
 
     OPENS = "opens"
-    """This member can follow: the path's secret opens and the confirmation tag is right."""
+    """This member can follow: the path secret decrypts and the confirmation tag is right."""
 
     SEALED = "sealed"
-    """A path secret or the external init does not open here, or gives other keys than the path has.
+    """The path secret or external init does not decrypt here, or derives keys other than the path's.
 
     Other members may be able to follow.
     """
 
     WRONG_TAG = "wrong tag"
-    """All secrets opened and the confirmation tag is wrong, which it then is for everybody.
+    """All secrets decrypt and the confirmation tag is wrong, so it is wrong for every member.
 
-    With pre-shared keys: for everybody who has the same ones.
+    With pre-shared keys: for every member that has the same keys.
     """
 
     REMOVES = "removes"
-    """This member is removed and so can check neither secrets nor the confirmation tag."""
+    """This member is removed, and can check neither secrets nor the confirmation tag."""
 
 
 @dataclass(frozen=True)
 class CommitPreview:
-    """A commit of another that everybody in the epoch can see to be valid, and its `fate` at this member.
+    """Another member's commit that passed all checks of its public parts, and its `fate` at this member.
 
-    The fields it shares with `Committed` say the same, as they would be after it. `added` and `updated` are
-    told to a member who is removed as well.
+    Fields shared with `Committed` mean the same, for the group after the commit. `added` and `updated` are
+    set even if this member is removed.
     """
 
     committer: int

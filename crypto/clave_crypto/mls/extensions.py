@@ -1,4 +1,4 @@
-"""Extensions and those RFC 9420 defines for groups (sections 11.1 and 13). Does not judge them."""
+"""Extensions, and those that RFC 9420 defines for groups (sections 11.1 and 13). Checks none of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULT_EXTENSION_TYPES = frozenset(range(ExtensionType.APPLICATION_ID, Extensio
 
 @struct()
 class Extension(Struct):
-    """An extension, opaque to whoever does not know its type."""
+    """An extension: a type and its data, which are opaque where the type is not known."""
 
     extension_type: u16
     extension_data: bytes
@@ -44,14 +44,14 @@ class Extension(Struct):
 
 @struct()
 class ExternalPub(Struct):
-    """The key that external commits are made to (section 12.4.3.2)."""
+    """The public key for external commits (section 12.4.3.2)."""
 
     external_pub: bytes
 
 
 @struct()
 class ExternalSender(Struct):
-    """Someone outside the group whose proposals it takes (section 12.1.8.1)."""
+    """A sender outside the group whose proposals the group accepts (section 12.1.8.1)."""
 
     signature_key: bytes
     credential: BasicCredential | X509Credential
@@ -59,7 +59,7 @@ class ExternalSender(Struct):
 
 @struct()
 class ExternalSenders(Struct):
-    """All of those, as the extension lists them."""
+    """The content of the external_senders extension."""
 
     senders: tuple[ExternalSender, ...]
 

@@ -1,7 +1,7 @@
-"""Following another's commit (RFC 9420, section 12.4.2): the epoch it leads to, beside the epoch it ends.
+"""Follow another member's commit (RFC 9420, section 12.4.2): compute the next epoch. Changes no epoch.
 
-`check_commit` checks what everybody in the epoch can check alike. `follow_commit` opens what is encrypted to
-this member by `open_secrets`, and runs the key schedule over it by `derive_epoch_after`.
+`check_commit` checks what every member of the epoch can check. `follow_commit` then decrypts this member's
+secrets (`open_secrets`), runs the key schedule (`derive_epoch_after`) and checks the confirmation tag.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class CheckedCommit:
-    """A commit that everybody in `epoch` can see to be valid; its secrets are not opened.
+    """A commit that passed all checks of its public parts; its secrets are not decrypted yet.
 
-    `applied` is the effect of its proposals, `tree` has its path as well, and `provisional` is the context
-    that the path's secrets are encrypted in. `own_leaf_secret` is the private key of this member's leaf when
+    `applied` is the effect of its proposals, `tree` has its path merged too, and `provisional` is the context
+    under which path secrets are encrypted. `own_leaf_secret` is the private key of this member's new leaf if
     the commit covers its Update.
     """
 
@@ -75,7 +75,7 @@ class CheckedCommit:
 
 @dataclass(frozen=True, repr=False)
 class OpenedSecrets:
-    """What a commit gives to one member; the private keys are by node index."""
+    """What this member decrypts from a commit; private keys by node index."""
 
     private_keys: dict[int, Secret]
     commit_secret: Secret
@@ -93,9 +93,9 @@ def check_commit(
     judge_joiner: Callable[[LeafNode], None],
     limits: Limits,
 ) -> CheckedCommit:
-    """Check a commit, its signature verified, whose proposals' effect is `applied`, but for its secrets.
+    """Check the public parts of a commit with a verified signature; `applied` is its proposals' effect.
 
-    An external commit's joiner is put to `judge_joiner` once its leaf has proved true to itself.
+    The joiner of an external commit is passed to `judge_joiner` once its leaf is checked.
 
     Raises:
         ValidationError: the path breaks a rule, or there are too many pre-shared keys.
@@ -112,11 +112,11 @@ def check_commit(
 
 
 def open_secrets(checked: CheckedCommit) -> OpenedSecrets:
-    """Open what the commit has for this member, who stays in the group.
+    """Decrypt the commit's secrets for this member, who stays in the group.
 
     Raises:
-        DecryptionError: the path's secret or the external init does not open.
-        ValidationError: no path secret is for a key held here, or it gives other keys than the path has.
+        DecryptionError: the path secret or the external init does not decrypt.
+        ValidationError: no path secret is for a key of this member, or it derives keys other than the path's.
 
     """
     epoch, applied, tree = checked.epoch, checked.applied, checked.tree
@@ -145,10 +145,10 @@ def open_secrets(checked: CheckedCommit) -> OpenedSecrets:
 def derive_epoch_after(
     checked: CheckedCommit, opened: OpenedSecrets, *, find_psk: FindPsk, limits: Limits
 ) -> NextEpoch:
-    """Run the key schedule over a commit; its confirmation tag is not checked.
+    """Run the key schedule over a commit; does not check its confirmation tag.
 
     Raises:
-        UnsupportedError: a pre-shared key is not known here.
+        UnsupportedError: this member does not have a pre-shared key.
 
     """
     return advance(
@@ -166,7 +166,7 @@ def derive_epoch_after(
 
 
 def check_tag(checked: CheckedCommit, following: NextEpoch) -> None:
-    """Check that the committer arrived in the same epoch (section 6.1).
+    """Check the commit's confirmation tag against the derived epoch (section 6.1).
 
     Raises:
         ValidationError: its confirmation tag is not that of `following`.
@@ -178,11 +178,11 @@ def check_tag(checked: CheckedCommit, following: NextEpoch) -> None:
 
 
 def follow_commit(checked: CheckedCommit, *, find_psk: FindPsk, limits: Limits) -> Change:
-    """Return the step that a checked commit takes this member through.
+    """Return the change that a checked commit makes for this member.
 
     Raises:
-        DecryptionError, ValidationError: its secrets do not open here, or the confirmation tag is wrong.
-        UnsupportedError: a pre-shared key is not known here.
+        DecryptionError, ValidationError: its secrets do not decrypt, or the confirmation tag is wrong.
+        UnsupportedError: this member does not have a pre-shared key.
 
     """
     applied, has_path = checked.applied, checked.path is not None
@@ -198,7 +198,7 @@ def follow_commit(checked: CheckedCommit, *, find_psk: FindPsk, limits: Limits) 
 
 
 def describe(prior: Epoch, change: Change) -> Committed:
-    """Return what the application is told about `change`."""
+    """Return the event that reports `change` to the application."""
     after = change.epoch
     return Committed(
         committer=change.committer,
@@ -229,7 +229,7 @@ def _merge(
     judge_joiner: Callable[[LeafNode], None],
     limits: Limits,
 ) -> None:
-    """Check a received path and put it into `tree`."""
+    """Check a received path and merge it into `tree`."""
     suite, leaf, committer = epoch.suite, path.leaf_node, applied.committer
     limits.check_leaf(len(leaf.encode()))
     check_leaf(suite, leaf, CommitSource, group_id=epoch.context.group_id, leaf_index=committer)

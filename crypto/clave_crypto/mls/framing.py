@@ -1,4 +1,4 @@
-"""Messages as they travel, and what is authenticated in them (RFC 9420, section 6). Seals nothing."""
+"""Structs of messages and of what is authenticated in them (RFC 9420, section 6). Encrypts nothing."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class ApplicationData(Struct):
 
 @struct(tag=ContentType.PROPOSAL)
 class ProposalContent(Struct):
-    """A proposal sent on its own."""
+    """A proposal that is sent by itself."""
 
     proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
 
 
 @struct()
 class FramedContent(Struct):
-    """What a message says, to which group, from whom (section 6)."""
+    """A message's group, epoch, sender and content (section 6)."""
 
     group_id: bytes
     epoch: u64
@@ -128,7 +128,7 @@ class AuthenticatedContent(Struct):
 
 @dataclass(frozen=True, slots=True)
 class PublicMessage(Struct):
-    """A signed message in the clear (section 6.2). `membership_tag` is empty unless a member sent it."""
+    """A signed, unencrypted message (section 6.2). `membership_tag` is empty unless a member sent it."""
 
     tag: ClassVar[bytes] = WireFormat.PUBLIC_MESSAGE.to_bytes(2, "big")
 
@@ -200,7 +200,7 @@ _BODY_TYPES: dict[ContentType, type[Struct]] = {
 
 
 MLSMessage = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
-"""What can stand in an MLSMessage (section 6)."""
+"""What an MLSMessage can hold (section 6)."""
 
 
 @struct()
@@ -256,13 +256,13 @@ def peek(data: bytes) -> tuple[bytes, int, ContentType]:
             content = message.content
             return content.group_id, content.epoch, ContentType(content.body.tag[0])
         case _:
-            raise MalformedError("the message is not one to a group")
+            raise MalformedError("the message is not a group message")
 
 
 def authenticated_data(data: bytes) -> bytes:
     """Return the authenticated_data that an encoded group message has in the clear (section 6).
 
-    Nothing is verified: whoever carries the message could have changed it until a member opens the message.
+    Nothing is verified: anyone who relays the message can change this, until a member decrypts the message.
 
     Raises:
         MalformedError: `data` is not an encoded group message.
@@ -275,4 +275,4 @@ def authenticated_data(data: bytes) -> bytes:
         case PublicMessage():
             return message.content.authenticated_data
         case _:
-            raise MalformedError("the message is not one to a group")
+            raise MalformedError("the message is not a group message")

@@ -1,6 +1,6 @@
-"""Values that mean nothing, sent so that peers stay able to ignore the unknown (RFC 9420, section 13.5).
+"""GREASE (RFC 9420, section 13.5): values without meaning, sent so that peers must ignore unknown ones.
 
-Receivers know none of them: they are treated like every other unknown value.
+Receivers know none of them and treat them like any other unknown value.
 """
 
 from __future__ import annotations

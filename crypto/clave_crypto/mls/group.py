@@ -1,18 +1,18 @@
-"""A group as one member sees it: the state that messages move from epoch to epoch. Does no I/O.
+"""A group as one member sees it: sends and receives messages, and moves from epoch to epoch. Does no I/O.
 
-Every method either does all it says or raises and changes nothing. What is on disk must never be older than
-what was sent or shown, so each call has its transaction, before anything leaves or shows:
+A method that raises changes nothing. What is on disk must never be older than what was sent or shown. So
+store the following in one transaction per call, before anything is sent or shown:
 
 - `encrypt` and `propose` use up a key: store the state and the message, then send it.
-- `withdraw` changes the state alone: store it.
-- `commit` uses up a key and nothing else: store the state and the pending commit, then send its message. The
-  key is never used again, whether the commit is merged, discarded or lost.
-- `merge` when the commit won: store the state, forget the pending commit and keep its Welcome until that is
-  sent. `discard` when another commit of the epoch did.
-- `receive`: store the state with what was received, whose key is gone, then show it.
-- `preview` changes nothing: nothing is to be stored.
+- `withdraw` changes only the state: store it.
+- `commit` uses up a message key and changes nothing else: store the state and the pending commit, then send
+  its message. The key is never used again, whether the commit is merged, discarded or lost.
+- `merge`, if this commit was accepted: store the state, delete the pending commit, and keep its Welcome until
+  it is sent. `discard`, if another commit of the epoch was accepted: delete the pending commit.
+- `receive` deletes the message's key: store the state and what was received, then show it.
+- `preview` changes nothing: store nothing.
 
-How a group begins, and what can be read of it, is in its base classes `GroupStart` and `GroupView`.
+The base class `GroupStart` creates, joins and restores groups; `GroupView` reads them.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ class Group(GroupStart):
         padding: Padding = pad_to_bucket,
         random: RandomBytes = os.urandom,
     ) -> bytes:
-        """Return `data` as an encrypted MLSMessage; `authenticated_data` is readable by everyone.
+        """Return `data` as an encrypted MLSMessage; `authenticated_data` is authenticated, not encrypted.
 
         Raises:
             CommitRequiredError: proposals are pending.
             LimitError: the message would be too long.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
@@ -118,15 +118,15 @@ class Group(GroupStart):
         """Return a proposal as an MLSMessage, encrypted unless `public`, and keep it as pending.
 
         Raises:
-            LocalError: it is an Update, which `propose_update` makes, or is pending already.
+            LocalError: it is an Update (use `propose_update`), or is pending already.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
             LimitError: too many proposals are pending.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         if isinstance(proposal, Update):
-            raise LocalError("propose_update makes an Update with its keys")
+            raise LocalError("an Update needs new keys: use propose_update")
         return self._propose(proposal, None, now, public, authenticated_data, random)
 
     def propose_update(
@@ -142,7 +142,7 @@ class Group(GroupStart):
         Raises:
             PolicyRejected: the application refuses the new leaf.
             LimitError: too many proposals are pending.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
@@ -159,7 +159,7 @@ class Group(GroupStart):
         return self._propose(Update(leaf), leaf_secret, now, public, authenticated_data, random)
 
     def withdraw(self, reference: bytes) -> None:
-        """Forget a pending proposal that the other members do not have, or have forgotten too.
+        """Delete a pending proposal; all members that have it must delete it.
 
         Raises:
             LocalError: no proposal is pending under that reference.
@@ -180,19 +180,20 @@ class Group(GroupStart):
         find_psk: FindPsk = no_psks,
         random: RandomBytes = os.urandom,
     ) -> PendingCommit:
-        """Make a commit of `proposals` and the pending ones that go with them.
+        """Make a commit of `proposals` and of the pending ones that do not conflict with them.
 
-        It brings new keys for this member, unless `path` is false and no proposal needs that (section 12.4).
-        It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is false. Pending
-        proposals that break a rule beside the others, or that the policy refuses, are left out. Only the key
-        that the message was encrypted with is used up: store `state()` before sending.
+        It has a path, which renews this member's keys, unless `path` is false and no proposal requires one
+        (section 12.4). It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is
+        false. Pending proposals are left out if they break a rule together with the others or the policy
+        refuses them. The group stays in its epoch; only the key that encrypted the message is used up: store
+        `state()` before sending.
 
         Raises:
-            ValidationError: one of `proposals` breaks a rule, or they do not go together.
+            ValidationError: one of `proposals` breaks a rule, or they conflict.
             PolicyRejected: the application refuses them.
-            UnsupportedError: a pre-shared key is not known here.
-            LimitError: the tree, the message or the Welcome grows too large.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            UnsupportedError: this member does not have a pre-shared key.
+            LimitError: the tree, the message or the Welcome would be too large.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
@@ -245,18 +246,18 @@ class Group(GroupStart):
         return PendingCommit(made.message, welcome, self.epoch, self.epoch_authenticator, change)
 
     def merge(self, pending: PendingCommit) -> Committed:
-        """Enter the epoch that one's own commit leads to, once it is known to be the one that counts.
+        """Enter the epoch of this member's own commit, once it is known to be accepted.
 
         Raises:
             StalePendingError: it was made in another epoch, or is discarded or merged already.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
         return self._enter(pending.take(self.epoch_authenticator))
 
     def discard(self, pending: PendingCommit) -> None:
-        """Forget the secrets of a commit that will not count; the key it used stays used.
+        """Delete the secrets of a commit that was not accepted; its message key stays used.
 
         Raises:
             StalePendingError: it is discarded or merged already.
@@ -267,21 +268,22 @@ class Group(GroupStart):
     # Receiving
 
     def preview(self, message: bytes, *, find_psk: FindPsk = no_psks) -> CommitPreview:
-        """Return what another's commit of this epoch would do and whether this member can follow it.
+        """Return what another member's commit would do and whether this member can follow it.
 
-        Checks all that everybody in the epoch can check alike, then tries to open what is for this member
+        Checks what every member of the epoch can check, then tries to decrypt what is for this member
         (section 12.4.2). Changes nothing: the same message can be previewed again, and received.
 
         Raises:
             MalformedError: not an encoded commit.
-            WrongGroupError, WrongEpochError: not a commit for this group now.
-            OwnMessageError: it says that this member sent it, which of an encrypted one is no proof.
-            DecryptionError, ReplayError: no key here opens the message itself.
-            LimitError, TooFarAheadError: it asks for more than the limits allow.
-            ValidationError: it breaks a rule whose breach everybody in the epoch can see.
+            WrongGroupError, WrongEpochError: for another group or epoch.
+            OwnMessageError: it claims this member as its sender, which in an encrypted message proves
+                nothing.
+            DecryptionError, ReplayError: no key of this member decrypts the message itself.
+            LimitError, TooFarAheadError: it exceeds the limits.
+            ValidationError: it breaks a rule that every member of the epoch can check.
             PolicyRejected: the application refuses it.
-            UnsupportedError: it needs a mechanism or pre-shared key not known here.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            UnsupportedError: it needs a mechanism or pre-shared key that this member does not have.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
@@ -308,22 +310,24 @@ class Group(GroupStart):
     ) -> Received:
         """Process an encoded MLSMessage to the group.
 
-        `check` sees verified application data before the key that opened it is deleted. What it raises leaves
-        the group as it was.
+        `check` is called with verified application data before the message's key is deleted; if it raises,
+        the group is unchanged.
 
-        A commit that removes this member closes the group for good (`Committed.removed_self`). It is a claim
-        by its signer: whoever is removed cannot check the confirmation tag, so the others may have refused
-        the same commit. Whoever must be sure calls `preview` first, and keeps the state until others vouch
-        for the commit.
+        A commit that removes this member closes the group for good (`Committed.removed_self`). This is only
+        the signer's claim: a removed member cannot check the confirmation tag, so other members may have
+        refused the commit. To be sure, call `preview` first and keep the state until other members confirm
+        the commit.
 
         Raises:
-            MalformedError, WrongGroupError, WrongEpochError: not a message for this group now.
-            OwnMessageError: it says that this member sent it, which of an encrypted one is no proof.
-            DecryptionError, ReplayError: no key here opens it, or the proposal is pending already.
-            LimitError, TooFarAheadError: it asks for more than the limits allow.
+            MalformedError, WrongGroupError, WrongEpochError: malformed, or for another group or epoch.
+            OwnMessageError: it claims this member as its sender, which in an encrypted message proves
+                nothing.
+            DecryptionError, ReplayError: no key of this member decrypts it, or the proposal is pending
+                already.
+            LimitError, TooFarAheadError: it exceeds the limits.
             ValidationError: it breaks a rule.
             PolicyRejected: the application refuses it.
-            UnsupportedError: it needs a mechanism or pre-shared key not known here.
+            UnsupportedError: it needs a mechanism or pre-shared key that this member does not have.
             GroupClosedError: this member was removed.
 
         """
@@ -369,7 +373,7 @@ class Group(GroupStart):
         return application
 
     def _open_private(self, message: PrivateMessage) -> tuple[VerifiedContent, Application | None, FoundKey]:
-        """Open a private message of the current epoch; changes nothing."""
+        """Decrypt and verify a private message of the current epoch; changes nothing."""
         self._check_group_id(message.group_id)
         if message.epoch != self.epoch:
             raise WrongEpochError(message.epoch, self.epoch)
@@ -391,7 +395,7 @@ class Group(GroupStart):
         return open_public(self._epoch, message)
 
     def _accept(self, content: VerifiedContent, found: FoundKey | None, find_psk: FindPsk) -> Received:
-        """Take in a proposal or commit of this epoch; `found` is the key that opened it, if any did."""
+        """Process a verified proposal or commit of this epoch, decrypted by the key `found` if any."""
         self._check_open()
         framed = content.authenticated.content
         received: ProposalReceived | None = None
@@ -406,7 +410,7 @@ class Group(GroupStart):
                 checked = self._check_commit(content, commit)
                 change = follow_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
             case _:
-                raise MalformedError("application data came where a proposal or commit should")
+                raise MalformedError("the message has application data in place of a proposal or commit")
         if found is not None:
             self._secret_tree.consume(found)
         if received is None:
@@ -415,7 +419,7 @@ class Group(GroupStart):
         return received
 
     def _check_commit(self, content: VerifiedContent, commit: Commit) -> CheckedCommit:
-        """Check a commit of this epoch as far as everybody in it can; changes nothing."""
+        """Check what every member of this epoch can check of a commit; changes nothing."""
         own_leaf_secret = None
         proposals: Sequence[Proposal] = ()
         if isinstance(content.sender, NewMemberCommitSender):
@@ -438,14 +442,14 @@ class Group(GroupStart):
             limits=self._limits,
         )
 
-    # Common ground
+    # Used by both
 
     @property
     def _sender(self) -> MemberSender:
         return MemberSender(self.own_leaf)
 
     def _apply(self, committer: MemberSender, sent: Sequence[Sent]) -> Applied:
-        """Judge a commit's proposals as a whole and apply them beside the tree."""
+        """Check a commit's proposals together and apply them to a copy of the tree."""
         applied = apply_proposals(self._epoch, committer, sent, limits=self._limits)
         self._policy.check_commit(self, committer, sent)
         return applied
@@ -481,7 +485,7 @@ class Group(GroupStart):
         authenticated = AuthenticatedContent(wire_format_of(found), content, auth)
         reference = proposal_reference(self.suite, authenticated)
         if reference in self._pending:
-            raise LocalError("this member's same proposal is pending already")
+            raise LocalError("this member has the same proposal pending already")
         message = protect(self._epoch, content, auth, found, padding=pad_to_bucket, random=random)
         if found is not None:
             self._secret_tree.consume(found)
@@ -489,7 +493,7 @@ class Group(GroupStart):
         return message
 
     def _judge_proposal(self, sender: Sender, proposal: Proposal, now: int | None) -> None:
-        """Keep out what breaks a rule by itself: it would hold up everyone's messages until a commit."""
+        """Check a proposal by itself; once pending it blocks application messages until a commit."""
         self._limits.check_proposal(len(proposal.encode()))
         self._limits.check_waiting(sum(one.sender == sender for one in self._pending.values()))
         check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now)

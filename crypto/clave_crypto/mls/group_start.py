@@ -1,4 +1,4 @@
-"""How one comes to hold a group: creating, joining, restoring, or continuing another. Sends nothing."""
+"""Get a group: create, join or restore it, or continue another one. Sends nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["GroupStart"]
 
 
 class GroupStart(GroupView):
-    """The ways to begin with a group."""
+    """The part of `Group` that makes groups."""
 
     @classmethod
     def create(
@@ -46,12 +46,12 @@ class GroupStart(GroupView):
         limits: Limits = DEFAULT_LIMITS,
         random: RandomBytes = os.urandom,
     ) -> Self:
-        """Make a group of one (section 11). The lifetime of its leaf is in seconds since 1970.
+        """Create a group with one member (section 11). Its leaf's lifetime is in seconds since 1970.
 
-        `identity` as bytes stands for a basic credential.
+        `identity` given as bytes makes a basic credential.
 
         Raises:
-            ValidationError: the extensions do not fit together, or need what `extension_types` lacks.
+            ValidationError: the extensions conflict, or require what `extension_types` lacks.
             LimitError: the leaf or the extensions are too long.
             PolicyRejected: the application refuses the leaf.
 
@@ -89,18 +89,19 @@ class GroupStart(GroupView):
     ) -> Self:
         """Join by a Welcome (an encoded MLSMessage); `find_bundle` is asked for each key package it names.
 
-        `ratchet_tree` is for a Welcome that comes without it, `origin` the group that this one continues, and
-        `other_groups` the ids of the groups one is in: joining a second one of the same id is refused. The
-        leaves are checked one after the other unless `spread` is, say, a `ThreadPoolExecutor`'s `map`.
+        Pass `ratchet_tree` if the Welcome does not contain it, `origin` if the group continues another one,
+        and as `other_groups` the ids of this client's groups: a second group with the same id is refused.
+        Leaves are checked one after the other unless `spread` distributes them, as a `ThreadPoolExecutor`'s
+        `map` does.
 
-        Store the group and delete the bundle in one transaction. A last resort's is kept, and its Welcome can
-        come again: remember `group_id` and `epoch` of what it joined, and enter no epoch twice.
+        Store the group and delete the bundle in one transaction. A last-resort bundle is kept, so its Welcome
+        can arrive again: remember which `group_id` and `epoch` it joined, and enter no epoch twice.
 
         Raises:
-            LocalError: it is for no key package held here, or continues a group other than `origin`.
+            LocalError: it is for no key package of this client, or continues a group other than `origin`.
             MalformedError: an encoding is not valid.
-            DecryptionError: it does not open.
-            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
+            DecryptionError: it does not decrypt.
+            UnsupportedError: it needs a cipher suite or pre-shared key that this client does not have.
             ValidationError: the group info or the tree breaks a rule.
             LimitError: it or the tree is too large.
             PolicyRejected: the application refuses a member's leaf.
@@ -138,16 +139,16 @@ class GroupStart(GroupView):
         spread: Spread = map,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
-        """Join by a GroupInfo (an encoded MLSMessage) without being added; return the group and the commit.
+        """Join by an external commit to a GroupInfo (an encoded MLSMessage); return the group and the commit.
 
-        The commit is an MLSMessage in the clear. The group is in the epoch that begins with it: store it
-        before sending the commit, send nothing else before the commit is known to be the one that counts, and
-        drop it if another one is. `removes` is the leaf that this client had before; `other_groups` are the
-        ids of the groups one is in, but for the one that a commit with `removes` comes back to.
+        The commit is an unencrypted MLSMessage. The group is already in the epoch that the commit starts:
+        store it before sending the commit, send nothing else until the commit is accepted, and delete the
+        group if another commit is accepted. `removes` is the leaf index that this client had before, if any;
+        `other_groups` are the ids of this client's groups, without the one it returns to by `removes`.
 
         Raises:
             MalformedError: an encoding is not valid.
-            UnsupportedError: it needs a cipher suite or pre-shared key not known here.
+            UnsupportedError: it needs a cipher suite or pre-shared key that this client does not have.
             ValidationError: the group info, the tree or what is proposed breaks a rule.
             LimitError: it or the tree is too large.
             PolicyRejected: the application refuses a member's leaf.
@@ -205,13 +206,14 @@ class GroupStart(GroupView):
         ratchet_tree: bool = True,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
-        """Make the group that this one goes on as (section 11.2); return it and the Welcome into it.
+        """Create the group that replaces this one after a ReInit (section 11.2); return it and its Welcome.
 
-        `key_packages` are of all other members, for the new cipher suite; `identity` and `signature_secret`
-        this member's own in it. Store the new group and the Welcome in one transaction, and then send that.
+        `key_packages` are those of all other members, for the new cipher suite; `identity` and
+        `signature_secret` are this member's own in the new group. Store the new group and the Welcome in one
+        transaction, then send the Welcome.
 
         Raises:
-            LocalError: no commit has agreed to go on as another group.
+            LocalError: no ReInit was committed.
             UnsupportedError: its cipher suite is not supported.
             ValidationError: a key package breaks a rule or a member is missing.
             PolicyRejected: the application refuses a leaf.
@@ -219,7 +221,7 @@ class GroupStart(GroupView):
         """
         self._check_member()
         if self._reinit is None:
-            raise LocalError("no commit has agreed to go on as another group")
+            raise LocalError("the group has no committed ReInit: propose and commit one first")
         fresh = type(self).create(
             find_suite(self._reinit.cipher_suite),
             self._reinit.group_id,
@@ -249,14 +251,14 @@ class GroupStart(GroupView):
         ratchet_tree: bool = True,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
-        """Make a group of some of this one's members (section 11.3); return it and the Welcome into it.
+        """Create a group with some of this one's members (section 11.3); return it and its Welcome.
 
-        Store the new group and the Welcome in one transaction, and then send that.
+        Store the new group and the Welcome in one transaction, then send the Welcome.
 
         Raises:
-            ValidationError: a key package breaks a rule or is of somebody who is no member.
+            ValidationError: a key package breaks a rule or belongs to no member of this group.
             PolicyRejected: the application refuses a leaf.
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()

@@ -1,4 +1,4 @@
-"""What a member can see of its group in the current epoch. Sends and receives nothing."""
+"""Read a group in its current epoch, and derive exports from it. Sends and receives nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["GroupView"]
 
 
 class GroupView:
-    """A group in its current epoch, to read: `Group` is how it moves on."""
+    """The part of `Group` that reads the current epoch and changes nothing."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class GroupView:
         return f"<{type(self).__name__} {self.group_id.hex()} in epoch {self.epoch}>"
 
     def state(self) -> GroupState:
-        """Return all there is to store, private keys included; equal states give equal bytes."""
+        """Return the group for storage, private keys included; equal states give equal bytes."""
         return store(
             self._epoch,
             self._secret_tree,
@@ -69,12 +69,12 @@ class GroupView:
 
     @property
     def group_id(self) -> bytes:
-        """The group's name."""
+        """The group's id."""
         return self._epoch.context.group_id
 
     @property
     def epoch(self) -> int:
-        """How many commits the group has seen."""
+        """The epoch's number: how many commits the group has had."""
         return self._epoch.context.epoch
 
     @property
@@ -89,7 +89,7 @@ class GroupView:
 
     @property
     def welcomed_by(self) -> int | None:
-        """The leaf of whoever signed the Welcome; known from `join` until the group is stored."""
+        """The leaf index of the Welcome's signer; None unless this object was returned by `join`."""
         return self._welcomed_by
 
     @property
@@ -99,20 +99,20 @@ class GroupView:
 
     @property
     def reinit(self) -> ReInit | None:
-        """What the group goes on as, once a commit agreed on it; then nothing more can be sent here."""
+        """The committed ReInit, which describes the group that replaces this one; None before."""
         return self._reinit
 
     @property
     def epoch_authenticator(self) -> bytes:
-        """Equal at two members exactly when they see the same group in the same epoch (section 8.7)."""
+        """A value that two members share exactly if they agree on the group and epoch (section 8.7)."""
         return bytes(self._epoch.secrets.epoch_authenticator)
 
     @property
     def resumption_psk(self) -> Secret:
-        """This epoch's resumption pre-shared key (section 8.6), which proves having been in it.
+        """This epoch's resumption pre-shared key (section 8.6), which proves membership in it.
 
-        It is what `find_psk` returns for a `ResumptionPsk` of this group and epoch where the group does not
-        know that by itself: in another group, or when coming back by an external commit.
+        Return it from `find_psk` for a `ResumptionPsk` of this group and epoch where the library cannot look
+        it up: in another group, or in an external commit that returns to this one.
 
         Raises:
             GroupClosedError: this member was removed.
@@ -139,7 +139,7 @@ class GroupView:
         """Return the member at a leaf.
 
         Raises:
-            LocalError: nobody is there.
+            LocalError: the leaf is blank or outside the tree.
 
         """
         leaf = self._epoch.tree.leaf(leaf_index)
@@ -151,7 +151,7 @@ class GroupView:
         """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
 
         Raises:
-            LocalError: so many bytes cannot be derived.
+            LocalError: `length` is not between 1 and 255 hash sizes.
             GroupClosedError: this member was removed.
 
         """
@@ -169,10 +169,10 @@ class GroupView:
     def group_info(self, *, ratchet_tree: bool = True, random: RandomBytes = os.urandom) -> bytes:
         """Return the signed GroupInfo of this epoch, an encoded MLSMessage.
 
-        Whoever has it can join by an external commit (section 12.4.3.2): it is for invited eyes only.
+        Anyone who has it can join by an external commit (section 12.4.3.2): give it only to those invited.
 
         Raises:
-            GroupClosedError: this member was removed, or the group goes on as another.
+            GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
@@ -182,9 +182,9 @@ class GroupView:
     def seal_to_member(self, leaf_index: int, label: str, data: bytes) -> bytes:
         """Return `data` encrypted to the key of one member's leaf, by EncryptWithLabel (section 5.1.3).
 
-        `label` says what it is for, and the context is the group's id. It is no message to the group: nobody
-        learns from it who sealed it, and no state changes. A GroupInfo sent this way lets a member come back
-        who could not follow a commit.
+        `label` names the purpose; the context is the group's id. The result is not a group message: it does
+        not tell who made it, and no state changes. For example, a GroupInfo sent this way lets a member
+        return that could not follow a commit.
 
         Raises:
             LocalError: nobody is at that leaf, or `label` is one that MLS uses itself.
@@ -197,7 +197,7 @@ class GroupView:
     def leaf_key(self) -> Secret:
         """Return the private key of this member's leaf in the current epoch, for `open_from_member` later on.
 
-        Alone it opens no message of the group and leads to no secret of an epoch.
+        By itself it decrypts no group message and derives no secret of an epoch.
 
         Raises:
             GroupClosedError: this member was removed.
@@ -207,10 +207,10 @@ class GroupView:
         return self._epoch.private_keys[2 * self._epoch.own_leaf]
 
     def open_from_member(self, label: str, sealed: bytes, key: Secret | None = None) -> Secret:
-        """Return what `seal_to_member` was given, by this member's leaf as it is, or a former `key`.
+        """Decrypt what `seal_to_member` returned, with this member's leaf key or a former one (`key`).
 
-        Whoever sealed it may be in another epoch, as long as this member's leaf has that key there. The data
-        is not authenticated: check it as one would that of a stranger.
+        The sender may be in another epoch, if this member's leaf has that key there. The data is not
+        authenticated: check it like data from a stranger.
 
         Raises:
             MalformedError: `sealed` is not what `seal_to_member` returns.
@@ -236,4 +236,6 @@ class GroupView:
     def _check_open(self) -> None:
         self._check_member()
         if self._reinit is not None:
-            raise GroupClosedError("the group goes on as another, and nothing more is sent in this one")
+            raise GroupClosedError(
+                "a ReInit was committed: the group has ended, send in the one that replaces it"
+            )

@@ -1,4 +1,4 @@
-"""HKDF (RFC 5869), and the labels HPKE adds to it (RFC 9180, section 4). Knows not what it derives."""
+"""HKDF (RFC 5869), and the labels HPKE adds to it (RFC 9180, section 4). Knows no use of what it derives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Hkdf:
         """Return Expand(secret, info, length).
 
         Raises:
-            ValueError: `length` is more than HKDF can give.
+            ValueError: `length` is more than 255 hash sizes.
 
         """
         block = hmac.digest(secret, info + b"\x01", self.hash_name)

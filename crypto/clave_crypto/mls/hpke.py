@@ -1,6 +1,6 @@
 """HPKE's base mode (RFC 9180, section 5.1): one message, or one exported secret. Knows no labels of MLS.
 
-`cryptography` seals and opens where it has the KEM; the key schedule here is for the exporter, and for X448.
+`cryptography` encrypts where it has the KEM; the key schedule here is for the exporter and for X448.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AES_128_GCM", "AES_256_GCM", "CHACHA20_POLY1305", "Aead", "Cipher", 
 
 
 class Cipher(Protocol):
-    """An AEAD keyed for use, as `cryptography` has them."""
+    """An AEAD with its key, as in `cryptography`."""
 
     def __init__(self, key: bytes, /) -> None: ...
 
@@ -57,7 +57,7 @@ _KDFS = {
 
 @dataclass(frozen=True)
 class _Context:
-    """What the key schedule makes of a shared secret (section 5.1), for a single message."""
+    """Secrets that the key schedule derives from a shared secret (section 5.1), for a single message."""
 
     key: Secret
     base_nonce: Secret
@@ -65,7 +65,7 @@ class _Context:
 
 
 class Hpke:
-    """One KEM, KDF and AEAD together."""
+    """An HPKE cipher suite: one KEM, KDF and AEAD."""
 
     def __init__(self, kem: Kem, kdf: Hkdf, aead: Aead) -> None:
         self._kem = kem
@@ -93,7 +93,7 @@ class Hpke:
         """Return OpenBase's plaintext (section 6.1).
 
         Raises:
-            DecryptionError: not sealed to this key with this `info`, or `enc` is not a fit key.
+            DecryptionError: not encrypted to this key with this `info`, or `enc` is not a valid key.
 
         """
         try:
@@ -121,7 +121,7 @@ class Hpke:
         """Return the secret of ReceiveExportBase (section 6.2).
 
         Raises:
-            DecryptionError: `enc` is not a fit key.
+            DecryptionError: `enc` is not a valid key.
 
         """
         try:

@@ -1,6 +1,6 @@
-"""ML-KEM-768 with X25519, KEM 0x647a (draft-ietf-hpke-pq, section 4): safe while either of the two is.
+"""ML-KEM-768 with X25519, KEM 0x647a (draft-ietf-hpke-pq, section 4): secure while either of the two is.
 
-Knows not what the secret encrypts. A private key is the 32-byte seed that both halves are expanded from.
+Knows no use of the secret. A private key is the 32-byte seed that both halves are expanded from.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class HybridKem:
         return _public_bytes(*_expand(private))
 
     def check_public(self, public: bytes) -> None:
-        """Refuse an unfit key, ML-KEM's half if not reduced (FIPS 203, section 7.2); raises `KeyRejected`."""
+        """Check a public key; ML-KEM's half must be reduced (FIPS 203, section 7.2); raises `KeyRejected`."""
         _load_halves(public)
 
     def check_enc(self, enc: bytes) -> None:
-        """Refuse what does not end, after ML-KEM's ciphertext, in a fit X25519 key; raises `KeyRejected`."""
+        """Check that an ML-KEM ciphertext and a usable X25519 key make up `enc`; raises `KeyRejected`."""
         check_x25519_public(enc[_MLKEM_ENC_SIZE:])
 
     def load_private(self, private: bytes) -> hpke.MLKEM768X25519PrivateKey:
@@ -102,7 +102,7 @@ def _load_halves(public: bytes) -> tuple[MLKEM768PublicKey, X25519PublicKey]:
 
 
 def _combine(mlkem_secret: bytes, x25519_secret: bytes, x25519_enc: bytes, x25519_public: bytes) -> Secret:
-    """Return the secret of both; ML-KEM's own hash binds its ciphertext and key, X25519's are hashed here."""
+    """Combine both secrets. ML-KEM binds its ciphertext and key by itself; X25519's are hashed here."""
     joined = mlkem_secret + x25519_secret + x25519_enc + x25519_public + _COMBINER_LABEL
     return Secret(hashlib.sha3_256(joined).digest())
 

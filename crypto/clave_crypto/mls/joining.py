@@ -1,6 +1,6 @@
-"""Joining by a Welcome, and checking what lets one in (RFC 9420, section 12.4.3.1).
+"""Join by a Welcome, and check the GroupInfo and tree that come with it (RFC 9420, section 12.4.3.1).
 
-Computes the first epoch one sees; stores nothing.
+Computes the epoch that is joined; stores nothing.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 __all__ = ["FindBundle", "Spread", "decode_part", "join", "verify_group_info"]
 
 LeavesOfTree = Sequence[tuple[int, LeafNode]]
-"""Leaves behind their leaf indices."""
+"""Pairs of leaf index and leaf."""
 
 _T = TypeVar("_T", bound=Struct)
 
 _BATCH = 32
-"""Leaves that are checked in one go."""
+"""Number of leaves in one batch."""
 
 Spread = Callable[[Callable[[LeavesOfTree], None], Iterable[LeavesOfTree]], Iterable[None]]
-"""Runs a function over batches of leaves, as `map` does, or the `map` of a thread pool on all cores."""
+"""Applies a function to batches of leaves: `map`, or a thread pool's `map` to use all cores."""
 
 FindBundle = Callable[[bytes], KeyPackageBundle | None]
 """Returns one's own key package with that reference, or None."""
@@ -76,7 +76,7 @@ def join(
     limits: Limits,
     spread: Spread,
 ) -> tuple[Epoch, SecretTree, int]:
-    """Return the epoch a Welcome leads to, its message keys, and the leaf of who made it.
+    """Return the epoch a Welcome leads to, its message keys, and the leaf index of the Welcome's signer.
 
     Raises as `Group.join` does.
     """
@@ -138,7 +138,7 @@ def verify_group_info(
     """Check a GroupInfo and its tree, from its extension or else `ratchet_tree`; return the tree.
 
     Raises:
-        MalformedError, ValidationError: it is not what RFC 9420 asks for.
+        MalformedError, ValidationError: it is malformed or breaks a rule.
         LimitError: the tree is too large.
         PolicyRejected: the application refuses a leaf.
 
@@ -182,7 +182,7 @@ def _read_tree(suite: CipherSuite, encoded: bytes, limits: Limits) -> RatchetTre
 
 
 def decode_part(kind: type[_T], data: bytes) -> _T:
-    """Return the struct in a part of what lets one in; raises `MalformedError` or `UnsupportedError`."""
+    """Decode a part of a Welcome or GroupInfo; raises `MalformedError` or `UnsupportedError`."""
     try:
         return kind.decode(data)
     except DecodeError as error:
@@ -202,4 +202,4 @@ def _open_group_secrets(
             bundle.init_secret, b"Welcome", welcome.encrypted_group_info, sealed.kem_output, sealed.ciphertext
         )
         return bundle, decode_part(GroupSecrets, opened)
-    raise LocalError("the Welcome is for none of the key packages held here")
+    raise LocalError("the Welcome is for none of this client's key packages")

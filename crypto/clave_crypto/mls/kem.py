@@ -1,4 +1,4 @@
-"""What a key encapsulation mechanism is (RFC 9180, section 4). Has none itself."""
+"""The interface of key encapsulation mechanisms (RFC 9180, section 4). Implements none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Kem(Protocol):
 
     @property
     def hpke_id(self) -> hpke.KEM | None:
-        """Its name in `cryptography`, if that encrypts with it."""
+        """Its value in `cryptography`, None if that cannot encrypt with it."""
 
     @property
     def enc_size(self) -> int:
@@ -39,10 +39,10 @@ class Kem(Protocol):
         """Return the public key of `private`; raises `ValueError` if that is not a private key."""
 
     def check_public(self, public: bytes) -> None:
-        """Refuse a peer's unfit public key; raises `KeyRejected`."""
+        """Check that a peer's public key may be used; raises `KeyRejected`."""
 
     def check_enc(self, enc: bytes) -> None:
-        """Refuse an encapsulated key that cannot be one; raises `KeyRejected`."""
+        """Check that `enc` may be used as an encapsulated key; raises `KeyRejected`."""
 
     def load_private(self, private: bytes) -> PrivateKey:
         """Return the key object of `private`; raises `ValueError` if that is not a private key."""
@@ -54,4 +54,4 @@ class Kem(Protocol):
         """Return a new (shared_secret, enc) for the holder of `public`; raises `KeyRejected`."""
 
     def decap(self, private: bytes, enc: bytes) -> Secret:
-        """Return the shared_secret in `enc`; raises `KeyRejected`, or `ValueError` if there is none."""
+        """Return the shared_secret in `enc`; raises `KeyRejected` or `ValueError`."""

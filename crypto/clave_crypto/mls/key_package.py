@@ -1,4 +1,4 @@
-"""Key packages: what others need to add a client while it is away (RFC 9420, section 10)."""
+"""Key packages: what others need to add a client that is offline (RFC 9420, section 10)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RandomBytes = Callable[[int], bytes]
 
 @struct(tag=WireFormat.KEY_PACKAGE)
 class KeyPackage(KeptStruct):
-    """A client's offer to be added, as anyone may have made it up: `verify` it before use."""
+    """A client's key package, not verified: call `verify` before use."""
 
     version: u16
     cipher_suite: u16
@@ -56,11 +56,11 @@ class KeyPackage(KeptStruct):
 
     @property
     def last_resort(self) -> bool:
-        """Whether its owner means it to be used again when no other is left."""
+        """Whether its owner allows it to be used more than once, when no other is left."""
         return find_extension(self.extensions, ExtensionType.LAST_RESORT) is not None
 
     def verify(self, *, policy: Policy, now: int) -> VerifiedKeyPackage:
-        """Check it as whoever adds the client must (section 10.1); `now` is in seconds since 1970.
+        """Check it before adding its client (section 10.1); `now` is in seconds since 1970.
 
         Raises:
             UnsupportedError: its cipher suite is not supported.
@@ -79,7 +79,7 @@ class KeyPackage(KeptStruct):
 
 @dataclass(frozen=True)
 class VerifiedKeyPackage:
-    """A key package that passed every check at the time."""
+    """A key package that `KeyPackage.verify` accepted."""
 
     key_package: KeyPackage
     suite: CipherSuite
@@ -106,7 +106,7 @@ class _StoredBundle(Struct):
 
 @dataclass(frozen=True)
 class KeyPackageBundle:
-    """A key package of one's own with its private keys. Delete it once used, unless it is a last resort."""
+    """A client's own key package with its private keys. Delete it once used, unless it is a last resort."""
 
     key_package: KeyPackage
     init_secret: Secret
@@ -128,7 +128,7 @@ class KeyPackageBundle:
     ) -> KeyPackageBundle:
         """Make a key package with new keys, valid between two times in seconds since 1970.
 
-        `identity` as bytes stands for a basic credential. `extension_types` are those the application
+        `identity` given as bytes makes a basic credential. `extension_types` are those the application
         supports beyond the default ones.
         """
         extensions: tuple[Extension, ...] = (grease_extension(random),)
@@ -157,7 +157,7 @@ class KeyPackageBundle:
 
     @property
     def reference(self) -> bytes:
-        """The name a Welcome calls it by (section 5.2)."""
+        """Its KeyPackageRef, by which a Welcome names it (section 5.2)."""
         return self.suite.ref_hash(b"MLS 1.0 KeyPackage Reference", self.key_package.encode())
 
     def encode(self) -> bytes:
@@ -189,7 +189,7 @@ def leaf_template(
     extension_types: Sequence[int],
     random: RandomBytes,
 ) -> LeafNode:
-    """Return a leaf that lacks its encryption key, source and signature, which `sign_leaf_node` sets."""
+    """Return an unsigned leaf; `sign_leaf_node` sets its encryption key, source and signature."""
     grease = pick_grease(random)
     capabilities = Capabilities(
         versions=(ProtocolVersion.MLS10,),

@@ -1,4 +1,4 @@
-"""The key schedule: how each epoch's secrets follow from the last (RFC 9420, section 8).
+"""The key schedule: derive each epoch's secrets from those of the last (RFC 9420, section 8).
 
 Knows no tree and no messages; takes hashes and encodings of them.
 """
@@ -39,7 +39,7 @@ class GroupContext(Struct):
 
 @struct()
 class EpochSecrets(Struct):
-    """The secrets that last as long as an epoch; the encryption secret is in a `SecretTree`."""
+    """The secrets kept for an epoch; the encryption secret is kept in a `SecretTree`."""
 
     sender_data_secret: Secret
     exporter_secret: Secret
@@ -68,7 +68,7 @@ def derive_epoch(
 
 
 def first_epoch(suite: CipherSuite, epoch_secret: Secret) -> tuple[EpochSecrets, Secret]:
-    """Return the secrets and the encryption_secret that follow from an epoch_secret (table 4)."""
+    """Return the secrets and the encryption_secret derived from an epoch_secret (table 4)."""
     labels = (
         b"sender data",
         b"exporter",

@@ -1,4 +1,4 @@
-"""Leaf nodes: one client's appearance in a group, signed by it (RFC 9420, section 7.2). Knows no tree."""
+"""Leaf nodes: a client's keys, credential and capabilities, signed by it (RFC 9420, 7.2). Knows no tree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProtocolVersion(Enum16):
 
 
 class LeafNodeSource(Enum8):
-    """How a leaf came to be (section 7.2)."""
+    """Where a leaf comes from (section 7.2)."""
 
     KEY_PACKAGE = 1
     UPDATE = 2
@@ -54,7 +54,7 @@ class Capabilities(KeptStruct):
     credentials: tuple[u16, ...]
 
     def __hash__(self) -> int:
-        # Numbers hash alike everywhere, so peers could choose ones that collide; bytes do not.
+        # Hashes of numbers are predictable, so peers could choose colliding ones; those of bytes are not.
         return hash(self.encode())
 
 
@@ -92,7 +92,7 @@ class LeafNode(KeptStruct):
 
 
 def leaf_node_tbs(leaf: LeafNode, group_id: bytes, leaf_index: int) -> bytes:
-    """Return the encoded LeafNodeTBS. The group and index count only for leaves made inside a group."""
+    """Return the encoded LeafNodeTBS. Leaves from an Update or commit include group and index."""
     content = leaf.encode()[: -len(encode_vector(leaf.signature))]
     if isinstance(leaf.source, KeyPackageSource):
         return content

@@ -1,4 +1,4 @@
-"""How much a group takes from its peers before it refuses. Plain numbers; whoever makes a group sets them."""
+"""Limits on what a group accepts from its peers, set by the application. Knows no messages, only sizes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PATH_LEAF_MORE = 80
 class Limits:
     """Bounds on memory and work. What exceeds one is refused with `LimitError`, and nothing changes.
 
-    Members of one group should have the same limits: what only some of them refuse, parts them.
+    Members of one group should have the same limits: a commit that only some accept splits the group.
 
     Attributes:
-        skip: generations a ratchet jumps ahead for one message.
-        stored_keys: skipped keys kept for an epoch; beyond, the longest ratchet loses its oldest.
-        past_epochs: how many epochs ago a message still opens and a resumption key is known.
+        skip: generations that a ratchet may skip for one message.
+        stored_keys: skipped keys kept per epoch; beyond it the longest ratchet drops its oldest.
+        past_epochs: past epochs whose messages can be decrypted and whose resumption keys are known.
         leaves: size of the tree, blank leaves included.
-        message: bytes of one message, received or made; a Welcome has the tree in it unless told otherwise.
+        message: bytes of one message, received or made; a Welcome contains the tree by default.
         leaf: bytes of one leaf.
         context: bytes of the group context's extensions.
         proposal: bytes of one proposal sent by itself.
-        sender_proposals: proposals of one sender waiting for a commit; all who ask to be added count as one.
+        sender_proposals: pending proposals per sender; all new members together count as one sender.
 
     """
 
@@ -43,38 +43,38 @@ class Limits:
     sender_proposals: int = 100
 
     def check_message(self, size: int) -> None:
-        """Refuse a message of `size` bytes that is too long."""
+        """Raise `LimitError` if `size` bytes are too many for a message."""
         _check("the message", size, self.message)
 
     def check_leaf(self, size: int) -> None:
-        """Refuse a leaf of `size` bytes that is too long."""
+        """Raise `LimitError` if `size` bytes are too many for a leaf."""
         _check("a leaf", size, self.leaf)
 
     def check_newcomer(self, size: int) -> None:
-        """Refuse a leaf of `size` bytes whose owner could not commit, as a path's leaf is longer."""
+        """Raise `LimitError` if a leaf of `size` bytes would be too long in a path of its owner's."""
         self.check_leaf(size + _PATH_LEAF_MORE)
 
     def check_context(self, size: int) -> None:
-        """Refuse extensions of the group context that take `size` bytes if those are too many."""
+        """Raise `LimitError` if `size` bytes are too many for the group context's extensions."""
         _check("the group's extensions", size, self.context)
 
     def check_proposal(self, size: int) -> None:
-        """Refuse a proposal of `size` bytes that is too long."""
+        """Raise `LimitError` if `size` bytes are too many for a proposal."""
         _check("the proposal", size, self.proposal)
 
     def check_leaves(self, n_leaves: int) -> None:
-        """Refuse a tree of too many leaves."""
+        """Raise `LimitError` if a tree has too many leaves."""
         if n_leaves > self.leaves:
-            raise LimitError(f"the tree has {n_leaves} leaves, and at most {self.leaves} are taken")
+            raise LimitError(f"the tree has {n_leaves} leaves, and at most {self.leaves} are allowed")
 
     def check_waiting(self, count: int) -> None:
-        """Refuse one more proposal of a sender who has `count` waiting."""
+        """Raise `LimitError` if a sender with `count` pending proposals may not send another."""
         if count >= self.sender_proposals:
-            raise LimitError(f"{count} proposals of one sender wait for a commit, and no more are taken")
+            raise LimitError(f"one sender has {count} pending proposals, and no more are allowed")
 
 
 DEFAULT_LIMITS = Limits()
-"""What a group takes unless it is told otherwise."""
+"""The limits of a group that is given no others."""
 
 
 def _check(what: str, size: int, limit: int) -> None:

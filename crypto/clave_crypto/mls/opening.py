@@ -1,4 +1,4 @@
-"""From a message to content whose sender is certain (RFC 9420, section 6). Changes no state."""
+"""Decrypt messages and verify their senders (RFC 9420, section 6). Changes no state."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def open_private(
     find_leaf: Callable[[int], LeafNode | None],
     own_leaf: int,
 ) -> tuple[VerifiedContent, Application | None, FoundKey]:
-    """Open a private message of the epoch with this encoded context; the key is to be consumed on acceptance.
+    """Decrypt and verify a private message of the epoch with this encoded context.
 
-    The second value is the application data, if that is what it holds.
+    Return its content, the application data if it has any, and its key: consume that once all is accepted.
 
     Raises:
-        OwnMessageError: it says that this member sent it, which any member can write: no proof of delivery.
-        DecryptionError, ReplayError, TooFarAheadError: no key opens it.
+        OwnMessageError: it claims this member as its sender, as any member can: no proof of delivery.
+        DecryptionError, ReplayError, TooFarAheadError: no key of this member decrypts it.
         MalformedError, ValidationError: its content is not what it should be, or not signed by its sender.
 
     """

@@ -1,4 +1,4 @@
-"""The group that another continues: what ties a reinitialised or branched group to it (RFC 9420, 11.2, 11.3).
+"""The group that a reinitialised or branched group continues (RFC 9420, sections 11.2 and 11.3).
 
 Compares the two and derives nothing.
 """
@@ -27,7 +27,7 @@ __all__ = ["Origin", "check_continues", "find_origin"]
 
 @dataclass(frozen=True, repr=False)
 class Origin:
-    """A group in its last epoch, what it agreed to go on as, and the pre-shared keys known in it."""
+    """The last epoch of a group, its committed ReInit, and the lookup of its pre-shared keys."""
 
     epoch: Epoch
     reinit: ReInit | None
@@ -42,7 +42,7 @@ def find_origin(origin: Origin | None, psk: ResumptionPsk) -> Origin:
 
     """
     if origin is None or origin.epoch.context.group_id != psk.psk_group_id:
-        raise LocalError("the Welcome is into a group that continues another: join it with that as `origin`")
+        raise LocalError("the Welcome's group continues another one: pass that group as `origin`")
     return origin
 
 

@@ -72,7 +72,7 @@ def propose_externally(
     group_id: bytes,
     epoch: int,
 ) -> bytes:
-    """Return an MLSMessage with a proposal of the sender at that place in a group's external_senders.
+    """Return an MLSMessage with a proposal by the sender at that index of a group's external_senders.
 
     Raises:
         ValidationError: only a member may propose that.
@@ -114,7 +114,7 @@ def join_externally(
     proposals += [] if removes is None else [Remove(removes)]
     proposals += [PreSharedKey(psk) for psk in psks]
     tag = group_info.confirmation_tag
-    # Whoever is outside sees the epoch without its secrets; the init secret just made stands in for them.
+    # A client outside has none of the epoch's secrets; the new init secret replaces them.
     seen = Epoch(
         context,
         tree,

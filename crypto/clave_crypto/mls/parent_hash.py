@@ -18,7 +18,7 @@ def parent_hash(tree: RatchetTree, parent: ParentNode, copath_child: int) -> byt
 
 
 def is_parent_hash_valid(tree: RatchetTree, node: int, parent: ParentNode) -> bool:
-    """Say whether exactly one descendant of `parent`, at `node`, carries its parent hash (section 7.9.2)."""
+    """Return whether exactly one descendant of `parent` (at `node`) has its parent hash (section 7.9.2)."""
     left, right = tree_math.left(node), tree_math.right(node)
     found = _links(tree, parent, left, right) + _links(tree, parent, right, left)
     return found == 1
@@ -29,7 +29,7 @@ def _links(tree: RatchetTree, parent: ParentNode, child: int, copath_child: int)
     under = tree_math.leaves_under(child)
     unmerged = {2 * index for index in parent.unmerged_leaves if index in under}
     resolution = set(tree.resolution(child))
-    # The link is in the resolution and everything else in it is unmerged at the parent: at most one can be.
+    # A link is in the resolution, and all else in that is unmerged at the parent: so there is at most one.
     candidates = resolution - unmerged
     if len(candidates) != 1 or not unmerged <= resolution:
         return 0

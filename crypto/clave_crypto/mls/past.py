@@ -46,7 +46,7 @@ class PastEpoch:
 
 
 def with_resumption(epoch: Epoch, past: Sequence[PastEpoch], find_psk: FindPsk) -> FindPsk:
-    """Return `find_psk` with the resumption keys of a group's last epochs put before it."""
+    """Return a lookup of a group's present and past resumption keys, and else by `find_psk`."""
     held = {epoch.context.epoch: epoch.secrets.resumption_psk}
     held |= {one.epoch: one.resumption_psk for one in past}
 

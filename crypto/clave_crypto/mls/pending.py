@@ -1,4 +1,4 @@
-"""A commit of one's own whose fate is not known yet. Holds the epoch it would lead to; enters nothing."""
+"""A member's own commit that is not accepted or rejected yet. Holds the next epoch; enters none."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Stored(Struct):
 
 
 class PendingCommit:
-    """`message` to send, `welcome` for those it adds (None if nobody), and `epoch`, which it ends.
+    """The `message` to send, the `welcome` (None if it adds nobody), and the number of the `epoch` it ends.
 
-    `merge` or `discard` it at the group that made it; either empties it.
+    Pass it to `merge` or `discard` of the group that made it; it can be used once.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PendingCommit:
 
     @property
     def path(self) -> bool:
-        """Whether it has an UpdatePath (section 12.4); true of one that was stored before this was."""
+        """Whether it has an UpdatePath (section 12.4); true if it was stored without this field."""
         return self._held().path
 
     def encode(self) -> bytes:
@@ -72,7 +72,7 @@ class PendingCommit:
 
     @classmethod
     def decode(cls, data: bytes, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> PendingCommit:
-        """Return what `encode` stored; the leaves it adds are put to `policy` again.
+        """Return what `encode` stored; `policy` checks the leaves it adds again.
 
         Raises:
             StateError: `data` is not a stored pending commit.
@@ -90,7 +90,7 @@ class PendingCommit:
         return pending
 
     def take(self, parent: bytes) -> Change:
-        """Hand over the change, for a group whose epoch authenticator is `parent`.
+        """Return the change and forget it, for a group whose epoch authenticator is `parent`.
 
         Raises:
             StalePendingError: it was made in another epoch, or is discarded or merged already.
@@ -98,7 +98,7 @@ class PendingCommit:
         """
         change = self._held()
         if self._parent != parent:
-            raise StalePendingError(f"the commit was made in epoch {self.epoch} and the group is elsewhere")
+            raise StalePendingError(f"the commit was made in epoch {self.epoch}, which the group is not in")
         self._change = None
         return change
 

@@ -1,4 +1,4 @@
-"""What the application has a say in. Each method raises `PolicyRejected` to refuse; knows no rule itself."""
+"""Decisions left to the application. Each method raises `PolicyRejected` to refuse. Knows no rule."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ __all__ = ["NoPolicy", "Policy"]
 
 
 class Policy(Protocol):
-    """The application's rules. All members must judge alike, so by nothing but the arguments."""
+    """The application's rules. All members must decide alike, so by the arguments only."""
 
     def check_leaf(self, leaf: LeafNode) -> None:
-        """Judge whether a leaf is who it says, in a key package, Add, Update, path or joined tree."""
+        """Check that a leaf's credential is true, in a key package, Add, Update, path or joined tree."""
 
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
-        """Judge whether `new` may replace `old` in an Update, path, or external commit removing it."""
+        """Check that `new` may replace `old` in an Update, path, or external commit that removes `old`."""
 
     def client(self, leaf: LeafNode) -> Hashable:
-        """Name the client a leaf stands for, to find it among the members of a group continued by another."""
+        """Return a key for the client of a leaf, to find its leaf in a group that continues another."""
 
     def check_external_sender(self, sender: ExternalSender) -> None:
-        """Judge someone outside whose proposals the group is to take (section 12.1.8.1)."""
+        """Check an external sender whose proposals the group is to accept (section 12.1.8.1)."""
 
     def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
-        """Judge a proposal sent by itself; a commit can only refer to it if it is taken.
+        """Check a proposal that was sent by itself; a commit can refer to it only if it is accepted.
 
-        Nobody sends data while one that was taken waits for a commit.
+        While an accepted proposal is pending, members cannot send application data.
         """
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
-        """Judge a commit by its proposals and who sent each; `group` is in the epoch before it."""
+        """Check a commit by its proposals and their senders; `group` is in the epoch before it."""
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
-        """Judge a commit by which someone outside joins with `leaf`; `group` is in the epoch before it."""
+        """Check an external commit that adds `leaf`; `group` is in the epoch before it."""
 
 
 class NoPolicy(Policy):
-    """Accepts all that RFC 9420 accepts, and so believes every credential: for examples and tests."""
+    """Accepts everything that RFC 9420 allows, any credential included: for examples and tests."""
 
     def check_leaf(self, leaf: LeafNode) -> None:
-        """Believe it."""
+        """Accept it."""
 
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
-        """Believe it."""
+        """Accept it."""
 
     def client(self, leaf: LeafNode) -> Hashable:
-        """Go by the credential."""
+        """Return its credential."""
         return leaf.credential
 
     def check_external_sender(self, sender: ExternalSender) -> None:
-        """Believe it."""
+        """Accept it."""
 
     def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
-        """Allow it."""
+        """Accept it."""
 
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
-        """Allow it."""
+        """Accept it."""
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
-        """Allow it."""
+        """Accept it."""

@@ -1,4 +1,4 @@
-"""What a commit would do and whether this member can follow it, before anything changes."""
+"""Compute what a commit would do and whether this member can follow it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def preview_commit(checked: CheckedCommit, *, find_psk: FindPsk, limits: Limits)
     """Return what a checked commit does, and its fate here (RFC 9420, section 12.4.2).
 
     Raises:
-        UnsupportedError: a pre-shared key is not known here.
+        UnsupportedError: this member does not have a pre-shared key.
 
     """
     epoch, applied = checked.epoch, checked.applied

@@ -81,7 +81,7 @@ class PreSharedKey(Struct):
 
 @struct(tag=ProposalType.REINIT)
 class ReInit(Struct):
-    """Go on in another group with other parameters."""
+    """Replace the group by a new one with these parameters."""
 
     group_id: bytes
     version: u16
@@ -91,7 +91,7 @@ class ReInit(Struct):
 
 @struct(tag=ProposalType.EXTERNAL_INIT)
 class ExternalInit(Struct):
-    """How someone outside begins the next epoch."""
+    """KEM output for the init secret of an external commit (section 8.3)."""
 
     kem_output: bytes
 

@@ -1,4 +1,4 @@
-"""Signing, sealing and opening messages (RFC 9420, sections 6.1 to 6.3). Keeps no keys."""
+"""Sign, encrypt and decrypt messages (RFC 9420, sections 6.1 to 6.3). Keeps no keys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _REUSE_GUARD_SIZE = 4
 
 @dataclass(frozen=True)
 class SenderData:
-    """Who sent a private message, and which key opens it (section 6.3.2)."""
+    """Who sent a private message, and which key decrypts it (section 6.3.2)."""
 
     leaf_index: int
     generation: int
@@ -71,7 +71,7 @@ def sign_content(
     content: FramedContent,
     group_context: bytes,
 ) -> bytes:
-    """Return the signature of `content` as it will be sent."""
+    """Return the signature of `content` for the given wire format."""
     tbs = content_tbs(wire_format, content, group_context)
     return suite.sign_with_label(signature_secret, b"FramedContentTBS", tbs)
 
@@ -85,7 +85,7 @@ def membership_tag(
 
 
 def proposal_reference(suite: CipherSuite, authenticated: AuthenticatedContent) -> bytes:
-    """Return the name by which a commit refers to a proposal (section 5.2)."""
+    """Return the ProposalRef by which a commit names a proposal (section 5.2)."""
     return suite.ref_hash(b"MLS 1.0 Proposal Reference", authenticated.encode())
 
 
@@ -121,7 +121,7 @@ def seal_content(
 
 
 def open_sender_data(suite: CipherSuite, sender_data_secret: Secret, message: PrivateMessage) -> SenderData:
-    """Return who sent `message` and which key opens it.
+    """Return who sent `message` and which key decrypts it.
 
     Raises:
         DecryptionError: not encrypted in this epoch.
@@ -141,9 +141,9 @@ def open_content(
     """Return the content of `message`; its signature is not verified.
 
     Raises:
-        DecryptionError: the key does not open it.
-        MalformedError: what it holds is not content of the type it says.
-        UnsupportedError: it has a kind of proposal or credential that this library does not know.
+        DecryptionError: the key does not decrypt it.
+        MalformedError: the plaintext is not content of the type it claims.
+        UnsupportedError: it has a type of proposal or credential that this library does not know.
         ValidationError: the padding is not zero.
 
     """

@@ -18,7 +18,7 @@ class _PskType(Enum8):
 
 
 class ResumptionUsage(Enum8):
-    """Why a past epoch's key is used again."""
+    """What the key of a past epoch is used for."""
 
     APPLICATION = 1
     REINIT = 2
@@ -27,7 +27,7 @@ class ResumptionUsage(Enum8):
 
 @struct(tag=_PskType.EXTERNAL)
 class ExternalPsk(Struct):
-    """A key the application provides under a name."""
+    """A key that the application provides under an id."""
 
     psk_id: bytes
 
@@ -43,7 +43,7 @@ class ResumptionPsk(Struct):
 
 @struct()
 class PreSharedKeyID(Struct):
-    """Which key, and a nonce fresh for each use."""
+    """Names a key, with a nonce that is new for each use."""
 
     psk: ExternalPsk | ResumptionPsk
     psk_nonce: bytes

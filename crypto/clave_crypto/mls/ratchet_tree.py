@@ -1,7 +1,7 @@
 """The ratchet tree: nodes, resolutions, tree hashes, and adding and removing leaves (RFC 9420, section 7).
 
-Holds public data and knows no private keys. A copy shares nodes and hashes with its original, so that the
-hashing a change costs is logarithmic, and epochs are cheap to keep.
+Holds public data and knows no private keys. A copy shares nodes and hashes with its original: a change costs
+O(log n) hashes, and keeping many epochs costs little memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Node", "ParentNode", "RatchetTree", "TreeNodes", "decode_nodes"]
 
 @struct(tag=NodeType.PARENT)
 class ParentNode(Struct):
-    """A subgroup's key (section 7.1). `unmerged_leaves` are leaf indices."""
+    """The key of the members below a parent (section 7.1). `unmerged_leaves` are leaf indices."""
 
     encryption_key: bytes
     parent_hash: bytes
@@ -46,7 +46,7 @@ class _OptionalNode(Struct):
 
 
 def decode_nodes(data: bytes, at_most: int) -> tuple[Node | None, ...]:
-    """Return the nodes of an encoded ratchet_tree, reading no further than one more than `at_most`.
+    """Return the nodes of an encoded ratchet_tree; stop reading after `at_most` + 1 of them.
 
     Raises:
         DecodeError: `data` is not an encoded ratchet_tree.
@@ -65,12 +65,12 @@ def decode_nodes(data: bytes, at_most: int) -> tuple[Node | None, ...]:
 class RatchetTree:
     """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
 
-    # Leaves before `_blanks_from` and none from `_members_until` on are members: the two are moved only as
-    # far as they are asked for, so that many leaves come and go at the cost of one look at each.
+    # All leaves before `_blanks_from` and none from `_members_until` on are members. Both are moved only when
+    # needed, so that adding or removing many leaves visits each leaf once.
     __slots__ = ("_blanks_from", "_hashes", "_members_until", "_nodes", "_parent_keys", "census", "suite")
 
     def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
-        """Hold `nodes` in array order; their number is filled up to a whole tree with blanks."""
+        """Take `nodes` in array order, and append blank ones up to a full tree."""
         self.suite = suite
         self._nodes = list(nodes)
         whole = 1
@@ -83,7 +83,7 @@ class RatchetTree:
         self.census = Census(leaf for _, leaf in self.leaves())
 
     def copy(self) -> Self:
-        """Return a tree that can change without changing this one."""
+        """Return an independent copy."""
         other = type(self).__new__(type(self))
         other.suite, other._nodes, other._hashes = self.suite, self._nodes.copy(), self._hashes.copy()
         other._blanks_from, other._members_until = self._blanks_from, self._members_until
@@ -144,11 +144,11 @@ class RatchetTree:
                 yield 2 * position + 1, parent
 
     def holds_key(self, encryption_key: bytes) -> bool:
-        """Say whether a node has this encryption key."""
+        """Return whether a node has this encryption key."""
         return encryption_key in self._parent_keys or encryption_key in self.census.encryption_keys
 
     def parent_holds_key(self, encryption_key: bytes) -> bool:
-        """Say whether a parent has this encryption key."""
+        """Return whether a parent has this encryption key."""
         return encryption_key in self._parent_keys
 
     def set_node(self, node: int, contents: Node | None) -> None:
@@ -221,7 +221,7 @@ class RatchetTree:
         return found
 
     def filtered_direct_path(self, leaf_index: int) -> list[tuple[int, int]]:
-        """Return (ancestor, its child on the copath), nearest first, where that child covers anyone."""
+        """Return (ancestor, its child on the copath), nearest first, where members are under that child."""
         path, below = [], 2 * leaf_index
         for node in tree_math.direct_path(below, self.n_leaves):
             copath = tree_math.sibling(below, self.n_leaves)
@@ -240,7 +240,7 @@ class RatchetTree:
         return self._hash_without(node, sorted(absent))
 
     def _put(self, node: int, contents: Node | None) -> None:
-        """Replace one node and forget its hash; those above it are the caller's concern."""
+        """Replace one node and drop its cached hash; the caller drops those of its ancestors."""
         match self._nodes[node]:
             case LeafNode() as old:
                 self.census.remove(old)
@@ -265,12 +265,12 @@ class RatchetTree:
         return self._members_until <= half
 
     def _covers_anyone(self, node: int) -> bool:
-        """Say whether the resolution of `node` holds any node."""
+        """Return whether the resolution of `node` is not empty."""
         span = (1 << tree_math.level(node)) - 1
         return any(self._nodes[node - span : node + span + 1])
 
     def _fill_hash(self, node: int, half: int) -> bytes:
-        """Compute a hash that is not known, and those it needs; the children are `half` nodes away."""
+        """Compute a hash that is not cached, and those it needs; the children are `half` nodes away."""
         contents = self._nodes[node]
         if half:
             left, right, quarter = node - half, node + half, half >> 1
@@ -283,7 +283,7 @@ class RatchetTree:
         return digest
 
     def _hash_without(self, node: int, absent: Sequence[int]) -> bytes:
-        """Compute a hash without the leaves `absent`, which are in order; some are not under `node`."""
+        """Compute a hash without the leaves `absent`, which are sorted and need not be under `node`."""
         under = tree_math.leaves_under(node)
         absent = absent[bisect_left(absent, under.start) : bisect_left(absent, under.stop)]
         if not absent:

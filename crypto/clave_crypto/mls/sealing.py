@@ -1,7 +1,7 @@
-"""Encrypting an application's data to the key of one member's leaf. Changes no state, sends no message.
+"""Encrypt an application's data to the key of one member's leaf. Changes no state, sends no message.
 
-Anybody who knows the leaf can do it: what is opened is not authenticated, and has the forward secrecy of the
-leaf's key, which lasts until the member's next Update or commit with a path.
+Anyone who knows the leaf can do it, so the data is not authenticated. It can be decrypted as long as the
+leaf's private key is kept, which the member's next Update or commit with a path replaces.
 """
 
 from __future__ import annotations
@@ -59,4 +59,4 @@ def open_from_member(epoch: Epoch, label: str, sealed: bytes, key: Secret) -> Se
 
 def _check_label(label: str) -> None:
     if label in _LABELS_OF_MLS:
-        raise LocalError(f"the label {label!r} is one of MLS itself")
+        raise LocalError(f"the label {label!r} is reserved by MLS: choose another")

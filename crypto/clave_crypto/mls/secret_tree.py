@@ -1,7 +1,7 @@
-"""The secret tree: one-time message keys of every sender (RFC 9420, section 9). Opens no message.
+"""The secret tree: one-time message keys of every sender (RFC 9420, section 9). Decrypts no message.
 
 Every secret is deleted when something derived from it is used (section 9.2). Finding a key changes nothing
-until it is consumed, so a message that turns out forged costs nothing.
+until it is consumed, so a forged message deletes no key.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _StoredRatchet(Struct):
 
 @struct()
 class StoredSecretTree(Struct):
-    """A secret tree at rest."""
+    """A secret tree as it is stored."""
 
     n_leaves: u32
     nodes: tuple[_StoredNode, ...]
@@ -109,7 +109,7 @@ class SecretTree:
         """Return the key of one generation of a sender; nothing changes until `consume`.
 
         Raises:
-            ReplayError: the key was used, or dropped for want of room.
+            ReplayError: the key was used, or dropped because too many were stored.
             TooFarAheadError: more generations ahead than the limits allow.
 
         """
@@ -154,9 +154,9 @@ class SecretTree:
             self._drop_excess()
 
     def retire(self, own_leaf: int) -> None:
-        """Delete what serves no more once the epoch is over: handshake keys, and those of `own_leaf`.
+        """Delete what is not needed after the epoch's end: handshake keys, and those of `own_leaf`.
 
-        From then on only late application data of others can be opened.
+        From then on only late application data of others can be decrypted.
         """
         self._retired = True
         if (own_leaf, _APPLICATION) not in self._ratchets and self._start_of(own_leaf) is not None:
@@ -196,7 +196,7 @@ class SecretTree:
         return [2 * leaf_index, *tree_math.direct_path(2 * leaf_index, self._n_leaves)]
 
     def _start_of(self, leaf_index: int) -> int | None:
-        """Return the place on a leaf's path of the lowest secret there is, None if the leaf was opened."""
+        """Return the index on a leaf's path of the lowest node with a secret; None if its ratchets exist."""
         return next((i for i, node in enumerate(self._path(leaf_index)) if node in self._nodes), None)
 
     def _consume_leaf(self, opened: _OpenedLeaf) -> None:
@@ -207,7 +207,7 @@ class SecretTree:
     def _open_leaf(self, leaf_index: int) -> _OpenedLeaf:
         path, start = self._path(leaf_index), self._start_of(leaf_index)
         if start is None:
-            raise ReplayError("the keys of this sender are gone")
+            raise ReplayError("the keys of this sender are deleted")
         secret = self._nodes[path[start]]
         derived = []
         for node in reversed(path[:start]):
@@ -231,7 +231,7 @@ class SecretTree:
         return self._suite.derive_tree_secret(secret, label, generation, length)
 
     def _drop_excess(self) -> None:
-        """Shorten the longest ratchet until no more keys are kept than may be; of equals the first opened."""
+        """Drop keys of the longest ratchet, of equals the first opened, until the limit is kept."""
         kept = [ratchet.skipped for ratchet in self._ratchets.values() if ratchet.skipped]
         longest = [(-len(keys), position) for position, keys in enumerate(kept)]
         heapify(longest)

@@ -1,4 +1,4 @@
-"""Which proposals a commit covers (RFC 9420, sections 12.2 and 12.4). Judges none itself."""
+"""Select the proposals that a commit covers (RFC 9420, sections 12.2 and 12.4). Knows no rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Selection", "resolve", "select"]
 
 @dataclass(frozen=True)
 class Selection:
-    """Proposals as a commit names them, as they were sent, and what they do together."""
+    """Proposals as a commit names them, with their senders, and their common effect."""
 
     named: tuple[ProposalByValue | ProposalByReference, ...]
     sent: tuple[Sent, ...]
@@ -41,9 +41,9 @@ def select(
     pending: Mapping[bytes, PendingProposal],
     judge: Callable[[Sequence[Sent]], Applied],
 ) -> Selection:
-    """Take all of `proposals`, and each pending one that `judge` accepts beside those preferred to it.
+    """Select all of `proposals`, and each pending one that `judge` accepts with those preferred to it.
 
-    Pending ones mostly go together, so they are judged together; those refused are halved and judged again.
+    Pending proposals rarely conflict, so all are judged at once; a refused set is halved and judged again.
 
     Raises:
         MLSError: what `judge` raises for `proposals` themselves.
@@ -75,7 +75,7 @@ def resolve(
     *,
     policy: Policy,
 ) -> tuple[list[Sent], Secret | None]:
-    """Return what a received commit covers, and the private key of one's own Update if it is among that.
+    """Return what a received commit covers, and the private key of this member's Update if that is covered.
 
     Raises:
         ValidationError, PolicyRejected, UnsupportedError: a proposal is unknown or cannot be accepted.

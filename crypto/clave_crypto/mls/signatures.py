@@ -1,4 +1,4 @@
-"""Signature schemes as MLS uses them (RFC 9420, section 5.1.1): keys and signatures are bytes. No labels."""
+"""Signature schemes of MLS (RFC 9420, section 5.1.1): keys and signatures are bytes. Knows no labels."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class SignatureScheme(Protocol):
         """Return the public key of `private`; raises `ValueError` if that is not a private key."""
 
     def check_public(self, public: bytes) -> None:
-        """Refuse a peer's unfit public key; raises `KeyRejected`.
+        """Check that a peer's public key may be used; raises `KeyRejected`.
 
-        What an EdDSA key still may be is a point off the curve: no signature verifies under one, and to find
-        out here costs as much as to verify.
+        An EdDSA key may still be off the curve: no signature verifies under such a key, and checking costs as
+        much as verifying.
         """
 
     def encode_public(self, key: object) -> bytes:
@@ -51,7 +51,7 @@ class SignatureScheme(Protocol):
 
 
 class _Ed25519:
-    """EdDSA with Ed25519 (RFC 8032): every 32 bytes are a private key."""
+    """EdDSA with Ed25519 (RFC 8032): any 32 bytes are a private key."""
 
     def generate(self, random: Callable[[int], bytes]) -> Secret:
         return Secret(random(32))
@@ -79,7 +79,7 @@ class _Ed25519:
 
 
 class _Ed448:
-    """EdDSA with Ed448 (RFC 8032): every 57 bytes are a private key."""
+    """EdDSA with Ed448 (RFC 8032): any 57 bytes are a private key."""
 
     def generate(self, random: Callable[[int], bytes]) -> Secret:
         return Secret(random(57))
@@ -114,7 +114,7 @@ class _Ecdsa:
         self._algorithm = ec.ECDSA(hash_algorithm)
 
     def generate(self, random: Callable[[int], bytes]) -> Secret:
-        # FIPS 186-5, appendix A.2.1: 64 bits more than the order has leave no bias to speak of.
+        # FIPS 186-5, appendix A.2.1: 64 bits more than the order make the bias negligible.
         size = (self._curve.key_size + 7) // 8
         wide = int.from_bytes(random(size + 8), "big")
         return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))

@@ -1,8 +1,8 @@
-"""How a group and a pending commit are stored and come back, equal bytes for equal states. Does no I/O.
+"""Convert groups and pending commits to bytes and back; equal states give equal bytes. Does no I/O.
 
 The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. Both name the
-epoch they belong to, so that parts of different epochs are not put together. What comes back is checked as
-far as later work relies on it: damage shows when a group is restored, not while it is used.
+epoch they belong to, so that parts of different epochs are not put together. Restoring checks everything that
+later code relies on: damage is found then, and not while the group is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["GroupState", "PendingProposal", "Restored", "decode_change", "encode
 
 @dataclass(frozen=True, repr=False)
 class GroupState:
-    """A group at rest: both parts are written in one transaction; `epoch` may be left alone if unchanged."""
+    """A stored group: write both parts in one transaction; an unchanged `epoch` need not be written."""
 
     epoch: bytes
     ratchets: bytes
@@ -50,7 +50,7 @@ class GroupState:
 
 @dataclass(frozen=True, repr=False)
 class PendingProposal:
-    """A valid proposal not committed yet; `leaf_secret` is the private key of one's own Update."""
+    """A valid proposal not committed yet; `leaf_secret` is the private key of this member's own Update."""
 
     sender: Sender
     proposal: Proposal
@@ -105,7 +105,7 @@ def restore(state: GroupState, limits: Limits) -> Restored:
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
     if group.closed not in {0, 1}:
-        raise StateError("the stored group is neither open nor closed")
+        raise StateError("the stored group's closed flag is neither 0 nor 1")
     closed = bool(group.closed)
     epoch = _restore_epoch(group.epoch)
     n_leaves = 1 if closed else epoch.tree.n_leaves
@@ -116,7 +116,7 @@ def restore(state: GroupState, limits: Limits) -> Restored:
 
 
 def encode_change(change: Change) -> bytes:
-    """Return one's own change for storage, until the commit's fate is known."""
+    """Return the change of an own commit for storage, until the commit is accepted or rejected."""
     assert change.epoch is not None and change.secret_tree is not None  # noqa: S101, PT018 - one's own
     return StoredChange(
         CHANGE_VERSION,
@@ -142,9 +142,9 @@ def decode_change(data: bytes, limits: Limits) -> Change:
     stored = read_change(data)
     epoch = _restore_epoch(stored.epoch)
     if any(epoch.tree.leaf(index) is None for index in (stored.committer, *stored.added, *stored.updated)):
-        raise StateError("the stored change names somebody who is not in the tree it leads to")
+        raise StateError("the stored change names a leaf that is not in the tree it leads to")
     if stored.path not in {0, 1}:
-        raise StateError("the stored change neither has a path nor has none")
+        raise StateError("the stored change's path flag is neither 0 nor 1")
     return Change(
         committer=stored.committer,
         external=False,
@@ -179,14 +179,14 @@ def _restore_epoch(stored: StoredEpoch) -> Epoch:
         raise StateError(str(error)) from error
     tree = RatchetTree(suite, stored.ratchet_tree.nodes)
     if tree.tree_hash() != stored.context.tree_hash:
-        raise StateError("the stored tree is not the one the group agreed on")
+        raise StateError("the stored tree does not have the group's tree hash")
     if tree.leaf(stored.own_leaf) is None:
-        raise StateError("the stored group does not have this member")
+        raise StateError("the stored group has no leaf of this member")
     private_keys = {item.node: item.secret for item in stored.private_keys}
     own_node = 2 * stored.own_leaf
     own_path = {own_node, *tree_math.direct_path(own_node, tree.n_leaves)}
     if len(private_keys) != len(stored.private_keys) or not private_keys.keys() <= own_path:
-        raise StateError("the stored private keys are not of the nodes above this member")
+        raise StateError("the stored private keys are not those of this member's path")
     return Epoch(
         stored.context,
         tree,
@@ -204,7 +204,7 @@ def _restore_secret_tree(
 ) -> SecretTree:
     """Restore a secret tree: each leaf has its two ratchets, or is under just one node with a secret.
 
-    In a past epoch it may be `retired` of handshake keys and of those of that leaf.
+    In a past epoch the handshake keys, and all keys of leaf `retired`, may be deleted.
     """
     ratchets = [(item.leaf_index, item.kind) for item in stored.ratchets]
     spans = [tree_math.leaves_under(item.node) for item in stored.nodes]
@@ -223,7 +223,7 @@ def _restore_secret_tree(
 
 def _restore_proposal(epoch: Epoch, stored: StoredProposal) -> PendingProposal:
     if isinstance(stored.sender, MemberSender) and epoch.tree.leaf(stored.sender.leaf_index) is None:
-        raise StateError("a stored proposal is of somebody who is not in the group")
+        raise StateError("a stored proposal's sender is not in the group")
     return PendingProposal(stored.sender, stored.proposal, stored.leaf_secret)
 
 
@@ -255,7 +255,7 @@ def _restore_past(
         raise StateError("the stored leaves of an epoch do not fit its tree")
     leaves = [changed.get(leaf_index, tree.leaf(leaf_index)) for leaf_index in range(n_leaves)]
     if stored.own_leaf >= n_leaves or leaves[stored.own_leaf] is None:
-        raise StateError("a stored epoch does not have this member")
+        raise StateError("a stored epoch has no leaf of this member")
     late = _restore_secret_tree(epoch, secret_tree, n_leaves, limits, stored.own_leaf)
     late.retire(stored.own_leaf)
     return PastEpoch(

@@ -1,6 +1,6 @@
-"""What lies on disk of a group and of a commit of one's own: structs, and the versions they came in.
+"""Stored forms of a group and of an own pending commit: structs of every version.
 
-Knows the bytes only: whether what they say can be a group is `state`'s to check.
+Knows bytes only; `state` checks whether they make a group.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ __all__ = [
 ]
 
 VERSION = 2
-"""What is written of a group; 1 is read too."""
+"""Version of stored groups that is written; 1 is read too."""
 
 CHANGE_VERSION = 3
-"""What is written of a change; 1 and 2 are read too."""
+"""Version of stored changes that is written; 1 and 2 are read too."""
 
 _T = TypeVar("_T", bound=Struct)
 
 
 @struct()
 class StoredKey(Struct):
-    """A private key of this member's, and its node."""
+    """A private key of this member, and its node index."""
 
     node: u32
     secret: Secret
@@ -66,7 +66,7 @@ class StoredKey(Struct):
 
 @struct()
 class StoredEpoch(Struct):
-    """The current epoch, or the one that a commit leads to."""
+    """The current epoch, or the one that a pending commit leads to."""
 
     context: GroupContext
     ratchet_tree: TreeNodes
@@ -88,7 +88,7 @@ class StoredLeaf(Struct):
 
 @struct()
 class StoredPast(Struct):
-    """A past epoch, whose leaves are stored as far as they differ from the current tree's."""
+    """A past epoch; only leaves that differ from the current tree's are stored."""
 
     epoch: u64
     context: bytes
@@ -132,7 +132,7 @@ class StoredRatchets(Struct):
 
 @struct()
 class StoredChange(Struct):
-    """A change that a commit of one's own makes."""
+    """The change that an own pending commit makes."""
 
     version: u16
     committer: u32
@@ -148,7 +148,7 @@ class StoredChange(Struct):
 
 @struct()
 class _StoredProposalV1(Struct):
-    """As version 1 stored it, when every sender was a member."""
+    """Version 1, in which every sender is a member."""
 
     reference: bytes
     sender: u32
@@ -158,7 +158,7 @@ class _StoredProposalV1(Struct):
 
 @struct()
 class _StoredGroupV1(Struct):
-    """As version 1 stored it, when no group could go on as another."""
+    """Version 1, without a ReInit."""
 
     version: u16
     closed: u8
@@ -169,7 +169,7 @@ class _StoredGroupV1(Struct):
 
 @struct()
 class _StoredChangeV2(Struct):
-    """As version 2 stored it, when nobody asked whether the commit had a path."""
+    """Version 2, without `path`."""
 
     version: u16
     committer: u32
@@ -197,7 +197,7 @@ def read_group(data: bytes) -> StoredGroup:
     """Return the `epoch` part of a group.
 
     Raises:
-        StateError: the bytes are none, or of a version that is not known here.
+        StateError: the bytes are malformed, or of an unknown version.
 
     """
     if _check_version(data, VERSION) == VERSION:
@@ -214,7 +214,7 @@ def read_ratchets(data: bytes) -> StoredRatchets:
     """Return the `ratchets` part of a group.
 
     Raises:
-        StateError: the bytes are none, or of a version that is not known here.
+        StateError: the bytes are malformed, or of an unknown version.
 
     """
     _check_version(data, VERSION)
@@ -225,7 +225,7 @@ def read_change(data: bytes) -> StoredChange:
     """Return a stored change; one of version 1 or 2 counts as having a path, which `commit` makes by default.
 
     Raises:
-        StateError: the bytes are none, or of a version that is not known here.
+        StateError: the bytes are malformed, or of an unknown version.
 
     """
     version = _check_version(data, CHANGE_VERSION)

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 MLKEM768_SUITE_ID = 0xF47A
-"""Stands for MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519, for private use until it is given a number."""
+"""Private-use number of MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519, until it is registered."""
 
 _LABEL_PREFIX = b"MLS 1.0 "
 _EXTERNAL_INIT_LABEL = b"MLS 1.0 external init secret"
@@ -45,7 +45,7 @@ _EXTERNAL_INIT_LABEL = b"MLS 1.0 external init secret"
 
 @dataclass(frozen=True, repr=False)
 class CipherSuite:
-    """One entry of the registry (RFC 9420, section 17.1), and in `words` for people; sizes are in bytes."""
+    """A cipher suite (RFC 9420, section 17.1); `words` describes it for people. Sizes are in bytes."""
 
     id: int
     name: str
@@ -77,7 +77,7 @@ class CipherSuite:
 
     @cached_property
     def aead(self) -> type[Cipher]:
-        """What `seal` and `open` make of a key."""
+        """The class of `cryptography` that `seal` and `open` use."""
         return self.aead_entry.cipher
 
     @cached_property
@@ -112,7 +112,7 @@ class CipherSuite:
         """Return KDF.Expand(secret, info, length).
 
         Raises:
-            ValueError: `length` is more than the KDF can give.
+            ValueError: `length` is more than 255 hash sizes.
 
         """
         return self.kdf.expand(secret, info, length)
@@ -160,7 +160,7 @@ class CipherSuite:
         """Return DecryptWithLabel's plaintext (section 5.1.3).
 
         Raises:
-            DecryptionError: not encrypted to this key in this context, or `kem_output` is not a fit key.
+            DecryptionError: not encrypted to this key in this context, or `kem_output` is not a valid key.
 
         """
         return self._hpke.open(private, kem_output, _encrypt_context(label, context), ciphertext)
@@ -178,7 +178,7 @@ class CipherSuite:
         """Return the init_secret in `kem_output`, given the group's external private key (section 8.3).
 
         Raises:
-            DecryptionError: `kem_output` is not a fit key.
+            DecryptionError: `kem_output` is not a valid key.
 
         """
         return self._hpke.receive_export(private, kem_output, b"", _EXTERNAL_INIT_LABEL, self.hash_size)

@@ -23,7 +23,7 @@ __all__ = [
 
 
 def is_leaf(node: int) -> bool:
-    """Say whether `node` is a leaf."""
+    """Return whether `node` is a leaf."""
     return node & 1 == 0
 
 

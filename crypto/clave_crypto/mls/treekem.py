@@ -1,6 +1,6 @@
 """TreeKEM: making, encrypting, merging and opening a committer's new path (RFC 9420, sections 7.4 to 7.6).
 
-Works on a tree it is given to change and on private keys it is given to read; keeps nothing.
+Changes the tree it is given and reads private keys; keeps no state.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def create_path(
     *,
     random: RandomBytes,
 ) -> NewPath:
-    """Put new keys on a leaf's direct path in `tree`; `make_leaf` signs (encryption key, parent hash)."""
+    """Put new keys on a leaf's direct path in `tree`; `make_leaf(key, parent hash)` signs the new leaf."""
     suite = tree.suite
     filtered = tuple(tree.filtered_direct_path(leaf_index))
     path_secret = Secret(random(suite.hash_size))
@@ -69,7 +69,7 @@ def create_path(
 
 
 def encrypt_path(tree: RatchetTree, path: NewPath, group_context: bytes, added: frozenset[int]) -> UpdatePath:
-    """Encrypt the path's secrets to everyone else but the leaves (by index) that the same commit adds."""
+    """Encrypt the path secrets to all other members except the leaves (by index) that the commit adds."""
     suite = tree.suite
     nodes = []
     for node, copath in path.filtered_path:
@@ -90,7 +90,7 @@ def encrypt_path(tree: RatchetTree, path: NewPath, group_context: bytes, added: 
 def merge_path(tree: RatchetTree, leaf_index: int, path: UpdatePath) -> bytes:
     """Put a received path into `tree`; return the parent hash its leaf must carry (section 7.5).
 
-    The path has as many nodes as the filtered direct path: a rule of its own checks that first.
+    The caller has checked that the path has as many nodes as the filtered direct path.
     """
     filtered = tree.filtered_direct_path(leaf_index)
     expected = _set_path(tree, leaf_index, filtered, [node.encryption_key for node in path.nodes])
@@ -111,8 +111,8 @@ def open_path(
     """Return the private keys by node index that a merged path gives to `own_leaf`, and the commit secret.
 
     Raises:
-        ValidationError: no ciphertext is for a key held here, or a derived key is not the one sent.
-        DecryptionError: the ciphertext does not open.
+        ValidationError: no ciphertext is for a key of this member, or a derived key is not the one sent.
+        DecryptionError: the ciphertext does not decrypt.
 
     """
     suite = tree.suite

@@ -1,4 +1,4 @@
-"""What invites a new member: GroupInfo, GroupSecrets, Welcome (RFC 9420, section 12.4.3). Shapes only."""
+"""Structs by which a new member joins: GroupInfo, GroupSecrets, Welcome (RFC 9420, 12.4.3). No logic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lets others in: a signed GroupInfo, and Welcomes that carry it (RFC 9420, section 12.4.3).
+"""Make a signed GroupInfo, and Welcomes that contain it (RFC 9420, section 12.4.3).
 
 Reads an epoch and changes nothing.
 """
@@ -31,7 +31,7 @@ def external_key_pair(epoch: Epoch) -> tuple[Secret, bytes]:
 def make_group_info(
     epoch: Epoch, *, ratchet_tree: bool, external_pub: bool, random: RandomBytes
 ) -> GroupInfo:
-    """Return the epoch's GroupInfo, signed by this member, with the tree and the external key if wanted."""
+    """Return the epoch's GroupInfo, signed by this member, with the tree and the external key on request."""
     extensions = []
     if ratchet_tree:
         extensions.append(Extension(ExtensionType.RATCHET_TREE, epoch.tree.encode()))
@@ -58,9 +58,9 @@ def make_welcome(
     ratchet_tree: bool,
     random: RandomBytes,
 ) -> bytes:
-    """Return one Welcome into `epoch`, an encoded MLSMessage, for all those added, by leaf index.
+    """Return one Welcome into `epoch`, an encoded MLSMessage, for all members added, by leaf index.
 
-    `path` is that of the commit that added them, and `joiner_secret`, `psk_secret` and `psks` went into it.
+    `path`, `joiner_secret`, `psk_secret` and `psks` are those of the commit that added them.
     """
     suite = epoch.suite
     group_info = make_group_info(epoch, ratchet_tree=ratchet_tree, external_pub=False, random=random)

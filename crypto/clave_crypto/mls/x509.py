@@ -1,4 +1,4 @@
-"""Certificate chains of `X509Credential` (RFC 9420, section 5.3): read, and checked up to roots one trusts.
+"""Certificate chains of `X509Credential` (RFC 9420, section 5.3): read, and checked up to trusted roots.
 
 Knows no leaf and no policy. A policy calls `check_chain`, then judges the names in the certificate returned.
 """
@@ -43,16 +43,16 @@ def check_chain(credential: X509Credential, roots: Sequence[x509.Certificate], n
     """Return the member's certificate, if its chain leads to one of `roots` and is valid at `now`.
 
     Each certificate must be issued by the next, the last be a root or issued by one (RFC 5280, section 6).
-    Refused though RFC 5280 knows them: name constraints, other critical extensions, hashes other than SHA-2.
+    Not supported, and refused: name constraints, other critical extensions, hashes other than SHA-2.
 
     Args:
         credential: the chain; certificates that every peer has among its roots may be left out of it.
-        roots: the certificates that are trusted; those of authorities are held to the same rules.
+        roots: the trusted certificates; those of authorities are checked by the same rules.
         now: seconds since 1970, UTC.
 
     Raises:
         DecodeError: there is no certificate, or one is not DER.
-        PolicyRejected: the chain does not lead to a root, or a certificate in it may not serve as it does.
+        PolicyRejected: the chain does not lead to a root, or a certificate may not be used in its place.
 
     """
     chain = list(certificate_chain(credential))
@@ -72,11 +72,11 @@ def check_chain(credential: X509Credential, roots: Sequence[x509.Certificate], n
 
 
 def _load(encoded: bytes) -> x509.Certificate:
-    # Of a serial number that is not positive `cryptography` warns, which may be an error where it runs.
+    # `cryptography` warns of a serial number that is not positive, and a warning may be an error here.
     try:
         certificate = x509.load_der_x509_certificate(encoded)
     except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
-        raise DecodeError("a certificate is not DER, or not as RFC 5280 has it") from None
+        raise DecodeError("a certificate is not DER, or not a certificate of RFC 5280") from None
     if certificate.serial_number <= 0:
         raise DecodeError("a certificate's serial number is not positive")
     return certificate
@@ -108,7 +108,7 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
 def _check_validity(certificate: x509.Certificate, now: int) -> None:
     begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     if not begin <= now <= end:
-        raise PolicyRejected("a certificate is not valid yet or no longer")
+        raise PolicyRejected("a certificate is not valid yet, or not any more")
 
 
 def _check_extensions_understood(certificate: x509.Certificate) -> None:
@@ -129,7 +129,7 @@ def _check_authority(certificate: x509.Certificate, below: int) -> None:
     """Check that a certificate may issue, with `below` authorities between it and the member's."""
     constraints = _find(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
-        raise PolicyRejected("a certificate is issued by one that is no authority's")
+        raise PolicyRejected("a certificate's issuer is not an authority's certificate")
     if constraints.path_length is not None and constraints.path_length < below:
         raise PolicyRejected("the certificate chain is longer than an authority allows")
     usage = _find(certificate, x509.KeyUsage)

@@ -1,5 +1,5 @@
 # ruff: noqa: D401 - a rule's docstring says what must hold
-"""Rules for the credential of a leaf (RFC 9420, section 5.3). Whom to believe is the application's."""
+"""Rules for the credential of a leaf (RFC 9420, section 5.3). The application decides whom to believe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["check_credential"]
 
 
 def check_credential(suite: CipherSuite, bearer: LeafNode | ExternalSender) -> None:
-    """Check that a credential is well formed and speaks of its bearer's signature key."""
+    """Check that a credential is well formed and is for its bearer's signature key."""
     if isinstance(bearer.credential, X509Credential):
         check_certificate_key(suite, decode_certificates(bearer.credential)[0], bearer.signature_key)
 
@@ -35,10 +35,10 @@ def decode_certificates(credential: X509Credential) -> tuple[Certificate, ...]:
 
 @rule("credential-x509-key", "5.3")
 def check_certificate_key(suite: CipherSuite, certificate: Certificate, signature_key: bytes) -> None:
-    """The public key of the first certificate is the signature key of who shows it."""
+    """The public key of the first certificate is its bearer's signature key."""
     try:
         certified = suite.signature.encode_public(certificate.public_key())
     except (UnsupportedAlgorithm, ValueError):
-        raise BrokenRuleError("the certificate's public key is of no known kind") from None
+        raise BrokenRuleError("the certificate's public key is of a kind that is not supported") from None
     if certified != signature_key:
         raise BrokenRuleError("the certificate is for another key than the leaf's")

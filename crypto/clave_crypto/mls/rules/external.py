@@ -50,7 +50,7 @@ def check_external_sender_content(body: Struct) -> None:
 
 @rule("external-sender-known", "12.1.8.1")
 def find_external_sender(extensions: Sequence[Extension], sender_index: int) -> ExternalSender:
-    """An external sender is one of those the group context lists."""
+    """An external sender is listed in the group context."""
     data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
     senders = () if data is None else ExternalSenders.decode(data).senders
     if sender_index >= len(senders):

@@ -41,7 +41,7 @@ _DEFAULT_PROPOSAL_TYPES = frozenset(ProposalType)
 def check_leaf(
     suite: CipherSuite, leaf: LeafNode, source: type[Struct], *, group_id: bytes = b"", leaf_index: int = 0
 ) -> None:
-    """Check all that a leaf shows by itself; `group_id` and `leaf_index` are where it stands in a group."""
+    """Check one leaf by itself; `group_id` and `leaf_index` are its place in a group."""
     check_source(leaf, source)
     check_encryption_key(suite, leaf)
     check_signature_key(suite, leaf)
@@ -56,9 +56,9 @@ def check_leaf(
 
 @rule("leaf-source", "7.3")
 def check_source(leaf: LeafNode, source: type[Struct]) -> None:
-    """A leaf's source is the one its place calls for."""
+    """A leaf's source is the one expected where the leaf is."""
     if not isinstance(leaf.source, source):
-        raise BrokenRuleError("the leaf node is from another kind of source")
+        raise BrokenRuleError("the leaf node has another source than expected here")
 
 
 @rule("leaf-encryption-key", "5.1")
@@ -118,7 +118,7 @@ def check_suite_listed(suite: CipherSuite, leaf: LeafNode) -> None:
 
 @rule("leaf-lifetime", "7.3")
 def check_lifetime(leaf: LeafNode, now: int) -> None:
-    """A leaf that is sent on is within its lifetime."""
+    """A leaf that a client adds to a group is within its lifetime."""
     source = leaf.source
     if isinstance(source, KeyPackageSource) and not source.not_before <= now <= source.not_after:
         raise BrokenRuleError("the leaf node's lifetime has not begun or is over")

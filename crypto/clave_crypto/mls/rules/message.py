@@ -26,7 +26,7 @@ __all__ = [
 def check_not_public_application(is_application: bool) -> None:
     """Application data is never sent in a public message."""
     if is_application:
-        raise BrokenRuleError("application data came in the clear")
+        raise BrokenRuleError("application data came in a public message")
 
 
 @rule("message-sender", "6.3.2")
@@ -52,13 +52,13 @@ def check_message_signature(suite: CipherSuite, public: bytes, tbs: bytes, signa
 
 @rule("message-membership-tag", "6.2")
 def check_membership_tag(expected: bytes, tag: bytes) -> None:
-    """A member's public message proves that its sender knows the epoch."""
+    """A member's public message has the membership tag of the epoch."""
     if not hmac.compare_digest(expected, tag):
         raise BrokenRuleError("the membership tag is wrong")
 
 
 @rule("confirmation-tag", "6.1")
 def check_confirmation_tag(expected: bytes, tag: bytes) -> None:
-    """The confirmation tag shows that everyone arrives in the same state."""
+    """A commit has the confirmation tag of the epoch it leads to."""
     if not hmac.compare_digest(expected, tag):
         raise BrokenRuleError("the confirmation tag is wrong")

@@ -49,11 +49,11 @@ _MOST_PSKS = (1 << 16) - 1
 _LAST_EPOCH = (1 << 64) - 1
 
 Sent = tuple[Sender, Proposal]
-"""A proposal behind its sender."""
+"""A sender and its proposal."""
 
 
 def check_proposal_list(committer: MemberSender, proposals: Sequence[Sent]) -> None:
-    """Check a member's commit's proposals against each other."""
+    """Check the proposals of a member's commit against each other."""
     kinds = [proposal for _, proposal in proposals]
     check_no_own_update(committer, proposals)
     check_committer_stays(committer, kinds)
@@ -147,7 +147,7 @@ def check_no_external_init(proposals: Sequence[Proposal]) -> None:
 
 
 def needs_path(proposals: Sequence[Proposal]) -> bool:
-    """Say whether a commit of `proposals` must have a path: for none, or one of a kind that requires it."""
+    """Return whether a commit of `proposals` must have a path: there are none, or one requires it."""
     kinds = Update | Remove | ExternalInit | GroupContextExtensions
     return not proposals or any(isinstance(proposal, kinds) for proposal in proposals)
 
@@ -186,16 +186,16 @@ def check_psk_nonce(suite: CipherSuite, psk: PreSharedKeyID) -> None:
 
 @rule("psks-countable", "8.4")
 def check_psks_countable(psks: Sequence[PreSharedKeyID]) -> None:
-    """A commit or Welcome has at most 65,535 pre-shared keys, which is what can be counted."""
+    """A commit or Welcome has at most 65,535 pre-shared keys, as they are counted in 16 bits."""
     if len(psks) > _MOST_PSKS:
-        raise BrokenRuleError(f"there are {len(psks)} pre-shared keys, and at most {_MOST_PSKS} can be")
+        raise BrokenRuleError(f"there are {len(psks)} pre-shared keys, and at most {_MOST_PSKS} are allowed")
 
 
 @rule("epoch-countable", "8.1")
 def check_epoch_countable(epoch: int) -> None:
     """A commit leads to an epoch whose number fits into 64 bits."""
     if epoch >= _LAST_EPOCH:
-        raise BrokenRuleError("no epoch can follow this one")
+        raise BrokenRuleError("the epoch number is at its maximum")
 
 
 @rule("psk-usage", "12.1.4")

@@ -30,7 +30,7 @@ def check_tree(tree: RatchetTree) -> None:
 
 
 def leaf_source(leaf: LeafNode) -> type[Struct]:
-    """Return the kind of source a leaf in a tree has: any is good there."""
+    """Return the source of a leaf in a tree, where any is allowed."""
     return type(leaf.source)
 
 
@@ -48,7 +48,7 @@ def check_tree_shape(nodes: Sequence[Node | None]) -> None:
 def check_tree_hash(tree: RatchetTree, expected: bytes) -> None:
     """A tree has the tree hash of the group context."""
     if tree.tree_hash() != expected:
-        raise BrokenRuleError("the ratchet tree is not the one the group agreed on")
+        raise BrokenRuleError("the ratchet tree does not have the group's tree hash")
 
 
 @rule("tree-parent-keys", "5.1")
@@ -87,7 +87,7 @@ def check_unmerged_leaves(tree: RatchetTree) -> None:
 @rule("tree-unmerged-complete", "12.4.3.1")
 def check_unmerged_complete(tree: RatchetTree) -> None:
     """A leaf unmerged at a parent is unmerged at every parent between them."""
-    # Each parent answers to the nearest above it, which answers to the next; their leaves are in order.
+    # Comparing each parent with the nearest one above it is enough; unmerged leaves are sorted.
     for node, parent in tree.parents():
         ancestors = map(tree.parent_node, tree_math.direct_path(node, tree.n_leaves))
         above = next(filter(None, ancestors), None)

@@ -78,9 +78,9 @@ def find_own_leaf(tree: RatchetTree, leaf: LeafNode) -> int:
 
 @rule("group-id-new", "12.4.3")
 def check_group_id_new(is_known: bool) -> None:
-    """A joiner is in no other group of that id."""
+    """A joiner is not in another group with the same id."""
     if is_known:
-        raise BrokenRuleError("this client is in a group of that id already")
+        raise BrokenRuleError("this client is already in a group with that id")
 
 
 @rule("external-pub", "12.4.3.2")
@@ -116,7 +116,7 @@ def find_origin_psk(psks: Sequence[PreSharedKeyID]) -> ResumptionPsk | None:
 
 @rule("origin-named", "11.2")
 def check_origin_named(psk: ResumptionPsk | None, *, expected: bool) -> None:
-    """A group that is joined as the continuation of another has the other's resumption key."""
+    """A group joined as the continuation of another uses the other's resumption key."""
     if expected and psk is None:
         raise BrokenRuleError("the Welcome does not continue the group that it should")
 
@@ -129,7 +129,7 @@ def check_first_epoch(context: GroupContext) -> None:
 
 
 def check_reinit(reinit: ReInit | None, psk_epoch: int, last_epoch: int, context: GroupContext) -> None:
-    """Check that a group is the one that another, whose `last_epoch` it was, agreed to go on as."""
+    """Check that a group is the one described by the ReInit in another's `last_epoch`."""
     agreed = check_reinit_agreed(reinit)
     check_reinit_epoch(psk_epoch, last_epoch)
     check_reinit_parameters(agreed, context)
@@ -139,15 +139,15 @@ def check_reinit(reinit: ReInit | None, psk_epoch: int, last_epoch: int, context
 def check_reinit_agreed(reinit: ReInit | None) -> ReInit:
     """The last commit of a group that is replaced has a ReInit."""
     if reinit is None:
-        raise BrokenRuleError("the old group has not agreed to go on as another")
+        raise BrokenRuleError("the old group has no committed ReInit")
     return reinit
 
 
 @rule("reinit-epoch", "11.2")
 def check_reinit_epoch(psk_epoch: int, last_epoch: int) -> None:
-    """A group that replaces another has the resumption key of the other's last epoch."""
+    """A group that replaces another uses the resumption key of the other's last epoch."""
     if psk_epoch != last_epoch:
-        raise BrokenRuleError("the new group does not follow on the old one's last epoch")
+        raise BrokenRuleError("the new group does not use the resumption key of the old one's last epoch")
 
 
 @rule("reinit-parameters", "11.2")
