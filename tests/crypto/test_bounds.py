@@ -68,7 +68,7 @@ def choose(n: int, conflicts: set[tuple[int, int]]) -> tuple[list[int], int]:
 
 @settings(derandomize=True, deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=30))
-def test_a_conflict_drops_the_one_less_preferred(conflicts: set[tuple[int, int]]) -> None:
+def test_conflict_drops_the_less_preferred_proposal(conflicts: set[tuple[int, int]]) -> None:
     expected: list[int] = []
     for one in range(41):
         if not any({*expected, one}.issuperset(conflict) and one in conflict for conflict in conflicts):
@@ -78,7 +78,7 @@ def test_a_conflict_drops_the_one_less_preferred(conflicts: set[tuple[int, int]]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 3, 10])
-def test_each_conflict_costs_a_logarithm_of_judgements(bad: int) -> None:
+def test_each_conflict_costs_a_logarithmic_number_of_checks(bad: int) -> None:
     n = 1024
     dice = random.Random(bad)  # noqa: S311 - a history, not a secret
     chosen, asked = choose(n, {(one, one) for one in dice.sample(range(n), bad)})
@@ -86,7 +86,7 @@ def test_each_conflict_costs_a_logarithm_of_judgements(bad: int) -> None:
     assert asked <= 2 + 2 * bad * n.bit_length()
 
 
-def test_nothing_pending_is_judged_once() -> None:
+def test_no_pending_proposals_take_one_check() -> None:
     assert choose(0, set()) == ([], 1)
 
 
@@ -118,7 +118,7 @@ def counted(nodes: Sequence[Node | None]) -> tuple[RatchetTree, CountedNodes]:
     return tree, counted_nodes
 
 
-def test_many_removes_look_at_few_nodes() -> None:
+def test_many_removes_visit_few_nodes() -> None:
     n = 1024
     tree, nodes = counted([None if node % 2 else distinct(node) for node in range(2 * n - 1)])
     for leaf_index in range(1, n - 1):
@@ -129,7 +129,7 @@ def test_many_removes_look_at_few_nodes() -> None:
     assert nodes.seen <= 8 * n * n.bit_length()
 
 
-def test_many_adds_look_at_few_nodes_and_write_each_unmerged_leaf_once() -> None:
+def test_many_adds_visit_few_nodes_and_write_each_unmerged_leaf_once() -> None:
     n = 1024
     sparse: list[Node | None] = [
         ParentNode(node.to_bytes(32, "big"), b"", ()) if node % 2 else None for node in range(2 * n - 1)
@@ -158,7 +158,7 @@ class CountedRatchets(dict[tuple[int, int], Any]):
             yield value
 
 
-def test_dropping_many_keys_looks_at_each_ratchet_once() -> None:
+def test_dropping_many_keys_visits_each_ratchet_once() -> None:
     tree = SecretTree(SUITE, 256, Secret(bytes(32)), Limits(skip=100, stored_keys=200))
     for leaf_index in range(256):
         tree.consume(tree.find(leaf_index, APPLICATION, 0))
@@ -188,7 +188,7 @@ class CountedTypes(tuple[int, ...]):
         return super().__getitem__(index)
 
 
-def test_required_types_are_looked_at_once_however_many_kinds_of_members(
+def test_required_types_are_checked_once_for_any_number_of_kinds_of_members(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decode = leaf_rules.decode_required_capabilities

@@ -86,7 +86,7 @@ def test_pending_commit_of_another_group_is_not_merged() -> None:
     red.group.merge(pending)
 
 
-def test_stored_pending_commit_is_judged_again() -> None:
+def test_policy_checks_a_stored_pending_commit_again() -> None:
     red, green = *form("red"), Party("green")
     stored = red.group.commit([Add(green.offer().key_package)], now=NOW).encode()
     rules = Rules()
@@ -177,7 +177,7 @@ def test_bad_proposal_is_not_sent() -> None:
     assert red.group.state() == before
 
 
-def test_policy_judges_both_sides_on_the_prior_epoch() -> None:
+def test_policy_gets_the_prior_epoch_at_sender_and_receiver() -> None:
     red, blue = form("red", "blue")
     assert isinstance(red.policy, Rules)
     assert isinstance(blue.policy, Rules)
@@ -189,7 +189,7 @@ def test_policy_judges_both_sides_on_the_prior_epoch() -> None:
     assert blue.policy.epochs_judged == [1]
 
 
-def test_policy_refuses_leaves_everywhere() -> None:
+def test_policy_can_refuse_a_leaf_in_every_place() -> None:
     def is_green(leaf: Any) -> bool:
         return bool(leaf.credential.identity == b"green")
 

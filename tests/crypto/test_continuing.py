@@ -51,7 +51,7 @@ def succeeded(first: Party, others: Sequence[Party], **options: bool) -> list[Pa
 
 
 @pytest.mark.parametrize("options", [{}, {"path": False}, {"ratchet_tree": False}])
-def test_group_goes_on_as_another(options: dict[str, bool]) -> None:
+def test_group_is_reinitialised(options: dict[str, bool]) -> None:
     parties = form("red", "blue", "green")
     retire(parties)
     assert_agree(parties)
@@ -62,7 +62,7 @@ def test_group_goes_on_as_another(options: dict[str, bool]) -> None:
     assert green.hears(red.group.encrypt(b"here we are")) == b"here we are"
 
 
-def test_nothing_more_is_sent_in_a_group_that_goes_on_as_another() -> None:
+def test_nothing_is_sent_after_a_committed_reinit() -> None:
     red, blue = form("red", "blue")
     late = blue.group.encrypt(b"late")
     retire([red, blue])
@@ -80,7 +80,7 @@ def test_nothing_more_is_sent_in_a_group_that_goes_on_as_another() -> None:
     assert red.group.reinit == NEXT
 
 
-def test_only_an_agreed_group_goes_on() -> None:
+def test_reinitialise_needs_a_committed_reinit() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(LocalError):
         red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
@@ -92,7 +92,7 @@ def test_only_an_agreed_group_goes_on() -> None:
         red.group.commit([malformed], now=NOW)
 
 
-def test_who_lacks_the_next_suite_lets_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_member_without_the_next_suite_accepts_the_reinit(monkeypatch: pytest.MonkeyPatch) -> None:
     red, blue = form("red", "blue")
     with monkeypatch.context() as only_at_red:
         only_at_red.setitem(SUITES, 0xFFFE, SUITE)
@@ -103,7 +103,7 @@ def test_who_lacks_the_next_suite_lets_the_others_go_on(monkeypatch: pytest.Monk
         blue.group.encrypt(b"hi")
 
 
-def test_nothing_continues_a_group_for_who_was_removed() -> None:
+def test_removed_member_cannot_continue_the_group() -> None:
     red, blue = form("red", "blue")
     _, welcome = red.group.branch(b"aside", [blue.offer().key_package], **LIFETIME)
     assert blue.sees(red.commits([Remove(1)]).message).removed_self
@@ -136,7 +136,7 @@ def test_branch() -> None:
     assert red.hears(blue.group.encrypt(b"the old group goes on")) == b"the old group goes on"
 
 
-def test_resumption_key_of_another_group_joins_two() -> None:
+def test_resumption_key_of_another_group_can_be_used() -> None:
     red, blue = form("red", "blue")
     key = Secret(b"known to both")
     psk = new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.APPLICATION, b"elsewhere", 3))

@@ -89,7 +89,7 @@ def test_device_signatures() -> None:
         verify_signature(bytes([1]) + bytes(31), b"message", bytes([1]) + bytes(63))
 
 
-def test_an_identity_signature_is_no_device_signature() -> None:
+def test_identity_signature_is_not_valid_as_device_signature() -> None:
     """The domain label keeps what an account signs apart from anything else it could be read as."""
     assert DEVICE.secret != ACCOUNT.secret
     with pytest.raises(SignatureInvalid):
@@ -102,7 +102,7 @@ def test_keys_never_show() -> None:
         assert key.public.hex() in repr(key)
 
 
-def test_fingerprint_reads_aloud_and_depends_on_the_account() -> None:
+def test_fingerprint_format_and_dependence_on_the_account() -> None:
     shown = fingerprint(ACCOUNT.public)
     assert re.fullmatch(r"([a-z2-7]{4} ){7}[a-z2-7]{4}", shown)
     assert shown == fingerprint(ACCOUNT.public) != fingerprint(AccountKey.generate().public)

@@ -71,7 +71,7 @@ def test_welcome_that_does_not_open() -> None:
         blue.join(encode_message(replace(message, encrypted_group_info=bytes(64))))
 
 
-def test_joiner_knows_who_made_the_welcome() -> None:
+def test_joiner_knows_the_signer_of_the_welcome() -> None:
     red, blue, green = *form("red", "blue"), Party("green")
     blue.adds(green, to=[red])
     assert green.group.welcomed_by == 1
@@ -79,7 +79,7 @@ def test_joiner_knows_who_made_the_welcome() -> None:
     assert green.group.welcomed_by is None
 
 
-def test_who_comes_back_proves_to_have_been_there() -> None:
+def test_rejoining_member_proves_former_membership() -> None:
     red, blue = form("red", "blue")
     was_in = ResumptionPsk(ResumptionUsage.APPLICATION, b"room", blue.group.epoch)
     kept, psk = blue.group.resumption_psk, new_psk_id(SUITE, was_in)
@@ -116,7 +116,7 @@ def test_welcome_whose_sealed_parts_are_malformed(spilling: type[CipherSuite]) -
         blue.join(pending.welcome)
 
 
-def test_welcome_for_someone_else() -> None:
+def test_welcome_for_another_client() -> None:
     red, blue, green = Party("red"), Party("blue"), Party("green")
     red.create()
     pending = red.commits([Add(blue.offer().key_package)])

@@ -83,7 +83,7 @@ class _Never(_Stubborn):
     good_from = 1000
 
 
-def test_candidates_that_are_no_scalar_are_passed_over() -> None:
+def test_invalid_scalar_candidates_are_skipped() -> None:
     kem = type(P256)(P256.id, hpke.KEM.P256, _Stubborn(1, "sha256", 32), P256._curve)
     private, public = kem.derive_key_pair(b"input")
     assert _Stubborn.tries == 3
@@ -95,7 +95,7 @@ def test_candidates_that_are_no_scalar_are_passed_over() -> None:
     assert _Never.tries == 256
 
 
-def test_the_first_byte_of_a_p521_candidate_is_cut_to_its_bit() -> None:
+def test_first_byte_of_a_p521_candidate_is_masked() -> None:
     privates = [P521.derive_key_pair(bytes([number]))[0] for number in range(20)]
     assert {private[0] for private in privates} == {0, 1}
     assert all(len(private) == 66 for private in privates)

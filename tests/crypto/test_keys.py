@@ -96,7 +96,7 @@ def test_every_encoding_of_a_small_order_point_is_refused(point: Point) -> None:
                 check_ed25519_encoding(encoding)
 
 
-def test_the_key_under_which_everything_verifies_is_refused() -> None:
+def test_small_order_key_that_verifies_everything_is_refused() -> None:
     key = bytes([1]) + bytes(31)
     Ed25519PublicKey.from_public_bytes(key).verify(bytes([1]) + bytes(63), b"any message at all")
     with pytest.raises(KeyRejected, match="small order"):
@@ -148,7 +148,7 @@ def test_x25519_small_order_is_refused() -> None:
                 check_x25519_public(encoding)
 
 
-def test_x25519_small_order_gives_a_secret_that_is_known() -> None:
+def test_x25519_small_order_key_gives_a_known_secret() -> None:
     """Why they are refused: the shared secret is zero whatever the private key, or loading fails."""
     for value in x25519_small_order():
         public = X25519PublicKey.from_public_bytes(value.to_bytes(32, "little"))
@@ -285,11 +285,11 @@ def point(curve: ec.EllipticCurve, form: PublicFormat = PublicFormat.Uncompresse
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: curve.name)
 class TestNistCurves:
-    def test_a_point_is_accepted_as_itself(self, curve: ec.EllipticCurve) -> None:
+    def test_uncompressed_point_is_accepted(self, curve: ec.EllipticCurve) -> None:
         loaded = load_ec_public(curve, point(curve))
         assert loaded.public_numbers() == ec.derive_private_key(7, curve).public_key().public_numbers()
 
-    def test_another_form_is_refused(self, curve: ec.EllipticCurve) -> None:
+    def test_point_in_another_form_is_refused(self, curve: ec.EllipticCurve) -> None:
         good = point(curve)
         hybrid = bytes([6 + (good[-1] & 1)]) + good[1:]
         compressed = point(curve, PublicFormat.CompressedPoint)
@@ -299,7 +299,7 @@ class TestNistCurves:
             with pytest.raises(KeyRejected, match="uncompressed"):
                 load_ec_public(curve, bad)
 
-    def test_what_is_no_point_is_refused(self, curve: ec.EllipticCurve) -> None:
+    def test_bytes_that_are_not_a_point_are_refused(self, curve: ec.EllipticCurve) -> None:
         good = point(curve)
         size = len(good) // 2
         for bad in (

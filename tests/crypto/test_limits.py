@@ -170,7 +170,7 @@ def test_long_proposals_leaves_and_extensions() -> None:
     white.enters(info, limits=Limits(context=3))
 
 
-def test_whoever_is_let_in_can_commit() -> None:
+def test_external_joiner_can_commit() -> None:
     """A leaf grows when its owner commits: what is refused then must be refused before."""
     size = len(Party("x" * 40).offer().key_package.leaf_node.encode())
     tight = Limits(leaf=size + 80)
@@ -188,7 +188,7 @@ def test_whoever_is_let_in_can_commit() -> None:
         Party("x" * 300).enters(red.group.group_info(), limits=tight)
 
 
-def test_no_group_begins_that_nobody_could_join() -> None:
+def test_group_that_nobody_could_join_is_not_created() -> None:
     large = (Extension(ExtensionType.REQUIRED_CAPABILITIES, bytes(3)),)
     with pytest.raises(LimitError):
         Party("red").create(extensions=large, limits=Limits(context=2))
@@ -226,7 +226,7 @@ def test_own_message_or_welcome_that_is_too_long() -> None:
         assert red.group.state() == before
 
 
-def test_proposal_that_nobody_else_has_is_withdrawn() -> None:
+def test_proposal_that_no_other_member_has_is_withdrawn() -> None:
     red, blue = form("red", "blue")
     red.group.propose_update(now=NOW)
     ((reference, _, _),) = red.group.pending_proposals

@@ -34,7 +34,7 @@ def test_newcomer_agrees_and_cannot_read_what_came_before() -> None:
     assert green.hears(red.group.encrypt(b"after")) == b"after"
 
 
-def test_committed_says_who_came_and_went() -> None:
+def test_committed_lists_added_and_removed_members() -> None:
     red, blue, green, grey = form("red", "blue", "green", "grey")
     white = Party("white")
     grey_member = red.group.member(3)
@@ -101,7 +101,7 @@ def test_leaver_is_removed_by_another() -> None:
     assert red.hears(blue.group.encrypt(b"on we go")) == b"on we go"
 
 
-def test_leavers_own_commit_leaves_its_removal_out() -> None:
+def test_own_commit_leaves_out_the_committers_removal() -> None:
     _, blue = form("red", "blue")
     blue.group.propose(Remove(1), now=NOW)
     pending = blue.group.commit(now=NOW)
@@ -132,13 +132,13 @@ def test_client_is_removed_and_added_in_one_commit() -> None:
     assert_agree([red, blue, green])
 
 
-def test_nobody_is_in_twice() -> None:
+def test_no_client_is_a_member_twice() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(ValidationError, match="keys-unique"):
         red.group.commit([Add(blue.offer().key_package)], now=NOW)
 
 
-def test_remove_of_nobody_is_refused() -> None:
+def test_remove_of_a_blank_leaf_is_refused() -> None:
     (red,) = form("red")
     with pytest.raises(ValidationError, match="remove-member"):
         red.group.commit([Remove(1)], now=NOW)
@@ -190,7 +190,7 @@ def test_update_proposal_renews_the_proposers_leaf() -> None:
     assert_agree([red, blue, green])
 
 
-def test_update_cannot_be_handed_in() -> None:
+def test_update_cannot_be_given_to_propose() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(LocalError):
         red.group.propose(Update(blue.group.member(1).leaf), now=NOW)
@@ -224,7 +224,7 @@ def test_extensions_are_replaced() -> None:
         red.group.commit([Add(Party("green").offer().key_package)], now=NOW)
 
 
-def test_extension_that_a_member_lacks_is_refused() -> None:
+def test_extension_that_a_member_does_not_support_is_refused() -> None:
     red, _ = form("red", "blue")
     with pytest.raises(ValidationError, match="context-extensions-supported"):
         red.group.commit([GroupContextExtensions((Extension(0xF001, b""),))], now=NOW)

@@ -181,7 +181,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_as_it_is_it_is_taken(name: str) -> None:
+def test_unchanged_message_is_accepted(name: str) -> None:
     take, data = find(name)
     take(data)
 
@@ -215,7 +215,7 @@ def test_cut_and_extended(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_in_the_place_of_another(name: str) -> None:
+def test_message_of_one_kind_given_as_another(name: str) -> None:
     ((own, data),) = ((taker, data) for other, taker, data in everything() if other == name)
     for taker, take in scene().takers().items():
         if taker != own:

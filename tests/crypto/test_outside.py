@@ -113,7 +113,7 @@ def test_group_info_of_a_past_epoch_is_too_late() -> None:
     refused(red, Party("green").enters(info), WrongEpochError)
 
 
-def test_policy_judges_who_lets_himself_in() -> None:
+def test_policy_checks_external_joiners() -> None:
     red, _ = form("red", "blue")
     assert isinstance(red.policy, Rules)
     red.policy.refuse_joiner = lambda leaf: leaf.credential.identity == b"green"
@@ -121,7 +121,7 @@ def test_policy_judges_who_lets_himself_in() -> None:
     Party("white").enters(red.group.group_info(), to=[red])
 
 
-def test_policy_judges_who_takes_the_place_of_a_member() -> None:
+def test_policy_checks_the_replacement_of_a_member() -> None:
     red, _, _ = form("red", "blue", "green")
     assert isinstance(red.policy, Rules)
     red.policy.refuse_successor = lambda old, new: old.credential != new.credential
@@ -230,7 +230,7 @@ def test_policy_judges_external_senders() -> None:
         wary.enters(info)
 
 
-def test_policy_sees_no_joiner_who_has_not_proved_his_leaf() -> None:
+def test_policy_is_asked_only_after_the_joiners_leaf_is_verified() -> None:
     red, _, _ = form("red", "blue", "green")
     seen: list[LeafNode] = []
     assert isinstance(red.policy, Rules)
@@ -249,7 +249,7 @@ def test_policy_sees_no_joiner_who_has_not_proved_his_leaf() -> None:
     assert [leaf.credential.identity for leaf in seen] == [b"white"]
 
 
-def test_public_message_is_ones_own_only_if_one_signed_it() -> None:
+def test_public_message_is_own_only_if_the_signature_is_own() -> None:
     red, blue = form("red", "blue")
     posing = public(blue, ProposalContent(Remove(1)), sender=MemberSender(0))
     refused(red, encode_message(posing), "message-signature")

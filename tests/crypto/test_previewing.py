@@ -112,7 +112,7 @@ def wrongly_tagged(sender: Party, proposals: Sequence[Proposal], *, path: bool =
 
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize("path", [False, True])
-def test_commit_that_opens(public: bool, path: bool) -> None:
+def test_preview_of_a_commit_that_can_be_followed(public: bool, path: bool) -> None:
     red, blue, green = form("red", "blue", "green")
     white = Party("white")
     pending = red.group.commit(
@@ -204,7 +204,7 @@ def test_path_secret_that_gives_one_member_other_keys(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("path", [False, True])
-def test_wrong_tag_is_wrong_for_everybody_who_opens(path: bool) -> None:
+def test_wrong_tag_is_wrong_for_every_member_that_decrypts(path: bool) -> None:
     red, blue, green = form("red", "blue", "green")
     message = wrongly_tagged(red, [Add(Party("white").offer().key_package)], path=path)
     for party in (blue, green):
@@ -212,7 +212,7 @@ def test_wrong_tag_is_wrong_for_everybody_who_opens(path: bool) -> None:
         assert refused(party, message, ValidationError).rule == "confirmation-tag"
 
 
-def test_whoever_is_removed_cannot_tell_a_wrong_tag() -> None:
+def test_removed_member_cannot_check_the_tag() -> None:
     red, blue, green = form("red", "blue", "green")
     wrong = wrongly_tagged(red, [Remove(2)])
     assert previewed(blue, wrong).fate is CommitFate.WRONG_TAG
@@ -229,7 +229,7 @@ def test_whoever_is_removed_cannot_tell_a_wrong_tag() -> None:
     refused(blue, wrong, ValidationError)
 
 
-def test_what_everybody_can_see_to_be_wrong_is_raised() -> None:
+def test_errors_that_everybody_can_check_are_raised() -> None:
     red, blue, _ = form("red", "blue", "green")
     good = good_path(red)
     short = forged_commit(red, [], path=replace(good, nodes=good.nodes[1:]))
@@ -240,7 +240,7 @@ def test_what_everybody_can_see_to_be_wrong_is_raised() -> None:
         not_previewed(blue, red.group.commit(now=NOW, public=public).message, WrongGroupError)
 
 
-def test_too_many_pre_shared_keys_are_seen_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pre_shared_keys_are_refused_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     red, blue, green = form("red", "blue", "green")
     psk = PreSharedKey(PreSharedKeyID(ExternalPsk(b"link"), bytes(32)))
     pending = red.group.commit([psk, Remove(2)], now=NOW, find_psk=lambda _: Secret(b"x"))
@@ -266,7 +266,7 @@ def test_policy_is_asked() -> None:
 
 
 @pytest.mark.parametrize("public", [False, True])
-def test_what_is_no_commit_to_preview(public: bool) -> None:
+def test_preview_of_messages_that_are_not_commits(public: bool) -> None:
     red, blue, green = form("red", "blue", "green")
     proposal = blue.group.propose(Remove(2), now=NOW, public=public)
     commit = blue.group.commit(now=NOW, public=public).message
@@ -290,7 +290,7 @@ def test_nothing_is_previewed_after_removal() -> None:
     not_previewed(blue, red.group.commit(now=NOW).message, GroupClosedError)
 
 
-def test_pre_shared_keys_are_needed_to_tell() -> None:
+def test_preview_needs_the_pre_shared_keys() -> None:
     red, blue = form("red", "blue")
     psk = PreSharedKey(PreSharedKeyID(ExternalPsk(b"link"), bytes(32)))
     message = red.group.commit([psk], now=NOW, find_psk=lambda _: Secret(b"shared")).message
@@ -326,7 +326,7 @@ def test_external_commit_whose_init_does_not_open() -> None:
         refused(party, forged, DecryptionError)
 
 
-def test_coming_back_from_an_old_epoch() -> None:
+def test_rejoining_from_an_old_epoch() -> None:
     """Who could not follow comes back in place of its old leaf, by a GroupInfo sealed to that leaf."""
     red, blue, green = form("red", "blue", "green")
     red.commits(to=[blue])
@@ -361,7 +361,7 @@ def test_coming_back_from_an_old_epoch() -> None:
 
 
 @pytest.mark.parametrize("refusal", ["refuse_successor", "refuse_joiner"])
-def test_policy_can_refuse_who_comes_back(refusal: str) -> None:
+def test_policy_can_refuse_a_rejoining_member(refusal: str) -> None:
     red, blue, green = form("red", "blue", "green")
     commit = green.enters(red.group.group_info(), removes=2)
     assert isinstance(blue.policy, Rules)
@@ -370,7 +370,7 @@ def test_policy_can_refuse_who_comes_back(refusal: str) -> None:
     refused(blue, commit, PolicyRejected)
 
 
-def test_old_self_sees_itself_replaced() -> None:
+def test_replaced_member_sees_its_removal() -> None:
     red, _, green = form("red", "blue", "green")
     old = green.group
     commit = green.enters(red.group.group_info(), removes=2)

@@ -72,7 +72,7 @@ def test_length_that_is_not_minimal() -> None:
     refused(blue, message.replace(b"\x04room", b"\x40\x04room", 1), MalformedError)
 
 
-def test_messages_that_are_for_no_group() -> None:
+def test_messages_that_are_not_group_messages() -> None:
     red, blue = form("red", "blue")
     pending = red.group.commit([Add(Party("green").offer().key_package)], now=NOW)
     for message in (pending.welcome, red.group.group_info(), encode_message(blue.offer().key_package)):
@@ -88,7 +88,7 @@ def test_message_of_another_group() -> None:
     refused(blue, red.group.commit(now=NOW, public=True).message, WrongGroupError)
 
 
-def test_handshakes_in_a_group_that_goes_on_as_another() -> None:
+def test_handshakes_after_a_committed_reinit() -> None:
     red, blue, green = form("red", "blue", "green")
     pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
     for one in (blue, green):

@@ -33,7 +33,7 @@ def test_label_and_group_are_bound() -> None:
         blue.group.open_from_member(LABEL, HPKECiphertext(*elsewhere).encode())
 
 
-def test_opener_may_be_in_an_older_epoch_while_its_key_is_the_same() -> None:
+def test_sealed_data_opens_in_an_older_epoch_with_the_same_leaf_key() -> None:
     red, blue, green = form("red", "blue", "green")
     red.commits(to=[green])
     assert blue.group.open_from_member(LABEL, green.group.seal_to_member(1, LABEL, b"late")) == b"late"
@@ -83,7 +83,7 @@ def test_nobody_seals_to_a_blank_leaf_or_once_removed() -> None:
         blue.group.seal_to_member(0, LABEL, b"")
 
 
-def test_a_former_leaf_key_opens_what_others_seal_who_know_no_newer_one() -> None:
+def test_former_leaf_key_opens_data_sealed_in_an_older_epoch() -> None:
     red, blue, green = form("red", "blue", "green")
     former = green.group.leaf_key()
     assert former.hex() not in f"{former!r}"

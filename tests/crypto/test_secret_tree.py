@@ -79,7 +79,7 @@ def test_a_used_key_and_what_it_came_from_are_deleted() -> None:
 
 
 @pytest.mark.parametrize("n_leaves", [1, 2, 64])
-def test_every_leaf_has_keys_whoever_went_first(n_leaves: int) -> None:
+def test_every_leaf_has_keys_in_any_order_of_use(n_leaves: int) -> None:
     for first in {0, n_leaves - 1}:
         tree = new_tree(n_leaves)
         take(tree, first, 0)
@@ -137,7 +137,7 @@ def test_each_key_that_must_go_is_the_oldest_of_the_longest(seed: int) -> None:
         } == {index: generations for index, generations in kept.items() if generations}
 
 
-def test_a_retired_tree_opens_late_data_and_nothing_else() -> None:
+def test_retired_tree_has_keys_for_late_data_only() -> None:
     tree, other = new_tree(), new_tree()
     expected = [other.find(leaf, APPLICATION, generation) for leaf, generation in ((5, 0), (1, 2))]
     take(tree, 1, 0)

@@ -84,7 +84,7 @@ def test_generated_keys_are_made_of_the_bytes_given(scheme: SignatureScheme) -> 
 
 
 @each_scheme
-def test_what_is_no_private_key_signs_nothing(scheme: SignatureScheme) -> None:
+def test_invalid_private_key_signs_nothing(scheme: SignatureScheme) -> None:
     private, _ = new_key(scheme)
     for bad in (b"", private + b"\0"):
         with pytest.raises(ValueError, match=r"key|bytes"):
@@ -162,7 +162,9 @@ class TestEcdsa:
             with pytest.raises(SignatureInvalid):
                 scheme.verify(public, b"message", bad)
 
-    def test_the_other_root_verifies_too(self, scheme: SignatureScheme, curve: ec.EllipticCurve) -> None:
+    def test_signature_with_the_other_root_verifies(
+        self, scheme: SignatureScheme, curve: ec.EllipticCurve
+    ) -> None:
         """ECDSA as RFC 9420 takes it from TLS 1.3: who has a signature can make its twin, but no other."""
         private, public = new_key(scheme)
         r, s = decode_dss_signature(scheme.sign(private, b"message"))

@@ -174,7 +174,7 @@ def flip(part: str, bits: Iterable[int]) -> None:
 
 
 @pytest.mark.parametrize("part", ["epoch", "ratchets", "commit", "bundle"])
-def test_a_flipped_bit_is_a_state_error_or_no_harm(part: str) -> None:
+def test_flipped_bit_gives_a_state_error_or_a_valid_group(part: str) -> None:
     bits = 8 * len(disk().parts[part])
     flip(part, {*range(256), *range(0, bits, 97)})
 
@@ -182,11 +182,11 @@ def test_a_flipped_bit_is_a_state_error_or_no_harm(part: str) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("part", ["epoch", "ratchets", "commit", "bundle"])
-def test_every_flipped_bit_is_a_state_error_or_no_harm(part: str) -> None:
+def test_every_flipped_bit_gives_a_state_error_or_a_valid_group(part: str) -> None:
     flip(part, range(8 * len(disk().parts[part])))
 
 
-def test_groups_that_version_1_stored_go_on() -> None:
+def test_groups_stored_by_version_1_can_be_used() -> None:
     stored = json.loads((Path(__file__).parent / "stored" / "version-1.json").read_text())
 
     def restored(name: str) -> Group:
@@ -208,7 +208,7 @@ def test_groups_that_version_1_stored_go_on() -> None:
 
 
 @pytest.mark.parametrize("name", ["with_path", "without_path"])
-def test_pending_commits_that_version_2_stored_go_on(name: str) -> None:
+def test_pending_commits_stored_by_version_2_can_be_used(name: str) -> None:
     """They say not whether they have a path, and count as having one."""
     stored = json.loads((Path(__file__).parent / "stored" / "version-2.json").read_text())
     states = [

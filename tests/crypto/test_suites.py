@@ -138,7 +138,7 @@ def test_signatures_hold_for_one_key_label_and_content(suite: CipherSuite) -> No
 
 
 @each_suite
-def test_sealed_messages_open_as_they_were_sealed_only(suite: CipherSuite) -> None:
+def test_sealed_message_opens_only_unchanged(suite: CipherSuite) -> None:
     key, nonce = os.urandom(suite.key_size), os.urandom(suite.nonce_size)
     sealed = suite.seal(key, nonce, b"aad", b"plaintext")
     assert suite.open(key, nonce, b"aad", sealed) == b"plaintext"
@@ -175,7 +175,7 @@ class Member:
 
 
 @each_suite
-def test_a_group_of_each_suite_lives(suite: CipherSuite) -> None:
+def test_group_of_each_suite_works(suite: CipherSuite) -> None:
     alice, bob, carol = (Member(suite, name) for name in ("alice", "bob", "carol"))
     red = Group.create(
         suite,

@@ -111,7 +111,7 @@ def test_key_package_messages_are_told_apart() -> None:
         decode_key_package(red.group.encrypt(b""))
 
 
-def test_nobody_is_at_an_empty_leaf() -> None:
+def test_blank_leaf_has_no_member() -> None:
     (red,) = form("red")
     with pytest.raises(LocalError):
         red.group.member(1)
@@ -154,7 +154,7 @@ def test_authenticated_data_is_of_messages_to_a_group() -> None:
             authenticated_data(message)
 
 
-def test_two_past_epochs_still_open_and_no_more() -> None:
+def test_messages_of_two_past_epochs_open_and_no_older() -> None:
     red, blue, green = form("red", "blue", "green")
     messages = []
     for _ in range(4):
@@ -168,7 +168,7 @@ def test_two_past_epochs_still_open_and_no_more() -> None:
         refused(blue, message, ReplayError)
 
 
-def test_late_message_of_a_removed_member_opens() -> None:
+def test_late_message_of_a_removed_member_is_decrypted() -> None:
     red, blue, green = form("red", "blue", "green")
     late = green.group.encrypt(b"bye")
     red.commits([Remove(2)], to=[blue])
@@ -203,14 +203,14 @@ def test_export_is_shared_and_changes() -> None:
 
 
 @pytest.mark.parametrize("length", [-5, 0, 255 * 32 + 1, 1 << 16])
-def test_export_has_a_length_that_can_be(length: int) -> None:
+def test_export_length_is_bounded(length: int) -> None:
     red, _ = form("red", "blue")
     with pytest.raises(LocalError, match=f"1 to 8160 bytes, not {length}"):
         red.group.export("label", b"", length)
     assert len(red.group.export("label", b"", 255 * 32)) == 255 * 32
 
 
-def test_resumption_key_is_the_members_and_the_epochs() -> None:
+def test_resumption_key_is_shared_by_members_and_differs_by_epoch() -> None:
     red, blue, green = form("red", "blue", "green")
     before = red.group.resumption_psk
     assert before == blue.group.resumption_psk
@@ -220,7 +220,7 @@ def test_resumption_key_is_the_members_and_the_epochs() -> None:
         green.group.resumption_psk  # noqa: B018 - raises
 
 
-def test_what_is_refused_after_it_was_opened_leaves_its_key() -> None:
+def test_refused_message_keeps_its_key() -> None:
     red, blue = form("red", "blue")
     message = red.group.encrypt(b"hello")
 

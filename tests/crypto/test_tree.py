@@ -243,7 +243,7 @@ def test_leaves_added_together_are_as_added_one_by_one(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_tree_is_as_small_as_its_last_member_lets_it(seed: int) -> None:
+def test_tree_is_truncated_to_its_last_member(seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - a history, not a secret
     tree, shared = RatchetTree(SUITE, [leaf("first")]), leaf("member")
     for _ in range(200):
@@ -260,7 +260,7 @@ def test_tree_is_as_small_as_its_last_member_lets_it(seed: int) -> None:
             assert tree.n_leaves == (2 * n_leaves if added == n_leaves else n_leaves)
 
 
-def test_original_hash_leaves_out_who_came_later() -> None:
+def test_original_hash_leaves_out_leaves_added_later() -> None:
     parties = form("red", "blue", "green", "grey")
     tree = parties[0].group._epoch.tree
     before = tree.tree_hash()

@@ -131,7 +131,7 @@ class TestReading:
             with pytest.raises(DecodeError, match="not DER"):
                 certificate_chain(X509Credential((der, bad)))
 
-    def test_a_version_that_is_none_is_refused(self) -> None:
+    def test_invalid_certificate_version_is_refused(self) -> None:
         der = new_root().der
         version = b"\xa0\x03\x02\x01"
         assert der.count(version) == 1
@@ -149,7 +149,7 @@ class TestReading:
             with pytest.raises(DecodeError, match=r"RFC 5280|serial number"):
                 certificate_chain(X509Credential((der.replace(one + b"\1", one + serial),)))
 
-    def test_bytes_of_all_kinds_raise_nothing_else(self) -> None:
+    def test_flipped_bits_raise_no_other_errors(self) -> None:
         der = new_root().der
         for at in range(len(der) * 8):
             flipped = bytearray(der)
@@ -190,19 +190,19 @@ class TestChain:
         member = root.issue("alice", extensions=((names, True),))
         assert check_chain(credential(member), [root.certificate], NOW) == member.certificate
 
-    def test_no_roots_no_trust(self) -> None:
+    def test_empty_list_of_roots_trusts_nothing(self) -> None:
         root = new_root()
         for roots in ([], [new_root().certificate]):
             with pytest.raises(PolicyRejected, match="does not lead"):
                 check_chain(credential(root.issue("alice"), root), roots, NOW)
 
-    def test_a_root_of_the_same_name_does_not_do(self) -> None:
+    def test_root_with_the_same_name_and_another_key_is_refused(self) -> None:
         root, twin = new_root(), new_root()
         assert root.certificate.subject == twin.certificate.subject
         with pytest.raises(PolicyRejected, match="does not lead"):
             check_chain(credential(root.issue("alice")), [twin.certificate], NOW)
 
-    def test_an_issuer_of_another_name_does_not_do(self) -> None:
+    def test_issuer_with_another_name_is_refused(self) -> None:
         root = new_root()
         with pytest.raises(PolicyRejected, match="does not lead"):
             check_chain(credential(root.issue("alice", issuer_name="toor")), [root.certificate], NOW)
@@ -246,7 +246,7 @@ class TestChain:
             ((usage(key_cert_sign=True), True),),
         ],
     )
-    def test_who_is_no_authority_issues_nothing(self, extensions: Extensions) -> None:
+    def test_certificate_that_is_not_an_authority_cannot_issue(self, extensions: Extensions) -> None:
         root = new_root()
         mallory = root.issue("mallory", extensions=extensions)
         with pytest.raises(PolicyRejected, match="not an authority"):
@@ -293,7 +293,7 @@ class TestChain:
             (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), True, r"1\.2\.3\.4"),
         ],
     )
-    def test_what_is_not_understood_is_refused(
+    def test_unsupported_certificate_content_is_refused(
         self, where: str, extension: x509.ExtensionType, critical: bool, says: str
     ) -> None:
         more: Extensions = ((extension, critical),)
@@ -302,7 +302,7 @@ class TestChain:
         with pytest.raises(PolicyRejected, match=says):
             check_chain(credential(member), [root.certificate], NOW)
 
-    def test_what_is_not_critical_may_be_unknown(self) -> None:
+    def test_unknown_extension_that_is_not_critical_is_ignored(self) -> None:
         root = new_root()
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0")
         member = root.issue("alice", extensions=((unknown, False),))

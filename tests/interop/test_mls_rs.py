@@ -255,7 +255,7 @@ def update(members: Sequence[Member]) -> None:
 
 
 @of_every_mix
-def test_all_talk_and_update(kinds: tuple[Kind, ...]) -> None:
+def test_all_members_send_and_update(kinds: tuple[Kind, ...]) -> None:
     members = form(kinds)
     for _ in range(2):
         update(members)
@@ -293,7 +293,7 @@ def test_each_removes_each(kinds: tuple[Kind, ...], updated: bool) -> None:
 
 
 @of_every_mix
-def test_who_was_removed_comes_back(kinds: tuple[Kind, ...]) -> None:
+def test_removed_member_rejoins(kinds: tuple[Kind, ...]) -> None:
     members = form(kinds)
     *staying, leaver = members
     commit = staying[0].remove(leaver.name)

@@ -75,13 +75,13 @@ def pair_in(state: State) -> tuple[ClientConnection, RelayConnection]:
     return client, relay
 
 
-def test_the_samples_are_every_message() -> None:
+def test_samples_cover_every_message() -> None:
     assert {type(message) for message in TO_RELAY} == set(m.ToRelay.__args__)
     assert {type(message) for message in TO_CLIENT} == set(m.ToClient.__args__)
 
 
 @pytest.mark.parametrize(("state", "message"), list(itertools.product(State, TO_RELAY)), ids=said)
-def test_a_client_says_and_a_relay_takes_what_the_table_allows_and_no_more(
+def test_client_sends_and_relay_accepts_exactly_what_the_table_allows(
     state: State, message: m.ToRelay
 ) -> None:
     legal = type(message) in TRANSITIONS[state]
@@ -103,7 +103,7 @@ def test_a_client_says_and_a_relay_takes_what_the_table_allows_and_no_more(
 
 
 @pytest.mark.parametrize(("state", "message"), list(itertools.product(State, TO_CLIENT)), ids=said)
-def test_a_relay_says_and_a_client_takes_what_the_table_allows_and_no_more(
+def test_relay_sends_and_client_accepts_exactly_what_the_table_allows(
     state: State, message: m.ToClient
 ) -> None:
     legal = type(message) in TRANSITIONS[state]
@@ -120,7 +120,7 @@ def test_a_relay_says_and_a_client_takes_what_the_table_allows_and_no_more(
         assert caught.value.code is m.Code.UNEXPECTED
 
 
-def test_neither_end_says_what_only_the_other_may() -> None:
+def test_neither_end_sends_what_only_the_other_may() -> None:
     client, relay = pair_in(State.OPEN)
     with pytest.raises(MisuseError):
         client.send(m.Done(1))  # type: ignore[arg-type]  # the mistake under test
@@ -144,7 +144,7 @@ def test_the_best_common_version_is_chosen() -> None:
     assert client.version == relay.version == 3
 
 
-def test_no_common_version_ends_it_and_the_client_can_read_why() -> None:
+def test_no_common_version_closes_the_connection_with_a_readable_reason() -> None:
     client, relay = ClientConnection((7,)), RelayConnection((1,))
     with pytest.raises(RemoteError) as caught:
         relay.receive_data(client.hello("test"))
@@ -162,7 +162,7 @@ def test_a_version_that_was_not_offered_is_refused() -> None:
     assert caught.value.code is m.Code.VERSION
 
 
-def test_a_version_taken_out_on_the_way_breaks_the_login() -> None:
+def test_version_removed_in_transit_fails_the_login() -> None:
     client, relay = ClientConnection((2, 1)), RelayConnection((2, 1))
     client.hello("test")
     relay.receive_data(pack(m.Hello([1], "test")))  # somebody removed version 2
@@ -201,7 +201,7 @@ def test_a_client_keeps_to_the_size_the_relay_named() -> None:
     client.send(SUBMIT)
 
 
-def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_not() -> None:
+def test_stream_end_is_an_error_only_inside_a_frame() -> None:
     _, relay = pair_in(State.OPEN)
     relay.receive_data(pack(SUBMIT)[:-1])
     with pytest.raises(RemoteError):
@@ -211,7 +211,7 @@ def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_not() -> None:
     assert relay.state is State.CLOSED
 
 
-def test_nothing_is_signed_or_greeted_out_of_turn() -> None:
+def test_login_steps_out_of_order_are_errors() -> None:
     with pytest.raises(MisuseError):
         ClientConnection().transcript(bytes(32), b"")
     with pytest.raises(MisuseError):

@@ -54,19 +54,19 @@ def test_a_frame_fed_byte_by_byte_takes_linear_time() -> None:
     assert time.process_time() - started < 20  # quadratic copying would take hours
 
 
-def test_a_length_above_the_limit_is_refused_before_its_body_comes() -> None:
+def test_length_above_the_limit_is_refused_before_the_body_arrives() -> None:
     buffer = FrameBuffer(100)
     with pytest.raises(RemoteError) as caught:
         list(buffer.cut((101).to_bytes(4, "big")))
     assert caught.value.code is m.Code.TOO_LARGE
 
 
-def test_a_length_at_the_limit_is_taken() -> None:
+def test_length_at_the_limit_is_accepted() -> None:
     assert frames_of((100).to_bytes(4, "big") + bytes(100), [], limit=100) == [bytes(100)]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 10])
-def test_partial_tells_of_an_unfinished_frame(cut: int) -> None:
+def test_partial_reports_an_unfinished_frame(cut: int) -> None:
     buffer = FrameBuffer(100)
     assert list(buffer.cut(pack(m.Lookup(7, "blue"))[:cut])) == []
     assert buffer.partial == cut
@@ -104,7 +104,7 @@ def body_of(*fields: object) -> bytes:
         b"\x93\x15\x07\xa1\xff",  # a name that is not UTF-8
     ],
 )
-def test_what_is_no_message_for_a_relay_is_malformed(body: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_malformed(body: bytes) -> None:
     with pytest.raises(DECODE_ERRORS) as caught:
         to_relay.decode(body)
     refusal = malformed(caught.value)
@@ -131,6 +131,6 @@ def test_a_changed_byte_gives_a_message_or_a_typed_error(place: int, value: int)
         unpack_to_client(bytes(body))
 
 
-def test_a_frame_larger_than_any_may_be_is_not_packed() -> None:
+def test_frame_above_the_largest_limit_is_not_packed() -> None:
     with pytest.raises(MisuseError):
         pack(m.Submit(bytes(16), 1, 0, m.Kind.APPLICATION, bytes(MAX_FRAME)))

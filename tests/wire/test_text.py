@@ -57,7 +57,7 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         ("\uffff", "<U+FFFF>"),
     ],
 )
-def test_what_acts_or_hides_is_spelled_out(character: str, shown: str) -> None:
+def test_control_and_invisible_characters_are_escaped(character: str, shown: str) -> None:
     assert sanitize(f"a{character}b") == f"a{shown}b"
 
 
@@ -70,14 +70,14 @@ def test_stacked_marks_are_cut() -> None:
 
 
 @given(st.text())
-def test_nothing_that_acts_is_left(text: str) -> None:
+def test_no_control_characters_are_left(text: str) -> None:
     shown = sanitize(text)
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
     assert sanitize(shown) == shown
 
 
 @given(st.text(alphabet=st.sampled_from("ab\x1b[]0;52c\x07\x9b\x9d\\?hlmJH\n\r\u202e"), max_size=40))
-def test_a_terminal_shows_it_on_one_line_and_keeps_its_state(text: str) -> None:
+def test_text_stays_on_one_line_and_leaves_the_terminal_state(text: str) -> None:
     screen = pyte.Screen(600, 3)
     stream = pyte.Stream(screen)
     stream.feed("name: " + sanitize(text) + "|end")
@@ -164,7 +164,7 @@ def test_names_that_differ_do_not(name: str, other: str) -> None:
     assert skeleton(name) != skeleton(other)
 
 
-def test_fold_sees_through_case_and_compatibility_forms() -> None:
+def test_fold_removes_case_and_compatibility_forms() -> None:
     assert fold("Straße") == fold("STRASSE")
     assert fold("\uff42lue") == "blue"
 
@@ -187,7 +187,7 @@ def accepted(name: str) -> bool:
         ("\u1c89", "16.0"),
     ],
 )
-def test_a_character_assigned_after_unicode_14_is_in_no_name(character: str, version: str) -> None:
+def test_characters_assigned_after_unicode_14_are_refused(character: str, version: str) -> None:
     for name in (character, f"\u0c95{character}", f"a{character}"):
         assert not accepted(name), version
 
@@ -228,7 +228,7 @@ def test_every_version_of_python_judges_names_alike() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_string_is_judged(name: str) -> None:
+def test_any_string_can_be_checked_as_a_name(name: str) -> None:
     skeleton(name)
     fold(name)
     with contextlib.suppress(BadName):

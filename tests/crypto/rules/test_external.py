@@ -160,7 +160,7 @@ def outside(group: GroupView, sender: Any, body: Any, signer: Party) -> bytes:
         ("joiner-proposal", NewMemberProposalSender(), Commit((), None)),
     ],
 )
-def test_new_members_send_nothing_else(rule_id: str, sender: Any, body: Any) -> None:
+def test_new_members_may_send_nothing_else(rule_id: str, sender: Any, body: Any) -> None:
     red, _ = form("red", "blue")
     refused(red, outside(red.group, sender, body, Party("white")), rule_id)
 
@@ -204,7 +204,7 @@ def test_bad_external_proposal(rule_id: str, name: str, index: int, removed: int
 
 
 @proves("external-sender-content")
-def test_what_only_members_propose() -> None:
+def test_proposals_that_only_members_may_make() -> None:
     watcher = Party("watcher")
     red, blue = form("red", "blue", extensions=[watched_by(watcher)])
     update = Update(red.group.member(0).leaf)
@@ -229,7 +229,7 @@ def test_unfit_external_senders(data: bytes) -> None:
         Party("white").create(extensions=[extension])
 
 
-def test_message_from_outside_for_nobody() -> None:
+def test_malformed_message_from_outside() -> None:
     red, _ = form("red", "blue")
     joining = propose_join(Party("white").offer(), b"room", red.group.epoch)
     for broken in (joining[:-1], joining + b"\0", b""):

@@ -35,7 +35,7 @@ def test_bad_key_package(rule_id: str, change: Callable[[KeyPackage], KeyPackage
 
 
 @proves("key-package-signature")
-def test_key_package_signed_by_nobody() -> None:
+def test_key_package_with_an_invalid_signature() -> None:
     red, blue = form("red", "blue")
     package = replace(Party("green").offer().key_package, signature=bytes(64))
     with breaks("key-package-signature"):

@@ -65,7 +65,7 @@ def test_bad_leaf_in_a_key_package(rule_id: str, make: Callable[[], KeyPackage])
 
 @proves("leaf-lifetime")
 @pytest.mark.parametrize("lifetime", [(NOW + 1, NOW + 2), (NOW - 2, NOW - 1)])
-def test_leaf_out_of_its_lifetime_is_not_sent_on(lifetime: tuple[int, int]) -> None:
+def test_leaf_out_of_its_lifetime_is_not_added(lifetime: tuple[int, int]) -> None:
     package = offered(source=KeyPackageSource(*lifetime))
     (red,) = form("red")
     with breaks("leaf-lifetime"):
@@ -76,7 +76,7 @@ def test_leaf_out_of_its_lifetime_is_not_sent_on(lifetime: tuple[int, int]) -> N
         red.group.propose(Add(package), now=NOW)
 
 
-def test_leaf_may_be_sent_on_in_the_first_and_last_second_of_its_lifetime() -> None:
+def test_leaf_can_be_added_in_the_first_and_last_second_of_its_lifetime() -> None:
     (red,) = form("red")
     offered(source=KeyPackageSource(NOW, NOW)).verify(policy=red.policy, now=NOW)
 
@@ -124,7 +124,7 @@ def test_leaf_with_the_key_of_a_parent(kind: str) -> None:
 
 
 @proves("leaf-signature-keys-unique")
-def test_client_that_is_in_already() -> None:
+def test_adding_a_client_that_is_already_a_member() -> None:
     red, blue, green = form("red", "blue", "green")
     refused(blue, forged_commit(red, [Add(green.offer().key_package)]), "leaf-signature-keys-unique")
     with breaks("leaf-signature-keys-unique", red):
@@ -176,7 +176,7 @@ NEEDS: list[tuple[str, list[Extension]]] = [
 
 @proves(*(rule_id for rule_id, _ in NEEDS))
 @pytest.mark.parametrize(("rule_id", "extensions"), NEEDS)
-def test_group_needs_what_a_member_lacks(rule_id: str, extensions: list[Extension]) -> None:
+def test_group_requires_what_a_member_does_not_support(rule_id: str, extensions: list[Extension]) -> None:
     with breaks(rule_id):
         Party("red").create(extensions=extensions)
     red, blue = form("red", "blue")
@@ -203,7 +203,7 @@ def test_members_who_support_just_what_the_group_needs() -> None:
         Extension(3, RequiredCapabilities((), (), (0x0A0A,)).encode()),
     ],
 )
-def test_value_that_everybody_lists_and_nobody_supports(extension: Extension) -> None:
+def test_grease_value_in_the_group_context(extension: Extension) -> None:
     red, blue = Party("red"), Party("blue")
     red.create(random=bytes)
     pending = red.commits([Add(blue.offer(random=distinct).key_package)])
@@ -219,14 +219,14 @@ def distinct(size: int) -> bytes:
     return bytes(size) if size < 16 else os.urandom(size)
 
 
-def test_default_capabilities_may_be_required() -> None:
+def test_default_types_can_be_required() -> None:
     required = RequiredCapabilities((1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (1,))
     red, blue = form("red", "blue", extensions=[Extension(3, required.encode())])
     assert red.group.extensions == blue.group.extensions
 
 
 @proves("credentials-supported")
-def test_credential_type_that_a_member_lacks() -> None:
+def test_credential_type_that_a_member_does_not_support() -> None:
     red, blue = form("red", "blue")
     green = Party("green")
     certified_one = offered(green, credential=certified(green))

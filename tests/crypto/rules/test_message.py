@@ -98,7 +98,7 @@ def test_application_data_in_the_clear() -> None:
     refused(blue, encode_message(public(red, ApplicationData(b"hi"))), "message-private-application")
 
 
-def test_public_message_for_elsewhere() -> None:
+def test_public_message_of_another_group_or_epoch() -> None:
     red, blue, _ = form("red", "blue", "green")
     refused(blue, encode_message(public(red, REMOVAL, group_id=b"another")), WrongGroupError)
     for epoch in (0, 2):

@@ -135,7 +135,7 @@ def test_more_shared_keys_than_can_be_counted() -> None:
 
 
 @proves("epoch-countable")
-def test_commit_in_the_last_epoch() -> None:
+def test_commit_at_the_maximum_epoch_number() -> None:
     red, blue = form("red", "blue")
     for one in (red, blue):
         one.group._epoch = replace(
@@ -181,7 +181,7 @@ def test_list_with_an_external_init() -> None:
 
 @proves("commit-path-present")
 @pytest.mark.parametrize("proposals", [[], [Remove(2)], [GroupContextExtensions(())]])
-def test_commit_that_needs_a_path(proposals: list[Proposal]) -> None:
+def test_commit_without_a_required_path(proposals: list[Proposal]) -> None:
     red, blue, _ = form("red", "blue", "green")
     refused(blue, forged_commit(red, proposals, path=None), "commit-path-present")
 

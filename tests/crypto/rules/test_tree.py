@@ -68,7 +68,7 @@ def test_parent_with_another_nodes_key(twin: int) -> None:
 
 
 @proves("tree-unmerged-leaves")
-def test_unmerged_leaf_that_nobody_has() -> None:
+def test_unmerged_leaf_that_is_blank() -> None:
     _, late, forger = grown()
     forger.tree.set_node(14, None)
     with breaks("tree-unmerged-leaves"):
@@ -93,7 +93,7 @@ def test_list_of_nodes_that_is_no_tree(shape: Callable[[tuple[Any, ...]], tuple[
 
 
 @proves("tree-hash")
-def test_tree_that_the_group_did_not_agree_on() -> None:
+def test_tree_without_the_groups_tree_hash() -> None:
     _, late, forger = grown()
     with breaks("tree-hash"):
         late.join(forger.welcome_with(context={"tree_hash": bytes(32)}))

@@ -43,7 +43,7 @@ def invited() -> tuple[list[Party], Party, Forger]:
     return members, victim, Forger(members[0], bundle, pending.welcome or b"")
 
 
-def test_a_forger_who_changes_nothing_is_believed() -> None:
+def test_remade_unchanged_welcome_is_accepted() -> None:
     _, victim, forger = invited()
     victim.join(forger.welcome_with())
     assert len(victim.group.members()) == 4
@@ -102,7 +102,7 @@ def test_forged_welcome_is_refused(rule_id: str, forge: Callable[[Forger], bytes
         victim.join(forge(forger))
 
 
-def test_welcome_that_continues_a_group_is_joined_with_that() -> None:
+def test_welcome_that_continues_a_group_needs_that_group() -> None:
     _, victim, forger = invited()
     with pytest.raises(LocalError):
         victim.join(forger.welcome_with(secrets={"psks": (BRANCH,)}))
@@ -166,13 +166,13 @@ def branched() -> tuple[Party, Party, Forger]:
     return red, blue, Forger(red, bundle, welcome, red.group._find_psk())
 
 
-def test_branch_that_is_not_changed_is_joined() -> None:
+def test_unchanged_branch_is_joined() -> None:
     _, blue, forger = branched()
     assert blue.join(forger.welcome_with(), origin=blue.group).epoch == 1
 
 
 @proves("origin-first-epoch")
-def test_branch_is_young() -> None:
+def test_branch_in_a_later_epoch_is_refused() -> None:
     _, blue, forger = branched()
     with breaks("origin-first-epoch"):
         blue.join(forger.welcome_with(context={"epoch": 2}), origin=blue.group)
@@ -188,7 +188,7 @@ def test_branch_is_like_its_group() -> None:
 
 
 @proves("branch-members")
-def test_branch_takes_no_strangers() -> None:
+def test_branch_with_a_member_from_elsewhere_is_refused() -> None:
     red, blue, forger = branched()
     with breaks("branch-members", red):
         red.group.branch(b"aside", [Party("mallory").offer().key_package], **LIFETIME)
@@ -200,7 +200,7 @@ def test_branch_takes_no_strangers() -> None:
 
 
 @proves("origin-named")
-def test_group_that_should_continue_another_and_does_not() -> None:
+def test_welcome_without_the_expected_resumption_key() -> None:
     _, victim, forger = invited()
     origin = Party("victim").create(b"old room")
     with breaks("origin-named"):
@@ -219,7 +219,7 @@ def reinitialized() -> tuple[Party, bytes]:
 
 
 @proves("reinit-agreed")
-def test_group_that_nobody_agreed_on() -> None:
+def test_reinitialised_group_without_a_reinit() -> None:
     blue, welcome = reinitialized()
     blue.group._reinit = None
     with breaks("reinit-agreed"):
@@ -239,7 +239,7 @@ REQUIRED = Extension(ExtensionType.REQUIRED_CAPABILITIES, RequiredCapabilities((
         ReInit(b"next", 1, SUITE.id, (REQUIRED,)),
     ],
 )
-def test_group_that_is_not_the_agreed_one(agreed: ReInit) -> None:
+def test_reinitialised_group_with_other_parameters(agreed: ReInit) -> None:
     blue, welcome = reinitialized()
     blue.group._reinit = agreed
     with breaks("reinit-parameters"):
@@ -247,7 +247,7 @@ def test_group_that_is_not_the_agreed_one(agreed: ReInit) -> None:
 
 
 @proves("reinit-epoch")
-def test_group_that_follows_on_another_epoch_than_the_last() -> None:
+def test_reinitialised_group_with_a_key_of_another_epoch() -> None:
     blue, welcome = reinitialized()
     epoch = blue.group._epoch
     blue.group._past = [PastEpoch.of(epoch, blue.group._secret_tree)]
@@ -257,7 +257,7 @@ def test_group_that_follows_on_another_epoch_than_the_last() -> None:
 
 
 @proves("reinit-members")
-def test_everyone_goes_along() -> None:
+def test_reinitialised_group_without_every_member() -> None:
     red, blue, _ = form("red", "blue", "green")
     pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
     blue.sees(pending.message)
