@@ -1,4 +1,4 @@
-"""What many proposals, members and keys cost, counted in looks and calls: little buys no peer much."""
+"""The cost of many proposals, members and keys, counted in visits and calls: a peer causes little work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Judge:
 
 
 def choose(n: int, conflicts: set[tuple[int, int]]) -> tuple[list[int], int]:
-    """Return who is removed when all of `n` are to be, and the judgements that took."""
+    """Return who is removed when all of `n` are to be, and the number of checks that took."""
     pending = {bytes([i >> 8, i & 255]): PendingProposal(MemberSender(0), Remove(i), None) for i in range(n)}
     judge = Judge(conflicts)
     selection = select(MemberSender(0), [], pending, judge)

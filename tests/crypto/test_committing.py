@@ -1,4 +1,4 @@
-"""Commits: made, won, lost, and judged by the application."""
+"""Commits: made, merged, discarded, and checked by the application's policy."""
 
 from __future__ import annotations
 

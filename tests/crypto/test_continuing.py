@@ -30,7 +30,7 @@ NEXT = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITI
 
 
 def retire(parties: Sequence[Party], reinit: ReInit = NEXT) -> None:
-    """Let the first agree with the others to go on as another group."""
+    """Let the first member commit a ReInit, and the others receive it."""
     pending = parties[0].group.commit([reinit], now=NOW, path=False)
     for other in parties[1:]:
         assert other.sees(pending.message).reinit == reinit
@@ -38,7 +38,7 @@ def retire(parties: Sequence[Party], reinit: ReInit = NEXT) -> None:
 
 
 def succeeded(first: Party, others: Sequence[Party], **options: bool) -> list[Party]:
-    """Return the parties as they are in the group that replaces their old one."""
+    """Return the parties in the group that replaces their old one."""
     packages = [other.offer().key_package for other in others]
     group, welcome = first.group.reinitialize(
         packages, first.name.encode(), first.signature_secret, **LIFETIME, **options

@@ -1,4 +1,4 @@
-"""What each module offers is what `__all__` says, and public things are documented."""
+"""Each module exports what `__all__` lists, and public names have docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a group, its members agree, and no key and nonce encrypt twice."""
+"""Random histories of a group: its members agree, and no key and nonce are used twice."""
 
 from __future__ import annotations
 

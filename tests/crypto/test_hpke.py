@@ -1,4 +1,4 @@
-"""HPKE as `cryptography` has it and as the key schedule here has it are one and the same."""
+"""HPKE by `cryptography` and by the key schedule here give the same results."""
 
 from __future__ import annotations
 

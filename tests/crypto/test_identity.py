@@ -1,4 +1,4 @@
-"""Identities hold only as their account signed them; fingerprints and safety numbers tell accounts apart."""
+"""Identities verify only as their account signed them; fingerprints and safety numbers differ by account."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_device_signatures() -> None:
 
 
 def test_identity_signature_is_not_valid_as_device_signature() -> None:
-    """The domain label keeps what an account signs apart from anything else it could be read as."""
+    """The domain label separates what an account signs from everything else."""
     assert DEVICE.secret != ACCOUNT.secret
     with pytest.raises(SignatureInvalid):
         verify_signature(ACCOUNT.public, ENCODED[:-65], ENCODED[-64:])

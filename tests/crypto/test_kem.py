@@ -1,4 +1,4 @@
-"""KEMs: both sides share a secret, keys are derived by the rules, unfit keys are refused."""
+"""KEMs: both sides share a secret, keys are derived as specified, invalid keys are refused."""
 
 from __future__ import annotations
 

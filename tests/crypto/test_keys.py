@@ -1,4 +1,4 @@
-"""Which public keys are refused, worked out from the curves themselves, and that secrets do not show."""
+"""Which public keys are refused, computed from the curves themselves, and that secrets are never shown."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_x25519_not_canonical_is_refused(value: int) -> None:
 
 
 def test_no_signature_verifies_under_a_key_off_the_curve() -> None:
-    """Why whoever only verifies need not look: `cryptography` finds no point to verify with."""
+    """Why a verifier need not check this: `cryptography` finds no point to verify with."""
     identity = {32: bytes([1]) + bytes(63), 57: bytes([1]) + bytes(113)}
     for y in range(2, 60):
         key = y.to_bytes(32, "little")

@@ -1,4 +1,4 @@
-"""What exceeds a caller's limit is refused, and nothing changes."""
+"""Input that exceeds a limit is refused, and nothing changes."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_long_proposals_leaves_and_extensions() -> None:
 
 
 def test_external_joiner_can_commit() -> None:
-    """A leaf grows when its owner commits: what is refused then must be refused before."""
+    """A leaf grows when its owner commits: a leaf that would be refused then must be refused at once."""
     size = len(Party("x" * 40).offer().key_package.leaf_node.encode())
     tight = Limits(leaf=size + 80)
     red, blue = Party("red"), Party("x" * 40)

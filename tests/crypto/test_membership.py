@@ -1,4 +1,4 @@
-"""Who comes and goes, and whose keys change."""
+"""Adding, removing and updating members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changed bytes: whatever a peer or a disk does to them, typed errors come out and nothing is half done."""
+"""Changed bytes from a peer or a disk give typed errors and no partial change."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Scene:
             raise
 
     def takers(self) -> dict[str, Callable[[bytes], object]]:
-        """Return what takes each kind of object."""
+        """Return the function that receives each kind of object."""
         policy = self.blue.policy
         state = self.blue.group.state()
         return {
@@ -134,7 +134,7 @@ def scene() -> Scene:
 
 
 def everything() -> Iterator[tuple[str, str, bytes]]:
-    """Yield each valid thing: its name, what takes it, and its bytes."""
+    """Yield the name, the receiving function and the bytes of each valid object."""
     for name, message in scene().messages.items():
         yield name, "message", message
     for name, encoded in scene().objects.items():
@@ -152,7 +152,7 @@ def find(name: str) -> tuple[Callable[[bytes], object], bytes]:
 
 
 def refuses(name: str, changed: bytes) -> None:
-    """Check that a changed object gives a typed error; what is trusted may be taken too."""
+    """Check that a changed object gives a typed error; trusted objects may also be accepted."""
     take, data = find(name)
     assert changed != data
     try:
@@ -165,7 +165,7 @@ def refuses(name: str, changed: bytes) -> None:
 
 
 def only_another(welcome: bytes, changed: bytes) -> bool:
-    """Say whether just the secrets for another joiner differ, which nobody else can know to be wrong."""
+    """Return whether only the secrets for another joiner differ, which nobody else can check."""
     one, other = decode_message(welcome), decode_message(changed)
     assert isinstance(one, Welcome)
     assert isinstance(other, Welcome)

@@ -1,4 +1,4 @@
-"""Reaching a group from outside: external commits, external senders, and proposals to be added."""
+"""Messages from outside a group: external commits, external senders, and proposals to be added."""
 
 from __future__ import annotations
 

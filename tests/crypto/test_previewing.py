@@ -1,4 +1,4 @@
-"""What a commit would do, seen before anything changes: its fate here, and what others can see of it."""
+"""Previews of commits: the effect, the fate at this member, and errors that every member can check."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def resealed(node: int, position: int, *sealed: bytes) -> Callable[[UpdatePath],
 
 
 def wrongly_tagged(sender: Party, proposals: Sequence[Proposal], *, path: bool = True) -> bytes:
-    """Return a commit that is good in everything but its confirmation tag."""
+    """Return a commit that is valid except for its confirmation tag."""
     group = sender.group
     own = MemberSender(group.own_leaf)
     applied = group._apply(own, [(own, proposal) for proposal in proposals])
@@ -327,7 +327,7 @@ def test_external_commit_whose_init_does_not_open() -> None:
 
 
 def test_rejoining_from_an_old_epoch() -> None:
-    """Who could not follow comes back in place of its old leaf, by a GroupInfo sealed to that leaf."""
+    """A member that could not follow rejoins in place of its old leaf, by a GroupInfo sealed to that leaf."""
     red, blue, green = form("red", "blue", "green")
     red.commits(to=[blue])
     blue.commits(to=[red])

@@ -1,4 +1,4 @@
-"""What is refused by another error than a broken rule, and with nothing changed."""
+"""Messages that are refused with another error than `ValidationError`, with nothing changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data encrypted to one member's leaf: that member alone opens it, while its leaf has that key."""
+"""Data encrypted to one member's leaf: only that member decrypts it, while its leaf has that key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Message keys: each once, in any order, deleted when used, bounded when skipped."""
+"""Message keys: used once, in any order, deleted after use, bounded in number when skipped."""
 
 from __future__ import annotations
 

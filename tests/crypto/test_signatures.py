@@ -1,4 +1,4 @@
-"""Signature schemes: what verifies, in which encodings only, and where keys come from."""
+"""Signature schemes: what verifies, in which encodings, and how keys are generated."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class TestEcdsa:
     def test_signature_with_the_other_root_verifies(
         self, scheme: SignatureScheme, curve: ec.EllipticCurve
     ) -> None:
-        """ECDSA as RFC 9420 takes it from TLS 1.3: who has a signature can make its twin, but no other."""
+        """ECDSA as RFC 9420 takes it from TLS 1.3: anyone can turn a signature into one other form."""
         private, public = new_key(scheme)
         r, s = decode_dss_signature(scheme.sign(private, b"message"))
         scheme.verify(public, b"message", encode_dss_signature(r, curve.group_order - s))

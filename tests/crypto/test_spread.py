@@ -1,4 +1,4 @@
-"""The checks of leaves in joining, spread over batches and threads."""
+"""Checks of leaves when joining, in batches and on threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups, pending commits and key packages at rest."""
+"""Stored groups, pending commits and key packages."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Disk:
         return Group.restore(GroupState(**state), policy=Rules())
 
     def takers(self) -> dict[str, Callable[[bytes], bytes]]:
-        """Return what reads each part, and what it writes again."""
+        """Return the function that reads each part, and the one that writes it again."""
         return {
             "epoch": lambda data: self.restored("epoch", data).state().epoch,
             "ratchets": lambda data: self.restored("ratchets", data).state().ratchets,
@@ -118,7 +118,7 @@ def disk() -> Disk:
     "what", ["n_leaves", "past n_leaves", "own_leaf", "past own_leaf", "sender", "ratchets"]
 )
 def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
-    """Such as 2**31 leaves, which are not made room for."""
+    """For example 2**31 leaves, for which no memory is allocated."""
     parts = dict(disk().parts)
     group, ratchets = StoredGroup.decode(parts["epoch"]), StoredRatchets.decode(parts["ratchets"])
     (now, before), (past,), huge = ratchets.trees, group.past, 1 << 31
@@ -159,7 +159,7 @@ def test_a_suite_that_is_not_known_is_a_state_error() -> None:
 
 
 def flip(part: str, bits: Iterable[int]) -> None:
-    """Check that each bit flipped is noticed, or else kept as it is and of no harm."""
+    """Check that each flipped bit is detected, or kept as it is without harm."""
     data, take = disk().parts[part], disk().takers()[part]
     assert take(data) == data
     for bit in bits:
@@ -209,7 +209,7 @@ def test_groups_stored_by_version_1_can_be_used() -> None:
 
 @pytest.mark.parametrize("name", ["with_path", "without_path"])
 def test_pending_commits_stored_by_version_2_can_be_used(name: str) -> None:
-    """They say not whether they have a path, and count as having one."""
+    """They do not record whether they have a path, and count as having one."""
     stored = json.loads((Path(__file__).parent / "stored" / "version-2.json").read_text())
     states = [
         GroupState(**{part: bytes.fromhex(data) for part, data in stored[party].items()})

@@ -1,4 +1,4 @@
-"""Each suite of the registry is what its name says, and what it seals, signs and derives comes back."""
+"""Each cipher suite has the parameters of its name, and encrypts, signs and derives consistently."""
 
 from __future__ import annotations
 

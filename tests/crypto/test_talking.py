@@ -1,4 +1,4 @@
-"""What members say: who reads it, in which order, and for how long."""
+"""Application messages: who can read them, in which order, and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""X.509 credentials: chains are read strictly, speak of the leaf's key, and lead to a root or are refused."""
+"""X.509 credentials: chains are decoded strictly, must have the leaf's key, and must lead to a root."""
 
 from __future__ import annotations
 

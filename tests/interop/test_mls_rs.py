@@ -1,4 +1,4 @@
-"""Groups of this library's members and of mls-rs's: each creates, adds, talks, updates and removes the other.
+"""Groups with members of this library and of mls-rs: each creates, adds, sends, updates and removes.
 
 Neither side is told what the other computed: they agree when the secret that each exports is the same.
 """
@@ -48,7 +48,7 @@ class Member(Protocol):
     def say(self, data: bytes) -> bytes: ...
     def hear(self, message: bytes) -> bytes: ...
     def follow(self, message: bytes) -> bool:
-        """Process a commit; say whether it removed this member."""
+        """Process a commit; return whether it removed this member."""
         ...
 
     def note(self, proposal: bytes) -> None: ...

@@ -1,4 +1,4 @@
-"""Finds the official vectors, one test per case, and says at the end what passed and what was skipped."""
+"""Collect the official vectors, one test per case, and print at the end what passed and what was skipped."""
 
 from __future__ import annotations
 

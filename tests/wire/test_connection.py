@@ -1,4 +1,4 @@
-"""The conversation: its states, its limits, and that versions cannot be lowered unnoticed."""
+"""Connections: states, limits, and that a lowered version is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each module offers is what `__all__` says."""
+"""Each module exports what `__all__` lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames: whatever pieces they come in, and whatever is wrong with them."""
+"""Frames: in any pieces, and with any fault."""
 
 from __future__ import annotations
 

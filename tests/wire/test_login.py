@@ -1,4 +1,4 @@
-"""What is signed at login, byte by byte."""
+"""The bytes that are signed at login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other people's text: nothing acts, nothing hides, and nobody's name passes for another's."""
+"""Text from other people: no control characters, no invisible ones, and no confusable names."""
 
 from __future__ import annotations
 
@@ -198,13 +198,13 @@ def test_tables_are_what_the_script_writes() -> None:
 
 
 def test_tables_do_not_change() -> None:
-    """Another table judges other names valid: members of one group would part ways."""
+    """A different table accepts different names: members of one group would disagree."""
     tables = f"{name_tables.LETTERS}|{name_tables.MARKS}|{name_tables.DIGITS}"
     assert hashlib.sha256(tables.encode()).hexdigest() == TABLES
 
 
 def judged() -> Iterator[str]:
-    """Yield how each character is judged alone and after a letter, and 20,000 names of near ones."""
+    """Yield whether each character is valid alone and after a letter, and 20,000 names of similar ones."""
     valid = []
     for point in range(sys.maxunicode + 1):
         for name in (chr(point), f"a{chr(point)}"):

@@ -1,4 +1,4 @@
-"""Messages from outside the group that are not as they should be."""
+"""Messages from outside the group that must be refused."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_external_commit_of_a_member_who_stays() -> None:
 
 
 def outside(group: GroupView, sender: Any, body: Any, signer: Party) -> bytes:
-    """Return anything as a message from outside, signed as far as someone outside can."""
+    """Return any body as a message from outside, signed as an outside client can."""
     content = FramedContent(group.group_id, group.epoch, sender, b"", body)
     signature = sign_content(SUITE, signer.signature_secret, WireFormat.PUBLIC_MESSAGE, content, b"")
     commits = isinstance(body, Commit)

@@ -1,4 +1,4 @@
-"""Key packages that must not be added."""
+"""Key packages that must be refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaves that must not be in a group, alone or beside others."""
+"""Leaves that must be refused, by themselves or together with others."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_receivers_do_not_judge_by_their_clocks() -> None:
 @proves("leaf-key-not-a-parents")
 @pytest.mark.parametrize("kind", ["update", "add"])
 def test_leaf_with_the_key_of_a_parent(kind: str) -> None:
-    """Members would go on, but no newcomer could join the tree."""
+    """Members could continue, but no new member could join the tree."""
     red, blue, green, white = form("red", "blue", "green", "white")
     red.commits(to=[blue, green, white])
     parent = red.group._epoch.tree.parent_node(1)

@@ -1,4 +1,4 @@
-"""Messages that are not what their sender could have sent."""
+"""Messages that their sender could not have sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Update paths that do not fit the tree."""
+"""Update paths that must be refused."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_path_secret_of_a_welcome_for_a_blank_node() -> None:
 
 @proves("path-secret-reachable")
 def test_path_that_has_nothing_for_a_member() -> None:
-    """A Welcome that keeps a path secret back leaves its reader without keys that others encrypt to."""
+    """A Welcome without a path secret leaves its reader without keys that others encrypt to."""
     _, green, victim, forger = beside_a_gap()
     victim.join(forger.welcome_with(secrets={"path_secret": None}))
     refused(victim, green.group.commit(now=NOW).message, "path-secret-reachable")

@@ -100,7 +100,7 @@ def test_update_from_a_key_package() -> None:
 
 @proves("update-sender")
 def test_update_of_somebody_who_is_no_member() -> None:
-    """What such senders may send at all is judged earlier; this stands behind that."""
+    """An earlier check covers what such senders may send; this is a second line of defence."""
     (red,) = form("red")
     for sender in (MemberSender(5), NewMemberProposalSender()):
         with breaks("update-sender"):
@@ -174,7 +174,7 @@ def test_update_and_remove_of_one_member() -> None:
 
 @proves("commit-no-external-init")
 def test_list_with_an_external_init() -> None:
-    """A proposal like that is refused by itself; this stands behind that."""
+    """Such a proposal is refused by itself; this is a second line of defence."""
     with breaks("commit-no-external-init"):
         proposal_rules.check_proposal_list(MemberSender(0), [(MemberSender(1), ExternalInit(b""))])
 

@@ -1,4 +1,4 @@
-"""Welcomes and group infos that must let nobody in, and groups that do not continue the one they should."""
+"""Welcomes and group infos that must be refused, and groups that do not continue the one they should."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_welcome_without_the_expected_resumption_key() -> None:
 
 
 def reinitialized() -> tuple[Party, bytes]:
-    """Return a member of a group that goes on as another, and the Welcome into that."""
+    """Return a member of a reinitialised group, and the Welcome into the new one."""
     red, blue = form("red", "blue")
     pending = red.group.commit([ReInit(b"next", 1, SUITE.id, ())], now=NOW)
     blue.sees(pending.message)

@@ -1,4 +1,4 @@
-"""Vectors of messages as they are protected, and of the Welcome."""
+"""Vectors of protected messages, and of the Welcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a kind of vector is declared: the fields of its cases, and what checks them. Knows no kind itself."""
+"""Declare a kind of vector by the fields of its cases and their check. Knows no kind itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of primitives and of what is derived with them."""
+"""Vectors of primitives and of derived secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of ratchet trees and of the paths that renew them."""
+"""Vectors of ratchet trees and update paths."""
 
 from __future__ import annotations
 
