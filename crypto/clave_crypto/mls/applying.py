@@ -222,7 +222,7 @@ def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limit
     """Apply the proposals of an external commit, whose kinds and number are already checked.
 
     Raises:
-        ValidationError: one is not valid.
+        ValidationError: one of them breaks a rule.
         LimitError: the tree grows too large.
 
     """

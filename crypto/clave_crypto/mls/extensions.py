@@ -31,7 +31,7 @@ class ExtensionType(Enum16):
 
 
 DEFAULT_EXTENSION_TYPES = frozenset(range(ExtensionType.APPLICATION_ID, ExtensionType.EXTERNAL_SENDERS + 1))
-"""Types everyone supports and nobody lists in capabilities (section 7.2)."""
+"""Types that every client supports and none lists in its capabilities (section 7.2)."""
 
 
 @struct()

@@ -260,7 +260,7 @@ def peek(data: bytes) -> tuple[bytes, int, ContentType]:
 
 
 def authenticated_data(data: bytes) -> bytes:
-    """Return the authenticated_data that an encoded group message has in the clear (section 6).
+    """Return the unencrypted authenticated_data of an encoded group message (section 6).
 
     Nothing is verified: anyone who relays the message can change this, until a member decrypts the message.
 

@@ -187,7 +187,7 @@ class GroupView:
         return that could not follow a commit.
 
         Raises:
-            LocalError: nobody is at that leaf, or `label` is one that MLS uses itself.
+            LocalError: the leaf is blank, or `label` is reserved by MLS.
             GroupClosedError: this member was removed.
 
         """
@@ -215,7 +215,7 @@ class GroupView:
         Raises:
             MalformedError: `sealed` is not what `seal_to_member` returns.
             DecryptionError: it was not sealed to this leaf's key with this label in a group of this id.
-            LocalError: `label` is one that MLS uses itself.
+            LocalError: `label` is reserved by MLS.
             GroupClosedError: this member was removed.
 
         """

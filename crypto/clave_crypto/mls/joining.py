@@ -61,7 +61,7 @@ Spread = Callable[[Callable[[LeavesOfTree], None], Iterable[LeavesOfTree]], Iter
 """Applies a function to batches of leaves: `map`, or a thread pool's `map` to use all cores."""
 
 FindBundle = Callable[[bytes], KeyPackageBundle | None]
-"""Returns one's own key package with that reference, or None."""
+"""Returns this client's key package with that reference, or None."""
 
 
 def join(

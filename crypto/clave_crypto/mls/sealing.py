@@ -25,7 +25,7 @@ def seal_to_member(epoch: Epoch, leaf: LeafNode, label: str, data: bytes) -> byt
     The context is the group's id.
 
     Raises:
-        LocalError: `label` is one that MLS uses itself.
+        LocalError: `label` is reserved by MLS.
 
     """
     _check_label(label)
@@ -38,7 +38,7 @@ def open_from_member(epoch: Epoch, label: str, sealed: bytes, key: Secret) -> Se
     """Return what `seal_to_member` was given, by the private key of this member's leaf.
 
     Raises:
-        LocalError: `label` is one that MLS uses itself.
+        LocalError: `label` is reserved by MLS.
         MalformedError: `sealed` is not an encoded HPKECiphertext.
         DecryptionError: it was not encrypted to this leaf's key with this label and group id.
 

@@ -1,6 +1,6 @@
 """Framing, signing and protecting messages to a group (RFC 9420, sections 6.1 to 6.3).
 
-Uses up no keys: whoever passes a found key consumes it.
+Uses up no keys: the caller consumes the key that it passes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def frame(
 
 
 def wire_format_of(found: FoundKey | None) -> WireFormat:
-    """Return how content goes out: encrypted if there is a key for it, else in the clear."""
+    """Return the wire format of content: private if there is a key for it, else public."""
     return WireFormat.PUBLIC_MESSAGE if found is None else WireFormat.PRIVATE_MESSAGE
 
 
@@ -58,7 +58,7 @@ def protect(
     padding: Padding,
     random: RandomBytes,
 ) -> bytes:
-    """Return signed content as an MLSMessage: encrypted with `found`, or in the clear without."""
+    """Return signed content as an MLSMessage: encrypted with `found`, or unencrypted if that is None."""
     if found is None:
         message = PublicMessage(content, auth, b"")
         if isinstance(content.sender, MemberSender):
