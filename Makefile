@@ -31,7 +31,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/zizmor --offline --quiet --pedantic .github
-	@if [ -x $(BIN)/actionlint ]; then $(BIN)/actionlint; else echo "actionlint is not installed: skipped"; fi
+	@if [ -x $(BIN)/actionlint ]; then $(BIN)/actionlint; \
+		else echo "actionlint skipped: to have it, pip install -c constraints.txt --group actions"; fi
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -90,8 +91,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group interop \
 		|| echo "mls-rs does not install here: tests/interop are skipped, and make bench-mls does not run"
-	@$(BIN)/python -m pip install -qqq --disable-pip-version-check -c constraints.txt --group actions \
-		|| echo "actionlint does not install here: make check skips it"
 	@touch $@
 
 clean:
