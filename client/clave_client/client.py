@@ -19,25 +19,25 @@ from typing import Self
 
 import msgspec
 
-from clave_client.about import RoomInfo
-from clave_client.account import Account, leaf_lifetime
-from clave_client.content import MAX_BODY_BYTES, ContentKind
-from clave_client.directory import claim_guest
 from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
 from clave_client.events import Connected, Event, Notice, Person
-from clave_client.key_watch import KeyWatch
-from clave_client.link import Address
-from clave_client.people import Fingerprint, People
-from clave_client.pins import Pins, Sighting, check_inviter
-from clave_client.policy import RoomPolicy
-from clave_client.profile import Profile
-from clave_client.room import Room
-from clave_client.room_names import called_alike, resolve
-from clave_client.room_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
-from clave_client.session import Session
-from clave_client.store import HistoryLine, Phase, RoomRecord, Store
-from clave_client.suites import NEW_ROOMS
-from clave_client.trust import Trust
+from clave_client.formats.agreed_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
+from clave_client.net.certificate_trust import Trust
+from clave_client.net.transport import Address
+from clave_client.people.key_lookup import claim_guest
+from clave_client.people.key_watch import KeyWatch
+from clave_client.people.known_keys import Fingerprint, People
+from clave_client.rooms.local_room import Room
+from clave_client.rooms.policy import RoomPolicy
+from clave_client.rooms.room_info import RoomInfo
+from clave_client.rooms.room_names import called_alike, resolve
+from clave_client.rooms.suites import NEW_ROOMS
+from clave_client.store.account import Account, leaf_lifetime
+from clave_client.store.database import HistoryLine, Phase, RoomRecord, Store
+from clave_client.store.pins import Pins, Sighting, check_inviter
+from clave_client.store.profile import Profile
+from clave_client.sync.room_sync import Session
 from clave_crypto.errors import CryptoError
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
 from clave_wire.login import fingerprint_text

@@ -17,14 +17,14 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.account import leaf_lifetime
 from clave_client.events import Event, Lie
-from clave_client.link import Address, RelayLink
-from clave_client.room import Room
-from clave_client.room_state import ROOM_STATE_EXTENSION, RoomState
-from clave_client.sealing import name_epoch, sign_payload
-from clave_client.store import Phase
-from clave_client.welcome import Help, Welcome
+from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, RoomState
+from clave_client.formats.payload import name_epoch, sign_payload
+from clave_client.formats.welcome import Help, Welcome
+from clave_client.net.transport import Address, RelayLink
+from clave_client.rooms.local_room import Room
+from clave_client.store.account import leaf_lifetime
+from clave_client.store.database import Phase
 from clave_crypto.mls import (
     Add,
     CipherSuite,
@@ -118,7 +118,7 @@ def wire_of(name: str) -> Wire:
 @pytest.fixture(autouse=True)
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give every client of a test a wire."""
-    monkeypatch.setattr("clave_client.connection.RelayLink", LyingLink)
+    monkeypatch.setattr("clave_client.net.reconnecting_transport.RelayLink", LyingLink)
     LyingLink.wires.clear()
     yield
     LyingLink.wires.clear()

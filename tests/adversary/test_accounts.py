@@ -21,8 +21,9 @@ from adversary.kit import (
     until,
     wire_of,
 )
-from clave_client import account, room
 from clave_client.errors import ClientError
+from clave_client.rooms import local_room as room
+from clave_client.store import account
 from clave_crypto.identity import AccountKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Add

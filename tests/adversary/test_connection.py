@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from adversary.kit import changed, faults, read_up, room_of, stage, talk, until, wire_of
-from clave_client import events, session
+from clave_client import events
 from clave_client.errors import RelayUnreachable
+from clave_client.sync import room_sync as session
 from clave_wire.messages import Accepted, Closing, Code, Done, Entry, Refused, Resumed, ToClient
 from scenarios.stage import gather_in
 from scenarios.test_bad_input import clave
@@ -148,8 +149,8 @@ async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
 async def test_a_correction_that_is_refused_is_tried_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clave_client.session._COMPARE_AGAIN_SECONDS", 0.25)
-    monkeypatch.setattr("clave_client.session.MAX_BATCH_MEMBERS", 1)
+    monkeypatch.setattr("clave_client.sync.room_sync._COMPARE_AGAIN_SECONDS", 0.25)
+    monkeypatch.setattr("clave_client.sync.room_sync.MAX_BATCH_MEMBERS", 1)
     asked: list[float] = []
 
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import clave_client.session
+import clave_client.sync.room_sync
 from adversary.kit import Insider, device, notices, of_kind, room_of, stage, talk, until, wire_of
 from clave_client import events
-from clave_client.account import leaf_lifetime
-from clave_client.event_queue import MOST_KEPT
-from clave_client.room_state import ROOM_STATE_EXTENSION
-from clave_client.sealing import name_epoch
-from clave_client.welcome import Welcome
+from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION
+from clave_client.formats.payload import name_epoch
+from clave_client.formats.welcome import Welcome
+from clave_client.store.account import leaf_lifetime
+from clave_client.sync.event_queue import MOST_KEPT
 from clave_crypto.mls import Add, Group, KeyPackageBundle, Limits, NoPolicy, decode_key_package
 from clave_wire.messages import (
     ClaimKeyPackages,
@@ -106,7 +106,7 @@ async def test_made_up_epochs_cost_the_others_few_changes(tmp_path: Path) -> Non
 async def test_all_whom_garbage_put_on_the_relays_list_go_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clave_client.session, "MAX_BATCH_MEMBERS", 1)
+    monkeypatch.setattr(clave_client.sync.room_sync, "MAX_BATCH_MEMBERS", 1)
     async with stage(tmp_path, "red", "blue", "grey", "white", "black") as (_, people):
         red, blue, *strangers = people
         room = await gather_in("friends", red, blue)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from adversary.kit import Insider, device, members, stage, talk, until
 from clave_client import events
-from clave_client.content import Content, ContentKind, encode_content
-from clave_client.sealing import header_digest, name_rekey
+from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.payload import header_digest, name_rekey
 from clave_wire.header import Header, pack_header
 from clave_wire.messages import Accepted, Kind
 from scenarios.stage import Somebody, gather_in

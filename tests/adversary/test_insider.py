@@ -24,9 +24,10 @@ from adversary.kit import (
     until,
     welcome_elsewhere,
 )
-from clave_client import events, session
+from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.sealing import name_rekey
+from clave_client.formats.payload import name_rekey
+from clave_client.sync import room_sync as session
 from clave_crypto.mls import Remove
 from clave_crypto.mls.framing import CommitAuthData
 from clave_wire.messages import Accepted, Code, Kind

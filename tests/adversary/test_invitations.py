@@ -21,8 +21,10 @@ from adversary.kit import (
     welcome_elsewhere,
     wire_of,
 )
-from clave_client import events, invitations, session
-from clave_client.welcome import Welcome, read_invitation
+from clave_client import events
+from clave_client.formats.welcome import Welcome, read_invitation
+from clave_client.sync import invitations
+from clave_client.sync import room_sync as session
 from clave_crypto.identity import AccountKey
 from clave_wire.messages import Code, Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from clave_client import events
-from clave_client.account import Account, leaf_lifetime
-from clave_client.content import ContentKind
 from clave_client.events import Event, Lie
-from clave_client.log_reader import LogMessage, LogReader
-from clave_client.outcome import Outcome
-from clave_client.policy import ROOM_LIMITS, RoomPolicy
-from clave_client.room import Room
-from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState
-from clave_client.sealing import header_digest, name_rekey, sign_payload
-from clave_client.store import Store
-from clave_client.suites import NEW_ROOMS
-from clave_client.welcome import Welcome, Welcomed, read_invitation
+from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.formats.content import ContentKind
+from clave_client.formats.payload import header_digest, name_rekey, sign_payload
+from clave_client.formats.welcome import Welcome, Welcomed, read_invitation
+from clave_client.rooms.batch_report import Outcome
+from clave_client.rooms.local_room import Room
+from clave_client.rooms.log_reader import LogMessage, LogReader
+from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
+from clave_client.rooms.suites import NEW_ROOMS
+from clave_client.store.account import Account, leaf_lifetime
+from clave_client.store.database import Store
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.store import Phase
+from clave_client.store.database import Phase
 from clave_crypto.mls import MLSError, Remove
 from clave_wire.messages import Accepted, Submit
 from client.memory_relay import LogMessage, Member, agree, feed, go_on, in_one_room, join, lies, resume

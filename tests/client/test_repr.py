@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 import clave_client
-from clave_client.content import Content, ContentKind
-from clave_client.pending import Former, Pending
-from clave_client.store import HistoryLine, OutboxItem
+from clave_client.formats.content import Content, ContentKind
+from clave_client.rooms.commit_records import Former, Pending
+from clave_client.store.database import HistoryLine, OutboxItem
 from clave_wire.messages import Kind
 
 MAY_SHOW = {
@@ -43,9 +43,9 @@ MAY_SHOW = {
 
 
 def records() -> Iterator[type]:
-    for found in pkgutil.iter_modules(clave_client.__path__):
-        if found.name != "__main__":
-            module = importlib.import_module(f"clave_client.{found.name}")
+    for found in pkgutil.walk_packages(clave_client.__path__, "clave_client."):
+        if found.name != "clave_client.__main__":
+            module = importlib.import_module(found.name)
             for each in vars(module).values():
                 own = inspect.isclass(each) and each.__module__ == module.__name__
                 if own and (dataclasses.is_dataclass(each) or issubclass(each, msgspec.Struct | tuple)):

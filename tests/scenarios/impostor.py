@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
-from clave_client.link import Address, RelayLink
-from clave_client.policy import RoomPolicy
-from clave_client.room_state import ROOM_STATE_EXTENSION, Role, RoomState
-from clave_client.suites import NEW_ROOMS
-from clave_client.trust import Trust
+from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.net.certificate_trust import Trust
+from clave_client.net.transport import Address, RelayLink
+from clave_client.rooms.policy import RoomPolicy
+from clave_client.rooms.suites import NEW_ROOMS
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.mls import Add, Extension, Group, KeyPackageBundle, encode_message
 from clave_wire.messages import Account, Invitation, KeyPackages, ToClient, ToRelay

@@ -17,7 +17,7 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError
 from clave_client.events import Event
-from clave_client.profile import Profile
+from clave_client.store.profile import Profile
 
 E = TypeVar("E", bound=Event)
 

@@ -14,7 +14,7 @@ from certificatekit import Authority, ec_key, write_pair
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import RelayChanged
-from clave_client.profile import Profile
+from clave_client.store.profile import Profile
 from scenarios.stage import TIMEOUT, Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.terminal import terminal
 

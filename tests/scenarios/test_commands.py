@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.commands import COMMANDS, obey
-from clave_client.conversation import Conversation
-from clave_client.display import plain
+from clave_client.ui.chat_commands import COMMANDS, obey
+from clave_client.ui.conversation import Conversation
+from clave_client.ui.display import plain
 from scenarios.stage import gather_in, people_at, relay_at
 
 NUMBERS = [

@@ -9,10 +9,10 @@ import pytest
 from clave_client import events
 from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Notice
-from clave_client.store import Phase
+from clave_client.store.database import Phase
 from clave_server.rooms.entry_store import drop_segments
-from clave_server.storage.db_thread import in_transaction
 from clave_server.storage.schema import connect_writer
+from clave_server.storage.db_thread import in_transaction
 from scenarios.stage import Relay, Somebody, agree, gather_in, people_at, relay_at
 from scenarios.terminal import terminal
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.policy import RoomPolicy
-from clave_client.suites import NEW_ROOMS
+from clave_client.rooms.policy import RoomPolicy
+from clave_client.rooms.suites import NEW_ROOMS
 from clave_crypto.mls import Add, Group, KeyPackage, KeyPackageBundle
 from clave_wire.messages import Invitation, ToClient
 from scenarios.stage import Somebody, people_at, relay_at

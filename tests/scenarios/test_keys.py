@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.commands import obey
-from clave_client.conversation import Conversation
-from clave_client.display import plain
 from clave_client.errors import KeyMismatch, RelayFault, UsageError
-from clave_client.pipes import say_lines
+from clave_client.ui.chat_commands import obey
+from clave_client.ui.conversation import Conversation
+from clave_client.ui.display import plain
+from clave_client.ui.pipes import say_lines
 from clave_crypto.identity import fingerprint
 from scenarios.impostor import Impostor, lying_relay, plant
 from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from clave_client import events
-from clave_client.suites import NEW_ROOMS
+from clave_client.rooms.suites import NEW_ROOMS
 from clave_wire.limits import MAX_KEY_PACKAGE_BYTES, MAX_PAYLOAD_BYTES
 from clave_wire.messages import Kind
 from scenarios.stage import agree, people_at, relay_at

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from clave_client import events
-from clave_client.policy import RoomPolicy
+from clave_client.rooms.policy import RoomPolicy
 from clave_crypto.mls import Group, MLSError
 from clave_wire.framing import FrameBuffer, unpack_to_client
 from clave_wire.header import split_payload

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clave_client import events
-from clave_client.content import ContentKind
 from clave_client.errors import ClientError, RelayFault, StoreDamaged
+from clave_client.formats.content import ContentKind
 from clave_wire.connection import ClientConnection
 from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 

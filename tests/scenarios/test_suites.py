@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.account import Account
 from clave_client.errors import PeerLacksSuite, RelayFault, RoomUnreadable
-from clave_client.link import Address, RelayLink
-from clave_client.store import Store
-from clave_client.suites import NEW_ROOMS
-from clave_client.trust import Trust
+from clave_client.net.certificate_trust import Trust
+from clave_client.net.transport import Address, RelayLink
+from clave_client.rooms.suites import NEW_ROOMS
+from clave_client.store.account import Account
+from clave_client.store.database import Store
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import SUITES, CipherSuite

@@ -15,10 +15,10 @@ from unittest import mock
 
 import msgspec
 
-from clave_client.content import Content, ContentKind, encode_content
-from clave_client.policy import ROOM_LIMITS
-from clave_client.sealing import header_digest, name_epoch, name_rekey, sign_payload
-from clave_client.welcome import Help
+from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.payload import header_digest, name_epoch, name_rekey, sign_payload
+from clave_client.formats.welcome import Help
+from clave_client.rooms.policy import ROOM_LIMITS
 from clave_crypto.mls import (
     Group,
     GroupState,

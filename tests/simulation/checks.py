@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.events import Lie
-from clave_client.store import HistoryLine, Phase
+from clave_client.store.database import HistoryLine, Phase
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite
 from simulation import protocol
 
 if TYPE_CHECKING:
-    from clave_client.room import Room
+    from clave_client.rooms.local_room import Room
     from simulation.device import Device
     from simulation.world import World
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from clave_client import events
-from clave_client.account import Account
 from clave_client.client import Client
 from clave_client.errors import ClientError, RelayError, RelayUnreachable
-from clave_client.link import Address, RelayLink
-from clave_client.session import Session
-from clave_client.store import HistoryLine, Phase, Store
-from clave_client.trust import Trust
+from clave_client.net.certificate_trust import Trust
+from clave_client.net.transport import Address, RelayLink
+from clave_client.store.account import Account
+from clave_client.store.database import HistoryLine, Phase, Store
+from clave_client.sync.room_sync import Session
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_wire.messages import ToClient

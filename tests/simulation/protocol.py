@@ -8,8 +8,8 @@ import msgspec
 
 from clave_client import events
 from clave_client.events import Lie
-from clave_client.policy import RoomPolicy
-from clave_client.sealing import name_epoch
+from clave_client.formats.payload import name_epoch
+from clave_client.rooms.policy import RoomPolicy
 from clave_crypto.mls import Group, Policy
 from clave_wire.errors import RemoteError
 from clave_wire.header import Header, split_payload

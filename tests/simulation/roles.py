@@ -12,8 +12,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clave_client.held_room import Flight
-from clave_client.store import Phase
+from clave_client.rooms.stored_room import Flight
+from clave_client.store.database import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Entry, Kind, Submit, ToClient, ToRelay

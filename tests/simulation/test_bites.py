@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 import pytest
 
 import clave_server.relay.relay  # noqa: F401
-from clave_client import coming_back, log_reader, rekeys
-from clave_client.held_room import HeldRoom
-from clave_client.log_reader import LogReader
-from clave_client.own_commits import OwnCommits
-from clave_client.rescue import Rescue
-from clave_client.room import Room
-from clave_client.whereabouts import Whereabouts
+from clave_client.rooms import log_reader, rekeys
+from clave_client.rooms import rejoin_entries as coming_back
+from clave_client.rooms.epoch_tracker import Whereabouts
+from clave_client.rooms.local_room import Room
+from clave_client.rooms.log_reader import LogReader
+from clave_client.rooms.pending_commits import OwnCommits
+from clave_client.rooms.stored_room import HeldRoom
+from clave_client.sync.rejoin import Rescue
 from clave_server.rooms import entry_store
-from clave_server.rooms.room_state import RoomState
+from clave_server.rooms.room_state import Room as RelayRoom
 from simulation.story import Story, from_json, make_story, play
 
 ARCHIVE = Path(__file__).parent / "archive"

@@ -16,8 +16,11 @@ from unittest import mock
 
 import structlog
 
-from clave_client import account, client, connection, policy
-from clave_client.store import Phase
+from clave_client import client
+from clave_client.net import reconnecting_transport as connection
+from clave_client.rooms import policy
+from clave_client.store import account
+from clave_client.store.database import Phase
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite

@@ -1,0 +1,104 @@
+"""What lets a device into a room: an MLS welcome for a newcomer, a sealed group info for who cannot follow.
+
+Both travel as an `Invitation`. A newcomer is told by who adds it how the log's chain stood, signed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from clave_client.errors import PeerError
+from clave_client.formats.payload import name_epoch
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import DeviceKey, verify_signature
+from clave_crypto.keys import Secret
+from clave_crypto.mls import Group, MLSError
+from clave_wire.header import Seen
+from clave_wire.messages import Digest
+
+__all__ = ["Help", "Welcome", "Welcomed", "read_invitation"]
+
+_LABEL = b"clave welcome\0"
+_HELP_LABEL = "clave GroupInfo"
+
+
+@dataclass(frozen=True)
+class Welcomed:
+    """Where a newcomer begins: the seq of the commit that adds it, and the log as its inviter saw it before.
+
+    Whoever was invited under protocol 3 was not told the latter. The relay
+    that said so is of `incarnation`.
+    """
+
+    seen: Seen | None
+    seq: int
+    incarnation: bytes = b""
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
+    """An MLS welcome, and how the log stood for its maker."""
+
+    message: bytes
+    seen: Seen
+    signature: bytes
+
+    @classmethod
+    def seal(cls, message: bytes, head: bytes, seen: Seen, device: DeviceKey) -> bytes:
+        """Return the bytes of a welcome into the epoch `head`, signed by the device that made it."""
+        return _encoder.encode(cls(message, seen, device.sign(_signed(head, seen))))
+
+    def check(self, head: bytes, signer: bytes) -> None:
+        """Check who says how the log stood. Raises `PeerError`."""
+        try:
+            verify_signature(signer, _signed(head, self.seen), self.signature)
+        except CryptoError:
+            raise PeerError("its signature does not hold") from None
+
+
+class Help(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
+    """A group info sealed to one member's leaf, and the name of the epoch it is of."""
+
+    sealed: bytes
+    head: Digest
+
+    @classmethod
+    def seal(cls, group: Group, leaf: int) -> bytes:
+        """Return the bytes of a help into the group's present epoch, for its member at `leaf`."""
+        sealed = group.seal_to_member(leaf, _HELP_LABEL, group.group_info())
+        return cls(sealed, name_epoch(group)).encode()
+
+    def encode(self) -> bytes:
+        """Return the bytes to send."""
+        return _encoder.encode(self)
+
+    def open(self, group: Group, former_keys: Sequence[Secret]) -> bytes:
+        """Return the group info for a member with `group` that had other keys before. Raises `MLSError`."""
+        for key in former_keys:
+            with contextlib.suppress(MLSError):
+                return group.open_from_member(_HELP_LABEL, self.sealed, key)
+        return group.open_from_member(_HELP_LABEL, self.sealed)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Welcome | Help] = msgspec.msgpack.Decoder(Welcome | Help)
+
+
+def read_invitation(data: bytes) -> Welcome | Help | bytes:
+    """Return what an `Invitation` carries; the bytes themselves if they are a welcome of protocol 3.
+
+    Raises `PeerError`.
+    """
+    if data[:4] == b"\0\1\0\3":  # mls10, mls_welcome
+        return data
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise PeerError(f"it cannot be read ({error})") from None
+
+
+def _signed(head: bytes, seen: Seen) -> bytes:
+    return _LABEL + head + seen.seq.to_bytes(8, "big") + seen.hash

@@ -1,0 +1,339 @@
+"""One connection to a relay: TLS, the pinned certificate, login, and requests with their answers.
+
+Knows sockets, not rooms: whatever is not the answer to a request goes to its owner, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from clave_client.errors import (
+    ClientError,
+    NotARelay,
+    RelayFault,
+    RelayRefused,
+    RelayUnreachable,
+    UsageError,
+)
+from clave_client.net.certificate_trust import Trust, check_succession
+from clave_crypto.identity import DeviceKey
+from clave_wire.connection import ClientConnection, State
+from clave_wire.errors import MisuseError, RemoteError
+from clave_wire.login import certificate_digest
+from clave_wire.messages import (
+    Account,
+    Closing,
+    Code,
+    Done,
+    Goodbye,
+    Greeting,
+    KeyPackages,
+    LoggedIn,
+    Login,
+    NextCertificate,
+    Refused,
+    ToClient,
+    ToRelay,
+)
+from clave_wire.text import sanitize
+
+__all__ = ["Address", "Answer", "RelayLink"]
+
+DEFAULT_PORT = 7878
+CONNECT_SECONDS = 10.0
+
+Answer = Done | Account | KeyPackages
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a relay listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; raises `UsageError`."""
+        host, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
+            host, port = text, str(DEFAULT_PORT)
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+            raise UsageError(
+                f"{text!r} is not an address; write HOST:PORT, as in chat.example.org:{DEFAULT_PORT}"
+            )
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class RelayLink(asyncio.Protocol):
+    """A connection that is up. `closed` resolves, once, with the error that ended it.
+
+    `trust` is what this connection leaves to be believed of the relay's certificates.
+    """
+
+    def __init__(self, address: Address, on_messages: Callable[[list[ToClient]], None]) -> None:
+        self._on_messages = on_messages
+        self._connection = ClientConnection()
+        self._transport: asyncio.Transport | None = None
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._next_id = 0
+        self._shown = b""
+        self._reason: ClientError | None = None
+        self._is_dismissed = False
+        loop = asyncio.get_running_loop()
+        self._greeting: asyncio.Future[Greeting] = loop.create_future()
+        self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
+        self.address = address
+        self.trust = Trust()
+        self.certificate = b""
+        self.closed: asyncio.Future[ClientError] = loop.create_future()
+
+    # --- coming up ---
+
+    @classmethod
+    async def connect(
+        cls, address: Address, trust: Trust, on_messages: Callable[[list[ToClient]], None]
+    ) -> RelayLink:
+        """Connect and judge the relay's certificate by `trust`, before a word is said.
+
+        Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
+        """
+        if trust.asks_authorities(address.host):
+            with contextlib.suppress(ssl.SSLCertVerificationError):
+                return await cls._connect(address, trust, on_messages, vouched=True)
+        return await cls._connect(address, trust, on_messages, vouched=False)
+
+    @classmethod
+    async def _connect(
+        cls,
+        address: Address,
+        trust: Trust,
+        on_messages: Callable[[list[ToClient]], None],
+        *,
+        vouched: bool,
+    ) -> RelayLink:
+        """Connect, if `vouched` to a certificate of an authority only (or `ssl.SSLCertVerificationError`)."""
+        loop = asyncio.get_running_loop()
+        try:
+            transport, link = await loop.create_connection(
+                lambda: cls(address, on_messages),
+                address.host,
+                address.port,
+                ssl=_tls_context(vouched=vouched),
+                server_hostname=address.host,
+                ssl_handshake_timeout=CONNECT_SECONDS,
+            )
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError:
+            raise NotARelay(f"{address} answers, but not as a clave relay; check the port") from None
+        except ConnectionResetError:
+            raise NotARelay(
+                f"{address} hangs up before it answers as a clave relay; check the port, or wait a minute: "
+                "it may be turning away too many connections from your address"
+            ) from None
+        except (ConnectionAbortedError, TimeoutError):
+            raise NotARelay(f"{address} does not answer as a clave relay; check the port") from None
+        except socket.gaierror:
+            raise RelayUnreachable(f"there is no host {address.host}; check the address") from None
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno else "no answer"
+            raise RelayUnreachable(f"no relay at {address} ({reason}); is it running?") from None
+        try:
+            link._check_certificate(transport, trust, vouched=vouched)
+        except ClientError:
+            link.abort()
+            raise
+        return link
+
+    def _check_certificate(self, transport: asyncio.Transport, trust: Trust, *, vouched: bool) -> None:
+        tls = transport.get_extra_info("ssl_object")
+        if tls.selected_alpn_protocol() != "clave/1":
+            raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
+        self._shown = tls.getpeercert(binary_form=True)
+        self.certificate = certificate_digest(self._shown)
+        self.trust = trust.judge(self.certificate, self.address.host, vouched=vouched)
+
+    async def login(self, identity: bytes, device: DeviceKey, software: str, token: str) -> LoggedIn:
+        """Say hello and log in; raises `RelayRefused`, `NotARelay` or `RelayFault`."""
+        self._write(self._connection.hello(software))
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._first(self._greeting)
+                signature = device.sign(self._connection.transcript(self.certificate, identity))
+                self.send(Login(device.public, identity, signature, token))
+                return await self._first(self._logged_in)
+        except TimeoutError:
+            raise NotARelay(f"{self.address} does not answer the login; check the port") from None
+
+    async def _first(self, awaited: asyncio.Future[T]) -> T:
+        """Wait for `awaited`, unless the connection ends first: then raise what ended it."""
+        await asyncio.wait((awaited, self.closed), return_when=asyncio.FIRST_COMPLETED)
+        if not awaited.done():
+            raise self.closed.result()
+        return awaited.result()
+
+    # --- in use ---
+
+    @property
+    def spread(self) -> float:
+        """Seconds within which to come back, as the relay wishes, if this breaks without a word."""
+        return self._logged_in.result().spread / 1000 if self._logged_in.done() else 0.0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the login held and messages can still be sent."""
+        return self._logged_in.done() and self._is_writable
+
+    @property
+    def _is_writable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing() and not self.closed.done()
+
+    def send(self, message: ToRelay) -> None:
+        """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell.
+
+        Raises `RelayFault` when the relay does not take one so large; nothing is sent then.
+        """
+        if not self._is_writable or self._connection.state is State.CLOSED:
+            return
+        try:
+            self._write(self._connection.send(message))
+        except MisuseError as error:
+            raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
+
+    def next_id(self) -> int:
+        """Return a fresh request id."""
+        self._next_id += 1
+        return self._next_id
+
+    async def request(self, make: Callable[[int], ToRelay]) -> Answer:
+        """Send the request that `make` builds for an id and return its answer.
+
+        Raises `RelayRefused` when the relay says no, or what ended the connection.
+        """
+        request_id = self.next_id()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[request_id] = answer
+        try:
+            self.send(make(request_id))
+            return await self._first(answer)
+        finally:
+            self._answers.pop(request_id, None)
+
+    async def close(self) -> None:
+        """Say goodbye, so that the others hear it, and close."""
+        if self._transport is not None and self.is_up:
+            self.send(Goodbye())
+            self._transport.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await asyncio.wait((self.closed,))
+        self.abort()
+
+    def abort(self, reason: ClientError | None = None) -> None:
+        """Drop the connection now; `closed` gives `reason`."""
+        self._reason = self._reason or reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio's callbacks ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and let the kernel find out when the relay is gone."""
+        self._transport = cast(asyncio.Transport, transport)
+        _keep_alive(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what the relay said; a broken relay ends the connection."""
+        try:
+            messages = self._connection.receive_data(data)
+        except RemoteError as error:
+            self.abort(RelayFault(f"the relay broke the protocol: {sanitize(str(error))}"))
+            return
+        try:
+            stream = [message for message in messages if not self._is_answer(message)]
+        except RelayFault as error:
+            self.abort(error)
+            return
+        if stream:
+            self._on_messages(stream)
+        if self._is_dismissed:
+            self.abort()  # a relay that leaves the connection open has said its last word all the same
+
+    def _is_answer(self, message: ToClient) -> bool:
+        """Take what belongs to this connection itself; tell whether it did. Raises `RelayFault`."""
+        match message:
+            case Greeting():
+                self._greeting.set_result(message)
+            case LoggedIn():
+                self._logged_in.set_result(message)
+            case NextCertificate():
+                check_succession(self._shown, message.digest, message.signature)
+                self.trust = self.trust.announced(message.digest)
+                return False
+            case Closing():
+                self._reason = self._reason or _refusal(message)
+                self._is_dismissed = True
+            case Done() | Account() | KeyPackages() if message.id in self._answers:
+                self._answers.pop(message.id).set_result(message)
+            case Refused() if message.id in self._answers:
+                refusal = RelayRefused(message.code, sanitize(message.text))
+                self._answers.pop(message.id).set_exception(refusal)
+            case _:
+                return False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits why it is over."""
+        if not self.closed.done():
+            self.closed.set_result(self._reason or RelayUnreachable("the connection to the relay was lost"))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and self._is_writable:
+            self._transport.write(data)
+
+
+def _refusal(closing: Closing) -> RelayRefused:
+    text = sanitize(closing.text)
+    if closing.code is Code.BANNED:
+        text += "; ask its operator"
+    return RelayRefused(closing.code, text, closing.retry_after / 1000)
+
+
+def _tls_context(*, vouched: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["clave/1"])
+    if vouched:
+        context.load_default_certs()
+    else:
+        # The certificate is compared with the pinned digest instead.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel notice within half a minute that the other end is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "darwin":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPALIVE, 10)
+    else:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000)

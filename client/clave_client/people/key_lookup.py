@@ -1,0 +1,127 @@
+"""Whom the relay says a name belongs to, and their key packages, checked as far as that can be.
+
+What holds here is that an account signed its devices; whose account it is only a compared fingerprint shows.
+Knows no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
+from clave_client.net.transport import RelayLink
+from clave_client.rooms.suites import suite_words
+from clave_client.store.pins import Sighting
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
+from clave_crypto.mls import Add, CipherSuite, decode_key_package
+from clave_wire.errors import BadName
+from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
+from clave_wire.text import check_name, sanitize
+
+__all__ = ["Guest", "claim_guest", "look_up"]
+
+_SOURCE = "the relay's word only"
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Somebody to add to a group: a proposal for each device that can be, and those that lack its suite."""
+
+    account: bytes
+    adds: list[Add]
+    left_out: list[VerifiedIdentity]
+
+
+async def look_up(link: RelayLink, name: str) -> tuple[Sighting, list[VerifiedIdentity]]:
+    """Return whom the relay names for `name`, and the devices of that account.
+
+    Raises `UsageError` when that is no name, `RelayRefused` when nobody has it, `RelayFault` or `PeerError`
+    when the answer does not hold.
+    """
+    try:
+        check_name(name)
+    except BadName as error:
+        raise UsageError(str(error)) from None
+    answer = await link.request(lambda request: Lookup(request, name))
+    if not isinstance(answer, Account) or not answer.devices:
+        raise RelayFault("the relay answered something else than was asked")
+    devices = [_verify(name, identity, device) for device, identity in answer.devices]
+    if len({device.account for device in devices}) > 1:
+        raise RelayFault(f"the relay names several accounts for {name}")
+    return Sighting(devices[0].account, _SOURCE), devices
+
+
+async def claim_guest(
+    link: RelayLink,
+    name: str,
+    suite: CipherSuite,
+    *,
+    members: Collection[bytes],
+    check: Callable[[Sighting], None],
+) -> Guest | None:
+    """Return what adds the devices of `name` that are not among `members`, or None when all of them are.
+
+    Raises what `look_up` does, what `check` raises about the account that the relay names, and
+    `PeerLacksSuite` when none of the devices can take part in `suite`.
+    """
+    found, devices = await look_up(link, name)
+    check(found)
+    absent = [device for device in devices if device.device not in members]
+    if not absent:
+        return None
+    adds = {device: add for device, add in await _claim(link, name, suite) if device not in members}
+    for add in adds.values():
+        other = _identity(name, add).account
+        if other != found.account:
+            raise RelayFault(
+                f"the relay names one account for {name}, {fingerprint(found.account)},"
+                f" and hands over keys of another, {fingerprint(other)}; nothing was done"
+            )
+    if not adds:
+        raise PeerLacksSuite(
+            f"{name} cannot be invited: their client lacks {suite.words}; ask them to update clave"
+        )
+    left_out = [device for device in absent if device.device not in adds]
+    return Guest(found.account, list(adds.values()), left_out)
+
+
+async def _claim(link: RelayLink, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
+    """Claim key packages of a suite; return them by device."""
+    try:
+        answer = await link.request(lambda request: ClaimKeyPackages(request, name, suite.id))
+    except RelayRefused as error:
+        if error.code is Code.NO_KEY_PACKAGE:
+            return []
+        raise
+    if not isinstance(answer, KeyPackages) or not answer.packages:
+        raise RelayFault("the relay answered something else than was asked")
+    adds = []
+    for package in answer.packages:
+        try:
+            add = Add(decode_key_package(package))
+        except CryptoError as error:
+            raise PeerError(f"the key package of {name} is refused: {sanitize(str(error))}") from None
+        if add.key_package.cipher_suite != suite.id:
+            raise RelayFault(
+                f"the relay handed over a key package of {suite_words(add.key_package.cipher_suite)}"
+                f" for {name} when asked for {suite.words}"
+            )
+        adds.append((_identity(name, add).device, add))
+    return adds
+
+
+def _identity(name: str, add: Add) -> VerifiedIdentity:
+    leaf = add.key_package.leaf_node
+    return _verify(name, leaf.credential.identity, leaf.signature_key)
+
+
+def _verify(name: str, identity: bytes, device: bytes) -> VerifiedIdentity:
+    try:
+        found = verify_identity(identity, device)
+    except CryptoError as error:
+        raise PeerError(f"the relay's answer for {name} does not hold: {error}") from None
+    if found.name != name:
+        raise RelayFault(f"the relay answered with {sanitize(found.name)} when asked for {name}")
+    return found

@@ -1,0 +1,107 @@
+"""Whose key is whose, by what this profile bound, its rooms show, and the relay says. Knows no screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clave_client.errors import UsageError
+from clave_client.events import Person
+from clave_client.people.key_lookup import look_up
+from clave_client.store.database import HistoryLine, Phase
+from clave_client.store.pins import Pins, Sighting, sightings
+from clave_client.sync.room_sync import Session
+from clave_crypto.identity import VerifiedIdentity, fingerprint, safety_number
+from clave_wire.text import sanitize
+
+__all__ = ["Fingerprint", "People"]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key.
+
+    `account` is the key that the rest is of: give it to `Client.verify` once it was compared.
+    """
+
+    name: str
+    account: bytes
+    fingerprint: str
+    safety_number: str
+    verified: bool
+    source: str
+
+
+class People:
+    """The people that the profile of one session meets, by name; `Client` says what each method is for."""
+
+    def __init__(self, pins: Pins, session: Session) -> None:
+        self._pins = pins
+        self._session = session
+        self._own = session.account.verified
+        self._looked_up: dict[str, bytes] = {}
+
+    async def fingerprint(self, name: str, room: bytes | None) -> Fingerprint:
+        """Return what to compare with the person called `name`, and bind the name to that key."""
+        if name == self._own.name:
+            return _own_fingerprint(self._own)
+        found = self._pins.choose(name, self.seen(name, room))
+        if found is None:
+            found, _ = await look_up(self._session.link, name)
+            self._pins.check(name, found)
+        account = found.account
+        if account == self._own.account:
+            return _own_fingerprint(self._own)
+        self._pins.pin(name, found)
+        self._looked_up[name] = account
+        number = safety_number(self._own.account, account)
+        verified = self._pins.is_verified(name, account)
+        return Fingerprint(name, account, fingerprint(account), number, verified, found.source)
+
+    def verify(self, name: str, account: bytes | None) -> None:
+        """Remember that `account`, or else the one shown last, was compared with the person called `name`."""
+        if account is None:
+            account = self._looked_up.get(name)
+        if account is None:
+            raise UsageError(f"no key of {sanitize(name)} was shown yet; compare with /fingerprint first")
+        if account == self._own.account:
+            raise UsageError("this is your own key; compare it with others, each verifies you")
+        self._pins.verify(name, account)
+
+    def repin(self, name: str, account: bytes) -> None:
+        """Bind a name to another key from now on."""
+        known = self._pins.known(name)
+        if known is not None and known.account == self._own.account:
+            raise UsageError(f"{sanitize(name)} is you: nobody else can go by that name here")
+        self._pins.repin(name, account)
+        self._looked_up.pop(name, None)
+
+    def keys(self, name: str, room: bytes | None) -> list[Sighting]:
+        """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
+        known = self._pins.known(name)
+        found = [known] if known is not None else []
+        for one in self.seen(name, room, invitations=True):
+            if all(one.account != other.account for other in found):
+                found.append(one)
+        return found
+
+    def sender(self, line: HistoryLine) -> Person:
+        """Return who said a line of the history, as this profile sees them now."""
+        known = self._pins.contradicted_by(line.name, line.account)
+        verified = known is None and self._pins.is_verified(line.name, line.account)
+        other = b"" if known is None else known.account
+        return Person(line.name, line.account, "", line.sender, verified, other)
+
+    def seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[Sighting]:
+        """Return the keys that go by `name` in the rooms this device is in, those of `room` first."""
+        rooms = sorted(self._session.rooms.values(), key=lambda each: each.id != room)
+        found = []
+        for each in rooms:
+            if invitations or each.record.phase is not Phase.INVITED:
+                where = "the invitation to" if each.record.phase is Phase.INVITED else "the group"
+                people = each.roster.people().values()
+                found += sightings(name, people, f"{where} {each.record.title}")
+        return found
+
+
+def _own_fingerprint(me: VerifiedIdentity) -> Fingerprint:
+    return Fingerprint(me.name, me.account, fingerprint(me.account), "", verified=True, source="this profile")

@@ -1,0 +1,74 @@
+"""Reads what is in a room's log from before protocol 4, for clients updated before they had read all of it.
+
+Payloads were MLS messages without a header, the first valid commit of an epoch began the next one, and a
+device's own commit was stored as MLS makes it. Nothing of this kind is ever written again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clave_client.errors import PeerError
+from clave_client.formats.content import ContentKind, decode_legacy_content
+from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
+from clave_client.rooms.submissions import take_legacy
+from clave_crypto.mls import Application, Committed, MLSError, PendingCommit, ProposalReceived, peek
+from clave_wire.messages import Entry
+
+if TYPE_CHECKING:
+    from clave_client.rooms.log_reader import LogReader
+    from clave_client.rooms.stored_room import HeldRoom
+
+__all__ = ["finish", "read_entry"]
+
+_COMMIT = "pending"
+"""The part of a room in which a commit of one's own was stored: u64 submission, and the commit."""
+
+
+def read_entry(reader: LogReader, entry: Entry) -> None:
+    """Take an entry of protocol 3. What is refused was refused by everybody, and changes nothing."""
+    room = reader.room
+    own = entry.sender == room.roster.own_device
+    person = room.roster.find(entry.sender)
+    try:
+        if own and (take_legacy(reader, entry) or _won(reader, entry)):
+            return
+        if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
+            return
+        successor = room.copy_group()
+        received = successor.receive(entry.payload)
+        match received:
+            case Application():
+                content = decode_legacy_content(received.data)
+                room.hold(successor)
+                if content.kind is ContentKind.TEXT:
+                    reader.said(entry.seq, room.roster.person(received), content)
+            case ProposalReceived():
+                reader.proposed(received, entry.sender)
+                room.hold(successor)
+            case Committed(removed_self=True):
+                reader.report.happened(room.close(person))
+            case Committed():
+                reader.enter(successor, person, None)
+    except (MLSError, PeerError):
+        return
+
+
+def _won(reader: LogReader, entry: Entry) -> bool:
+    room = reader.room
+    stored = room.part(_COMMIT)
+    if stored is None:
+        return False
+    pending = PendingCommit.decode(stored[8:], policy=RoomPolicy(), limits=ROOM_LIMITS)
+    if pending.message != entry.payload:
+        return False
+    successor = room.copy_group()
+    successor.merge(pending)
+    reader.enter(successor, room.roster.find(entry.sender), None)
+    return True
+
+
+def finish(room: HeldRoom) -> None:
+    """Forget what was made for protocol 3 and is not in the log; a transaction is the caller's."""
+    room.put_part(_COMMIT, None)
+    room.unseal_all()

@@ -1,0 +1,192 @@
+"""What a room's members accept: who may be a leaf, and which commit the agreed state allows.
+
+Every client judges every commit by the state of the epoch *before* it, with the same rule, so all of them
+accept or all of them refuse; the relay has no part in it. Knows no I/O and keeps no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from clave_client.errors import PeerError
+from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, RoomState, decode_room_state
+from clave_crypto.errors import IdentityError
+from clave_crypto.identity import VerifiedIdentity, verify_identity
+from clave_crypto.mls import (
+    Add,
+    Application,
+    Extension,
+    ExternalInit,
+    ExternalSender,
+    Group,
+    GroupContextExtensions,
+    GroupState,
+    GroupView,
+    LeafNode,
+    Limits,
+    Member,
+    MemberSender,
+    PolicyRejected,
+    Proposal,
+    Remove,
+    Sender,
+    Update,
+)
+from clave_wire.errors import BadName
+from clave_wire.text import check_name, skeleton
+
+__all__ = [
+    "MAX_DEVICES",
+    "ROOM_LIMITS",
+    "RoomPolicy",
+    "check_names_differ",
+    "device_identity",
+    "leaf_identity",
+    "member_identity",
+    "restore_group",
+    "room_state",
+]
+
+
+def member_identity(member: Member | Application) -> VerifiedIdentity:
+    """Return who a member or sender is; raises `PolicyRejected` if its account did not sign its device."""
+    key = member.sender_key if isinstance(member, Application) else member.signature_key
+    return device_identity(member.identity, key)
+
+
+def device_identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
+    """Return what an encoded identity says; raises `PolicyRejected` if it is not this device's."""
+    return _identity(encoded, device)
+
+
+def leaf_identity(leaf: LeafNode) -> VerifiedIdentity:
+    """Return who a leaf belongs to; raises `PolicyRejected` when the account did not sign that device."""
+    return _identity(leaf.credential.identity, leaf.signature_key)
+
+
+@lru_cache(maxsize=4096)
+def _identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
+    try:
+        identity = verify_identity(encoded, device)
+        check_name(identity.name)
+        check_name(identity.device_name)
+    except (IdentityError, BadName) as error:
+        raise PolicyRejected(f"a member's identity is refused: {error}") from None
+    return identity
+
+
+def room_state(extensions: Sequence[Extension]) -> RoomState:
+    """Return the agreed state among a group's extensions; raises `PolicyRejected` when it is not there."""
+    found = [extension for extension in extensions if extension.extension_type == ROOM_STATE_EXTENSION]
+    if len(found) != 1:
+        raise PolicyRejected("the group has no room state; it was not made by clave")
+    try:
+        return decode_room_state(found[0].extension_data)
+    except PeerError as error:
+        raise PolicyRejected(str(error)) from None
+
+
+MAX_DEVICES = 500
+"""Devices in a room: with more, a commit could become too large for the relay to carry."""
+
+ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
+"""How much a room's group takes. With the policy, the tables of names and `MAX_DEVICES` this is version 1 of
+the rules that the agreed state names (`RoomState.version`): members with other rules would part ways."""
+
+
+class RoomPolicy:
+    """The rules of a room, as `clave_crypto.mls.Policy` asks for them."""
+
+    def check_leaf(self, leaf: LeafNode) -> None:
+        """Refuse a leaf whose account did not sign its device key, or whose name is not one."""
+        leaf_identity(leaf)
+
+    def check_successor(self, old: LeafNode, new: LeafNode) -> None:
+        """Refuse a leaf that changes its account, its name or its device."""
+        before, after = leaf_identity(old), leaf_identity(new)
+        if before != after:
+            raise PolicyRejected(f"{before.name} tried to change identity")
+
+    def client(self, leaf: LeafNode) -> tuple[bytes, str]:
+        """Go by account and device name: a device's key may differ between cipher suites."""
+        identity = leaf_identity(leaf)
+        return identity.account, identity.device_name
+
+    def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
+        """Refuse whoever would join without being added: only a member's device comes back this way.
+
+        That the leaf it replaces is of the same device is checked as for every successor.
+        """
+        if sum(isinstance(proposal, Remove) for proposal in proposals) != 1:
+            raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
+        if any(not isinstance(proposal, Remove | ExternalInit) for proposal in proposals):
+            raise PolicyRejected(f"{leaf_identity(leaf).name} tried to come back with something else")
+
+    def check_external_sender(self, sender: ExternalSender) -> None:
+        """Refuse them all: nobody outside has a say."""
+        raise PolicyRejected("a room takes no proposals from outside it")
+
+    def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
+        """Refuse all but a device's leaving.
+
+        Other changes are made in one commit. By themselves they would keep everybody from sending until a
+        commit of them went through, which the relay refuses for a device that it does not know.
+        """
+        if not isinstance(proposal, Remove) or MemberSender(proposal.removed) != sender:
+            raise PolicyRejected("a room takes no proposal by itself but that of leaving")
+
+    def check_commit(
+        self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
+    ) -> None:
+        """Refuse a commit with a proposal that `group`, the prior epoch, does not allow its sender."""
+        state = room_state(group.extensions)
+        accounts = {member.leaf_index: member_identity(member) for member in group.members()}
+        names = {skeleton(identity.name): identity.account for identity in accounts.values()}
+        for sender, proposal in proposals:
+            if not isinstance(sender, MemberSender):
+                raise PolicyRejected("a room takes no proposals from outside it")
+            match proposal:
+                case Add():
+                    _check_newcomer(leaf_identity(proposal.key_package.leaf_node), names)
+                    role, deed = state.add, "add people"
+                case Remove(removed) if MemberSender(removed) == sender:
+                    continue
+                case Remove():
+                    role, deed = state.remove, "remove people"
+                case GroupContextExtensions(extensions):
+                    room_state(extensions)
+                    role, deed = state.edit, "change the room"
+                case Update():
+                    continue
+                case _:
+                    raise PolicyRejected(f"a room takes no {type(proposal).__name__} proposals")
+            if not state.allows(role, accounts[sender.leaf_index].account):
+                raise PolicyRejected(
+                    f"only an admin may {deed} here, and {accounts[sender.leaf_index].name} is none"
+                )
+        if any(isinstance(proposal, Add) for _, proposal in proposals):
+            change = sum(isinstance(one, Add) - isinstance(one, Remove) for _, one in proposals)
+            if len(accounts) + change > MAX_DEVICES:
+                raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
+
+
+def restore_group(state: GroupState) -> Group:
+    """Return a room's group as it was stored. Raises `MLSError`."""
+    return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
+
+
+def check_names_differ(group: Group) -> None:
+    """Raise `PolicyRejected` if two accounts of a group could be taken for each other.
+
+    Nobody can be added so, but whoever makes a group with another program can begin with it.
+    """
+    names: dict[str, bytes] = {}
+    for member in group.members():
+        _check_newcomer(member_identity(member), names)
+
+
+def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:
+    """Refuse somebody whose name could be taken for another member's."""
+    if names.setdefault(skeleton(newcomer.name), newcomer.account) != newcomer.account:
+        raise PolicyRejected(f"the room has a member whose name looks like {newcomer.name}")

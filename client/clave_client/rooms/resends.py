@@ -1,0 +1,51 @@
+"""What a device says again: what others could not read, or the relay has lost. Knows no group."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import Final
+
+from clave_client.store.database import HistoryLine, Store
+
+__all__ = ["Repeats"]
+
+_PART: Final = "said again"
+_MOST: Final = 1000
+
+
+class Repeats:
+    """The messages of one room that this device has said again, and where they are in the log since.
+
+    In the history each keeps the place that it had first.
+    """
+
+    def __init__(self, store: Store, room: bytes) -> None:
+        self._store = store
+        self._room = room
+
+    def since(
+        self, place: int, device: bytes, account: bytes, waiting: Collection[bytes]
+    ) -> list[HistoryLine]:
+        """Return what `device` of `account` said after `place`, oldest first, to be said again.
+
+        What is in `waiting` is about to be said anyway.
+        """
+        again = [message for message, latest in self._places().items() if latest > place]
+        found = {line.seq: line for line in self._store.said_by(self._room, device, after=place)}
+        for message in again:
+            line = self._store.message(self._room, account, message)
+            if line is not None and line.sender == device:
+                found[line.seq] = line
+        return [found[seq] for seq in sorted(found) if found[seq].id not in waiting]
+
+    def placed(self, message: bytes, place: int) -> None:
+        """Take that a message is in the log once more (in a transaction)."""
+        places = self._places()
+        places.pop(message, None)  # it becomes the latest
+        places[message] = place
+        packed = [message + place.to_bytes(8, "big") for message, place in places.items()]
+        self._store.put_part(self._room, _PART, b"".join(packed[-_MOST:]))
+
+    def _places(self) -> dict[bytes, int]:
+        return dict(struct.iter_unpack(">16sQ", self._store.part(self._room, _PART) or b""))

@@ -1,0 +1,68 @@
+"""What a room is, in words: who is in it and how it is encrypted. Knows no screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clave_client.rooms.local_room import Room
+from clave_client.rooms.suites import is_post_quantum
+from clave_client.store.database import Phase
+from clave_crypto.mls import CipherSuite
+
+__all__ = ["RoomInfo"]
+
+
+@dataclass(frozen=True)
+class RoomInfo:
+    """A room as this device knows it; `epoch` is how often its keys and members changed."""
+
+    id: bytes
+    title: str
+    phase: Phase
+    epoch: int
+    people: int
+    devices: int
+    unverified: int
+    admin: bool
+    suite: CipherSuite
+
+    @classmethod
+    def of(cls, room: Room, account: bytes) -> RoomInfo:
+        """Describe a room to the member that `account` is."""
+        devices = room.roster.people().values()
+        verified = {person.account: person.verified for person in devices}
+        verified[account] = True
+        return cls(
+            room.id,
+            room.record.title,
+            room.record.phase,
+            room.group.epoch,
+            len(verified),
+            len(devices),
+            sum(not compared for compared in verified.values()),
+            account in room.state.admins,
+            room.group.suite,
+        )
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether what is recorded today stays closed to a future quantum computer."""
+        return is_post_quantum(self.suite)
+
+    def lines(self) -> list[str]:
+        """Return what to tell a person."""
+        unverified = f", {self.unverified} unverified" if self.unverified else ""
+        standing = {Phase.INVITED: "you are invited", Phase.LEAVING: "you are leaving"}
+        member = "you are an admin" if self.admin else "you are a member"
+        told = [
+            f"{self.title}  {self.id.hex()[:8]}",
+            f"people: {self.people}{unverified}; devices: {self.devices}; {standing.get(self.phase, member)}",
+            f"encryption: {self.suite.words}",
+            f"cipher suite: {self.suite.name}, epoch {self.epoch}",
+        ]
+        if not self.post_quantum:
+            told.append(
+                "not post-quantum: recorded traffic would not withstand a future quantum computer;"
+                " only a new room changes that"
+            )
+        return told

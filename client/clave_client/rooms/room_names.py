@@ -1,0 +1,62 @@
+"""Which room somebody means who types a title or the start of an id. Knows records, no groups.
+
+A title is chosen by others: it never stands in for the id of another room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from clave_client.errors import UsageError
+from clave_client.store.database import Phase, RoomRecord
+from clave_client.store.pins import look_alike
+from clave_wire.text import sanitize
+
+__all__ = ["called_alike", "resolve"]
+
+MIN_ID_DIGITS = 8
+"""Hexadecimal digits of a room's id that name it."""
+
+
+def resolve(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -> bytes | None:
+    """Return the id of the room that `words` means, or None; rooms one is in come before invitations.
+
+    With `invited`, only invitations count. Raises `UsageError` when several rooms fit.
+    """
+    every = list(rooms)
+    open_invitations = [room for room in every if room.phase is Phase.INVITED]
+    others = [] if invited else [room for room in every if room.phase is not Phase.INVITED]
+    for group in (others, open_invitations):
+        found = _fitting(words, group)
+        if len(found) > 1:
+            ids = ", ".join(f"{_plain_id(room, every)} ({room.title})" for room in found)
+            raise UsageError(f"several rooms fit {sanitize(words)}; use the id: {ids}")
+        if found:
+            return found[0].id
+    return None
+
+
+def called_alike(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
+    """Return another room, not an invitation, with a title that looks like that of `room`."""
+    for other in rooms:
+        if other.id != room.id and other.phase is not Phase.INVITED and look_alike(other.title, room.title):
+            return other
+    return None
+
+
+def _fitting(words: str, rooms: Collection[RoomRecord]) -> list[RoomRecord]:
+    folded = words.casefold()
+    whole = [room for room in rooms if room.id.hex() == folded]
+    if whole:
+        return whole
+    titled = [room for room in rooms if room.title == words]
+    titled = titled or [room for room in rooms if room.title.casefold() == folded]
+    begun = [r for r in rooms if len(words) >= MIN_ID_DIGITS and r.id.hex().startswith(folded)]
+    return titled + [room for room in begun if room not in titled]
+
+
+def _plain_id(room: RoomRecord, rooms: Collection[RoomRecord]) -> str:
+    """Return the start of a room's id, or all of it where the start is a title or the start of another's."""
+    start = room.id.hex()[:MIN_ID_DIGITS]
+    fits = [r for r in rooms if r.id.hex().startswith(start) or r.title.casefold() == start]
+    return start if fits == [room] else room.id.hex()

@@ -1,0 +1,482 @@
+"""One room as this device keeps it: its record, its group, and all that is kept beside them.
+
+What changes is written in one transaction. Knows no network, and decides nothing about what is sent.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from clave_client import events
+from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
+from clave_client.events import Event, Person
+from clave_client.formats.agreed_state import RoomState
+from clave_client.formats.payload import Opened, name_epoch
+from clave_client.formats.welcome import Welcomed
+from clave_client.rooms import legacy
+from clave_client.rooms.commit_records import Wish
+from clave_client.rooms.epoch_tracker import Whereabouts
+from clave_client.rooms.log_chain import LogChain
+from clave_client.rooms.outbox import Outbox
+from clave_client.rooms.pending_commits import OwnCommits
+from clave_client.rooms.policy import device_identity, restore_group, room_state
+from clave_client.rooms.rekeys import Rekey, Rekeys
+from clave_client.rooms.relay_restores import decode_restores, encode_restores
+from clave_client.rooms.resends import Repeats
+from clave_client.rooms.roster import Roster
+from clave_client.store.database import Phase, RoomRecord, Store
+from clave_crypto.identity import DeviceKey
+from clave_crypto.keys import Secret
+from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
+from clave_wire.messages import Entry, Kind
+from clave_wire.text import sanitize
+
+__all__ = ["Flight", "HeldRoom"]
+
+_ERA_BITS = 40
+"""Entries of an era; what the relay lost keeps its place before what came afterwards."""
+
+
+_CHANGES = (
+    "record", "group", "head", "roster", "wish", "late", "restores", "leavings", "refused",
+    "accepted", "going_back", "_saved_epoch",
+)  # fmt: skip
+"""What one operation can change, and is put back when it fails."""
+
+
+_MOST_REFUSED = 1000
+"""Refused payloads remembered, by their digests: in the log they are a lie."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A submission without an answer yet."""
+
+    kind: Kind
+    payload: bytes
+
+
+class HeldRoom:
+    """What a `Room` keeps. Make it with `create`, `join` or `load`."""
+
+    group: Group
+    head: bytes
+    roster: Roster
+    chain: LogChain
+
+    def __init__(self, store: Store, record: RoomRecord, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._saved_epoch: bytes | None = None
+        self._end = 0
+        self.clock = clock
+        self.record = record
+        self.outbox = Outbox(store, record.id)
+        self.commits = OwnCommits(store, record.id, self.outbox)
+        self.rekeys = Rekeys(store, record.id)
+        self.repeats = Repeats(store, record.id)
+        self.whereabouts = Whereabouts(store, record.id)
+        self.wish = Wish()
+        self.restores: list[tuple[bytes, int]] | None = None
+        self.late: frozenset[int] = frozenset()
+        self.flights: dict[int, Flight] = {}
+        self.refused: frozenset[bytes] = frozenset()
+        self.helped: Counter[bytes] = Counter()
+        self.leavings: dict[int, int] = {}
+        self.accepted = 0
+        self.going_back = False
+        self.is_other_log = False
+        self.resumed = False
+        self.stay_over = False
+        self.too_old = False
+        self.unsent: list[bytes] = []
+
+    # --- making one ---
+
+    @classmethod
+    def create(cls, store: Store, group: Group, clock: Callable[[], float], incarnation: bytes = b"") -> Self:
+        """Store a group this device just created as a room, at the relay of this incarnation."""
+        return cls._store_new(store, group, Phase.JOINED, None, clock, incarnation)
+
+    @classmethod
+    def join(cls, store: Store, group: Group, welcomed: Welcomed, clock: Callable[[], float]) -> Self:
+        """Store a group this device was welcomed to, as an invitation to answer."""
+        return cls._store_new(store, group, Phase.INVITED, welcomed, clock, welcomed.incarnation)
+
+    @classmethod
+    def _store_new(
+        cls,
+        store: Store,
+        group: Group,
+        phase: Phase,
+        welcomed: Welcomed | None,
+        clock: Callable[[], float],
+        incarnation: bytes,
+    ) -> Self:
+        title = sanitize(room_state(group.extensions).title)
+        # The relay counts on where an earlier membership of this device ended.
+        known = store.room(group.group_id)
+        used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
+        seen, began = (None, 0) if welcomed is None else (welcomed.seen, welcomed.seq)
+        cursor = began if seen is None else seen.seq
+        record = RoomRecord(
+            group.group_id,
+            phase,
+            title,
+            cursor,
+            used,
+            era << _ERA_BITS | cursor if known is None else known.shown,
+            count=count,
+            began=began,
+            legacy=-1 if welcomed is not None and seen is None else 0,
+            era=era,
+            incarnation=incarnation,
+        )
+        with store.transaction():
+            store.forget_group(record.id)
+            room = cls(store, record, clock)
+            room.chain = LogChain(store, record.id, cursor)
+            if seen is None:
+                room.chain.begin_at(cursor)
+            else:
+                room.chain.begin(seen)
+            room._hold(group)
+            room.roster.meet(group.members())
+            inviter = b"" if welcomed is None else room.roster.account(group.welcomed_by)
+            room.whereabouts.begin(inviter, cursor)
+            room.put_part("submissions before", used.to_bytes(8, "big"))
+            room._save()
+        return room
+
+    @classmethod
+    def load(cls, store: Store, record: RoomRecord, clock: Callable[[], float]) -> Self:
+        """Read a room back from the store.
+
+        Raises `RoomUnreadable` when it is of a cipher suite or a stored form that this program does not know.
+        """
+        room = cls(store, record, clock)
+        room._read_back()
+        return room
+
+    def reload(self) -> None:
+        """Go back to what is on disk, after a batch that was rolled back there."""
+        record = self._store.room(self.id)
+        if record is not None:
+            self.record = record
+            self._read_back()
+
+    def _read_back(self) -> None:
+        part = self.part
+        epoch, ratchets = part("epoch"), part("ratchets")
+        if epoch is None or ratchets is None:
+            raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
+        try:
+            group = restore_group(GroupState(epoch, ratchets))
+            self._hold(group)
+            self.commits.load()
+            self.whereabouts.load()
+        except MLSError as error:
+            raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
+        wish, late = part("wish"), part("late") or b""
+        self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
+        self.leavings = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
+        restores = part("restores")
+        self.restores = None if restores is None else decode_restores(restores)
+        self.wish = Wish() if wish is None else Wish.decode(wish)
+        self._saved_epoch = epoch
+        self.chain = LogChain(self._store, self.id, self.record.cursor)
+        self.rekeys = Rekeys(self._store, self.id)
+        self.rekeys.load(self.group, self.roster, self.commits.payloads)
+
+    def _hold(self, group: Group) -> None:
+        self.group, self.head, self.roster = group, name_epoch(group), Roster(group, self._store)
+
+    def part(self, name: str) -> bytes | None:
+        """Return a stored part of this room."""
+        return self._store.part(self.id, name)
+
+    def put_part(self, name: str, data: bytes | None) -> None:
+        """Store a part of this room, or with None delete it; a transaction is the caller's."""
+        self._store.put_part(self.id, name, data)
+
+    # --- where it stands ---
+
+    @property
+    def id(self) -> bytes:
+        """The room's id, which is the MLS group's too."""
+        return self.record.id
+
+    @property
+    def state(self) -> RoomState:
+        """What the members agree on."""
+        return room_state(self.group.extensions)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the others went on to an epoch that this device cannot open."""
+        return self.record.lost > 0
+
+    @property
+    def account(self) -> bytes:
+        """The account of this device."""
+        return self.roster.account()
+
+    def place(self, seq: int) -> int:
+        """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
+        return self.record.era << _ERA_BITS | seq
+
+    @property
+    def device(self) -> DeviceKey:
+        """This device's key."""
+        secret = self._store.get("device_secret")
+        if secret is None:
+            raise StoreDamaged("the profile's own key is missing; restore a backup")
+        return DeviceKey.from_secret(Secret(secret))
+
+    # --- what the log brings; transactions are the caller's ---
+
+    def set(self, **changes: int | str | bytes | Phase) -> None:
+        """Change fields of the record; `changing` writes them."""
+        self.record = msgspec.structs.replace(self.record, **changes)
+
+    def advance(self, entry: Entry) -> None:
+        """Take the next entry into the cursor and the chain; what it says is judged afterwards."""
+        self.set(cursor=entry.seq)
+        self.chain.extend(entry)
+        if entry.kind is not Kind.APPLICATION:
+            self.set(read=entry.seq)
+        if entry.sender == self.roster.own_device:
+            self.accepted = max(self.accepted, entry.submission)
+            if self.flights.pop(entry.submission, None) is not None:
+                self.forget_refusal(entry.payload)
+            self.going_back &= bool(self.flights)
+
+    def refuse(self, payload: bytes) -> None:
+        """Remember that the relay has refused a payload."""
+        if len(self.refused) < _MOST_REFUSED:
+            self.refused |= {hashlib.sha256(payload).digest()}
+
+    def was_refused(self, payload: bytes) -> bool:
+        """Whether the relay has refused a payload, and it was not submitted again."""
+        return bool(self.refused) and hashlib.sha256(payload).digest() in self.refused
+
+    def forget_refusal(self, payload: bytes) -> None:
+        """Forget that the relay has refused a payload: it was submitted again, or is in the log."""
+        if self.was_refused(payload):
+            self.refused -= {hashlib.sha256(payload).digest()}
+
+    def leave_legacy(self, seq: int) -> None:
+        """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
+        if self.record.legacy == seq:
+            self.chain.begin_at(seq)
+            self.set(read=seq)
+            legacy.finish(self)
+
+    def await_screen(self, place: int) -> None:
+        """Note a message that is read after what followed it in the log."""
+        if place < self.place(self.record.cursor):
+            self._keep_late(self.late | {place})
+
+    def _keep_late(self, late: frozenset[int]) -> None:
+        self.late = late
+        self.put_part("late", b"".join(place.to_bytes(8, "big") for place in sorted(late)) or None)
+
+    def copy_group(self) -> Group:
+        """Return the group once more, to see what becomes of it."""
+        return restore_group(self.group.state())
+
+    def hold(self, group: Group) -> None:
+        """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
+        self._hold(group)
+
+    def member(self, device: bytes) -> Member:
+        """Return the member with this device."""
+        return next(m for m in self.roster.members().values() if m.signature_key == device)
+
+    def withdraw(self) -> None:
+        """Forget this device's proposal to leave, which is not in the log; a transaction is the caller's."""
+        self._withdraw()
+
+    def unseal_all(self) -> None:
+        """Have everything that waits encrypted anew; a transaction is the caller's."""
+        for item in self.outbox.waiting():
+            self._store.put_ciphertext(item.position, None, None)
+
+    def enter(self, group: Group, confirmed: Rekey | None) -> list[Opened]:
+        """Go on in the next epoch, `group`'s; return what was said there before it began.
+
+        A transaction is the caller's.
+        """
+        led_away = not self.lost and self.commits.returning and self.commits.lead_to(group)
+        self.whereabouts.enter(self.group, self.record.cursor, led_away=led_away)
+        own, left = self.commits.tip is group, self._still_leaving(confirmed)
+        self._keep_leavings({})
+        self._hold(group)
+        said = self.rekeys.clear(confirmed)
+        self.commits.drop()
+        here = [device for device in self.wish.removes if self.roster.has(device) and device not in left]
+        title = self.wish.title if self.wish.title != self.state.title else ""
+        wish = Wish([*here, *left], title, anybodys=not here and not title and bool(left))
+        self._wish_for(Wish() if own else wish)
+        return said
+
+    def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
+        """Return the devices that have said they leave, and stay as another one comes back by `confirmed`."""
+        if confirmed is None or not confirmed.external:
+            return []
+        members = self.roster.members()
+        return sorted(members[leaf].signature_key for leaf in self.roster.leavers())
+
+    # --- coming back ---
+
+    def is_from_before(self, entry: Entry) -> bool:
+        """Whether an entry of this device is of an earlier membership, of which it keeps nothing."""
+        return entry.submission <= int.from_bytes(self.part("submissions before") or b"", "big")
+
+    def find(self, device: bytes) -> Person | None:
+        """Return the member with this device, here or where this device came back from."""
+        former = (home.members[device] for home in self.whereabouts.homes if device in home.members)
+        found = self.roster.find(device)
+        if found is None and (identity := next(former, None)) is not None:
+            return self.roster.known(device_identity(identity, device))
+        return found
+
+    @property
+    def others(self) -> frozenset[bytes]:
+        """The other accounts, here or where this device came back from."""
+        former = (item for home in self.whereabouts.homes for item in home.members.items())
+        accounts = {device_identity(identity, device).account for device, identity in former}
+        return (self.roster.accounts | accounts) - {self.account}
+
+    # --- its own commits ---
+
+    def forget_commit(self) -> None:
+        """Forget this device's commit, which is refused for good; a transaction is the caller's."""
+        self.commits.drop_newest()
+        self._wish_for(Wish())
+
+    def _wish_for(self, wish: Wish) -> None:
+        self.wish = wish
+        self.put_part("wish", wish.encode() if wish else None)
+
+    # --- ends and losses ---
+
+    def close(self, by: Person | None) -> events.RoomClosed:
+        """Delete the keys: this device is no longer a member."""
+        with self.changing():
+            self.unsent = self.outbox.ids(placed=True)
+            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.accepted))
+            self._store.forget_group(self.id)
+        return events.RoomClosed(self.id, self.record.title, by)
+
+    def fall_behind(self) -> RoomBehind:
+        """Delete the keys: entries that they were to go on with are gone. Returns what to tell."""
+        with self.changing():
+            self.unsent = self.outbox.ids()
+            self.set(phase=Phase.BEHIND)
+            self._store.forget_group(self.id)
+        return RoomBehind(self.record.title, self.record.cursor)
+
+    def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
+        """Remember whose log it is, the relay being restored at times (in a transaction)."""
+        if incarnation != self.record.incarnation:
+            self.set(incarnation=incarnation)
+        if restores != self.restores:
+            self.restores = restores
+            self.put_part("restores", encode_restores(restores))
+
+    def say_again(self, seq: int) -> None:
+        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
+        place, waiting = self.place(seq), self.outbox.ids(placed=True)
+        lines = self.repeats.since(place, self.roster.own_device, self.account, waiting)
+        if lines:  # what is behind a refused submission is refused too, and goes with what waits
+            flying = set() if self.going_back else {flight.payload for flight in self.flights.values()}
+            self.outbox.put_before(lines, flying)
+
+    def _go_back(self, seq: int) -> Event:
+        """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
+        count = self.record.cursor - seq
+        self.commits.drop()
+        self.rekeys.clear(None)
+        self.unseal_all()  # what was sealed names a log that is no more
+        self._forget_leavings(seq)
+        self.say_again(seq)
+        self.chain.go_back(seq)
+        shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
+        began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
+        self.set(
+            cursor=seq,
+            read=min(self.record.read, seq),
+            began=began,
+            legacy=legacy,
+            era=self.record.era + 1,
+            shown=shown,
+        )
+        return events.RelayLost(self.id, self.record.title, count)
+
+    # --- the disk ---
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Run one operation and write what it changed, all in one transaction.
+
+        What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
+        """
+        before = {name: getattr(self, name) for name in _CHANGES}
+        flights, waiting = dict(self.flights), self.rekeys.copy()
+        commits, whereabouts = copy.copy(self.commits), copy.copy(self.whereabouts)
+        try:
+            with self._store.transaction():
+                yield
+                self._save()
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            self.flights, self.commits, self.whereabouts = flights, commits, whereabouts
+            self.rekeys.restore(waiting)
+            raise
+
+    def _save(self) -> None:
+        self._store.put_room(self.record)
+        if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
+            return
+        state = self.group.state()
+        if state.epoch != self._saved_epoch:
+            self.put_part("epoch", state.epoch)
+            self._saved_epoch = state.epoch
+        self.put_part("ratchets", state.ratchets)
+        self.commits.save_tip()
+
+    def take_leaving(self, group: Group, leaf: int, seq: int) -> None:
+        """Take what `copy_group` has become by entry `seq`, in which a member leaves (in a transaction)."""
+        self._hold(group)
+        self._keep_leavings({**self.leavings, leaf: seq})
+
+    def _forget_leavings(self, seq: int) -> None:
+        """Forget who said after entry `seq` that they leave: nobody else will ever read it."""
+        lost = {MemberSender(leaf) for leaf, place in self.leavings.items() if place > seq}
+        for reference, sender, _ in self.group.pending_proposals:
+            if sender in lost:
+                self.group.withdraw(reference)
+        self._keep_leavings({leaf: place for leaf, place in self.leavings.items() if place <= seq})
+
+    def _keep_leavings(self, leavings: dict[int, int]) -> None:
+        if leavings != self.leavings:
+            self.leavings = leavings
+            packed = b"".join(struct.pack(">IQ", *leaving) for leaving in leavings.items())
+            self.put_part("leavings", packed or None)
+
+    def _withdraw(self) -> None:
+        """Forget this device's own proposals, which are not in the log."""
+        own = MemberSender(self.group.own_leaf)
+        for reference, sender, _ in self.group.pending_proposals:
+            if sender == own:
+                self.group.withdraw(reference)

@@ -1,0 +1,435 @@
+"""The encrypted database of one profile: keys, group states, outbox and history. Knows no protocol.
+
+Everything that belongs to one operation is written in one `transaction()`, so a crash leaves either all of
+it or nothing: a used ratchet with its ciphertext, a pending commit with its submission number, a cursor
+with the messages before it.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.formats.content import ContentKind
+from clave_client.store.schema import MIGRATIONS
+from clave_crypto.keys import Secret
+from clave_wire.text import fold, skeleton
+
+__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
+
+MOST_BUNDLES = 500
+"""Private halves of one-time key packages kept of a suite: the newest, as a relay can always ask for more."""
+
+MOST_LAST_RESORTS = 2
+"""The same of last resorts: what the relay has, and what it is to have instead."""
+
+
+class Phase(enum.IntEnum):
+    """How this device stands to a room."""
+
+    INVITED = 1
+    JOINED = 2
+    LEAVING = 3
+    CLOSED = 4
+    BEHIND = 5
+
+
+class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One room as stored.
+
+    `cursor` is the last entry read, `read` the last of them that was no message. `submission` is the highest
+    number this device ever used in it, and `count` its messages. `began` is the entry this device came in by.
+    `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that
+    the relay has yet to tell. `era` counts how often the relay lost entries; the log is of its `incarnation`.
+    """
+
+    id: bytes
+    phase: Phase
+    title: str
+    cursor: int
+    submission: int
+    shown: int
+    read: int = 0
+    count: int = 0
+    began: int = 0
+    lost: int = 0
+    legacy: int = 0
+    era: int = 0
+    incarnation: bytes = b""
+
+
+class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
+    """A message not yet in the log for good; with `payload` once it is encrypted, in the epoch `head`.
+
+    `sent_at` is in milliseconds since 1970. `placed` is its entry if that waits for a rekey to be confirmed.
+    """
+
+    position: int
+    id: bytes
+    kind: ContentKind
+    body: str
+    sent_at: int
+    payload: bytes | None
+    head: bytes | None
+    placed: int | None
+
+    def __repr__(self) -> str:
+        return f"<OutboxItem {self.id!r}, {len(self.body)} characters, placed {self.placed!r}>"
+
+
+class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
+    """One message of a room's history; `sent_at` is in milliseconds since 1970."""
+
+    seq: int
+    sender: bytes
+    account: bytes
+    name: str
+    id: bytes
+    text: str
+    sent_at: int
+
+    def __repr__(self) -> str:
+        return f"<HistoryLine {self.seq!r} {self.name!r} {self.id!r}, {len(self.text)} characters>"
+
+
+class Store:
+    """An open database. All methods raise `StoreDamaged` when the disk or the file fails."""
+
+    def __init__(self, path: Path, key: Secret) -> None:
+        path.touch(mode=0o600, exist_ok=True)
+        self._db = apsw.Connection(str(path))
+        try:
+            self._db.pragma("key", "raw:" + key.hex())
+            self._db.set_busy_timeout(2000)
+            self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", "full")
+            self._db.pragma("secure_delete", "on")
+            self._migrate()
+        except apsw.NotADBError:
+            self._db.close()
+            raise WrongPassphrase(
+                "that passphrase or key does not open this profile, or its store.db is damaged"
+            ) from None
+        except apsw.Error as error:
+            self._db.close()
+            raise _damaged(error) from None
+
+    def _migrate(self) -> None:
+        version = self._db.pragma("user_version")
+        if version > len(MIGRATIONS):
+            self._db.close()
+            raise StoreDamaged("this profile was written by a newer clave; update this one")
+        if version < len(MIGRATIONS):
+            with self._db:
+                for migration in MIGRATIONS[version:]:
+                    if isinstance(migration, str):
+                        self._db.execute(migration)
+                    else:
+                        migration(self._db)
+                self._db.pragma("user_version", len(MIGRATIONS))
+
+    def close(self) -> None:
+        """Close the database. Closing twice does nothing."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything inside one durable step, or none of it when an exception leaves it.
+
+        Inside another transaction it is part of that one.
+        """
+        if self._db.in_transaction:
+            yield
+            return
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        """Roll back, unless SQLite has done so itself, as after a full disk."""
+        if self._db.in_transaction:
+            self._run("ROLLBACK")
+
+    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
+        try:
+            # All at once: apsw 3.54 never frees a cursor that is alive while another one ends.
+            return self._db.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise _damaged(error) from None
+
+    def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
+        self._rows(sql, *values)
+
+    def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
+        """Return the one value that `sql` finds."""
+        for (value,) in self._rows(sql, *values):
+            return msgspec.convert(value, bytes)
+        return None
+
+    # --- meta and accounts ---
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value kept under `key`."""
+        return self._blob("SELECT value FROM meta WHERE key = ?", key)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep `value` under `key`."""
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
+
+    def has_entered(self, authenticator: bytes) -> bool:
+        """Return whether this profile was welcomed before to the epoch that authenticates so."""
+        return self.get(f"entered {authenticator.hex()}") is not None
+
+    def note_entered(self, authenticator: bytes) -> None:
+        """Remember that this profile was welcomed to the epoch that authenticates so."""
+        self.put(f"entered {authenticator.hex()}", b"")
+
+    def has_taken(self, welcome: bytes) -> bool:
+        """Return whether this very welcome was used before."""
+        return self.get(f"taken {hashlib.sha256(welcome).hexdigest()}") is not None
+
+    def note_taken(self, welcome: bytes) -> None:
+        """Remember that a welcome was used."""
+        self.put(f"taken {hashlib.sha256(welcome).hexdigest()}", b"")
+
+    def account(self, account: bytes) -> tuple[str, bool] | None:
+        """Return the name and whether it was compared, of an account met before."""
+        for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
+            return str(name), bool(verified)
+        return None
+
+    def names(self) -> list[str]:
+        """Return the names of all accounts met or looked up, sorted."""
+        sql = "SELECT name FROM accounts UNION SELECT name FROM pins ORDER BY name"
+        return [str(name) for (name,) in self._rows(sql)]
+
+    def meet_account(self, account: bytes, name: str) -> None:
+        """Remember an account; its verified mark stays."""
+        self._run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
+
+    def verify_account(self, account: bytes) -> None:
+        """Mark an account as compared by its owner's word."""
+        self._run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
+
+    # --- names bound to accounts; `pins.Pins` says when ---
+
+    def pins(self, name: str) -> list[tuple[str, bytes]]:
+        """Return (name, account) of every pin whose name the relay would take for `name`, nearest first."""
+        sql = (
+            "SELECT name, account FROM pins WHERE skeleton = ?1 OR folded = ?2"
+            " ORDER BY name = ?3 DESC, folded = ?2 DESC"
+        )
+        rows = self._rows(sql, skeleton(name), fold(name), name)
+        return [(str(found), msgspec.convert(account, bytes)) for found, account in rows]
+
+    def add_pin(self, name: str, account: bytes) -> None:
+        """Bind a name to an account, unless a name of the same skeleton is bound."""
+        row = (skeleton(name), fold(name), name, account)
+        self._run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
+
+    def drop_pin(self, name: str) -> None:
+        """Let go of a bound name, spelled as it was bound."""
+        self._run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
+
+    # --- key packages ---
+
+    def add_bundle(self, reference: bytes, bundle: bytes, suite: int, *, last_resort: bool) -> None:
+        """Keep the private half of a key package, and of the former ones of its kind and suite so many.
+
+        `bundle` is secret; this file is encrypted.
+        """
+        number = "(SELECT coalesce(max(number), 0) + 1 FROM bundles)"
+        insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number}, ?)"  # noqa: S608 (no value of anybody's)
+        self._run(insert, reference, bytes(bundle), int(last_resort), suite)
+        delete = (
+            "DELETE FROM bundles WHERE reference IN (SELECT reference FROM bundles"
+            " WHERE last_resort = ? AND suite = ? ORDER BY number DESC LIMIT -1 OFFSET ?)"
+        )
+        self._run(delete, int(last_resort), suite, MOST_LAST_RESORTS if last_resort else MOST_BUNDLES)
+
+    def bundle(self, reference: bytes) -> bytes | None:
+        """Return the bundle behind a key package reference."""
+        return self._blob("SELECT bundle FROM bundles WHERE reference = ?", reference)
+
+    def bundle_references(self) -> frozenset[bytes]:
+        """Return the references of all bundles held."""
+        rows = self._rows("SELECT reference FROM bundles")
+        return frozenset(msgspec.convert(reference, bytes) for (reference,) in rows)
+
+    def drop_bundle(self, reference: bytes) -> None:
+        """Delete a one-time bundle that was used; a last-resort one stays."""
+        self._run("DELETE FROM bundles WHERE reference = ? AND last_resort = 0", reference)
+
+    # --- rooms ---
+
+    def rooms(self) -> list[RoomRecord]:
+        """Return every room this profile knows."""
+        sql = f"SELECT {_ROOM_FIELDS} FROM rooms ORDER BY title, id"  # noqa: S608 (constant names)
+        return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
+
+    def room(self, room: bytes) -> RoomRecord | None:
+        """Return a room's record, if this profile was ever in it."""
+        return next((record for record in self.rooms() if record.id == room), None)
+
+    def put_room(self, record: RoomRecord) -> None:
+        """Insert or replace a room's record."""
+        self._run(_PUT_ROOM, *msgspec.structs.astuple(record))
+
+    def forget_group(self, room: bytes) -> None:
+        """Delete a room's keys, its outbox and what is kept to check entries; history stays."""
+        for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
+            self._run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
+
+    def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
+        """Keep one part of a room's group state, by its name; None deletes it."""
+        if data is None:
+            self._run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
+        else:
+            self._run("INSERT OR REPLACE INTO group_parts VALUES (?, ?, ?)", room, part, bytes(data))
+
+    def part(self, room: bytes, part: str) -> bytes | None:
+        """Return one part of a room's group state."""
+        return self._blob("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part)
+
+    # --- the log's hash chain ---
+
+    def add_link(self, room: bytes, seq: int, link: bytes) -> None:
+        """Keep the chain's hash after entry `seq`."""
+        self._run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
+
+    def link(self, room: bytes, seq: int) -> bytes | None:
+        """Return the chain's hash after entry `seq`, while it is kept."""
+        return self._blob("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq)
+
+    def trim_chain(self, room: bytes, before: int) -> None:
+        """Forget the chain's hashes before entry `before`."""
+        self._run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
+
+    def cut_chain(self, room: bytes, after: int) -> None:
+        """Forget the chain's hashes after entry `after`."""
+        self._run("DELETE FROM chain WHERE room = ? AND seq > ?", room, after)
+
+    # --- entries that wait for a rekey to be confirmed ---
+
+    def add_waiting(self, room: bytes, seq: int, entry: bytes) -> None:
+        """Keep an entry as it came."""
+        self._run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
+
+    def waiting(self, room: bytes) -> list[int]:
+        """Return which entries are kept, in order."""
+        rows = self._rows("SELECT seq FROM waiting WHERE room = ? ORDER BY seq", room)
+        return [msgspec.convert(seq, int) for (seq,) in rows]
+
+    def waiting_entry(self, room: bytes, seq: int) -> bytes:
+        """Return an entry that is kept."""
+        entry = self._blob("SELECT entry FROM waiting WHERE room = ? AND seq = ?", room, seq)
+        if entry is None:
+            raise StoreDamaged(f"entry {seq} of a room is missing; restore a backup")
+        return entry
+
+    def drop_waiting(self, room: bytes, seqs: Iterable[int]) -> None:
+        """Forget entries that were kept."""
+        for seq in seqs:
+            self._run("DELETE FROM waiting WHERE room = ? AND seq = ?", room, seq)
+
+    # --- the count of each sender's messages ---
+
+    def last_count(self, room: bytes, device: bytes) -> int:
+        """Return the highest count a device gave a message of its own."""
+        for (count,) in self._rows("SELECT count FROM counts WHERE room = ? AND device = ?", room, device):
+            return int(str(count))
+        return 0
+
+    def put_count(self, room: bytes, device: bytes, count: int) -> None:
+        """Note the highest count of a device; 0 when it begins anew."""
+        self._run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
+
+    # --- outbox ---
+
+    def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
+        """Append a message to a room's outbox."""
+        self._run(
+            "INSERT INTO outbox(room, id, kind, body, sent_at) VALUES (?, ?, ?, ?, ?)",
+            room,
+            message_id,
+            int(kind),
+            body,
+            sent_at,
+        )
+
+    def outbox(self, room: bytes, limit: int) -> list[OutboxItem]:
+        """Return the first `limit` messages of a room's outbox, oldest first."""
+        sql = (
+            "SELECT position, id, kind, body, sent_at, payload, head, placed FROM outbox"
+            " WHERE room = ? ORDER BY position LIMIT ?"
+        )
+        return [msgspec.convert(row, OutboxItem) for row in self._rows(sql, room, limit)]
+
+    def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
+        """Keep an outbox item's ciphertext before it is sent, or with None forget it."""
+        self._run(
+            "UPDATE outbox SET payload = ?, head = ?, placed = NULL WHERE position = ?",
+            payload,
+            head,
+            position,
+        )
+
+    def put_placed(self, position: int, seq: int) -> None:
+        """Note that an outbox item is entry `seq`, if a rekey is confirmed."""
+        self._run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
+
+    def drop_outbox(self, position: int) -> None:
+        """Delete an outbox item: it is in the log, or will never be."""
+        self._run("DELETE FROM outbox WHERE position = ?", position)
+
+    # --- history ---
+
+    def add_message(self, room: bytes, line: HistoryLine) -> bool:
+        """Append to history; False when a message of that sender and id is there already."""
+        sql = (
+            "INSERT INTO messages(room, seq, sender, account, name, id, text, sent_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        before = self._db.total_changes()
+        self._run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
+        return self._db.total_changes() > before
+
+    def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
+        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        return self._lines("room = ? AND seq > ? ORDER BY seq DESC LIMIT ?", room, after, last)[::-1]
+
+    def said_by(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
+        """Return a device's messages with a seq above `after`, oldest first."""
+        return self._lines("room = ? AND seq > ? AND sender = ? ORDER BY seq", room, after, sender)
+
+    def message(self, room: bytes, account: bytes, message_id: bytes) -> HistoryLine | None:
+        """Return an account's message with this id."""
+        return next(iter(self._lines("room = ? AND account = ? AND id = ?", room, account, message_id)), None)
+
+    def _lines(self, where: str, *values: apsw.SQLiteValue) -> list[HistoryLine]:
+        sql = f"SELECT seq, sender, account, name, id, text, sent_at FROM messages WHERE {where}"  # noqa: S608 (constant words)
+        return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, *values)]
+
+
+_ROOM_FIELDS = ", ".join(RoomRecord.__struct_fields__)
+_PUT_ROOM = (
+    f"INSERT OR REPLACE INTO rooms({_ROOM_FIELDS})"  # noqa: S608 (constant names)
+    f" VALUES ({', '.join('?' * len(RoomRecord.__struct_fields__))})"
+)
+
+
+def _damaged(error: apsw.Error) -> StoreDamaged:
+    if isinstance(error, apsw.FullError):
+        return StoreDamaged("the disk is full; free some space and start again, nothing is lost")
+    return StoreDamaged(f"the profile's database failed ({error}); check the disk or restore a backup")

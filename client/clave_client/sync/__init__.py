@@ -1,0 +1,1 @@
+"""Keeps all rooms in step with the relay: resumes, commits, rejoins, invitations, routing, presence."""

@@ -1,0 +1,499 @@
+"""A profile's rooms at one relay: feeds them what it streams, sends what they prepare, opens invitations.
+
+Knows no verbs of people's (those are `client.Client`), no rules of groups (those are `room.Room`), and leaves
+the network to `connection.Connection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from clave_client import events
+from clave_client.errors import (
+    ClientError,
+    RelayFault,
+    RelayRefused,
+    RelayUnreachable,
+    RoomBehind,
+    RoomUnreadable,
+    StateTooOld,
+)
+from clave_client.formats.welcome import Help
+from clave_client.net.certificate_trust import Trust
+from clave_client.net.reconnecting_transport import Connection
+from clave_client.net.transport import Address
+from clave_client.rooms.batch_report import Outcome, Settled
+from clave_client.rooms.local_room import Room
+from clave_client.rooms.log_reader import LogMessage, LogReader
+from clave_client.store.account import Account
+from clave_client.store.database import Phase, RoomRecord, Store
+from clave_client.sync.committer import STORAGE_PAUSE, Changes
+from clave_client.sync.invitations import Invitations
+from clave_client.sync.presence import take_presence
+from clave_client.sync.rejoin import Rescue
+from clave_crypto.mls import Proposal
+from clave_wire.limits import MAX_BATCH_MEMBERS
+from clave_wire.messages import (
+    Code,
+    CreateRoom,
+    Done,
+    Invitation,
+    Mend,
+    Presence,
+    Refused,
+    Rejected,
+    Resume,
+    Resumed,
+    Submit,
+    ToClient,
+)
+from clave_wire.text import sanitize
+
+__all__ = ["Session"]
+
+_ASK_AGAIN_AFTER = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
+"""Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
+
+_TAKEN_OFF = "this device is no longer a member of the room"
+
+_COMPARE_AGAIN_SECONDS = 15.0
+"""Between a correction that the relay refused and the next comparison."""
+
+_GO_SECONDS = 5.0
+"""Between what the relay sends of a room that this device has left, and asking it to stop."""
+
+_COMPARE_SECONDS = 30.0
+"""Between two comparisons of whom the relay routes to, after strangers spoke or came."""
+
+_NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
+"""Refusals to resume after which there is no way, or no need, to tell a room's others that one leaves."""
+
+
+class Session(Connection):
+    """A profile's session with its relay. Start it with `connect`, end it with `close`.
+
+    `rooms` are those this device can use, `unusable` those it cannot and why, by id.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        account: Account,
+        address: Address,
+        *,
+        trust: Trust,
+        token: str = "",
+        software: str = "clave",
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
+        self._resumes: dict[int, bytes] = {}
+        self._streams: dict[int, bytes] = {}
+        self._mends: dict[int, bytes] = {}
+        self._rosters: dict[bytes, Resumed] = {}
+        self._compared_at: dict[bytes, float] = {}
+        self._due: set[tuple[Callable[[Room], None], bytes]] = set()
+        self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
+        self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
+        self._changes = Changes(self)
+        self._rescue = Rescue(self)
+        self.invitations = Invitations(self, store)
+        self._turned_away: dict[bytes, ClientError] = {}
+        self._left: set[bytes] = set()
+        self._misnamed: set[tuple[bytes, str]] = set()
+        self.online: dict[bytes, set[bytes]] = {}
+        self.rooms: dict[bytes, Room] = {}
+        self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
+        for record in store.rooms():
+            if record.phase is not Phase.CLOSED:
+                try:
+                    self.rooms[record.id] = self._load(record)
+                except (RoomUnreadable, RoomBehind) as error:
+                    self.unusable[record.id] = error
+                    self.emit(events.Notice(b"", str(error)))
+
+    def _load(self, record: RoomRecord) -> Room:
+        if record.phase is Phase.BEHIND:
+            raise RoomBehind(record.title, record.cursor)
+        return Room.load(self._store, record, self.clock)
+
+    # --- connection ---
+
+    def _came_up(self) -> None:
+        for room in self.rooms.values():
+            if room.record.phase in (Phase.JOINED, Phase.LEAVING):
+                self._resume(room)
+
+    def _went_down(self) -> None:
+        self._resumes.clear()
+        self._streams.clear()
+        self._mends.clear()
+        self._rosters.clear()
+        self._turned_away.clear()
+        self._left.clear()
+        self.online.clear()
+        for room in self.rooms.values():
+            room.disconnected()
+        lost = RelayUnreachable(
+            "the connection was lost; whether the change went through shows once it is back"
+        )
+        self._changes.disappoint(None, lost)
+
+    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
+        yield from super()._awaited()
+        yield from (future for _, future in self._delivering.values())
+
+    # --- what others wait for ---
+
+    async def delivered(self, room_id: bytes, message_id: bytes) -> int:
+        """Wait until a message just posted is in the log; return its seq, or raise `ClientError`."""
+        future: asyncio.Future[events.Sent | events.SendFailed] = asyncio.get_running_loop().create_future()
+        self._delivering[message_id] = (room_id, future)
+        try:
+            event = await future
+        finally:
+            self._delivering.pop(message_id, None)
+        if isinstance(event, events.SendFailed):
+            raise ClientError(f"not sent: {event.reason}")
+        return event.seq
+
+    async def in_step(self, room_id: bytes) -> None:
+        """Wait until a room's log is read and messages can be sent there, or never will be.
+
+        Raises `ClientError` when the relay does not let this device read it.
+        """
+
+        def decided() -> bool:
+            room = self.rooms.get(room_id)
+            waits = room is not None and room.record.phase is Phase.JOINED and not room.too_old
+            return not waits or room_id in self._turned_away or (room is not None and room.may_send)
+
+        await self.wait_for(decided)
+        if room_id in self._turned_away:
+            raise self._turned_away[room_id]
+
+    async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
+        """Carry a change of the room through, as `changes.Changes.commit` does."""
+        await self._changes.commit(room_id, propose)
+
+    def _disappoint(self, room_id: bytes, error: ClientError) -> None:
+        """Fail whatever waits for an answer in a room."""
+        _fail((future for room, future in self._delivering.values() if room == room_id), error)
+        self._changes.disappoint(room_id, error)
+
+    # --- what the relay says ---
+
+    def _take(self, messages: list[ToClient]) -> None:
+        """Take what is not an answer, in order; a room's entries go to it in one batch."""
+        batches: dict[bytes, list[LogMessage]] = {}
+        for message in messages:
+            if isinstance(message, LogMessage):
+                batches.setdefault(message.room, []).append(message)
+            else:
+                self._feed(batches)
+                self._on_message(message)
+        self._feed(batches)
+
+    def _on_message(self, message: ToClient) -> None:
+        match message:
+            case Resumed():
+                self._resumed(message)
+            case Invitation():
+                self.invitations.take(message)
+            case Presence():
+                take_presence(self, message)
+            case Refused() if message.id in self._mends:
+                self._not_mended(self._mends.pop(message.id))
+            case Done() if message.id in self._mends:
+                del self._mends[message.id]
+            case Refused() if message.id in self._resumes:
+                self._not_resumed(self._resumes.pop(message.id), message)
+            case Refused() if message.id in self._streams:
+                self._stream_ended(self._streams.pop(message.id), message)
+            case Done() | Refused():
+                pass  # the answer to something nobody waits for any more
+            case _:
+                raise RelayFault(f"the relay sent a {type(message).__name__} out of turn")
+
+    def _feed(self, batches: dict[bytes, list[LogMessage]]) -> None:
+        for room_id, batch in batches.items():
+            room = self.rooms.get(room_id)
+            if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
+                self._left.discard(room_id)
+                self.later(_GO_SECONDS, partial(self._go, room_id))
+            if room is not None and room.resumed:
+                try:
+                    outcome = self._reader(room).read(batch)
+                except ClientError:
+                    room.reload()
+                    raise
+                self._settle(room, outcome)
+                if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
+                    self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
+                if outcome.wait:
+                    self.later(STORAGE_PAUSE, partial(self.go_on, room))
+                else:
+                    self.go_on(room)
+        batches.clear()
+
+    def _go(self, room_id: bytes) -> None:
+        """Have the relay stop routing a room to this device, unless it was added once more."""
+        if self.is_online and room_id not in self.rooms:
+            request = self.link.next_id()
+            self._mends[request] = room_id
+            self.link.send(Mend(request, room_id, [], [self.own]))
+
+    def _reader(self, room: Room) -> LogReader:
+        return self._readers.setdefault(room, LogReader(room, self._store))
+
+    def _settle(self, room: Room, outcome: Outcome) -> None:
+        for event in outcome.events:
+            if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
+                _, future = self._delivering.pop(event.id)
+                if not future.done():
+                    future.set_result(event)
+            self.emit(event)
+        if outcome.settled is not None:
+            self._changes.settled(room.id, outcome.settled, outcome.reason)
+        for device in outcome.lost:
+            self._rescue.help(room, device)
+        if outcome.cry:
+            self._rescue.cry(room)
+            self.invitations.take_held(room.id)
+        if outcome.strangers:
+            self.compare_routing(room)
+        if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
+            # Whoever was here before may have had the relay stop routing to it, not knowing that it is added.
+            self.later(_COMPARE_AGAIN_SECONDS, partial(self._compare_again, room))
+        if room.record.phase is Phase.CLOSED:
+            self.closed(room)
+
+    def closed(self, room: Room) -> None:
+        """Let go of a room this device is no longer in, and of whoever waits for something in it."""
+        self._left.add(room.id)
+        error = ClientError(f"you are no longer in {room.record.title}")
+        self._let_go(room, "you are no longer in the room", error)
+
+    def _let_go(self, room: Room, reason: str, error: ClientError) -> None:
+        self.rooms.pop(room.id, None)
+        for message_id in room.unsent:
+            self.emit(events.SendFailed(room.id, message_id, reason))
+        self._disappoint(room.id, error)
+        self.invitations.take_held()
+
+    def go_on(self, room: Room) -> None:
+        """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
+        if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
+            return
+        if room.going_back or room.record.phase is Phase.INVITED:
+            return
+        self._turned_away.pop(room.id, None)
+        resumed = self._rosters.pop(room.id, None)
+        if resumed is not None and not self._mend(room, resumed):
+            return
+        if room.commit_stands:
+            self.submit(room, room.submit_commit())
+        elif room.commit_failed:
+            room.drop_commit()
+            self._changes.settled(room.id, Settled.LOST, "")
+        if room.lost:
+            self._rescue.cry(room)
+        if room.commit_due or room.confirmable is not None or room.wish_due:
+            self._changes.step_up(room)
+        if room.leave_due:
+            self.submit(room, room.prepare_leave())
+        self.submit(room, *room.prepare_messages())
+
+    def submit(self, room: Room, *submits: Submit) -> None:
+        """Send what a room has prepared; what cannot be sent it takes back. Raises `RelayError`."""
+        sent = 0
+        try:
+            for submit in submits:
+                self.link.send(submit)
+                sent += 1
+        except ClientError:
+            room.take_back(submits[sent:])
+            raise
+
+    def _mend(self, room: Room, resumed: Resumed) -> bool:
+        """Compare whom the relay routes to with the group's own roster, and correct it.
+
+        Returns False if this device is not among them, which is told, and asked again.
+
+        It takes two accounts to take somebody out; whoever cannot follow has no say, nor has whoever was let
+        in by one account and has heard no other: that one may have made up the whole epoch.
+        """
+        if room.record.cursor != resumed.seq or room.lost or room.record.phase is not Phase.JOINED:
+            return True
+        if room.stay_over:
+            self._stream_ended(room.id, Refused(resumed.id, Code.NOT_MEMBER, _TAKEN_OFF))
+            return False
+        missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
+        if missing:
+            title = room.record.title
+            text = f"the relay had stopped delivering {title} to some of its members; it does again"
+            self.emit(events.Notice(room.id, text))
+        if room.whereabouts.let_in:
+            strange = []
+        for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
+            some = slice(start, start + MAX_BATCH_MEMBERS)
+            request = self.link.next_id()
+            self._mends[request] = room.id
+            self.link.send(Mend(request, room.id, missing[some], strange[some]))
+        return True
+
+    def _not_mended(self, room_id: bytes) -> None:
+        """Compare again later: a relay that was restored may not know yet whom it is to route to."""
+        if room_id not in self.rooms:  # it was to bring no more of a room that this device has left
+            self._left.add(room_id)
+        self._once(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
+
+    def _once(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
+        """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
+        if (work, room_id) not in self._due:
+            self._due.add((work, room_id))
+            self.later(seconds, partial(self._do, work, room_id))
+
+    def _do(self, work: Callable[[Room], None], room_id: bytes) -> None:
+        self._due.discard((work, room_id))
+        room = self.rooms.get(room_id)
+        if room is not None:
+            work(room)
+
+    def _compare_again(self, room: Room) -> None:
+        if self.is_online and self.rooms.get(room.id) is room:
+            self._compared_at.pop(room.id, None)
+            self.compare_routing(room)
+
+    def compare_routing(self, room: Room) -> None:
+        """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
+        loop = asyncio.get_running_loop()
+        due = self._compared_at.get(room.id, -_COMPARE_SECONDS) + _COMPARE_SECONDS
+        if room.flights:
+            due = max(due, loop.time() + 1.0)
+        if loop.time() < due:
+            self._once(due - loop.time(), self.compare_routing, room.id)
+        elif room.resumed:
+            self._compared_at[room.id] = loop.time()
+            self.resume_anew(room)
+
+    def resume_anew(self, room: Room) -> None:
+        """Ask once more for a room's entries; nothing is submitted until the relay says where it goes on."""
+        if not room.flights:
+            room.disconnected()
+            self.resume(room)
+
+    def _resume(self, room: Room) -> None:
+        request = self.link.next_id()
+        self._resumes[request] = room.id
+        self.link.send(Resume(request, room.id, room.record.cursor))
+
+    def resume(self, room: Room) -> None:
+        """Ask for a room's entries, if the relay is there to be asked."""
+        if self._link is not None and self._link.is_up:
+            self._resume(room)
+
+    def _resumed(self, resumed: Resumed) -> None:
+        self._resumes.pop(resumed.id, None)
+        self._streams = {id_: room for id_, room in self._streams.items() if room != resumed.room}
+        self._streams[resumed.id] = resumed.room
+        room = self.rooms.get(resumed.room)
+        if room is None:
+            return
+        room.disconnected()
+        told, again = room.start(resumed, self.incarnation)
+        for event in told:
+            self.emit(event)
+        if again:
+            self._resume(room)
+            return
+        if room.too_old:
+            text = f"this profile comes from a backup, too old to send to {room.record.title}"
+            self._disappoint(room.id, StateTooOld(text))
+        self._rosters[room.id] = resumed
+        self._compare_names(room, resumed)
+        room.stay_over = all(device != self.own for device, _ in resumed.members)
+        if room.lost:
+            self.invitations.take_held(room.id)
+        self.go_on(room)
+
+    def _compare_names(self, room: Room, resumed: Resumed) -> None:
+        """Tell of members that are others at the relay: one account may pose as several in a room."""
+        for name, other in room.roster.misnamed(resumed.members).items():
+            if (room.id, name) not in self._misnamed:
+                self._misnamed.add((room.id, name))
+                text = (
+                    f"the relay knows {name} in {room.record.title} as {other}: one of the two lies;"
+                    f" compare keys (/fingerprint {name}) over another channel before you trust either"
+                )
+                self.emit(events.Notice(room.id, text))
+
+    def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
+        room = self.rooms.get(room_id)
+        if room is None:
+            return
+        if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
+            self.emit(room.close(None))
+            self.closed(room)
+            return
+        if refused.code is Code.PRUNED:
+            self._fell_behind(room)
+            return
+        if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
+            self.spawn(lambda: self._make_again(room))
+            return
+        room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
+        if room.lost:
+            self.invitations.take_held(room.id)
+        if refused.code in _ASK_AGAIN_AFTER:
+            self._once(_ASK_AGAIN_AFTER[refused.code], self._ask_again, room_id)
+        if room_id not in self._turned_away:
+            text = f"{room.record.title}: {sanitize(refused.text)}"
+            error = self._turned_away[room_id] = ClientError(text)
+            self._disappoint(room_id, error)
+            self.emit(events.Notice(room_id, text))
+
+    def _stream_ended(self, room_id: bytes, refused: Refused) -> None:
+        """Take that the relay brings no more of a room: its disk fails, or others had it stop."""
+        room = self.rooms.get(room_id)
+        if room is not None and room.resumed:
+            room.disconnected()
+            self._not_resumed(room_id, refused)
+
+    async def _make_again(self, room: Room) -> None:
+        """Make a room anew that is younger than the backup its relay was restored from."""
+        try:
+            await self.link.request(lambda request: CreateRoom(request, room.id))
+        except RelayRefused as error:
+            if error.code is not Code.ROOM_EXISTS:  # somebody was quicker, and brings the others in
+                raise
+        self.resume(room)
+
+    def _ask_again(self, room: Room) -> None:
+        if not room.resumed:
+            self.resume(room)
+
+    def _fell_behind(self, room: Room) -> None:
+        """Give a room up until this device is invited again."""
+        error = self.unusable[room.id] = room.fall_behind()
+        self.emit(events.Notice(room.id, str(error)))
+        self._let_go(room, f"this device fell behind in {room.record.title}", error)
+
+    def helped(self, room: Room, help_: Help) -> None:
+        """Take what a member sealed for this device because it could not follow."""
+        self._rescue.take(room, help_)
+
+    @property
+    def own(self) -> bytes:
+        """This device's key."""
+        return self.account.device.public
+
+
+def _fail(futures: Iterator[asyncio.Future[Any]], error: ClientError) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

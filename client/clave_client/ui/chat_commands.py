@@ -1,0 +1,191 @@
+"""What can be typed into a conversation, once for every mode: commands with their help, and plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from clave_client.errors import ClientError, KeyMismatch, UsageError
+from clave_client.store.database import Phase
+from clave_client.store.pins import Sighting
+from clave_client.ui.conversation import Conversation
+from clave_client.ui.display import doubt, history_line, note
+from clave_client.ui.key_commands import show_fingerprint, trust, verify
+from clave_wire.text import sanitize
+
+__all__ = ["COMMANDS", "Command", "obey"]
+
+_COUNT_DIGITS = 6
+"""Digits of a number of messages; Python refuses to read one of thousands."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `completes` says what its argument is: "name", "room", or "" for free text or none."""
+
+    usage: str
+    help: str
+    completes: str
+    run: Callable[[Conversation, str], Awaitable[None]]
+
+
+async def _new(talk: Conversation, title: str) -> None:
+    talk.enter(await talk.client.create_room(_needed(title, "/new TITLE")))
+    talk.show(note(f"{talk.title(talk.current())} is open; /invite NAME brings people in"))
+
+
+async def _invite(talk: Conversation, name: str) -> None:
+    person = await talk.client.invite(talk.current(), _needed(name, "/invite NAME"))
+    talk.show(note(f"the invitation waits for {person.name}; compare with /fingerprint {person.name}"))
+
+
+async def _accept(talk: Conversation, words: str) -> None:
+    room = _invitation(talk, words)
+    await talk.client.answer(room, accept=True)
+    talk.enter(room)
+    talk.show(note(f"talking in {talk.title(room)}"))
+
+
+async def _decline(talk: Conversation, words: str) -> None:
+    room = _invitation(talk, words)
+    talk.title(room)
+    await talk.client.answer(room, accept=False)
+
+
+async def _room(talk: Conversation, words: str) -> None:
+    if words:
+        room = talk.client.find_room(words)
+        if talk.client.rooms[room].phase is Phase.INVITED:
+            raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
+        talk.enter(room)
+        talk.show(note(f"talking in {talk.title(room)}"))
+        return
+    if not talk.client.rooms:
+        raise UsageError("you are in no room; /new TITLE opens one")
+    for record in talk.client.rooms.values():
+        state = " (invited)" if record.phase is Phase.INVITED else ""
+        here = " (here)" if record.id == talk.room else ""
+        talk.show(note(f"{record.title}  {record.id.hex()[:8]}{state}{here}"))
+
+
+async def _members(talk: Conversation, _: str) -> None:
+    for person, admin, online in talk.client.members(talk.current()):
+        you = person.name == talk.client.name and not person.known
+        words = ["admin"] if admin else []
+        words += ["you"] if you else [doubt(person)] if doubt(person) else []
+        words += ["online" if online else "offline"]
+        talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
+
+
+async def _info(talk: Conversation, words: str) -> None:
+    room = talk.client.find_room(words) if words else talk.current()
+    for line in talk.client.info(room).lines():
+        talk.show(note(line))
+    address, fingerprint = talk.client.relay
+    talk.show(note(f"relay: {address}"))
+    talk.show(note(f"relay fingerprint {fingerprint}"))
+
+
+async def _remove(talk: Conversation, name: str) -> None:
+    await talk.client.remove(talk.current(), _needed(name, "/remove NAME"))
+
+
+async def _title(talk: Conversation, title: str) -> None:
+    await talk.client.set_title(talk.current(), _needed(title, "/title TITLE"))
+
+
+async def _history(talk: Conversation, count: str) -> None:
+    if count and not (count.isdecimal() and len(count) <= _COUNT_DIGITS):
+        raise UsageError("/history takes a number of messages, as in /history 50")
+    for line in talk.client.history(talk.current(), last=int(count or 20)):
+        sender = talk.client.sender(line)
+        own = line.name == talk.client.name and not sender.known
+        talk.show(history_line(line, own=own, sender=sender))
+
+
+async def _leave(talk: Conversation, _: str) -> None:
+    room = talk.current()
+    talk.title(room)
+    await talk.client.leave(room)
+
+
+async def _exit(talk: Conversation, _: str) -> None:
+    talk.over = True
+
+
+async def _help(talk: Conversation, _: str) -> None:
+    width = max(len(command.usage) for command in COMMANDS.values())
+    for command in COMMANDS.values():
+        talk.show([("name", f"  {command.usage:<{width}}"), ("", f"  {command.help}")])
+    talk.show([("", "  Anything else is said in the room. // says a line that starts with /.")])
+    talk.show(
+        [("", "  Alt-Enter starts a new line. Leaving a room is /leave; exit only closes the program.")]
+    )
+
+
+COMMANDS = {
+    "new": Command("/new TITLE", "open a room", "", _new),
+    "invite": Command("/invite NAME", "add somebody to this room", "name", _invite),
+    "accept": Command("/accept [ROOM]", "answer an invitation with yes", "room", _accept),
+    "decline": Command("/decline [ROOM]", "answer an invitation with no", "room", _decline),
+    "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),
+    "members": Command("/members", "list who is in this room", "", _members),
+    "info": Command("/info [ROOM]", "show how this room is encrypted, and who carries it", "room", _info),
+    "fingerprint": Command(
+        "/fingerprint [NAME]", "show what to compare with somebody", "name", show_fingerprint
+    ),
+    "verify": Command("/verify NAME [DIGITS]", "remember that the key shown is right", "name", verify),
+    "trust": Command("/trust NAME", "decide between two keys that go by one name", "name", trust),
+    "title": Command("/title TITLE", "call this room something else", "", _title),
+    "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
+    "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
+    "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
+    "help": Command("/help", "show this", "", _help),
+    "exit": Command("exit", "say goodbye and close; you stay a member", "", _exit),
+}
+
+
+async def obey(talk: Conversation, text: str) -> None:
+    """Do what a typed text says; what is wrong with it is shown, not raised."""
+    try:
+        await _obey(talk, text)
+    except ClientError as error:
+        if isinstance(error, KeyMismatch):
+            talk.keys.refused[error.name] = Sighting(error.found, error.source)
+        talk.show(note(str(error), "alarm"))
+
+
+async def _obey(talk: Conversation, text: str) -> None:
+    text = text.encode(errors="replace").decode()  # a terminal can give what is no UTF-8, as surrogates
+    words = text.strip()
+    if words == "exit":
+        talk.over = True
+    elif words.startswith("/") and not words.startswith("//"):
+        name, *rest = words[1:].split(maxsplit=1)[:2] or [""]
+        command = COMMANDS.get(name)
+        if command is None:
+            name = sanitize(name)
+            raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
+        await command.run(talk, rest[0] if rest else "")
+    elif words:
+        talk.warn(talk.current())
+        talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
+
+
+def _needed(argument: str, usage: str) -> str:
+    if not argument:
+        raise UsageError(f"say what or whom: {usage}")
+    return argument
+
+
+def _invitation(talk: Conversation, words: str) -> bytes:
+    """Return the invitation meant: the one named, or the only one."""
+    if words:
+        return talk.client.find_room(words, invited=True)
+    invited = [record.id for record in talk.client.rooms.values() if record.phase is Phase.INVITED]
+    if not invited:
+        raise UsageError("there is no open invitation")
+    if len(invited) > 1:
+        titles = ", ".join(talk.title(room) for room in invited)
+        raise UsageError(f"say which: {titles}")
+    return invited[0]

@@ -1,0 +1,163 @@
+"""The demo: a real relay process and three clients, the chat beside what the relay saw of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+from clave_client import events
+from clave_client.client import Client
+from clave_client.errors import ClientError, RelayUnreachable
+from clave_client.store.profile import Profile
+from clave_client.ui.line_reader import read_lines
+
+__all__ = ["run_demo"]
+
+_PATIENCE_SECONDS = 30.0
+_CHAT_WIDTH = 36
+
+E = TypeVar("E")
+
+
+class _Screen:
+    """Two columns: what people say, and what the relay shows its operator."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stdout.isatty()
+        self.pace = 0.7 if self._on_terminal else 0.0
+        self.mirrored = asyncio.Event()
+
+    def chat(self, name: str, text: str) -> None:
+        self._row(f"{name:>6}  {text}", "")
+
+    def mirror(self, line: str) -> None:
+        self._row("", line)
+        self.mirrored.set()
+
+    def _row(self, left: str, right: str) -> None:
+        row = f"{left:<{_CHAT_WIDTH}} | {right}".rstrip()
+        if self._on_terminal:
+            row = row[: shutil.get_terminal_size().columns]
+        print(row, flush=True)  # noqa: T201 (printing is its purpose)
+
+
+async def run_demo() -> None:
+    """Run the scripted conversation; on a terminal, let the person type along afterwards."""
+    screen = _Screen()
+    screen.chat("", "what people say")
+    with tempfile.TemporaryDirectory(prefix="clave-demo-") as folder:
+        async with AsyncExitStack() as stack:
+            address = await stack.enter_async_context(_relay(Path(folder) / "relay", screen))
+            people = {}
+            for name in ("red", "blue", "green"):
+                profile = stack.enter_context(Profile.open(Path(folder) / "people", name))
+                people[name] = await stack.enter_async_context(Client(profile, address))
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                room = await _converse(people, screen)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                await _type_along(people, room, screen)
+
+
+async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
+    red = people["red"]
+    await _say(screen, "red", "/new friends")
+    room = await red.create_room("friends")
+    for name in ("blue", "green"):
+        await _say(screen, "red", f"/invite {name}")
+        await red.invite(room, name)
+        await _next(people[name], events.Invited)
+        await _say(screen, name, "/accept friends")
+        await people[name].answer(room, accept=True)
+        await _next(red, events.Accepted)
+    for name, text in (
+        ("red", "hello, both of you"),
+        ("blue", "hi! can the relay read this?"),
+        ("green", "it sees what stands right"),
+    ):
+        await _speak(people, room, name, text, screen)
+    await _say(screen, "blue", "/leave")
+    await people["blue"].leave(room)
+    await _next(red, events.MemberLeft)
+    await _speak({"red": red, "green": people["green"]}, room, "green", "blue cannot read this one", screen)
+    return room
+
+
+async def _speak(people: dict[str, Client], room: bytes, name: str, text: str, screen: _Screen) -> None:
+    """Have `name` say `text`, and see that everyone else reads just that."""
+    await _say(screen, name, text)
+    await people[name].send(room, text)
+    for other, client in people.items():
+        if other != name and (await _next(client, events.Message)).text != text:
+            raise ClientError(f"{other} read something else than {name} wrote")
+
+
+async def _say(screen: _Screen, name: str, text: str) -> None:
+    """Show a line of the chat once the relay has shown what the line before it caused."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await screen.mirrored.wait()
+    await asyncio.sleep(screen.pace)
+    screen.mirrored.clear()
+    screen.chat(name, text)
+
+
+async def _next(client: Client, kind: type[E]) -> E:
+    """Return the client's next event of `kind`."""
+    async for event in client.events():
+        if isinstance(event, kind):
+            return event
+    raise AssertionError("a client's events end only with an error")
+
+
+async def _type_along(people: dict[str, Client], room: bytes, screen: _Screen) -> None:
+    screen.chat("", "you are red now; exit ends")
+    async for text in read_lines(sys.stdin):
+        if text.strip() == "exit":
+            return
+        if text.strip():
+            await people["red"].send(room, text)
+            heard = await _next(people["green"], events.Message)
+            screen.chat("green", f"reads: {heard.text}")
+
+
+@asynccontextmanager
+async def _relay(data: Path, screen: _Screen) -> AsyncIterator[str]:
+    """Run a relay process on a free port of this machine; yield its address."""
+    command = ("-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data), "--mirror", "short")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}
+    )
+    output = cast(asyncio.StreamReader, process.stdout)
+    mirroring = None
+    try:
+        address = await _address(output)
+        mirroring = asyncio.create_task(_mirror(output, screen))
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        if mirroring is not None:
+            await mirroring
+
+
+async def _address(output: asyncio.StreamReader) -> str:
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        async for line in output:
+            words = line.decode(errors="replace").split()
+            if words[:2] == ["listening", "on"]:
+                return words[2]
+    raise RelayUnreachable("the demo's relay did not start; what it said is above")
+
+
+async def _mirror(output: asyncio.StreamReader, screen: _Screen) -> None:
+    async for line in output:
+        screen.mirror(line.decode(errors="replace").rstrip())

@@ -1,0 +1,120 @@
+"""/fingerprint, /verify and /trust: the decisions about keys, each about the very key that was shown.
+
+Knows the conversation and what it showed. Nothing here asks for a key a second time after showing one.
+"""
+
+from __future__ import annotations
+
+from clave_client.errors import UsageError
+from clave_client.store.pins import Sighting
+from clave_client.ui.conversation import Conversation, Shown
+from clave_client.ui.display import note
+from clave_crypto.identity import fingerprint
+from clave_wire.text import sanitize
+
+__all__ = ["show_fingerprint", "trust", "verify"]
+
+SHOWN_SECONDS = 15 * 60
+"""How long after a key was shown a plain yes is about it."""
+
+
+async def show_fingerprint(talk: Conversation, name: str) -> None:
+    """Show what to compare with somebody."""
+    shown = await _show(talk, name or talk.client.name, asked=True)
+    if shown.found.safety_number:
+        name = shown.found.name
+        talk.show(note("compared and right" if shown.found.verified else f"compare it, then /verify {name}"))
+
+
+async def verify(talk: Conversation, words: str) -> None:
+    """Mark the key that was shown as compared: at once after /fingerprint, else with a yes or its digits."""
+    name, answer = _split(words, "/verify NAME")
+    shown = talk.keys.one.get(name)
+    if shown is None or talk.clock() - shown.at > SHOWN_SECONDS:
+        shown = await _show(talk, name, asked=False)
+        agreed = False
+    else:
+        agreed = shown.asked if not answer else answer == "yes"
+    found = shown.found
+    if not found.safety_number:
+        raise UsageError("this is your own key: others compare it and verify you")
+    if answer not in ("", "yes"):
+        if not (_begins(answer, found.fingerprint) or _begins(answer, found.safety_number)):
+            raise UsageError(
+                f"that is not the key shown of {name}, nothing was marked: type at least the first half of"
+                f" the fingerprint or safety number; if {name} read it to you, somebody stands between you"
+            )
+        agreed = True
+    if not agreed:
+        text = f"compare it, then /verify {name} yes, or type what {name} reads to you: /verify {name} DIGITS"
+        talk.show(note(text))
+        return
+    await talk.client.verify(name, found.account)
+    talk.show(note(f"{name} is verified: {found.fingerprint}"))
+
+
+async def trust(talk: Conversation, words: str) -> None:
+    """Show the keys that go by a name, and bind the name to the one that the person chooses."""
+    name, answer = _split(words, "/trust NAME")
+    choice = talk.keys.choice.get(name)
+    if not answer or choice is None:
+        _show_choice(talk, name)
+        return
+    if answer == "yes":
+        fitting = choice[1:] if choice[0].bound else []
+    else:
+        fitting = [one for one in choice if _begins(answer, _digits(one))]
+    if len(fitting) != 1:
+        raise UsageError(
+            f"say which of the keys shown: /trust {name} and at least the first half of its fingerprint"
+        )
+    (chosen,) = fitting
+    talk.client.repin(name, chosen.account)
+    del talk.keys.choice[name]
+    talk.keys.refused.pop(name, None)
+    talk.keys.one.pop(name, None)
+    talk.show(note(f"{name} is {_digits(chosen)} from now on; compare with /fingerprint {name}"))
+
+
+async def _show(talk: Conversation, name: str, *, asked: bool) -> Shown:
+    found = await talk.client.fingerprint(name, room=talk.room)
+    talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
+    if found.safety_number:
+        talk.show(note(f"safety number with you: {found.safety_number}"))
+    shown = talk.keys.one[name] = Shown(found, talk.clock(), asked)
+    return shown
+
+
+def _show_choice(talk: Conversation, name: str) -> None:
+    choice = talk.client.keys(name, room=talk.room)
+    refused = talk.keys.refused.get(name)
+    if refused is not None and all(one.account != refused.account for one in choice):
+        choice.append(refused)
+    if len(choice) < 2:
+        raise UsageError(f"there is nothing to decide: no two keys go by {sanitize(name)} here")
+    for one in choice:
+        talk.show(note(f"{name}: {_digits(one)}  ({one.source})"))
+    talk.keys.choice[name] = choice
+    if len(choice) == 2 and choice[0].bound:
+        text = f"if {name} says that the second is right: /trust {name} yes; to keep the first, do nothing"
+    else:
+        text = f"say which {name} says is right: /trust {name} and at least the first half of it"
+    talk.show(note(text, "alarm"))
+
+
+def _split(words: str, usage: str) -> tuple[str, str]:
+    """Return the name, and what follows without its spaces."""
+    name, *rest = words.split() or [""]
+    if not name:
+        raise UsageError(f"say whom: {usage}")
+    return name, "".join(rest).casefold()
+
+
+def _digits(one: Sighting) -> str:
+    return fingerprint(one.account)
+
+
+def _begins(typed: str, digits: str) -> bool:
+    """Return whether `typed` is the first half of `digits` or more."""
+    whole = digits.replace(" ", "")
+    return len(typed) * 2 >= len(whole) and whole.startswith(typed)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clave_client.errors import PeerError
+from clave_client.formats.agreed_state import Role, RoomState, decode_room_state
+from clave_client.formats.content import (
+    Content,
+    ContentKind,
+    decode_content,
+    decode_legacy_content,
+    encode_content,
+)
+
+CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5)
+STATE = RoomState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+
+
+def test_content_comes_back() -> None:
+    assert decode_content(encode_content(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": b"short"},
+        {"kind": 99},
+        {"reply_to": b"x" * 17},
+        {"sent_at": -1},
+        {"body": "x" * 65_537},
+        {"body": b"bytes"},
+    ],
+)
+def test_content_out_of_bounds_is_refused(fields: dict[str, object]) -> None:
+    values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
+    for name, value in fields.items():
+        values[Content.__struct_fields__.index(name)] = value
+    with pytest.raises(PeerError):
+        decode_content(msgspec.msgpack.encode(values))
+
+
+def test_content_of_protocol_3_told_in_itself_what_was_seen() -> None:
+    values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
+    before = msgspec.msgpack.encode([*values, [3, b"h" * 32]])
+    read = decode_legacy_content(before)
+    assert (read.id, read.kind, read.body, read.sent_at) == (CONTENT.id, CONTENT.kind, CONTENT.body, 5)
+    with pytest.raises(PeerError):
+        decode_content(before)
+    with pytest.raises(PeerError):
+        decode_legacy_content(encode_content(CONTENT))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.binary(max_size=200))
+def test_garbage_is_a_peers_fault(data: bytes) -> None:
+    with pytest.raises(PeerError):
+        decode_content(data)
+    with pytest.raises(PeerError):
+        decode_legacy_content(data)
+    with pytest.raises(PeerError):
+        decode_room_state(data)
+
+
+def test_room_state_comes_back_and_allows() -> None:
+    assert decode_room_state(STATE.encode()) == STATE
+    assert STATE.allows(Role.MEMBER, b"x" * 32)
+    assert STATE.allows(Role.ADMIN, b"a" * 32)
+    assert not STATE.allows(Role.ADMIN, b"x" * 32)
+
+
+def test_room_state_has_one_form() -> None:
+    unsorted = msgspec.structs.replace(STATE, admins=[b"b" * 32, b"a" * 32])
+    twice = msgspec.structs.replace(STATE, admins=[b"a" * 32, b"a" * 32])
+    longer = STATE.encode() + b"\x00"
+    wide_integer = b"\x96\xcc\x01" + STATE.encode()[2:]
+    for data in (unsorted.encode(), twice.encode(), longer, wide_integer):
+        with pytest.raises(PeerError):
+            decode_room_state(data)
+
+
+def test_a_time_no_calendar_can_show_is_refused() -> None:
+    late = msgspec.structs.replace(CONTENT, sent_at=2**62)
+    with pytest.raises(PeerError):
+        decode_content(encode_content(late))

@@ -1,0 +1,62 @@
+"""What lets a device in: how the log stood is signed, and help is for one device only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clave_client.errors import PeerError
+from clave_client.formats.payload import name_epoch
+from clave_client.formats.welcome import Help, Welcome, read_invitation
+from clave_client.rooms.policy import RoomPolicy
+from clave_crypto.mls import Group, MLSError, decode_group_info
+from clave_wire.header import Seen
+from client.memory_relay import Member, in_one_room, join
+
+
+def test_a_welcome_says_how_the_log_stood_and_who_says_so(tmp_path: Path) -> None:
+    _, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    guest = Member(tmp_path, "guest")
+    submit = red.room.prepare_commit([guest.add()])
+    welcome = read_invitation(submit.welcome)
+    assert isinstance(welcome, Welcome)
+    assert welcome.seen == red.room.chain.seen()
+    head = name_epoch(join(guest, submit.welcome, 2).group)
+    welcome.check(head, red.device)
+    other = msgspec.structs.replace(welcome, seen=Seen(9, b"x" * 32))
+    for one, name, signer in (
+        (other, head, red.device),
+        (welcome, b"o" * 32, red.device),
+        (welcome, head, blue.device),
+    ):
+        with pytest.raises(PeerError, match="signature"):
+            one.check(name, signer)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\x93\x01\x02\x03", b"\x93\x03\xc4\0\xc4\0"])
+def test_an_invitation_that_is_neither_is_refused(data: bytes) -> None:
+    with pytest.raises(PeerError, match="cannot be read"):
+        read_invitation(data)
+
+
+def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
+    _, (red, _) = in_one_room(tmp_path, "red", "blue")
+    guest = Member(tmp_path, "guest")
+    welcome = read_invitation(red.room.prepare_commit([guest.add()]).welcome)
+    assert isinstance(welcome, Welcome)
+    assert read_invitation(welcome.message) == welcome.message
+    assert isinstance(
+        Group.join(welcome.message, guest.account.bundle, policy=RoomPolicy(), other_groups=()), Group
+    )
+
+
+def test_help_opens_for_one_member_only(tmp_path: Path) -> None:
+    _, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    help_ = read_invitation(red.room.prepare_help(blue.device).welcome)
+    assert isinstance(help_, Help)
+    assert help_.head == red.room.head
+    assert decode_group_info(blue.room.open_help(help_)).group_context.group_id == red.room.id
+    with pytest.raises(MLSError):
+        green.room.open_help(help_)

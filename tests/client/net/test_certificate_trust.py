@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+
+from certificatekit import Authority, PrivateKey, ec_key
+from clave_client.errors import RelayChanged, RelayFault
+from clave_client.net.certificate_trust import Trust, check_succession
+from clave_client.store.database import Store
+from clave_crypto.keys import Secret
+from clave_wire.login import certificate_digest, fingerprint_text, succession
+
+PIN, NEXT, OTHER = (bytes([value]) * 32 for value in (1, 2, 3))
+HOST = "chat.example"
+
+
+def judge(trust: Trust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> Trust:
+    return trust.judge(shown, host, vouched=vouched)
+
+
+def refuses(trust: Trust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> str:
+    with pytest.raises(RelayChanged) as caught:
+        judge(trust, shown, host, vouched=vouched)
+    return str(caught.value)
+
+
+def test_the_first_certificate_is_pinned() -> None:
+    assert judge(Trust(), PIN) == Trust(PIN)
+    assert judge(Trust(PIN), PIN) == Trust(PIN)
+
+
+def test_another_one_is_a_stop_that_shows_both() -> None:
+    text = refuses(Trust(PIN, NEXT, HOST), OTHER)
+    assert fingerprint_text(PIN) in text
+    assert fingerprint_text(OTHER) in text
+    assert "ask its operator" in text
+    assert "\n" not in text
+
+
+def test_the_announced_one_becomes_the_pin_and_the_former_is_forgotten() -> None:
+    announced = Trust(PIN).announced(NEXT)
+    assert judge(announced, PIN) == announced, "until it is shown, nothing changes"
+    followed = judge(announced, NEXT)
+    assert followed == Trust(NEXT)
+    refuses(followed, PIN)
+
+
+def test_the_latest_announcement_counts() -> None:
+    trust = Trust(PIN).announced(OTHER).announced(NEXT)
+    refuses(trust, OTHER)
+    assert judge(trust, NEXT) == Trust(NEXT)
+    assert Trust(PIN, NEXT).announced(PIN) == Trust(PIN), "the present one follows nothing"
+
+
+def test_whom_an_authority_vouched_for_first_may_renew() -> None:
+    trust = judge(Trust(), PIN, "Chat.Example", vouched=True)
+    assert trust == Trust(PIN, None, HOST)
+    assert judge(trust, OTHER, vouched=True) == Trust(OTHER, None, HOST)
+    refuses(trust, OTHER)
+    refuses(trust, OTHER, "elsewhere.example", vouched=True)
+
+
+def test_an_announcement_is_followed_by_who_trusts_an_authority_too() -> None:
+    assert judge(Trust(PIN, NEXT, HOST), NEXT) == Trust(NEXT, None, HOST)
+
+
+def test_an_authority_has_no_say_over_a_pin() -> None:
+    for trust in (Trust(PIN), Trust(PIN, None, HOST).insist(PIN)):
+        assert not trust.asks_authorities(HOST)
+        refuses(trust, OTHER, vouched=True)
+        assert judge(trust, PIN, vouched=True) == Trust(PIN)
+
+
+def test_a_fingerprint_that_a_person_gave_replaces_the_pin() -> None:
+    assert Trust(PIN, NEXT, HOST).insist(OTHER) == Trust(OTHER)
+    assert Trust(PIN, NEXT, HOST).insist(PIN) == Trust(PIN, NEXT), "what was announced still follows"
+
+
+def test_authorities_are_asked_where_it_matters() -> None:
+    assert Trust().asks_authorities(HOST)
+    assert Trust(PIN, None, HOST).asks_authorities("CHAT.example")
+    assert not Trust(PIN, None, HOST).asks_authorities("elsewhere.example")
+
+
+@pytest.mark.parametrize("trust", [Trust(), Trust(PIN), Trust(PIN, NEXT), Trust(PIN, NEXT, HOST)])
+def test_it_is_kept(tmp_path: Path, trust: Trust) -> None:
+    store = Store(tmp_path / "store.db", Secret(b"k" * 32))
+    assert Trust.load(store) == Trust()
+    Trust(OTHER, OTHER, "elsewhere.example").save(store)
+    trust.save(store)
+    assert Trust.load(store) == trust
+    store.close()
+
+
+# --- announcements -------------------------------------------------------------------------------------
+
+SIGN: dict[str, tuple[Callable[[], PrivateKey], Callable[[PrivateKey, bytes], bytes]]] = {
+    "P-256": (ec_key, lambda key, data: key.sign(data, ec.ECDSA(hashes.SHA256()))),  # type: ignore[call-arg,arg-type]  # its own kind of key
+    "RSA": (
+        lambda: rsa.generate_private_key(65537, 2048),
+        lambda key, data: key.sign(data, padding.PKCS1v15(), hashes.SHA256()),  # type: ignore[call-arg,arg-type]  # its own kind of key
+    ),
+    "Ed25519": (ed25519.Ed25519PrivateKey.generate, lambda key, data: key.sign(data)),  # type: ignore[call-arg]  # its own kind of key
+}
+
+
+def certificate_of(key: PrivateKey) -> bytes:
+    chain = Authority().vouch(key, HOST)
+    return x509.load_pem_x509_certificate(chain).public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize("kind", SIGN)
+def test_an_announcement_holds_by_the_present_key_only(kind: str) -> None:
+    make, sign = SIGN[kind]
+    key = make()
+    certificate = certificate_of(key)
+    signed = succession(certificate_digest(certificate), NEXT)
+    signature = sign(key, signed)
+    check_succession(certificate, NEXT, signature)
+    broken = bytes([signature[0] ^ 1]) + signature[1:]
+    for following, bad in (
+        (NEXT, broken),
+        (NEXT, b""),
+        (NEXT, sign(make(), signed)),
+        (OTHER, signature),
+        (NEXT, sign(key, succession(PIN, NEXT))),
+        (NEXT, sign(key, NEXT)),
+    ):
+        with pytest.raises(RelayFault, match="did not sign; ask its operator"):
+            check_succession(certificate, following, bad)
+
+
+def test_a_kind_of_key_that_is_not_in_the_protocol_announces_nothing() -> None:
+    key = ed448.Ed448PrivateKey.generate()
+    certificate = certificate_of(key)
+    signature = key.sign(succession(certificate_digest(certificate), NEXT))
+    with pytest.raises(RelayFault, match="kind of key"):
+        check_succession(certificate, NEXT, signature)

@@ -1,0 +1,94 @@
+"""Two rekeys of one device, the second on its way while the first waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clave_client.rooms.batch_report import Settled
+from clave_client.store.database import Phase
+from clave_crypto.mls import Remove
+from clave_wire.messages import Code, Rejected
+from client.memory_relay import (
+    agree,
+    confirm,
+    confirmation,
+    deliver,
+    feed,
+    in_one_room,
+    lies,
+    rekey,
+    resume,
+    say,
+    settle,
+)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
+    tmp_path: Path, restart: bool
+) -> None:
+    log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
+    rekey(log, red, green)
+    deliver(log, red, blue, green, white)
+    say(log, red, "in the first")
+    deliver(log, red, blue)
+    second = red.room.prepare_commit([Remove(red.leaf_of(white))])
+    if restart:
+        red.restarts()
+        resume(red, log)
+    confirm(log, blue)
+    refusal = Rejected(red.room.id, second.submission, Code.STALE, "another change came first")
+    outcome = feed(red, [*log.since(red), refusal])
+    assert outcome.settled is Settled.LOST, "the second is to be made anew"
+    deliver(log, blue, green, white)
+    agree(red, blue, white)
+    assert red.room.wish_due
+    told = settle(log, red, blue, white)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert white.room.record.phase is Phase.CLOSED
+    assert red.texts() == blue.texts() == ["in the first"]
+    assert not red.room.outbox
+
+
+def test_the_first_rekey_is_gone_once_the_second_is_there(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    first = rekey(log, red, green)
+    deliver(log, red, blue, green)
+    say(log, red, "in the first")
+    deliver(log, red)
+    assert red.room.outbox.waiting() == []
+    rekey(log, red)
+    deliver(log, red, blue, green)
+    assert [item.body for item in red.room.outbox.waiting()] == ["in the first"]
+    assert red.room.part("formers") is None
+    confirmation(log, blue, first)
+    deliver(log, red, blue, green)
+    assert red.room.commits.unconfirmed
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert red.texts() == blue.texts() == ["in the first"]
+
+
+def test_the_first_rekey_waits_on_if_the_second_is_refused(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    first = rekey(log, red, green)
+    deliver(log, red, blue, green)
+    say(log, red, "in the first")
+    deliver(log, red)
+    second = red.room.prepare_commit(())
+    outcome = feed(red, [Rejected(red.room.id, second.submission, Code.BAD_REQUEST, "no")])
+    assert outcome.settled is Settled.REFUSED
+    assert red.room.commits.pending is not None
+    assert red.room.commits.pending.payload == first.payload
+    assert red.room.commits.unconfirmed
+    red.restarts()
+    resume(red, log)
+    say(log, red, "and still")
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue)
+    assert blue.texts() == ["in the first", "and still"]

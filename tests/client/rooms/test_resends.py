@@ -1,0 +1,74 @@
+"""What a device says again is found without reading all that was ever said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from clave_client.rooms.resends import Repeats
+from clave_client.store.database import HistoryLine, Store
+from clave_crypto.keys import Secret
+
+ROOM, OWN, TWIN, OTHER, ACCOUNT = b"r" * 16, b"o" * 32, b"t" * 32, b"b" * 32, b"a" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "store.db", Secret(b"k" * 32))
+    yield store
+    store.close()
+
+
+def put(store: Store, seq: int, sender: bytes) -> bytes:
+    """Keep a message and return its id."""
+    message = seq.to_bytes(16, "big")
+    account = OTHER if sender == OTHER else ACCOUNT
+    assert store.add_message(ROOM, HistoryLine(seq, sender, account, "red", message, f"said {seq}", 0))
+    return message
+
+
+def said(repeats: Repeats, place: int, waiting: list[bytes]) -> list[int]:
+    return [line.seq for line in repeats.since(place, OWN, ACCOUNT, waiting)]
+
+
+def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store: Store) -> None:
+    repeats = Repeats(store, ROOM)
+    ids = {seq: put(store, seq, sender) for seq, sender in enumerate([OWN, OTHER, OWN, TWIN, OWN, OWN], 1)}
+    assert said(repeats, 0, []) == [1, 3, 5, 6]
+    assert said(repeats, 3, []) == [5, 6]
+    assert said(repeats, 3, [ids[5]]) == [6]
+    repeats.placed(ids[1], 8)
+    repeats.placed(ids[6], 9)
+    assert said(repeats, 3, []) == [1, 5, 6]
+    assert said(repeats, 7, []) == [1, 6]
+    assert said(repeats, 7, [ids[1]]) == [6]
+    assert said(repeats, 8, []) == [6]
+    assert said(repeats, 9, []) == []
+    repeats.placed(ids[4], 10)
+    assert said(repeats, 9, []) == [], "another device says that again"
+
+
+def test_no_more_is_read_than_is_said_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    repeats = Repeats(store, ROOM)
+    with store.transaction():
+        ids = [put(store, seq, OWN if seq % 2 else OTHER) for seq in range(1, 1001)]
+        repeats.placed(ids[0], 1001)
+        repeats.placed(ids[2], 500)
+    rows = store._rows
+    read: list[int] = []
+
+    def count(sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
+        found = rows(sql, *values)
+        read.append(len(found))
+        if "FROM messages" in sql:
+            plan = str(rows(f"EXPLAIN QUERY PLAN {sql}", *values))
+            assert "SEARCH messages" in plan
+            assert "seq>?" in plan or "account=? AND id=?" in plan
+        return found
+
+    monkeypatch.setattr(store, "_rows", count)
+    assert said(repeats, 990, []) == [1, 991, 993, 995, 997, 999]
+    assert sum(read) <= 7

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
+from clave_client.store.profile import Profile, profile_names
+
+
+def test_a_new_profile_is_its_owners_alone(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red") as profile:
+        for path in (tmp_path / "home", profile.folder.parent, profile.folder):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert stat.S_IMODE((profile.folder / "key").stat().st_mode) == 0o600
+
+
+def test_the_key_is_the_same_at_every_opening(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red") as profile:
+        first = bytes(profile.take_key())
+    with Profile.open(tmp_path / "home", "red") as profile:
+        assert bytes(profile.take_key()) == first
+    assert len(first) == 32
+
+
+def test_the_key_is_handed_out_once(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red") as profile:
+        profile.take_key()
+        with pytest.raises(ProfileError, match="taken already"):
+            profile.take_key()
+
+
+def test_a_second_opening_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red"), pytest.raises(ProfileLocked, match="open in another"):
+        Profile.open(tmp_path / "home", "red")
+    Profile.open(tmp_path / "home", "red").close()
+
+
+@pytest.mark.parametrize("level", ["", "profiles", "profiles/red"])
+def test_a_folder_that_others_can_read_is_refused(tmp_path: Path, level: str) -> None:
+    home = tmp_path / "home"
+    Profile.open(home, "red").close()
+    (home / level).chmod(0o750)
+    with pytest.raises(ProfileExposed, match="chmod 700"):
+        Profile.open(home, "red")
+
+
+def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    Profile.open(home, "red").close()
+    (home / "profiles/red/key").chmod(0o644)
+    with pytest.raises(ProfileExposed, match="chmod 600"):
+        Profile.open(home, "red")
+
+
+@pytest.mark.parametrize("level", ["profiles", "profiles/red"])
+def test_a_symbolic_link_is_refused(tmp_path: Path, level: str) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (home / level).parent.mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    (home / level).parent.chmod(0o700)
+    (home / level).symlink_to(elsewhere)
+    with pytest.raises(ProfileExposed, match="symbolic link"):
+        Profile.open(home, "red")
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(ProfileError):
+        Profile.open(tmp_path / "home", "red")
+
+
+@pytest.mark.parametrize("name", ["", "../red", "a/b", ".", "..", "x" * 33, "re\u202ed", "re\x1bd"])
+def test_a_name_that_cannot_be_one_makes_no_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        Profile.open(tmp_path / "home", name)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_passphrase_gives_the_same_key_and_another_one_another(tmp_path: Path) -> None:
+    def opened(passphrase: str, *, new: bool = False) -> bytes:
+        with Profile.open(tmp_path / "home", "red", ask=lambda: passphrase, new_passphrase=new) as profile:
+            return bytes(profile.take_key())
+
+    first = opened("correct horse", new=True)
+    assert opened("correct horse") == first
+    assert opened("wrong horse") != first
+    assert not (tmp_path / "home/profiles/red/key").exists()
+
+
+def test_a_passphrase_that_nobody_can_be_asked_for_is_one_line(tmp_path: Path) -> None:
+    Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
+    with pytest.raises(WrongPassphrase, match="--passphrase-file"):
+        Profile.open(tmp_path / "home", "red")
+
+
+def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongPassphrase, match="empty"):
+        Profile.open(tmp_path / "home", "red", ask=lambda: "", new_passphrase=True)
+
+
+ARGON2 = {"salt": "00" * 16, "iterations": 3, "lanes": 4, "memory_cost": 65536}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("{}", "not json", json.dumps({"salt": "zz"}), json.dumps(ARGON2 | {"iterations": float("inf")})),
+        *(
+            json.dumps(ARGON2 | {name: number})
+            for name in ("iterations", "memory_cost")
+            for number in (0, -1)
+        ),
+        json.dumps(ARGON2 | {"lanes": 2**70}),
+        json.dumps(ARGON2 | {"salt": "00"}),
+    ],
+)
+def test_damaged_passphrase_parameters_are_one_line(tmp_path: Path, damage: str) -> None:
+    Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
+    (tmp_path / "home/profiles/red/passphrase.json").write_text(damage)
+    with pytest.raises(ProfileError, match="damaged"):
+        Profile.open(tmp_path / "home", "red", ask=lambda: "x")
+
+
+def test_a_lost_key_is_not_replaced_beside_a_database(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red") as profile:
+        profile.store_path.touch()
+        (profile.folder / "key").unlink()
+    with pytest.raises(WrongPassphrase, match="missing"):
+        Profile.open(tmp_path / "home", "red")
+
+
+def test_only_folders_with_a_database_count_as_profiles(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert profile_names(home) == []
+    for name in ("red", "blue"):
+        with Profile.open(home, name) as profile:
+            profile.store_path.touch()
+    with Profile.open(home, "green") as profile:
+        profile.discard()
+    Profile.open(home, "black").close()
+    assert profile_names(home) == ["blue", "red"]
+
+
+def test_the_profile_shows_no_key(tmp_path: Path) -> None:
+    with Profile.open(tmp_path / "home", "red") as profile:
+        key = (profile.folder / "key").read_bytes()
+        assert key.hex() not in repr(profile)
+        assert repr(key) not in repr(vars(profile))
+        assert os.fspath(profile.folder).endswith("red")

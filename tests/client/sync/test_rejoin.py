@@ -1,0 +1,454 @@
+"""Devices that cannot follow the others, and how they come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clave_client import events
+from clave_client.errors import PeerError
+from clave_client.events import Lie
+from clave_client.formats.payload import name_epoch, name_rekey, sign_payload
+from clave_client.formats.welcome import Help, read_invitation
+from clave_client.rooms.rekeys import Fate
+from clave_client.store.database import Phase
+from clave_crypto.mls import MLSError
+from clave_wire.messages import Code, Kind, Rejected, Submit
+from client.memory_relay import (
+    NOW,
+    Forged,
+    Log,
+    Member,
+    agree,
+    confirm,
+    deliver,
+    feed,
+    in_one_room,
+    kinds,
+    lies,
+    rekey,
+    resume,
+    say,
+    settle,
+    spoil_path,
+    stored_group,
+)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Log, Member, Member, Member]:
+    """Return a room in which blue cannot follow red and green."""
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(()), 0))
+    deliver(log, red, blue, green)
+    confirm(log, green)
+    outcome = deliver(log, red, blue, green)[1]
+    assert outcome.cry
+    assert kinds(outcome) == ["Notice"]
+    assert blue.room.lost
+    return log, red, blue, green
+
+
+def helped(log: Log, helper: Member, lost: Member) -> Help:
+    """Have a member help a lost one; return what that gets."""
+    submit = helper.room.prepare_help(lost.device)
+    log.append(helper, submit)
+    help_ = read_invitation(submit.welcome)
+    assert isinstance(help_, Help)
+    return help_
+
+
+def ahead(member: Member, head: bytes) -> Forged:
+    """Return an entry of an epoch that nobody else was shown."""
+    header = member.header(Kind.CONFIRM, head=head)
+    return Forged(Kind.CONFIRM, sign_payload(member.room.id, header, member.account.device))
+
+
+def returns(lost: Member, help_: Help) -> Submit:
+    return lost.room.prepare_return(lost.room.open_help(help_), help_.head, lost.account.identity)
+
+
+def test_a_cry_is_heard_by_who_can_help(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    log.append(blue, blue.room.prepare_cry())
+    from_red, from_blue, from_green = deliver(log, red, blue, green)
+    assert from_red.lost == from_green.lost == [blue.device]
+    assert from_blue.lost == []
+
+
+@pytest.mark.parametrize("what", ["signature", "sender", "stranger"])
+def test_a_cry_in_anothers_name_is_nothing(room: tuple[Log, Member, Member, Member], what: str) -> None:
+    log, red, blue, green = room
+    entry = log.append(blue, blue.room.prepare_cry())
+    fields: dict[str, object] = {
+        "signature": {"payload": entry.payload[:-1] + bytes([entry.payload[-1] ^ 1])},
+        "sender": {"sender": green.device},
+        "stranger": {"sender": b"s" * 32},
+    }[what]
+    assert feed(red, [msgspec.structs.replace(entry, **fields)]).lost == []
+
+
+def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    blue.says("said when it was lost")
+    say(log, red, "not for blue")
+    log.append(blue, blue.room.prepare_cry())
+    deliver(log, red, blue, green)
+    assert blue.room.prepare_messages() == []
+    before = stored_group(blue)
+    help_ = helped(log, green, blue)
+    deliver(log, red, blue, green)
+    assert red.room.helped[blue.device] == 1
+    submit = returns(blue, help_)
+    assert submit.kind is Kind.REKEY
+    assert blue.room.commits.returning
+    log.append(blue, submit)
+    deliver(log, red, blue, green)
+    assert [rekey.fate for rekey in red.room.rekeys] == [Fate.OPENS]
+    assert blue.room.lost, "not before another account has confirmed it"
+    assert stored_group(blue) == before
+    confirm(log, red)
+    from_red, from_blue, from_green = deliver(log, red, blue, green)
+    agree(red, blue, green)
+    assert (kinds(from_red), kinds(from_green)) == ([], []), "nobody came or went"
+    (notice,) = from_blue.events
+    assert isinstance(notice, events.Notice)
+    assert "follows friends again; what was said from entry 3 to 8 it could not read" in notice.text
+    assert not blue.room.lost
+    assert not blue.room.commits.returning
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    say(log, red, "welcome back")
+    assert lies(*deliver(log, red, blue, green)) == []
+    assert blue.texts() == ["said when it was lost", "welcome back"]
+    assert green.texts() == red.texts() == ["not for blue", "said when it was lost", "welcome back"]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
+def test_a_lost_device_comes_back_also_over_restarts(
+    room: tuple[Log, Member, Member, Member], at: int
+) -> None:
+    log, red, blue, green = room
+
+    def point(number: int) -> None:
+        if at == number:
+            before = blue.everything()
+            blue.restarts()
+            assert blue.everything() == before
+            resume(blue, log)
+
+    point(0)
+    log.append(blue, blue.room.prepare_cry())
+    deliver(log, red, blue, green)
+    help_ = helped(log, green, blue)
+    deliver(log, blue)
+    point(1)
+    submit = returns(blue, help_)
+    point(2)
+    if at == 2:
+        assert blue.room.commit_stands, "it is submitted as it was"
+        submit = blue.room.submit_commit()
+    assert log.take(blue, submit) is None
+    point(3)
+    deliver(log, red, blue, green)
+    point(4)
+    assert blue.room.commits.returning
+    confirm(log, red)
+    deliver(log, red, blue, green)
+    agree(red, blue, green)
+    assert not blue.room.lost
+    for member in (blue, green):
+        say(log, member, "hello")
+        assert lies(*deliver(log, red, blue, green)) == []
+
+
+def test_whoever_comes_back_is_silent_until_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    log.append(blue, returns(blue, helped(log, green, blue)))
+    deliver(log, red, blue, green)
+    blue.says("I am back")
+    assert blue.room.prepare_messages() == [], "the group info may be of a group that nobody else is in"
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    agree(red, blue, green)
+    assert sorted(red.texts()) == sorted(green.texts()) == ["I am back"]
+    assert blue.texts() == ["I am back"]
+
+
+@pytest.mark.parametrize(
+    "what", ["its own", "an unknown ref", "a bad signature", "another head", "a stranger"]
+)
+def test_a_return_that_nobody_confirmed_does_not_count(
+    room: tuple[Log, Member, Member, Member], tmp_path: Path, what: str
+) -> None:
+    log, red, blue, green = room
+    made = log.append(blue, returns(blue, helped(log, green, blue)))
+    deliver(log, red, blue, green)
+    signer = {"its own": blue, "a stranger": Member(tmp_path, "stranger")}.get(what, red)
+    assert blue.room.commits.pending is not None
+    head = b"h" * 32 if what == "another head" else blue.room.commits.pending.head
+    ref = b"r" * 32 if what == "an unknown ref" else name_rekey(made.payload)
+    payload = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), signer.account.device)
+    if what == "a bad signature":
+        payload = payload[:-1] + bytes([payload[-1] ^ 1])
+    log.append(red, Forged(Kind.CONFIRM, payload))
+    log.entries[-1] = msgspec.structs.replace(log.entries[-1], sender=signer.device)
+    before = stored_group(blue)
+    deliver(log, blue)
+    assert blue.room.lost
+    assert blue.room.commits.returning
+    assert stored_group(blue) == before
+
+
+def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Member, Member]) -> None:
+    """Or its device could not even be helped again: the others would seal to a key that is gone."""
+    log, red, blue, green = room
+    log.append(blue, returns(blue, helped(log, green, blue)))
+    deliver(log, blue)
+    blue.room.stop_returning()
+    blue.restarts()
+    resume(blue, log)
+    deliver(log, red, green)
+    confirm(log, red)
+    deliver(log, red, blue, green)
+    agree(red, blue, green)
+
+
+def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member, Member]) -> None:
+    log, _, blue, green = room
+    returns(blue, helped(log, green, blue))
+    blue.room.flights.clear()
+    blue.room.stop_returning()
+    assert not blue.room.commits.returning
+    blue.restarts()
+    assert blue.room.commits.pending is None
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_earlier_return_counts_if_it_is_confirmed_first(
+    room: tuple[Log, Member, Member, Member], restart: bool
+) -> None:
+    log, red, blue, green = room
+    log.append(blue, returns(blue, helped(log, green, blue)))
+    deliver(log, red, blue, green)
+    second = returns(blue, helped(log, red, blue))
+    if restart:
+        blue.restarts()
+        resume(blue, log)
+    deliver(log, red)
+    confirm(log, red)
+    refusal = Rejected(blue.room.id, second.submission, Code.STALE, "")
+    feed(blue, [*log.since(blue), refusal])
+    deliver(log, red, green)
+    agree(red, blue, green)
+    assert not blue.room.lost
+    assert blue.room.commits.formers == []
+
+
+def test_help_is_for_its_room_and_device(room: tuple[Log, Member, Member, Member], tmp_path: Path) -> None:
+    log, red, blue, green = room
+    help_ = helped(log, green, blue)
+    with pytest.raises(MLSError):
+        red.room.open_help(help_)
+    with pytest.raises(MLSError):
+        blue.room.open_help(msgspec.structs.replace(help_, sealed=help_.sealed[:-1]))
+    before = blue.everything()
+    for garbage in (b"", b"garbage", red.villain().encrypt(b"hello")):
+        with pytest.raises((MLSError, PeerError)):
+            blue.room.prepare_return(garbage, help_.head, blue.account.identity)
+    assert blue.everything() == before
+
+
+def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Member, Member, Member]) -> None:
+    """An insider's phantom: the return into it is in the log, but nobody confirms it."""
+    log, red, blue, green = room
+    phantom = red.villain()
+    phantom.merge(phantom.commit((), now=1_800_000_000))
+    sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
+    help_ = Help(sealed, name_epoch(phantom))
+    before = stored_group(blue)
+    log.append(blue, returns(blue, help_))
+    heads = red.room.head, green.room.head
+    from_red, from_blue, from_green = deliver(log, red, blue, green)
+    assert (red.room.head, green.room.head) == heads
+    assert list(red.room.rekeys) == list(green.room.rekeys) == []
+    assert lies(from_red, from_green) == [Lie.AHEAD, Lie.AHEAD]
+    assert lies(from_blue) == []
+    assert stored_group(blue) == before
+    assert blue.room.lost
+    log.append(blue, returns(blue, helped(log, green, blue)))
+    deliver(log, red, blue, green)
+    confirm(log, red)
+    deliver(log, red, blue, green)
+    agree(red, blue, green)
+
+
+def test_nobody_alone_makes_a_device_leave_an_epoch_it_can_follow(tmp_path: Path) -> None:
+    """Or an insider would name an epoch of its own, help whoever asks into it, and confirm that itself."""
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    phantom = red.villain()
+    phantom.merge(phantom.commit((), now=1_800_000_000))
+    sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
+    help_ = Help(sealed, name_epoch(phantom))
+    assert not blue.room.wants(help_), "unasked"
+    for _ in range(2):
+        log.append(red, ahead(red, help_.head))
+        deliver(log, blue)
+    assert not blue.room.wants(help_), "one account says so"
+    log.append(green, ahead(green, help_.head))
+    deliver(log, blue)
+    assert blue.room.wants(help_)
+    blue.room.start_leaving()
+    assert blue.room.wants(help_)
+    blue.room.disconnected()
+    assert not blue.room.wants(help_)
+
+
+def test_a_lost_device_wants_help_of_another_epoch(room: tuple[Log, Member, Member, Member]) -> None:
+    log, _, blue, green = room
+    help_ = helped(log, green, blue)
+    assert blue.room.wants(help_)
+    assert not blue.room.wants(msgspec.structs.replace(help_, head=blue.room.head))
+
+
+def test_nobody_comes_back_as_another(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    submit = returns(blue, helped(log, green, blue))
+    entry = log.append(blue, submit)
+    log.entries[-1] = msgspec.structs.replace(entry, sender=green.device)
+    deliver(log, red)
+    assert list(red.room.rekeys) == []
+
+
+def test_a_lost_device_helps_nobody_and_says_nothing(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    blue.says("hello")
+    assert not blue.room.may_send
+    assert not blue.room.may_commit
+    assert not blue.room.commit_due
+    assert blue.room.confirmable is None
+    log.append(green, green.room.prepare_cry())
+    say(log, red, "not for blue")
+    outcome = deliver(log, blue)[0]
+    assert outcome.lost == []
+    assert outcome.events == []
+
+
+def test_a_lost_device_that_leaves_comes_back_to_say_so(room: tuple[Log, Member, Member, Member]) -> None:
+    log, red, blue, green = room
+    blue.room.start_leaving()
+    assert not blue.room.leave_due
+    assert blue.room.in_step
+    log.append(blue, returns(blue, helped(log, green, blue)))
+    told = settle(log, red, blue, green)
+    assert [lies(*one) for one in told] == [[], [], []]
+    assert blue.room.record.phase is Phase.CLOSED
+    agree(red, green)
+    assert not red.room.roster.has(blue.device)
+
+
+def test_a_device_that_was_not_shown_an_epoch_comes_back_too(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    hidden = log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
+    deliver(log, red, green)
+    say(log, red, "after it")
+    other = Log()
+    other.entries = [*log.entries[:-2], msgspec.structs.replace(log.entries[-1], seq=hidden.seq)]
+    outcome = deliver(other, blue)[0]
+    assert outcome.cry
+    assert lies(outcome) == [Lie.AHEAD]
+    assert not blue.room.lost
+    help_ = read_invitation(green.room.prepare_help(blue.device).welcome)
+    assert isinstance(help_, Help)
+    submit = returns(blue, help_)
+    deliver(log, red, green)
+    log.append(blue, submit)
+    other.entries.append(msgspec.structs.replace(log.entries[-1], seq=len(other.entries) + 1))
+    deliver(other, blue)
+    deliver(log, red, green)
+    confirm(log, red)
+    other.entries.append(msgspec.structs.replace(log.entries[-1], seq=len(other.entries) + 1))
+    deliver(other, blue)
+    deliver(log, red, green)
+    agree(red, blue, green)
+
+
+def test_in_a_room_of_one_account_a_return_counts_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, (red, twin, third) = in_one_room(tmp_path, "red", "red/desk", "red/phone")
+    log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(()), 0))
+    deliver(log, red, twin, third)
+    assert twin.room.lost
+    log.append(twin, returns(twin, helped(log, third, twin)))
+    deliver(log, red, twin, third)
+    agree(red, twin, third)
+
+
+def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
+    red.room.take_back_commit()
+    red.room.flights.clear()
+    log.append(red, submit)
+    outcome = deliver(log, red)[0]
+    deliver(log, blue)
+    assert outcome.cry
+    assert not red.room.lost, "a relay may have made that up"
+    help_ = helped(log, blue, red)
+    deliver(log, red, blue)
+    assert red.room.wants(help_)
+    log.append(red, returns(red, help_))
+    deliver(log, red, blue)
+    confirm(log, blue)
+    deliver(log, red, blue)
+    agree(red, blue)
+    assert rekey(log, blue).seq == len(log.entries)
+
+
+def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
+    room: tuple[Log, Member, Member, Member],
+) -> None:
+    log, red, blue, green = room
+    made_up = red.room.copy_group()
+    made_up.merge(made_up.commit([], now=int(NOW)))
+    leaf = next(m.leaf_index for m in made_up.members() if m.signature_key == blue.device)
+    head = name_epoch(made_up)
+    bait = Help(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
+    log.append(blue, returns(blue, bait))
+    deliver(log, red, blue, green)
+    assert blue.room.commits.pending is not None
+    ref = name_rekey(blue.room.commits.pending.payload)
+    lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
+    log.append(red, Forged(Kind.CONFIRM, lure))
+    left = blue.room.group.state().epoch
+    deliver(log, red, blue, green)
+    assert not blue.room.lost
+    assert blue.room.head != green.room.head == red.room.head
+    stored = blue.store._rows("SELECT data FROM group_parts")
+    assert not [part for (part,) in stored if left in part], "keys of an epoch that it left"
+    say(log, blue, "is anybody here?")
+    deliver(log, red, blue, green)
+    blue.restarts()
+    resume(blue, log)
+    say(log, red, "one")
+    say(log, green, "two")
+    assert deliver(log, red, blue, green)[1].cry
+    log.append(blue, blue.room.prepare_cry())
+    assert deliver(log, red, blue, green)[2].lost == [blue.device]
+    help_ = helped(log, green, blue)
+    assert blue.room.wants(help_)
+    deliver(log, red, blue, green)
+    log.append(blue, returns(blue, help_))
+    told = [event.text for event in settle(log, red, blue, green)[1] if isinstance(event, events.Notice)]
+    assert "this device follows friends again; what was said from entry" in " ".join(told)
+    agree(red, blue, green)
+    for each in (red, green):
+        assert each.texts()[-1] == "is anybody here?", "said again, as nobody honest could read it"
+    say(log, red, "three")
+    say(log, green, "four")
+    deliver(log, red, blue, green)
+    assert blue.texts() == ["is anybody here?", "three", "four"]
+    assert not blue.room.whereabouts.homes, "two accounts speak there"

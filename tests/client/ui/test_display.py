@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from clave_client import events
+from clave_client.events import Event, Lie, Person
+from clave_client.store.database import HistoryLine
+from clave_client.ui.display import called, doubt, event_line, history_line, lie_words, named, plain
+from clave_crypto.identity import fingerprint
+
+RED = Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
+OTHER = Person("red", b"c" * 32, "laptop", b"f" * 32, verified=False, known=b"a" * 32)
+BLUE = Person("blue", b"b" * 32, "desk", b"e" * 32, verified=True)
+ROOM = b"r" * 16
+
+
+def shown(event: Event, *, elsewhere: bool = False) -> str | None:
+    line = event_line(event, lambda _: "friends", elsewhere=elsewhere)
+    return None if line is None else plain(line)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (events.Invited(ROOM, "friends", RED, ("red", "green")), "red (unverified) invites you to friends"),
+        (
+            events.Invited(ROOM, "friends", OTHER, ("red",)),
+            "red (other key) invites you to friends (with red); other",
+        ),
+        (events.Accepted(ROOM, BLUE), "blue joined"),
+        (events.MemberAdded(ROOM, BLUE, OTHER), "red (other key) invited blue"),
+        (events.MemberLeft(ROOM, OTHER), "red (other key) left"),
+        (events.MemberRemoved(ROOM, BLUE, OTHER), "red (other key) removed blue"),
+        (events.RoomChanged(ROOM, "team", OTHER), "red (other key) calls the room team now"),
+        (events.RoomClosed(ROOM, "friends", OTHER), "red (other key) removed you from friends"),
+        (events.MemberAdded(ROOM, RED, BLUE), "blue invited red (unverified)"),
+        (events.MemberLeft(ROOM, BLUE), "blue left"),
+        (events.MemberRemoved(ROOM, RED, BLUE), "blue removed red"),
+        (events.RoomChanged(ROOM, "team", BLUE), "blue calls the room team now"),
+        (events.RoomClosed(ROOM, "friends", BLUE), "blue removed you from friends"),
+        (events.RoomClosed(ROOM, "friends", None), "you left friends"),
+        (events.PresenceChanged(ROOM, "blue", online=False, reason="left"), "blue is offline (left)"),
+        (events.PresenceChanged(ROOM, "blue", online=True, reason=""), "blue is online"),
+        (events.SendFailed(ROOM, b"i", "too large"), "not sent: too large"),
+        (events.Diverged(ROOM, BLUE, Lie.HISTORY), "the relay shows blue another history"),
+        (
+            events.Diverged(ROOM, BLUE, Lie.IMPOSSIBLE),
+            "blue claims to have seen entries that came only later",
+        ),
+        (events.Diverged(ROOM, BLUE, Lie.ORDER), "messages of blue come twice or out of order"),
+        (events.Diverged(ROOM, BLUE, Lie.BEHIND), "the relay did not show blue the latest change"),
+        (events.Diverged(ROOM, BLUE, Lie.AHEAD), "blue speaks after a change of this room that you were not"),
+        (events.Diverged(ROOM, None, Lie.PLACE), "the relay gave you a wrong place"),
+        (events.Diverged(ROOM, BLUE, Lie.INVENTED), "something you did not send is in the log"),
+        (events.Diverged(ROOM, BLUE, Lie.STORED), "the relay took a message that it told you it had refused"),
+        (
+            events.RelayLost(ROOM, "friends", 1),
+            "the relay was restored from a backup and has lost the last entry",
+        ),
+        (
+            events.RelayLost(ROOM, "friends", 7),
+            "the relay was restored from a backup and has lost the last 7 en",
+        ),
+        (events.Notice(ROOM, "watch out"), "watch out"),
+    ],
+)
+def test_each_event_is_said_in_words(event: Event, words: str) -> None:
+    text = shown(event)
+    assert text is not None
+    assert text.startswith(f"* {words}")
+    elsewhere = shown(event, elsewhere=True)
+    assert elsewhere == f"[friends] {text}"
+
+
+@pytest.mark.parametrize("event", [events.Sent(ROOM, 1, b"i"), events.Disconnected("gone", 1.0)])
+def test_some_events_need_no_line(event: Event) -> None:
+    assert shown(event) is None
+
+
+def test_a_message_shows_who_and_stays_one_block() -> None:
+    text = shown(events.Message(ROOM, 1, BLUE, b"i", "one\n12:00 red: two", 0.0))
+    assert text is not None
+    first, second = text.split("\n")
+    assert first[5:] == " blue: one"
+    assert second == "      12:00 red: two", "a second line is indented and so cannot pose as a message"
+
+
+@pytest.mark.parametrize("lie", Lie)
+@pytest.mark.parametrize("person", [BLUE, None])
+def test_each_lie_has_words_that_say_what_to_do(lie: Lie, person: Person | None) -> None:
+    words = lie_words(events.Diverged(ROOM, person, lie))
+    assert "by another channel" in words
+    assert "do not trust this relay" in words
+    assert "None" not in words
+
+
+def test_names_carry_their_doubt() -> None:
+    assert named(RED) == "red (unverified)"
+    assert named(BLUE) == "blue"
+    assert named(OTHER) == "red (other key)"
+    assert (called(RED), called(OTHER)) == ("red", "red (other key)")
+    assert [doubt(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
+
+
+def test_an_invitation_of_another_key_shows_both() -> None:
+    text = shown(events.Invited(ROOM, "friends", OTHER, ("red",)))
+    assert text is not None
+    for account in (OTHER.account, OTHER.known):
+        assert fingerprint(account) in text
+    assert text.endswith("/trust red or /decline friends")
+
+
+def test_history_tells_own_from_others_by_style() -> None:
+    line = HistoryLine(1, b"d", b"a", "red", b"i", "hello", 0)
+    own, other = history_line(line, own=True), history_line(line, own=False)
+    assert plain(own) == plain(other)
+    assert own != other
