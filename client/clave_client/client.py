@@ -21,23 +21,23 @@ import msgspec
 
 from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
 from clave_client.events import Connected, Event, Notice, Person
-from clave_client.formats.agreed_state import MAX_TITLE, ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, MAX_TITLE, AgreedState, Role
 from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address
-from clave_client.people.key_lookup import claim_guest
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress
+from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.key_watch import KeyWatch
-from clave_client.people.known_keys import Fingerprint, People
-from clave_client.rooms.local_room import Room
+from clave_client.people.known_keys import Fingerprint, KnownKeys
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import RoomPolicy
 from clave_client.rooms.room_info import RoomInfo
-from clave_client.rooms.room_names import called_alike, resolve
+from clave_client.rooms.room_names import called_alike, resolve_room
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account, leaf_lifetime
 from clave_client.store.database import HistoryLine, Phase, RoomRecord, Store
-from clave_client.store.pins import Pins, Sighting, check_inviter
+from clave_client.store.pins import Pins, SeenKey, check_inviter
 from clave_client.store.profile import Profile
-from clave_client.sync.room_sync import Session
+from clave_client.sync.room_sync import RoomSync
 from clave_crypto.errors import CryptoError
 from clave_crypto.mls import CipherSuite, Extension, Group, GroupContextExtensions, Proposal, Remove
 from clave_wire.login import fingerprint_text
@@ -70,7 +70,7 @@ class Client:
         self._profile = profile
         self._new = not profile.store_path.exists()
         try:
-            address = None if relay is None else Address.parse(relay)
+            address = None if relay is None else RelayAddress.parse(relay)
             if self._new and address is None:
                 how = f"clave chat --relay HOST:PORT --name {profile.name}"
                 raise UsageError(f"there is no profile {profile.name} yet; make one with: {how}")
@@ -84,9 +84,9 @@ class Client:
             stored = self._store.get("relay")
             if address is None and stored is None:
                 raise UsageError("this profile has not met its relay yet; say where with --relay HOST:PORT")
-            address = address or Address.parse((stored or b"").decode())
+            address = address or RelayAddress.parse((stored or b"").decode())
             # A profile belongs to one relay, wherever that listens: the pin holds for every address.
-            trust = Trust.load(self._store)
+            trust = CertificateTrust.load(self._store)
             if pin is not None:
                 trust = trust.insist(pin)
             self._pins = Pins(self._store)
@@ -98,10 +98,10 @@ class Client:
         self._connected: Connected | None = None
         self._refused = False
         software = f"clave {version('clave')}"
-        self._session = Session(
+        self._session = RoomSync(
             self._store, account, address, trust=trust, token=token, software=software, clock=clock
         )
-        self._people = People(self._pins, self._session)
+        self._people = KnownKeys(self._pins, self._session)
 
     async def __aenter__(self) -> Self:
         try:
@@ -185,7 +185,7 @@ class Client:
         Rooms one is in come before invitations; with `invited`, only those count. Raises `UsageError` when no
         room fits, or several do, be it one by its title and another by its id.
         """
-        found = resolve(words, self.rooms.values(), invited=invited)
+        found = resolve_room(words, self.rooms.values(), invited=invited)
         if found is not None:
             return found
         for error in self._session.unusable.values():
@@ -294,7 +294,7 @@ class Client:
         """Bind a name to another key from now on: the decision that `KeyMismatch` asks for."""
         self._people.repin(name, account)
 
-    def keys(self, name: str, *, room: bytes | None = None) -> list[Sighting]:
+    def keys(self, name: str, *, room: bytes | None = None) -> list[SeenKey]:
         """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
         return self._people.keys(name, room)
 
@@ -317,7 +317,7 @@ class Client:
         """Open a room with this device as only member and admin; return its id."""
         session = self._session
         room_id, account = os.urandom(16), session.account
-        state = RoomState(1, _title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+        state = AgreedState(1, _title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
         not_before, not_after = leaf_lifetime(session.clock())
         group = Group.create(
             suite,
@@ -325,13 +325,13 @@ class Client:
             account.identity,
             account.device.secret,
             policy=RoomPolicy(),
-            extensions=(Extension(ROOM_STATE_EXTENSION, state.encode()),),
+            extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
             not_before=not_before,
             not_after=not_after,
-            extension_types=(ROOM_STATE_EXTENSION,),
+            extension_types=(AGREED_STATE_EXTENSION,),
         )
         await session.link.request(lambda request: CreateRoom(request, room_id))
-        room = Room.create(self._store, group, session.clock, session.incarnation)
+        room = LocalRoom.create(self._store, group, session.clock, session.incarnation)
         session.rooms[room_id] = room
         session.resume(room)
         await session.wait_for(lambda: room.synced)
@@ -347,14 +347,14 @@ class Client:
         here, suite = self._room(room), self._room(room).group.suite
         members = {person.device for person in here.roster.people().values()}
 
-        def check(found: Sighting) -> None:
+        def check(found: SeenKey) -> None:
             self._pins.check(name, found, self._people.seen(name, room))
 
-        guest = await claim_guest(self._session.link, name, suite, members=members, check=check)
+        guest = await claim_invitee(self._session.link, name, suite, members=members, check=check)
         if guest is None:
             raise UsageError(f"{name} is in {here.record.title} already")
         await self._commit(room, lambda _: guest.adds)
-        self._pins.pin(name, Sighting(guest.account, "who was invited"))
+        self._pins.pin(name, SeenKey(guest.account, "who was invited"))
         for device in guest.left_out:
             text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
             self._session.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
@@ -387,7 +387,7 @@ class Client:
         if name == self.name:
             raise UsageError("to leave a room yourself, use /leave")
 
-        def propose(room: Room) -> Sequence[Proposal]:
+        def propose(room: LocalRoom) -> Sequence[Proposal]:
             return [Remove(index) for index, person in room.roster.people().items() if person.name == name]
 
         if not propose(here):
@@ -398,7 +398,7 @@ class Client:
         """Call a room something else, for everyone."""
         checked = _title(title)
 
-        def propose(room: Room) -> Sequence[Proposal]:
+        def propose(room: LocalRoom) -> Sequence[Proposal]:
             return [GroupContextExtensions(room.extensions_with(title=checked))]
 
         await self._commit(room, propose)
@@ -410,18 +410,18 @@ class Client:
         self._session.go_on(here)
         await self._left(here)
 
-    async def _left(self, here: Room) -> None:
+    async def _left(self, here: LocalRoom) -> None:
         await self._session.wait_for(lambda: here.record.phase is not Phase.LEAVING)
         if here.record.phase is not Phase.CLOSED:
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
 
-    async def _commit(self, room: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
+    async def _commit(self, room: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         try:
             await self._session.commit(room, propose)
         except CryptoError as error:
             raise UsageError(sanitize(str(error))) from None
 
-    def _room(self, room: bytes) -> Room:
+    def _room(self, room: bytes) -> LocalRoom:
         found = self._session.rooms.get(room)
         if found is None:
             unknown = UsageError("you are not in that room; /room lists yours")

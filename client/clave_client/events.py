@@ -6,13 +6,13 @@ import enum
 from dataclasses import dataclass, field
 
 __all__ = [
-    "Accepted",
     "Connected",
     "Disconnected",
     "Diverged",
     "Event",
+    "Inconsistency",
+    "InvitationAccepted",
     "Invited",
-    "Lie",
     "MemberAdded",
     "MemberLeft",
     "MemberRemoved",
@@ -20,7 +20,7 @@ __all__ = [
     "Notice",
     "Person",
     "PresenceChanged",
-    "RelayLost",
+    "RelayRestored",
     "RoomChanged",
     "RoomClosed",
     "SendFailed",
@@ -107,7 +107,7 @@ class Invited:
 
 
 @dataclass(frozen=True)
-class Accepted:
+class InvitationAccepted:
     """An invited member said yes."""
 
     room: bytes
@@ -168,7 +168,7 @@ class PresenceChanged:
     reason: str
 
 
-class Lie(enum.Enum):
+class Inconsistency(enum.Enum):
     """What a relay shows that cannot be true, as this device noticed it."""
 
     HISTORY = "history"
@@ -202,11 +202,11 @@ class Diverged:
 
     room: bytes
     person: Person | None
-    lie: Lie
+    lie: Inconsistency
 
 
 @dataclass(frozen=True)
-class RelayLost:
+class RelayRestored:
     """The relay was restored from a backup and has lost the last `count` entries this device read."""
 
     room: bytes
@@ -223,7 +223,7 @@ class Notice:
 
 
 Event = (
-    Accepted
+    InvitationAccepted
     | Connected
     | Disconnected
     | Diverged
@@ -234,7 +234,7 @@ Event = (
     | Message
     | Notice
     | PresenceChanged
-    | RelayLost
+    | RelayRestored
     | RoomChanged
     | RoomClosed
     | SendFailed

@@ -17,12 +17,12 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.events import Event, Lie
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, RoomState
-from clave_client.formats.payload import name_epoch, sign_payload
-from clave_client.formats.welcome import Help, Welcome
-from clave_client.net.transport import Address, RelayLink
-from clave_client.rooms.local_room import Room
+from clave_client.events import Event, Inconsistency
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState
+from clave_client.formats.payload import epoch_id, sign_payload
+from clave_client.formats.welcome import RejoinInfo, Welcome
+from clave_client.net.transport import RelayAddress, RelayTransport
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import leaf_lifetime
 from clave_client.store.database import Phase
 from clave_crypto.mls import (
@@ -60,7 +60,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.honest()
-        self.link: RelayLink | None = None
+        self.link: RelayTransport | None = None
 
     def honest(self) -> None:
         """Pass everything on as it is."""
@@ -75,15 +75,15 @@ class Wire:
     def say(self, message: ToRelay) -> None:
         """Tell the relay what the client did not say."""
         assert self.link is not None
-        RelayLink.send(self.link, message)
+        RelayTransport.send(self.link, message)
 
 
-class LyingLink(RelayLink):
+class LyingLink(RelayTransport):
     """A link with a wire."""
 
     wires: ClassVar[dict[str, Wire]] = {}
 
-    def __init__(self, address: Address, on_messages: Callable[[list[ToClient]], None]) -> None:
+    def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
         super().__init__(address, on_messages)
         name: str = on_messages.__self__.account.name  # type: ignore[attr-defined]  # a session's method
         self._wire = wire_of(name)
@@ -118,7 +118,7 @@ def wire_of(name: str) -> Wire:
 @pytest.fixture(autouse=True)
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give every client of a test a wire."""
-    monkeypatch.setattr("clave_client.net.reconnecting_transport.RelayLink", LyingLink)
+    monkeypatch.setattr("clave_client.net.reconnecting_transport.RelayTransport", LyingLink)
     LyingLink.wires.clear()
     yield
     LyingLink.wires.clear()
@@ -141,7 +141,7 @@ def device(person: Somebody) -> bytes:
     return person.client._session.account.device.public
 
 
-def room_of(person: Somebody, room: bytes) -> Room:
+def room_of(person: Somebody, room: bytes) -> LocalRoom:
     return person.client._session.rooms[room]
 
 
@@ -171,7 +171,7 @@ async def talk(room: bytes, *people: Somebody, seconds: float = TIMEOUT) -> None
     )
 
 
-def lies(person: Somebody) -> set[Lie]:
+def lies(person: Somebody) -> set[Inconsistency]:
     return {event.lie for event in person.happened if isinstance(event, events.Diverged)}
 
 
@@ -286,24 +286,24 @@ async def welcome_elsewhere(insider: Insider, guest: str) -> bytes:
         extensions=insider.group.extensions,
         not_before=not_before,
         not_after=not_after,
-        extension_types=(ROOM_STATE_EXTENSION,),
+        extension_types=(AGREED_STATE_EXTENSION,),
     )
     commit = group.commit([Add(decode_key_package(answer.packages[0]))], now=int(now), path=False)
     group.merge(commit)
     assert commit.welcome is not None
-    return Welcome.seal(commit.welcome, name_epoch(group), insider.seen, insider.key)
+    return Welcome.seal(commit.welcome, epoch_id(group), insider.seen, insider.key)
 
 
-def help_elsewhere(insider: Insider, state: RoomState, victim: bytes) -> bytes:
+def help_elsewhere(insider: Insider, state: AgreedState, victim: bytes) -> bytes:
     """Return what lets `victim` into an epoch of the insider's own, in which `state` is agreed."""
     group = insider.group
     own = Group.restore(group.state(), policy=NoPolicy())
-    others = [each for each in own.extensions if each.extension_type != ROOM_STATE_EXTENSION]
-    agreed = Extension(ROOM_STATE_EXTENSION, state.encode())
+    others = [each for each in own.extensions if each.extension_type != AGREED_STATE_EXTENSION]
+    agreed = Extension(AGREED_STATE_EXTENSION, state.encode())
     own.merge(own.commit([GroupContextExtensions((*others, agreed))], now=int(time.time())))
     leaf = next(member.leaf_index for member in group.members() if member.signature_key == victim)
     sealed = group.seal_to_member(leaf, "clave GroupInfo", own.group_info())
-    return Help(sealed, name_epoch(own)).encode()
+    return RejoinInfo(sealed, epoch_id(own)).encode()
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import pytest
 import clave_client.sync.room_sync
 from adversary.kit import Insider, device, notices, of_kind, room_of, stage, talk, until, wire_of
 from clave_client import events
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION
-from clave_client.formats.payload import name_epoch
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
+from clave_client.formats.payload import epoch_id
 from clave_client.formats.welcome import Welcome
 from clave_client.store.account import leaf_lifetime
 from clave_client.sync.event_queue import MOST_KEPT
@@ -142,7 +142,7 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
             extensions=insider.group.extensions,
             not_before=not_before,
             not_after=not_after,
-            extension_types=(ROOM_STATE_EXTENSION,),
+            extension_types=(AGREED_STATE_EXTENSION,),
             limits=limits,
         )
         crowd = []
@@ -154,13 +154,13 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
                 key,
                 not_before=not_before,
                 not_after=not_after,
-                extension_types=(ROOM_STATE_EXTENSION,),
+                extension_types=(AGREED_STATE_EXTENSION,),
             )
             crowd.append(Add(bundle.key_package))
         commit = group.commit([*crowd, Add(decode_key_package(answer.packages[0]))], now=int(now), path=False)
         group.merge(commit)
         assert commit.welcome is not None
-        welcome = Welcome.seal(commit.welcome, name_epoch(group), insider.seen, insider.key)
+        welcome = Welcome.seal(commit.welcome, epoch_id(group), insider.seen, insider.key)
         begun = time.perf_counter()
         wire_of("red").show(Invitation(77, another, 1, device(blue), welcome))
         assert time.perf_counter() - begun < 2.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from adversary.kit import Insider, device, members, stage, talk, until
 from clave_client import events
 from clave_client.formats.content import Content, ContentKind, encode_content
-from clave_client.formats.payload import header_digest, name_rekey
+from clave_client.formats.payload import header_digest, rekey_id
 from clave_wire.header import Header, pack_header
 from clave_wire.messages import Accepted, Kind
 from scenarios.stage import Somebody, gather_in
@@ -27,7 +27,7 @@ async def try_everything(former: Insider, others: list[Somebody]) -> list[bool]:
     (rekey, *_) = former.entries(Kind.REKEY)
     taken = [await former.put(Kind.APPLICATION, words(former))]
     for kind, payload in (
-        (Kind.CONFIRM, former.signed(Kind.CONFIRM, ref=name_rekey(rekey.payload))),
+        (Kind.CONFIRM, former.signed(Kind.CONFIRM, ref=rekey_id(rekey.payload))),
         (Kind.LOST, former.signed(Kind.LOST)),
         (Kind.GROUP_INFO, former.signed(Kind.GROUP_INFO, add=[device(others[0])])),
         (Kind.COMMIT, former.garbage(Kind.COMMIT)),

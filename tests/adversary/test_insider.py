@@ -26,7 +26,7 @@ from adversary.kit import (
 )
 from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.formats.payload import name_rekey
+from clave_client.formats.payload import rekey_id
 from clave_client.sync import room_sync as session
 from clave_crypto.mls import Remove
 from clave_crypto.mls.framing import CommitAuthData
@@ -263,7 +263,7 @@ async def test_an_admins_removal_with_a_wrong_tag_takes_nobodys_keys(
         here.flights.clear()
         insider = Insider(blue, room)
         await insider.put(Kind.REKEY, payload)
-        await insider.put(Kind.CONFIRM, insider.signed(Kind.CONFIRM, ref=name_rekey(payload)))
+        await insider.put(Kind.CONFIRM, insider.signed(Kind.CONFIRM, ref=rekey_id(payload)))
         await talk(room, red, green)
         assert is_in(green, room), "nobody whom it does not remove vouched for it"
 

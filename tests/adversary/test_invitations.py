@@ -22,7 +22,7 @@ from adversary.kit import (
     wire_of,
 )
 from clave_client import events
-from clave_client.formats.welcome import Welcome, read_invitation
+from clave_client.formats.welcome import Welcome, parse_invitation
 from clave_client.sync import invitations
 from clave_client.sync import room_sync as session
 from clave_crypto.identity import AccountKey
@@ -103,7 +103,7 @@ async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
                 patch.setattr(own, "identity", identity)
                 welcome = await welcome_elsewhere(insider, "grey")
             if raw:  # as protocol 3 had it
-                made = read_invitation(welcome)
+                made = parse_invitation(welcome)
                 assert isinstance(made, Welcome)
                 welcome = made.message
             await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)

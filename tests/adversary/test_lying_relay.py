@@ -26,7 +26,7 @@ from adversary.kit import (
 )
 from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_wire.messages import (
     Accepted,
     Code,
@@ -41,7 +41,7 @@ from clave_wire.messages import (
 )
 from scenarios.stage import Somebody, gather_in
 
-Shown = Callable[[ToClient], Sequence[ToClient]]
+ShownKey = Callable[[ToClient], Sequence[ToClient]]
 
 
 class Renumbering:
@@ -83,7 +83,7 @@ def once(condition: Callable[[Entry], bool] = lambda _: True) -> Callable[[Entry
     return holds
 
 
-def swapping(first: int) -> Shown:
+def swapping(first: int) -> ShownKey:
     """Show entry `first` and the one after it in each other's place."""
     held: list[Entry] = []
 
@@ -98,7 +98,7 @@ def swapping(first: int) -> Shown:
     return shown
 
 
-async def alarmed(*people: Somebody, among: set[Lie]) -> None:
+async def alarmed(*people: Somebody, among: set[Inconsistency]) -> None:
     """Wait until each has noticed one of the lies."""
     await until(lambda: all(lies(person) & among for person in people), seconds=5)
 
@@ -134,7 +134,7 @@ async def test_a_message_left_out_and_the_rest_renumbered(tmp_path: Path) -> Non
         await blue.reads("withheld")
         await blue.client.send(room, "and so on")
         await green.reads("and so on")
-        await alarmed(green, among={Lie.IMPOSSIBLE})
+        await alarmed(green, among={Inconsistency.IMPOSSIBLE})
         assert "withheld" not in green.texts(room)
 
 
@@ -148,10 +148,10 @@ async def test_a_change_of_the_room_left_out(tmp_path: Path) -> None:
         await read_up(room, red, blue)
         await until(lambda: change.left_out == 2)
         await blue.client.send(room, "in the new epoch")
-        await alarmed(green, among={Lie.AHEAD})
+        await alarmed(green, among={Inconsistency.AHEAD})
         await green.sees(events.Notice, lambda notice: "follows" in notice.text)
         await talk(room, red, blue, green)
-        await alarmed(red, blue, among={Lie.BEHIND, Lie.HISTORY})
+        await alarmed(red, blue, among={Inconsistency.BEHIND, Inconsistency.HISTORY})
         assert room_of(green, room).record.title == "without green"
 
 
@@ -176,7 +176,7 @@ async def test_a_message_shown_again(tmp_path: Path) -> None:
         await green.reads("next")
         await blue.client.send(room, "and next")
         await green.reads("and next")
-        await alarmed(green, among={Lie.HISTORY})
+        await alarmed(green, among={Inconsistency.HISTORY})
         assert green.texts(room).count("once") == 1, "shown once all the same"
 
 
@@ -194,9 +194,9 @@ async def test_two_messages_in_each_others_place(tmp_path: Path, *, change: bool
             await red.client.set_title(room, "another epoch")
         await red.client.send(room, "said by who saw otherwise")
         await green.reads("said by who saw otherwise")
-        await alarmed(green, among={Lie.HISTORY, Lie.IMPOSSIBLE})
+        await alarmed(green, among={Inconsistency.HISTORY, Inconsistency.IMPOSSIBLE})
         await green.client.send(room, "said by who was lied to")
-        await alarmed(red, blue, among={Lie.HISTORY})
+        await alarmed(red, blue, among={Inconsistency.HISTORY})
 
 
 async def test_other_last_messages_before_a_change_and_a_restart(tmp_path: Path) -> None:
@@ -207,11 +207,11 @@ async def test_other_last_messages_before_a_change_and_a_restart(tmp_path: Path)
         await read_up(room, red, blue)
         await red.client.set_title(room, "friends two")
         await until(lambda: room_of(green, room).record.title == "friends two")
-        await alarmed(green, among={Lie.IMPOSSIBLE, Lie.HISTORY})
+        await alarmed(green, among={Inconsistency.IMPOSSIBLE, Inconsistency.HISTORY})
         await red.go()
         await red.come()
         green.client.post(room, "after all that")
-        await alarmed(red, blue, among={Lie.HISTORY})
+        await alarmed(red, blue, among={Inconsistency.HISTORY})
 
 
 async def test_an_acknowledgement_of_what_is_stored_nowhere(tmp_path: Path) -> None:
@@ -243,10 +243,10 @@ async def test_an_acknowledgement_of_what_is_stored_nowhere(tmp_path: Path) -> N
         await red.client.send(room, "lost")
         await red.client.send(room, "the next")
         await blue.reads("the next")
-        await alarmed(blue, among={Lie.IMPOSSIBLE, Lie.HISTORY})
+        await alarmed(blue, among={Inconsistency.IMPOSSIBLE, Inconsistency.HISTORY})
         await blue.client.send(room, "what is lost?")
         await red.reads("what is lost?")
-        await alarmed(red, among={Lie.HISTORY})
+        await alarmed(red, among={Inconsistency.HISTORY})
 
 
 @pytest.mark.parametrize("number", ["of nothing sent", "taken already"])
@@ -286,7 +286,7 @@ async def test_the_place_of_a_newcomer(tmp_path: Path, offset: int) -> None:
         await green.client.answer(room, accept=True)
         await red.client.send(room, "welcome")
         await green.reads("welcome")
-        await alarmed(green, among={Lie.PLACE, Lie.AHEAD})
+        await alarmed(green, among={Inconsistency.PLACE, Inconsistency.AHEAD})
 
 
 @pytest.mark.parametrize("up_to", ["the newcomer", "the end"])
@@ -308,7 +308,7 @@ async def test_a_log_passed_off_as_one_of_protocol_3(tmp_path: Path, up_to: str)
         await green.sees(events.Invited)
         await green.client.answer(room, accept=True)
         await red.client.send(room, "welcome")
-        await alarmed(green, among={Lie.PLACE, Lie.HISTORY})
+        await alarmed(green, among={Inconsistency.PLACE, Inconsistency.HISTORY})
 
 
 async def test_a_view_that_nobody_can_have_is_told(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ async def test_a_view_that_nobody_can_have_is_told(tmp_path: Path) -> None:
         chain.seen = lambda: changed(real(), seq=real().seq + 1000)  # type: ignore[method-assign]
         await blue.client.send(room, "from the future")
         await red.reads("from the future")
-        await alarmed(red, among={Lie.IMPOSSIBLE})
+        await alarmed(red, among={Inconsistency.IMPOSSIBLE})
 
 
 async def test_a_message_that_is_refused_and_stored(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ async def test_a_message_that_is_refused_and_stored(tmp_path: Path) -> None:
         with pytest.raises(ClientError, match="no room"):
             await red.client.send(room, "said and not said")
         await blue.reads("said and not said")
-        await alarmed(red, among={Lie.STORED})
+        await alarmed(red, among={Inconsistency.STORED})
 
 
 async def test_one_senders_two_messages_reversed_for_all(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ async def test_one_senders_two_messages_reversed_for_all(tmp_path: Path) -> None
         red.client.post(room, "press it")
         await blue.reads("do not")
         assert blue.texts(room) == ["press it", "do not"]
-        await alarmed(blue, among={Lie.ORDER})
+        await alarmed(blue, among={Inconsistency.ORDER})
 
 
 async def test_a_lie_in_a_batch_that_ends_in_a_fault_is_told_when_it_comes_again(tmp_path: Path) -> None:
@@ -394,4 +394,4 @@ async def test_a_lie_in_a_batch_that_ends_in_a_fault_is_told_when_it_comes_again
         await red.sees(events.Disconnected)
         assert "left out" in faults(red)[0]
         await red.reads("one that tells")
-        await alarmed(red, among={Lie.IMPOSSIBLE})
+        await alarmed(red, among={Inconsistency.IMPOSSIBLE})

@@ -30,7 +30,7 @@ async def restore(relay: Relay, archive: Path) -> None:
 
 
 def times_told(person: Somebody) -> int:
-    return len(of_kind(person, events.RelayLost))
+    return len(of_kind(person, events.RelayRestored))
 
 
 async def test_rooms_go_on_and_it_is_told_once(tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ async def test_rooms_go_on_and_it_is_told_once(tmp_path: Path) -> None:
         await talk(busy, red, blue)
         await talk(silent, red, blue)
         await until(lambda: times_told(red) == times_told(blue) == 1)
-        lost = of_kind(red, events.RelayLost)[0]
-        assert isinstance(lost, events.RelayLost)
+        lost = of_kind(red, events.RelayRestored)[0]
+        assert isinstance(lost, events.RelayRestored)
         assert (lost.title, lost.count) == ("busy", 4)
         assert all(f"after the backup {number}" in blue.texts(busy) for number in range(4))
         await red.go()

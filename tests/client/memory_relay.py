@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from clave_client import events
-from clave_client.events import Event, Lie
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, Role, RoomState
+from clave_client.events import Event, Inconsistency
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
 from clave_client.formats.content import ContentKind
-from clave_client.formats.payload import header_digest, name_rekey, sign_payload
-from clave_client.formats.welcome import Welcome, Welcomed, read_invitation
-from clave_client.rooms.batch_report import Outcome
-from clave_client.rooms.local_room import Room
+from clave_client.formats.payload import header_digest, rekey_id, sign_payload
+from clave_client.formats.welcome import JoinPoint, Welcome, parse_invitation
+from clave_client.rooms.batch_report import BatchResult
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.rooms.suites import NEW_ROOMS
@@ -54,7 +54,7 @@ def clock() -> float:
 class Member:
     """Somebody with a store and an account, and one room. A `twin` is another device of the same account."""
 
-    room: Room
+    room: LocalRoom
     reader: LogReader
 
     def __init__(self, folder: Path, name: str, *, twin: Member | None = None) -> None:
@@ -83,14 +83,14 @@ class Member:
         """Return the proposal to add this device to a room."""
         return Add(decode_key_package(self.key_package()))
 
-    def opens(self, room: Room) -> None:
+    def opens(self, room: LocalRoom) -> None:
         self.room = room
         self.reader = LogReader(room, self.store)
 
     def restarts(self) -> None:
         """Read everything back from the disk, as after a crash."""
         (record,) = [record for record in self.store.rooms() if record.id == self.room.id]
-        self.opens(Room.load(self.store, record, clock))
+        self.opens(LocalRoom.load(self.store, record, clock))
 
     def says(self, text: str) -> bytes:
         return self.room.enqueue(ContentKind.TEXT, text)
@@ -199,7 +199,7 @@ def in_one_room(folder: Path, *names: str, remove: Role = Role.MEMBER) -> tuple[
         members.append(Member(folder, device or owner, twin=twin))
     host, *guests = members
     admin = host.account.verified.account
-    state = RoomState(1, "friends", [admin], Role.MEMBER, remove, Role.MEMBER)
+    state = AgreedState(1, "friends", [admin], Role.MEMBER, remove, Role.MEMBER)
     not_before, not_after = leaf_lifetime(NOW)
     group = Group.create(
         NEW_ROOMS,
@@ -207,13 +207,13 @@ def in_one_room(folder: Path, *names: str, remove: Role = Role.MEMBER) -> tuple[
         host.account.identity,
         host.account.device.secret,
         policy=RoomPolicy(),
-        extensions=(Extension(ROOM_STATE_EXTENSION, state.encode()),),
+        extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
         not_before=not_before,
         not_after=not_after,
-        extension_types=(ROOM_STATE_EXTENSION,),
+        extension_types=(AGREED_STATE_EXTENSION,),
     )
     log = Log()
-    host.opens(Room.create(host.store, group, clock))
+    host.opens(LocalRoom.create(host.store, group, clock))
     resume(host, log)
     if guests:
         brings_in(log, host, *guests)
@@ -234,14 +234,14 @@ def brings_in(log: Log, host: Member, *guests: Member) -> Entry:
     return entry
 
 
-def join(member: Member, invitation: bytes, seq: int) -> Room:
+def join(member: Member, invitation: bytes, seq: int) -> LocalRoom:
     """Take an invitation that came with entry `seq`."""
-    welcome = read_invitation(invitation)
+    welcome = parse_invitation(invitation)
     assert isinstance(welcome, Welcome)
     group = Group.join(
         welcome.message, member.account.bundle, policy=RoomPolicy(), other_groups=(), limits=ROOM_LIMITS
     )
-    return Room.join(member.store, group, Welcomed(welcome.seen, seq), clock)
+    return LocalRoom.join(member.store, group, JoinPoint(welcome.seen, seq), clock)
 
 
 def resume(
@@ -263,7 +263,7 @@ def resume(
     return [*told, *resume(member, log, incarnation, restores)] if again else told
 
 
-def deliver(log: Log, *members: Member) -> list[Outcome]:
+def deliver(log: Log, *members: Member) -> list[BatchResult]:
     """Give each member what it has not seen."""
     return [member.reader.read(log.since(member)) for member in members]
 
@@ -290,7 +290,7 @@ def confirm(log: Log, member: Member) -> Entry:
 
 def confirmation(log: Log, member: Member, rekey: Entry, **fields: object) -> Entry:
     """Return a confirmation that this member may make or not."""
-    header = member.header(Kind.CONFIRM, **({"ref": name_rekey(rekey.payload)} | fields))
+    header = member.header(Kind.CONFIRM, **({"ref": rekey_id(rekey.payload)} | fields))
     return log.append(
         member, Forged(Kind.CONFIRM, sign_payload(member.room.id, header, member.account.device))
     )
@@ -347,17 +347,17 @@ def settle(log: Log, *members: Member) -> list[list[Event]]:
     raise AssertionError("the members never come to rest")
 
 
-def kinds(outcome: Outcome) -> list[str]:
+def kinds(outcome: BatchResult) -> list[str]:
     return [type(event).__name__ for event in outcome.events]
 
 
-def lies(*told: Event | Outcome) -> list[Lie]:
+def lies(*told: Event | BatchResult) -> list[Inconsistency]:
     """Return what was noticed of a relay's lies."""
-    found = [event for one in told for event in (one.events if isinstance(one, Outcome) else [one])]
+    found = [event for one in told for event in (one.events if isinstance(one, BatchResult) else [one])]
     return [event.lie for event in found if isinstance(event, events.Diverged)]
 
 
-def feed(member: Member, batch: Sequence[LogMessage]) -> Outcome:
+def feed(member: Member, batch: Sequence[LogMessage]) -> BatchResult:
     return member.reader.read(batch)
 
 

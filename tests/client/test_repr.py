@@ -13,7 +13,7 @@ import pytest
 
 import clave_client
 from clave_client.formats.content import Content, ContentKind
-from clave_client.rooms.commit_records import Former, Pending
+from clave_client.rooms.commit_records import EarlierRekey, OwnCommit
 from clave_client.store.database import HistoryLine, OutboxItem
 from clave_wire.messages import Kind
 
@@ -21,20 +21,27 @@ MAY_SHOW = {
     *("id", "room", "title", "name", "account", "device", "device_name", "members", "removes", "inviter"),
     *("relay", "fingerprint", "safety_number", "host", "source", "reason", "head", "lost", "events"),
     *("payload", "welcome", "message", "signature", "sealed", "ref", "incarnation", "seen", "reply_to"),
-    *("Person.known", "Notice.text", "Trust.pin", "Trust.following", "RoomState.admins", "Guest.left_out"),
+    *(
+        "Person.known",
+        "Notice.text",
+        "CertificateTrust.pin",
+        "CertificateTrust.following",
+        "AgreedState.admins",
+        "Invitee.left_out",
+    ),
     *(
         "Command.usage",
         "Command.help",
         "Command.completes",
         "Command.run",
         "HistoryLine.sender",
-        "_Kept.sender",
+        "_BufferedEntry.sender",
     ),
     *(
-        "KeysShown.one",
-        "KeysShown.choice",
-        "KeysShown.refused",
-        "_Kept.sender",
+        "ShownKeys.one",
+        "ShownKeys.choice",
+        "ShownKeys.refused",
+        "_BufferedEntry.sender",
         "_Who.home",
         "_Who.passphrase_file",
     ),
@@ -78,11 +85,11 @@ def test_a_field_is_hidden_unless_it_may_show(record: type) -> None:
 
 
 def test_what_is_secret_shows_in_no_repr() -> None:
-    pending = Pending(Kind.REKEY, b"payload", b"", b"h" * 32)
+    pending = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32)
     secrets = [
         Content(bytes(16), ContentKind.TEXT, "hush", b"", 0),
         OutboxItem(1, bytes(16), ContentKind.TEXT, "hush", 0, None, None, None),
         HistoryLine(1, b"device", b"account", "red", bytes(16), "hush", 0),
-        Former(pending, b"hush", b"hush"),
+        EarlierRekey(pending, b"hush", b"hush"),
     ]
     assert "hush" not in repr(secrets)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, Role, RoomState
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address, RelayLink
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress, RelayTransport
 from clave_client.rooms.policy import RoomPolicy
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_crypto.identity import AccountKey, DeviceKey
@@ -38,10 +38,10 @@ class Impostor:
             self.key.secret,
             not_before=self._now - HOUR,
             not_after=self._now + HOUR,
-            extension_types=(ROOM_STATE_EXTENSION,),
+            extension_types=(AGREED_STATE_EXTENSION,),
         )
 
-    async def register(self, address: Address) -> None:
+    async def register(self, address: RelayAddress) -> None:
         """Have the relay know this device, as one of an account with a name that is still free."""
         if self._registered:
             return
@@ -49,22 +49,22 @@ class Impostor:
         stranger = AccountKey.generate().certify(
             f"ghost{self.key.public.hex()[:8]}", "laptop", self.key.public
         )
-        link = await RelayLink.connect(address, Trust(), lambda _: None)
+        link = await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
         await link.login(stranger, self.key, "impostor", "")
         await link.close()
 
     def invites(self, guest: Somebody, title: str) -> bytes:
         """Bring `guest` a welcome to a group of this account's making; return the room's id."""
         room = os.urandom(16)
-        state = RoomState(1, title, [self.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+        state = AgreedState(1, title, [self.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
         group = Group.create(
             NEW_ROOMS,
             room,
             self.identity,
             self.key.secret,
             policy=RoomPolicy(),
-            extensions=(Extension(ROOM_STATE_EXTENSION, state.encode()),),
-            extension_types=(ROOM_STATE_EXTENSION,),
+            extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
+            extension_types=(AGREED_STATE_EXTENSION,),
             not_before=self._now - HOUR,
             not_after=self._now + HOUR,
         )

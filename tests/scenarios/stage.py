@@ -217,7 +217,7 @@ async def gather_in(title: str, host: Somebody, *guests: Somebody) -> bytes:
         await host.client.invite(room, guest.name)
         await guest.sees(events.Invited)
         await guest.client.answer(room, accept=True)
-        await host.sees(events.Accepted)
+        await host.sees(events.InvitationAccepted)
     await agree(room, host, *guests)
     return room
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.ui.chat_commands import COMMANDS, obey
+from clave_client.ui.chat_commands import COMMANDS, run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
 from scenarios.stage import gather_in, people_at, relay_at
@@ -43,12 +43,12 @@ async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Pat
         talk = Conversation(red.client, lambda line: lines.append(plain(line)))
         for argument in [*WORDS, *NUMBERS, *(f"blue {answer}" for answer in ANSWERS)]:
             talk.room = room if room in red.client.rooms else None
-            await obey(talk, f"/{command} {argument}")
+            await run_input(talk, f"/{command} {argument}")
             assert talk.over is (command == "exit")
         assert red.ended_by is None
         red.client._session.check()
         lines.clear()
-        await obey(talk, "/help")
+        await run_input(talk, "/help")
         assert len(lines) == len(COMMANDS) + 2
 
 
@@ -58,7 +58,7 @@ async def test_a_command_without_what_it_needs_says_so_in_a_line(tmp_path: Path,
         lines: list[str] = []
         talk = Conversation(red.client, lambda line: lines.append(plain(line)))
         talk.room = await red.client.create_room("friends")
-        await obey(talk, f"/{command}")
+        await run_input(talk, f"/{command}")
         assert [line for line in lines if "say " in line and f"/{command} " in line] == lines
         assert len(lines) == 1
 
@@ -69,6 +69,6 @@ async def test_the_history_takes_a_number(tmp_path: Path, count: str) -> None:
         lines: list[str] = []
         talk = Conversation(red.client, lambda line: lines.append(plain(line)))
         talk.room = await red.client.create_room("friends")
-        await obey(talk, f"/history {count}")
+        await run_input(talk, f"/history {count}")
         assert len(lines) == 1
         assert "/history takes a number" in lines[0]

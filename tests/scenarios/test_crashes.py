@@ -13,7 +13,7 @@ import pytest
 from clave_client import events
 from clave_client.errors import RelayError
 from clave_client.store.database import Phase
-from clave_client.sync.room_sync import Session
+from clave_client.sync.room_sync import RoomSync
 from scenarios.stage import TIMEOUT, Relay, Somebody, agree, gather_in, people_at, relay_at
 
 
@@ -54,7 +54,7 @@ async def test_what_is_said_while_the_relay_is_away_goes_out_later(tmp_path: Pat
 
 async def commit_then_crash(somebody: Somebody, room: bytes, *, delivered: bool) -> None:
     """Have a commit prepared, kept and perhaps sent, and the client die before it hears back."""
-    session: Session = somebody.client._session
+    session: RoomSync = somebody.client._session
     here = session.rooms[room]
     submit = here.prepare_commit(())
     link = session._link

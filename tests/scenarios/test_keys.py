@@ -12,7 +12,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import KeyMismatch, RelayFault, UsageError
-from clave_client.ui.chat_commands import obey
+from clave_client.ui.chat_commands import run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
 from clave_client.ui.pipes import say_lines
@@ -56,7 +56,7 @@ class Talk:
     async def types(self, text: str) -> list[str]:
         """Return what is shown after `text` was typed."""
         self.lines.clear()
-        await obey(self._talk, text)
+        await run_input(self._talk, text)
         return list(self.lines)
 
     def talks_in(self, room: bytes) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import PeerLacksSuite, RelayFault, RoomUnreadable
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address, RelayLink
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress, RelayTransport
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account
 from clave_client.store.database import Store
@@ -50,7 +50,7 @@ async def device_at(
         assert secret is not None
         identity = AccountKey.from_secret(Secret(secret)).certify(name, "phone", device.public)
         account = Account(store, identity, device)
-    link = await RelayLink.connect(Address.parse(relay.address), Trust(), lambda _: None)
+    link = await RelayTransport.connect(RelayAddress.parse(relay.address), CertificateTrust(), lambda _: None)
     try:
         await link.login(account.identity, account.device, "test", "")
         for suite in suites:
@@ -117,7 +117,7 @@ async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) 
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
         await blue.client.answer(room, accept=True)
-        await red.sees(events.Accepted)
+        await red.sees(events.InvitationAccepted)
         for person in (red, blue):
             await person.go()
             await person.come()
@@ -177,7 +177,9 @@ async def test_of_several_devices_those_that_can_are_invited_and_the_others_name
         assert red.client.info(room).devices == 2
         fresh = phone.key_packages(NEW_ROOMS, 0, time.time())
         assert fresh is not None
-        link = await RelayLink.connect(Address.parse(relay.address), Trust(), lambda _: None)
+        link = await RelayTransport.connect(
+            RelayAddress.parse(relay.address), CertificateTrust(), lambda _: None
+        )
         await link.login(phone.identity, phone.device, "updated", "")
         await link.request(lambda request: PublishKeyPackages(request, NEW_ROOMS.id, *fresh))
         await red.client.invite(room, "blue")

@@ -16,8 +16,8 @@ from unittest import mock
 import msgspec
 
 from clave_client.formats.content import Content, ContentKind, encode_content
-from clave_client.formats.payload import header_digest, name_epoch, name_rekey, sign_payload
-from clave_client.formats.welcome import Help
+from clave_client.formats.payload import epoch_id, header_digest, rekey_id, sign_payload
+from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.policy import ROOM_LIMITS
 from clave_crypto.mls import (
     Group,
@@ -90,7 +90,7 @@ def _header(held: Any, kind: Kind, **more: Any) -> Header:
 
 
 def _random_header(world: World, held: Any, chance: Random, kind: Kind) -> Header:
-    rekeys = [name_rekey(entry.payload) for entry in world.relay.log(held.id) if entry.kind is Kind.REKEY]
+    rekeys = [rekey_id(entry.payload) for entry in world.relay.log(held.id) if entry.kind is Kind.REKEY]
     seen = Seen(
         chance.choice([0, held.record.cursor, held.record.cursor + 5, 2**53 - 1]), chance.randbytes(32)
     )
@@ -145,7 +145,7 @@ def _cries(world: World, device: Device, held: Any, chance: Random) -> list[ToRe
     made = [_signed(held, _header(held, Kind.LOST)) for _ in helped]
     if chance.random() < 0.5:
         made = [
-            _signed(held, _header(held, Kind.GROUP_INFO, add=[each]), Help(b"?", held.head).encode())
+            _signed(held, _header(held, Kind.GROUP_INFO, add=[each]), RejoinInfo(b"?", held.head).encode())
             for each in helped
         ]
     return submits(held, made)
@@ -249,10 +249,10 @@ def _bad_path(world: World, device: Device, held: Any, chance: Random) -> list[T
         made, tip, _ = _rekey(held, *proposals, **more)
     told = [made]
     if chance.random() < 0.5:
-        head = name_epoch(tip)
+        head = epoch_id(tip)
         told.append(_encrypted(tip, _header(held, Kind.APPLICATION, head=head), _content(chance)))
     if chance.random() < 0.5:
-        told.append(_signed(held, _header(held, Kind.CONFIRM, ref=name_rekey(made[1]))))
+        told.append(_signed(held, _header(held, Kind.CONFIRM, ref=rekey_id(made[1]))))
     return submits(held, told)
 
 
@@ -273,7 +273,7 @@ def _forged_remove(world: World, device: Device, held: Any, chance: Random) -> l
 
     with mock.patch.object(mls_committing, "CommitAuthData", forge):
         made, _, _ = _rekey(held, Remove(victim.leaf_index), remove=[victim.signature_key])
-    return submits(held, [made, _signed(held, _header(held, Kind.CONFIRM, ref=name_rekey(made[1])))])
+    return submits(held, [made, _signed(held, _header(held, Kind.CONFIRM, ref=rekey_id(made[1])))])
 
 
 def _confirms(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
@@ -287,7 +287,7 @@ def confirm(held: Any, entry: Entry) -> Made:
     """Return a vouch for a rekey, in the epoch it was made in."""
     length = int.from_bytes(entry.payload[:2], "big")
     head = msgspec.msgpack.decode(entry.payload[2 : 2 + length], type=Header).head
-    return _signed(held, _header(held, Kind.CONFIRM, head=head, ref=name_rekey(entry.payload)))
+    return _signed(held, _header(held, Kind.CONFIRM, head=head, ref=rekey_id(entry.payload)))
 
 
 def _false_leaving(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
@@ -309,14 +309,14 @@ def _phantom(world: World, device: Device, held: Any, chance: Random) -> list[To
     """Speak in an epoch that nobody else is in, and help everybody into it."""
     proposals, _ = _removal(held, chance)
     _, tip, _ = _rekey(held, *proposals)
-    head = name_epoch(tip)
+    head = epoch_id(tip)
     phantoms.setdefault(device.public, {})[head] = tip
     victims = chance.sample(_others(held), chance.randint(0, len(_others(held))))
     told = [_encrypted(tip, _header(held, Kind.APPLICATION, head=head), _content(chance))]
     for victim in victims:
         sealed = held.group.seal_to_member(victim.leaf_index, "clave GroupInfo", tip.group_info())
         header = _header(held, Kind.GROUP_INFO, add=[victim.signature_key])
-        told.append(_signed(held, header, Help(sealed, head).encode()))
+        told.append(_signed(held, header, RejoinInfo(sealed, head).encode()))
     return submits(held, told)
 
 
@@ -380,7 +380,7 @@ def from_outside(
     log = world.relay.log(room)
     read = max((entry.seq for entry in log if entry.kind is not Kind.APPLICATION), default=0)
     number = 1 + max((entry.submission for entry in log if entry.sender == device.public), default=0)
-    header = Header(Kind.APPLICATION, name_epoch(group), Seen(cursor, bytes(32)), 1_000_000)
+    header = Header(Kind.APPLICATION, epoch_id(group), Seen(cursor, bytes(32)), 1_000_000)
     match chance.randrange(4):
         case 0 if not group.pending_proposals:
             _, payload, _ = _encrypted(group, header, _content(chance))

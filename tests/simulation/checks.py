@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clave_client import events
 from clave_client.errors import ClientError
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.store.database import HistoryLine, Phase
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite
 from simulation import protocol
 
 if TYPE_CHECKING:
-    from clave_client.rooms.local_room import Room
+    from clave_client.rooms.local_room import LocalRoom
     from simulation.device import Device
     from simulation.world import World
 
@@ -116,7 +116,7 @@ class Checks:
                 )
 
     @staticmethod
-    def _know_each_other(room: Room, device: Device, other: Device) -> bool:
+    def _know_each_other(room: LocalRoom, device: Device, other: Device) -> bool:
         """Tell whether two devices are members for one another: an insider can invite to its own epoch."""
         theirs = other.rooms.get(room.id)
         mutual = theirs is not None and theirs.roster.has(device.public)
@@ -157,9 +157,9 @@ class Checks:
             case events.Notice() if any(text in event.text for text in _OUT):
                 self._turned_down.add((device.label, event.room))
                 self.world.note("event", device.label, "Notice", event.text)
-            case events.RelayLost():
+            case events.RelayRestored():
                 self._untold.discard((device.label, event.room))
-                self.world.note("event", device.label, "RelayLost")
+                self.world.note("event", device.label, "RelayRestored")
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
@@ -210,10 +210,10 @@ class Checks:
     def noticed(self) -> bool:
         """Tell whether anybody heard that the relay shows people different things, or lost some."""
         return any(
-            protocol.is_fault(event) or isinstance(event, events.RelayLost) for _, event in self.alarms
+            protocol.is_fault(event) or isinstance(event, events.RelayRestored) for _, event in self.alarms
         )
 
-    def heard_of(self, lie: Lie) -> bool:
+    def heard_of(self, lie: Inconsistency) -> bool:
         """Tell whether anybody was told of this lie."""
         return any(isinstance(event, events.Diverged) and event.lie is lie for _, event in self.alarms)
 
@@ -265,7 +265,7 @@ class Checks:
         head = protocol.head_of(payload)
         for room in device.rooms.values():
             for group in protocol.speakers(room):
-                if protocol.name_epoch(group) == head:
+                if protocol.epoch_id(group) == head:
                     self._rosters[payload[-_TAIL:]] = protocol.roster_of(group)
 
     def kept(self, device: Device, room: bytes, line: HistoryLine) -> None:

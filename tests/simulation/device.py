@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError, RelayError, RelayUnreachable
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address, RelayLink
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress, RelayTransport
 from clave_client.store.account import Account
 from clave_client.store.database import HistoryLine, Phase, Store
-from clave_client.sync.room_sync import Session
+from clave_client.sync.room_sync import RoomSync
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_wire.messages import ToClient
@@ -59,7 +59,7 @@ class SimAccount(Account):
         return super().load_or_create(store, name)
 
 
-class SimLink(RelayLink):
+class SimLink(RelayTransport):
     """A link whose connection goes through the simulated network; the address's host says whose it is."""
 
     world: World
@@ -67,12 +67,12 @@ class SimLink(RelayLink):
     @classmethod
     async def _connect(
         cls,
-        address: Address,
-        trust: Trust,
+        address: RelayAddress,
+        trust: CertificateTrust,
         on_messages: Callable[[list[ToClient]], None],
         *,
         vouched: bool,
-    ) -> RelayLink:
+    ) -> RelayTransport:
         if vouched:
             raise ssl.SSLCertVerificationError
         device = cls.world.devices[address.host]
@@ -139,7 +139,7 @@ class Device:
     # --- its process ---
 
     @property
-    def session(self) -> Session:
+    def session(self) -> RoomSync:
         """The session that runs; `client` has to be there."""
         assert self.client is not None
         return self.client._session

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_wire.framing import FrameBuffer, pack, to_client, to_relay
 from clave_wire.limits import MAX_FRAME
 from clave_wire.messages import (
@@ -305,7 +305,7 @@ class ReverseForAll(LyingRelay):
             others = [each for each in self.world.members(room) if each.label != self.who]
             read = [{line.seq for line in each.session._store.history(room)} for each in others]
             checks = self.world.checks
-            told = checks.heard_of(Lie.ORDER)
+            told = checks.heard_of(Inconsistency.ORDER)
             told |= len(checks.lied_to) > 1 and checks.noticed()  # another lie is told first
             if any(seqs <= set(lines) for lines in read) and not told:
                 text = f"nobody noticed that two messages of {self.who} are reversed"

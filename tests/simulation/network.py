@@ -142,7 +142,7 @@ class End(asyncio.Transport):
         if not self._closing:
             self._closing = True
             self._send(None)
-            self._loop.call_soon(self.lose, None)
+            self._loop.call_soon(self.mark_cannot_follow, None)
 
     def abort(self) -> None:
         if self.lost:
@@ -150,7 +150,7 @@ class End(asyncio.Transport):
         self._closing = True
         self._flying.clear()
         self._flying_bytes = 0
-        self._loop.call_soon(self.lose, None)
+        self._loop.call_soon(self.mark_cannot_follow, None)
         self.other.hear_of_reset(self.wire.timing.draw(self.wire.dice))
 
     # --- what the wire does ---
@@ -205,9 +205,9 @@ class End(asyncio.Transport):
 
     def hear_of_reset(self, after: float) -> None:
         """Lose the connection after a while."""
-        self._loop.call_later(after, self.lose, ConnectionResetError("reset"))
+        self._loop.call_later(after, self.mark_cannot_follow, ConnectionResetError("reset"))
 
-    def lose(self, error: Exception | None) -> None:
+    def mark_cannot_follow(self, error: Exception | None) -> None:
         """Tell the protocol that it is over, once."""
         if not self.lost:
             self.lost = self._closing = True

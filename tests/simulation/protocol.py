@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from clave_client import events
-from clave_client.events import Lie
-from clave_client.formats.payload import name_epoch
+from clave_client.events import Inconsistency
+from clave_client.formats.payload import epoch_id
 from clave_client.rooms.policy import RoomPolicy
 from clave_crypto.mls import Group, Policy
 from clave_wire.errors import RemoteError
@@ -18,12 +18,12 @@ from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected, Submit
 __all__ = [
     "body_of",
     "entry_of",
+    "epoch_id",
     "head_of",
     "header_of",
     "is_alarm",
     "is_fault",
     "is_message",
-    "name_epoch",
     "policy",
     "rejection",
     "roster_of",
@@ -84,11 +84,15 @@ def is_fault(event: events.Event) -> bool:
 
 def is_alarm(event: events.Event, *, restored: bool = False) -> bool:
     """Tell whether an event says that something is wrong; `restored` allows for what a backup explains."""
-    if restored and isinstance(event, events.Diverged) and event.lie in (Lie.AHEAD, Lie.BEHIND):
+    if (
+        restored
+        and isinstance(event, events.Diverged)
+        and event.lie in (Inconsistency.AHEAD, Inconsistency.BEHIND)
+    ):
         return False  # the groups' epochs do not go back with the log
     if is_fault(event):
         return True
-    if isinstance(event, events.RelayLost):
+    if isinstance(event, events.RelayRestored):
         return not restored
     if not isinstance(event, events.Notice):
         return False

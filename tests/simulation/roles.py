@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clave_client.rooms.stored_room import Flight
+from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
 from clave_wire.errors import RemoteError
@@ -73,7 +73,7 @@ class Insider(Role):
             for message in messages:
                 if isinstance(message, Submit):
                     held.set(submission=max(held.record.submission, message.submission))
-                    held.flights.setdefault(message.submission, Flight(message.kind, message.payload))
+                    held.flights.setdefault(message.submission, InFlight(message.kind, message.payload))
         for message in messages:
             self.world.note("attack", device.label, what, getattr(message, "kind", type(message).__name__))
             device.session.link.send(message)

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import pytest
 
 import clave_server.relay.relay  # noqa: F401
-from clave_client.rooms import log_reader, rekeys
-from clave_client.rooms import rejoin_entries as coming_back
-from clave_client.rooms.epoch_tracker import Whereabouts
-from clave_client.rooms.local_room import Room
+from clave_client.rooms import log_reader, rejoin_entries, rekeys
+from clave_client.rooms.epoch_tracker import EpochTracker
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogReader
-from clave_client.rooms.pending_commits import OwnCommits
-from clave_client.rooms.stored_room import HeldRoom
-from clave_client.sync.rejoin import Rescue
+from clave_client.rooms.pending_commits import PendingCommits
+from clave_client.rooms.stored_room import StoredRoom
+from clave_client.sync.rejoin import RejoinCoordinator
 from clave_server.rooms import entry_store
 from clave_server.rooms.room_state import Room as RelayRoom
 from simulation.story import Story, from_json, make_story, play
@@ -69,14 +68,14 @@ BITES = {
     ),
     "a header is not compared with the effect": Bite(
         rekeys,
-        "judge",
+        "check_rekey",
         'raise PeerError("its header is not what it does")',
         "pass",
         ("Insider",),
         acts=("wrong header",),
     ),
     "the chain begins anew with each epoch": Bite(
-        HeldRoom,
+        StoredRoom,
         "enter",
         "self._keep_leavings({})",
         "self._keep_leavings({}); self.chain.begin_at(self.record.cursor)",
@@ -98,7 +97,7 @@ BITES = {
         LogReader,
         "_rekey",
         "room.rekeys.add(rekey)",
-        "room.rekeys.add(rekey)\n    if rekey.fate is Fate.REMOVES: return room.close(author)",
+        "room.rekeys.add(rekey)\n    if rekey.fate is RekeyEffect.REMOVES: return room.close(author)",
         ("Insider",),
         acts=("forged remove",),
         who="red",
@@ -121,10 +120,10 @@ BITES = {
         acts=("mend",),
     ),
     "lost devices are not helped": Bite(
-        Rescue, "help", "key = room.id, device", "return", ("Insider",), acts=("bad path",)
+        RejoinCoordinator, "help", "key = room.id, device", "return", ("Insider",), acts=("bad path",)
     ),
     "a former rekey is forgotten before a newer one is placed": Bite(
-        OwnCommits,
+        PendingCommits,
         "add",
         "if self.unconfirmed and self.pending is not None and self.tip is not None:",
         "if False:",
@@ -132,7 +131,7 @@ BITES = {
         quick=True,
     ),
     "what was said where nobody else was is not said again": Bite(
-        coming_back,
+        rejoin_entries,
         "_come_back",
         "room.say_again(since - 1)",
         "pass",
@@ -149,7 +148,7 @@ BITES = {
         quick=True,
     ),
     "what is said again goes behind what is refused": Bite(
-        HeldRoom,
+        StoredRoom,
         "say_again",
         "set() if self.going_back else ",
         "",
@@ -157,7 +156,7 @@ BITES = {
         quick=True,
     ),
     "what a restored relay has lost is not told": Bite(
-        Room,
+        LocalRoom,
         "start",
         "told.append(self._go_back(lost_after))",
         "self._go_back(lost_after)",
@@ -173,7 +172,7 @@ BITES = {
         quick=True,
     ),
     "a device vouches for itself": Bite(
-        Whereabouts,
+        EpochTracker,
         "vouch",
         "account not in (self.let_in, own)",
         "account != self.let_in",
@@ -181,7 +180,7 @@ BITES = {
         quick=True,
     ),
     "who waits for a return says nothing": Bite(
-        Room,
+        LocalRoom,
         "may_send",
         " or not self.is_astray",
         "",

@@ -171,7 +171,7 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
             if getattr(getattr(module, "time", None), "__name__", "") == "time":
                 stack.enter_context(mock.patch.object(module, "time", time))
         for owner, name, value in (
-            (connection, "RelayLink", SimLink),
+            (connection, "RelayTransport", SimLink),
             (connection, "OFFERED", (suite,)),
             (sequencer, "WriteBatch", ordered_batch),
             (client, "Store", SimStore),

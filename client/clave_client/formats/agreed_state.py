@@ -14,9 +14,9 @@ import msgspec
 
 from clave_client.errors import PeerError
 
-__all__ = ["MAX_TITLE", "ROOM_STATE_EXTENSION", "Role", "RoomState", "decode_room_state"]
+__all__ = ["AGREED_STATE_EXTENSION", "MAX_TITLE", "AgreedState", "Role", "decode_agreed_state"]
 
-ROOM_STATE_EXTENSION = 0xF0C1
+AGREED_STATE_EXTENSION = 0xF0C1
 """The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3)."""
 
 MAX_TITLE = 64
@@ -31,7 +31,7 @@ class Role(enum.IntEnum):
     ADMIN = 2
 
 
-class RoomState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The agreed state. `admins` are account keys, sorted; `add`, `remove` and `edit` say who may do that."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
@@ -51,10 +51,10 @@ class RoomState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(RoomState)
+_decoder = msgspec.msgpack.Decoder(AgreedState)
 
 
-def decode_room_state(data: bytes) -> RoomState:
+def decode_agreed_state(data: bytes) -> AgreedState:
     """Parse the extension's data; raises `PeerError` unless it is the one encoding of a valid state."""
     try:
         state = _decoder.decode(data)

@@ -17,13 +17,13 @@ from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Entry, Kind
 
 __all__ = [
-    "Opened",
-    "check_mls",
-    "check_signed",
+    "UnverifiedEntry",
+    "check_mls_body",
+    "check_signature",
+    "epoch_id",
     "header_digest",
-    "name_epoch",
-    "name_rekey",
-    "open_entry",
+    "parse_entry",
+    "rekey_id",
     "sign_payload",
 ]
 
@@ -40,13 +40,13 @@ _CONTENT_TYPES = {
 }
 
 
-def name_epoch(group: Group) -> bytes:
+def epoch_id(group: Group) -> bytes:
     """Return the name of a group's present epoch: equal at two members exactly when their keys are."""
     number = group.epoch.to_bytes(8, "big")
     return hashlib.sha256(_EPOCH_LABEL + group.group_id + number + group.epoch_authenticator).digest()
 
 
-def name_rekey(payload: bytes) -> bytes:
+def rekey_id(payload: bytes) -> bytes:
     """Return the name by which the rekey with this payload is confirmed."""
     return hashlib.sha256(_REKEY_LABEL + payload).digest()
 
@@ -56,7 +56,7 @@ def header_digest(header: bytes) -> bytes:
     return _HEADER_LABEL + hashlib.sha256(header).digest()
 
 
-class Opened:
+class UnverifiedEntry:
     """An entry whose payload has a header of its kind; nothing in it is proven yet."""
 
     __slots__ = ("body", "entry", "header", "raw_header")
@@ -68,7 +68,7 @@ class Opened:
         self.body = body
 
 
-def open_entry(entry: Entry) -> Opened:
+def parse_entry(entry: Entry) -> UnverifiedEntry:
     """Read the header of an entry; raises `PeerError` when it has none of its kind."""
     try:
         header, raw_header, body = split_payload(entry.payload)
@@ -76,10 +76,10 @@ def open_entry(entry: Entry) -> Opened:
         raise PeerError(str(error)) from None
     if header.kind is not entry.kind:
         raise PeerError("its label does not match its content")
-    return Opened(entry, header, raw_header, body)
+    return UnverifiedEntry(entry, header, raw_header, body)
 
 
-def check_mls(opened: Opened, group: Group) -> None:
+def check_mls_body(opened: UnverifiedEntry, group: Group) -> None:
     """Check that a body is an MLS message of the group's epoch and of its kind, bound to its header.
 
     What it says stays to be verified. Raises `PeerError`.
@@ -101,7 +101,7 @@ def sign_payload(room: bytes, header: Header, device: DeviceKey) -> bytes:
     return packed + device.sign(_signed(room, packed))
 
 
-def check_signed(opened: Opened) -> None:
+def check_signature(opened: UnverifiedEntry) -> None:
     """Check that an entry's sender signed it. Raises `PeerError`."""
     try:
         verify_signature(opened.entry.sender, _signed(opened.entry.room, opened.raw_header), opened.body)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from clave_client.errors import PeerError
-from clave_client.formats.payload import name_epoch
+from clave_client.formats.payload import epoch_id
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import DeviceKey, verify_signature
 from clave_crypto.keys import Secret
@@ -20,14 +20,14 @@ from clave_crypto.mls import Group, MLSError
 from clave_wire.header import Seen
 from clave_wire.messages import Digest
 
-__all__ = ["Help", "Welcome", "Welcomed", "read_invitation"]
+__all__ = ["JoinPoint", "RejoinInfo", "Welcome", "parse_invitation"]
 
 _LABEL = b"clave welcome\0"
 _HELP_LABEL = "clave GroupInfo"
 
 
 @dataclass(frozen=True)
-class Welcomed:
+class JoinPoint:
     """Where a newcomer begins: the seq of the commit that adds it, and the log as its inviter saw it before.
 
     Whoever was invited under protocol 3 was not told the latter. The relay
@@ -59,7 +59,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
             raise PeerError("its signature does not hold") from None
 
 
-class Help(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
+class RejoinInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
     """A group info sealed to one member's leaf, and the name of the epoch it is of."""
 
     sealed: bytes
@@ -69,7 +69,7 @@ class Help(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     def seal(cls, group: Group, leaf: int) -> bytes:
         """Return the bytes of a help into the group's present epoch, for its member at `leaf`."""
         sealed = group.seal_to_member(leaf, _HELP_LABEL, group.group_info())
-        return cls(sealed, name_epoch(group)).encode()
+        return cls(sealed, epoch_id(group)).encode()
 
     def encode(self) -> bytes:
         """Return the bytes to send."""
@@ -84,10 +84,10 @@ class Help(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Welcome | Help] = msgspec.msgpack.Decoder(Welcome | Help)
+_decoder: msgspec.msgpack.Decoder[Welcome | RejoinInfo] = msgspec.msgpack.Decoder(Welcome | RejoinInfo)
 
 
-def read_invitation(data: bytes) -> Welcome | Help | bytes:
+def parse_invitation(data: bytes) -> Welcome | RejoinInfo | bytes:
     """Return what an `Invitation` carries; the bytes themselves if they are a welcome of protocol 3.
 
     Raises `PeerError`.

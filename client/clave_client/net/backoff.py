@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from clave_client.errors import ClientError, RelayRefused, RelayUnreachable
 
-__all__ = ["LONGEST", "LONGEST_ASKED", "Patience", "jitter"]
+__all__ = ["LONGEST", "LONGEST_ASKED", "Backoff", "jitter"]
 
 FIRST, LONGEST = 0.25, 30.0
 """The longest wait after one failure, and after many, in seconds."""
@@ -21,7 +21,7 @@ def jitter(longest: float) -> float:
     return random.uniform(0.0, longest)  # noqa: S311 (nothing secret hangs on it)
 
 
-class Patience:
+class Backoff:
     """Counts failures. `jitter` keeps clients that lost one relay from coming back in step."""
 
     def __init__(self, jitter: Callable[[float], float] = jitter) -> None:

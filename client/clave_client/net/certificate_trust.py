@@ -16,11 +16,11 @@ from clave_client.errors import RelayChanged, RelayFault
 from clave_client.store.database import Store
 from clave_wire.login import certificate_digest, fingerprint_text, succession
 
-__all__ = ["Trust", "check_succession"]
+__all__ = ["CertificateTrust", "check_succession"]
 
 
 @dataclass(frozen=True)
-class Trust:
+class CertificateTrust:
     """What is known of a relay's certificates, by their SHA-256; nothing at all before the first contact.
 
     `following` is announced by the relay that has the `pin`. `host` is the name that a certificate authority
@@ -32,7 +32,7 @@ class Trust:
     host: str = ""
 
     @classmethod
-    def load(cls, store: Store) -> Trust:
+    def load(cls, store: Store) -> CertificateTrust:
         """Read what `save` kept."""
         return cls(
             store.get("relay_pin") or None,
@@ -49,31 +49,31 @@ class Trust:
         ):
             store.put(key, value or b"")
 
-    def insist(self, pin: bytes) -> Trust:
+    def insist(self, pin: bytes) -> CertificateTrust:
         """Return what is left when a person gave the fingerprint: no authority is asked any more."""
-        return Trust(pin, self.following if pin == self.pin else None)
+        return CertificateTrust(pin, self.following if pin == self.pin else None)
 
     def asks_authorities(self, host: str) -> bool:
         """Tell whether it matters if an authority vouches for the certificate of `host`."""
         return self.pin is None or self.host == host.lower()
 
-    def judge(self, shown: bytes, host: str, *, vouched: bool) -> Trust:
+    def judge(self, shown: bytes, host: str, *, vouched: bool) -> CertificateTrust:
         """Return what to trust from now on, given the certificate that `host` showed.
 
         Raises `RelayChanged` when it is none of those that may be shown.
         """
         if self.pin is None:
-            return Trust(shown, None, host.lower() if vouched else "")
+            return CertificateTrust(shown, None, host.lower() if vouched else "")
         if shown == self.pin:
             return self
         if shown == self.following or (vouched and self.host == host.lower()):
-            return Trust(shown, None, self.host)
+            return CertificateTrust(shown, None, self.host)
         raise RelayChanged(
             f"the relay's key changed, nothing was sent: expected {fingerprint_text(self.pin)}, "
             f"got {fingerprint_text(shown)}; ask its operator, and if that is right give it with --pin"
         )
 
-    def announced(self, following: bytes) -> Trust:
+    def announced(self, following: bytes) -> CertificateTrust:
         """Return this with another certificate that may come to be shown; the pin itself withdraws it."""
         return replace(self, following=None if following == self.pin else following)
 

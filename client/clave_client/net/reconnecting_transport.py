@@ -21,9 +21,9 @@ from clave_client.errors import (
     RelayUnreachable,
 )
 from clave_client.events import Event
-from clave_client.net.backoff import Patience
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address, RelayLink
+from clave_client.net.backoff import Backoff
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress, RelayTransport
 from clave_client.rooms.suites import OFFERED
 from clave_client.store.account import Account
 from clave_client.store.database import Store
@@ -33,7 +33,7 @@ from clave_wire.login import fingerprint_text
 from clave_wire.messages import Code, NextCertificate, PublishKeyPackages, ToClient
 from clave_wire.text import sanitize
 
-__all__ = ["Connection"]
+__all__ = ["ReconnectingTransport"]
 
 _FINAL = {
     Code.BAD_LOGIN,
@@ -48,7 +48,7 @@ _FINAL = {
 """Refusals that trying again does not change."""
 
 
-class Connection(ABC):
+class ReconnectingTransport(ABC):
     """A profile's connection to its relay. Start it with `connect`, end it with `close`.
 
     What is to be done with it is up to the class that extends it, by the methods under "to be extended".
@@ -58,9 +58,9 @@ class Connection(ABC):
         self,
         store: Store,
         account: Account,
-        address: Address,
+        address: RelayAddress,
         *,
-        trust: Trust,
+        trust: CertificateTrust,
         token: str = "",
         software: str = "clave",
         clock: Callable[[], float] = time.time,
@@ -70,7 +70,7 @@ class Connection(ABC):
         self._trust = trust
         self._token = token
         self._software = software
-        self._link: RelayLink | None = None
+        self._link: RelayTransport | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -124,7 +124,7 @@ class Connection(ABC):
     async def _connect_once(self) -> events.Connected:
         # Messages can follow the login's answer at once, so the link is known before it, and the pin asked.
         first_use = self._trust.pin is None
-        link = self._link = await RelayLink.connect(self.address, self._trust, self._on_messages)
+        link = self._link = await RelayTransport.connect(self.address, self._trust, self._on_messages)
         try:
             logged_in = await link.login(
                 self.account.identity, self.account.device, self._software, self._token
@@ -172,7 +172,7 @@ class Connection(ABC):
         )
 
     async def _keep_connected(self) -> None:
-        patience = Patience()
+        patience = Backoff()
         loop = asyncio.get_running_loop()
         while self._link is not None:
             came_up = loop.time()
@@ -230,7 +230,7 @@ class Connection(ABC):
             self._believe(self._link.trust)
         return isinstance(message, NextCertificate)
 
-    def _believe(self, trust: Trust) -> None:
+    def _believe(self, trust: CertificateTrust) -> None:
         """Keep what to believe of the relay's certificates, and tell of one that replaced another."""
         former, self._trust = self._trust, trust
         with self._store.transaction():
@@ -245,7 +245,7 @@ class Connection(ABC):
     # --- in use ---
 
     @property
-    def link(self) -> RelayLink:
+    def link(self) -> RelayTransport:
         """The connection that is up; raises `RelayUnreachable` while there is none."""
         self.check()
         if self._link is None or not self._link.is_up:

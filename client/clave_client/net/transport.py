@@ -23,7 +23,7 @@ from clave_client.errors import (
     RelayUnreachable,
     UsageError,
 )
-from clave_client.net.certificate_trust import Trust, check_succession
+from clave_client.net.certificate_trust import CertificateTrust, check_succession
 from clave_crypto.identity import DeviceKey
 from clave_wire.connection import ClientConnection, State
 from clave_wire.errors import MisuseError, RemoteError
@@ -45,7 +45,7 @@ from clave_wire.messages import (
 )
 from clave_wire.text import sanitize
 
-__all__ = ["Address", "Answer", "RelayLink"]
+__all__ = ["Answer", "RelayAddress", "RelayTransport"]
 
 DEFAULT_PORT = 7878
 CONNECT_SECONDS = 10.0
@@ -55,14 +55,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Address:
+class RelayAddress:
     """Where a relay listens."""
 
     host: str
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> Address:
+    def parse(cls, text: str) -> RelayAddress:
         """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; raises `UsageError`."""
         host, colon, port = text.rpartition(":")
         if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
@@ -78,13 +78,13 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class RelayLink(asyncio.Protocol):
+class RelayTransport(asyncio.Protocol):
     """A connection that is up. `closed` resolves, once, with the error that ended it.
 
     `trust` is what this connection leaves to be believed of the relay's certificates.
     """
 
-    def __init__(self, address: Address, on_messages: Callable[[list[ToClient]], None]) -> None:
+    def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
         self._on_messages = on_messages
         self._connection = ClientConnection()
         self._transport: asyncio.Transport | None = None
@@ -97,7 +97,7 @@ class RelayLink(asyncio.Protocol):
         self._greeting: asyncio.Future[Greeting] = loop.create_future()
         self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
         self.address = address
-        self.trust = Trust()
+        self.trust = CertificateTrust()
         self.certificate = b""
         self.closed: asyncio.Future[ClientError] = loop.create_future()
 
@@ -105,8 +105,8 @@ class RelayLink(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: Address, trust: Trust, on_messages: Callable[[list[ToClient]], None]
-    ) -> RelayLink:
+        cls, address: RelayAddress, trust: CertificateTrust, on_messages: Callable[[list[ToClient]], None]
+    ) -> RelayTransport:
         """Connect and judge the relay's certificate by `trust`, before a word is said.
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
@@ -119,12 +119,12 @@ class RelayLink(asyncio.Protocol):
     @classmethod
     async def _connect(
         cls,
-        address: Address,
-        trust: Trust,
+        address: RelayAddress,
+        trust: CertificateTrust,
         on_messages: Callable[[list[ToClient]], None],
         *,
         vouched: bool,
-    ) -> RelayLink:
+    ) -> RelayTransport:
         """Connect, if `vouched` to a certificate of an authority only (or `ssl.SSLCertVerificationError`)."""
         loop = asyncio.get_running_loop()
         try:
@@ -159,7 +159,9 @@ class RelayLink(asyncio.Protocol):
             raise
         return link
 
-    def _check_certificate(self, transport: asyncio.Transport, trust: Trust, *, vouched: bool) -> None:
+    def _check_certificate(
+        self, transport: asyncio.Transport, trust: CertificateTrust, *, vouched: bool
+    ) -> None:
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "clave/1":
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
-from clave_client.net.transport import RelayLink
+from clave_client.net.transport import RelayTransport
 from clave_client.rooms.suites import suite_words
-from clave_client.store.pins import Sighting
+from clave_client.store.pins import SeenKey
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
 from clave_crypto.mls import Add, CipherSuite, decode_key_package
@@ -20,13 +20,13 @@ from clave_wire.errors import BadName
 from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
 from clave_wire.text import check_name, sanitize
 
-__all__ = ["Guest", "claim_guest", "look_up"]
+__all__ = ["Invitee", "claim_invitee", "look_up"]
 
 _SOURCE = "the relay's word only"
 
 
 @dataclass(frozen=True)
-class Guest:
+class Invitee:
     """Somebody to add to a group: a proposal for each device that can be, and those that lack its suite."""
 
     account: bytes
@@ -34,7 +34,7 @@ class Guest:
     left_out: list[VerifiedIdentity]
 
 
-async def look_up(link: RelayLink, name: str) -> tuple[Sighting, list[VerifiedIdentity]]:
+async def look_up(link: RelayTransport, name: str) -> tuple[SeenKey, list[VerifiedIdentity]]:
     """Return whom the relay names for `name`, and the devices of that account.
 
     Raises `UsageError` when that is no name, `RelayRefused` when nobody has it, `RelayFault` or `PeerError`
@@ -50,17 +50,17 @@ async def look_up(link: RelayLink, name: str) -> tuple[Sighting, list[VerifiedId
     devices = [_verify(name, identity, device) for device, identity in answer.devices]
     if len({device.account for device in devices}) > 1:
         raise RelayFault(f"the relay names several accounts for {name}")
-    return Sighting(devices[0].account, _SOURCE), devices
+    return SeenKey(devices[0].account, _SOURCE), devices
 
 
-async def claim_guest(
-    link: RelayLink,
+async def claim_invitee(
+    link: RelayTransport,
     name: str,
     suite: CipherSuite,
     *,
     members: Collection[bytes],
-    check: Callable[[Sighting], None],
-) -> Guest | None:
+    check: Callable[[SeenKey], None],
+) -> Invitee | None:
     """Return what adds the devices of `name` that are not among `members`, or None when all of them are.
 
     Raises what `look_up` does, what `check` raises about the account that the relay names, and
@@ -84,10 +84,10 @@ async def claim_guest(
             f"{name} cannot be invited: their client lacks {suite.words}; ask them to update clave"
         )
     left_out = [device for device in absent if device.device not in adds]
-    return Guest(found.account, list(adds.values()), left_out)
+    return Invitee(found.account, list(adds.values()), left_out)
 
 
-async def _claim(link: RelayLink, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
+async def _claim(link: RelayTransport, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
     """Claim key packages of a suite; return them by device."""
     try:
         answer = await link.request(lambda request: ClaimKeyPackages(request, name, suite.id))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from clave_client.events import Notice, Person
-from clave_client.rooms.local_room import Room
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.database import Phase
-from clave_client.store.pins import Pins, Sighting
+from clave_client.store.pins import Pins, SeenKey
 from clave_crypto.identity import fingerprint
 
 __all__ = ["KeyWatch"]
@@ -20,11 +20,11 @@ class KeyWatch:
         self._compared: dict[bytes, tuple[int, int]] = {}
         self._told: set[tuple[bytes, bytes, bytes]] = set()
 
-    def mismatches(self, room: Room) -> list[Notice]:
+    def mismatches(self, room: LocalRoom) -> list[Notice]:
         """Return a notice for every member of `room` whose name is bound to another account."""
         return list(self._notices(room).values())
 
-    def fresh(self, room: Room) -> list[Notice]:
+    def fresh(self, room: LocalRoom) -> list[Notice]:
         """Return those notices that this did not return before; none for an unanswered invitation."""
         state = room.group.epoch, self._pins.changes
         if room.record.phase is Phase.INVITED or self._compared.get(room.id) == state:
@@ -35,7 +35,7 @@ class KeyWatch:
         self._told |= found.keys()
         return fresh
 
-    def _notices(self, room: Room) -> dict[tuple[bytes, bytes, bytes], Notice]:
+    def _notices(self, room: LocalRoom) -> dict[tuple[bytes, bytes, bytes], Notice]:
         found = {}
         for person in room.roster.people().values():
             known = self._pins.contradicted_by(person.name, person.account)
@@ -44,7 +44,7 @@ class KeyWatch:
                 found[room.id, person.account, known.account] = Notice(room.id, text)
         return found
 
-    def _words(self, person: Person, title: str, known: Sighting) -> str:
+    def _words(self, person: Person, title: str, known: SeenKey) -> str:
         name, here = person.name, fingerprint(person.account)
         if known.account == self._own:
             return (

@@ -8,12 +8,12 @@ from clave_client.errors import UsageError
 from clave_client.events import Person
 from clave_client.people.key_lookup import look_up
 from clave_client.store.database import HistoryLine, Phase
-from clave_client.store.pins import Pins, Sighting, sightings
-from clave_client.sync.room_sync import Session
+from clave_client.store.pins import Pins, SeenKey, seen_keys
+from clave_client.sync.room_sync import RoomSync
 from clave_crypto.identity import VerifiedIdentity, fingerprint, safety_number
 from clave_wire.text import sanitize
 
-__all__ = ["Fingerprint", "People"]
+__all__ = ["Fingerprint", "KnownKeys"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Fingerprint:
     source: str
 
 
-class People:
+class KnownKeys:
     """The people that the profile of one session meets, by name; `Client` says what each method is for."""
 
-    def __init__(self, pins: Pins, session: Session) -> None:
+    def __init__(self, pins: Pins, session: RoomSync) -> None:
         self._pins = pins
         self._session = session
         self._own = session.account.verified
@@ -75,7 +75,7 @@ class People:
         self._pins.repin(name, account)
         self._looked_up.pop(name, None)
 
-    def keys(self, name: str, room: bytes | None) -> list[Sighting]:
+    def keys(self, name: str, room: bytes | None) -> list[SeenKey]:
         """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
         known = self._pins.known(name)
         found = [known] if known is not None else []
@@ -91,7 +91,7 @@ class People:
         other = b"" if known is None else known.account
         return Person(line.name, line.account, "", line.sender, verified, other)
 
-    def seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[Sighting]:
+    def seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[SeenKey]:
         """Return the keys that go by `name` in the rooms this device is in, those of `room` first."""
         rooms = sorted(self._session.rooms.values(), key=lambda each: each.id != room)
         found = []
@@ -99,7 +99,7 @@ class People:
             if invitations or each.record.phase is not Phase.INVITED:
                 where = "the invitation to" if each.record.phase is Phase.INVITED else "the group"
                 people = each.roster.people().values()
-                found += sightings(name, people, f"{where} {each.record.title}")
+                found += seen_keys(name, people, f"{where} {each.record.title}")
         return found
 
 

@@ -7,25 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from clave_client import events
-from clave_client.events import Event, Lie, Person
+from clave_client.events import Event, Inconsistency, Person
 
-__all__ = ["Outcome", "Report", "Settled"]
+__all__ = ["BatchReport", "BatchResult", "CommitResult"]
 
 _MOST_TOLD = 1000
 """Senders and reasons remembered as told of: each is told once in a session."""
 
 
-class Settled(enum.Enum):
+class CommitResult(enum.Enum):
     """What became of this device's commit."""
 
-    WON = "won"
-    PLACED = "placed"
-    LOST = "lost"
+    APPLIED = "applied"
+    LOGGED = "logged"
+    SUPERSEDED = "superseded"
     REFUSED = "refused"
 
 
 @dataclass
-class Outcome:
+class BatchResult:
     """What came of one batch.
 
     `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
@@ -34,7 +34,7 @@ class Outcome:
     """
 
     events: list[Event] = field(default_factory=list)
-    settled: Settled | None = None
+    settled: CommitResult | None = None
     reason: str = ""
     lost: list[bytes] = field(default_factory=list)
     cry: bool = False
@@ -42,23 +42,23 @@ class Outcome:
     wait: bool = False
 
 
-class Report:
+class BatchReport:
     """The outcome of one batch in the making, and what was told in this session by then."""
 
     def __init__(self, room: bytes, told: Iterable[tuple[bytes, str]] = ()) -> None:
         self._room = room
         self._told = set(told)
-        self.outcome = Outcome()
+        self.outcome = BatchResult()
 
-    def next(self) -> Report:
+    def next(self) -> BatchReport:
         """Return a report of the next batch, which tells nothing again."""
-        return Report(self._room, self._told)
+        return BatchReport(self._room, self._told)
 
     def happened(self, event: Event) -> None:
         """Tell something."""
         self.outcome.events.append(event)
 
-    def lie(self, lie: Lie, person: Person | None) -> None:
+    def lie(self, lie: Inconsistency, person: Person | None) -> None:
         """Tell, once of each person and kind, that what the relay shows cannot be true."""
         if self.first(b"" if person is None else person.device, lie.value):
             self.happened(events.Diverged(self._room, person, lie))

@@ -8,15 +8,15 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, decode_room_state
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, decode_agreed_state
 from clave_crypto.keys import Secret
 from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
 from clave_wire.messages import Kind
 
-__all__ = ["Former", "Pending", "Wish", "decode_keys", "encode_keys"]
+__all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_keys"]
 
 
-class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a rekey is to do, so that another can do it too: devices to remove, a title unless empty.
 
     `anybodys` says that the others have the same wish, and only one has to see to it.
@@ -27,15 +27,15 @@ class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     anybodys: bool = False
 
     @classmethod
-    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> Wish:
+    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> RekeyIntent:
         """Return what proposals of one's own ask for, as far as a rekey can do it."""
         removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
         title = ""
         for proposal in proposals:
             if isinstance(proposal, GroupContextExtensions):
                 for extension in proposal.extensions:
-                    if extension.extension_type == ROOM_STATE_EXTENSION:
-                        title = decode_room_state(extension.extension_data).title
+                    if extension.extension_type == AGREED_STATE_EXTENSION:
+                        title = decode_agreed_state(extension.extension_data).title
         return cls(sorted(set(removes)), title)
 
     def __bool__(self) -> bool:
@@ -46,12 +46,12 @@ class Wish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         return _encoder.encode(self)
 
     @classmethod
-    def decode(cls, data: bytes) -> Wish:
+    def decode(cls, data: bytes) -> RekeyIntent:
         """Read back what `encode` gave."""
         return _decode(_wish_decoder, data)
 
 
-class Pending(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A commit made in the epoch `head`; the epoch it leads to is stored beside it.
 
     `external` says that it brings this device back from outside, `placed` that it is a rekey in the log.
@@ -69,15 +69,15 @@ class Pending(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return _encoder.encode(self)
 
     @classmethod
-    def decode(cls, data: bytes) -> Pending:
+    def decode(cls, data: bytes) -> OwnCommit:
         """Read back what `encode` gave."""
         return _decode(_pending_decoder, data)
 
 
-class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class EarlierRekey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A rekey in the log that a newer one is to replace, and the epoch it leads to, which is secret."""
 
-    pending: Pending
+    pending: OwnCommit
     epoch: bytes
     ratchets: bytes
 
@@ -85,12 +85,12 @@ class Former(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         return f"<Former {self.pending!r}>"
 
     @staticmethod
-    def encode(formers: list[Former]) -> bytes:
+    def encode(formers: list[EarlierRekey]) -> bytes:
         """Return the bytes to keep."""
         return _encoder.encode(formers)
 
     @staticmethod
-    def decode(data: bytes) -> list[Former]:
+    def decode(data: bytes) -> list[EarlierRekey]:
         """Read back what `encode` gave."""
         return _decode(_formers_decoder, data)
 
@@ -107,10 +107,10 @@ def decode_keys(data: bytes) -> list[Secret]:
 
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
-_pending_decoder = msgspec.msgpack.Decoder(Pending)
-_formers_decoder = msgspec.msgpack.Decoder(list[Former])
+_pending_decoder = msgspec.msgpack.Decoder(OwnCommit)
+_formers_decoder = msgspec.msgpack.Decoder(list[EarlierRekey])
 _keys_decoder = msgspec.msgpack.Decoder(list[bytes])
-_wish_decoder = msgspec.msgpack.Decoder(Wish)
+_wish_decoder = msgspec.msgpack.Decoder(RekeyIntent)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:

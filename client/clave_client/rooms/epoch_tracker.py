@@ -8,20 +8,20 @@ from __future__ import annotations
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.formats.payload import name_epoch
+from clave_client.formats.payload import epoch_id
 from clave_client.rooms.commit_records import decode_keys, encode_keys
 from clave_client.store.database import Store
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group
 
-__all__ = ["Home", "Whereabouts"]
+__all__ = ["EpochTracker", "FormerRoster"]
 
 _HEADS_KEPT = 64
 _MOST_HOMES = 8
 _MOST_KEYS = 32
 
 
-class Home(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class FormerRoster(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What others know this device by in an epoch that it came back from: its leaf and the members there.
 
     `members` has each device's encoded identity. Keys of that epoch are not kept.
@@ -31,16 +31,16 @@ class Home(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     members: dict[bytes, bytes]
 
     @classmethod
-    def of(cls, group: Group) -> Home:
+    def of(cls, group: Group) -> FormerRoster:
         """Return what is kept of a group that this device leaves."""
         return cls(group.own_leaf, {member.signature_key: member.identity for member in group.members()})
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Home])
+_decoder = msgspec.msgpack.Decoder(list[FormerRoster])
 
 
-class Whereabouts:
+class EpochTracker:
     """Where the others of one room are. Values are replaced, never changed; transactions are the caller's.
 
     `heads` are the epochs that this device was in before. `here`, `ahead` and `behind` are the accounts that
@@ -64,7 +64,7 @@ class Whereabouts:
         self.behind: frozenset[bytes] = frozenset()
         self.let_in = b""
         self.let_in_at = 0
-        self.homes: list[Home] = []
+        self.homes: list[FormerRoster] = []
         self.leaf_keys: list[Secret] = []
         self.cries = 0
 
@@ -105,7 +105,7 @@ class Whereabouts:
         """
         if self.fork is not None or not led_away:
             # One that was left without being lost may be the others' still, who after a restore follow too.
-            self.heads = [*self.heads, name_epoch(left)][-_HEADS_KEPT:]
+            self.heads = [*self.heads, epoch_id(left)][-_HEADS_KEPT:]
         self._put("heads", b"".join(self.heads))
         if self.fork is not None and seq > self.fork:
             self.fork_at(None)
@@ -114,7 +114,7 @@ class Whereabouts:
         self.keep_leaf_key(left)
         self._part_at(0)
 
-    def leave_home(self, home: Home, account: bytes, seq: int) -> None:
+    def leave_home(self, home: FormerRoster, account: bytes, seq: int) -> None:
         """Keep what others know this device by: `account` alone says that it comes back to where they are."""
         self.let_in, self.let_in_at = account, seq
         self.homes = [home, *self.homes][:_MOST_HOMES]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from clave_client.errors import PeerError
 from clave_client.formats.content import ContentKind, decode_legacy_content
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
-from clave_client.rooms.submissions import take_legacy
+from clave_client.rooms.submissions import handle_own_legacy_message
 from clave_crypto.mls import Application, Committed, MLSError, PendingCommit, ProposalReceived, peek
 from clave_wire.messages import Entry
 
 if TYPE_CHECKING:
     from clave_client.rooms.log_reader import LogReader
-    from clave_client.rooms.stored_room import HeldRoom
+    from clave_client.rooms.stored_room import StoredRoom
 
 __all__ = ["finish", "read_entry"]
 
@@ -31,7 +31,7 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
     own = entry.sender == room.roster.own_device
     person = room.roster.find(entry.sender)
     try:
-        if own and (take_legacy(reader, entry) or _won(reader, entry)):
+        if own and (handle_own_legacy_message(reader, entry) or _won(reader, entry)):
             return
         if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
             return
@@ -68,7 +68,7 @@ def _won(reader: LogReader, entry: Entry) -> bool:
     return True
 
 
-def finish(room: HeldRoom) -> None:
+def finish(room: StoredRoom) -> None:
     """Forget what was made for protocol 3 and is not in the log; a transaction is the caller's."""
     room.put_part(_COMMIT, None)
     room.unseal_all()

@@ -13,15 +13,15 @@ import msgspec
 from clave_client import events
 from clave_client.errors import PeerError, StateTooOld, UsageError
 from clave_client.events import Event
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.content import Content, ContentKind, encode_content
-from clave_client.formats.payload import header_digest, name_epoch, sign_payload
-from clave_client.formats.welcome import Help, Welcome
-from clave_client.rooms.commit_records import Pending, Wish
-from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, leaf_identity, restore_group, room_state
-from clave_client.rooms.rekeys import Fate, Rekey
-from clave_client.rooms.relay_restores import shared_until
-from clave_client.rooms.stored_room import Flight, HeldRoom
+from clave_client.formats.payload import epoch_id, header_digest, sign_payload
+from clave_client.formats.welcome import RejoinInfo, Welcome
+from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
+from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, agreed_state, leaf_identity, restore_group
+from clave_client.rooms.rekeys import Rekey, RekeyEffect
+from clave_client.rooms.relay_restores import common_log_end
+from clave_client.rooms.stored_room import InFlight, StoredRoom
 from clave_client.store.database import OutboxItem, Phase
 from clave_crypto.mls import (
     Add,
@@ -36,10 +36,10 @@ from clave_crypto.mls import (
 from clave_wire.header import Header, digest_names, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
-__all__ = ["Room"]
+__all__ = ["LocalRoom"]
 
 
-class Room(HeldRoom):
+class LocalRoom(StoredRoom):
     """One room. Make it with `create`, `join` or `load`."""
 
     # --- where it stands ---
@@ -80,7 +80,7 @@ class Room(HeldRoom):
         able = [
             rekey
             for rekey in self.rekeys
-            if rekey.fate is Fate.OPENS and rekey.account != account and self.covers(rekey)
+            if rekey.fate is RekeyEffect.OPENS and rekey.account != account and self.covers(rekey)
         ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
@@ -122,8 +122,8 @@ class Room(HeldRoom):
     def extensions_with(self, *, title: str) -> tuple[Extension, ...]:
         """Return the group's extensions with another title agreed."""
         state = msgspec.structs.replace(self.state, title=title).encode()
-        others = [e for e in self.group.extensions if e.extension_type != ROOM_STATE_EXTENSION]
-        return (*others, Extension(ROOM_STATE_EXTENSION, state))
+        others = [e for e in self.group.extensions if e.extension_type != AGREED_STATE_EXTENSION]
+        return (*others, Extension(AGREED_STATE_EXTENSION, state))
 
     def invitation(self) -> events.Invited:
         """Return what to ask the person, just after `join`: whoever signed the welcome is the inviter."""
@@ -147,7 +147,7 @@ class Room(HeldRoom):
         """
         told: list[Event] = []
         record, lost_after = self.record, min(self.record.cursor, resumed.seq)
-        shared = shared_until(record.incarnation, self.restores, incarnation, resumed.restores)
+        shared = common_log_end(record.incarnation, self.restores, incarnation, resumed.restores)
         is_restored = record.incarnation not in (b"", incarnation)
         if is_restored:
             lost_after = min(lost_after, shared)
@@ -163,7 +163,7 @@ class Room(HeldRoom):
             elif record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
                 if record.incarnation or not resumed.restores:
-                    told.append(events.Diverged(self.id, None, events.Lie.PLACE))
+                    told.append(events.Diverged(self.id, None, events.Inconsistency.PLACE))
             self._note_incarnation(incarnation, resumed.restores)
             if lost_after < record.cursor:
                 told.append(self._go_back(lost_after))
@@ -229,7 +229,7 @@ class Room(HeldRoom):
         """Return the group to speak in and its epoch: that of one's own rekey, if that is in the log."""
         commits = self.commits
         if commits.tip is not None and commits.unconfirmed and not commits.returning:
-            return commits.tip, name_epoch(commits.tip)
+            return commits.tip, epoch_id(commits.tip)
         return self.group, self.head
 
     def prepare_commit(self, proposals: Sequence[Proposal]) -> Submit:
@@ -272,7 +272,7 @@ class Room(HeldRoom):
     def _make(self, proposals: Sequence[Proposal], kind: Kind) -> None:
         group, members = self.group, self.roster.members()
         if kind is Kind.REKEY:
-            self._wish_for(Wish.of(proposals, members))
+            self._wish_for(RekeyIntent.of(proposals, members))
         gone = {p.removed for p in proposals if isinstance(p, Remove)} | self.roster.leavers()
         removes = sorted(members[leaf].signature_key for leaf in gone)
         leaves = [p.key_package.leaf_node for p in proposals if isinstance(p, Add)]
@@ -293,10 +293,10 @@ class Room(HeldRoom):
         tip.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
         welcome = b""
         if commit.welcome is not None:
-            welcome = Welcome.seal(commit.welcome, name_epoch(tip), seen, self.device)
-        self._keep_commit(Pending(kind, header + commit.message, welcome, self.head), tip)
+            welcome = Welcome.seal(commit.welcome, epoch_id(tip), seen, self.device)
+        self._keep_commit(OwnCommit(kind, header + commit.message, welcome, self.head), tip)
 
-    def _keep_commit(self, pending: Pending, tip: Group) -> None:
+    def _keep_commit(self, pending: OwnCommit, tip: Group) -> None:
         """Keep a commit of one's own, and the key by which those know this device whom it leads to `tip`."""
         self.commits.add(pending, tip)
         self.whereabouts.keep_leaf_key(tip)
@@ -314,12 +314,12 @@ class Room(HeldRoom):
                     raise
         if tip.group_id != self.id:
             raise PeerError("it is of another room")
-        state = room_state(tip.extensions)
+        state = agreed_state(tip.extensions)
         if msgspec.structs.replace(state, title="") != msgspec.structs.replace(self.state, title=""):
             # A device outside cannot check who changed that, and no honest client does.
             raise PeerError("it changes who may do what")
         with self.changing():
-            self._keep_commit(Pending(Kind.REKEY, header + message, b"", head, external=True), tip)
+            self._keep_commit(OwnCommit(Kind.REKEY, header + message, b"", head, external=True), tip)
         return self.submit_commit()
 
     def _join(self, group_info: bytes, leaf: int, identity: bytes, header: bytes) -> tuple[Group, bytes]:
@@ -331,7 +331,7 @@ class Room(HeldRoom):
             removes=leaf,
             other_groups=(),
             authenticated_data=header_digest(header),
-            extension_types=(ROOM_STATE_EXTENSION,),
+            extension_types=(AGREED_STATE_EXTENSION,),
             limits=ROOM_LIMITS,
         )
 
@@ -343,7 +343,7 @@ class Room(HeldRoom):
     def give_up_wish(self) -> None:
         """Forget what this device's rekey was to do: it may not be done."""
         with self.changing():
-            self._wish_for(Wish())
+            self._wish_for(RekeyIntent())
 
     def submit_commit(self) -> Submit:
         """Return the submission of this device's commit, as it was made."""
@@ -394,11 +394,11 @@ class Room(HeldRoom):
 
     def prepare_help(self, device: bytes) -> Submit:
         """Give a member that cannot follow what it comes back with. Raises `MLSError`."""
-        sealed = Help.seal(self.group, self.member(device).leaf_index)
+        sealed = RejoinInfo.seal(self.group, self.member(device).leaf_index)
         header = Header(Kind.GROUP_INFO, self.head, self.chain.seen(), add=[device])
         return self._prepare_signed(header, sealed)
 
-    def wants(self, help_: Help) -> bool:
+    def wants(self, help_: RejoinInfo) -> bool:
         """Whether this device is to come back by a help: it cannot follow, or enough are in that epoch."""
         pending = self.commits.pending
         tried = pending is not None and pending.external and pending.head == help_.head
@@ -416,7 +416,7 @@ class Room(HeldRoom):
         """How many other accounts it takes to make this device leave an epoch that it can follow."""
         return max(1, min(2, len(self.others) + self.roster.has_twins))
 
-    def open_help(self, help_: Help) -> bytes:
+    def open_help(self, help_: RejoinInfo) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
         return help_.open(self.group, self.whereabouts.leaf_keys)
 
@@ -450,7 +450,7 @@ class Room(HeldRoom):
         """Forget this device's commit, which never left or is refused for good."""
         with self.changing():
             self.commits.drop_newest()
-            self._wish_for(Wish())
+            self._wish_for(RekeyIntent())
 
     def take_back(self, submits: Sequence[Submit]) -> None:
         """Forget the latest submissions, which never left: the relay can answer those before them only."""
@@ -487,7 +487,7 @@ class Room(HeldRoom):
         number = self.accepted + len(self.flights) + 1
         self.set(submission=max(self.record.submission, number))
         self.forget_refusal(payload)
-        self.flights[number] = Flight(kind, payload)
+        self.flights[number] = InFlight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 
     def check_age(self) -> None:

@@ -16,10 +16,10 @@ from clave_client.store.database import Store
 from clave_wire.header import Seen
 from clave_wire.messages import Entry
 
-__all__ = ["LINKS_KEPT", "LogChain"]
+__all__ = ["HASHES_KEPT", "LogChain"]
 
 _LABEL = b"clave 4 log chain"
-LINKS_KEPT = 10_000
+HASHES_KEPT = 10_000
 """Entries back to which a member's view can be compared; older views are neither believed nor doubted."""
 
 
@@ -50,7 +50,7 @@ class LogChain:
         linked = b"".join((_LABEL, self._link, numbers[0], entry.sender, numbers[1], payload))
         self._keep(entry.seq, hashlib.sha256(linked).digest())
         if entry.seq % 100 == 0:
-            self._store.trim_chain(self._room, entry.seq - LINKS_KEPT)
+            self._store.trim_chain(self._room, entry.seq - HASHES_KEPT)
 
     def go_back(self, seq: int) -> None:
         """Forget what came after entry `seq`, which the relay has lost."""

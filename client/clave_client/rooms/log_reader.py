@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from clave_client import events
 from clave_client.errors import PeerError, RelayFault
-from clave_client.events import Lie, Person
+from clave_client.events import Inconsistency, Person
 from clave_client.formats.content import Content, ContentKind, decode_content
-from clave_client.formats.payload import Opened, check_mls, check_signed, open_entry
+from clave_client.formats.payload import UnverifiedEntry, check_mls_body, check_signature, parse_entry
 from clave_client.rooms import legacy, submissions
 from clave_client.rooms import rejoin_entries as coming_back
-from clave_client.rooms.batch_report import Outcome, Report, Settled
-from clave_client.rooms.local_room import Room
+from clave_client.rooms.batch_report import BatchReport, BatchResult, CommitResult
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import member_identity
-from clave_client.rooms.rekeys import Fate, Rekey, judge
+from clave_client.rooms.rekeys import Rekey, RekeyEffect, check_rekey
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import HistoryLine, Phase, Store
 from clave_crypto.mls import Application, Committed, Group, MemberSender, MLSError, ProposalReceived, Remove
@@ -36,13 +36,13 @@ LogMessage = Entry | Accepted | Rejected
 class LogReader:
     """Reads one room's log. `report` is of the present batch, or of the last one."""
 
-    def __init__(self, room: Room, store: Store) -> None:
+    def __init__(self, room: LocalRoom, store: Store) -> None:
         self.room = room
         self.store = store
-        self.report = Report(room.id)
+        self.report = BatchReport(room.id)
         self._misled = False
 
-    def read(self, batch: Sequence[LogMessage]) -> Outcome:
+    def read(self, batch: Sequence[LogMessage]) -> BatchResult:
         """Take a batch of the room's stream, in order, in one transaction.
 
         Raises `RelayFault` when the relay left entries out or acknowledged what it was not sent; nothing of
@@ -69,7 +69,7 @@ class LogReader:
                     case Accepted():
                         self._accepted(message)
                     case Rejected():
-                        submissions.take_rejected(self, message)
+                        submissions.handle_rejected(self, message)
 
     # --- entries, one after the other ---
 
@@ -94,28 +94,28 @@ class LogReader:
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
         room.advance(entry)
         if entry.sender == room.roster.own_device and room.was_refused(entry.payload):
-            self.report.lie(Lie.STORED, room.roster.find(entry.sender))
+            self.report.lie(Inconsistency.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
             if _has_header(entry):  # the relay says so to have it passed over
-                self.report.lie(Lie.PLACE, room.roster.find(entry.sender))
+                self.report.lie(Inconsistency.PLACE, room.roster.find(entry.sender))
             legacy.read_entry(self, entry)
             room.leave_legacy(entry.seq)
             return
         head = room.head
         try:
-            self._judge(open_entry(entry))
+            self._judge(parse_entry(entry))
         except (MLSError, PeerError) as error:
             self._refuse(entry, str(error))
         if entry.kind is Kind.COMMIT and room.head == head and entry.seq > room.record.began:
             # The relay took it at its word: it routes to whom it adds, and has forgotten whom rekeys remove.
             self._misled = True
 
-    def _judge(self, opened: Opened) -> None:
+    def _judge(self, opened: UnverifiedEntry) -> None:
         room, entry = self.room, opened.entry
         if entry.kind is Kind.LOST:
-            coming_back.take_cry(self, opened)
+            coming_back.handle_rejoin_request(self, opened)
             return
-        if room.commits.returning and coming_back.take_return(self, opened):
+        if room.commits.returning and coming_back.handle_own_rejoin(self, opened):
             return
         if room.lost:
             return
@@ -123,7 +123,7 @@ class LogReader:
             self._elsewhere(opened)
             return
         if entry.seq <= room.record.began:  # its commit stands there, and all of its epoch follows
-            self.report.lie(Lie.PLACE, room.roster.find(entry.sender))
+            self.report.lie(Inconsistency.PLACE, room.roster.find(entry.sender))
         match entry.kind:
             case Kind.APPLICATION:
                 self._message(opened)
@@ -136,7 +136,7 @@ class LogReader:
             case Kind.CONFIRM:
                 self._confirm(opened)
             case Kind.GROUP_INFO:
-                coming_back.take_help(self, opened)
+                coming_back.handle_rejoin_info(self, opened)
 
     def _refuse(self, entry: Entry, reason: str) -> None:
         """Say once of each sender that something of it does not count, and why."""
@@ -151,7 +151,7 @@ class LogReader:
             text = f"something {whose} sent to {room.record.title} does not count: {sanitize(reason)}"
             self.report.happened(events.Notice(room.id, text))
 
-    def _elsewhere(self, opened: Opened) -> None:
+    def _elsewhere(self, opened: UnverifiedEntry) -> None:
         """Take an entry made in another epoch than the present one: it does not count now."""
         room, entry = self.room, opened.entry
         if entry.seq <= room.record.began:  # this device joined with a later one, or with this one
@@ -159,7 +159,7 @@ class LogReader:
             if entry.seq == room.record.began and (
                 entry.kind is not Kind.COMMIT or own not in opened.header.add
             ):
-                self.report.lie(Lie.PLACE, None)
+                self.report.lie(Inconsistency.PLACE, None)
             return
         person = room.find(entry.sender)
         if person is None:
@@ -174,7 +174,7 @@ class LogReader:
                 self.report.happened(events.Notice(room.id, text))
             return
         if entry.sender == room.roster.own_device:
-            submissions.take_message_elsewhere(self, opened)
+            submissions.handle_own_message_of_other_epoch(self, opened)
             return
         if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
             return
@@ -184,21 +184,21 @@ class LogReader:
             room.whereabouts.not_read(entry.seq)
         if former:
             if entry.kind is Kind.APPLICATION and room.whereabouts.fork is None:
-                self.report.lie(Lie.BEHIND, person)
+                self.report.lie(Inconsistency.BEHIND, person)
         elif room.whereabouts.fork is None:
-            self.report.lie(Lie.AHEAD, person)
+            self.report.lie(Inconsistency.AHEAD, person)
         self.report.outcome.cry = True
         if entry.kind in (Kind.CONFIRM, Kind.PROPOSAL):  # the relay may have taken out whom that removes
             self.report.outcome.strangers = True
 
     # --- messages ---
 
-    def _message(self, opened: Opened) -> None:
+    def _message(self, opened: UnverifiedEntry) -> None:
         room, entry = self.room, opened.entry
         if entry.sender == room.roster.own_device:
-            submissions.take_message(self, opened)
+            submissions.handle_own_message(self, opened)
             return
-        check_mls(opened, room.group)
+        check_mls_body(opened, room.group)
         # What does not count leaves the key that opened it, for the true entry to come.
         received = room.group.receive(opened.body, check=lambda message: self._check_message(entry, message))
         assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
@@ -208,7 +208,7 @@ class LogReader:
             case ContentKind.TEXT:
                 self.said(entry.seq, person, content)
             case ContentKind.JOINED:
-                self.report.happened(events.Accepted(room.id, person))
+                self.report.happened(events.InvitationAccepted(room.id, person))
 
     def _check_message(self, entry: Entry, message: Application) -> None:
         person = self.room.roster.person(message)
@@ -231,7 +231,7 @@ class LogReader:
 
     # --- what a sender has seen ---
 
-    def _compare(self, opened: Opened, person: Person, *, vouches: bool = True) -> None:
+    def _compare(self, opened: UnverifiedEntry, person: Person, *, vouches: bool = True) -> None:
         """Compare a sender's view of the log with this device's.
 
         It vouches for the present epoch too, unless it only comes back to it by a group info.
@@ -242,26 +242,26 @@ class LogReader:
             if unread is not None:
                 room.say_again(unread)
         if header.seen.seq >= opened.entry.seq:
-            self.report.lie(Lie.IMPOSSIBLE, person)
+            self.report.lie(Inconsistency.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
-            self.report.lie(Lie.HISTORY, person)
+            self.report.lie(Inconsistency.HISTORY, person)
         else:
             room.chain.adopt(header.seen, opened.entry)
         if opened.entry.kind is Kind.APPLICATION:
             if header.count <= self.store.last_count(room.id, person.device):
-                self.report.lie(Lie.ORDER, person)
+                self.report.lie(Inconsistency.ORDER, person)
             else:
                 self.store.put_count(room.id, person.device, header.count)
 
     # --- changes of the room ---
 
-    def _leaving(self, opened: Opened) -> None:
+    def _leaving(self, opened: UnverifiedEntry) -> None:
         room, entry = self.room, opened.entry
         if entry.sender == room.roster.own_device:
             if room.record.phase is Phase.LEAVING:
                 self.report.happened(room.close(None))
             return
-        check_mls(opened, room.group)
+        check_mls_body(opened, room.group)
         if opened.header.remove != [entry.sender] or opened.header.add:
             raise PeerError("its header is not what it does")
         successor = room.copy_group()
@@ -282,24 +282,24 @@ class LogReader:
             raise PeerError("it is no leaving of its sender")
         self.report.happened(events.MemberLeft(room.id, leaver))
 
-    def _commit(self, opened: Opened) -> None:
+    def _commit(self, opened: UnverifiedEntry) -> None:
         """Take a commit without a path, which begins an epoch here."""
         room, entry, header = self.room, opened.entry, opened.header
         author = room.roster.find(entry.sender)
         if room.commits.is_newest(entry.payload):
             if room.roster.leavers():
                 room.commits.drop()
-                self.report.outcome.settled = Settled.LOST
+                self.report.outcome.settled = CommitResult.SUPERSEDED
             else:
                 self.enter(room.commits.follow(entry.payload), author, None)
             return
         if entry.sender == room.roster.own_device:
-            submissions.take_unknown(self, entry)
+            submissions.handle_unknown_own_entry(self, entry)
             self.report.outcome.cry = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
             raise PeerError("who leaves has to be taken out first")
-        check_mls(opened, room.group)
+        check_mls_body(opened, room.group)
         successor = room.copy_group()
         received = successor.receive(opened.body)
         if not isinstance(received, Committed) or received.external or received.path or received.removed_self:
@@ -314,22 +314,22 @@ class LogReader:
         self._compare(opened, author)
         self.enter(successor, author, None)
 
-    def _rekey(self, opened: Opened) -> None:
+    def _rekey(self, opened: UnverifiedEntry) -> None:
         """Have a commit with a path wait, or follow it at once if nobody else could confirm it."""
         room = self.room
         own = room.commits.is_newest(opened.entry.payload)
-        rekey = judge(opened, room.group, room.roster, room.commits.payloads)
+        rekey = check_rekey(opened, room.group, room.roster, room.commits.payloads)
         author = room.roster.find(opened.entry.sender)
         if author is not None and not own:
             self._compare(opened, author, vouches=not rekey.external)
         room.rekeys.add(rekey)
         if own:
             room.commits.place()
-            self.report.outcome.settled = Settled.PLACED
+            self.report.outcome.settled = CommitResult.LOGGED
         if room.covers(rekey) and not room.roster.others(rekey.account, rekey.removes):
             self._follow(rekey, opened.entry.seq)
 
-    def _confirm(self, opened: Opened) -> None:
+    def _confirm(self, opened: UnverifiedEntry) -> None:
         room = self.room
         person = self.signer(opened)
         rekey = room.rekeys.find(opened.header.ref)
@@ -345,20 +345,20 @@ class LogReader:
         room = self.room
         author = room.roster.find(rekey.opened.entry.sender)
         match rekey.fate:
-            case Fate.REMOVES:
+            case RekeyEffect.REMOVES:
                 self.report.happened(room.close(author))
                 return
-            case Fate.OWN:
+            case RekeyEffect.OWN:
                 successor = room.commits.follow(rekey.opened.entry.payload)
-            case Fate.OPENS:
+            case RekeyEffect.OPENS:
                 successor = room.copy_group()
                 try:
                     successor.receive(rekey.opened.body)
                 except MLSError:
-                    coming_back.lose(self, seq)
+                    coming_back.mark_cannot_follow(self, seq)
                     return
-            case Fate.FAILS:
-                coming_back.lose(self, seq)
+            case RekeyEffect.FAILS:
+                coming_back.mark_cannot_follow(self, seq)
                 return
         fork = room.whereabouts.fork
         self.enter(successor, author, rekey)
@@ -376,7 +376,7 @@ class LogReader:
         self.report.outcome.strangers |= self._misled and rekey is not None
         self._misled = False
         if had_pending:
-            self.report.outcome.settled = Settled.WON if was_own else Settled.LOST
+            self.report.outcome.settled = CommitResult.APPLIED if was_own else CommitResult.SUPERSEDED
         self._tell_changes(before, leavers, author)
         title = sanitize(room.state.title)
         if room.state != former and author is not None:
@@ -402,17 +402,17 @@ class LogReader:
             if member.leaf_index not in leavers and author is not None:
                 self.report.happened(events.MemberRemoved(room.id, before.person(member), author))
 
-    def signer(self, opened: Opened) -> Person:
+    def signer(self, opened: UnverifiedEntry) -> Person:
         """Return the member that signed an entry. Raises `PeerError`."""
         person = self.room.roster.find(opened.entry.sender)
         if person is None:
             raise PeerError("its sender is not a member")
-        check_signed(opened)
+        check_signature(opened)
         return person
 
 
 def _has_header(entry: Entry) -> bool:
     with contextlib.suppress(PeerError):
-        open_entry(entry)
+        parse_entry(entry)
         return True
     return False

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from clave_client.formats.payload import name_epoch
-from clave_client.rooms.commit_records import Former, Pending
+from clave_client.formats.payload import epoch_id
+from clave_client.rooms.commit_records import EarlierRekey, OwnCommit
 from clave_client.rooms.outbox import Outbox
 from clave_client.rooms.policy import restore_group
 from clave_client.store.database import Store
 from clave_crypto.mls import Group, GroupState
 
-__all__ = ["OwnCommits"]
+__all__ = ["PendingCommits"]
 
 _MOST_FORMER = 8
 
 
-class OwnCommits:
+class PendingCommits:
     """The commits of this device that can still count. Transactions are the caller's.
 
     `pending` is the newest one and leads to `tip`. `formers` are rekeys in the log that it is to replace,
@@ -27,18 +27,18 @@ class OwnCommits:
         self._store = store
         self._room = room
         self._outbox = outbox
-        self.pending: Pending | None = None
+        self.pending: OwnCommit | None = None
         self.tip: Group | None = None
-        self.formers: list[tuple[Pending, Group]] = []
+        self.formers: list[tuple[OwnCommit, Group]] = []
 
     def load(self) -> None:
         """Read back what is stored. Raises `MLSError`."""
         commit, tip, ratchets = self._part("commit"), self._part("tip"), self._part("tip ratchets")
         self.pending, self.tip = None, None
         if commit is not None and tip is not None and ratchets is not None:
-            self.pending = Pending.decode(commit)
+            self.pending = OwnCommit.decode(commit)
             self.tip = restore_group(GroupState(tip, ratchets))
-        formers = Former.decode(self._part("formers") or Former.encode([]))
+        formers = EarlierRekey.decode(self._part("formers") or EarlierRekey.encode([]))
         self.formers = [(one.pending, restore_group(GroupState(one.epoch, one.ratchets))) for one in formers]
 
     def save_tip(self) -> None:
@@ -76,7 +76,7 @@ class OwnCommits:
     def heads(self) -> list[bytes]:
         """The epochs in which this device has spoken, or speaks, before they are confirmed."""
         tips = [self.tip] if self.tip is not None and self.unconfirmed else []
-        return [name_epoch(tip) for tip in [*tips, *(tip for _, tip in self.formers)]]
+        return [epoch_id(tip) for tip in [*tips, *(tip for _, tip in self.formers)]]
 
     def is_newest(self, payload: bytes) -> bool:
         """Whether this is the payload of the newest one."""
@@ -88,7 +88,7 @@ class OwnCommits:
 
     # --- what becomes of them ---
 
-    def add(self, pending: Pending, tip: Group) -> None:
+    def add(self, pending: OwnCommit, tip: Group) -> None:
         """Keep a new commit; one that is in the log can count until the new one is there too."""
         if self.unconfirmed and self.pending is not None and self.tip is not None:
             self._keep_formers([*self.formers, (self.pending, self.tip)][-_MOST_FORMER:])
@@ -109,7 +109,7 @@ class OwnCommits:
         """Return the group that the one with this payload leads to, as it is in the log."""
         own = [] if self.pending is None or self.tip is None else [(self.pending, self.tip)]
         tip = next(tip for pending, tip in [*own, *self.formers] if pending.payload == payload)
-        self._outbox.confirm(name_epoch(tip))
+        self._outbox.confirm(epoch_id(tip))
         return tip
 
     def drop(self) -> None:
@@ -131,8 +131,8 @@ class OwnCommits:
         self.pending, self.tip = formers[-1]
         self._put("commit", self.pending.encode())
 
-    def _keep_formers(self, formers: list[tuple[Pending, Group]]) -> None:
+    def _keep_formers(self, formers: list[tuple[OwnCommit, Group]]) -> None:
         self.formers = formers
         states = [(pending, tip.state()) for pending, tip in formers]
-        stored = [Former(pending, state.epoch, state.ratchets) for pending, state in states]
-        self._put("formers", Former.encode(stored) if stored else None)
+        stored = [EarlierRekey(pending, state.epoch, state.ratchets) for pending, state in states]
+        self._put("formers", EarlierRekey.encode(stored) if stored else None)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from clave_client.errors import PeerError
-from clave_client.formats.agreed_state import ROOM_STATE_EXTENSION, RoomState, decode_room_state
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, decode_agreed_state
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import VerifiedIdentity, verify_identity
 from clave_crypto.mls import (
@@ -40,12 +40,12 @@ __all__ = [
     "MAX_DEVICES",
     "ROOM_LIMITS",
     "RoomPolicy",
+    "agreed_state",
     "check_names_differ",
     "device_identity",
     "leaf_identity",
     "member_identity",
     "restore_group",
-    "room_state",
 ]
 
 
@@ -76,13 +76,13 @@ def _identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
     return identity
 
 
-def room_state(extensions: Sequence[Extension]) -> RoomState:
+def agreed_state(extensions: Sequence[Extension]) -> AgreedState:
     """Return the agreed state among a group's extensions; raises `PolicyRejected` when it is not there."""
-    found = [extension for extension in extensions if extension.extension_type == ROOM_STATE_EXTENSION]
+    found = [extension for extension in extensions if extension.extension_type == AGREED_STATE_EXTENSION]
     if len(found) != 1:
         raise PolicyRejected("the group has no room state; it was not made by clave")
     try:
-        return decode_room_state(found[0].extension_data)
+        return decode_agreed_state(found[0].extension_data)
     except PeerError as error:
         raise PolicyRejected(str(error)) from None
 
@@ -140,7 +140,7 @@ class RoomPolicy:
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
         """Refuse a commit with a proposal that `group`, the prior epoch, does not allow its sender."""
-        state = room_state(group.extensions)
+        state = agreed_state(group.extensions)
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}
         for sender, proposal in proposals:
@@ -155,7 +155,7 @@ class RoomPolicy:
                 case Remove():
                     role, deed = state.remove, "remove people"
                 case GroupContextExtensions(extensions):
-                    room_state(extensions)
+                    agreed_state(extensions)
                     role, deed = state.edit, "change the room"
                 case Update():
                     continue

@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clave_client import events
-from clave_client.formats.payload import Opened, check_signed, name_rekey
-from clave_client.rooms.epoch_tracker import Home
+from clave_client.formats.payload import UnverifiedEntry, check_signature, rekey_id
+from clave_client.rooms.epoch_tracker import FormerRoster
 from clave_client.rooms.roster import Roster
-from clave_client.rooms.submissions import take_message_elsewhere
+from clave_client.rooms.submissions import handle_own_message_of_other_epoch
 from clave_wire.messages import Kind
 
 if TYPE_CHECKING:
     from clave_client.rooms.log_reader import LogReader
 
-__all__ = ["lose", "take_cry", "take_help", "take_return"]
+__all__ = ["handle_own_rejoin", "handle_rejoin_info", "handle_rejoin_request", "mark_cannot_follow"]
 
 
-def lose(reader: LogReader, seq: int) -> None:
+def mark_cannot_follow(reader: LogReader, seq: int) -> None:
     """Note that the others went on to an epoch that this device cannot open."""
     room = reader.room
     room.commits.drop()
@@ -33,17 +33,17 @@ def lose(reader: LogReader, seq: int) -> None:
         reader.report.happened(events.Notice(room.id, text))
 
 
-def take_cry(reader: LogReader, opened: Opened) -> None:
+def handle_rejoin_request(reader: LogReader, opened: UnverifiedEntry) -> None:
     """Take a member's word that its device cannot follow."""
     room = reader.room
     person = room.roster.find(opened.entry.sender)
     if person is None or opened.entry.sender == room.roster.own_device or room.lost:
         return
-    check_signed(opened)
+    check_signature(opened)
     reader.report.outcome.lost.append(person.device)
 
 
-def take_help(reader: LogReader, opened: Opened) -> None:
+def handle_rejoin_info(reader: LogReader, opened: UnverifiedEntry) -> None:
     """Note that a member has helped a device that cannot follow."""
     reader.signer(opened)
     for device in opened.header.add:
@@ -51,7 +51,7 @@ def take_help(reader: LogReader, opened: Opened) -> None:
             reader.room.helped[device] += 1
 
 
-def take_return(reader: LogReader, opened: Opened) -> bool:
+def handle_own_rejoin(reader: LogReader, opened: UnverifiedEntry) -> bool:
     """Take what concerns a commit by which this device comes back; False if it does not."""
     room, entry, header = reader.room, opened.entry, opened.header
     pending, tip = room.commits.pending, room.commits.tip
@@ -65,15 +65,15 @@ def take_return(reader: LogReader, opened: Opened) -> bool:
         return True
     own_message = entry.sender == room.roster.own_device and entry.kind is Kind.APPLICATION
     if own_message and header.head != room.head:
-        take_message_elsewhere(reader, opened)
+        handle_own_message_of_other_epoch(reader, opened)
         return True
     if entry.kind is not Kind.CONFIRM:
         return False
     for own, led_to in [(pending, tip), *room.commits.formers]:
-        if own.placed and header.ref == name_rekey(own.payload) and header.head == own.head:
+        if own.placed and header.ref == rekey_id(own.payload) and header.head == own.head:
             person = Roster(led_to, reader.store).find(entry.sender)
             if person is not None and person.account != room.account:
-                check_signed(opened)
+                check_signature(opened)
                 _come_back(reader, own.payload, person.account)
             return True
     return False
@@ -88,7 +88,7 @@ def _come_back(reader: LogReader, payload: bytes, account: bytes) -> None:
     room.whereabouts.not_read(0)
     if since:
         room.say_again(since - 1)
-    room.whereabouts.leave_home(Home.of(room.group), account, room.record.cursor)
+    room.whereabouts.leave_home(FormerRoster.of(room.group), account, room.record.cursor)
     reader.enter(room.commits.follow(payload), None, None)
     until = room.record.cursor
     text = f"this device follows {room.record.title} again"

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import msgspec
 
 from clave_client.errors import PeerError
-from clave_client.formats.payload import Opened, check_mls, name_rekey, open_entry
+from clave_client.formats.payload import UnverifiedEntry, check_mls_body, parse_entry, rekey_id
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Store
 from clave_crypto.mls import CommitFate, Group, MLSError
 from clave_wire.messages import Entry, Kind
 
-__all__ = ["Fate", "Rekey", "Rekeys", "judge"]
+__all__ = ["PendingRekeys", "Rekey", "RekeyEffect", "check_rekey"]
 
 _MOST_KEPT, _MOST_KEPT_BYTES = 256, 4 * 1024 * 1024
 """Entries kept of one device, on disk; what it says beyond them in an unconfirmed epoch counts for nobody.
@@ -33,7 +33,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
 
 
-class Fate(enum.Enum):
+class RekeyEffect(enum.Enum):
     """What a rekey comes to at this device, if it is confirmed."""
 
     OWN = "own"
@@ -43,10 +43,10 @@ class Fate(enum.Enum):
 
 
 _FATES = {
-    CommitFate.OPENS: Fate.OPENS,
-    CommitFate.REMOVES: Fate.REMOVES,
-    CommitFate.SEALED: Fate.FAILS,
-    CommitFate.WRONG_TAG: Fate.FAILS,
+    CommitFate.OPENS: RekeyEffect.OPENS,
+    CommitFate.REMOVES: RekeyEffect.REMOVES,
+    CommitFate.SEALED: RekeyEffect.FAILS,
+    CommitFate.WRONG_TAG: RekeyEffect.FAILS,
 }
 
 
@@ -55,10 +55,10 @@ class Rekey:
     """A rekey that everybody in the epoch accepts as far as it can be checked."""
 
     ref: bytes
-    opened: Opened
+    opened: UnverifiedEntry
     account: bytes
     removes: frozenset[bytes]
-    fate: Fate
+    fate: RekeyEffect
     external: bool = False
 
     @property
@@ -67,7 +67,7 @@ class Rekey:
         return self.opened.entry.seq
 
 
-class _Kept(NamedTuple):
+class _BufferedEntry(NamedTuple):
     """An entry that waits on disk with its account's rekey."""
 
     seq: int
@@ -75,18 +75,18 @@ class _Kept(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, entry: Entry) -> _Kept:
+    def of(cls, entry: Entry) -> _BufferedEntry:
         return cls(entry.seq, entry.sender, len(entry.payload))
 
 
-class Rekeys:
+class PendingRekeys:
     """The rekeys of one room that wait in its present epoch. Transactions are the caller's."""
 
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
         self._waiting: dict[bytes, Rekey] = {}
-        self._kept: dict[bytes, list[_Kept]] = {}
+        self._kept: dict[bytes, list[_BufferedEntry]] = {}
 
     def load(self, group: Group, roster: Roster, own: Collection[bytes]) -> None:
         """Read back what waits; `own` are the payloads of this device's rekeys."""
@@ -94,7 +94,7 @@ class Rekeys:
             opened = self._read(seq)
             try:
                 if opened.entry.kind is Kind.REKEY:
-                    rekey = judge(opened, group, roster, own)
+                    rekey = check_rekey(opened, group, roster, own)
                     self._waiting[rekey.account] = rekey
                     self._kept[rekey.account] = []
                     continue
@@ -102,10 +102,10 @@ class Rekeys:
                 continue
             person = roster.find(opened.entry.sender)
             if person is not None and person.account in self._kept:
-                self._kept[person.account].append(_Kept.of(opened.entry))
+                self._kept[person.account].append(_BufferedEntry.of(opened.entry))
 
-    def _read(self, seq: int) -> Opened:
-        return open_entry(_decoder.decode(self._store.waiting_entry(self._room, seq)))
+    def _read(self, seq: int) -> UnverifiedEntry:
+        return parse_entry(_decoder.decode(self._store.waiting_entry(self._room, seq)))
 
     def __iter__(self) -> Iterator[Rekey]:
         return iter(self._waiting.values())
@@ -125,19 +125,19 @@ class Rekeys:
         self._kept[rekey.account] = []
         self._keep(rekey.opened)
 
-    def keep(self, opened: Opened, account: bytes) -> bool:
+    def keep(self, opened: UnverifiedEntry, account: bytes) -> bool:
         """Keep what an account says while a rekey of it waits; False if none does."""
         kept = self._kept.get(account)
         if kept is None:
             return False
-        new = _Kept.of(opened.entry)
+        new = _BufferedEntry.of(opened.entry)
         sizes = [one.size for one in kept if one.sender == new.sender]
         if len(sizes) < _MOST_KEPT and sum(sizes) + new.size <= _MOST_KEPT_BYTES:
             kept.append(new)
             self._keep(opened)
         return True
 
-    def clear(self, confirmed: Rekey | None) -> list[Opened]:
+    def clear(self, confirmed: Rekey | None) -> list[UnverifiedEntry]:
         """Forget all of them, as an epoch begins; return what was said in that of the one `confirmed`."""
         kept = [] if confirmed is None else self._kept.get(confirmed.account, [])
         said = [self._read(one.seq) for one in kept]
@@ -145,15 +145,15 @@ class Rekeys:
             self._drop(account)
         return said
 
-    def copy(self) -> tuple[dict[bytes, Rekey], dict[bytes, list[_Kept]]]:
+    def copy(self) -> tuple[dict[bytes, Rekey], dict[bytes, list[_BufferedEntry]]]:
         """Return what waits, for `restore`."""
         return dict(self._waiting), {account: list(kept) for account, kept in self._kept.items()}
 
-    def restore(self, before: tuple[dict[bytes, Rekey], dict[bytes, list[_Kept]]]) -> None:
+    def restore(self, before: tuple[dict[bytes, Rekey], dict[bytes, list[_BufferedEntry]]]) -> None:
         """Go back to what `copy` returned."""
         self._waiting, self._kept = before
 
-    def _keep(self, opened: Opened) -> None:
+    def _keep(self, opened: UnverifiedEntry) -> None:
         self._store.add_waiting(self._room, opened.entry.seq, _encoder.encode(opened.entry))
 
     def _drop(self, account: bytes) -> None:
@@ -163,7 +163,7 @@ class Rekeys:
             self._store.drop_waiting(self._room, [rekey.seq, *seqs])
 
 
-def judge(opened: Opened, group: Group, roster: Roster, own: Collection[bytes]) -> Rekey:
+def check_rekey(opened: UnverifiedEntry, group: Group, roster: Roster, own: Collection[bytes]) -> Rekey:
     """Check a rekey as everybody in the epoch can, and find out what it comes to here.
 
     Raises `PeerError` or `MLSError` when it counts for nobody.
@@ -174,8 +174,8 @@ def judge(opened: Opened, group: Group, roster: Roster, own: Collection[bytes]) 
         raise PeerError("its sender is not a member")
     removes = frozenset(header.remove)
     if entry.payload in own:
-        return Rekey(name_rekey(entry.payload), opened, author.account, removes, Fate.OWN)
-    check_mls(opened, group)
+        return Rekey(rekey_id(entry.payload), opened, author.account, removes, RekeyEffect.OWN)
+    check_mls_body(opened, group)
     preview = group.preview(opened.body)
     added = {member.signature_key for member in preview.added}
     removed = {member.signature_key for member in preview.removed}
@@ -187,5 +187,5 @@ def judge(opened: Opened, group: Group, roster: Roster, own: Collection[bytes]) 
         raise PeerError("the relay put another's name on it")
     if not preview.path or added or header.add or removed != removes or len(removes) != len(header.remove):
         raise PeerError("its header is not what it does")
-    ref, fate = name_rekey(entry.payload), _FATES[preview.fate]
+    ref, fate = rekey_id(entry.payload), _FATES[preview.fate]
     return Rekey(ref, opened, author.account, removes, fate, preview.external)

@@ -8,7 +8,7 @@ import msgspec
 
 from clave_client.errors import StoreDamaged
 
-__all__ = ["decode_restores", "encode_restores", "shared_until"]
+__all__ = ["common_log_end", "decode_restores", "encode_restores"]
 
 Restores = Sequence[tuple[bytes, int]]
 """Each former incarnation whose backup the relay was restored from (16 bytes), the last entry kept of it."""
@@ -17,7 +17,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
 
 
-def shared_until(former: bytes, before: Restores | None, present: bytes, now: Restores) -> int:
+def common_log_end(former: bytes, before: Restores | None, present: bytes, now: Restores) -> int:
     """Return the last entry that the log of the incarnation `former` can share with that of `present`.
 
     Both come with their restores. Without an incarnation in common it is 0, or what the last restore kept for

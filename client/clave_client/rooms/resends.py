@@ -8,13 +8,13 @@ from typing import Final
 
 from clave_client.store.database import HistoryLine, Store
 
-__all__ = ["Repeats"]
+__all__ = ["Resends"]
 
 _PART: Final = "said again"
 _MOST: Final = 1000
 
 
-class Repeats:
+class Resends:
     """The messages of one room that this device has said again, and where they are in the log since.
 
     In the history each keeps the place that it had first.

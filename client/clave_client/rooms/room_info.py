@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clave_client.rooms.local_room import Room
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.store.database import Phase
 from clave_crypto.mls import CipherSuite
@@ -27,7 +27,7 @@ class RoomInfo:
     suite: CipherSuite
 
     @classmethod
-    def of(cls, room: Room, account: bytes) -> RoomInfo:
+    def of(cls, room: LocalRoom, account: bytes) -> RoomInfo:
         """Describe a room to the member that `account` is."""
         devices = room.roster.people().values()
         verified = {person.account: person.verified for person in devices}

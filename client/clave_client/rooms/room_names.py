@@ -9,16 +9,16 @@ from collections.abc import Collection, Iterable
 
 from clave_client.errors import UsageError
 from clave_client.store.database import Phase, RoomRecord
-from clave_client.store.pins import look_alike
+from clave_client.store.pins import are_confusable
 from clave_wire.text import sanitize
 
-__all__ = ["called_alike", "resolve"]
+__all__ = ["called_alike", "resolve_room"]
 
 MIN_ID_DIGITS = 8
 """Hexadecimal digits of a room's id that name it."""
 
 
-def resolve(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -> bytes | None:
+def resolve_room(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -> bytes | None:
     """Return the id of the room that `words` means, or None; rooms one is in come before invitations.
 
     With `invited`, only invitations count. Raises `UsageError` when several rooms fit.
@@ -39,7 +39,11 @@ def resolve(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -
 def called_alike(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
     """Return another room, not an invitation, with a title that looks like that of `room`."""
     for other in rooms:
-        if other.id != room.id and other.phase is not Phase.INVITED and look_alike(other.title, room.title):
+        if (
+            other.id != room.id
+            and other.phase is not Phase.INVITED
+            and are_confusable(other.title, room.title)
+        ):
             return other
     return None
 

@@ -19,19 +19,19 @@ import msgspec
 from clave_client import events
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
-from clave_client.formats.agreed_state import RoomState
-from clave_client.formats.payload import Opened, name_epoch
-from clave_client.formats.welcome import Welcomed
+from clave_client.formats.agreed_state import AgreedState
+from clave_client.formats.payload import UnverifiedEntry, epoch_id
+from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms import legacy
-from clave_client.rooms.commit_records import Wish
-from clave_client.rooms.epoch_tracker import Whereabouts
+from clave_client.rooms.commit_records import RekeyIntent
+from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.outbox import Outbox
-from clave_client.rooms.pending_commits import OwnCommits
-from clave_client.rooms.policy import device_identity, restore_group, room_state
-from clave_client.rooms.rekeys import Rekey, Rekeys
+from clave_client.rooms.pending_commits import PendingCommits
+from clave_client.rooms.policy import agreed_state, device_identity, restore_group
+from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores, encode_restores
-from clave_client.rooms.resends import Repeats
+from clave_client.rooms.resends import Resends
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Phase, RoomRecord, Store
 from clave_crypto.identity import DeviceKey
@@ -40,7 +40,7 @@ from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
-__all__ = ["Flight", "HeldRoom"]
+__all__ = ["InFlight", "StoredRoom"]
 
 _ERA_BITS = 40
 """Entries of an era; what the relay lost keeps its place before what came afterwards."""
@@ -58,14 +58,14 @@ _MOST_REFUSED = 1000
 
 
 @dataclass(frozen=True)
-class Flight:
+class InFlight:
     """A submission without an answer yet."""
 
     kind: Kind
     payload: bytes
 
 
-class HeldRoom:
+class StoredRoom:
     """What a `Room` keeps. Make it with `create`, `join` or `load`."""
 
     group: Group
@@ -80,14 +80,14 @@ class HeldRoom:
         self.clock = clock
         self.record = record
         self.outbox = Outbox(store, record.id)
-        self.commits = OwnCommits(store, record.id, self.outbox)
-        self.rekeys = Rekeys(store, record.id)
-        self.repeats = Repeats(store, record.id)
-        self.whereabouts = Whereabouts(store, record.id)
-        self.wish = Wish()
+        self.commits = PendingCommits(store, record.id, self.outbox)
+        self.rekeys = PendingRekeys(store, record.id)
+        self.repeats = Resends(store, record.id)
+        self.whereabouts = EpochTracker(store, record.id)
+        self.wish = RekeyIntent()
         self.restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
-        self.flights: dict[int, Flight] = {}
+        self.flights: dict[int, InFlight] = {}
         self.refused: frozenset[bytes] = frozenset()
         self.helped: Counter[bytes] = Counter()
         self.leavings: dict[int, int] = {}
@@ -107,7 +107,7 @@ class HeldRoom:
         return cls._store_new(store, group, Phase.JOINED, None, clock, incarnation)
 
     @classmethod
-    def join(cls, store: Store, group: Group, welcomed: Welcomed, clock: Callable[[], float]) -> Self:
+    def join(cls, store: Store, group: Group, welcomed: JoinPoint, clock: Callable[[], float]) -> Self:
         """Store a group this device was welcomed to, as an invitation to answer."""
         return cls._store_new(store, group, Phase.INVITED, welcomed, clock, welcomed.incarnation)
 
@@ -117,11 +117,11 @@ class HeldRoom:
         store: Store,
         group: Group,
         phase: Phase,
-        welcomed: Welcomed | None,
+        welcomed: JoinPoint | None,
         clock: Callable[[], float],
         incarnation: bytes,
     ) -> Self:
-        title = sanitize(room_state(group.extensions).title)
+        title = sanitize(agreed_state(group.extensions).title)
         # The relay counts on where an earlier membership of this device ended.
         known = store.room(group.group_id)
         used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
@@ -190,14 +190,14 @@ class HeldRoom:
         self.leavings = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
         restores = part("restores")
         self.restores = None if restores is None else decode_restores(restores)
-        self.wish = Wish() if wish is None else Wish.decode(wish)
+        self.wish = RekeyIntent() if wish is None else RekeyIntent.decode(wish)
         self._saved_epoch = epoch
         self.chain = LogChain(self._store, self.id, self.record.cursor)
-        self.rekeys = Rekeys(self._store, self.id)
+        self.rekeys = PendingRekeys(self._store, self.id)
         self.rekeys.load(self.group, self.roster, self.commits.payloads)
 
     def _hold(self, group: Group) -> None:
-        self.group, self.head, self.roster = group, name_epoch(group), Roster(group, self._store)
+        self.group, self.head, self.roster = group, epoch_id(group), Roster(group, self._store)
 
     def part(self, name: str) -> bytes | None:
         """Return a stored part of this room."""
@@ -215,9 +215,9 @@ class HeldRoom:
         return self.record.id
 
     @property
-    def state(self) -> RoomState:
+    def state(self) -> AgreedState:
         """What the members agree on."""
-        return room_state(self.group.extensions)
+        return agreed_state(self.group.extensions)
 
     @property
     def lost(self) -> bool:
@@ -310,7 +310,7 @@ class HeldRoom:
         for item in self.outbox.waiting():
             self._store.put_ciphertext(item.position, None, None)
 
-    def enter(self, group: Group, confirmed: Rekey | None) -> list[Opened]:
+    def enter(self, group: Group, confirmed: Rekey | None) -> list[UnverifiedEntry]:
         """Go on in the next epoch, `group`'s; return what was said there before it began.
 
         A transaction is the caller's.
@@ -324,8 +324,8 @@ class HeldRoom:
         self.commits.drop()
         here = [device for device in self.wish.removes if self.roster.has(device) and device not in left]
         title = self.wish.title if self.wish.title != self.state.title else ""
-        wish = Wish([*here, *left], title, anybodys=not here and not title and bool(left))
-        self._wish_for(Wish() if own else wish)
+        wish = RekeyIntent([*here, *left], title, anybodys=not here and not title and bool(left))
+        self._wish_for(RekeyIntent() if own else wish)
         return said
 
     def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
@@ -361,9 +361,9 @@ class HeldRoom:
     def forget_commit(self) -> None:
         """Forget this device's commit, which is refused for good; a transaction is the caller's."""
         self.commits.drop_newest()
-        self._wish_for(Wish())
+        self._wish_for(RekeyIntent())
 
-    def _wish_for(self, wish: Wish) -> None:
+    def _wish_for(self, wish: RekeyIntent) -> None:
         self.wish = wish
         self.put_part("wish", wish.encode() if wish else None)
 
@@ -420,7 +420,7 @@ class HeldRoom:
             era=self.record.era + 1,
             shown=shown,
         )
-        return events.RelayLost(self.id, self.record.title, count)
+        return events.RelayRestored(self.id, self.record.title, count)
 
     # --- the disk ---
 

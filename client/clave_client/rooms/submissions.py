@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clave_client import events
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.formats.content import ContentKind
-from clave_client.formats.payload import Opened
-from clave_client.rooms.batch_report import Settled
+from clave_client.formats.payload import UnverifiedEntry
+from clave_client.rooms.batch_report import CommitResult
 from clave_client.store.database import HistoryLine, OutboxItem, Phase
 from clave_wire.messages import Code, Entry, Kind, Rejected
 from clave_wire.text import sanitize
@@ -19,7 +19,13 @@ from clave_wire.text import sanitize
 if TYPE_CHECKING:
     from clave_client.rooms.log_reader import LogReader
 
-__all__ = ["take_legacy", "take_message", "take_message_elsewhere", "take_rejected", "take_unknown"]
+__all__ = [
+    "handle_own_legacy_message",
+    "handle_own_message",
+    "handle_own_message_of_other_epoch",
+    "handle_rejected",
+    "handle_unknown_own_entry",
+]
 
 _TRY_AGAIN = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
 _WAIT = {Code.PACE, Code.STORAGE}
@@ -27,38 +33,38 @@ _WAIT = {Code.PACE, Code.STORAGE}
 # --- in the log ---
 
 
-def take_message(reader: LogReader, opened: Opened) -> None:
+def handle_own_message(reader: LogReader, opened: UnverifiedEntry) -> None:
     """Take an own message of the present epoch."""
     room = reader.room
     item = room.outbox.find(opened.entry.payload)
     if item is None:
-        take_unknown(reader, opened.entry)
+        handle_unknown_own_entry(reader, opened.entry)
         return
     room.outbox.drop(item)
     _in_log(reader, item, opened.entry.seq)
 
 
-def take_message_elsewhere(reader: LogReader, opened: Opened) -> None:
+def handle_own_message_of_other_epoch(reader: LogReader, opened: UnverifiedEntry) -> None:
     """Take an own message made in the epoch of one's own rekey, or before the present one."""
     room = reader.room
     item = room.outbox.find(opened.entry.payload)
     if item is None:
-        take_unknown(reader, opened.entry)
+        handle_unknown_own_entry(reader, opened.entry)
     elif opened.header.head in room.commits.heads:
         room.outbox.place(item, opened.entry.seq)
         _in_log(reader, item, opened.entry.seq)
 
 
-def take_unknown(reader: LogReader, entry: Entry) -> None:
+def handle_unknown_own_entry(reader: LogReader, entry: Entry) -> None:
     """Take an entry of this device that it does not know of."""
     room = reader.room
     if room.too_old or room.is_from_before(entry):
         return
     if not room.was_refused(entry.payload):  # else it is told already
-        reader.report.lie(Lie.INVENTED, room.roster.find(entry.sender))
+        reader.report.lie(Inconsistency.INVENTED, room.roster.find(entry.sender))
 
 
-def take_legacy(reader: LogReader, entry: Entry) -> bool:
+def handle_own_legacy_message(reader: LogReader, entry: Entry) -> bool:
     """Take an own message of protocol 3 that is in the log; False if there is none."""
     room = reader.room
     item = room.outbox.find(entry.payload)
@@ -83,7 +89,7 @@ def _in_log(reader: LogReader, item: OutboxItem, seq: int) -> None:
 # --- refused ---
 
 
-def take_rejected(reader: LogReader, rejected: Rejected) -> None:
+def handle_rejected(reader: LogReader, rejected: Rejected) -> None:
     """Take the relay's refusal of a submission."""
     room, code, outcome = reader.room, rejected.code, reader.report.outcome
     flight = room.flights.pop(rejected.submission, None)
@@ -101,10 +107,10 @@ def take_rejected(reader: LogReader, rejected: Rejected) -> None:
         case Kind.APPLICATION:
             _refused_message(reader, flight.payload, reason)
         case Kind.REKEY if room.commits.unconfirmed and room.commits.is_newest(flight.payload):
-            reader.report.lie(Lie.STORED, room.roster.find(room.roster.own_device))
+            reader.report.lie(Inconsistency.STORED, room.roster.find(room.roster.own_device))
         case Kind.COMMIT | Kind.REKEY:
             room.forget_commit()
-            outcome.settled, outcome.reason = Settled.REFUSED, reason
+            outcome.settled, outcome.reason = CommitResult.REFUSED, reason
         case Kind.PROPOSAL:
             _refused_leaving(reader, code, reason)
         case _:

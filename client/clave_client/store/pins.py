@@ -15,11 +15,11 @@ from clave_client.events import Person
 from clave_client.store.database import Store
 from clave_wire.text import fold, sanitize, skeleton
 
-__all__ = ["Pins", "Sighting", "check_inviter", "look_alike", "sightings"]
+__all__ = ["Pins", "SeenKey", "are_confusable", "check_inviter", "seen_keys"]
 
 
 @dataclass(frozen=True)
-class Sighting:
+class SeenKey:
     """An account that goes by a name, in words where that was seen, and whether the name is bound to it."""
 
     account: bytes
@@ -27,15 +27,15 @@ class Sighting:
     bound: bool = False
 
 
-def look_alike(name: str, other: str) -> bool:
+def are_confusable(name: str, other: str) -> bool:
     """Return whether the relay would refuse to register one of two names beside the other."""
     return fold(name) == fold(other) or skeleton(name) == skeleton(other)
 
 
-def sightings(name: str, people: Iterable[Person], source: str) -> list[Sighting]:
+def seen_keys(name: str, people: Iterable[Person], source: str) -> list[SeenKey]:
     """Return the accounts among `people` that go by `name`."""
-    accounts = {person.account for person in people if look_alike(person.name, name)}
-    return [Sighting(account, source) for account in sorted(accounts)]
+    accounts = {person.account for person in people if are_confusable(person.name, name)}
+    return [SeenKey(account, source) for account in sorted(accounts)]
 
 
 class Pins:
@@ -46,20 +46,20 @@ class Pins:
         self._decided: set[bytes] = set()
         self.changes = 0
 
-    def known(self, name: str) -> Sighting | None:
+    def known(self, name: str) -> SeenKey | None:
         """Return the account that `name` is bound to."""
         for bound, account in self._store.pins(name):
-            return Sighting(account, self._words(bound, account), bound=True)
+            return SeenKey(account, self._words(bound, account), bound=True)
         return None
 
-    def contradicted_by(self, name: str, account: bytes) -> Sighting | None:
+    def contradicted_by(self, name: str, account: bytes) -> SeenKey | None:
         """Return the account that `name` is bound to if that is another one than `account`."""
         for bound, known in self._store.pins(name):
             if known != account:
-                return Sighting(known, self._words(bound, known), bound=True)
+                return SeenKey(known, self._words(bound, known), bound=True)
         return None
 
-    def check(self, name: str, found: Sighting, seen: Sequence[Sighting] = ()) -> None:
+    def check(self, name: str, found: SeenKey, seen: Sequence[SeenKey] = ()) -> None:
         """Raise `KeyMismatch` if `found` is not whom `name` is bound to, or, unbound, not whom was `seen`."""
         known = self.contradicted_by(name, found.account)
         if known is None and self.known(name) is None:
@@ -67,7 +67,7 @@ class Pins:
         if known is not None:
             raise KeyMismatch(name, known.account, known.source, found.account, found.source)
 
-    def choose(self, name: str, seen: Sequence[Sighting]) -> Sighting | None:
+    def choose(self, name: str, seen: Sequence[SeenKey]) -> SeenKey | None:
         """Return whom `name` means, out of what it is bound to and where it was seen; None if neither.
 
         Raises `KeyMismatch` when these disagree, unless `repin` has decided it.
@@ -82,9 +82,9 @@ class Pins:
                 return one
         if seen and not decided:
             return seen[0]
-        return None if known is None else Sighting(known.account, "an earlier contact", bound=True)
+        return None if known is None else SeenKey(known.account, "an earlier contact", bound=True)
 
-    def pin(self, name: str, found: Sighting) -> None:
+    def pin(self, name: str, found: SeenKey) -> None:
         """Bind a name; raises `KeyMismatch` if it is bound to another account."""
         self.check(name, found)
         self._store.add_pin(name, found.account)
@@ -108,7 +108,7 @@ class Pins:
     def verify(self, name: str, account: bytes) -> None:
         """Mark an account as compared under `name`; raises `KeyMismatch` if that is bound to another one."""
         with self._store.transaction():
-            self.pin(name, Sighting(account, "the key that was compared"))
+            self.pin(name, SeenKey(account, "the key that was compared"))
             self._store.meet_account(account, name)
             self._store.verify_account(account)
 
@@ -117,8 +117,8 @@ class Pins:
         return f"the {sanitize(bound)} you {how}"
 
 
-def check_inviter(pins: Pins, inviter: Person) -> Sighting:
+def check_inviter(pins: Pins, inviter: Person) -> SeenKey:
     """Return whom an invitation comes from; raises `KeyMismatch` if the name is bound to another account."""
-    found = Sighting(inviter.account, "who sent this invitation")
+    found = SeenKey(inviter.account, "who sent this invitation")
     pins.check(inviter.name, found)
     return found

@@ -10,39 +10,39 @@ from typing import TYPE_CHECKING
 from clave_client import events
 from clave_client.errors import ClientError, RelayUnreachable
 from clave_client.net.backoff import jitter
-from clave_client.rooms.batch_report import Settled
-from clave_client.rooms.local_room import Room
+from clave_client.rooms.batch_report import CommitResult
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.rekeys import Rekey
 from clave_crypto.mls import Add, MLSError, Proposal
 
 if TYPE_CHECKING:
-    from clave_client.sync.room_sync import Session
+    from clave_client.sync.room_sync import RoomSync
 
-__all__ = ["STORAGE_PAUSE", "Changes"]
+__all__ = ["RELAY_PAUSE_SECONDS", "Committer"]
 
 COMMIT_TRIES = 32
-STORAGE_PAUSE = 2.0
+RELAY_PAUSE_SECONDS = 2.0
 """Seconds to wait for a relay whose disk failed, or that wants fewer changes."""
 
-STEP_UP_SECONDS = 0.5
+TURN_SECONDS = 0.5
 """How long each further member waits before it does what another could have done."""
 
 CONFIRM_SECONDS = 3.0
 """How long a rekey is waited for; then whoever asked for it is told that it waits for another member."""
 
-_Settlement = asyncio.Queue[tuple[Settled, str] | ClientError]
+_Settlement = asyncio.Queue[tuple[CommitResult, str] | ClientError]
 
 
-class Changes:
+class Committer:
     """The commits of one session, at most one at a time in each room."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RoomSync) -> None:
         self._session = session
         self._settling: dict[bytes, _Settlement] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._stepping_up: set[bytes] = set()
 
-    async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
+    async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Carry a change of the room through.
 
         `propose` is asked anew in each epoch tried. Returns when the change counts, or when it is in the log
@@ -56,7 +56,7 @@ class Changes:
                     return
         raise ClientError("others keep changing the room at the same time; try again")
 
-    async def _try(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> bool:
+    async def _try(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> bool:
         session = self._session
         await session.wait_for(lambda: not session.is_online or self._may_commit(room_id))
         room = session.rooms.get(room_id)
@@ -71,7 +71,7 @@ class Changes:
         return room.may_commit and await self._attempt(room, propose, CONFIRM_SECONDS)
 
     async def _attempt(
-        self, room: Room, propose: Callable[[Room], Sequence[Proposal]], patience: float
+        self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], patience: float
     ) -> bool:
         """Make a commit; return whether it is to be, after `patience` seconds also if it waits in the log."""
         session = self._session
@@ -89,7 +89,7 @@ class Changes:
                 del self._settling[room.id]
             session.go_on(room)
 
-    async def _settle(self, room: Room, settlement: _Settlement, patience: float) -> bool:
+    async def _settle(self, room: LocalRoom, settlement: _Settlement, patience: float) -> bool:
         placed = False
         while True:
             try:
@@ -105,13 +105,13 @@ class Changes:
                 raise outcome
             settled, reason = outcome
             match settled:
-                case Settled.WON:
+                case CommitResult.APPLIED:
                     return True
-                case Settled.LOST:
+                case CommitResult.SUPERSEDED:
                     return False
-                case Settled.REFUSED:
+                case CommitResult.REFUSED:
                     raise ClientError(f"the relay refused the change: {reason}")
-                case Settled.PLACED:
+                case CommitResult.LOGGED:
                     placed = True
 
     def _may_commit(self, room_id: bytes) -> bool:
@@ -127,7 +127,7 @@ class Changes:
             or room.confirmable is not None
         )
 
-    def settled(self, room_id: bytes, settled: Settled, reason: str) -> None:
+    def settled(self, room_id: bytes, settled: CommitResult, reason: str) -> None:
         """Tell whoever waits for this device's commit what became of it."""
         settlement = self._settling.get(room_id)
         if settlement is not None:
@@ -141,7 +141,7 @@ class Changes:
 
     # --- what one of the members has to do ---
 
-    def step_up(self, room: Room) -> None:
+    def step_up(self, room: LocalRoom) -> None:
         """See to it that what somebody has to do is done: by this device, if none before it does it first.
 
         Another account's rekey is confirmed, what was proposed is committed, and a rekey of this device that
@@ -151,11 +151,11 @@ class Changes:
             self._stepping_up.add(room.id)
             self._session.spawn(lambda: self._step_up(room))
 
-    def _is_due(self, room: Room) -> bool:
+    def _is_due(self, room: LocalRoom) -> bool:
         here = self._session.is_online and self._session.rooms.get(room.id) is room and room.is_open
         return here and (room.confirmable is not None or room.commit_due or room.wish_due)
 
-    async def _step_up(self, room: Room) -> None:
+    async def _step_up(self, room: LocalRoom) -> None:
         try:
             while self._is_due(room):
                 rekey, head = room.confirmable, room.head
@@ -170,13 +170,13 @@ class Changes:
         finally:
             self._stepping_up.discard(room.id)
 
-    async def _confirm(self, room: Room, rekey: Rekey) -> None:
+    async def _confirm(self, room: LocalRoom, rekey: Rekey) -> None:
         able = room.roster.others(rekey.account, rekey.removes)
         if await self._wait_for_others(room, self._rank(room, able), room.head) and room.confirmable is rekey:
             self._session.submit(room, room.prepare_confirm(rekey))
-            await self._wait(STORAGE_PAUSE, lambda: room.confirmable is not rekey or room.going_back)
+            await self._wait(RELAY_PAUSE_SECONDS, lambda: room.confirmable is not rekey or room.going_back)
 
-    async def _commit_due(self, room: Room) -> None:
+    async def _commit_due(self, room: LocalRoom) -> None:
         """Commit what was proposed, or make a rekey anew, unless somebody here is changing the room."""
         lock = self._locks.setdefault(room.id, asyncio.Lock())
         if lock.locked():
@@ -191,12 +191,12 @@ class Changes:
                         raise  # told, and tried again after the room's next entry
                     room.give_up_wish()
 
-    def _rank(self, room: Room, among: Collection[bytes] | None) -> int:
+    def _rank(self, room: LocalRoom, among: Collection[bytes] | None) -> int:
         return room.roster.own_rank(self._session.online.get(room.id, set()), among)
 
-    async def _wait_for_others(self, room: Room, rank: int, head: bytes) -> bool:
+    async def _wait_for_others(self, room: LocalRoom, rank: int, head: bytes) -> bool:
         """Give those before this device the time to act; return whether none did."""
-        pause = rank * STEP_UP_SECONDS + (jitter(0.1) if rank else 0.0)
+        pause = rank * TURN_SECONDS + (jitter(0.1) if rank else 0.0)
         await self._wait(pause, lambda: room.head != head or not self._is_due(room))
         return room.head == head and self._is_due(room)
 

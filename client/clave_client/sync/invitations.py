@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING
 from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Person
-from clave_client.formats.payload import name_epoch
-from clave_client.formats.welcome import Help, Welcome, Welcomed, read_invitation
-from clave_client.rooms.local_room import Room
-from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, check_names_differ, member_identity, room_state
+from clave_client.formats.payload import epoch_id
+from clave_client.formats.welcome import JoinPoint, RejoinInfo, Welcome, parse_invitation
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.policy import (
+    ROOM_LIMITS,
+    RoomPolicy,
+    agreed_state,
+    check_names_differ,
+    member_identity,
+)
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Phase, Store
 from clave_crypto.mls import Group, KeyPackageBundle, MLSError
@@ -24,7 +30,7 @@ from clave_wire.messages import Invitation, TakeInvitation
 from clave_wire.text import sanitize
 
 if TYPE_CHECKING:
-    from clave_client.sync.room_sync import Session
+    from clave_client.sync.room_sync import RoomSync
 
 __all__ = ["MOST_OPEN", "MOST_OPEN_OF_ONE", "Invitations"]
 
@@ -44,7 +50,7 @@ _MOST_COMMITS = 1 << 52
 class Invitations:
     """The invitations of one session."""
 
-    def __init__(self, session: Session, store: Store) -> None:
+    def __init__(self, session: RoomSync, store: Store) -> None:
         self._session = session
         self._store = store
         self._held: dict[int, tuple[Invitation, bytes]] = {}
@@ -68,8 +74,8 @@ class Invitations:
         self._held.pop(invitation.id, None)
         known = self._session.rooms.get(invitation.room)
         try:
-            brought = read_invitation(invitation.welcome)
-            if isinstance(brought, Help):
+            brought = parse_invitation(invitation.welcome)
+            if isinstance(brought, RejoinInfo):
                 if known is not None:
                     self._session.helped(known, brought)
             elif self._store.has_taken(invitation.room + invitation.welcome):
@@ -109,7 +115,7 @@ class Invitations:
             self._tell(f"an invitation to {record.title} was refused: it is an old one")
 
     def _open(
-        self, invitation: Invitation, brought: Welcome | bytes, known: Room | None, incarnation: bytes
+        self, invitation: Invitation, brought: Welcome | bytes, known: LocalRoom | None, incarnation: bytes
     ) -> bool:
         """Join the group of a welcome; False if that has to wait. Raises `MLSError` and `PeerError`."""
         used: list[bytes] = []
@@ -134,21 +140,21 @@ class Invitations:
             # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
             # an epoch a second time would be to use its keys a second time.
             if known is None:
-                title = sanitize(room_state(group.extensions).title)
+                title = sanitize(agreed_state(group.extensions).title)
                 self._tell(f"an invitation to {title} was refused: it is an old one")
             return True
-        welcomed = Welcomed(None, invitation.seq, incarnation)
+        welcomed = JoinPoint(None, invitation.seq, incarnation)
         signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
         if group.member(signer).signature_key != invitation.sender:
             raise PeerError("the relay names another sender than who made it")
         if isinstance(brought, Welcome):
-            brought.check(name_epoch(group), group.member(signer).signature_key)
+            brought.check(epoch_id(group), group.member(signer).signature_key)
             welcomed = dataclasses.replace(welcomed, seen=brought.seen)
         inviter = Roster(group, self._store).person(group.member(signer))
         if self._has_to_wait(inviter, known):
             return False
         with self._store.transaction():
-            room = Room.join(self._store, group, welcomed, self._session.clock)
+            room = LocalRoom.join(self._store, group, welcomed, self._session.clock)
             self._store.note_entered(group.epoch_authenticator)
             self._store.note_taken(invitation.room + invitation.welcome)
             for reference in used:
@@ -158,7 +164,7 @@ class Invitations:
         self._session.emit(room.invitation())
         return True
 
-    def _has_to_wait(self, inviter: Person, known: Room | None) -> bool:
+    def _has_to_wait(self, inviter: Person, known: LocalRoom | None) -> bool:
         """Whether an invitation is held: another one's is open for the room, or too many are.
 
         They are counted by device, as the relay knows those: accounts can be made up in a group of one's own.
@@ -206,6 +212,6 @@ class Invitations:
         self._session.emit(events.Notice(b"", text))
 
 
-def _may_enter(room: Room) -> bool:
+def _may_enter(room: LocalRoom) -> bool:
     """Whether a room may be entered anew: whoever cannot follow it takes the relay's word for being out."""
     return room.record.phase not in (Phase.JOINED, Phase.LEAVING) or (room.lost and room.stay_over)

@@ -9,12 +9,12 @@ from clave_wire.messages import Presence
 from clave_wire.text import sanitize
 
 if TYPE_CHECKING:
-    from clave_client.sync.room_sync import Session
+    from clave_client.sync.room_sync import RoomSync
 
-__all__ = ["take_presence"]
+__all__ = ["handle_presence"]
 
 
-def take_presence(session: Session, presence: Presence) -> None:
+def handle_presence(session: RoomSync, presence: Presence) -> None:
     """Note that a member came or went; of a stranger, have the relay's list compared."""
     room = session.rooms.get(presence.room)
     if room is None or presence.device == session.own:

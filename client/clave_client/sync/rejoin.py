@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 from clave_client import events
 from clave_client.errors import PeerError, RelayUnreachable
-from clave_client.formats.welcome import Help
+from clave_client.formats.welcome import RejoinInfo
 from clave_client.net.backoff import jitter
-from clave_client.rooms.local_room import Room
+from clave_client.rooms.local_room import LocalRoom
 from clave_crypto.mls import MLSError
 
 if TYPE_CHECKING:
-    from clave_client.sync.room_sync import Session
+    from clave_client.sync.room_sync import RoomSync
 
-__all__ = ["Rescue"]
+__all__ = ["RejoinCoordinator"]
 
-CRY_SECONDS = 6.0
+REQUEST_SECONDS = 6.0
 """How long a device waits for help, and for a confirmation, before it asks again."""
 
-ALONE_SECONDS = 50.0
+REQUEST_ALONE_SECONDS = 50.0
 """The same while nobody else is online who could help: each question is an entry in the room's log."""
 
-HELP_SECONDS = 0.5
+ANSWER_TURN_SECONDS = 0.5
 """How long each further member waits before it helps."""
 
 _UNHEARD = 5
@@ -41,10 +41,10 @@ _DOUBTS_APART = 10.0
 """Seconds between two questions of a device that can follow, as far as it knows."""
 
 
-class Rescue:
+class RejoinCoordinator:
     """The devices that cannot follow, of one session's rooms: this one, and others."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RoomSync) -> None:
         self._session = session
         self._crying: set[bytes] = set()
         self._doubted_at: dict[bytes, float] = {}
@@ -53,7 +53,7 @@ class Rescue:
 
     # --- this device ---
 
-    def cry(self, room: Room) -> None:
+    def cry(self, room: LocalRoom) -> None:
         """Ask the others of a room for help until this device can follow them.
 
         One that can follow, and only doubts that it should, asks once in a while.
@@ -67,7 +67,7 @@ class Rescue:
             self._doubted_at[room.id] = now
             self._session.spawn(lambda: self._cry(room))
 
-    async def _cry(self, room: Room) -> None:
+    async def _cry(self, room: LocalRoom) -> None:
         session = self._session
         try:
             again, unheard = True, 0
@@ -88,12 +88,12 @@ class Rescue:
         finally:
             self._crying.discard(room.id)
 
-    async def _wait_for_help(self, room: Room) -> bool:
+    async def _wait_for_help(self, room: LocalRoom) -> bool:
         """Wait until this device follows, or it is time to ask again: True if others could have helped."""
         head, online = room.head, self._session.online
         alone = not online.get(room.id)
         try:
-            async with asyncio.timeout((ALONE_SECONDS if alone else CRY_SECONDS) + jitter(1.0)):
+            async with asyncio.timeout((REQUEST_ALONE_SECONDS if alone else REQUEST_SECONDS) + jitter(1.0)):
                 await self._session.wait_for(
                     lambda: room.head != head or (alone and bool(online.get(room.id)))
                 )
@@ -101,7 +101,7 @@ class Rescue:
             return not alone and room.is_astray and not room.commits.returning
         return False
 
-    def take(self, room: Room, help_: Help) -> None:
+    def take(self, room: LocalRoom, help_: RejoinInfo) -> None:
         """Try to come back with what a member has sealed for this device, if it has asked for that."""
         if room.id not in self._crying or not room.wants(help_):
             return
@@ -114,7 +114,7 @@ class Rescue:
 
     # --- others ---
 
-    def help(self, room: Room, device: bytes) -> None:
+    def help(self, room: LocalRoom, device: bytes) -> None:
         """See to it that a device that cannot follow gets a group info, this one's if nobody acts before."""
         key = room.id, device
         self._cries[key] += 1
@@ -123,14 +123,14 @@ class Rescue:
             self._helped_at[key] = now
             self._session.spawn(lambda: self._help(room, device))
 
-    async def _help(self, room: Room, device: bytes) -> None:
+    async def _help(self, room: LocalRoom, device: bytes) -> None:
         session, key = self._session, (room.id, device)
         others = [each for each in room.roster.devices() if each != device]
         online = [each for each in others if each in session.online.get(room.id, ()) or each == session.own]
         turn = (online.index(session.own) - self._cries[key] + 1) % len(online)
         helped = room.helped[device]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(turn * HELP_SECONDS + jitter(0.1)):
+            async with asyncio.timeout(turn * ANSWER_TURN_SECONDS + jitter(0.1)):
                 await session.wait_for(lambda: room.helped[device] != helped)
         if turn and room.helped[device] != helped:
             return

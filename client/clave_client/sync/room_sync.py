@@ -22,19 +22,19 @@ from clave_client.errors import (
     RoomUnreadable,
     StateTooOld,
 )
-from clave_client.formats.welcome import Help
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.reconnecting_transport import Connection
-from clave_client.net.transport import Address
-from clave_client.rooms.batch_report import Outcome, Settled
-from clave_client.rooms.local_room import Room
+from clave_client.formats.welcome import RejoinInfo
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.reconnecting_transport import ReconnectingTransport
+from clave_client.net.transport import RelayAddress
+from clave_client.rooms.batch_report import BatchResult, CommitResult
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
 from clave_client.store.database import Phase, RoomRecord, Store
-from clave_client.sync.committer import STORAGE_PAUSE, Changes
+from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
 from clave_client.sync.invitations import Invitations
-from clave_client.sync.presence import take_presence
-from clave_client.sync.rejoin import Rescue
+from clave_client.sync.presence import handle_presence
+from clave_client.sync.rejoin import RejoinCoordinator
 from clave_crypto.mls import Proposal
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import (
@@ -53,7 +53,7 @@ from clave_wire.messages import (
 )
 from clave_wire.text import sanitize
 
-__all__ = ["Session"]
+__all__ = ["RoomSync"]
 
 _ASK_AGAIN_AFTER = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
 """Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
@@ -73,7 +73,7 @@ _NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
 """Refusals to resume after which there is no way, or no need, to tell a room's others that one leaves."""
 
 
-class Session(Connection):
+class RoomSync(ReconnectingTransport):
     """A profile's session with its relay. Start it with `connect`, end it with `close`.
 
     `rooms` are those this device can use, `unusable` those it cannot and why, by id.
@@ -83,9 +83,9 @@ class Session(Connection):
         self,
         store: Store,
         account: Account,
-        address: Address,
+        address: RelayAddress,
         *,
-        trust: Trust,
+        trust: CertificateTrust,
         token: str = "",
         software: str = "clave",
         clock: Callable[[], float],
@@ -96,17 +96,17 @@ class Session(Connection):
         self._mends: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
-        self._due: set[tuple[Callable[[Room], None], bytes]] = set()
+        self._due: set[tuple[Callable[[LocalRoom], None], bytes]] = set()
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
-        self._readers: WeakKeyDictionary[Room, LogReader] = WeakKeyDictionary()
-        self._changes = Changes(self)
-        self._rescue = Rescue(self)
+        self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
+        self._changes = Committer(self)
+        self._rescue = RejoinCoordinator(self)
         self.invitations = Invitations(self, store)
         self._turned_away: dict[bytes, ClientError] = {}
         self._left: set[bytes] = set()
         self._misnamed: set[tuple[bytes, str]] = set()
         self.online: dict[bytes, set[bytes]] = {}
-        self.rooms: dict[bytes, Room] = {}
+        self.rooms: dict[bytes, LocalRoom] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
         for record in store.rooms():
             if record.phase is not Phase.CLOSED:
@@ -116,10 +116,10 @@ class Session(Connection):
                     self.unusable[record.id] = error
                     self.emit(events.Notice(b"", str(error)))
 
-    def _load(self, record: RoomRecord) -> Room:
+    def _load(self, record: RoomRecord) -> LocalRoom:
         if record.phase is Phase.BEHIND:
             raise RoomBehind(record.title, record.cursor)
-        return Room.load(self._store, record, self.clock)
+        return LocalRoom.load(self._store, record, self.clock)
 
     # --- connection ---
 
@@ -176,7 +176,7 @@ class Session(Connection):
         if room_id in self._turned_away:
             raise self._turned_away[room_id]
 
-    async def commit(self, room_id: bytes, propose: Callable[[Room], Sequence[Proposal]]) -> None:
+    async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Carry a change of the room through, as `changes.Changes.commit` does."""
         await self._changes.commit(room_id, propose)
 
@@ -205,7 +205,7 @@ class Session(Connection):
             case Invitation():
                 self.invitations.take(message)
             case Presence():
-                take_presence(self, message)
+                handle_presence(self, message)
             case Refused() if message.id in self._mends:
                 self._not_mended(self._mends.pop(message.id))
             case Done() if message.id in self._mends:
@@ -235,7 +235,7 @@ class Session(Connection):
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
                 if outcome.wait:
-                    self.later(STORAGE_PAUSE, partial(self.go_on, room))
+                    self.later(RELAY_PAUSE_SECONDS, partial(self.go_on, room))
                 else:
                     self.go_on(room)
         batches.clear()
@@ -247,10 +247,10 @@ class Session(Connection):
             self._mends[request] = room_id
             self.link.send(Mend(request, room_id, [], [self.own]))
 
-    def _reader(self, room: Room) -> LogReader:
+    def _reader(self, room: LocalRoom) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
 
-    def _settle(self, room: Room, outcome: Outcome) -> None:
+    def _settle(self, room: LocalRoom, outcome: BatchResult) -> None:
         for event in outcome.events:
             if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
                 _, future = self._delivering.pop(event.id)
@@ -272,20 +272,20 @@ class Session(Connection):
         if room.record.phase is Phase.CLOSED:
             self.closed(room)
 
-    def closed(self, room: Room) -> None:
+    def closed(self, room: LocalRoom) -> None:
         """Let go of a room this device is no longer in, and of whoever waits for something in it."""
         self._left.add(room.id)
         error = ClientError(f"you are no longer in {room.record.title}")
         self._let_go(room, "you are no longer in the room", error)
 
-    def _let_go(self, room: Room, reason: str, error: ClientError) -> None:
+    def _let_go(self, room: LocalRoom, reason: str, error: ClientError) -> None:
         self.rooms.pop(room.id, None)
         for message_id in room.unsent:
             self.emit(events.SendFailed(room.id, message_id, reason))
         self._disappoint(room.id, error)
         self.invitations.take_held()
 
-    def go_on(self, room: Room) -> None:
+    def go_on(self, room: LocalRoom) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
         if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
             return
@@ -299,7 +299,7 @@ class Session(Connection):
             self.submit(room, room.submit_commit())
         elif room.commit_failed:
             room.drop_commit()
-            self._changes.settled(room.id, Settled.LOST, "")
+            self._changes.settled(room.id, CommitResult.SUPERSEDED, "")
         if room.lost:
             self._rescue.cry(room)
         if room.commit_due or room.confirmable is not None or room.wish_due:
@@ -308,7 +308,7 @@ class Session(Connection):
             self.submit(room, room.prepare_leave())
         self.submit(room, *room.prepare_messages())
 
-    def submit(self, room: Room, *submits: Submit) -> None:
+    def submit(self, room: LocalRoom, *submits: Submit) -> None:
         """Send what a room has prepared; what cannot be sent it takes back. Raises `RelayError`."""
         sent = 0
         try:
@@ -319,7 +319,7 @@ class Session(Connection):
             room.take_back(submits[sent:])
             raise
 
-    def _mend(self, room: Room, resumed: Resumed) -> bool:
+    def _mend(self, room: LocalRoom, resumed: Resumed) -> bool:
         """Compare whom the relay routes to with the group's own roster, and correct it.
 
         Returns False if this device is not among them, which is told, and asked again.
@@ -352,24 +352,24 @@ class Session(Connection):
             self._left.add(room_id)
         self._once(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
 
-    def _once(self, seconds: float, work: Callable[[Room], None], room_id: bytes) -> None:
+    def _once(self, seconds: float, work: Callable[[LocalRoom], None], room_id: bytes) -> None:
         """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
         if (work, room_id) not in self._due:
             self._due.add((work, room_id))
             self.later(seconds, partial(self._do, work, room_id))
 
-    def _do(self, work: Callable[[Room], None], room_id: bytes) -> None:
+    def _do(self, work: Callable[[LocalRoom], None], room_id: bytes) -> None:
         self._due.discard((work, room_id))
         room = self.rooms.get(room_id)
         if room is not None:
             work(room)
 
-    def _compare_again(self, room: Room) -> None:
+    def _compare_again(self, room: LocalRoom) -> None:
         if self.is_online and self.rooms.get(room.id) is room:
             self._compared_at.pop(room.id, None)
             self.compare_routing(room)
 
-    def compare_routing(self, room: Room) -> None:
+    def compare_routing(self, room: LocalRoom) -> None:
         """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
         loop = asyncio.get_running_loop()
         due = self._compared_at.get(room.id, -_COMPARE_SECONDS) + _COMPARE_SECONDS
@@ -381,18 +381,18 @@ class Session(Connection):
             self._compared_at[room.id] = loop.time()
             self.resume_anew(room)
 
-    def resume_anew(self, room: Room) -> None:
+    def resume_anew(self, room: LocalRoom) -> None:
         """Ask once more for a room's entries; nothing is submitted until the relay says where it goes on."""
         if not room.flights:
             room.disconnected()
             self.resume(room)
 
-    def _resume(self, room: Room) -> None:
+    def _resume(self, room: LocalRoom) -> None:
         request = self.link.next_id()
         self._resumes[request] = room.id
         self.link.send(Resume(request, room.id, room.record.cursor))
 
-    def resume(self, room: Room) -> None:
+    def resume(self, room: LocalRoom) -> None:
         """Ask for a room's entries, if the relay is there to be asked."""
         if self._link is not None and self._link.is_up:
             self._resume(room)
@@ -421,7 +421,7 @@ class Session(Connection):
             self.invitations.take_held(room.id)
         self.go_on(room)
 
-    def _compare_names(self, room: Room, resumed: Resumed) -> None:
+    def _compare_names(self, room: LocalRoom, resumed: Resumed) -> None:
         """Tell of members that are others at the relay: one account may pose as several in a room."""
         for name, other in room.roster.misnamed(resumed.members).items():
             if (room.id, name) not in self._misnamed:
@@ -464,7 +464,7 @@ class Session(Connection):
             room.disconnected()
             self._not_resumed(room_id, refused)
 
-    async def _make_again(self, room: Room) -> None:
+    async def _make_again(self, room: LocalRoom) -> None:
         """Make a room anew that is younger than the backup its relay was restored from."""
         try:
             await self.link.request(lambda request: CreateRoom(request, room.id))
@@ -473,17 +473,17 @@ class Session(Connection):
                 raise
         self.resume(room)
 
-    def _ask_again(self, room: Room) -> None:
+    def _ask_again(self, room: LocalRoom) -> None:
         if not room.resumed:
             self.resume(room)
 
-    def _fell_behind(self, room: Room) -> None:
+    def _fell_behind(self, room: LocalRoom) -> None:
         """Give a room up until this device is invited again."""
         error = self.unusable[room.id] = room.fall_behind()
         self.emit(events.Notice(room.id, str(error)))
         self._let_go(room, f"this device fell behind in {room.record.title}", error)
 
-    def helped(self, room: Room, help_: Help) -> None:
+    def helped(self, room: LocalRoom, help_: RejoinInfo) -> None:
         """Take what a member sealed for this device because it could not follow."""
         self._rescue.take(room, help_)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from clave_client.errors import ClientError, KeyMismatch, UsageError
 from clave_client.store.database import Phase
-from clave_client.store.pins import Sighting
+from clave_client.store.pins import SeenKey
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import doubt, history_line, note
+from clave_client.ui.display import history_line, note, warning_word
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_wire.text import sanitize
 
-__all__ = ["COMMANDS", "Command", "obey"]
+__all__ = ["COMMANDS", "Command", "run_input"]
 
 _COUNT_DIGITS = 6
 """Digits of a number of messages; Python refuses to read one of thousands."""
@@ -72,7 +72,7 @@ async def _members(talk: Conversation, _: str) -> None:
     for person, admin, online in talk.client.members(talk.current()):
         you = person.name == talk.client.name and not person.known
         words = ["admin"] if admin else []
-        words += ["you"] if you else [doubt(person)] if doubt(person) else []
+        words += ["you"] if you else [warning_word(person)] if warning_word(person) else []
         words += ["online" if online else "offline"]
         talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
 
@@ -145,17 +145,17 @@ COMMANDS = {
 }
 
 
-async def obey(talk: Conversation, text: str) -> None:
+async def run_input(talk: Conversation, text: str) -> None:
     """Do what a typed text says; what is wrong with it is shown, not raised."""
     try:
-        await _obey(talk, text)
+        await _run_input(talk, text)
     except ClientError as error:
         if isinstance(error, KeyMismatch):
-            talk.keys.refused[error.name] = Sighting(error.found, error.source)
+            talk.keys.refused[error.name] = SeenKey(error.found, error.source)
         talk.show(note(str(error), "alarm"))
 
 
-async def _obey(talk: Conversation, text: str) -> None:
+async def _run_input(talk: Conversation, text: str) -> None:
     text = text.encode(errors="replace").decode()  # a terminal can give what is no UTF-8, as surrogates
     words = text.strip()
     if words == "exit":

@@ -16,16 +16,16 @@ from clave_client.errors import UsageError
 from clave_client.events import Event
 from clave_client.people.known_keys import Fingerprint
 from clave_client.store.database import Phase, RoomRecord
-from clave_client.store.pins import Sighting
+from clave_client.store.pins import SeenKey
 from clave_client.ui.display import Line, event_line, history_line, note
 
-__all__ = ["Conversation", "KeysShown", "Shown"]
+__all__ = ["Conversation", "ShownKey", "ShownKeys"]
 
 FLUSH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownKey:
     """A key that was shown at `at`, in seconds of the conversation's clock; `asked` for by /fingerprint."""
 
     found: Fingerprint
@@ -34,16 +34,16 @@ class Shown:
 
 
 @dataclass
-class KeysShown:
+class ShownKeys:
     """What the person was shown of people's keys, by name: decisions are about these and no others.
 
     `one` is the key shown last to compare, `choice` the keys shown to choose from, and `refused` those that
     stopped something.
     """
 
-    one: dict[str, Shown] = field(default_factory=dict)
-    choice: dict[str, list[Sighting]] = field(default_factory=dict)
-    refused: dict[str, Sighting] = field(default_factory=dict)
+    one: dict[str, ShownKey] = field(default_factory=dict)
+    choice: dict[str, list[SeenKey]] = field(default_factory=dict)
+    refused: dict[str, SeenKey] = field(default_factory=dict)
 
 
 class Conversation:
@@ -55,7 +55,7 @@ class Conversation:
         self.client = client
         self.show = show
         self.clock = clock
-        self.keys = KeysShown()
+        self.keys = ShownKeys()
         self.room: bytes | None = None
         self.over = False
         self._offline = False

@@ -76,7 +76,7 @@ async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
         await _next(people[name], events.Invited)
         await _say(screen, name, "/accept friends")
         await people[name].answer(room, accept=True)
-        await _next(red, events.Accepted)
+        await _next(red, events.InvitationAccepted)
     for name, text in (
         ("red", "hello, both of you"),
         ("blue", "hi! can the relay read this?"),

@@ -9,21 +9,21 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clave_client import events
-from clave_client.events import Event, Lie, Person
+from clave_client.events import Event, Inconsistency, Person
 from clave_client.store.database import HistoryLine
 from clave_crypto.identity import fingerprint
 
 __all__ = [
     "Line",
-    "called",
-    "doubt",
     "event_line",
     "history_line",
-    "lie_words",
-    "lost_words",
-    "named",
+    "inconsistency_text",
+    "name_with_mismatch",
+    "name_with_warning",
     "note",
     "plain",
+    "relay_restored_text",
+    "warning_word",
 ]
 
 Line = list[tuple[str, str]]
@@ -37,20 +37,20 @@ def plain(line: Line) -> str:
     return "".join(text for _, text in line)
 
 
-def doubt(person: Person) -> str:
+def warning_word(person: Person) -> str:
     """Return the word of warning that belongs to a person, or ""."""
     return "other key" if person.known else "" if person.verified else "unverified"
 
 
-def named(person: Person) -> str:
+def name_with_warning(person: Person) -> str:
     """Return a person's name, with a word of warning until this very key was compared under it."""
-    word = doubt(person)
+    word = warning_word(person)
     return f"{person.name} ({word})" if word else person.name
 
 
-def called(person: Person) -> str:
+def name_with_mismatch(person: Person) -> str:
     """Return a person's name, with a word of warning only if the name is bound to another key."""
-    return named(person) if person.known else person.name
+    return name_with_warning(person) if person.known else person.name
 
 
 def note(text: str, style: str = "note") -> Line:
@@ -60,7 +60,7 @@ def note(text: str, style: str = "note") -> Line:
 
 def history_line(line: HistoryLine, *, own: bool, sender: Person | None = None) -> Line:
     """Return a message of the history; `sender` adds the word of warning of `called`."""
-    name = line.name if sender is None else called(sender)
+    name = line.name if sender is None else name_with_mismatch(sender)
     return _said(name, line.text, line.sent_at / 1000, "own" if own else "name")
 
 
@@ -80,15 +80,15 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) 
     )
     match event:
         case events.Message():
-            return where + _said(named(event.sender), event.text, event.sent_at, "name")
+            return where + _said(name_with_warning(event.sender), event.text, event.sent_at, "name")
         case events.SendFailed():
             return where + note(f"not sent: {event.reason}", "alarm")
         case events.Notice():
             return where + note(event.text, "alarm")
         case events.Diverged():
-            return where + note(lie_words(event), "alarm")
-        case events.RelayLost():
-            return where + note(lost_words(event), "alarm")
+            return where + note(inconsistency_text(event), "alarm")
+        case events.RelayRestored():
+            return where + note(relay_restored_text(event), "alarm")
         case events.Connected() | events.Disconnected() | events.Sent():
             return None
         case events.Invited() if event.inviter.known:
@@ -97,23 +97,38 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) 
             return where + note(_happened(event))
 
 
-def lie_words(event: events.Diverged) -> str:
+def inconsistency_text(event: events.Diverged) -> str:
     """Return one line for what a relay shows that cannot be true, which says what to do."""
     name = "somebody" if event.person is None else event.person.name
     what, check = {
-        Lie.HISTORY: (f"the relay shows {name} another history of this room than you", f"ask {name}"),
-        Lie.IMPOSSIBLE: (f"{name} claims to have seen entries that came only later", f"ask {name}"),
-        Lie.ORDER: (f"messages of {name} come twice or out of order", f"ask {name}"),
-        Lie.BEHIND: (f"the relay did not show {name} the latest change of this room", f"tell {name}"),
-        Lie.AHEAD: (f"{name} speaks after a change of this room that you were not shown", f"ask {name}"),
-        Lie.PLACE: ("the relay gave you a wrong place in this room's log", "ask whoever invited you"),
-        Lie.INVENTED: ("something you did not send is in the log under your name", "tell the others"),
-        Lie.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
+        Inconsistency.HISTORY: (
+            f"the relay shows {name} another history of this room than you",
+            f"ask {name}",
+        ),
+        Inconsistency.IMPOSSIBLE: (f"{name} claims to have seen entries that came only later", f"ask {name}"),
+        Inconsistency.ORDER: (f"messages of {name} come twice or out of order", f"ask {name}"),
+        Inconsistency.BEHIND: (
+            f"the relay did not show {name} the latest change of this room",
+            f"tell {name}",
+        ),
+        Inconsistency.AHEAD: (
+            f"{name} speaks after a change of this room that you were not shown",
+            f"ask {name}",
+        ),
+        Inconsistency.PLACE: (
+            "the relay gave you a wrong place in this room's log",
+            "ask whoever invited you",
+        ),
+        Inconsistency.INVENTED: (
+            "something you did not send is in the log under your name",
+            "tell the others",
+        ),
+        Inconsistency.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
     }[event.lie]
     return f"{what}; {check} by another channel what was said, and do not trust this relay until you know why"
 
 
-def lost_words(event: events.RelayLost) -> str:
+def relay_restored_text(event: events.RelayRestored) -> str:
     """Return one line for what a relay has lost, which says what becomes of it."""
     entries = "the last entry" if event.count == 1 else f"the last {event.count} entries"
     return (
@@ -127,23 +142,24 @@ def _happened(event: Event) -> str:
         case events.Invited():
             members = ", ".join(event.members)
             if event.inviter.known:
-                return f"{named(event.inviter)} invites you to {event.title} (with {members}); {_keys(event)}"
+                inviter = name_with_warning(event.inviter)
+                return f"{inviter} invites you to {event.title} (with {members}); {_keys(event)}"
             return (
-                f"{named(event.inviter)} invites you to {event.title} (with {members}); "
+                f"{name_with_warning(event.inviter)} invites you to {event.title} (with {members}); "
                 f"/accept {event.title} or /decline {event.title}"
             )
-        case events.Accepted():
-            return f"{named(event.person)} joined"
+        case events.InvitationAccepted():
+            return f"{name_with_warning(event.person)} joined"
         case events.MemberAdded():
-            return f"{called(event.by)} invited {named(event.person)}"
+            return f"{name_with_mismatch(event.by)} invited {name_with_warning(event.person)}"
         case events.MemberLeft():
-            return f"{called(event.person)} left"
+            return f"{name_with_mismatch(event.person)} left"
         case events.MemberRemoved():
-            return f"{called(event.by)} removed {called(event.person)}"
+            return f"{name_with_mismatch(event.by)} removed {name_with_mismatch(event.person)}"
         case events.RoomChanged():
-            return f"{called(event.by)} calls the room {event.title} now"
+            return f"{name_with_mismatch(event.by)} calls the room {event.title} now"
         case events.RoomClosed():
-            by = called(event.by) if event.by else ""
+            by = name_with_mismatch(event.by) if event.by else ""
             return f"{by} removed you from {event.title}" if by else f"you left {event.title}"
         case events.PresenceChanged():
             how = f" ({event.reason})" if event.reason and not event.online else ""

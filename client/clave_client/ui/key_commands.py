@@ -6,8 +6,8 @@ Knows the conversation and what it showed. Nothing here asks for a key a second 
 from __future__ import annotations
 
 from clave_client.errors import UsageError
-from clave_client.store.pins import Sighting
-from clave_client.ui.conversation import Conversation, Shown
+from clave_client.store.pins import SeenKey
+from clave_client.ui.conversation import Conversation, ShownKey
 from clave_client.ui.display import note
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
@@ -76,12 +76,12 @@ async def trust(talk: Conversation, words: str) -> None:
     talk.show(note(f"{name} is {_digits(chosen)} from now on; compare with /fingerprint {name}"))
 
 
-async def _show(talk: Conversation, name: str, *, asked: bool) -> Shown:
+async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
     found = await talk.client.fingerprint(name, room=talk.room)
     talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
     if found.safety_number:
         talk.show(note(f"safety number with you: {found.safety_number}"))
-    shown = talk.keys.one[name] = Shown(found, talk.clock(), asked)
+    shown = talk.keys.one[name] = ShownKey(found, talk.clock(), asked)
     return shown
 
 
@@ -110,7 +110,7 @@ def _split(words: str, usage: str) -> tuple[str, str]:
     return name, "".join(rest).casefold()
 
 
-def _digits(one: Sighting) -> str:
+def _digits(one: SeenKey) -> str:
     return fingerprint(one.account)
 
 

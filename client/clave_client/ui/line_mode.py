@@ -20,7 +20,7 @@ from prompt_toolkit.styles import Style
 
 from clave_client.client import Client
 from clave_client.errors import ClientError
-from clave_client.ui.chat_commands import COMMANDS, obey
+from clave_client.ui.chat_commands import COMMANDS, run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import Line, plain
 from clave_client.ui.line_reader import read_lines
@@ -70,7 +70,7 @@ def _show_on_terminal(line: Line) -> None:
 
 async def _pipe(talk: Conversation) -> None:
     async for text in read_lines(sys.stdin):
-        await obey(talk, text)
+        await run_input(talk, text)
         if talk.over:
             return
 
@@ -90,7 +90,7 @@ async def _prompt(talk: Conversation) -> None:
                 text = await session.prompt_async(lambda: talk.prompt)
             except (EOFError, KeyboardInterrupt):
                 return
-            await obey(talk, text)
+            await run_input(talk, text)
 
 
 def _keys() -> KeyBindings:

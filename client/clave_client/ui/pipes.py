@@ -13,7 +13,7 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.events import Event
 from clave_client.store.database import HistoryLine
-from clave_client.ui.display import event_line, history_line, lost_words, plain
+from clave_client.ui.display import event_line, history_line, plain, relay_restored_text
 from clave_client.ui.line_reader import read_lines
 
 __all__ = ["describe", "follow", "say", "say_lines", "warn_of_keys"]
@@ -87,8 +87,8 @@ def _tell_one(event: Event, title: str) -> None:
     match event:
         case events.Notice():
             _warn(event.text)
-        case events.RelayLost():
-            _warn(lost_words(event))
+        case events.RelayRestored():
+            _warn(relay_restored_text(event))
         case (
             events.Diverged()
             | events.MemberAdded()

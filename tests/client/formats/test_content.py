@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clave_client.errors import PeerError
-from clave_client.formats.agreed_state import Role, RoomState, decode_room_state
+from clave_client.formats.agreed_state import AgreedState, Role, decode_agreed_state
 from clave_client.formats.content import (
     Content,
     ContentKind,
@@ -16,7 +16,7 @@ from clave_client.formats.content import (
 )
 
 CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5)
-STATE = RoomState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+STATE = AgreedState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
 
 
 def test_content_comes_back() -> None:
@@ -61,11 +61,11 @@ def test_garbage_is_a_peers_fault(data: bytes) -> None:
     with pytest.raises(PeerError):
         decode_legacy_content(data)
     with pytest.raises(PeerError):
-        decode_room_state(data)
+        decode_agreed_state(data)
 
 
 def test_room_state_comes_back_and_allows() -> None:
-    assert decode_room_state(STATE.encode()) == STATE
+    assert decode_agreed_state(STATE.encode()) == STATE
     assert STATE.allows(Role.MEMBER, b"x" * 32)
     assert STATE.allows(Role.ADMIN, b"a" * 32)
     assert not STATE.allows(Role.ADMIN, b"x" * 32)
@@ -78,7 +78,7 @@ def test_room_state_has_one_form() -> None:
     wide_integer = b"\x96\xcc\x01" + STATE.encode()[2:]
     for data in (unsorted.encode(), twice.encode(), longer, wide_integer):
         with pytest.raises(PeerError):
-            decode_room_state(data)
+            decode_agreed_state(data)
 
 
 def test_a_time_no_calendar_can_show_is_refused() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from clave_client.errors import PeerError
 from clave_client.formats.payload import (
-    check_mls,
-    check_signed,
+    check_mls_body,
+    check_signature,
+    epoch_id,
     header_digest,
-    name_epoch,
-    name_rekey,
-    open_entry,
+    parse_entry,
+    rekey_id,
     sign_payload,
 )
 from clave_wire.header import pack_header
@@ -25,11 +25,11 @@ from client.memory_relay import Forged, agree, confirm, deliver, in_one_room, re
 
 def test_equal_heads_mean_equal_keys(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    assert name_epoch(red.room.group) == name_epoch(blue.room.group) == red.room.head
+    assert epoch_id(red.room.group) == epoch_id(blue.room.group) == red.room.head
     rekey(log, red)
     deliver(log, red, blue)
     assert red.room.commits.tip is not None
-    ahead = name_epoch(red.room.commits.tip)
+    ahead = epoch_id(red.room.commits.tip)
     assert ahead != blue.room.head
     confirm(log, blue)
     deliver(log, red, blue)
@@ -44,22 +44,22 @@ def test_two_commits_of_one_epoch_lead_to_two_names(tmp_path: Path) -> None:
     assert red.room.commits.tip is not None
     assert blue.room.commits.tip is not None
     assert red.room.commits.tip.epoch == blue.room.commits.tip.epoch
-    assert name_epoch(red.room.commits.tip) != name_epoch(blue.room.commits.tip)
+    assert epoch_id(red.room.commits.tip) != epoch_id(blue.room.commits.tip)
 
 
 def test_names_are_hashes_under_labels_of_their_own() -> None:
-    assert name_rekey(b"payload") == hashlib.sha256(b"clave rekey\0payload").digest()
+    assert rekey_id(b"payload") == hashlib.sha256(b"clave rekey\0payload").digest()
     assert header_digest(b"header") == b"clave header\0" + hashlib.sha256(b"header").digest()
 
 
 def test_a_message_of_another_room_or_type_is_not_of_this_group(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    opened = open_entry(say(log, red, "hello"))
-    check_mls(opened, blue.room.group)
+    opened = parse_entry(say(log, red, "hello"))
+    check_mls_body(opened, blue.room.group)
     for body in (b"", opened.body[:20], opened.body + b"\0"):
         opened.body = body
         with pytest.raises(PeerError):
-            check_mls(opened, blue.room.group)
+            check_mls_body(opened, blue.room.group)
 
 
 def test_a_signature_is_of_one_sender_room_and_header(tmp_path: Path) -> None:
@@ -67,16 +67,16 @@ def test_a_signature_is_of_one_sender_room_and_header(tmp_path: Path) -> None:
     header = red.header(Kind.LOST)
     payload = sign_payload(red.room.id, header, red.account.device)
     entry = Entry(red.room.id, 2, red.device, 1, Kind.LOST, 0, payload)
-    check_signed(open_entry(entry))
+    check_signature(parse_entry(entry))
     other = pack_header(red.header(Kind.LOST, head=b"h" * 32)) + payload[-64:]
     for fields in ({"room": b"s" * 16}, {"sender": b"d" * 32}, {"payload": other}, {"payload": payload[:-1]}):
         with pytest.raises(PeerError, match="signature"):
-            check_signed(open_entry(msgspec.structs.replace(entry, **fields)))
+            check_signature(parse_entry(msgspec.structs.replace(entry, **fields)))
 
 
 def test_an_entry_without_a_header_of_its_kind_is_not_opened(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
     with pytest.raises(PeerError, match="label"):
-        open_entry(log.entry(red, Forged(Kind.CONFIRM, pack_header(red.header(Kind.LOST)))))
+        parse_entry(log.entry(red, Forged(Kind.CONFIRM, pack_header(red.header(Kind.LOST)))))
     with pytest.raises(PeerError):
-        open_entry(log.entry(red, Forged(Kind.LOST, b"")))
+        parse_entry(log.entry(red, Forged(Kind.LOST, b"")))

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from clave_client.errors import PeerError
-from clave_client.formats.payload import name_epoch
-from clave_client.formats.welcome import Help, Welcome, read_invitation
+from clave_client.formats.payload import epoch_id
+from clave_client.formats.welcome import RejoinInfo, Welcome, parse_invitation
 from clave_client.rooms.policy import RoomPolicy
 from clave_crypto.mls import Group, MLSError, decode_group_info
 from clave_wire.header import Seen
@@ -20,10 +20,10 @@ def test_a_welcome_says_how_the_log_stood_and_who_says_so(tmp_path: Path) -> Non
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     submit = red.room.prepare_commit([guest.add()])
-    welcome = read_invitation(submit.welcome)
+    welcome = parse_invitation(submit.welcome)
     assert isinstance(welcome, Welcome)
     assert welcome.seen == red.room.chain.seen()
-    head = name_epoch(join(guest, submit.welcome, 2).group)
+    head = epoch_id(join(guest, submit.welcome, 2).group)
     welcome.check(head, red.device)
     other = msgspec.structs.replace(welcome, seen=Seen(9, b"x" * 32))
     for one, name, signer in (
@@ -38,15 +38,15 @@ def test_a_welcome_says_how_the_log_stood_and_who_says_so(tmp_path: Path) -> Non
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x93\x01\x02\x03", b"\x93\x03\xc4\0\xc4\0"])
 def test_an_invitation_that_is_neither_is_refused(data: bytes) -> None:
     with pytest.raises(PeerError, match="cannot be read"):
-        read_invitation(data)
+        parse_invitation(data)
 
 
 def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
-    welcome = read_invitation(red.room.prepare_commit([guest.add()]).welcome)
+    welcome = parse_invitation(red.room.prepare_commit([guest.add()]).welcome)
     assert isinstance(welcome, Welcome)
-    assert read_invitation(welcome.message) == welcome.message
+    assert parse_invitation(welcome.message) == welcome.message
     assert isinstance(
         Group.join(welcome.message, guest.account.bundle, policy=RoomPolicy(), other_groups=()), Group
     )
@@ -54,8 +54,8 @@ def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
 
 def test_help_opens_for_one_member_only(tmp_path: Path) -> None:
     _, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    help_ = read_invitation(red.room.prepare_help(blue.device).welcome)
-    assert isinstance(help_, Help)
+    help_ = parse_invitation(red.room.prepare_help(blue.device).welcome)
+    assert isinstance(help_, RejoinInfo)
     assert help_.head == red.room.head
     assert decode_group_info(blue.room.open_help(help_)).group_context.group_id == red.room.id
     with pytest.raises(MLSError):

@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from clave_client.errors import RelayFault, RelayRefused, RelayUnreachable
-from clave_client.net.backoff import FIRST, LONGEST, LONGEST_ASKED, Patience, jitter
+from clave_client.net.backoff import FIRST, LONGEST, LONGEST_ASKED, Backoff, jitter
 from clave_wire.messages import Code
 
 LOST = RelayUnreachable("gone")
 
 
-def longest() -> Patience:
+def longest() -> Backoff:
     """Return one that always draws the longest pause."""
-    return Patience(lambda longest: longest)
+    return Backoff(lambda longest: longest)
 
 
 def test_pauses_grow_to_a_bound() -> None:
@@ -31,7 +31,7 @@ def test_a_connection_that_held_begins_anew() -> None:
 
 def test_who_loses_the_relay_without_a_word_takes_the_spread_it_asked_for() -> None:
     assert longest().lost(LOST, lasted=100.0, spread=40.0) == 40.0
-    assert Patience(lambda longest: longest / 4).lost(LOST, lasted=100.0, spread=40.0) == 10.0
+    assert Backoff(lambda longest: longest / 4).lost(LOST, lasted=100.0, spread=40.0) == 10.0
     patience = longest()
     patience.lost(LOST, lasted=100.0, spread=40.0)
     assert patience.failed(LOST) == 2 * FIRST, "afterwards as usual"
@@ -51,7 +51,7 @@ def test_the_spread_is_for_who_heard_nothing(error: RelayFault | RelayRefused) -
 
 def test_nobody_comes_back_before_it_was_asked_to() -> None:
     refused = RelayRefused(Code.FULL, "full", 12.0)
-    assert Patience(lambda _: 0.0).lost(refused, lasted=100.0, spread=40.0) == 12.0
+    assert Backoff(lambda _: 0.0).lost(refused, lasted=100.0, spread=40.0) == 12.0
     patience = longest()
     assert patience.failed(refused) == 12.0 + FIRST
     assert patience.failed(refused) == 12.0 + 2 * FIRST

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 
 from certificatekit import Authority, PrivateKey, ec_key
 from clave_client.errors import RelayChanged, RelayFault
-from clave_client.net.certificate_trust import Trust, check_succession
+from clave_client.net.certificate_trust import CertificateTrust, check_succession
 from clave_client.store.database import Store
 from clave_crypto.keys import Secret
 from clave_wire.login import certificate_digest, fingerprint_text, succession
@@ -19,23 +19,25 @@ PIN, NEXT, OTHER = (bytes([value]) * 32 for value in (1, 2, 3))
 HOST = "chat.example"
 
 
-def judge(trust: Trust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> Trust:
+def judge(
+    trust: CertificateTrust, shown: bytes, host: str = HOST, *, vouched: bool = False
+) -> CertificateTrust:
     return trust.judge(shown, host, vouched=vouched)
 
 
-def refuses(trust: Trust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> str:
+def refuses(trust: CertificateTrust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> str:
     with pytest.raises(RelayChanged) as caught:
         judge(trust, shown, host, vouched=vouched)
     return str(caught.value)
 
 
 def test_the_first_certificate_is_pinned() -> None:
-    assert judge(Trust(), PIN) == Trust(PIN)
-    assert judge(Trust(PIN), PIN) == Trust(PIN)
+    assert judge(CertificateTrust(), PIN) == CertificateTrust(PIN)
+    assert judge(CertificateTrust(PIN), PIN) == CertificateTrust(PIN)
 
 
 def test_another_one_is_a_stop_that_shows_both() -> None:
-    text = refuses(Trust(PIN, NEXT, HOST), OTHER)
+    text = refuses(CertificateTrust(PIN, NEXT, HOST), OTHER)
     assert fingerprint_text(PIN) in text
     assert fingerprint_text(OTHER) in text
     assert "ask its operator" in text
@@ -43,57 +45,69 @@ def test_another_one_is_a_stop_that_shows_both() -> None:
 
 
 def test_the_announced_one_becomes_the_pin_and_the_former_is_forgotten() -> None:
-    announced = Trust(PIN).announced(NEXT)
+    announced = CertificateTrust(PIN).announced(NEXT)
     assert judge(announced, PIN) == announced, "until it is shown, nothing changes"
     followed = judge(announced, NEXT)
-    assert followed == Trust(NEXT)
+    assert followed == CertificateTrust(NEXT)
     refuses(followed, PIN)
 
 
 def test_the_latest_announcement_counts() -> None:
-    trust = Trust(PIN).announced(OTHER).announced(NEXT)
+    trust = CertificateTrust(PIN).announced(OTHER).announced(NEXT)
     refuses(trust, OTHER)
-    assert judge(trust, NEXT) == Trust(NEXT)
-    assert Trust(PIN, NEXT).announced(PIN) == Trust(PIN), "the present one follows nothing"
+    assert judge(trust, NEXT) == CertificateTrust(NEXT)
+    assert CertificateTrust(PIN, NEXT).announced(PIN) == CertificateTrust(PIN), (
+        "the present one follows nothing"
+    )
 
 
 def test_whom_an_authority_vouched_for_first_may_renew() -> None:
-    trust = judge(Trust(), PIN, "Chat.Example", vouched=True)
-    assert trust == Trust(PIN, None, HOST)
-    assert judge(trust, OTHER, vouched=True) == Trust(OTHER, None, HOST)
+    trust = judge(CertificateTrust(), PIN, "Chat.Example", vouched=True)
+    assert trust == CertificateTrust(PIN, None, HOST)
+    assert judge(trust, OTHER, vouched=True) == CertificateTrust(OTHER, None, HOST)
     refuses(trust, OTHER)
     refuses(trust, OTHER, "elsewhere.example", vouched=True)
 
 
 def test_an_announcement_is_followed_by_who_trusts_an_authority_too() -> None:
-    assert judge(Trust(PIN, NEXT, HOST), NEXT) == Trust(NEXT, None, HOST)
+    assert judge(CertificateTrust(PIN, NEXT, HOST), NEXT) == CertificateTrust(NEXT, None, HOST)
 
 
 def test_an_authority_has_no_say_over_a_pin() -> None:
-    for trust in (Trust(PIN), Trust(PIN, None, HOST).insist(PIN)):
+    for trust in (CertificateTrust(PIN), CertificateTrust(PIN, None, HOST).insist(PIN)):
         assert not trust.asks_authorities(HOST)
         refuses(trust, OTHER, vouched=True)
-        assert judge(trust, PIN, vouched=True) == Trust(PIN)
+        assert judge(trust, PIN, vouched=True) == CertificateTrust(PIN)
 
 
 def test_a_fingerprint_that_a_person_gave_replaces_the_pin() -> None:
-    assert Trust(PIN, NEXT, HOST).insist(OTHER) == Trust(OTHER)
-    assert Trust(PIN, NEXT, HOST).insist(PIN) == Trust(PIN, NEXT), "what was announced still follows"
+    assert CertificateTrust(PIN, NEXT, HOST).insist(OTHER) == CertificateTrust(OTHER)
+    assert CertificateTrust(PIN, NEXT, HOST).insist(PIN) == CertificateTrust(PIN, NEXT), (
+        "what was announced still follows"
+    )
 
 
 def test_authorities_are_asked_where_it_matters() -> None:
-    assert Trust().asks_authorities(HOST)
-    assert Trust(PIN, None, HOST).asks_authorities("CHAT.example")
-    assert not Trust(PIN, None, HOST).asks_authorities("elsewhere.example")
+    assert CertificateTrust().asks_authorities(HOST)
+    assert CertificateTrust(PIN, None, HOST).asks_authorities("CHAT.example")
+    assert not CertificateTrust(PIN, None, HOST).asks_authorities("elsewhere.example")
 
 
-@pytest.mark.parametrize("trust", [Trust(), Trust(PIN), Trust(PIN, NEXT), Trust(PIN, NEXT, HOST)])
-def test_it_is_kept(tmp_path: Path, trust: Trust) -> None:
+@pytest.mark.parametrize(
+    "trust",
+    [
+        CertificateTrust(),
+        CertificateTrust(PIN),
+        CertificateTrust(PIN, NEXT),
+        CertificateTrust(PIN, NEXT, HOST),
+    ],
+)
+def test_it_is_kept(tmp_path: Path, trust: CertificateTrust) -> None:
     store = Store(tmp_path / "store.db", Secret(b"k" * 32))
-    assert Trust.load(store) == Trust()
-    Trust(OTHER, OTHER, "elsewhere.example").save(store)
+    assert CertificateTrust.load(store) == CertificateTrust()
+    CertificateTrust(OTHER, OTHER, "elsewhere.example").save(store)
     trust.save(store)
-    assert Trust.load(store) == trust
+    assert CertificateTrust.load(store) == trust
     store.close()
 
 

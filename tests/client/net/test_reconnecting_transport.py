@@ -17,11 +17,11 @@ from certificatekit import Authority, ec_key, write_pair
 from clave_client import events
 from clave_client.errors import ClientError, RelayChanged, RelayRefused
 from clave_client.net.backoff import LONGEST_ASKED
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress
 from clave_client.store.account import Account
 from clave_client.store.database import Store
-from clave_client.sync.room_sync import Session
+from clave_client.sync.room_sync import RoomSync
 from clave_crypto.keys import Secret
 from clave_wire import messages as m
 from clave_wire.connection import RelayConnection
@@ -104,10 +104,10 @@ class ScriptedRelay:
         return m.NextCertificate(following, (key or self.key).sign(signed, ec.ECDSA(hashes.SHA256())))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Address]:
+    async def running(self) -> AsyncIterator[RelayAddress]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
         try:
-            yield Address(*server.sockets[0].getsockname())
+            yield RelayAddress(*server.sockets[0].getsockname())
         finally:
             server.close()
             await server.wait_closed()
@@ -121,10 +121,10 @@ class ScriptedRelay:
 
 
 @asynccontextmanager
-async def session_at(address: Address, folder: Path, trust: Trust) -> AsyncIterator[Session]:
+async def session_at(address: RelayAddress, folder: Path, trust: CertificateTrust) -> AsyncIterator[RoomSync]:
     store = Store(folder / "store.db", Secret(b"k" * 32))
     account = Account.load_or_create(store, "red")
-    session = Session(store, account, address, trust=trust, clock=lambda: 1_800_000_000.0)
+    session = RoomSync(store, account, address, trust=trust, clock=lambda: 1_800_000_000.0)
     try:
         yield session
     finally:
@@ -132,7 +132,7 @@ async def session_at(address: Address, folder: Path, trust: Trust) -> AsyncItera
         store.close()
 
 
-async def sees(session: Session, kind: type[events.Event] | type[ClientError]) -> events.Event | ClientError:
+async def sees(session: RoomSync, kind: type[events.Event] | type[ClientError]) -> events.Event | ClientError:
     async with asyncio.timeout(PATIENCE):
         while not isinstance(event := await session.events.get(), kind):
             pass
@@ -166,11 +166,14 @@ async def test_what_is_announced_is_kept_at_once(tmp_path: Path, when: str) -> N
         await visitor.left()
 
     relay = ScriptedRelay(tmp_path, announces)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         await sees(session, events.Notice)
         copy = Store(tmp_path / "store.db", Secret(b"k" * 32))
-        assert Trust.load(copy) == Trust(relay.digest, NEXT)
+        assert CertificateTrust.load(copy) == CertificateTrust(relay.digest, NEXT)
         copy.close()
 
 
@@ -182,11 +185,11 @@ async def test_a_first_contact_is_told_also_while_an_announcement_stands(tmp_pat
 
     relay = ScriptedRelay(tmp_path, announces, stays)
     async with relay.running() as address:
-        async with session_at(address, tmp_path, Trust()) as session:
+        async with session_at(address, tmp_path, CertificateTrust()) as session:
             connected = await session.connect()
             assert connected.first_use
-            trust = Trust.load(session._store)
-            assert trust == Trust(relay.digest, NEXT)
+            trust = CertificateTrust.load(session._store)
+            assert trust == CertificateTrust(relay.digest, NEXT)
         async with session_at(address, tmp_path, trust) as session:
             assert not (await session.connect()).first_use
 
@@ -198,26 +201,31 @@ async def test_an_announcement_that_is_not_the_relays_ends_the_connection(tmp_pa
         await visitor.left()
 
     relay = ScriptedRelay(tmp_path, lies, stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         event = await sees(session, events.Disconnected)
         assert isinstance(event, events.Disconnected)
         assert "its present key did not sign; ask its operator" in event.reason
         await sees(session, events.Connected)
-        assert Trust.load(session._store) == Trust(relay.digest), "nothing of it is kept"
+        assert CertificateTrust.load(session._store) == CertificateTrust(relay.digest), (
+            "nothing of it is kept"
+        )
 
 
 async def test_an_announced_certificate_is_followed_and_told_once(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, stays, stays)
     async with relay.running() as address:
-        async with session_at(address, tmp_path, Trust(bytes(32), relay.digest)) as session:
+        async with session_at(address, tmp_path, CertificateTrust(bytes(32), relay.digest)) as session:
             await session.connect()
             event = await sees(session, events.Notice)
             assert isinstance(event, events.Notice)
             assert event.text.endswith(fingerprint_text(relay.digest))
             assert "had announced" in event.text
-            trust = Trust.load(session._store)
-            assert trust == Trust(relay.digest)
+            trust = CertificateTrust.load(session._store)
+            assert trust == CertificateTrust(relay.digest)
         async with session_at(address, tmp_path, trust) as session:
             await session.connect()
             while len(session.events):
@@ -226,9 +234,12 @@ async def test_an_announced_certificate_is_followed_and_told_once(tmp_path: Path
 
 async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.SHUTDOWN, "the relay shuts down"), stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
-        session._trust = Trust(bytes(32))  # as if the relay had shown another one before
+        session._trust = CertificateTrust(bytes(32))  # as if the relay had shown another one before
         error = await sees(session, RelayChanged)
         assert fingerprint_text(relay.digest) in str(error)
         with pytest.raises(RelayChanged):
@@ -240,7 +251,10 @@ async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path
 
 async def test_a_relay_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.SHUTDOWN, "the relay shuts down", 700), stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         await sees(session, events.Disconnected)
         await sees(session, events.Connected)
@@ -253,7 +267,10 @@ async def test_a_full_relay_is_tried_again_when_it_says(tmp_path: Path) -> None:
         visitor.close(m.Code.FULL, "this relay is full", 600)
 
     relay = ScriptedRelay(tmp_path, closes(m.Code.SLOW, "too slow"), turns_away, stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         reasons = [await sees(session, events.Disconnected) for _ in range(2)]
         assert [getattr(event, "reason", "") for event in reasons] == ["too slow", "this relay is full"]
@@ -268,7 +285,10 @@ async def test_a_connection_that_breaks_waits_within_the_spread(tmp_path: Path) 
         visitor.cut()
 
     relay = ScriptedRelay(tmp_path, breaks)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         event = await sees(session, events.Disconnected)
         assert isinstance(event, events.Disconnected)
@@ -279,7 +299,10 @@ async def test_a_connection_that_breaks_waits_within_the_spread(tmp_path: Path) 
 @pytest.mark.parametrize("code", [m.Code.SHUTDOWN, m.Code.FULL, m.Code.SLOW, m.Code.TIMEOUT])
 async def test_what_passes_is_tried_again(tmp_path: Path, code: m.Code) -> None:
     relay = ScriptedRelay(tmp_path, closes(code, "for now"), stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         await sees(session, events.Disconnected)
         await sees(session, events.Connected)
@@ -287,7 +310,10 @@ async def test_what_passes_is_tried_again(tmp_path: Path, code: m.Code) -> None:
 
 async def test_a_ban_is_final_and_one_line(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.BANNED, "the account red is banned from this relay"), stays)
-    async with relay.running() as address, session_at(address, tmp_path, Trust(relay.digest)) as session:
+    async with (
+        relay.running() as address,
+        session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
+    ):
         await session.connect()
         error = await sees(session, RelayRefused)
         assert str(error) == "the account red is banned from this relay; ask its operator"

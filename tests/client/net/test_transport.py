@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, UsageError
-from clave_client.net.certificate_trust import Trust
-from clave_client.net.transport import Address, RelayLink
+from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.transport import RelayAddress, RelayTransport
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -34,22 +34,22 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     ],
 )
 def test_addresses_are_read(text: str, host: str, port: int) -> None:
-    address = Address.parse(text)
+    address = RelayAddress.parse(text)
     assert (address.host, address.port) == (host, port)
-    assert Address.parse(str(address)) == address
+    assert RelayAddress.parse(str(address)) == address
 
 
 @pytest.mark.parametrize("text", ["", ":99", "host:", "host:0", "host:65536", "host:x", "host:-1"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):
-        Address.parse(text)
+        RelayAddress.parse(text)
 
 
 @asynccontextmanager
-async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
+async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[RelayAddress]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield Address(*server.sockets[0].getsockname())
+        yield RelayAddress(*server.sockets[0].getsockname())
     finally:
         server.close()
         await server.wait_closed()
@@ -91,7 +91,7 @@ async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 async def test_something_else_on_the_port_is_told_apart(serve: Serve) -> None:
     async with serving(serve) as address:
         with pytest.raises(NotARelay, match="check the port"):
-            await RelayLink.connect(address, Trust(), lambda _: None)
+            await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
 async def test_who_is_turned_away_before_tls_knows_that_it_may_be_for_a_while() -> None:
@@ -102,13 +102,13 @@ async def test_who_is_turned_away_before_tls_knows_that_it_may_be_for_a_while() 
 
     async with serving(reset) as address:
         with pytest.raises(NotARelay, match=r"wait a minute: .*too many connections from your address"):
-            await RelayLink.connect(address, Trust(), lambda _: None)
+            await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
 async def test_another_tls_service_is_told_apart(tls: ssl.SSLContext) -> None:
     async with serving(_hang_up, tls) as address:
         with pytest.raises(NotARelay, match="speaks TLS, but not as a clave relay"):
-            await RelayLink.connect(address, Trust(), lambda _: None)
+            await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
 async def test_a_changed_certificate_stops_before_a_word(tls: ssl.SSLContext) -> None:
@@ -124,7 +124,7 @@ async def test_a_changed_certificate_stops_before_a_word(tls: ssl.SSLContext) ->
     tls.set_alpn_protocols(["clave/1"])
     async with serving(listen, tls) as address:
         with pytest.raises(RelayChanged) as caught:
-            await RelayLink.connect(address, Trust(bytes(32)), lambda _: None)
+            await RelayTransport.connect(address, CertificateTrust(bytes(32)), lambda _: None)
         await done.wait()
     assert "0000 0000" in str(caught.value), "the expected fingerprint is shown"
     assert str(caught.value).count("; ") == 1
@@ -137,9 +137,11 @@ async def test_nothing_listening_is_one_line() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(RelayUnreachable, match="is it running"):
-        await RelayLink.connect(Address("127.0.0.1", port), Trust(), lambda _: None)
+        await RelayTransport.connect(RelayAddress("127.0.0.1", port), CertificateTrust(), lambda _: None)
 
 
 async def test_an_unknown_host_is_one_line() -> None:
     with pytest.raises(RelayUnreachable, match="no host"):
-        await RelayLink.connect(Address("no-such-host.invalid", 1), Trust(), lambda _: None)
+        await RelayTransport.connect(
+            RelayAddress("no-such-host.invalid", 1), CertificateTrust(), lambda _: None
+        )

@@ -8,41 +8,41 @@ import msgspec
 import pytest
 
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.commit_records import Former, Pending, Wish
+from clave_client.rooms.commit_records import EarlierRekey, OwnCommit, RekeyIntent
 from clave_crypto.mls import GroupContextExtensions, Remove
 from clave_wire.messages import Kind
 from client.memory_relay import Member, in_one_room
 
-PENDING = Pending(Kind.REKEY, b"payload", b"", b"h" * 32, placed=True)
+PENDING = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32, placed=True)
 
 
 def test_what_is_kept_comes_back() -> None:
-    wish = Wish([b"d" * 32], "team")
-    assert Wish.decode(wish.encode()) == wish
-    assert Pending.decode(PENDING.encode()) == PENDING
-    formers = [Former(PENDING, b"epoch", b"ratchets")]
-    assert Former.decode(Former.encode(formers)) == formers
+    wish = RekeyIntent([b"d" * 32], "team")
+    assert RekeyIntent.decode(wish.encode()) == wish
+    assert OwnCommit.decode(PENDING.encode()) == PENDING
+    formers = [EarlierRekey(PENDING, b"epoch", b"ratchets")]
+    assert EarlierRekey.decode(EarlierRekey.encode(formers)) == formers
 
 
 @pytest.mark.parametrize("data", [b"", b"\x90", b"garbage"])
 def test_what_is_damaged_is_said_to_be(data: bytes) -> None:
-    for kind in (Wish, Pending, Former):
-        if kind is Wish and data == b"\x90":
+    for kind in (RekeyIntent, OwnCommit, EarlierRekey):
+        if kind is RekeyIntent and data == b"\x90":
             continue  # nothing wished for
-        if kind is Former and data == b"\x90":
+        if kind is EarlierRekey and data == b"\x90":
             continue  # none
         with pytest.raises(StoreDamaged, match="restore a backup"):
             kind.decode(data)
     short = msgspec.structs.replace(PENDING, head=b"short")
     with pytest.raises(StoreDamaged):
-        Pending.decode(short.encode())
+        OwnCommit.decode(short.encode())
 
 
 def test_a_wish_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     title = GroupContextExtensions(red.room.extensions_with(title="team"))
     proposals = [Remove(red.leaf_of(blue)), title, Remove(red.leaf_of(blue)), Member(tmp_path, "white").add()]
-    wish = Wish.of(proposals, red.room.roster.members())
-    assert wish == Wish([blue.device], "team")
+    wish = RekeyIntent.of(proposals, red.room.roster.members())
+    assert wish == RekeyIntent([blue.device], "team")
     assert wish
-    assert not Wish.of((), red.room.roster.members())
+    assert not RekeyIntent.of((), red.room.roster.members())

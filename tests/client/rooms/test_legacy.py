@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clave_client.formats.welcome import Welcomed, read_invitation
-from clave_client.rooms.local_room import Room
+from clave_client.formats.welcome import JoinPoint, parse_invitation
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.store.account import Account
 from clave_client.store.database import Phase, Store
@@ -50,7 +50,7 @@ class Left(Member):
         self.account = Account.load_or_create(self.store, name)
         record = self.store.room(room)
         if record is not None:
-            self.opens(Room.load(self.store, record, clock))
+            self.opens(LocalRoom.load(self.store, record, clock))
 
 
 def before(name: str) -> Log:
@@ -182,10 +182,10 @@ def test_an_open_invitation_can_be_answered(tmp_path: Path, accept: bool) -> Non
 
 def test_a_welcome_of_protocol_3_still_lets_in(tmp_path: Path) -> None:
     red, blue, log = Left(tmp_path, "red", UNTAKEN), Left(tmp_path, "blue", UNTAKEN), before("untaken")
-    welcome = read_invitation(bytes.fromhex(json.loads((STORED / "version-1.json").read_text())["welcome"]))
+    welcome = parse_invitation(bytes.fromhex(json.loads((STORED / "version-1.json").read_text())["welcome"]))
     assert isinstance(welcome, bytes)
     group = Group.join(welcome, red.account.bundle, policy=RoomPolicy(), other_groups=(), limits=ROOM_LIMITS)
-    red.opens(Room.join(red.store, group, Welcomed(None, 1), clock))
+    red.opens(LocalRoom.join(red.store, group, JoinPoint(None, 1), clock))
     assert red.room.invitation().inviter.name == "blue"
     red.room.answer(accept=True)
     for member in (red, blue):

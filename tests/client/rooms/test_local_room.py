@@ -11,7 +11,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.batch_report import Settled
+from clave_client.rooms.batch_report import CommitResult
 from clave_client.store.database import Phase
 from clave_crypto.mls import Remove
 from clave_wire.messages import Code, Kind, Rejected
@@ -226,7 +226,7 @@ def test_a_commit_of_another_epoch_is_given_up(tmp_path: Path) -> None:
     red.room.prepare_commit(())
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     outcome = deliver(log, red)[0]
-    assert outcome.settled is Settled.LOST
+    assert outcome.settled is CommitResult.SUPERSEDED
     assert red.room.commits.pending is None
 
 
@@ -234,7 +234,7 @@ def test_a_commit_refused_for_good_is_told(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Remove(red.leaf_of(blue))])
     outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.LIMIT, "too\x1bmany")])
-    assert (outcome.settled, outcome.reason) == (Settled.REFUSED, "too<U+001B>many")
+    assert (outcome.settled, outcome.reason) == (CommitResult.REFUSED, "too<U+001B>many")
     assert red.room.commits.pending is None
     assert not red.room.wish_due, "what is refused for good is not tried again"
 
@@ -261,10 +261,10 @@ def test_lost_messages_are_told_once_and_said_again_in_order(tmp_path: Path) -> 
     red.says("not sent yet")
     loses(log, 2)
     (told,) = comes_back(log, red, 2)
-    assert told == events.RelayLost(red.room.id, "friends", 3)
+    assert told == events.RelayRestored(red.room.id, "friends", 3)
     assert red.room.record.cursor == 2
     assert comes_back(log, red, 2) == [], "once"
-    assert comes_back(log, blue, 2) == [events.RelayLost(blue.room.id, "friends", 3)]
+    assert comes_back(log, blue, 2) == [events.RelayRestored(blue.room.id, "friends", 3)]
     waiting = [item.body for item in red.room.outbox.waiting()]
     assert waiting == ["three", "four", "not sent yet"], "in the order in which they were said"
     assert [item.body for item in blue.room.outbox.waiting()] == ["two"]
@@ -306,7 +306,7 @@ def test_a_log_that_has_grown_again_is_told_by_the_incarnation(tmp_path: Path, r
         deliver(log, blue)
     if restart:
         green.restarts()
-    assert [type(event).__name__ for event in comes_back(log, green, 2)] == ["RelayLost"]
+    assert [type(event).__name__ for event in comes_back(log, green, 2)] == ["RelayRestored"]
     assert green.room.record.cursor == 2
     comes_back(log, red, 2)
     told = settle(log, red, blue, green)
@@ -335,11 +335,11 @@ def test_who_was_away_for_two_restores_goes_back_to_before_the_first(tmp_path: P
         deliver(log, blue)
     loses(log, 3)
     third: list[tuple[bytes, int]] = [(FIRST, 2), (SECOND, 3)]
-    assert resume(blue, log, THIRD, third) == [events.RelayLost(blue.room.id, "friends", 1)]
+    assert resume(blue, log, THIRD, third) == [events.RelayRestored(blue.room.id, "friends", 1)]
     for member in (red, green):
         if restart:
             member.restarts()
-        assert resume(member, log, THIRD, third) == [events.RelayLost(member.room.id, "friends", 2)]
+        assert resume(member, log, THIRD, third) == [events.RelayRestored(member.room.id, "friends", 2)]
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     said = sorted(["one", "two", "three", "other two", "other three"])
@@ -349,7 +349,7 @@ def test_who_was_away_for_two_restores_goes_back_to_before_the_first(tmp_path: P
         blue.restarts()
     loses(log, 2)  # the first backup once more, which knows nothing of the second
     assert [type(event).__name__ for event in resume(blue, log, b"the fourth one..", [(FIRST, 2)])] == [
-        "RelayLost"
+        "RelayRestored"
     ]
     assert blue.room.record.cursor == 2
 
@@ -362,7 +362,7 @@ def test_the_same_incarnation_loses_nothing(tmp_path: Path) -> None:
     assert resume(red, log, FIRST, [(SECOND, 1)]) == []
     assert red.room.record.cursor == 2
     red.restarts()
-    assert resume(red, log, THIRD, [(SECOND, 1)]) == [events.RelayLost(red.room.id, "friends", 1)], (
+    assert resume(red, log, THIRD, [(SECOND, 1)]) == [events.RelayRestored(red.room.id, "friends", 1)], (
         "known by now"
     )
 

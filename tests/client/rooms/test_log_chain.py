@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.formats.payload import header_digest
 from clave_client.rooms import log_chain as chain_module
 from clave_client.rooms.log_chain import LogChain
@@ -76,7 +76,7 @@ def test_the_chain_covers_what_makes_an_entry(store: Store, fields: dict[str, ob
 def test_an_older_view_than_kept_is_neither_believed_nor_doubted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_module, "LINKS_KEPT", 50)
+    monkeypatch.setattr(chain_module, "HASHES_KEPT", 50)
     chain = LogChain(store, ROOM, 0)
     for seq in range(1, 301):
         chain.extend(entry(seq))
@@ -149,7 +149,7 @@ def test_another_history_is_noticed_at_the_next_message(
     other = forked(log, case, *log.entries[-2:])
     deliver(log, red, blue)
     told = deliver(other, green)
-    assert Lie.HISTORY not in lies(*told)
+    assert Inconsistency.HISTORY not in lies(*told)
     if between == "a commit":  # by who has not seen the messages, so that its own view says nothing
         other.shows(log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()])))
         told = deliver(other, green)
@@ -170,7 +170,7 @@ def test_another_history_is_noticed_at_the_next_message(
     outcome = deliver(other, green)[0]
     assert "hello green" in green.texts(), "it is read all the same"
     found = lies(*told, outcome)
-    assert (Lie.IMPOSSIBLE if case == "omission" else Lie.HISTORY) in found, (
+    assert (Inconsistency.IMPOSSIBLE if case == "omission" else Inconsistency.HISTORY) in found, (
         "of a log too short more was seen"
     )
     accused = [event.person for event in outcome.events if isinstance(event, events.Diverged)]
@@ -192,7 +192,7 @@ def test_the_other_side_notices_too(tmp_path: Path, case: str) -> None:
     while len(log.entries) < len(other.entries):
         say(log, blue, "more")
     log.append(green, submit)
-    assert Lie.HISTORY in lies(*deliver(log, red))
+    assert Inconsistency.HISTORY in lies(*deliver(log, red))
 
 
 def test_whoever_saw_the_same_is_not_accused(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_whoever_saw_the_same_is_not_accused(tmp_path: Path) -> None:
     assert lies(*deliver(log, red)) == []
     say(log, blue, "hello green")
     assert lies(*deliver(log, red)) == []
-    assert lies(feed(green, [log.entries[-1]])) == [Lie.HISTORY]
+    assert lies(feed(green, [log.entries[-1]])) == [Inconsistency.HISTORY]
     say(log, blue, "again")
     assert lies(feed(green, [log.entries[-1]])) == [], "of each person it is told once"
 
@@ -215,7 +215,9 @@ def test_other_last_messages_before_a_commit(tmp_path: Path) -> None:
     other = Forked(log, 1)
     commit = log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     other.shows(commit)
-    assert lies(*deliver(other, green)) == [Lie.IMPOSSIBLE], "its maker has seen more than there was"
+    assert lies(*deliver(other, green)) == [Inconsistency.IMPOSSIBLE], (
+        "its maker has seen more than there was"
+    )
     deliver(log, red, blue)
     agree(red, blue, green)
 
@@ -227,7 +229,7 @@ def test_an_impossible_view(tmp_path: Path) -> None:
     two = say(log, red, "two")
     other = Forked(log, 1)
     other.shows(two, one)
-    assert lies(*deliver(other, green)) == [Lie.IMPOSSIBLE, Lie.ORDER]
+    assert lies(*deliver(other, green)) == [Inconsistency.IMPOSSIBLE, Inconsistency.ORDER]
 
 
 def forged_message(member: Member, **fields: object) -> Forged:
@@ -245,14 +247,14 @@ def forged_message(member: Member, **fields: object) -> Forged:
 @pytest.mark.parametrize(
     ("fields", "lie"),
     [
-        ({"seen": Seen(2, b"x" * 32), "count": 1}, Lie.IMPOSSIBLE),
-        ({"seen": Seen(2**52, b"x" * 32), "count": 1}, Lie.IMPOSSIBLE),
-        ({"seen": Seen(1, b"x" * 32), "count": 1}, Lie.HISTORY),
-        ({"count": 0}, Lie.ORDER),
+        ({"seen": Seen(2, b"x" * 32), "count": 1}, Inconsistency.IMPOSSIBLE),
+        ({"seen": Seen(2**52, b"x" * 32), "count": 1}, Inconsistency.IMPOSSIBLE),
+        ({"seen": Seen(1, b"x" * 32), "count": 1}, Inconsistency.HISTORY),
+        ({"count": 0}, Inconsistency.ORDER),
     ],
 )
 def test_a_member_that_lies_raises_an_alarm_and_no_more(
-    tmp_path: Path, fields: dict[str, object], lie: Lie
+    tmp_path: Path, fields: dict[str, object], lie: Inconsistency
 ) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     log.append(red, forged_message(red, **fields))
@@ -278,13 +280,13 @@ def test_messages_in_another_order_are_told_also_across_epochs_and_restarts(tmp_
     blue.restarts()
     resume(blue, log)
     log.append(red, forged_message(red, count=2))
-    assert lies(*deliver(log, blue)) == [Lie.ORDER]
+    assert lies(*deliver(log, blue)) == [Inconsistency.ORDER]
 
 
 # --- who joins -----------------------------------------------------------------------------------------
 
 
-def welcomed(log: Log, host: Member, guest: Member, seq: int) -> list[Lie]:
+def welcomed(log: Log, host: Member, guest: Member, seq: int) -> list[Inconsistency]:
     """Have a guest come in by the last commit, as entry `seq` by the relay's word; return what it notices."""
     submit = host.room.prepare_commit([guest.add()])
     log.append(host, submit)
@@ -318,7 +320,7 @@ def test_a_place_behind_the_log_does_not_keep_a_joiner_from_noticing(tmp_path: P
     deliver(log, red, blue)
     guest.opens(join(guest, submit.welcome, 10**9))
     guest.room.answer(accept=True)
-    assert lies(*resume(guest, log)) == [Lie.PLACE]
+    assert lies(*resume(guest, log)) == [Inconsistency.PLACE]
     deliver(log, guest)
     hidden = [rekey(log, red)]
     deliver(log, red, blue)
@@ -326,7 +328,7 @@ def test_a_place_behind_the_log_does_not_keep_a_joiner_from_noticing(tmp_path: P
     deliver(log, red, blue)
     entry = say(log, blue, "in the next epoch")
     renumbered = msgspec.structs.replace(entry, seq=hidden[0].seq)
-    assert lies(feed(guest, [renumbered])) == [Lie.AHEAD]
+    assert lies(feed(guest, [renumbered])) == [Inconsistency.AHEAD]
 
 
 @pytest.mark.parametrize("shift", [-2, -1, 1, 2])
@@ -342,7 +344,7 @@ def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
     for text in ("three", "four"):
         say(log, blue, text)
         deliver(log, blue)
-    assert {Lie.PLACE, Lie.AHEAD} & {*told, *lies(*deliver(log, guest))}
+    assert {Inconsistency.PLACE, Inconsistency.AHEAD} & {*told, *lies(*deliver(log, guest))}
 
 
 def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:
     other = Forked(log, 1)
     deliver(log, blue)
     other.shows(say(log, blue, "hello"))
-    assert Lie.PLACE in lies(*deliver(other, guest))
+    assert Inconsistency.PLACE in lies(*deliver(other, guest))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -379,7 +381,7 @@ def test_a_joiner_notices_what_the_others_were_shown_before(tmp_path: Path, case
         deliver(log, red)
     log.append(green, submit)
     told = lies(*deliver(log, guest))
-    assert Lie.HISTORY in told
+    assert Inconsistency.HISTORY in told
 
 
 def test_header_words_are_the_wires() -> None:

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from clave_client.errors import RelayFault
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.formats.agreed_state import Role
 from clave_client.formats.payload import sign_payload
-from clave_client.rooms.batch_report import Outcome
+from clave_client.rooms.batch_report import BatchResult
 from clave_client.store.database import Phase
 from clave_crypto.mls import Group, PolicyRejected, Proposal, Remove
 from clave_wire.header import Seen, pack_header, split_payload
@@ -34,7 +34,7 @@ from client.memory_relay import (
 )
 
 
-def ignores(member: Member, entry: Entry) -> Outcome:
+def ignores(member: Member, entry: Entry) -> BatchResult:
     """Check that an entry changes nothing of a member's room but where it stands, also on disk."""
     before = member.everything()
     outcome = feed(member, [entry])
@@ -223,7 +223,7 @@ def test_an_entry_under_anothers_name_does_not_count(tmp_path: Path, kind: Kind,
     assert green.room.helped[green.device] == 0
     assert not {"Message", "MemberLeft", "MemberAdded"} & set(kinds(outcome))
     if name == "oneself" and kind is Kind.COMMIT:
-        assert lies(outcome) == [Lie.INVENTED]
+        assert lies(outcome) == [Inconsistency.INVENTED]
     else:
         assert green.everything() == before
     if name == "a stranger" and kind is not Kind.LOST:
@@ -234,7 +234,7 @@ def test_an_entry_under_anothers_name_does_not_count(tmp_path: Path, kind: Kind,
 def test_something_invented_under_ones_own_name_is_told(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = msgspec.structs.replace(made(log, kind, red, blue, green), sender=green.device)
-    assert lies(feed(green, [entry])) == [Lie.INVENTED]
+    assert lies(feed(green, [entry])) == [Inconsistency.INVENTED]
 
 
 # --- the head is the present epoch ---------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_nothing_of_a_past_epoch_counts(tmp_path: Path, kind: Kind) -> None:
     deliver(log, green)
     late = msgspec.structs.replace(entry, seq=len(log.entries) + 1)
     outcome = ignores(green, late)
-    assert lies(outcome) == ([Lie.BEHIND] if kind is Kind.APPLICATION else [])
+    assert lies(outcome) == ([Inconsistency.BEHIND] if kind is Kind.APPLICATION else [])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LOST])
@@ -263,7 +263,7 @@ def test_an_epoch_never_shown_is_told_and_asked_about(tmp_path: Path, kind: Kind
         _, _, body = split_payload(log.entries[-1].payload)
         entry = log.entry(red, Forged(kind, pack_header(red.header(kind, ref=b"r" * 32)) + body))
     outcome = ignores(green, entry)
-    assert lies(outcome) == [Lie.AHEAD]
+    assert lies(outcome) == [Inconsistency.AHEAD]
     assert outcome.cry, "it asks the others once"
 
 

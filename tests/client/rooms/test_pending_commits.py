@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.rooms.batch_report import Settled
+from clave_client.rooms.batch_report import CommitResult
 from clave_client.store.database import Phase
 from clave_crypto.mls import Remove
 from clave_wire.messages import Code, Rejected
@@ -41,7 +41,7 @@ def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
     confirm(log, blue)
     refusal = Rejected(red.room.id, second.submission, Code.STALE, "another change came first")
     outcome = feed(red, [*log.since(red), refusal])
-    assert outcome.settled is Settled.LOST, "the second is to be made anew"
+    assert outcome.settled is CommitResult.SUPERSEDED, "the second is to be made anew"
     deliver(log, blue, green, white)
     agree(red, blue, white)
     assert red.room.wish_due
@@ -81,7 +81,7 @@ def test_the_first_rekey_waits_on_if_the_second_is_refused(tmp_path: Path) -> No
     deliver(log, red)
     second = red.room.prepare_commit(())
     outcome = feed(red, [Rejected(red.room.id, second.submission, Code.BAD_REQUEST, "no")])
-    assert outcome.settled is Settled.REFUSED
+    assert outcome.settled is CommitResult.REFUSED
     assert red.room.commits.pending is not None
     assert red.room.commits.pending.payload == first.payload
     assert red.room.commits.unconfirmed

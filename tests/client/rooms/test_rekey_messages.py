@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.rooms import rekeys
 from clave_client.store.database import Phase
 from client.memory_relay import (
@@ -107,7 +107,7 @@ def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
     entry = say(log, red, "ahead")
     under_another_name = msgspec.structs.replace(entry, sender=blue.device)
     outcome = feed(green, [under_another_name])
-    assert lies(outcome) == [Lie.AHEAD]
+    assert lies(outcome) == [Inconsistency.AHEAD]
     assert len(green.store.waiting(green.room.id)) == 1
 
 

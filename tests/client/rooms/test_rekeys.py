@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clave_client.formats.payload import name_rekey, sign_payload
-from clave_client.rooms.batch_report import Settled
-from clave_client.rooms.rekeys import Fate
+from clave_client.formats.payload import rekey_id, sign_payload
+from clave_client.rooms.batch_report import CommitResult
+from clave_client.rooms.rekeys import RekeyEffect
 from clave_client.store.database import Phase
 from clave_crypto.mls import GroupContextExtensions, Remove
 from clave_wire.header import pack_header, split_payload
@@ -38,7 +38,7 @@ from client.memory_relay import (
 )
 
 
-def fates(member: Member) -> list[Fate]:
+def fates(member: Member) -> list[RekeyEffect]:
     return [rekey.fate for rekey in member.room.rekeys]
 
 
@@ -50,11 +50,15 @@ def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> No
     head = red.room.head
     rekey(log, red)
     from_red, *_ = deliver(log, red, blue, green)
-    assert from_red.settled is Settled.PLACED
+    assert from_red.settled is CommitResult.LOGGED
     assert {member.room.head for member in (red, blue, green)} == {head}
-    assert (fates(red), fates(blue), fates(green)) == ([Fate.OWN], [Fate.OPENS], [Fate.OPENS])
+    assert (fates(red), fates(blue), fates(green)) == (
+        [RekeyEffect.OWN],
+        [RekeyEffect.OPENS],
+        [RekeyEffect.OPENS],
+    )
     confirm(log, blue)
-    assert deliver(log, red, blue, green)[0].settled is Settled.WON
+    assert deliver(log, red, blue, green)[0].settled is CommitResult.APPLIED
     agree(red, blue, green)
     assert red.room.head != head
     assert (fates(red), fates(blue), fates(green)) == ([], [], [])
@@ -83,7 +87,7 @@ def test_who_cannot_confirm(tmp_path: Path, who: str) -> None:
     deliver(log, red, twin, blue, green)
     assert {member.room.head for member in (red, twin, blue, green)} == {head}
     assert green.room.record.phase is Phase.JOINED
-    assert fates(blue) == [Fate.OPENS], "it waits on"
+    assert fates(blue) == [RekeyEffect.OPENS], "it waits on"
     confirm(log, blue)
     deliver(log, red, twin, blue, green)
     agree(red, twin, blue)
@@ -108,7 +112,7 @@ def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what:
     before, head = green.everything(), red.room.head
     match what:
         case "signature":
-            header = blue.header(Kind.CONFIRM, ref=name_rekey(made.payload))
+            header = blue.header(Kind.CONFIRM, ref=rekey_id(made.payload))
             entry = log.append(blue, Forged(Kind.CONFIRM, pack_header(header) + bytes(64)))
         case "another's signature":
             entry = confirmation(log, red, made)
@@ -119,7 +123,7 @@ def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what:
             entry = confirmation(log, blue, made, ref=b"r" * 32)
         case _:
             stranger = Member(tmp_path, "stranger")
-            header = blue.header(Kind.CONFIRM, ref=name_rekey(made.payload))
+            header = blue.header(Kind.CONFIRM, ref=rekey_id(made.payload))
             payload = sign_payload(blue.room.id, header, stranger.account.device)
             log.append(blue, Forged(Kind.CONFIRM, payload))
             log.entries[-1] = entry = msgspec.structs.replace(log.entries[-1], sender=stranger.device)
@@ -133,11 +137,11 @@ def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what:
 def test_a_confirmation_before_its_rekey_does_not_count(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit(())
-    early = blue.header(Kind.CONFIRM, ref=name_rekey(submit.payload))
+    early = blue.header(Kind.CONFIRM, ref=rekey_id(submit.payload))
     log.append(blue, Forged(Kind.CONFIRM, sign_payload(blue.room.id, early, blue.account.device)))
     log.append(red, msgspec.structs.replace(submit, submission=1))
     deliver(log, green)
-    assert fates(green) == [Fate.OPENS]
+    assert fates(green) == [RekeyEffect.OPENS]
 
 
 def test_the_newest_rekey_of_an_account_is_the_one_that_waits(tmp_path: Path) -> None:
@@ -145,9 +149,9 @@ def test_the_newest_rekey_of_an_account_is_the_one_that_waits(tmp_path: Path) ->
     first = rekey(log, red)
     deliver(log, red, twin, blue)
     second = rekey(log, twin)
-    assert deliver(log, twin, blue)[0].settled is Settled.PLACED
+    assert deliver(log, twin, blue)[0].settled is CommitResult.LOGGED
     (waiting,) = blue.room.rekeys
-    assert waiting.ref == name_rekey(second.payload)
+    assert waiting.ref == rekey_id(second.payload)
     head = blue.room.head
     confirmation(log, blue, first)
     deliver(log, red, twin, blue)
@@ -163,7 +167,7 @@ def test_rekeys_of_several_accounts_wait_beside_each_other(tmp_path: Path) -> No
     for member, submit in zip((red, blue), submits, strict=True):
         log.append(member, submit)
     deliver(log, red, blue, green)
-    assert fates(green) == [Fate.OPENS, Fate.OPENS]
+    assert fates(green) == [RekeyEffect.OPENS, RekeyEffect.OPENS]
     settle(log, red, blue, green)
     agree(red, blue, green)
     assert [fates(member) for member in (red, blue, green)] == [[], [], []]
@@ -177,7 +181,7 @@ def test_a_rekey_that_removes_somebody_is_confirmed_first(tmp_path: Path) -> Non
     log.append(blue, removal)
     deliver(log, green)
     assert green.room.confirmable is not None
-    assert green.room.confirmable.ref == name_rekey(removal.payload)
+    assert green.room.confirmable.ref == rekey_id(removal.payload)
 
 
 @pytest.mark.parametrize("by", ["commit", "confirm"])
@@ -189,7 +193,7 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
     if by == "confirm":
         confirmation(log, green, log.entries[-1])
     outcome = deliver(log, red, blue, green)[0]
-    assert outcome.settled is Settled.LOST
+    assert outcome.settled is CommitResult.SUPERSEDED
     agree(red, blue, green)
     assert [fates(member) for member in (red, blue, green)] == [[], [], []]
     assert green.store.waiting(green.room.id) == []
@@ -204,7 +208,7 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
 def test_alone_a_rekey_counts_at_once(tmp_path: Path) -> None:
     log, (red, twin) = in_one_room(tmp_path, "red", "red/desk")
     rekey(log, red)
-    assert deliver(log, red, twin)[0].settled is Settled.WON
+    assert deliver(log, red, twin)[0].settled is CommitResult.APPLIED
     agree(red, twin)
     rekey(log, red, twin)
     assert [kinds(outcome) for outcome in deliver(log, red, twin)] == [["MemberRemoved"], ["RoomClosed"]]
@@ -278,7 +282,7 @@ def test_a_rekey_that_opens_for_nobody_disturbs_nobody(
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(())))
     deliver(log, blue, green)
-    assert (fates(blue), fates(green)) == ([Fate.FAILS], [Fate.FAILS])
+    assert (fates(blue), fates(green)) == ([RekeyEffect.FAILS], [RekeyEffect.FAILS])
     for member in (blue, green):
         assert member.room.confirmable is None
         assert member.room.may_send
@@ -295,7 +299,11 @@ def test_a_wrong_tag_is_confirmed_by_nobody_who_can_tell(tmp_path: Path) -> None
     header = red.header(Kind.REKEY, remove=[green.device])
     log.append(red, forge_wrong_tag(red, header, Remove(red.leaf_of(green))))
     deliver(log, blue, green, white)
-    assert (fates(blue), fates(white), fates(green)) == ([Fate.FAILS], [Fate.FAILS], [Fate.REMOVES])
+    assert (fates(blue), fates(white), fates(green)) == (
+        [RekeyEffect.FAILS],
+        [RekeyEffect.FAILS],
+        [RekeyEffect.REMOVES],
+    )
     settle(log, blue, green, white)
     assert green.room.record.phase is Phase.JOINED, "nobody is removed by a commit nobody can follow"
     agree(blue, green, white)
@@ -310,7 +318,7 @@ def test_a_path_that_opens_for_some_leaves_the_others_lost(
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(()), 0))
     deliver(log, red, blue, green)
-    assert (fates(blue), fates(green)) == ([Fate.FAILS], [Fate.OPENS])
+    assert (fates(blue), fates(green)) == ([RekeyEffect.FAILS], [RekeyEffect.OPENS])
     before = stored_group(blue)
     confirm(log, green)
     _, from_blue, _ = deliver(log, red, blue, green)
@@ -328,11 +336,11 @@ def test_keys_stay_until_a_removal_is_confirmed_also_after_a_restart(tmp_path: P
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red, blue)
     deliver(log, blue, green)
-    assert fates(blue) == [Fate.REMOVES]
+    assert fates(blue) == [RekeyEffect.REMOVES]
     before = stored_group(blue)
     blue.restarts()
     resume(blue, log)
-    assert fates(blue) == [Fate.REMOVES]
+    assert fates(blue) == [RekeyEffect.REMOVES]
     assert stored_group(blue) == before
     confirm(log, green)
     assert kinds(deliver(log, blue)[0]) == ["RoomClosed"]

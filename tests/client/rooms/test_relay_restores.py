@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.relay_restores import decode_restores, encode_restores, shared_until
+from clave_client.rooms.relay_restores import common_log_end, decode_restores, encode_restores
 
 A, B, C, D = (letter * 16 for letter in (b"a", b"b", b"c", b"d"))
 
@@ -34,7 +34,7 @@ def test_two_logs_are_one_up_to_the_last_restore_that_both_know(
     now: list[tuple[bytes, int]],
     shared: int,
 ) -> None:
-    assert shared_until(former, before, present, now) == shared
+    assert common_log_end(former, before, present, now) == shared
 
 
 def test_restores_are_kept_or_refused_in_words() -> None:

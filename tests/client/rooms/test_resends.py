@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_client.rooms.resends import Repeats
+from clave_client.rooms.resends import Resends
 from clave_client.store.database import HistoryLine, Store
 from clave_crypto.keys import Secret
 
@@ -30,12 +30,12 @@ def put(store: Store, seq: int, sender: bytes) -> bytes:
     return message
 
 
-def said(repeats: Repeats, place: int, waiting: list[bytes]) -> list[int]:
+def said(repeats: Resends, place: int, waiting: list[bytes]) -> list[int]:
     return [line.seq for line in repeats.since(place, OWN, ACCOUNT, waiting)]
 
 
 def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store: Store) -> None:
-    repeats = Repeats(store, ROOM)
+    repeats = Resends(store, ROOM)
     ids = {seq: put(store, seq, sender) for seq, sender in enumerate([OWN, OTHER, OWN, TWIN, OWN, OWN], 1)}
     assert said(repeats, 0, []) == [1, 3, 5, 6]
     assert said(repeats, 3, []) == [5, 6]
@@ -52,7 +52,7 @@ def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store
 
 
 def test_no_more_is_read_than_is_said_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    repeats = Repeats(store, ROOM)
+    repeats = Resends(store, ROOM)
     with store.transaction():
         ids = [put(store, seq, OWN if seq % 2 else OTHER) for seq in range(1, 1001)]
         repeats.placed(ids[0], 1001)

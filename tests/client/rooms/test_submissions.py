@@ -9,7 +9,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import RelayFault
-from clave_client.events import Lie
+from clave_client.events import Inconsistency
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_crypto.mls.framing import PublicMessage, decode_message
 from clave_wire.header import Header, split_payload
@@ -59,7 +59,7 @@ def test_a_refused_message_that_is_in_the_log_is_told(tmp_path: Path) -> None:
     feed(red, [Rejected(red.room.id, submit.submission, Code.STALE, "another change came first")])
     log.append(red, submit)
     outcome = feed(red, [log.entries[-1]])
-    assert lies(outcome) == [Lie.STORED]
+    assert lies(outcome) == [Inconsistency.STORED]
     assert "Sent" in kinds(outcome), "it was sent all the same, and is not sent again"
     assert not red.room.outbox
     deliver(log, blue)
@@ -98,7 +98,7 @@ def test_a_rekey_refused_for_good_that_is_in_the_log_is_told_and_counts(tmp_path
     log.entries.append(msgspec.structs.replace(log.entry(red, submit), submission=submit.submission + 1))
     feed(red, log.entries[-1:])
     outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.BAD_REQUEST, "no")])
-    assert lies(outcome) == [Lie.STORED]
+    assert lies(outcome) == [Inconsistency.STORED]
     deliver(log, blue)
     confirm(log, blue)
     deliver(log, red, blue)
@@ -115,7 +115,7 @@ def test_a_message_refused_for_good_that_is_in_the_log_is_told(tmp_path: Path) -
     assert event.reason == "too<U+001B>large"
     assert not red.room.outbox
     log.append(red, submit)
-    assert lies(feed(red, [log.entries[-1]])) == [Lie.STORED]
+    assert lies(feed(red, [log.entries[-1]])) == [Inconsistency.STORED]
 
 
 def test_header_count_is_of_messages_only(tmp_path: Path) -> None:

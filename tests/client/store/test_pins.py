@@ -9,10 +9,10 @@ import pytest
 from clave_client.errors import KeyMismatch, UsageError
 from clave_client.events import Person
 from clave_client.people.key_watch import KeyWatch
-from clave_client.rooms.room_names import called_alike, resolve
+from clave_client.rooms.room_names import called_alike, resolve_room
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Phase, RoomRecord, Store
-from clave_client.store.pins import Pins, Sighting, check_inviter, look_alike
+from clave_client.store.pins import Pins, SeenKey, are_confusable, check_inviter
 from clave_client.store.schema import MIGRATIONS
 from clave_crypto.identity import AccountKey, fingerprint
 from clave_crypto.keys import Secret
@@ -36,17 +36,17 @@ def pins(store: Store) -> Pins:
 
 
 def test_another_key_under_a_bound_name_stops_and_shows_both(pins: Pins) -> None:
-    pins.pin("blue", Sighting(TRUE, RELAY))
-    pins.pin("blue", Sighting(TRUE, RELAY))
+    pins.pin("blue", SeenKey(TRUE, RELAY))
+    pins.pin("blue", SeenKey(TRUE, RELAY))
     with pytest.raises(KeyMismatch) as caught:
-        pins.pin("blue", Sighting(OTHER, RELAY))
+        pins.pin("blue", SeenKey(OTHER, RELAY))
     assert str(caught.value) == (
         f"two keys go by blue, nothing was done: {fingerprint(TRUE)} (the blue you know) and"
         f" {fingerprint(OTHER)} (the relay's word only); ask blue over another channel which is right,"
         " then /trust blue"
     )
     assert (caught.value.known, caught.value.found) == (TRUE, OTHER)
-    assert pins.known("blue") == Sighting(TRUE, "the blue you know", bound=True)
+    assert pins.known("blue") == SeenKey(TRUE, "the blue you know", bound=True)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_another_key_under_a_bound_name_stops_and_shows_both(pins: Pins) -> None
     [("blue", "b1ue"), ("blue", "bIue"), ("blue", "Blue"), ("Ivan", "ivan"), ("Ivan", "lvan")],
 )
 def test_another_spelling_that_looks_alike_is_the_same_name(pins: Pins, bound: str, typed: str) -> None:
-    pins.pin(bound, Sighting(TRUE, RELAY))
+    pins.pin(bound, SeenKey(TRUE, RELAY))
     for one, other in ((bound, typed), (typed, bound)):
-        assert look_alike(one, other)
+        assert are_confusable(one, other)
     with pytest.raises(KeyMismatch, match=f"the {bound} you know"):
-        pins.check(typed, Sighting(OTHER, RELAY))
-    pins.check(typed, Sighting(TRUE, RELAY))
-    pins.check("green", Sighting(OTHER, RELAY))
+        pins.check(typed, SeenKey(OTHER, RELAY))
+    pins.check(typed, SeenKey(TRUE, RELAY))
+    pins.check("green", SeenKey(OTHER, RELAY))
 
 
 def test_verified_means_that_key_under_that_name(pins: Pins) -> None:
@@ -78,20 +78,20 @@ def test_a_decision_moves_the_name_and_not_the_mark(pins: Pins) -> None:
     assert not pins.is_verified("blue", OTHER)
     assert not pins.is_verified("blue", TRUE)
     with pytest.raises(KeyMismatch):
-        pins.check("blue", Sighting(TRUE, RELAY))
+        pins.check("blue", SeenKey(TRUE, RELAY))
     pins.repin("blue", TRUE)
     assert pins.is_verified("blue", TRUE), "the mark lives with the account"
 
 
 def test_whom_a_name_means_is_chosen_in_order_or_not_at_all(pins: Pins) -> None:
-    here, there, elsewhere = Sighting(TRUE, "here"), Sighting(TRUE, "there"), Sighting(OTHER, "elsewhere")
+    here, there, elsewhere = SeenKey(TRUE, "here"), SeenKey(TRUE, "there"), SeenKey(OTHER, "elsewhere")
     assert pins.choose("blue", []) is None
     assert pins.choose("blue", [here, there]) == here
     with pytest.raises(KeyMismatch, match=r"\(here\) and .* \(elsewhere\)"):
         pins.choose("blue", [here, elsewhere])
     assert pins.known("blue") is None, "what was seen binds nothing"
     pins.pin("blue", here)
-    assert pins.choose("blue", []) == Sighting(TRUE, "an earlier contact", bound=True)
+    assert pins.choose("blue", []) == SeenKey(TRUE, "an earlier contact", bound=True)
     with pytest.raises(KeyMismatch, match=r"\(the blue you know\) and .* \(elsewhere\)"):
         pins.choose("blue", [elsewhere])
     pins.repin("blue", TRUE)
@@ -99,18 +99,18 @@ def test_whom_a_name_means_is_chosen_in_order_or_not_at_all(pins: Pins) -> None:
 
 
 def test_who_was_not_bound_is_compared_with_what_was_seen(pins: Pins) -> None:
-    seen = [Sighting(TRUE, "the group friends")]
+    seen = [SeenKey(TRUE, "the group friends")]
     with pytest.raises(KeyMismatch, match="the group friends"):
-        pins.check("blue", Sighting(OTHER, RELAY), seen)
-    pins.pin("blue", Sighting(OTHER, RELAY))
-    pins.check("blue", Sighting(OTHER, RELAY), seen)
+        pins.check("blue", SeenKey(OTHER, RELAY), seen)
+    pins.pin("blue", SeenKey(OTHER, RELAY))
+    pins.check("blue", SeenKey(OTHER, RELAY), seen)
 
 
 def test_an_inviter_is_compared_and_not_bound(pins: Pins) -> None:
     red = Person("red", TRUE, "laptop", b"d" * 32, verified=False)
     assert check_inviter(pins, red).account == TRUE
     assert pins.known("red") is None
-    pins.pin("red", Sighting(OTHER, RELAY))
+    pins.pin("red", SeenKey(OTHER, RELAY))
     with pytest.raises(KeyMismatch, match="who sent this invitation"):
         check_inviter(pins, red)
 
@@ -140,7 +140,7 @@ def test_who_has_another_key_is_told_once(tmp_path: Path) -> None:
     pins, own = Pins(red.store), red.account.verified.account
     watch = KeyWatch(pins, own)
     assert watch.fresh(red.room) == []
-    pins.pin("b1ue", Sighting(OTHER, RELAY))
+    pins.pin("b1ue", SeenKey(OTHER, RELAY))
     (notice,) = watch.fresh(red.room)
     assert notice.text == (
         f"blue in friends has another key than the b1ue you know: known {fingerprint(OTHER)},"
@@ -148,7 +148,7 @@ def test_who_has_another_key_is_told_once(tmp_path: Path) -> None:
         " then /trust blue or /remove blue"
     )
     assert watch.fresh(red.room) == []
-    pins.pin("green", Sighting(THIRD, RELAY))
+    pins.pin("green", SeenKey(THIRD, RELAY))
     assert watch.fresh(red.room) == []
     assert watch.mismatches(red.room) == [notice]
     pins.repin("blue", THIRD)
@@ -159,7 +159,7 @@ def test_who_has_another_key_is_told_once(tmp_path: Path) -> None:
 def test_somebody_of_ones_own_name_is_told(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     pins = Pins(red.store)
-    pins.pin("blue", Sighting(OTHER, "as if it were one's own"))
+    pins.pin("blue", SeenKey(OTHER, "as if it were one's own"))
     (notice,) = KeyWatch(pins, OTHER).fresh(red.room)
     here = fingerprint(blue.account.verified.account)
     assert notice.text == (
@@ -202,12 +202,12 @@ def test_verified_accounts_of_an_older_profile_become_pins_and_others_do_not(tmp
 
 
 def test_a_pin_outlives_the_session(store: Store, tmp_path: Path) -> None:
-    Pins(store).pin("blue", Sighting(TRUE, RELAY))
+    Pins(store).pin("blue", SeenKey(TRUE, RELAY))
     assert "blue" in store.names()
     store.close()
     reopened = Store(tmp_path / "store.db", KEY)
     with pytest.raises(KeyMismatch):
-        Pins(reopened).check("blue", Sighting(OTHER, RELAY))
+        Pins(reopened).check("blue", SeenKey(OTHER, RELAY))
     reopened.close()
 
 
@@ -222,43 +222,43 @@ def record(room: bytes, title: str, phase: Phase = Phase.JOINED) -> RoomRecord:
 
 def test_a_room_is_meant_by_its_title_or_the_start_of_its_id() -> None:
     rooms = [record(A, "friends"), record(B, "Work")]
-    assert resolve("friends", rooms) == A
-    assert resolve("Friends", rooms) == A
-    assert resolve("work", rooms) == B
-    assert resolve("aaaaaaaa", rooms) == A
-    assert resolve(A.hex().upper(), rooms) == A
-    assert resolve("aaaaaaa", rooms) is None, "seven digits are no id"
-    assert resolve("strangers", rooms) is None
+    assert resolve_room("friends", rooms) == A
+    assert resolve_room("Friends", rooms) == A
+    assert resolve_room("work", rooms) == B
+    assert resolve_room("aaaaaaaa", rooms) == A
+    assert resolve_room(A.hex().upper(), rooms) == A
+    assert resolve_room("aaaaaaa", rooms) is None, "seven digits are no id"
+    assert resolve_room("strangers", rooms) is None
 
 
 def test_a_title_is_never_taken_for_the_id_of_another_room() -> None:
     rooms = [record(A, "friends"), record(B, A.hex()[:8])]
     with pytest.raises(UsageError) as caught:
-        resolve("aaaaaaaa", rooms)
+        resolve_room("aaaaaaaa", rooms)
     told = f"several rooms fit aaaaaaaa; use the id: bbbbbbbb (aaaaaaaa), {A.hex()} (friends)"
     assert str(caught.value) == told
-    assert resolve(A.hex(), rooms) == A
-    assert resolve(A.hex(), [record(A, "friends"), record(B, A.hex())]) == A
-    assert resolve("bbbbbbbb", rooms) == B
+    assert resolve_room(A.hex(), rooms) == A
+    assert resolve_room(A.hex(), [record(A, "friends"), record(B, A.hex())]) == A
+    assert resolve_room("bbbbbbbb", rooms) == B
 
 
 def test_rooms_of_one_title_are_told_apart_by_id() -> None:
     with pytest.raises(UsageError, match=r"use the id: aaaaaaaa \(friends\), bbbbbbbb \(friends\)"):
-        resolve("friends", [record(A, "friends"), record(B, "friends")])
-    assert resolve("friends", [record(A, "friends"), record(B, "Friends")]) == A
+        resolve_room("friends", [record(A, "friends"), record(B, "friends")])
+    assert resolve_room("friends", [record(A, "friends"), record(B, "Friends")]) == A
     alike = [record(A, "one"), record(A[:-1] + b"\1", "two")]
     with pytest.raises(UsageError, match=A.hex()):
-        resolve("aaaaaaaa", alike)
+        resolve_room("aaaaaaaa", alike)
 
 
 def test_rooms_one_is_in_come_before_invitations() -> None:
     own, strangers = record(A, "Friends"), record(B, "friends", Phase.INVITED)
-    assert resolve("friends", [strangers, own]) == A
-    assert resolve("friends", [strangers, own], invited=True) == B
-    assert resolve("friends", [strangers]) == B
-    assert resolve("Friends", [own], invited=True) is None
+    assert resolve_room("friends", [strangers, own]) == A
+    assert resolve_room("friends", [strangers, own], invited=True) == B
+    assert resolve_room("friends", [strangers]) == B
+    assert resolve_room("Friends", [own], invited=True) is None
     posing = record(A[:-1] + b"\1", A.hex()[:8], Phase.INVITED)
-    assert resolve("aaaaaaaa", [own, posing]) == A
+    assert resolve_room("aaaaaaaa", [own, posing]) == A
 
 
 def test_an_invitation_of_a_title_one_has_is_noticed() -> None:

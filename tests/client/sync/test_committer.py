@@ -8,7 +8,7 @@ import pytest
 
 from clave_client import events
 from clave_client.rooms import policy
-from clave_client.rooms.batch_report import Settled
+from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.policy import RoomPolicy
 from clave_client.store.database import Phase
 from clave_crypto.mls import GroupContextExtensions, PolicyRejected, Remove
@@ -39,7 +39,7 @@ def test_a_commit_without_a_path_begins_its_epoch_at_once(tmp_path: Path) -> Non
     entry = log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     assert entry.kind is Kind.COMMIT
     from_blue, from_red, _ = deliver(log, blue, red, green)
-    assert from_blue.settled is Settled.WON
+    assert from_blue.settled is CommitResult.APPLIED
     assert kinds(from_red) == ["MemberAdded"]
     agree(red, blue, green)
     assert red.room.head != head
@@ -78,7 +78,7 @@ def test_ones_own_commit_is_merged_out_of_the_log_after_a_restart(tmp_path: Path
     assert red.room.commits.pending is not None
     resume(red, log)
     outcome = feed(red, log.entries[red.room.record.cursor :])
-    assert outcome.settled is Settled.WON
+    assert outcome.settled is CommitResult.APPLIED
     deliver(log, blue)
     agree(red, blue)
 
@@ -88,7 +88,7 @@ def test_the_first_commit_in_the_log_wins_and_the_other_is_made_anew(tmp_path: P
     lost = red.room.prepare_commit([Member(tmp_path, "white").add()])
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "black").add()]))
     outcome = deliver(log, red)[0]
-    assert outcome.settled is Settled.LOST
+    assert outcome.settled is CommitResult.SUPERSEDED
     assert red.room.commits.pending is None
     assert feed(red, [Rejected(red.room.id, lost.submission, Code.STALE, "")]).events == []
     deliver(log, blue)
@@ -158,7 +158,7 @@ def test_whoever_stays_behind_alone_needs_nobody_to_confirm(tmp_path: Path) -> N
     leaves(log, blue)
     deliver(log, red)
     rekey(log, red)
-    assert deliver(log, red)[0].settled is Settled.WON
+    assert deliver(log, red)[0].settled is CommitResult.APPLIED
     assert red.room.may_send
     assert red.room.roster.devices() == [red.device]
 

@@ -42,7 +42,7 @@ async def test_what_passes_is_dropped_before_what_counts_and_that_is_told_once()
 
 async def test_messages_without_end_leave_no_change_of_a_room_untold() -> None:
     queue = EventQueue()
-    queue.put(events.Diverged(ROOM, RED, events.Lie.HISTORY))
+    queue.put(events.Diverged(ROOM, RED, events.Inconsistency.HISTORY))
     for number in range(MOST_KEPT + 5):
         queue.put(events.Sent(ROOM, number, b"i" * 16))
     queue.put(RelayFault("it is over"))

@@ -9,10 +9,10 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import PeerError
-from clave_client.events import Lie
-from clave_client.formats.payload import name_epoch, name_rekey, sign_payload
-from clave_client.formats.welcome import Help, read_invitation
-from clave_client.rooms.rekeys import Fate
+from clave_client.events import Inconsistency
+from clave_client.formats.payload import epoch_id, rekey_id, sign_payload
+from clave_client.formats.welcome import RejoinInfo, parse_invitation
+from clave_client.rooms.rekeys import RekeyEffect
 from clave_client.store.database import Phase
 from clave_crypto.mls import MLSError
 from clave_wire.messages import Code, Kind, Rejected, Submit
@@ -51,12 +51,12 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Log, Member, 
     return log, red, blue, green
 
 
-def helped(log: Log, helper: Member, lost: Member) -> Help:
+def helped(log: Log, helper: Member, lost: Member) -> RejoinInfo:
     """Have a member help a lost one; return what that gets."""
     submit = helper.room.prepare_help(lost.device)
     log.append(helper, submit)
-    help_ = read_invitation(submit.welcome)
-    assert isinstance(help_, Help)
+    help_ = parse_invitation(submit.welcome)
+    assert isinstance(help_, RejoinInfo)
     return help_
 
 
@@ -66,7 +66,7 @@ def ahead(member: Member, head: bytes) -> Forged:
     return Forged(Kind.CONFIRM, sign_payload(member.room.id, header, member.account.device))
 
 
-def returns(lost: Member, help_: Help) -> Submit:
+def returns(lost: Member, help_: RejoinInfo) -> Submit:
     return lost.room.prepare_return(lost.room.open_help(help_), help_.head, lost.account.identity)
 
 
@@ -106,7 +106,7 @@ def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Memb
     assert blue.room.commits.returning
     log.append(blue, submit)
     deliver(log, red, blue, green)
-    assert [rekey.fate for rekey in red.room.rekeys] == [Fate.OPENS]
+    assert [rekey.fate for rekey in red.room.rekeys] == [RekeyEffect.OPENS]
     assert blue.room.lost, "not before another account has confirmed it"
     assert stored_group(blue) == before
     confirm(log, red)
@@ -189,7 +189,7 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     signer = {"its own": blue, "a stranger": Member(tmp_path, "stranger")}.get(what, red)
     assert blue.room.commits.pending is not None
     head = b"h" * 32 if what == "another head" else blue.room.commits.pending.head
-    ref = b"r" * 32 if what == "an unknown ref" else name_rekey(made.payload)
+    ref = b"r" * 32 if what == "an unknown ref" else rekey_id(made.payload)
     payload = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), signer.account.device)
     if what == "a bad signature":
         payload = payload[:-1] + bytes([payload[-1] ^ 1])
@@ -267,14 +267,14 @@ def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Memb
     phantom = red.villain()
     phantom.merge(phantom.commit((), now=1_800_000_000))
     sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
-    help_ = Help(sealed, name_epoch(phantom))
+    help_ = RejoinInfo(sealed, epoch_id(phantom))
     before = stored_group(blue)
     log.append(blue, returns(blue, help_))
     heads = red.room.head, green.room.head
     from_red, from_blue, from_green = deliver(log, red, blue, green)
     assert (red.room.head, green.room.head) == heads
     assert list(red.room.rekeys) == list(green.room.rekeys) == []
-    assert lies(from_red, from_green) == [Lie.AHEAD, Lie.AHEAD]
+    assert lies(from_red, from_green) == [Inconsistency.AHEAD, Inconsistency.AHEAD]
     assert lies(from_blue) == []
     assert stored_group(blue) == before
     assert blue.room.lost
@@ -291,7 +291,7 @@ def test_nobody_alone_makes_a_device_leave_an_epoch_it_can_follow(tmp_path: Path
     phantom = red.villain()
     phantom.merge(phantom.commit((), now=1_800_000_000))
     sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
-    help_ = Help(sealed, name_epoch(phantom))
+    help_ = RejoinInfo(sealed, epoch_id(phantom))
     assert not blue.room.wants(help_), "unasked"
     for _ in range(2):
         log.append(red, ahead(red, help_.head))
@@ -358,10 +358,10 @@ def test_a_device_that_was_not_shown_an_epoch_comes_back_too(tmp_path: Path) -> 
     other.entries = [*log.entries[:-2], msgspec.structs.replace(log.entries[-1], seq=hidden.seq)]
     outcome = deliver(other, blue)[0]
     assert outcome.cry
-    assert lies(outcome) == [Lie.AHEAD]
+    assert lies(outcome) == [Inconsistency.AHEAD]
     assert not blue.room.lost
-    help_ = read_invitation(green.room.prepare_help(blue.device).welcome)
-    assert isinstance(help_, Help)
+    help_ = parse_invitation(green.room.prepare_help(blue.device).welcome)
+    assert isinstance(help_, RejoinInfo)
     submit = returns(blue, help_)
     deliver(log, red, green)
     log.append(blue, submit)
@@ -415,12 +415,12 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     made_up = red.room.copy_group()
     made_up.merge(made_up.commit([], now=int(NOW)))
     leaf = next(m.leaf_index for m in made_up.members() if m.signature_key == blue.device)
-    head = name_epoch(made_up)
-    bait = Help(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
+    head = epoch_id(made_up)
+    bait = RejoinInfo(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
     log.append(blue, returns(blue, bait))
     deliver(log, red, blue, green)
     assert blue.room.commits.pending is not None
-    ref = name_rekey(blue.room.commits.pending.payload)
+    ref = rekey_id(blue.room.commits.pending.payload)
     lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
     log.append(red, Forged(Kind.CONFIRM, lure))
     left = blue.room.group.state().epoch

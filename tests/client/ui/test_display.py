@@ -3,9 +3,17 @@ from __future__ import annotations
 import pytest
 
 from clave_client import events
-from clave_client.events import Event, Lie, Person
+from clave_client.events import Event, Inconsistency, Person
 from clave_client.store.database import HistoryLine
-from clave_client.ui.display import called, doubt, event_line, history_line, lie_words, named, plain
+from clave_client.ui.display import (
+    event_line,
+    history_line,
+    inconsistency_text,
+    name_with_mismatch,
+    name_with_warning,
+    plain,
+    warning_word,
+)
 from clave_crypto.identity import fingerprint
 
 RED = Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
@@ -27,7 +35,7 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
             events.Invited(ROOM, "friends", OTHER, ("red",)),
             "red (other key) invites you to friends (with red); other",
         ),
-        (events.Accepted(ROOM, BLUE), "blue joined"),
+        (events.InvitationAccepted(ROOM, BLUE), "blue joined"),
         (events.MemberAdded(ROOM, BLUE, OTHER), "red (other key) invited blue"),
         (events.MemberLeft(ROOM, OTHER), "red (other key) left"),
         (events.MemberRemoved(ROOM, BLUE, OTHER), "red (other key) removed blue"),
@@ -42,23 +50,29 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         (events.PresenceChanged(ROOM, "blue", online=False, reason="left"), "blue is offline (left)"),
         (events.PresenceChanged(ROOM, "blue", online=True, reason=""), "blue is online"),
         (events.SendFailed(ROOM, b"i", "too large"), "not sent: too large"),
-        (events.Diverged(ROOM, BLUE, Lie.HISTORY), "the relay shows blue another history"),
+        (events.Diverged(ROOM, BLUE, Inconsistency.HISTORY), "the relay shows blue another history"),
         (
-            events.Diverged(ROOM, BLUE, Lie.IMPOSSIBLE),
+            events.Diverged(ROOM, BLUE, Inconsistency.IMPOSSIBLE),
             "blue claims to have seen entries that came only later",
         ),
-        (events.Diverged(ROOM, BLUE, Lie.ORDER), "messages of blue come twice or out of order"),
-        (events.Diverged(ROOM, BLUE, Lie.BEHIND), "the relay did not show blue the latest change"),
-        (events.Diverged(ROOM, BLUE, Lie.AHEAD), "blue speaks after a change of this room that you were not"),
-        (events.Diverged(ROOM, None, Lie.PLACE), "the relay gave you a wrong place"),
-        (events.Diverged(ROOM, BLUE, Lie.INVENTED), "something you did not send is in the log"),
-        (events.Diverged(ROOM, BLUE, Lie.STORED), "the relay took a message that it told you it had refused"),
+        (events.Diverged(ROOM, BLUE, Inconsistency.ORDER), "messages of blue come twice or out of order"),
+        (events.Diverged(ROOM, BLUE, Inconsistency.BEHIND), "the relay did not show blue the latest change"),
         (
-            events.RelayLost(ROOM, "friends", 1),
+            events.Diverged(ROOM, BLUE, Inconsistency.AHEAD),
+            "blue speaks after a change of this room that you were not",
+        ),
+        (events.Diverged(ROOM, None, Inconsistency.PLACE), "the relay gave you a wrong place"),
+        (events.Diverged(ROOM, BLUE, Inconsistency.INVENTED), "something you did not send is in the log"),
+        (
+            events.Diverged(ROOM, BLUE, Inconsistency.STORED),
+            "the relay took a message that it told you it had refused",
+        ),
+        (
+            events.RelayRestored(ROOM, "friends", 1),
             "the relay was restored from a backup and has lost the last entry",
         ),
         (
-            events.RelayLost(ROOM, "friends", 7),
+            events.RelayRestored(ROOM, "friends", 7),
             "the relay was restored from a backup and has lost the last 7 en",
         ),
         (events.Notice(ROOM, "watch out"), "watch out"),
@@ -85,21 +99,21 @@ def test_a_message_shows_who_and_stays_one_block() -> None:
     assert second == "      12:00 red: two", "a second line is indented and so cannot pose as a message"
 
 
-@pytest.mark.parametrize("lie", Lie)
+@pytest.mark.parametrize("lie", Inconsistency)
 @pytest.mark.parametrize("person", [BLUE, None])
-def test_each_lie_has_words_that_say_what_to_do(lie: Lie, person: Person | None) -> None:
-    words = lie_words(events.Diverged(ROOM, person, lie))
+def test_each_lie_has_words_that_say_what_to_do(lie: Inconsistency, person: Person | None) -> None:
+    words = inconsistency_text(events.Diverged(ROOM, person, lie))
     assert "by another channel" in words
     assert "do not trust this relay" in words
     assert "None" not in words
 
 
 def test_names_carry_their_doubt() -> None:
-    assert named(RED) == "red (unverified)"
-    assert named(BLUE) == "blue"
-    assert named(OTHER) == "red (other key)"
-    assert (called(RED), called(OTHER)) == ("red", "red (other key)")
-    assert [doubt(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
+    assert name_with_warning(RED) == "red (unverified)"
+    assert name_with_warning(BLUE) == "blue"
+    assert name_with_warning(OTHER) == "red (other key)"
+    assert (name_with_mismatch(RED), name_with_mismatch(OTHER)) == ("red", "red (other key)")
+    assert [warning_word(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
 
 
 def test_an_invitation_of_another_key_shows_both() -> None:
