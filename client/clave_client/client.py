@@ -31,7 +31,7 @@ from clave_client.people.known_keys import Fingerprint, KnownKeys
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import RoomPolicy
 from clave_client.rooms.room_info import RoomInfo
-from clave_client.rooms.room_names import called_alike, resolve_room
+from clave_client.rooms.room_names import resolve_room, similar_room
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account, leaf_lifetime
 from clave_client.store.database import HistoryLine, Phase, RoomRecord, Store
@@ -152,7 +152,7 @@ class Client:
                     yield notice
             yield event
 
-    def happened(self) -> list[Event]:
+    def pending_events(self) -> list[Event]:
         """Return what happened and was not read yet; raises `ClientError` when the session cannot go on."""
         waiting = self._session.events.drain()
         for event in waiting:
@@ -195,10 +195,10 @@ class Client:
             raise UsageError(f"there is no open invitation to {sanitize(words)}")
         raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
 
-    def called_alike(self, room: bytes) -> RoomRecord | None:
+    def similar_room(self, room: bytes) -> RoomRecord | None:
         """Return a room this device is in whose title looks like that of another, `room`."""
         here = self.rooms.get(room)
-        return None if here is None else called_alike(here, self.rooms.values())
+        return None if here is None else similar_room(here, self.rooms.values())
 
     def inviter(self, room: bytes) -> Person | None:
         """Return who invites this device to a room; None once that is answered."""
@@ -241,11 +241,11 @@ class Client:
         """Return the names of the people this profile has met, sorted."""
         return self._store.names()
 
-    async def flushed(self) -> None:
+    async def wait_flushed(self) -> None:
         """Wait until nothing waits to be sent."""
         await self._session.wait_for(lambda: not any(room.outbox for room in self._session.rooms.values()))
 
-    async def synced(self, room: bytes) -> None:
+    async def wait_synced(self, room: bytes) -> None:
         """Wait until this device has read all that the relay had of a room one is in."""
         here = self._room(room)
         rooms = self._session.rooms
@@ -371,7 +371,7 @@ class Client:
             if inviter is not None:
                 self._pins.pin(inviter.name, check_inviter(self._pins, inviter))
             here.answer(accept=accept)
-        self._session.invitations.take_held()
+        self._session.invitations.retry_deferred()
         if accept:
             here.enqueue(ContentKind.JOINED, "")
         self._session.resume(here)
@@ -407,7 +407,7 @@ class Client:
         """Give up membership: the others rekey, and this device's keys of the room are deleted."""
         here = self._room(room)
         here.start_leaving()
-        self._session.go_on(here)
+        self._session.submit_due(here)
         await self._left(here)
 
     async def _left(self, here: LocalRoom) -> None:
@@ -445,15 +445,15 @@ class Client:
         if here.record.phase is not Phase.JOINED:
             raise UsageError(f"accept the invitation to {here.record.title} first")
         message_id = here.enqueue(ContentKind.TEXT, text)
-        self._session.go_on(here)
+        self._session.submit_due(here)
         return message_id
 
-    async def in_step(self, room: bytes) -> None:
+    async def wait_until_sendable(self, room: bytes) -> None:
         """Wait until all that the relay has of a room is read, and a message is for whoever is in it then.
 
         Raises `ClientError` when the relay does not let this device read the room.
         """
-        await self._session.in_step(room)
+        await self._session.wait_until_sendable(room)
 
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""

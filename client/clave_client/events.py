@@ -202,7 +202,7 @@ class Diverged:
 
     room: bytes
     person: Person | None
-    lie: Inconsistency
+    inconsistency: Inconsistency
 
 
 @dataclass(frozen=True)

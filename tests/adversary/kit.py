@@ -172,7 +172,7 @@ async def talk(room: bytes, *people: Somebody, seconds: float = TIMEOUT) -> None
 
 
 def lies(person: Somebody) -> set[Inconsistency]:
-    return {event.lie for event in person.happened if isinstance(event, events.Diverged)}
+    return {event.inconsistency for event in person.happened if isinstance(event, events.Diverged)}
 
 
 def faults(person: Somebody) -> list[str]:
@@ -208,7 +208,7 @@ class Insider:
         self.key = here.device
         self.wire = wire_of(person.name)
         self._read = here.record.read
-        self._accepted = here.accepted
+        self._accepted = here.last_accepted
         self._answers: asyncio.Queue[Accepted | Rejected] = asyncio.Queue()
         self.wire.shown = self._hear
 

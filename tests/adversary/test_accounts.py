@@ -94,7 +94,7 @@ async def test_members_that_the_relay_knows_by_another_name_are_told_once(tmp_pa
             else message,
         )
         for _ in range(2):
-            red.client._session.resume_anew(room_of(red, friends))
+            red.client._session.restart_resume(room_of(red, friends))
             await until(lambda: room_of(red, friends).synced)
         told = [
             text for text in notices(red) if text.startswith("the relay knows blue in friends as mallory")

@@ -124,7 +124,7 @@ async def test_a_relay_that_lied_is_told_of_when_one_sends(tmp_path: Path, line:
 async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 2.0)
+    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 2.0)
     asked: list[float] = []
 
     def turn_away(message: ToClient) -> tuple[ToClient, ...]:
@@ -162,12 +162,12 @@ async def test_a_correction_that_is_refused_is_tried_at_one_pace(
                 asked.append(asyncio.get_running_loop().time())
                 strangers = [(bytes([number]) * 32, "stranger") for number in range(3)]
                 return (changed(message, members=[*message.members, *strangers]),)
-            if isinstance(message, Done | Refused) and message.id in session._mends:
+            if isinstance(message, Done | Refused) and message.id in session._corrections:
                 return (Refused(message.id, Code.BAD_REQUEST, "not now"),)
             return (message,)
 
         wire_of("red").shown = make_up
-        session._compare_again(room_of(red, room))
+        session._recheck(room_of(red, room))
         await asyncio.sleep(2.0)
         assert 3 <= len(asked) <= 9
         wire_of("red").honest()

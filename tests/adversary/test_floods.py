@@ -18,7 +18,7 @@ from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id
 from clave_client.formats.welcome import Welcome
 from clave_client.store.account import leaf_lifetime
-from clave_client.sync.event_queue import MOST_KEPT
+from clave_client.sync.event_queue import MAX_EVENTS
 from clave_crypto.mls import Add, Group, KeyPackageBundle, Limits, NoPolicy, decode_key_package
 from clave_wire.messages import (
     ClaimKeyPackages,
@@ -69,8 +69,8 @@ async def test_a_member_that_comes_and_goes_without_end_while_nobody_reads(tmp_p
         await blue.client.send(room, "amid all that")
         await until(lambda: "amid all that" in red.texts(room))
         session = red.client._session
-        assert len(session.events) <= MOST_KEPT
-        told = red.client.happened()
+        assert len(session.events) <= MAX_EVENTS
+        told = red.client.pending_events()
         assert isinstance(told[0], events.Notice)
         assert "were dropped" in told[0].text
         assert any(isinstance(event, events.Message) for event in told)

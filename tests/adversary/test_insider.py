@@ -79,8 +79,8 @@ async def test_garbage_of_every_kind_neither_stops_talk_nor_ones_removal(tmp_pat
             flooding.cancel()
         await talk(room, red, green)
         await agree(room, red, green)
-        assert not room_of(red, room).lost
-        assert not room_of(green, room).lost
+        assert not room_of(red, room).cannot_follow
+        assert not room_of(green, room).cannot_follow
         assert len([told for told in notices(green) if "does not count" in told]) <= 1, "told once"
 
 
@@ -205,9 +205,9 @@ async def test_help_leads_nobody_into_an_epoch_of_the_helpers_own(tmp_path: Path
         mine = changed(here.state, title="mine", admins=[here.account])
         for state in (here.state, mine):
             for victim in (red, green):
-                help_ = help_elsewhere(insider, state, device(victim))
+                rejoin_info = help_elsewhere(insider, state, device(victim))
                 payload = insider.signed(Kind.GROUP_INFO, add=[device(victim)])
-                await insider.put(Kind.GROUP_INFO, payload, help_)
+                await insider.put(Kind.GROUP_INFO, payload, rejoin_info)
         await talk(room, red, green)
         assert red.authenticator(room) == green.authenticator(room) == before
         assert red.client.rooms[room].title == "friends"
@@ -234,12 +234,12 @@ async def test_a_path_that_opens_for_nobody_and_a_wrong_tag_change_nothing(
         payloads = []
         with paths_spoiled_for(blue, room, red, green):
             payloads.append(here.prepare_commit([]).payload)
-        here.take_back_commit()
+        here.cancel_commit()
         with monkeypatch.context() as patch:
             patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payloads.append(here.prepare_commit([]).payload)
-        here.take_back_commit()
-        here.flights.clear()
+        here.cancel_commit()
+        here.in_flight.clear()
         insider = Insider(blue, room)
         for payload in payloads:
             await insider.put(Kind.REKEY, payload)
@@ -259,8 +259,8 @@ async def test_an_admins_removal_with_a_wrong_tag_takes_nobodys_keys(
         with monkeypatch.context() as patch:
             patch.setattr("clave_crypto.mls.committing.CommitAuthData", wrong_tag)
             payload = here.prepare_commit([Remove(leaf)]).payload
-        here.take_back_commit()
-        here.flights.clear()
+        here.cancel_commit()
+        here.in_flight.clear()
         insider = Insider(blue, room)
         await insider.put(Kind.REKEY, payload)
         await insider.put(Kind.CONFIRM, insider.signed(Kind.CONFIRM, ref=rekey_id(payload)))
@@ -273,7 +273,7 @@ async def test_who_says_it_leaves_and_stays_is_gone_all_the_same(tmp_path: Path)
         room = await gather_in("friends", red, blue, green)
         here = room_of(blue, room)
         payload = here.prepare_leave().payload
-        here.flights.clear()
+        here.in_flight.clear()
         insider = Insider(blue, room)
         garbage = insider.garbage(Kind.PROPOSAL, remove=[device(red)])
         assert not isinstance(await insider.put(Kind.PROPOSAL, garbage), Accepted), "nobody leaves for others"
@@ -298,7 +298,7 @@ async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path)
 async def test_whom_two_take_off_the_relays_list_is_told_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
         red, blue, green, grey = people
         room = await gather_in("friends", *people)
@@ -312,7 +312,7 @@ async def test_whom_two_take_off_the_relays_list_is_told_each_time(
             await red.come()
             await until(lambda: room_of(grey, room).resumed)
             await talk(room, red, grey)
-            await grey.client.in_step(room)
+            await grey.client.wait_until_sendable(room)
 
 
 async def test_a_guest_in_an_insiders_own_epoch_takes_nobody_off_the_relays_list(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ async def test_a_guest_in_an_insiders_own_epoch_takes_nobody_off_the_relays_list
         await grey.client.answer(room, accept=True)
         await until(lambda: room_of(grey, room).synced)
         assert members(grey, room) == {"blue", "grey"}
-        grey.client._session._compare_again(room_of(grey, room))
+        grey.client._session._recheck(room_of(grey, room))
         await until(lambda: room_of(grey, room).synced)
         for person in (red, green):
             await person.go()

@@ -48,7 +48,7 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
 async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._ASK_AGAIN_AFTER, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
     monkeypatch.setattr(session, "_COMPARE_SECONDS", 2.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
@@ -122,5 +122,5 @@ async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path:
         await grey.go()
         await grey.come()
         await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
-        assert not grey.client._session.invitations._held
+        assert not grey.client._session.invitations._deferred
         await talk(room, red, grey)

@@ -329,7 +329,7 @@ async def test_a_message_that_is_refused_and_stored(tmp_path: Path) -> None:
         def shown(message: ToClient) -> Sequence[ToClient]:
             if isinstance(message, Accepted):
                 wire_of("red").honest()
-                payload = room_of(red, room).flights[message.submission].payload
+                payload = room_of(red, room).in_flight[message.submission].payload
                 stored = Entry(
                     room, message.seq, device(red), message.submission, Kind.APPLICATION, 0, payload
                 )

@@ -126,8 +126,8 @@ class Member:
             self.store.outbox(room.id, -1),
             self.store.history(room.id),
             [self.store.last_count(room.id, device) for device in room.roster.devices()],
-            room.commits.pending,
-            room.wish,
+            room.commits.newest,
+            room.intent,
             sorted(rekey.ref for rekey in room.rekeys),
         )
 
@@ -181,7 +181,7 @@ class Log:
         """Return what an honest relay sends a member: its own as acknowledgements."""
         return [
             Accepted(e.room, e.submission, e.seq)
-            if e.sender == member.device and e.submission in member.room.flights
+            if e.sender == member.device and e.submission in member.room.in_flight
             else e
             for e in self.entries[member.room.record.cursor :]
         ]
@@ -304,20 +304,20 @@ def forge(
     return Forged(header.kind, pack_header(header) + make(member.villain(), covered))
 
 
-def go_on(log: Log, member: Member) -> list[Submit]:
+def submit_due(log: Log, member: Member) -> list[Submit]:
     """Do what a session does when a room's state asks for something; return what is to be submitted."""
     room, submits = member.room, []
-    if not room.synced or room.going_back:
+    if not room.synced or room.draining:
         return []
-    if room.commit_stands:
+    if room.can_resubmit_commit:
         submits.append(room.submit_commit())
-    elif room.commit_failed:
+    elif room.commit_is_stale:
         room.drop_commit()
-    flying = {flight.kind for flight in room.flights.values()}
+    in_flight_payloads = {submitted.kind for submitted in room.in_flight.values()}
     if room.is_open and room.confirmable is not None:
-        if Kind.CONFIRM not in flying:
+        if Kind.CONFIRM not in in_flight_payloads:
             submits.append(room.prepare_confirm(room.confirmable))
-    elif (room.commit_due or room.wish_due) and not flying & {Kind.COMMIT, Kind.REKEY}:
+    elif (room.commit_due or room.retry_due) and not in_flight_payloads & {Kind.COMMIT, Kind.REKEY}:
         submits.append(room.prepare_commit(()))
     if room.leave_due:
         submits.append(room.prepare_leave())
@@ -334,7 +334,7 @@ def settle(log: Log, *members: Member) -> list[list[Event]]:
             if not member.store.part(member.room.id, "epoch"):
                 continue
             events_of += deliver(log, member)[0].events
-            for submit in go_on(log, member):
+            for submit in submit_due(log, member):
                 busy = True
                 refusal = log.take(member, submit)
                 if refusal is not None:
@@ -354,7 +354,7 @@ def kinds(outcome: BatchResult) -> list[str]:
 def lies(*told: Event | BatchResult) -> list[Inconsistency]:
     """Return what was noticed of a relay's lies."""
     found = [event for one in told for event in (one.events if isinstance(one, BatchResult) else [one])]
-    return [event.lie for event in found if isinstance(event, events.Diverged)]
+    return [event.inconsistency for event in found if isinstance(event, events.Diverged)]
 
 
 def feed(member: Member, batch: Sequence[LogMessage]) -> BatchResult:

@@ -11,7 +11,7 @@ from clave_client import events
 from clave_client.store.database import Phase
 from clave_crypto.mls import MLSError, Remove
 from clave_wire.messages import Accepted, Submit
-from client.memory_relay import LogMessage, Member, agree, feed, go_on, in_one_room, join, lies, resume
+from client.memory_relay import LogMessage, Member, agree, feed, in_one_room, join, lies, resume, submit_due
 
 
 class Crowd:
@@ -60,13 +60,13 @@ class Crowd:
         batch, self.inbox[member.device] = inbox[:count], inbox[count:]
         outcome = feed(member, batch)
         self.told += outcome.events
-        assert not outcome.cry
-        assert not outcome.lost
+        assert not outcome.needs_rejoin
+        assert not outcome.rejoin_requests
         if member.room.record.phase is Phase.CLOSED:
             self.members.remove(member)
 
     def act(self, member: Member) -> None:
-        self.submit(member, *go_on(self.log, member))
+        self.submit(member, *submit_due(self.log, member))
 
     def step(self) -> None:
         draw = self.random.random

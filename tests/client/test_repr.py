@@ -19,7 +19,17 @@ from clave_wire.messages import Kind
 
 MAY_SHOW = {
     *("id", "room", "title", "name", "account", "device", "device_name", "members", "removes", "inviter"),
-    *("relay", "fingerprint", "safety_number", "host", "source", "reason", "head", "lost", "events"),
+    *(
+        "relay",
+        "fingerprint",
+        "safety_number",
+        "host",
+        "source",
+        "reason",
+        "head",
+        "rejoin_requests",
+        "events",
+    ),
     *("payload", "welcome", "message", "signature", "sealed", "ref", "incarnation", "seen", "reply_to"),
     *(
         "Person.known",

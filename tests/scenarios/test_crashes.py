@@ -83,7 +83,7 @@ async def test_a_client_dies_between_sending_a_commit_and_hearing_back(
         await blue.reads("here I am again")
         await agree(room, red, blue)
         assert red.authenticator(room)[0] == before + 1
-        assert red.client._session.rooms[room].commits.pending is None
+        assert red.client._session.rooms[room].commits.newest is None
 
 
 async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_a_client_process_killed_at_any_moment_loses_and_doubles_nothing(t
         await blue.come()
         await blue.client.send(room, "end")
         await red.reads("end")
-        await blue.client.flushed()
+        await blue.client.wait_flushed()
         texts = red.texts(room)[:-1]
         assert len(texts) == len(set(texts)), "nothing twice"
         for lines in said:

@@ -1,4 +1,4 @@
-"""Stories of invitations that a malicious relay keeps, repeats and mislabels."""
+"""Stories of invitations that a malicious relay keeps, resends and mislabels."""
 
 from __future__ import annotations
 

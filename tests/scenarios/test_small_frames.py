@@ -48,11 +48,11 @@ async def test_what_cannot_be_sent_keeps_nobody_from_talking(tmp_path: Path, wha
         room = await gather_in("friends", red, blue)
         session = red.client._session
         here = session.rooms[room]
-        rescue, other = session._rescue, blue.client._session.own
-        saying = rescue._help(here, other) if what == "help" else rescue._cry(here)
+        rescue, other = session._rejoin, blue.client._session.own_device
+        saying = rescue._answer_request(here, other) if what == "help" else rescue._request_rejoin(here)
         with frames_up_to(100, red), pytest.raises(RelayFault, match="does not take"):
             await saying
-        assert not here.flights
+        assert not here.in_flight
         assert here.may_send
         await red.client.send(room, "still here")
         await blue.reads("still here")

@@ -51,7 +51,11 @@ phantoms: dict[bytes, dict[bytes, Group]] = {}
 
 def submits(held: Any, made: Sequence[Made], *, gap: int = 0) -> list[ToRelay]:
     """Return submissions under the device's next numbers, each having read those before it."""
-    number, read, cursor = held.accepted + len(held.flights) + 1 + gap, held.record.read, held.record.cursor
+    number, read, cursor = (
+        held.last_accepted + len(held.in_flight) + 1 + gap,
+        held.record.read,
+        held.record.cursor,
+    )
     submits: list[ToRelay] = []
     for place, (kind, payload, welcome) in enumerate(made):
         submits.append(Submit(held.id, number + place, read, kind, payload, welcome))
@@ -67,9 +71,9 @@ def _twin(held: Any) -> Group:
 
 
 def _merged(group: Group, commit: PendingCommit) -> Group:
-    tip = Group.restore(group.state(), policy=NoPolicy(), limits=ROOM_LIMITS)
-    tip.merge(PendingCommit.decode(commit.encode(), policy=NoPolicy(), limits=ROOM_LIMITS))
-    return tip
+    successor = Group.restore(group.state(), policy=NoPolicy(), limits=ROOM_LIMITS)
+    successor.merge(PendingCommit.decode(commit.encode(), policy=NoPolicy(), limits=ROOM_LIMITS))
+    return successor
 
 
 def _some(held: Any, chance: Random) -> list[bytes]:
@@ -94,7 +98,7 @@ def _random_header(world: World, held: Any, chance: Random, kind: Kind) -> Heade
     seen = Seen(
         chance.choice([0, held.record.cursor, held.record.cursor + 5, 2**53 - 1]), chance.randbytes(32)
     )
-    head = chance.choice([held.head, held.head, *held.whereabouts.heads[-2:], chance.randbytes(32)])
+    head = chance.choice([held.head, held.head, *held.epochs.former_heads[-2:], chance.randbytes(32)])
     more: dict[str, Any] = {"seen": chance.choice([held.chain.seen(), seen]), "head": head}
     if kind in (Kind.COMMIT, Kind.REKEY, Kind.PROPOSAL, Kind.GROUP_INFO):
         more["add"], more["remove"] = _some(held, chance), _some(held, chance)
@@ -246,11 +250,11 @@ def _bad_path(world: World, device: Device, held: Any, chance: Random) -> list[T
     share = chance.choice([0.3, 0.5, 1.0])
     proposals, more = _removal(held, chance)
     with broken_path(chance, frozenset(key for key in keys if chance.random() < share)):
-        made, tip, _ = _rekey(held, *proposals, **more)
+        made, successor, _ = _rekey(held, *proposals, **more)
     told = [made]
     if chance.random() < 0.5:
-        head = epoch_id(tip)
-        told.append(_encrypted(tip, _header(held, Kind.APPLICATION, head=head), _content(chance)))
+        head = epoch_id(successor)
+        told.append(_encrypted(successor, _header(held, Kind.APPLICATION, head=head), _content(chance)))
     if chance.random() < 0.5:
         told.append(_signed(held, _header(held, Kind.CONFIRM, ref=rekey_id(made[1]))))
     return submits(held, told)
@@ -308,13 +312,13 @@ def _false_leaving(world: World, device: Device, held: Any, chance: Random) -> l
 def _phantom(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
     """Speak in an epoch that nobody else is in, and help everybody into it."""
     proposals, _ = _removal(held, chance)
-    _, tip, _ = _rekey(held, *proposals)
-    head = epoch_id(tip)
-    phantoms.setdefault(device.public, {})[head] = tip
+    _, successor, _ = _rekey(held, *proposals)
+    head = epoch_id(successor)
+    phantoms.setdefault(device.public, {})[head] = successor
     victims = chance.sample(_others(held), chance.randint(0, len(_others(held))))
-    told = [_encrypted(tip, _header(held, Kind.APPLICATION, head=head), _content(chance))]
+    told = [_encrypted(successor, _header(held, Kind.APPLICATION, head=head), _content(chance))]
     for victim in victims:
-        sealed = held.group.seal_to_member(victim.leaf_index, "clave GroupInfo", tip.group_info())
+        sealed = held.group.seal_to_member(victim.leaf_index, "clave GroupInfo", successor.group_info())
         header = _header(held, Kind.GROUP_INFO, add=[victim.signature_key])
         told.append(_signed(held, header, RejoinInfo(sealed, head).encode()))
     return submits(held, told)

@@ -99,11 +99,13 @@ class Checks:
             known, who = self._authenticators.setdefault((room_id, room.head), (authenticator, device.label))
             if known != authenticator:
                 self.fail("I4", f"{device} and {who} differ in epoch {room.head.hex()[:4]}")
-            if room.lost:
+            if room.cannot_follow:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
                 )
-            in_doubt = room.is_astray or room.whereabouts.let_in  # on its way, or there by one account's word
+            in_doubt = (
+                room.should_rejoin or room.epochs.admitted_by
+            )  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
             key = room_id, room.record.cursor
@@ -215,7 +217,9 @@ class Checks:
 
     def heard_of(self, lie: Inconsistency) -> bool:
         """Tell whether anybody was told of this lie."""
-        return any(isinstance(event, events.Diverged) and event.lie is lie for _, event in self.alarms)
+        return any(
+            isinstance(event, events.Diverged) and event.inconsistency is lie for _, event in self.alarms
+        )
 
     def went_apart(self, device: Device) -> bool:
         """Tell whether a device lied to has another history or epoch than the others, and talked with them.
@@ -430,7 +434,7 @@ class Checks:
                     self.fail(
                         "I8", f"{device} is in epoch {here.group.epoch}, {members[0]} in {first.group.epoch}"
                     )
-                if here.lost:
+                if here.cannot_follow:
                     self.fail("P1", f"{device} is lost")
                 if here.outbox:
                     self.fail("I8", f"{device} has not sent all it wanted to")
@@ -476,8 +480,8 @@ class Checks:
     def _removes(speaker: Device, room: bytes, device: Device) -> bool:
         """Tell whether a device speaks already in the epoch of a rekey of its own that removes another."""
         here = speaker.rooms.get(room)
-        tip = here.commits.tip if here is not None and here.commits.unconfirmed else None
-        return tip is not None and device.public not in protocol.roster_of(tip)
+        successor = here.commits.successor if here is not None and here.commits.awaits_confirmation else None
+        return successor is not None and device.public not in protocol.roster_of(successor)
 
     @staticmethod
     def _holds(device: Device, room: bytes, message: bytes) -> bool:

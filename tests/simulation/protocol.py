@@ -72,7 +72,7 @@ def roster_of(group: Group) -> frozenset[bytes]:
 
 def speakers(room: Any) -> list[Group]:
     """Return the groups that a room's device may encrypt in: the present one, and that of its own rekey."""
-    return [room.group] if room.commits.tip is None else [room.group, room.commits.tip]
+    return [room.group] if room.commits.successor is None else [room.group, room.commits.successor]
 
 
 def is_fault(event: events.Event) -> bool:
@@ -87,7 +87,7 @@ def is_alarm(event: events.Event, *, restored: bool = False) -> bool:
     if (
         restored
         and isinstance(event, events.Diverged)
-        and event.lie in (Inconsistency.AHEAD, Inconsistency.BEHIND)
+        and event.inconsistency in (Inconsistency.AHEAD, Inconsistency.BEHIND)
     ):
         return False  # the groups' epochs do not go back with the log
     if is_fault(event):

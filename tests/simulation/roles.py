@@ -73,7 +73,7 @@ class Insider(Role):
             for message in messages:
                 if isinstance(message, Submit):
                     held.set(submission=max(held.record.submission, message.submission))
-                    held.flights.setdefault(message.submission, InFlight(message.kind, message.payload))
+                    held.in_flight.setdefault(message.submission, InFlight(message.kind, message.payload))
         for message in messages:
             self.world.note("attack", device.label, what, getattr(message, "kind", type(message).__name__))
             device.session.link.send(message)

@@ -41,7 +41,7 @@ def _at_client(device: Device) -> dict[str, tuple[int, int]]:
         f"events of {device}": (len(session.events), 2000),
         f"waiters of {device}": (len(session._waiting), 100),
         f"senders told of by {device}": (told, 4000),
-        f"cries heard by {device}": (len(session._rescue._cries), 1000),
+        f"cries heard by {device}": (len(session._rejoin._requests), 1000),
     }
     for room in session.rooms.values():
         accounts = len(room.roster.accounts)

@@ -115,11 +115,11 @@ class World:
             and device.rooms[room].record.phase is Phase.JOINED
             and not self.checks.knows_to_be_out(device, room)
         ]
-        follow = [device.rooms[room].roster for device in here if not device.rooms[room].lost]
+        follow = [device.rooms[room].roster for device in here if not device.rooms[room].cannot_follow]
         return [
             device
             for device in here
-            if not device.rooms[room].lost or not follow or any(r.has(device.public) for r in follow)
+            if not device.rooms[room].cannot_follow or not follow or any(r.has(device.public) for r in follow)
         ]
 
     def _watch(self, wire: Wire) -> None:

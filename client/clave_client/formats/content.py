@@ -1,7 +1,7 @@
 """The plaintext of an application message, before MLS encrypts it. Knows no keys and no display rules.
 
 A content is one msgpack array; its id lies inside what MLS signs, so that a message shown once is never shown
-again whatever the relay repeats.
+again whatever the relay resends.
 """
 
 from __future__ import annotations

@@ -83,11 +83,11 @@ class ReconnectingTransport(ABC):
     # --- to be extended ---
 
     @abstractmethod
-    def _came_up(self) -> None:
+    def _connected_(self) -> None:
         """Begin what a fresh connection is for."""
 
     @abstractmethod
-    def _went_down(self) -> None:
+    def _disconnected_(self) -> None:
         """Forget what only holds while connected."""
 
     @abstractmethod
@@ -134,10 +134,10 @@ class ReconnectingTransport(ABC):
             raise
         with self._store.transaction():
             self._store.put("relay", str(self.address).encode())
-            self._believe(link.trust)
+            self._set_trust(link.trust)
         self.incarnation = logged_in.incarnation
         try:
-            self._came_up()
+            self._connected_()
         except ClientError as error:
             link.abort(error)
             raise
@@ -178,7 +178,7 @@ class ReconnectingTransport(ABC):
             came_up = loop.time()
             reason = await asyncio.shield(self._link.closed)
             pause = patience.lost(reason, lasted=loop.time() - came_up, spread=self._link.spread)
-            self._went_down()
+            self._disconnected_()
             if self._failure is not None:
                 return
             while not self._link.is_up:
@@ -207,8 +207,8 @@ class ReconnectingTransport(ABC):
         self.events.put(error)
 
     def _on_messages(self, messages: list[ToClient]) -> None:
-        self._guard(lambda: self._take([each for each in messages if not self._is_succession(each)]))
-        self._look_again()
+        self._guard(lambda: self._take([each for each in messages if not self._is_trust(each)]))
+        self._recheck_waiters()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do `work` in a while; what fails there ends what it would if the relay had asked for it."""
@@ -224,13 +224,13 @@ class ReconnectingTransport(ABC):
             if self._link is not None:
                 self._link.abort(error)
 
-    def _is_succession(self, message: ToClient) -> bool:
+    def _is_trust(self, message: ToClient) -> bool:
         """Keep which certificate the relay announced, before it is gone again; the link has checked that."""
         if isinstance(message, NextCertificate) and self._link is not None:
-            self._believe(self._link.trust)
+            self._set_trust(self._link.trust)
         return isinstance(message, NextCertificate)
 
-    def _believe(self, trust: CertificateTrust) -> None:
+    def _set_trust(self, trust: CertificateTrust) -> None:
         """Keep what to believe of the relay's certificates, and tell of one that replaced another."""
         former, self._trust = self._trust, trust
         with self._store.transaction():
@@ -296,7 +296,7 @@ class ReconnectingTransport(ABC):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _look_again(self) -> None:
+    def _recheck_waiters(self) -> None:
         for condition, future in self._waiting:
             if not future.done() and condition():
                 future.set_result(None)

@@ -11,7 +11,7 @@ from clave_client.events import Event, Inconsistency, Person
 
 __all__ = ["BatchReport", "BatchResult", "CommitResult"]
 
-_MOST_TOLD = 1000
+_MOST_REPORTED = 1000
 """Senders and reasons remembered as told of: each is told once in a session."""
 
 
@@ -34,38 +34,38 @@ class BatchResult:
     """
 
     events: list[Event] = field(default_factory=list)
-    settled: CommitResult | None = None
+    commit_result: CommitResult | None = None
     reason: str = ""
-    lost: list[bytes] = field(default_factory=list)
-    cry: bool = False
-    strangers: bool = False
-    wait: bool = False
+    rejoin_requests: list[bytes] = field(default_factory=list)
+    needs_rejoin: bool = False
+    routing_suspect: bool = False
+    pause: bool = False
 
 
 class BatchReport:
-    """The outcome of one batch in the making, and what was told in this session by then."""
+    """The result of one batch in the making, and what was told in this session by then."""
 
     def __init__(self, room: bytes, told: Iterable[tuple[bytes, str]] = ()) -> None:
         self._room = room
         self._told = set(told)
-        self.outcome = BatchResult()
+        self.result = BatchResult()
 
     def next(self) -> BatchReport:
         """Return a report of the next batch, which tells nothing again."""
         return BatchReport(self._room, self._told)
 
-    def happened(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """Tell something."""
-        self.outcome.events.append(event)
+        self.result.events.append(event)
 
-    def lie(self, lie: Inconsistency, person: Person | None) -> None:
+    def inconsistency(self, kind: Inconsistency, person: Person | None) -> None:
         """Tell, once of each person and kind, that what the relay shows cannot be true."""
-        if self.first(b"" if person is None else person.device, lie.value):
-            self.happened(events.Diverged(self._room, person, lie))
+        if self.is_new(b"" if person is None else person.device, kind.value):
+            self.add(events.Diverged(self._room, person, kind))
 
-    def first(self, device: bytes, what: str) -> bool:
+    def is_new(self, device: bytes, what: str) -> bool:
         """Whether this is told the first time in this session."""
-        if (device, what) in self._told or len(self._told) >= _MOST_TOLD:
+        if (device, what) in self._told or len(self._told) >= _MOST_REPORTED:
             return False
         self._told.add((device, what))
         return True

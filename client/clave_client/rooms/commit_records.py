@@ -24,7 +24,7 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     removes: list[bytes] = []
     title: str = ""
-    anybodys: bool = False
+    shared: bool = False
 
     @classmethod
     def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> RekeyIntent:
@@ -48,7 +48,7 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     @classmethod
     def decode(cls, data: bytes) -> RekeyIntent:
         """Read back what `encode` gave."""
-        return _decode(_wish_decoder, data)
+        return _decode(_intent_decoder, data)
 
 
 class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -85,14 +85,14 @@ class EarlierRekey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
         return f"<Former {self.pending!r}>"
 
     @staticmethod
-    def encode(formers: list[EarlierRekey]) -> bytes:
+    def encode(earlier: list[EarlierRekey]) -> bytes:
         """Return the bytes to keep."""
-        return _encoder.encode(formers)
+        return _encoder.encode(earlier)
 
     @staticmethod
     def decode(data: bytes) -> list[EarlierRekey]:
         """Read back what `encode` gave."""
-        return _decode(_formers_decoder, data)
+        return _decode(_earlier_decoder, data)
 
 
 def encode_keys(keys: Sequence[Secret]) -> bytes:
@@ -108,9 +108,9 @@ def decode_keys(data: bytes) -> list[Secret]:
 _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _pending_decoder = msgspec.msgpack.Decoder(OwnCommit)
-_formers_decoder = msgspec.msgpack.Decoder(list[EarlierRekey])
+_earlier_decoder = msgspec.msgpack.Decoder(list[EarlierRekey])
 _keys_decoder = msgspec.msgpack.Decoder(list[bytes])
-_wish_decoder = msgspec.msgpack.Decoder(RekeyIntent)
+_intent_decoder = msgspec.msgpack.Decoder(RekeyIntent)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:

@@ -17,7 +17,7 @@ from clave_crypto.mls import Group
 __all__ = ["EpochTracker", "FormerRoster"]
 
 _HEADS_KEPT = 64
-_MOST_HOMES = 8
+_MOST_FORMER_ROSTERS = 8
 _MOST_KEYS = 32
 
 
@@ -55,30 +55,30 @@ class EpochTracker:
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
-        self.heads: list[bytes] = []
+        self.former_heads: list[bytes] = []
         self.fork: int | None = None
-        self.parted = 0
-        self.unread = 0
+        self.diverged_at = 0
+        self.first_unread = 0
         self.here: frozenset[bytes] = frozenset()
         self.ahead: frozenset[bytes] = frozenset()
         self.behind: frozenset[bytes] = frozenset()
-        self.let_in = b""
-        self.let_in_at = 0
-        self.homes: list[FormerRoster] = []
+        self.admitted_by = b""
+        self.admitted_at = 0
+        self.former_rosters: list[FormerRoster] = []
         self.leaf_keys: list[Secret] = []
-        self.cries = 0
+        self.rejoin_requests = 0
 
     def load(self) -> None:
         """Read back what is stored; what is not stays as it is. Raises `StoreDamaged`."""
         fork, heads, let_in = self._part("fork"), self._part("heads") or b"", self._part("let in") or b""
-        self.heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
+        self.former_heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self.fork = None if fork is None else int.from_bytes(fork, "big")
-        self.parted = int.from_bytes(self._part("parted") or b"", "big")
-        self.unread = int.from_bytes(self._part("unread") or b"", "big")
-        self.let_in_at, self.let_in = int.from_bytes(let_in[:8], "big"), let_in[8:]
-        homes = self._part("former rosters")
+        self.diverged_at = int.from_bytes(self._part("parted") or b"", "big")
+        self.first_unread = int.from_bytes(self._part("unread") or b"", "big")
+        self.admitted_at, self.admitted_by = int.from_bytes(let_in[:8], "big"), let_in[8:]
+        former_rosters = self._part("former rosters")
         try:
-            self.homes = [] if homes is None else _decoder.decode(homes)
+            self.former_rosters = [] if former_rosters is None else _decoder.decode(former_rosters)
         except msgspec.DecodeError as error:
             raise StoreDamaged(
                 f"where a device came back from cannot be read ({error}); restore a backup"
@@ -95,32 +95,32 @@ class EpochTracker:
 
     def begin(self, account: bytes, seq: int) -> None:
         """Note that `account`, empty for nobody, let this device into the room after entry `seq`."""
-        self.let_in, self.let_in_at = account, seq
-        self._keep_homes()
+        self.admitted_by, self.admitted_at = account, seq
+        self._store_former_rosters()
 
-    def enter(self, left: Group, seq: int, *, led_away: bool) -> None:
+    def leave_epoch(self, left: Group, seq: int, *, switched: bool) -> None:
         """Note that this device goes from the epoch of a group to another, by entry `seq`.
 
         `led_away` says that it comes back elsewhere though it could follow the epoch it was in.
         """
-        if self.fork is not None or not led_away:
+        if self.fork is not None or not switched:
             # One that was left without being lost may be the others' still, who after a restore follow too.
-            self.heads = [*self.heads, epoch_id(left)][-_HEADS_KEPT:]
-        self._put("heads", b"".join(self.heads))
+            self.former_heads = [*self.former_heads, epoch_id(left)][-_HEADS_KEPT:]
+        self._put("heads", b"".join(self.former_heads))
         if self.fork is not None and seq > self.fork:
-            self.fork_at(None)
+            self.set_fork(None)
         self.here = self.ahead = self.behind = frozenset()
-        self.cries = 0
+        self.rejoin_requests = 0
         self.keep_leaf_key(left)
-        self._part_at(0)
+        self._set_diverged_at(0)
 
-    def leave_home(self, home: FormerRoster, account: bytes, seq: int) -> None:
+    def add_former_roster(self, home: FormerRoster, account: bytes, seq: int) -> None:
         """Keep what others know this device by: `account` alone says that it comes back to where they are."""
-        self.let_in, self.let_in_at = account, seq
-        self.homes = [home, *self.homes][:_MOST_HOMES]
-        self._keep_homes()
+        self.admitted_by, self.admitted_at = account, seq
+        self.former_rosters = [home, *self.former_rosters][:_MOST_FORMER_ROSTERS]
+        self._store_former_rosters()
 
-    def fork_at(self, seq: int | None) -> None:
+    def set_fork(self, seq: int | None) -> None:
         """Note after which entry members may be in different epochs, as the relay was restored, or none."""
         self.fork = seq
         self.here = self.ahead = self.behind = frozenset()
@@ -133,13 +133,15 @@ class EpochTracker:
             self.leaf_keys = [key, *self.leaf_keys][:_MOST_KEYS]
             self._put("leaf keys", encode_keys(self.leaf_keys))
 
-    def _keep_homes(self) -> None:
-        self._put("former rosters", _encoder.encode(self.homes) if self.homes else None)
-        self._put("let in", self.let_in_at.to_bytes(8, "big") + self.let_in if self.let_in else None)
+    def _store_former_rosters(self) -> None:
+        self._put("former rosters", _encoder.encode(self.former_rosters) if self.former_rosters else None)
+        self._put(
+            "let in", self.admitted_at.to_bytes(8, "big") + self.admitted_by if self.admitted_by else None
+        )
 
     # --- where others speak ---
 
-    def vouch(self, account: bytes, own: bytes, seq: int) -> int | None:
+    def note_present(self, account: bytes, own: bytes, seq: int) -> int | None:
         """Note that an account speaks in this device's epoch, which a second other one does not make up.
 
         `own` is this device's account, and `seq` the last entry read. Returns after which entry what this
@@ -150,79 +152,79 @@ class EpochTracker:
             self.here |= {account}
             self.ahead -= {account}
             self.behind -= {account}
-        if self.let_in and account not in (self.let_in, own):
-            unread = self.let_in_at if self.homes else None
-            self.homes, self.let_in = [], b""
-            self._keep_homes()
+        if self.admitted_by and account not in (self.admitted_by, own):
+            unread = self.admitted_at if self.former_rosters else None
+            self.former_rosters, self.admitted_by = [], b""
+            self._store_former_rosters()
         return unread
 
-    def elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
+    def note_elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
         """Note that an account speaks in another epoch, a former one or one that is unknown here."""
         if former:
             self.behind |= {account}
         else:
             self.ahead |= {account}
         self.here -= {account}
-        if not self.parted:
-            self._part_at(seq)
+        if not self.diverged_at:
+            self._set_diverged_at(seq)
 
-    def _part_at(self, seq: int) -> None:
+    def _set_diverged_at(self, seq: int) -> None:
         """Note from which entry on others may have left the present epoch; 0 for none."""
-        if seq != self.parted:
-            self.parted = seq
+        if seq != self.diverged_at:
+            self.diverged_at = seq
             self._put("parted", seq.to_bytes(8, "big") if seq else None)
 
-    def not_read(self, seq: int) -> None:
+    def note_unread(self, seq: int) -> None:
         """Note that entry `seq` is a message which this device cannot read, or with 0 that it was told."""
-        if not seq or not self.unread:
-            self.unread = seq
+        if not seq or not self.first_unread:
+            self.first_unread = seq
             self._put("unread", seq.to_bytes(8, "big") if seq else None)
 
     @property
-    def said_alone(self) -> int:
+    def unheard_since(self) -> int:
         """The first entry that others may not have read with this device, being elsewhere; 0 for none."""
         if self.fork is not None:
             return self.fork + 1
-        return self.let_in_at + 1 if self.let_in else self.parted
+        return self.admitted_at + 1 if self.admitted_by else self.diverged_at
 
     # --- whether to go there ---
 
-    def calls_away(self, account: bytes, enough: int) -> bool:
+    def should_leave(self, account: bytes, quorum: int) -> bool:
         """Whether the device, one of `account`, is to go elsewhere though it can follow its epoch.
 
         `enough` is how many other accounts it takes.
         """
-        parted = self.fork is not None and bool(self.ahead)
+        diverged_at = self.fork is not None and bool(self.ahead)
         return (
             self._is_misled
-            or parted
-            or self._overtaken(account, enough)
-            or self._left_behind(account, enough)
+            or diverged_at
+            or self._overtaken(account, quorum)
+            or self._left_behind(account, quorum)
         )
 
-    def leads_to(self, head: bytes, account: bytes, enough: int) -> bool:
+    def should_enter(self, head: bytes, account: bytes, quorum: int) -> bool:
         """Whether the device, one of `account`, is to go to the epoch `head` though it can follow its own.
 
         No account alone makes it leave that, unless one alone brought it there, or the relay was restored
         since and nobody else has spoken for a while. `enough` is how many other accounts it takes.
         """
-        if head in self.heads:
-            return self._is_misled or self._left_behind(account, enough)
-        unanswered = self.fork is not None and bool(self.ahead) and self.cries > 1
-        return unanswered or self._is_misled or self._overtaken(account, enough)
+        if head in self.former_heads:
+            return self._is_misled or self._left_behind(account, quorum)
+        unanswered = self.fork is not None and bool(self.ahead) and self.rejoin_requests > 1
+        return unanswered or self._is_misled or self._overtaken(account, quorum)
 
     @property
     def _is_misled(self) -> bool:
         """Whether another account speaks elsewhere than the only one that brought this device here."""
-        return bool(self.let_in) and bool(self.ahead - {self.let_in})
+        return bool(self.admitted_by) and bool(self.ahead - {self.admitted_by})
 
-    def _overtaken(self, account: bytes, enough: int) -> bool:
+    def _overtaken(self, account: bytes, quorum: int) -> bool:
         """Whether enough other accounts are in an epoch unknown here, and no fewer than in this one."""
-        return enough <= len(self.ahead) >= len(self.here | {account})
+        return quorum <= len(self.ahead) >= len(self.here | {account})
 
-    def _left_behind(self, account: bytes, enough: int) -> bool:
+    def _left_behind(self, account: bytes, quorum: int) -> bool:
         """Whether enough other accounts are in a former epoch, and more than in this one.
 
         That happens when a relay restored from a backup has lost the commit between.
         """
-        return enough <= len(self.behind) > len(self.here | {account})
+        return quorum <= len(self.behind) > len(self.here | {account})

@@ -31,7 +31,7 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
     own = entry.sender == room.roster.own_device
     person = room.roster.find(entry.sender)
     try:
-        if own and (handle_own_legacy_message(reader, entry) or _won(reader, entry)):
+        if own and (handle_own_legacy_message(reader, entry) or _apply_own_commit(reader, entry)):
             return
         if peek(entry.payload) != (room.id, entry.epoch, int(entry.kind)):
             return
@@ -40,21 +40,21 @@ def read_entry(reader: LogReader, entry: Entry) -> None:
         match received:
             case Application():
                 content = decode_legacy_content(received.data)
-                room.hold(successor)
+                room.set_group(successor)
                 if content.kind is ContentKind.TEXT:
-                    reader.said(entry.seq, room.roster.person(received), content)
+                    reader.store_message(entry.seq, room.roster.person(received), content)
             case ProposalReceived():
-                reader.proposed(received, entry.sender)
-                room.hold(successor)
+                reader.report_leave(received, entry.sender)
+                room.set_group(successor)
             case Committed(removed_self=True):
-                reader.report.happened(room.close(person))
+                reader.report.add(room.close(person))
             case Committed():
-                reader.enter(successor, person, None)
+                reader.enter_epoch(successor, person, None)
     except (MLSError, PeerError):
         return
 
 
-def _won(reader: LogReader, entry: Entry) -> bool:
+def _apply_own_commit(reader: LogReader, entry: Entry) -> bool:
     room = reader.room
     stored = room.part(_COMMIT)
     if stored is None:
@@ -64,11 +64,11 @@ def _won(reader: LogReader, entry: Entry) -> bool:
         return False
     successor = room.copy_group()
     successor.merge(pending)
-    reader.enter(successor, room.roster.find(entry.sender), None)
+    reader.enter_epoch(successor, room.roster.find(entry.sender), None)
     return True
 
 
 def finish(room: StoredRoom) -> None:
     """Forget what was made for protocol 3 and is not in the log; a transaction is the caller's."""
     room.put_part(_COMMIT, None)
-    room.unseal_all()
+    room.discard_ciphertexts()

@@ -50,25 +50,29 @@ class LocalRoom(StoredRoom):
         return self.resumed and self.record.cursor >= self._end
 
     @property
-    def in_step(self) -> bool:
+    def can_submit(self) -> bool:
         """Whether what is submitted can be taken: nothing that was refused waits for what followed."""
         member = self.record.phase in (Phase.JOINED, Phase.LEAVING)
-        return member and self.synced and not self.going_back and not self.too_old
+        return member and self.synced and not self.draining and not self.too_old
 
     @property
     def is_open(self) -> bool:
         """Whether anything can be submitted now, by a member that stays."""
-        return self.in_step and self.record.phase is Phase.JOINED
+        return self.can_submit and self.record.phase is Phase.JOINED
 
     @property
     def may_commit(self) -> bool:
         """Whether this device can try to change the room now."""
-        return self.is_open and not self.lost and (self.commits.pending is None or self.commits.unconfirmed)
+        return (
+            self.is_open
+            and not self.cannot_follow
+            and (self.commits.newest is None or self.commits.awaits_confirmation)
+        )
 
     @property
     def commit_due(self) -> bool:
         """Whether somebody has to commit what was proposed before anyone can send."""
-        pending = self.commits.pending
+        pending = self.commits.newest
         if pending is not None and self._covers_leavers(split_payload(pending.payload)[0].remove):
             return False
         return bool(self.roster.leavers()) and self.may_commit and self.confirmable is None
@@ -80,7 +84,7 @@ class LocalRoom(StoredRoom):
         able = [
             rekey
             for rekey in self.rekeys
-            if rekey.fate is RekeyEffect.OPENS and rekey.account != account and self.covers(rekey)
+            if rekey.effect is RekeyEffect.OPENS and rekey.account != account and self.covers(rekey)
         ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
@@ -98,15 +102,20 @@ class LocalRoom(StoredRoom):
     @property
     def may_send(self) -> bool:
         """Whether messages can be encrypted now."""
-        if not self.is_open or self.lost or self.confirmable is not None or self._changes_fly():
+        if (
+            not self.is_open
+            or self.cannot_follow
+            or self.confirmable is not None
+            or self._handshake_in_flight()
+        ):
             return False
-        if self.commits.unconfirmed:
-            return not self.commits.returning or not self.is_astray
-        return self.commits.pending is None and not self.group.pending_proposals
+        if self.commits.awaits_confirmation:
+            return not self.commits.rejoining or not self.should_rejoin
+        return self.commits.newest is None and not self.group.pending_proposals
 
-    def _changes_fly(self) -> bool:
+    def _handshake_in_flight(self) -> bool:
         """Whether something is on its way after which a message would have to have read it."""
-        return any(flight.kind is not Kind.APPLICATION for flight in self.flights.values())
+        return any(submitted.kind is not Kind.APPLICATION for submitted in self.in_flight.values())
 
     @property
     def leave_due(self) -> bool:
@@ -114,9 +123,9 @@ class LocalRoom(StoredRoom):
         return (
             self.record.phase is Phase.LEAVING
             and self.synced
-            and not self.going_back
-            and not self.lost
-            and not any(flight.kind is Kind.PROPOSAL for flight in self.flights.values())
+            and not self.draining
+            and not self.cannot_follow
+            and not any(submitted.kind is Kind.PROPOSAL for submitted in self.in_flight.values())
         )
 
     def extensions_with(self, *, title: str) -> tuple[Extension, ...]:
@@ -136,8 +145,8 @@ class LocalRoom(StoredRoom):
 
     def disconnected(self) -> None:
         """Forget what the relay told; nothing is being streamed any more."""
-        self.resumed = self.going_back = False
-        self.flights.clear()
+        self.resumed = self.draining = False
+        self.in_flight.clear()
 
     def start(self, resumed: Resumed, incarnation: bytes = b"") -> tuple[list[Event], bool]:
         """Take the relay's answer to a resume; entries up to its end follow.
@@ -147,18 +156,18 @@ class LocalRoom(StoredRoom):
         """
         told: list[Event] = []
         record, lost_after = self.record, min(self.record.cursor, resumed.seq)
-        shared = common_log_end(record.incarnation, self.restores, incarnation, resumed.restores)
+        shared = common_log_end(record.incarnation, self.relay_restores, incarnation, resumed.restores)
         is_restored = record.incarnation not in (b"", incarnation)
         if is_restored:
             lost_after = min(lost_after, shared)
         with self.changing():
             if record.legacy < 0:
                 self.set(legacy=resumed.legacy)
-                self.leave_legacy(record.cursor)
-            self.is_other_log |= is_restored
+                self.finish_legacy(record.cursor)
+            self.log_replaced |= is_restored
             if is_restored:  # a commit that let this device in may be lost, while the cursor stands before it
-                fork = self.whereabouts.fork
-                self.whereabouts.fork_at(shared if fork is None else min(shared, fork))
+                fork = self.epochs.fork
+                self.epochs.set_fork(shared if fork is None else min(shared, fork))
                 self.set(began=min(record.began, shared))
             elif record.began > resumed.seq:  # what comes next is to be judged in any case
                 self.set(began=resumed.seq)
@@ -166,11 +175,11 @@ class LocalRoom(StoredRoom):
                     told.append(events.Diverged(self.id, None, events.Inconsistency.PLACE))
             self._note_incarnation(incarnation, resumed.restores)
             if lost_after < record.cursor:
-                told.append(self._go_back(lost_after))
+                told.append(self._roll_back(lost_after))
             if resumed.handshake <= self.record.cursor:  # read, or before this device began
                 self.set(read=resumed.handshake)
         self._end = resumed.seq
-        self.accepted = resumed.submission
+        self.last_accepted = resumed.submission
         self.resumed = True
         if resumed.submission > self.record.submission and not self.too_old:
             self.too_old = True
@@ -197,39 +206,43 @@ class LocalRoom(StoredRoom):
         """
         if not self.may_send:
             return []
-        if self.is_other_log:  # what the relay has of it is known by now
+        if self.log_replaced:  # what the relay has of it is known by now
             with self.changing():
-                self.unseal_all()
-            self.is_other_log = False
-        flying = {flight.payload for flight in self.flights.values()}
-        items = [item for item in self.outbox.waiting() if item.payload is None or item.payload not in flying]
+                self.discard_ciphertexts()
+            self.log_replaced = False
+        in_flight_payloads = {submitted.payload for submitted in self.in_flight.values()}
+        items = [
+            item
+            for item in self.outbox.waiting()
+            if item.payload is None or item.payload not in in_flight_payloads
+        ]
         if not items:
             return []
-        group, head = self._speaker()
+        group, head = self._sending_group()
         submits, anew = [], False
         with self.changing():
             for item in items:
                 if anew or item.payload is None or item.head != head:
                     anew = True
-                    payload = self._seal_message(group, head, item)
+                    payload = self._encrypt_message(group, head, item)
                     self.outbox.seal(item, payload, head)
                 else:
                     payload = item.payload
                 submits.append(self._submit(Kind.APPLICATION, payload))
         return submits
 
-    def _seal_message(self, group: Group, head: bytes, item: OutboxItem) -> bytes:
+    def _encrypt_message(self, group: Group, head: bytes, item: OutboxItem) -> bytes:
         count = self.record.count + 1
         self.set(count=count)
         header = pack_header(Header(Kind.APPLICATION, head, self.chain.seen(), count))
         content = encode_content(Content(item.id, item.kind, item.body, b"", item.sent_at))
         return header + group.encrypt(content, authenticated_data=header_digest(header))
 
-    def _speaker(self) -> tuple[Group, bytes]:
+    def _sending_group(self) -> tuple[Group, bytes]:
         """Return the group to speak in and its epoch: that of one's own rekey, if that is in the log."""
         commits = self.commits
-        if commits.tip is not None and commits.unconfirmed and not commits.returning:
-            return commits.tip, epoch_id(commits.tip)
+        if commits.successor is not None and commits.awaits_confirmation and not commits.rejoining:
+            return commits.successor, epoch_id(commits.successor)
         return self.group, self.head
 
     def prepare_commit(self, proposals: Sequence[Proposal]) -> Submit:
@@ -239,9 +252,9 @@ class LocalRoom(StoredRoom):
         the room's rules or the protocol do not allow it, and `UsageError` if it has to wait.
         """
         self.check_age()
-        if self.commits.pending is not None and not self.commits.unconfirmed:
+        if self.commits.newest is not None and not self.commits.awaits_confirmation:
             raise UsageError("another change of this room is on its way; try again in a moment")
-        proposals = [*self._wished(proposals), *proposals]
+        proposals = [*self._intended(proposals), *proposals]
         adds = any(isinstance(proposal, Add) for proposal in proposals)
         path = (
             not proposals
@@ -254,25 +267,25 @@ class LocalRoom(StoredRoom):
                 "try again once somebody is here"
             )
         with self.changing():
-            self._make(proposals, Kind.REKEY if path else Kind.COMMIT)
+            self._make_commit(proposals, Kind.REKEY if path else Kind.COMMIT)
         return self.submit_commit()
 
-    def _wished(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+    def _intended(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Return what this device's rekeys were to do and have not yet, as far as `proposals` do not."""
         named = {p.removed for p in proposals if isinstance(p, Remove)}
         wished: list[Proposal] = [
             Remove(leaf)
             for leaf, member in self.roster.members().items()
-            if member.signature_key in self.wish.removes and leaf not in named
+            if member.signature_key in self.intent.removes and leaf not in named
         ]
-        if self.wish.title and not any(isinstance(p, GroupContextExtensions) for p in proposals):
-            wished.append(GroupContextExtensions(self.extensions_with(title=self.wish.title)))
+        if self.intent.title and not any(isinstance(p, GroupContextExtensions) for p in proposals):
+            wished.append(GroupContextExtensions(self.extensions_with(title=self.intent.title)))
         return wished
 
-    def _make(self, proposals: Sequence[Proposal], kind: Kind) -> None:
+    def _make_commit(self, proposals: Sequence[Proposal], kind: Kind) -> None:
         group, members = self.group, self.roster.members()
         if kind is Kind.REKEY:
-            self._wish_for(RekeyIntent.of(proposals, members))
+            self._set_intent(RekeyIntent.of(proposals, members))
         gone = {p.removed for p in proposals if isinstance(p, Remove)} | self.roster.leavers()
         removes = sorted(members[leaf].signature_key for leaf in gone)
         leaves = [p.key_package.leaf_node for p in proposals if isinstance(p, Add)]
@@ -289,37 +302,37 @@ class LocalRoom(StoredRoom):
         covered = sorted(members[leaf].signature_key for leaf in commit.removed)
         if covered != removes or commit.path is not (kind is Kind.REKEY):
             raise UsageError("what is proposed does not go together; try again")
-        tip = restore_group(group.state())
-        tip.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
+        successor = restore_group(group.state())
+        successor.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
         welcome = b""
         if commit.welcome is not None:
-            welcome = Welcome.seal(commit.welcome, epoch_id(tip), seen, self.device)
-        self._keep_commit(OwnCommit(kind, header + commit.message, welcome, self.head), tip)
+            welcome = Welcome.seal(commit.welcome, epoch_id(successor), seen, self.device)
+        self._keep_commit(OwnCommit(kind, header + commit.message, welcome, self.head), successor)
 
-    def _keep_commit(self, pending: OwnCommit, tip: Group) -> None:
+    def _keep_commit(self, pending: OwnCommit, successor: Group) -> None:
         """Keep a commit of one's own, and the key by which those know this device whom it leads to `tip`."""
-        self.commits.add(pending, tip)
-        self.whereabouts.keep_leaf_key(tip)
+        self.commits.add(pending, successor)
+        self.epochs.keep_leaf_key(successor)
 
-    def prepare_return(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
+    def prepare_rejoin(self, group_info: bytes, head: bytes, identity: bytes) -> Submit:
         """Make the commit that brings this device back into the epoch `head`. Raises `MLSError`."""
         header = pack_header(Header(Kind.REKEY, head, self.chain.seen()))
-        leaves = {self.group.own_leaf, *(home.own_leaf for home in self.whereabouts.homes)}
+        leaves = {self.group.own_leaf, *(home.own_leaf for home in self.epochs.former_rosters)}
         for leaf in sorted(leaves):  # the wrong one is another's, and refused
             try:
-                tip, message = self._join(group_info, leaf, identity, header)
+                successor, message = self._join(group_info, leaf, identity, header)
                 break
             except MLSError:
                 if leaf == max(leaves):
                     raise
-        if tip.group_id != self.id:
+        if successor.group_id != self.id:
             raise PeerError("it is of another room")
-        state = agreed_state(tip.extensions)
+        state = agreed_state(successor.extensions)
         if msgspec.structs.replace(state, title="") != msgspec.structs.replace(self.state, title=""):
             # A device outside cannot check who changed that, and no honest client does.
             raise PeerError("it changes who may do what")
         with self.changing():
-            self._keep_commit(OwnCommit(Kind.REKEY, header + message, b"", head, external=True), tip)
+            self._keep_commit(OwnCommit(Kind.REKEY, header + message, b"", head, external=True), successor)
         return self.submit_commit()
 
     def _join(self, group_info: bytes, leaf: int, identity: bytes, header: bytes) -> tuple[Group, bytes]:
@@ -336,35 +349,35 @@ class LocalRoom(StoredRoom):
         )
 
     @property
-    def wish_due(self) -> bool:
+    def retry_due(self) -> bool:
         """Whether a rekey of this device has come to nothing and is to be made anew."""
-        return bool(self.wish) and self.may_commit and self.commits.pending is None
+        return bool(self.intent) and self.may_commit and self.commits.newest is None
 
-    def give_up_wish(self) -> None:
+    def drop_intent(self) -> None:
         """Forget what this device's rekey was to do: it may not be done."""
         with self.changing():
-            self._wish_for(RekeyIntent())
+            self._set_intent(RekeyIntent())
 
     def submit_commit(self) -> Submit:
         """Return the submission of this device's commit, as it was made."""
-        pending = self.commits.pending
+        pending = self.commits.newest
         assert pending is not None  # noqa: S101 (the caller made one)
         with self.changing():
             return self._submit(pending.kind, pending.payload, pending.welcome)
 
-    def stop_returning(self) -> None:
+    def abandon_rejoin(self) -> None:
         """Give up an external commit that is not in the log; one that is there can still be confirmed."""
-        if not self.commits.unconfirmed:
+        if not self.commits.awaits_confirmation:
             with self.changing():
                 self.commits.drop_newest()
 
     @property
-    def commit_stands(self) -> bool:
+    def can_resubmit_commit(self) -> bool:
         """Whether this device's commit, which the relay did not take, can be submitted once more as it is."""
-        pending = self.commits.pending
-        if pending is None or pending.placed or self._flies(pending.payload):
+        pending = self.commits.newest
+        if pending is None or pending.placed or self._is_in_flight(pending.payload):
             return False
-        if not (self.in_step if pending.external else self.is_open):
+        if not (self.can_submit if pending.external else self.is_open):
             return False
         if pending.kind is Kind.REKEY and self.confirmable is not None:
             return False
@@ -373,52 +386,52 @@ class LocalRoom(StoredRoom):
         )
 
     @property
-    def commit_failed(self) -> bool:
+    def commit_is_stale(self) -> bool:
         """Whether this device's commit, which is in no log, can count no longer."""
-        pending = self.commits.pending
-        waits = pending is not None and not pending.placed and not self._flies(pending.payload)
-        return waits and self.is_open and not self.commit_stands
+        pending = self.commits.newest
+        waits = pending is not None and not pending.placed and not self._is_in_flight(pending.payload)
+        return waits and self.is_open and not self.can_resubmit_commit
 
-    def _flies(self, payload: bytes) -> bool:
-        return any(flight.payload == payload for flight in self.flights.values())
+    def _is_in_flight(self, payload: bytes) -> bool:
+        return any(submitted.payload == payload for submitted in self.in_flight.values())
 
     def prepare_confirm(self, rekey: Rekey) -> Submit:
         """Vouch for another account's rekey, which this device can open."""
         return self._prepare_signed(Header(Kind.CONFIRM, self.head, self.chain.seen(), ref=rekey.ref))
 
-    def prepare_cry(self) -> Submit:
+    def prepare_rejoin_request(self) -> Submit:
         """Say that this device cannot follow the others."""
         with self.changing():
-            self.whereabouts.cries += 1
+            self.epochs.rejoin_requests += 1
             return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen()))
 
-    def prepare_help(self, device: bytes) -> Submit:
+    def prepare_rejoin_info(self, device: bytes) -> Submit:
         """Give a member that cannot follow what it comes back with. Raises `MLSError`."""
         sealed = RejoinInfo.seal(self.group, self.member(device).leaf_index)
         header = Header(Kind.GROUP_INFO, self.head, self.chain.seen(), add=[device])
         return self._prepare_signed(header, sealed)
 
-    def wants(self, help_: RejoinInfo) -> bool:
+    def should_rejoin_with(self, rejoin_info: RejoinInfo) -> bool:
         """Whether this device is to come back by a help: it cannot follow, or enough are in that epoch."""
-        pending = self.commits.pending
-        tried = pending is not None and pending.external and pending.head == help_.head
-        if help_.head == self.head or tried or not self.in_step:
+        pending = self.commits.newest
+        tried = pending is not None and pending.external and pending.head == rejoin_info.head
+        if rejoin_info.head == self.head or tried or not self.can_submit:
             return False
-        return self.lost or self.whereabouts.leads_to(help_.head, self.account, self._enough)
+        return self.cannot_follow or self.epochs.should_enter(rejoin_info.head, self.account, self._quorum)
 
     @property
-    def is_astray(self) -> bool:
+    def should_rejoin(self) -> bool:
         """Whether this device is to go where others are: it cannot follow, or enough are elsewhere."""
-        return self.lost or self.whereabouts.calls_away(self.account, self._enough)
+        return self.cannot_follow or self.epochs.should_leave(self.account, self._quorum)
 
     @property
-    def _enough(self) -> int:
+    def _quorum(self) -> int:
         """How many other accounts it takes to make this device leave an epoch that it can follow."""
-        return max(1, min(2, len(self.others) + self.roster.has_twins))
+        return max(1, min(2, len(self.others) + self.roster.has_sibling_devices))
 
-    def open_help(self, help_: RejoinInfo) -> bytes:
+    def open_rejoin_info(self, rejoin_info: RejoinInfo) -> bytes:
         """Return the group info that a member sealed to this device. Raises `MLSError`."""
-        return help_.open(self.group, self.whereabouts.leaf_keys)
+        return rejoin_info.open(self.group, self.epochs.leaf_keys)
 
     def _prepare_signed(self, header: Header, welcome: bytes = b"") -> Submit:
         payload = sign_payload(self.id, header, self.device)
@@ -430,7 +443,7 @@ class LocalRoom(StoredRoom):
         own = self.roster.own_device
         header = pack_header(Header(Kind.PROPOSAL, self.head, self.chain.seen(), remove=[own]))
         with self.changing():
-            self._withdraw()
+            self._withdraw_own()
             # A state too old to send messages from still leaves, under a number that was not taken, and in
             # the clear, since its next key may have been used: all that shows is a leaf's index.
             message = self.group.propose(
@@ -446,16 +459,16 @@ class LocalRoom(StoredRoom):
         with self.changing():
             self.commits.drop_newest()
 
-    def take_back_commit(self) -> None:
+    def cancel_commit(self) -> None:
         """Forget this device's commit, which never left or is refused for good."""
         with self.changing():
             self.commits.drop_newest()
-            self._wish_for(RekeyIntent())
+            self._set_intent(RekeyIntent())
 
-    def take_back(self, submits: Sequence[Submit]) -> None:
+    def cancel_submits(self, submits: Sequence[Submit]) -> None:
         """Forget the latest submissions, which never left: the relay can answer those before them only."""
         for submit in submits:
-            self.flights.pop(submit.submission, None)
+            self.in_flight.pop(submit.submission, None)
 
     # --- what the person decides ---
 
@@ -478,16 +491,16 @@ class LocalRoom(StoredRoom):
             return False
         with self.changing():
             if is_late:
-                self._keep_late(self.late - {place})
+                self._set_late(self.late - {place})
             self.set(shown=max(self.record.shown, place))
         return True
 
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:
         """Give a payload the next number and note that it is on its way."""
-        number = self.accepted + len(self.flights) + 1
+        number = self.last_accepted + len(self.in_flight) + 1
         self.set(submission=max(self.record.submission, number))
         self.forget_refusal(payload)
-        self.flights[number] = InFlight(kind, payload)
+        self.in_flight[number] = InFlight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 
     def check_age(self) -> None:

@@ -36,7 +36,7 @@ class LogChain:
         """Begin where a member says that the chain stood."""
         self._keep(seen.seq, seen.hash)
 
-    def begin_at(self, seq: int) -> None:
+    def start_after(self, seq: int) -> None:
         """Begin after entry `seq` with a value that needs no history: a new room, or one of protocol 3."""
         self._keep(seq, _start(self._room, seq))
 
@@ -52,7 +52,7 @@ class LogChain:
         if entry.seq % 100 == 0:
             self._store.trim_chain(self._room, entry.seq - HASHES_KEPT)
 
-    def go_back(self, seq: int) -> None:
+    def truncate(self, seq: int) -> None:
         """Forget what came after entry `seq`, which the relay has lost."""
         self._store.cut_chain(self._room, seq)
         self._cursor, self._link = seq, self._stored(seq)
@@ -71,15 +71,15 @@ class LogChain:
 
     def contradicts(self, seen: Seen) -> bool:
         """Tell whether a member was shown another history than this device, as far as is kept."""
-        known = self._store.link(self._room, seen.seq)
+        known = self._store.chain_hash(self._room, seen.seq)
         return known is not None and known != seen.hash
 
     def _stored(self, seq: int) -> bytes | None:
-        return self._store.link(self._room, seq) or (None if seq else _start(self._room, 0))
+        return self._store.chain_hash(self._room, seq) or (None if seq else _start(self._room, 0))
 
     def _keep(self, seq: int, link: bytes) -> None:
         self._cursor, self._link = seq, link
-        self._store.add_link(self._room, seq, link)
+        self._store.put_chain_hash(self._room, seq, link)
 
 
 def _start(room: bytes, seq: int) -> bytes:

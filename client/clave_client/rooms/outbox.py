@@ -54,7 +54,7 @@ class Outbox:
         """Keep an item's ciphertext, before it is sent."""
         self._store.put_ciphertext(item.position, payload, head)
 
-    def place(self, item: OutboxItem, seq: int) -> None:
+    def mark_logged(self, item: OutboxItem, seq: int) -> None:
         """Note that an item is entry `seq`, in an epoch that is not confirmed yet."""
         self._store.put_placed(item.position, seq)
 
@@ -66,7 +66,7 @@ class Outbox:
             elif item.placed is not None:
                 self._store.put_ciphertext(item.position, None, None)
 
-    def put_before(self, lines: Sequence[HistoryLine], flying: Collection[bytes]) -> None:
+    def requeue_before(self, lines: Sequence[HistoryLine], in_flight_payloads: Collection[bytes]) -> None:
         """Queue what was said once more before all that waits, each message once; it is encrypted anew.
 
         What is on its way as one of the payloads `flying`, or in the log, goes first.
@@ -74,7 +74,7 @@ class Outbox:
         items = [
             item
             for item in self._store.outbox(self._room, -1)
-            if item.placed is None and item.payload not in flying
+            if item.placed is None and item.payload not in in_flight_payloads
         ]
         again = {line.id for line in lines}
         for item in items:

@@ -26,21 +26,21 @@ def mark_cannot_follow(reader: LogReader, seq: int) -> None:
     room.commits.drop()
     room.rekeys.clear(None)
     room.set(lost=seq)
-    reader.report.outcome.cry = True
-    if reader.report.first(b"", "lost"):
+    reader.report.result.needs_rejoin = True
+    if reader.report.is_new(b"", "lost"):
         title = room.record.title
         text = f"this device could not open a change of {title}; it asks the others to let it back in"
-        reader.report.happened(events.Notice(room.id, text))
+        reader.report.add(events.Notice(room.id, text))
 
 
 def handle_rejoin_request(reader: LogReader, opened: UnverifiedEntry) -> None:
     """Take a member's word that its device cannot follow."""
     room = reader.room
     person = room.roster.find(opened.entry.sender)
-    if person is None or opened.entry.sender == room.roster.own_device or room.lost:
+    if person is None or opened.entry.sender == room.roster.own_device or room.cannot_follow:
         return
     check_signature(opened)
-    reader.report.outcome.lost.append(person.device)
+    reader.report.result.rejoin_requests.append(person.device)
 
 
 def handle_rejoin_info(reader: LogReader, opened: UnverifiedEntry) -> None:
@@ -48,20 +48,20 @@ def handle_rejoin_info(reader: LogReader, opened: UnverifiedEntry) -> None:
     reader.signer(opened)
     for device in opened.header.add:
         if reader.room.roster.has(device):
-            reader.room.helped[device] += 1
+            reader.room.rejoin_infos[device] += 1
 
 
 def handle_own_rejoin(reader: LogReader, opened: UnverifiedEntry) -> bool:
     """Take what concerns a commit by which this device comes back; False if it does not."""
     room, entry, header = reader.room, opened.entry, opened.header
-    pending, tip = room.commits.pending, room.commits.tip
+    pending, successor = room.commits.newest, room.commits.successor
     assert pending is not None  # noqa: S101 (the caller looked)
-    assert tip is not None  # noqa: S101 (it is stored with the commit)
+    assert successor is not None  # noqa: S101 (it is stored with the commit)
     if entry.payload == pending.payload:
-        room.commits.place()
-        roster = Roster(tip, reader.store)
+        room.commits.mark_logged()
+        roster = Roster(successor, reader.store)
         if not roster.others(room.account):
-            _come_back(reader, pending.payload, room.account)
+            _complete_rejoin(reader, pending.payload, room.account)
         return True
     own_message = entry.sender == room.roster.own_device and entry.kind is Kind.APPLICATION
     if own_message and header.head != room.head:
@@ -69,27 +69,27 @@ def handle_own_rejoin(reader: LogReader, opened: UnverifiedEntry) -> bool:
         return True
     if entry.kind is not Kind.CONFIRM:
         return False
-    for own, led_to in [(pending, tip), *room.commits.formers]:
+    for own, group in [(pending, successor), *room.commits.earlier]:
         if own.placed and header.ref == rekey_id(own.payload) and header.head == own.head:
-            person = Roster(led_to, reader.store).find(entry.sender)
+            person = Roster(group, reader.store).find(entry.sender)
             if person is not None and person.account != room.account:
                 check_signature(opened)
-                _come_back(reader, own.payload, person.account)
+                _complete_rejoin(reader, own.payload, person.account)
             return True
     return False
 
 
-def _come_back(reader: LogReader, payload: bytes, account: bytes) -> None:
+def _complete_rejoin(reader: LogReader, payload: bytes, account: bytes) -> None:
     """Go on in the epoch of this device's own external commit, which `account` confirmed."""
     room = reader.room
-    since = room.whereabouts.said_alone
-    unread = [seq for seq in (room.record.lost, since, room.whereabouts.unread) if seq]
+    since = room.epochs.unheard_since
+    unread = [seq for seq in (room.record.lost, since, room.epochs.first_unread) if seq]
     missed, before = min(unread, default=0), room.roster
-    room.whereabouts.not_read(0)
+    room.epochs.note_unread(0)
     if since:
-        room.say_again(since - 1)
-    room.whereabouts.leave_home(FormerRoster.of(room.group), account, room.record.cursor)
-    reader.enter(room.commits.follow(payload), None, None)
+        room.resend_after(since - 1)
+    room.epochs.add_former_roster(FormerRoster.of(room.group), account, room.record.cursor)
+    reader.enter_epoch(room.commits.follow(payload), None, None)
     until = room.record.cursor
     text = f"this device follows {room.record.title} again"
     if missed:
@@ -101,6 +101,6 @@ def _come_back(reader: LogReader, payload: bytes, account: bytes) -> None:
         if members:
             names = ", ".join(sorted({room.roster.person(member).name for member in members}))
             text += f"; {verb} meanwhile: {names}"
-    reader.report.outcome.strangers = True
+    reader.report.result.routing_suspect = True
     reader.report.forget(b"", "lost")
-    reader.report.happened(events.Notice(room.id, text))
+    reader.report.add(events.Notice(room.id, text))

@@ -42,7 +42,7 @@ class RekeyEffect(enum.Enum):
     FAILS = "fails"
 
 
-_FATES = {
+_EFFECTS = {
     CommitFate.OPENS: RekeyEffect.OPENS,
     CommitFate.REMOVES: RekeyEffect.REMOVES,
     CommitFate.SEALED: RekeyEffect.FAILS,
@@ -58,7 +58,7 @@ class Rekey:
     opened: UnverifiedEntry
     account: bytes
     removes: frozenset[bytes]
-    fate: RekeyEffect
+    effect: RekeyEffect
     external: bool = False
 
     @property
@@ -187,5 +187,5 @@ def check_rekey(opened: UnverifiedEntry, group: Group, roster: Roster, own: Coll
         raise PeerError("the relay put another's name on it")
     if not preview.path or added or header.add or removed != removes or len(removes) != len(header.remove):
         raise PeerError("its header is not what it does")
-    ref, fate = rekey_id(entry.payload), _FATES[preview.fate]
-    return Rekey(ref, opened, author.account, removes, fate, preview.external)
+    ref, effect = rekey_id(entry.payload), _EFFECTS[preview.fate]
+    return Rekey(ref, opened, author.account, removes, effect, preview.external)

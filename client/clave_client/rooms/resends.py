@@ -24,7 +24,7 @@ class Resends:
         self._store = store
         self._room = room
 
-    def since(
+    def due_after(
         self, place: int, device: bytes, account: bytes, waiting: Collection[bytes]
     ) -> list[HistoryLine]:
         """Return what `device` of `account` said after `place`, oldest first, to be said again.
@@ -39,7 +39,7 @@ class Resends:
                 found[line.seq] = line
         return [found[seq] for seq in sorted(found) if found[seq].id not in waiting]
 
-    def placed(self, message: bytes, place: int) -> None:
+    def note_logged(self, message: bytes, place: int) -> None:
         """Take that a message is in the log once more (in a transaction)."""
         places = self._places()
         places.pop(message, None)  # it becomes the latest

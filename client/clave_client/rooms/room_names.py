@@ -12,7 +12,7 @@ from clave_client.store.database import Phase, RoomRecord
 from clave_client.store.pins import are_confusable
 from clave_wire.text import sanitize
 
-__all__ = ["called_alike", "resolve_room"]
+__all__ = ["resolve_room", "similar_room"]
 
 MIN_ID_DIGITS = 8
 """Hexadecimal digits of a room's id that name it."""
@@ -36,7 +36,7 @@ def resolve_room(words: str, rooms: Iterable[RoomRecord], *, invited: bool = Fal
     return None
 
 
-def called_alike(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
+def similar_room(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
     """Return another room, not an invitation, with a title that looks like that of `room`."""
     for other in rooms:
         if (

@@ -31,9 +31,9 @@ class Roster:
 
     def person(self, member: Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
-        return self.known(member_identity(member))
+        return self.person_of(member_identity(member))
 
-    def known(self, identity: VerifiedIdentity) -> Person:
+    def person_of(self, identity: VerifiedIdentity) -> Person:
         """Return who a device belongs to, as this profile knows its account."""
         known = self._pins.contradicted_by(identity.name, identity.account)
         verified = known is None and self._pins.is_verified(identity.name, identity.account)
@@ -89,16 +89,16 @@ class Roster:
         ]
 
     @property
-    def has_twins(self) -> bool:
+    def has_sibling_devices(self) -> bool:
         """Whether this device's account has another device here."""
         own = self.account()
         return sum(member_identity(member).account == own for member in self._members.values()) > 1
 
-    def meet(self, members: Sequence[Member]) -> None:
+    def remember(self, members: Sequence[Member]) -> None:
         """Remember the accounts of `members`, and who welcomed this device; a transaction is the caller's."""
         for member in members:
             identity = member_identity(member)
-            self._store.meet_account(identity.account, identity.name)
+            self._store.add_account(identity.account, identity.name)
         room, welcomed_by = self._group.group_id, self._group.welcomed_by
         if welcomed_by is not None and self._store.part(room, _INVITER) is None:
             self._store.put_part(room, _INVITER, welcomed_by.to_bytes(4, "big"))
@@ -116,7 +116,7 @@ class Roster:
         leaf = self._store.part(self._group.group_id, _INVITER)
         return None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
 
-    def misnamed(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
+    def name_differences(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
         """Return the members that go by another name at the relay, and by which one."""
         names = ((self._by_device[device], name) for device, name in registered if device in self._by_device)
         return {
@@ -151,7 +151,7 @@ class Roster:
         )
         return sum(member.signature_key in online for member in before)
 
-    def compare_routing(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    def routing_differences(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Return the devices the relay should route to but does not, and those it should not but does."""
         leavers = self.leavers()
         agreed = {member.signature_key for index, member in self._members.items() if index not in leavers}

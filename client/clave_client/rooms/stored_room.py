@@ -47,10 +47,10 @@ _ERA_BITS = 40
 
 
 _CHANGES = (
-    "record", "group", "head", "roster", "wish", "late", "restores", "leavings", "refused",
-    "accepted", "going_back", "_saved_epoch",
+    "record", "group", "head", "roster", "intent", "late", "relay_restores", "leave_proposals",
+    "refused_payloads", "last_accepted", "draining", "_saved_epoch",
 )  # fmt: skip
-"""What one operation can change, and is put back when it fails."""
+"""Attributes that an operation can change; restored when it fails."""
 
 
 _MOST_REFUSED = 1000
@@ -82,20 +82,20 @@ class StoredRoom:
         self.outbox = Outbox(store, record.id)
         self.commits = PendingCommits(store, record.id, self.outbox)
         self.rekeys = PendingRekeys(store, record.id)
-        self.repeats = Resends(store, record.id)
-        self.whereabouts = EpochTracker(store, record.id)
-        self.wish = RekeyIntent()
-        self.restores: list[tuple[bytes, int]] | None = None
+        self.resends = Resends(store, record.id)
+        self.epochs = EpochTracker(store, record.id)
+        self.intent = RekeyIntent()
+        self.relay_restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
-        self.flights: dict[int, InFlight] = {}
-        self.refused: frozenset[bytes] = frozenset()
-        self.helped: Counter[bytes] = Counter()
-        self.leavings: dict[int, int] = {}
-        self.accepted = 0
-        self.going_back = False
-        self.is_other_log = False
+        self.in_flight: dict[int, InFlight] = {}
+        self.refused_payloads: frozenset[bytes] = frozenset()
+        self.rejoin_infos: Counter[bytes] = Counter()
+        self.leave_proposals: dict[int, int] = {}
+        self.last_accepted = 0
+        self.draining = False
+        self.log_replaced = False
         self.resumed = False
-        self.stay_over = False
+        self.not_routed = False
         self.too_old = False
         self.unsent: list[bytes] = []
 
@@ -145,13 +145,13 @@ class StoredRoom:
             room = cls(store, record, clock)
             room.chain = LogChain(store, record.id, cursor)
             if seen is None:
-                room.chain.begin_at(cursor)
+                room.chain.start_after(cursor)
             else:
                 room.chain.begin(seen)
-            room._hold(group)
-            room.roster.meet(group.members())
+            room._set_group(group)
+            room.roster.remember(group.members())
             inviter = b"" if welcomed is None else room.roster.account(group.welcomed_by)
-            room.whereabouts.begin(inviter, cursor)
+            room.epochs.begin(inviter, cursor)
             room.put_part("submissions before", used.to_bytes(8, "big"))
             room._save()
         return room
@@ -180,23 +180,23 @@ class StoredRoom:
             raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
         try:
             group = restore_group(GroupState(epoch, ratchets))
-            self._hold(group)
+            self._set_group(group)
             self.commits.load()
-            self.whereabouts.load()
+            self.epochs.load()
         except MLSError as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        wish, late = part("wish"), part("late") or b""
+        intent, late = part("wish"), part("late") or b""
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
-        self.leavings = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
+        self.leave_proposals = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
         restores = part("restores")
-        self.restores = None if restores is None else decode_restores(restores)
-        self.wish = RekeyIntent() if wish is None else RekeyIntent.decode(wish)
+        self.relay_restores = None if restores is None else decode_restores(restores)
+        self.intent = RekeyIntent() if intent is None else RekeyIntent.decode(intent)
         self._saved_epoch = epoch
         self.chain = LogChain(self._store, self.id, self.record.cursor)
         self.rekeys = PendingRekeys(self._store, self.id)
         self.rekeys.load(self.group, self.roster, self.commits.payloads)
 
-    def _hold(self, group: Group) -> None:
+    def _set_group(self, group: Group) -> None:
         self.group, self.head, self.roster = group, epoch_id(group), Roster(group, self._store)
 
     def part(self, name: str) -> bytes | None:
@@ -220,7 +220,7 @@ class StoredRoom:
         return agreed_state(self.group.extensions)
 
     @property
-    def lost(self) -> bool:
+    def cannot_follow(self) -> bool:
         """Whether the others went on to an epoch that this device cannot open."""
         return self.record.lost > 0
 
@@ -229,7 +229,7 @@ class StoredRoom:
         """The account of this device."""
         return self.roster.account()
 
-    def place(self, seq: int) -> int:
+    def history_seq(self, seq: int) -> int:
         """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
         return self.record.era << _ERA_BITS | seq
 
@@ -254,38 +254,38 @@ class StoredRoom:
         if entry.kind is not Kind.APPLICATION:
             self.set(read=entry.seq)
         if entry.sender == self.roster.own_device:
-            self.accepted = max(self.accepted, entry.submission)
-            if self.flights.pop(entry.submission, None) is not None:
+            self.last_accepted = max(self.last_accepted, entry.submission)
+            if self.in_flight.pop(entry.submission, None) is not None:
                 self.forget_refusal(entry.payload)
-            self.going_back &= bool(self.flights)
+            self.draining &= bool(self.in_flight)
 
-    def refuse(self, payload: bytes) -> None:
+    def note_refused(self, payload: bytes) -> None:
         """Remember that the relay has refused a payload."""
-        if len(self.refused) < _MOST_REFUSED:
-            self.refused |= {hashlib.sha256(payload).digest()}
+        if len(self.refused_payloads) < _MOST_REFUSED:
+            self.refused_payloads |= {hashlib.sha256(payload).digest()}
 
     def was_refused(self, payload: bytes) -> bool:
         """Whether the relay has refused a payload, and it was not submitted again."""
-        return bool(self.refused) and hashlib.sha256(payload).digest() in self.refused
+        return bool(self.refused_payloads) and hashlib.sha256(payload).digest() in self.refused_payloads
 
     def forget_refusal(self, payload: bytes) -> None:
         """Forget that the relay has refused a payload: it was submitted again, or is in the log."""
         if self.was_refused(payload):
-            self.refused -= {hashlib.sha256(payload).digest()}
+            self.refused_payloads -= {hashlib.sha256(payload).digest()}
 
-    def leave_legacy(self, seq: int) -> None:
+    def finish_legacy(self, seq: int) -> None:
         """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
         if self.record.legacy == seq:
-            self.chain.begin_at(seq)
+            self.chain.start_after(seq)
             self.set(read=seq)
             legacy.finish(self)
 
-    def await_screen(self, place: int) -> None:
+    def note_late(self, place: int) -> None:
         """Note a message that is read after what followed it in the log."""
-        if place < self.place(self.record.cursor):
-            self._keep_late(self.late | {place})
+        if place < self.history_seq(self.record.cursor):
+            self._set_late(self.late | {place})
 
-    def _keep_late(self, late: frozenset[int]) -> None:
+    def _set_late(self, late: frozenset[int]) -> None:
         self.late = late
         self.put_part("late", b"".join(place.to_bytes(8, "big") for place in sorted(late)) or None)
 
@@ -293,39 +293,39 @@ class StoredRoom:
         """Return the group once more, to see what becomes of it."""
         return restore_group(self.group.state())
 
-    def hold(self, group: Group) -> None:
+    def set_group(self, group: Group) -> None:
         """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
-        self._hold(group)
+        self._set_group(group)
 
     def member(self, device: bytes) -> Member:
         """Return the member with this device."""
         return next(m for m in self.roster.members().values() if m.signature_key == device)
 
-    def withdraw(self) -> None:
+    def withdraw_leave(self) -> None:
         """Forget this device's proposal to leave, which is not in the log; a transaction is the caller's."""
-        self._withdraw()
+        self._withdraw_own()
 
-    def unseal_all(self) -> None:
+    def discard_ciphertexts(self) -> None:
         """Have everything that waits encrypted anew; a transaction is the caller's."""
         for item in self.outbox.waiting():
             self._store.put_ciphertext(item.position, None, None)
 
-    def enter(self, group: Group, confirmed: Rekey | None) -> list[UnverifiedEntry]:
+    def enter_epoch(self, group: Group, confirmed: Rekey | None) -> list[UnverifiedEntry]:
         """Go on in the next epoch, `group`'s; return what was said there before it began.
 
         A transaction is the caller's.
         """
-        led_away = not self.lost and self.commits.returning and self.commits.lead_to(group)
-        self.whereabouts.enter(self.group, self.record.cursor, led_away=led_away)
-        own, left = self.commits.tip is group, self._still_leaving(confirmed)
-        self._keep_leavings({})
-        self._hold(group)
+        switched = not self.cannot_follow and self.commits.rejoining and self.commits.leads_to(group)
+        self.epochs.leave_epoch(self.group, self.record.cursor, switched=switched)
+        own, left = self.commits.successor is group, self._still_leaving(confirmed)
+        self._set_leave_proposals({})
+        self._set_group(group)
         said = self.rekeys.clear(confirmed)
         self.commits.drop()
-        here = [device for device in self.wish.removes if self.roster.has(device) and device not in left]
-        title = self.wish.title if self.wish.title != self.state.title else ""
-        wish = RekeyIntent([*here, *left], title, anybodys=not here and not title and bool(left))
-        self._wish_for(RekeyIntent() if own else wish)
+        here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
+        title = self.intent.title if self.intent.title != self.state.title else ""
+        intent = RekeyIntent([*here, *left], title, shared=not here and not title and bool(left))
+        self._set_intent(RekeyIntent() if own else intent)
         return said
 
     def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
@@ -337,35 +337,35 @@ class StoredRoom:
 
     # --- coming back ---
 
-    def is_from_before(self, entry: Entry) -> bool:
+    def is_from_earlier_membership(self, entry: Entry) -> bool:
         """Whether an entry of this device is of an earlier membership, of which it keeps nothing."""
         return entry.submission <= int.from_bytes(self.part("submissions before") or b"", "big")
 
     def find(self, device: bytes) -> Person | None:
         """Return the member with this device, here or where this device came back from."""
-        former = (home.members[device] for home in self.whereabouts.homes if device in home.members)
+        former = (home.members[device] for home in self.epochs.former_rosters if device in home.members)
         found = self.roster.find(device)
         if found is None and (identity := next(former, None)) is not None:
-            return self.roster.known(device_identity(identity, device))
+            return self.roster.person_of(device_identity(identity, device))
         return found
 
     @property
     def others(self) -> frozenset[bytes]:
         """The other accounts, here or where this device came back from."""
-        former = (item for home in self.whereabouts.homes for item in home.members.items())
+        former = (item for home in self.epochs.former_rosters for item in home.members.items())
         accounts = {device_identity(identity, device).account for device, identity in former}
         return (self.roster.accounts | accounts) - {self.account}
 
     # --- its own commits ---
 
-    def forget_commit(self) -> None:
+    def drop_refused_commit(self) -> None:
         """Forget this device's commit, which is refused for good; a transaction is the caller's."""
         self.commits.drop_newest()
-        self._wish_for(RekeyIntent())
+        self._set_intent(RekeyIntent())
 
-    def _wish_for(self, wish: RekeyIntent) -> None:
-        self.wish = wish
-        self.put_part("wish", wish.encode() if wish else None)
+    def _set_intent(self, intent: RekeyIntent) -> None:
+        self.intent = intent
+        self.put_part("wish", intent.encode() if intent else None)
 
     # --- ends and losses ---
 
@@ -373,7 +373,7 @@ class StoredRoom:
         """Delete the keys: this device is no longer a member."""
         with self.changing():
             self.unsent = self.outbox.ids(placed=True)
-            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.accepted))
+            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.last_accepted))
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)
 
@@ -389,27 +389,29 @@ class StoredRoom:
         """Remember whose log it is, the relay being restored at times (in a transaction)."""
         if incarnation != self.record.incarnation:
             self.set(incarnation=incarnation)
-        if restores != self.restores:
-            self.restores = restores
+        if restores != self.relay_restores:
+            self.relay_restores = restores
             self.put_part("restores", encode_restores(restores))
 
-    def say_again(self, seq: int) -> None:
+    def resend_after(self, seq: int) -> None:
         """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
-        place, waiting = self.place(seq), self.outbox.ids(placed=True)
-        lines = self.repeats.since(place, self.roster.own_device, self.account, waiting)
+        place, waiting = self.history_seq(seq), self.outbox.ids(placed=True)
+        lines = self.resends.due_after(place, self.roster.own_device, self.account, waiting)
         if lines:  # what is behind a refused submission is refused too, and goes with what waits
-            flying = set() if self.going_back else {flight.payload for flight in self.flights.values()}
-            self.outbox.put_before(lines, flying)
+            in_flight_payloads = (
+                set() if self.draining else {submitted.payload for submitted in self.in_flight.values()}
+            )
+            self.outbox.requeue_before(lines, in_flight_payloads)
 
-    def _go_back(self, seq: int) -> Event:
+    def _roll_back(self, seq: int) -> Event:
         """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
         count = self.record.cursor - seq
         self.commits.drop()
         self.rekeys.clear(None)
-        self.unseal_all()  # what was sealed names a log that is no more
-        self._forget_leavings(seq)
-        self.say_again(seq)
-        self.chain.go_back(seq)
+        self.discard_ciphertexts()  # what was sealed names a log that is no more
+        self._drop_leaves_after(seq)
+        self.resend_after(seq)
+        self.chain.truncate(seq)
         shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
         began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
         self.set(
@@ -431,8 +433,8 @@ class StoredRoom:
         What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
         """
         before = {name: getattr(self, name) for name in _CHANGES}
-        flights, waiting = dict(self.flights), self.rekeys.copy()
-        commits, whereabouts = copy.copy(self.commits), copy.copy(self.whereabouts)
+        in_flight, waiting = dict(self.in_flight), self.rekeys.copy()
+        commits, epochs = copy.copy(self.commits), copy.copy(self.epochs)
         try:
             with self._store.transaction():
                 yield
@@ -440,7 +442,7 @@ class StoredRoom:
         except BaseException:
             for name, value in before.items():
                 setattr(self, name, value)
-            self.flights, self.commits, self.whereabouts = flights, commits, whereabouts
+            self.in_flight, self.commits, self.epochs = in_flight, commits, epochs
             self.rekeys.restore(waiting)
             raise
 
@@ -453,28 +455,30 @@ class StoredRoom:
             self.put_part("epoch", state.epoch)
             self._saved_epoch = state.epoch
         self.put_part("ratchets", state.ratchets)
-        self.commits.save_tip()
+        self.commits.save_successor()
 
-    def take_leaving(self, group: Group, leaf: int, seq: int) -> None:
+    def apply_leave(self, group: Group, leaf: int, seq: int) -> None:
         """Take what `copy_group` has become by entry `seq`, in which a member leaves (in a transaction)."""
-        self._hold(group)
-        self._keep_leavings({**self.leavings, leaf: seq})
+        self._set_group(group)
+        self._set_leave_proposals({**self.leave_proposals, leaf: seq})
 
-    def _forget_leavings(self, seq: int) -> None:
+    def _drop_leaves_after(self, seq: int) -> None:
         """Forget who said after entry `seq` that they leave: nobody else will ever read it."""
-        lost = {MemberSender(leaf) for leaf, place in self.leavings.items() if place > seq}
+        lost = {MemberSender(leaf) for leaf, place in self.leave_proposals.items() if place > seq}
         for reference, sender, _ in self.group.pending_proposals:
             if sender in lost:
                 self.group.withdraw(reference)
-        self._keep_leavings({leaf: place for leaf, place in self.leavings.items() if place <= seq})
+        self._set_leave_proposals(
+            {leaf: place for leaf, place in self.leave_proposals.items() if place <= seq}
+        )
 
-    def _keep_leavings(self, leavings: dict[int, int]) -> None:
-        if leavings != self.leavings:
-            self.leavings = leavings
-            packed = b"".join(struct.pack(">IQ", *leaving) for leaving in leavings.items())
+    def _set_leave_proposals(self, leave_proposals: dict[int, int]) -> None:
+        if leave_proposals != self.leave_proposals:
+            self.leave_proposals = leave_proposals
+            packed = b"".join(struct.pack(">IQ", *leaving) for leaving in leave_proposals.items())
             self.put_part("leavings", packed or None)
 
-    def _withdraw(self) -> None:
+    def _withdraw_own(self) -> None:
         """Forget this device's own proposals, which are not in the log."""
         own = MemberSender(self.group.own_leaf)
         for reference, sender, _ in self.group.pending_proposals:

@@ -27,8 +27,8 @@ __all__ = [
     "handle_unknown_own_entry",
 ]
 
-_TRY_AGAIN = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
-_WAIT = {Code.PACE, Code.STORAGE}
+_RETRY = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
+_RETRY_LATER = {Code.PACE, Code.STORAGE}
 
 # --- in the log ---
 
@@ -41,7 +41,7 @@ def handle_own_message(reader: LogReader, opened: UnverifiedEntry) -> None:
         handle_unknown_own_entry(reader, opened.entry)
         return
     room.outbox.drop(item)
-    _in_log(reader, item, opened.entry.seq)
+    _record_own_message(reader, item, opened.entry.seq)
 
 
 def handle_own_message_of_other_epoch(reader: LogReader, opened: UnverifiedEntry) -> None:
@@ -51,17 +51,17 @@ def handle_own_message_of_other_epoch(reader: LogReader, opened: UnverifiedEntry
     if item is None:
         handle_unknown_own_entry(reader, opened.entry)
     elif opened.header.head in room.commits.heads:
-        room.outbox.place(item, opened.entry.seq)
-        _in_log(reader, item, opened.entry.seq)
+        room.outbox.mark_logged(item, opened.entry.seq)
+        _record_own_message(reader, item, opened.entry.seq)
 
 
 def handle_unknown_own_entry(reader: LogReader, entry: Entry) -> None:
     """Take an entry of this device that it does not know of."""
     room = reader.room
-    if room.too_old or room.is_from_before(entry):
+    if room.too_old or room.is_from_earlier_membership(entry):
         return
     if not room.was_refused(entry.payload):  # else it is told already
-        reader.report.lie(Inconsistency.INVENTED, room.roster.find(entry.sender))
+        reader.report.inconsistency(Inconsistency.INVENTED, room.roster.find(entry.sender))
 
 
 def handle_own_legacy_message(reader: LogReader, entry: Entry) -> bool:
@@ -71,19 +71,19 @@ def handle_own_legacy_message(reader: LogReader, entry: Entry) -> bool:
     if item is None:
         return False
     room.outbox.drop(item)
-    _in_log(reader, item, entry.seq)
+    _record_own_message(reader, item, entry.seq)
     return True
 
 
-def _in_log(reader: LogReader, item: OutboxItem, seq: int) -> None:
+def _record_own_message(reader: LogReader, item: OutboxItem, seq: int) -> None:
     """Note that one of this device's messages is in the log."""
-    room, place = reader.room, reader.room.place(seq)
+    room, place = reader.room, reader.room.history_seq(seq)
     if item.kind is ContentKind.TEXT:
         me = room.roster.person(room.group.member(room.group.own_leaf))
         line = HistoryLine(place, me.device, me.account, me.name, item.id, item.body, item.sent_at)
         if not reader.store.add_message(room.id, line):
-            room.repeats.placed(item.id, place)
-    reader.report.happened(events.Sent(room.id, place, item.id))
+            room.resends.note_logged(item.id, place)
+    reader.report.add(events.Sent(room.id, place, item.id))
 
 
 # --- refused ---
@@ -91,49 +91,49 @@ def _in_log(reader: LogReader, item: OutboxItem, seq: int) -> None:
 
 def handle_rejected(reader: LogReader, rejected: Rejected) -> None:
     """Take the relay's refusal of a submission."""
-    room, code, outcome = reader.room, rejected.code, reader.report.outcome
-    flight = room.flights.pop(rejected.submission, None)
-    if flight is None:
+    room, code, result = reader.room, rejected.code, reader.report.result
+    submitted = room.in_flight.pop(rejected.submission, None)
+    if submitted is None:
         return
-    room.going_back = any(number > rejected.submission for number in room.flights)
+    room.draining = any(number > rejected.submission for number in room.in_flight)
     reason = sanitize(rejected.text)
-    outcome.wait |= code in _WAIT
-    if code in _TRY_AGAIN:
-        room.refuse(flight.payload)
-        if flight.kind is Kind.PROPOSAL:
-            room.withdraw()
+    result.pause |= code in _RETRY_LATER
+    if code in _RETRY:
+        room.note_refused(submitted.payload)
+        if submitted.kind is Kind.PROPOSAL:
+            room.withdraw_leave()
         return
-    match flight.kind:
+    match submitted.kind:
         case Kind.APPLICATION:
-            _refused_message(reader, flight.payload, reason)
-        case Kind.REKEY if room.commits.unconfirmed and room.commits.is_newest(flight.payload):
-            reader.report.lie(Inconsistency.STORED, room.roster.find(room.roster.own_device))
+            _handle_refused_message(reader, submitted.payload, reason)
+        case Kind.REKEY if room.commits.awaits_confirmation and room.commits.is_newest(submitted.payload):
+            reader.report.inconsistency(Inconsistency.STORED, room.roster.find(room.roster.own_device))
         case Kind.COMMIT | Kind.REKEY:
-            room.forget_commit()
-            outcome.settled, outcome.reason = CommitResult.REFUSED, reason
+            room.drop_refused_commit()
+            result.commit_result, result.reason = CommitResult.REFUSED, reason
         case Kind.PROPOSAL:
-            _refused_leaving(reader, code, reason)
+            _handle_refused_leave(reader, code, reason)
         case _:
             pass
     if code is Code.NOT_MEMBER:
-        outcome.strangers = True
+        result.routing_suspect = True
 
 
-def _refused_message(reader: LogReader, payload: bytes, reason: str) -> None:
+def _handle_refused_message(reader: LogReader, payload: bytes, reason: str) -> None:
     room = reader.room
     item = room.outbox.find(payload)
     if item is not None:
-        room.refuse(payload)
+        room.note_refused(payload)
         room.outbox.drop(item)
-        reader.report.happened(events.SendFailed(room.id, item.id, reason))
+        reader.report.add(events.SendFailed(room.id, item.id, reason))
 
 
-def _refused_leaving(reader: LogReader, code: Code, reason: str) -> None:
+def _handle_refused_leave(reader: LogReader, code: Code, reason: str) -> None:
     room = reader.room
-    room.withdraw()
+    room.withdraw_leave()
     if code is Code.NOT_MEMBER:
-        reader.report.happened(room.close(None))
+        reader.report.add(room.close(None))
     elif not room.too_old:
         room.set(phase=Phase.JOINED)
         text = f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"
-        reader.report.happened(events.Notice(room.id, text))
+        reader.report.add(events.Notice(room.id, text))

@@ -187,19 +187,19 @@ class Store:
         """Keep `value` under `key`."""
         self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
 
-    def has_entered(self, authenticator: bytes) -> bool:
+    def has_joined_epoch(self, authenticator: bytes) -> bool:
         """Return whether this profile was welcomed before to the epoch that authenticates so."""
         return self.get(f"entered {authenticator.hex()}") is not None
 
-    def note_entered(self, authenticator: bytes) -> None:
+    def note_joined_epoch(self, authenticator: bytes) -> None:
         """Remember that this profile was welcomed to the epoch that authenticates so."""
         self.put(f"entered {authenticator.hex()}", b"")
 
-    def has_taken(self, welcome: bytes) -> bool:
+    def is_welcome_used(self, welcome: bytes) -> bool:
         """Return whether this very welcome was used before."""
         return self.get(f"taken {hashlib.sha256(welcome).hexdigest()}") is not None
 
-    def note_taken(self, welcome: bytes) -> None:
+    def note_welcome_used(self, welcome: bytes) -> None:
         """Remember that a welcome was used."""
         self.put(f"taken {hashlib.sha256(welcome).hexdigest()}", b"")
 
@@ -214,7 +214,7 @@ class Store:
         sql = "SELECT name FROM accounts UNION SELECT name FROM pins ORDER BY name"
         return [str(name) for (name,) in self._rows(sql)]
 
-    def meet_account(self, account: bytes, name: str) -> None:
+    def add_account(self, account: bytes, name: str) -> None:
         """Remember an account; its verified mark stays."""
         self._run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
 
@@ -304,11 +304,11 @@ class Store:
 
     # --- the log's hash chain ---
 
-    def add_link(self, room: bytes, seq: int, link: bytes) -> None:
+    def put_chain_hash(self, room: bytes, seq: int, link: bytes) -> None:
         """Keep the chain's hash after entry `seq`."""
         self._run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
 
-    def link(self, room: bytes, seq: int) -> bytes | None:
+    def chain_hash(self, room: bytes, seq: int) -> bytes | None:
         """Return the chain's hash after entry `seq`, while it is kept."""
         return self._blob("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq)
 

@@ -109,7 +109,7 @@ class Pins:
         """Mark an account as compared under `name`; raises `KeyMismatch` if that is bound to another one."""
         with self._store.transaction():
             self.pin(name, SeenKey(account, "the key that was compared"))
-            self._store.meet_account(account, name)
+            self._store.add_account(account, name)
             self._store.verify_account(account)
 
     def _words(self, bound: str, account: bytes) -> str:

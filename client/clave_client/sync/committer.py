@@ -30,7 +30,7 @@ TURN_SECONDS = 0.5
 CONFIRM_SECONDS = 3.0
 """How long a rekey is waited for; then whoever asked for it is told that it waits for another member."""
 
-_Settlement = asyncio.Queue[tuple[CommitResult, str] | ClientError]
+_ResultQueue = asyncio.Queue[tuple[CommitResult, str] | ClientError]
 
 
 class Committer:
@@ -38,9 +38,9 @@ class Committer:
 
     def __init__(self, session: RoomSync) -> None:
         self._session = session
-        self._settling: dict[bytes, _Settlement] = {}
+        self._results: dict[bytes, _ResultQueue] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
-        self._stepping_up: set[bytes] = set()
+        self._on_duty: set[bytes] = set()
 
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Carry a change of the room through.
@@ -71,39 +71,39 @@ class Committer:
         return room.may_commit and await self._attempt(room, propose, CONFIRM_SECONDS)
 
     async def _attempt(
-        self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], patience: float
+        self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], wait_seconds: float
     ) -> bool:
-        """Make a commit; return whether it is to be, after `patience` seconds also if it waits in the log."""
+        """Make and submit a commit. Return whether it applies, or waits in the log after `wait_seconds`."""
         session = self._session
         submit = room.prepare_commit(propose(room))
-        settlement = self._settling[room.id] = asyncio.Queue()
+        results = self._results[room.id] = asyncio.Queue()
         try:
             try:
                 session.submit(room, submit)
             except ClientError as error:
-                room.take_back_commit()
+                room.cancel_commit()
                 raise ClientError(f"the relay would not take this change: {error}") from None
-            return await self._settle(room, settlement, patience)
+            return await self._settle(room, results, wait_seconds)
         finally:
-            if self._settling.get(room.id) is settlement:
-                del self._settling[room.id]
-            session.go_on(room)
+            if self._results.get(room.id) is results:
+                del self._results[room.id]
+            session.submit_due(room)
 
-    async def _settle(self, room: LocalRoom, settlement: _Settlement, patience: float) -> bool:
+    async def _settle(self, room: LocalRoom, results: _ResultQueue, wait_seconds: float) -> bool:
         placed = False
         while True:
             try:
-                async with asyncio.timeout(patience if placed else None):
-                    outcome = await settlement.get()
+                async with asyncio.timeout(wait_seconds if placed else None):
+                    result = await results.get()
             except TimeoutError:
-                if patience:
+                if wait_seconds:
                     title = room.record.title
                     text = f"this change of {title} waits until another member is here and confirms it"
                     self._session.emit(events.Notice(room.id, text))
                 return True
-            if isinstance(outcome, ClientError):
-                raise outcome
-            settled, reason = outcome
+            if isinstance(result, ClientError):
+                raise result
+            settled, reason = result
             match settled:
                 case CommitResult.APPLIED:
                     return True
@@ -122,59 +122,59 @@ class Committer:
         room = self._session.rooms.get(room_id)
         return room is not None and (
             bool(room.roster.leavers())
-            or bool(room.wish)
-            or room.commits.unconfirmed
+            or bool(room.intent)
+            or room.commits.awaits_confirmation
             or room.confirmable is not None
         )
 
-    def settled(self, room_id: bytes, settled: CommitResult, reason: str) -> None:
+    def note_result(self, room_id: bytes, settled: CommitResult, reason: str) -> None:
         """Tell whoever waits for this device's commit what became of it."""
-        settlement = self._settling.get(room_id)
-        if settlement is not None:
-            settlement.put_nowait((settled, reason))
+        results = self._results.get(room_id)
+        if results is not None:
+            results.put_nowait((settled, reason))
 
-    def disappoint(self, room_id: bytes | None, error: ClientError) -> None:
+    def fail_waiters(self, room_id: bytes | None, error: ClientError) -> None:
         """Fail whoever waits for a commit, in one room or in all."""
-        for room, settlement in self._settling.items():
+        for room, results in self._results.items():
             if room_id in (None, room):
-                settlement.put_nowait(error)
+                results.put_nowait(error)
 
     # --- what one of the members has to do ---
 
-    def step_up(self, room: LocalRoom) -> None:
+    def run_duties(self, room: LocalRoom) -> None:
         """See to it that what somebody has to do is done: by this device, if none before it does it first.
 
         Another account's rekey is confirmed, what was proposed is committed, and a rekey of this device that
         came to nothing is made anew.
         """
-        if room.id not in self._stepping_up:
-            self._stepping_up.add(room.id)
-            self._session.spawn(lambda: self._step_up(room))
+        if room.id not in self._on_duty:
+            self._on_duty.add(room.id)
+            self._session.spawn(lambda: self._run_duties(room))
 
     def _is_due(self, room: LocalRoom) -> bool:
         here = self._session.is_online and self._session.rooms.get(room.id) is room and room.is_open
-        return here and (room.confirmable is not None or room.commit_due or room.wish_due)
+        return here and (room.confirmable is not None or room.commit_due or room.retry_due)
 
-    async def _step_up(self, room: LocalRoom) -> None:
+    async def _run_duties(self, room: LocalRoom) -> None:
         try:
             while self._is_due(room):
                 rekey, head = room.confirmable, room.head
                 if rekey is not None:
                     await self._confirm(room, rekey)
-                elif (room.wish_due and not room.wish.anybodys) or await self._wait_for_others(
+                elif (room.retry_due and not room.intent.shared) or await self._wait_for_others(
                     room, self._rank(room, None), head
                 ):
                     await self._commit_due(room)
         except RelayUnreachable:
             return  # begun anew once the room is in step again
         finally:
-            self._stepping_up.discard(room.id)
+            self._on_duty.discard(room.id)
 
     async def _confirm(self, room: LocalRoom, rekey: Rekey) -> None:
         able = room.roster.others(rekey.account, rekey.removes)
         if await self._wait_for_others(room, self._rank(room, able), room.head) and room.confirmable is rekey:
             self._session.submit(room, room.prepare_confirm(rekey))
-            await self._wait(RELAY_PAUSE_SECONDS, lambda: room.confirmable is not rekey or room.going_back)
+            await self._wait(RELAY_PAUSE_SECONDS, lambda: room.confirmable is not rekey or room.draining)
 
     async def _commit_due(self, room: LocalRoom) -> None:
         """Commit what was proposed, or make a rekey anew, unless somebody here is changing the room."""
@@ -183,13 +183,13 @@ class Committer:
             await self._wait(1.0, lambda: not lock.locked() or not self._is_due(room))
             return
         async with lock:
-            if room.commit_due or room.wish_due:
+            if room.commit_due or room.retry_due:
                 try:
                     await self._attempt(room, lambda _: (), 0.0)
                 except MLSError:
-                    if not room.wish:
+                    if not room.intent:
                         raise  # told, and tried again after the room's next entry
-                    room.give_up_wish()
+                    room.drop_intent()
 
     def _rank(self, room: LocalRoom, among: Collection[bytes] | None) -> int:
         return room.roster.own_rank(self._session.online.get(room.id, set()), among)

@@ -9,9 +9,9 @@ from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.events import Event
 
-__all__ = ["MOST_KEPT", "EventQueue"]
+__all__ = ["MAX_EVENTS", "EventQueue"]
 
-MOST_KEPT = 10_000
+MAX_EVENTS = 10_000
 """Events that wait to be read."""
 
 
@@ -31,7 +31,7 @@ class EventQueue:
         """Put an event last; if there are too many, drop the oldest one of the lowest rank."""
         self._ranks[_rank(event)].append((self._next, event))
         self._next += 1
-        if len(self) > MOST_KEPT:
+        if len(self) > MAX_EVENTS:
             next(filter(None, self._ranks)).popleft()
             self._dropped += 1
         self._filled.set()

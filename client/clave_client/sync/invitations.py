@@ -53,41 +53,41 @@ class Invitations:
     def __init__(self, session: RoomSync, store: Store) -> None:
         self._session = session
         self._store = store
-        self._held: dict[int, tuple[Invitation, bytes]] = {}
+        self._deferred: dict[int, tuple[Invitation, bytes]] = {}
         self._told: set[tuple[bytes, bytes]] = set()
 
-    def take(self, invitation: Invitation) -> None:
+    def handle(self, invitation: Invitation) -> None:
         """Open an invitation and keep it; whether the person wants it is asked afterwards."""
-        self._take(invitation, self._session.incarnation)
+        self._handle(invitation, self._session.incarnation)
 
-    def take_held(self, room: bytes | None = None) -> None:
+    def retry_deferred(self, room: bytes | None = None) -> None:
         """Take what was held for one room, or for all, and can be taken by now: they are over or answered."""
-        for invitation, incarnation in list(self._held.values()):
+        for invitation, incarnation in list(self._deferred.values()):
             if room not in (None, invitation.room):
                 continue
             known = self._session.rooms.get(invitation.room)
             is_open = known is not None and known.record.phase is Phase.INVITED
             if self._session.is_online and not is_open and (known is None or _may_enter(known)):
-                self._take(invitation, incarnation)
+                self._handle(invitation, incarnation)
 
-    def _take(self, invitation: Invitation, incarnation: bytes) -> None:
-        self._held.pop(invitation.id, None)
+    def _handle(self, invitation: Invitation, incarnation: bytes) -> None:
+        self._deferred.pop(invitation.id, None)
         known = self._session.rooms.get(invitation.room)
         try:
             brought = parse_invitation(invitation.welcome)
             if isinstance(brought, RejoinInfo):
                 if known is not None:
-                    self._session.helped(known, brought)
-            elif self._store.has_taken(invitation.room + invitation.welcome):
-                self._take_again(invitation)
+                    self._session.handle_rejoin_info(known, brought)
+            elif self._store.is_welcome_used(invitation.room + invitation.welcome):
+                self._report_used(invitation)
             elif known is not None and not _may_enter(known):
                 # Only the log ends a membership: a welcome to the same room counts once that has happened.
-                self._hold(invitation, incarnation)
-                if known.lost:
-                    self._session.resume_anew(known)
+                self._defer(invitation, incarnation)
+                if known.cannot_follow:
+                    self._session.restart_resume(known)
                 return
             elif not self._open(invitation, brought, known, incarnation):
-                self._hold(invitation, incarnation)
+                self._defer(invitation, incarnation)
                 return
         except MLSError as error:
             self._tell(f"{self._words(invitation)} could not be used: {sanitize(str(error))}")
@@ -95,12 +95,14 @@ class Invitations:
             self._tell(f"{self._words(invitation)} was refused: {error}; ask to be removed and invited again")
         self._session.link.send(TakeInvitation(self._session.link.next_id(), invitation.id))
 
-    def _hold(self, invitation: Invitation, incarnation: bytes) -> None:
-        if len(self._held) >= _MOST_HELD:
-            senders = Counter(self._sender(one) for one, _ in self._held.values())
+    def _defer(self, invitation: Invitation, incarnation: bytes) -> None:
+        if len(self._deferred) >= _MOST_HELD:
+            senders = Counter(self._sender(one) for one, _ in self._deferred.values())
             ((sender, _),) = senders.most_common(1)
-            del self._held[next(key for key, (one, _) in self._held.items() if self._sender(one) == sender)]
-        self._held[invitation.id] = invitation, incarnation
+            del self._deferred[
+                next(key for key, (one, _) in self._deferred.items() if self._sender(one) == sender)
+            ]
+        self._deferred[invitation.id] = invitation, incarnation
 
     def _sender(self, invitation: Invitation) -> bytes:
         """Return the account that an invitation comes from, or the device where that is not known."""
@@ -108,7 +110,7 @@ class Invitations:
         person = None if known is None else known.roster.find(invitation.sender)
         return invitation.sender if person is None else person.account
 
-    def _take_again(self, invitation: Invitation) -> None:
+    def _report_used(self, invitation: Invitation) -> None:
         """Leave a welcome that was used alone: the relay was not told that it is, or brings it once more."""
         record = self._store.room(invitation.room)
         if record is not None and invitation.room not in self._session.rooms:
@@ -136,7 +138,7 @@ class Invitations:
         if group.epoch >= _MOST_COMMITS:
             raise PeerError("its room's epoch cannot be")
         check_names_differ(group)
-        if self._store.has_entered(group.epoch_authenticator):
+        if self._store.has_joined_epoch(group.epoch_authenticator):
             # A relay can bring a welcome again, and the private half of a last resort is kept: to enter
             # an epoch a second time would be to use its keys a second time.
             if known is None:
@@ -151,12 +153,12 @@ class Invitations:
             brought.check(epoch_id(group), group.member(signer).signature_key)
             welcomed = dataclasses.replace(welcomed, seen=brought.seen)
         inviter = Roster(group, self._store).person(group.member(signer))
-        if self._has_to_wait(inviter, known):
+        if self._must_wait(inviter, known):
             return False
         with self._store.transaction():
             room = LocalRoom.join(self._store, group, welcomed, self._session.clock)
-            self._store.note_entered(group.epoch_authenticator)
-            self._store.note_taken(invitation.room + invitation.welcome)
+            self._store.note_joined_epoch(group.epoch_authenticator)
+            self._store.note_welcome_used(invitation.room + invitation.welcome)
             for reference in used:
                 self._store.drop_bundle(reference)
         self._session.rooms[room.id] = room
@@ -164,7 +166,7 @@ class Invitations:
         self._session.emit(room.invitation())
         return True
 
-    def _has_to_wait(self, inviter: Person, known: LocalRoom | None) -> bool:
+    def _must_wait(self, inviter: Person, known: LocalRoom | None) -> bool:
         """Whether an invitation is held: another one's is open for the room, or too many are.
 
         They are counted by device, as the relay knows those: accounts can be made up in a group of one's own.
@@ -214,4 +216,4 @@ class Invitations:
 
 def _may_enter(room: LocalRoom) -> bool:
     """Whether a room may be entered anew: whoever cannot follow it takes the relay's word for being out."""
-    return room.record.phase not in (Phase.JOINED, Phase.LEAVING) or (room.lost and room.stay_over)
+    return room.record.phase not in (Phase.JOINED, Phase.LEAVING) or (room.cannot_follow and room.not_routed)

@@ -17,7 +17,7 @@ __all__ = ["handle_presence"]
 def handle_presence(session: RoomSync, presence: Presence) -> None:
     """Note that a member came or went; of a stranger, have the relay's list compared."""
     room = session.rooms.get(presence.room)
-    if room is None or presence.device == session.own:
+    if room is None or presence.device == session.own_device:
         return
     if not room.roster.has(presence.device):
         if presence.online and room.synced:

@@ -55,18 +55,18 @@ from clave_wire.text import sanitize
 
 __all__ = ["RoomSync"]
 
-_ASK_AGAIN_AFTER = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
+_RESUME_RETRY_SECONDS = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
 """Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
 
-_TAKEN_OFF = "this device is no longer a member of the room"
+_NOT_ROUTED_TEXT = "this device is no longer a member of the room"
 
-_COMPARE_AGAIN_SECONDS = 15.0
+_RECHECK_SECONDS = 15.0
 """Between a correction that the relay refused and the next comparison."""
 
-_GO_SECONDS = 5.0
+_STOP_ROUTING_SECONDS = 5.0
 """Between what the relay sends of a room that this device has left, and asking it to stop."""
 
-_COMPARE_SECONDS = 30.0
+_CHECK_SECONDS = 30.0
 """Between two comparisons of whom the relay routes to, after strangers spoke or came."""
 
 _NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
@@ -93,18 +93,18 @@ class RoomSync(ReconnectingTransport):
         super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
         self._resumes: dict[int, bytes] = {}
         self._streams: dict[int, bytes] = {}
-        self._mends: dict[int, bytes] = {}
+        self._corrections: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._compared_at: dict[bytes, float] = {}
         self._due: set[tuple[Callable[[LocalRoom], None], bytes]] = set()
         self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
         self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
-        self._changes = Committer(self)
-        self._rescue = RejoinCoordinator(self)
+        self._committer = Committer(self)
+        self._rejoin = RejoinCoordinator(self)
         self.invitations = Invitations(self, store)
-        self._turned_away: dict[bytes, ClientError] = {}
+        self._resume_refused: dict[bytes, ClientError] = {}
         self._left: set[bytes] = set()
-        self._misnamed: set[tuple[bytes, str]] = set()
+        self._names_reported: set[tuple[bytes, str]] = set()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, LocalRoom] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
@@ -123,17 +123,17 @@ class RoomSync(ReconnectingTransport):
 
     # --- connection ---
 
-    def _came_up(self) -> None:
+    def _connected_(self) -> None:
         for room in self.rooms.values():
             if room.record.phase in (Phase.JOINED, Phase.LEAVING):
                 self._resume(room)
 
-    def _went_down(self) -> None:
+    def _disconnected_(self) -> None:
         self._resumes.clear()
         self._streams.clear()
-        self._mends.clear()
+        self._corrections.clear()
         self._rosters.clear()
-        self._turned_away.clear()
+        self._resume_refused.clear()
         self._left.clear()
         self.online.clear()
         for room in self.rooms.values():
@@ -141,7 +141,7 @@ class RoomSync(ReconnectingTransport):
         lost = RelayUnreachable(
             "the connection was lost; whether the change went through shows once it is back"
         )
-        self._changes.disappoint(None, lost)
+        self._committer.fail_waiters(None, lost)
 
     def _awaited(self) -> Iterator[asyncio.Future[Any]]:
         yield from super()._awaited()
@@ -161,7 +161,7 @@ class RoomSync(ReconnectingTransport):
             raise ClientError(f"not sent: {event.reason}")
         return event.seq
 
-    async def in_step(self, room_id: bytes) -> None:
+    async def wait_until_sendable(self, room_id: bytes) -> None:
         """Wait until a room's log is read and messages can be sent there, or never will be.
 
         Raises `ClientError` when the relay does not let this device read it.
@@ -170,20 +170,20 @@ class RoomSync(ReconnectingTransport):
         def decided() -> bool:
             room = self.rooms.get(room_id)
             waits = room is not None and room.record.phase is Phase.JOINED and not room.too_old
-            return not waits or room_id in self._turned_away or (room is not None and room.may_send)
+            return not waits or room_id in self._resume_refused or (room is not None and room.may_send)
 
         await self.wait_for(decided)
-        if room_id in self._turned_away:
-            raise self._turned_away[room_id]
+        if room_id in self._resume_refused:
+            raise self._resume_refused[room_id]
 
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Carry a change of the room through, as `changes.Changes.commit` does."""
-        await self._changes.commit(room_id, propose)
+        await self._committer.commit(room_id, propose)
 
-    def _disappoint(self, room_id: bytes, error: ClientError) -> None:
+    def _fail_waiters(self, room_id: bytes, error: ClientError) -> None:
         """Fail whatever waits for an answer in a room."""
         _fail((future for room, future in self._delivering.values() if room == room_id), error)
-        self._changes.disappoint(room_id, error)
+        self._committer.fail_waiters(room_id, error)
 
     # --- what the relay says ---
 
@@ -203,13 +203,13 @@ class RoomSync(ReconnectingTransport):
             case Resumed():
                 self._resumed(message)
             case Invitation():
-                self.invitations.take(message)
+                self.invitations.handle(message)
             case Presence():
                 handle_presence(self, message)
-            case Refused() if message.id in self._mends:
-                self._not_mended(self._mends.pop(message.id))
-            case Done() if message.id in self._mends:
-                del self._mends[message.id]
+            case Refused() if message.id in self._corrections:
+                self._correction_refused(self._corrections.pop(message.id))
+            case Done() if message.id in self._corrections:
+                del self._corrections[message.id]
             case Refused() if message.id in self._resumes:
                 self._not_resumed(self._resumes.pop(message.id), message)
             case Refused() if message.id in self._streams:
@@ -224,51 +224,51 @@ class RoomSync(ReconnectingTransport):
             room = self.rooms.get(room_id)
             if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
                 self._left.discard(room_id)
-                self.later(_GO_SECONDS, partial(self._go, room_id))
+                self.later(_STOP_ROUTING_SECONDS, partial(self._go, room_id))
             if room is not None and room.resumed:
                 try:
-                    outcome = self._reader(room).read(batch)
+                    result = self._reader(room).read(batch)
                 except ClientError:
                     room.reload()
                     raise
-                self._settle(room, outcome)
+                self._settle(room, result)
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
-                if outcome.wait:
-                    self.later(RELAY_PAUSE_SECONDS, partial(self.go_on, room))
+                if result.pause:
+                    self.later(RELAY_PAUSE_SECONDS, partial(self.submit_due, room))
                 else:
-                    self.go_on(room)
+                    self.submit_due(room)
         batches.clear()
 
     def _go(self, room_id: bytes) -> None:
         """Have the relay stop routing a room to this device, unless it was added once more."""
         if self.is_online and room_id not in self.rooms:
             request = self.link.next_id()
-            self._mends[request] = room_id
-            self.link.send(Mend(request, room_id, [], [self.own]))
+            self._corrections[request] = room_id
+            self.link.send(Mend(request, room_id, [], [self.own_device]))
 
     def _reader(self, room: LocalRoom) -> LogReader:
         return self._readers.setdefault(room, LogReader(room, self._store))
 
-    def _settle(self, room: LocalRoom, outcome: BatchResult) -> None:
-        for event in outcome.events:
+    def _settle(self, room: LocalRoom, result: BatchResult) -> None:
+        for event in result.events:
             if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
                 _, future = self._delivering.pop(event.id)
                 if not future.done():
                     future.set_result(event)
             self.emit(event)
-        if outcome.settled is not None:
-            self._changes.settled(room.id, outcome.settled, outcome.reason)
-        for device in outcome.lost:
-            self._rescue.help(room, device)
-        if outcome.cry:
-            self._rescue.cry(room)
-            self.invitations.take_held(room.id)
-        if outcome.strangers:
+        if result.commit_result is not None:
+            self._committer.note_result(room.id, result.commit_result, result.reason)
+        for device in result.rejoin_requests:
+            self._rejoin.answer_request(room, device)
+        if result.needs_rejoin:
+            self._rejoin.request_rejoin(room)
+            self.invitations.retry_deferred(room.id)
+        if result.routing_suspect:
             self.compare_routing(room)
-        if any(isinstance(e, events.MemberAdded) and e.by.device == self.own for e in outcome.events):
+        if any(isinstance(e, events.MemberAdded) and e.by.device == self.own_device for e in result.events):
             # Whoever was here before may have had the relay stop routing to it, not knowing that it is added.
-            self.later(_COMPARE_AGAIN_SECONDS, partial(self._compare_again, room))
+            self.later(_RECHECK_SECONDS, partial(self._recheck, room))
         if room.record.phase is Phase.CLOSED:
             self.closed(room)
 
@@ -276,34 +276,34 @@ class RoomSync(ReconnectingTransport):
         """Let go of a room this device is no longer in, and of whoever waits for something in it."""
         self._left.add(room.id)
         error = ClientError(f"you are no longer in {room.record.title}")
-        self._let_go(room, "you are no longer in the room", error)
+        self._drop_room(room, "you are no longer in the room", error)
 
-    def _let_go(self, room: LocalRoom, reason: str, error: ClientError) -> None:
+    def _drop_room(self, room: LocalRoom, reason: str, error: ClientError) -> None:
         self.rooms.pop(room.id, None)
         for message_id in room.unsent:
             self.emit(events.SendFailed(room.id, message_id, reason))
-        self._disappoint(room.id, error)
-        self.invitations.take_held()
+        self._fail_waiters(room.id, error)
+        self.invitations.retry_deferred()
 
-    def go_on(self, room: LocalRoom) -> None:
+    def submit_due(self, room: LocalRoom) -> None:
         """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
         if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
             return
-        if room.going_back or room.record.phase is Phase.INVITED:
+        if room.draining or room.record.phase is Phase.INVITED:
             return
-        self._turned_away.pop(room.id, None)
+        self._resume_refused.pop(room.id, None)
         resumed = self._rosters.pop(room.id, None)
-        if resumed is not None and not self._mend(room, resumed):
+        if resumed is not None and not self._correct(room, resumed):
             return
-        if room.commit_stands:
+        if room.can_resubmit_commit:
             self.submit(room, room.submit_commit())
-        elif room.commit_failed:
+        elif room.commit_is_stale:
             room.drop_commit()
-            self._changes.settled(room.id, CommitResult.SUPERSEDED, "")
-        if room.lost:
-            self._rescue.cry(room)
-        if room.commit_due or room.confirmable is not None or room.wish_due:
-            self._changes.step_up(room)
+            self._committer.note_result(room.id, CommitResult.SUPERSEDED, "")
+        if room.cannot_follow:
+            self._rejoin.request_rejoin(room)
+        if room.commit_due or room.confirmable is not None or room.retry_due:
+            self._committer.run_duties(room)
         if room.leave_due:
             self.submit(room, room.prepare_leave())
         self.submit(room, *room.prepare_messages())
@@ -316,10 +316,10 @@ class RoomSync(ReconnectingTransport):
                 self.link.send(submit)
                 sent += 1
         except ClientError:
-            room.take_back(submits[sent:])
+            room.cancel_submits(submits[sent:])
             raise
 
-    def _mend(self, room: LocalRoom, resumed: Resumed) -> bool:
+    def _correct(self, room: LocalRoom, resumed: Resumed) -> bool:
         """Compare whom the relay routes to with the group's own roster, and correct it.
 
         Returns False if this device is not among them, which is told, and asked again.
@@ -327,30 +327,30 @@ class RoomSync(ReconnectingTransport):
         It takes two accounts to take somebody out; whoever cannot follow has no say, nor has whoever was let
         in by one account and has heard no other: that one may have made up the whole epoch.
         """
-        if room.record.cursor != resumed.seq or room.lost or room.record.phase is not Phase.JOINED:
+        if room.record.cursor != resumed.seq or room.cannot_follow or room.record.phase is not Phase.JOINED:
             return True
-        if room.stay_over:
-            self._stream_ended(room.id, Refused(resumed.id, Code.NOT_MEMBER, _TAKEN_OFF))
+        if room.not_routed:
+            self._stream_ended(room.id, Refused(resumed.id, Code.NOT_MEMBER, _NOT_ROUTED_TEXT))
             return False
-        missing, strange = room.roster.compare_routing([device for device, _ in resumed.members])
+        missing, strange = room.roster.routing_differences([device for device, _ in resumed.members])
         if missing:
             title = room.record.title
             text = f"the relay had stopped delivering {title} to some of its members; it does again"
             self.emit(events.Notice(room.id, text))
-        if room.whereabouts.let_in:
+        if room.epochs.admitted_by:
             strange = []
         for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
             some = slice(start, start + MAX_BATCH_MEMBERS)
             request = self.link.next_id()
-            self._mends[request] = room.id
+            self._corrections[request] = room.id
             self.link.send(Mend(request, room.id, missing[some], strange[some]))
         return True
 
-    def _not_mended(self, room_id: bytes) -> None:
+    def _correction_refused(self, room_id: bytes) -> None:
         """Compare again later: a relay that was restored may not know yet whom it is to route to."""
         if room_id not in self.rooms:  # it was to bring no more of a room that this device has left
             self._left.add(room_id)
-        self._once(_COMPARE_AGAIN_SECONDS, self._compare_again, room_id)
+        self._once(_RECHECK_SECONDS, self._recheck, room_id)
 
     def _once(self, seconds: float, work: Callable[[LocalRoom], None], room_id: bytes) -> None:
         """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
@@ -364,7 +364,7 @@ class RoomSync(ReconnectingTransport):
         if room is not None:
             work(room)
 
-    def _compare_again(self, room: LocalRoom) -> None:
+    def _recheck(self, room: LocalRoom) -> None:
         if self.is_online and self.rooms.get(room.id) is room:
             self._compared_at.pop(room.id, None)
             self.compare_routing(room)
@@ -372,18 +372,18 @@ class RoomSync(ReconnectingTransport):
     def compare_routing(self, room: LocalRoom) -> None:
         """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
         loop = asyncio.get_running_loop()
-        due = self._compared_at.get(room.id, -_COMPARE_SECONDS) + _COMPARE_SECONDS
-        if room.flights:
+        due = self._compared_at.get(room.id, -_CHECK_SECONDS) + _CHECK_SECONDS
+        if room.in_flight:
             due = max(due, loop.time() + 1.0)
         if loop.time() < due:
             self._once(due - loop.time(), self.compare_routing, room.id)
         elif room.resumed:
             self._compared_at[room.id] = loop.time()
-            self.resume_anew(room)
+            self.restart_resume(room)
 
-    def resume_anew(self, room: LocalRoom) -> None:
+    def restart_resume(self, room: LocalRoom) -> None:
         """Ask once more for a room's entries; nothing is submitted until the relay says where it goes on."""
-        if not room.flights:
+        if not room.in_flight:
             room.disconnected()
             self.resume(room)
 
@@ -413,19 +413,19 @@ class RoomSync(ReconnectingTransport):
             return
         if room.too_old:
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
-            self._disappoint(room.id, StateTooOld(text))
+            self._fail_waiters(room.id, StateTooOld(text))
         self._rosters[room.id] = resumed
         self._compare_names(room, resumed)
-        room.stay_over = all(device != self.own for device, _ in resumed.members)
-        if room.lost:
-            self.invitations.take_held(room.id)
-        self.go_on(room)
+        room.not_routed = all(device != self.own_device for device, _ in resumed.members)
+        if room.cannot_follow:
+            self.invitations.retry_deferred(room.id)
+        self.submit_due(room)
 
     def _compare_names(self, room: LocalRoom, resumed: Resumed) -> None:
         """Tell of members that are others at the relay: one account may pose as several in a room."""
-        for name, other in room.roster.misnamed(resumed.members).items():
-            if (room.id, name) not in self._misnamed:
-                self._misnamed.add((room.id, name))
+        for name, other in room.roster.name_differences(resumed.members).items():
+            if (room.id, name) not in self._names_reported:
+                self._names_reported.add((room.id, name))
                 text = (
                     f"the relay knows {name} in {room.record.title} as {other}: one of the two lies;"
                     f" compare keys (/fingerprint {name}) over another channel before you trust either"
@@ -441,20 +441,20 @@ class RoomSync(ReconnectingTransport):
             self.closed(room)
             return
         if refused.code is Code.PRUNED:
-            self._fell_behind(room)
+            self._give_up_behind(room)
             return
         if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
-            self.spawn(lambda: self._make_again(room))
+            self.spawn(lambda: self._recreate_room(room))
             return
-        room.stay_over = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
-        if room.lost:
-            self.invitations.take_held(room.id)
-        if refused.code in _ASK_AGAIN_AFTER:
-            self._once(_ASK_AGAIN_AFTER[refused.code], self._ask_again, room_id)
-        if room_id not in self._turned_away:
+        room.not_routed = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
+        if room.cannot_follow:
+            self.invitations.retry_deferred(room.id)
+        if refused.code in _RESUME_RETRY_SECONDS:
+            self._once(_RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
+        if room_id not in self._resume_refused:
             text = f"{room.record.title}: {sanitize(refused.text)}"
-            error = self._turned_away[room_id] = ClientError(text)
-            self._disappoint(room_id, error)
+            error = self._resume_refused[room_id] = ClientError(text)
+            self._fail_waiters(room_id, error)
             self.emit(events.Notice(room_id, text))
 
     def _stream_ended(self, room_id: bytes, refused: Refused) -> None:
@@ -464,7 +464,7 @@ class RoomSync(ReconnectingTransport):
             room.disconnected()
             self._not_resumed(room_id, refused)
 
-    async def _make_again(self, room: LocalRoom) -> None:
+    async def _recreate_room(self, room: LocalRoom) -> None:
         """Make a room anew that is younger than the backup its relay was restored from."""
         try:
             await self.link.request(lambda request: CreateRoom(request, room.id))
@@ -473,22 +473,22 @@ class RoomSync(ReconnectingTransport):
                 raise
         self.resume(room)
 
-    def _ask_again(self, room: LocalRoom) -> None:
+    def _retry_resume(self, room: LocalRoom) -> None:
         if not room.resumed:
             self.resume(room)
 
-    def _fell_behind(self, room: LocalRoom) -> None:
+    def _give_up_behind(self, room: LocalRoom) -> None:
         """Give a room up until this device is invited again."""
         error = self.unusable[room.id] = room.fall_behind()
         self.emit(events.Notice(room.id, str(error)))
-        self._let_go(room, f"this device fell behind in {room.record.title}", error)
+        self._drop_room(room, f"this device fell behind in {room.record.title}", error)
 
-    def helped(self, room: LocalRoom, help_: RejoinInfo) -> None:
+    def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Take what a member sealed for this device because it could not follow."""
-        self._rescue.take(room, help_)
+        self._rejoin.handle_info(room, rejoin_info)
 
     @property
-    def own(self) -> bytes:
+    def own_device(self) -> bytes:
         """This device's key."""
         return self.account.device.public
 

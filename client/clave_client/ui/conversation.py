@@ -131,7 +131,7 @@ class Conversation:
 
     def _tell_apart(self, invitation: bytes) -> None:
         """Say that an invitation is to another room than the one with such a title."""
-        other = self.client.called_alike(invitation)
+        other = self.client.similar_room(invitation)
         if other is not None:
             text = (
                 f"you have a room called {other.title} already; this is another one, {invitation.hex()[:8]}"
@@ -170,6 +170,6 @@ class Conversation:
         """Wait a moment for what was said to reach the relay."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS if self.client.is_online else 0):
-                await self.client.flushed()
+                await self.client.wait_flushed()
         except TimeoutError:
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))

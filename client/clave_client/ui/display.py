@@ -124,7 +124,7 @@ def inconsistency_text(event: events.Diverged) -> str:
             "tell the others",
         ),
         Inconsistency.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
-    }[event.lie]
+    }[event.inconsistency]
     return f"{what}; {check} by another channel what was said, and do not trust this relay until you know why"
 
 

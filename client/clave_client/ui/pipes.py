@@ -29,7 +29,7 @@ async def warn_of_keys(client: Client, room: bytes) -> None:
     """Tell of members of `room` whose name is bound to another key, as of all that the relay has."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SYNC_SECONDS):
-            await client.synced(room)
+            await client.wait_synced(room)
     _warn_of_new_keys(client, room)
 
 
@@ -69,7 +69,7 @@ async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
 
 async def _catch_up(client: Client, room: bytes) -> None:
     """Read what the relay has of `room`, and tell what changed there, before anything is said."""
-    await client.in_step(room)
+    await client.wait_until_sendable(room)
     _tell(client, room)
 
 
@@ -77,7 +77,7 @@ def _tell(client: Client, room: bytes) -> None:
     """Tell what happened in `room` that a person should know before saying more."""
     record = client.rooms.get(room)
     title = room.hex()[:8] if record is None else record.title
-    for event in client.happened():
+    for event in client.pending_events():
         if getattr(event, "room", None) in (room, b""):
             _tell_one(event, title)
 

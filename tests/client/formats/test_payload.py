@@ -28,8 +28,8 @@ def test_equal_heads_mean_equal_keys(tmp_path: Path) -> None:
     assert epoch_id(red.room.group) == epoch_id(blue.room.group) == red.room.head
     rekey(log, red)
     deliver(log, red, blue)
-    assert red.room.commits.tip is not None
-    ahead = epoch_id(red.room.commits.tip)
+    assert red.room.commits.successor is not None
+    ahead = epoch_id(red.room.commits.successor)
     assert ahead != blue.room.head
     confirm(log, blue)
     deliver(log, red, blue)
@@ -41,10 +41,10 @@ def test_two_commits_of_one_epoch_lead_to_two_names(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
         member.room.prepare_commit(())
-    assert red.room.commits.tip is not None
-    assert blue.room.commits.tip is not None
-    assert red.room.commits.tip.epoch == blue.room.commits.tip.epoch
-    assert epoch_id(red.room.commits.tip) != epoch_id(blue.room.commits.tip)
+    assert red.room.commits.successor is not None
+    assert blue.room.commits.successor is not None
+    assert red.room.commits.successor.epoch == blue.room.commits.successor.epoch
+    assert epoch_id(red.room.commits.successor) != epoch_id(blue.room.commits.successor)
 
 
 def test_names_are_hashes_under_labels_of_their_own() -> None:

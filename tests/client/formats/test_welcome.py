@@ -54,9 +54,9 @@ def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
 
 def test_help_opens_for_one_member_only(tmp_path: Path) -> None:
     _, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    help_ = parse_invitation(red.room.prepare_help(blue.device).welcome)
-    assert isinstance(help_, RejoinInfo)
-    assert help_.head == red.room.head
-    assert decode_group_info(blue.room.open_help(help_)).group_context.group_id == red.room.id
+    rejoin_info = parse_invitation(red.room.prepare_rejoin_info(blue.device).welcome)
+    assert isinstance(rejoin_info, RejoinInfo)
+    assert rejoin_info.head == red.room.head
+    assert decode_group_info(blue.room.open_rejoin_info(rejoin_info)).group_context.group_id == red.room.id
     with pytest.raises(MLSError):
-        green.room.open_help(help_)
+        green.room.open_rejoin_info(rejoin_info)

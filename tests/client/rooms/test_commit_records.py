@@ -17,11 +17,11 @@ PENDING = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32, placed=True)
 
 
 def test_what_is_kept_comes_back() -> None:
-    wish = RekeyIntent([b"d" * 32], "team")
-    assert RekeyIntent.decode(wish.encode()) == wish
+    intent = RekeyIntent([b"d" * 32], "team")
+    assert RekeyIntent.decode(intent.encode()) == intent
     assert OwnCommit.decode(PENDING.encode()) == PENDING
-    formers = [EarlierRekey(PENDING, b"epoch", b"ratchets")]
-    assert EarlierRekey.decode(EarlierRekey.encode(formers)) == formers
+    earlier = [EarlierRekey(PENDING, b"epoch", b"ratchets")]
+    assert EarlierRekey.decode(EarlierRekey.encode(earlier)) == earlier
 
 
 @pytest.mark.parametrize("data", [b"", b"\x90", b"garbage"])
@@ -42,7 +42,7 @@ def test_a_wish_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     title = GroupContextExtensions(red.room.extensions_with(title="team"))
     proposals = [Remove(red.leaf_of(blue)), title, Remove(red.leaf_of(blue)), Member(tmp_path, "white").add()]
-    wish = RekeyIntent.of(proposals, red.room.roster.members())
-    assert wish == RekeyIntent([blue.device], "team")
-    assert wish
+    intent = RekeyIntent.of(proposals, red.room.roster.members())
+    assert intent == RekeyIntent([blue.device], "team")
+    assert intent
     assert not RekeyIntent.of((), red.room.roster.members())

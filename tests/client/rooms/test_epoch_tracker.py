@@ -21,8 +21,8 @@ def test_a_batch_that_is_not_taken_leaves_no_trace_of_who_is_elsewhere(tmp_path:
     elsewhere = log.since(blue)
     with pytest.raises(RelayFault, match="left out"):
         feed(blue, [elsewhere[0], hole])
-    assert not blue.room.whereabouts.ahead
-    assert not blue.room.whereabouts.parted
+    assert not blue.room.epochs.ahead
+    assert not blue.room.epochs.diverged_at
     feed(blue, elsewhere[:1])
-    assert blue.room.whereabouts.ahead == {red.room.account}
-    assert blue.room.whereabouts.parted == elsewhere[0].seq
+    assert blue.room.epochs.ahead == {red.room.account}
+    assert blue.room.epochs.diverged_at == elsewhere[0].seq

@@ -101,7 +101,7 @@ def test_a_room_goes_on_by_the_new_rules(tmp_path: Path, restart: bool) -> None:
     agree(red, blue)
     assert red.texts() == blue.texts() == ["hello", "hi", "in the log", "after"]
     assert red.room.record.title == blue.room.record.title == "team"
-    assert red.room.commits.pending is None
+    assert red.room.commits.newest is None
     assert red.room.part("pending") is None
     assert [item.body for item in red.room.outbox.waiting()] == ["lost on the way", "not sealed"]
     assert [item.payload for item in red.room.outbox.waiting()] == [None, None]

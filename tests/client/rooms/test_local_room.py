@@ -56,11 +56,11 @@ def test_a_commit_that_could_not_be_stored_leaves_nothing_behind(tmp_path: Path,
     proposals = [Member(tmp_path, "white").add()] if adds else []
     with failing_disk(red):
         red.room.prepare_commit(proposals)
-    assert red.room.commits.pending is None
-    assert red.room.commits.tip is None
-    assert not red.room.wish
+    assert red.room.commits.newest is None
+    assert red.room.commits.successor is None
+    assert not red.room.intent
     assert red.room.record == record
-    assert not red.room.flights
+    assert not red.room.in_flight
     assert red.room.may_commit
     assert red.room.may_send
     log.append(red, red.room.prepare_commit(proposals))
@@ -74,9 +74,9 @@ def test_a_second_rekey_that_could_not_be_stored_leaves_the_first(tmp_path: Path
     deliver(log, red, blue)
     with failing_disk(red):
         red.room.prepare_commit(())
-    assert red.room.commits.pending is not None
-    assert red.room.commits.pending.payload == first.payload
-    assert red.room.commits.formers == []
+    assert red.room.commits.newest is not None
+    assert red.room.commits.newest.payload == first.payload
+    assert red.room.commits.earlier == []
     settle(log, blue, red)
     agree(red, blue)
 
@@ -98,9 +98,9 @@ def test_a_batch_that_could_not_be_stored_is_read_again(tmp_path: Path, kind: Ki
             blue.room.start_leaving()
             log.append(blue, blue.room.prepare_leave())
         case Kind.LOST:
-            log.append(red, red.room.prepare_cry())
+            log.append(red, red.room.prepare_rejoin_request())
         case Kind.GROUP_INFO:
-            log.append(red, red.room.prepare_help(green.device))
+            log.append(red, red.room.prepare_rejoin_info(green.device))
     before, cursor = green.everything(), green.room.record.cursor
     with failing_disk(green):
         deliver(log, green)
@@ -120,7 +120,7 @@ def test_after_a_failed_write_the_room_is_what_the_disk_says(tmp_path: Path, wha
     with failing_disk(red):
         getattr(red.room, what)(*([()] if what == "prepare_commit" else []))
     record = red.room.record
-    assert (red.room.commits.pending, red.room.flights) == (None, {})
+    assert (red.room.commits.newest, red.room.in_flight) == (None, {})
     say(log, blue, "meanwhile")
     deliver(log, red)
     red.restarts()
@@ -197,11 +197,11 @@ def test_a_leave_is_made_anew_in_each_epoch(tmp_path: Path) -> None:
 def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.room.prepare_commit([Remove(red.leaf_of(blue))])
-    red.room.take_back_commit()
-    red.room.flights.clear()
+    red.room.cancel_commit()
+    red.room.in_flight.clear()
     red.restarts()
-    assert red.room.commits.pending is None
-    assert not red.room.wish
+    assert red.room.commits.newest is None
+    assert not red.room.intent
     resume(red, log)
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
     deliver(log, red, blue)
@@ -212,12 +212,12 @@ def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
 def test_a_commit_that_is_stale_in_its_own_epoch_goes_out_as_it_was(tmp_path: Path, kind: str) -> None:
     log, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()] if kind == "commit" else ())
-    log.append(blue, blue.room.prepare_cry())
+    log.append(blue, blue.room.prepare_rejoin_request())
     feed(red, [*log.since(red), Rejected(red.room.id, submit.submission, Code.STALE, "")])
-    assert red.room.commit_stands
+    assert red.room.can_resubmit_commit
     again = red.room.submit_commit()
     assert (again.payload, again.welcome) == (submit.payload, submit.welcome)
-    assert not red.room.commit_stands, "it is on its way"
+    assert not red.room.can_resubmit_commit, "it is on its way"
     assert log.take(red, again) is None
 
 
@@ -226,17 +226,17 @@ def test_a_commit_of_another_epoch_is_given_up(tmp_path: Path) -> None:
     red.room.prepare_commit(())
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     outcome = deliver(log, red)[0]
-    assert outcome.settled is CommitResult.SUPERSEDED
-    assert red.room.commits.pending is None
+    assert outcome.commit_result is CommitResult.SUPERSEDED
+    assert red.room.commits.newest is None
 
 
 def test_a_commit_refused_for_good_is_told(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Remove(red.leaf_of(blue))])
     outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.LIMIT, "too\x1bmany")])
-    assert (outcome.settled, outcome.reason) == (CommitResult.REFUSED, "too<U+001B>many")
-    assert red.room.commits.pending is None
-    assert not red.room.wish_due, "what is refused for good is not tried again"
+    assert (outcome.commit_result, outcome.reason) == (CommitResult.REFUSED, "too<U+001B>many")
+    assert red.room.commits.newest is None
+    assert not red.room.retry_due, "what is refused for good is not tried again"
 
 
 # --- a relay that has lost entries ---------------------------------------------------------------------
@@ -404,8 +404,8 @@ def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
     for member in (red, blue, green):
         comes_back(log, member, 1)
         assert list(member.room.rekeys) == []
-    assert red.room.commits.pending is None
-    assert red.room.wish_due, "it is made anew"
+    assert red.room.commits.newest is None
+    assert red.room.retry_due, "it is made anew"
     assert [item.body for item in red.room.outbox.waiting()] == ["in its epoch"], "queued once"
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]

@@ -90,12 +90,12 @@ def test_the_chain_goes_back_and_comes_back(store: Store) -> None:
     chain = LogChain(store, ROOM, 0)
     for seq in range(1, 6):
         chain.extend(entry(seq))
-    at_three = Seen(3, store.link(ROOM, 3) or b"")
+    at_three = Seen(3, store.chain_hash(ROOM, 3) or b"")
     assert LogChain(store, ROOM, 5).seen() == chain.seen()
-    chain.go_back(3)
+    chain.truncate(3)
     assert chain.seen() == at_three
     assert not chain.contradicts(Seen(4, b"x" * 32))
-    chain.begin_at(9)
+    chain.start_after(9)
     assert LogChain(store, ROOM, 9).seen() == chain.seen()
     assert chain.seen().hash != LogChain(store, b"s" * 16, 9).seen().hash
 

@@ -40,7 +40,7 @@ def ignores(member: Member, entry: Entry) -> BatchResult:
     outcome = feed(member, [entry])
     assert member.everything() == before
     assert member.room.record.cursor == entry.seq
-    assert (outcome.settled, outcome.lost) == (None, [])
+    assert (outcome.commit_result, outcome.rejoin_requests) == (None, [])
     member.restarts()
     assert member.everything() == before
     return outcome
@@ -67,9 +67,9 @@ def made(log: Log, kind: Kind, red: Member, blue: Member, green: Member) -> Entr
             assert red.room.confirmable is not None
             submit = red.room.prepare_confirm(red.room.confirmable)
         case Kind.LOST:
-            submit = red.room.prepare_cry()
+            submit = red.room.prepare_rejoin_request()
         case Kind.GROUP_INFO:
-            submit = red.room.prepare_help(green.device)
+            submit = red.room.prepare_rejoin_info(green.device)
     assert submit.kind is kind
     return log.entry(red, submit)
 
@@ -124,7 +124,7 @@ def test_a_repeated_entry_is_shown_once(tmp_path: Path) -> None:
 def test_what_is_as_it_should_be_counts(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = made(log, kind, red, blue, green)
-    before, helped = green.everything(), green.room.helped[green.device]
+    before, helped = green.everything(), green.room.rejoin_infos[green.device]
     outcome = feed(green, [entry])
     told = {
         Kind.APPLICATION: ["Message"],
@@ -132,8 +132,8 @@ def test_what_is_as_it_should_be_counts(tmp_path: Path, kind: Kind) -> None:
         Kind.COMMIT: ["MemberAdded"],
     }
     assert kinds(outcome) == told.get(kind, [])
-    assert outcome.lost == ([red.device] if kind is Kind.LOST else [])
-    assert green.room.helped[green.device] - helped == (kind is Kind.GROUP_INFO)
+    assert outcome.rejoin_requests == ([red.device] if kind is Kind.LOST else [])
+    assert green.room.rejoin_infos[green.device] - helped == (kind is Kind.GROUP_INFO)
     assert (green.everything() == before) == (kind in (Kind.LOST, Kind.GROUP_INFO))
 
 
@@ -154,10 +154,10 @@ OTHERS: dict[str, object] = {
 def test_no_field_of_a_header_can_be_changed(tmp_path: Path, kind: Kind, field: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = made(log, kind, red, blue, green)
-    helped = green.room.helped.copy()
+    helped = green.room.rejoin_infos.copy()
     outcome = ignores(green, changed(entry, **{field: OTHERS[field]}))
     assert not {"Message", "MemberLeft", "MemberAdded", "MemberRemoved"} & set(kinds(outcome))
-    assert green.room.helped == helped
+    assert green.room.rejoin_infos == helped
 
 
 @pytest.mark.parametrize("label", Kind)
@@ -171,16 +171,16 @@ def test_no_kind_can_be_changed(tmp_path: Path, kind: Kind, label: Kind) -> None
     assert kinds(ignores(green, outside)) == ["Notice"], "the label outside is the one inside"
     both = msgspec.structs.replace(changed(entry, kind=label), seq=entry.seq + 1)
     ignores(green, both)
-    assert green.room.helped[green.device] == 0
+    assert green.room.rejoin_infos[green.device] == 0
 
 
 @pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.COMMIT, Kind.REKEY])
 def test_no_header_goes_with_the_body_of_another_entry(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     one = made(log, kind, red, blue, green)
-    if red.room.commits.pending is not None:
-        red.room.take_back_commit()
-    red.room.flights.clear()
+    if red.room.commits.newest is not None:
+        red.room.cancel_commit()
+    red.room.in_flight.clear()
     red.room.outbox.drop(red.room.outbox.waiting()[0]) if red.room.outbox else None
     say(log, blue, "meanwhile")
     deliver(log, red, green)
@@ -219,15 +219,15 @@ def test_an_entry_under_anothers_name_does_not_count(tmp_path: Path, kind: Kind,
     entry = msgspec.structs.replace(made(log, kind, red, blue, green), sender=sender)
     before = green.everything()
     outcome = feed(green, [entry])
-    assert outcome.lost == []
-    assert green.room.helped[green.device] == 0
+    assert outcome.rejoin_requests == []
+    assert green.room.rejoin_infos[green.device] == 0
     assert not {"Message", "MemberLeft", "MemberAdded"} & set(kinds(outcome))
     if name == "oneself" and kind is Kind.COMMIT:
         assert lies(outcome) == [Inconsistency.INVENTED]
     else:
         assert green.everything() == before
     if name == "a stranger" and kind is not Kind.LOST:
-        assert outcome.strangers, "the relay routes to somebody who is no member"
+        assert outcome.routing_suspect, "the relay routes to somebody who is no member"
 
 
 @pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.COMMIT])
@@ -264,7 +264,7 @@ def test_an_epoch_never_shown_is_told_and_asked_about(tmp_path: Path, kind: Kind
         entry = log.entry(red, Forged(kind, pack_header(red.header(kind, ref=b"r" * 32)) + body))
     outcome = ignores(green, entry)
     assert lies(outcome) == [Inconsistency.AHEAD]
-    assert outcome.cry, "it asks the others once"
+    assert outcome.needs_rejoin, "it asks the others once"
 
 
 # --- the header is what the entry does -----------------------------------------------------------------

@@ -50,13 +50,13 @@ def test_what_is_placed_waits_to_be_confirmed(tmp_path: Path) -> None:
         outbox.seal(item, item.id, b"h" * 32)
     one = outbox.find(ids[0])
     assert one is not None
-    outbox.place(one, 7)
+    outbox.mark_logged(one, 7)
     assert outbox.find(ids[0]) is None
     assert outbox.ids() == ids[1:]
     outbox.confirm(b"o" * 32)
     assert outbox.ids() == ids, "in another epoch it is to be said anew"
     outbox.seal(one, b"again", b"h" * 32)
-    outbox.place(one, 9)
+    outbox.mark_logged(one, 9)
     outbox.confirm(b"h" * 32)
     assert outbox.ids() == ids[1:]
     for item in outbox.waiting():
@@ -145,7 +145,7 @@ def test_nothing_is_submitted_until_all_that_was_refused_is_answered(
     red.says("two")
     one, two = red.room.prepare_messages()
     refuses(red, one, codes[0])
-    assert red.room.going_back
+    assert red.room.draining
     assert not red.room.is_open
     assert not red.room.may_commit
     assert red.room.prepare_messages() == []
@@ -242,6 +242,6 @@ def test_a_relay_that_wants_a_pause_is_given_one(tmp_path: Path, code: Code) -> 
     red.says("one")
     (submit,) = red.room.prepare_messages()
     outcome = feed(red, [Rejected(red.room.id, submit.submission, code, "later")])
-    assert outcome.wait
+    assert outcome.pause
     assert outcome.events == []
     assert red.room.outbox

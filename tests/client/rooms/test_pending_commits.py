@@ -41,10 +41,10 @@ def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
     confirm(log, blue)
     refusal = Rejected(red.room.id, second.submission, Code.STALE, "another change came first")
     outcome = feed(red, [*log.since(red), refusal])
-    assert outcome.settled is CommitResult.SUPERSEDED, "the second is to be made anew"
+    assert outcome.commit_result is CommitResult.SUPERSEDED, "the second is to be made anew"
     deliver(log, blue, green, white)
     agree(red, blue, white)
-    assert red.room.wish_due
+    assert red.room.retry_due
     told = settle(log, red, blue, white)
     assert [lies(*one) for one in told] == [[], [], []]
     agree(red, blue)
@@ -66,7 +66,7 @@ def test_the_first_rekey_is_gone_once_the_second_is_there(tmp_path: Path) -> Non
     assert red.room.part("formers") is None
     confirmation(log, blue, first)
     deliver(log, red, blue, green)
-    assert red.room.commits.unconfirmed
+    assert red.room.commits.awaits_confirmation
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     agree(red, blue)
@@ -81,10 +81,10 @@ def test_the_first_rekey_waits_on_if_the_second_is_refused(tmp_path: Path) -> No
     deliver(log, red)
     second = red.room.prepare_commit(())
     outcome = feed(red, [Rejected(red.room.id, second.submission, Code.BAD_REQUEST, "no")])
-    assert outcome.settled is CommitResult.REFUSED
-    assert red.room.commits.pending is not None
-    assert red.room.commits.pending.payload == first.payload
-    assert red.room.commits.unconfirmed
+    assert outcome.commit_result is CommitResult.REFUSED
+    assert red.room.commits.newest is not None
+    assert red.room.commits.newest.payload == first.payload
+    assert red.room.commits.awaits_confirmation
     red.restarts()
     resume(red, log)
     say(log, red, "and still")

@@ -69,7 +69,7 @@ def test_posts_of_a_rekey_that_dies_are_said_again_once_and_in_order(tmp_path: P
     items = red.store.outbox(red.room.id, -1)
     assert [item.id for item in items] == ids
     assert [(item.payload, item.placed) for item in items] == [(None, None)] * 3
-    red.room.give_up_wish()
+    red.room.drop_intent()
     submits = red.room.prepare_messages()
     assert not {submit.payload for submit in submits} & set(first)
     for submit in submits:
@@ -103,7 +103,7 @@ def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)
-    assert red.room.commits.tip is not None
+    assert red.room.commits.successor is not None
     entry = say(log, red, "ahead")
     under_another_name = msgspec.structs.replace(entry, sender=blue.device)
     outcome = feed(green, [under_another_name])

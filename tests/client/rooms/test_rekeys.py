@@ -25,7 +25,6 @@ from client.memory_relay import (
     deliver,
     feed,
     forge_wrong_tag,
-    go_on,
     in_one_room,
     kinds,
     lies,
@@ -35,11 +34,12 @@ from client.memory_relay import (
     settle,
     spoil_path,
     stored_group,
+    submit_due,
 )
 
 
 def fates(member: Member) -> list[RekeyEffect]:
-    return [rekey.fate for rekey in member.room.rekeys]
+    return [rekey.effect for rekey in member.room.rekeys]
 
 
 # --- waiting and confirming ----------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> No
     head = red.room.head
     rekey(log, red)
     from_red, *_ = deliver(log, red, blue, green)
-    assert from_red.settled is CommitResult.LOGGED
+    assert from_red.commit_result is CommitResult.LOGGED
     assert {member.room.head for member in (red, blue, green)} == {head}
     assert (fates(red), fates(blue), fates(green)) == (
         [RekeyEffect.OWN],
@@ -58,7 +58,7 @@ def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> No
         [RekeyEffect.OPENS],
     )
     confirm(log, blue)
-    assert deliver(log, red, blue, green)[0].settled is CommitResult.APPLIED
+    assert deliver(log, red, blue, green)[0].commit_result is CommitResult.APPLIED
     agree(red, blue, green)
     assert red.room.head != head
     assert (fates(red), fates(blue), fates(green)) == ([], [], [])
@@ -128,7 +128,9 @@ def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what:
             log.append(blue, Forged(Kind.CONFIRM, payload))
             log.entries[-1] = entry = msgspec.structs.replace(log.entries[-1], sender=stranger.device)
     outcome = feed(green, [entry])
-    assert outcome.strangers == (what in ("no member", "head")), "whom the relay routes to is looked at anew"
+    assert outcome.routing_suspect == (what in ("no member", "head")), (
+        "whom the relay routes to is looked at anew"
+    )
     deliver(log, red)
     assert green.everything() == before
     assert (green.room.head, red.room.head) == (head, head)
@@ -149,7 +151,7 @@ def test_the_newest_rekey_of_an_account_is_the_one_that_waits(tmp_path: Path) ->
     first = rekey(log, red)
     deliver(log, red, twin, blue)
     second = rekey(log, twin)
-    assert deliver(log, twin, blue)[0].settled is CommitResult.LOGGED
+    assert deliver(log, twin, blue)[0].commit_result is CommitResult.LOGGED
     (waiting,) = blue.room.rekeys
     assert waiting.ref == rekey_id(second.payload)
     head = blue.room.head
@@ -193,11 +195,11 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
     if by == "confirm":
         confirmation(log, green, log.entries[-1])
     outcome = deliver(log, red, blue, green)[0]
-    assert outcome.settled is CommitResult.SUPERSEDED
+    assert outcome.commit_result is CommitResult.SUPERSEDED
     agree(red, blue, green)
     assert [fates(member) for member in (red, blue, green)] == [[], [], []]
     assert green.store.waiting(green.room.id) == []
-    assert red.room.commits.pending is None
+    assert red.room.commits.newest is None
     assert red.room.part("tip") is None, "the keys of what is not to be are gone"
     head = red.room.head
     confirmation(log, green, made)
@@ -208,7 +210,7 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
 def test_alone_a_rekey_counts_at_once(tmp_path: Path) -> None:
     log, (red, twin) = in_one_room(tmp_path, "red", "red/desk")
     rekey(log, red)
-    assert deliver(log, red, twin)[0].settled is CommitResult.APPLIED
+    assert deliver(log, red, twin)[0].commit_result is CommitResult.APPLIED
     agree(red, twin)
     rekey(log, red, twin)
     assert [kinds(outcome) for outcome in deliver(log, red, twin)] == [["MemberRemoved"], ["RoomClosed"]]
@@ -235,15 +237,15 @@ def test_what_a_rekey_was_for_is_done_by_the_next(tmp_path: Path) -> None:
     deliver(log, red)
     log.append(green, green.room.prepare_commit([Member(tmp_path, "black").add()]))
     deliver(log, red, blue, green, white)
-    assert red.room.wish_due
+    assert red.room.retry_due
     red.restarts()
     resume(red, log)
-    assert red.room.wish_due, "also after a restart"
+    assert red.room.retry_due, "also after a restart"
     settle(log, red, blue, green, white)
     agree(red, blue, green)
     assert white.room.record.phase is Phase.CLOSED
     assert green.room.record.title == "team"
-    assert not red.room.wish
+    assert not red.room.intent
 
 
 def test_a_second_rekey_of_a_device_does_what_the_first_was_for(tmp_path: Path) -> None:
@@ -259,10 +261,10 @@ def test_a_wish_that_may_not_be_is_given_up(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     red.room.prepare_commit([Remove(red.leaf_of(blue))])
     red.room.drop_commit()
-    assert red.room.wish_due
-    red.room.give_up_wish()
+    assert red.room.retry_due
+    red.room.drop_intent()
     red.restarts()
-    assert not red.room.wish
+    assert not red.room.intent
 
 
 def test_nobody_is_added_while_a_removal_waits(tmp_path: Path) -> None:
@@ -323,8 +325,8 @@ def test_a_path_that_opens_for_some_leaves_the_others_lost(
     confirm(log, green)
     _, from_blue, _ = deliver(log, red, blue, green)
     agree(red, green)
-    assert from_blue.cry
-    assert blue.room.lost
+    assert from_blue.needs_rejoin
+    assert blue.room.cannot_follow
     assert blue.room.record.lost == 3
     assert stored_group(blue) == before, "it keeps what it had"
     assert lies(from_blue) == []
@@ -357,7 +359,7 @@ def scene(log: Log, red: Member, blue: Member, green: Member) -> list[Callable[[
         deliver(log, *members)
 
     def send(member: Member) -> None:
-        for submit in go_on(log, member):
+        for submit in submit_due(log, member):
             assert log.take(member, submit) is None
 
     return [

@@ -30,33 +30,33 @@ def put(store: Store, seq: int, sender: bytes) -> bytes:
     return message
 
 
-def said(repeats: Resends, place: int, waiting: list[bytes]) -> list[int]:
-    return [line.seq for line in repeats.since(place, OWN, ACCOUNT, waiting)]
+def said(resends: Resends, place: int, waiting: list[bytes]) -> list[int]:
+    return [line.seq for line in resends.due_after(place, OWN, ACCOUNT, waiting)]
 
 
 def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store: Store) -> None:
-    repeats = Resends(store, ROOM)
+    resends = Resends(store, ROOM)
     ids = {seq: put(store, seq, sender) for seq, sender in enumerate([OWN, OTHER, OWN, TWIN, OWN, OWN], 1)}
-    assert said(repeats, 0, []) == [1, 3, 5, 6]
-    assert said(repeats, 3, []) == [5, 6]
-    assert said(repeats, 3, [ids[5]]) == [6]
-    repeats.placed(ids[1], 8)
-    repeats.placed(ids[6], 9)
-    assert said(repeats, 3, []) == [1, 5, 6]
-    assert said(repeats, 7, []) == [1, 6]
-    assert said(repeats, 7, [ids[1]]) == [6]
-    assert said(repeats, 8, []) == [6]
-    assert said(repeats, 9, []) == []
-    repeats.placed(ids[4], 10)
-    assert said(repeats, 9, []) == [], "another device says that again"
+    assert said(resends, 0, []) == [1, 3, 5, 6]
+    assert said(resends, 3, []) == [5, 6]
+    assert said(resends, 3, [ids[5]]) == [6]
+    resends.note_logged(ids[1], 8)
+    resends.note_logged(ids[6], 9)
+    assert said(resends, 3, []) == [1, 5, 6]
+    assert said(resends, 7, []) == [1, 6]
+    assert said(resends, 7, [ids[1]]) == [6]
+    assert said(resends, 8, []) == [6]
+    assert said(resends, 9, []) == []
+    resends.note_logged(ids[4], 10)
+    assert said(resends, 9, []) == [], "another device says that again"
 
 
 def test_no_more_is_read_than_is_said_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    repeats = Resends(store, ROOM)
+    resends = Resends(store, ROOM)
     with store.transaction():
         ids = [put(store, seq, OWN if seq % 2 else OTHER) for seq in range(1, 1001)]
-        repeats.placed(ids[0], 1001)
-        repeats.placed(ids[2], 500)
+        resends.note_logged(ids[0], 1001)
+        resends.note_logged(ids[2], 500)
     rows = store._rows
     read: list[int] = []
 
@@ -70,5 +70,5 @@ def test_no_more_is_read_than_is_said_again(store: Store, monkeypatch: pytest.Mo
         return found
 
     monkeypatch.setattr(store, "_rows", count)
-    assert said(repeats, 990, []) == [1, 991, 993, 995, 997, 999]
+    assert said(resends, 990, []) == [1, 991, 993, 995, 997, 999]
     assert sum(read) <= 7

@@ -14,9 +14,9 @@ from client.memory_relay import NOW, Member, brings_in, in_one_room
 def test_the_relays_member_list_is_compared_with_the_groups(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     mine, other, stranger = red.device, blue.device, b"s" * 32
-    assert red.room.roster.compare_routing([mine, other]) == ([], [])
-    assert red.room.roster.compare_routing([mine]) == ([other], [])
-    assert red.room.roster.compare_routing([mine, other, stranger]) == ([], [stranger])
+    assert red.room.roster.routing_differences([mine, other]) == ([], [])
+    assert red.room.roster.routing_differences([mine]) == ([other], [])
+    assert red.room.roster.routing_differences([mine, other, stranger]) == ([], [stranger])
 
 
 def test_the_inviter_is_who_signed_the_welcome(tmp_path: Path) -> None:
@@ -43,4 +43,4 @@ def test_a_group_with_two_accounts_of_one_name_is_refused(tmp_path: Path) -> Non
 def test_members_are_compared_with_their_names_at_the_relay(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     registered = [(red.device, "red"), (blue.device, "mallory"), (b"s" * 32, "stranger")]
-    assert red.room.roster.misnamed(registered) == {"blue": "mallory"}
+    assert red.room.roster.name_differences(registered) == {"blue": "mallory"}

@@ -73,11 +73,11 @@ def test_of_what_is_refused_no_more_than_a_digest_is_kept(tmp_path: Path) -> Non
         (submit,) = red.room.prepare_messages()
         feed(red, [Rejected(red.room.id, submit.submission, code, "no")])
         assert red.room.was_refused(submit.payload)
-        assert not red.room.flights
-        assert {len(kept) for kept in red.room.refused} == {32}
+        assert not red.room.in_flight
+        assert {len(kept) for kept in red.room.refused_payloads} == {32}
     for number in range(2000):
-        red.room.refuse(number.to_bytes(2, "big"))
-    assert len(red.room.refused) == 1000
+        red.room.note_refused(number.to_bytes(2, "big"))
+    assert len(red.room.refused_payloads) == 1000
 
 
 def test_what_is_submitted_again_is_refused_no_longer(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_header_count_is_of_messages_only(tmp_path: Path) -> None:
     headers = [split_payload(submit.payload)[0] for submit in red.room.prepare_messages()]
     assert [header.count for header in headers] == [1, 2]
     assert isinstance(headers[0], Header)
-    assert split_payload(red.room.prepare_cry().payload)[0].count == 0
+    assert split_payload(red.room.prepare_rejoin_request().payload)[0].count == 0
 
 
 def test_a_room_too_old_to_send_says_so(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_history_gives_the_newest_oldest_first(store: Store) -> None:
 
 def test_forgetting_a_group_leaves_history(store: Store) -> None:
     store.put_part(ROOM, "epoch", b"e")
-    store.add_link(ROOM, 1, b"l" * 32)
+    store.put_chain_hash(ROOM, 1, b"l" * 32)
     store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
     store.add_waiting(ROOM, 1, b"entry")
     store.put_count(ROOM, b"d" * 32, 4)
@@ -151,7 +151,7 @@ def test_forgetting_a_group_leaves_history(store: Store) -> None:
     assert store.waiting(ROOM) == []
     assert store.last_count(ROOM, b"d" * 32) == 0
     assert store.part(ROOM, "epoch") is None
-    assert store.link(ROOM, 1) is None
+    assert store.chain_hash(ROOM, 1) is None
     assert store.outbox(ROOM, 10) == []
     assert len(store.history(ROOM)) == 1
 
@@ -165,10 +165,10 @@ def test_a_room_comes_back_as_it_was(store: Store) -> None:
 
 
 def test_epochs_entered_are_remembered(store: Store, path: Path) -> None:
-    store.note_entered(b"here")
+    store.note_joined_epoch(b"here")
     store.close()
     reopened = Store(path, KEY)
-    assert (reopened.has_entered(b"here"), reopened.has_entered(b"there")) == (True, False)
+    assert (reopened.has_joined_epoch(b"here"), reopened.has_joined_epoch(b"there")) == (True, False)
     reopened.close()
 
 
@@ -185,10 +185,10 @@ def test_waiting_entries_come_back_in_order_and_go_by_their_number(store: Store)
 
 def test_the_chain_is_cut_after_and_trimmed_before(store: Store) -> None:
     for seq in range(1, 8):
-        store.add_link(ROOM, seq, bytes([seq]) * 32)
+        store.put_chain_hash(ROOM, seq, bytes([seq]) * 32)
     store.cut_chain(ROOM, 5)
     store.trim_chain(ROOM, 3)
-    assert [seq for seq in range(1, 8) if store.link(ROOM, seq)] == [3, 4, 5]
+    assert [seq for seq in range(1, 8) if store.chain_hash(ROOM, seq)] == [3, 4, 5]
 
 
 def test_counts_are_of_a_device_in_a_room(store: Store) -> None:
@@ -246,7 +246,7 @@ def test_every_commit_waits_for_the_disk(store: Store) -> None:
 
 
 def test_looking_something_up_leaves_no_cursor_behind(store: Store) -> None:
-    store.meet_account(b"a", "red")
+    store.add_account(b"a", "red")
     store.account(b"a")
     gc.collect()
     before = sum(isinstance(each, apsw.Cursor) for each in gc.get_objects())

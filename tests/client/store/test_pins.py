@@ -9,7 +9,7 @@ import pytest
 from clave_client.errors import KeyMismatch, UsageError
 from clave_client.events import Person
 from clave_client.people.key_watch import KeyWatch
-from clave_client.rooms.room_names import called_alike, resolve_room
+from clave_client.rooms.room_names import resolve_room, similar_room
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Phase, RoomRecord, Store
 from clave_client.store.pins import Pins, SeenKey, are_confusable, check_inviter
@@ -252,17 +252,17 @@ def test_rooms_of_one_title_are_told_apart_by_id() -> None:
 
 
 def test_rooms_one_is_in_come_before_invitations() -> None:
-    own, strangers = record(A, "Friends"), record(B, "friends", Phase.INVITED)
-    assert resolve_room("friends", [strangers, own]) == A
-    assert resolve_room("friends", [strangers, own], invited=True) == B
-    assert resolve_room("friends", [strangers]) == B
+    own, routing_suspect = record(A, "Friends"), record(B, "friends", Phase.INVITED)
+    assert resolve_room("friends", [routing_suspect, own]) == A
+    assert resolve_room("friends", [routing_suspect, own], invited=True) == B
+    assert resolve_room("friends", [routing_suspect]) == B
     assert resolve_room("Friends", [own], invited=True) is None
     posing = record(A[:-1] + b"\1", A.hex()[:8], Phase.INVITED)
     assert resolve_room("aaaaaaaa", [own, posing]) == A
 
 
 def test_an_invitation_of_a_title_one_has_is_noticed() -> None:
-    own, strangers = record(A, "friends"), record(B, "fri\u0435nds", Phase.INVITED)
-    assert called_alike(strangers, [own, strangers]) == own
-    assert called_alike(own, [own, strangers]) is None
-    assert called_alike(record(B, "work", Phase.INVITED), [own]) is None
+    own, routing_suspect = record(A, "friends"), record(B, "fri\u0435nds", Phase.INVITED)
+    assert similar_room(routing_suspect, [own, routing_suspect]) == own
+    assert similar_room(own, [own, routing_suspect]) is None
+    assert similar_room(record(B, "work", Phase.INVITED), [own]) is None

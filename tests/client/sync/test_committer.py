@@ -39,7 +39,7 @@ def test_a_commit_without_a_path_begins_its_epoch_at_once(tmp_path: Path) -> Non
     entry = log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     assert entry.kind is Kind.COMMIT
     from_blue, from_red, _ = deliver(log, blue, red, green)
-    assert from_blue.settled is CommitResult.APPLIED
+    assert from_blue.commit_result is CommitResult.APPLIED
     assert kinds(from_red) == ["MemberAdded"]
     agree(red, blue, green)
     assert red.room.head != head
@@ -66,19 +66,19 @@ def test_a_commit_without_a_path_renews_no_keys(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     assert submit.kind is Kind.COMMIT
-    assert red.room.commits.tip is not None
+    assert red.room.commits.successor is not None
     leaf = red.room.group.own_leaf
-    assert red.room.commits.tip.member(leaf).leaf == red.room.group.member(leaf).leaf
+    assert red.room.commits.successor.member(leaf).leaf == red.room.group.member(leaf).leaf
 
 
 def test_ones_own_commit_is_merged_out_of_the_log_after_a_restart(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
     red.restarts()
-    assert red.room.commits.pending is not None
+    assert red.room.commits.newest is not None
     resume(red, log)
     outcome = feed(red, log.entries[red.room.record.cursor :])
-    assert outcome.settled is CommitResult.APPLIED
+    assert outcome.commit_result is CommitResult.APPLIED
     deliver(log, blue)
     agree(red, blue)
 
@@ -88,8 +88,8 @@ def test_the_first_commit_in_the_log_wins_and_the_other_is_made_anew(tmp_path: P
     lost = red.room.prepare_commit([Member(tmp_path, "white").add()])
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "black").add()]))
     outcome = deliver(log, red)[0]
-    assert outcome.settled is CommitResult.SUPERSEDED
-    assert red.room.commits.pending is None
+    assert outcome.commit_result is CommitResult.SUPERSEDED
+    assert red.room.commits.newest is None
     assert feed(red, [Rejected(red.room.id, lost.submission, Code.STALE, "")]).events == []
     deliver(log, blue)
     agree(red, blue)
@@ -158,7 +158,7 @@ def test_whoever_stays_behind_alone_needs_nobody_to_confirm(tmp_path: Path) -> N
     leaves(log, blue)
     deliver(log, red)
     rekey(log, red)
-    assert deliver(log, red)[0].settled is CommitResult.APPLIED
+    assert deliver(log, red)[0].commit_result is CommitResult.APPLIED
     assert red.room.may_send
     assert red.room.roster.devices() == [red.device]
 
@@ -186,7 +186,7 @@ def test_who_leaves_beside_a_rekey_is_gone_in_the_end(tmp_path: Path, when: str,
     agree(*left)
     for member in left:
         assert member.room.roster.devices() == [one.device for one in left]
-        assert member.room.commits.pending is None
+        assert member.room.commits.newest is None
         assert member.room.may_send
 
 
@@ -210,8 +210,8 @@ def test_no_commit_without_a_path_is_made_beside_a_leaving(tmp_path: Path) -> No
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     leaves(log, blue)
     feed(red, [*log.since(red), Rejected(red.room.id, submit.submission, Code.STALE, "")])
-    assert not red.room.commit_stands
-    assert red.room.commit_failed, "it would have let the leaver stay"
+    assert not red.room.can_resubmit_commit
+    assert red.room.commit_is_stale, "it would have let the leaver stay"
     red.room.drop_commit()
     with pytest.raises(Exception, match="nobody can be added before"):
         red.room.prepare_commit([Member(tmp_path, "black").add()])

@@ -6,7 +6,7 @@ import asyncio
 
 from clave_client import events
 from clave_client.errors import RelayFault
-from clave_client.sync.event_queue import MOST_KEPT, EventQueue
+from clave_client.sync.event_queue import MAX_EVENTS, EventQueue
 
 ROOM = b"r" * 16
 RED = events.Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
@@ -29,12 +29,12 @@ async def test_what_passes_is_dropped_before_what_counts_and_that_is_told_once()
     queue = EventQueue()
     queue.put(events.MemberAdded(ROOM, RED, RED))
     queue.put(events.Sent(ROOM, 1, b"i" * 16))
-    for number in range(3 * MOST_KEPT):
+    for number in range(3 * MAX_EVENTS):
         queue.put(events.PresenceChanged(ROOM, "red", number % 2 == 0, ""))
-    assert len(queue) == MOST_KEPT
+    assert len(queue) == MAX_EVENTS
     told = await queue.get()
     assert isinstance(told, events.Notice)
-    assert told.text.startswith(f"{2 * MOST_KEPT + 2} events")
+    assert told.text.startswith(f"{2 * MAX_EVENTS + 2} events")
     assert isinstance(await queue.get(), events.MemberAdded)
     assert isinstance(await queue.get(), events.Sent)
     assert isinstance(await queue.get(), events.PresenceChanged)
@@ -43,7 +43,7 @@ async def test_what_passes_is_dropped_before_what_counts_and_that_is_told_once()
 async def test_messages_without_end_leave_no_change_of_a_room_untold() -> None:
     queue = EventQueue()
     queue.put(events.Diverged(ROOM, RED, events.Inconsistency.HISTORY))
-    for number in range(MOST_KEPT + 5):
+    for number in range(MAX_EVENTS + 5):
         queue.put(events.Sent(ROOM, number, b"i" * 16))
     queue.put(RelayFault("it is over"))
     await queue.get()

@@ -45,19 +45,19 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Log, Member, 
     deliver(log, red, blue, green)
     confirm(log, green)
     outcome = deliver(log, red, blue, green)[1]
-    assert outcome.cry
+    assert outcome.needs_rejoin
     assert kinds(outcome) == ["Notice"]
-    assert blue.room.lost
+    assert blue.room.cannot_follow
     return log, red, blue, green
 
 
 def helped(log: Log, helper: Member, lost: Member) -> RejoinInfo:
     """Have a member help a lost one; return what that gets."""
-    submit = helper.room.prepare_help(lost.device)
+    submit = helper.room.prepare_rejoin_info(lost.device)
     log.append(helper, submit)
-    help_ = parse_invitation(submit.welcome)
-    assert isinstance(help_, RejoinInfo)
-    return help_
+    rejoin_info = parse_invitation(submit.welcome)
+    assert isinstance(rejoin_info, RejoinInfo)
+    return rejoin_info
 
 
 def ahead(member: Member, head: bytes) -> Forged:
@@ -66,48 +66,50 @@ def ahead(member: Member, head: bytes) -> Forged:
     return Forged(Kind.CONFIRM, sign_payload(member.room.id, header, member.account.device))
 
 
-def returns(lost: Member, help_: RejoinInfo) -> Submit:
-    return lost.room.prepare_return(lost.room.open_help(help_), help_.head, lost.account.identity)
+def returns(lost: Member, rejoin_info: RejoinInfo) -> Submit:
+    return lost.room.prepare_rejoin(
+        lost.room.open_rejoin_info(rejoin_info), rejoin_info.head, lost.account.identity
+    )
 
 
 def test_a_cry_is_heard_by_who_can_help(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
-    log.append(blue, blue.room.prepare_cry())
+    log.append(blue, blue.room.prepare_rejoin_request())
     from_red, from_blue, from_green = deliver(log, red, blue, green)
-    assert from_red.lost == from_green.lost == [blue.device]
-    assert from_blue.lost == []
+    assert from_red.rejoin_requests == from_green.rejoin_requests == [blue.device]
+    assert from_blue.rejoin_requests == []
 
 
 @pytest.mark.parametrize("what", ["signature", "sender", "stranger"])
 def test_a_cry_in_anothers_name_is_nothing(room: tuple[Log, Member, Member, Member], what: str) -> None:
     log, red, blue, green = room
-    entry = log.append(blue, blue.room.prepare_cry())
+    entry = log.append(blue, blue.room.prepare_rejoin_request())
     fields: dict[str, object] = {
         "signature": {"payload": entry.payload[:-1] + bytes([entry.payload[-1] ^ 1])},
         "sender": {"sender": green.device},
         "stranger": {"sender": b"s" * 32},
     }[what]
-    assert feed(red, [msgspec.structs.replace(entry, **fields)]).lost == []
+    assert feed(red, [msgspec.structs.replace(entry, **fields)]).rejoin_requests == []
 
 
 def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     blue.says("said when it was lost")
     say(log, red, "not for blue")
-    log.append(blue, blue.room.prepare_cry())
+    log.append(blue, blue.room.prepare_rejoin_request())
     deliver(log, red, blue, green)
     assert blue.room.prepare_messages() == []
     before = stored_group(blue)
-    help_ = helped(log, green, blue)
+    rejoin_info = helped(log, green, blue)
     deliver(log, red, blue, green)
-    assert red.room.helped[blue.device] == 1
-    submit = returns(blue, help_)
+    assert red.room.rejoin_infos[blue.device] == 1
+    submit = returns(blue, rejoin_info)
     assert submit.kind is Kind.REKEY
-    assert blue.room.commits.returning
+    assert blue.room.commits.rejoining
     log.append(blue, submit)
     deliver(log, red, blue, green)
-    assert [rekey.fate for rekey in red.room.rekeys] == [RekeyEffect.OPENS]
-    assert blue.room.lost, "not before another account has confirmed it"
+    assert [rekey.effect for rekey in red.room.rekeys] == [RekeyEffect.OPENS]
+    assert blue.room.cannot_follow, "not before another account has confirmed it"
     assert stored_group(blue) == before
     confirm(log, red)
     from_red, from_blue, from_green = deliver(log, red, blue, green)
@@ -116,8 +118,8 @@ def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Memb
     (notice,) = from_blue.events
     assert isinstance(notice, events.Notice)
     assert "follows friends again; what was said from entry 3 to 8 it could not read" in notice.text
-    assert not blue.room.lost
-    assert not blue.room.commits.returning
+    assert not blue.room.cannot_follow
+    assert not blue.room.commits.rejoining
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
     say(log, red, "welcome back")
@@ -140,25 +142,25 @@ def test_a_lost_device_comes_back_also_over_restarts(
             resume(blue, log)
 
     point(0)
-    log.append(blue, blue.room.prepare_cry())
+    log.append(blue, blue.room.prepare_rejoin_request())
     deliver(log, red, blue, green)
-    help_ = helped(log, green, blue)
+    rejoin_info = helped(log, green, blue)
     deliver(log, blue)
     point(1)
-    submit = returns(blue, help_)
+    submit = returns(blue, rejoin_info)
     point(2)
     if at == 2:
-        assert blue.room.commit_stands, "it is submitted as it was"
+        assert blue.room.can_resubmit_commit, "it is submitted as it was"
         submit = blue.room.submit_commit()
     assert log.take(blue, submit) is None
     point(3)
     deliver(log, red, blue, green)
     point(4)
-    assert blue.room.commits.returning
+    assert blue.room.commits.rejoining
     confirm(log, red)
     deliver(log, red, blue, green)
     agree(red, blue, green)
-    assert not blue.room.lost
+    assert not blue.room.cannot_follow
     for member in (blue, green):
         say(log, member, "hello")
         assert lies(*deliver(log, red, blue, green)) == []
@@ -187,8 +189,8 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     made = log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, red, blue, green)
     signer = {"its own": blue, "a stranger": Member(tmp_path, "stranger")}.get(what, red)
-    assert blue.room.commits.pending is not None
-    head = b"h" * 32 if what == "another head" else blue.room.commits.pending.head
+    assert blue.room.commits.newest is not None
+    head = b"h" * 32 if what == "another head" else blue.room.commits.newest.head
     ref = b"r" * 32 if what == "an unknown ref" else rekey_id(made.payload)
     payload = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), signer.account.device)
     if what == "a bad signature":
@@ -197,8 +199,8 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     log.entries[-1] = msgspec.structs.replace(log.entries[-1], sender=signer.device)
     before = stored_group(blue)
     deliver(log, blue)
-    assert blue.room.lost
-    assert blue.room.commits.returning
+    assert blue.room.cannot_follow
+    assert blue.room.commits.rejoining
     assert stored_group(blue) == before
 
 
@@ -207,7 +209,7 @@ def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Me
     log, red, blue, green = room
     log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, blue)
-    blue.room.stop_returning()
+    blue.room.abandon_rejoin()
     blue.restarts()
     resume(blue, log)
     deliver(log, red, green)
@@ -219,11 +221,11 @@ def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Me
 def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member, Member]) -> None:
     log, _, blue, green = room
     returns(blue, helped(log, green, blue))
-    blue.room.flights.clear()
-    blue.room.stop_returning()
-    assert not blue.room.commits.returning
+    blue.room.in_flight.clear()
+    blue.room.abandon_rejoin()
+    assert not blue.room.commits.rejoining
     blue.restarts()
-    assert blue.room.commits.pending is None
+    assert blue.room.commits.newest is None
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -243,21 +245,21 @@ def test_an_earlier_return_counts_if_it_is_confirmed_first(
     feed(blue, [*log.since(blue), refusal])
     deliver(log, red, green)
     agree(red, blue, green)
-    assert not blue.room.lost
-    assert blue.room.commits.formers == []
+    assert not blue.room.cannot_follow
+    assert blue.room.commits.earlier == []
 
 
 def test_help_is_for_its_room_and_device(room: tuple[Log, Member, Member, Member], tmp_path: Path) -> None:
     log, red, blue, green = room
-    help_ = helped(log, green, blue)
+    rejoin_info = helped(log, green, blue)
     with pytest.raises(MLSError):
-        red.room.open_help(help_)
+        red.room.open_rejoin_info(rejoin_info)
     with pytest.raises(MLSError):
-        blue.room.open_help(msgspec.structs.replace(help_, sealed=help_.sealed[:-1]))
+        blue.room.open_rejoin_info(msgspec.structs.replace(rejoin_info, sealed=rejoin_info.sealed[:-1]))
     before = blue.everything()
     for garbage in (b"", b"garbage", red.villain().encrypt(b"hello")):
         with pytest.raises((MLSError, PeerError)):
-            blue.room.prepare_return(garbage, help_.head, blue.account.identity)
+            blue.room.prepare_rejoin(garbage, rejoin_info.head, blue.account.identity)
     assert blue.everything() == before
 
 
@@ -267,9 +269,9 @@ def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Memb
     phantom = red.villain()
     phantom.merge(phantom.commit((), now=1_800_000_000))
     sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
-    help_ = RejoinInfo(sealed, epoch_id(phantom))
+    rejoin_info = RejoinInfo(sealed, epoch_id(phantom))
     before = stored_group(blue)
-    log.append(blue, returns(blue, help_))
+    log.append(blue, returns(blue, rejoin_info))
     heads = red.room.head, green.room.head
     from_red, from_blue, from_green = deliver(log, red, blue, green)
     assert (red.room.head, green.room.head) == heads
@@ -277,7 +279,7 @@ def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Memb
     assert lies(from_red, from_green) == [Inconsistency.AHEAD, Inconsistency.AHEAD]
     assert lies(from_blue) == []
     assert stored_group(blue) == before
-    assert blue.room.lost
+    assert blue.room.cannot_follow
     log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, red, blue, green)
     confirm(log, red)
@@ -291,26 +293,26 @@ def test_nobody_alone_makes_a_device_leave_an_epoch_it_can_follow(tmp_path: Path
     phantom = red.villain()
     phantom.merge(phantom.commit((), now=1_800_000_000))
     sealed = phantom.seal_to_member(blue.room.group.own_leaf, "clave GroupInfo", phantom.group_info())
-    help_ = RejoinInfo(sealed, epoch_id(phantom))
-    assert not blue.room.wants(help_), "unasked"
+    rejoin_info = RejoinInfo(sealed, epoch_id(phantom))
+    assert not blue.room.should_rejoin_with(rejoin_info), "unasked"
     for _ in range(2):
-        log.append(red, ahead(red, help_.head))
+        log.append(red, ahead(red, rejoin_info.head))
         deliver(log, blue)
-    assert not blue.room.wants(help_), "one account says so"
-    log.append(green, ahead(green, help_.head))
+    assert not blue.room.should_rejoin_with(rejoin_info), "one account says so"
+    log.append(green, ahead(green, rejoin_info.head))
     deliver(log, blue)
-    assert blue.room.wants(help_)
+    assert blue.room.should_rejoin_with(rejoin_info)
     blue.room.start_leaving()
-    assert blue.room.wants(help_)
+    assert blue.room.should_rejoin_with(rejoin_info)
     blue.room.disconnected()
-    assert not blue.room.wants(help_)
+    assert not blue.room.should_rejoin_with(rejoin_info)
 
 
 def test_a_lost_device_wants_help_of_another_epoch(room: tuple[Log, Member, Member, Member]) -> None:
     log, _, blue, green = room
-    help_ = helped(log, green, blue)
-    assert blue.room.wants(help_)
-    assert not blue.room.wants(msgspec.structs.replace(help_, head=blue.room.head))
+    rejoin_info = helped(log, green, blue)
+    assert blue.room.should_rejoin_with(rejoin_info)
+    assert not blue.room.should_rejoin_with(msgspec.structs.replace(rejoin_info, head=blue.room.head))
 
 
 def test_nobody_comes_back_as_another(room: tuple[Log, Member, Member, Member]) -> None:
@@ -329,10 +331,10 @@ def test_a_lost_device_helps_nobody_and_says_nothing(room: tuple[Log, Member, Me
     assert not blue.room.may_commit
     assert not blue.room.commit_due
     assert blue.room.confirmable is None
-    log.append(green, green.room.prepare_cry())
+    log.append(green, green.room.prepare_rejoin_request())
     say(log, red, "not for blue")
     outcome = deliver(log, blue)[0]
-    assert outcome.lost == []
+    assert outcome.rejoin_requests == []
     assert outcome.events == []
 
 
@@ -340,7 +342,7 @@ def test_a_lost_device_that_leaves_comes_back_to_say_so(room: tuple[Log, Member,
     log, red, blue, green = room
     blue.room.start_leaving()
     assert not blue.room.leave_due
-    assert blue.room.in_step
+    assert blue.room.can_submit
     log.append(blue, returns(blue, helped(log, green, blue)))
     told = settle(log, red, blue, green)
     assert [lies(*one) for one in told] == [[], [], []]
@@ -357,12 +359,12 @@ def test_a_device_that_was_not_shown_an_epoch_comes_back_too(tmp_path: Path) -> 
     other = Log()
     other.entries = [*log.entries[:-2], msgspec.structs.replace(log.entries[-1], seq=hidden.seq)]
     outcome = deliver(other, blue)[0]
-    assert outcome.cry
+    assert outcome.needs_rejoin
     assert lies(outcome) == [Inconsistency.AHEAD]
-    assert not blue.room.lost
-    help_ = parse_invitation(green.room.prepare_help(blue.device).welcome)
-    assert isinstance(help_, RejoinInfo)
-    submit = returns(blue, help_)
+    assert not blue.room.cannot_follow
+    rejoin_info = parse_invitation(green.room.prepare_rejoin_info(blue.device).welcome)
+    assert isinstance(rejoin_info, RejoinInfo)
+    submit = returns(blue, rejoin_info)
     deliver(log, red, green)
     log.append(blue, submit)
     other.entries.append(msgspec.structs.replace(log.entries[-1], seq=len(other.entries) + 1))
@@ -381,7 +383,7 @@ def test_in_a_room_of_one_account_a_return_counts_at_once(
     log, (red, twin, third) = in_one_room(tmp_path, "red", "red/desk", "red/phone")
     log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(()), 0))
     deliver(log, red, twin, third)
-    assert twin.room.lost
+    assert twin.room.cannot_follow
     log.append(twin, returns(twin, helped(log, third, twin)))
     deliver(log, red, twin, third)
     agree(red, twin, third)
@@ -390,17 +392,17 @@ def test_in_a_room_of_one_account_a_return_counts_at_once(
 def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
-    red.room.take_back_commit()
-    red.room.flights.clear()
+    red.room.cancel_commit()
+    red.room.in_flight.clear()
     log.append(red, submit)
     outcome = deliver(log, red)[0]
     deliver(log, blue)
-    assert outcome.cry
-    assert not red.room.lost, "a relay may have made that up"
-    help_ = helped(log, blue, red)
+    assert outcome.needs_rejoin
+    assert not red.room.cannot_follow, "a relay may have made that up"
+    rejoin_info = helped(log, blue, red)
     deliver(log, red, blue)
-    assert red.room.wants(help_)
-    log.append(red, returns(red, help_))
+    assert red.room.should_rejoin_with(rejoin_info)
+    log.append(red, returns(red, rejoin_info))
     deliver(log, red, blue)
     confirm(log, blue)
     deliver(log, red, blue)
@@ -419,13 +421,13 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     bait = RejoinInfo(made_up.seal_to_member(leaf, "clave GroupInfo", made_up.group_info()), head)
     log.append(blue, returns(blue, bait))
     deliver(log, red, blue, green)
-    assert blue.room.commits.pending is not None
-    ref = rekey_id(blue.room.commits.pending.payload)
+    assert blue.room.commits.newest is not None
+    ref = rekey_id(blue.room.commits.newest.payload)
     lure = sign_payload(red.room.id, red.header(Kind.CONFIRM, head=head, ref=ref), red.account.device)
     log.append(red, Forged(Kind.CONFIRM, lure))
     left = blue.room.group.state().epoch
     deliver(log, red, blue, green)
-    assert not blue.room.lost
+    assert not blue.room.cannot_follow
     assert blue.room.head != green.room.head == red.room.head
     stored = blue.store._rows("SELECT data FROM group_parts")
     assert not [part for (part,) in stored if left in part], "keys of an epoch that it left"
@@ -435,13 +437,13 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     resume(blue, log)
     say(log, red, "one")
     say(log, green, "two")
-    assert deliver(log, red, blue, green)[1].cry
-    log.append(blue, blue.room.prepare_cry())
-    assert deliver(log, red, blue, green)[2].lost == [blue.device]
-    help_ = helped(log, green, blue)
-    assert blue.room.wants(help_)
+    assert deliver(log, red, blue, green)[1].needs_rejoin
+    log.append(blue, blue.room.prepare_rejoin_request())
+    assert deliver(log, red, blue, green)[2].rejoin_requests == [blue.device]
+    rejoin_info = helped(log, green, blue)
+    assert blue.room.should_rejoin_with(rejoin_info)
     deliver(log, red, blue, green)
-    log.append(blue, returns(blue, help_))
+    log.append(blue, returns(blue, rejoin_info))
     told = [event.text for event in settle(log, red, blue, green)[1] if isinstance(event, events.Notice)]
     assert "this device follows friends again; what was said from entry" in " ".join(told)
     agree(red, blue, green)
@@ -451,4 +453,4 @@ def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
     say(log, green, "four")
     deliver(log, red, blue, green)
     assert blue.texts() == ["is anybody here?", "three", "four"]
-    assert not blue.room.whereabouts.homes, "two accounts speak there"
+    assert not blue.room.epochs.former_rosters, "two accounts speak there"
