@@ -1,12 +1,14 @@
-"""The library: what a program can do with a profile and a relay. Every mode stands on this.
+"""The library: what a program can do with a profile at its relay. Every mode of `clave` is built on it.
 
-with Profile.open(home, "red") as profile:
-async with Client(profile, relay="chat.example.org") as client:
-    room = await client.create_room("friends")
-    await client.invite(room, "blue")
-    await client.send(room, "hello")
-    async for event in client.events():
-        ...
+Example, in a coroutine:
+
+    with Profile.open(default_home(), "red") as profile:
+        async with Client(profile, relay="chat.example.org") as client:
+            room = await client.create_room("friends")
+            await client.invite(room, "blue")
+            await client.send(room, "hello")
+            async for event in client.events():
+                print(event)
 """
 
 from __future__ import annotations
@@ -19,12 +21,21 @@ from typing import Self
 
 import msgspec
 
-from clave_client.errors import ClientError, RelayRefused, RoomBehind, UsageError
+from clave_client.errors import (
+    ClientError,
+    MemberNotFound,
+    NotInRoom,
+    RelayRefused,
+    RoomBehind,
+    RoomNotFound,
+    SelfRemoval,
+    UsageError,
+)
 from clave_client.events import Connected, Event, Notice, Person
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, MAX_TITLE, AgreedState, Role
 from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.key_watch import KeyWatch
 from clave_client.people.known_keys import Fingerprint, KnownKeys
@@ -48,14 +59,14 @@ __all__ = ["Client"]
 
 
 NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOSED, Code.TOKEN}
-"""Refusals after which a new profile is of no use."""
+"""Refusals after which a new profile is deleted."""
 
 
 class Client:
-    """A profile in use. An async context manager: entering connects, leaving says goodbye.
+    """A profile in use, as an async context manager: entering connects, leaving closes.
 
-    Methods that change something return when the relay has it on disk. They raise `ClientError`; everything
-    that happens comes out of `events()`.
+    Methods that change something return once the relay has it on disk, and raise `ClientError`. What happens
+    is reported by `events()`. Rooms are named by their id, 16 bytes.
     """
 
     def __init__(
@@ -85,10 +96,10 @@ class Client:
             if address is None and stored is None:
                 raise UsageError("this profile has not met its relay yet; say where with --relay HOST:PORT")
             address = address or RelayAddress.parse((stored or b"").decode())
-            # A profile belongs to one relay, wherever that listens: the pin holds for every address.
+            # A profile belongs to one relay: the pinned certificate holds for any address of it.
             trust = CertificateTrust.load(self._store)
             if pin is not None:
-                trust = trust.insist(pin)
+                trust = trust.with_pin(pin)
             self._pins = Pins(self._store)
             self._pins.repin(account.name, account.verified.account)
         except ClientError:
@@ -98,10 +109,10 @@ class Client:
         self._connected: Connected | None = None
         self._refused = False
         software = f"clave {version('clave')}"
-        self._session = RoomSync(
+        self._sync = RoomSync(
             self._store, account, address, trust=trust, token=token, software=software, clock=clock
         )
-        self._people = KnownKeys(self._pins, self._session)
+        self._people = KnownKeys(self._pins, self._sync)
 
     async def __aenter__(self) -> Self:
         try:
@@ -115,118 +126,117 @@ class Client:
         await self.close()
 
     async def connect(self) -> Connected:
-        """Connect, register a new profile's name, and bring the rooms up to date.
+        """Connect, register a new profile's name, and resume the rooms.
 
         Raises `RelayUnreachable`, `NotARelay`, `RelayChanged` or `RelayRefused`. A new profile whose name is
-        refused is deleted again.
+        refused is deleted by `close`.
         """
         try:
-            self._connected = await self._session.connect()
+            self._connected = await self._sync.connect()
         except RelayRefused as error:
             self._refused = error.code in NAME_REFUSED
             raise
         return self._connected
 
     async def close(self) -> None:
-        """Say goodbye and close the profile's database."""
-        # A login whose answer was lost may have registered the name: then its key must stay.
-        never_met = self._new and not self._session.has_met_relay
+        """Send goodbye and close the profile's database."""
+        # If the answer to a login was lost the name may be registered: then keep its key.
+        never_met = self._new and not self._sync.connection.has_connected
         useless = self._store.get("relay_pin") is None and (self._refused or never_met)
-        await self._session.close()
+        await self._sync.close()
         self._store.close()
         if useless:
             self._profile.discard()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what happens, as it happens; raises `ClientError` when the session cannot go on.
+        """Yield events as they happen. Raises `ClientError` when the client cannot go on.
 
-        A `Notice` tells of each member whose name is bound to another key, before anything else of the room.
+        A `Notice` reports each member whose name is pinned to another key, before other events of the room.
         """
         while True:
-            event = await self._session.events.get()
+            event = await self._sync.events.get()
             if isinstance(event, ClientError):
                 raise event
-            room = getattr(event, "room", b"")
-            for each in (room,) if room else tuple(self._session.rooms):
+            for each in (event.room,) if event.room else tuple(self._sync.rooms):
                 for notice in self.key_notices(each):
                     yield notice
             yield event
 
     def pending_events(self) -> list[Event]:
-        """Return what happened and was not read yet; raises `ClientError` when the session cannot go on."""
-        waiting = self._session.events.drain()
+        """Return the events not read yet. Raises `ClientError` when the client cannot go on."""
+        waiting = self._sync.events.drain()
         for event in waiting:
             if isinstance(event, ClientError):
                 raise event
         return [event for event in waiting if not isinstance(event, ClientError)]
 
-    # --- looking ---
+    # --- state ---
 
     @property
     def connected(self) -> Connected:
-        """How the first connection went: the relay, its fingerprint, and whether the name is new there."""
+        """The event of the first connection. Raises `UsageError` before that."""
         if self._connected is None:
             raise UsageError("connect first")
         return self._connected
 
     @property
     def name(self) -> str:
-        """The name this profile goes by."""
-        return self._session.account.name
+        """The profile's name."""
+        return self._sync.account.name
 
     @property
     def rooms(self) -> dict[bytes, RoomRecord]:
         """The rooms this device is in or invited to, by id."""
-        return {room.id: room.record for room in self._session.rooms.values()}
+        return {room.id: room.record for room in self._sync.rooms.values()}
 
     def find_room(self, words: str, *, invited: bool = False) -> bytes:
-        """Return the id of the room that `words` names by title, or by 8 digits or more of its id's start.
+        """Return the id of the room that `words` names, by title or by 8 or more digits of its id's start.
 
-        Rooms one is in come before invitations; with `invited`, only those count. Raises `UsageError` when no
-        room fits, or several do, be it one by its title and another by its id.
+        Joined rooms come before invitations; with `invited`, only invitations are searched. Raises
+        `RoomNotFound`, or `UsageError` when several rooms match, by title or by id.
         """
         found = resolve_room(words, self.rooms.values(), invited=invited)
         if found is not None:
             return found
-        for error in self._session.unusable.values():
+        for error in self._sync.unusable.values():
             if error.title == words:
                 raise error
         if invited:
             raise UsageError(f"there is no open invitation to {sanitize(words)}")
-        raise UsageError(f"you are in no room called {sanitize(words)}; /room or clave info lists them")
+        raise RoomNotFound(f"you are in no room called {sanitize(words)}")
 
     def similar_room(self, room: bytes) -> RoomRecord | None:
-        """Return a room this device is in whose title looks like that of another, `room`."""
+        """Return a joined room whose title is confusable with that of `room`, or None."""
         here = self.rooms.get(room)
         return None if here is None else similar_room(here, self.rooms.values())
 
     def inviter(self, room: bytes) -> Person | None:
-        """Return who invites this device to a room; None once that is answered."""
+        """Return who invites this device to a room; None once the invitation is answered."""
         here = self._room(room)
         return here.roster.inviter() if here.record.phase is Phase.INVITED else None
 
     def members(self, room: bytes) -> list[tuple[Person, bool, bool]]:
-        """Return (person, is admin, is online) for every member; online is the relay's word."""
+        """Return (person, is admin, is online) of every member; online is what the relay says."""
         here = self._room(room)
-        online = self._session.online.get(room, set()) | {self._session.account.device.public}
+        online = self._sync.online.get(room, set()) | {self._sync.account.device.public}
         admins = here.state.admins
         people = here.roster.people().values()
         return [(person, person.account in admins, person.device in online) for person in people]
 
     def info(self, room: bytes) -> RoomInfo:
-        """Return what a room is and how it is encrypted, as of what this device has seen."""
-        return RoomInfo.of(self._room(room), self._session.account.verified.account)
+        """Return the summary of a room, as of what this device has read."""
+        return RoomInfo.of(self._room(room), self._sync.account.verified.account)
 
     @property
     def unusable(self) -> list[str]:
-        """What to tell of stored rooms that cannot be used as they are, a line each."""
-        return [str(error) for error in self._session.unusable.values()]
+        """One line for each stored room that cannot be used, with the reason."""
+        return [str(error) for error in self._sync.unusable.values()]
 
     @property
     def relay(self) -> tuple[str, str]:
-        """The relay's address, and the fingerprint pinned at the first contact ("" before that)."""
+        """The relay address, and the fingerprint of its pinned certificate ("" before the first contact)."""
         pin = self._store.get("relay_pin")
-        return str(self._session.address), fingerprint_text(pin) if pin is not None else ""
+        return str(self._sync.connection.address), fingerprint_text(pin) if pin is not None else ""
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
@@ -235,90 +245,90 @@ class Client:
     @property
     def is_online(self) -> bool:
         """Whether there is a connection to the relay now."""
-        return self._session.is_online
+        return self._sync.is_online
 
     def known_names(self) -> list[str]:
-        """Return the names of the people this profile has met, sorted."""
+        """Return the names of all people whose accounts are stored or pinned, sorted."""
         return self._store.names()
 
     async def wait_flushed(self) -> None:
-        """Wait until nothing waits to be sent."""
-        await self._session.wait_for(lambda: not any(room.outbox for room in self._session.rooms.values()))
+        """Wait until all outboxes are empty."""
+        await self._sync.wait_for(lambda: not any(room.outbox for room in self._sync.rooms.values()))
 
     async def wait_synced(self, room: bytes) -> None:
-        """Wait until this device has read all that the relay had of a room one is in."""
+        """Wait until all that the relay had of a joined room is read."""
         here = self._room(room)
-        rooms = self._session.rooms
+        rooms = self._sync.rooms
         if here.record.phase is Phase.JOINED:
-            await self._session.wait_for(lambda: rooms.get(room) is not here or here.synced)
+            await self._sync.wait_for(lambda: rooms.get(room) is not here or here.synced)
 
     def unshown(self, room: bytes) -> list[HistoryLine]:
-        """Return others' messages that no screen showed yet, oldest first."""
+        """Return others' messages that were not shown yet, oldest first."""
         here = self._room(room)
         lines = self._store.history(room, after=min(here.late, default=here.record.shown + 1) - 1)
         lines = [line for line in lines if line.seq > here.record.shown or line.seq in here.late]
-        return [line for line in lines if line.sender != self._session.account.device.public]
+        return [line for line in lines if line.sender != self._sync.account.device.public]
 
     def mark_shown(self, room: bytes, seq: int) -> bool:
-        """Note, before showing it, that a message goes onto a screen; False when one did already."""
-        here = self._session.rooms.get(room)
+        """Note that a message is about to be shown; return False when it was shown before."""
+        here = self._sync.rooms.get(room)
         if here is not None:
             return here.mark_shown(seq)
         record = self._store.room(room)
         if record is None or seq <= record.shown:
             return record is None
-        with self._store.transaction():  # it was closed meanwhile, and this device may be added anew
+        with self._store.transaction():  # the room was closed meanwhile; this device may be added again
             self._store.put_room(msgspec.structs.replace(record, shown=seq))
         return True
 
-    # --- whose key is whose ---
+    # --- keys of people ---
 
     async def fingerprint(self, name: str, *, room: bytes | None = None) -> Fingerprint:
-        """Return what to compare with the person called `name`, and bind the name to that key.
+        """Return what to compare with the person called `name`, and pin the name to that key.
 
-        The key is the one the name is bound to, or that of the member of `room`, of another room, or whom the
-        relay names, in this order. Raises `KeyMismatch` when the first three disagree and `repin` did not
-        decide it, and `RelayRefused` when nobody goes by that name.
+        The key is the pinned one, or that of the member of `room`, of another room, or the one that the relay
+        names, in this order. Raises `KeyMismatch` when the first three disagree without a `repin`,
+        and `RelayRefused` when nobody has that name.
         """
         return await self._people.fingerprint(name, room)
 
     async def verify(self, name: str, account: bytes | None = None) -> None:
-        """Remember that `account` was compared with the person called `name` and is right; asks nobody.
+        """Mark `account` as verified under `name`: the user compared it. Asks nobody.
 
-        Without `account`, it is the one that `fingerprint` returned last for that name in this session.
-        Raises `UsageError` if there is none, and `KeyMismatch` if the name is bound to another account.
+        Without `account`, it is the one that `fingerprint` returned last for that name. Raises `KeyNotShown`
+        if there is none, `UsageError` for the own key, and `KeyMismatch` if the name is pinned otherwise.
         """
         self._people.verify(name, account)
 
     def repin(self, name: str, account: bytes) -> None:
-        """Bind a name to another key from now on: the decision that `KeyMismatch` asks for."""
+        """Pin a name to another key: the decision that `KeyMismatch` asks for."""
         self._people.repin(name, account)
 
     def keys(self, name: str, *, room: bytes | None = None) -> list[SeenKey]:
-        """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
+        """Return the keys that go by `name`: the pinned one first, then those in all rooms."""
         return self._people.keys(name, room)
 
     def key_notices(self, room: bytes) -> list[Notice]:
-        """Return, each once a session, what to tell of members whose name is bound to another key."""
-        here = self._session.rooms.get(room)
-        return [] if here is None else self._watch.fresh(here)
+        """Return a notice, once each, of every member of a room whose name is pinned to another key."""
+        here = self._sync.rooms.get(room)
+        return [] if here is None else self._watch.new_notices(here)
 
     def key_mismatches(self, room: bytes) -> list[Notice]:
-        """Return what there is to tell of members of a room whose name is bound to another key."""
+        """Return the notices of all members of a room whose name is pinned to another key."""
         return self._watch.mismatches(self._room(room))
 
     def sender(self, line: HistoryLine) -> Person:
-        """Return who said a line of the history, as this profile sees them now."""
+        """Return the sender of a history line, with what this profile knows of it now."""
         return self._people.sender(line)
 
     # --- rooms ---
 
     async def create_room(self, title: str, *, suite: CipherSuite = NEW_ROOMS) -> bytes:
-        """Open a room with this device as only member and admin; return its id."""
-        session = self._session
-        room_id, account = os.urandom(16), session.account
+        """Create a room with this device as its only member and its admin; return its id."""
+        sync = self._sync
+        room_id, account = os.urandom(16), sync.account
         state = AgreedState(1, _title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
-        not_before, not_after = leaf_lifetime(session.clock())
+        not_before, not_after = leaf_lifetime(sync.clock())
         group = Group.create(
             suite,
             room_id,
@@ -330,19 +340,19 @@ class Client:
             not_after=not_after,
             extension_types=(AGREED_STATE_EXTENSION,),
         )
-        await session.link.request(lambda request: CreateRoom(request, room_id))
-        room = LocalRoom.create(self._store, group, session.clock, session.incarnation)
-        session.rooms[room_id] = room
-        session.resume(room)
-        await session.wait_for(lambda: room.synced)
+        await sync.transport.request(lambda request: CreateRoom(request, room_id))
+        room = LocalRoom.create(self._store, group, sync.clock, sync.incarnation)
+        sync.rooms[room_id] = room
+        sync.resume(room)
+        await sync.wait_for(lambda: room.synced)
         return room_id
 
     async def invite(self, room: bytes, name: str) -> Person:
-        """Add the devices of `name` to a room, with a welcome that waits until they answer.
+        """Add the devices of `name` to a room; each receives a welcome, and the user has to accept it.
 
-        A device that cannot take part in the room's encryption is left out, and a `Notice` names it. Raises
-        `PeerLacksSuite` when that goes for all of them, and `KeyMismatch` when the relay names another
-        account than the one the name is bound to, or than the member of a room who goes by it.
+        A device that lacks the room's cipher suite is left out and named in a `Notice`. Raises
+        `PeerLacksSuite` when all do, and `KeyMismatch` when the relay names another account than the pinned
+        one, or than that of a member of a room with that name.
         """
         here, suite = self._room(room), self._room(room).group.suite
         members = {person.device for person in here.roster.people().values()}
@@ -350,20 +360,20 @@ class Client:
         def check(found: SeenKey) -> None:
             self._pins.check(name, found, self._people.seen(name, room))
 
-        guest = await claim_invitee(self._session.link, name, suite, members=members, check=check)
+        guest = await claim_invitee(self._sync.transport, name, suite, members=members, check=check)
         if guest is None:
             raise UsageError(f"{name} is in {here.record.title} already")
         await self._commit(room, lambda _: guest.adds)
         self._pins.pin(name, SeenKey(guest.account, "who was invited"))
         for device in guest.left_out:
             text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
-            self._session.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
+            self._sync.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
         return next(p for p in here.roster.people().values() if p.account == guest.account)
 
     async def answer(self, room: bytes, *, accept: bool) -> None:
-        """Accept an invitation, or decline it: then the group removes this device again.
+        """Accept an invitation, or decline it, which has the group remove this device again.
 
-        To accept binds the inviter's name; raises `KeyMismatch` if that is bound to another key.
+        Accepting pins the inviter's name. Raises `KeyMismatch` if that is pinned to another key.
         """
         here = self._room(room)
         inviter = self.inviter(room) if accept else None
@@ -371,31 +381,31 @@ class Client:
             if inviter is not None:
                 self._pins.pin(inviter.name, check_inviter(self._pins, inviter))
             here.answer(accept=accept)
-        self._session.invitations.retry_deferred()
+        self._sync.invitations.retry_deferred()
         if accept:
             here.enqueue(ContentKind.JOINED, "")
-        self._session.resume(here)
-        await self._session.wait_for(lambda: here.synced or here.record.phase in (Phase.CLOSED, Phase.BEHIND))
+        self._sync.resume(here)
+        await self._sync.wait_for(lambda: here.synced or here.record.phase in (Phase.CLOSED, Phase.BEHIND))
         if here.record.phase is Phase.BEHIND:
             raise RoomBehind(here.record.title, here.record.cursor)
         if not accept:
-            await self._left(here)
+            await self._wait_left(here)
 
     async def remove(self, room: bytes, name: str) -> None:
         """Remove every device of `name` from a room and rekey it."""
         here = self._room(room)
         if name == self.name:
-            raise UsageError("to leave a room yourself, use /leave")
+            raise SelfRemoval("you cannot remove yourself from a room; leave it")
 
         def propose(room: LocalRoom) -> Sequence[Proposal]:
             return [Remove(index) for index, person in room.roster.people().items() if person.name == name]
 
         if not propose(here):
-            raise UsageError(f"there is no {sanitize(name)} in {here.record.title}; /members lists who is")
+            raise MemberNotFound(f"there is no {sanitize(name)} in {here.record.title}")
         await self._commit(room, propose)
 
     async def set_title(self, room: bytes, title: str) -> None:
-        """Call a room something else, for everyone."""
+        """Change a room's title for all members."""
         checked = _title(title)
 
         def propose(room: LocalRoom) -> Sequence[Proposal]:
@@ -404,38 +414,38 @@ class Client:
         await self._commit(room, propose)
 
     async def leave(self, room: bytes) -> None:
-        """Give up membership: the others rekey, and this device's keys of the room are deleted."""
+        """Leave a room: the others rekey, and this device's keys of the room are deleted."""
         here = self._room(room)
         here.start_leaving()
-        self._session.submit_due(here)
-        await self._left(here)
+        self._sync.submit_due(here)
+        await self._wait_left(here)
 
-    async def _left(self, here: LocalRoom) -> None:
-        await self._session.wait_for(lambda: here.record.phase is not Phase.LEAVING)
+    async def _wait_left(self, here: LocalRoom) -> None:
+        await self._sync.wait_for(lambda: here.record.phase is not Phase.LEAVING)
         if here.record.phase is not Phase.CLOSED:
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
 
     async def _commit(self, room: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         try:
-            await self._session.commit(room, propose)
+            await self._sync.commit(room, propose)
         except CryptoError as error:
             raise UsageError(sanitize(str(error))) from None
 
     def _room(self, room: bytes) -> LocalRoom:
-        found = self._session.rooms.get(room)
+        found = self._sync.rooms.get(room)
         if found is None:
-            unknown = UsageError("you are not in that room; /room lists yours")
-            raise self._session.unusable.get(room, unknown)
+            unknown = NotInRoom("you are not in that room")
+            raise self._sync.unusable.get(room, unknown)
         return found
 
-    # --- talking ---
+    # --- messages ---
 
     def post(self, room: bytes, text: str) -> bytes:
-        """Put a message into a room's outbox and return its id; `Sent` or `SendFailed` tells the rest.
+        """Append a message to a room's outbox and return its id; an event `Sent` or `SendFailed` follows.
 
-        The message survives a crash of this program from here on.
+        Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
         """
-        self._session.check()
+        self._sync.check()
         here = self._room(room)
         text = text.encode(errors="replace").decode()
         if not text.strip():
@@ -445,19 +455,19 @@ class Client:
         if here.record.phase is not Phase.JOINED:
             raise UsageError(f"accept the invitation to {here.record.title} first")
         message_id = here.enqueue(ContentKind.TEXT, text)
-        self._session.submit_due(here)
+        self._sync.submit_due(here)
         return message_id
 
     async def wait_until_sendable(self, room: bytes) -> None:
-        """Wait until all that the relay has of a room is read, and a message is for whoever is in it then.
+        """Wait until a room is read and messages can be encrypted for its present members.
 
-        Raises `ClientError` when the relay does not let this device read the room.
+        Raises `ClientError` when the relay refuses to resume the room.
         """
-        await self._session.wait_until_sendable(room)
+        await self._sync.wait_until_sendable(room)
 
     async def send(self, room: bytes, text: str) -> int:
-        """Send a message; return its seq once the relay has it on disk, or raise `ClientError`."""
-        return await self._session.delivered(room, self.post(room, text))
+        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""
+        return await self._sync.wait_for_delivery(room, self.post(room, text))
 
 
 def _title(title: str) -> str:

@@ -1,25 +1,30 @@
-"""Every way the client fails, each with one line for its reader and an exit status. Knows no terminal.
+"""The client's errors: each is one line that says what to do, with an exit status. Knows no terminal.
 
 ClientError
-├── LocalError            something on this machine, or something typed
-│   ├── UsageError        the words of a command or call are off
-│   ├── ProfileError      the profile cannot be opened as it lies there
+├── LocalError            something on this machine, or in the call
+│   ├── UsageError        wrong argument, or a call that is not possible now
+│   │   ├── RoomNotFound      no room has that title or id
+│   │   ├── NotInRoom         this device is not in that room
+│   │   ├── MemberNotFound    nobody of that name is in the room
+│   │   ├── SelfRemoval       one cannot remove oneself
+│   │   └── KeyNotShown       a name was to be verified before its key was shown
+│   ├── ProfileError      the profile is missing, locked, exposed or damaged
 │   │   ├── ProfileLocked     another process has it open
 │   │   ├── ProfileExposed    others on this machine could read it
 │   │   ├── WrongPassphrase
-│   │   ├── RoomUnreadable    a stored room is of an encryption or version this program does not have
+│   │   ├── RoomUnreadable    a stored room has a cipher suite or version that this program lacks
 │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
 │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
-├── RelayError            the relay, or what answers in its place
+├── RelayError            the relay, or what answers at its address
 │   ├── RelayUnreachable
 │   ├── NotARelay         something answers, but not as a clave relay
-│   ├── RelayChanged      the certificate is none that this profile may be shown
+│   ├── RelayChanged      the certificate is not one that this profile accepts
 │   ├── RelayFault        the relay broke the protocol or left out entries
 │   ├── RoomBehind        the relay no longer keeps what this device has not read of a room
-│   └── RelayRefused      the relay said no, with its code
-└── PeerError             another member's client sent something that is refused
-    ├── PeerLacksSuite    somebody's client cannot take part in a room's encryption
-    └── KeyMismatch       a name that is bound to one account turns up with another
+│   └── RelayRefused      the relay refused, with a code
+└── PeerError             another member's client sent something invalid
+    ├── PeerLacksSuite    somebody's client lacks the room's cipher suite
+    └── KeyMismatch       a name is bound to one account and was seen with another
 """
 
 from __future__ import annotations
@@ -31,8 +36,11 @@ from clave_wire.text import sanitize
 __all__ = [
     "ClientError",
     "KeyMismatch",
+    "KeyNotShown",
     "LocalError",
+    "MemberNotFound",
     "NotARelay",
+    "NotInRoom",
     "PeerError",
     "PeerLacksSuite",
     "ProfileError",
@@ -44,7 +52,9 @@ __all__ = [
     "RelayRefused",
     "RelayUnreachable",
     "RoomBehind",
+    "RoomNotFound",
     "RoomUnreadable",
+    "SelfRemoval",
     "StateTooOld",
     "StoreDamaged",
     "UsageError",
@@ -59,17 +69,37 @@ class ClientError(Exception):
 
 
 class LocalError(ClientError):
-    """Something on this machine stands in the way."""
+    """Something on this machine, or in the call, is wrong."""
 
 
 class UsageError(LocalError):
-    """The words of a command or call are off."""
+    """Wrong argument, or a call that is not possible now."""
 
     exit_status = 2
 
 
+class RoomNotFound(UsageError):
+    """No room has that title or id."""
+
+
+class NotInRoom(UsageError):
+    """This device is not in that room."""
+
+
+class MemberNotFound(UsageError):
+    """Nobody of that name is in the room."""
+
+
+class SelfRemoval(UsageError):
+    """A member cannot remove itself; it leaves instead."""
+
+
+class KeyNotShown(UsageError):
+    """A name was to be verified before its key was shown."""
+
+
 class ProfileError(LocalError):
-    """The profile cannot be opened as it lies there."""
+    """Profile missing, locked, exposed or damaged."""
 
     exit_status = 3
 
@@ -87,7 +117,7 @@ class WrongPassphrase(ProfileError):
 
 
 class RoomUnreadable(ProfileError):
-    """A stored room is of a cipher suite, or was written by a version, that this program does not have."""
+    """A stored room has a cipher suite, or was written by a version, that this program lacks."""
 
     def __init__(self, title: str, reason: str) -> None:
         super().__init__(
@@ -101,13 +131,13 @@ class StoreDamaged(ProfileError):
 
 
 class StateTooOld(LocalError):
-    """The room's state is older than what this device already sent; sending would use keys twice."""
+    """The room's state is older than what this device already sent; sending would reuse keys."""
 
     exit_status = 3
 
 
 class RelayError(ClientError):
-    """The relay, or what answers in its place, is at fault."""
+    """The relay, or what answers at its address, is at fault."""
 
     exit_status = 4
 
@@ -121,7 +151,7 @@ class NotARelay(RelayError):
 
 
 class RelayChanged(RelayError):
-    """The relay's certificate is neither the pinned one nor one that may follow it."""
+    """The relay's certificate is neither the pinned one nor an accepted successor."""
 
 
 class RelayFault(RelayError):
@@ -129,9 +159,9 @@ class RelayFault(RelayError):
 
 
 class RelayRefused(RelayError):
-    """The relay refused; `code` says why in a form to decide on.
+    """The relay refused, with the reason `code`.
 
-    `retry_after` is when it asks to be tried again, in seconds; 0 leaves that open.
+    `retry_after` is the pause it asks for, in seconds; 0 for none.
     """
 
     def __init__(self, code: Code, text: str, retry_after: float = 0.0) -> None:
@@ -152,26 +182,25 @@ class RoomBehind(RelayError):
 
 
 class PeerError(ClientError):
-    """Another member's client sent something that is refused."""
+    """Another member's client sent something invalid."""
 
 
 class PeerLacksSuite(PeerError):
-    """Somebody's client has no key package of the room's cipher suite, so it cannot be added."""
+    """Somebody's client has no key package of the room's cipher suite and cannot be added."""
 
 
 class KeyMismatch(PeerError):
-    """Two accounts go by one name, and only the person at this client can say which is right.
+    """Two accounts go by one name; the user has to decide which is right.
 
-    `known` is the account that the name is bound to, or that was seen first; `found` is the other one, and
-    `source` says where it turned up.
+    `known` is the account that the name is bound to, or that was seen first. `found` is the other one, and
+    `source` says where it was seen.
     """
 
     def __init__(self, name: str, known: bytes, known_source: str, found: bytes, source: str) -> None:
         name = sanitize(name)
         super().__init__(
             f"two keys go by {name}, nothing was done: {fingerprint(known)} ({known_source}) and"
-            f" {fingerprint(found)} ({source}); ask {name} over another channel which is right,"
-            f" then /trust {name}"
+            f" {fingerprint(found)} ({source}); ask {name} over another channel which is right"
         )
         self.name = name
         self.known = known

@@ -1,4 +1,4 @@
-"""What a session tells its user: plain facts, already fit for a screen. Knows no screen."""
+"""What happens in the rooms and on the connection, as plain values fit for a screen. Knows no screen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 __all__ = [
+    "Advice",
     "Connected",
     "Disconnected",
     "Diverged",
@@ -30,10 +31,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Person:
-    """A member as the group knows it: the account is proven, the name is its own claim.
+    """A member's device and its account: the account is proven, the name is its own claim.
 
-    `verified` says that this very account was compared under this name. `known` is the account that the name
-    is bound to when that is another one than `account`, else empty.
+    `verified` says that this account was compared under this name. `known` is the account that the name is
+    bound to, if it is another one than `account`, else empty.
     """
 
     name: str
@@ -45,12 +46,24 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Connected:
-    """The relay answers; rooms are being brought up to date.
+class Event:
+    """Base of all events. `room` is the id of the room it is about, empty for none."""
 
-    `vouched` says that a certificate authority's word for the relay's address is taken.
+    room: bytes
+
+
+# --- of the connection ---
+
+
+@dataclass(frozen=True)
+class Connected(Event):
+    """The relay accepted the login; rooms are being brought up to date.
+
+    `registered` says that the name is new at the relay, `first_use` that its certificate was not pinned
+    before, `vouched` that a certificate authority's signature is accepted for the relay's address.
     """
 
+    room: bytes = field(default=b"", init=False)
     relay: str
     fingerprint: str
     registered: bool
@@ -59,18 +72,21 @@ class Connected:
 
 
 @dataclass(frozen=True)
-class Disconnected:
-    """The relay is gone; the session tries again in `retry_in` seconds."""
+class Disconnected(Event):
+    """The connection is lost; the next attempt follows in `retry_in` seconds."""
 
+    room: bytes = field(default=b"", init=False)
     reason: str
     retry_in: float
 
 
-@dataclass(frozen=True)
-class Message:
-    """Somebody else's message. `sent_at` is in seconds since 1970, by the sender's clock."""
+# --- of messages ---
 
-    room: bytes
+
+@dataclass(frozen=True)
+class Message(Event):
+    """A message of another device. `sent_at` is in seconds since 1970, by the sender's clock."""
+
     seq: int
     sender: Person
     id: bytes
@@ -79,164 +95,151 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One's own message `id` is in the room's log as entry `seq`."""
+class Sent(Event):
+    """This device's message `id` is in the room's log as entry `seq`."""
 
-    room: bytes
     seq: int
     id: bytes
 
 
 @dataclass(frozen=True)
-class SendFailed:
-    """One's own message `id` will not be sent."""
+class SendFailed(Event):
+    """This device's message `id` will not be sent."""
 
-    room: bytes
     id: bytes
     reason: str
 
 
-@dataclass(frozen=True)
-class Invited:
-    """`inviter` has added this device to a room; it waits for accept or decline."""
+# --- of members ---
 
-    room: bytes
+
+@dataclass(frozen=True)
+class Invited(Event):
+    """`inviter` added this device to a room; the user has to accept or decline."""
+
     title: str
     inviter: Person
     members: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class InvitationAccepted:
-    """An invited member said yes."""
+class InvitationAccepted(Event):
+    """`person`, an invited member, accepted."""
 
-    room: bytes
     person: Person
 
 
 @dataclass(frozen=True)
-class MemberAdded:
+class MemberAdded(Event):
     """`by` added `person` to the group."""
 
-    room: bytes
     person: Person
     by: Person
 
 
 @dataclass(frozen=True)
-class MemberLeft:
-    """`person` gave up its membership; the group rekeys."""
+class MemberLeft(Event):
+    """`person` proposed its own removal; the group rekeys."""
 
-    room: bytes
     person: Person
 
 
 @dataclass(frozen=True)
-class MemberRemoved:
+class MemberRemoved(Event):
     """`by` removed `person` from the group."""
 
-    room: bytes
     person: Person
     by: Person
 
 
 @dataclass(frozen=True)
-class RoomChanged:
-    """`by` changed what the room is called or who may do what."""
+class PresenceChanged(Event):
+    """The relay says that a member's device connected or disconnected; the group does not prove it."""
 
-    room: bytes
-    title: str
-    by: Person
-
-
-@dataclass(frozen=True)
-class RoomClosed:
-    """This device is no longer a member: it left, or `by` removed it."""
-
-    room: bytes
-    title: str
-    by: Person | None
-
-
-@dataclass(frozen=True)
-class PresenceChanged:
-    """The relay says that a member's device came or went. It is not proven by the group."""
-
-    room: bytes
     name: str
     online: bool
     reason: str
 
 
-class Inconsistency(enum.Enum):
-    """What a relay shows that cannot be true, as this device noticed it."""
-
-    HISTORY = "history"
-    """Somebody has seen another log up to some entry than this device."""
-
-    IMPOSSIBLE = "impossible"
-    """Somebody claims to have seen entries that come only after what they sent."""
-
-    ORDER = "order"
-    """Somebody's messages come again, or in another order than they were sent in."""
-
-    BEHIND = "behind"
-    """Somebody was not shown a change of the room that came before what they sent."""
-
-    AHEAD = "ahead"
-    """Somebody speaks in an epoch that this device was not shown the beginning of."""
-
-    PLACE = "place"
-    """The entry by which this device came in stands elsewhere than the relay said."""
-
-    INVENTED = "invented"
-    """Something that this device did not send is in the log under its name."""
-
-    STORED = "stored"
-    """A message that the relay refused is in the log all the same."""
+# --- of the room ---
 
 
 @dataclass(frozen=True)
-class Diverged:
-    """The relay does not show everybody the same log: what `person` sent tells so, or one's own entries."""
+class RoomChanged(Event):
+    """`by` changed the title or who may do what."""
 
-    room: bytes
+    title: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class RoomClosed(Event):
+    """This device is no longer a member: it left, or `by` removed it."""
+
+    title: str
+    by: Person | None
+
+
+class Inconsistency(enum.Enum):
+    """In which way the relay contradicted itself, a member or this device."""
+
+    HISTORY = "history"
+    """A member has another log hash than this device at the same entry."""
+
+    IMPOSSIBLE = "impossible"
+    """A member claims to have seen entries that follow its own."""
+
+    ORDER = "order"
+    """A member's messages come twice, or in another order than they were sent in."""
+
+    BEHIND = "behind"
+    """A member was not shown a commit that precedes what it sent."""
+
+    AHEAD = "ahead"
+    """A member sends in an epoch whose commit this device was not shown."""
+
+    PLACE = "place"
+    """The commit that added this device is another entry than the relay said."""
+
+    INVENTED = "invented"
+    """An entry that this device did not send is in the log under its name."""
+
+    STORED = "stored"
+    """An entry that the relay refused is in the log."""
+
+
+@dataclass(frozen=True)
+class Diverged(Event):
+    """The relay does not show everybody the same log, as an entry of `person`, if any, shows."""
+
     person: Person | None
     inconsistency: Inconsistency
 
 
 @dataclass(frozen=True)
-class RelayRestored:
-    """The relay was restored from a backup and has lost the last `count` entries this device read."""
+class RelayRestored(Event):
+    """The relay was restored from a backup and lost the last `count` entries that this device had read."""
 
-    room: bytes
     title: str
     count: int
 
 
+class Advice(enum.Enum):
+    """What a user can do about a notice."""
+
+    COMPARE_KEYS = "compare keys"
+    DECIDE_KEYS = "decide keys"
+    LEAVE_ROOM = "leave room"
+    READ_HISTORY = "read history"
+
+
 @dataclass(frozen=True)
-class Notice:
-    """Something went wrong that needs no action of the program; one line. `room` is empty for none."""
+class Notice(Event):
+    """Something went wrong that the program need not act on; one line for the user.
 
-    room: bytes
+    `advice` is what the user can do about it, `subject` the name of the person concerned, if any.
+    """
+
     text: str
-
-
-Event = (
-    InvitationAccepted
-    | Connected
-    | Disconnected
-    | Diverged
-    | Invited
-    | MemberAdded
-    | MemberLeft
-    | MemberRemoved
-    | Message
-    | Notice
-    | PresenceChanged
-    | RelayRestored
-    | RoomChanged
-    | RoomClosed
-    | SendFailed
-    | Sent
-)
+    advice: Advice | None = None
+    subject: str = ""

@@ -21,7 +21,8 @@ from clave_client.events import Event, Inconsistency
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState
 from clave_client.formats.payload import epoch_id, sign_payload
 from clave_client.formats.welcome import RejoinInfo, Welcome
-from clave_client.net.transport import RelayAddress, RelayTransport
+from clave_client.net.address import RelayAddress
+from clave_client.net.transport import RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import leaf_lifetime
 from clave_client.store.database import Phase
@@ -85,7 +86,7 @@ class LyingLink(RelayTransport):
 
     def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
         super().__init__(address, on_messages)
-        name: str = on_messages.__self__.account.name  # type: ignore[attr-defined]  # a session's method
+        name: str = on_messages.__self__._credentials.name  # type: ignore[attr-defined]  # a session's method
         self._wire = wire_of(name)
         self._wire.link = self
         self._connection = _Spliced(self._connection, self._wire)  # type: ignore[assignment]
@@ -138,11 +139,11 @@ async def stage(folder: Path, *names: str) -> AsyncIterator[tuple[Relay, list[So
 
 
 def device(person: Somebody) -> bytes:
-    return person.client._session.account.device.public
+    return person.client._sync.account.device.public
 
 
 def room_of(person: Somebody, room: bytes) -> LocalRoom:
-    return person.client._session.rooms[room]
+    return person.client._sync.rooms[room]
 
 
 def members(person: Somebody, room: bytes) -> set[str]:
@@ -271,8 +272,8 @@ class Insider:
 
 async def welcome_elsewhere(insider: Insider, guest: str) -> bytes:
     """Return a welcome for `guest` into a group of the insider's own that goes by the room's id."""
-    account, suite = insider.person.client._session.account, insider.group.suite
-    link = insider.person.client._session.link
+    account, suite = insider.person.client._sync.account, insider.group.suite
+    link = insider.person.client._sync.transport
     answer = await link.request(lambda request: ClaimKeyPackages(request, guest, suite.id))
     assert isinstance(answer, KeyPackages)
     now = time.time()
@@ -329,5 +330,5 @@ def paths_spoiled_for(insider: Somebody, room: bytes, *victims: Somebody) -> Ite
 
 
 def is_in(person: Somebody, room: bytes) -> bool:
-    rooms = person.client._session.rooms
+    rooms = person.client._sync.rooms
     return room in rooms and rooms[room].record.phase is Phase.JOINED

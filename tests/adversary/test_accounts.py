@@ -22,7 +22,7 @@ from adversary.kit import (
     wire_of,
 )
 from clave_client.errors import ClientError
-from clave_client.rooms import local_room as room
+from clave_client.rooms import commit_builder
 from clave_client.store import account
 from clave_crypto.identity import AccountKey
 from clave_crypto.keys import Secret
@@ -58,7 +58,7 @@ async def second_device(
 
 
 def add_of(ghost: Somebody, suite: Any) -> Callable[[Any], list[Add]]:
-    session = ghost.client._session
+    session = ghost.client._sync
     bundle = session.account._bundle(suite, time.time())
     with session._store.transaction():
         session._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
@@ -71,12 +71,14 @@ async def test_one_account_is_no_two_in_a_room(tmp_path: Path, monkeypatch: pyte
         ghost = await second_device(mallory, "ghost", tmp_path / "home", relay, monkeypatch)
         added = add_of(ghost, room_of(mallory, friends).group.suite)
         with pytest.raises(ClientError, match="belongs to another account"):
-            await mallory.client._session.commit(friends, added)
+            await mallory.client._sync.commit(friends, added)
         with monkeypatch.context() as patch:
             patch.setattr(
-                room, "digest_names", lambda added: digest_names((each, "mallory") for each, _ in added)
+                commit_builder,
+                "digest_names",
+                lambda added: digest_names((each, "mallory") for each, _ in added),
             )
-            mallory.client._session.spawn(lambda: mallory.client._session.commit(friends, added))
+            mallory.client._sync.spawn(lambda: mallory.client._sync.commit(friends, added))
             await until(lambda: any("does not count" in told for told in notices(red)))
         assert members(red, friends) == members(blue, friends) == {"red", "blue", "mallory"}
         await mallory.go()
@@ -94,7 +96,7 @@ async def test_members_that_the_relay_knows_by_another_name_are_told_once(tmp_pa
             else message,
         )
         for _ in range(2):
-            red.client._session.restart_resume(room_of(red, friends))
+            red.client._sync.restart_resume(room_of(red, friends))
             await until(lambda: room_of(red, friends).synced)
         told = [
             text for text in notices(red) if text.startswith("the relay knows blue in friends as mallory")

@@ -69,10 +69,10 @@ async def test_a_message_and_a_change_outlast_a_fault(tmp_path: Path) -> None:
 async def test_talk_goes_on_while_the_relays_list_is_compared(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
-        session = red.client._session
+        session = red.client._sync
         for number in range(10):
-            session._compared_at.clear()
-            session.compare_routing(room_of(red, room))
+            session.routing.checked_at.clear()
+            session.routing.check(room_of(red, room))
             red.client.post(room, f"said {number}")
             await asyncio.sleep(0.02)
         await blue.reads("said 9")
@@ -149,25 +149,25 @@ async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
 async def test_a_correction_that_is_refused_is_tried_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clave_client.sync.room_sync._COMPARE_AGAIN_SECONDS", 0.25)
-    monkeypatch.setattr("clave_client.sync.room_sync.MAX_BATCH_MEMBERS", 1)
+    monkeypatch.setattr("clave_client.sync.routing._RECHECK_SECONDS", 0.25)
+    monkeypatch.setattr("clave_client.sync.routing.MAX_BATCH_MEMBERS", 1)
     asked: list[float] = []
 
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
-        session = red.client._session
+        session = red.client._sync
 
         def make_up(message: ToClient) -> tuple[ToClient, ...]:
             if isinstance(message, Resumed):
                 asked.append(asyncio.get_running_loop().time())
                 strangers = [(bytes([number]) * 32, "stranger") for number in range(3)]
                 return (changed(message, members=[*message.members, *strangers]),)
-            if isinstance(message, Done | Refused) and message.id in session._corrections:
+            if isinstance(message, Done | Refused) and message.id in session.routing._corrections:
                 return (Refused(message.id, Code.BAD_REQUEST, "not now"),)
             return (message,)
 
         wire_of("red").shown = make_up
-        session._recheck(room_of(red, room))
+        session.routing.recheck(room_of(red, room))
         await asyncio.sleep(2.0)
         assert 3 <= len(asked) <= 9
         wire_of("red").honest()

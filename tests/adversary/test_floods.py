@@ -68,7 +68,7 @@ async def test_a_member_that_comes_and_goes_without_end_while_nobody_reads(tmp_p
             wire_of("red").show(Presence(room, device(blue), "blue", number % 2 == 1, "y" * 500))
         await blue.client.send(room, "amid all that")
         await until(lambda: "amid all that" in red.texts(room))
-        session = red.client._session
+        session = red.client._sync
         assert len(session.events) <= MAX_EVENTS
         told = red.client.pending_events()
         assert isinstance(told[0], events.Notice)
@@ -106,7 +106,7 @@ async def test_made_up_epochs_cost_the_others_few_changes(tmp_path: Path) -> Non
 async def test_all_whom_garbage_put_on_the_relays_list_go_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clave_client.sync.room_sync, "MAX_BATCH_MEMBERS", 1)
+    monkeypatch.setattr(clave_client.sync.routing, "MAX_BATCH_MEMBERS", 1)
     async with stage(tmp_path, "red", "blue", "grey", "white", "black") as (_, people):
         red, blue, *strangers = people
         room = await gather_in("friends", red, blue)
@@ -125,8 +125,8 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
         insider = Insider(blue, room)
-        account, suite = blue.client._session.account, insider.group.suite
-        answer = await blue.client._session.link.request(
+        account, suite = blue.client._sync.account, insider.group.suite
+        answer = await blue.client._sync.transport.request(
             lambda request: ClaimKeyPackages(request, "red", suite.id)
         )
         assert isinstance(answer, KeyPackages)

@@ -23,8 +23,7 @@ from adversary.kit import (
 )
 from clave_client import events
 from clave_client.formats.welcome import Welcome, parse_invitation
-from clave_client.sync import invitations
-from clave_client.sync import room_sync as session
+from clave_client.sync import invitations, room_sync, routing
 from clave_crypto.identity import AccountKey
 from clave_wire.messages import Code, Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in
@@ -48,8 +47,8 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
 async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
-    monkeypatch.setattr(session, "_COMPARE_SECONDS", 2.0)
+    monkeypatch.setitem(room_sync._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setattr(routing, "_CHECK_SECONDS", 2.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
         insider = Insider(blue, room)
@@ -61,7 +60,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
         await red.client.send(room, "where is grey?")
         await until(lambda: "whom your inviter left out" in " ".join(notices(grey)))
         with monkeypatch.context() as patch:  # what its inviter does by itself is over before it leaves
-            patch.setattr(session, "_COMPARE_AGAIN_SECONDS", 3600.0)
+            patch.setattr(routing, "_RECHECK_SECONDS", 3600.0)
             await red.client.invite(room, "grey")
         await grey.client.leave(room)
         await grey.sees(events.Invited, lambda invited: invited.inviter.name == "red")
@@ -95,7 +94,7 @@ async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
 ) -> None:
     monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 2)
     async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
-        own = mallory.client._session.account
+        own = mallory.client._sync.account
         for number in range(4):
             insider = Insider(mallory, await mallory.client.create_room(f"spam {number}"))
             identity = AccountKey.generate().certify(f"made-up-{number}", "laptop", own.device.public)
@@ -122,5 +121,5 @@ async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path:
         await grey.go()
         await grey.come()
         await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
-        assert not grey.client._session.invitations._deferred
+        assert not grey.client._sync.invitations._deferred
         await talk(room, red, grey)

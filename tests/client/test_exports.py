@@ -42,7 +42,7 @@ def test_the_library_offers_what_a_program_needs() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_what_a_module_takes_from_another_is_public_there(name: str) -> None:
+def test_imported_names_are_public_in_their_module(name: str) -> None:
     source = inspect.getsource(importlib.import_module(f"clave_client.{name}"))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("clave_client."):

@@ -120,14 +120,14 @@ class Somebody:
 
     async def crash(self) -> None:
         """End as `kill -9` would: nothing more is said or written."""
-        session = self.client._session
-        for task in (*session._tasks, session._keeper):
+        session = self.client._sync
+        for task in (*session._tasks, session.connection.task):
             if task is not None:
                 task.cancel()
-        if session._link is not None:
-            session._link._on_messages = lambda _: None
-            session._link.abort()
-            await session._link.closed
+        if session.connection.transport is not None:
+            session.connection.transport._on_messages = lambda _: None
+            session.connection.transport.abort()
+            await session.connection.transport.closed
         await self._stop_listening()
         self.client._store.close()
         self.profile.close()
@@ -181,7 +181,7 @@ class Somebody:
 
     def authenticator(self, room: bytes) -> tuple[int, bytes]:
         """Return the epoch and its authenticator."""
-        group = self.client._session.rooms[room].group
+        group = self.client._sync.rooms[room].group
         return group.epoch, group.epoch_authenticator
 
 
@@ -228,5 +228,5 @@ async def agree(room: bytes, *people: Somebody) -> None:
         while len({person.authenticator(room) for person in people}) != 1:
             behind = min(people, key=lambda person: person.authenticator(room)[0])
             epoch = behind.authenticator(room)[0]
-            session = behind.client._session
+            session = behind.client._sync
             await session.wait_for(lambda: session.rooms[room].group.epoch != epoch)  # noqa: B023 (awaited at once)

@@ -292,7 +292,7 @@ async def test_a_change_the_relay_would_not_take_leaves_the_room_as_it_was(tmp_p
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
         room = await red.client.create_room("friends")
-        link = red.client._session.link
+        link = red.client._sync.transport
         limit, link._connection._send_limit = link._connection._send_limit, 5_000
         with pytest.raises(ClientError, match="the relay would not take this change"):
             await red.client.invite(room, "blue")

@@ -32,8 +32,8 @@ async def told(*people: Somebody) -> None:
     """Wait until everyone has heard of a certificate to come."""
     async with asyncio.timeout(TIMEOUT):
         for person in people:
-            session = person.client._session
-            await session.wait_for(lambda: session._trust.following is not None)  # noqa: B023 (awaited at once)
+            session = person.client._sync
+            await session.wait_for(lambda: session.connection.trust.following is not None)  # noqa: B023 (awaited at once)
 
 
 async def stopped(somebody: Somebody, *fingerprints: str) -> None:

@@ -44,9 +44,9 @@ async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Pat
         for argument in [*WORDS, *NUMBERS, *(f"blue {answer}" for answer in ANSWERS)]:
             talk.room = room if room in red.client.rooms else None
             await run_input(talk, f"/{command} {argument}")
-            assert talk.over is (command == "exit")
+            assert talk.finished is (command == "exit")
         assert red.ended_by is None
-        red.client._session.check()
+        red.client._sync.check()
         lines.clear()
         await run_input(talk, "/help")
         assert len(lines) == len(COMMANDS) + 2

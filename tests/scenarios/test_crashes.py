@@ -54,10 +54,10 @@ async def test_what_is_said_while_the_relay_is_away_goes_out_later(tmp_path: Pat
 
 async def commit_then_crash(somebody: Somebody, room: bytes, *, delivered: bool) -> None:
     """Have a commit prepared, kept and perhaps sent, and the client die before it hears back."""
-    session: RoomSync = somebody.client._session
+    session: RoomSync = somebody.client._sync
     here = session.rooms[room]
     submit = here.prepare_commit(())
-    link = session._link
+    link = session.connection.transport
     assert link is not None
     if delivered:
         entered = asyncio.Event()
@@ -83,7 +83,7 @@ async def test_a_client_dies_between_sending_a_commit_and_hearing_back(
         await blue.reads("here I am again")
         await agree(room, red, blue)
         assert red.authenticator(room)[0] == before + 1
-        assert red.client._session.rooms[room].commits.newest is None
+        assert red.client._sync.rooms[room].commits.newest is None
 
 
 async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> No
         room = await gather_in("friends", red, blue)
         before = blue.authenticator(room)[0]
         await commit_then_crash(red, room, delivered=False)
-        await blue.client._session.commit(room, lambda _: ())
+        await blue.client._sync.commit(room, lambda _: ())
         await red.come()
         await agree(room, red, blue)
         await red.client.send(room, "after all")
@@ -108,7 +108,7 @@ async def test_a_client_dies_between_sending_a_message_and_hearing_back(tmp_path
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
         room = await gather_in("friends", red, blue)
-        link = red.client._session._link
+        link = red.client._sync.connection.transport
         assert link is not None
         link._on_messages = lambda _: None
         red.client.post(room, "once")
@@ -147,7 +147,7 @@ async def test_a_restored_backup_is_refused(tmp_path: Path) -> None:
         await red.reads("red still reads")
         await red.client.leave(room)
         await blue.sees(events.MemberLeft)
-        session = blue.client._session
+        session = blue.client._sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 1)
         await blue.client.invite(room, "red")
         await red.sees(events.Invited)

@@ -11,8 +11,8 @@ from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Notice
 from clave_client.store.database import Phase
 from clave_server.rooms.entry_store import drop_segments
-from clave_server.storage.schema import connect_writer
 from clave_server.storage.db_thread import in_transaction
+from clave_server.storage.schema import connect_writer
 from scenarios.stage import Relay, Somebody, agree, gather_in, people_at, relay_at
 from scenarios.terminal import terminal
 
@@ -70,7 +70,7 @@ async def test_who_fell_behind_is_told_once_and_comes_back_by_invitation(tmp_pat
         await blue.go()
         await blue.come()
         assert blue.client.unusable == [notice.text], "a restart knows it still"
-        assert blue.client._session._resumes == {}, "and does not try again"
+        assert blue.client._sync._resumes == {}, "and does not try again"
 
         await red.client.remove(room, "blue")
         await red.client.invite(room, "blue")

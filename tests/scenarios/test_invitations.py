@@ -21,7 +21,7 @@ OLD = "an invitation to friends was refused: it is an old one"
 
 def overhear(person: Somebody) -> list[Invitation]:
     """Return the invitations that come from now on, as a relay that keeps them would have them."""
-    link = person.client._session.link
+    link = person.client._sync.transport
     heard: list[Invitation] = []
     take = link._on_messages
 
@@ -35,7 +35,7 @@ def overhear(person: Somebody) -> list[Invitation]:
 
 def last_resort(person: Somebody) -> KeyPackage:
     """Return the key package whose private half `person` keeps."""
-    rows = person.client._session._store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
+    rows = person.client._sync._store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
     bundles = [KeyPackageBundle.decode(msgspec.convert(row[0], bytes)) for row in rows]
     (found,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
     return found
@@ -44,7 +44,7 @@ def last_resort(person: Somebody) -> KeyPackage:
 async def invite_by_last_resort(host: Somebody, room: bytes, guest: Somebody) -> Invitation:
     """Add `guest` by its last resort; return what the relay brought."""
     heard = overhear(guest)
-    await host.client._session.commit(room, lambda _: [Add(last_resort(guest))])
+    await host.client._sync.commit(room, lambda _: [Add(last_resort(guest))])
     await guest.sees(events.Invited)
     (invitation,) = heard
     return invitation
@@ -59,35 +59,35 @@ async def test_a_welcome_that_comes_again_enters_no_epoch_twice(tmp_path: Path) 
         old = await invite_by_last_resort(red, room, blue)
         await blue.client.answer(room, accept=True)
         await blue.client.send(room, "hello")
-        entered = blue.client._session.rooms[room].group.epoch
+        entered = blue.client._sync.rooms[room].group.epoch
         await blue.client.leave(room)
         for _ in range(2):
-            blue.client._session._on_messages([old])
+            blue.client._sync.connection._on_messages([old])
             assert (await blue.sees(events.Notice)).text == OLD
             assert blue.client.rooms == {}
             await blue.go()
             await blue.come()
-        await red.client._session.wait_for(lambda: red.client.info(room).people == 1)
+        await red.client._sync.wait_for(lambda: red.client.info(room).people == 1)
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
         await blue.client.answer(room, accept=True)
-        assert blue.client._session.rooms[room].group.epoch > entered
+        assert blue.client._sync.rooms[room].group.epoch > entered
         await blue.client.send(room, "back again")
         await red.reads("back again")
-        blue.client._session._on_messages([old])
+        blue.client._sync.connection._on_messages([old])
         await blue.client.leave(room)
         assert blue.client.rooms == {}, "nor is it kept until this device leaves"
 
 
 def bring_forged(host: Somebody, room: bytes, epoch: int, guest: Somebody) -> None:
     """Bring a Welcome into a group of the host's own making, of the room's id and any epoch."""
-    group, now = host.client._session.rooms[room].group, int(time.time())
+    group, now = host.client._sync.rooms[room].group, int(time.time())
     own = group.member(group.own_leaf).identity
     fake = Group.create(
         NEW_ROOMS,
         room,
         own,
-        host.client._session.account.device.secret,
+        host.client._sync.account.device.secret,
         policy=RoomPolicy(),
         extensions=group.extensions,
         extension_types=[one.extension_type for one in group.extensions],
@@ -98,8 +98,8 @@ def bring_forged(host: Somebody, room: bytes, epoch: int, guest: Somebody) -> No
     fake._epoch = replace(begun, context=replace(begun.context, epoch=epoch - 1))
     pending = fake.commit([Add(last_resort(guest))], now=now)
     assert pending.welcome is not None
-    sender = host.client._session.account.device.public
-    guest.client._session._on_messages([Invitation(7, room, 1, sender, pending.welcome)])
+    sender = host.client._sync.account.device.public
+    guest.client._sync.connection._on_messages([Invitation(7, room, 1, sender, pending.welcome)])
 
 
 async def lets_in(host: Somebody, room: bytes, guest: Somebody) -> None:
@@ -135,10 +135,10 @@ async def test_a_forged_epoch_locks_nobody_out(tmp_path: Path, declined: bool) -
         bring_forged(red, room, 2**51, blue)
         await blue.sees(events.Invited)
         if declined:
-            held = blue.client._session.rooms[room]
+            held = blue.client._sync.rooms[room]
             held.start_leaving()
-            blue.client._session.emit(held.close(None))
-            blue.client._session.closed(held)
+            blue.client._sync.emit(held.close(None))
+            blue.client._sync._handle_closed(held)
         await lets_in(red, room, blue)
 
 
@@ -150,7 +150,7 @@ async def test_an_invitation_that_comes_twice_before_it_is_answered_is_asked_onc
         room = await red.client.create_room("friends")
         again = await invite_by_last_resort(red, room, blue)
         asked = len(blue.happened)
-        blue.client._session._on_messages([again])
+        blue.client._sync.connection._on_messages([again])
         await blue.client.answer(room, accept=True)
         await red.client.send(room, "welcome")
         await blue.reads("welcome")
@@ -165,15 +165,15 @@ async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) 
         room = await red.client.create_room("friends")
         invitation = await invite_by_last_resort(red, room, blue)
         await blue.client.answer(room, accept=True)
-        before = blue.client._session.rooms[room]
+        before = blue.client._sync.rooms[room]
         elsewhere = msgspec.structs.replace(invitation, room=b"o" * 16)
-        blue.client._session._on_messages([elsewhere])
+        blue.client._sync.connection._on_messages([elsewhere])
         notice = await blue.sees(events.Notice)
         assert notice.text.startswith("an invitation could not be used: ")
         assert "group-id-new" in notice.text
-        assert blue.client._session.rooms == {room: before}
+        assert blue.client._sync.rooms == {room: before}
         await blue.client.leave(room)
-        blue.client._session._on_messages([elsewhere])
+        blue.client._sync.connection._on_messages([elsewhere])
         told = (
             "an invitation was refused: it came under another room's id; ask to be removed and invited again"
         )

@@ -15,7 +15,8 @@ from clave_client.errors import KeyMismatch, RelayFault, UsageError
 from clave_client.ui.chat_commands import run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
-from clave_client.ui.pipes import say_lines
+from clave_client.ui.hints import notice_text
+from clave_client.ui.pipes import send_lines
 from clave_crypto.identity import fingerprint
 from scenarios.impostor import Impostor, lying_relay, plant
 from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
@@ -40,7 +41,7 @@ async def three(tmp_path: Path) -> AsyncIterator[tuple[Relay, Somebody, Somebody
 
 
 def account(person: Somebody) -> bytes:
-    return person.client._session.account.verified.account
+    return person.client._sync.account.verified.account
 
 
 class Talk:
@@ -160,7 +161,7 @@ async def test_who_was_met_by_ones_own_act_is_not_exchanged(tmp_path: Path, how:
         room, impostor = await red.client.create_room("two"), Impostor("blue")
         await red.go()
         await red.come()
-        await red.client._session.wait_for(lambda: red.client._session.rooms[room].synced)
+        await red.client._sync.wait_for(lambda: red.client._sync.rooms[room].synced)
         with lying_relay(red, impostor):
             with pytest.raises(KeyMismatch) as caught:
                 await red.client.invite(room, "blue")
@@ -191,8 +192,9 @@ async def test_a_strangers_room_binds_no_name_and_cannot_hide_its_own(tmp_path: 
         assert notice.text == (
             "blue in strangers has another key than the blue you verified:"
             f" known {fingerprint(account(blue))}, here {fingerprint(impostor.account)};"
-            " ask blue over another channel, then /trust blue or /remove blue"
+            " ask blue over another channel"
         )
+        assert notice_text(notice) == f"{notice.text}, then /trust blue or /remove blue"
         (seen,) = (person for person, _, _ in red.client.members(room) if person.name == "blue")
         assert (seen.known, seen.verified) == (account(blue), False)
         talk = Talk(red)
@@ -278,7 +280,7 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
         invited = await red.sees(events.Invited)
         assert invited.inviter.known == account(blue)
         talk = Talk(red)
-        talk._talk.take(invited)
+        talk._talk.show_event(invited)
         assert talk.lines == [
             "[secrets] * blue (other key) invites you to secrets (with blue);"
             " other key than the blue you know:"
@@ -343,12 +345,12 @@ async def test_who_comes_while_lines_are_sent_is_told_before_the_next_line(
         await red._stop_listening()
         read, write = os.pipe()
         with os.fdopen(read, encoding="utf-8") as source, os.fdopen(write, "w", encoding="utf-8") as typing:
-            saying = asyncio.create_task(say_lines(red.client, room, source))
+            saying = asyncio.create_task(send_lines(red.client, room, source))
             print("one", file=typing, flush=True)
             await mallory.reads("one")
             assert capsys.readouterr().err == ""
             await plant(mallory, room, Impostor("blue"))
-            session = red.client._session
+            session = red.client._sync
             await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
             print("two", file=typing, flush=True)
             await mallory.reads("two")
@@ -367,7 +369,7 @@ async def test_chat_tells_of_another_key_before_it_sends(tmp_path: Path) -> None
         talk.talks_in(room)
         await red._stop_listening()
         await plant(mallory, room, Impostor("blue"))
-        session = red.client._session
+        session = red.client._sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
         (line,) = await talk.types("hello")
         assert "blue in strangers has another key than the blue you know" in line
@@ -403,7 +405,7 @@ async def test_a_strangers_room_is_not_taken_for_ones_own(tmp_path: Path) -> Non
         await mallory.client.invite(strange, "red")
         invited = await red.sees(events.Invited)
         talk = Talk(red)
-        talk._talk.take(invited)
+        talk._talk.show_event(invited)
         told = f"* you have a room called friends already; this is another one, {strange.hex()[:8]}"
         assert talk.lines[-1] == told
         assert red.client.find_room("friends") == room

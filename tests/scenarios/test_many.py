@@ -46,6 +46,6 @@ async def test_a_room_of_thirty_adds_and_removes_within_the_limits(tmp_path: Pat
         assert len(commits) == GUESTS + 2
         # A member that never committed costs every commit one ciphertext of about 1.2 KB.
         assert max(commits) < 1300 * (GUESTS + 1) + 10_000 < MAX_PAYLOAD_BYTES
-        fresh = host.client._session.account.key_packages(NEW_ROOMS, 0, host.client._session.clock())
+        fresh = host.client._sync.account.key_packages(NEW_ROOMS, 0, host.client._sync.clock())
         assert fresh is not None
         assert 2000 < max(map(len, fresh[0])) < MAX_KEY_PACKAGE_BYTES

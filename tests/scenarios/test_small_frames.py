@@ -20,7 +20,7 @@ from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 @contextmanager
 def frames_up_to(size: int, person: Somebody) -> Iterator[None]:
     """Have the relay take no frame of more than `size` bytes from a client that is connected."""
-    connection = person.client._session.link._connection
+    connection = person.client._sync.transport._connection
     limit, connection._send_limit = connection._send_limit, size
     yield
     connection._send_limit = limit
@@ -41,15 +41,17 @@ async def test_a_message_on_its_way_outlasts_a_change_that_cannot_be_sent(tmp_pa
         assert not [event for event in red.happened if isinstance(event, events.Disconnected)]
 
 
-@pytest.mark.parametrize("what", ["help", "a cry"])
+@pytest.mark.parametrize("what", ["rejoin info", "rejoin request"])
 async def test_what_cannot_be_sent_keeps_nobody_from_talking(tmp_path: Path, what: str) -> None:
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        session = red.client._session
+        session = red.client._sync
         here = session.rooms[room]
-        rescue, other = session._rejoin, blue.client._session.own_device
-        saying = rescue._answer_request(here, other) if what == "help" else rescue._request_rejoin(here)
+        rejoin, other = session._rejoin, blue.client._sync.own_device
+        saying = (
+            rejoin._answer_request(here, other) if what == "rejoin info" else rejoin._request_rejoin(here)
+        )
         with frames_up_to(100, red), pytest.raises(RelayFault, match="does not take"):
             await saying
         assert not here.in_flight
@@ -62,7 +64,7 @@ async def test_a_relay_that_takes_too_little_is_told_and_tried_again(tmp_path: P
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        here = red.client._session.rooms[room]
+        here = red.client._sync.rooms[room]
         for text in ("waits", "waits too"):
             here.enqueue(ContentKind.TEXT, text)
         with frames_up_to(100, red):
@@ -89,7 +91,7 @@ async def test_a_relay_that_takes_no_request_at_all_is_tried_again(
 
         with monkeypatch.context() as patch:
             patch.setattr(ClientConnection, "_opened", open_narrowly)
-            red.client._session.link.abort()
+            red.client._sync.transport.abort()
             for _ in range(3):
                 fault = await red.sees(events.Disconnected)
             assert "the relay does not take what is to be sent" in fault.reason
@@ -102,7 +104,7 @@ async def test_what_fails_later_ends_no_more_than_the_connection(tmp_path: Path)
     escaped: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: escaped.append(context))
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
-        session = red.client._session
+        session = red.client._sync
 
         def fail() -> None:
             raise RelayFault("it did not go")
@@ -117,15 +119,15 @@ async def test_a_damaged_store_is_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        session = red.client._session
+        session = red.client._sync
 
         def fail(*_: object) -> None:
             raise StoreDamaged("the disk is full")
 
-        monkeypatch.setattr(session, "_take", fail)
+        monkeypatch.setattr(session, "received", fail)
         await blue.client.send(room, "hello")
-        assert session._keeper is not None
-        await asyncio.wait_for(session._keeper, TIMEOUT)
+        assert session.connection.task is not None
+        await asyncio.wait_for(session.connection.task, TIMEOUT)
         with pytest.raises(StoreDamaged):
             session.check()
         assert not session.is_online

@@ -12,8 +12,9 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import PeerLacksSuite, RelayFault, RoomUnreadable
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress, RelayTransport
+from clave_client.net.transport import RelayTransport
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account
 from clave_client.store.database import Store
@@ -65,7 +66,7 @@ async def device_at(
 
 
 def suite_of(somebody: Somebody, room: bytes) -> CipherSuite:
-    return somebody.client._session.rooms[room].group.suite
+    return somebody.client._sync.rooms[room].group.suite
 
 
 async def test_new_rooms_are_post_quantum_and_say_so(tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ async def test_a_client_offers_key_packages_of_both_suites_and_tops_each_up(tmp_
 
 async def held_for(somebody: Somebody) -> dict[int, int]:
     """Return how many key packages the relay has of a device, which has to connect anew to be told."""
-    await asyncio.gather(*somebody.client._session._tasks)
+    await asyncio.gather(*somebody.client._sync._tasks)
     await somebody.go()
     await somebody.come()
-    link = somebody.client._session._link
+    link = somebody.client._sync.connection.transport
     assert link is not None
     return dict(link._logged_in.result().key_packages)
 
@@ -211,8 +212,8 @@ async def test_a_welcome_of_an_unknown_suite_is_one_line(tmp_path: Path) -> None
         room = await red.client.create_room("friends")
         await blue.go()
         await red.client.invite(room, "blue")
-        session = red.client._session
-        session._on_messages(
+        session = red.client._sync
+        session.connection._on_messages(
             [Invitation(1, b"x" * 16, 1, bytes(32), b"\x00\x01\x00\x03" + UNKNOWN + b"\x00\x00")]
         )
         notice = await red.sees(events.Notice)

@@ -76,7 +76,7 @@ async def test_an_invitation_waits_and_can_be_declined(tmp_path: Path) -> None:
         assert (invited.title, invited.inviter.name, invited.room) == ("friends", "red", room)
         await blue.client.answer(room, accept=False)
         await red.sees(events.MemberLeft)
-        session = red.client._session
+        session = red.client._sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 1)
         assert room not in blue.client.rooms
         await red.client.send(room, "alone again")
@@ -134,7 +134,7 @@ async def test_a_welcome_of_the_relays_own_making_leaves_a_room_as_it_is(tmp_pat
         before = blue.authenticator(room)
         for claimed in (room, b"x" * 16):
             forged = Invitation(99, claimed, 7, b"s" * 32, b"no welcome at all")
-            blue.client._session._on_messages([forged])
+            blue.client._sync.connection._on_messages([forged])
         assert blue.authenticator(room) == before
         await red.client.send(room, "still here")
         await blue.reads("still here")

@@ -333,7 +333,7 @@ def _gap(world: World, device: Device, held: Any, chance: Random) -> list[ToRela
 
 
 def _mend(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:
-    link = device.session.link
+    link = device.session.transport
     return [Mend(link.next_id(), held.id, _some(held, chance), _some(held, chance)) for _ in range(2)]
 
 
@@ -380,7 +380,7 @@ def from_outside(
 ) -> list[ToRelay]:
     """Return what a former member tries: its old keys, its old place, others' bytes, and the relay's list."""
     cursor, state = kept
-    group, link = Group.restore(state, policy=NoPolicy(), limits=ROOM_LIMITS), device.session.link
+    group, link = Group.restore(state, policy=NoPolicy(), limits=ROOM_LIMITS), device.session.transport
     log = world.relay.log(room)
     read = max((entry.seq for entry in log if entry.kind is not Kind.APPLICATION), default=0)
     number = 1 + max((entry.submission for entry in log if entry.sender == device.public), default=0)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError, RelayError, RelayUnreachable
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress, RelayTransport
+from clave_client.net.transport import RelayTransport
 from clave_client.store.account import Account
 from clave_client.store.database import HistoryLine, Phase, Store
 from clave_client.sync.room_sync import RoomSync
@@ -142,7 +143,7 @@ class Device:
     def session(self) -> RoomSync:
         """The session that runs; `client` has to be there."""
         assert self.client is not None
-        return self.client._session
+        return self.client._sync
 
     @property
     def rooms(self) -> dict[bytes, Any]:
@@ -265,8 +266,8 @@ class Device:
             end.dead = end.lost = end._closing = True
             end.other.hear_of_reset(0.01)
         self._ends.clear()
-        session, current = client._session, asyncio.current_task()
-        for task in (*session._tasks, session._keeper, *self._tasks, self._main):
+        session, current = client._sync, asyncio.current_task()
+        for task in (*session._tasks, session.connection.task, *self._tasks, self._main):
             if task is not None and task is not current:
                 task.cancel()
 

@@ -76,7 +76,7 @@ class Insider(Role):
                     held.in_flight.setdefault(message.submission, InFlight(message.kind, message.payload))
         for message in messages:
             self.world.note("attack", device.label, what, getattr(message, "kind", type(message).__name__))
-            device.session.link.send(message)
+            device.session.transport.send(message)
 
     def stop(self) -> None:
         """Leave the story: P1 asks that the others can go on."""
@@ -119,7 +119,7 @@ class ExMember(Insider):
             kept = self.kept[device.label, room]
             for message in attacks.from_outside(self.world, device, room, kept, chance):
                 self.world.note("attack from outside", device.label, type(message).__name__)
-                device.session.link.send(message)
+                device.session.transport.send(message)
 
     def judge(self) -> None:
         """Try the keys they kept on all that came after."""

@@ -36,12 +36,12 @@ def _at_relay(world: World) -> dict[str, tuple[int, int]]:
 
 def _at_client(device: Device) -> dict[str, tuple[int, int]]:
     session, store = device.session, device.session._store
-    told = sum(len(reader.report._told) for reader in session._readers.values())
+    told = sum(len(reader.log.report._reported) for reader in session._readers.values())
     bounds = {
         f"events of {device}": (len(session.events), 2000),
-        f"waiters of {device}": (len(session._waiting), 100),
+        f"waiters of {device}": (len(session._waiters), 100),
         f"senders told of by {device}": (told, 4000),
-        f"cries heard by {device}": (len(session._rejoin._requests), 1000),
+        f"rejoin requests heard by {device}": (len(session._rejoin._requests), 1000),
     }
     for room in session.rooms.values():
         accounts = len(room.roster.accounts)

@@ -16,12 +16,13 @@ import clave_server.relay.relay  # noqa: F401
 from clave_client.rooms import log_reader, rejoin_entries, rekeys
 from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.log_reader import LogReader
 from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.stored_room import StoredRoom
 from clave_client.sync.rejoin import RejoinCoordinator
 from clave_server.rooms import entry_store
-from clave_server.rooms.room_state import Room as RelayRoom
+from clave_server.rooms.room_state import RoomState
 from simulation.story import Story, from_json, make_story, play
 
 ARCHIVE = Path(__file__).parent / "archive"
@@ -50,7 +51,7 @@ class Bite(NamedTuple):
 BITES = {
     "a rekey counts without confirmation": Bite(
         LogReader,
-        "_rekey",
+        "_handle_rekey",
         "if room.covers(rekey) and not room.roster.others(",
         "if True or (",
         ("Insider",),
@@ -59,7 +60,7 @@ BITES = {
     ),
     "the author's own account confirms": Bite(
         LogReader,
-        "_confirm",
+        "_handle_confirm",
         "person.account != rekey.account and ",
         "",
         ("Insider",),
@@ -82,8 +83,8 @@ BITES = {
         (),
     ),
     "views are not compared": Bite(
-        LogReader,
-        "_compare_views",
+        LogContext,
+        "compare_views",
         "elif room.chain.contradicts(header.seen)",
         "elif False",
         ("OmitAndRenumber",),
@@ -95,9 +96,9 @@ BITES = {
     ),
     "whoever is removed deletes its keys at the rekey": Bite(
         LogReader,
-        "_rekey",
+        "_handle_rekey",
         "room.rekeys.add(rekey)",
-        "room.rekeys.add(rekey)\n    if rekey.fate is RekeyEffect.REMOVES: return room.close(author)",
+        "room.rekeys.add(rekey)\n    if rekey.effect is RekeyEffect.REMOVES: return room.close(author)",
         ("Insider",),
         acts=("forged remove",),
         who="red",
@@ -163,14 +164,14 @@ BITES = {
     "what a restored relay has lost is not told": Bite(
         LocalRoom,
         "start",
-        "told.append(self._roll_back(lost_after))",
+        "reported.append(self._roll_back(lost_after))",
         "self._roll_back(lost_after)",
         faults="backup",
         quick=True,
     ),
     "counts of one sender are not compared": Bite(
-        LogReader,
-        "_compare_views",
+        LogContext,
+        "compare_views",
         "if header.count <= self.store.last_count(room.id, person.device)",
         "if False",
         ("ReverseForAll",),

@@ -17,10 +17,11 @@ from unittest import mock
 import structlog
 
 from clave_client import client
-from clave_client.net import reconnecting_transport as connection
+from clave_client.net import reconnecting_transport
 from clave_client.rooms import policy
 from clave_client.store import account
 from clave_client.store.database import Phase
+from clave_client.sync import key_packages
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite
@@ -171,8 +172,8 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
             if getattr(getattr(module, "time", None), "__name__", "") == "time":
                 stack.enter_context(mock.patch.object(module, "time", time))
         for owner, name, value in (
-            (connection, "RelayTransport", SimLink),
-            (connection, "OFFERED", (suite,)),
+            (reconnecting_transport, "RelayTransport", SimLink),
+            (key_packages, "OFFERED", (suite,)),
             (sequencer, "WriteBatch", ordered_batch),
             (client, "Store", SimStore),
             (client, "Account", SimAccount),

@@ -1,4 +1,4 @@
-"""The command line: `clave chat` and its siblings. Knows options and exit statuses, no protocol."""
+"""The subcommands of `clave` with their options and exit statuses. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from clave_client.client import Client
 from clave_client.errors import ClientError, UsageError
 from clave_client.store.profile import Profile, default_home, profile_names
 from clave_client.ui.demo import run_demo
+from clave_client.ui.hints import error_text
 from clave_client.ui.line_mode import run_line_mode
-from clave_client.ui.pipes import describe, follow, say, say_lines, warn_of_keys
+from clave_client.ui.pipes import describe, follow, print_key_notices, send_lines, send_message
 from clave_wire.text import sanitize
 
 __all__ = ["main"]
@@ -36,8 +37,8 @@ def main() -> None:
 
 
 @dataclass(frozen=True)
-class _Who:
-    """Which profile to open, and how."""
+class _ProfileOptions:
+    """Which profile to open, and where its passphrase comes from."""
 
     name: str | None
     home: Path | None
@@ -58,7 +59,7 @@ class _Who:
 
 
 def _with_profile(command: Callable[P, None]) -> Callable[P, None]:
-    """Add the options that say which profile to open."""
+    """Add the options that select the profile."""
     for option in (
         click.option(
             "--passphrase-file",
@@ -105,7 +106,7 @@ def chat(
 
     async def work() -> None:
         token = _first_line(token_file) if token_file else ""
-        with _Who(name, home, passphrase_file).open(new_passphrase=passphrase) as profile:
+        with _ProfileOptions(name, home, passphrase_file).open(new_passphrase=passphrase) as profile:
             async with Client(profile, relay, pin=_pin(pin), token=token) as client:
                 await run_line_mode(client, client.find_room(room) if room else None)
 
@@ -120,14 +121,14 @@ def send(name: str | None, home: Path | None, passphrase_file: Path | None, room
     """Say TEXT in ROOM; with - say each line of standard input."""
 
     async def work() -> None:
-        with _Who(name, home, passphrase_file).open() as profile:
+        with _ProfileOptions(name, home, passphrase_file).open() as profile:
             async with Client(profile) as client:
                 target = client.find_room(room)
-                await warn_of_keys(client, target)
+                await print_key_notices(client, target)
                 if text == "-":
-                    await say_lines(client, target, sys.stdin)
+                    await send_lines(client, target, sys.stdin)
                 else:
-                    await say(client, target, text)
+                    await send_message(client, target, text)
 
     _run(work)
 
@@ -156,7 +157,7 @@ def tail(
     """Show what is said in ROOM, until interrupted."""
 
     async def work() -> None:
-        with _Who(name, home, passphrase_file).open() as profile:
+        with _ProfileOptions(name, home, passphrase_file).open() as profile:
             async with Client(profile) as client:
                 await follow(client, client.find_room(room), earlier=lines, as_json=as_json)
 
@@ -173,7 +174,7 @@ def info(name: str | None, home: Path | None, passphrase_file: Path | None, room
     """
 
     async def work() -> None:
-        with _Who(name, home, passphrase_file).open() as profile:
+        with _ProfileOptions(name, home, passphrase_file).open() as profile:
             client = Client(profile)
             try:
                 await describe(client, client.find_room(room) if room else None)
@@ -190,18 +191,21 @@ def demo() -> None:
 
 
 def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `work`; an error is one line and an exit status, Ctrl-C is 130, a closed pipe is no error."""
+    """Run `work` to its end.
+
+    A `ClientError` prints one line and exits with its status, Ctrl-C exits with 130, a closed pipe with 0.
+    """
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
     try:
         asyncio.run(work())
     except ClientError as error:
-        click.echo(f"clave: {sanitize(str(error))}", err=True)
+        click.echo(f"clave: {sanitize(error_text(error))}", err=True)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
-        # Nothing may be flushed into the closed pipe at exit.
+        # Keep the interpreter from flushing into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:

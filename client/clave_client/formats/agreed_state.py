@@ -1,8 +1,7 @@
-"""What a room's members agree on: title, admins, and who may do what. Lives in the group's context.
+"""The state that a room's members agree on: title, admins, and who may do what. Knows no group.
 
-One private-use GroupContext extension (RFC 9420, section 13.4) holds it, so that a change is a commit that
-every member checks; the relay never sees it and has no say in it. Knows no group: `policy` judges commits
-by it.
+A private-use GroupContext extension holds it (RFC 9420, section 13.4), so it changes by commits that every
+member checks (`rooms.policy`); the relay never sees it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ AccountKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class Role(enum.IntEnum):
-    """Who may do a thing."""
+    """Who may do something: every member, or admins only."""
 
     MEMBER = 1
     ADMIN = 2
@@ -46,7 +45,7 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return _encoder.encode(self)
 
     def allows(self, role: Role, account: bytes) -> bool:
-        """Tell whether `account` may do what takes `role`."""
+        """Return whether `account` may do what takes `role`."""
         return role is Role.MEMBER or account in self.admins
 
 
@@ -55,7 +54,7 @@ _decoder = msgspec.msgpack.Decoder(AgreedState)
 
 
 def decode_agreed_state(data: bytes) -> AgreedState:
-    """Parse the extension's data; raises `PeerError` unless it is the one encoding of a valid state."""
+    """Parse the extension's data. Raises `PeerError` unless it is the canonical encoding of a valid state."""
     try:
         state = _decoder.decode(data)
     except msgspec.DecodeError as error:

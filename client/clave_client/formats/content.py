@@ -1,7 +1,6 @@
-"""The plaintext of an application message, before MLS encrypts it. Knows no keys and no display rules.
+"""The plaintext of an application message, which MLS encrypts. Knows no keys and no display rules.
 
-A content is one msgpack array; its id lies inside what MLS signs, so that a message shown once is never shown
-again whatever the relay resends.
+A content is one msgpack array. MLS signs its id, so a message that the relay repeats is recognised.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = [
 ]
 
 MAX_BODY_BYTES = 64 * 1024
-"""UTF-8 bytes of one message's text."""
+"""Most UTF-8 bytes of a message's text."""
 
 MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
@@ -33,7 +32,7 @@ Moment = Annotated[int, msgspec.Meta(ge=0, le=253_370_764_800_000)]
 
 
 class ContentKind(enum.IntEnum):
-    """What a message is."""
+    """The kind of a content: a text, or the note that an invited member accepted."""
 
     TEXT = 1
     JOINED = 2
@@ -57,7 +56,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class _LegacyContent(Content, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One of protocol 3, which told in itself what its sender had seen of the log."""
+    """A content of protocol 3, which holds what its sender had seen of the log."""
 
     seen: tuple[int, bytes]
 
@@ -68,17 +67,17 @@ _legacy_decoder = msgspec.msgpack.Decoder(_LegacyContent)
 
 
 def encode_content(content: Content) -> bytes:
-    """Return the bytes that MLS encrypts."""
+    """Encode a content for MLS to encrypt."""
     return _encoder.encode(content)
 
 
 def decode_content(data: bytes) -> Content:
-    """Parse what MLS decrypted; raises `PeerError` when it is not a content this version knows."""
+    """Parse what MLS decrypted. Raises `PeerError` when this version cannot read it."""
     return _decode(_decoder, data)
 
 
 def decode_legacy_content(data: bytes) -> Content:
-    """Parse what MLS decrypted of an entry of protocol 3; raises `PeerError`."""
+    """Parse what MLS decrypted of an entry of protocol 3. Raises `PeerError`."""
     return _decode(_legacy_decoder, data)
 
 

@@ -1,7 +1,7 @@
-"""Payloads as members make and check them: a header in clear, and a body that covers it. Knows no room.
+"""Entry payloads: a header in the clear and a body that authenticates it. Knows no room.
 
-A body is an MLS message whose authenticated data is a hash of the header, or, for what has to be checked by
-members who cannot follow the group, a device's signature over it.
+The body is an MLS message whose authenticated data is a hash of the header, or, in entries that members must
+be able to check without following the group, a device's signature over the header.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ _CONTENT_TYPES = {
 
 
 def epoch_id(group: Group) -> bytes:
-    """Return the name of a group's present epoch: equal at two members exactly when their keys are."""
+    """Return the id of a group's epoch (SHA-256): equal for two members exactly if their keys are."""
     number = group.epoch.to_bytes(8, "big")
     return hashlib.sha256(_EPOCH_LABEL + group.group_id + number + group.epoch_authenticator).digest()
 
 
 def rekey_id(payload: bytes) -> bytes:
-    """Return the name by which the rekey with this payload is confirmed."""
+    """Return the id (SHA-256) by which the rekey with this payload is confirmed."""
     return hashlib.sha256(_REKEY_LABEL + payload).digest()
 
 
 def header_digest(header: bytes) -> bytes:
-    """Return the authenticated data of the MLS message that follows a header, given as its bytes."""
+    """Return the authenticated data of the MLS message that follows a packed header."""
     return _HEADER_LABEL + hashlib.sha256(header).digest()
 
 
 class UnverifiedEntry:
-    """An entry whose payload has a header of its kind; nothing in it is proven yet."""
+    """An entry whose payload parses and whose header is of its kind; nothing in it is verified yet."""
 
     __slots__ = ("body", "entry", "header", "raw_header")
 
@@ -69,7 +69,7 @@ class UnverifiedEntry:
 
 
 def parse_entry(entry: Entry) -> UnverifiedEntry:
-    """Read the header of an entry; raises `PeerError` when it has none of its kind."""
+    """Parse the payload of an entry. Raises `PeerError` unless it has a header of the entry's kind."""
     try:
         header, raw_header, body = split_payload(entry.payload)
     except RemoteError as error:
@@ -79,32 +79,32 @@ def parse_entry(entry: Entry) -> UnverifiedEntry:
     return UnverifiedEntry(entry, header, raw_header, body)
 
 
-def check_mls_body(opened: UnverifiedEntry, group: Group) -> None:
-    """Check that a body is an MLS message of the group's epoch and of its kind, bound to its header.
+def check_mls_body(parsed: UnverifiedEntry, group: Group) -> None:
+    """Check that a body is an MLS message of the group's epoch and the entry's kind, bound to its header.
 
-    What it says stays to be verified. Raises `PeerError`.
+    Its signature and content remain to be verified. Raises `PeerError`.
     """
     try:
-        label = peek(opened.body)
-        covered = authenticated_data(opened.body)
+        label = peek(parsed.body)
+        covered = authenticated_data(parsed.body)
     except MLSError as error:
         raise PeerError(str(error)) from None
-    if label != (group.group_id, group.epoch, _CONTENT_TYPES[opened.header.kind]):
+    if label != (group.group_id, group.epoch, _CONTENT_TYPES[parsed.header.kind]):
         raise PeerError("its label does not match its content")
-    if covered != header_digest(opened.raw_header):
+    if covered != header_digest(parsed.raw_header):
         raise PeerError("its header is not the one its sender wrote")
 
 
 def sign_payload(room: bytes, header: Header, device: DeviceKey) -> bytes:
-    """Return the payload of a signed entry."""
+    """Build the payload of a signed entry."""
     packed = pack_header(header)
     return packed + device.sign(_signed(room, packed))
 
 
-def check_signature(opened: UnverifiedEntry) -> None:
-    """Check that an entry's sender signed it. Raises `PeerError`."""
+def check_signature(parsed: UnverifiedEntry) -> None:
+    """Verify the signature of an entry by its sender. Raises `PeerError`."""
     try:
-        verify_signature(opened.entry.sender, _signed(opened.entry.room, opened.raw_header), opened.body)
+        verify_signature(parsed.entry.sender, _signed(parsed.entry.room, parsed.raw_header), parsed.body)
     except CryptoError as error:
         raise PeerError(f"its signature does not hold: {error}") from None
 

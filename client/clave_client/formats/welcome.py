@@ -1,6 +1,6 @@
-"""What lets a device into a room: an MLS welcome for a newcomer, a sealed group info for who cannot follow.
+"""Contents of an `Invitation`: welcomes for new members, GroupInfos for members to rejoin. No I/O.
 
-Both travel as an `Invitation`. A newcomer is told by who adds it how the log's chain stood, signed.
+A welcome also holds the log chain's latest hash before it, signed by the device that adds the member.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ _HELP_LABEL = "clave GroupInfo"
 
 @dataclass(frozen=True)
 class JoinPoint:
-    """Where a newcomer begins: the seq of the commit that adds it, and the log as its inviter saw it before.
+    """Where a new member starts to read: after `seq`, the commit that adds it, with the chain hash `seen`.
 
-    Whoever was invited under protocol 3 was not told the latter. The relay
-    that said so is of `incarnation`.
+    `seen` is None in a welcome of protocol 3. `incarnation` is that of the relay which delivered it.
     """
 
     seen: Seen | None
@@ -40,7 +39,7 @@ class JoinPoint:
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
-    """An MLS welcome, and how the log stood for its maker."""
+    """An MLS welcome, and what its author had seen of the log."""
 
     message: bytes
     seen: Seen
@@ -48,11 +47,11 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     @classmethod
     def seal(cls, message: bytes, head: bytes, seen: Seen, device: DeviceKey) -> bytes:
-        """Return the bytes of a welcome into the epoch `head`, signed by the device that made it."""
+        """Encode a welcome into the epoch `head`, signed by the device that made it."""
         return _encoder.encode(cls(message, seen, device.sign(_signed(head, seen))))
 
     def check(self, head: bytes, signer: bytes) -> None:
-        """Check who says how the log stood. Raises `PeerError`."""
+        """Verify the signature over `seen` by the device `signer`. Raises `PeerError`."""
         try:
             verify_signature(signer, _signed(head, self.seen), self.signature)
         except CryptoError:
@@ -60,14 +59,14 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class RejoinInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
-    """A group info sealed to one member's leaf, and the name of the epoch it is of."""
+    """A GroupInfo sealed to one member's leaf key, and the id of its epoch."""
 
     sealed: bytes
     head: Digest
 
     @classmethod
     def seal(cls, group: Group, leaf: int) -> bytes:
-        """Return the bytes of a help into the group's present epoch, for its member at `leaf`."""
+        """Seal the GroupInfo of the group's present epoch for the member at `leaf`; return it encoded."""
         sealed = group.seal_to_member(leaf, _HELP_LABEL, group.group_info())
         return cls(sealed, epoch_id(group)).encode()
 
@@ -76,7 +75,7 @@ class RejoinInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         return _encoder.encode(self)
 
     def open(self, group: Group, former_keys: Sequence[Secret]) -> bytes:
-        """Return the group info for a member with `group` that had other keys before. Raises `MLSError`."""
+        """Open the GroupInfo with one of `former_keys` or the present leaf key. Raises `MLSError`."""
         for key in former_keys:
             with contextlib.suppress(MLSError):
                 return group.open_from_member(_HELP_LABEL, self.sealed, key)
@@ -88,7 +87,7 @@ _decoder: msgspec.msgpack.Decoder[Welcome | RejoinInfo] = msgspec.msgpack.Decode
 
 
 def parse_invitation(data: bytes) -> Welcome | RejoinInfo | bytes:
-    """Return what an `Invitation` carries; the bytes themselves if they are a welcome of protocol 3.
+    """Parse what an `Invitation` carries; a welcome of protocol 3 is returned as it is.
 
     Raises `PeerError`.
     """

@@ -1,4 +1,4 @@
-"""How long a client waits before it comes back to a relay. Knows no clock and no network."""
+"""How long to wait before reconnecting: exponential backoff with full jitter. Knows no clock, no network."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from clave_client.errors import ClientError, RelayRefused, RelayUnreachable
 __all__ = ["LONGEST", "LONGEST_ASKED", "Backoff", "jitter"]
 
 FIRST, LONGEST = 0.25, 30.0
-"""The longest wait after one failure, and after many, in seconds."""
+"""Upper bound of the random wait after the first failure, and after many, in seconds."""
 
 LONGEST_ASKED = 300.0
-"""The longest wait, in seconds, that a relay is granted: it cannot keep anybody away by asking for more."""
+"""Longest wait that a relay can ask for, in seconds."""
 
 
 def jitter(longest: float) -> float:
-    """Return a random pause, in seconds, of at most `longest`."""
-    return random.uniform(0.0, longest)  # noqa: S311 (nothing secret hangs on it)
+    """Return a random pause between 0 and `longest` seconds."""
+    return random.uniform(0.0, longest)  # noqa: S311 (not a secret)
 
 
 class Backoff:
-    """Counts failures. `jitter` keeps clients that lost one relay from coming back in step."""
+    """Counts failures in a row; `jitter` spreads the reconnects of clients that lost the same relay."""
 
     def __init__(self, jitter: Callable[[float], float] = jitter) -> None:
         self._jitter = jitter
         self._failures = 0
 
-    def lost(self, reason: ClientError, *, lasted: float, spread: float) -> float:
-        """Return how long to wait, in seconds, after a connection that was up for `lasted` seconds ended.
+    def after_loss(self, reason: ClientError, *, lasted: float, spread: float) -> float:
+        """Return the seconds to wait after losing a connection that was up for `lasted` seconds.
 
-        `spread` is what the relay asked of whoever loses it without a word.
+        `spread` is the relay's wish, in seconds, for unannounced losses.
         """
         if lasted > LONGEST:
             self._failures = 0
         return self._pause(reason, spread if isinstance(reason, RelayUnreachable) else 0.0)
 
-    def failed(self, reason: ClientError) -> float:
-        """Return how long to wait, in seconds, after a connection that did not come up."""
+    def after_failure(self, reason: ClientError) -> float:
+        """Return the seconds to wait after a failed attempt to connect."""
         return self._pause(reason, 0.0)
 
     def _pause(self, reason: ClientError, spread: float) -> float:

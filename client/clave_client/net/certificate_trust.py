@@ -1,11 +1,12 @@
-"""The certificates that a relay may show a profile: pinned, announced, or vouched for by an authority.
+"""Which certificates to accept from the relay: pinned, announced by it, or signed by an authority.
 
-Knows signatures and digests, no sockets.
+Knows no sockets, and of the store only two calls.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -13,18 +14,26 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from clave_client.errors import RelayChanged, RelayFault
-from clave_client.store.database import Store
 from clave_wire.login import certificate_digest, fingerprint_text, succession
 
 __all__ = ["CertificateTrust", "check_succession"]
 
 
+class _KeyValues(Protocol):
+    """What is needed of the store: byte values by key."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, value: bytes) -> None: ...
+
+
 @dataclass(frozen=True)
 class CertificateTrust:
-    """What is known of a relay's certificates, by their SHA-256; nothing at all before the first contact.
+    """The accepted certificates, by SHA-256 digest; empty before the first contact.
 
-    `following` is announced by the relay that has the `pin`. `host` is the name that a certificate authority
-    vouched for at the first contact: another certificate for that very name is believed too.
+    `pin` is the present one. `following` is the next one, announced by the relay that holds `pin`. `host` is
+    the name that a certificate authority signed for at the first contact; any certificate signed for that
+    name is accepted too.
     """
 
     pin: bytes | None = None
@@ -32,16 +41,16 @@ class CertificateTrust:
     host: str = ""
 
     @classmethod
-    def load(cls, store: Store) -> CertificateTrust:
-        """Read what `save` kept."""
+    def load(cls, store: _KeyValues) -> CertificateTrust:
+        """Load what `save` stored."""
         return cls(
             store.get("relay_pin") or None,
             store.get("relay_next") or None,
             (store.get("relay_host") or b"").decode(),
         )
 
-    def save(self, store: Store) -> None:
-        """Keep it; a transaction is the caller's."""
+    def save(self, store: _KeyValues) -> None:
+        """Store it. The caller opens the transaction."""
         for key, value in (
             ("relay_pin", self.pin),
             ("relay_next", self.following),
@@ -49,18 +58,18 @@ class CertificateTrust:
         ):
             store.put(key, value or b"")
 
-    def insist(self, pin: bytes) -> CertificateTrust:
-        """Return what is left when a person gave the fingerprint: no authority is asked any more."""
+    def with_pin(self, pin: bytes) -> CertificateTrust:
+        """Return the trust after the user gave a fingerprint: authorities are no longer asked."""
         return CertificateTrust(pin, self.following if pin == self.pin else None)
 
     def asks_authorities(self, host: str) -> bool:
-        """Tell whether it matters if an authority vouches for the certificate of `host`."""
+        """Return whether an authority's signature on the certificate of `host` makes a difference."""
         return self.pin is None or self.host == host.lower()
 
-    def judge(self, shown: bytes, host: str, *, vouched: bool) -> CertificateTrust:
-        """Return what to trust from now on, given the certificate that `host` showed.
+    def evaluate(self, shown: bytes, host: str, *, vouched: bool) -> CertificateTrust:
+        """Return the trust after `host` presented the certificate with digest `shown`.
 
-        Raises `RelayChanged` when it is none of those that may be shown.
+        `vouched` says that an authority signed it. Raises `RelayChanged` when it is not accepted.
         """
         if self.pin is None:
             return CertificateTrust(shown, None, host.lower() if vouched else "")
@@ -73,15 +82,22 @@ class CertificateTrust:
             f"got {fingerprint_text(shown)}; ask its operator, and if that is right give it with --pin"
         )
 
-    def announced(self, following: bytes) -> CertificateTrust:
-        """Return this with another certificate that may come to be shown; the pin itself withdraws it."""
+    def change_text(self, former: CertificateTrust) -> str | None:
+        """Return what to tell the user when the pinned certificate replaced another, else None."""
+        if self.pin is None or former.pin in (None, self.pin):
+            return None
+        why = "that it had announced" if self.pin == former.following else "that an authority vouches for"
+        return f"the relay has another certificate, one {why}: {fingerprint_text(self.pin)}"
+
+    def with_announced(self, following: bytes) -> CertificateTrust:
+        """Return the trust after the relay announced a next certificate; announcing `pin` withdraws it."""
         return replace(self, following=None if following == self.pin else following)
 
 
 def check_succession(certificate: bytes, following: bytes, signature: bytes) -> None:
-    """Check that the key of `certificate` (DER) announced the one with the digest `following`.
+    """Check the signature by the key of `certificate` (DER) over the announced digest `following`.
 
-    Raises `RelayFault`.
+    Raises `RelayFault` when it does not verify.
     """
     signed = succession(certificate_digest(certificate), following)
     try:

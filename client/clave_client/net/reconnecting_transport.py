@@ -1,18 +1,15 @@
-"""One connection to a relay, kept up: connects, logs in, comes back by itself. Knows no rooms.
+"""A connection to the relay that is kept up: connects, logs in, reconnects with backoff.
 
-`session.Session` is what it is kept up for. Everything runs on one event loop; what happened comes out of
-`events`.
+Knows no rooms and no store: its owner, a `ConnectionHandler`, is told what happens. Everything runs on one
+event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
-from clave_client import events
 from clave_client.errors import (
     ClientError,
     ProfileError,
@@ -20,20 +17,16 @@ from clave_client.errors import (
     RelayRefused,
     RelayUnreachable,
 )
-from clave_client.events import Event
+from clave_client.events import Connected, Disconnected, Event
+from clave_client.net.address import RelayAddress
 from clave_client.net.backoff import Backoff
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress, RelayTransport
-from clave_client.rooms.suites import OFFERED
-from clave_client.store.account import Account
-from clave_client.store.database import Store
-from clave_client.sync.event_queue import EventQueue
-from clave_crypto.mls import CipherSuite, MLSError
+from clave_client.net.transport import RelayTransport
+from clave_crypto.identity import DeviceKey
 from clave_wire.login import fingerprint_text
-from clave_wire.messages import Code, NextCertificate, PublishKeyPackages, ToClient
-from clave_wire.text import sanitize
+from clave_wire.messages import Code, LoggedIn, NextCertificate, ToClient
 
-__all__ = ["ReconnectingTransport"]
+__all__ = ["ConnectionHandler", "Credentials", "ReconnectingTransport"]
 
 _FINAL = {
     Code.BAD_LOGIN,
@@ -45,149 +38,146 @@ _FINAL = {
     Code.TOKEN,
     Code.REPLACED,
 }
-"""Refusals that trying again does not change."""
+"""Refusals that a retry does not change."""
 
 
-class ReconnectingTransport(ABC):
-    """A profile's connection to its relay. Start it with `connect`, end it with `close`.
+class Credentials(Protocol):
+    """What a login proves: the encoded identity, and the device key that it certifies."""
 
-    What is to be done with it is up to the class that extends it, by the methods under "to be extended".
+    @property
+    def identity(self) -> bytes:
+        """The encoded identity."""
+
+    @property
+    def device(self) -> DeviceKey:
+        """The device's key pair."""
+
+
+class ConnectionHandler(Protocol):
+    """The owner of a `ReconnectingTransport`; called on the event loop, in order.
+
+    A `ProfileError` raised in `received` ends the transport for good; any other `ClientError` ends the
+    present connection, and a new one is made.
     """
+
+    def store_login(self, logged_in: LoggedIn, trust: CertificateTrust, former: CertificateTrust) -> None:
+        """Store what a login established, before anything else is done on the connection."""
+
+    def store_trust(self, trust: CertificateTrust, former: CertificateTrust) -> None:
+        """Store which certificates to accept from now on, in place of `former`."""
+
+    def connected(self, logged_in: LoggedIn) -> None:
+        """Start what a fresh connection is for."""
+
+    def disconnected(self) -> None:
+        """Forget what only holds while connected."""
+
+    def received(self, messages: list[ToClient]) -> None:
+        """Handle messages that answer no request, in order."""
+
+    def batch_done(self) -> None:
+        """Follow up on a batch, also on one that `received` failed on."""
+
+    def failed(self, error: ClientError) -> None:
+        """Fail whatever waits: the transport has ended for good."""
+
+    def emit(self, event: Event) -> None:
+        """Report an event."""
+
+
+class ReconnectingTransport:
+    """The connection of one profile to its relay. Start it with `connect`, end it with `close`."""
 
     def __init__(
         self,
-        store: Store,
-        account: Account,
+        handler: ConnectionHandler,
+        credentials: Credentials,
         address: RelayAddress,
         *,
         trust: CertificateTrust,
         token: str = "",
         software: str = "clave",
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
-        self.address = address
-        self._trust = trust
+        self._handler = handler
+        self._credentials = credentials
         self._token = token
         self._software = software
-        self._link: RelayTransport | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._failure: ClientError | None = None
-        self.clock = clock
-        self.account = account
-        self.incarnation = b""
-        self.events = EventQueue()
+        self.address = address
+        self.trust = trust
+        self.transport: RelayTransport | None = None
+        self.task: asyncio.Task[None] | None = None
 
-    # --- to be extended ---
+    # --- connecting ---
 
-    @abstractmethod
-    def _connected_(self) -> None:
-        """Begin what a fresh connection is for."""
-
-    @abstractmethod
-    def _disconnected_(self) -> None:
-        """Forget what only holds while connected."""
-
-    @abstractmethod
-    def _take(self, messages: list[ToClient]) -> None:
-        """Take what the relay says that is not an answer, in order.
-
-        A `ProfileError` ends it all; any other `ClientError` ends the connection, which is then made anew.
-        """
-
-    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
-        """Yield what somebody waits for, to be failed when the session is."""
-        yield from (future for _, future in self._waiting)
-
-    # --- up and down ---
-
-    async def connect(self) -> events.Connected:
-        """Connect, log in and bring the rooms up to date; from then on reconnect by itself.
+    async def connect(self) -> Connected:
+        """Connect and log in; from then on reconnect in the background.
 
         Raises `RelayError` when this first connection fails.
         """
         connected = await self._connect_once()
-        self._keeper = asyncio.create_task(self._keep_connected())
+        self.task = asyncio.create_task(self._stay_connected())
         return connected
+
+    def stop(self) -> None:
+        """Stop reconnecting."""
+        if self.task is not None:
+            self.task.cancel()
 
     async def close(self) -> None:
-        """Say goodbye and stop. What was not acknowledged stays in the outbox."""
-        tasks = [*self._tasks, *([self._keeper] if self._keeper else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._link is not None:
-            await self._link.close()
+        """Stop reconnecting, send goodbye and close."""
+        self.stop()
+        if self.task is not None:
+            await asyncio.gather(self.task, return_exceptions=True)
+        if self.transport is not None:
+            await self.transport.close()
 
-    async def _connect_once(self) -> events.Connected:
-        # Messages can follow the login's answer at once, so the link is known before it, and the pin asked.
-        first_use = self._trust.pin is None
-        link = self._link = await RelayTransport.connect(self.address, self._trust, self._on_messages)
+    async def _connect_once(self) -> Connected:
+        # Messages can follow the login answer at once, so set the transport and read the pin before it.
+        first_use = self.trust.pin is None
+        transport = self.transport = await RelayTransport.connect(self.address, self.trust, self._on_messages)
+        credentials = self._credentials
         try:
-            logged_in = await link.login(
-                self.account.identity, self.account.device, self._software, self._token
+            logged_in = await transport.login(
+                credentials.identity, credentials.device, self._software, self._token
             )
         except BaseException:
-            link.abort()
+            transport.abort()
             raise
-        with self._store.transaction():
-            self._store.put("relay", str(self.address).encode())
-            self._set_trust(link.trust)
-        self.incarnation = logged_in.incarnation
+        former, self.trust = self.trust, transport.trust
+        self._handler.store_login(logged_in, transport.trust, former)
         try:
-            self._connected_()
+            self._handler.connected(logged_in)
         except ClientError as error:
-            link.abort(error)
+            transport.abort(error)
             raise
-        held = dict(logged_in.key_packages)
-        self.spawn(lambda: self._publish_key_packages(held, logged_in.published))
-        fingerprint = fingerprint_text(link.certificate)
-        connected = events.Connected(
-            str(self.address), fingerprint, logged_in.registered, first_use, bool(link.trust.host)
+        connected = Connected(
+            relay=str(self.address),
+            fingerprint=fingerprint_text(transport.certificate),
+            registered=logged_in.registered,
+            first_use=first_use,
+            vouched=bool(transport.trust.host),
         )
-        self.emit(connected)
+        self._handler.emit(connected)
         return connected
 
-    async def _publish_key_packages(self, held_by_relay: dict[int, int], published: int) -> None:
-        """Top up what the relay holds; replace all of it if it or this profile was restored from a backup."""
-        replace = published != self.account.publications
-        for suite in OFFERED:
-            now = self.clock()
-            held = 0 if replace else held_by_relay.get(suite.id, 0)
-            fresh = self.account.key_packages(suite, held, now, replace=replace)
-            if fresh is not None:
-                await self._publish(suite, *fresh, replace=replace)
-                published += 1
-                self.account.published(suite, fresh[1], now)
-        if published != self.account.publications:
-            self.account.note_publications(published)
-
-    async def _publish(
-        self, suite: CipherSuite, packages: list[bytes], last_resort: bytes, *, replace: bool
-    ) -> None:
-        await self.link.request(
-            lambda request: PublishKeyPackages(request, suite.id, packages, last_resort, replace)
-        )
-
-    async def _keep_connected(self) -> None:
-        patience = Backoff()
+    async def _stay_connected(self) -> None:
+        backoff = Backoff()
         loop = asyncio.get_running_loop()
-        while self._link is not None:
-            came_up = loop.time()
-            reason = await asyncio.shield(self._link.closed)
-            pause = patience.lost(reason, lasted=loop.time() - came_up, spread=self._link.spread)
-            self._disconnected_()
+        while self.transport is not None:
+            started = loop.time()
+            reason = await asyncio.shield(self.transport.closed)
+            pause = backoff.after_loss(reason, lasted=loop.time() - started, spread=self.transport.spread)
+            self._handler.disconnected()
             if self._failure is not None:
                 return
-            while not self._link.is_up:
+            while not self.transport.is_up:
                 if isinstance(reason, RelayChanged) or (
                     isinstance(reason, RelayRefused) and reason.code in _FINAL
                 ):
                     self._fail(reason)
                     return
-                self.emit(events.Disconnected(str(reason), round(pause, 1)))
+                self._handler.emit(Disconnected(reason=str(reason), retry_in=round(pause, 1)))
                 await asyncio.sleep(pause)
                 try:
                     await self._connect_once()
@@ -195,109 +185,57 @@ class ReconnectingTransport(ABC):
                     self._fail(error)
                     return
                 except ClientError as error:
-                    reason, pause = error, patience.failed(error)
+                    reason, pause = error, backoff.after_failure(error)
 
     def _fail(self, error: ClientError) -> None:
-        """Stop for good: everything that waits, and everything asked from now on, gets `error`."""
+        """Stop for good: `check` and `current` raise `error` from now on."""
         self._failure = error
-        for future in self._awaited():
-            if not future.done():
-                future.set_exception(error)
-        self._waiting.clear()
-        self.events.put(error)
+        self._handler.failed(error)
+
+    # --- receiving ---
 
     def _on_messages(self, messages: list[ToClient]) -> None:
-        self._guard(lambda: self._take([each for each in messages if not self._is_trust(each)]))
-        self._recheck_waiters()
+        self.guard(lambda: self._handler.received([each for each in messages if not self._is_trust(each)]))
+        self._handler.batch_done()
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Do `work` in a while; what fails there ends what it would if the relay had asked for it."""
-        asyncio.get_running_loop().call_later(seconds, self._guard, work)
+    def _is_trust(self, message: ToClient) -> bool:
+        """Store an announced certificate, which the transport has checked; return whether it was one."""
+        if isinstance(message, NextCertificate) and self.transport is not None:
+            former, self.trust = self.trust, self.transport.trust
+            self._handler.store_trust(self.trust, former)
+        return isinstance(message, NextCertificate)
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        """Do `work`. A `ProfileError` ends the session, any other `ClientError` only the connection."""
+    def guard(self, work: Callable[[], None]) -> None:
+        """Run `work`; a `ProfileError` ends the transport for good, another `ClientError` this connection."""
         try:
             work()
         except ClientError as error:
-            if isinstance(error, ProfileError):  # which another connection does not mend
+            if isinstance(error, ProfileError):  # which another connection would not repair
                 self._fail(error)
-            if self._link is not None:
-                self._link.abort(error)
-
-    def _is_trust(self, message: ToClient) -> bool:
-        """Keep which certificate the relay announced, before it is gone again; the link has checked that."""
-        if isinstance(message, NextCertificate) and self._link is not None:
-            self._set_trust(self._link.trust)
-        return isinstance(message, NextCertificate)
-
-    def _set_trust(self, trust: CertificateTrust) -> None:
-        """Keep what to believe of the relay's certificates, and tell of one that replaced another."""
-        former, self._trust = self._trust, trust
-        with self._store.transaction():
-            trust.save(self._store)
-        if trust.pin is not None and former.pin not in (None, trust.pin):
-            why = (
-                "that it had announced" if trust.pin == former.following else "that an authority vouches for"
-            )
-            text = f"the relay has another certificate, one {why}: {fingerprint_text(trust.pin)}"
-            self.emit(events.Notice(b"", text))
+            if self.transport is not None:
+                self.transport.abort(error)
 
     # --- in use ---
 
     @property
-    def link(self) -> RelayTransport:
-        """The connection that is up; raises `RelayUnreachable` while there is none."""
+    def current(self) -> RelayTransport:
+        """The connection that is up. Raises `RelayUnreachable` while there is none."""
         self.check()
-        if self._link is None or not self._link.is_up:
+        if self.transport is None or not self.transport.is_up:
             raise RelayUnreachable("not connected to the relay; trying again")
-        return self._link
+        return self.transport
 
     def check(self) -> None:
-        """Raise what ended the session for good, if anything did."""
+        """Raise the error that ended the transport for good, if any."""
         if self._failure is not None:
             raise self._failure
 
     @property
-    def has_met_relay(self) -> bool:
+    def has_connected(self) -> bool:
         """Whether any connection was made, so that the relay may know this account."""
-        return self._link is not None
+        return self.transport is not None
 
     @property
-    def is_online(self) -> bool:
+    def is_up(self) -> bool:
         """Whether there is a connection now."""
-        return self._link is not None and self._link.is_up
-
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds, looking again after everything that happens."""
-        self.check()
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, future))
-        await future
-
-    def emit(self, event: Event) -> None:
-        """Put an event out."""
-        self.events.put(event)
-
-    def spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run `work` beside; what fails there is told, not lost."""
-
-        async def run() -> None:
-            try:
-                await work()
-            except ClientError as error:
-                if not isinstance(error, RelayUnreachable):
-                    self.emit(events.Notice(b"", str(error)))
-            except MLSError as error:
-                self.emit(events.Notice(b"", sanitize(str(error))))
-
-        task = asyncio.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _recheck_waiters(self) -> None:
-        for condition, future in self._waiting:
-            if not future.done() and condition():
-                future.set_result(None)
-        self._waiting = [(condition, future) for condition, future in self._waiting if not future.done()]
+        return self.transport is not None and self.transport.is_up

@@ -1,6 +1,6 @@
-"""One connection to a relay: TLS, the pinned certificate, login, and requests with their answers.
+"""One connection to a relay: TLS, certificate check, login, and requests matched with their answers.
 
-Knows sockets, not rooms: whatever is not the answer to a request goes to its owner, in order.
+Knows no rooms: every message that answers no request is passed to `on_messages`, in order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from clave_client.errors import (
@@ -21,8 +20,8 @@ from clave_client.errors import (
     RelayFault,
     RelayRefused,
     RelayUnreachable,
-    UsageError,
 )
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust, check_succession
 from clave_crypto.identity import DeviceKey
 from clave_wire.connection import ClientConnection, State
@@ -45,43 +44,19 @@ from clave_wire.messages import (
 )
 from clave_wire.text import sanitize
 
-__all__ = ["Answer", "RelayAddress", "RelayTransport"]
+__all__ = ["Answer", "RelayTransport"]
 
-DEFAULT_PORT = 7878
 CONNECT_SECONDS = 10.0
 
 Answer = Done | Account | KeyPackages
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class RelayAddress:
-    """Where a relay listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> RelayAddress:
-        """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; raises `UsageError`."""
-        host, colon, port = text.rpartition(":")
-        if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
-            host, port = text, str(DEFAULT_PORT)
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-            raise UsageError(
-                f"{text!r} is not an address; write HOST:PORT, as in chat.example.org:{DEFAULT_PORT}"
-            )
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class RelayTransport(asyncio.Protocol):
-    """A connection that is up. `closed` resolves, once, with the error that ended it.
+    """A TLS connection to the relay. `closed` resolves once, with the error that ended it.
 
-    `trust` is what this connection leaves to be believed of the relay's certificates.
+    `certificate` is the SHA-256 digest of the relay's certificate; `trust` says which certificates to accept
+    from now on.
     """
 
     def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
@@ -90,9 +65,9 @@ class RelayTransport(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._next_id = 0
-        self._shown = b""
+        self._certificate_der = b""
         self._reason: ClientError | None = None
-        self._is_dismissed = False
+        self._is_closing = False
         loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[Greeting] = loop.create_future()
         self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
@@ -101,13 +76,13 @@ class RelayTransport(asyncio.Protocol):
         self.certificate = b""
         self.closed: asyncio.Future[ClientError] = loop.create_future()
 
-    # --- coming up ---
+    # --- connecting ---
 
     @classmethod
     async def connect(
         cls, address: RelayAddress, trust: CertificateTrust, on_messages: Callable[[list[ToClient]], None]
     ) -> RelayTransport:
-        """Connect and judge the relay's certificate by `trust`, before a word is said.
+        """Connect and check the relay's certificate against `trust`, before anything is sent.
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
@@ -125,7 +100,7 @@ class RelayTransport(asyncio.Protocol):
         *,
         vouched: bool,
     ) -> RelayTransport:
-        """Connect, if `vouched` to a certificate of an authority only (or `ssl.SSLCertVerificationError`)."""
+        """Connect; with `vouched`, raise `ssl.SSLCertVerificationError` unless a known authority signed."""
         loop = asyncio.get_running_loop()
         try:
             transport, link = await loop.create_connection(
@@ -165,24 +140,24 @@ class RelayTransport(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != "clave/1":
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
-        self._shown = tls.getpeercert(binary_form=True)
-        self.certificate = certificate_digest(self._shown)
-        self.trust = trust.judge(self.certificate, self.address.host, vouched=vouched)
+        self._certificate_der = tls.getpeercert(binary_form=True)
+        self.certificate = certificate_digest(self._certificate_der)
+        self.trust = trust.evaluate(self.certificate, self.address.host, vouched=vouched)
 
     async def login(self, identity: bytes, device: DeviceKey, software: str, token: str) -> LoggedIn:
-        """Say hello and log in; raises `RelayRefused`, `NotARelay` or `RelayFault`."""
+        """Send hello and log in. Raises `RelayRefused`, `NotARelay` or `RelayFault`."""
         self._write(self._connection.hello(software))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._first(self._greeting)
+                await self._wait_for(self._greeting)
                 signature = device.sign(self._connection.transcript(self.certificate, identity))
                 self.send(Login(device.public, identity, signature, token))
-                return await self._first(self._logged_in)
+                return await self._wait_for(self._logged_in)
         except TimeoutError:
             raise NotARelay(f"{self.address} does not answer the login; check the port") from None
 
-    async def _first(self, awaited: asyncio.Future[T]) -> T:
-        """Wait for `awaited`, unless the connection ends first: then raise what ended it."""
+    async def _wait_for(self, awaited: asyncio.Future[T]) -> T:
+        """Wait for `awaited`; if the connection ends first, raise the error that ended it."""
         await asyncio.wait((awaited, self.closed), return_when=asyncio.FIRST_COMPLETED)
         if not awaited.done():
             raise self.closed.result()
@@ -192,12 +167,12 @@ class RelayTransport(asyncio.Protocol):
 
     @property
     def spread(self) -> float:
-        """Seconds within which to come back, as the relay wishes, if this breaks without a word."""
+        """Seconds over which to spread the reconnect after an unannounced loss, as the relay asked."""
         return self._logged_in.result().spread / 1000 if self._logged_in.done() else 0.0
 
     @property
     def is_up(self) -> bool:
-        """Whether the login held and messages can still be sent."""
+        """Whether the login succeeded and messages can still be sent."""
         return self._logged_in.done() and self._is_writable
 
     @property
@@ -205,9 +180,9 @@ class RelayTransport(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and not self.closed.done()
 
     def send(self, message: ToRelay) -> None:
-        """Send a message; one that cannot be sent any more is forgotten, as `closed` will tell.
+        """Send a message; drop it if the connection has ended (`closed` reports that).
 
-        Raises `RelayFault` when the relay does not take one so large; nothing is sent then.
+        Raises `RelayFault`, and sends nothing, when the message exceeds the relay's frame size.
         """
         if not self._is_writable or self._connection.state is State.CLOSED:
             return
@@ -217,26 +192,26 @@ class RelayTransport(asyncio.Protocol):
             raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
 
     def next_id(self) -> int:
-        """Return a fresh request id."""
+        """Return the next unused request id."""
         self._next_id += 1
         return self._next_id
 
     async def request(self, make: Callable[[int], ToRelay]) -> Answer:
-        """Send the request that `make` builds for an id and return its answer.
+        """Send the request that `make` builds from an id, and return its answer.
 
-        Raises `RelayRefused` when the relay says no, or what ended the connection.
+        Raises `RelayRefused` when the relay refuses, or the error that ended the connection.
         """
         request_id = self.next_id()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[request_id] = answer
         try:
             self.send(make(request_id))
-            return await self._first(answer)
+            return await self._wait_for(answer)
         finally:
             self._answers.pop(request_id, None)
 
     async def close(self) -> None:
-        """Say goodbye, so that the others hear it, and close."""
+        """Send goodbye, wait at most 2 s for the relay to close, then abort."""
         if self._transport is not None and self.is_up:
             self.send(Goodbye())
             self._transport.close()
@@ -246,7 +221,7 @@ class RelayTransport(asyncio.Protocol):
         self.abort()
 
     def abort(self, reason: ClientError | None = None) -> None:
-        """Drop the connection now; `closed` gives `reason`."""
+        """Drop the connection now; `closed` resolves with `reason`, or the one given first."""
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.abort()
@@ -254,12 +229,12 @@ class RelayTransport(asyncio.Protocol):
     # --- asyncio's callbacks ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, and let the kernel find out when the relay is gone."""
+        """Keep the socket transport and turn on TCP keepalive."""
         self._transport = cast(asyncio.Transport, transport)
         _keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what the relay said; a broken relay ends the connection."""
+        """Decode and dispatch messages; a protocol error ends the connection."""
         try:
             messages = self._connection.receive_data(data)
         except RemoteError as error:
@@ -272,23 +247,26 @@ class RelayTransport(asyncio.Protocol):
             return
         if stream:
             self._on_messages(stream)
-        if self._is_dismissed:
-            self.abort()  # a relay that leaves the connection open has said its last word all the same
+        if self._is_closing:
+            self.abort()  # nothing may follow `Closing`, even if the relay leaves the connection open
 
     def _is_answer(self, message: ToClient) -> bool:
-        """Take what belongs to this connection itself; tell whether it did. Raises `RelayFault`."""
+        """Handle a message that concerns the connection itself; return whether it was one.
+
+        Raises `RelayFault` for an announced certificate that is not signed.
+        """
         match message:
             case Greeting():
                 self._greeting.set_result(message)
             case LoggedIn():
                 self._logged_in.set_result(message)
             case NextCertificate():
-                check_succession(self._shown, message.digest, message.signature)
-                self.trust = self.trust.announced(message.digest)
+                check_succession(self._certificate_der, message.digest, message.signature)
+                self.trust = self.trust.with_announced(message.digest)
                 return False
             case Closing():
-                self._reason = self._reason or _refusal(message)
-                self._is_dismissed = True
+                self._reason = self._reason or _closing_error(message)
+                self._is_closing = True
             case Done() | Account() | KeyPackages() if message.id in self._answers:
                 self._answers.pop(message.id).set_result(message)
             case Refused() if message.id in self._answers:
@@ -299,7 +277,7 @@ class RelayTransport(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits why it is over."""
+        """Resolve `closed` with the reason."""
         if not self.closed.done():
             self.closed.set_result(self._reason or RelayUnreachable("the connection to the relay was lost"))
 
@@ -308,7 +286,7 @@ class RelayTransport(asyncio.Protocol):
             self._transport.write(data)
 
 
-def _refusal(closing: Closing) -> RelayRefused:
+def _closing_error(closing: Closing) -> RelayRefused:
     text = sanitize(closing.text)
     if closing.code is Code.BANNED:
         text += "; ask its operator"
@@ -329,7 +307,7 @@ def _tls_context(*, vouched: bool) -> ssl.SSLContext:
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """Have the kernel notice within half a minute that the other end is gone."""
+    """Turn on TCP keepalive: a vanished relay is noticed within about 30 s."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "darwin":
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPALIVE, 10)

@@ -1,7 +1,7 @@
-"""Whom the relay says a name belongs to, and their key packages, checked as far as that can be.
+"""Looks up names at the relay and claims key packages, with every check that needs no trust in the relay.
 
-What holds here is that an account signed its devices; whose account it is only a compared fingerprint shows.
-Knows no room.
+What is verified is that an account signed its devices; whose account it is, only a compared fingerprint
+shows. Knows no room.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _SOURCE = "the relay's word only"
 
 @dataclass(frozen=True)
 class Invitee:
-    """Somebody to add to a group: a proposal for each device that can be, and those that lack its suite."""
+    """Somebody to add to a group: a proposal for each device, and the devices that lack the group's suite."""
 
     account: bytes
     adds: list[Add]
     left_out: list[VerifiedIdentity]
 
 
-async def look_up(link: RelayTransport, name: str) -> tuple[SeenKey, list[VerifiedIdentity]]:
-    """Return whom the relay names for `name`, and the devices of that account.
+async def look_up(transport: RelayTransport, name: str) -> tuple[SeenKey, list[VerifiedIdentity]]:
+    """Return the account that the relay names for `name`, and its devices.
 
-    Raises `UsageError` when that is no name, `RelayRefused` when nobody has it, `RelayFault` or `PeerError`
-    when the answer does not hold.
+    Raises `UsageError` for an invalid name, `RelayRefused` when nobody has it, `RelayFault` or `PeerError`
+    when the answer is not valid.
     """
     try:
         check_name(name)
     except BadName as error:
         raise UsageError(str(error)) from None
-    answer = await link.request(lambda request: Lookup(request, name))
+    answer = await transport.request(lambda request: Lookup(request, name))
     if not isinstance(answer, Account) or not answer.devices:
         raise RelayFault("the relay answered something else than was asked")
     devices = [_verify(name, identity, device) for device, identity in answer.devices]
@@ -54,24 +54,24 @@ async def look_up(link: RelayTransport, name: str) -> tuple[SeenKey, list[Verifi
 
 
 async def claim_invitee(
-    link: RelayTransport,
+    transport: RelayTransport,
     name: str,
     suite: CipherSuite,
     *,
     members: Collection[bytes],
     check: Callable[[SeenKey], None],
 ) -> Invitee | None:
-    """Return what adds the devices of `name` that are not among `members`, or None when all of them are.
+    """Claim key packages of the devices of `name` that are not in `members`; return None when all are.
 
     Raises what `look_up` does, what `check` raises about the account that the relay names, and
-    `PeerLacksSuite` when none of the devices can take part in `suite`.
+    `PeerLacksSuite` when none of the devices has a key package of `suite`.
     """
-    found, devices = await look_up(link, name)
+    found, devices = await look_up(transport, name)
     check(found)
     absent = [device for device in devices if device.device not in members]
     if not absent:
         return None
-    adds = {device: add for device, add in await _claim(link, name, suite) if device not in members}
+    adds = {device: add for device, add in await _claim(transport, name, suite) if device not in members}
     for add in adds.values():
         other = _identity(name, add).account
         if other != found.account:
@@ -87,10 +87,10 @@ async def claim_invitee(
     return Invitee(found.account, list(adds.values()), left_out)
 
 
-async def _claim(link: RelayTransport, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
+async def _claim(transport: RelayTransport, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
     """Claim key packages of a suite; return them by device."""
     try:
-        answer = await link.request(lambda request: ClaimKeyPackages(request, name, suite.id))
+        answer = await transport.request(lambda request: ClaimKeyPackages(request, name, suite.id))
     except RelayRefused as error:
         if error.code is Code.NO_KEY_PACKAGE:
             return []

@@ -1,10 +1,10 @@
-"""Whose key is whose, by what this profile bound, its rooms show, and the relay says. Knows no screen."""
+"""The keys that go by a name: by its pin, in the rooms, and at the relay. Knows no screen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clave_client.errors import UsageError
+from clave_client.errors import KeyNotShown, UsageError
 from clave_client.events import Person
 from clave_client.people.key_lookup import look_up
 from clave_client.store.database import HistoryLine, Phase
@@ -18,9 +18,9 @@ __all__ = ["Fingerprint", "KnownKeys"]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two people compare. `safety_number` is empty for oneself; `source` vouches for the key.
+    """What two people compare: the fingerprint of `account`, and their safety number (empty for oneself).
 
-    `account` is the key that the rest is of: give it to `Client.verify` once it was compared.
+    `source` says where the key comes from. Pass `account` to `Client.verify` once it was compared.
     """
 
     name: str
@@ -32,21 +32,21 @@ class Fingerprint:
 
 
 class KnownKeys:
-    """The people that the profile of one session meets, by name; `Client` says what each method is for."""
+    """The keys of the people that one profile knows, by name; see the methods of `Client`."""
 
-    def __init__(self, pins: Pins, session: RoomSync) -> None:
+    def __init__(self, pins: Pins, sync: RoomSync) -> None:
         self._pins = pins
-        self._session = session
-        self._own = session.account.verified
+        self._sync = sync
+        self._own = sync.account.verified
         self._looked_up: dict[str, bytes] = {}
 
     async def fingerprint(self, name: str, room: bytes | None) -> Fingerprint:
-        """Return what to compare with the person called `name`, and bind the name to that key."""
+        """Return what to compare with the person called `name`, and pin the name to that key."""
         if name == self._own.name:
             return _own_fingerprint(self._own)
         found = self._pins.choose(name, self.seen(name, room))
         if found is None:
-            found, _ = await look_up(self._session.link, name)
+            found, _ = await look_up(self._sync.transport, name)
             self._pins.check(name, found)
         account = found.account
         if account == self._own.account:
@@ -58,17 +58,17 @@ class KnownKeys:
         return Fingerprint(name, account, fingerprint(account), number, verified, found.source)
 
     def verify(self, name: str, account: bytes | None) -> None:
-        """Remember that `account`, or else the one shown last, was compared with the person called `name`."""
+        """Mark `account`, or else the one shown last, as verified under `name`."""
         if account is None:
             account = self._looked_up.get(name)
         if account is None:
-            raise UsageError(f"no key of {sanitize(name)} was shown yet; compare with /fingerprint first")
+            raise KeyNotShown(f"no key of {sanitize(name)} was shown yet")
         if account == self._own.account:
             raise UsageError("this is your own key; compare it with others, each verifies you")
         self._pins.verify(name, account)
 
     def repin(self, name: str, account: bytes) -> None:
-        """Bind a name to another key from now on."""
+        """Pin a name to another key."""
         known = self._pins.known(name)
         if known is not None and known.account == self._own.account:
             raise UsageError(f"{sanitize(name)} is you: nobody else can go by that name here")
@@ -76,7 +76,7 @@ class KnownKeys:
         self._looked_up.pop(name, None)
 
     def keys(self, name: str, room: bytes | None) -> list[SeenKey]:
-        """Return the keys that go by `name` here: the one it is bound to first, then those of all rooms."""
+        """Return the keys that go by `name`: the pinned one first, then those in all rooms."""
         known = self._pins.known(name)
         found = [known] if known is not None else []
         for one in self.seen(name, room, invitations=True):
@@ -85,15 +85,15 @@ class KnownKeys:
         return found
 
     def sender(self, line: HistoryLine) -> Person:
-        """Return who said a line of the history, as this profile sees them now."""
+        """Return the sender of a history line, with what this profile knows of it now."""
         known = self._pins.contradicted_by(line.name, line.account)
         verified = known is None and self._pins.is_verified(line.name, line.account)
         other = b"" if known is None else known.account
         return Person(line.name, line.account, "", line.sender, verified, other)
 
     def seen(self, name: str, room: bytes | None, *, invitations: bool = False) -> list[SeenKey]:
-        """Return the keys that go by `name` in the rooms this device is in, those of `room` first."""
-        rooms = sorted(self._session.rooms.values(), key=lambda each: each.id != room)
+        """Return the keys that go by `name` in the joined rooms, those of `room` first."""
+        rooms = sorted(self._sync.rooms.values(), key=lambda each: each.id != room)
         found = []
         for each in rooms:
             if invitations or each.record.phase is not Phase.INVITED:

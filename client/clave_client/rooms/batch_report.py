@@ -1,4 +1,4 @@
-"""What comes of reading a room's log: for people, and for the session. Knows no room but its id."""
+"""The result of reading one batch of a room's log: events, and work for `sync`. Knows only the room's id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clave_client.events import Event, Inconsistency, Person
 __all__ = ["BatchReport", "BatchResult", "CommitResult"]
 
 _MOST_REPORTED = 1000
-"""Senders and reasons remembered as told of: each is told once in a session."""
+"""Senders and reasons remembered, so that each is reported once per run of the program."""
 
 
 class CommitResult(enum.Enum):
@@ -26,11 +26,12 @@ class CommitResult(enum.Enum):
 
 @dataclass
 class BatchResult:
-    """What came of one batch.
+    """The result of one batch.
 
-    `events` are for people. `settled` and `reason` say what became of this device's commit, if that was
-    decided. `lost` are other devices that cannot follow; `cry` says that this device cannot. `strangers` says
-    that the relay may route to others than the members. `wait` says that the relay wants a pause.
+    `commit_result` and `reason` say what became of this device's commit, if that was decided.
+    `rejoin_requests` are devices of others that cannot follow the group; `needs_rejoin` says that this one
+    cannot. `routing_suspect` says that the relay may not route to just the members. `pause` says that the
+    relay asked for a pause before the next submission.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -43,33 +44,33 @@ class BatchResult:
 
 
 class BatchReport:
-    """The result of one batch in the making, and what was told in this session by then."""
+    """Collects the result of one batch; remembers what was reported before."""
 
-    def __init__(self, room: bytes, told: Iterable[tuple[bytes, str]] = ()) -> None:
+    def __init__(self, room: bytes, reported: Iterable[tuple[bytes, str]] = ()) -> None:
         self._room = room
-        self._told = set(told)
+        self._reported = set(reported)
         self.result = BatchResult()
 
     def next(self) -> BatchReport:
-        """Return a report of the next batch, which tells nothing again."""
-        return BatchReport(self._room, self._told)
+        """Return the report of the next batch, which remembers the same."""
+        return BatchReport(self._room, self._reported)
 
     def add(self, event: Event) -> None:
-        """Tell something."""
+        """Add an event."""
         self.result.events.append(event)
 
     def inconsistency(self, kind: Inconsistency, person: Person | None) -> None:
-        """Tell, once of each person and kind, that what the relay shows cannot be true."""
+        """Report an inconsistency of the relay, once per person and kind."""
         if self.is_new(b"" if person is None else person.device, kind.value):
             self.add(events.Diverged(self._room, person, kind))
 
     def is_new(self, device: bytes, what: str) -> bool:
-        """Whether this is told the first time in this session."""
-        if (device, what) in self._told or len(self._told) >= _MOST_REPORTED:
+        """Return whether this is reported for the first time, and remember it."""
+        if (device, what) in self._reported or len(self._reported) >= _MOST_REPORTED:
             return False
-        self._told.add((device, what))
+        self._reported.add((device, what))
         return True
 
     def forget(self, device: bytes, what: str) -> None:
-        """Have this told once more if it happens again."""
-        self._told.discard((device, what))
+        """Have this reported again the next time."""
+        self._reported.discard((device, what))

@@ -1,4 +1,4 @@
-"""This device's own commit until the log decides: what was submitted, and what it was for. Knows no group."""
+"""The stored form of this device's pending commits, and of what its rekeys are to do. Knows no group."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_ke
 
 
 class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a rekey is to do, so that another can do it too: devices to remove, a title unless empty.
+    """What a rekey is to do, so that a later one can do it: devices to remove, and a title unless empty.
 
-    `anybodys` says that the others have the same wish, and only one has to see to it.
+    `shared` says that the other members have the same intent, and one of them is enough.
     """
 
     removes: list[bytes] = []
@@ -28,7 +28,7 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     @classmethod
     def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> RekeyIntent:
-        """Return what proposals of one's own ask for, as far as a rekey can do it."""
+        """Return the intent of own proposals: their removals and title."""
         removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
         title = ""
         for proposal in proposals:
@@ -42,19 +42,19 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return bool(self.removes or self.title)
 
     def encode(self) -> bytes:
-        """Return the bytes to keep."""
+        """Return the bytes to store."""
         return _encoder.encode(self)
 
     @classmethod
     def decode(cls, data: bytes) -> RekeyIntent:
-        """Read back what `encode` gave."""
+        """Parse what `encode` returned. Raises `StoreDamaged`."""
         return _decode(_intent_decoder, data)
 
 
 class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A commit made in the epoch `head`; the epoch it leads to is stored beside it.
+    """A commit made in the epoch `head`; the group it leads to is stored beside it.
 
-    `external` says that it brings this device back from outside, `placed` that it is a rekey in the log.
+    `external` says that by it this device rejoins, `logged` that it is a rekey in the log.
     """
 
     kind: Kind
@@ -62,46 +62,46 @@ class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     welcome: bytes
     head: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     external: bool = False
-    placed: bool = False
+    logged: bool = False
 
     def encode(self) -> bytes:
-        """Return the bytes to keep."""
+        """Return the bytes to store."""
         return _encoder.encode(self)
 
     @classmethod
     def decode(cls, data: bytes) -> OwnCommit:
-        """Read back what `encode` gave."""
+        """Parse what `encode` returned. Raises `StoreDamaged`."""
         return _decode(_pending_decoder, data)
 
 
 class EarlierRekey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A rekey in the log that a newer one is to replace, and the epoch it leads to, which is secret."""
+    """A rekey in the log that a newer one is to replace, and its group's state, which is secret."""
 
-    pending: OwnCommit
+    commit: OwnCommit
     epoch: bytes
     ratchets: bytes
 
     def __repr__(self) -> str:
-        return f"<Former {self.pending!r}>"
+        return f"<EarlierRekey {self.commit!r}>"
 
     @staticmethod
     def encode(earlier: list[EarlierRekey]) -> bytes:
-        """Return the bytes to keep."""
+        """Return the bytes to store."""
         return _encoder.encode(earlier)
 
     @staticmethod
     def decode(data: bytes) -> list[EarlierRekey]:
-        """Read back what `encode` gave."""
+        """Parse what `encode` returned. Raises `StoreDamaged`."""
         return _decode(_earlier_decoder, data)
 
 
 def encode_keys(keys: Sequence[Secret]) -> bytes:
-    """Return the bytes to keep of private keys; they are secret."""
+    """Return private keys as bytes to store; they are secret."""
     return _encoder.encode([bytes(key) for key in keys])
 
 
 def decode_keys(data: bytes) -> list[Secret]:
-    """Read back what `encode_keys` gave."""
+    """Parse what `encode_keys` returned. Raises `StoreDamaged`."""
     return [Secret(key) for key in _decode(_keys_decoder, data)]
 
 

@@ -1,6 +1,6 @@
-"""In which epochs the others of one room are, as far as this device heard, and what leads it back to them.
+"""Tracks in which epochs the other members of one room are, and decides whether this device has to rejoin.
 
-Keeps that on disk and judges by it. Knows neither who is in the room nor whether this device can follow.
+Keeps that on disk. Knows neither who is a member nor whether this device can follow the group.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _MOST_KEYS = 32
 
 
 class FormerRoster(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What others know this device by in an epoch that it came back from: its leaf and the members there.
+    """The roster of an epoch that this device left by a rejoin, in which others still address it.
 
-    `members` has each device's encoded identity. Keys of that epoch are not kept.
+    `own_leaf` is its leaf index there, `members` the encoded identity of each device. No keys are kept.
     """
 
     own_leaf: int
@@ -32,7 +32,7 @@ class FormerRoster(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
     @classmethod
     def of(cls, group: Group) -> FormerRoster:
-        """Return what is kept of a group that this device leaves."""
+        """Return the roster of a group that this device leaves."""
         return cls(group.own_leaf, {member.signature_key: member.identity for member in group.members()})
 
 
@@ -41,15 +41,16 @@ _decoder = msgspec.msgpack.Decoder(list[FormerRoster])
 
 
 class EpochTracker:
-    """Where the others of one room are. Values are replaced, never changed; transactions are the caller's.
+    """The epochs of the other members of one room. Values are replaced, never changed in place.
 
-    `heads` are the epochs that this device was in before. `here`, `ahead` and `behind` are the accounts that
-    spoke in the present epoch, in one that is unknown here, and in a former one; `parted` is the entry from
-    which on somebody has been elsewhere, and `unread` the first message said there that its person was not
-    told of, 0 for none. `fork` is the entry after which members may be in different epochs, as the relay was
-    restored. `let_in` is the account that alone brought this device into its epoch, after entry `let_in_at`.
-    By its `homes`, the epochs it came back from, and its former `leaf_keys` those know it who have not
-    followed. `cries` counts how often it has asked for help since.
+    `former_heads` are ids of epochs that this device was in before. `here`, `ahead` and `behind` are the
+    accounts that sent something in the present epoch, in one unknown to this device, and in a former one.
+    `diverged_at` is the first entry of somebody in another epoch, `first_unread` the first message there that
+    the user was not told of; 0 for none. `fork` is the entry after which members may be in different epochs
+    because the relay was restored. `admitted_by` is the account that alone vouches for the present epoch,
+    entered after entry `admitted_at`; empty once another one does. `former_rosters` and `leaf_keys` are what
+    members that have not followed address this device by. `rejoin_requests` counts those sent in this epoch.
+    The caller opens transactions.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
@@ -69,7 +70,7 @@ class EpochTracker:
         self.rejoin_requests = 0
 
     def load(self) -> None:
-        """Read back what is stored; what is not stays as it is. Raises `StoreDamaged`."""
+        """Load what is stored. Raises `StoreDamaged`."""
         fork, heads, let_in = self._part("fork"), self._part("heads") or b"", self._part("let in") or b""
         self.former_heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self.fork = None if fork is None else int.from_bytes(fork, "big")
@@ -91,20 +92,20 @@ class EpochTracker:
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)
 
-    # --- where this device goes ---
+    # --- epochs of this device ---
 
     def begin(self, account: bytes, seq: int) -> None:
-        """Note that `account`, empty for nobody, let this device into the room after entry `seq`."""
+        """Note that `account`, empty for the creator, added this device after entry `seq`."""
         self.admitted_by, self.admitted_at = account, seq
         self._store_former_rosters()
 
     def leave_epoch(self, left: Group, seq: int, *, switched: bool) -> None:
-        """Note that this device goes from the epoch of a group to another, by entry `seq`.
+        """Note that this device leaves the epoch of the group `left` for another, by entry `seq`.
 
-        `led_away` says that it comes back elsewhere though it could follow the epoch it was in.
+        `switched` says that it rejoins elsewhere although it could follow the epoch it was in.
         """
         if self.fork is not None or not switched:
-            # One that was left without being lost may be the others' still, who after a restore follow too.
+            # Not after a switch: the others may still be in the epoch left. After a restore they switch too.
             self.former_heads = [*self.former_heads, epoch_id(left)][-_HEADS_KEPT:]
         self._put("heads", b"".join(self.former_heads))
         if self.fork is not None and seq > self.fork:
@@ -114,20 +115,20 @@ class EpochTracker:
         self.keep_leaf_key(left)
         self._set_diverged_at(0)
 
-    def add_former_roster(self, home: FormerRoster, account: bytes, seq: int) -> None:
-        """Keep what others know this device by: `account` alone says that it comes back to where they are."""
+    def add_former_roster(self, former: FormerRoster, account: bytes, seq: int) -> None:
+        """Keep the roster left by a rejoin at entry `seq`; `account` alone vouches for the epoch entered."""
         self.admitted_by, self.admitted_at = account, seq
-        self.former_rosters = [home, *self.former_rosters][:_MOST_FORMER_ROSTERS]
+        self.former_rosters = [former, *self.former_rosters][:_MOST_FORMER_ROSTERS]
         self._store_former_rosters()
 
     def set_fork(self, seq: int | None) -> None:
-        """Note after which entry members may be in different epochs, as the relay was restored, or none."""
+        """Set the entry after which members may be in different epochs, or None."""
         self.fork = seq
         self.here = self.ahead = self.behind = frozenset()
         self._put("fork", None if seq is None else seq.to_bytes(8, "big"))
 
     def keep_leaf_key(self, group: Group) -> None:
-        """Keep the key by which those know this device who are in an epoch that it leaves or never enters."""
+        """Keep this device's leaf key of a group, to open rejoin infos of members that stay in it."""
         key = group.leaf_key()
         if key not in self.leaf_keys:
             self.leaf_keys = [key, *self.leaf_keys][:_MOST_KEYS]
@@ -139,13 +140,13 @@ class EpochTracker:
             "let in", self.admitted_at.to_bytes(8, "big") + self.admitted_by if self.admitted_by else None
         )
 
-    # --- where others speak ---
+    # --- epochs of others ---
 
     def note_present(self, account: bytes, own: bytes, seq: int) -> int | None:
-        """Note that an account speaks in this device's epoch, which a second other one does not make up.
+        """Note that an account is in this device's epoch; a second other one proves that it was not made up.
 
-        `own` is this device's account, and `seq` the last entry read. Returns after which entry what this
-        device said is to be said again, as whoever came since could not read it, or None.
+        `own` is this device's account, `seq` the last entry read. Returns the entry after which own messages
+        have to be sent again, as members that rejoined since could not read them, or None.
         """
         unread = None
         if self.fork is None or seq > self.fork:
@@ -159,7 +160,10 @@ class EpochTracker:
         return unread
 
     def note_elsewhere(self, account: bytes, seq: int, *, former: bool) -> None:
-        """Note that an account speaks in another epoch, a former one or one that is unknown here."""
+        """Note that an account is in another epoch: a `former` one of this device, or an unknown one.
+
+        `seq` is the entry that shows it.
+        """
         if former:
             self.behind |= {account}
         else:
@@ -169,30 +173,30 @@ class EpochTracker:
             self._set_diverged_at(seq)
 
     def _set_diverged_at(self, seq: int) -> None:
-        """Note from which entry on others may have left the present epoch; 0 for none."""
+        """Set the first entry of somebody in another epoch; 0 for none."""
         if seq != self.diverged_at:
             self.diverged_at = seq
             self._put("parted", seq.to_bytes(8, "big") if seq else None)
 
     def note_unread(self, seq: int) -> None:
-        """Note that entry `seq` is a message which this device cannot read, or with 0 that it was told."""
+        """Note that entry `seq` is a message this device cannot read; 0 once the user was told."""
         if not seq or not self.first_unread:
             self.first_unread = seq
             self._put("unread", seq.to_bytes(8, "big") if seq else None)
 
     @property
     def unheard_since(self) -> int:
-        """The first entry that others may not have read with this device, being elsewhere; 0 for none."""
+        """The first entry that members in other epochs may not have read as this device did; 0 for none."""
         if self.fork is not None:
             return self.fork + 1
         return self.admitted_at + 1 if self.admitted_by else self.diverged_at
 
-    # --- whether to go there ---
+    # --- whether to rejoin ---
 
     def should_leave(self, account: bytes, quorum: int) -> bool:
-        """Whether the device, one of `account`, is to go elsewhere though it can follow its epoch.
+        """Return whether the device, of `account`, has to leave its epoch although it can follow it.
 
-        `enough` is how many other accounts it takes.
+        `quorum` is how many other accounts it takes.
         """
         diverged_at = self.fork is not None and bool(self.ahead)
         return (
@@ -203,10 +207,10 @@ class EpochTracker:
         )
 
     def should_enter(self, head: bytes, account: bytes, quorum: int) -> bool:
-        """Whether the device, one of `account`, is to go to the epoch `head` though it can follow its own.
+        """Return whether the device, of `account`, has to enter epoch `head` although it can follow its own.
 
-        No account alone makes it leave that, unless one alone brought it there, or the relay was restored
-        since and nobody else has spoken for a while. `enough` is how many other accounts it takes.
+        `quorum` is how many other accounts it takes. One is enough if one alone vouches for the present
+        epoch, or if the relay was restored and a rejoin request got no other answer.
         """
         if head in self.former_heads:
             return self._is_misled or self._left_behind(account, quorum)
@@ -215,16 +219,16 @@ class EpochTracker:
 
     @property
     def _is_misled(self) -> bool:
-        """Whether another account speaks elsewhere than the only one that brought this device here."""
+        """Whether another account is elsewhere than the only one that vouches for this epoch."""
         return bool(self.admitted_by) and bool(self.ahead - {self.admitted_by})
 
     def _overtaken(self, account: bytes, quorum: int) -> bool:
-        """Whether enough other accounts are in an epoch unknown here, and no fewer than in this one."""
+        """Return whether a quorum is in unknown epochs, and no fewer accounts than in this one."""
         return quorum <= len(self.ahead) >= len(self.here | {account})
 
     def _left_behind(self, account: bytes, quorum: int) -> bool:
-        """Whether enough other accounts are in a former epoch, and more than in this one.
+        """Return whether a quorum is in a former epoch, and more accounts than in this one.
 
-        That happens when a relay restored from a backup has lost the commit between.
+        That happens when a relay restored from a backup has lost the commit in between.
         """
         return quorum <= len(self.behind) > len(self.here | {account})

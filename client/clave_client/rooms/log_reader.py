@@ -1,8 +1,8 @@
-"""Takes a room's log in, entry by entry, and says what happened. Knows the room; sends nothing itself.
+"""Reads a room's log entry by entry and reports what happened. Knows the room; sends nothing.
 
-The log decides, and everybody in an epoch decides alike: an entry counts if it was made in the present
-epoch, its signer is its sender, and its header is what it does (docs/decisions/0006). This device's own
-entries are taken like all others. What does not count changes nothing but the cursor and the chain.
+The log decides, and every member of an epoch decides alike: an entry is accepted if it was made in the
+present epoch, its signer is its sender, and its header states its effect (docs/decisions/0006). This device's
+own entries are treated like all others. A refused entry changes nothing but the cursor and the log chain.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from clave_client import events
 from clave_client.errors import PeerError, RelayFault
-from clave_client.events import Inconsistency, Person
-from clave_client.formats.content import Content, ContentKind, decode_content
-from clave_client.formats.payload import UnverifiedEntry, check_mls_body, check_signature, parse_entry
-from clave_client.rooms import legacy, submissions
-from clave_client.rooms import rejoin_entries as coming_back
-from clave_client.rooms.batch_report import BatchReport, BatchResult, CommitResult
+from clave_client.events import Inconsistency, Notice
+from clave_client.formats.payload import UnverifiedEntry, check_mls_body, parse_entry
+from clave_client.rooms import legacy, rejoin_entries, submissions
+from clave_client.rooms.batch_report import BatchResult, CommitResult
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.policy import member_identity
 from clave_client.rooms.rekeys import Rekey, RekeyEffect, check_rekey
-from clave_client.rooms.roster import Roster
-from clave_client.store.database import HistoryLine, Phase, Store
-from clave_crypto.mls import Application, Committed, Group, MemberSender, MLSError, ProposalReceived, Remove
+from clave_client.store.database import Phase, Store
+from clave_crypto.mls import Committed, MLSError
 from clave_wire.header import digest_names
 from clave_wire.messages import Accepted, Entry, Kind, Rejected
-from clave_wire.text import sanitize
 
 __all__ = ["LogMessage", "LogReader"]
 
@@ -34,48 +30,47 @@ LogMessage = Entry | Accepted | Rejected
 
 
 class LogReader:
-    """Reads one room's log. `report` is of the present batch, or of the last one."""
+    """Reads one room's log."""
 
     def __init__(self, room: LocalRoom, store: Store) -> None:
-        self.room = room
-        self.store = store
-        self.report = BatchReport(room.id)
-        self._relay_misled = False
+        self._room = room
+        self.log = LogContext(room, store)
 
     def read(self, batch: Sequence[LogMessage]) -> BatchResult:
-        """Take a batch of the room's stream, in order, in one transaction.
+        """Read a batch of the room's stream, in order, in one transaction.
 
-        Raises `RelayFault` when the relay left entries out or acknowledged what it was not sent; nothing of
-        the batch is taken then.
+        Raises `RelayFault`, and takes nothing of the batch, when the relay left entries out or acknowledged
+        what it was not sent.
         """
-        report, misled = self.report, self._relay_misled
-        self.report = report.next()
+        log = self.log
+        report, relay_misled = log.report, log.relay_misled
+        log.report = report.next()
         try:
             self._read(batch)
         except BaseException:
-            self.report, self._relay_misled = report, misled  # what this batch showed is not told after all
+            log.report, log.relay_misled = report, relay_misled
             raise
-        return self.report.result
+        return log.report.result
 
     def _read(self, batch: Sequence[LogMessage]) -> None:
-        with self.room.changing():
+        with self._room.changing():
             for message in batch:
-                if self.room.record.phase is Phase.CLOSED:
+                if self._room.record.phase is Phase.CLOSED:
                     break
                 match message:
                     case Entry():
-                        if message.seq > self.room.record.cursor:
-                            self._entry(message)
+                        if message.seq > self._room.record.cursor:
+                            self._handle_entry(message)
                     case Accepted():
-                        self._accepted(message)
+                        self._handle_accepted(message)
                     case Rejected():
-                        submissions.handle_rejected(self, message)
+                        submissions.handle_rejected(self.log, message)
 
-    # --- entries, one after the other ---
+    # --- one entry ---
 
-    def _accepted(self, accepted: Accepted) -> None:
-        """Take an acknowledgement: it stands for the entry as everybody else got it."""
-        room = self.room
+    def _handle_accepted(self, accepted: Accepted) -> None:
+        """Handle an acknowledgement as the entry that it stands for."""
+        room = self._room
         submitted = room.in_flight.get(accepted.submission)
         title = room.record.title
         if submitted is None:
@@ -84,226 +79,145 @@ class LogReader:
             raise RelayFault(
                 f"the relay acknowledged something in {title} under a number that was taken already"
             )
-        own = room.roster.own_device
-        self._entry(
-            Entry(room.id, accepted.seq, own, accepted.submission, submitted.kind, 0, submitted.payload)
-        )
+        own, number = room.roster.own_device, accepted.submission
+        self._handle_entry(Entry(room.id, accepted.seq, own, number, submitted.kind, 0, submitted.payload))
 
-    def _entry(self, entry: Entry) -> None:
-        room = self.room
+    def _handle_entry(self, entry: Entry) -> None:
+        room, log = self._room, self.log
         if entry.seq != room.record.cursor + 1:
             title, cursor = room.record.title, room.record.cursor
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
         room.advance(entry)
         if entry.sender == room.roster.own_device and room.was_refused(entry.payload):
-            self.report.inconsistency(Inconsistency.STORED, room.roster.find(entry.sender))
+            log.report.inconsistency(Inconsistency.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
-            if _has_header(entry):  # the relay says so to have it passed over
-                self.report.inconsistency(Inconsistency.PLACE, room.roster.find(entry.sender))
-            legacy.read_entry(self, entry)
+            if _has_header(entry):  # the relay calls it legacy to have it skipped
+                log.report.inconsistency(Inconsistency.PLACE, room.roster.find(entry.sender))
+            legacy.read_entry(log, entry)
             room.finish_legacy(entry.seq)
             return
         head = room.head
         try:
-            self._handle(parse_entry(entry))
+            self._dispatch(parse_entry(entry))
         except (MLSError, PeerError) as error:
-            self._refuse(entry, str(error))
+            log.report_refused(entry, str(error))
         if entry.kind is Kind.COMMIT and room.head == head and entry.seq > room.record.began:
-            # The relay took it at its word: it routes to whom it adds, and has forgotten whom rekeys remove.
-            self._relay_misled = True
+            # The relay cannot check a commit: it routes to whom it adds, and has dropped the pending rekeys.
+            log.relay_misled = True
 
-    def _handle(self, opened: UnverifiedEntry) -> None:
-        room, entry = self.room, opened.entry
+    def _dispatch(self, parsed: UnverifiedEntry) -> None:
+        """Handle an entry by its epoch and kind. Raises `PeerError` or `MLSError` when it is refused."""
+        room, entry = self._room, parsed.entry
         if entry.kind is Kind.LOST:
-            coming_back.handle_rejoin_request(self, opened)
+            rejoin_entries.handle_rejoin_request(self.log, parsed)
             return
-        if room.commits.rejoining and coming_back.handle_own_rejoin(self, opened):
+        if room.commits.rejoining and rejoin_entries.handle_own_rejoin(self.log, parsed):
             return
         if room.cannot_follow:
             return
-        if opened.header.head != room.head:
-            self._handle_other_epoch(opened)
+        if parsed.header.head != room.head:
+            self._handle_other_epoch(parsed)
             return
-        if entry.seq <= room.record.began:  # its commit stands there, and all of its epoch follows
-            self.report.inconsistency(Inconsistency.PLACE, room.roster.find(entry.sender))
+        if entry.seq <= room.record.began:  # the commit that added this device precedes all of its epoch
+            self.log.report.inconsistency(Inconsistency.PLACE, room.roster.find(entry.sender))
         match entry.kind:
             case Kind.APPLICATION:
-                self._message(opened)
+                self._handle_message(parsed)
             case Kind.PROPOSAL:
-                self._handle_leave(opened)
+                self._handle_leave(parsed)
             case Kind.COMMIT:
-                self._commit(opened)
+                self._handle_commit(parsed)
             case Kind.REKEY:
-                self._rekey(opened)
+                self._handle_rekey(parsed)
             case Kind.CONFIRM:
-                self._confirm(opened)
+                self._handle_confirm(parsed)
             case Kind.GROUP_INFO:
-                coming_back.handle_rejoin_info(self, opened)
+                rejoin_entries.handle_rejoin_info(self.log, parsed)
 
-    def _refuse(self, entry: Entry, reason: str) -> None:
-        """Say once of each sender that something of it does not count, and why."""
-        room = self.room
-        if room.cannot_follow or entry.seq <= room.record.began:
-            return
-        person = room.roster.find(entry.sender)
-        if person is None:
-            self.report.result.routing_suspect = True
-        whose = "somebody who is no member" if person is None else person.name
-        if self.report.is_new(entry.sender if person else b"", "refused"):
-            text = f"something {whose} sent to {room.record.title} does not count: {sanitize(reason)}"
-            self.report.add(events.Notice(room.id, text))
-
-    def _handle_other_epoch(self, opened: UnverifiedEntry) -> None:
-        """Take an entry made in another epoch than the present one: it does not count now."""
-        room, entry = self.room, opened.entry
-        if entry.seq <= room.record.began:  # this device joined with a later one, or with this one
+    def _handle_other_epoch(self, parsed: UnverifiedEntry) -> None:
+        """Handle an entry of another epoch than the present one: buffer it, or note where its sender is."""
+        room, entry, report = self._room, parsed.entry, self.log.report
+        if entry.seq <= room.record.began:  # this device was added by a later entry, or by this one
             own = room.roster.own_device
             if entry.seq == room.record.began and (
-                entry.kind is not Kind.COMMIT or own not in opened.header.add
+                entry.kind is not Kind.COMMIT or own not in parsed.header.add
             ):
-                self.report.inconsistency(Inconsistency.PLACE, None)
+                report.inconsistency(Inconsistency.PLACE, None)
             return
         person = room.find(entry.sender)
         if person is None:
-            self.report.result.routing_suspect = True
-            if (
-                entry.kind is Kind.APPLICATION
-                and room.epochs.admitted_by
-                and self.report.is_new(b"", "strangers")
-            ):
+            report.result.routing_suspect = True
+            if entry.kind is Kind.APPLICATION and room.epochs.admitted_by and report.is_new(b"", "strangers"):
                 title = room.record.title
                 text = f"others write in {title} whom your inviter left out; leave, and ask another to invite"
-                self.report.add(events.Notice(room.id, text))
+                report.add(Notice(room.id, text))
             return
         if entry.sender == room.roster.own_device:
-            submissions.handle_own_message_of_other_epoch(self, opened)
+            submissions.handle_own_message_of_other_epoch(self.log, parsed)
             return
-        if entry.kind is Kind.APPLICATION and room.rekeys.keep(opened, person.account):
+        if entry.kind is Kind.APPLICATION and room.rekeys.buffer(parsed, person.account):
             return
-        former = opened.header.head in room.epochs.former_heads
-        room.epochs.note_elsewhere(person.account, entry.seq, former=former)
+        is_former = parsed.header.head in room.epochs.former_heads
+        room.epochs.note_elsewhere(person.account, entry.seq, former=is_former)
         if entry.kind is Kind.APPLICATION:
             room.epochs.note_unread(entry.seq)
-        if former:
+        if is_former:
             if entry.kind is Kind.APPLICATION and room.epochs.fork is None:
-                self.report.inconsistency(Inconsistency.BEHIND, person)
+                report.inconsistency(Inconsistency.BEHIND, person)
         elif room.epochs.fork is None:
-            self.report.inconsistency(Inconsistency.AHEAD, person)
-        self.report.result.needs_rejoin = True
-        if entry.kind in (Kind.CONFIRM, Kind.PROPOSAL):  # the relay may have taken out whom that removes
-            self.report.result.routing_suspect = True
+            report.inconsistency(Inconsistency.AHEAD, person)
+        report.result.needs_rejoin = True
+        if entry.kind in (
+            Kind.CONFIRM,
+            Kind.PROPOSAL,
+        ):  # the relay may have stopped routing to a member by it
+            report.result.routing_suspect = True
 
-    # --- messages ---
+    # --- entries of the present epoch ---
 
-    def _message(self, opened: UnverifiedEntry) -> None:
-        room, entry = self.room, opened.entry
-        if entry.sender == room.roster.own_device:
-            submissions.handle_own_message(self, opened)
-            return
-        check_mls_body(opened, room.group)
-        # What does not count leaves the key that opened it, for the true entry to come.
-        received = room.group.receive(opened.body, check=lambda message: self._check_message(entry, message))
-        assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
-        person, content = room.roster.person(received), decode_content(received.data)
-        self._compare_views(opened, person)
-        match content.kind:
-            case ContentKind.TEXT:
-                self.store_message(entry.seq, person, content)
-            case ContentKind.JOINED:
-                self.report.add(events.InvitationAccepted(room.id, person))
-
-    def _check_message(self, entry: Entry, message: Application) -> None:
-        person = self.room.roster.person(message)
-        if entry.sender != person.device:
-            raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
-        decode_content(message.data)
-
-    def store_message(self, seq: int, person: Person, content: Content) -> None:
-        """Keep a message of another device and tell of it."""
-        room = self.room
-        text = sanitize(content.body, multiline=True)
-        place = room.history_seq(seq)
-        line = HistoryLine(
-            place, person.device, person.account, person.name, content.id, text, content.sent_at
-        )
-        if self.store.add_message(room.id, line):
-            room.note_late(place)
-            sent_at = content.sent_at / 1000
-            self.report.add(events.Message(room.id, place, person, content.id, text, sent_at))
-
-    # --- what a sender has seen ---
-
-    def _compare_views(self, opened: UnverifiedEntry, person: Person, *, vouches: bool = True) -> None:
-        """Compare a sender's view of the log with this device's.
-
-        It vouches for the present epoch too, unless it only comes back to it by a group info.
-        """
-        room, header = self.room, opened.header
-        if vouches:
-            unread = room.epochs.note_present(person.account, room.account, room.record.cursor)
-            if unread is not None:
-                room.resend_after(unread)
-        if header.seen.seq >= opened.entry.seq:
-            self.report.inconsistency(Inconsistency.IMPOSSIBLE, person)
-        elif room.chain.contradicts(header.seen):
-            self.report.inconsistency(Inconsistency.HISTORY, person)
+    def _handle_message(self, parsed: UnverifiedEntry) -> None:
+        if parsed.entry.sender == self._room.roster.own_device:
+            submissions.handle_own_message(self.log, parsed)
         else:
-            room.chain.adopt(header.seen, opened.entry)
-        if opened.entry.kind is Kind.APPLICATION:
-            if header.count <= self.store.last_count(room.id, person.device):
-                self.report.inconsistency(Inconsistency.ORDER, person)
-            else:
-                self.store.put_count(room.id, person.device, header.count)
+            self.log.receive_message(parsed)
 
-    # --- changes of the room ---
-
-    def _handle_leave(self, opened: UnverifiedEntry) -> None:
-        room, entry = self.room, opened.entry
+    def _handle_leave(self, parsed: UnverifiedEntry) -> None:
+        """Handle a member's proposal to remove itself."""
+        room, entry = self._room, parsed.entry
         if entry.sender == room.roster.own_device:
             if room.record.phase is Phase.LEAVING:
-                self.report.add(room.close(None))
+                self.log.report.add(room.close(None))
             return
-        check_mls_body(opened, room.group)
-        if opened.header.remove != [entry.sender] or opened.header.add:
+        check_mls_body(parsed, room.group)
+        if parsed.header.remove != [entry.sender] or parsed.header.add:
             raise PeerError("its header is not what it does")
         successor = room.copy_group()
-        received = successor.receive(opened.body)
-        self.report_leave(received, entry.sender)
+        received = successor.receive(parsed.body)
+        self.log.report_leave(received, entry.sender)
         leaver = room.member(entry.sender)
         room.apply_leave(successor, leaver.leaf_index, entry.seq)
-        self._compare_views(opened, room.roster.person(leaver))
+        self.log.compare_views(parsed, room.roster.person(leaver))
 
-    def report_leave(self, received: object, sender: bytes) -> None:
-        """Tell who leaves. Raises `PeerError` when a received proposal is no leaving of its sender."""
-        room = self.room
-        proposal = received.proposal if isinstance(received, ProposalReceived) else None
-        if not isinstance(received, ProposalReceived) or not isinstance(proposal, Remove):
-            raise PeerError("it is no leaving")
-        leaver = room.roster.person(room.group.member(proposal.removed))
-        if MemberSender(proposal.removed) != received.sender or leaver.device != sender:
-            raise PeerError("it is no leaving of its sender")
-        self.report.add(events.MemberLeft(room.id, leaver))
-
-    def _commit(self, opened: UnverifiedEntry) -> None:
-        """Take a commit without a path, which begins an epoch here."""
-        room, entry, header = self.room, opened.entry, opened.header
+    def _handle_commit(self, parsed: UnverifiedEntry) -> None:
+        """Handle a commit without a path, which starts the next epoch at once."""
+        room, entry, header = self._room, parsed.entry, parsed.header
         author = room.roster.find(entry.sender)
         if room.commits.is_newest(entry.payload):
             if room.roster.leavers():
                 room.commits.drop()
-                self.report.result.commit_result = CommitResult.SUPERSEDED
+                self.log.report.result.commit_result = CommitResult.SUPERSEDED
             else:
-                self.enter_epoch(room.commits.follow(entry.payload), author, None)
+                self.log.enter_epoch(room.commits.take_successor(entry.payload), author, None)
             return
         if entry.sender == room.roster.own_device:
-            submissions.handle_unknown_own_entry(self, entry)
-            self.report.result.needs_rejoin = True  # a copy of this profile may have made it
+            submissions.handle_unknown_own_entry(self.log, entry)
+            self.log.report.result.needs_rejoin = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
             raise PeerError("who leaves has to be taken out first")
-        check_mls_body(opened, room.group)
+        check_mls_body(parsed, room.group)
         successor = room.copy_group()
-        received = successor.receive(opened.body)
+        received = successor.receive(parsed.body)
         if not isinstance(received, Committed) or received.external or received.path or received.removed_self:
             raise PeerError("it is no commit without a path")
         if author is None or room.group.member(received.committer).signature_key != entry.sender:
@@ -313,104 +227,60 @@ class LogReader:
             raise PeerError("its header is not what it does")
         if header.ref not in (b"", digest_names((device, added[device]) for device in header.add)):
             raise PeerError("it adds somebody else than its header says")  # empty before relays compared it
-        self._compare_views(opened, author)
-        self.enter_epoch(successor, author, None)
+        self.log.compare_views(parsed, author)
+        self.log.enter_epoch(successor, author, None)
 
-    def _rekey(self, opened: UnverifiedEntry) -> None:
-        """Have a commit with a path wait, or follow it at once if nobody else could confirm it."""
-        room = self.room
-        own = room.commits.is_newest(opened.entry.payload)
-        rekey = check_rekey(opened, room.group, room.roster, room.commits.payloads)
-        author = room.roster.find(opened.entry.sender)
-        if author is not None and not own:
-            self._compare_views(opened, author, vouches=not rekey.external)
+    def _handle_rekey(self, parsed: UnverifiedEntry) -> None:
+        """Keep a rekey until another account confirms it; apply it at once if there is no other account."""
+        room = self._room
+        is_own = room.commits.is_newest(parsed.entry.payload)
+        rekey = check_rekey(parsed, room.group, room.roster, room.commits.payloads)
+        author = room.roster.find(parsed.entry.sender)
+        if author is not None and not is_own:
+            self.log.compare_views(parsed, author, is_present=not rekey.external)
         room.rekeys.add(rekey)
-        if own:
+        if is_own:
             room.commits.mark_logged()
-            self.report.result.commit_result = CommitResult.LOGGED
+            self.log.report.result.commit_result = CommitResult.LOGGED
         if room.covers(rekey) and not room.roster.others(rekey.account, rekey.removes):
-            self._follow(rekey, opened.entry.seq)
+            self._apply_rekey(rekey, parsed.entry.seq)
 
-    def _confirm(self, opened: UnverifiedEntry) -> None:
-        room = self.room
-        person = self.signer(opened)
-        rekey = room.rekeys.find(opened.header.ref)
+    def _handle_confirm(self, parsed: UnverifiedEntry) -> None:
+        """Apply a rekey that a member of another account, which stays, confirms."""
+        room = self._room
+        person = self.log.signer(parsed)
+        rekey = room.rekeys.find(parsed.header.ref)
         if rekey is None:
             return
-        self._compare_views(opened, person)
-        vouches = person.account != rekey.account and person.device not in rekey.removes
-        if vouches and room.covers(rekey):
-            self._follow(rekey, opened.entry.seq)
+        self.log.compare_views(parsed, person)
+        confirms = person.account != rekey.account and person.device not in rekey.removes
+        if confirms and room.covers(rekey):
+            self._apply_rekey(rekey, parsed.entry.seq)
 
-    def _follow(self, rekey: Rekey, seq: int) -> None:
-        """Go where a rekey leads, which counts from here on."""
-        room = self.room
-        author = room.roster.find(rekey.opened.entry.sender)
+    def _apply_rekey(self, rekey: Rekey, seq: int) -> None:
+        """Enter the epoch of a rekey that entry `seq` confirmed."""
+        room = self._room
+        author = room.roster.find(rekey.parsed.entry.sender)
         match rekey.effect:
             case RekeyEffect.REMOVES:
-                self.report.add(room.close(author))
+                self.log.report.add(room.close(author))
                 return
             case RekeyEffect.OWN:
-                successor = room.commits.follow(rekey.opened.entry.payload)
+                successor = room.commits.take_successor(rekey.parsed.entry.payload)
             case RekeyEffect.OPENS:
                 successor = room.copy_group()
                 try:
-                    successor.receive(rekey.opened.body)
+                    successor.receive(rekey.parsed.body)
                 except MLSError:
-                    coming_back.mark_cannot_follow(self, seq)
+                    rejoin_entries.mark_cannot_follow(self.log, seq)
                     return
             case RekeyEffect.FAILS:
-                coming_back.mark_cannot_follow(self, seq)
+                rejoin_entries.mark_cannot_follow(self.log, seq)
                 return
         fork = room.epochs.fork
-        self.enter_epoch(successor, author, rekey)
-        if rekey.external and fork is not None:  # it could not read what was said since
+        self.log.enter_epoch(successor, author, rekey)
+        if rekey.external and fork is not None:  # its device could not read what was sent since the fork
             room.resend_after(fork)
-
-    def enter_epoch(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
-        """Begin an epoch, and tell what it changed."""
-        room = self.room
-        before, leavers = room.roster, room.roster.leavers()
-        former = room.state
-        was_own = room.commits.successor is successor
-        had_pending = room.commits.newest is not None
-        said = room.enter_epoch(successor, rekey)
-        self.report.result.routing_suspect |= self._relay_misled and rekey is not None
-        self._relay_misled = False
-        if had_pending:
-            self.report.result.commit_result = CommitResult.APPLIED if was_own else CommitResult.SUPERSEDED
-        self._report_changes(before, leavers, author)
-        title = sanitize(room.state.title)
-        if room.state != former and author is not None:
-            self.report.add(events.RoomChanged(room.id, title, author))
-        room.set(title=title, lost=0)
-        for opened in said:
-            if opened.header.head == room.head and opened.entry.sender != room.roster.own_device:
-                try:
-                    self._message(opened)
-                except (MLSError, PeerError) as error:
-                    self._refuse(opened.entry, str(error))
-
-    def _report_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
-        room = self.room
-        after = room.roster
-        added = after.missing_in(before)
-        after.remember(added)
-        for member in added:
-            self.store.put_count(room.id, member.signature_key, 0)
-            if author is not None:
-                self.report.add(events.MemberAdded(room.id, after.person(member), author))
-        for member in before.missing_in(after):
-            if member.leaf_index not in leavers and author is not None:
-                self.report.add(events.MemberRemoved(room.id, before.person(member), author))
-
-    def signer(self, opened: UnverifiedEntry) -> Person:
-        """Return the member that signed an entry. Raises `PeerError`."""
-        person = self.room.roster.find(opened.entry.sender)
-        if person is None:
-            raise PeerError("its sender is not a member")
-        check_signature(opened)
-        return person
 
 
 def _has_header(entry: Entry) -> bool:

@@ -1,4 +1,4 @@
-"""The messages of one room that wait to be in its log. Knows the store; encrypts and sends nothing."""
+"""The messages of one room that are not in its log yet. Knows the store; encrypts and sends nothing."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from clave_client.store.database import HistoryLine, OutboxItem, Store
 __all__ = ["WINDOW", "Outbox"]
 
 WINDOW = 32
-"""Submissions on their way at once; the relay remembers as many for resubmission."""
+"""Most submissions in flight; the relay remembers as many for idempotent resubmission."""
 
-_MOST_PLACED, _MOST_PLACED_BYTES = 200, 1_500_000
-"""Messages in an epoch that is not confirmed yet: with a window more, as much as others keep of a device."""
+_MOST_LOGGED, _MOST_LOGGED_BYTES = 200, 1_500_000
+"""Most messages, and bytes, in an unconfirmed epoch; with a window more, what others buffer of a device."""
 
 
 class Outbox:
-    """One room's outbox. Transactions are the caller's."""
+    """One room's outbox. The caller opens transactions. It is true while anything waits to be sent."""
 
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
 
     def append(self, kind: ContentKind, body: str, sent_at: int, message_id: bytes = b"") -> bytes:
-        """Put a message in (`sent_at` in ms since 1970) and return its id, a new one unless given."""
+        """Append a message (`sent_at` in ms since 1970) and return its id, a random one unless given."""
         message_id = message_id or os.urandom(16)
         self._store.enqueue(self._room, message_id, kind, body, sent_at)
         return message_id
 
     def waiting(self) -> list[OutboxItem]:
-        """Return what is to be sent next and is in no log yet, oldest first."""
-        items = self._store.outbox(self._room, _MOST_PLACED + 2 * WINDOW)
-        placed = [item for item in items if item.placed is not None]
-        is_full = sum(len(item.payload or b"") for item in placed) >= _MOST_PLACED_BYTES
-        if is_full or len(placed) >= _MOST_PLACED:
+        """Return the next messages to submit, oldest first, at most a window."""
+        items = self._store.outbox(self._room, _MOST_LOGGED + 2 * WINDOW)
+        logged = [item for item in items if item.placed is not None]
+        is_full = sum(len(item.payload or b"") for item in logged) >= _MOST_LOGGED_BYTES
+        if is_full or len(logged) >= _MOST_LOGGED:
             return []
         return [item for item in items if item.placed is None][:WINDOW]
 
-    def ids(self, *, placed: bool = False) -> list[bytes]:
-        """Return the ids of the texts that wait, also of those `placed` in an epoch that is not confirmed."""
+    def ids(self, *, include_logged: bool = False) -> list[bytes]:
+        """Return the ids of the texts that wait; also of those logged in an unconfirmed epoch, if wanted."""
         items = self._store.outbox(self._room, -1)
-        return [i.id for i in items if i.kind is ContentKind.TEXT and (placed or i.placed is None)]
+        return [i.id for i in items if i.kind is ContentKind.TEXT and (include_logged or i.placed is None)]
 
     def find(self, payload: bytes) -> OutboxItem | None:
-        """Return the item that was encrypted as `payload` and is in no log yet."""
-        # Beside the most placed there can be a full window on its way.
-        items = self._store.outbox(self._room, _MOST_PLACED + 2 * WINDOW)
+        """Return the item that was encrypted as `payload` and is not in the log yet."""
+        # Besides those logged, a full window can be in flight.
+        items = self._store.outbox(self._room, _MOST_LOGGED + 2 * WINDOW)
         return next((item for item in items if item.placed is None and item.payload == payload), None)
 
-    def seal(self, item: OutboxItem, payload: bytes, head: bytes) -> None:
-        """Keep an item's ciphertext, before it is sent."""
+    def store_ciphertext(self, item: OutboxItem, payload: bytes, head: bytes) -> None:
+        """Store an item's ciphertext, made in the epoch `head`, before it is sent."""
         self._store.put_ciphertext(item.position, payload, head)
 
     def mark_logged(self, item: OutboxItem, seq: int) -> None:
@@ -59,7 +59,7 @@ class Outbox:
         self._store.put_placed(item.position, seq)
 
     def confirm(self, head: bytes) -> None:
-        """Take out what is in the log in the epoch `head`, which counts now; queue anew what is elsewhere."""
+        """Delete what was logged in the epoch `head`, which is confirmed; queue what was in others again."""
         for item in self._store.outbox(self._room, -1):
             if item.placed is not None and item.head == head:
                 self._store.drop_outbox(item.position)
@@ -67,9 +67,9 @@ class Outbox:
                 self._store.put_ciphertext(item.position, None, None)
 
     def requeue_before(self, lines: Sequence[HistoryLine], in_flight_payloads: Collection[bytes]) -> None:
-        """Queue what was said once more before all that waits, each message once; it is encrypted anew.
+        """Queue messages of the history again, before all that waits and each once; encrypt all of it again.
 
-        What is on its way as one of the payloads `flying`, or in the log, goes first.
+        Items whose payloads are `in_flight_payloads`, and items in the log, stay in front.
         """
         items = [
             item
@@ -86,8 +86,8 @@ class Outbox:
                 self.append(item.kind, item.body, item.sent_at, item.id)
 
     def drop(self, item: OutboxItem) -> None:
-        """Delete an item: it is in the log, or will never be."""
+        """Delete an item that is in the log or will never be."""
         self._store.drop_outbox(item.position)
 
     def __bool__(self) -> bool:
-        return any(item.placed is None for item in self._store.outbox(self._room, _MOST_PLACED + WINDOW))
+        return any(item.placed is None for item in self._store.outbox(self._room, _MOST_LOGGED + WINDOW))

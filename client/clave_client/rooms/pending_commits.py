@@ -1,4 +1,4 @@
-"""This device's commits in one room until the log decides, and the epochs they lead to. Sends nothing."""
+"""This device's commits in one room that the log has not decided yet, and their epochs. Sends nothing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MOST_EARLIER = 8
 
 
 class PendingCommits:
-    """The commits of this device that can still count. Transactions are the caller's.
+    """The commits of this device that can still apply. The caller opens transactions.
 
-    `pending` is the newest one and leads to `tip`. `formers` are rekeys in the log that it is to replace,
-    each with the group it leads to; they can count until it is in the log too.
+    `newest` leads to the epoch of the group `successor`. `earlier` are rekeys in the log that it is to
+    replace, each with its group; they can still be confirmed until it is in the log too.
     """
 
     def __init__(self, store: Store, room: bytes, outbox: Outbox) -> None:
@@ -32,17 +32,17 @@ class PendingCommits:
         self.earlier: list[tuple[OwnCommit, Group]] = []
 
     def load(self) -> None:
-        """Read back what is stored. Raises `MLSError`."""
+        """Load what is stored. Raises `MLSError`."""
         commit, successor, ratchets = self._part("commit"), self._part("tip"), self._part("tip ratchets")
         self.newest, self.successor = None, None
         if commit is not None and successor is not None and ratchets is not None:
             self.newest = OwnCommit.decode(commit)
             self.successor = restore_group(GroupState(successor, ratchets))
         earlier = EarlierRekey.decode(self._part("formers") or EarlierRekey.encode([]))
-        self.earlier = [(one.pending, restore_group(GroupState(one.epoch, one.ratchets))) for one in earlier]
+        self.earlier = [(one.commit, restore_group(GroupState(one.epoch, one.ratchets))) for one in earlier]
 
     def save_successor(self) -> None:
-        """Store the group that the newest commit leads to, as it is now."""
+        """Store the newest commit's group as it is now: its ratchets advance with each message."""
         if self.successor is not None:
             state = self.successor.state()
             self._put("tip", state.epoch)
@@ -54,59 +54,59 @@ class PendingCommits:
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)
 
-    # --- what they are ---
+    # --- state ---
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether a rekey of this device is in the log and waits for another account."""
-        return self.newest is not None and self.newest.placed
+        """Whether the newest commit is a rekey in the log that no other account has confirmed yet."""
+        return self.newest is not None and self.newest.logged
 
     @property
     def rejoining(self) -> bool:
-        """Whether this device is on its way back by an external commit."""
+        """Whether the newest commit is an external one, by which this device rejoins."""
         return self.newest is not None and self.newest.external
 
     @property
     def payloads(self) -> list[bytes]:
-        """The commits' payloads: the newest, and those it replaces."""
+        """The payloads of the newest commit and the earlier ones."""
         pending = [] if self.newest is None else [self.newest]
         return [one.payload for one in [*pending, *(former for former, _ in self.earlier)]]
 
     @property
     def heads(self) -> list[bytes]:
-        """The epochs in which this device has spoken, or speaks, before they are confirmed."""
+        """The ids of the unconfirmed epochs in which this device has sent, or sends, messages."""
         tips = [self.successor] if self.successor is not None and self.awaits_confirmation else []
         return [epoch_id(successor) for successor in [*tips, *(successor for _, successor in self.earlier)]]
 
     def is_newest(self, payload: bytes) -> bool:
-        """Whether this is the payload of the newest one."""
+        """Return whether this is the payload of the newest commit."""
         return self.newest is not None and self.newest.payload == payload
 
     def leads_to(self, group: Group) -> bool:
-        """Whether `group` is what one of them leads to."""
+        """Return whether `group` is the successor of one of the commits."""
         return group is self.successor or any(group is successor for _, successor in self.earlier)
 
-    # --- what becomes of them ---
+    # --- changes ---
 
     def add(self, pending: OwnCommit, successor: Group) -> None:
-        """Keep a new commit; one that is in the log can count until the new one is there too."""
+        """Store a new commit; a rekey that is in the log stays pending until the new one is there too."""
         if self.awaits_confirmation and self.newest is not None and self.successor is not None:
             self._set_earlier([*self.earlier, (self.newest, self.successor)][-_MOST_EARLIER:])
         self.newest, self.successor = pending, successor
         self._put("commit", pending.encode())
 
     def mark_logged(self) -> None:
-        """Note that the newest one, a rekey, is in the log, in the place of the one before it."""
+        """Note that the newest commit, a rekey, is in the log: it replaces those made in the same epoch."""
         assert self.newest is not None  # noqa: S101 (the caller found it there)
-        self.newest = msgspec.structs.replace(self.newest, placed=True)
+        self.newest = msgspec.structs.replace(self.newest, logged=True)
         self._put("commit", self.newest.encode())
         if self.earlier:
             head = self.newest.head
             self._set_earlier([(one, successor) for one, successor in self.earlier if one.head != head])
             self._outbox.confirm(b"")
 
-    def follow(self, payload: bytes) -> Group:
-        """Return the group that the one with this payload leads to, as it is in the log."""
+    def take_successor(self, payload: bytes) -> Group:
+        """Return the successor of the commit with this payload, which applies; confirm its messages."""
         own = [] if self.newest is None or self.successor is None else [(self.newest, self.successor)]
         successor = next(
             successor for pending, successor in [*own, *self.earlier] if pending.payload == payload
@@ -115,7 +115,7 @@ class PendingCommits:
         return successor
 
     def drop(self) -> None:
-        """Forget all of them, as they do not count, and queue anew what was said in their epochs."""
+        """Delete all of them and queue the messages of their epochs again."""
         if self.newest is not None:
             self._outbox.confirm(b"")
         self.newest = self.successor = None
@@ -124,7 +124,7 @@ class PendingCommits:
             self._put(part, None)
 
     def drop_newest(self) -> None:
-        """Forget the newest one; the one that it was to replace waits on."""
+        """Delete the newest commit; the rekey that it was to replace waits on."""
         earlier = self.earlier
         if self.awaits_confirmation or not earlier:
             self.drop()

@@ -1,7 +1,7 @@
-"""What a room's members accept: who may be a leaf, and which commit the agreed state allows.
+"""The rules that members check commits by: who may be a leaf, and what the agreed state allows whom.
 
-Every client judges every commit by the state of the epoch *before* it, with the same rule, so all of them
-accept or all of them refuse; the relay has no part in it. Knows no I/O and keeps no state.
+Every client checks every commit against the state of the epoch before it by the same rules, so that all
+accept it or all refuse it; the relay has no say. Does no I/O and keeps no state.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ def agreed_state(extensions: Sequence[Extension]) -> AgreedState:
 
 
 MAX_DEVICES = 500
-"""Devices in a room: with more, a commit could become too large for the relay to carry."""
+"""Most devices in a room: with more, a commit could exceed the relay's frame size."""
 
 ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
-"""How much a room's group takes. With the policy, the tables of names and `MAX_DEVICES` this is version 1 of
-the rules that the agreed state names (`RoomState.version`): members with other rules would part ways."""
+"""Limits of a room's group. Policy, limits, name tables and `MAX_DEVICES` are version 1 of the rules, which
+`AgreedState.version` names: members with different rules would end up in different epochs."""
 
 
 class RoomPolicy:
@@ -109,14 +109,14 @@ class RoomPolicy:
             raise PolicyRejected(f"{before.name} tried to change identity")
 
     def client(self, leaf: LeafNode) -> tuple[bytes, str]:
-        """Go by account and device name: a device's key may differ between cipher suites."""
+        """Identify a client by account and device name: its key may differ between cipher suites."""
         identity = leaf_identity(leaf)
         return identity.account, identity.device_name
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
-        """Refuse whoever would join without being added: only a member's device comes back this way.
+        """Refuse external commits other than a member device's rejoin, with one Remove of its old leaf.
 
-        That the leaf it replaces is of the same device is checked as for every successor.
+        `check_successor` checks that the old leaf is of the same device.
         """
         if sum(isinstance(proposal, Remove) for proposal in proposals) != 1:
             raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
@@ -124,14 +124,14 @@ class RoomPolicy:
             raise PolicyRejected(f"{leaf_identity(leaf).name} tried to come back with something else")
 
     def check_external_sender(self, sender: ExternalSender) -> None:
-        """Refuse them all: nobody outside has a say."""
+        """Refuse all external senders."""
         raise PolicyRejected("a room takes no proposals from outside it")
 
     def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
-        """Refuse all but a device's leaving.
+        """Refuse every standalone proposal but a device's own removal.
 
-        Other changes are made in one commit. By themselves they would keep everybody from sending until a
-        commit of them went through, which the relay refuses for a device that it does not know.
+        A pending proposal keeps everybody from sending until it is committed; other changes are proposed and
+        made in one commit.
         """
         if not isinstance(proposal, Remove) or MemberSender(proposal.removed) != sender:
             raise PolicyRejected("a room takes no proposal by itself but that of leaving")
@@ -139,7 +139,7 @@ class RoomPolicy:
     def check_commit(
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
-        """Refuse a commit with a proposal that `group`, the prior epoch, does not allow its sender."""
+        """Refuse a commit with a proposal that the state of `group`, the prior epoch, forbids its sender."""
         state = agreed_state(group.extensions)
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}
@@ -172,14 +172,14 @@ class RoomPolicy:
 
 
 def restore_group(state: GroupState) -> Group:
-    """Return a room's group as it was stored. Raises `MLSError`."""
+    """Restore a room's group from its stored state. Raises `MLSError`."""
     return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
 
 
 def check_names_differ(group: Group) -> None:
-    """Raise `PolicyRejected` if two accounts of a group could be taken for each other.
+    """Raise `PolicyRejected` if two accounts of a group have confusable names.
 
-    Nobody can be added so, but whoever makes a group with another program can begin with it.
+    No commit can add one, but a group made by another program can begin like that.
     """
     names: dict[str, bytes] = {}
     for member in group.members():
@@ -187,6 +187,6 @@ def check_names_differ(group: Group) -> None:
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:
-    """Refuse somebody whose name could be taken for another member's."""
+    """Refuse a newcomer whose name is confusable with another member's."""
     if names.setdefault(skeleton(newcomer.name), newcomer.account) != newcomer.account:
         raise PolicyRejected(f"the room has a member whose name looks like {newcomer.name}")

@@ -1,7 +1,7 @@
-"""Commits with a path, which wait until another account confirms one of them. Knows one epoch, sends nothing.
+"""Rekeys (commits with a path) that wait for another account to confirm one. Knows one epoch, sends nothing.
 
-Of each account the newest one waits, and what that account says meanwhile in the epoch its rekey would
-begin is kept, to be read if it does. All of it is gone once another epoch begins.
+Of each account the newest rekey waits. Messages that the account sends in the epoch of its rekey are
+buffered, to be read if that epoch begins. All of it is dropped when any epoch begins.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from clave_wire.messages import Entry, Kind
 
 __all__ = ["PendingRekeys", "Rekey", "RekeyEffect", "check_rekey"]
 
-_MOST_KEPT, _MOST_KEPT_BYTES = 256, 4 * 1024 * 1024
-"""Entries kept of one device, on disk; what it says beyond them in an unconfirmed epoch counts for nobody.
+_MOST_BUFFERED, _MOST_BUFFERED_BYTES = 256, 4 * 1024 * 1024
+"""Most entries, and bytes, buffered of one device; every member drops further ones alike.
 
-Its own entries are not among those a device keeps, so that a bound for all of an account's would part them.
-`outbox.Outbox` sends no more.
+The bound is per device, not per account: a device does not buffer its own entries, so members would disagree.
+`outbox.Outbox` sends no more than this.
 """
 
 _encoder = msgspec.msgpack.Encoder()
@@ -34,7 +34,7 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 class RekeyEffect(enum.Enum):
-    """What a rekey comes to at this device, if it is confirmed."""
+    """What a rekey does to this device when it is confirmed."""
 
     OWN = "own"
     OPENS = "opens"
@@ -52,10 +52,14 @@ _EFFECTS = {
 
 @dataclass(frozen=True)
 class Rekey:
-    """A rekey that everybody in the epoch accepts as far as it can be checked."""
+    """A rekey that passed every check that does not need its path secret.
+
+    `ref` is the id by which it is confirmed, `account` its author's, `removes` the devices it removes.
+    `external` says that by it a device rejoins.
+    """
 
     ref: bytes
-    opened: UnverifiedEntry
+    parsed: UnverifiedEntry
     account: bytes
     removes: frozenset[bytes]
     effect: RekeyEffect
@@ -63,12 +67,12 @@ class Rekey:
 
     @property
     def seq(self) -> int:
-        """The place of its entry."""
-        return self.opened.entry.seq
+        """The seq of its entry."""
+        return self.parsed.entry.seq
 
 
 class _BufferedEntry(NamedTuple):
-    """An entry that waits on disk with its account's rekey."""
+    """An entry that is buffered on disk with its account's rekey."""
 
     seq: int
     sender: bytes
@@ -80,29 +84,29 @@ class _BufferedEntry(NamedTuple):
 
 
 class PendingRekeys:
-    """The rekeys of one room that wait in its present epoch. Transactions are the caller's."""
+    """The rekeys of one room that wait in its present epoch. The caller opens transactions."""
 
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
         self._waiting: dict[bytes, Rekey] = {}
-        self._kept: dict[bytes, list[_BufferedEntry]] = {}
+        self._buffered: dict[bytes, list[_BufferedEntry]] = {}
 
     def load(self, group: Group, roster: Roster, own: Collection[bytes]) -> None:
-        """Read back what waits; `own` are the payloads of this device's rekeys."""
+        """Load the waiting rekeys; `own` are the payloads of this device's."""
         for seq in self._store.waiting(self._room):
-            opened = self._read(seq)
+            parsed = self._read(seq)
             try:
-                if opened.entry.kind is Kind.REKEY:
-                    rekey = check_rekey(opened, group, roster, own)
+                if parsed.entry.kind is Kind.REKEY:
+                    rekey = check_rekey(parsed, group, roster, own)
                     self._waiting[rekey.account] = rekey
-                    self._kept[rekey.account] = []
+                    self._buffered[rekey.account] = []
                     continue
             except (MLSError, PeerError):
                 continue
-            person = roster.find(opened.entry.sender)
-            if person is not None and person.account in self._kept:
-                self._kept[person.account].append(_BufferedEntry.of(opened.entry))
+            person = roster.find(parsed.entry.sender)
+            if person is not None and person.account in self._buffered:
+                self._buffered[person.account].append(_BufferedEntry.of(parsed.entry))
 
     def _read(self, seq: int) -> UnverifiedEntry:
         return parse_entry(_decoder.decode(self._store.waiting_entry(self._room, seq)))
@@ -111,72 +115,72 @@ class PendingRekeys:
         return iter(self._waiting.values())
 
     def find(self, ref: bytes) -> Rekey | None:
-        """Return the rekey that waits under the name `ref`."""
+        """Return the waiting rekey with the id `ref`."""
         return next((rekey for rekey in self if rekey.ref == ref), None)
 
     def of(self, account: bytes) -> Rekey | None:
-        """Return the rekey of an account that waits."""
+        """Return the waiting rekey of an account."""
         return self._waiting.get(account)
 
     def add(self, rekey: Rekey) -> None:
-        """Have a rekey wait, in the place of its account's former one."""
+        """Add a rekey in place of its account's earlier one."""
         self._drop(rekey.account)
         self._waiting[rekey.account] = rekey
-        self._kept[rekey.account] = []
-        self._keep(rekey.opened)
+        self._buffered[rekey.account] = []
+        self._store_entry(rekey.parsed)
 
-    def keep(self, opened: UnverifiedEntry, account: bytes) -> bool:
-        """Keep what an account says while a rekey of it waits; False if none does."""
-        kept = self._kept.get(account)
-        if kept is None:
+    def buffer(self, parsed: UnverifiedEntry, account: bytes) -> bool:
+        """Buffer a message of an account whose rekey waits; return False if none does."""
+        buffered = self._buffered.get(account)
+        if buffered is None:
             return False
-        new = _BufferedEntry.of(opened.entry)
-        sizes = [one.size for one in kept if one.sender == new.sender]
-        if len(sizes) < _MOST_KEPT and sum(sizes) + new.size <= _MOST_KEPT_BYTES:
-            kept.append(new)
-            self._keep(opened)
+        new = _BufferedEntry.of(parsed.entry)
+        sizes = [one.size for one in buffered if one.sender == new.sender]
+        if len(sizes) < _MOST_BUFFERED and sum(sizes) + new.size <= _MOST_BUFFERED_BYTES:
+            buffered.append(new)
+            self._store_entry(parsed)
         return True
 
     def clear(self, confirmed: Rekey | None) -> list[UnverifiedEntry]:
-        """Forget all of them, as an epoch begins; return what was said in that of the one `confirmed`."""
-        kept = [] if confirmed is None else self._kept.get(confirmed.account, [])
-        said = [self._read(one.seq) for one in kept]
+        """Drop all, as an epoch begins; return the messages buffered for the one `confirmed`."""
+        buffered = [] if confirmed is None else self._buffered.get(confirmed.account, [])
+        messages = [self._read(one.seq) for one in buffered]
         for account in list(self._waiting):
             self._drop(account)
-        return said
+        return messages
 
     def copy(self) -> tuple[dict[bytes, Rekey], dict[bytes, list[_BufferedEntry]]]:
-        """Return what waits, for `restore`."""
-        return dict(self._waiting), {account: list(kept) for account, kept in self._kept.items()}
+        """Return a copy of the state, for `restore`."""
+        return dict(self._waiting), {account: list(buffered) for account, buffered in self._buffered.items()}
 
     def restore(self, before: tuple[dict[bytes, Rekey], dict[bytes, list[_BufferedEntry]]]) -> None:
-        """Go back to what `copy` returned."""
-        self._waiting, self._kept = before
+        """Restore the state that `copy` returned."""
+        self._waiting, self._buffered = before
 
-    def _keep(self, opened: UnverifiedEntry) -> None:
-        self._store.add_waiting(self._room, opened.entry.seq, _encoder.encode(opened.entry))
+    def _store_entry(self, parsed: UnverifiedEntry) -> None:
+        self._store.add_waiting(self._room, parsed.entry.seq, _encoder.encode(parsed.entry))
 
     def _drop(self, account: bytes) -> None:
         rekey = self._waiting.pop(account, None)
         if rekey is not None:
-            seqs = [one.seq for one in self._kept.pop(account, [])]
+            seqs = [one.seq for one in self._buffered.pop(account, [])]
             self._store.drop_waiting(self._room, [rekey.seq, *seqs])
 
 
-def check_rekey(opened: UnverifiedEntry, group: Group, roster: Roster, own: Collection[bytes]) -> Rekey:
-    """Check a rekey as everybody in the epoch can, and find out what it comes to here.
+def check_rekey(parsed: UnverifiedEntry, group: Group, roster: Roster, own: Collection[bytes]) -> Rekey:
+    """Check a rekey as every member of the epoch can, and find out its effect on this device.
 
-    Raises `PeerError` or `MLSError` when it counts for nobody.
+    `own` are the payloads of this device's rekeys. Raises `PeerError` or `MLSError` if every member refuses.
     """
-    header, entry = opened.header, opened.entry
+    header, entry = parsed.header, parsed.entry
     author = roster.find(entry.sender)
     if author is None:
         raise PeerError("its sender is not a member")
     removes = frozenset(header.remove)
     if entry.payload in own:
-        return Rekey(rekey_id(entry.payload), opened, author.account, removes, RekeyEffect.OWN)
-    check_mls_body(opened, group)
-    preview = group.preview(opened.body)
+        return Rekey(rekey_id(entry.payload), parsed, author.account, removes, RekeyEffect.OWN)
+    check_mls_body(parsed, group)
+    preview = group.preview(parsed.body)
     added = {member.signature_key for member in preview.added}
     removed = {member.signature_key for member in preview.removed}
     if preview.external:
@@ -188,4 +192,4 @@ def check_rekey(opened: UnverifiedEntry, group: Group, roster: Roster, own: Coll
     if not preview.path or added or header.add or removed != removes or len(removes) != len(header.remove):
         raise PeerError("its header is not what it does")
     ref, effect = rekey_id(entry.payload), _EFFECTS[preview.fate]
-    return Rekey(ref, opened, author.account, removes, effect, preview.external)
+    return Rekey(ref, parsed, author.account, removes, effect, preview.external)

@@ -1,4 +1,4 @@
-"""How far the logs of two incarnations of a relay are one, by what its restores kept. Knows no room."""
+"""Finds up to which entry the logs of two incarnations of a relay agree. Knows no room."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from clave_client.errors import StoreDamaged
 __all__ = ["common_log_end", "decode_restores", "encode_restores"]
 
 Restores = Sequence[tuple[bytes, int]]
-"""Each former incarnation whose backup the relay was restored from (16 bytes), the last entry kept of it."""
+"""Each incarnation whose backup the relay was restored from (16 bytes), and the last entry kept of it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int]])
 
 
 def common_log_end(former: bytes, before: Restores | None, present: bytes, now: Restores) -> int:
-    """Return the last entry that the log of the incarnation `former` can share with that of `present`.
+    """Return the last entry that the log of incarnation `former` can share with that of `present`.
 
-    Both come with their restores. Without an incarnation in common it is 0, or what the last restore kept for
-    whoever was let in `before` and never heard of any.
+    `before` are the restores known under `former` (None if unknown), `now` those of `present`. Without an
+    incarnation in common the result is 0, or, for `before` None, the last entry that the last restore kept.
     """
     if before is None and former not in dict(now):
         return now[-1][1] if now else 0
@@ -33,12 +33,12 @@ def common_log_end(former: bytes, before: Restores | None, present: bytes, now: 
 
 
 def encode_restores(restores: Restores) -> bytes:
-    """Return the bytes to keep."""
+    """Return the bytes to store."""
     return _encoder.encode(restores)
 
 
 def decode_restores(data: bytes) -> list[tuple[bytes, int]]:
-    """Read back what `encode_restores` gave. Raises `StoreDamaged`."""
+    """Parse what `encode_restores` returned. Raises `StoreDamaged`."""
     try:
         return _decoder.decode(data)
     except msgspec.DecodeError as error:

@@ -1,4 +1,4 @@
-"""What a device says again: what others could not read, or the relay has lost. Knows no group."""
+"""Messages this device sends again, as others could not read them or the relay lost them. Knows no group."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST: Final = 1000
 
 
 class Resends:
-    """The messages of one room that this device has said again, and where they are in the log since.
+    """The messages of one room that this device has sent again, with the history seq of the latest copy.
 
-    In the history each keeps the place that it had first.
+    The history keeps each at its first seq.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
@@ -27,12 +27,12 @@ class Resends:
     def due_after(
         self, place: int, device: bytes, account: bytes, waiting: Collection[bytes]
     ) -> list[HistoryLine]:
-        """Return what `device` of `account` said after `place`, oldest first, to be said again.
+        """Return what `device` of `account` sent after history seq `place`, oldest first, to be sent again.
 
-        What is in `waiting` is about to be said anyway.
+        Messages with ids in `waiting` are left out: they are about to be sent anyway.
         """
         again = [message for message, latest in self._places().items() if latest > place]
-        found = {line.seq: line for line in self._store.said_by(self._room, device, after=place)}
+        found = {line.seq: line for line in self._store.messages_of(self._room, device, after=place)}
         for message in again:
             line = self._store.message(self._room, account, message)
             if line is not None and line.sender == device:
@@ -40,7 +40,7 @@ class Resends:
         return [found[seq] for seq in sorted(found) if found[seq].id not in waiting]
 
     def note_logged(self, message: bytes, place: int) -> None:
-        """Take that a message is in the log once more (in a transaction)."""
+        """Note that a message is in the log again, at history seq `place` (in the caller's transaction)."""
         places = self._places()
         places.pop(message, None)  # it becomes the latest
         places[message] = place

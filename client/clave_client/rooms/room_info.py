@@ -1,4 +1,4 @@
-"""What a room is, in words: who is in it and how it is encrypted. Knows no screen."""
+"""A summary of a room for the user: members and encryption. Knows no screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["RoomInfo"]
 
 @dataclass(frozen=True)
 class RoomInfo:
-    """A room as this device knows it; `epoch` is how often its keys and members changed."""
+    """A summary of a room as this device knows it.
+
+    `people`, `devices` and `unverified` are counts; `epoch` is the MLS epoch number.
+    """
 
     id: bytes
     title: str
@@ -28,7 +31,7 @@ class RoomInfo:
 
     @classmethod
     def of(cls, room: LocalRoom, account: bytes) -> RoomInfo:
-        """Describe a room to the member that `account` is."""
+        """Return the summary of a room for the member `account`."""
         devices = room.roster.people().values()
         verified = {person.account: person.verified for person in devices}
         verified[account] = True
@@ -46,23 +49,23 @@ class RoomInfo:
 
     @property
     def post_quantum(self) -> bool:
-        """Whether what is recorded today stays closed to a future quantum computer."""
+        """Whether traffic recorded today withstands a future quantum computer."""
         return is_post_quantum(self.suite)
 
     def lines(self) -> list[str]:
-        """Return what to tell a person."""
+        """Return the lines to show."""
         unverified = f", {self.unverified} unverified" if self.unverified else ""
         standing = {Phase.INVITED: "you are invited", Phase.LEAVING: "you are leaving"}
         member = "you are an admin" if self.admin else "you are a member"
-        told = [
+        lines = [
             f"{self.title}  {self.id.hex()[:8]}",
             f"people: {self.people}{unverified}; devices: {self.devices}; {standing.get(self.phase, member)}",
             f"encryption: {self.suite.words}",
             f"cipher suite: {self.suite.name}, epoch {self.epoch}",
         ]
         if not self.post_quantum:
-            told.append(
+            lines.append(
                 "not post-quantum: recorded traffic would not withstand a future quantum computer;"
                 " only a new room changes that"
             )
-        return told
+        return lines

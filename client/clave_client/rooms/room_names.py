@@ -1,6 +1,6 @@
-"""Which room somebody means who types a title or the start of an id. Knows records, no groups.
+"""Finds the room that a typed title or start of an id means. Knows records, no groups.
 
-A title is chosen by others: it never stands in for the id of another room.
+Titles are chosen by others, so a title is never taken for the id of another room.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from clave_wire.text import sanitize
 __all__ = ["resolve_room", "similar_room"]
 
 MIN_ID_DIGITS = 8
-"""Hexadecimal digits of a room's id that name it."""
+"""Least hexadecimal digits that are taken for the start of a room's id."""
 
 
 def resolve_room(words: str, rooms: Iterable[RoomRecord], *, invited: bool = False) -> bytes | None:
-    """Return the id of the room that `words` means, or None; rooms one is in come before invitations.
+    """Return the id of the room that `words` means, or None; joined rooms come before invitations.
 
-    With `invited`, only invitations count. Raises `UsageError` when several rooms fit.
+    With `invited`, look at invitations only. Raises `UsageError` when several rooms match.
     """
     every = list(rooms)
     open_invitations = [room for room in every if room.phase is Phase.INVITED]
     others = [] if invited else [room for room in every if room.phase is not Phase.INVITED]
     for group in (others, open_invitations):
-        found = _fitting(words, group)
+        found = _matching(words, group)
         if len(found) > 1:
-            ids = ", ".join(f"{_plain_id(room, every)} ({room.title})" for room in found)
+            ids = ", ".join(f"{_unambiguous_id(room, every)} ({room.title})" for room in found)
             raise UsageError(f"several rooms fit {sanitize(words)}; use the id: {ids}")
         if found:
             return found[0].id
@@ -37,7 +37,7 @@ def resolve_room(words: str, rooms: Iterable[RoomRecord], *, invited: bool = Fal
 
 
 def similar_room(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:
-    """Return another room, not an invitation, with a title that looks like that of `room`."""
+    """Return another room, not an invitation, whose title is confusable with that of `room`."""
     for other in rooms:
         if (
             other.id != room.id
@@ -48,7 +48,7 @@ def similar_room(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | 
     return None
 
 
-def _fitting(words: str, rooms: Collection[RoomRecord]) -> list[RoomRecord]:
+def _matching(words: str, rooms: Collection[RoomRecord]) -> list[RoomRecord]:
     folded = words.casefold()
     whole = [room for room in rooms if room.id.hex() == folded]
     if whole:
@@ -59,8 +59,8 @@ def _fitting(words: str, rooms: Collection[RoomRecord]) -> list[RoomRecord]:
     return titled + [room for room in begun if room not in titled]
 
 
-def _plain_id(room: RoomRecord, rooms: Collection[RoomRecord]) -> str:
-    """Return the start of a room's id, or all of it where the start is a title or the start of another's."""
+def _unambiguous_id(room: RoomRecord, rooms: Collection[RoomRecord]) -> str:
+    """Return the start of a room's id, or all of it if the start is ambiguous."""
     start = room.id.hex()[:MIN_ID_DIGITS]
     fits = [r for r in rooms if r.id.hex().startswith(start) or r.title.casefold() == start]
     return start if fits == [room] else room.id.hex()

@@ -1,4 +1,4 @@
-"""Who is in a room, from the group's leaves to people. Knows the group and the store; sends nothing."""
+"""The members of a room, from the group's leaves to people. Knows the group and the store; sends nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clave_wire.text import sanitize
 __all__ = ["Roster"]
 
 _INVITER = "inviter"
-"""The part of a room's stored state that is the leaf which signed the welcome; it goes with the group."""
+"""The stored part of a room with the leaf that signed the welcome (u32)."""
 
 
 class Roster:
@@ -34,7 +34,7 @@ class Roster:
         return self.person_of(member_identity(member))
 
     def person_of(self, identity: VerifiedIdentity) -> Person:
-        """Return who a device belongs to, as this profile knows its account."""
+        """Return the person of an identity, with what this profile knows of its account."""
         known = self._pins.contradicted_by(identity.name, identity.account)
         verified = known is None and self._pins.is_verified(identity.name, identity.account)
         name, device_name = sanitize(identity.name), sanitize(identity.device_name)
@@ -59,7 +59,7 @@ class Roster:
         return frozenset(member_identity(member).account for member in self._members.values())
 
     def find(self, device: bytes) -> Person | None:
-        """Return whose device this is, None if it is no member's."""
+        """Return the member with this device, or None."""
         member = self._by_device.get(device)
         return None if member is None else self.person(member)
 
@@ -77,11 +77,11 @@ class Roster:
         return [member for device, member in self._by_device.items() if not other.has(device)]
 
     def devices(self) -> list[bytes]:
-        """Return the devices of all members, in the order of their leaves."""
+        """Return the devices of all members, in leaf order."""
         return list(self._by_device)
 
     def others(self, account: bytes, without: Collection[bytes] = ()) -> list[bytes]:
-        """Return the devices of all other accounts but those of `without`, in the order of their leaves."""
+        """Return the devices of accounts other than `account`, except those in `without`, in leaf order."""
         return [
             device
             for device, member in self._by_device.items()
@@ -90,12 +90,12 @@ class Roster:
 
     @property
     def has_sibling_devices(self) -> bool:
-        """Whether this device's account has another device here."""
+        """Whether this device's account has another device in the group."""
         own = self.account()
         return sum(member_identity(member).account == own for member in self._members.values()) > 1
 
     def remember(self, members: Sequence[Member]) -> None:
-        """Remember the accounts of `members`, and who welcomed this device; a transaction is the caller's."""
+        """Store the accounts of `members`, and who welcomed this device. The caller opens the transaction."""
         for member in members:
             identity = member_identity(member)
             self._store.add_account(identity.account, identity.name)
@@ -104,20 +104,20 @@ class Roster:
             self._store.put_part(room, _INVITER, welcomed_by.to_bytes(4, "big"))
 
     def inviter(self) -> Person | None:
-        """Return who welcomed this device, as long as the invitation is not answered.
-
-        None when that is not known, of a room that an earlier version of this program stored.
-        """
+        """Return who welcomed this device, or None in a room that an earlier version stored."""
         member = self.inviting_member()
         return None if member is None else self.person(member)
 
     def inviting_member(self) -> Member | None:
-        """Return who welcomed this device, as `inviter` does, without looking anybody up."""
+        """Return the member that welcomed this device, or None, without reading the store of names."""
         leaf = self._store.part(self._group.group_id, _INVITER)
         return None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
 
     def name_differences(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
-        """Return the members that go by another name at the relay, and by which one."""
+        """Return the names of members that are registered at the relay by another name, with that name.
+
+        `registered` are the relay's (device, name).
+        """
         names = ((self._by_device[device], name) for device, name in registered if device in self._by_device)
         return {
             sanitize(member_identity(member).name): sanitize(name)
@@ -128,7 +128,7 @@ class Roster:
     def leavers(self) -> set[int]:
         """Return the leaves of others that have proposed their own removal.
 
-        This device's own leaving is in the log only when it is over.
+        This device's own is never pending: once it is in the log, the room is closed.
         """
         proposals, own = self._group.pending_proposals, self._group.own_leaf
         return {
@@ -138,10 +138,10 @@ class Roster:
         }
 
     def own_rank(self, online: Collection[bytes], among: Collection[bytes] | None = None) -> int:
-        """Return this device's place in the order in which members step up to do what one of them has to.
+        """Return how many online members precede this device, by leaf, in doing what one member has to do.
 
-        `online` are the devices the relay says are there, a lie costs time and nothing else. `among` are
-        those that can do it: all of them, or so many.
+        `online` are the devices the relay says are connected; a false answer only costs time. `among` are the
+        devices that can do it, None for all.
         """
         leavers, own = self.leavers(), self._group.own_leaf
         before = (
@@ -152,7 +152,7 @@ class Roster:
         return sum(member.signature_key in online for member in before)
 
     def routing_differences(self, routed: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Return the devices the relay should route to but does not, and those it should not but does."""
+        """Return the devices missing among those the relay routes to, and those that are no members."""
         leavers = self.leavers()
         agreed = {member.signature_key for index, member in self._members.items() if index not in leavers}
         return sorted(agreed.difference(routed)), sorted(set(routed).difference(agreed))

@@ -1,6 +1,6 @@
-"""One room as this device keeps it: its record, its group, and all that is kept beside them.
+"""One room as stored on this device: its record, its group, its commits, outbox and log chain.
 
-What changes is written in one transaction. Knows no network, and decides nothing about what is sent.
+Each operation is written in one transaction. Knows no network, and decides nothing about what is sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from clave_client.events import Event, Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.payload import UnverifiedEntry, epoch_id
 from clave_client.formats.welcome import JoinPoint
-from clave_client.rooms import legacy
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.log_chain import LogChain
@@ -40,10 +39,13 @@ from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
-__all__ = ["InFlight", "StoredRoom"]
+__all__ = ["LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
+
+LEGACY_COMMIT_PART = "pending"
+"""The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
 
 _ERA_BITS = 40
-"""Entries of an era; what the relay lost keeps its place before what came afterwards."""
+"""Bits of a seq in a history seq; above them is the era, so that lost entries sort before later ones."""
 
 
 _CHANGES = (
@@ -54,19 +56,28 @@ _CHANGES = (
 
 
 _MOST_REFUSED = 1000
-"""Refused payloads remembered, by their digests: in the log they are a lie."""
+"""Most refused payloads remembered, by digest: one of them in the log shows an inconsistency."""
 
 
 @dataclass(frozen=True)
 class InFlight:
-    """A submission without an answer yet."""
+    """A submission that the relay has not answered yet."""
 
     kind: Kind
     payload: bytes
 
 
 class StoredRoom:
-    """What a `Room` keeps. Make it with `create`, `join` or `load`."""
+    """The stored state of a `LocalRoom`. Make it with `create`, `join` or `load`.
+
+    `head` is the id of the present epoch. `in_flight` are submissions by number; `draining` says that one was
+    refused, so those behind it will be too, and nothing is submitted until all are answered. `resumed` says
+    that the relay streams the log, `not_routed` that its member list lacks this device, `too_old` that the
+    profile was restored from a backup, `log_replaced` that the relay was. `late` are the history seqs of
+    messages read after what follows them in the log. `leave_proposals` are the entries by which members
+    leave, by leaf. `rejoin_infos` counts the answers that devices got. `unsent` are the messages that were
+    given up when the room was closed.
+    """
 
     group: Group
     head: bytes
@@ -99,16 +110,16 @@ class StoredRoom:
         self.too_old = False
         self.unsent: list[bytes] = []
 
-    # --- making one ---
+    # --- creating and loading ---
 
     @classmethod
     def create(cls, store: Store, group: Group, clock: Callable[[], float], incarnation: bytes = b"") -> Self:
-        """Store a group this device just created as a room, at the relay of this incarnation."""
+        """Store a group this device just created, at the relay of this incarnation."""
         return cls._store_new(store, group, Phase.JOINED, None, clock, incarnation)
 
     @classmethod
     def join(cls, store: Store, group: Group, welcomed: JoinPoint, clock: Callable[[], float]) -> Self:
-        """Store a group this device was welcomed to, as an invitation to answer."""
+        """Store a group this device was added to, as an invitation to answer."""
         return cls._store_new(store, group, Phase.INVITED, welcomed, clock, welcomed.incarnation)
 
     @classmethod
@@ -122,7 +133,7 @@ class StoredRoom:
         incarnation: bytes,
     ) -> Self:
         title = sanitize(agreed_state(group.extensions).title)
-        # The relay counts on where an earlier membership of this device ended.
+        # Submission numbers go on where an earlier membership of this device ended.
         known = store.room(group.group_id)
         used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
         seen, began = (None, 0) if welcomed is None else (welcomed.seen, welcomed.seq)
@@ -158,16 +169,16 @@ class StoredRoom:
 
     @classmethod
     def load(cls, store: Store, record: RoomRecord, clock: Callable[[], float]) -> Self:
-        """Read a room back from the store.
+        """Load a room from the store.
 
-        Raises `RoomUnreadable` when it is of a cipher suite or a stored form that this program does not know.
+        Raises `RoomUnreadable` when its cipher suite or stored form is unknown to this program.
         """
         room = cls(store, record, clock)
         room._read_back()
         return room
 
     def reload(self) -> None:
-        """Go back to what is on disk, after a batch that was rolled back there."""
+        """Load again what is on disk, after a batch that was rolled back."""
         record = self._store.room(self.id)
         if record is not None:
             self.record = record
@@ -204,10 +215,10 @@ class StoredRoom:
         return self._store.part(self.id, name)
 
     def put_part(self, name: str, data: bytes | None) -> None:
-        """Store a part of this room, or with None delete it; a transaction is the caller's."""
+        """Store a part of this room, or with None delete it. The caller opens the transaction."""
         self._store.put_part(self.id, name, data)
 
-    # --- where it stands ---
+    # --- state ---
 
     @property
     def id(self) -> bytes:
@@ -221,7 +232,7 @@ class StoredRoom:
 
     @property
     def cannot_follow(self) -> bool:
-        """Whether the others went on to an epoch that this device cannot open."""
+        """Whether the log entered an epoch that this device cannot open."""
         return self.record.lost > 0
 
     @property
@@ -230,7 +241,7 @@ class StoredRoom:
         return self.roster.account()
 
     def history_seq(self, seq: int) -> int:
-        """Return where entry `seq` stands in the history, after all that the relay may have lost before."""
+        """Return the history seq of entry `seq`: era << 40 | seq."""
         return self.record.era << _ERA_BITS | seq
 
     @property
@@ -241,14 +252,14 @@ class StoredRoom:
             raise StoreDamaged("the profile's own key is missing; restore a backup")
         return DeviceKey.from_secret(Secret(secret))
 
-    # --- what the log brings; transactions are the caller's ---
+    # --- reading the log; the caller opens transactions ---
 
     def set(self, **changes: int | str | bytes | Phase) -> None:
         """Change fields of the record; `changing` writes them."""
         self.record = msgspec.structs.replace(self.record, **changes)
 
     def advance(self, entry: Entry) -> None:
-        """Take the next entry into the cursor and the chain; what it says is judged afterwards."""
+        """Advance the cursor and the log chain by the next entry, before it is checked."""
         self.set(cursor=entry.seq)
         self.chain.extend(entry)
         if entry.kind is not Kind.APPLICATION:
@@ -260,28 +271,29 @@ class StoredRoom:
             self.draining &= bool(self.in_flight)
 
     def note_refused(self, payload: bytes) -> None:
-        """Remember that the relay has refused a payload."""
+        """Remember that the relay refused a payload."""
         if len(self.refused_payloads) < _MOST_REFUSED:
             self.refused_payloads |= {hashlib.sha256(payload).digest()}
 
     def was_refused(self, payload: bytes) -> bool:
-        """Whether the relay has refused a payload, and it was not submitted again."""
+        """Return whether the relay refused a payload that was not submitted again since."""
         return bool(self.refused_payloads) and hashlib.sha256(payload).digest() in self.refused_payloads
 
     def forget_refusal(self, payload: bytes) -> None:
-        """Forget that the relay has refused a payload: it was submitted again, or is in the log."""
+        """Forget that the relay refused a payload: it was submitted again, or is in the log."""
         if self.was_refused(payload):
             self.refused_payloads -= {hashlib.sha256(payload).digest()}
 
     def finish_legacy(self, seq: int) -> None:
-        """Begin anew where the entries of protocol 3 end, once they are read: after entry `seq`."""
+        """After the last entry of protocol 3, restart the log chain and delete what was made for it."""
         if self.record.legacy == seq:
             self.chain.start_after(seq)
             self.set(read=seq)
-            legacy.finish(self)
+            self.put_part(LEGACY_COMMIT_PART, None)
+            self.discard_ciphertexts()
 
     def note_late(self, place: int) -> None:
-        """Note a message that is read after what followed it in the log."""
+        """Note a message that is read after what follows it in the log."""
         if place < self.history_seq(self.record.cursor):
             self._set_late(self.late | {place})
 
@@ -290,11 +302,11 @@ class StoredRoom:
         self.put_part("late", b"".join(place.to_bytes(8, "big") for place in sorted(late)) or None)
 
     def copy_group(self) -> Group:
-        """Return the group once more, to see what becomes of it."""
+        """Return a copy of the group, to try a change on."""
         return restore_group(self.group.state())
 
     def set_group(self, group: Group) -> None:
-        """Take what `copy_group` has become, in the same epoch; a transaction is the caller's."""
+        """Replace the group by a copy that advanced in the same epoch (in the caller's transaction)."""
         self._set_group(group)
 
     def member(self, device: bytes) -> Member:
@@ -302,48 +314,48 @@ class StoredRoom:
         return next(m for m in self.roster.members().values() if m.signature_key == device)
 
     def withdraw_leave(self) -> None:
-        """Forget this device's proposal to leave, which is not in the log; a transaction is the caller's."""
+        """Withdraw this device's proposal to leave, which is not in the log (in the caller's transaction)."""
         self._withdraw_own()
 
     def discard_ciphertexts(self) -> None:
-        """Have everything that waits encrypted anew; a transaction is the caller's."""
+        """Have everything that waits encrypted again. The caller opens the transaction."""
         for item in self.outbox.waiting():
             self._store.put_ciphertext(item.position, None, None)
 
     def enter_epoch(self, group: Group, confirmed: Rekey | None) -> list[UnverifiedEntry]:
-        """Go on in the next epoch, `group`'s; return what was said there before it began.
+        """Enter the epoch of `group`; return the messages that were buffered for it.
 
-        A transaction is the caller's.
+        `confirmed` is the rekey that began it, if any. The caller opens the transaction.
         """
         switched = not self.cannot_follow and self.commits.rejoining and self.commits.leads_to(group)
         self.epochs.leave_epoch(self.group, self.record.cursor, switched=switched)
-        own, left = self.commits.successor is group, self._still_leaving(confirmed)
+        is_own, left = self.commits.successor is group, self._still_leaving(confirmed)
         self._set_leave_proposals({})
         self._set_group(group)
-        said = self.rekeys.clear(confirmed)
+        buffered = self.rekeys.clear(confirmed)
         self.commits.drop()
         here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
         title = self.intent.title if self.intent.title != self.state.title else ""
         intent = RekeyIntent([*here, *left], title, shared=not here and not title and bool(left))
-        self._set_intent(RekeyIntent() if own else intent)
-        return said
+        self._set_intent(RekeyIntent() if is_own else intent)
+        return buffered
 
     def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
-        """Return the devices that have said they leave, and stay as another one comes back by `confirmed`."""
+        """Return the devices whose leave stays pending because `confirmed` is only a device's rejoin."""
         if confirmed is None or not confirmed.external:
             return []
         members = self.roster.members()
         return sorted(members[leaf].signature_key for leaf in self.roster.leavers())
 
-    # --- coming back ---
+    # --- rejoins ---
 
     def is_from_earlier_membership(self, entry: Entry) -> bool:
-        """Whether an entry of this device is of an earlier membership, of which it keeps nothing."""
+        """Return whether an entry of this device is of an earlier membership, of which nothing is stored."""
         return entry.submission <= int.from_bytes(self.part("submissions before") or b"", "big")
 
     def find(self, device: bytes) -> Person | None:
-        """Return the member with this device, here or where this device came back from."""
-        former = (home.members[device] for home in self.epochs.former_rosters if device in home.members)
+        """Return the member with this device, of the present epoch or of one left by a rejoin."""
+        former = (each.members[device] for each in self.epochs.former_rosters if device in each.members)
         found = self.roster.find(device)
         if found is None and (identity := next(former, None)) is not None:
             return self.roster.person_of(device_identity(identity, device))
@@ -351,15 +363,15 @@ class StoredRoom:
 
     @property
     def others(self) -> frozenset[bytes]:
-        """The other accounts, here or where this device came back from."""
-        former = (item for home in self.epochs.former_rosters for item in home.members.items())
+        """The other accounts, of the present epoch and of those left by a rejoin."""
+        former = (item for each in self.epochs.former_rosters for item in each.members.items())
         accounts = {device_identity(identity, device).account for device, identity in former}
         return (self.roster.accounts | accounts) - {self.account}
 
     # --- its own commits ---
 
     def drop_refused_commit(self) -> None:
-        """Forget this device's commit, which is refused for good; a transaction is the caller's."""
+        """Delete this device's commit, which the relay refused for good. The caller opens the transaction."""
         self.commits.drop_newest()
         self._set_intent(RekeyIntent())
 
@@ -367,18 +379,18 @@ class StoredRoom:
         self.intent = intent
         self.put_part("wish", intent.encode() if intent else None)
 
-    # --- ends and losses ---
+    # --- closing, and entries lost by the relay ---
 
     def close(self, by: Person | None) -> events.RoomClosed:
-        """Delete the keys: this device is no longer a member."""
+        """Delete the keys, as this device is no longer a member; `by` removed it, None for its own leave."""
         with self.changing():
-            self.unsent = self.outbox.ids(placed=True)
+            self.unsent = self.outbox.ids(include_logged=True)
             self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.last_accepted))
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)
 
     def fall_behind(self) -> RoomBehind:
-        """Delete the keys: entries that they were to go on with are gone. Returns what to tell."""
+        """Delete the keys, as the relay no longer has the next entries. Returns the error to report."""
         with self.changing():
             self.unsent = self.outbox.ids()
             self.set(phase=Phase.BEHIND)
@@ -386,7 +398,7 @@ class StoredRoom:
         return RoomBehind(self.record.title, self.record.cursor)
 
     def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
-        """Remember whose log it is, the relay being restored at times (in a transaction)."""
+        """Store the relay's incarnation and restores. The caller opens the transaction."""
         if incarnation != self.record.incarnation:
             self.set(incarnation=incarnation)
         if restores != self.relay_restores:
@@ -394,21 +406,21 @@ class StoredRoom:
             self.put_part("restores", encode_restores(restores))
 
     def resend_after(self, seq: int) -> None:
-        """Queue anew what this device said after entry `seq`, with the same ids (in a transaction)."""
-        place, waiting = self.history_seq(seq), self.outbox.ids(placed=True)
+        """Queue this device's messages after entry `seq` again, with the same ids (in a transaction)."""
+        place, waiting = self.history_seq(seq), self.outbox.ids(include_logged=True)
         lines = self.resends.due_after(place, self.roster.own_device, self.account, waiting)
-        if lines:  # what is behind a refused submission is refused too, and goes with what waits
+        if lines:  # what is in flight behind a refused submission is refused too: it waits as well
             in_flight_payloads = (
                 set() if self.draining else {submitted.payload for submitted in self.in_flight.values()}
             )
             self.outbox.requeue_before(lines, in_flight_payloads)
 
     def _roll_back(self, seq: int) -> Event:
-        """Follow a relay that has lost all entries after `seq`; what this device said there is said again."""
+        """Roll back to entry `seq`, after which a restored relay has lost all; queue own messages again."""
         count = self.record.cursor - seq
         self.commits.drop()
         self.rekeys.clear(None)
-        self.discard_ciphertexts()  # what was sealed names a log that is no more
+        self.discard_ciphertexts()  # their headers name entries that are lost
         self._drop_leaves_after(seq)
         self.resend_after(seq)
         self.chain.truncate(seq)
@@ -424,13 +436,13 @@ class StoredRoom:
         )
         return events.RelayRestored(self.id, self.record.title, count)
 
-    # --- the disk ---
+    # --- transactions ---
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Run one operation and write what it changed, all in one transaction.
+        """Run one operation and write what it changed, in one transaction.
 
-        What fails leaves no trace but keys of the group that are used up for nothing, as nothing was sent.
+        A failure restores everything but ratchet keys, which are used up: nothing was sent with them.
         """
         before = {name: getattr(self, name) for name in _CHANGES}
         in_flight, waiting = dict(self.in_flight), self.rekeys.copy()
@@ -458,12 +470,12 @@ class StoredRoom:
         self.commits.save_successor()
 
     def apply_leave(self, group: Group, leaf: int, seq: int) -> None:
-        """Take what `copy_group` has become by entry `seq`, in which a member leaves (in a transaction)."""
+        """Replace the group by a copy that took the leave of `leaf`, entry `seq` (in a transaction)."""
         self._set_group(group)
         self._set_leave_proposals({**self.leave_proposals, leaf: seq})
 
     def _drop_leaves_after(self, seq: int) -> None:
-        """Forget who said after entry `seq` that they leave: nobody else will ever read it."""
+        """Withdraw the leave proposals after entry `seq`, which the relay has lost."""
         lost = {MemberSender(leaf) for leaf, place in self.leave_proposals.items() if place > seq}
         for reference, sender, _ in self.group.pending_proposals:
             if sender in lost:
@@ -479,7 +491,7 @@ class StoredRoom:
             self.put_part("leavings", packed or None)
 
     def _withdraw_own(self) -> None:
-        """Forget this device's own proposals, which are not in the log."""
+        """Withdraw this device's own proposals, which are not in the log."""
         own = MemberSender(self.group.own_leaf)
         for reference, sender, _ in self.group.pending_proposals:
             if sender == own:

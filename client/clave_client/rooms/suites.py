@@ -1,6 +1,6 @@
-"""The encryption of rooms: the cipher suite of new ones, those this client offers, and words for people.
+"""The cipher suites of rooms: the one of new rooms, those this client offers, and their names for the user.
 
-Knows no room. A room keeps its suite for life, and nobody is ever asked to settle for a weaker one.
+Knows no room. A room keeps its suite for life; there is no negotiation, so no downgrade.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ NEW_ROOMS = MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519
 """The suite of new rooms."""
 
 OFFERED = (NEW_ROOMS, MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519)
-"""The suites of rooms this client can be invited to: it publishes key packages of each."""
+"""The suites of rooms that this client can be added to: it publishes key packages of each."""
 
 _POST_QUANTUM = {MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519.id}
 
 
 def is_post_quantum(suite: CipherSuite) -> bool:
-    """Tell whether what is recorded today stays closed to a future quantum computer."""
+    """Return whether traffic recorded today withstands a future quantum computer."""
     return suite.id in _POST_QUANTUM
 
 
 def suite_words(number: int) -> str:
-    """Return the cipher suite of that number in words, also one that this program does not have."""
+    """Return the name of a cipher suite by its number, also of one that this program lacks."""
     try:
         return find_suite(number).words
     except UnsupportedError:

@@ -1,4 +1,4 @@
-"""This device's own keys, and its key packages at the relay. Knows the store, not the network."""
+"""This profile's account and device keys, and its key packages. Knows the store, not the network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from clave_wire.text import MAX_NAME_CHARACTERS
 __all__ = ["Account", "leaf_lifetime"]
 
 POOL_LOW, POOL_FULL = 10, 20
-"""Key packages of a suite at the relay: below the first, they are topped up to the second."""
+"""Key packages of a suite at the relay: fewer than the first are topped up to the second."""
 
 _DAY = 24 * 3600
 _LIFETIME = 90 * _DAY
 _SKEW = 3600
 _LAST_RESORT_AGE = 30 * _DAY
 _MOST_UNPUBLISHED = 5 * POOL_FULL
-"""Key packages kept that were made and never known to have reached the relay."""
+"""Most private halves kept of key packages that are not known to have reached the relay."""
 
 
 def leaf_lifetime(now: float) -> tuple[int, int]:
@@ -33,7 +33,7 @@ def leaf_lifetime(now: float) -> tuple[int, int]:
 
 
 class Account:
-    """The identity of this profile: an account key, a device key, and the account's word for the device."""
+    """The identity of this profile: account key, device key, and the account's signature over the device."""
 
     def __init__(self, store: Store, identity: bytes, device: DeviceKey) -> None:
         self._store = store
@@ -43,7 +43,10 @@ class Account:
 
     @classmethod
     def load_or_create(cls, store: Store, name: str) -> Account:
-        """Return the profile's account; a new profile gets fresh keys under `name`."""
+        """Load the profile's account, or create one with the name `name`.
+
+        Raises `StoreDamaged`, or `UsageError` for a name that cannot be one.
+        """
         identity, device_secret = store.get("identity"), store.get("device_secret")
         if identity is not None and device_secret is not None:
             try:
@@ -73,23 +76,22 @@ class Account:
     ) -> tuple[list[bytes], bytes] | None:
         """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
 
-        With `replace` there is a last-resort one in any case. Their private halves are in the store when this
-        returns. `published` is to follow, once they are; until then the last resort is the same each time, so
-        that the private half of the one at the relay is kept.
+        With `replace` there always is a last-resort one. Their private halves are stored when this returns.
+        Call `published` once the relay has them; until then each call returns the same last resort.
         """
-        made_at = int.from_bytes(self._store.get(_last_resort_note(suite)) or b"", "big")
+        made_at = int.from_bytes(self._store.get(_last_resort_key(suite)) or b"", "big")
         renew = replace or now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
         fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
-        unpublished = self._store.get(_unpublished_note(suite)) or b""
+        unpublished = self._store.get(_unpublished_key(suite)) or b""
         with self._store.transaction():
-            # The latest ones may be on their way to the relay still.
+            # The latest ones may still reach the relay.
             unpublished += b"".join(bundle.reference for bundle in fresh)
             kept = _MOST_UNPUBLISHED * suite.hash_size
             for place in range(0, len(unpublished) - kept, suite.hash_size):
                 self._store.drop_bundle(unpublished[place : place + suite.hash_size])
-            self._store.put(_unpublished_note(suite), unpublished[-kept:])
+            self._store.put(_unpublished_key(suite), unpublished[-kept:])
             for bundle in fresh:
                 self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
             last_resort = self._next_last_resort(suite, now) if renew else None
@@ -97,35 +99,35 @@ class Account:
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
 
     def _next_last_resort(self, suite: CipherSuite, now: float) -> KeyPackageBundle:
-        """Return the last resort that the relay is to have, the same until it has it or that one is old."""
-        waiting = self._store.get(_waiting_note(suite)) or b""
+        """Return the last resort to publish: the same until it is published or too old."""
+        waiting = self._store.get(_waiting_key(suite)) or b""
         made_at, bundle = int.from_bytes(waiting[:8], "big"), self.bundle(waiting[8:])
         if bundle is not None and now - made_at <= _LAST_RESORT_AGE:
             return bundle
         bundle = self._bundle(suite, now, last_resort=True)
         self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=True)
-        self._store.put(_waiting_note(suite), int(now).to_bytes(8, "big") + bundle.reference)
+        self._store.put(_waiting_key(suite), int(now).to_bytes(8, "big") + bundle.reference)
         return bundle
 
     @property
     def publications(self) -> int:
-        """How often this device published key packages, as far as it remembers."""
+        """How often this device published key packages, by its own count."""
         return int.from_bytes(self._store.get("publications") or b"", "big")
 
     def note_publications(self, count: int) -> None:
-        """Remember how often this device published key packages by the relay's count."""
+        """Store how often this device published key packages, by the relay's count."""
         self._store.put("publications", count.to_bytes(8, "big"))
 
     def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
-        """Note that the relay has what `key_packages` returned at `now`; until then it is published again."""
+        """Note that the relay has what `key_packages` returned at `now`."""
         with self._store.transaction():
-            self._store.put(_unpublished_note(suite), b"")
+            self._store.put(_unpublished_key(suite), b"")
             if last_resort:
-                self._store.put(_last_resort_note(suite), int(now).to_bytes(8, "big"))
-                self._store.put(_waiting_note(suite), b"")
+                self._store.put(_last_resort_key(suite), int(now).to_bytes(8, "big"))
+                self._store.put(_waiting_key(suite), b"")
 
     def bundle(self, reference: bytes) -> KeyPackageBundle | None:
-        """Return this device's bundle behind a key package reference."""
+        """Return the stored bundle of a key package, by its reference."""
         stored = self._store.bundle(reference)
         return None if stored is None else KeyPackageBundle.decode(stored)
 
@@ -142,19 +144,19 @@ class Account:
         )
 
 
-def _unpublished_note(suite: CipherSuite) -> str:
+def _unpublished_key(suite: CipherSuite) -> str:
     return f"key_packages_unpublished {suite.id:#06x}"
 
 
-def _last_resort_note(suite: CipherSuite) -> str:
+def _last_resort_key(suite: CipherSuite) -> str:
     return f"last_resort_made_at {suite.id:#06x}"
 
 
-def _waiting_note(suite: CipherSuite) -> str:
+def _waiting_key(suite: CipherSuite) -> str:
     return f"last_resort_to_publish {suite.id:#06x}"
 
 
 def _device_name() -> str:
-    """Return this machine's name as far as it can be a device's name."""
+    """Return this machine's host name as a valid device name."""
     words = re.sub(r"[^a-z0-9]+", "-", platform.node().split(".")[0].lower()).strip("-")
     return words[:MAX_NAME_CHARACTERS] or "device"

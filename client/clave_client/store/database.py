@@ -1,8 +1,8 @@
 """The encrypted database of one profile: keys, group states, outbox and history. Knows no protocol.
 
-Everything that belongs to one operation is written in one `transaction()`, so a crash leaves either all of
-it or nothing: a used ratchet with its ciphertext, a pending commit with its submission number, a cursor
-with the messages before it.
+What belongs to one operation is written in one `transaction()`, so a crash leaves all of it or nothing: a
+ratchet with the ciphertext made by it, a commit with its submission number, a cursor with the messages before
+it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from clave_wire.text import fold, skeleton
 __all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
 
 MOST_BUNDLES = 500
-"""Private halves of one-time key packages kept of a suite: the newest, as a relay can always ask for more."""
+"""Most private halves of one-time key packages kept of a suite: a relay can ask for any number."""
 
 MOST_LAST_RESORTS = 2
-"""The same of last resorts: what the relay has, and what it is to have instead."""
+"""The same of last-resort packages: the published one and the next one."""
 
 
 class Phase(enum.IntEnum):
-    """How this device stands to a room."""
+    """This device's membership of a room."""
 
     INVITED = 1
     JOINED = 2
@@ -42,12 +42,13 @@ class Phase(enum.IntEnum):
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One room as stored.
+    """One room as stored; the fields are the table's columns.
 
-    `cursor` is the last entry read, `read` the last of them that was no message. `submission` is the highest
-    number this device ever used in it, and `count` its messages. `began` is the entry this device came in by.
-    `lost`, unless 0, is the one it could not follow. Entries up to `legacy` are of protocol 3; -1 says that
-    the relay has yet to tell. `era` counts how often the relay lost entries; the log is of its `incarnation`.
+    `cursor` is the last entry read, `read` the last of them that was no message, `shown` the last history seq
+    shown. `submission` is the highest submission number that this device used in the room, `count` how many
+    messages it encrypted. `began` is the entry that added this device. `lost`, unless 0, is the entry from
+    which on it cannot follow the group. Entries up to `legacy` are of protocol 3; -1 until the relay says.
+    `era` counts how often the relay lost entries; `incarnation` is the relay's.
     """
 
     id: bytes
@@ -66,9 +67,9 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
-    """A message not yet in the log for good; with `payload` once it is encrypted, in the epoch `head`.
+    """A message that is not in the log for good; `payload` is its ciphertext, made in the epoch `head`.
 
-    `sent_at` is in milliseconds since 1970. `placed` is its entry if that waits for a rekey to be confirmed.
+    `sent_at` is in milliseconds since 1970. `placed` is its entry, while a rekey before it is not confirmed.
     """
 
     position: int
@@ -100,7 +101,10 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Store:
-    """An open database. All methods raise `StoreDamaged` when the disk or the file fails."""
+    """An open database. All methods raise `StoreDamaged` when the disk or the file fails.
+
+    Opening raises `WrongPassphrase` when `key` does not decrypt it.
+    """
 
     def __init__(self, path: Path, key: Secret) -> None:
         path.touch(mode=0o600, exist_ok=True)
@@ -141,7 +145,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything inside one durable step, or none of it when an exception leaves it.
+        """Commit everything inside durably, or roll it back on an exception.
 
         Inside another transaction it is part of that one.
         """
@@ -172,7 +176,7 @@ class Store:
         self._rows(sql, *values)
 
     def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
-        """Return the one value that `sql` finds."""
+        """Return the first value that `sql` finds, or None."""
         for (value,) in self._rows(sql, *values):
             return msgspec.convert(value, bytes)
         return None
@@ -180,52 +184,52 @@ class Store:
     # --- meta and accounts ---
 
     def get(self, key: str) -> bytes | None:
-        """Return the value kept under `key`."""
+        """Return the value stored under `key`, or None."""
         return self._blob("SELECT value FROM meta WHERE key = ?", key)
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep `value` under `key`."""
+        """Store `value` under `key`."""
         self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
 
     def has_joined_epoch(self, authenticator: bytes) -> bool:
-        """Return whether this profile was welcomed before to the epoch that authenticates so."""
+        """Return whether this profile joined the epoch with this authenticator by a welcome before."""
         return self.get(f"entered {authenticator.hex()}") is not None
 
     def note_joined_epoch(self, authenticator: bytes) -> None:
-        """Remember that this profile was welcomed to the epoch that authenticates so."""
+        """Note that this profile joined the epoch with this authenticator by a welcome."""
         self.put(f"entered {authenticator.hex()}", b"")
 
     def is_welcome_used(self, welcome: bytes) -> bool:
-        """Return whether this very welcome was used before."""
+        """Return whether this welcome was used before."""
         return self.get(f"taken {hashlib.sha256(welcome).hexdigest()}") is not None
 
     def note_welcome_used(self, welcome: bytes) -> None:
-        """Remember that a welcome was used."""
+        """Note that a welcome was used."""
         self.put(f"taken {hashlib.sha256(welcome).hexdigest()}", b"")
 
     def account(self, account: bytes) -> tuple[str, bool] | None:
-        """Return the name and whether it was compared, of an account met before."""
+        """Return the name of a stored account and whether it is verified, or None."""
         for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
             return str(name), bool(verified)
         return None
 
     def names(self) -> list[str]:
-        """Return the names of all accounts met or looked up, sorted."""
+        """Return the names of all stored accounts and pins, sorted."""
         sql = "SELECT name FROM accounts UNION SELECT name FROM pins ORDER BY name"
         return [str(name) for (name,) in self._rows(sql)]
 
     def add_account(self, account: bytes, name: str) -> None:
-        """Remember an account; its verified mark stays."""
+        """Store an account, unless it is stored already."""
         self._run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
 
     def verify_account(self, account: bytes) -> None:
-        """Mark an account as compared by its owner's word."""
+        """Mark an account as verified."""
         self._run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
 
     # --- names bound to accounts; `pins.Pins` says when ---
 
     def pins(self, name: str) -> list[tuple[str, bytes]]:
-        """Return (name, account) of every pin whose name the relay would take for `name`, nearest first."""
+        """Return (name, account) of every pin whose name is confusable with `name`, nearest first."""
         sql = (
             "SELECT name, account FROM pins WHERE skeleton = ?1 OR folded = ?2"
             " ORDER BY name = ?3 DESC, folded = ?2 DESC"
@@ -239,15 +243,15 @@ class Store:
         self._run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
 
     def drop_pin(self, name: str) -> None:
-        """Let go of a bound name, spelled as it was bound."""
+        """Delete a pin, by its name as it was bound."""
         self._run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
 
     # --- key packages ---
 
     def add_bundle(self, reference: bytes, bundle: bytes, suite: int, *, last_resort: bool) -> None:
-        """Keep the private half of a key package, and of the former ones of its kind and suite so many.
+        """Store the private half of a key package; delete the oldest of its kind and suite beyond the limit.
 
-        `bundle` is secret; this file is encrypted.
+        `bundle` is secret; the database is encrypted.
         """
         number = "(SELECT coalesce(max(number), 0) + 1 FROM bundles)"
         insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number}, ?)"  # noqa: S608 (no value of anybody's)
@@ -259,11 +263,11 @@ class Store:
         self._run(delete, int(last_resort), suite, MOST_LAST_RESORTS if last_resort else MOST_BUNDLES)
 
     def bundle(self, reference: bytes) -> bytes | None:
-        """Return the bundle behind a key package reference."""
+        """Return the bundle of a key package, by its reference."""
         return self._blob("SELECT bundle FROM bundles WHERE reference = ?", reference)
 
     def bundle_references(self) -> frozenset[bytes]:
-        """Return the references of all bundles held."""
+        """Return the references of all stored bundles."""
         rows = self._rows("SELECT reference FROM bundles")
         return frozenset(msgspec.convert(reference, bytes) for (reference,) in rows)
 
@@ -274,12 +278,12 @@ class Store:
     # --- rooms ---
 
     def rooms(self) -> list[RoomRecord]:
-        """Return every room this profile knows."""
+        """Return all rooms, also closed ones."""
         sql = f"SELECT {_ROOM_FIELDS} FROM rooms ORDER BY title, id"  # noqa: S608 (constant names)
         return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
 
     def room(self, room: bytes) -> RoomRecord | None:
-        """Return a room's record, if this profile was ever in it."""
+        """Return a room's record, or None if this profile never was in it."""
         return next((record for record in self.rooms() if record.id == room), None)
 
     def put_room(self, record: RoomRecord) -> None:
@@ -287,72 +291,72 @@ class Store:
         self._run(_PUT_ROOM, *msgspec.structs.astuple(record))
 
     def forget_group(self, room: bytes) -> None:
-        """Delete a room's keys, its outbox and what is kept to check entries; history stays."""
+        """Delete a room's keys, its outbox and what is stored to check entries; history stays."""
         for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
             self._run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
 
     def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
-        """Keep one part of a room's group state, by its name; None deletes it."""
+        """Store one part of a room's group state, by its name; None deletes it."""
         if data is None:
             self._run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
         else:
             self._run("INSERT OR REPLACE INTO group_parts VALUES (?, ?, ?)", room, part, bytes(data))
 
     def part(self, room: bytes, part: str) -> bytes | None:
-        """Return one part of a room's group state."""
+        """Return one part of a room's group state, or None."""
         return self._blob("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part)
 
     # --- the log's hash chain ---
 
     def put_chain_hash(self, room: bytes, seq: int, link: bytes) -> None:
-        """Keep the chain's hash after entry `seq`."""
+        """Store the chain's hash after entry `seq`."""
         self._run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
 
     def chain_hash(self, room: bytes, seq: int) -> bytes | None:
-        """Return the chain's hash after entry `seq`, while it is kept."""
+        """Return the chain's hash after entry `seq`, or None if it is not stored."""
         return self._blob("SELECT hash FROM chain WHERE room = ? AND seq = ?", room, seq)
 
     def trim_chain(self, room: bytes, before: int) -> None:
-        """Forget the chain's hashes before entry `before`."""
+        """Delete the chain's hashes before entry `before`."""
         self._run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
 
     def cut_chain(self, room: bytes, after: int) -> None:
-        """Forget the chain's hashes after entry `after`."""
+        """Delete the chain's hashes after entry `after`."""
         self._run("DELETE FROM chain WHERE room = ? AND seq > ?", room, after)
 
     # --- entries that wait for a rekey to be confirmed ---
 
     def add_waiting(self, room: bytes, seq: int, entry: bytes) -> None:
-        """Keep an entry as it came."""
+        """Store an encoded entry."""
         self._run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
 
     def waiting(self, room: bytes) -> list[int]:
-        """Return which entries are kept, in order."""
+        """Return the seqs of the stored entries, ascending."""
         rows = self._rows("SELECT seq FROM waiting WHERE room = ? ORDER BY seq", room)
         return [msgspec.convert(seq, int) for (seq,) in rows]
 
     def waiting_entry(self, room: bytes, seq: int) -> bytes:
-        """Return an entry that is kept."""
+        """Return a stored entry."""
         entry = self._blob("SELECT entry FROM waiting WHERE room = ? AND seq = ?", room, seq)
         if entry is None:
             raise StoreDamaged(f"entry {seq} of a room is missing; restore a backup")
         return entry
 
     def drop_waiting(self, room: bytes, seqs: Iterable[int]) -> None:
-        """Forget entries that were kept."""
+        """Delete stored entries."""
         for seq in seqs:
             self._run("DELETE FROM waiting WHERE room = ? AND seq = ?", room, seq)
 
     # --- the count of each sender's messages ---
 
     def last_count(self, room: bytes, device: bytes) -> int:
-        """Return the highest count a device gave a message of its own."""
+        """Return the highest count in a device's messages, 0 for none."""
         for (count,) in self._rows("SELECT count FROM counts WHERE room = ? AND device = ?", room, device):
             return int(str(count))
         return 0
 
     def put_count(self, room: bytes, device: bytes, count: int) -> None:
-        """Note the highest count of a device; 0 when it begins anew."""
+        """Store the highest count in a device's messages; 0 when it joins again."""
         self._run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
 
     # --- outbox ---
@@ -377,7 +381,7 @@ class Store:
         return [msgspec.convert(row, OutboxItem) for row in self._rows(sql, room, limit)]
 
     def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
-        """Keep an outbox item's ciphertext before it is sent, or with None forget it."""
+        """Store an outbox item's ciphertext before it is sent, or with None delete it."""
         self._run(
             "UPDATE outbox SET payload = ?, head = ?, placed = NULL WHERE position = ?",
             payload,
@@ -386,7 +390,7 @@ class Store:
         )
 
     def put_placed(self, position: int, seq: int) -> None:
-        """Note that an outbox item is entry `seq`, if a rekey is confirmed."""
+        """Note that an outbox item is entry `seq`, once a rekey is confirmed."""
         self._run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
 
     def drop_outbox(self, position: int) -> None:
@@ -396,7 +400,7 @@ class Store:
     # --- history ---
 
     def add_message(self, room: bytes, line: HistoryLine) -> bool:
-        """Append to history; False when a message of that sender and id is there already."""
+        """Add a message to the history; return False when one of that account and id is there already."""
         sql = (
             "INSERT INTO messages(room, seq, sender, account, name, id, text, sent_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -406,15 +410,15 @@ class Store:
         return self._db.total_changes() > before
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
-        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        """Return messages with a seq above `after`, oldest first; with `last` the newest only."""
         return self._lines("room = ? AND seq > ? ORDER BY seq DESC LIMIT ?", room, after, last)[::-1]
 
-    def said_by(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
+    def messages_of(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
         """Return a device's messages with a seq above `after`, oldest first."""
         return self._lines("room = ? AND seq > ? AND sender = ? ORDER BY seq", room, after, sender)
 
     def message(self, room: bytes, account: bytes, message_id: bytes) -> HistoryLine | None:
-        """Return an account's message with this id."""
+        """Return an account's message with this id, or None."""
         return next(iter(self._lines("room = ? AND account = ? AND id = ?", room, account, message_id)), None)
 
     def _lines(self, where: str, *values: apsw.SQLiteValue) -> list[HistoryLine]:

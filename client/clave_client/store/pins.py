@@ -1,8 +1,8 @@
-"""Names bound to accounts ("pinned"), by acts of this profile's user only. Knows the store; asks nobody.
+"""Pins: names bound to accounts by actions of the user. Knows the store; asks nobody.
 
-A look-up that was shown, an invitation that was sent or accepted and a comparison bind a name. What rosters
-and unanswered invitations show is compared with that and binds nothing. Names are compared as the relay does
-when one is registered, so another spelling that looks alike is the same name.
+A name is pinned when its key was shown, when an invitation to or from it was sent or accepted, and when its
+key was verified. Rosters and unanswered invitations are compared with the pins and pin nothing. Confusable
+names count as one, by the same rule as the relay's at registration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Pins", "SeenKey", "are_confusable", "check_inviter", "seen_keys"]
 
 @dataclass(frozen=True)
 class SeenKey:
-    """An account that goes by a name, in words where that was seen, and whether the name is bound to it."""
+    """An account that goes by a name, where it was seen (in words), and whether the name is pinned to it."""
 
     account: bytes
     source: str
@@ -28,7 +28,7 @@ class SeenKey:
 
 
 def are_confusable(name: str, other: str) -> bool:
-    """Return whether the relay would refuse to register one of two names beside the other."""
+    """Return whether two names are confusable: the relay would not register both."""
     return fold(name) == fold(other) or skeleton(name) == skeleton(other)
 
 
@@ -39,7 +39,7 @@ def seen_keys(name: str, people: Iterable[Person], source: str) -> list[SeenKey]
 
 
 class Pins:
-    """The bound names of one profile. `changes` counts what this object bound or let go of."""
+    """The pins of one profile. `changes` counts what this object added or deleted."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -47,20 +47,20 @@ class Pins:
         self.changes = 0
 
     def known(self, name: str) -> SeenKey | None:
-        """Return the account that `name` is bound to."""
+        """Return the account that `name` is pinned to, or None."""
         for bound, account in self._store.pins(name):
             return SeenKey(account, self._words(bound, account), bound=True)
         return None
 
     def contradicted_by(self, name: str, account: bytes) -> SeenKey | None:
-        """Return the account that `name` is bound to if that is another one than `account`."""
+        """Return the account that `name` is pinned to if it is another one than `account`, else None."""
         for bound, known in self._store.pins(name):
             if known != account:
                 return SeenKey(known, self._words(bound, known), bound=True)
         return None
 
     def check(self, name: str, found: SeenKey, seen: Sequence[SeenKey] = ()) -> None:
-        """Raise `KeyMismatch` if `found` is not whom `name` is bound to, or, unbound, not whom was `seen`."""
+        """Raise `KeyMismatch` if `name` is pinned to another account, or unpinned and `seen` with another."""
         known = self.contradicted_by(name, found.account)
         if known is None and self.known(name) is None:
             known = next((one for one in seen if one.account != found.account), None)
@@ -68,9 +68,9 @@ class Pins:
             raise KeyMismatch(name, known.account, known.source, found.account, found.source)
 
     def choose(self, name: str, seen: Sequence[SeenKey]) -> SeenKey | None:
-        """Return whom `name` means, out of what it is bound to and where it was seen; None if neither.
+        """Return the account that `name` means by its pin and where it was `seen`; None if neither exists.
 
-        Raises `KeyMismatch` when these disagree, unless `repin` has decided it.
+        Raises `KeyMismatch` when these disagree, unless `repin` decided it in this run of the program.
         """
         known = self.known(name)
         decided = known is not None and known.account in self._decided
@@ -85,13 +85,13 @@ class Pins:
         return None if known is None else SeenKey(known.account, "an earlier contact", bound=True)
 
     def pin(self, name: str, found: SeenKey) -> None:
-        """Bind a name; raises `KeyMismatch` if it is bound to another account."""
+        """Pin a name. Raises `KeyMismatch` if it is pinned to another account."""
         self.check(name, found)
         self._store.add_pin(name, found.account)
         self.changes += 1
 
     def repin(self, name: str, account: bytes) -> None:
-        """Bind a name to an account, another one or the same, as the user decided."""
+        """Pin a name to an account in place of any other, as the user decided."""
         with self._store.transaction():
             for bound, known in self._store.pins(name):
                 if known != account:
@@ -101,12 +101,12 @@ class Pins:
         self.changes += 1
 
     def is_verified(self, name: str, account: bytes) -> bool:
-        """Return whether `account` was compared, and `name` is bound to it."""
+        """Return whether `account` is verified and `name` is pinned to it."""
         known = self._store.account(account)
         return known is not None and known[1] and any(pin == account for _, pin in self._store.pins(name))
 
     def verify(self, name: str, account: bytes) -> None:
-        """Mark an account as compared under `name`; raises `KeyMismatch` if that is bound to another one."""
+        """Mark an account as verified under `name`. Raises `KeyMismatch` if that is pinned to another one."""
         with self._store.transaction():
             self.pin(name, SeenKey(account, "the key that was compared"))
             self._store.add_account(account, name)
@@ -118,7 +118,7 @@ class Pins:
 
 
 def check_inviter(pins: Pins, inviter: Person) -> SeenKey:
-    """Return whom an invitation comes from; raises `KeyMismatch` if the name is bound to another account."""
+    """Return the inviter's key. Raises `KeyMismatch` if the name is pinned to another account."""
     found = SeenKey(inviter.account, "who sent this invitation")
     pins.check(inviter.name, found)
     return found

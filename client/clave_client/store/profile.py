@@ -1,6 +1,6 @@
-"""A profile: the folder on disk that holds one person's keys and history, opened by one process at a time.
+"""A profile: the folder with one user's keys and history, opened by one process at a time.
 
-Knows permissions, the lock and how the store's key is kept; not what the store holds.
+Knows permissions, the lock and how the database key is stored; not what the database holds.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Profile:
     def open(
         cls, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
     ) -> Self:
-        """Open the profile `name` under `home`, making it when it does not exist.
+        """Open the profile `name` under `home`; create it if it does not exist.
 
-        A new profile's key lies in a file only its owner can read, or with `new_passphrase` is derived from
-        what `ask` returns; an existing one that has a passphrase calls `ask` too.
+        A new profile's key is stored in a file that only its owner can read, or with `new_passphrase` derived
+        from what `ask` returns (Argon2id); an existing profile with a passphrase calls `ask` too.
 
-        Raises `UsageError` for a name that cannot be one, `ProfileExposed` where others could read the
-        folder, `ProfileLocked` when another process has it open, and `ProfileError` for a folder that is
-        not a profile.
+        Raises `UsageError` for an invalid name, `ProfileExposed` if others can read the folder,
+        `ProfileLocked` if another process has it open, `WrongPassphrase` if the key is missing, and
+        `ProfileError` if the folder is no profile.
         """
         try:
             check_name(name)
@@ -91,7 +91,7 @@ class Profile:
             raise
 
     def take_key(self) -> Secret:
-        """Return the store's key, once; the profile forgets it."""
+        """Return the database key, once; the profile forgets it."""
         if self._key is None:
             raise ProfileError("the profile's key was taken already")
         key, self._key = self._key, None
@@ -104,7 +104,7 @@ class Profile:
             self._lock = None
 
     def discard(self) -> None:
-        """Delete the profile: for one whose name the relay never accepted."""
+        """Delete the profile's folder and close it."""
         shutil.rmtree(self.folder)
         self.close()
 
@@ -116,7 +116,7 @@ class Profile:
 
 
 def _make_private(folder: Path) -> None:
-    """Make `folder` 0700, or check that an existing one is ours alone."""
+    """Create `folder` with mode 0700, or check that an existing one is accessible to its owner only."""
     try:
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
@@ -195,7 +195,7 @@ def _read_private(path: Path) -> bytes:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Write `data` so that after a crash the file is there whole or not at all."""
+    """Write a file of mode 0600 so that after a crash it is complete or absent."""
     draft = path.with_suffix(".new")
     with contextlib.suppress(FileNotFoundError):
         draft.unlink()

@@ -1,4 +1,4 @@
-"""The tables of a profile's database, and what leads to them from each version before. Knows no store."""
+"""The tables of a profile's database, and the migrations from each earlier version. Knows no store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CREATE TABLE messages(room BLOB, seq INTEGER, sender BLOB NOT NULL, account BLOB
 CREATE UNIQUE INDEX messages_once ON messages(room, account, id);
 """
 
-_RECKON_BY_LOG = """
+_PROTOCOL_4 = """
 ALTER TABLE rooms ADD COLUMN read INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rooms ADD COLUMN count INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rooms ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
@@ -45,10 +45,10 @@ CREATE TABLE counts(room BLOB, device BLOB, count INTEGER NOT NULL, PRIMARY KEY(
     STRICT, WITHOUT ROWID;
 """
 
-_FORGET_FORMER_PARTS = """
+_DROP_FORMER_PARTS = """
 DELETE FROM group_parts WHERE part IN ('home', 'home ratchets', 'let in', 'said again');
 """
-"""How a device comes back was kept in other forms; without it, it asks the others again."""
+"""Drop the earlier stored forms of what a rejoin needs; a device that needs them sends a new request."""
 
 _PINS = """
 CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT NULL, account BLOB NOT NULL)
@@ -56,20 +56,20 @@ CREATE TABLE pins(skeleton TEXT PRIMARY KEY, folded TEXT NOT NULL, name TEXT NOT
 CREATE INDEX pins_folded ON pins(folded);
 """
 
-_COUNT_BUNDLES = """
+_NUMBER_BUNDLES = """
 DELETE FROM group_parts WHERE part = 'homes';
 ALTER TABLE bundles ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
 """
-"""Of epochs that a device came back from, whole groups were kept. Key packages are numbered now."""
+"""Drop whole groups that were stored of epochs left by a rejoin; number the key packages."""
 
-_NOTE_SUITES = """
+_BUNDLE_SUITES = """
 ALTER TABLE bundles ADD COLUMN suite INTEGER NOT NULL DEFAULT 0;
 """
-"""Key packages are counted by suite now. Of those kept before it is not known, and they stay."""
+"""Store the suite of key packages; 0 for those stored before, which stay."""
 
 
 def _bind_verified_names(db: apsw.Connection) -> None:
-    """Bind the names of the accounts that were compared; those merely met stay unbound."""
+    """Pin the names of the verified accounts, and of no others."""
     db.execute(_PINS)
     verified = db.execute("SELECT name, account FROM accounts WHERE verified = 1").fetchall()
     for name, account in verified:
@@ -79,10 +79,10 @@ def _bind_verified_names(db: apsw.Connection) -> None:
 
 MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _SCHEMA,
-    _RECKON_BY_LOG,  # protocol 4: one chain, rekeys that wait, a count of each sender's messages
+    _PROTOCOL_4,  # one log chain, waiting rekeys, a count of each sender's messages
     _bind_verified_names,
-    _FORGET_FORMER_PARTS,
-    _COUNT_BUNDLES,
-    _NOTE_SUITES,
+    _DROP_FORMER_PARTS,
+    _NUMBER_BUNDLES,
+    _BUNDLE_SUITES,
 )
-"""What leads from one version of the schema to the next: statements, or a function that runs them."""
+"""The steps from each version of the schema to the next: statements, or a function that runs them."""

@@ -1,11 +1,13 @@
-"""Changes of a room carried through, whoever else commits meanwhile. Knows no network but its session's."""
+"""Commits changes of rooms, again in each new epoch until one applies, and does what a member has to do.
+
+Knows no network but that of its `SyncContext`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
 
 from clave_client import events
 from clave_client.errors import ClientError, RelayUnreachable
@@ -13,42 +15,40 @@ from clave_client.net.backoff import jitter
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.rekeys import Rekey
+from clave_client.sync.context import SyncContext
 from clave_crypto.mls import Add, MLSError, Proposal
-
-if TYPE_CHECKING:
-    from clave_client.sync.room_sync import RoomSync
 
 __all__ = ["RELAY_PAUSE_SECONDS", "Committer"]
 
 COMMIT_TRIES = 32
 RELAY_PAUSE_SECONDS = 2.0
-"""Seconds to wait for a relay whose disk failed, or that wants fewer changes."""
+"""Pause before resubmitting to a relay whose disk failed, or that asked for fewer changes."""
 
 TURN_SECONDS = 0.5
-"""How long each further member waits before it does what another could have done."""
+"""Each member waits its rank times this before it does what one member has to do."""
 
 CONFIRM_SECONDS = 3.0
-"""How long a rekey is waited for; then whoever asked for it is told that it waits for another member."""
+"""Wait this long for a rekey to be confirmed; then report that it waits for another member."""
 
 _ResultQueue = asyncio.Queue[tuple[CommitResult, str] | ClientError]
 
 
 class Committer:
-    """The commits of one session, at most one at a time in each room."""
+    """The commits of one profile, at most one at a time in each room."""
 
-    def __init__(self, session: RoomSync) -> None:
-        self._session = session
+    def __init__(self, sync: SyncContext) -> None:
+        self._sync = sync
         self._results: dict[bytes, _ResultQueue] = {}
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._on_duty: set[bytes] = set()
 
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
-        """Carry a change of the room through.
+        """Commit a change of a room.
 
-        `propose` is asked anew in each epoch tried. Returns when the change counts, or when it is in the log
-        and only another member's confirmation is missing; a `Notice` says so then. Raises what `propose`
-        raises, `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it
-        or is gone.
+        `propose` is called again in each epoch tried. Returns when the change applies, or when it is in the
+        log and only another member's confirmation is missing, with a `Notice`. Raises what `propose` raises,
+        `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it or the
+        connection is lost.
         """
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             for _ in range(COMMIT_TRIES):
@@ -57,14 +57,14 @@ class Committer:
         raise ClientError("others keep changing the room at the same time; try again")
 
     async def _try(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> bool:
-        session = self._session
-        await session.wait_for(lambda: not session.is_online or self._may_commit(room_id))
-        room = session.rooms.get(room_id)
+        sync = self._sync
+        await sync.wait_for(lambda: not sync.is_online or self._may_commit(room_id))
+        room = sync.rooms.get(room_id)
         if room is not None and any(isinstance(proposal, Add) for proposal in propose(room)):
-            # Nobody is added while somebody's going is not settled.
-            await self._wait(CONFIRM_SECONDS, lambda: not self._is_busy(room_id))
-        session.link  # noqa: B018 (raises when there is none)
-        room = session.rooms.get(room_id)
+            # An add cannot be committed while a removal or leave is open.
+            await self._wait(CONFIRM_SECONDS, lambda: not self._is_rekeying(room_id))
+        sync.transport  # noqa: B018 (raises when there is none)
+        room = sync.rooms.get(room_id)
         if room is None:
             raise ClientError("this device is no longer a member of the room")
         room.check_age()
@@ -74,22 +74,23 @@ class Committer:
         self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], wait_seconds: float
     ) -> bool:
         """Make and submit a commit. Return whether it applies, or waits in the log after `wait_seconds`."""
-        session = self._session
+        sync = self._sync
         submit = room.prepare_commit(propose(room))
-        results = self._results[room.id] = asyncio.Queue()
+        results: _ResultQueue = asyncio.Queue()
+        self._results[room.id] = results
         try:
             try:
-                session.submit(room, submit)
+                sync.submit(room, submit)
             except ClientError as error:
                 room.cancel_commit()
                 raise ClientError(f"the relay would not take this change: {error}") from None
-            return await self._settle(room, results, wait_seconds)
+            return await self._wait_for_result(room, results, wait_seconds)
         finally:
             if self._results.get(room.id) is results:
                 del self._results[room.id]
-            session.submit_due(room)
+            sync.submit_due(room)
 
-    async def _settle(self, room: LocalRoom, results: _ResultQueue, wait_seconds: float) -> bool:
+    async def _wait_for_result(self, room: LocalRoom, results: _ResultQueue, wait_seconds: float) -> bool:
         placed = False
         while True:
             try:
@@ -99,7 +100,7 @@ class Committer:
                 if wait_seconds:
                     title = room.record.title
                     text = f"this change of {title} waits until another member is here and confirms it"
-                    self._session.emit(events.Notice(room.id, text))
+                    self._sync.emit(events.Notice(room.id, text))
                 return True
             if isinstance(result, ClientError):
                 raise result
@@ -115,11 +116,11 @@ class Committer:
                     placed = True
 
     def _may_commit(self, room_id: bytes) -> bool:
-        rooms = self._session.rooms
+        rooms = self._sync.rooms
         return room_id not in rooms or rooms[room_id].may_commit or rooms[room_id].too_old
 
-    def _is_busy(self, room_id: bytes) -> bool:
-        room = self._session.rooms.get(room_id)
+    def _is_rekeying(self, room_id: bytes) -> bool:
+        room = self._sync.rooms.get(room_id)
         return room is not None and (
             bool(room.roster.leavers())
             or bool(room.intent)
@@ -128,31 +129,31 @@ class Committer:
         )
 
     def note_result(self, room_id: bytes, settled: CommitResult, reason: str) -> None:
-        """Tell whoever waits for this device's commit what became of it."""
+        """Pass the result of this device's commit to whoever waits for it."""
         results = self._results.get(room_id)
         if results is not None:
             results.put_nowait((settled, reason))
 
     def fail_waiters(self, room_id: bytes | None, error: ClientError) -> None:
-        """Fail whoever waits for a commit, in one room or in all."""
+        """Raise `error` in whoever waits for a commit in a room, or with None in any."""
         for room, results in self._results.items():
             if room_id in (None, room):
                 results.put_nowait(error)
 
-    # --- what one of the members has to do ---
+    # --- duties: what one of the members has to do ---
 
     def run_duties(self, room: LocalRoom) -> None:
-        """See to it that what somebody has to do is done: by this device, if none before it does it first.
+        """Do what one member has to do, unless a member of a lower rank does it first.
 
-        Another account's rekey is confirmed, what was proposed is committed, and a rekey of this device that
-        came to nothing is made anew.
+        That is: confirm another account's rekey, commit what was proposed, or make a rekey of this device
+        again that was superseded.
         """
         if room.id not in self._on_duty:
             self._on_duty.add(room.id)
-            self._session.spawn(lambda: self._run_duties(room))
+            self._sync.spawn(lambda: self._run_duties(room))
 
     def _is_due(self, room: LocalRoom) -> bool:
-        here = self._session.is_online and self._session.rooms.get(room.id) is room and room.is_open
+        here = self._sync.is_online and self._sync.rooms.get(room.id) is room and room.is_open
         return here and (room.confirmable is not None or room.commit_due or room.retry_due)
 
     async def _run_duties(self, room: LocalRoom) -> None:
@@ -161,23 +162,23 @@ class Committer:
                 rekey, head = room.confirmable, room.head
                 if rekey is not None:
                     await self._confirm(room, rekey)
-                elif (room.retry_due and not room.intent.shared) or await self._wait_for_others(
+                elif (room.retry_due and not room.intent.shared) or await self._wait_for_turn(
                     room, self._rank(room, None), head
                 ):
                     await self._commit_due(room)
         except RelayUnreachable:
-            return  # begun anew once the room is in step again
+            return  # started again once the room is resumed
         finally:
             self._on_duty.discard(room.id)
 
     async def _confirm(self, room: LocalRoom, rekey: Rekey) -> None:
         able = room.roster.others(rekey.account, rekey.removes)
-        if await self._wait_for_others(room, self._rank(room, able), room.head) and room.confirmable is rekey:
-            self._session.submit(room, room.prepare_confirm(rekey))
+        if await self._wait_for_turn(room, self._rank(room, able), room.head) and room.confirmable is rekey:
+            self._sync.submit(room, room.prepare_confirm(rekey))
             await self._wait(RELAY_PAUSE_SECONDS, lambda: room.confirmable is not rekey or room.draining)
 
     async def _commit_due(self, room: LocalRoom) -> None:
-        """Commit what was proposed, or make a rekey anew, unless somebody here is changing the room."""
+        """Commit what was proposed, or repeat a rekey, unless the user's own commit is under way."""
         lock = self._locks.setdefault(room.id, asyncio.Lock())
         if lock.locked():
             await self._wait(1.0, lambda: not lock.locked() or not self._is_due(room))
@@ -188,14 +189,14 @@ class Committer:
                     await self._attempt(room, lambda _: (), 0.0)
                 except MLSError:
                     if not room.intent:
-                        raise  # told, and tried again after the room's next entry
+                        raise  # reported, and tried again after the room's next entry
                     room.drop_intent()
 
     def _rank(self, room: LocalRoom, among: Collection[bytes] | None) -> int:
-        return room.roster.own_rank(self._session.online.get(room.id, set()), among)
+        return room.roster.own_rank(self._sync.online.get(room.id, set()), among)
 
-    async def _wait_for_others(self, room: LocalRoom, rank: int, head: bytes) -> bool:
-        """Give those before this device the time to act; return whether none did."""
+    async def _wait_for_turn(self, room: LocalRoom, rank: int, head: bytes) -> bool:
+        """Wait for members of a lower rank to act; return whether none did."""
         pause = rank * TURN_SECONDS + (jitter(0.1) if rank else 0.0)
         await self._wait(pause, lambda: room.head != head or not self._is_due(room))
         return room.head == head and self._is_due(room)
@@ -203,4 +204,4 @@ class Committer:
     async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._session.wait_for(condition)
+                await self._sync.wait_for(condition)

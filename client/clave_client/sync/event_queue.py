@@ -1,4 +1,4 @@
-"""What happened and was not read yet: bounded, whatever comes while nobody reads. Knows no session."""
+"""The bounded queue of events that the program has not read yet. Knows no rooms."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from clave_client.events import Event
 __all__ = ["MAX_EVENTS", "EventQueue"]
 
 MAX_EVENTS = 10_000
-"""Events that wait to be read."""
+"""Most events in the queue."""
 
 
 class EventQueue:
-    """Events in order, for one reader. When it is full the oldest of the least worth goes; that is told."""
+    """Events in order, for one reader. When full, drop the oldest of the lowest rank and report how many."""
 
     def __init__(self) -> None:
         self._ranks = tuple(deque[tuple[int, Event | ClientError]]() for _ in range(3))
@@ -28,7 +28,7 @@ class EventQueue:
         return sum(map(len, self._ranks))
 
     def put(self, event: Event | ClientError) -> None:
-        """Put an event last; if there are too many, drop the oldest one of the lowest rank."""
+        """Append an event; if there are too many, drop the oldest of the lowest rank."""
         self._ranks[_rank(event)].append((self._next, event))
         self._next += 1
         if len(self) > MAX_EVENTS:
@@ -37,14 +37,14 @@ class EventQueue:
         self._filled.set()
 
     async def get(self) -> Event | ClientError:
-        """Return the next event, waiting for it. If any were dropped, say so first."""
+        """Return the next event, waiting for it; if any were dropped, return a `Notice` of that first."""
         while not len(self):
             self._filled.clear()
             await self._filled.wait()
         return self._take()
 
     def drain(self) -> list[Event | ClientError]:
-        """Return all that waits."""
+        """Return all events in the queue and empty it."""
         waiting = []
         while len(self):
             waiting.append(self._take())
@@ -53,14 +53,14 @@ class EventQueue:
     def _take(self) -> Event | ClientError:
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            text = f"{count} events were dropped, as too many waited to be shown; messages are in /history"
-            return events.Notice(b"", text)
+            text = f"{count} events were dropped, as too many waited to be shown"
+            return events.Notice(b"", text, events.Advice.READ_HISTORY)
         _, event = min(filter(None, self._ranks), key=lambda rank: rank[0][0]).popleft()
         return event
 
 
 def _rank(event: Event | ClientError) -> int:
-    """Return 0 for what passes, 1 for what the history or the next of its kind tells too, 2 for the rest."""
+    """Return 0 for presence and notices, 1 for what history or the next event repeats, 2 for the rest."""
     match event:
         case events.PresenceChanged() | events.Notice():
             return 0

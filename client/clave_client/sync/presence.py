@@ -1,31 +1,32 @@
-"""Takes in who of a room's members is at the relay. Its word proves nothing, and is kept of members only."""
+"""Keeps which members' devices the relay says are connected. Its word proves nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from clave_client import events
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.sync.context import SyncContext
 from clave_wire.messages import Presence
 from clave_wire.text import sanitize
-
-if TYPE_CHECKING:
-    from clave_client.sync.room_sync import RoomSync
 
 __all__ = ["handle_presence"]
 
 
-def handle_presence(session: RoomSync, presence: Presence) -> None:
-    """Note that a member came or went; of a stranger, have the relay's list compared."""
-    room = session.rooms.get(presence.room)
-    if room is None or presence.device == session.own_device:
+def handle_presence(
+    sync: SyncContext, presence: Presence, *, check_routing: Callable[[LocalRoom], None]
+) -> None:
+    """Note that a member's device came or went; for a device of no member check the routing."""
+    room = sync.rooms.get(presence.room)
+    if room is None or presence.device == sync.own_device:
         return
     if not room.roster.has(presence.device):
         if presence.online and room.synced:
-            session.compare_routing(room)
+            check_routing(room)
         return
-    online = session.online.setdefault(presence.room, set())
+    online = sync.online.setdefault(presence.room, set())
     if presence.online == (presence.device in online):
         return
     online.symmetric_difference_update({presence.device})
     name, text = sanitize(presence.name), sanitize(presence.text)
-    session.emit(events.PresenceChanged(room.id, name, presence.online, text))
+    sync.emit(events.PresenceChanged(room.id, name, presence.online, text))

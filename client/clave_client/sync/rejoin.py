@@ -1,6 +1,7 @@
-"""How a device comes back that cannot follow the others, and how they help it. Knows no rules.
+"""Rejoins rooms that this device cannot follow, and answers rejoin requests of others. Knows no group rules.
 
-It says that it is lost; a member seals it a group info; its external commit brings it back, once confirmed.
+The device submits a rejoin request, a member seals it a GroupInfo, and it rejoins by an external commit,
+which another account confirms.
 """
 
 from __future__ import annotations
@@ -8,44 +9,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from clave_client import events
 from clave_client.errors import PeerError, RelayUnreachable
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.net.backoff import jitter
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.store.account import Account
+from clave_client.sync.context import SyncContext
 from clave_crypto.mls import MLSError
-
-if TYPE_CHECKING:
-    from clave_client.sync.room_sync import RoomSync
 
 __all__ = ["RejoinCoordinator"]
 
 REQUEST_SECONDS = 6.0
-"""How long a device waits for help, and for a confirmation, before it asks again."""
+"""Wait this long for an answer, and for a confirmation, before the next request."""
 
 REQUEST_ALONE_SECONDS = 50.0
-"""The same while nobody else is online who could help: each question is an entry in the room's log."""
+"""The same while no other member is online: each request is an entry in the room's log."""
 
 ANSWER_TURN_SECONDS = 0.5
-"""How long each further member waits before it helps."""
+"""Each member waits its rank times this before it answers."""
 
-_UNANSWERED = 5
-"""Questions without an answer after which the person is told that there may be none."""
+_REPORT_AFTER = 5
+"""Requests without an answer after which the user is told."""
 
 _ANSWER_INTERVAL = 2.0
-"""Seconds between two answers to one device."""
+"""Least seconds between two answers to one device."""
 
 _REQUEST_INTERVAL = 10.0
-"""Seconds between two questions of a device that can follow, as far as it knows."""
+"""Least seconds between two requests while this device can follow the group."""
 
 
 class RejoinCoordinator:
-    """The devices that cannot follow, of one session's rooms: this one, and others."""
+    """Rejoin requests and answers in the rooms of one profile."""
 
-    def __init__(self, session: RoomSync) -> None:
-        self._session = session
+    def __init__(self, sync: SyncContext, account: Account) -> None:
+        self._sync = sync
+        self._account = account
         self._requesting: set[bytes] = set()
         self._asked_at: dict[bytes, float] = {}
         self._answered_at: dict[tuple[bytes, bytes], float] = {}
@@ -54,9 +54,9 @@ class RejoinCoordinator:
     # --- this device ---
 
     def request_rejoin(self, room: LocalRoom) -> None:
-        """Ask the others of a room for help until this device can follow them.
+        """Submit rejoin requests in a room until this device follows the group again.
 
-        One that can follow, and only doubts that it should, asks once in a while.
+        While it can follow, and only has signs that others are in another epoch, submit at most one in 10 s.
         """
         now = asyncio.get_running_loop().time()
         asked_at = self._asked_at.get(room.id, -_REQUEST_INTERVAL)
@@ -65,82 +65,78 @@ class RejoinCoordinator:
         if room.id not in self._requesting:
             self._requesting.add(room.id)
             self._asked_at[room.id] = now
-            self._session.spawn(lambda: self._request_rejoin(room))
+            self._sync.spawn(lambda: self._request_rejoin(room))
 
     async def _request_rejoin(self, room: LocalRoom) -> None:
-        session = self._session
+        sync = self._sync
         try:
             again, unanswered = True, 0
-            while again and session.rooms.get(room.id) is room and session.is_online:
-                if room.can_submit:  # also whoever leaves has to be able to say so
-                    session.submit(room, room.prepare_rejoin_request())
+            while again and sync.rooms.get(room.id) is room and sync.is_online:
+                if room.can_submit:  # also while leaving, which takes following the group
+                    sync.submit(room, room.prepare_rejoin_request())
                 unanswered += await self._wait_for_rejoin(room)
-                if unanswered == _UNANSWERED:
+                if unanswered == _REPORT_AFTER:
                     title = room.record.title
-                    text = f"nobody lets this device back into {title}; if you were removed, /leave it"
-                    session.emit(events.Notice(room.id, text))
+                    text = f"nobody lets this device back into {title}"
+                    sync.emit(events.Notice(room.id, text, events.Advice.LEAVE_ROOM))
                 if room.commits.rejoining:
                     room.abandon_rejoin()
-                    session.submit_due(room)
+                    sync.submit_due(room)
                 again = room.should_rejoin
         except RelayUnreachable:
-            return  # asked again once the room is in step
+            return  # started again once the room is resumed
         finally:
             self._requesting.discard(room.id)
 
     async def _wait_for_rejoin(self, room: LocalRoom) -> bool:
-        """Wait until this device follows, or it is time to ask again: True if others could have helped."""
-        head, online = room.head, self._session.online
+        """Wait for a new epoch or the next request's time; return whether others could have answered."""
+        head, online = room.head, self._sync.online
         alone = not online.get(room.id)
         try:
             async with asyncio.timeout((REQUEST_ALONE_SECONDS if alone else REQUEST_SECONDS) + jitter(1.0)):
-                await self._session.wait_for(
-                    lambda: room.head != head or (alone and bool(online.get(room.id)))
-                )
+                await self._sync.wait_for(lambda: room.head != head or (alone and bool(online.get(room.id))))
         except TimeoutError:
             return not alone and room.should_rejoin and not room.commits.rejoining
         return False
 
     def handle_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
-        """Try to come back with what a member has sealed for this device, if it has asked for that."""
+        """Submit an external commit with the GroupInfo a member sealed, if this device asked for one."""
         if room.id not in self._requesting or not room.should_rejoin_with(rejoin_info):
             return
         try:
-            identity = self._session.account.identity
+            identity = self._account.identity
             submit = room.prepare_rejoin(room.open_rejoin_info(rejoin_info), rejoin_info.head, identity)
         except (MLSError, PeerError):
-            return  # the next one may do
-        self._session.submit(room, submit)
+            return  # the next answer may work
+        self._sync.submit(room, submit)
 
     # --- others ---
 
     def answer_request(self, room: LocalRoom, device: bytes) -> None:
-        """See to it that a device that cannot follow gets a group info, this one's if nobody acts before."""
+        """Answer a device's rejoin request, unless a member of a lower rank does so first."""
         key = room.id, device
         self._requests[key] += 1
         now = asyncio.get_running_loop().time()
         if now - self._answered_at.get(key, -_ANSWER_INTERVAL) >= _ANSWER_INTERVAL:
             self._answered_at[key] = now
-            self._session.spawn(lambda: self._answer_request(room, device))
+            self._sync.spawn(lambda: self._answer_request(room, device))
 
     async def _answer_request(self, room: LocalRoom, device: bytes) -> None:
-        session, key = self._session, (room.id, device)
+        sync, key = self._sync, (room.id, device)
         others = [each for each in room.roster.devices() if each != device]
-        online = [
-            each for each in others if each in session.online.get(room.id, ()) or each == session.own_device
-        ]
-        turn = (online.index(session.own_device) - self._requests[key] + 1) % len(online)
+        online = [each for each in others if each in sync.online.get(room.id, ()) or each == sync.own_device]
+        turn = (online.index(sync.own_device) - self._requests[key] + 1) % len(online)
         seen = room.rejoin_infos[device]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(turn * ANSWER_TURN_SECONDS + jitter(0.1)):
-                await session.wait_for(lambda: room.rejoin_infos[device] != seen)
+                await sync.wait_for(lambda: room.rejoin_infos[device] != seen)
         if turn and room.rejoin_infos[device] != seen:
             return
         with contextlib.suppress(RelayUnreachable, MLSError):
             if (
-                session.rooms.get(room.id) is room
+                sync.rooms.get(room.id) is room
                 and room.is_open
                 and not room.cannot_follow
                 and room.roster.has(device)
             ):
-                session.submit(room, room.prepare_rejoin_info(device))
+                sync.submit(room, room.prepare_rejoin_info(device))

@@ -1,15 +1,14 @@
-"""A profile's rooms at one relay: feeds them what it streams, sends what they prepare, opens invitations.
+"""Keeps one profile's rooms in step with the relay: resumes them, feeds them entries, submits what is due.
 
-Knows no verbs of people's (those are `client.Client`), no rules of groups (those are `room.Room`), and leaves
-the network to `connection.Connection`.
+Knows nothing of what a person asks for (that is `client.Client`), no group rules (`rooms.local_room`), and
+leaves the connection to `net.reconnecting_transport`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from clave_client import events
@@ -23,26 +22,31 @@ from clave_client.errors import (
     StateTooOld,
 )
 from clave_client.formats.welcome import RejoinInfo
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.reconnecting_transport import ReconnectingTransport
-from clave_client.net.transport import RelayAddress
+from clave_client.net.transport import RelayTransport
 from clave_client.rooms.batch_report import BatchResult, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
-from clave_client.store.database import Phase, RoomRecord, Store
+from clave_client.store.database import Phase, Store
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
+from clave_client.sync.event_queue import EventQueue
 from clave_client.sync.invitations import Invitations
+from clave_client.sync.key_packages import publish_key_packages
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
-from clave_crypto.mls import Proposal
-from clave_wire.limits import MAX_BATCH_MEMBERS
+from clave_client.sync.routing import RoutingCheck
+from clave_client.sync.timers import RoomTimers
+from clave_client.sync.waiters import Waiters
+from clave_crypto.mls import MLSError, Proposal
 from clave_wire.messages import (
     Code,
     CreateRoom,
     Done,
     Invitation,
-    Mend,
+    LoggedIn,
     Presence,
     Refused,
     Rejected,
@@ -56,27 +60,20 @@ from clave_wire.text import sanitize
 __all__ = ["RoomSync"]
 
 _RESUME_RETRY_SECONDS = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
-"""Seconds between two tries to open a room, which others may have the relay route here, or its disk bring."""
+"""Delay before a refused resume is tried again: others may correct the routing, or the disk may recover."""
 
 _NOT_ROUTED_TEXT = "this device is no longer a member of the room"
 
-_RECHECK_SECONDS = 15.0
-"""Between a correction that the relay refused and the next comparison."""
-
-_STOP_ROUTING_SECONDS = 5.0
-"""Between what the relay sends of a room that this device has left, and asking it to stop."""
-
-_CHECK_SECONDS = 30.0
-"""Between two comparisons of whom the relay routes to, after strangers spoke or came."""
-
 _NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
-"""Refusals to resume after which there is no way, or no need, to tell a room's others that one leaves."""
+"""Refusals to resume a room after which a leave cannot, or need not, be announced to its members."""
 
 
-class RoomSync(ReconnectingTransport):
-    """A profile's session with its relay. Start it with `connect`, end it with `close`.
+class RoomSync:
+    """The rooms of one profile and their connection. Start it with `connect`, end it with `close`.
 
-    `rooms` are those this device can use, `unusable` those it cannot and why, by id.
+    `rooms` are those in use, `unusable` those that cannot be used and why, both by id. `online` are the
+    devices that the relay says are connected, by room. `events` is what happened. It is the handler of its
+    `connection`.
     """
 
     def __init__(
@@ -90,51 +87,111 @@ class RoomSync(ReconnectingTransport):
         software: str = "clave",
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(store, account, address, trust=trust, token=token, software=software, clock=clock)
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
         self._resumes: dict[int, bytes] = {}
         self._streams: dict[int, bytes] = {}
-        self._corrections: dict[int, bytes] = {}
-        self._rosters: dict[bytes, Resumed] = {}
-        self._compared_at: dict[bytes, float] = {}
-        self._due: set[tuple[Callable[[LocalRoom], None], bytes]] = set()
-        self._delivering: dict[bytes, tuple[bytes, asyncio.Future[events.Sent | events.SendFailed]]] = {}
-        self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
-        self._committer = Committer(self)
-        self._rejoin = RejoinCoordinator(self)
-        self.invitations = Invitations(self, store)
         self._resume_refused: dict[bytes, ClientError] = {}
-        self._left: set[bytes] = set()
-        self._names_reported: set[tuple[bytes, str]] = set()
+        self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
+        self.account = account
+        self.clock = clock
+        self.incarnation = b""
+        self.events = EventQueue()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, LocalRoom] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
-        for record in store.rooms():
+        self.connection = ReconnectingTransport(
+            self, account, address, trust=trust, token=token, software=software
+        )
+        self.invitations = Invitations(self, store, account)
+        self._waiters = Waiters()
+        self._committer = Committer(self)
+        self._rejoin = RejoinCoordinator(self, account)
+        self._timers = RoomTimers(self)
+        self.routing = RoutingCheck(self, self._timers)
+        self._load_rooms()
+
+    def _load_rooms(self) -> None:
+        for record in self._store.rooms():
             if record.phase is not Phase.CLOSED:
                 try:
-                    self.rooms[record.id] = self._load(record)
+                    if record.phase is Phase.BEHIND:
+                        raise RoomBehind(record.title, record.cursor)
+                    self.rooms[record.id] = LocalRoom.load(self._store, record, self.clock)
                 except (RoomUnreadable, RoomBehind) as error:
                     self.unusable[record.id] = error
                     self.emit(events.Notice(b"", str(error)))
 
-    def _load(self, record: RoomRecord) -> LocalRoom:
-        if record.phase is Phase.BEHIND:
-            raise RoomBehind(record.title, record.cursor)
-        return LocalRoom.load(self._store, record, self.clock)
+    # --- connecting ---
 
-    # --- connection ---
+    async def connect(self) -> events.Connected:
+        """Connect, log in and resume the rooms; from then on reconnect in the background.
 
-    def _connected_(self) -> None:
+        Raises `RelayError` when this first connection fails.
+        """
+        return await self.connection.connect()
+
+    async def close(self) -> None:
+        """Stop, send goodbye and close. What was not acknowledged stays in the outbox."""
+        self.connection.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.connection.close()
+
+    def check(self) -> None:
+        """Raise the error that ended the connection for good, if any."""
+        self.connection.check()
+
+    @property
+    def transport(self) -> RelayTransport:
+        """The connection that is up. Raises `RelayUnreachable` while there is none."""
+        return self.connection.current
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection now."""
+        return self.connection.is_up
+
+    @property
+    def own_device(self) -> bytes:
+        """This device's public key."""
+        return self.account.device.public
+
+    # --- as handler of the connection ---
+
+    def store_login(self, logged_in: LoggedIn, trust: CertificateTrust, former: CertificateTrust) -> None:
+        """Store the relay's address and accepted certificates in one transaction."""
+        with self._store.transaction():
+            self._store.put("relay", str(self.connection.address).encode())
+            self.store_trust(trust, former)
+        self.incarnation = logged_in.incarnation
+
+    def store_trust(self, trust: CertificateTrust, former: CertificateTrust) -> None:
+        """Store the accepted certificates; report a pinned one that replaced another."""
+        with self._store.transaction():
+            trust.save(self._store)
+        text = trust.change_text(former)
+        if text is not None:
+            self.emit(events.Notice(b"", text))
+
+    def connected(self, logged_in: LoggedIn) -> None:
+        """Resume the rooms and top up the key packages."""
         for room in self.rooms.values():
             if room.record.phase in (Phase.JOINED, Phase.LEAVING):
                 self._resume(room)
+        self.spawn(
+            lambda: publish_key_packages(
+                lambda make: self.transport.request(make), self.account, self.clock, logged_in
+            )
+        )
 
-    def _disconnected_(self) -> None:
+    def disconnected(self) -> None:
+        """Forget what only holds while connected, and fail whoever waits for a commit."""
         self._resumes.clear()
         self._streams.clear()
-        self._corrections.clear()
-        self._rosters.clear()
         self._resume_refused.clear()
-        self._left.clear()
+        self.routing.disconnected()
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
@@ -143,20 +200,39 @@ class RoomSync(ReconnectingTransport):
         )
         self._committer.fail_waiters(None, lost)
 
-    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
-        yield from super()._awaited()
-        yield from (future for _, future in self._delivering.values())
+    def received(self, messages: list[ToClient]) -> None:
+        """Handle messages in order; consecutive entries of a room are read in one batch."""
+        batches: dict[bytes, list[LogMessage]] = {}
+        for message in messages:
+            if isinstance(message, LogMessage):
+                batches.setdefault(message.room, []).append(message)
+            else:
+                self._read(batches)
+                self._handle(message)
+        self._read(batches)
 
-    # --- what others wait for ---
+    def batch_done(self) -> None:
+        """Wake whoever waits for what has become true."""
+        self._waiters.recheck()
 
-    async def delivered(self, room_id: bytes, message_id: bytes) -> int:
-        """Wait until a message just posted is in the log; return its seq, or raise `ClientError`."""
-        future: asyncio.Future[events.Sent | events.SendFailed] = asyncio.get_running_loop().create_future()
-        self._delivering[message_id] = (room_id, future)
-        try:
-            event = await future
-        finally:
-            self._delivering.pop(message_id, None)
+    def failed(self, error: ClientError) -> None:
+        """Fail whatever waits; the event queue ends with `error`."""
+        self._waiters.fail_all(error)
+        self.events.put(error)
+
+    # --- waiting ---
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; it is checked again after every batch from the relay.
+
+        Raises the error that ended the connection for good.
+        """
+        self.check()
+        await self._waiters.wait_for(condition)
+
+    async def wait_for_delivery(self, room_id: bytes, message_id: bytes) -> int:
+        """Wait until a message just posted is in the log; return its seq. Raises `ClientError`."""
+        event = await self._waiters.wait_for_delivery(room_id, message_id)
         if isinstance(event, events.SendFailed):
             raise ClientError(f"not sent: {event.reason}")
         return event.seq
@@ -164,7 +240,7 @@ class RoomSync(ReconnectingTransport):
     async def wait_until_sendable(self, room_id: bytes) -> None:
         """Wait until a room's log is read and messages can be sent there, or never will be.
 
-        Raises `ClientError` when the relay does not let this device read it.
+        Raises `ClientError` when the relay refuses to resume the room.
         """
 
         def decided() -> bool:
@@ -177,61 +253,74 @@ class RoomSync(ReconnectingTransport):
             raise self._resume_refused[room_id]
 
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
-        """Carry a change of the room through, as `changes.Changes.commit` does."""
+        """Commit a change of a room, as `Committer.commit` does."""
         await self._committer.commit(room_id, propose)
 
     def _fail_waiters(self, room_id: bytes, error: ClientError) -> None:
-        """Fail whatever waits for an answer in a room."""
-        _fail((future for room, future in self._delivering.values() if room == room_id), error)
+        """Fail whoever waits for an answer in a room."""
+        self._waiters.fail_room(room_id, error)
         self._committer.fail_waiters(room_id, error)
 
-    # --- what the relay says ---
+    # --- tasks, timers and events ---
 
-    def _take(self, messages: list[ToClient]) -> None:
-        """Take what is not an answer, in order; a room's entries go to it in one batch."""
-        batches: dict[bytes, list[LogMessage]] = {}
-        for message in messages:
-            if isinstance(message, LogMessage):
-                batches.setdefault(message.room, []).append(message)
-            else:
-                self._feed(batches)
-                self._on_message(message)
-        self._feed(batches)
+    def emit(self, event: events.Event) -> None:
+        """Put an event into the queue."""
+        self.events.put(event)
 
-    def _on_message(self, message: ToClient) -> None:
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Run `work` in `seconds`; its errors end what they would end if the relay had caused them."""
+        asyncio.get_running_loop().call_later(seconds, self.connection.guard, work)
+
+    def spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run `work` as a task; its errors are reported as notices."""
+
+        async def run() -> None:
+            try:
+                await work()
+            except ClientError as error:
+                if not isinstance(error, RelayUnreachable):
+                    self.emit(events.Notice(b"", str(error)))
+            except MLSError as error:
+                self.emit(events.Notice(b"", sanitize(str(error))))
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- messages from the relay ---
+
+    def _handle(self, message: ToClient) -> None:
         match message:
             case Resumed():
-                self._resumed(message)
+                self._handle_resumed(message)
             case Invitation():
                 self.invitations.handle(message)
             case Presence():
-                handle_presence(self, message)
-            case Refused() if message.id in self._corrections:
-                self._correction_refused(self._corrections.pop(message.id))
-            case Done() if message.id in self._corrections:
-                del self._corrections[message.id]
+                handle_presence(self, message, check_routing=self.routing.check)
+            case Done() | Refused() if self.routing.handle_answer(message):
+                pass
             case Refused() if message.id in self._resumes:
-                self._not_resumed(self._resumes.pop(message.id), message)
+                self._handle_resume_refused(self._resumes.pop(message.id), message)
             case Refused() if message.id in self._streams:
-                self._stream_ended(self._streams.pop(message.id), message)
+                self._handle_stream_end(self._streams.pop(message.id), message)
             case Done() | Refused():
-                pass  # the answer to something nobody waits for any more
+                pass  # nobody waits for this answer any more
             case _:
                 raise RelayFault(f"the relay sent a {type(message).__name__} out of turn")
 
-    def _feed(self, batches: dict[bytes, list[LogMessage]]) -> None:
+    def _read(self, batches: dict[bytes, list[LogMessage]]) -> None:
+        """Read each room's batch, report its result and submit what is due; empties `batches`."""
         for room_id, batch in batches.items():
             room = self.rooms.get(room_id)
-            if room is None and room_id in self._left:  # in a room of two, nobody but this device can say so
-                self._left.discard(room_id)
-                self.later(_STOP_ROUTING_SECONDS, partial(self._go, room_id))
-            if room is not None and room.resumed:
+            if room is None:
+                self.routing.handle_entry_of_unknown_room(room_id)
+            elif room.resumed:
                 try:
-                    result = self._reader(room).read(batch)
+                    result = self._readers.setdefault(room, LogReader(room, self._store)).read(batch)
                 except ClientError:
                     room.reload()
                     raise
-                self._settle(room, result)
+                self._apply(room, result)
                 if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
                     self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
                 if result.pause:
@@ -240,22 +329,11 @@ class RoomSync(ReconnectingTransport):
                     self.submit_due(room)
         batches.clear()
 
-    def _go(self, room_id: bytes) -> None:
-        """Have the relay stop routing a room to this device, unless it was added once more."""
-        if self.is_online and room_id not in self.rooms:
-            request = self.link.next_id()
-            self._corrections[request] = room_id
-            self.link.send(Mend(request, room_id, [], [self.own_device]))
-
-    def _reader(self, room: LocalRoom) -> LogReader:
-        return self._readers.setdefault(room, LogReader(room, self._store))
-
-    def _settle(self, room: LocalRoom, result: BatchResult) -> None:
+    def _apply(self, room: LocalRoom, result: BatchResult) -> None:
+        """Emit a batch's events and pass on the rest of its result."""
         for event in result.events:
-            if isinstance(event, events.Sent | events.SendFailed) and event.id in self._delivering:
-                _, future = self._delivering.pop(event.id)
-                if not future.done():
-                    future.set_result(event)
+            if isinstance(event, events.Sent | events.SendFailed):
+                self._waiters.deliver(event)
             self.emit(event)
         if result.commit_result is not None:
             self._committer.note_result(room.id, result.commit_result, result.reason)
@@ -265,35 +343,26 @@ class RoomSync(ReconnectingTransport):
             self._rejoin.request_rejoin(room)
             self.invitations.retry_deferred(room.id)
         if result.routing_suspect:
-            self.compare_routing(room)
+            self.routing.check(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own_device for e in result.events):
-            # Whoever was here before may have had the relay stop routing to it, not knowing that it is added.
-            self.later(_RECHECK_SECONDS, partial(self._recheck, room))
+            self.routing.recheck_later(room)
         if room.record.phase is Phase.CLOSED:
-            self.closed(room)
+            self._handle_closed(room)
 
-    def closed(self, room: LocalRoom) -> None:
-        """Let go of a room this device is no longer in, and of whoever waits for something in it."""
-        self._left.add(room.id)
-        error = ClientError(f"you are no longer in {room.record.title}")
-        self._drop_room(room, "you are no longer in the room", error)
+    def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
+        """Try to rejoin with what a member sealed for this device."""
+        self._rejoin.handle_info(room, rejoin_info)
 
-    def _drop_room(self, room: LocalRoom, reason: str, error: ClientError) -> None:
-        self.rooms.pop(room.id, None)
-        for message_id in room.unsent:
-            self.emit(events.SendFailed(room.id, message_id, reason))
-        self._fail_waiters(room.id, error)
-        self.invitations.retry_deferred()
+    # --- submitting ---
 
     def submit_due(self, room: LocalRoom) -> None:
-        """Do what a room's state asks for next: resubmit, leave, commit what lies pending, send."""
+        """Submit what a room's state asks for: correction, commit, rejoin request, leave, messages."""
         if not self.is_online or not room.synced or self.rooms.get(room.id) is not room:
             return
         if room.draining or room.record.phase is Phase.INVITED:
             return
         self._resume_refused.pop(room.id, None)
-        resumed = self._rosters.pop(room.id, None)
-        if resumed is not None and not self._correct(room, resumed):
+        if not self.routing.correct(room, partial(self._handle_not_routed, room.id)):
             return
         if room.can_resubmit_commit:
             self.submit(room, room.submit_commit())
@@ -309,95 +378,35 @@ class RoomSync(ReconnectingTransport):
         self.submit(room, *room.prepare_messages())
 
     def submit(self, room: LocalRoom, *submits: Submit) -> None:
-        """Send what a room has prepared; what cannot be sent it takes back. Raises `RelayError`."""
+        """Send what a room has prepared; cancel what could not be sent. Raises `RelayError`."""
         sent = 0
         try:
             for submit in submits:
-                self.link.send(submit)
+                self.transport.send(submit)
                 sent += 1
         except ClientError:
             room.cancel_submits(submits[sent:])
             raise
 
-    def _correct(self, room: LocalRoom, resumed: Resumed) -> bool:
-        """Compare whom the relay routes to with the group's own roster, and correct it.
+    # --- resuming ---
 
-        Returns False if this device is not among them, which is told, and asked again.
-
-        It takes two accounts to take somebody out; whoever cannot follow has no say, nor has whoever was let
-        in by one account and has heard no other: that one may have made up the whole epoch.
-        """
-        if room.record.cursor != resumed.seq or room.cannot_follow or room.record.phase is not Phase.JOINED:
-            return True
-        if room.not_routed:
-            self._stream_ended(room.id, Refused(resumed.id, Code.NOT_MEMBER, _NOT_ROUTED_TEXT))
-            return False
-        missing, strange = room.roster.routing_differences([device for device, _ in resumed.members])
-        if missing:
-            title = room.record.title
-            text = f"the relay had stopped delivering {title} to some of its members; it does again"
-            self.emit(events.Notice(room.id, text))
-        if room.epochs.admitted_by:
-            strange = []
-        for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
-            some = slice(start, start + MAX_BATCH_MEMBERS)
-            request = self.link.next_id()
-            self._corrections[request] = room.id
-            self.link.send(Mend(request, room.id, missing[some], strange[some]))
-        return True
-
-    def _correction_refused(self, room_id: bytes) -> None:
-        """Compare again later: a relay that was restored may not know yet whom it is to route to."""
-        if room_id not in self.rooms:  # it was to bring no more of a room that this device has left
-            self._left.add(room_id)
-        self._once(_RECHECK_SECONDS, self._recheck, room_id)
-
-    def _once(self, seconds: float, work: Callable[[LocalRoom], None], room_id: bytes) -> None:
-        """Have `work` done to a room in a while; asked again meanwhile, it is done once all the same."""
-        if (work, room_id) not in self._due:
-            self._due.add((work, room_id))
-            self.later(seconds, partial(self._do, work, room_id))
-
-    def _do(self, work: Callable[[LocalRoom], None], room_id: bytes) -> None:
-        self._due.discard((work, room_id))
-        room = self.rooms.get(room_id)
-        if room is not None:
-            work(room)
-
-    def _recheck(self, room: LocalRoom) -> None:
-        if self.is_online and self.rooms.get(room.id) is room:
-            self._compared_at.pop(room.id, None)
-            self.compare_routing(room)
-
-    def compare_routing(self, room: LocalRoom) -> None:
-        """Ask the relay, once in a while, whom it routes to: its answer is compared and corrected."""
-        loop = asyncio.get_running_loop()
-        due = self._compared_at.get(room.id, -_CHECK_SECONDS) + _CHECK_SECONDS
-        if room.in_flight:
-            due = max(due, loop.time() + 1.0)
-        if loop.time() < due:
-            self._once(due - loop.time(), self.compare_routing, room.id)
-        elif room.resumed:
-            self._compared_at[room.id] = loop.time()
-            self.restart_resume(room)
+    def resume(self, room: LocalRoom) -> None:
+        """Ask for a room's entries after its cursor, if there is a connection."""
+        if self.is_online:
+            self._resume(room)
 
     def restart_resume(self, room: LocalRoom) -> None:
-        """Ask once more for a room's entries; nothing is submitted until the relay says where it goes on."""
+        """Resume a room again, unless submissions are in flight; nothing is submitted until the answer."""
         if not room.in_flight:
             room.disconnected()
             self.resume(room)
 
     def _resume(self, room: LocalRoom) -> None:
-        request = self.link.next_id()
+        request = self.transport.next_id()
         self._resumes[request] = room.id
-        self.link.send(Resume(request, room.id, room.record.cursor))
+        self.transport.send(Resume(request, room.id, room.record.cursor))
 
-    def resume(self, room: LocalRoom) -> None:
-        """Ask for a room's entries, if the relay is there to be asked."""
-        if self._link is not None and self._link.is_up:
-            self._resume(room)
-
-    def _resumed(self, resumed: Resumed) -> None:
+    def _handle_resumed(self, resumed: Resumed) -> None:
         self._resumes.pop(resumed.id, None)
         self._streams = {id_: room for id_, room in self._streams.items() if room != resumed.room}
         self._streams[resumed.id] = resumed.room
@@ -405,8 +414,8 @@ class RoomSync(ReconnectingTransport):
         if room is None:
             return
         room.disconnected()
-        told, again = room.start(resumed, self.incarnation)
-        for event in told:
+        reported, again = room.start(resumed, self.incarnation)
+        for event in reported:
             self.emit(event)
         if again:
             self._resume(room)
@@ -414,86 +423,78 @@ class RoomSync(ReconnectingTransport):
         if room.too_old:
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
             self._fail_waiters(room.id, StateTooOld(text))
-        self._rosters[room.id] = resumed
-        self._compare_names(room, resumed)
+        self.routing.note_resumed(room, resumed)
         room.not_routed = all(device != self.own_device for device, _ in resumed.members)
         if room.cannot_follow:
             self.invitations.retry_deferred(room.id)
         self.submit_due(room)
 
-    def _compare_names(self, room: LocalRoom, resumed: Resumed) -> None:
-        """Tell of members that are others at the relay: one account may pose as several in a room."""
-        for name, other in room.roster.name_differences(resumed.members).items():
-            if (room.id, name) not in self._names_reported:
-                self._names_reported.add((room.id, name))
-                text = (
-                    f"the relay knows {name} in {room.record.title} as {other}: one of the two lies;"
-                    f" compare keys (/fingerprint {name}) over another channel before you trust either"
-                )
-                self.emit(events.Notice(room.id, text))
-
-    def _not_resumed(self, room_id: bytes, refused: Refused) -> None:
+    def _handle_resume_refused(self, room_id: bytes, refused: Refused) -> None:
         room = self.rooms.get(room_id)
         if room is None:
             return
         if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
             self.emit(room.close(None))
-            self.closed(room)
+            self._handle_closed(room)
             return
         if refused.code is Code.PRUNED:
-            self._give_up_behind(room)
+            self._handle_behind(room)
             return
         if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
-            self.spawn(lambda: self._recreate_room(room))
+            self.spawn(lambda: self._recreate(room))
             return
         room.not_routed = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.cannot_follow:
             self.invitations.retry_deferred(room.id)
         if refused.code in _RESUME_RETRY_SECONDS:
-            self._once(_RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
+            self._timers.once(_RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
         if room_id not in self._resume_refused:
             text = f"{room.record.title}: {sanitize(refused.text)}"
             error = self._resume_refused[room_id] = ClientError(text)
             self._fail_waiters(room_id, error)
             self.emit(events.Notice(room_id, text))
 
-    def _stream_ended(self, room_id: bytes, refused: Refused) -> None:
-        """Take that the relay brings no more of a room: its disk fails, or others had it stop."""
-        room = self.rooms.get(room_id)
-        if room is not None and room.resumed:
-            room.disconnected()
-            self._not_resumed(room_id, refused)
-
-    async def _recreate_room(self, room: LocalRoom) -> None:
-        """Make a room anew that is younger than the backup its relay was restored from."""
-        try:
-            await self.link.request(lambda request: CreateRoom(request, room.id))
-        except RelayRefused as error:
-            if error.code is not Code.ROOM_EXISTS:  # somebody was quicker, and brings the others in
-                raise
-        self.resume(room)
-
     def _retry_resume(self, room: LocalRoom) -> None:
         if not room.resumed:
             self.resume(room)
 
-    def _give_up_behind(self, room: LocalRoom) -> None:
-        """Give a room up until this device is invited again."""
+    def _handle_stream_end(self, room_id: bytes, refused: Refused) -> None:
+        """Handle that the relay sends no more of a room: its disk fails, or members had it stop."""
+        room = self.rooms.get(room_id)
+        if room is not None and room.resumed:
+            room.disconnected()
+            self._handle_resume_refused(room_id, refused)
+
+    def _handle_not_routed(self, room_id: bytes, resumed: Resumed) -> None:
+        self._handle_stream_end(room_id, Refused(resumed.id, Code.NOT_MEMBER, _NOT_ROUTED_TEXT))
+
+    async def _recreate(self, room: LocalRoom) -> None:
+        """Create a room again that is younger than the backup its relay was restored from."""
+        try:
+            await self.transport.request(lambda request: CreateRoom(request, room.id))
+        except RelayRefused as error:
+            if error.code is not Code.ROOM_EXISTS:  # another member was first, and adds the others
+                raise
+        self.resume(room)
+
+    # --- rooms that end ---
+
+    def _handle_closed(self, room: LocalRoom) -> None:
+        """Drop a room that this device is no longer in."""
+        self.routing.note_left(room.id)
+        error = ClientError(f"you are no longer in {room.record.title}")
+        self._drop(room, "you are no longer in the room", error)
+
+    def _handle_behind(self, room: LocalRoom) -> None:
+        """Drop a room whose next entries are gone; it is unusable until this device is invited again."""
         error = self.unusable[room.id] = room.fall_behind()
         self.emit(events.Notice(room.id, str(error)))
-        self._drop_room(room, f"this device fell behind in {room.record.title}", error)
+        self._drop(room, f"this device fell behind in {room.record.title}", error)
 
-    def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
-        """Take what a member sealed for this device because it could not follow."""
-        self._rejoin.handle_info(room, rejoin_info)
-
-    @property
-    def own_device(self) -> bytes:
-        """This device's key."""
-        return self.account.device.public
-
-
-def _fail(futures: Iterator[asyncio.Future[Any]], error: ClientError) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+    def _drop(self, room: LocalRoom, reason: str, error: ClientError) -> None:
+        """Drop a room: its unsent messages and whoever waits in it fail."""
+        self.rooms.pop(room.id, None)
+        for message_id in room.unsent:
+            self.emit(events.SendFailed(room.id, message_id, reason))
+        self._fail_waiters(room.id, error)
+        self.invitations.retry_deferred()

@@ -1,4 +1,4 @@
-"""What can be typed into a conversation, once for every mode: commands with their help, and plain words."""
+"""The chat commands with their help, and what else can be typed, for every mode. Knows no terminal."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from clave_client.store.database import Phase
 from clave_client.store.pins import SeenKey
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import history_line, note, warning_word
+from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_wire.text import sanitize
 
 __all__ = ["COMMANDS", "Command", "run_input"]
 
 _COUNT_DIGITS = 6
-"""Digits of a number of messages; Python refuses to read one of thousands."""
+"""Most digits of a number of messages."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command. `completes` says what its argument is: "name", "room", or "" for free text or none."""
+    """One command. `completes` is the kind of its argument: "name", "room", or "" for free text or none."""
 
     usage: str
     help: str
@@ -30,12 +31,12 @@ class Command:
 
 
 async def _new(talk: Conversation, title: str) -> None:
-    talk.enter(await talk.client.create_room(_needed(title, "/new TITLE")))
+    talk.enter(await talk.client.create_room(_require(title, "/new TITLE")))
     talk.show(note(f"{talk.title(talk.current())} is open; /invite NAME brings people in"))
 
 
 async def _invite(talk: Conversation, name: str) -> None:
-    person = await talk.client.invite(talk.current(), _needed(name, "/invite NAME"))
+    person = await talk.client.invite(talk.current(), _require(name, "/invite NAME"))
     talk.show(note(f"the invitation waits for {person.name}; compare with /fingerprint {person.name}"))
 
 
@@ -87,11 +88,11 @@ async def _info(talk: Conversation, words: str) -> None:
 
 
 async def _remove(talk: Conversation, name: str) -> None:
-    await talk.client.remove(talk.current(), _needed(name, "/remove NAME"))
+    await talk.client.remove(talk.current(), _require(name, "/remove NAME"))
 
 
 async def _title(talk: Conversation, title: str) -> None:
-    await talk.client.set_title(talk.current(), _needed(title, "/title TITLE"))
+    await talk.client.set_title(talk.current(), _require(title, "/title TITLE"))
 
 
 async def _history(talk: Conversation, count: str) -> None:
@@ -110,7 +111,7 @@ async def _leave(talk: Conversation, _: str) -> None:
 
 
 async def _exit(talk: Conversation, _: str) -> None:
-    talk.over = True
+    talk.finished = True
 
 
 async def _help(talk: Conversation, _: str) -> None:
@@ -146,20 +147,20 @@ COMMANDS = {
 
 
 async def run_input(talk: Conversation, text: str) -> None:
-    """Do what a typed text says; what is wrong with it is shown, not raised."""
+    """Run a command or post a message; errors are shown, not raised."""
     try:
         await _run_input(talk, text)
     except ClientError as error:
         if isinstance(error, KeyMismatch):
             talk.keys.refused[error.name] = SeenKey(error.found, error.source)
-        talk.show(note(str(error), "alarm"))
+        talk.show(note(error_text(error), "alarm"))
 
 
 async def _run_input(talk: Conversation, text: str) -> None:
-    text = text.encode(errors="replace").decode()  # a terminal can give what is no UTF-8, as surrogates
+    text = text.encode(errors="replace").decode()  # bytes that are no UTF-8 arrive as surrogates
     words = text.strip()
     if words == "exit":
-        talk.over = True
+        talk.finished = True
     elif words.startswith("/") and not words.startswith("//"):
         name, *rest = words[1:].split(maxsplit=1)[:2] or [""]
         command = COMMANDS.get(name)
@@ -168,18 +169,18 @@ async def _run_input(talk: Conversation, text: str) -> None:
             raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
         await command.run(talk, rest[0] if rest else "")
     elif words:
-        talk.warn(talk.current())
+        talk.show_key_notices(talk.current())
         talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
 
 
-def _needed(argument: str, usage: str) -> str:
+def _require(argument: str, usage: str) -> str:
     if not argument:
         raise UsageError(f"say what or whom: {usage}")
     return argument
 
 
 def _invitation(talk: Conversation, words: str) -> bytes:
-    """Return the invitation meant: the one named, or the only one."""
+    """Return the invitation that `words` name, or without words the only one."""
     if words:
         return talk.client.find_room(words, invited=True)
     invited = [record.id for record in talk.client.rooms.values() if record.phase is Phase.INVITED]

@@ -1,6 +1,6 @@
-"""A person's conversation: typed lines in, lines to show out. Line mode and pipes are thin shells around it.
+"""The state of an interactive conversation: the current room, and the keys shown. Knows no terminal.
 
-Knows the room being talked in and what was shown; what can be typed is in `commands`.
+What can be typed is in `chat_commands`; line mode and plain pipes are thin shells around both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLUSH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class ShownKey:
-    """A key that was shown at `at`, in seconds of the conversation's clock; `asked` for by /fingerprint."""
+    """A key that was shown at `at`, in seconds of the conversation's clock; `asked` says by /fingerprint."""
 
     found: Fingerprint
     at: float
@@ -35,19 +35,22 @@ class ShownKey:
 
 @dataclass
 class ShownKeys:
-    """What the person was shown of people's keys, by name: decisions are about these and no others.
+    """The keys the user was shown, by name: decisions are about these and no others.
 
-    `one` is the key shown last to compare, `choice` the keys shown to choose from, and `refused` those that
-    stopped something.
+    `last` is the key shown last to compare, `choices` the keys shown to choose from, `refused` those that an
+    error named.
     """
 
-    one: dict[str, ShownKey] = field(default_factory=dict)
-    choice: dict[str, list[SeenKey]] = field(default_factory=dict)
+    last: dict[str, ShownKey] = field(default_factory=dict)
+    choices: dict[str, list[SeenKey]] = field(default_factory=dict)
     refused: dict[str, SeenKey] = field(default_factory=dict)
 
 
 class Conversation:
-    """One person at one client. `show` takes each line meant for the screen; `clock` is in seconds."""
+    """One user at one client. `show` is called with each line for the screen; `clock` is in seconds.
+
+    `room` is the current room, `finished` is set by `exit`.
+    """
 
     def __init__(
         self, client: Client, show: Callable[[Line], None], clock: Callable[[], float] = time.monotonic
@@ -57,44 +60,44 @@ class Conversation:
         self.clock = clock
         self.keys = ShownKeys()
         self.room: bytes | None = None
-        self.over = False
+        self.finished = False
         self._offline = False
         self._titles: dict[bytes, str] = {}
 
     @property
     def prompt(self) -> str:
-        """What stands before the line being typed."""
+        """The prompt before the line being typed."""
         return f"{self.title(self.room)}> " if self.room is not None else "> "
 
     def title(self, room: bytes) -> str:
-        """Return what a room is called, also after it was closed."""
+        """Return a room's title, also after it was closed."""
         record = self.client.rooms.get(room)
         if record is not None:
             self._titles[room] = record.title
         return self._titles.get(room, room.hex()[:8])
 
     def current(self) -> bytes:
-        """Return the room being talked in; raises `UsageError` when there is none."""
+        """Return the current room. Raises `UsageError` when there is none."""
         if self.room is None:
             raise UsageError("you are in no room; /new TITLE opens one, /accept answers an invitation")
         return self.room
 
     def enter(self, room: bytes) -> None:
-        """Talk in `room` from now on, and show what was said there unseen."""
+        """Make `room` the current room and show its messages that were not shown yet."""
         self.room = room
         self.title(room)
-        self.warn(room)
+        self.show_key_notices(room)
         for line in self.client.unshown(room):
             if self.client.mark_shown(room, line.seq):
                 self.show(history_line(line, own=False, sender=self.client.sender(line)))
 
-    def warn(self, room: bytes) -> None:
-        """Show what is new of members whose name is bound to another key."""
+    def show_key_notices(self, room: bytes) -> None:
+        """Show new notices of members whose name is pinned to another key."""
         for notice in self.client.key_notices(room):
-            self.take(notice)
+            self.show_event(notice)
 
     def begin(self, room: bytes | None) -> None:
-        """Say where one is, and enter `room`, or the only room there is."""
+        """Show the relay and the rooms, and enter `room`, or the only room there is."""
         connected = self.client.connected
         if connected.registered:
             self.show(note(f"{self.client.name} is registered at {connected.relay}"))
@@ -118,19 +121,19 @@ class Conversation:
             )
         for record in self.client.rooms.values():
             if record.phase is Phase.INVITED:
-                self._remind(record)
+                self._show_invitation(record)
 
-    def _remind(self, record: RoomRecord) -> None:
-        """Show an invitation that waits."""
+    def _show_invitation(self, record: RoomRecord) -> None:
+        """Show an invitation that waits for an answer."""
         title, inviter = record.title, self.client.inviter(record.id)
         if inviter is not None and inviter.known:
-            self.take(events.Invited(record.id, title, inviter, (inviter.name,)))
+            self.show_event(events.Invited(record.id, title, inviter, (inviter.name,)))
             return
         self.show(note(f"you are invited to {title}; /accept {title} or /decline {title}"))
-        self._tell_apart(record.id)
+        self._warn_of_similar_title(record.id)
 
-    def _tell_apart(self, invitation: bytes) -> None:
-        """Say that an invitation is to another room than the one with such a title."""
+    def _warn_of_similar_title(self, invitation: bytes) -> None:
+        """Warn that an invitation is to another room than the joined one with a similar title."""
         other = self.client.similar_room(invitation)
         if other is not None:
             text = (
@@ -139,27 +142,26 @@ class Conversation:
             self.show(note(text, "alarm"))
 
     async def listen(self) -> None:
-        """Show what happens until the session cannot go on; raises what ended it."""
+        """Show events until the client cannot go on; raise the error that ended it."""
         async for event in self.client.events():
-            self.take(event)
+            self.show_event(event)
 
-    def take(self, event: Event) -> None:
-        """Show one event."""
+    def show_event(self, event: Event) -> None:
+        """Show one event; a message only if it was not shown before."""
         if isinstance(event, events.Connected | events.Disconnected):
-            self._connection(event)
+            self._show_connection(event)
             return
         if isinstance(event, events.Message) and not self.client.mark_shown(event.room, event.seq):
             return
-        room = getattr(event, "room", b"")
-        line = event_line(event, self.title, elsewhere=room != self.room)
+        line = event_line(event, self.title, elsewhere=event.room != self.room)
         if line is not None:
             self.show(line)
         if isinstance(event, events.Invited):
-            self._tell_apart(event.room)
+            self._warn_of_similar_title(event.room)
         if isinstance(event, events.RoomClosed) and event.room == self.room:
             self.room = None
 
-    def _connection(self, event: events.Connected | events.Disconnected) -> None:
+    def _show_connection(self, event: events.Connected | events.Disconnected) -> None:
         if isinstance(event, events.Disconnected) and not self._offline:
             self.show(note(f"offline: {event.reason}; what you write waits", "alarm"))
         if isinstance(event, events.Connected) and self._offline:
@@ -167,7 +169,7 @@ class Conversation:
         self._offline = isinstance(event, events.Disconnected)
 
     async def finish(self) -> None:
-        """Wait a moment for what was said to reach the relay."""
+        """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS if self.client.is_online else 0):
                 await self.client.wait_flushed()

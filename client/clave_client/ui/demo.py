@@ -1,4 +1,4 @@
-"""The demo: a real relay process and three clients, the chat beside what the relay saw of it."""
+"""The demo: a real relay process and three clients; prints the chat beside what the relay sees of it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from clave_client.ui.line_reader import read_lines
 
 __all__ = ["run_demo"]
 
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 _CHAT_WIDTH = 36
 
 E = TypeVar("E")
 
 
 class _Screen:
-    """Two columns: what people say, and what the relay shows its operator."""
+    """Prints two columns: the chat, and what the relay shows its operator."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stdout.isatty()
@@ -50,7 +50,7 @@ class _Screen:
 
 
 async def run_demo() -> None:
-    """Run the scripted conversation; on a terminal, let the person type along afterwards."""
+    """Run the scripted conversation; on a terminal, let the user type afterwards."""
     screen = _Screen()
     screen.chat("", "what people say")
     with tempfile.TemporaryDirectory(prefix="clave-demo-") as folder:
@@ -60,7 +60,7 @@ async def run_demo() -> None:
             for name in ("red", "blue", "green"):
                 profile = stack.enter_context(Profile.open(Path(folder) / "people", name))
                 people[name] = await stack.enter_async_context(Client(profile, address))
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 room = await _converse(people, screen)
             if sys.stdin.isatty() and sys.stdout.isatty():
                 await _type_along(people, room, screen)
@@ -68,13 +68,13 @@ async def run_demo() -> None:
 
 async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
     red = people["red"]
-    await _say(screen, "red", "/new friends")
+    await _print_line(screen, "red", "/new friends")
     room = await red.create_room("friends")
     for name in ("blue", "green"):
-        await _say(screen, "red", f"/invite {name}")
+        await _print_line(screen, "red", f"/invite {name}")
         await red.invite(room, name)
         await _next(people[name], events.Invited)
-        await _say(screen, name, "/accept friends")
+        await _print_line(screen, name, "/accept friends")
         await people[name].answer(room, accept=True)
         await _next(red, events.InvitationAccepted)
     for name, text in (
@@ -82,25 +82,25 @@ async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
         ("blue", "hi! can the relay read this?"),
         ("green", "it sees what stands right"),
     ):
-        await _speak(people, room, name, text, screen)
-    await _say(screen, "blue", "/leave")
+        await _send(people, room, name, text, screen)
+    await _print_line(screen, "blue", "/leave")
     await people["blue"].leave(room)
     await _next(red, events.MemberLeft)
-    await _speak({"red": red, "green": people["green"]}, room, "green", "blue cannot read this one", screen)
+    await _send({"red": red, "green": people["green"]}, room, "green", "blue cannot read this one", screen)
     return room
 
 
-async def _speak(people: dict[str, Client], room: bytes, name: str, text: str, screen: _Screen) -> None:
-    """Have `name` say `text`, and see that everyone else reads just that."""
-    await _say(screen, name, text)
+async def _send(people: dict[str, Client], room: bytes, name: str, text: str, screen: _Screen) -> None:
+    """Send `text` as `name`, and check that everyone else reads just that."""
+    await _print_line(screen, name, text)
     await people[name].send(room, text)
     for other, client in people.items():
         if other != name and (await _next(client, events.Message)).text != text:
             raise ClientError(f"{other} read something else than {name} wrote")
 
 
-async def _say(screen: _Screen, name: str, text: str) -> None:
-    """Show a line of the chat once the relay has shown what the line before it caused."""
+async def _print_line(screen: _Screen, name: str, text: str) -> None:
+    """Print a line of the chat, after waiting up to 1 s for the relay's output on the line before."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1):
             await screen.mirrored.wait()
@@ -150,7 +150,7 @@ async def _relay(data: Path, screen: _Screen) -> AsyncIterator[str]:
 
 
 async def _address(output: asyncio.StreamReader) -> str:
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
         async for line in output:
             words = line.decode(errors="replace").split()
             if words[:2] == ["listening", "on"]:

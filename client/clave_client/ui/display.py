@@ -1,6 +1,6 @@
-"""Events and lists as lines of text. Knows no terminal: a line is (style, text) pieces.
+"""Turns events and messages into lines of (style, text) pieces. Knows no terminal.
 
-Whatever a peer wrote was sanitised before it came here; styles are names, never markup inside the text.
+Text of peers is sanitised already; styles are names, never markup inside the text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime
 from clave_client import events
 from clave_client.events import Event, Inconsistency, Person
 from clave_client.store.database import HistoryLine
+from clave_client.ui.hints import notice_text
 from clave_crypto.identity import fingerprint
 
 __all__ = [
@@ -33,58 +34,56 @@ _INDENT = "      "
 
 
 def plain(line: Line) -> str:
-    """Return a line without its styles."""
+    """Return the text of a line."""
     return "".join(text for _, text in line)
 
 
 def warning_word(person: Person) -> str:
-    """Return the word of warning that belongs to a person, or ""."""
+    """Return "other key", "unverified" or "" for a person."""
     return "other key" if person.known else "" if person.verified else "unverified"
 
 
 def name_with_warning(person: Person) -> str:
-    """Return a person's name, with a word of warning until this very key was compared under it."""
+    """Return a person's name, with its warning word unless this key is verified."""
     word = warning_word(person)
     return f"{person.name} ({word})" if word else person.name
 
 
 def name_with_mismatch(person: Person) -> str:
-    """Return a person's name, with a word of warning only if the name is bound to another key."""
+    """Return a person's name, with its warning word only if the name is pinned to another key."""
     return name_with_warning(person) if person.known else person.name
 
 
 def note(text: str, style: str = "note") -> Line:
-    """Return a line that clave itself says."""
+    """Return a line of clave itself, with a leading asterisk."""
     return [(style, f"* {text}")]
 
 
 def history_line(line: HistoryLine, *, own: bool, sender: Person | None = None) -> Line:
     """Return a message of the history; `sender` adds the word of warning of `called`."""
     name = line.name if sender is None else name_with_mismatch(sender)
-    return _said(name, line.text, line.sent_at / 1000, "own" if own else "name")
+    return _message_line(name, line.text, line.sent_at / 1000, "own" if own else "name")
 
 
-def _said(name: str, text: str, sent_at: float, style: str) -> Line:
+def _message_line(name: str, text: str, sent_at: float, style: str) -> Line:
     moment = datetime.fromtimestamp(sent_at).astimezone()
     body = text.replace("\n", "\n" + _INDENT)
     return [("time", f"{moment:%H:%M} "), (style, name), ("", f": {body}")]
 
 
 def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) -> Line | None:
-    """Return the line for an event, or None for one that needs none.
+    """Return the line for an event, or None if it is not shown.
 
-    `title` names a room; `elsewhere` says that the event is of another room than the one talked in.
+    `title` returns a room's title; `elsewhere` says that the event is of another room than the current one.
     """
-    where: Line = (
-        [("note", f"[{title(event.room)}] ")] if elsewhere and hasattr(event, "room") and event.room else []
-    )
+    where: Line = [("note", f"[{title(event.room)}] ")] if elsewhere and event.room else []
     match event:
         case events.Message():
-            return where + _said(name_with_warning(event.sender), event.text, event.sent_at, "name")
+            return where + _message_line(name_with_warning(event.sender), event.text, event.sent_at, "name")
         case events.SendFailed():
             return where + note(f"not sent: {event.reason}", "alarm")
         case events.Notice():
-            return where + note(event.text, "alarm")
+            return where + note(notice_text(event), "alarm")
         case events.Diverged():
             return where + note(inconsistency_text(event), "alarm")
         case events.RelayRestored():
@@ -92,13 +91,13 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) 
         case events.Connected() | events.Disconnected() | events.Sent():
             return None
         case events.Invited() if event.inviter.known:
-            return where + note(_happened(event), "alarm")
+            return where + note(_event_text(event), "alarm")
         case _:
-            return where + note(_happened(event))
+            return where + note(_event_text(event))
 
 
 def inconsistency_text(event: events.Diverged) -> str:
-    """Return one line for what a relay shows that cannot be true, which says what to do."""
+    """Return the text for an inconsistency of the relay, with what to do about it."""
     name = "somebody" if event.person is None else event.person.name
     what, check = {
         Inconsistency.HISTORY: (
@@ -129,7 +128,7 @@ def inconsistency_text(event: events.Diverged) -> str:
 
 
 def relay_restored_text(event: events.RelayRestored) -> str:
-    """Return one line for what a relay has lost, which says what becomes of it."""
+    """Return the text for entries that a relay has lost, with what happens to them."""
     entries = "the last entry" if event.count == 1 else f"the last {event.count} entries"
     return (
         f"the relay was restored from a backup and has lost {entries} of {event.title}; what you said"
@@ -137,13 +136,13 @@ def relay_restored_text(event: events.RelayRestored) -> str:
     )
 
 
-def _happened(event: Event) -> str:
+def _event_text(event: Event) -> str:
     match event:
         case events.Invited():
             members = ", ".join(event.members)
             if event.inviter.known:
                 inviter = name_with_warning(event.inviter)
-                return f"{inviter} invites you to {event.title} (with {members}); {_keys(event)}"
+                return f"{inviter} invites you to {event.title} (with {members}); {_key_mismatch_text(event)}"
             return (
                 f"{name_with_warning(event.inviter)} invites you to {event.title} (with {members}); "
                 f"/accept {event.title} or /decline {event.title}"
@@ -168,8 +167,8 @@ def _happened(event: Event) -> str:
             raise AssertionError(f"no words for {type(event).__name__}")
 
 
-def _keys(invited: events.Invited) -> str:
-    """Say that an invitation comes under a known name from another key, and what to do."""
+def _key_mismatch_text(invited: events.Invited) -> str:
+    """Return the text for an invitation by a known name with another key, with what to do about it."""
     person = invited.inviter
     return (
         f"other key than the {person.name} you know: known {fingerprint(person.known)},"

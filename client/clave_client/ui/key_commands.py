@@ -1,6 +1,6 @@
-"""/fingerprint, /verify and /trust: the decisions about keys, each about the very key that was shown.
+"""The commands /fingerprint, /verify and /trust: decisions about exactly the keys that were shown.
 
-Knows the conversation and what it showed. Nothing here asks for a key a second time after showing one.
+Knows the conversation; never looks a key up again between showing it and deciding about it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from clave_wire.text import sanitize
 __all__ = ["show_fingerprint", "trust", "verify"]
 
 SHOWN_SECONDS = 15 * 60
-"""How long after a key was shown a plain yes is about it."""
+"""How long after a key was shown a plain yes refers to it."""
 
 
 async def show_fingerprint(talk: Conversation, name: str) -> None:
-    """Show what to compare with somebody."""
+    """Show the fingerprint and safety number to compare with somebody."""
     shown = await _show(talk, name or talk.client.name, asked=True)
     if shown.found.safety_number:
         name = shown.found.name
@@ -27,9 +27,9 @@ async def show_fingerprint(talk: Conversation, name: str) -> None:
 
 
 async def verify(talk: Conversation, words: str) -> None:
-    """Mark the key that was shown as compared: at once after /fingerprint, else with a yes or its digits."""
+    """Mark the key that was shown as verified: at once after /fingerprint, else by a yes or its digits."""
     name, answer = _split(words, "/verify NAME")
-    shown = talk.keys.one.get(name)
+    shown = talk.keys.last.get(name)
     if shown is None or talk.clock() - shown.at > SHOWN_SECONDS:
         shown = await _show(talk, name, asked=False)
         agreed = False
@@ -39,7 +39,7 @@ async def verify(talk: Conversation, words: str) -> None:
     if not found.safety_number:
         raise UsageError("this is your own key: others compare it and verify you")
     if answer not in ("", "yes"):
-        if not (_begins(answer, found.fingerprint) or _begins(answer, found.safety_number)):
+        if not (_matches(answer, found.fingerprint) or _matches(answer, found.safety_number)):
             raise UsageError(
                 f"that is not the key shown of {name}, nothing was marked: type at least the first half of"
                 f" the fingerprint or safety number; if {name} read it to you, somebody stands between you"
@@ -54,26 +54,26 @@ async def verify(talk: Conversation, words: str) -> None:
 
 
 async def trust(talk: Conversation, words: str) -> None:
-    """Show the keys that go by a name, and bind the name to the one that the person chooses."""
+    """Show the keys that go by a name, and pin the name to the one that the user chooses."""
     name, answer = _split(words, "/trust NAME")
-    choice = talk.keys.choice.get(name)
+    choice = talk.keys.choices.get(name)
     if not answer or choice is None:
         _show_choice(talk, name)
         return
     if answer == "yes":
-        fitting = choice[1:] if choice[0].bound else []
+        matching = choice[1:] if choice[0].bound else []
     else:
-        fitting = [one for one in choice if _begins(answer, _digits(one))]
-    if len(fitting) != 1:
+        matching = [one for one in choice if _matches(answer, _fingerprint(one))]
+    if len(matching) != 1:
         raise UsageError(
             f"say which of the keys shown: /trust {name} and at least the first half of its fingerprint"
         )
-    (chosen,) = fitting
+    (chosen,) = matching
     talk.client.repin(name, chosen.account)
-    del talk.keys.choice[name]
+    del talk.keys.choices[name]
     talk.keys.refused.pop(name, None)
-    talk.keys.one.pop(name, None)
-    talk.show(note(f"{name} is {_digits(chosen)} from now on; compare with /fingerprint {name}"))
+    talk.keys.last.pop(name, None)
+    talk.show(note(f"{name} is {_fingerprint(chosen)} from now on; compare with /fingerprint {name}"))
 
 
 async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
@@ -81,7 +81,7 @@ async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
     talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
     if found.safety_number:
         talk.show(note(f"safety number with you: {found.safety_number}"))
-    shown = talk.keys.one[name] = ShownKey(found, talk.clock(), asked)
+    shown = talk.keys.last[name] = ShownKey(found, talk.clock(), asked)
     return shown
 
 
@@ -93,8 +93,8 @@ def _show_choice(talk: Conversation, name: str) -> None:
     if len(choice) < 2:
         raise UsageError(f"there is nothing to decide: no two keys go by {sanitize(name)} here")
     for one in choice:
-        talk.show(note(f"{name}: {_digits(one)}  ({one.source})"))
-    talk.keys.choice[name] = choice
+        talk.show(note(f"{name}: {_fingerprint(one)}  ({one.source})"))
+    talk.keys.choices[name] = choice
     if len(choice) == 2 and choice[0].bound:
         text = f"if {name} says that the second is right: /trust {name} yes; to keep the first, do nothing"
     else:
@@ -103,18 +103,18 @@ def _show_choice(talk: Conversation, name: str) -> None:
 
 
 def _split(words: str, usage: str) -> tuple[str, str]:
-    """Return the name, and what follows without its spaces."""
+    """Return the name, and the rest without spaces in lower case."""
     name, *rest = words.split() or [""]
     if not name:
         raise UsageError(f"say whom: {usage}")
     return name, "".join(rest).casefold()
 
 
-def _digits(one: SeenKey) -> str:
+def _fingerprint(one: SeenKey) -> str:
     return fingerprint(one.account)
 
 
-def _begins(typed: str, digits: str) -> bool:
-    """Return whether `typed` is the first half of `digits` or more."""
+def _matches(typed: str, digits: str) -> bool:
+    """Return whether `typed` is at least the first half of `digits`."""
     whole = digits.replace(" ", "")
     return len(typed) * 2 >= len(whole) and whole.startswith(typed)

@@ -39,7 +39,7 @@ _STYLE = Style.from_dict(
 
 
 async def run_line_mode(client: Client, room: bytes | None) -> None:
-    """Talk until the person says exit, the input ends, or the session cannot go on (raises `ClientError`)."""
+    """Run the conversation until `exit` or the end of input. Raises `ClientError` when it cannot go on."""
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     talk = Conversation(client, _show_on_terminal if on_terminal else _show_plain)
     talk.begin(room)
@@ -62,7 +62,7 @@ def _show_plain(line: Line) -> None:
 
 
 def _show_on_terminal(line: Line) -> None:
-    # The pieces are passed as data, never as markup: a peer's text cannot carry a style.
+    # The pieces are data, not markup: text of a peer cannot set a style.
     pieces = FormattedText([(f"class:{style}" if style else "", text) for style, text in line])
     depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
     print_formatted_text(pieces, style=_STYLE, color_depth=depth)
@@ -71,7 +71,7 @@ def _show_on_terminal(line: Line) -> None:
 async def _pipe(talk: Conversation) -> None:
     async for text in read_lines(sys.stdin):
         await run_input(talk, text)
-        if talk.over:
+        if talk.finished:
             return
 
 
@@ -85,7 +85,7 @@ async def _prompt(talk: Conversation) -> None:
         prompt_continuation=lambda width, _line, _wrap: " " * width,
     )
     with patch_stdout(raw=False):
-        while not talk.over:
+        while not talk.finished:
             try:
                 text = await session.prompt_async(lambda: talk.prompt)
             except (EOFError, KeyboardInterrupt):
@@ -98,7 +98,7 @@ def _keys() -> KeyBindings:
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
-        # More keys already waiting means that this Enter came with a paste: it must not send.
+        # More keys in the queue mean that this Enter is part of a paste: it must not send.
         if event.app.key_processor.input_queue:
             event.current_buffer.newline(copy_margin=False)
         else:

@@ -1,4 +1,4 @@
-"""Lines from a pipe, a file or a terminal, read without blocking the event loop."""
+"""Reads lines from a pipe, a file or a terminal without blocking the event loop. Knows no chat."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import TextIO
 __all__ = ["read_lines"]
 
 _AHEAD = 100
-"""Lines read before the reader waits for the one who uses them."""
+"""Most lines read ahead of the consumer."""
 
 
 async def read_lines(source: TextIO) -> AsyncIterator[str]:
-    """Yield the lines of `source` as they come, without their line ends.
+    """Yield the lines of `source` as they arrive, without line ends.
 
-    A thread of its own reads, since neither files nor all terminals can be awaited; it is a daemon, so that a
-    read that never returns does not keep the program.
+    A thread reads them, as files and some terminals cannot be awaited; it is a daemon, so a blocked read does
+    not keep the process alive.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
+    free = threading.Semaphore(_AHEAD)
 
     def read() -> None:
-        # A RuntimeError means that the loop is closed: nobody reads any more.
+        # A RuntimeError means that the loop is closed.
         with contextlib.suppress(RuntimeError):
             try:
                 for line in source:
-                    room.acquire()
+                    free.acquire()
                     loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\r\n"))
             finally:
                 loop.call_soon_threadsafe(lines.put_nowait, None)
@@ -39,5 +39,5 @@ async def read_lines(source: TextIO) -> AsyncIterator[str]:
         source.reconfigure(errors="replace")
     threading.Thread(target=read, name="clave-input", daemon=True).start()
     while (line := await lines.get()) is not None:
-        room.release()
+        free.release()
         yield line

@@ -1,4 +1,4 @@
-"""What `clave send`, `clave tail` and `clave info` do: rooms at the end of a pipe. Knows no options."""
+"""What `clave send`, `clave tail` and `clave info` do. Knows no options."""
 
 from __future__ import annotations
 
@@ -14,49 +14,50 @@ from clave_client.client import Client
 from clave_client.events import Event
 from clave_client.store.database import HistoryLine
 from clave_client.ui.display import event_line, history_line, plain, relay_restored_text
+from clave_client.ui.hints import notice_text
 from clave_client.ui.line_reader import read_lines
 
-__all__ = ["describe", "follow", "say", "say_lines", "warn_of_keys"]
+__all__ = ["describe", "follow", "print_key_notices", "send_lines", "send_message"]
 
-_UNDER_WAY = 64
-"""Lines sent and not yet acknowledged, before the next one is read."""
+_MOST_UNACKNOWLEDGED = 64
+"""Most lines sent and not yet acknowledged; then reading pauses."""
 
 _SYNC_SECONDS = 5.0
-"""How long to wait for what the relay has of a room before its members are looked at."""
+"""How long to wait for a room to be read before its members are checked."""
 
 
-async def warn_of_keys(client: Client, room: bytes) -> None:
-    """Tell of members of `room` whose name is bound to another key, as of all that the relay has."""
+async def print_key_notices(client: Client, room: bytes) -> None:
+    """Read `room` and print notices of members whose name is pinned to another key."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SYNC_SECONDS):
             await client.wait_synced(room)
-    _warn_of_new_keys(client, room)
+    _print_key_notices(client, room)
 
 
-def _warn_of_new_keys(client: Client, room: bytes) -> None:
+def _print_key_notices(client: Client, room: bytes) -> None:
     for notice in client.key_notices(room):
-        _warn(notice.text)
+        _print_warning(notice_text(notice))
 
 
-async def say(client: Client, room: bytes, text: str) -> None:
-    """Say `text`, once what changed meanwhile is told; return when the relay has it on disk."""
+async def send_message(client: Client, room: bytes, text: str) -> None:
+    """Print what changed, then send `text`; return once the relay has it on disk."""
     await _catch_up(client, room)
     try:
         await client.send(room, text)
     finally:
-        _tell(client, room)
+        _print_events(client, room)
 
 
-async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
-    """Say each line of `source` that is not blank, like `say`; return when the relay has them all on disk."""
+async def send_lines(client: Client, room: bytes, source: TextIO) -> None:
+    """Send each line of `source` that is not blank, as `send_message` does; return once all are on disk."""
     sending: set[asyncio.Task[int]] = set()
     try:
         async for line in read_lines(source):
-            _warn_of_new_keys(client, room)
+            _print_key_notices(client, room)
             if line.strip():
                 await _catch_up(client, room)
                 sending.add(asyncio.create_task(client.send(room, line)))
-            if len(sending) >= _UNDER_WAY:
+            if len(sending) >= _MOST_UNACKNOWLEDGED:
                 done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.gather(*done)
         await asyncio.gather(*sending)
@@ -64,31 +65,31 @@ async def say_lines(client: Client, room: bytes, source: TextIO) -> None:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
-        _tell(client, room)
+        _print_events(client, room)
 
 
 async def _catch_up(client: Client, room: bytes) -> None:
-    """Read what the relay has of `room`, and tell what changed there, before anything is said."""
+    """Read what the relay has of `room` and print what changed there."""
     await client.wait_until_sendable(room)
-    _tell(client, room)
+    _print_events(client, room)
 
 
-def _tell(client: Client, room: bytes) -> None:
-    """Tell what happened in `room` that a person should know before saying more."""
+def _print_events(client: Client, room: bytes) -> None:
+    """Print the pending events of `room` that matter before sending there."""
     record = client.rooms.get(room)
     title = room.hex()[:8] if record is None else record.title
     for event in client.pending_events():
-        if getattr(event, "room", None) in (room, b""):
-            _tell_one(event, title)
+        if event.room in (room, b""):
+            _print_event(event, title)
 
 
-def _tell_one(event: Event, title: str) -> None:
-    """Tell a change of the room called `title`, or what went wrong; nothing of other events."""
+def _print_event(event: Event, title: str) -> None:
+    """Print a change of the room called `title`, or a notice; ignore other events."""
     match event:
         case events.Notice():
-            _warn(event.text)
+            _print_warning(notice_text(event))
         case events.RelayRestored():
-            _warn(relay_restored_text(event))
+            _print_warning(relay_restored_text(event))
         case (
             events.Diverged()
             | events.MemberAdded()
@@ -98,7 +99,7 @@ def _tell_one(event: Event, title: str) -> None:
             | events.RoomClosed()
         ):
             line = event_line(event, lambda _: title, elsewhere=False) or []
-            _warn(f"{title}: {plain(line).removeprefix('* ')}")
+            _print_warning(f"{title}: {plain(line).removeprefix('* ')}")
         case _:
             pass
 
@@ -127,26 +128,26 @@ async def follow(client: Client, room: bytes, *, earlier: int, as_json: bool) ->
                 last = fresh[-1].seq if fresh else last
                 show(fresh)
             case events.Disconnected():
-                _warn(f"{event.reason}; trying again")
+                _print_warning(f"{event.reason}; trying again")
             case events.RoomClosed() if event.room == room:
                 return
-            case _ if getattr(event, "room", None) in (room, b""):
-                _tell_one(event, title)
+            case _ if event.room in (room, b""):
+                _print_event(event, title)
             case _:
                 pass
 
 
 async def describe(client: Client, room: bytes | None) -> None:
-    """Print what `room` is, or who one is and what every room is."""
+    """Print the summary of `room`, or this profile's and that of every room."""
     lines: list[str] = []
     if room is None:
         me, (address, pinned) = await client.fingerprint(client.name), client.relay
         lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}", f"relay fingerprint {pinned}"]
     for each in client.rooms if room is None else (room,):
         lines += ["", *client.info(each).lines()]
-        lines += [notice.text for notice in client.key_mismatches(each)]
+        lines += [notice_text(notice) for notice in client.key_mismatches(each)]
     if room is None:
-        lines += [line for told in client.unusable for line in ("", told)]
+        lines += [line for reason in client.unusable for line in ("", reason)]
     print("\n".join(lines).lstrip("\n"), flush=True)  # noqa: T201 (printing is its purpose)
 
 
@@ -164,5 +165,5 @@ def _as_json(line: HistoryLine, title: str) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _warn(text: str) -> None:
+def _print_warning(text: str) -> None:
     print(f"clave: {text}", file=sys.stderr, flush=True)  # noqa: T201 (printing is its purpose)

@@ -19,7 +19,7 @@ CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5)
 STATE = AgreedState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
 
 
-def test_content_comes_back() -> None:
+def test_content_is_decoded_as_encoded() -> None:
     assert decode_content(encode_content(CONTENT)) == CONTENT
 
 
@@ -42,7 +42,7 @@ def test_content_out_of_bounds_is_refused(fields: dict[str, object]) -> None:
         decode_content(msgspec.msgpack.encode(values))
 
 
-def test_content_of_protocol_3_told_in_itself_what_was_seen() -> None:
+def test_content_of_protocol_3_holds_its_senders_view() -> None:
     values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
     before = msgspec.msgpack.encode([*values, [3, b"h" * 32]])
     read = decode_legacy_content(before)
@@ -55,7 +55,7 @@ def test_content_of_protocol_3_told_in_itself_what_was_seen() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200))
-def test_garbage_is_a_peers_fault(data: bytes) -> None:
+def test_undecodable_content_is_a_peer_error(data: bytes) -> None:
     with pytest.raises(PeerError):
         decode_content(data)
     with pytest.raises(PeerError):
@@ -64,14 +64,14 @@ def test_garbage_is_a_peers_fault(data: bytes) -> None:
         decode_agreed_state(data)
 
 
-def test_room_state_comes_back_and_allows() -> None:
+def test_agreed_state_is_decoded_as_encoded_and_grants_roles() -> None:
     assert decode_agreed_state(STATE.encode()) == STATE
     assert STATE.allows(Role.MEMBER, b"x" * 32)
     assert STATE.allows(Role.ADMIN, b"a" * 32)
     assert not STATE.allows(Role.ADMIN, b"x" * 32)
 
 
-def test_room_state_has_one_form() -> None:
+def test_agreed_state_has_one_encoding() -> None:
     unsorted = msgspec.structs.replace(STATE, admins=[b"b" * 32, b"a" * 32])
     twice = msgspec.structs.replace(STATE, admins=[b"a" * 32, b"a" * 32])
     longer = STATE.encode() + b"\x00"

@@ -23,7 +23,7 @@ from clave_wire.messages import Entry, Kind
 from client.memory_relay import Forged, agree, confirm, deliver, in_one_room, rekey, say
 
 
-def test_equal_heads_mean_equal_keys(tmp_path: Path) -> None:
+def test_epoch_ids_are_equal_exactly_if_keys_are(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     assert epoch_id(red.room.group) == epoch_id(blue.room.group) == red.room.head
     rekey(log, red)
@@ -37,7 +37,7 @@ def test_equal_heads_mean_equal_keys(tmp_path: Path) -> None:
     assert blue.room.head == ahead
 
 
-def test_two_commits_of_one_epoch_lead_to_two_names(tmp_path: Path) -> None:
+def test_two_commits_of_one_epoch_lead_to_different_epoch_ids(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
         member.room.prepare_commit(())
@@ -47,22 +47,22 @@ def test_two_commits_of_one_epoch_lead_to_two_names(tmp_path: Path) -> None:
     assert epoch_id(red.room.commits.successor) != epoch_id(blue.room.commits.successor)
 
 
-def test_names_are_hashes_under_labels_of_their_own() -> None:
+def test_ids_are_hashes_with_separate_labels() -> None:
     assert rekey_id(b"payload") == hashlib.sha256(b"clave rekey\0payload").digest()
     assert header_digest(b"header") == b"clave header\0" + hashlib.sha256(b"header").digest()
 
 
-def test_a_message_of_another_room_or_type_is_not_of_this_group(tmp_path: Path) -> None:
+def test_a_message_of_another_room_or_type_is_refused(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    opened = parse_entry(say(log, red, "hello"))
-    check_mls_body(opened, blue.room.group)
-    for body in (b"", opened.body[:20], opened.body + b"\0"):
-        opened.body = body
+    parsed = parse_entry(say(log, red, "hello"))
+    check_mls_body(parsed, blue.room.group)
+    for body in (b"", parsed.body[:20], parsed.body + b"\0"):
+        parsed.body = body
         with pytest.raises(PeerError):
-            check_mls_body(opened, blue.room.group)
+            check_mls_body(parsed, blue.room.group)
 
 
-def test_a_signature_is_of_one_sender_room_and_header(tmp_path: Path) -> None:
+def test_a_signature_covers_sender_room_and_header(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     header = red.header(Kind.LOST)
     payload = sign_payload(red.room.id, header, red.account.device)
@@ -74,7 +74,7 @@ def test_a_signature_is_of_one_sender_room_and_header(tmp_path: Path) -> None:
             check_signature(parse_entry(msgspec.structs.replace(entry, **fields)))
 
 
-def test_an_entry_without_a_header_of_its_kind_is_not_opened(tmp_path: Path) -> None:
+def test_an_entry_without_a_header_of_its_kind_is_refused(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
     with pytest.raises(PeerError, match="label"):
         parse_entry(log.entry(red, Forged(Kind.CONFIRM, pack_header(red.header(Kind.LOST)))))

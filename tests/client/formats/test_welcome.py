@@ -16,7 +16,7 @@ from clave_wire.header import Seen
 from client.memory_relay import Member, in_one_room, join
 
 
-def test_a_welcome_says_how_the_log_stood_and_who_says_so(tmp_path: Path) -> None:
+def test_a_welcome_holds_the_signed_view_of_its_author(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     submit = red.room.prepare_commit([guest.add()])
@@ -36,12 +36,12 @@ def test_a_welcome_says_how_the_log_stood_and_who_says_so(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x93\x01\x02\x03", b"\x93\x03\xc4\0\xc4\0"])
-def test_an_invitation_that_is_neither_is_refused(data: bytes) -> None:
+def test_an_invitation_of_unknown_form_is_refused(data: bytes) -> None:
     with pytest.raises(PeerError, match="cannot be read"):
         parse_invitation(data)
 
 
-def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
+def test_a_welcome_of_protocol_3_is_recognised(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     welcome = parse_invitation(red.room.prepare_commit([guest.add()]).welcome)
@@ -52,7 +52,7 @@ def test_a_welcome_of_protocol_3_is_told_apart(tmp_path: Path) -> None:
     )
 
 
-def test_help_opens_for_one_member_only(tmp_path: Path) -> None:
+def test_a_rejoin_info_opens_for_one_member_only(tmp_path: Path) -> None:
     _, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rejoin_info = parse_invitation(red.room.prepare_rejoin_info(blue.device).welcome)
     assert isinstance(rejoin_info, RejoinInfo)

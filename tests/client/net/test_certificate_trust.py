@@ -22,7 +22,7 @@ HOST = "chat.example"
 def judge(
     trust: CertificateTrust, shown: bytes, host: str = HOST, *, vouched: bool = False
 ) -> CertificateTrust:
-    return trust.judge(shown, host, vouched=vouched)
+    return trust.evaluate(shown, host, vouched=vouched)
 
 
 def refuses(trust: CertificateTrust, shown: bytes, host: str = HOST, *, vouched: bool = False) -> str:
@@ -36,7 +36,7 @@ def test_the_first_certificate_is_pinned() -> None:
     assert judge(CertificateTrust(PIN), PIN) == CertificateTrust(PIN)
 
 
-def test_another_one_is_a_stop_that_shows_both() -> None:
+def test_another_certificate_is_refused_and_both_fingerprints_are_shown() -> None:
     text = refuses(CertificateTrust(PIN, NEXT, HOST), OTHER)
     assert fingerprint_text(PIN) in text
     assert fingerprint_text(OTHER) in text
@@ -44,8 +44,8 @@ def test_another_one_is_a_stop_that_shows_both() -> None:
     assert "\n" not in text
 
 
-def test_the_announced_one_becomes_the_pin_and_the_former_is_forgotten() -> None:
-    announced = CertificateTrust(PIN).announced(NEXT)
+def test_the_announced_certificate_replaces_the_pin() -> None:
+    announced = CertificateTrust(PIN).with_announced(NEXT)
     assert judge(announced, PIN) == announced, "until it is shown, nothing changes"
     followed = judge(announced, NEXT)
     assert followed == CertificateTrust(NEXT)
@@ -53,15 +53,15 @@ def test_the_announced_one_becomes_the_pin_and_the_former_is_forgotten() -> None
 
 
 def test_the_latest_announcement_counts() -> None:
-    trust = CertificateTrust(PIN).announced(OTHER).announced(NEXT)
+    trust = CertificateTrust(PIN).with_announced(OTHER).with_announced(NEXT)
     refuses(trust, OTHER)
     assert judge(trust, NEXT) == CertificateTrust(NEXT)
-    assert CertificateTrust(PIN, NEXT).announced(PIN) == CertificateTrust(PIN), (
+    assert CertificateTrust(PIN, NEXT).with_announced(PIN) == CertificateTrust(PIN), (
         "the present one follows nothing"
     )
 
 
-def test_whom_an_authority_vouched_for_first_may_renew() -> None:
+def test_a_certificate_signed_by_an_authority_at_first_contact_can_be_renewed() -> None:
     trust = judge(CertificateTrust(), PIN, "Chat.Example", vouched=True)
     assert trust == CertificateTrust(PIN, None, HOST)
     assert judge(trust, OTHER, vouched=True) == CertificateTrust(OTHER, None, HOST)
@@ -69,25 +69,25 @@ def test_whom_an_authority_vouched_for_first_may_renew() -> None:
     refuses(trust, OTHER, "elsewhere.example", vouched=True)
 
 
-def test_an_announcement_is_followed_by_who_trusts_an_authority_too() -> None:
+def test_an_announcement_is_accepted_also_with_a_trusted_authority() -> None:
     assert judge(CertificateTrust(PIN, NEXT, HOST), NEXT) == CertificateTrust(NEXT, None, HOST)
 
 
-def test_an_authority_has_no_say_over_a_pin() -> None:
-    for trust in (CertificateTrust(PIN), CertificateTrust(PIN, None, HOST).insist(PIN)):
+def test_an_authority_cannot_replace_a_pin() -> None:
+    for trust in (CertificateTrust(PIN), CertificateTrust(PIN, None, HOST).with_pin(PIN)):
         assert not trust.asks_authorities(HOST)
         refuses(trust, OTHER, vouched=True)
         assert judge(trust, PIN, vouched=True) == CertificateTrust(PIN)
 
 
-def test_a_fingerprint_that_a_person_gave_replaces_the_pin() -> None:
-    assert CertificateTrust(PIN, NEXT, HOST).insist(OTHER) == CertificateTrust(OTHER)
-    assert CertificateTrust(PIN, NEXT, HOST).insist(PIN) == CertificateTrust(PIN, NEXT), (
+def test_a_fingerprint_from_the_user_replaces_the_pin() -> None:
+    assert CertificateTrust(PIN, NEXT, HOST).with_pin(OTHER) == CertificateTrust(OTHER)
+    assert CertificateTrust(PIN, NEXT, HOST).with_pin(PIN) == CertificateTrust(PIN, NEXT), (
         "what was announced still follows"
     )
 
 
-def test_authorities_are_asked_where_it_matters() -> None:
+def test_authorities_are_asked_only_where_it_matters() -> None:
     assert CertificateTrust().asks_authorities(HOST)
     assert CertificateTrust(PIN, None, HOST).asks_authorities("CHAT.example")
     assert not CertificateTrust(PIN, None, HOST).asks_authorities("elsewhere.example")
@@ -102,7 +102,7 @@ def test_authorities_are_asked_where_it_matters() -> None:
         CertificateTrust(PIN, NEXT, HOST),
     ],
 )
-def test_it_is_kept(tmp_path: Path, trust: CertificateTrust) -> None:
+def test_it_is_stored_and_loaded(tmp_path: Path, trust: CertificateTrust) -> None:
     store = Store(tmp_path / "store.db", Secret(b"k" * 32))
     assert CertificateTrust.load(store) == CertificateTrust()
     CertificateTrust(OTHER, OTHER, "elsewhere.example").save(store)
@@ -129,7 +129,7 @@ def certificate_of(key: PrivateKey) -> bytes:
 
 
 @pytest.mark.parametrize("kind", SIGN)
-def test_an_announcement_holds_by_the_present_key_only(kind: str) -> None:
+def test_an_announcement_has_to_be_signed_by_the_present_key(kind: str) -> None:
     make, sign = SIGN[kind]
     key = make()
     certificate = certificate_of(key)
@@ -149,7 +149,7 @@ def test_an_announcement_holds_by_the_present_key_only(kind: str) -> None:
             check_succession(certificate, following, bad)
 
 
-def test_a_kind_of_key_that_is_not_in_the_protocol_announces_nothing() -> None:
+def test_an_unsupported_key_type_cannot_announce() -> None:
     key = ed448.Ed448PrivateKey.generate()
     certificate = certificate_of(key)
     signature = key.sign(succession(certificate_digest(certificate), NEXT))

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certificatekit import Authority, ec_key, write_pair
 from clave_client import events
 from clave_client.errors import ClientError, RelayChanged, RelayRefused
+from clave_client.net.address import RelayAddress
 from clave_client.net.backoff import LONGEST_ASKED
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress
 from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.sync.room_sync import RoomSync
@@ -156,7 +156,7 @@ def closes(code: m.Code, text: str, retry_after: int = 0) -> Script:
 
 
 @pytest.mark.parametrize("when", ["with the login", "later"])
-async def test_what_is_announced_is_kept_at_once(tmp_path: Path, when: str) -> None:
+async def test_an_announced_certificate_is_stored_at_once(tmp_path: Path, when: str) -> None:
     async def announces(visitor: Visitor) -> None:
         await visitor.let_in()
         if when == "later":
@@ -177,7 +177,7 @@ async def test_what_is_announced_is_kept_at_once(tmp_path: Path, when: str) -> N
         copy.close()
 
 
-async def test_a_first_contact_is_told_also_while_an_announcement_stands(tmp_path: Path) -> None:
+async def test_a_first_contact_is_reported_also_with_an_announcement(tmp_path: Path) -> None:
     async def announces(visitor: Visitor) -> None:
         await visitor.let_in()
         visitor.say(relay.announcement(NEXT))
@@ -194,7 +194,7 @@ async def test_a_first_contact_is_told_also_while_an_announcement_stands(tmp_pat
             assert not (await session.connect()).first_use
 
 
-async def test_an_announcement_that_is_not_the_relays_ends_the_connection(tmp_path: Path) -> None:
+async def test_an_unsigned_announcement_ends_the_connection(tmp_path: Path) -> None:
     async def lies(visitor: Visitor) -> None:
         await visitor.let_in()
         visitor.say(relay.announcement(NEXT, ec_key()))
@@ -215,7 +215,7 @@ async def test_an_announcement_that_is_not_the_relays_ends_the_connection(tmp_pa
         )
 
 
-async def test_an_announced_certificate_is_followed_and_told_once(tmp_path: Path) -> None:
+async def test_an_announced_certificate_is_accepted_and_reported_once(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, stays, stays)
     async with relay.running() as address:
         async with session_at(address, tmp_path, CertificateTrust(bytes(32), relay.digest)) as session:
@@ -232,14 +232,14 @@ async def test_an_announced_certificate_is_followed_and_told_once(tmp_path: Path
                 assert not isinstance(await session.events.get(), events.Notice)
 
 
-async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path) -> None:
+async def test_an_unknown_certificate_at_a_reconnect_ends_the_client(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.SHUTDOWN, "the relay shuts down"), stays)
     async with (
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
         await session.connect()
-        session._trust = CertificateTrust(bytes(32))  # as if the relay had shown another one before
+        session.connection.trust = CertificateTrust(bytes(32))  # as if the relay had shown another one before
         error = await sees(session, RelayChanged)
         assert fingerprint_text(relay.digest) in str(error)
         with pytest.raises(RelayChanged):
@@ -249,7 +249,7 @@ async def test_another_certificate_after_a_while_ends_the_session(tmp_path: Path
 # --- coming back ---------------------------------------------------------------------------------------
 
 
-async def test_a_relay_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
+async def test_a_relay_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.SHUTDOWN, "the relay shuts down", 700), stays)
     async with (
         relay.running() as address,
@@ -262,7 +262,7 @@ async def test_a_relay_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
         assert second - first >= 0.7
 
 
-async def test_a_full_relay_is_tried_again_when_it_says(tmp_path: Path) -> None:
+async def test_a_full_relay_is_tried_again_after_the_pause_it_asks_for(tmp_path: Path) -> None:
     async def turns_away(visitor: Visitor) -> None:
         visitor.close(m.Code.FULL, "this relay is full", 600)
 
@@ -297,7 +297,7 @@ async def test_a_connection_that_breaks_waits_within_the_spread(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("code", [m.Code.SHUTDOWN, m.Code.FULL, m.Code.SLOW, m.Code.TIMEOUT])
-async def test_what_passes_is_tried_again(tmp_path: Path, code: m.Code) -> None:
+async def test_temporary_refusals_are_tried_again(tmp_path: Path, code: m.Code) -> None:
     relay = ScriptedRelay(tmp_path, closes(code, "for now"), stays)
     async with (
         relay.running() as address,
@@ -308,7 +308,7 @@ async def test_what_passes_is_tried_again(tmp_path: Path, code: m.Code) -> None:
         await sees(session, events.Connected)
 
 
-async def test_a_ban_is_final_and_one_line(tmp_path: Path) -> None:
+async def test_a_ban_ends_the_client_with_one_line(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, closes(m.Code.BANNED, "the account red is banned from this relay"), stays)
     async with (
         relay.running() as address,

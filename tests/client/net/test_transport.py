@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, UsageError
+from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayAddress, RelayTransport
+from clave_client.net.transport import RelayTransport
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -40,7 +41,7 @@ def test_addresses_are_read(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":99", "host:", "host:0", "host:65536", "host:x", "host:-1"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):
         RelayAddress.parse(text)
 
@@ -88,13 +89,13 @@ async def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 @pytest.mark.parametrize("serve", [_banner, _hang_up])
-async def test_something_else_on_the_port_is_told_apart(serve: Serve) -> None:
+async def test_another_service_on_the_port_is_recognised(serve: Serve) -> None:
     async with serving(serve) as address:
         with pytest.raises(NotARelay, match="check the port"):
             await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
-async def test_who_is_turned_away_before_tls_knows_that_it_may_be_for_a_while() -> None:
+async def test_a_connection_refused_before_tls_is_reported_as_maybe_temporary() -> None:
     async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         taken: socket.socket = writer.get_extra_info("socket")
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -105,13 +106,13 @@ async def test_who_is_turned_away_before_tls_knows_that_it_may_be_for_a_while() 
             await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
-async def test_another_tls_service_is_told_apart(tls: ssl.SSLContext) -> None:
+async def test_another_tls_service_is_recognised(tls: ssl.SSLContext) -> None:
     async with serving(_hang_up, tls) as address:
         with pytest.raises(NotARelay, match="speaks TLS, but not as a clave relay"):
             await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
 
 
-async def test_a_changed_certificate_stops_before_a_word(tls: ssl.SSLContext) -> None:
+async def test_a_changed_certificate_stops_before_anything_is_sent(tls: ssl.SSLContext) -> None:
     heard: list[bytes] = []
     done = asyncio.Event()
 

@@ -13,10 +13,10 @@ from clave_crypto.mls import GroupContextExtensions, Remove
 from clave_wire.messages import Kind
 from client.memory_relay import Member, in_one_room
 
-PENDING = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32, placed=True)
+PENDING = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32, logged=True)
 
 
-def test_what_is_kept_comes_back() -> None:
+def test_records_are_decoded_as_encoded() -> None:
     intent = RekeyIntent([b"d" * 32], "team")
     assert RekeyIntent.decode(intent.encode()) == intent
     assert OwnCommit.decode(PENDING.encode()) == PENDING
@@ -25,7 +25,7 @@ def test_what_is_kept_comes_back() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x90", b"garbage"])
-def test_what_is_damaged_is_said_to_be(data: bytes) -> None:
+def test_damaged_records_raise_store_damaged(data: bytes) -> None:
     for kind in (RekeyIntent, OwnCommit, EarlierRekey):
         if kind is RekeyIntent and data == b"\x90":
             continue  # nothing wished for
@@ -38,7 +38,7 @@ def test_what_is_damaged_is_said_to_be(data: bytes) -> None:
         OwnCommit.decode(short.encode())
 
 
-def test_a_wish_is_what_a_rekey_can_do(tmp_path: Path) -> None:
+def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     title = GroupContextExtensions(red.room.extensions_with(title="team"))
     proposals = [Remove(red.leaf_of(blue)), title, Remove(red.leaf_of(blue)), Member(tmp_path, "white").add()]

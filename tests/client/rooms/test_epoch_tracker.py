@@ -13,7 +13,7 @@ from clave_wire.messages import Kind
 from client.memory_relay import Forged, feed, in_one_room, say
 
 
-def test_a_batch_that_is_not_taken_leaves_no_trace_of_who_is_elsewhere(tmp_path: Path) -> None:
+def test_a_refused_batch_leaves_no_trace_of_who_is_elsewhere(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     header = red.header(Kind.CONFIRM, head=b"h" * 32)
     log.append(red, Forged(Kind.CONFIRM, sign_payload(red.room.id, header, red.account.device)))

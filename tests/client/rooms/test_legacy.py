@@ -72,7 +72,7 @@ def before(name: str) -> Log:
     )
 
 
-def test_a_store_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+def test_a_database_of_version_1_is_migrated(tmp_path: Path) -> None:
     red = Left(tmp_path, "red", FRIENDS)
     assert red.store._db.pragma("user_version") == len(MIGRATIONS)
     assert {record.title: record.phase for record in red.store.rooms()} == {
@@ -86,7 +86,7 @@ def test_a_store_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_room_goes_on_by_the_new_rules(tmp_path: Path, restart: bool) -> None:
+def test_a_migrated_room_continues_by_the_new_rules(tmp_path: Path, restart: bool) -> None:
     red, blue, log = Left(tmp_path, "red", FRIENDS), Left(tmp_path, "blue", FRIENDS), before("friends")
     told = [resume(member, log) for member in (red, blue)]
     assert told == [[], []]
@@ -123,7 +123,7 @@ def test_a_room_goes_on_by_the_new_rules(tmp_path: Path, restart: bool) -> None:
 
 
 @pytest.mark.parametrize("end", [4, 5], ids=["message", "commit"])
-def test_an_own_entry_that_is_the_last_of_protocol_3_counts(tmp_path: Path, end: int) -> None:
+def test_an_own_last_entry_of_protocol_3_is_accepted(tmp_path: Path, end: int) -> None:
     red, log = Left(tmp_path, "red", FRIENDS), Log(*before("friends").entries[:end])
     resume(red, log)
     assert kinds(deliver(log, red)[0]) == ["Sent", "RoomChanged"][: end - 3]
@@ -133,7 +133,7 @@ def test_an_own_entry_that_is_the_last_of_protocol_3_counts(tmp_path: Path, end:
     assert [item.body for item in red.room.outbox.waiting()] == ["lost on the way", "not sealed"]
 
 
-def test_an_own_commit_that_the_relay_repeats_counts_once(tmp_path: Path) -> None:
+def test_an_own_commit_that_the_relay_repeats_is_applied_once(tmp_path: Path) -> None:
     red, log = Left(tmp_path, "red", FRIENDS), before("friends")
     commit = next(e for e in log.entries[3:] if e.kind is Kind.COMMIT and e.sender == red.device)
     again = [msgspec.structs.replace(commit, seq=len(log.entries) + n) for n in (1, 2)]
@@ -180,7 +180,7 @@ def test_an_open_invitation_can_be_answered(tmp_path: Path, accept: bool) -> Non
     assert blue.texts() == red.texts() == ["welcome", "hello", "hello"]
 
 
-def test_a_welcome_of_protocol_3_still_lets_in(tmp_path: Path) -> None:
+def test_a_welcome_of_protocol_3_can_still_be_used(tmp_path: Path) -> None:
     red, blue, log = Left(tmp_path, "red", UNTAKEN), Left(tmp_path, "blue", UNTAKEN), before("untaken")
     welcome = parse_invitation(bytes.fromhex(json.loads((STORED / "version-1.json").read_text())["welcome"]))
     assert isinstance(welcome, bytes)
@@ -199,7 +199,7 @@ def test_a_welcome_of_protocol_3_still_lets_in(tmp_path: Path) -> None:
     assert blue.texts() == red.texts() == ["hi there", "by the new rules", "too"]
 
 
-def test_nothing_of_protocol_3_counts_after_where_it_ends(tmp_path: Path) -> None:
+def test_protocol_3_entries_are_refused_after_its_last_entry(tmp_path: Path) -> None:
     red, blue, log = Left(tmp_path, "red", INVITED), Left(tmp_path, "blue", INVITED), before("invited")
     red.room.answer(accept=True)
     last = log.entries[-1]
@@ -217,7 +217,7 @@ def test_nothing_of_protocol_3_counts_after_where_it_ends(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "change", [{"epoch": 9}, {"kind": Kind.COMMIT}, {"payload": b"garbage"}, {"sender": b"x" * 32}]
 )
-def test_what_did_not_count_then_does_not_count_now(tmp_path: Path, change: dict[str, object]) -> None:
+def test_entries_refused_by_protocol_3_are_refused_now(tmp_path: Path, change: dict[str, object]) -> None:
     red, log = Left(tmp_path, "red", INVITED), before("invited")
     red.room.answer(accept=True)
     log.entries[-1] = msgspec.structs.replace(log.entries[-1], **change)
@@ -230,6 +230,6 @@ def test_what_did_not_count_then_does_not_count_now(tmp_path: Path, change: dict
     assert red.room.record.cursor == 2
 
 
-def test_a_room_of_today_has_no_legacy(tmp_path: Path) -> None:
+def test_a_new_room_has_no_legacy_entries(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     assert (red.room.record.legacy, blue.room.record.legacy) == (0, 0)

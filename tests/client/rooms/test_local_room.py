@@ -50,7 +50,7 @@ def failing_disk(member: Member) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("adds", [False, True])
-def test_a_commit_that_could_not_be_stored_leaves_nothing_behind(tmp_path: Path, adds: bool) -> None:
+def test_a_commit_that_could_not_be_stored_leaves_no_trace(tmp_path: Path, adds: bool) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     record = red.room.record
     proposals = [Member(tmp_path, "white").add()] if adds else []
@@ -141,7 +141,7 @@ def leave(member: Member) -> int:
 
 
 @pytest.mark.parametrize("code", [Code.LIMIT, Code.BAD_REQUEST])
-def test_a_refused_leave_is_told_and_the_room_goes_on(tmp_path: Path, code: Code) -> None:
+def test_a_refused_leave_is_reported_and_the_room_continues(tmp_path: Path, code: Code) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     number = leave(blue)
     assert blue.room.group.pending_proposals
@@ -159,7 +159,7 @@ def test_a_refused_leave_is_told_and_the_room_goes_on(tmp_path: Path, code: Code
     assert red.texts() == ["still here"]
 
 
-def test_a_leave_of_who_is_no_member_is_done(tmp_path: Path) -> None:
+def test_a_leave_of_a_non_member_is_complete(tmp_path: Path) -> None:
     _, (_, blue) = in_one_room(tmp_path, "red", "blue")
     number = leave(blue)
     outcome = feed(blue, [Rejected(blue.room.id, number, Code.NOT_MEMBER, "no member")])
@@ -167,7 +167,7 @@ def test_a_leave_of_who_is_no_member_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [Code.STORAGE, Code.RENUMBER, Code.STALE, Code.PACE])
-def test_a_leave_that_may_be_tried_again_is(tmp_path: Path, code: Code) -> None:
+def test_a_leave_refused_for_now_is_submitted_again(tmp_path: Path, code: Code) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     number = leave(blue)
     assert not blue.room.leave_due, "it is on its way"
@@ -183,7 +183,7 @@ def test_a_leave_that_may_be_tried_again_is(tmp_path: Path, code: Code) -> None:
     assert kinds(from_blue) == ["RoomClosed"]
 
 
-def test_a_leave_is_made_anew_in_each_epoch(tmp_path: Path) -> None:
+def test_a_leave_is_proposed_again_in_each_epoch(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     number = leave(blue)
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
@@ -194,7 +194,7 @@ def test_a_leave_is_made_anew_in_each_epoch(tmp_path: Path) -> None:
     assert [kinds(outcome)[-1] for outcome in deliver(log, red, blue)] == ["MemberLeft", "RoomClosed"]
 
 
-def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
+def test_a_cancelled_commit_allows_the_next(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.room.prepare_commit([Remove(red.leaf_of(blue))])
     red.room.cancel_commit()
@@ -209,7 +209,7 @@ def test_a_commit_taken_back_makes_way_for_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["commit", "rekey"])
-def test_a_commit_that_is_stale_in_its_own_epoch_goes_out_as_it_was(tmp_path: Path, kind: str) -> None:
+def test_a_stale_commit_of_the_present_epoch_is_resubmitted_unchanged(tmp_path: Path, kind: str) -> None:
     log, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()] if kind == "commit" else ())
     log.append(blue, blue.room.prepare_rejoin_request())
@@ -221,7 +221,7 @@ def test_a_commit_that_is_stale_in_its_own_epoch_goes_out_as_it_was(tmp_path: Pa
     assert log.take(red, again) is None
 
 
-def test_a_commit_of_another_epoch_is_given_up(tmp_path: Path) -> None:
+def test_a_commit_of_another_epoch_is_dropped(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.room.prepare_commit(())
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
@@ -230,7 +230,7 @@ def test_a_commit_of_another_epoch_is_given_up(tmp_path: Path) -> None:
     assert red.room.commits.newest is None
 
 
-def test_a_commit_refused_for_good_is_told(tmp_path: Path) -> None:
+def test_a_commit_refused_for_good_is_reported(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Remove(red.leaf_of(blue))])
     outcome = feed(red, [Rejected(red.room.id, submit.submission, Code.LIMIT, "too\x1bmany")])
@@ -251,7 +251,7 @@ def comes_back(log: Log, member: Member, restored: int) -> list[events.Event]:
     return resume(member, log, SECOND, [(FIRST, restored)])
 
 
-def test_lost_messages_are_told_once_and_said_again_in_order(tmp_path: Path) -> None:
+def test_lost_messages_are_reported_once_and_sent_again_in_order(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
         resume(member, log, FIRST)
@@ -277,7 +277,7 @@ def test_lost_messages_are_told_once_and_said_again_in_order(tmp_path: Path) -> 
         assert not member.room.outbox
 
 
-def test_who_had_not_read_what_was_lost_reads_it_when_it_is_said_again(tmp_path: Path) -> None:
+def test_lost_messages_reach_members_that_had_not_read_them(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for member in (red, blue):
         resume(member, log, FIRST)
@@ -291,7 +291,9 @@ def test_who_had_not_read_what_was_lost_reads_it_when_it_is_said_again(tmp_path:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_log_that_has_grown_again_is_told_by_the_incarnation(tmp_path: Path, restart: bool) -> None:
+def test_a_restored_log_that_grew_again_is_recognised_by_its_incarnation(
+    tmp_path: Path, restart: bool
+) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):
         resume(member, log, FIRST)
@@ -320,7 +322,7 @@ def test_a_log_that_has_grown_again_is_told_by_the_incarnation(tmp_path: Path, r
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_who_was_away_for_two_restores_goes_back_to_before_the_first(tmp_path: Path, restart: bool) -> None:
+def test_after_two_restores_a_device_rolls_back_to_the_first(tmp_path: Path, restart: bool) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):
         resume(member, log, FIRST)
@@ -368,7 +370,7 @@ def test_the_same_incarnation_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_leaving_that_was_lost_counts_for_nobody(tmp_path: Path, restart: bool) -> None:
+def test_a_lost_leave_proposal_is_withdrawn(tmp_path: Path, restart: bool) -> None:
     log, (red, blue, green, grey) = in_one_room(tmp_path, "red", "blue", "green", "grey")
     for member in (red, blue, green, grey):
         resume(member, log, FIRST)
@@ -392,7 +394,7 @@ def test_a_leaving_that_was_lost_counts_for_nobody(tmp_path: Path, restart: bool
     assert not red.room.roster.has(green.device)
 
 
-def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
+def test_a_lost_waiting_rekey_is_dropped(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, green):
         resume(member, log, FIRST)
@@ -414,7 +416,7 @@ def test_a_waiting_rekey_that_was_lost_is_gone(tmp_path: Path) -> None:
     assert red.texts() == blue.texts() == ["in its epoch"]
 
 
-def test_a_joiner_whose_place_was_lost_accuses_nobody(tmp_path: Path) -> None:
+def test_a_new_member_whose_commit_was_lost_reports_no_inconsistency(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     for text in ("one", "two"):
@@ -442,7 +444,7 @@ def test_an_invitation_is_answered_once(tmp_path: Path) -> None:
         blue.room.answer(accept=True)
 
 
-def test_a_message_goes_onto_a_screen_once(tmp_path: Path) -> None:
+def test_a_message_is_shown_once(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     say(log, red, "hello")
     deliver(log, blue)
@@ -465,7 +467,7 @@ def test_a_room_fallen_behind_keeps_its_history_and_no_keys(tmp_path: Path) -> N
     assert len(blue.room.unsent) == 1
 
 
-def test_whoever_is_added_again_goes_on_counting(tmp_path: Path) -> None:
+def test_a_member_added_again_continues_its_submission_numbers(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for text in ("one", "two"):
         say(log, green, text)

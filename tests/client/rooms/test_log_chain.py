@@ -52,7 +52,7 @@ def entry(seq: int, **fields: object) -> Entry:
 # --- the chain itself ----------------------------------------------------------------------------------
 
 
-def test_the_chain_is_what_it_says(store: Store) -> None:
+def test_the_chain_is_computed_as_documented(store: Store) -> None:
     chain = LogChain(store, ROOM, 0)
     start = hashlib.sha256(b"clave 4 log chain" + ROOM).digest()
     assert chain.seen() == Seen(0, start)
@@ -73,7 +73,7 @@ def test_the_chain_covers_what_makes_an_entry(store: Store, fields: dict[str, ob
     assert one.seen() != other.seen()
 
 
-def test_an_older_view_than_kept_is_neither_believed_nor_doubted(
+def test_a_view_older_than_the_kept_hashes_is_not_compared(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chain_module, "HASHES_KEPT", 50)
@@ -86,7 +86,7 @@ def test_an_older_view_than_kept_is_neither_believed_nor_doubted(
     assert not chain.contradicts(Seen(301, b"x" * 32)), "what is not read yet cannot be compared"
 
 
-def test_the_chain_goes_back_and_comes_back(store: Store) -> None:
+def test_the_chain_is_truncated_and_loaded(store: Store) -> None:
     chain = LogChain(store, ROOM, 0)
     for seq in range(1, 6):
         chain.extend(entry(seq))
@@ -178,7 +178,7 @@ def test_another_history_is_noticed_at_the_next_message(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_other_side_notices_too(tmp_path: Path, case: str) -> None:
+def test_both_sides_notice(tmp_path: Path, case: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     red.says("one")
     red.says("two")
@@ -195,7 +195,7 @@ def test_the_other_side_notices_too(tmp_path: Path, case: str) -> None:
     assert Inconsistency.HISTORY in lies(*deliver(log, red))
 
 
-def test_whoever_saw_the_same_is_not_accused(tmp_path: Path) -> None:
+def test_an_equal_view_is_not_reported(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     one = say(log, red, "for all")
     deliver(log, red, blue)
@@ -208,7 +208,7 @@ def test_whoever_saw_the_same_is_not_accused(tmp_path: Path) -> None:
     assert lies(feed(green, [log.entries[-1]])) == [], "of each person it is told once"
 
 
-def test_other_last_messages_before_a_commit(tmp_path: Path) -> None:
+def test_different_last_messages_before_a_commit_are_noticed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     say(log, red, "one")
     deliver(log, red, blue)
@@ -222,7 +222,7 @@ def test_other_last_messages_before_a_commit(tmp_path: Path) -> None:
     agree(red, blue, green)
 
 
-def test_an_impossible_view(tmp_path: Path) -> None:
+def test_a_view_of_later_entries_is_reported(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     one = say(log, red, "one")
     deliver(log, red, blue)
@@ -253,7 +253,7 @@ def forged_message(member: Member, **fields: object) -> Forged:
         ({"count": 0}, Inconsistency.ORDER),
     ],
 )
-def test_a_member_that_lies_raises_an_alarm_and_no_more(
+def test_a_false_view_of_a_member_is_reported_and_changes_nothing(
     tmp_path: Path, fields: dict[str, object], lie: Inconsistency
 ) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
@@ -262,7 +262,7 @@ def test_a_member_that_lies_raises_an_alarm_and_no_more(
     assert blue.texts() == ["forged"], "what it says of the log decides alarms, never whether it counts"
 
 
-def test_the_count_of_each_sender_is_its_own(tmp_path: Path) -> None:
+def test_counts_are_per_sender(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     for member in (red, blue, red, blue):
         say(log, member, "hello")
@@ -270,7 +270,7 @@ def test_the_count_of_each_sender_is_its_own(tmp_path: Path) -> None:
     assert [green.store.last_count(ROOM, member.device) for member in (red, blue, green)] == [2, 2, 0]
 
 
-def test_messages_in_another_order_are_told_also_across_epochs_and_restarts(tmp_path: Path) -> None:
+def test_reordered_messages_are_reported_across_epochs_and_restarts(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for text in ("one", "two"):
         say(log, red, text)
@@ -296,7 +296,7 @@ def welcomed(log: Log, host: Member, guest: Member, seq: int) -> list[Inconsiste
     return lies(*resume(guest, log))
 
 
-def test_a_joiner_takes_up_the_chain_where_its_inviter_stood(tmp_path: Path) -> None:
+def test_a_new_member_starts_the_chain_from_its_inviters_view(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     say(log, red, "before")
     deliver(log, red)
@@ -312,7 +312,7 @@ def test_a_joiner_takes_up_the_chain_where_its_inviter_stood(tmp_path: Path) -> 
     assert guest.texts() == ["hello"] * 3
 
 
-def test_a_place_behind_the_log_does_not_keep_a_joiner_from_noticing(tmp_path: Path) -> None:
+def test_a_wrong_join_position_does_not_hide_another_history(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     submit = red.room.prepare_commit([guest.add()])
@@ -332,7 +332,7 @@ def test_a_place_behind_the_log_does_not_keep_a_joiner_from_noticing(tmp_path: P
 
 
 @pytest.mark.parametrize("shift", [-2, -1, 1, 2])
-def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
+def test_a_wrong_join_position_is_reported(tmp_path: Path, shift: int) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for text in ("one", "two"):
         say(log, red, text)
@@ -347,7 +347,7 @@ def test_a_wrong_place_of_a_joiner_is_told(tmp_path: Path, shift: int) -> None:
     assert {Inconsistency.PLACE, Inconsistency.AHEAD} & {*told, *lies(*deliver(log, guest))}
 
 
-def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:
+def test_a_missing_join_commit_is_reported(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     guest = Member(tmp_path, "guest")
     welcomed(log, red, guest, 2)
@@ -358,7 +358,7 @@ def test_a_joiner_whose_commit_was_taken_out_of_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_joiner_notices_what_the_others_were_shown_before(tmp_path: Path, case: str) -> None:
+def test_a_new_member_notices_another_history_before_its_join(tmp_path: Path, case: str) -> None:
     """Its inviter tells it the chain before it came, so what others see of that is compared."""
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     red.says("one")
@@ -384,6 +384,6 @@ def test_a_joiner_notices_what_the_others_were_shown_before(tmp_path: Path, case
     assert Inconsistency.HISTORY in told
 
 
-def test_header_words_are_the_wires() -> None:
+def test_header_fields_match_the_wire() -> None:
     assert Header.__struct_fields__ == ("kind", "head", "seen", "count", "add", "remove", "ref")
     assert Rejected.__struct_fields__ == ("room", "submission", "code", "text")

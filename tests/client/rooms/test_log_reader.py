@@ -84,7 +84,7 @@ def changed(entry: Entry, **fields: object) -> Entry:
 # --- what everybody reads ------------------------------------------------------------------------------
 
 
-def test_everyone_reads_the_same_and_nobody_their_own(tmp_path: Path) -> None:
+def test_members_read_the_same_messages_without_their_own(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     say(log, red, "hello")
     say(log, blue, "hi")
@@ -94,7 +94,7 @@ def test_everyone_reads_the_same_and_nobody_their_own(tmp_path: Path) -> None:
     assert red.texts() == blue.texts() == ["hello", "hi"]
 
 
-def test_an_omission_is_noticed_and_nothing_is_taken(tmp_path: Path) -> None:
+def test_an_omitted_entry_is_noticed_and_the_batch_refused(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for text in ("one", "two", "three"):
         say(log, red, text)
@@ -121,7 +121,7 @@ def test_a_repeated_entry_is_shown_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_what_is_as_it_should_be_counts(tmp_path: Path, kind: Kind) -> None:
+def test_unchanged_entries_are_accepted(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = made(log, kind, red, blue, green)
     before, helped = green.everything(), green.room.rejoin_infos[green.device]
@@ -175,7 +175,7 @@ def test_no_kind_can_be_changed(tmp_path: Path, kind: Kind, label: Kind) -> None
 
 
 @pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.COMMIT, Kind.REKEY])
-def test_no_header_goes_with_the_body_of_another_entry(tmp_path: Path, kind: Kind) -> None:
+def test_a_header_with_the_body_of_another_entry_is_refused(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     one = made(log, kind, red, blue, green)
     if red.room.commits.newest is not None:
@@ -192,7 +192,7 @@ def test_no_header_goes_with_the_body_of_another_entry(tmp_path: Path, kind: Kin
 
 @pytest.mark.parametrize("payload", [b"", b"garbage", b"\0\0", b"\0\1\xc0", b"\xff\xff"])
 @pytest.mark.parametrize("kind", Kind)
-def test_garbage_is_told_once_and_ignored(tmp_path: Path, kind: Kind, payload: bytes) -> None:
+def test_garbage_is_reported_once_and_ignored(tmp_path: Path, kind: Kind, payload: bytes) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     entry = log.entry(red, Forged(kind, payload))
     assert kinds(ignores(blue, entry)) == ["Notice"]
@@ -213,7 +213,7 @@ def test_garbage_behind_a_good_header_is_ignored(tmp_path: Path, kind: Kind) -> 
 
 @pytest.mark.parametrize("name", ["blue", "a stranger", "oneself"])
 @pytest.mark.parametrize("kind", Kind)
-def test_an_entry_under_anothers_name_does_not_count(tmp_path: Path, kind: Kind, name: str) -> None:
+def test_an_entry_under_anothers_name_is_refused(tmp_path: Path, kind: Kind, name: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     sender = {"blue": blue.device, "a stranger": b"x" * 32, "oneself": green.device}[name]
     entry = msgspec.structs.replace(made(log, kind, red, blue, green), sender=sender)
@@ -231,7 +231,7 @@ def test_an_entry_under_anothers_name_does_not_count(tmp_path: Path, kind: Kind,
 
 
 @pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.COMMIT])
-def test_something_invented_under_ones_own_name_is_told(tmp_path: Path, kind: Kind) -> None:
+def test_an_unknown_entry_under_the_own_name_is_reported(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = msgspec.structs.replace(made(log, kind, red, blue, green), sender=green.device)
     assert lies(feed(green, [entry])) == [Inconsistency.INVENTED]
@@ -241,7 +241,7 @@ def test_something_invented_under_ones_own_name_is_told(tmp_path: Path, kind: Ki
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LOST])
-def test_nothing_of_a_past_epoch_counts(tmp_path: Path, kind: Kind) -> None:
+def test_entries_of_a_past_epoch_are_refused(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green, grey) = in_one_room(tmp_path, "red", "blue", "green", "grey")
     entry = made(log, kind, red, blue, green)
     deliver(log, grey)
@@ -253,7 +253,7 @@ def test_nothing_of_a_past_epoch_counts(tmp_path: Path, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LOST])
-def test_an_epoch_never_shown_is_told_and_asked_about(tmp_path: Path, kind: Kind) -> None:
+def test_an_unknown_epoch_is_reported_and_starts_a_rejoin(tmp_path: Path, kind: Kind) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     hidden = log.entry(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
     feed(red, [hidden])
@@ -348,7 +348,7 @@ def test_a_rekey_removes_exactly_whom_its_header_says(tmp_path: Path, case: str)
     judged(log, [red, green, white], blue, forge(blue, header, commit(Remove(2), path=True)))
 
 
-def test_nothing_removed_in_the_header_only(tmp_path: Path) -> None:
+def test_a_removal_in_the_header_only_is_refused(tmp_path: Path) -> None:
     """A valid update whose header removes somebody would have the relay stop routing to it."""
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     header = blue.header(Kind.REKEY, remove=[green.device])
@@ -356,7 +356,7 @@ def test_nothing_removed_in_the_header_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["no header", "another's", "an addition"])
-def test_a_leaving_is_of_its_sender_only(tmp_path: Path, case: str) -> None:
+def test_a_leave_can_only_remove_its_sender(tmp_path: Path, case: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     fields: dict[str, object] = {
         "no header": {},
@@ -367,7 +367,7 @@ def test_a_leaving_is_of_its_sender_only(tmp_path: Path, case: str) -> None:
     judged(log, [red, green], blue, forge(blue, header, propose(Remove(blue.room.group.own_leaf))))
 
 
-def test_no_proposal_but_leaving_holds_anyone_up(tmp_path: Path) -> None:
+def test_standalone_proposals_other_than_a_leave_are_refused(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     header = blue.header(Kind.PROPOSAL, remove=[blue.device])
     for proposal in (Remove(green.room.group.own_leaf), Member(tmp_path, "ghost").add(), None):
@@ -378,7 +378,7 @@ def test_no_proposal_but_leaving_holds_anyone_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.APPLICATION, Kind.PROPOSAL, Kind.COMMIT, Kind.REKEY])
 @pytest.mark.parametrize("body", ["message", "leaving", "addition", "update"])
-def test_a_body_of_another_kind_does_not_count_though_it_covers_the_header(
+def test_a_body_of_another_kind_is_refused_though_it_covers_the_header(
     tmp_path: Path, kind: Kind, body: str
 ) -> None:
     """A commit that a member labels a message would begin an epoch that the relay does not know of."""
@@ -402,7 +402,7 @@ def test_a_body_of_another_kind_does_not_count_though_it_covers_the_header(
     judged(log, [red, green], blue, forge(blue, header, make))
 
 
-def test_what_is_against_the_rooms_rules_does_not_count(tmp_path: Path) -> None:
+def test_commits_against_the_rooms_rules_are_refused(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", remove=Role.ADMIN)
     header = blue.header(Kind.REKEY, remove=[green.device])
     judged(log, [red, green], blue, forge(blue, header, commit(Remove(2), path=True)))
@@ -411,7 +411,7 @@ def test_what_is_against_the_rooms_rules_does_not_count(tmp_path: Path) -> None:
     assert green.texts() == ["we go on"]
 
 
-def test_a_signed_entry_of_another_room_does_not_count(tmp_path: Path) -> None:
+def test_a_signed_entry_of_another_room_is_refused(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, blue)
     deliver(log, red, green)

@@ -39,7 +39,7 @@ def take(log: Log, member: Member, submits: list[Submit]) -> None:
         assert log.take(member, submit) is None
 
 
-def test_what_is_placed_waits_to_be_confirmed(tmp_path: Path) -> None:
+def test_logged_messages_wait_to_be_confirmed(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.db", Secret(b"k" * 32))
     outbox = Outbox(store, ROOM)
     ids = [outbox.append(ContentKind.TEXT, str(number), number) for number in range(3)]
@@ -47,7 +47,7 @@ def test_what_is_placed_waits_to_be_confirmed(tmp_path: Path) -> None:
     assert [item.id for item in outbox.waiting()] == [*ids, b"j" * 16]
     assert outbox.ids() == ids, "only texts are named"
     for item in outbox.waiting()[:2]:
-        outbox.seal(item, item.id, b"h" * 32)
+        outbox.store_ciphertext(item, item.id, b"h" * 32)
     one = outbox.find(ids[0])
     assert one is not None
     outbox.mark_logged(one, 7)
@@ -55,7 +55,7 @@ def test_what_is_placed_waits_to_be_confirmed(tmp_path: Path) -> None:
     assert outbox.ids() == ids[1:]
     outbox.confirm(b"o" * 32)
     assert outbox.ids() == ids, "in another epoch it is to be said anew"
-    outbox.seal(one, b"again", b"h" * 32)
+    outbox.store_ciphertext(one, b"again", b"h" * 32)
     outbox.mark_logged(one, 9)
     outbox.confirm(b"h" * 32)
     assert outbox.ids() == ids[1:]
@@ -65,7 +65,7 @@ def test_what_is_placed_waits_to_be_confirmed(tmp_path: Path) -> None:
     store.close()
 
 
-def test_no_more_than_a_window_is_on_its_way(tmp_path: Path) -> None:
+def test_at_most_a_window_is_in_flight(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     texts = [str(number) for number in range(WINDOW + 5)]
     for text in texts:
@@ -81,7 +81,7 @@ def test_no_more_than_a_window_is_on_its_way(tmp_path: Path) -> None:
     assert blue.texts() == texts
 
 
-def test_what_is_stale_goes_out_again_as_it_was_while_the_epoch_is_the_same(tmp_path: Path) -> None:
+def test_stale_messages_of_the_same_epoch_are_resubmitted_unchanged(tmp_path: Path) -> None:
     log, (red, _, green) = in_one_room(tmp_path, "red", "blue", "green")
     for text in ("one", "two", "three"):
         red.says(text)
@@ -98,7 +98,7 @@ def test_what_is_stale_goes_out_again_as_it_was_while_the_epoch_is_the_same(tmp_
     assert second[0].read == first[0].read, "it has not read the other entry yet"
 
 
-def test_what_is_stale_in_another_epoch_is_sealed_anew_under_the_same_id(tmp_path: Path) -> None:
+def test_stale_messages_of_another_epoch_are_encrypted_again_with_their_id(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     ids = [red.says(text) for text in ("one", "two")]
     first = red.room.prepare_messages()
@@ -120,7 +120,7 @@ def test_what_is_stale_in_another_epoch_is_sealed_anew_under_the_same_id(tmp_pat
     assert red.texts() == blue.texts() == ["one", "two"]
 
 
-def test_what_follows_a_message_sealed_anew_is_sealed_anew_too(tmp_path: Path) -> None:
+def test_messages_after_one_encrypted_again_are_encrypted_again_too(tmp_path: Path) -> None:
     """Or its count would be lower than that of what now goes before it."""
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     for text in ("one", "two"):
@@ -137,9 +137,7 @@ def test_what_follows_a_message_sealed_anew_is_sealed_anew_too(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("codes", [(Code.STALE, Code.OUT_OF_ORDER), (Code.STORAGE, Code.OUT_OF_ORDER)])
-def test_nothing_is_submitted_until_all_that_was_refused_is_answered(
-    tmp_path: Path, codes: tuple[Code, Code]
-) -> None:
+def test_nothing_is_submitted_while_refusals_are_drained(tmp_path: Path, codes: tuple[Code, Code]) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.says("one")
     red.says("two")
@@ -158,7 +156,7 @@ def test_nothing_is_submitted_until_all_that_was_refused_is_answered(
     assert log.last(red) == 1
 
 
-def test_the_order_stays_its_senders_however_much_is_refused(tmp_path: Path) -> None:
+def test_refusals_do_not_change_the_order(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     texts = [str(number) for number in range(12)]
     for text in texts:
@@ -186,7 +184,7 @@ def test_the_order_stays_its_senders_however_much_is_refused(tmp_path: Path) -> 
     assert red.texts() == blue.texts() == green.texts() == texts
 
 
-def test_a_thousand_refusals_burn_no_keys(tmp_path: Path) -> None:
+def test_a_thousand_refusals_use_up_no_keys(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.says("at last")
     (first,) = red.room.prepare_messages()
@@ -204,7 +202,7 @@ def test_a_thousand_refusals_burn_no_keys(tmp_path: Path) -> None:
     assert blue.texts() == ["at last", "and the next"]
 
 
-def test_refusals_across_a_restart_burn_no_keys(tmp_path: Path) -> None:
+def test_refusals_across_a_restart_use_up_no_keys(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.says("one")
     red.says("two")
@@ -220,7 +218,7 @@ def test_refusals_across_a_restart_burn_no_keys(tmp_path: Path) -> None:
     assert blue.texts() == ["one", "two"]
 
 
-def test_what_was_taken_before_the_connection_broke_is_not_sent_again(tmp_path: Path) -> None:
+def test_messages_accepted_before_a_disconnect_are_not_sent_again(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.says("one")
     red.says("two")
@@ -237,7 +235,7 @@ def test_what_was_taken_before_the_connection_broke_is_not_sent_again(tmp_path: 
 
 
 @pytest.mark.parametrize("code", [Code.PACE, Code.STORAGE])
-def test_a_relay_that_wants_a_pause_is_given_one(tmp_path: Path, code: Code) -> None:
+def test_a_relay_that_asks_for_a_pause_gets_one(tmp_path: Path, code: Code) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     red.says("one")
     (submit,) = red.room.prepare_messages()

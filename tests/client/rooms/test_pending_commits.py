@@ -26,7 +26,7 @@ from client.memory_relay import (
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
+def test_the_first_rekey_applies_if_confirmed_before_the_second_is_logged(
     tmp_path: Path, restart: bool
 ) -> None:
     log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
@@ -53,7 +53,7 @@ def test_the_first_rekey_counts_if_it_is_confirmed_before_the_second_is_there(
     assert not red.room.outbox
 
 
-def test_the_first_rekey_is_gone_once_the_second_is_there(tmp_path: Path) -> None:
+def test_the_first_rekey_is_dropped_once_the_second_is_logged(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     first = rekey(log, red, green)
     deliver(log, red, blue, green)

@@ -27,7 +27,7 @@ from client.memory_relay import (
 )
 
 
-def test_the_author_speaks_in_its_epoch_and_the_others_hear_it_then(tmp_path: Path) -> None:
+def test_messages_in_an_unconfirmed_epoch_are_read_once_it_is_confirmed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red, green)
     deliver(log, red, blue, green)
@@ -54,7 +54,7 @@ def test_the_author_speaks_in_its_epoch_and_the_others_hear_it_then(tmp_path: Pa
     assert red.texts() == blue.texts() == ["one", "two", "three", "four"]
 
 
-def test_posts_of_a_rekey_that_dies_are_said_again_once_and_in_order(tmp_path: Path) -> None:
+def test_messages_of_a_dropped_rekey_are_sent_again_once_in_order(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red, green)
     deliver(log, red, blue, green)
@@ -81,7 +81,7 @@ def test_posts_of_a_rekey_that_dies_are_said_again_once_and_in_order(tmp_path: P
     assert not red.room.outbox
 
 
-def test_posts_in_a_replaced_rekey_are_said_again_once(tmp_path: Path) -> None:
+def test_messages_of_a_replaced_rekey_are_sent_again_once(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red, green)
     deliver(log, red, blue, green)
@@ -99,7 +99,7 @@ def test_posts_in_a_replaced_rekey_are_said_again_once(tmp_path: Path) -> None:
     assert green.room.record.phase is Phase.CLOSED
 
 
-def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
+def test_messages_are_buffered_only_of_the_account_whose_rekey_waits(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)
@@ -119,7 +119,7 @@ def test_only_the_account_whose_rekey_waits_is_kept(tmp_path: Path) -> None:
     ],
     ids=["number", "size"],
 )
-def test_no_more_is_said_before_it_is_confirmed_than_others_keep(
+def test_no_more_is_sent_unconfirmed_than_others_buffer(
     tmp_path: Path, texts: list[str], least: int, most: int
 ) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
@@ -140,8 +140,8 @@ def test_no_more_is_said_before_it_is_confirmed_than_others_keep(
     assert not red.room.outbox
 
 
-@pytest.mark.parametrize(("bound", "value"), [("_MOST_KEPT", 3), ("_MOST_KEPT_BYTES", 1500)])
-def test_what_is_said_beyond_what_is_kept_counts_for_nobody(
+@pytest.mark.parametrize(("bound", "value"), [("_MOST_BUFFERED", 3), ("_MOST_BUFFERED_BYTES", 1500)])
+def test_messages_beyond_the_buffer_are_refused_by_everyone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     monkeypatch.setattr(rekeys, bound, value)
@@ -159,7 +159,7 @@ def test_what_is_said_beyond_what_is_kept_counts_for_nobody(
     assert blue.texts() == green.texts() == ["0", "1", "2"]
 
 
-def test_what_is_kept_of_one_device_leaves_room_for_another_of_its_account(tmp_path: Path) -> None:
+def test_the_buffer_is_per_device(tmp_path: Path) -> None:
     log, (red, desk, blue) = in_one_room(tmp_path, "red", "red/desk", "blue")
     for device in (red, desk):  # the second one is what can be confirmed
         rekey(log, device)
@@ -178,7 +178,7 @@ def test_what_is_kept_of_one_device_leaves_room_for_another_of_its_account(tmp_p
     assert sorted(blue.texts()) == sorted(f"{name} {text}" for name in ("red", "desk") for text in texts)
 
 
-def test_answers_to_a_full_window_are_all_taken(tmp_path: Path) -> None:
+def test_answers_to_a_full_window_are_all_handled(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     rekey(log, red)
     deliver(log, red, blue)

@@ -45,7 +45,7 @@ def fates(member: Member) -> list[RekeyEffect]:
 # --- waiting and confirming ----------------------------------------------------------------------------
 
 
-def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> None:
+def test_a_rekey_applies_once_confirmed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     head = red.room.head
     rekey(log, red)
@@ -64,7 +64,7 @@ def test_a_rekey_waits_and_begins_its_epoch_once_confirmed(tmp_path: Path) -> No
     assert (fates(red), fates(blue), fates(green)) == ([], [], [])
 
 
-def test_members_confirm_before_they_say_anything(tmp_path: Path) -> None:
+def test_members_confirm_before_they_send(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     rekey(log, red)
     deliver(log, red, blue)
@@ -76,7 +76,7 @@ def test_members_confirm_before_they_say_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("who", ["the author", "a twin of the author", "the removed device"])
-def test_who_cannot_confirm(tmp_path: Path, who: str) -> None:
+def test_confirmations_that_are_refused(tmp_path: Path, who: str) -> None:
     log, (red, twin, blue, green) = in_one_room(tmp_path, "red", "red/desk", "blue", "green")
     made = rekey(log, red, green)
     deliver(log, red, twin, blue, green)
@@ -94,7 +94,7 @@ def test_who_cannot_confirm(tmp_path: Path, who: str) -> None:
     assert green.room.record.phase is Phase.CLOSED
 
 
-def test_a_twin_of_the_removed_device_can_confirm(tmp_path: Path) -> None:
+def test_another_device_of_the_removed_account_can_confirm(tmp_path: Path) -> None:
     log, (red, green, twin) = in_one_room(tmp_path, "red", "green", "green/desk")
     rekey(log, red, green)
     deliver(log, red, green, twin)
@@ -105,7 +105,7 @@ def test_a_twin_of_the_removed_device_can_confirm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["signature", "another's signature", "head", "ref", "no member"])
-def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what: str) -> None:
+def test_an_invalid_confirmation_changes_nothing(tmp_path: Path, what: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     made = rekey(log, red)
     deliver(log, red, blue, green)
@@ -136,7 +136,7 @@ def test_a_confirmation_that_does_not_hold_changes_nothing(tmp_path: Path, what:
     assert (green.room.head, red.room.head) == (head, head)
 
 
-def test_a_confirmation_before_its_rekey_does_not_count(tmp_path: Path) -> None:
+def test_a_confirmation_before_its_rekey_is_ignored(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit(())
     early = blue.header(Kind.CONFIRM, ref=rekey_id(submit.payload))
@@ -207,7 +207,7 @@ def test_a_waiting_rekey_is_gone_once_another_epoch_begins(tmp_path: Path, by: s
     assert red.room.head == head
 
 
-def test_alone_a_rekey_counts_at_once(tmp_path: Path) -> None:
+def test_a_rekey_of_the_only_account_applies_at_once(tmp_path: Path) -> None:
     log, (red, twin) = in_one_room(tmp_path, "red", "red/desk")
     rekey(log, red)
     assert deliver(log, red, twin)[0].commit_result is CommitResult.APPLIED
@@ -216,7 +216,7 @@ def test_alone_a_rekey_counts_at_once(tmp_path: Path) -> None:
     assert [kinds(outcome) for outcome in deliver(log, red, twin)] == [["MemberRemoved"], ["RoomClosed"]]
 
 
-def test_in_a_room_of_two_a_removal_counts_at_once(tmp_path: Path) -> None:
+def test_in_a_room_of_two_a_removal_applies_at_once(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     rekey(log, red, blue)
     assert [kinds(outcome) for outcome in deliver(log, red, blue)] == [["MemberRemoved"], ["RoomClosed"]]
@@ -230,7 +230,7 @@ def test_a_rekey_of_two_is_no_removal_and_waits(tmp_path: Path) -> None:
     assert red.room.head == blue.room.head == head
 
 
-def test_what_a_rekey_was_for_is_done_by_the_next(tmp_path: Path) -> None:
+def test_the_next_rekey_does_what_a_superseded_one_was_to_do(tmp_path: Path) -> None:
     log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
     title = GroupContextExtensions(red.room.extensions_with(title="team"))
     log.append(red, red.room.prepare_commit([title, Remove(3)]))
@@ -248,7 +248,7 @@ def test_what_a_rekey_was_for_is_done_by_the_next(tmp_path: Path) -> None:
     assert not red.room.intent
 
 
-def test_a_second_rekey_of_a_device_does_what_the_first_was_for(tmp_path: Path) -> None:
+def test_a_second_rekey_of_a_device_includes_the_intent_of_the_first(tmp_path: Path) -> None:
     log, (red, _, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
     rekey(log, red, green)
     deliver(log, red)
@@ -257,7 +257,7 @@ def test_a_second_rekey_of_a_device_does_what_the_first_was_for(tmp_path: Path) 
     assert removed == sorted([green.device, white.device])
 
 
-def test_a_wish_that_may_not_be_is_given_up(tmp_path: Path) -> None:
+def test_an_intent_that_is_not_allowed_is_dropped(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     red.room.prepare_commit([Remove(red.leaf_of(blue))])
     red.room.drop_commit()
@@ -314,7 +314,7 @@ def test_a_wrong_tag_is_confirmed_by_nobody_who_can_tell(tmp_path: Path) -> None
     assert blue.texts() == ["still here"]
 
 
-def test_a_path_that_opens_for_some_leaves_the_others_lost(
+def test_a_path_that_opens_for_some_cuts_off_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")

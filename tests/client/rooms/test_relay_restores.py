@@ -27,7 +27,7 @@ A, B, C, D = (letter * 16 for letter in (b"a", b"b", b"c", b"d"))
         (A, [], C, [(B, 4)], 0),
     ],
 )
-def test_two_logs_are_one_up_to_the_last_restore_that_both_know(
+def test_two_logs_agree_up_to_the_last_common_restore(
     former: bytes,
     before: list[tuple[bytes, int]] | None,
     present: bytes,
@@ -37,7 +37,7 @@ def test_two_logs_are_one_up_to_the_last_restore_that_both_know(
     assert common_log_end(former, before, present, now) == shared
 
 
-def test_restores_are_kept_or_refused_in_words() -> None:
+def test_restores_are_decoded_as_encoded_or_refused() -> None:
     restores = [(A, 5), (B, 2**53 - 1)]
     assert decode_restores(encode_restores(restores)) == restores
     with pytest.raises(StoreDamaged, match="restore a backup"):

@@ -34,7 +34,7 @@ def said(resends: Resends, place: int, waiting: list[bytes]) -> list[int]:
     return [line.seq for line in resends.due_after(place, OWN, ACCOUNT, waiting)]
 
 
-def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store: Store) -> None:
+def test_messages_after_an_entry_are_due_again_also_earlier_resends(store: Store) -> None:
     resends = Resends(store, ROOM)
     ids = {seq: put(store, seq, sender) for seq, sender in enumerate([OWN, OTHER, OWN, TWIN, OWN, OWN], 1)}
     assert said(resends, 0, []) == [1, 3, 5, 6]
@@ -51,7 +51,9 @@ def test_what_was_said_after_a_place_is_said_again_also_what_was_so_before(store
     assert said(resends, 9, []) == [], "another device says that again"
 
 
-def test_no_more_is_read_than_is_said_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_messages_due_again_are_read_from_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resends = Resends(store, ROOM)
     with store.transaction():
         ids = [put(store, seq, OWN if seq % 2 else OTHER) for seq in range(1, 1001)]

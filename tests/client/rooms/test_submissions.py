@@ -17,7 +17,7 @@ from clave_wire.messages import Accepted, Code, Rejected
 from client.memory_relay import agree, confirm, deliver, feed, in_one_room, kinds, lies, resume, say
 
 
-def test_ones_own_entries_from_the_log_count_as_acknowledged(tmp_path: Path) -> None:
+def test_own_entries_in_the_log_count_as_acknowledged(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     say(log, red, "hello")
     say(log, blue, "hi")
@@ -31,7 +31,7 @@ def test_ones_own_entries_from_the_log_count_as_acknowledged(tmp_path: Path) -> 
     assert lies(deliver(log, blue)[0]) == []
 
 
-def test_an_acknowledgement_of_nothing_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_an_unknown_acknowledgement_refuses_the_batch(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     say(log, red, "hello")
     entry = log.entries[-1]
@@ -52,7 +52,7 @@ def test_an_acknowledgement_under_a_number_taken_already_is_a_fault(tmp_path: Pa
         feed(red, [Accepted(red.room.id, submit.submission, 1)])
 
 
-def test_a_refused_message_that_is_in_the_log_is_told(tmp_path: Path) -> None:
+def test_a_refused_message_in_the_log_is_reported(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     red.says("refused, and yet")
     (submit,) = red.room.prepare_messages()
@@ -66,7 +66,7 @@ def test_a_refused_message_that_is_in_the_log_is_told(tmp_path: Path) -> None:
     assert blue.texts() == ["refused, and yet"]
 
 
-def test_of_what_is_refused_no_more_than_a_digest_is_kept(tmp_path: Path) -> None:
+def test_refused_payloads_are_kept_as_digests_only(tmp_path: Path) -> None:
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     red.says("x" * MAX_BODY_BYTES)
     for code in (Code.STALE, Code.TOO_LARGE):
@@ -80,7 +80,7 @@ def test_of_what_is_refused_no_more_than_a_digest_is_kept(tmp_path: Path) -> Non
     assert len(red.room.refused_payloads) == 1000
 
 
-def test_what_is_submitted_again_is_refused_no_longer(tmp_path: Path) -> None:
+def test_a_resubmitted_payload_no_longer_counts_as_refused(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
     red.says("twice")
     (submit,) = red.room.prepare_messages()
@@ -92,7 +92,7 @@ def test_what_is_submitted_again_is_refused_no_longer(tmp_path: Path) -> None:
     assert lies(*deliver(log, red)) == []
 
 
-def test_a_rekey_refused_for_good_that_is_in_the_log_is_told_and_counts(tmp_path: Path) -> None:
+def test_a_logged_rekey_refused_for_good_is_reported_and_applies(tmp_path: Path) -> None:
     log, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit([])
     log.entries.append(msgspec.structs.replace(log.entry(red, submit), submission=submit.submission + 1))
@@ -105,7 +105,7 @@ def test_a_rekey_refused_for_good_that_is_in_the_log_is_told_and_counts(tmp_path
     agree(red, blue)
 
 
-def test_a_message_refused_for_good_that_is_in_the_log_is_told(tmp_path: Path) -> None:
+def test_a_logged_message_refused_for_good_is_reported(tmp_path: Path) -> None:
     log, (red, _) = in_one_room(tmp_path, "red", "blue")
     red.says("x" * MAX_BODY_BYTES)
     (submit,) = red.room.prepare_messages()

@@ -44,7 +44,7 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
     assert (renewed[0], renewed[1] != last_resort) == ([], True)
 
 
-def test_the_last_resort_at_the_relay_can_be_opened_however_often_others_come_to_nothing(
+def test_the_published_last_resort_stays_usable_after_failed_publications(
     tmp_path: Path,
 ) -> None:
     account = Member(tmp_path, "red").account
@@ -61,7 +61,7 @@ def test_the_last_resort_at_the_relay_can_be_opened_however_often_others_come_to
         assert account.bundle(suite.ref_hash(b"MLS 1.0 KeyPackage Reference", package.encode())) is not None
 
 
-def test_a_last_resort_that_waited_for_long_is_made_anew(tmp_path: Path) -> None:
+def test_an_old_unpublished_last_resort_is_replaced(tmp_path: Path) -> None:
     account = Member(tmp_path, "red").account
     first, again = (account.key_packages(NEW_ROOMS, POOL_FULL, NOW + later) for later in (0, MONTH - 86400))
     later = account.key_packages(NEW_ROOMS, POOL_FULL, NOW + MONTH)
@@ -80,9 +80,7 @@ def test_new_rooms_are_post_quantum_and_older_ones_can_be_joined() -> None:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_packages_at_the_relay_can_be_opened_however_often_others_come_to_nothing(
-    tmp_path: Path, replace: bool
-) -> None:
+def test_published_packages_stay_usable_after_failed_publications(tmp_path: Path, replace: bool) -> None:
     account = Member(tmp_path, "red").account
     published = account.key_packages(NEW_ROOMS, 0, NOW)
     assert published is not None

@@ -35,7 +35,7 @@ def line(seq: int, message_id: bytes = b"", text: str = "hello") -> HistoryLine:
     return HistoryLine(seq, b"d" * 32, b"a" * 32, "red", message_id or os.urandom(16), text, 1_000)
 
 
-def test_nothing_readable_lies_on_disk(store: Store, path: Path) -> None:
+def test_nothing_on_disk_is_readable(store: Store, path: Path) -> None:
     with store.transaction():
         store.put("note", b"canary-in-meta")
         store.add_message(ROOM, line(1, text="canary-in-message"))
@@ -140,7 +140,7 @@ def test_history_gives_the_newest_oldest_first(store: Store) -> None:
     assert [found.seq for found in store.history(ROOM, after=7)] == [8, 9]
 
 
-def test_forgetting_a_group_leaves_history(store: Store) -> None:
+def test_deleting_a_group_keeps_the_history(store: Store) -> None:
     store.put_part(ROOM, "epoch", b"e")
     store.put_chain_hash(ROOM, 1, b"l" * 32)
     store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
@@ -156,7 +156,7 @@ def test_forgetting_a_group_leaves_history(store: Store) -> None:
     assert len(store.history(ROOM)) == 1
 
 
-def test_a_room_comes_back_as_it_was(store: Store) -> None:
+def test_a_room_record_is_loaded_as_stored(store: Store) -> None:
     record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3, 7, 1, 6, -1, 2, b"i" * 16)
     store.put_room(record)
     assert store.rooms() == [record]
@@ -172,7 +172,7 @@ def test_epochs_entered_are_remembered(store: Store, path: Path) -> None:
     reopened.close()
 
 
-def test_waiting_entries_come_back_in_order_and_go_by_their_number(store: Store) -> None:
+def test_waiting_entries_are_listed_in_order_and_deleted_by_seq(store: Store) -> None:
     for seq in (7, 5, 6):
         store.add_waiting(ROOM, seq, b"entry %d" % seq)
     assert store.waiting(ROOM) == [5, 6, 7]
@@ -191,14 +191,14 @@ def test_the_chain_is_cut_after_and_trimmed_before(store: Store) -> None:
     assert [seq for seq in range(1, 8) if store.chain_hash(ROOM, seq)] == [3, 4, 5]
 
 
-def test_counts_are_of_a_device_in_a_room(store: Store) -> None:
+def test_counts_are_per_device_and_room(store: Store) -> None:
     store.put_count(ROOM, b"d" * 32, 4)
     assert store.last_count(ROOM, b"d" * 32) == 4
     assert store.last_count(ROOM, b"e" * 32) == 0
     assert store.last_count(b"s" * 16, b"d" * 32) == 0
 
 
-def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
+def test_used_one_time_bundles_are_deleted_and_last_resort_ones_stay(store: Store) -> None:
     store.add_bundle(b"1", b"one", 1, last_resort=False)
     store.add_bundle(b"2", b"last", 1, last_resort=True)
     assert store.bundle_references() == {b"1", b"2"}
@@ -209,7 +209,7 @@ def test_one_time_bundles_go_and_last_resort_ones_stay(store: Store) -> None:
     assert store.bundle_references() == {b"2"}
 
 
-def test_of_key_packages_made_again_and_again_the_newest_of_each_kind_are_kept(store: Store) -> None:
+def test_the_newest_bundles_of_each_kind_are_kept(store: Store) -> None:
     suites = (1, 0xF47A)
     with store.transaction():
         for number in range(MOST_BUNDLES + 3):
@@ -239,13 +239,13 @@ def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.M
     store.close()
 
 
-def test_every_commit_waits_for_the_disk(store: Store) -> None:
+def test_every_commit_is_synced_to_disk(store: Store) -> None:
     assert store._db.pragma("synchronous") == 2
     assert store._db.pragma("journal_mode") == "wal"
     assert isinstance(store._db, apsw.Connection)
 
 
-def test_looking_something_up_leaves_no_cursor_behind(store: Store) -> None:
+def test_a_query_leaves_no_open_cursor(store: Store) -> None:
     store.add_account(b"a", "red")
     store.account(b"a")
     gc.collect()

@@ -11,7 +11,7 @@ from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, Usa
 from clave_client.store.profile import Profile, profile_names
 
 
-def test_a_new_profile_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_new_profile_is_accessible_to_its_owner_only(tmp_path: Path) -> None:
     with Profile.open(tmp_path / "home", "red") as profile:
         for path in (tmp_path / "home", profile.folder.parent, profile.folder):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -68,31 +68,31 @@ def test_a_symbolic_link_is_refused(tmp_path: Path, level: str) -> None:
         Profile.open(home, "red")
 
 
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(ProfileError):
         Profile.open(tmp_path / "home", "red")
 
 
 @pytest.mark.parametrize("name", ["", "../red", "a/b", ".", "..", "x" * 33, "re\u202ed", "re\x1bd"])
-def test_a_name_that_cannot_be_one_makes_no_folder(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_creates_no_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
         Profile.open(tmp_path / "home", name)
     assert not (tmp_path / "home").exists()
 
 
-def test_a_passphrase_gives_the_same_key_and_another_one_another(tmp_path: Path) -> None:
-    def opened(passphrase: str, *, new: bool = False) -> bytes:
+def test_a_key_is_derived_from_its_passphrase(tmp_path: Path) -> None:
+    def parsed(passphrase: str, *, new: bool = False) -> bytes:
         with Profile.open(tmp_path / "home", "red", ask=lambda: passphrase, new_passphrase=new) as profile:
             return bytes(profile.take_key())
 
-    first = opened("correct horse", new=True)
-    assert opened("correct horse") == first
-    assert opened("wrong horse") != first
+    first = parsed("correct horse", new=True)
+    assert parsed("correct horse") == first
+    assert parsed("wrong horse") != first
     assert not (tmp_path / "home/profiles/red/key").exists()
 
 
-def test_a_passphrase_that_nobody_can_be_asked_for_is_one_line(tmp_path: Path) -> None:
+def test_a_passphrase_without_a_terminal_is_one_line(tmp_path: Path) -> None:
     Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
     with pytest.raises(WrongPassphrase, match="--passphrase-file"):
         Profile.open(tmp_path / "home", "red")
@@ -146,7 +146,7 @@ def test_only_folders_with_a_database_count_as_profiles(tmp_path: Path) -> None:
     assert profile_names(home) == ["blue", "red"]
 
 
-def test_the_profile_shows_no_key(tmp_path: Path) -> None:
+def test_the_profiles_repr_shows_no_key(tmp_path: Path) -> None:
     with Profile.open(tmp_path / "home", "red") as profile:
         key = (profile.folder / "key").read_bytes()
         assert key.hex() not in repr(profile)

@@ -33,7 +33,7 @@ from client.memory_relay import (
 # --- commits -------------------------------------------------------------------------------------------
 
 
-def test_a_commit_without_a_path_begins_its_epoch_at_once(tmp_path: Path) -> None:
+def test_a_commit_without_a_path_applies_at_once(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     head = red.room.head
     entry = log.append(blue, blue.room.prepare_commit([Member(tmp_path, "white").add()]))
@@ -48,7 +48,7 @@ def test_a_commit_without_a_path_begins_its_epoch_at_once(tmp_path: Path) -> Non
     assert green.texts() == blue.texts() == ["hello team"]
 
 
-def test_a_title_takes_a_path_and_so_a_second_account(tmp_path: Path) -> None:
+def test_a_title_change_has_a_path_and_needs_a_second_account(tmp_path: Path) -> None:
     """RFC 9420 asks for a path where a commit changes the group's extensions (section 12.4)."""
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     entry = log.append(
@@ -71,7 +71,7 @@ def test_a_commit_without_a_path_renews_no_keys(tmp_path: Path) -> None:
     assert red.room.commits.successor.member(leaf).leaf == red.room.group.member(leaf).leaf
 
 
-def test_ones_own_commit_is_merged_out_of_the_log_after_a_restart(tmp_path: Path) -> None:
+def test_an_own_commit_is_applied_from_the_log_after_a_restart(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
     red.restarts()
@@ -83,7 +83,7 @@ def test_ones_own_commit_is_merged_out_of_the_log_after_a_restart(tmp_path: Path
     agree(red, blue)
 
 
-def test_the_first_commit_in_the_log_wins_and_the_other_is_made_anew(tmp_path: Path) -> None:
+def test_the_first_commit_in_the_log_applies_and_the_other_is_made_again(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     lost = red.room.prepare_commit([Member(tmp_path, "white").add()])
     log.append(blue, blue.room.prepare_commit([Member(tmp_path, "black").add()]))
@@ -153,7 +153,7 @@ def test_leaving_is_a_proposal_that_the_others_commit(tmp_path: Path) -> None:
     agree(red, green)
 
 
-def test_whoever_stays_behind_alone_needs_nobody_to_confirm(tmp_path: Path) -> None:
+def test_the_only_remaining_member_needs_no_confirmation(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     leaves(log, blue)
     deliver(log, red)
@@ -165,7 +165,9 @@ def test_whoever_stays_behind_alone_needs_nobody_to_confirm(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("when", ["refused", "waiting"])
 @pytest.mark.parametrize("others", [1, 2])
-def test_who_leaves_beside_a_rekey_is_gone_in_the_end(tmp_path: Path, when: str, others: int) -> None:
+def test_a_member_that_leaves_during_a_rekey_is_removed_in_the_end(
+    tmp_path: Path, when: str, others: int
+) -> None:
     """A rekey from before somebody left does not take it out, so it is neither confirmed nor waited for."""
     log, (red, *rest) = in_one_room(tmp_path, "red", "blue", "green", "white")
     leaver, outcast = rest[0], rest[1]
@@ -190,7 +192,7 @@ def test_who_leaves_beside_a_rekey_is_gone_in_the_end(tmp_path: Path, when: str,
         assert member.room.may_send
 
 
-def test_a_rekey_from_before_somebody_left_is_not_confirmed(tmp_path: Path) -> None:
+def test_a_rekey_made_before_a_leave_is_not_confirmed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)
@@ -205,7 +207,7 @@ def test_a_rekey_from_before_somebody_left_is_not_confirmed(tmp_path: Path) -> N
     assert not red.room.roster.has(blue.device)
 
 
-def test_no_commit_without_a_path_is_made_beside_a_leaving(tmp_path: Path) -> None:
+def test_no_commit_without_a_path_is_made_during_a_leave(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     leaves(log, blue)
@@ -219,7 +221,7 @@ def test_no_commit_without_a_path_is_made_beside_a_leaving(tmp_path: Path) -> No
     assert not red.room.roster.has(blue.device)
 
 
-def test_whoever_was_removed_keeps_its_keys_until_it_is_confirmed(tmp_path: Path) -> None:
+def test_a_removed_member_keeps_its_keys_until_the_removal_is_confirmed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red, blue)
     assert kinds(deliver(log, blue)[0]) == []
@@ -236,7 +238,7 @@ def test_whoever_was_removed_keeps_its_keys_until_it_is_confirmed(tmp_path: Path
     assert blue.store.part(blue.room.id, "epoch") is None
 
 
-def test_messages_that_waited_in_a_closed_room_are_named(tmp_path: Path) -> None:
+def test_unsent_messages_of_a_closed_room_are_reported(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     blue.says("too late")
     rekey(log, red, blue)

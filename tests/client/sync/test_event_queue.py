@@ -25,7 +25,7 @@ async def test_events_come_in_order_and_are_waited_for() -> None:
     assert kinds == [events.MemberLeft, events.Sent, events.Notice]
 
 
-async def test_what_passes_is_dropped_before_what_counts_and_that_is_told_once() -> None:
+async def test_low_rank_events_are_dropped_first_and_reported_once() -> None:
     queue = EventQueue()
     queue.put(events.MemberAdded(ROOM, RED, RED))
     queue.put(events.Sent(ROOM, 1, b"i" * 16))
@@ -40,7 +40,7 @@ async def test_what_passes_is_dropped_before_what_counts_and_that_is_told_once()
     assert isinstance(await queue.get(), events.PresenceChanged)
 
 
-async def test_messages_without_end_leave_no_change_of_a_room_untold() -> None:
+async def test_endless_messages_do_not_drop_room_changes() -> None:
     queue = EventQueue()
     queue.put(events.Diverged(ROOM, RED, events.Inconsistency.HISTORY))
     for number in range(MAX_EVENTS + 5):

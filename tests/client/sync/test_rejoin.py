@@ -72,7 +72,9 @@ def returns(lost: Member, rejoin_info: RejoinInfo) -> Submit:
     )
 
 
-def test_a_cry_is_heard_by_who_can_help(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_rejoin_request_is_reported_to_members_that_can_answer(
+    room: tuple[Log, Member, Member, Member],
+) -> None:
     log, red, blue, green = room
     log.append(blue, blue.room.prepare_rejoin_request())
     from_red, from_blue, from_green = deliver(log, red, blue, green)
@@ -81,7 +83,9 @@ def test_a_cry_is_heard_by_who_can_help(room: tuple[Log, Member, Member, Member]
 
 
 @pytest.mark.parametrize("what", ["signature", "sender", "stranger"])
-def test_a_cry_in_anothers_name_is_nothing(room: tuple[Log, Member, Member, Member], what: str) -> None:
+def test_a_rejoin_request_in_anothers_name_is_ignored(
+    room: tuple[Log, Member, Member, Member], what: str
+) -> None:
     log, red, blue, green = room
     entry = log.append(blue, blue.room.prepare_rejoin_request())
     fields: dict[str, object] = {
@@ -92,7 +96,7 @@ def test_a_cry_in_anothers_name_is_nothing(room: tuple[Log, Member, Member, Memb
     assert feed(red, [msgspec.structs.replace(entry, **fields)]).rejoin_requests == []
 
 
-def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_cut_off_device_rejoins_and_is_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     blue.says("said when it was lost")
     say(log, red, "not for blue")
@@ -129,9 +133,7 @@ def test_a_lost_device_comes_back_and_is_confirmed(room: tuple[Log, Member, Memb
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
-def test_a_lost_device_comes_back_also_over_restarts(
-    room: tuple[Log, Member, Member, Member], at: int
-) -> None:
+def test_a_cut_off_device_rejoins_across_restarts(room: tuple[Log, Member, Member, Member], at: int) -> None:
     log, red, blue, green = room
 
     def point(number: int) -> None:
@@ -166,7 +168,7 @@ def test_a_lost_device_comes_back_also_over_restarts(
         assert lies(*deliver(log, red, blue, green)) == []
 
 
-def test_whoever_comes_back_is_silent_until_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_rejoining_device_sends_nothing_until_confirmed(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     log.append(blue, returns(blue, helped(log, green, blue)))
     deliver(log, red, blue, green)
@@ -182,7 +184,7 @@ def test_whoever_comes_back_is_silent_until_confirmed(room: tuple[Log, Member, M
 @pytest.mark.parametrize(
     "what", ["its own", "an unknown ref", "a bad signature", "another head", "a stranger"]
 )
-def test_a_return_that_nobody_confirmed_does_not_count(
+def test_an_unconfirmed_rejoin_does_not_apply(
     room: tuple[Log, Member, Member, Member], tmp_path: Path, what: str
 ) -> None:
     log, red, blue, green = room
@@ -204,7 +206,7 @@ def test_a_return_that_nobody_confirmed_does_not_count(
     assert stored_group(blue) == before
 
 
-def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_logged_rejoin_is_not_abandoned(room: tuple[Log, Member, Member, Member]) -> None:
     """Or its device could not even be helped again: the others would seal to a key that is gone."""
     log, red, blue, green = room
     log.append(blue, returns(blue, helped(log, green, blue)))
@@ -218,7 +220,7 @@ def test_a_return_that_is_in_the_log_is_not_given_up(room: tuple[Log, Member, Me
     agree(red, blue, green)
 
 
-def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_rejoin_that_is_not_logged_is_abandoned(room: tuple[Log, Member, Member, Member]) -> None:
     log, _, blue, green = room
     returns(blue, helped(log, green, blue))
     blue.room.in_flight.clear()
@@ -229,7 +231,7 @@ def test_a_return_not_yet_in_the_log_is_given_up(room: tuple[Log, Member, Member
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_an_earlier_return_counts_if_it_is_confirmed_first(
+def test_an_earlier_rejoin_applies_if_it_is_confirmed_first(
     room: tuple[Log, Member, Member, Member], restart: bool
 ) -> None:
     log, red, blue, green = room
@@ -249,7 +251,9 @@ def test_an_earlier_return_counts_if_it_is_confirmed_first(
     assert blue.room.commits.earlier == []
 
 
-def test_help_is_for_its_room_and_device(room: tuple[Log, Member, Member, Member], tmp_path: Path) -> None:
+def test_a_rejoin_info_is_for_its_room_and_device(
+    room: tuple[Log, Member, Member, Member], tmp_path: Path
+) -> None:
     log, red, blue, green = room
     rejoin_info = helped(log, green, blue)
     with pytest.raises(MLSError):
@@ -263,7 +267,7 @@ def test_help_is_for_its_room_and_device(room: tuple[Log, Member, Member, Member
     assert blue.everything() == before
 
 
-def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_rejoin_info_of_a_made_up_group_changes_nothing(room: tuple[Log, Member, Member, Member]) -> None:
     """An insider's phantom: the return into it is in the log, but nobody confirms it."""
     log, red, blue, green = room
     phantom = red.villain()
@@ -287,7 +291,7 @@ def test_help_of_a_group_nobody_else_is_in_changes_nothing(room: tuple[Log, Memb
     agree(red, blue, green)
 
 
-def test_nobody_alone_makes_a_device_leave_an_epoch_it_can_follow(tmp_path: Path) -> None:
+def test_one_account_cannot_make_a_device_leave_an_epoch_it_can_follow(tmp_path: Path) -> None:
     """Or an insider would name an epoch of its own, help whoever asks into it, and confirm that itself."""
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     phantom = red.villain()
@@ -308,14 +312,16 @@ def test_nobody_alone_makes_a_device_leave_an_epoch_it_can_follow(tmp_path: Path
     assert not blue.room.should_rejoin_with(rejoin_info)
 
 
-def test_a_lost_device_wants_help_of_another_epoch(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_cut_off_device_accepts_rejoin_infos_of_another_epoch(
+    room: tuple[Log, Member, Member, Member],
+) -> None:
     log, _, blue, green = room
     rejoin_info = helped(log, green, blue)
     assert blue.room.should_rejoin_with(rejoin_info)
     assert not blue.room.should_rejoin_with(msgspec.structs.replace(rejoin_info, head=blue.room.head))
 
 
-def test_nobody_comes_back_as_another(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_device_cannot_rejoin_as_another(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     submit = returns(blue, helped(log, green, blue))
     entry = log.append(blue, submit)
@@ -324,7 +330,7 @@ def test_nobody_comes_back_as_another(room: tuple[Log, Member, Member, Member]) 
     assert list(red.room.rekeys) == []
 
 
-def test_a_lost_device_helps_nobody_and_says_nothing(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_cut_off_device_answers_nobody_and_sends_nothing(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     blue.says("hello")
     assert not blue.room.may_send
@@ -338,7 +344,7 @@ def test_a_lost_device_helps_nobody_and_says_nothing(room: tuple[Log, Member, Me
     assert outcome.events == []
 
 
-def test_a_lost_device_that_leaves_comes_back_to_say_so(room: tuple[Log, Member, Member, Member]) -> None:
+def test_a_cut_off_device_rejoins_to_leave(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     blue.room.start_leaving()
     assert not blue.room.leave_due
@@ -351,7 +357,7 @@ def test_a_lost_device_that_leaves_comes_back_to_say_so(room: tuple[Log, Member,
     assert not red.room.roster.has(blue.device)
 
 
-def test_a_device_that_was_not_shown_an_epoch_comes_back_too(tmp_path: Path) -> None:
+def test_a_device_that_was_not_shown_an_epoch_rejoins(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     hidden = log.append(red, red.room.prepare_commit([Member(tmp_path, "white").add()]))
     deliver(log, red, green)
@@ -377,7 +383,7 @@ def test_a_device_that_was_not_shown_an_epoch_comes_back_too(tmp_path: Path) -> 
     agree(red, blue, green)
 
 
-def test_in_a_room_of_one_account_a_return_counts_at_once(
+def test_in_a_room_of_one_account_a_rejoin_applies_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, (red, twin, third) = in_one_room(tmp_path, "red", "red/desk", "red/phone")
@@ -389,7 +395,7 @@ def test_in_a_room_of_one_account_a_return_counts_at_once(
     agree(red, twin, third)
 
 
-def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_path: Path) -> None:
+def test_an_unknown_own_commit_is_reported_and_starts_a_rejoin(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()])
     red.room.cancel_commit()
@@ -410,7 +416,7 @@ def test_an_own_commit_that_is_no_longer_known_is_told_and_asks_for_help(tmp_pat
     assert rekey(log, blue).seq == len(log.entries)
 
 
-def test_who_was_led_into_an_epoch_of_ones_making_finds_the_others_again(
+def test_a_device_led_into_a_made_up_epoch_rejoins_the_others(
     room: tuple[Log, Member, Member, Member],
 ) -> None:
     log, red, blue, green = room

@@ -78,7 +78,7 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         (events.Notice(ROOM, "watch out"), "watch out"),
     ],
 )
-def test_each_event_is_said_in_words(event: Event, words: str) -> None:
+def test_each_event_has_a_line(event: Event, words: str) -> None:
     text = shown(event)
     assert text is not None
     assert text.startswith(f"* {words}")
@@ -101,14 +101,16 @@ def test_a_message_shows_who_and_stays_one_block() -> None:
 
 @pytest.mark.parametrize("lie", Inconsistency)
 @pytest.mark.parametrize("person", [BLUE, None])
-def test_each_lie_has_words_that_say_what_to_do(lie: Inconsistency, person: Person | None) -> None:
+def test_each_inconsistency_has_a_text_that_says_what_to_do(
+    lie: Inconsistency, person: Person | None
+) -> None:
     words = inconsistency_text(events.Diverged(ROOM, person, lie))
     assert "by another channel" in words
     assert "do not trust this relay" in words
     assert "None" not in words
 
 
-def test_names_carry_their_doubt() -> None:
+def test_names_carry_their_warning_word() -> None:
     assert name_with_warning(RED) == "red (unverified)"
     assert name_with_warning(BLUE) == "blue"
     assert name_with_warning(OTHER) == "red (other key)"
@@ -116,7 +118,7 @@ def test_names_carry_their_doubt() -> None:
     assert [warning_word(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
 
 
-def test_an_invitation_of_another_key_shows_both() -> None:
+def test_an_invitation_with_another_key_shows_both() -> None:
     text = shown(events.Invited(ROOM, "friends", OTHER, ("red",)))
     assert text is not None
     for account in (OTHER.account, OTHER.known):
@@ -124,7 +126,7 @@ def test_an_invitation_of_another_key_shows_both() -> None:
     assert text.endswith("/trust red or /decline friends")
 
 
-def test_history_tells_own_from_others_by_style() -> None:
+def test_history_marks_own_messages_by_style() -> None:
     line = HistoryLine(1, b"d", b"a", "red", b"i", "hello", 0)
     own, other = history_line(line, own=True), history_line(line, own=False)
     assert plain(own) == plain(other)

@@ -6,7 +6,7 @@ import os
 from clave_client.ui.line_reader import read_lines
 
 
-async def test_lines_come_as_they_are_written_and_end_with_the_source() -> None:
+async def test_lines_are_yielded_as_written_until_the_end() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, encoding="utf-8") as source, os.fdopen(writing, "w", encoding="utf-8") as sink:
         lines = read_lines(source)
@@ -31,7 +31,7 @@ async def test_a_fast_source_waits_for_a_slow_reader() -> None:
     assert seen == [str(number) for number in range(5000)]
 
 
-async def test_bytes_that_are_no_text_are_replaced_and_nothing_hangs() -> None:
+async def test_invalid_utf8_is_replaced() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"caf\xe9\nnext\n")
     os.close(writing)

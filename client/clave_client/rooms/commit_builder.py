@@ -1,0 +1,93 @@
+"""Builds this device's commits with their headers and welcomes. Stores and sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from clave_client.errors import UsageError
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
+from clave_client.formats.payload import epoch_id, header_digest
+from clave_client.formats.welcome import Welcome
+from clave_client.rooms.commit_records import OwnCommit
+from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, leaf_identity, restore_group
+from clave_client.rooms.roster import Roster
+from clave_crypto.identity import DeviceKey
+from clave_crypto.mls import Add, Group, MLSError, PendingCommit, Proposal, Remove
+from clave_wire.header import Header, Seen, digest_names, pack_header
+from clave_wire.messages import Kind
+
+__all__ = ["build_commit", "build_rejoin"]
+
+
+def build_commit(
+    group: Group,
+    roster: Roster,
+    proposals: Sequence[Proposal],
+    *,
+    kind: Kind,
+    seen: Seen,
+    device: DeviceKey,
+    now: int,
+) -> tuple[OwnCommit, Group]:
+    """Build a commit of `proposals` and of the pending ones; return it and the group it leads to.
+
+    `kind` is COMMIT, or REKEY for one with a path; `now` is in seconds since 1970. Raises `MLSError` when the
+    room's rules or the protocol do not allow it, `UsageError` when the proposals do not go together.
+    """
+    members, head = roster.members(), epoch_id(group)
+    removed = {p.removed for p in proposals if isinstance(p, Remove)} | roster.leavers()
+    removes = sorted(members[leaf].signature_key for leaf in removed)
+    leaves = [p.key_package.leaf_node for p in proposals if isinstance(p, Add)]
+    adds = [leaf.signature_key for leaf in leaves]
+    ref = digest_names((leaf.signature_key, leaf_identity(leaf).name) for leaf in leaves) if adds else b""
+    header = pack_header(Header(kind, head, seen, 0, adds, removes, ref))
+    commit = group.commit(
+        proposals,
+        now=now,
+        path=kind is Kind.REKEY,
+        authenticated_data=header_digest(header),
+    )
+    covered = sorted(members[leaf].signature_key for leaf in commit.removed)
+    if covered != removes or commit.path is not (kind is Kind.REKEY):
+        raise UsageError("what is proposed does not go together; try again")
+    successor = restore_group(group.state())
+    successor.merge(PendingCommit.decode(commit.encode(), policy=RoomPolicy(), limits=ROOM_LIMITS))
+    welcome = b""
+    if commit.welcome is not None:
+        welcome = Welcome.seal(commit.welcome, epoch_id(successor), seen, device)
+    return OwnCommit(kind, header + commit.message, welcome, head), successor
+
+
+def build_rejoin(
+    group_info: bytes,
+    leaves: Collection[int],
+    *,
+    head: bytes,
+    seen: Seen,
+    identity: bytes,
+    device: DeviceKey,
+) -> tuple[OwnCommit, Group]:
+    """Build the external commit that takes this device into the epoch `head`; return it and its group.
+
+    `leaves` are the leaf indices that this device may have there; it replaces the one that is its own. Raises
+    `MLSError` when none is.
+    """
+    header = pack_header(Header(Kind.REKEY, head, seen))
+    for leaf in sorted(leaves):
+        try:
+            successor, message = Group.join_externally(
+                group_info,
+                identity,
+                device.secret,
+                policy=RoomPolicy(),
+                removes=leaf,
+                other_groups=(),
+                authenticated_data=header_digest(header),
+                extension_types=(AGREED_STATE_EXTENSION,),
+                limits=ROOM_LIMITS,
+            )
+            break
+        except MLSError:  # the policy refuses to replace another device's leaf
+            if leaf == max(leaves):
+                raise
+    return OwnCommit(Kind.REKEY, header + message, b"", head, external=True), successor

@@ -1,0 +1,171 @@
+"""What the handlers of log entries share: the room, the store, the report of the batch, and common steps.
+
+Knows no order of entries (that is `log_reader`) and sends nothing.
+"""
+
+from __future__ import annotations
+
+from clave_client import events
+from clave_client.errors import PeerError
+from clave_client.events import Inconsistency, Person
+from clave_client.formats.content import Content, ContentKind, decode_content
+from clave_client.formats.payload import UnverifiedEntry, check_mls_body, check_signature
+from clave_client.rooms.batch_report import BatchReport, CommitResult
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.rekeys import Rekey
+from clave_client.rooms.roster import Roster
+from clave_client.store.database import HistoryLine, Store
+from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
+from clave_wire.messages import Entry, Kind
+from clave_wire.text import sanitize
+
+__all__ = ["LogContext"]
+
+
+class LogContext:
+    """Reading of one room's log. `report` is of the present batch, or of the last one.
+
+    `relay_misled` says that the relay routes by a commit that members refuse, since the last epoch change.
+    """
+
+    def __init__(self, room: LocalRoom, store: Store) -> None:
+        self.room = room
+        self.store = store
+        self.report = BatchReport(room.id)
+        self.relay_misled = False
+
+    # --- checks ---
+
+    def signer(self, parsed: UnverifiedEntry) -> Person:
+        """Verify a signed entry and return its sender. Raises `PeerError`."""
+        person = self.room.roster.find(parsed.entry.sender)
+        if person is None:
+            raise PeerError("its sender is not a member")
+        check_signature(parsed)
+        return person
+
+    def report_refused(self, entry: Entry, reason: str) -> None:
+        """Report, once per sender, that an entry of it is refused, and why."""
+        room = self.room
+        if room.cannot_follow or entry.seq <= room.record.began:
+            return
+        person = room.roster.find(entry.sender)
+        if person is None:
+            self.report.result.routing_suspect = True
+        whose = "somebody who is no member" if person is None else person.name
+        if self.report.is_new(entry.sender if person else b"", "refused"):
+            text = f"something {whose} sent to {room.record.title} does not count: {sanitize(reason)}"
+            self.report.add(events.Notice(room.id, text))
+
+    def compare_views(self, parsed: UnverifiedEntry, person: Person, *, is_present: bool = True) -> None:
+        """Compare what a sender has seen of the log with what this device has.
+
+        With `is_present` the entry also proves that its account is in the present epoch; an external commit,
+        by which a device only returns to it, does not.
+        """
+        room, header = self.room, parsed.header
+        if is_present:
+            unread = room.epochs.note_present(person.account, room.account, room.record.cursor)
+            if unread is not None:
+                room.resend_after(unread)
+        if header.seen.seq >= parsed.entry.seq:
+            self.report.inconsistency(Inconsistency.IMPOSSIBLE, person)
+        elif room.chain.contradicts(header.seen):
+            self.report.inconsistency(Inconsistency.HISTORY, person)
+        else:
+            room.chain.adopt(header.seen, parsed.entry)
+        if parsed.entry.kind is Kind.APPLICATION:
+            if header.count <= self.store.last_count(room.id, person.device):
+                self.report.inconsistency(Inconsistency.ORDER, person)
+            else:
+                self.store.put_count(room.id, person.device, header.count)
+
+    # --- messages ---
+
+    def receive_message(self, parsed: UnverifiedEntry) -> None:
+        """Decrypt and store a message of another device. Raises `PeerError` or `MLSError`."""
+        room, entry = self.room, parsed.entry
+        check_mls_body(parsed, room.group)
+        # A refused message must not use up its ratchet key: the true entry may follow.
+        received = room.group.receive(parsed.body, check=lambda message: self._check_message(entry, message))
+        assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
+        person, content = room.roster.person(received), decode_content(received.data)
+        self.compare_views(parsed, person)
+        match content.kind:
+            case ContentKind.TEXT:
+                self.store_message(entry.seq, person, content)
+            case ContentKind.JOINED:
+                self.report.add(events.InvitationAccepted(room.id, person))
+
+    def _check_message(self, entry: Entry, message: Application) -> None:
+        person = self.room.roster.person(message)
+        if entry.sender != person.device:
+            raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
+        decode_content(message.data)
+
+    def store_message(self, seq: int, person: Person, content: Content) -> None:
+        """Store a message of another device and report it, unless its id was stored before."""
+        room = self.room
+        text = sanitize(content.body, multiline=True)
+        place = room.history_seq(seq)
+        line = HistoryLine(
+            place, person.device, person.account, person.name, content.id, text, content.sent_at
+        )
+        if self.store.add_message(room.id, line):
+            room.note_late(place)
+            sent_at = content.sent_at / 1000
+            self.report.add(events.Message(room.id, place, person, content.id, text, sent_at))
+
+    def report_leave(self, received: object, sender: bytes) -> None:
+        """Report who leaves. Raises `PeerError` unless `sender` proposed to remove itself."""
+        room = self.room
+        proposal = received.proposal if isinstance(received, ProposalReceived) else None
+        if not isinstance(received, ProposalReceived) or not isinstance(proposal, Remove):
+            raise PeerError("it is no leaving")
+        leaver = room.roster.person(room.group.member(proposal.removed))
+        if MemberSender(proposal.removed) != received.sender or leaver.device != sender:
+            raise PeerError("it is no leaving of its sender")
+        self.report.add(events.MemberLeft(room.id, leaver))
+
+    # --- epochs ---
+
+    def enter_epoch(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
+        """Enter the epoch of `successor`, report what changed, and read what was buffered for it.
+
+        `author` made the commit; None for the own return. `rekey` is the one confirmed, if it is one.
+        """
+        room = self.room
+        before, leavers = room.roster, room.roster.leavers()
+        former = room.state
+        is_own = room.commits.successor is successor
+        had_commit = room.commits.newest is not None
+        buffered = room.enter_epoch(successor, rekey)
+        self.report.result.routing_suspect |= self.relay_misled and rekey is not None
+        self.relay_misled = False
+        if had_commit:
+            self.report.result.commit_result = CommitResult.APPLIED if is_own else CommitResult.SUPERSEDED
+        self._report_changes(before, leavers, author)
+        title = sanitize(room.state.title)
+        if room.state != former and author is not None:
+            self.report.add(events.RoomChanged(room.id, title, author))
+        room.set(title=title, lost=0)
+        for parsed in buffered:
+            if parsed.header.head == room.head and parsed.entry.sender != room.roster.own_device:
+                try:
+                    self.receive_message(parsed)
+                except (MLSError, PeerError) as error:
+                    self.report_refused(parsed.entry, str(error))
+
+    def _report_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
+        """Report who was added and removed since the roster `before`; those who left are reported already."""
+        room = self.room
+        after = room.roster
+        added = after.missing_in(before)
+        after.remember(added)
+        for member in added:
+            self.store.put_count(room.id, member.signature_key, 0)
+            if author is not None:
+                self.report.add(events.MemberAdded(room.id, after.person(member), author))
+        for member in before.missing_in(after):
+            if member.leaf_index not in leavers and author is not None:
+                self.report.add(events.MemberRemoved(room.id, before.person(member), author))

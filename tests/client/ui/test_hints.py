@@ -1,0 +1,40 @@
+"""What the ui adds to the errors and notices of the library."""
+
+from __future__ import annotations
+
+import pytest
+
+from clave_client.errors import (
+    ClientError,
+    KeyNotShown,
+    MemberNotFound,
+    NotInRoom,
+    RoomNotFound,
+    SelfRemoval,
+    UsageError,
+)
+from clave_client.events import Advice, Notice
+from clave_client.ui.hints import error_text, notice_text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyNotShown("no key"), "no key; compare with /fingerprint first"),
+        (MemberNotFound("no red"), "no red; /members lists who is"),
+        (NotInRoom("not there"), "not there; /room lists yours"),
+        (RoomNotFound("no room"), "no room; /room or clave info lists them"),
+        (SelfRemoval("leave it"), "leave it with /leave"),
+        (UsageError("other"), "other"),
+    ],
+)
+def test_an_error_is_shown_with_the_command_that_helps(error: ClientError, text: str) -> None:
+    assert error_text(error) == text
+
+
+@pytest.mark.parametrize("advice", [None, *Advice])
+def test_every_advice_has_a_hint(advice: Advice | None) -> None:
+    shown = notice_text(Notice(b"", "look", advice, "red"))
+    assert shown.startswith("look")
+    assert ("/" in shown) is (advice is not None)
+    assert "{" not in shown
