@@ -22,7 +22,7 @@ from clave_server.rooms.rekeys import reference
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.storage.data_dir import DataDir
 from clave_wire import messages as m
-from clave_wire.connection import ClientConnection
+from clave_wire.connection import ALPN, ClientConnection
 from clave_wire.header import Header, Seen, digest_names, pack_header, split_payload
 from clave_wire.login import certificate_digest
 
@@ -117,7 +117,7 @@ class RawClient:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(["clave/1"])
+        context.set_alpn_protocols([ALPN])
         reader, writer = await asyncio.open_connection(host, port, limit=read_limit)
         writer.write(before_tls)
         try:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from clave_wire.connection import ALPN
+
 __all__ = ["End", "Network", "Timing", "Wire"]
 
 _HIGH_WATER = 64 * 1024
-ALPN = "clave/1"
 
 
 @dataclass

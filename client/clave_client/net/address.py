@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clave_client.errors import UsageError
+from clave_host.addresses import join_address, split_address
 
 __all__ = ["DEFAULT_PORT", "RelayAddress"]
 
@@ -21,15 +22,15 @@ class RelayAddress:
     @classmethod
     def parse(cls, text: str) -> RelayAddress:
         """Parse `HOST`, `HOST:PORT`, `IPV6`, `[IPV6]` or `[IPV6]:PORT`; raises `UsageError`."""
-        host, colon, port = text.rpartition(":")
-        if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
-            host, port = text, str(DEFAULT_PORT)
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        try:
+            host, port = split_address(text, DEFAULT_PORT)
+        except ValueError:
+            host, port = "", 0
+        if not host or not port:
             raise UsageError(
                 f"{text!r} is not an address; write HOST:PORT, as in chat.example.org:{DEFAULT_PORT}"
             )
-        return cls(host, int(port))
+        return cls(host, port)
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)

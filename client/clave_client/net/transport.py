@@ -10,7 +10,6 @@ import contextlib
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -24,7 +23,8 @@ from clave_client.errors import (
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust, check_succession
 from clave_crypto.identity import DeviceKey
-from clave_wire.connection import ClientConnection, State
+from clave_host.keepalive import enable_keepalive
+from clave_wire.connection import ALPN, ClientConnection, State
 from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.login import certificate_digest
 from clave_wire.messages import (
@@ -138,7 +138,7 @@ class RelayTransport(asyncio.Protocol):
         self, transport: asyncio.Transport, trust: CertificateTrust, *, vouched: bool
     ) -> None:
         tls = transport.get_extra_info("ssl_object")
-        if tls.selected_alpn_protocol() != "clave/1":
+        if tls.selected_alpn_protocol() != ALPN:
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
         self._certificate_der = tls.getpeercert(binary_form=True)
         self.certificate = certificate_digest(self._certificate_der)
@@ -231,7 +231,7 @@ class RelayTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket transport and turn on TCP keepalive."""
         self._transport = cast(asyncio.Transport, transport)
-        _keep_alive(transport.get_extra_info("socket"))
+        enable_keepalive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Decode and dispatch messages; a protocol error ends the connection."""
@@ -296,7 +296,7 @@ def _closing_error(closing: Closing) -> RelayRefused:
 def _tls_context(*, vouched: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols(["clave/1"])
+    context.set_alpn_protocols([ALPN])
     if vouched:
         context.load_default_certs()
     else:
@@ -304,16 +304,3 @@ def _tls_context(*, vouched: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """Turn on TCP keepalive: a vanished relay is noticed within about 30 s."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "darwin":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPALIVE, 10)
-    else:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    if sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000)

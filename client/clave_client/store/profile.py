@@ -5,8 +5,6 @@ Knows permissions, the lock and how the database key is stored; not what the dat
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -20,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
 from clave_crypto.keys import Secret
+from clave_host.private_files import FolderFault, find_fault, take_lock, write_private
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
@@ -123,24 +122,21 @@ def _make_private(folder: Path) -> None:
         pass
     except OSError as error:
         raise ProfileError(f"cannot make {folder}: {error.strerror}") from None
-    status = folder.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        raise ProfileExposed(f"{folder} is a symbolic link; profiles must lie in a real folder of yours")
-    if not stat.S_ISDIR(status.st_mode):
-        raise ProfileError(f"{folder} is not a folder; move it away or choose another --home")
-    if status.st_uid != os.getuid():
-        raise ProfileExposed(f"{folder} belongs to another user; choose another --home")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
+    match find_fault(folder):
+        case FolderFault.SYMLINK:
+            raise ProfileExposed(f"{folder} is a symbolic link; profiles must lie in a real folder of yours")
+        case FolderFault.NOT_A_FOLDER:
+            raise ProfileError(f"{folder} is not a folder; move it away or choose another --home")
+        case FolderFault.OTHER_OWNER:
+            raise ProfileExposed(f"{folder} belongs to another user; choose another --home")
+        case FolderFault.OPEN_TO_OTHERS:
+            raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
 
 
 def _take_lock(path: Path, name: str) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ProfileLocked(f"profile {name} is open in another clave; close that one first") from None
+    lock = take_lock(path)
+    if lock is None:
+        raise ProfileLocked(f"profile {name} is open in another clave; close that one first")
     return lock
 
 
@@ -158,10 +154,10 @@ def _read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool) 
     if new_passphrase:
         fresh = json.dumps({"version": 1, "salt": os.urandom(16).hex(), **_ARGON2}).encode()
         key = _derive(fresh, ask)
-        _write_private(parameters, fresh)
+        write_private(parameters, fresh)
         return key
     key = Secret(os.urandom(32))
-    _write_private(key_file, key)
+    write_private(key_file, key)
     return key
 
 
@@ -192,16 +188,3 @@ def _read_private(path: Path) -> bytes:
         if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
             raise ProfileExposed(f"{path} can be read by others; run: chmod 600 {path}")
         return file.read(4096)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 so that after a crash it is complete or absent."""
-    draft = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-    draft.rename(path)

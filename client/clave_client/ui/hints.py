@@ -20,7 +20,6 @@ _ERROR_HINTS: dict[type[ClientError], str] = {
     MemberNotFound: "; /members lists who is",
     NotInRoom: "; /room lists yours",
     RoomNotFound: "; /room or clave info lists them",
-    SelfRemoval: " with /leave",
 }
 
 _ADVICE = {
@@ -35,6 +34,8 @@ def error_text(error: ClientError) -> str:
     """Return an error's line with the command that helps, if any."""
     if isinstance(error, KeyMismatch):
         return f"{error}, then /trust {error.name}"
+    if isinstance(error, SelfRemoval):
+        return "to leave a room yourself, use /leave"
     return str(error) + _ERROR_HINTS.get(type(error), "")
 
 

@@ -24,7 +24,7 @@ from clave_client.store.database import Store
 from clave_client.sync.room_sync import RoomSync
 from clave_crypto.keys import Secret
 from clave_wire import messages as m
-from clave_wire.connection import RelayConnection
+from clave_wire.connection import ALPN, RelayConnection
 from clave_wire.login import certificate_digest, fingerprint_text, succession
 
 PATIENCE = 20.0
@@ -92,7 +92,7 @@ class ScriptedRelay:
         self.key = ec_key()
         chain = Authority().vouch(self.key, "127.0.0.1")
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.set_alpn_protocols(["clave/1"])
+        self._context.set_alpn_protocols([ALPN])
         self._context.load_cert_chain(*write_pair(self._folder, chain, self.key))
         leaf = chain.decode().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
         self.digest = certificate_digest(ssl.PEM_cert_to_DER_cert(leaf))

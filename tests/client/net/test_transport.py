@@ -19,6 +19,7 @@ from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, Usage
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import RelayTransport
+from clave_wire.connection import ALPN
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -122,7 +123,7 @@ async def test_a_changed_certificate_stops_before_anything_is_sent(tls: ssl.SSLC
         writer.close()
         done.set()
 
-    tls.set_alpn_protocols(["clave/1"])
+    tls.set_alpn_protocols([ALPN])
     async with serving(listen, tls) as address:
         with pytest.raises(RelayChanged) as caught:
             await RelayTransport.connect(address, CertificateTrust(bytes(32)), lambda _: None)
