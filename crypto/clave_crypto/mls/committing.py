@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, combine_psks, next_context, surviving_keys
-from clave_crypto.mls.epoch import Epoch, FindPsk, advance, succeed
+from clave_crypto.mls.epoch import Epoch, FindPsk, advance, next_epoch
 from clave_crypto.mls.framing import CommitAuthData
 from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.leaf_node import CommitSource, LeafNode, sign_leaf_node
@@ -111,7 +111,7 @@ def make_commit(
     limits.check_message(len(message))
     return CommitMade(
         message,
-        succeed(epoch, tree, following, applied.committer, private_keys),
+        next_epoch(epoch, tree, following, applied.committer, private_keys),
         following.secret_tree,
         following.joiner_secret,
         new_path,

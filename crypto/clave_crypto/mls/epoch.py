@@ -23,7 +23,7 @@ from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["Epoch", "FindPsk", "Member", "NextEpoch", "advance", "no_psks", "succeed"]
+__all__ = ["Epoch", "FindPsk", "Member", "NextEpoch", "advance", "next_epoch", "no_psks"]
 
 FindPsk = Callable[[PreSharedKeyID], Secret | None]
 """Returns the pre-shared key of that id, or None."""
@@ -136,7 +136,7 @@ def advance(
     )
 
 
-def succeed(
+def next_epoch(
     epoch: Epoch,
     tree: RatchetTree,
     following: NextEpoch,

@@ -13,7 +13,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
 from clave_crypto.mls.applying import Applied, combine_psks, next_context, surviving_keys
 from clave_crypto.mls.change import Change
-from clave_crypto.mls.epoch import Epoch, FindPsk, Member, NextEpoch, advance, succeed
+from clave_crypto.mls.epoch import Epoch, FindPsk, Member, NextEpoch, advance, next_epoch
 from clave_crypto.mls.events import Committed
 from clave_crypto.mls.framing import AuthenticatedContent, CommitAuthData
 from clave_crypto.mls.key_schedule import GroupContext
@@ -193,7 +193,7 @@ def follow_commit(checked: CheckedCommit, *, find_psk: FindPsk, limits: Limits) 
     following = derive_epoch_after(checked, opened, find_psk=find_psk, limits=limits)
     check_tag(checked, following)
     epoch = checked.epoch
-    successor = succeed(epoch, checked.tree, following, epoch.own_leaf, opened.private_keys)
+    successor = next_epoch(epoch, checked.tree, following, epoch.own_leaf, opened.private_keys)
     return applied.change(has_path, authenticated_data, successor, following.secret_tree)
 
 
