@@ -17,7 +17,8 @@ from clave_crypto.identity import AccountKey, DeviceKey
 from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
 from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.observe.mirror import Mirror, MirrorMode
-from clave_server.relay.relay import Relay, Settings
+from clave_server.relay.relay import Relay
+from clave_server.relay.settings import Settings
 from clave_server.rooms.rekeys import reference
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.storage.data_dir import DataDir

@@ -13,9 +13,9 @@ import pytest
 
 from clave_server.admin.gauges import Gauges
 from clave_server.admin.metrics import Metrics
-from clave_server.cli.config import read_config
 from clave_server.cli.main import main
 from clave_server.cli.options import VARIABLES
+from clave_server.cli.parsers import read_config
 from clave_server.observe.counters import Counters
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.net.send_queue import Tick
 from clave_server.net.transport import ClientTransport, Transports
 from clave_server.relay.client_handler import ClientHandler
-from clave_server.relay.relay import Settings, build_context
+from clave_server.relay.relay import build_context
+from clave_server.relay.settings import Settings
 from clave_server.rooms import invitations
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.write_batch import WriteBatch

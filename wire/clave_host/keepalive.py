@@ -1,4 +1,4 @@
-"""TCP keepalive, by which the kernel notices a peer that vanished without a FIN."""
+"""How soon client and relay notice a silent peer: TCP keepalive, 25 seconds."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from clave_host.clock import now_ms
-from clave_server.admin.control import send_request
+from clave_server.admin.control_socket import send_request
 from clave_server.admin.requests import AdminRequest
 from clave_server.errors import AdminError, DataDirInUse, NotRunning
 from clave_server.net.tls import TlsFiles

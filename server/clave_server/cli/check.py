@@ -23,7 +23,7 @@ from clave_server.errors import DamageError, StartError
 from clave_server.limits.bans import read_bans
 from clave_server.net.listener import open_sockets
 from clave_server.net.tls import TlsFiles, load_credentials, open_tls, read_digest
-from clave_server.relay.relay import Settings
+from clave_server.relay.settings import Settings
 from clave_server.storage import schema
 from clave_server.storage.data_dir import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
 from clave_wire.login import fingerprint_text

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from clave_host.clock import now_ms
 from clave_server.accounts.tokens import new_token, token_digest
 from clave_server.admin.backup import back_up
-from clave_server.admin.control import send_request
+from clave_server.admin.control_socket import send_request
 from clave_server.admin.dispatch import dispatch
 from clave_server.admin.requests import (
     MAX_COUNT,
@@ -36,9 +36,7 @@ from clave_server.admin.requests import (
 from clave_server.admin.status import render_size, render_status, render_time
 from clave_server.cli.check import Verdict
 from clave_server.cli.check import check as find
-from clave_server.cli.config import FilePath, pair_files
-from clave_server.cli.options import VARIABLES, Options
-from clave_server.cli.parameters import (
+from clave_server.cli.decorators import (
     data_option,
     note_option,
     one_line_errors,
@@ -46,6 +44,8 @@ from clave_server.cli.parameters import (
     run_options,
     tls_options,
 )
+from clave_server.cli.options import VARIABLES, Options
+from clave_server.cli.parsers import FilePath, pair_files
 from clave_server.limits.bans import parse_ban
 from clave_server.net.tls import read_certificate
 from clave_server.relay.certificates import Fingerprints

@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 
 from clave_server.cli import commands, service
+from clave_server.cli.decorators import one_line_errors, run_options
 from clave_server.cli.options import Options
-from clave_server.cli.parameters import one_line_errors, run_options
 
 __all__ = ["main"]
 

@@ -17,7 +17,7 @@ import platformdirs
 
 from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
 from clave_server.admin.requests import MAX_COUNT, MAX_DAYS
-from clave_server.cli.config import (
+from clave_server.cli.parsers import (
     FilePath,
     pair_files,
     parse_listen,
@@ -32,7 +32,7 @@ from clave_server.limits.quotas import Quota
 from clave_server.net.tls import TlsFiles
 from clave_server.observe.logging_setup import LogFormat, LogLevel
 from clave_server.observe.mirror import MirrorMode
-from clave_server.relay.relay import Settings
+from clave_server.relay.settings import Settings
 from clave_server.rooms.retention import RetentionPolicy
 
 __all__ = ["LISTS", "OPTIONS", "VARIABLES", "Options", "default_data", "variable_of"]

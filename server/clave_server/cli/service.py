@@ -16,17 +16,18 @@ from typing import Any, Final, TextIO
 import structlog
 
 from clave_host.addresses import join_address
-from clave_server.admin.control import ControlSocket
+from clave_server.admin.control_socket import ControlSocket
 from clave_server.admin.gauges import read_gauges
-from clave_server.admin.handler import AdminHandler
 from clave_server.admin.http_endpoints import HttpEndpoints
 from clave_server.admin.metrics import Metrics
+from clave_server.admin.request_handler import AdminHandler
 from clave_server.cli.options import Options
 from clave_server.errors import StartError
 from clave_server.net.systemd import notify
 from clave_server.observe.logging_setup import configure_logs
 from clave_server.observe.mirror import Mirror
-from clave_server.relay.relay import Relay, Settings
+from clave_server.relay.relay import Relay
+from clave_server.relay.settings import Settings
 from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text
 

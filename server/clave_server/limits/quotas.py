@@ -1,4 +1,4 @@
-"""What each account that is online has stored at the relay, and how much it may. Knows no disk."""
+"""Quotas of accounts: rooms created and bytes stored. Counts accounts that are online; knows no disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that wait to be written to one client, gathered during a tick of the loop. Knows frames by length."""
+"""One client's send queue: how much may wait for its socket, and what is written in one tick of the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One client's network connection: bytes to messages, deadlines, backpressure. Knows no rooms."""
+"""One client's connection: received bytes to messages, deadlines, pausing of reading. Knows no rooms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handles one client: login, directory requests, and passing room messages to the sequencer.
+"""Handles the messages of one client: login, directory requests, and room messages for the sequencer.
 
 Knows no bytes, no sockets and no SQL; what it uses of the relay is in `RelayContext`.
 """

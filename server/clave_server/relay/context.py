@@ -1,4 +1,4 @@
-"""What all client handlers of one relay share. Knows no connection."""
+"""The parts of a relay that its client handlers share: limits, accounts, sequencer, sessions, counters."""
 
 from __future__ import annotations
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import structlog
 
-from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.bans import Bans, read_bans
-from clave_server.limits.connection_limits import ConnectionCaps, ConnectionLimits
-from clave_server.limits.quotas import NO_QUOTA, Quota, QuotaTracker
+from clave_server.limits.connection_limits import ConnectionLimits
+from clave_server.limits.quotas import QuotaTracker
 from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.net.listener import Listener, ListeningSocket, open_sockets
 from clave_server.net.proxy_protocol import Peer
-from clave_server.net.send_queue import MAX_SEND_QUEUE_BYTES, Tick
+from clave_server.net.send_queue import Tick
 from clave_server.net.systemd import passed_sockets
-from clave_server.net.tls import Credentials, TlsFiles
+from clave_server.net.tls import Credentials
 from clave_server.net.transport import ClientTransport, Transports
 from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
 from clave_server.relay.certificates import Certificates
 from clave_server.relay.client_handler import ClientHandler
 from clave_server.relay.context import RelayContext
+from clave_server.relay.settings import Settings
 from clave_server.rooms.invitations import highest_ids
-from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy
 from clave_server.rooms.retention_task import RetentionTask
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import Session
@@ -37,7 +35,7 @@ from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import DbThread
 from clave_wire.connection import State
 
-__all__ = ["Relay", "Settings", "build_context"]
+__all__ = ["Relay", "build_context"]
 
 _STOP_SECONDS: Final = 3.0
 """How long clients may take to read `Closing` when the relay stops."""
@@ -49,30 +47,6 @@ _MAX_ACCOUNTS: Final = 100_000
 """Accounts, and pairs of room and account, whose rate is remembered at a time."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A relay's settings. Sizes in bytes, times in seconds.
-
-    `account_rate` is requests of one account per second; 0 for no limit. `changes_per_second` and
-    `change_burst` limit the changes (handshakes and `Mend`s) of one account in one room.
-    """
-
-    host: str | None
-    port: int
-    registration: RegistrationPolicy
-    connections: ConnectionCaps
-    plain: tuple[str, int] | None = None
-    proxies: frozenset[str] = frozenset()
-    tls: TlsFiles | None = None
-    account_rate: int = 0
-    quota: Quota = NO_QUOTA
-    retention: RetentionPolicy = KEEP_ALL
-    changes_per_second: float = 0.5
-    change_burst: int = 64
-    login_seconds: float = 10.0
-    send_queue_bytes: int = MAX_SEND_QUEUE_BYTES
 
 
 class Relay:

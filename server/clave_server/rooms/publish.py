@@ -1,4 +1,4 @@
-"""After a flush: acknowledge senders, fan out entries, wake invitees. Knows no disk."""
+"""After a flush: acknowledge senders, fan out entries, wake invitees, show mirror lines. Knows no disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from clave_server.errors import Refusal, ServerError
 from clave_server.limits.quotas import Usage
 from clave_server.observe.counters import Counters
-from clave_server.observe.mirror import Mirror
+from clave_server.observe.mirror import PIECE_BYTES, EntryRecord, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
@@ -80,7 +80,7 @@ class Publisher:
         if entries:
             self._counters.entries += entries
             self._counters.mirror_summed += entries - len(batch.shown)
-            self._mirror.show_entries(batch.shown, entries - len(batch.shown))
+            self._mirror.show_entries([_record(*shown) for shown in batch.shown], entries - len(batch.shown))
 
     def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
         """Acknowledge to a sender whose room has no open stream, in which fan-out would do it."""
@@ -99,6 +99,19 @@ class Publisher:
             if stream and stream.end is not None and device in channel.room.members:
                 channel.reopen(stream)
                 self._catch_up.advance(stream.session)
+
+
+def _record(session: Session, message: Submit, seq: int) -> EntryRecord:
+    """Return what the mirror shows of an entry."""
+    return EntryRecord(
+        session.name,
+        session.address,
+        message.room,
+        seq,
+        message.kind,
+        len(message.payload),
+        message.payload[-PIECE_BYTES:],
+    )
 
 
 def refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:

@@ -1,4 +1,4 @@
-"""Orders room messages and makes them durable before anyone is told. Knows no network and no SQL.
+"""Orders room messages, checks them, and makes them durable before anyone is told. Knows no network, no SQL.
 
 Requests queue up while a write batch is being flushed to disk. When the writing thread is free, those queued
 are staged against the rooms' state and written as one transaction. Once it is on disk, entries are
@@ -27,7 +27,7 @@ from clave_server.errors import Refusal, ServerError, StorageError
 from clave_server.limits.quotas import QuotaTracker, Usage
 from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.observe.counters import Counters
-from clave_server.observe.mirror import PIECE_BYTES, EntryRecord, Mirror
+from clave_server.observe.mirror import Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
@@ -329,17 +329,7 @@ class Sequencer:
         if invited:
             self._invite(batch, message, invited, session.device, seq)
         if len(batch.shown) < batch.showing:
-            batch.shown.append(
-                EntryRecord(
-                    session.name,
-                    session.address,
-                    message.room,
-                    seq,
-                    message.kind,
-                    len(message.payload),
-                    message.payload[-PIECE_BYTES:],
-                )
-            )
+            batch.shown.append((session, message, seq))
 
     def _stage_request(
         self,

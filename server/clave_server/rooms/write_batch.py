@@ -1,4 +1,4 @@
-"""A write batch: what one transaction writes, and what is sent once it is on disk. Knows no networks."""
+"""A write batch: what one transaction writes, how much it takes, and what is sent once it is on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Final
 import apsw
 
 from clave_server.errors import ServerError, StorageError
-from clave_server.observe.mirror import EntryRecord
 from clave_server.rooms import segment
 from clave_server.rooms.channel import Channel, RoomWrite
 from clave_server.rooms.entry_store import RowChanges
@@ -57,7 +56,8 @@ class WriteBatch:
     """Everything staged for one transaction.
 
     `taken` has (session, messages, weight in bytes) for each request batch, `readmitted` the devices that
-    became members again, by room, `shown` the entries for the mirror, at most `showing`. The rows of rooms in
+    became members again, by room, `shown` the (session, message, seq) for the
+    mirror, at most `showing`. The rows of rooms in
     `due` are written even if nothing else of them changes.
     """
 
@@ -74,7 +74,7 @@ class WriteBatch:
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     readmitted: dict[bytes, list[bytes]] = field(default_factory=dict)
     invited: dict[bytes, None] = field(default_factory=dict)
-    shown: list[EntryRecord] = field(default_factory=list)
+    shown: list[tuple[Session, Submit, int]] = field(default_factory=list)
     weight: int = 0
 
     def write_to(self, channel: Channel, first: int) -> RoomWrite:

@@ -14,9 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clave_server.admin.gauges import Gauges, read_gauges
-from clave_server.admin.handler import AdminHandler
 from clave_server.admin.http_endpoints import HttpEndpoints
 from clave_server.admin.metrics import Metrics
+from clave_server.admin.request_handler import AdminHandler
 from clave_server.errors import StartError
 from clave_server.observe.counters import FLUSH_BOUNDS, Counters
 from clave_wire import messages as m

@@ -13,8 +13,8 @@ import pytest
 
 from clave_server.cli import check
 from clave_server.cli.check import Verdict
+from clave_server.cli.decorators import run_options
 from clave_server.cli.options import Options
-from clave_server.cli.parameters import run_options
 from commandkit import make_folder, names, run
 from relaykit import RelayProcess
 

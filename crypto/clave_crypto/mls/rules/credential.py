@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for the credential of a leaf (RFC 9420, section 5.3). The application decides whom to believe."""
 
 from __future__ import annotations

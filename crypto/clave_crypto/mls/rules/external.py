@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for messages from outside the group (RFC 9420, sections 6.1, 12.1.8, 12.2 and 12.4.3.2)."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for key packages (RFC 9420, sections 10 and 10.1)."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for one leaf node, and for leaves together (RFC 9420, sections 7.2, 7.3, 11.1 and 13.4)."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for messages to a group (RFC 9420, sections 6, 12.1.8 and 12.4)."""
 
 from __future__ import annotations

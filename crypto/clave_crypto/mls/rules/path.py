@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for update paths (RFC 9420, sections 7.5, 7.6 and 12.4.2)."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for proposals and the list a commit covers (RFC 9420, sections 12.1, 12.2 and 12.4)."""
 
 from __future__ import annotations

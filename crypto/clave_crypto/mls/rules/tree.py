@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for a whole ratchet tree as a joiner receives it (RFC 9420, sections 7.1, 7.9.2, 12.4.3)."""
 
 from __future__ import annotations

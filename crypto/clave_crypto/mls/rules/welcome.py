@@ -1,4 +1,3 @@
-# ruff: noqa: D401 - a rule's docstring says what must hold
 """Rules for joining by Welcome or GroupInfo (RFC 9420, sections 11.2, 11.3 and 12.4.3)."""
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ import apsw
 import pytest
 
 from clave_server.accounts.tokens import token_digest
-from clave_server.admin.control import ControlSocket, send_request
-from clave_server.admin.handler import AdminHandler
+from clave_server.admin.control_socket import ControlSocket, send_request
+from clave_server.admin.request_handler import AdminHandler
 from clave_server.admin.requests import (
     AddBan,
     AdminRequest,
@@ -269,7 +269,7 @@ async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
 
 
 async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clave_server.admin.control.REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr("clave_server.admin.control_socket.REQUEST_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()
@@ -350,11 +350,13 @@ async def test_a_folder_of_somebody_else_is_told_nothing(
         return []
 
     control = await ControlSocket.open(tmp_path / "control.sock", hear)
-    monkeypatch.setattr("clave_server.admin.control.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr("clave_server.admin.control_socket.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(AdminError, match="belongs to another user"):
         await order(tmp_path / "control.sock", ListTokens())
     monkeypatch.undo()
-    monkeypatch.setattr("clave_server.admin.control.listener_of", lambda *_: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr(
+        "clave_server.admin.control_socket.listener_of", lambda *_: tmp_path.stat().st_uid + 1
+    )
     with pytest.raises(AdminError, match="not the data folder's owner"):
         await order(tmp_path / "control.sock", ListTokens())
     assert heard == []

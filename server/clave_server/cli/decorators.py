@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from clave_server.admin.requests import MAX_NOTE_CHARACTERS
-from clave_server.cli.config import FilePath, read_config
 from clave_server.cli.options import LISTS, OPTIONS, variable_of
+from clave_server.cli.parsers import FilePath, read_config
 from clave_server.errors import ServerError, StartError
 from clave_wire.text import sanitize
 
