@@ -82,7 +82,7 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
                 )
                 stack.push_async_callback(endpoints.close)
                 for host, port in endpoints.addresses:
-                    _log.info("metrics are served", address=join_address(host, port))
+                    _log.info("metrics served", address=join_address(host, port))
             for host, port in relay.addresses:
                 where, fingerprint = join_address(host, port), fingerprint_text(relay.certificate)
                 mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
@@ -139,6 +139,6 @@ def _raise_file_limit() -> None:
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     if isinstance(error, OSError):  # the network's doing, or a failed TLS handshake
-        _log.info("a connection failed", reason=str(error))
+        _log.info("connection failed", reason=str(error))
     else:
         _log.error(context["message"], exc_info=error)

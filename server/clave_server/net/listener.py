@@ -124,7 +124,7 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:
-                _log.warning("a connection cannot be accepted", reason=str(error))
+                _log.warning("connection not accepted", reason=str(error))
                 self._pause()  # most likely out of descriptors: wait until some are closed
                 self._loop.call_later(1.0, self._retry)
                 return
@@ -177,7 +177,7 @@ class Listener:
                     return
         except (OSError, ProxyError) as error:
             connection.close()
-            _log.info("a connection failed", address=peer[0], reason=str(error) or "no header in time")
+            _log.info("connection failed", address=peer[0], reason=str(error) or "no header in time")
             return
         except asyncio.CancelledError:
             connection.close()
@@ -216,7 +216,7 @@ class Listener:
         except OSError as error:  # the network's doing, or a failed TLS handshake
             late = isinstance(error, TimeoutError)
             reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
-            _log.info("a connection failed", address=peer[0], reason=reason)
+            _log.info("connection failed", address=peer[0], reason=reason)
         except asyncio.CancelledError:
             client.yield_slot()
             raise
