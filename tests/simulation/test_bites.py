@@ -106,7 +106,7 @@ BITES = {
     "the relay stops routing at the rekey": Bite(
         RoomState,
         "stage_handshake",
-        "self.rekeys = remember(self.rekeys, rekey)",
+        "self.rekeys = add_rekey(self.rekeys, rekey)",
         "self.rekeys = remember(self.rekeys, rekey); return seq, self._leave(header.remove)",
         ("Insider",),
         quick=True,

@@ -15,7 +15,7 @@ _IPV6_PREFIX: Final = 64
 def split_address(text: str, default_port: int | None = None) -> tuple[str, int]:
     """Split `HOST:PORT` or `[IPV6]:PORT` into host and port (0 to 65535); the host may be empty.
 
-    With `default_port`, `HOST`, `IPV6` and `[IPV6]` will do. Raises `ValueError`.
+    With `default_port` the port may be left out, also of a bare `IPV6`. Raises `ValueError`.
     """
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

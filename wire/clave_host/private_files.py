@@ -1,6 +1,6 @@
 """Files and folders that only their owner may open, and the lock by which one process holds a folder.
 
-Returns what is wrong with a folder; what to tell people about it is the caller's to say.
+Reports what is wrong with a folder as a `FolderFault`; the caller writes the message.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ VERSIONS: Final[tuple[int, ...]] = (4,)
 
 
 class State(enum.Enum):
-    """A connection's state, named by the message that comes next."""
+    """A connection's state: the message expected next, or open, leaving (`GOODBYE`), closed."""
 
     HELLO = "hello"
     GREETING = "greeting"

@@ -225,7 +225,10 @@ class Account(_Message, frozen=True, tag=22):
 
 
 class ClaimKeyPackages(_Message, frozen=True, tag=23):
-    """Client: asks for one key package of a suite of each device of `name`; each is given out once."""
+    """Client: asks for a key package of a suite of each device of `name` that has any.
+
+    Each is given out once, except a last-resort one.
+    """
 
     id: Count
     name: Name

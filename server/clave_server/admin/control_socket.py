@@ -32,7 +32,7 @@ REQUEST_SECONDS: Final = 10.0
 
 _BACKLOG: Final = 100
 _ACCEPT_PAUSE_SECONDS: Final = 1.0
-"""Before accepting again when there are no descriptors left."""
+"""Before accepting again after an error; most likely no descriptors are left."""
 
 _MAX_PATH_BYTES: Final = 100
 """Bytes of a path that fit into a socket's address, which has 104 to 108 by system."""
@@ -60,8 +60,8 @@ class ControlSocket:
         self._handle = handle
         self._decoder = msgspec.json.Decoder(AdminRequests)
         self._loop = asyncio.get_running_loop()
-        self._clients: set[asyncio.Task[None]] = set()
-        self._accepting = self._loop.create_task(self._accept())
+        self._clients: dict[asyncio.Task[None], socket.socket] = {}
+        self._resume()
 
     @classmethod
     async def open(
@@ -74,32 +74,39 @@ class ControlSocket:
             raise StartError(f"cannot make the control socket {path}: {error.strerror or error}") from None
 
     async def close(self) -> None:
-        """Stop listening; requests being handled are not answered."""
-        tasks = (self._accepting, *self._clients)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop listening, then end all clients; requests being handled are not answered."""
+        self._loop.remove_reader(self._listening)
         self._listening.close()
         self._path.unlink(missing_ok=True)
+        clients, self._clients = self._clients, {}
+        for task in clients:
+            task.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        for connection in clients.values():
+            connection.close()  # of a task that was cancelled before it began; else it is closed already
 
-    async def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = await self._loop.sock_accept(self._listening)
-            except OSError as error:
-                _log.warning("control connection not accepted", reason=str(error))
-                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
-                continue
-            client = self._loop.create_task(self._serve(connection))
-            self._clients.add(client)
-            client.add_done_callback(self._clients.discard)
+    def _resume(self) -> None:
+        if self._listening.fileno() >= 0:
+            self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        """Accept one client and serve it in a task that `close` knows from now on."""
+        try:
+            connection, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            _log.warning("control connection not accepted", reason=str(error))
+            self._loop.remove_reader(self._listening)
+            self._loop.call_later(_ACCEPT_PAUSE_SECONDS, self._resume)
+            return
+        connection.setblocking(False)
+        client = self._loop.create_task(self._serve(connection))
+        self._clients[client] = connection
+        client.add_done_callback(lambda task: self._clients.pop(task, None))
 
     async def _serve(self, connection: socket.socket) -> None:
-        try:
-            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_MAX_REQUEST_BYTES)
-        except BaseException:
-            connection.close()
-            raise
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_MAX_REQUEST_BYTES)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 line = await reader.readline()

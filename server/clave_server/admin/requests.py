@@ -1,6 +1,6 @@
 """The requests of an operator to a relay, running or stopped, and what each does to database and files.
 
-Knows no running relay: what a request does there besides is in `handler`.
+Knows no running relay: what a request does there besides is in `request_handler`.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Finding(NamedTuple):
     """One line about one part of the settings."""
 
     verdict: Verdict
-    matter: str
+    subject: str
     text: str
 
 

@@ -35,7 +35,7 @@ from clave_server.admin.requests import (
 )
 from clave_server.admin.status import render_size, render_status, render_time
 from clave_server.cli.check import Verdict
-from clave_server.cli.check import check as find
+from clave_server.cli.check import check as run_checks
 from clave_server.cli.decorators import (
     data_option,
     note_option,
@@ -69,7 +69,7 @@ def check(**options: Any) -> None:
 
     Ends with status 1 if the relay would not start.
     """
-    findings = list(find(Options(**options), os.environ, VARIABLES))
+    findings = list(run_checks(Options(**options), os.environ, VARIABLES))
     click.echo(_table([tuple(finding) for finding in findings]), nl=False)
     if any(finding.verdict is Verdict.ERROR for finding in findings):
         raise click.exceptions.Exit(1)

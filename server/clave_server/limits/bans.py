@@ -90,7 +90,7 @@ def parse_ban(text: str) -> Ban:
 
 
 def check_ban(ban: Ban) -> None:
-    """Raise `AdminError` unless `ban` is as `parse_ban` makes it: it came over the control socket."""
+    """Raise `AdminError` unless `ban` is a canonical network or a printable name; it came over a socket."""
     if ban.kind is BanKind.NETWORK:
         if parse_ban(ban.subject) != Ban(ban.kind, ban.subject):
             raise AdminError(f"{ban.subject!a} is not how a network is written here")
@@ -101,7 +101,7 @@ def check_ban(ban: Ban) -> None:
 class Bans:
     """The bans in force. A check takes one lookup for each prefix length among them.
 
-    A stored ban that is no network is logged and not in force.
+    A stored network ban whose subject is no network is logged and not in force.
     """
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:

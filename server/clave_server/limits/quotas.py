@@ -1,4 +1,4 @@
-"""Quotas of accounts: rooms created and bytes stored. Counts accounts that are online; knows no disk."""
+"""Quotas of accounts: rooms created, bytes stored. Tracks accounts that are online; knows no disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clave_wire.messages import Code
 __all__ = ["NO_QUOTA", "Quota", "QuotaTracker", "Usage"]
 
 _SAVE_BYTES: Final = 1024 * 1024
-"""Bytes counted in memory before they are saved; a kill of the relay loses no more than these of a count."""
+"""Bytes counted in memory before they are saved; killing the relay loses at most these of an account."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class QuotaTracker:
         self._quota = quota
         self._by_account: dict[bytes, Usage] = {}
 
-    def open(self, account: bytes, rooms: int, stored: int) -> Usage:
+    def add_session(self, account: bytes, rooms: int, stored: int) -> Usage:
         """Return an account's usage for one more session; `rooms` and `stored` are the numbers on disk."""
         usage = self._by_account.get(account)
         if usage is None:
@@ -76,7 +76,7 @@ class QuotaTracker:
         usage.sessions += 1
         return usage
 
-    def close(self, usage: Usage) -> None:
+    def remove_session(self, usage: Usage) -> None:
         """End a session; with the last one the account's usage is dropped."""
         usage.sessions -= 1
         if not usage.sessions:
@@ -92,7 +92,10 @@ class QuotaTracker:
         return 0 < self._quota.stored_bytes <= usage.stored + usage.staged
 
     def check_entry(self, usage: Usage) -> None:
-        """Refuse application messages and adds over quota; other handshakes pass. Raises `Refusal`."""
+        """Raise `Refusal` if the account is full.
+
+        Asked for application messages and adds over quota; other handshakes pass.
+        """
         if self.is_full(usage):
             mib = self._quota.stored_bytes / 2**20
             raise Refusal(Code.LIMIT, f"this relay keeps at most {mib:g} MiB of one account, and has as much")

@@ -1,4 +1,4 @@
-"""Accept connections, find each one's true address, and start TLS as login slots become free.
+"""Accepts connections, finds each one's true address, and starts TLS when a login slot is free.
 
 Knows sockets and TLS, no messages. A connection has a login slot from its TLS handshake until it is logged in
 or closed. When 10,000 clients reconnect at once, networks take turns for the slots, and a connection that has
@@ -59,8 +59,8 @@ class ListeningSocket:
 class Listener:
     """Accepts connections until it is closed.
 
-    `admit` takes an IP address and raises `Refusal` if it may not connect now; `make` makes the transport of
-    one that may.
+    `admit` takes an IP address and raises `Refusal` if it may not connect now; `make_transport` makes the
+    transport of one that may.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class Listener:
         *,
         proxies: frozenset[str],
         admit: Callable[[str], None],
-        make: Callable[[Peer, Credentials], ClientTransport],
+        make_transport: Callable[[Peer, Credentials], ClientTransport],
         login_seconds: float,
     ) -> None:
         self.sockets = tuple(sockets)
         self._credentials = credentials
         self._proxies = proxies
         self._admit = admit
-        self._make = make
+        self._make_transport = make_transport
         self._login_seconds = login_seconds
         self._loop = asyncio.get_running_loop()
         self._slots = LoginSlots()
@@ -138,7 +138,7 @@ class Listener:
     def _reclaim_slots(self) -> None:
         """Close connections that have had their login slot for long enough, while others wait."""
         self._reclaiming = False
-        if not self._slots.is_short or not self._logging_in:
+        if not self._slots.has_shortage or not self._logging_in:
             return
         oldest, since = next(iter(self._logging_in.items()))
         rest = since + SLOT_SECONDS - self._loop.time()
@@ -187,7 +187,7 @@ class Listener:
             connection.close()
             return
         turn = self._slots.acquire(network)
-        if self._slots.is_short and not self._reclaiming:
+        if self._slots.has_shortage and not self._reclaiming:
             self._reclaim_slots()
         try:
             await self._wait_for(turn, connection)
@@ -206,7 +206,7 @@ class Listener:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._logging_in[task] = self._loop.time()
         credentials = self._credentials()
-        client = self._make(peer, credentials)
+        client = self._make_transport(peer, credentials)
         try:
             async with asyncio.timeout(self._login_seconds):
                 await self._loop.connect_accepted_socket(

@@ -1,6 +1,6 @@
 """Slots for connections that log in: a number in all, a number for each network, and a queue for the rest.
 
-Knows no sockets. Networks take turns, so that a crowd from one does not keep the others waiting.
+Knows no sockets. Networks take turns, so that many from one do not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class LoginSlots:
             longest.pop().cancel()
 
     @property
-    def is_short(self) -> bool:
-        """Whether all slots are taken while a network that has not its share waits."""
+    def has_shortage(self) -> bool:
+        """Whether all slots are taken and a network below its share waits."""
         return self._taken.total() >= self._slots and any(map(self._is_below_share, self._queues))
 
     def acquire(self, network: str) -> asyncio.Future[None]:
@@ -53,7 +53,7 @@ class LoginSlots:
         return turn
 
     def release(self, network: str, turn: asyncio.Future[None]) -> None:
-        """Return the slot that `turn` stands for, or leave the queue."""
+        """Free the slot of `turn`, or take it out of the queue."""
         if turn.done() and not turn.cancelled():
             self._taken[network] -= 1
             if not self._taken[network]:

@@ -1,4 +1,7 @@
-"""One client's send queue: how much may wait for its socket, and what is written in one tick of the loop."""
+"""One client's send queue: how much may wait for its socket, and what is written in one tick of the loop.
+
+Knows frames by length only.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +57,8 @@ class Tick:
         self._unsent[queue] = size
         return self._unsent_bytes > MAX_UNSENT_BYTES and size * len(self._unsent) >= self._unsent_bytes
 
-    def report_sent(self, queue: SendQueue) -> None:
-        """Note that a client keeps up again, or is gone."""
+    def forget_unsent(self, queue: SendQueue) -> None:
+        """Note that a client keeps up again, or that its connection is closed."""
         self._unsent_bytes -= self._unsent.pop(queue, 0)
 
     def _flush(self) -> None:
@@ -121,7 +124,7 @@ class SendQueue:
     def resume(self) -> None:
         """Write again: the transport's buffer has drained."""
         self._writable = True
-        self._tick.report_sent(self)
+        self._tick.forget_unsent(self)
         self._schedule()
 
     @property
@@ -202,14 +205,14 @@ class SendQueue:
                 parts.clear()
             parts.append(last)
             self._write(parts)
-            self._tick.report_sent(self)
+            self._tick.forget_unsent(self)
             self._transport.close()
 
     def discard(self) -> None:
         """Drop what is queued: the connection is lost."""
         self._closed = True
         self._parts, self._size = [], 0
-        self._tick.report_sent(self)
+        self._tick.forget_unsent(self)
 
 
 def _frames_end(part: memoryview) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol, cast
@@ -25,8 +27,8 @@ __all__ = [
     "RETURNS_PER_SECOND",
     "SOFTWARE",
     "SWEEP_SECONDS",
-    "Client",
     "ClientTransport",
+    "ConnectionHandler",
     "Transports",
 ]
 
@@ -55,8 +57,8 @@ _RESTART_MS: Final = 500
 _log = structlog.get_logger()
 
 
-class Client(Protocol):
-    """What handles one connection's messages."""
+class ConnectionHandler(Protocol):
+    """Handles one connection's messages."""
 
     def connected(self, transport: ClientTransport) -> None:
         """Handle a new connection; may close it at once."""
@@ -150,11 +152,11 @@ class Transports:
 
 
 class ClientTransport(asyncio.Protocol):
-    """Runs a `RelayConnection` over an asyncio transport and passes its messages to a `Client`."""
+    """Runs a `RelayConnection` over an asyncio transport and passes its messages to a `ConnectionHandler`."""
 
     def __init__(
         self,
-        client: Client,
+        handler: ConnectionHandler,
         peer: Peer,
         certificate: bytes,
         transports: Transports,
@@ -167,16 +169,17 @@ class ClientTransport(asyncio.Protocol):
         self.name = ""
         self.ip, port = peer
         self.address = join_address(self.ip, port)
-        self._client = client
+        self._handler = handler
         self._transports = transports
         self._tick = tick
         self._login_seconds = login_seconds
         self._send_queue_bytes = send_queue_bytes
         self._loop = asyncio.get_running_loop()
         self.settled: asyncio.Future[None] = self._loop.create_future()
+        """Done once the connection has logged in or ended."""
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
-        self._unread_bytes = 0
+        self._undelivered_bytes = 0
         self._partial = 0
         self._delayed = 0
         self.buffered = 0
@@ -192,9 +195,12 @@ class ClientTransport(asyncio.Protocol):
             asyncio.Transport, transport
         )  # create_server makes no other, uvloop by its own class
         self.send_queue = SendQueue(self._transport, self._tick, self._overflowed, self._send_queue_bytes)
-        enable_keepalive(transport.get_extra_info("socket"))
+        peer = transport.get_extra_info("socket")
+        enable_keepalive(peer)
+        with contextlib.suppress(OSError):  # not every loop does so for every kind of socket
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._timer = self._loop.call_later(self._login_seconds, self._login_timed_out)
-        self._client.connected(self)
+        self._handler.connected(self)
         self._transports.add(self)
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and not self._ended and tls.selected_alpn_protocol() != ALPN:
@@ -213,12 +219,12 @@ class ClientTransport(asyncio.Protocol):
             for message in messages:
                 if isinstance(message, Hello):
                     self.send_queue.push(self.connection.greet(os.urandom(32), SOFTWARE))
-        self._unread_bytes += len(data)
+        self._undelivered_bytes += len(data)
         if self._partial or self.connection.partial:
             self._count_partial(whole=bool(messages))
         if messages and not self._ended:
-            size, self._unread_bytes = self._unread_bytes, 0
-            self._client.received(messages, size)
+            size, self._undelivered_bytes = self._undelivered_bytes, 0
+            self._handler.received(messages, size)
 
     def _count_partial(self, *, whole: bool) -> None:
         """Count the bytes of the unfinished frame; a new one has begun if `whole` messages came."""
@@ -229,7 +235,7 @@ class ClientTransport(asyncio.Protocol):
             self.frame_began = self._loop.time()
         self._recount()
 
-    def delay(self, size: int) -> None:
+    def count_delayed(self, size: int) -> None:
         """Count `size` bytes of messages that wait for the rate limit as buffered; 0 for none."""
         self._delayed = size
         self._recount()
@@ -253,7 +259,7 @@ class ClientTransport(asyncio.Protocol):
         """Let asyncio close the transport."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the `Client` that the connection is over."""
+        """Tell the handler that the connection is over."""
         self._cancel_timer()
         self._transports.discard(self)
         if not self._ended and not self.send_queue.writable and self.name:
@@ -270,9 +276,9 @@ class ClientTransport(asyncio.Protocol):
         """Write again: asyncio's buffer has drained."""
         self.send_queue.resume()
         if not self._ended:
-            self._client.writable()
+            self._handler.writable()
 
-    # --- called by the `Client` ---------------------------------------------------------------------------
+    # --- called by the handler ---------------------------------------------------------------------------
 
     @property
     def spread(self) -> int:
@@ -288,7 +294,7 @@ class ClientTransport(asyncio.Protocol):
         self._transports.count_buffered(self, self._owner, self.buffered)
         self.send_queue.push(self.connection.send(message))
 
-    def say_goodbye(self) -> None:
+    def close_on_goodbye(self) -> None:
         """Close because the client said `Goodbye`."""
         if not self._ended:
             self.send_queue.flush()
@@ -328,7 +334,7 @@ class ClientTransport(asyncio.Protocol):
             self._settle()
             self._partial, self._delayed, self.frame_began = 0, 0, math.inf
             self._recount()
-            self._client.ended(how)
+            self._handler.ended(how)
 
     def _login_timed_out(self) -> None:
         self.close(Code.TIMEOUT, f"no login within {self._login_seconds:g} seconds", "did not log in")

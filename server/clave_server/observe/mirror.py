@@ -16,7 +16,7 @@ from clave_server.observe.line_writer import LineWriter
 from clave_wire.messages import Kind
 from clave_wire.text import sanitize
 
-__all__ = ["PIECE_BYTES", "ConnectionRecord", "EntryRecord", "Mirror", "MirrorMode"]
+__all__ = ["TAIL_BYTES", "ConnectionRecord", "EntryRecord", "Mirror", "MirrorMode"]
 
 
 class MirrorMode(enum.StrEnum):
@@ -28,12 +28,12 @@ class MirrorMode(enum.StrEnum):
     OFF = "off"
 
 
-PIECE_BYTES: Final = 32
+TAIL_BYTES: Final = 32
 """Bytes of a payload's end that a record holds."""
 
 
 class EntryRecord(NamedTuple):
-    """An entry; `piece` is the end of its payload, `size` the payload's bytes."""
+    """An entry; `tail` is the end of its payload, `size` the payload's bytes."""
 
     name: str
     address: str
@@ -41,7 +41,7 @@ class EntryRecord(NamedTuple):
     seq: int
     kind: Kind
     size: int
-    piece: bytes
+    tail: bytes
 
 
 class ConnectionRecord(NamedTuple):
@@ -53,7 +53,7 @@ class ConnectionRecord(NamedTuple):
 
 
 _SHORT_ROOM: Final = 4
-_SHORT_PIECE: Final = 8
+_SHORT_TAIL: Final = 8
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 _Item = tuple[dt.datetime, EntryRecord | ConnectionRecord] | str
@@ -111,7 +111,7 @@ class Mirror:
             if self._mode is MirrorMode.JSON:
                 return _json(at, event="visit", name=name, address=address, text=event)
             return self._row(at, name, address, event)
-        room, piece = record.room.hex(), record.piece.hex()
+        room, tail = record.room.hex(), record.tail.hex()
         kind = record.kind.name.lower().replace("_", " ")
         if self._mode is MirrorMode.JSON:
             return _json(
@@ -123,12 +123,12 @@ class Mirror:
                 seq=record.seq,
                 kind=kind,
                 size=record.size,
-                piece=piece,
+                piece=tail,
             )
         if self._mode is MirrorMode.SHORT:
-            room, piece = room[: 2 * _SHORT_ROOM], piece[-2 * _SHORT_PIECE :]
+            room, tail = room[: 2 * _SHORT_ROOM], tail[-2 * _SHORT_TAIL :]
         where = f"room {room}  seq {record.seq}  {kind}  {record.size} B"
-        return self._row(at, name, address, where, f"..{piece}")
+        return self._row(at, name, address, where, f"..{tail}")
 
     def _row(self, at: dt.datetime, name: str, address: str, *fields: str) -> str:
         time = f"{at:%Y-%m-%d %H:%M:%S}"

@@ -92,9 +92,9 @@ class ClientHandler:
                 if isinstance(message, Login):
                     self._log_in(message)
             return
-        if wait := self._context.wait_for_rate(session, messages, size):
+        if wait := self._context.rate_delay(session, messages, size):
             self._transport.hold_reading(True)
-            self._transport.delay(size)
+            self._transport.count_delayed(size)
             loop = asyncio.get_running_loop()
             self._delayed = loop.call_later(wait, self._handle_delayed, messages, size)
         else:
@@ -103,7 +103,7 @@ class ClientHandler:
     def _handle_delayed(self, messages: Sequence[ToRelay], size: int) -> None:
         """Handle messages that were over the rate, and resume reading."""
         self._delayed = None
-        self._transport.delay(0)
+        self._transport.count_delayed(0)
         self._transport.hold_reading(False)
         self.received(messages, size)
 
@@ -129,7 +129,7 @@ class ClientHandler:
             self._requests.append((message, size))
             self._start_requests()
         elif isinstance(message, Goodbye):
-            self._transport.say_goodbye()
+            self._transport.close_on_goodbye()
 
     def writable(self) -> None:
         """Continue sending entries, invitations and answers."""
@@ -154,7 +154,7 @@ class ClientHandler:
         if self._context.sessions.get(session.device) is session:
             del self._context.sessions[session.device]
         self._context.sequencer.end(session, how)
-        self._context.quotas.close(session.usage)
+        self._context.quotas.remove_session(session.usage)
         self._context.mirror.show_connection(ConnectionRecord(session.name, session.address, how))
 
     # --- login ---------------------------------------------------------------------------------------------
@@ -196,12 +196,12 @@ class ClientHandler:
         transport = self._transport
         session = Session(
             applicant.device,
-            self._context.quotas.open(applicant.account, outcome.rooms, outcome.stored),
+            self._context.quotas.add_session(applicant.account, outcome.rooms, outcome.stored),
             applicant.name,
             transport.address,
             transport.send_queue,
             transport.hold_reading,
-            self._notice_invitation,
+            self._wake_invitations,
             self._replace,
         )
         self._session = session
@@ -227,9 +227,9 @@ class ClientHandler:
         self._feed = InvitationFeed(self._context.reader, session)
         self._feed.advance()
 
-    def _notice_invitation(self) -> None:
+    def _wake_invitations(self) -> None:
         if self._feed is not None:
-            self._feed.notice()
+            self._feed.wake()
 
     def _replace(self) -> None:
         self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")

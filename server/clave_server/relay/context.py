@@ -1,4 +1,7 @@
-"""The parts of a relay that its client handlers share: limits, accounts, sequencer, sessions, counters."""
+"""The parts of a relay that its client handlers share: limits, accounts, sequencer, sessions, counters.
+
+Knows no connection.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from clave_wire.messages import ToRelay
 
 __all__ = ["RelayContext"]
 
-_BYTES_AS_A_REQUEST: Final = 4096
+_BYTES_PER_REQUEST: Final = 4096
 """This many bytes count as one more request."""
 
 
@@ -43,11 +46,11 @@ class RelayContext:
     request_rates: TokenBuckets[bytes] | None
     incarnation: bytes
 
-    def wait_for_rate(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
+    def rate_delay(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
         """Count requests of `size` bytes together; return the seconds until they may be handled."""
         if self.request_rates is None:
             return 0.0
-        amount = len(messages) + size / _BYTES_AS_A_REQUEST
+        amount = len(messages) + size / _BYTES_PER_REQUEST
         wait = self.request_rates.take(session.usage.account, time.monotonic(), amount)
         self.counters.rate_refusals += wait > 0
         return wait

@@ -43,7 +43,7 @@ _STOP_SECONDS: Final = 3.0
 _ACCOUNT_BURST_SECONDS: Final = 10
 """An account may make this many seconds' worth of requests at once."""
 
-_MAX_ACCOUNTS: Final = 100_000
+_MAX_BUCKETS: Final = 100_000
 """Accounts, and pairs of room and account, whose rate is remembered at a time."""
 
 _log = structlog.get_logger()
@@ -114,7 +114,7 @@ class Relay:
             lambda: certificates.present,
             proxies=settings.proxies,
             admit=context.limits.check_rate,
-            make=make_transport,
+            make_transport=make_transport,
             login_seconds=settings.login_seconds,
         )
         retention_task = RetentionTask(
@@ -172,12 +172,12 @@ def build_context(
         highest_ids=used_ids,
         quotas=quotas,
         change_rates=TokenBuckets[tuple[bytes, bytes]](
-            settings.changes_per_second, settings.change_burst, _MAX_ACCOUNTS
+            settings.changes_per_second, settings.change_burst, _MAX_BUCKETS
         ),
         counters=counters,
     )
     rate = settings.account_rate
-    rates = TokenBuckets[bytes](rate, rate * _ACCOUNT_BURST_SECONDS, _MAX_ACCOUNTS) if rate else None
+    rates = TokenBuckets[bytes](rate, rate * _ACCOUNT_BURST_SECONDS, _MAX_BUCKETS) if rate else None
     limits = ConnectionLimits(settings.connections, bans, counters.count_rate_refusal)
     return RelayContext(
         settings.registration,

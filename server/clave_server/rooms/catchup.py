@@ -51,7 +51,7 @@ class CatchUp:
         for stream in session.streams.values():
             if stream.started and not stream.live and not stream.over:
                 channel = self._channels[stream.room]
-                if not channel.end_catch_up(stream):
+                if not channel.finish_if_caught_up(stream):
                     self._read(channel, stream)
                     return
 
@@ -60,9 +60,9 @@ class CatchUp:
         self._counters.catch_up_reads += 1
         until = channel.room.durable if stream.end is None else stream.end
         work = partial(entry_store.read_entries, key=stream.room, after=stream.cursor, until=until)
-        self._reader.submit(work, partial(self._handle, stream))
+        self._reader.submit(work, partial(self._send_chunk, stream))
 
-    def _handle(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:
+    def _send_chunk(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:
         session = stream.session
         session.reading_log = False
         if session.over:
@@ -74,7 +74,7 @@ class CatchUp:
             else:
                 session.send_queue.push(outcome.frames)
                 stream.cursor = outcome.last
-                channel.end_catch_up(stream)
+                channel.finish_if_caught_up(stream)
             self._release(channel)
         self.advance(session)
 
@@ -106,14 +106,14 @@ class InvitationFeed:
             self._reading = True
             self._more = False
             work = partial(read_invitations, device=self._session.device, after=self._after)
-            self._reader.submit(work, self._handle)
+            self._reader.submit(work, self._send)
 
-    def notice(self) -> None:
+    def wake(self) -> None:
         """Send a new invitation that is on disk."""
         self._more = True
         self.advance()
 
-    def _handle(self, outcome: list[Invitation] | ServerError) -> None:
+    def _send(self, outcome: list[Invitation] | ServerError) -> None:
         self._reading = False
         if isinstance(outcome, ServerError):
             _log.error(

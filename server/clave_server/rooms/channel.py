@@ -34,10 +34,10 @@ class Channel:
         self.streams[session.device] = stream
         if end is None:
             self._announce(session, online=True, text="")
-            self.end_catch_up(stream)
+            self.finish_if_caught_up(stream)
 
-    def end_catch_up(self, stream: Stream) -> bool:
-        """Make a stream that has caught up live, or end it at its `end`; return whether it has caught up."""
+    def finish_if_caught_up(self, stream: Stream) -> bool:
+        """If the stream has caught up, make it live or end it, and return True."""
         if stream.end is not None:
             if stream.cursor >= stream.end:
                 self._finish(stream)
@@ -127,18 +127,18 @@ class Channel:
         room, first = self.room.id, write.first
         until = write.departures.get(device, self.room.durable) - first + 1
         parts: list[bytes | memoryview] = []
-        told = 0
+        copied = 0
         for seq, submission in write.submissions.get(device, ()):
             index = seq - first
             if index >= until:
                 break
             start = ends[index - 1] if index else 0
-            if start > told:
-                parts.append(shared[told:start])
+            if start > copied:
+                parts.append(shared[copied:start])
             parts.append(pack(Accepted(room, submission, seq)))
-            told = ends[index]
-        if until > 0 and told < ends[until - 1]:
-            parts.append(shared[told : ends[until - 1]])
+            copied = ends[index]
+        if until > 0 and copied < ends[until - 1]:
+            parts.append(shared[copied : ends[until - 1]])
         return parts
 
 

@@ -1,7 +1,7 @@
 """Invitations that wait in the database for their devices. Runs on the database threads.
 
-A device keeps a number of invitations by accounts it shares a room with, and as many by strangers. Above
-that, a new invitation displaces the oldest one of the account with the most there, so that one account's many
+At most 128 invitations by acquainted accounts wait for a device, and 128 by strangers. Above that, a new
+invitation displaces the oldest one of the account with the most there, so that one account's many
 cannot keep out another's.
 
 A new invitation first displaces the one to the same room by the same account, of the same sort (a welcome, or
@@ -49,8 +49,8 @@ _ROOMS: Final = (
 )
 """The rooms of an account, at most 1024, so that an account in very many does not slow each flush."""
 
-_SPOKEN: Final = "SELECT room FROM submissions WHERE device = ?"
-_STAYS: Final = "SELECT 1 FROM stays WHERE room = ? AND device = ? AND left IS NULL"
+_ROOMS_SENT_TO: Final = "SELECT room FROM submissions WHERE device = ?"
+_IS_MEMBER: Final = "SELECT 1 FROM stays WHERE room = ? AND device = ? AND left IS NULL"
 
 _INSERT: Final = (
     "INSERT INTO invitations(id, device, room, welcome, account, acquainted, help, seal) VALUES"
@@ -147,9 +147,10 @@ def _is_acquainted(connection: apsw.Connection, device: bytes, account: int, roo
     """
     if connection.execute(_ACCOUNT, (device,)).get == account:
         return True
-    spoken = connection.execute(_SPOKEN, (device,)).fetchall() if rooms else []
+    sent_to = connection.execute(_ROOMS_SENT_TO, (device,)).fetchall() if rooms else []
     return any(
-        room in rooms and connection.execute(_STAYS, (room, device)).get is not None for (room,) in spoken
+        room in rooms and connection.execute(_IS_MEMBER, (room, device)).get is not None
+        for (room,) in sent_to
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from clave_server.errors import Refusal, ServerError
 from clave_server.limits.quotas import Usage
 from clave_server.observe.counters import Counters
-from clave_server.observe.mirror import PIECE_BYTES, EntryRecord, Mirror
+from clave_server.observe.mirror import EntryRecord, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
@@ -23,7 +23,7 @@ NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed
 class Publisher:
     """Publishes write batches that are on disk and refuses those that are not.
 
-    `save` is called with a usage that has enough unsaved bytes to be written.
+    `save` is called with a usage that has enough unsaved bytes, or whose session is over.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Publisher:
     def publish(self, batch: WriteBatch) -> None:
         """Confirm what was staged, acknowledge it and fan it out."""
         for key, channel in batch.touched.items():
-            channel.room.confirm(saved=key in batch.saved)
+            channel.room.keep_staged(saved=key in batch.saved)
         for session, message in batch.answers:
             session.send(Done(message.id))
         senders, entries = batch.senders, 0
@@ -76,14 +76,20 @@ class Publisher:
             self._reopen(key, devices)
         for device in batch.invited:
             if device in self._sessions:
-                self._sessions[device].notice_invitation()
+                self._sessions[device].wake_invitations()
         if entries:
             self._counters.entries += entries
             self._counters.mirror_summed += entries - len(batch.shown)
-            self._mirror.show_entries([_record(*shown) for shown in batch.shown], entries - len(batch.shown))
+            self._mirror.show_entries(
+                [
+                    EntryRecord(by.name, by.address, room, seq, kind, size, tail)
+                    for by, room, seq, kind, size, tail in batch.shown
+                ],
+                entries - len(batch.shown),
+            )
 
     def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
-        """Acknowledge to a sender whose room has no open stream, in which fan-out would do it."""
+        """Send `Accepted` to a sender without an open stream of the room; to others fan-out sends it."""
         sender = self._sessions.get(device)
         stream = sender and sender.streams.get(key)
         if sender is not None and (stream is None or stream.over):
@@ -99,19 +105,6 @@ class Publisher:
             if stream and stream.end is not None and device in channel.room.members:
                 channel.reopen(stream)
                 self._catch_up.advance(stream.session)
-
-
-def _record(session: Session, message: Submit, seq: int) -> EntryRecord:
-    """Return what the mirror shows of an entry."""
-    return EntryRecord(
-        session.name,
-        session.address,
-        message.room,
-        seq,
-        message.kind,
-        len(message.payload),
-        message.payload[-PIECE_BYTES:],
-    )
 
 
 def refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from clave_wire.header import Header
 
-__all__ = ["MAX_REKEYS", "Rekey", "Rekeys", "drop_head", "find_confirmed", "reference", "remember"]
+__all__ = ["MAX_REKEYS", "Rekey", "Rekeys", "add_rekey", "drop_epoch", "find_confirmed", "reference"]
 
 MAX_REKEYS: Final = 256
 """Rekeys remembered of one room; above that the oldest is dropped."""
@@ -41,7 +41,7 @@ def reference(payload: bytes) -> bytes:
     return hashlib.sha256(_LABEL + payload).digest()
 
 
-def remember(rekeys: Rekeys, rekey: Rekey) -> Rekeys:
+def add_rekey(rekeys: Rekeys, rekey: Rekey) -> Rekeys:
     """Return `rekeys` with `rekey` in place of its author's former one."""
     others = [one for one in rekeys.values() if one.author != rekey.author]
     return {one.author: one for one in [*others, rekey][-MAX_REKEYS:]}
@@ -58,6 +58,6 @@ def find_confirmed(rekeys: Rekeys, header: Header, device: bytes, account: str) 
     return None
 
 
-def drop_head(rekeys: Rekeys, head: bytes) -> Rekeys:
+def drop_epoch(rekeys: Rekeys, head: bytes) -> Rekeys:
     """Return `rekeys` without those made in the epoch `head`, which has ended."""
     return {author: rekey for author, rekey in rekeys.items() if rekey.head != head}

@@ -25,9 +25,9 @@ __all__ = [
     "KEEP_ALL",
     "Pruned",
     "RetentionPolicy",
-    "cut",
     "delete_stale",
-    "find_cut",
+    "delete_until",
+    "find_last_deletable",
     "prune_all",
     "rooms_after",
 ]
@@ -79,7 +79,7 @@ def rooms_after(connection: apsw.Connection, after: bytes) -> list[bytes]:
     return [room for (room,) in rows]
 
 
-def find_cut(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, now: int) -> int:
+def find_last_deletable(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, now: int) -> int:
     """Return the last seq of `room` to delete at `now` (ms since 1970), 0 for none."""
     saved = connection.execute("SELECT seq FROM rooms WHERE room = ?", (room,)).get
     if saved is None:
@@ -103,7 +103,7 @@ def find_cut(connection: apsw.Connection, room: bytes, policy: RetentionPolicy, 
     return last
 
 
-def cut(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
+def delete_until(connection: apsw.Connection, room: bytes, until: int) -> Pruned:
     """Delete entries of `room` up to seq `until`, oldest first, about 8 MiB at most."""
     pruned = Pruned()
     last = 0
@@ -158,9 +158,9 @@ def prune_all(connection: apsw.Connection, policy: RetentionPolicy, now: int) ->
     """Prune every room of a database that no relay runs on."""
     pruned = Pruned()
     for room in _all_rooms(connection):
-        until = find_cut(connection, room, policy, now)
+        until = find_last_deletable(connection, room, policy, now)
         while until:
-            step = in_transaction(connection, lambda writing: cut(writing, room, until))  # noqa: B023  (called at once)
+            step = in_transaction(connection, lambda writing: delete_until(writing, room, until))  # noqa: B023  (called at once)
             pruned.add(step)
             if not step.entries:
                 break

@@ -76,9 +76,11 @@ class RetentionTask:
     async def _prune_room(self, room: bytes, policy: RetentionPolicy, now: int, pruned: Pruned) -> None:
         if self._sequencer.save(room):
             await self._sequencer.run(lambda _: None)  # in the flush that writes the room's own rows
-        until = await self._reader.run(partial(retention.find_cut, room=room, policy=policy, now=now))
+        until = await self._reader.run(
+            partial(retention.find_last_deletable, room=room, policy=policy, now=now)
+        )
         while until:
-            step = await self._sequencer.run(partial(retention.cut, room=room, until=until))
+            step = await self._sequencer.run(partial(retention.delete_until, room=room, until=until))
             if not step.entries:
                 break
             pruned.add(step)

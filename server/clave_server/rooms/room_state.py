@@ -1,6 +1,6 @@
 """A room's routing state at the relay: its members and its next seq. Knows no clients, disk or clock.
 
-Changes are staged: `stage_*` applies one in memory; `confirm` keeps all staged changes once they are on disk,
+Changes are staged: `stage_*` applies one in memory; `keep_staged` keeps all of them once they are on disk,
 `roll_back` undoes all of them if they are not.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
 from clave_server.rooms.header_checks import check_header
-from clave_server.rooms.rekeys import Rekey, Rekeys, drop_head, find_confirmed, reference, remember
+from clave_server.rooms.rekeys import Rekey, Rekeys, add_rekey, drop_epoch, find_confirmed, reference
 from clave_wire.header import Header
 from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
 from clave_wire.messages import Code, Kind, Submit
@@ -33,7 +33,7 @@ MAX_RECENT: Final = 32
 """Latest submissions of a device whose seq is remembered."""
 
 MAX_BACKLOG: Final = 10_000
-"""Entries before the commit that adds a device that the device may be sent."""
+"""Entries from before its own commit that a device that is added may be sent."""
 
 MAX_MEMBERSHIPS: Final = 8
 """Memberships of one device in a room that are kept: the latest."""
@@ -73,8 +73,8 @@ class RoomState:
     `seq` is the last entry staged, `durable` the last one on disk, `kept_from` the first one not pruned, and
     `saved` the last one that the room's own rows on disk include: later ones are replayed when the room is
     loaded. `handshake` is the last entry that is not an application message. Entries up to `legacy` are of
-    protocol 3; `restores` is sent in `Resumed`. `objections` maps a device to the account, the first of the
-    two it takes, that wants it removed from routing.
+    protocol 3; `restores` is sent in `Resumed`. `objections` maps a device to the first account that wants
+    it removed from routing; a second one's objection removes it.
     """
 
     __slots__ = (
@@ -179,17 +179,17 @@ class RoomState:
         seq = self.handshake = self._append(device, submit.submission)
         match submit.kind:
             case Kind.COMMIT:
-                self.rekeys = drop_head(self.rekeys, header.head)
+                self.rekeys = drop_epoch(self.rekeys, header.head)
                 self._drop_objections(set(header.add))
                 for added in header.add:
                     self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG)))
             case Kind.REKEY:
                 rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
-                self.rekeys = remember(self.rekeys, rekey)
+                self.rekeys = add_rekey(self.rekeys, rekey)
             case Kind.CONFIRM:
                 confirmed = find_confirmed(self.rekeys, header, device, account)
                 if confirmed is not None:
-                    self.rekeys = drop_head(self.rekeys, header.head)
+                    self.rekeys = drop_epoch(self.rekeys, header.head)
                     return seq, self._leave(confirmed.remove)
             case Kind.PROPOSAL:
                 return seq, self._leave(header.remove)
@@ -226,8 +226,8 @@ class RoomState:
         return self._former_memberships
 
     @property
-    def has_staged_handshake(self) -> bool:
-        """Whether more than application messages is staged."""
+    def has_staged_changes(self) -> bool:
+        """Whether anything but application messages is staged: a creation, handshakes, `Mend`s."""
         return self._snapshot is not None
 
     @property
@@ -240,7 +240,7 @@ class RoomState:
         """The devices with submissions that the room's rows on disk do not include."""
         return self._unsaved | self._staged_senders
 
-    def confirm(self, *, saved: bool) -> None:
+    def keep_staged(self, *, saved: bool) -> None:
         """Keep what was staged, as it is on disk; `saved` tells whether the room's own rows are too."""
         for device in self._staged_senders:
             recent = self.recent[device]

@@ -27,7 +27,7 @@ from clave_server.errors import Refusal, ServerError, StorageError
 from clave_server.limits.quotas import QuotaTracker, Usage
 from clave_server.limits.token_buckets import TokenBuckets
 from clave_server.observe.counters import Counters
-from clave_server.observe.mirror import Mirror
+from clave_server.observe.mirror import TAIL_BYTES, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
@@ -43,7 +43,7 @@ from clave_server.rooms.write_batch import (
     Step,
     WriteBatch,
 )
-from clave_server.storage.db_thread import DbThread, awaited
+from clave_server.storage.db_thread import DbThread, call_async
 from clave_wire.header import Header
 from clave_wire.messages import (
     Accepted,
@@ -146,7 +146,7 @@ class Sequencer:
         if self._queued > _MAX_QUEUED_BYTES:
             self._held.append(session)
             session.hold_reading(True)
-        self._kick()
+        self._schedule_batch()
 
     def resume(self, session: Session, message: Resume, weight: int) -> None:
         """Open a room for `session`, or reopen it."""
@@ -160,7 +160,7 @@ class Sequencer:
         if channel is None or not channel.room.unsaved:
             return False
         self._due.add(key)
-        self._kick()
+        self._schedule_batch()
         return True
 
     async def run(self, step: Callable[[apsw.Connection], _T | Exception]) -> _T:
@@ -168,12 +168,12 @@ class Sequencer:
 
         Raises the error that the step raises or returns, or `Refusal` if the batch was not written.
         """
-        return await awaited(lambda done: self.submit(step, done))
+        return await call_async(lambda done: self.submit(step, done))
 
     def submit(self, step: Step, done: Callable[[Any], None]) -> None:
         """Run a step in the next write batch; call `done` with its result, once on disk, or its error."""
         self._steps.append((step, done))
-        self._kick()
+        self._schedule_batch()
 
     def end(self, session: Session, text: str) -> None:
         """Close all streams of a session; `text` tells other members why it ended."""
@@ -214,9 +214,9 @@ class Sequencer:
                 del self._channels[room.id]
                 if room.unsaved and room.memberships:
                     self._unloaded.append(room)
-                    self._kick()
+                    self._schedule_batch()
 
-    def _kick(self) -> None:
+    def _schedule_batch(self) -> None:
         self._idle.clear()
         if self._writing is None and not self._scheduled:
             self._scheduled = True
@@ -226,7 +226,7 @@ class Sequencer:
         """Queue requests that waited for a lookup before all others."""
         self._queue.extendleft(reversed(requests))
         self._queued += sum(each.weight for each in requests)
-        self._kick()
+        self._schedule_batch()
 
     def _refuse_request(self, request: RequestBatch, error: ServerError) -> None:
         """Refuse the only message of a request batch whose lookup failed."""
@@ -321,7 +321,7 @@ class Sequencer:
         except ServerError as error:
             self._refuse(session, message, error)
             return
-        write = batch.writes.get(message.room) or batch.write_to(channel, seq)
+        write = batch.writes.get(message.room) or batch.begin_write(channel, seq)
         write.add(session.device, message, seq)
         session.usage.staged += len(message.payload) + (len(message.welcome) if invited else 0)
         for device in left:
@@ -329,7 +329,8 @@ class Sequencer:
         if invited:
             self._invite(batch, message, invited, session.device, seq)
         if len(batch.shown) < batch.showing:
-            batch.shown.append((session, message, seq))
+            tail = message.payload[-TAIL_BYTES:]
+            batch.shown.append((session, message.room, seq, message.kind, len(message.payload), tail))
 
     def _stage_request(
         self,
@@ -358,7 +359,7 @@ class Sequencer:
         except ServerError as error:
             self._refuse(session, message, error)
             return
-        write = batch.writes.get(room.id) or batch.write_to(channel, room.seq + 1)
+        write = batch.writes.get(room.id) or batch.begin_write(channel, room.seq + 1)
         if isinstance(message, Mend):
             for device in message.remove:
                 write.depart(device, mended=device != session.device)
@@ -485,5 +486,5 @@ class Sequencer:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         if not isinstance(error, Refusal):
-            _log.error("room not loaded: it cannot be read", room=message.room.hex(), reason=str(error))
+            _log.error("room request failed", room=message.room.hex(), reason=str(error))
         session.send(refusal(message, error))

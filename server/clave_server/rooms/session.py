@@ -1,4 +1,4 @@
-"""A session, one logged-in device, and its open rooms. Knows neither network nor disk."""
+"""A session: one logged-in device and its open rooms. Knows no received bytes and no disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_STREAMS: Final = 1024
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """Sends one room's entries to one session.
+    """How far one session has been sent one room's entries.
 
     Opened when `Resume` (with the id `request`) arrives, `started` when that is answered. `cursor` is the
     last seq sent, until the stream has caught up with the log and is `live`: fan-out then sends new entries.
@@ -47,7 +47,7 @@ class Stream:
 class Session:
     """One device's connection, from login to its end.
 
-    `notice_invitation` is called when an invitation is on disk, `replace` when the device connects again.
+    `wake_invitations` is called when an invitation is on disk, `replace` when the device connects again.
     """
 
     device: bytes
@@ -56,7 +56,7 @@ class Session:
     address: str
     send_queue: SendQueue
     hold_reading: Callable[[bool], None]
-    notice_invitation: Callable[[], None]
+    wake_invitations: Callable[[], None]
     replace: Callable[[], None]
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False

@@ -1,4 +1,7 @@
-"""A write batch: what one transaction writes, how much it takes, and what is sent once it is on disk."""
+"""A write batch: what one transaction writes, how much it takes, and what is sent once it is on disk.
+
+Knows no networks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from clave_server.rooms.channel import Channel, RoomWrite
 from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.session import Session
 from clave_server.storage.db_thread import in_transaction
-from clave_wire.messages import CreateRoom, Mend, Resume, Submit
+from clave_wire.messages import CreateRoom, Kind, Mend, Resume, Submit
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_STEPS", "RequestBatch", "RoomMessage", "Step", "WriteBatch"]
 
@@ -56,9 +59,9 @@ class WriteBatch:
     """Everything staged for one transaction.
 
     `taken` has (session, messages, weight in bytes) for each request batch, `readmitted` the devices that
-    became members again, by room, `shown` the (session, message, seq) for the
-    mirror, at most `showing`. The rows of rooms in
-    `due` are written even if nothing else of them changes.
+    became members again, by room, and `shown` the (session, room, seq, kind, size, end of payload) of entries
+    for the mirror, at most `showing`. The rows of rooms in `due` are written even if nothing else of them
+    changes.
     """
 
     showing: int
@@ -74,10 +77,10 @@ class WriteBatch:
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     readmitted: dict[bytes, list[bytes]] = field(default_factory=dict)
     invited: dict[bytes, None] = field(default_factory=dict)
-    shown: list[tuple[Session, Submit, int]] = field(default_factory=list)
+    shown: list[tuple[Session, bytes, int, Kind, int, bytes]] = field(default_factory=list)
     weight: int = 0
 
-    def write_to(self, channel: Channel, first: int) -> RoomWrite:
+    def begin_write(self, channel: Channel, first: int) -> RoomWrite:
         """Begin to write to a room, with seq `first`."""
         key = channel.room.id
         write = self.writes[key] = RoomWrite(channel, first)
@@ -107,7 +110,7 @@ class WriteBatch:
         """
         for key, channel in self.touched.items():
             room = channel.room
-            if key in self.due or room.has_staged_handshake or room.seq - room.saved >= _SAVE_ENTRIES:
+            if key in self.due or room.has_staged_changes or room.seq - room.saved >= _SAVE_ENTRIES:
                 self.saved.add(key)
                 self.changes.save_room(room)
         for key, write in self.writes.items():

@@ -17,7 +17,7 @@ DATABASE: Final = "relay.db"
 CERTIFICATE: Final = "tls.pem"
 NEXT_CERTIFICATE: Final = "tls-next.pem"
 CONTROL: Final = "control.sock"
-"""Names in the folder for code that does not hold it."""
+"""File names in the data folder, for code that does not lock it."""
 
 _LOCK: Final = "lock"
 

@@ -13,7 +13,7 @@ import apsw
 
 from clave_server.errors import DamageError, ServerError, StorageError
 
-__all__ = ["DbThread", "awaited", "in_transaction"]
+__all__ = ["DbThread", "call_async", "in_transaction"]
 
 _T = TypeVar("_T")
 
@@ -34,13 +34,16 @@ class DbThread:
         return self._work.qsize()
 
     async def run(self, work: Callable[[apsw.Connection], _T]) -> _T:
-        """Run `work` on the thread and return its result. Raises its `ServerError`."""
-        return await awaited(lambda done: self.submit(work, done))
+        """Run `work` on the thread and return its result. Raises its `ServerError`.
+
+        After `stop` it never returns.
+        """
+        return await call_async(lambda done: self.submit(work, done))
 
     def submit(self, work: Callable[[apsw.Connection], _T], done: Callable[[_T | ServerError], None]) -> None:
         """Run `work` on the thread, then call `done` on the loop with its result or its `ServerError`.
 
-        Without a future between, for what is on the way of every message.
+        The callback form of `run`, without a future, for work done for every message.
         """
 
         def task(connection: apsw.Connection) -> None:
@@ -74,7 +77,7 @@ class DbThread:
             self._connection.close()
 
 
-async def awaited(submit: Callable[[Callable[[_T | Exception], None]], None]) -> _T:
+async def call_async(submit: Callable[[Callable[[_T | Exception], None]], None]) -> _T:
     """Call `submit` with a callback, wait until it is called, and return or raise what it is called with."""
     future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 

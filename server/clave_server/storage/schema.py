@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 APPLICATION_ID: Final = 0x636C7672
-"""What SQLite's header has as the application: "clvr"."""
+"""SQLite's `application_id` of a relay's database: "clvr"."""
 _SEAL_BYTES: Final = 8
 
 _CHECKPOINT_PAGES: Final = 500
-"""WAL pages at which a checkpoint runs: half of SQLite's default, which cut the p99 of a flush by a third."""
+"""WAL pages at which SQLite checkpoints. Half the default: the p99 of a flush fell by a third."""
 
-MIGRATIONS: tuple[str, ...] = (
+MIGRATIONS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE accounts(
         id INTEGER PRIMARY KEY,

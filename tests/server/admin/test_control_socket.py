@@ -401,3 +401,21 @@ async def test_closing_lets_go_of_who_waits(tmp_path: Path) -> None:
     await control.close()
     with pytest.raises(AdminError, match="stopped"):
         await waiting
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_client_that_connects_as_the_socket_closes_is_closed_too(tmp_path: Path, turns: int) -> None:
+    async def never(_request: AdminRequest[Any]) -> object:
+        return await asyncio.Event().wait()
+
+    path = tmp_path / "control.sock"
+    control = await ControlSocket.open(path, never)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(PATIENCE_SECONDS)
+        client.connect(str(path))
+        for _ in range(turns):  # of the loop: not accepted yet, accepted, being served
+            await asyncio.sleep(0)
+        await control.close()
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(client.recv, 1) == b""
+    assert not path.exists()

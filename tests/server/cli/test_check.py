@@ -43,7 +43,7 @@ def test_a_port_that_is_taken_may_be_a_socket_units(
         taken, probes = (f"127.0.0.1:{one.getsockname()[1]}" for one in (unit, other))
         options = run_options(click.command()(lambda **_: None)).make_context("check", []).params
         wanted = Options(**{**options, "data": data, "listen": taken, "metrics": probes})
-        found = {finding.matter: finding for finding in check.check(wanted, {}, ())}
+        found = {finding.subject: finding for finding in check.check(wanted, {}, ())}
     assert found["listen"].verdict is verdict
     assert ("socket unit" in found["listen"].text) is systemd
     assert found["metrics"].verdict is Verdict.ERROR

@@ -117,7 +117,7 @@ class Database:
         changes = changes or RowChanges()
         changes.save_room(room)
         in_transaction(self.connection, changes.apply)
-        room.confirm(saved=True)
+        room.keep_staged(saved=True)
 
     def waiting(self, guest: str = "victim", device: str = "") -> list[int]:
         """Return the numbers of the guest's waiting invitations."""

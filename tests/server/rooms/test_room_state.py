@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clave_server.accounts.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
 from clave_server.rooms.entry_store import RowChanges, load_room
-from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, remember
+from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, add_rekey
 from clave_server.rooms.room_state import (
     MAX_BACKLOG,
     MAX_MEMBERSHIPS,
@@ -91,7 +91,7 @@ def state(room: RoomState) -> dict[str, object]:
 def new_room() -> RoomState:
     room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
-    room.confirm(saved=True)
+    room.keep_staged(saved=True)
     return room
 
 
@@ -99,7 +99,7 @@ def new_room() -> RoomState:
 def test_rolling_back_restores_what_was_settled(first: list[Step], second: list[Step]) -> None:
     room = new_room()
     stage(room, first)
-    room.confirm(saved=False)
+    room.keep_staged(saved=False)
     before = deepcopy(state(room))
     stage(room, second)
     room.roll_back()
@@ -154,7 +154,7 @@ def test_adding_a_device_ends_what_was_objected_to_before(by_commit: bool) -> No
     add = Header(Kind.COMMIT, bytes(32), Seen(room.seq, bytes(32)), add=[amber])
     stage_one(room, blue, add)  # of no group, as only clients can tell
     stage_one(room, green, ([], [amber, blue]))
-    room.confirm(saved=True)
+    room.keep_staged(saved=True)
     stage_one(room, red, add if by_commit else ([amber], []))
     assert room.objections == {blue: "green"}
     stage_one(room, blue, ([], [amber]))
@@ -175,7 +175,7 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
         changes = RowChanges()
         changes.save_room(room)
         in_transaction(connection, changes.apply)
-        room.confirm(saved=True)
+        room.keep_staged(saved=True)
 
     flush()
     dice, gone, waiting = Random(1), 0, 0  # noqa: S311  (dice, not keys)
@@ -211,8 +211,8 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
 def test_only_so_many_rekeys_are_remembered_and_the_oldest_goes() -> None:
     rekeys: Rekeys = {}
     for seq in range(1, MAX_REKEYS + 11):
-        rekeys = remember(rekeys, Rekey(seq, f"account {seq}", bytes(32), bytes(32), ()))
-    rekeys = remember(rekeys, Rekey(1000, "account 11", bytes(32), bytes(32), ()))
+        rekeys = add_rekey(rekeys, Rekey(seq, f"account {seq}", bytes(32), bytes(32), ()))
+    rekeys = add_rekey(rekeys, Rekey(1000, "account 11", bytes(32), bytes(32), ()))
     assert len(rekeys) == MAX_REKEYS
     assert [one.seq for one in rekeys.values()] == [*range(12, MAX_REKEYS + 11), 1000]
 
@@ -258,7 +258,7 @@ def test_only_the_last_stays_of_a_device_are_kept() -> None:
         stage_one(room, blue, ([], [blue]))
         stage_one(room, red, None)
     assert [stay.joined for stay in room.memberships[blue]] == [2 * n for n in range(5, MAX_MEMBERSHIPS + 5)]
-    room.confirm(saved=True)
+    room.keep_staged(saved=True)
     kept = room.memberships[blue]
     stage_one(room, red, Header(add.kind, add.head, Seen(room.seq, bytes(32)), add=add.add))
     assert len(room.memberships[blue]) == MAX_MEMBERSHIPS
@@ -285,7 +285,7 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
             changes.save_room(room)
         changes.segments += [(part, 0) for part in split(ROOM, first, frames)]
         in_transaction(connection, changes.apply)
-        room.confirm(saved=flush == 0)
+        room.keep_staged(saved=flush == 0)
     loaded = load_room(connection, ROOM)
     assert loaded is not None
     assert (loaded.seq, loaded.saved, state(loaded)) == (20, 5, state(room))
