@@ -40,7 +40,13 @@ from clave_crypto.mls.framing import (
     decode_message,
 )
 from clave_crypto.mls.key_schedule import derive_epoch, welcome_key_nonce
-from clave_crypto.mls.leaf_node import leaf_node_tbs, sign_leaf_node
+from clave_crypto.mls.leaf_node import (
+    CommitSource,
+    KeyPackageSource,
+    UpdateSource,
+    leaf_node_tbs,
+    sign_leaf_node,
+)
 from clave_crypto.mls.padding import pad_to_bucket
 from clave_crypto.mls.proposals import Commit, ContentType, ProposalByReference, ProposalByValue
 from clave_crypto.mls.protection import membership_tag, sign_content
@@ -187,12 +193,25 @@ def good_path(sender: Party) -> UpdatePath:
     return UpdatePath(leaf, tuple(nodes))
 
 
-def with_leaf(sender: Party, path: UpdatePath, **changes: Any) -> UpdatePath:
-    """Return `path` with its leaf signed again by `sender` after changes."""
+def with_leaf(
+    sender: Party,
+    path: UpdatePath,
+    *,
+    encryption_key: bytes | None = None,
+    source: KeyPackageSource | UpdateSource | CommitSource | None = None,
+) -> UpdatePath:
+    """Return `path` with its leaf signed again by `sender`, its key or source replaced if given."""
     leaf = path.leaf_node
-    options = {"encryption_key": leaf.encryption_key, "source": leaf.source} | changes
-    where = {"group_id": sender.group.group_id, "leaf_index": sender.group.own_leaf}
-    return UpdatePath(sign_leaf_node(SUITE, sender.signature_secret, leaf, **where, **options), path.nodes)
+    signed = sign_leaf_node(
+        SUITE,
+        sender.signature_secret,
+        leaf,
+        encryption_key=leaf.encryption_key if encryption_key is None else encryption_key,
+        source=leaf.source if source is None else source,
+        group_id=sender.group.group_id,
+        leaf_index=sender.group.own_leaf,
+    )
+    return UpdatePath(signed, path.nodes)
 
 
 def with_node(path: UpdatePath, **changes: Any) -> UpdatePath:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from typing import Any, TypedDict, Unpack
 
+from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
     Application,
@@ -16,18 +17,57 @@ from clave_crypto.mls import (
     GroupView,
     KeyPackageBundle,
     LeafNode,
+    Limits,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
     NoPolicy,
     PendingCommit,
     Policy,
     PolicyRejected,
+    PreSharedKeyID,
     Proposal,
     Sender,
 )
+from clave_crypto.mls.joining import Spread
 
 SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 NOW = 1_800_000_000
 DAY = 86_400
+
+
+class Lifetime(TypedDict):
+    """When a leaf's key package is valid, in seconds since 1970."""
+
+    not_before: int
+    not_after: int
+
+
+class Times(Lifetime):
+    """The present and the lifetime of a new leaf, in seconds since 1970."""
+
+    now: int
+
+
+class JoinOptions(TypedDict, total=False):
+    """Further arguments of `Group.join`."""
+
+    ratchet_tree: bytes | None
+    find_psk: Callable[[PreSharedKeyID], Secret | None]
+    origin: GroupView | None
+    limits: Limits
+    spread: Spread
+
+
+class ExternalJoinOptions(TypedDict, total=False):
+    """Further arguments of `Group.join_externally`."""
+
+    ratchet_tree: bytes | None
+    removes: int | None
+    psks: Sequence[PreSharedKeyID]
+    find_psk: Callable[[PreSharedKeyID], Secret | None]
+    authenticated_data: bytes
+    extension_types: Sequence[int]
+    limits: Limits
+    random: Callable[[int], bytes]
 
 
 class Rules(NoPolicy):
@@ -93,17 +133,31 @@ class Party:
         )
         return self.member
 
-    def join(self, welcome: bytes | None, **options: Any) -> Group:
+    def join(
+        self, welcome: bytes | None, *, other_groups: Container[bytes] = (), **options: Unpack[JoinOptions]
+    ) -> Group:
         assert welcome is not None
-        options = {"policy": self.policy, "other_groups": ()} | options
-        self.member = Group.join(welcome, self.bundles.get, **options)
+        self.member = Group.join(
+            welcome, self.bundles.get, policy=self.policy, other_groups=other_groups, **options
+        )
         return self.member
 
-    def enters(self, group_info: bytes, *, to: Sequence[Party] = (), **options: Any) -> bytes:
+    def enters(
+        self,
+        group_info: bytes,
+        *,
+        to: Sequence[Party] = (),
+        other_groups: Container[bytes] = (),
+        **options: Unpack[ExternalJoinOptions],
+    ) -> bytes:
         """Join by an external commit, let `to` process it, and return it."""
-        options = {"policy": self.policy, "other_groups": ()} | options
         self.member, commit = Group.join_externally(
-            group_info, self.name.encode(), self.signature_secret, **options
+            group_info,
+            self.name.encode(),
+            self.signature_secret,
+            policy=self.policy,
+            other_groups=other_groups,
+            **options,
         )
         for other in to:
             assert isinstance(other.sees(commit), Committed)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -55,6 +56,14 @@ from groupkit import NOW, Party, assert_agree
 
 MOST = 50
 """Members at most."""
+
+
+class CommitOptions(TypedDict, total=False):
+    """How a commit is made, where it differs from the defaults of `Group.commit`."""
+
+    path: bool
+    public: bool
+    ratchet_tree: bool
 
 
 def without_guard(size: int) -> bytes:
@@ -178,13 +187,12 @@ class World:
                 return GroupContextExtensions((self.watched(),))
 
     def proposes(self, sender: Party, kind: str, number: int, *, public: bool, lost: bool) -> None:
-        options = {"now": NOW, "public": public, "random": without_guard}
         if kind == "update":
-            message = sender.group.propose_update(**options)
+            message = sender.group.propose_update(now=NOW, public=public, random=without_guard)
         elif proposal := self.proposal(kind, number):
             own = (MemberSender(sender.group.own_leaf), proposal)
             try:
-                message = sender.group.propose(proposal, **options)
+                message = sender.group.propose(proposal, now=NOW, public=public, random=without_guard)
             except LocalError:
                 assert own in [(one, other) for _, one, other in sender.group.pending_proposals]
                 return
@@ -219,7 +227,9 @@ class World:
 
     # Commits
 
-    def made(self, committer: Party, proposals: Sequence[Proposal] = (), **options: bool) -> PendingCommit:
+    def made(
+        self, committer: Party, proposals: Sequence[Proposal] = (), **options: Unpack[CommitOptions]
+    ) -> PendingCommit:
         """Make a commit; the client stores it and goes down before it is sent."""
         pending = committer.group.commit(
             proposals, now=NOW, find_psk=self.find_psk, random=without_guard, **options
@@ -235,7 +245,7 @@ class World:
         *,
         rival: Party | None = None,
         twice: bool = False,
-        **options: bool,
+        **options: Unpack[CommitOptions],
     ) -> None:
         """Let a commit be the one that counts, against a rival's."""
         pending = self.made(committer, proposals, **options)
@@ -250,7 +260,7 @@ class World:
             if party is not committer
         ]
         committed = committer.group.merge(pending)
-        assert all(one == committed or one.removed_self for one in told)
+        assert all(one == committed or (isinstance(one, Committed) and one.removed_self) for one in told)
         if twice:
             for party in self.inside:
                 self.refuses(party, pending.message, WrongEpochError, GroupClosedError)

@@ -54,7 +54,8 @@ def unavoidable(size: int) -> dict[str, Calls]:
 
 def floor(calls: Calls) -> float:
     """Return the seconds that `calls` take, one after the other."""
-    return sum(count * _cost(call) for count, call in zip(astuple(calls), _BARE, strict=True) if count)
+    counts: tuple[int, ...] = astuple(calls)
+    return sum(count * _cost(call) for count, call in zip(counts, _BARE, strict=True) if count)
 
 
 def _bare() -> tuple[Callable[[], object], ...]:

@@ -19,7 +19,7 @@ def joined_group(size: int) -> tuple[float, float, float]:
     """Join a group of `size` in a fresh process; return MiB held after and at most, and the seconds."""
     founder, joiner = Theirs(), Ours()
     clients = [Theirs() for _ in range(size - 2)]
-    _, welcome = founder.create().add_all([one.offer() for one in (*clients, joiner)])
+    _, welcome = founder.create().add_all([*(client.offer() for client in clients), joiner.offer()])
     (bundle,) = joiner.bundles.values()
     with TemporaryDirectory() as folder:
         (Path(folder) / "bundle").write_bytes(bundle.encode())

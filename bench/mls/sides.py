@@ -16,13 +16,13 @@ from clave_crypto.mls import (
     Group,
     KeyPackageBundle,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
-    Policy,
+    NoPolicy,
     Remove,
     decode_key_package,
     encode_message,
 )
 
-__all__ = ["HOUR", "AcceptAll", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
+__all__ = ["HOUR", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
 
 HOUR = 3600
 
@@ -62,7 +62,7 @@ class Ours:
     """A client on this library."""
 
     def __init__(self) -> None:
-        self.policy = AcceptAll()
+        self.policy = NoPolicy()
         self.signature_secret = Secret(os.urandom(32))
         self.bundles: dict[bytes, KeyPackageBundle] = {}
 
@@ -83,10 +83,6 @@ class Ours:
         """Join, the leaves checked on all cores as mls-rs does."""
         group = Group.join(welcome, self.bundles.get, policy=self.policy, other_groups=(), spread=_POOL.map)
         return OurMember(group)
-
-
-class AcceptAll(Policy):
-    """Has no say in anything."""
 
 
 class OurMember:

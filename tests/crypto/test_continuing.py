@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -22,11 +23,18 @@ from clave_crypto.mls import (
     UnsupportedError,
     new_psk_id,
 )
-from groupkit import DAY, NOW, SUITE, Party, assert_agree, form
+from groupkit import DAY, NOW, SUITE, Party, Times, assert_agree, form
 from rulekit import breaks
 
-LIFETIME = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
+TIMES: Times = {"now": NOW, "not_before": NOW - DAY, "not_after": NOW + DAY}
 NEXT = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),))
+
+
+class WelcomeOptions(TypedDict, total=False):
+    """What the first commit of a group that replaces another may leave out."""
+
+    path: bool
+    ratchet_tree: bool
 
 
 def retire(parties: Sequence[Party], reinit: ReInit = NEXT) -> None:
@@ -37,11 +45,11 @@ def retire(parties: Sequence[Party], reinit: ReInit = NEXT) -> None:
     assert parties[0].group.merge(pending).reinit == reinit
 
 
-def succeeded(first: Party, others: Sequence[Party], **options: bool) -> list[Party]:
+def succeeded(first: Party, others: Sequence[Party], **options: Unpack[WelcomeOptions]) -> list[Party]:
     """Return the parties in the group that replaces their old one."""
     packages = [other.offer().key_package for other in others]
     group, welcome = first.group.reinitialize(
-        packages, first.name.encode(), first.signature_secret, **LIFETIME, **options
+        packages, first.name.encode(), first.signature_secret, **TIMES, **options
     )
     tree = group.ratchet_tree() if options.get("ratchet_tree") is False else None
     for other in others:
@@ -51,7 +59,7 @@ def succeeded(first: Party, others: Sequence[Party], **options: bool) -> list[Pa
 
 
 @pytest.mark.parametrize("options", [{}, {"path": False}, {"ratchet_tree": False}])
-def test_group_is_reinitialised(options: dict[str, bool]) -> None:
+def test_group_is_reinitialised(options: WelcomeOptions) -> None:
     parties = form("red", "blue", "green")
     retire(parties)
     assert_agree(parties)
@@ -83,7 +91,7 @@ def test_nothing_is_sent_after_a_committed_reinit() -> None:
 def test_reinitialise_needs_a_committed_reinit() -> None:
     red, blue = form("red", "blue")
     with pytest.raises(LocalError):
-        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **LIFETIME)
+        red.group.reinitialize([blue.offer().key_package], b"red", red.signature_secret, **TIMES)
     for reinit in (ReInit(b"next", 1, 0x7777, ()), ReInit(b"next", 9, SUITE.id, ())):
         with pytest.raises(UnsupportedError):
             red.group.commit([reinit], now=NOW)
@@ -105,7 +113,7 @@ def test_member_without_the_next_suite_accepts_the_reinit(monkeypatch: pytest.Mo
 
 def test_removed_member_cannot_continue_the_group() -> None:
     red, blue = form("red", "blue")
-    _, welcome = red.group.branch(b"aside", [blue.offer().key_package], **LIFETIME)
+    _, welcome = red.group.branch(b"aside", [blue.offer().key_package], **TIMES)
     assert blue.sees(red.commits([Remove(1)]).message).removed_self
     with pytest.raises(GroupClosedError):
         blue.join(welcome, origin=blue.group)
@@ -124,7 +132,7 @@ def test_reinit_waits_for_the_other_proposals() -> None:
 def test_branch() -> None:
     red, blue, green = form("red", "blue", "green")
     packages = [blue.offer().key_package]
-    group, welcome = red.group.branch(b"aside", packages, **LIFETIME)
+    group, welcome = red.group.branch(b"aside", packages, **TIMES)
     with pytest.raises(LocalError):
         blue.join(welcome)
     with pytest.raises(LocalError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from clave_crypto.mls import SUITES, Group
 from clave_crypto.mls.suites import MLKEM768_SUITE_ID
 from groupkit import NOW
-from historykit import World, without_guard
+from historykit import CommitOptions, World, without_guard
 
 NUMBER = st.integers(0, 99)
 KINDS = st.sampled_from(["update", "add", "remove", "external psk", "resumption psk", "extensions"])
@@ -29,7 +29,7 @@ SENDING = {
 class History(RuleBasedStateMachine):
     """The steps a history is made of."""
 
-    suites = (1, 1, 1, 1, 1, 1, 2, MLKEM768_SUITE_ID)
+    suites: tuple[int, ...] = (1, 1, 1, 1, 1, 1, 2, MLKEM768_SUITE_ID)
     sizes = (1, 2, 3, 4, 6, 9, 17, 50)
 
     @initialize(data=st.data())
@@ -59,7 +59,7 @@ class History(RuleBasedStateMachine):
         )
 
     @rule(who=NUMBER, kinds=INLINE, path=st.booleans(), public=st.booleans(), ratchet_tree=st.booleans())
-    def commit_otherwise(self, who: int, kinds: list[str], **options: bool) -> None:
+    def commit_otherwise(self, who: int, kinds: list[str], **options: Unpack[CommitOptions]) -> None:
         committer = self.world.member(who)
         self.world.commits(committer, self.inline(kinds, who + 1, committer), **options)
 

@@ -11,6 +11,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import (
     Add,
     BasicCredential,
+    Committed,
     Extension,
     ExtensionType,
     ExternalPsk,
@@ -76,7 +77,9 @@ def test_external_commit_takes_the_place_of_an_old_self() -> None:
     red, blue, green = form("red", "blue", "green")
     old = green.group
     commit = green.enters(red.group.group_info(), removes=old.own_leaf, to=[red, blue])
-    assert old.receive(commit).removed_self
+    received = old.receive(commit)
+    assert isinstance(received, Committed)
+    assert received.removed_self
     assert old.closed
     assert_agree([red, blue, green])
     assert len(red.group.members()) == 3
@@ -234,7 +237,12 @@ def test_policy_is_asked_only_after_the_joiners_leaf_is_verified() -> None:
     red, _, _ = form("red", "blue", "green")
     seen: list[LeafNode] = []
     assert isinstance(red.policy, Rules)
-    red.policy.refuse_joiner = lambda leaf: bool(seen.append(leaf))
+
+    def see(leaf: LeafNode) -> bool:
+        seen.append(leaf)
+        return False
+
+    red.policy.refuse_joiner = see
     joiner = Party("white")
     commit = joiner.enters(red.group.group_info(), removes=2)
     message = decode_message(commit)

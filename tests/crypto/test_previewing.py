@@ -35,6 +35,7 @@ from clave_crypto.mls import (
     WrongGroupError,
     committing,
     encode_message,
+    treekem,
 )
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.framing import PublicMessage, decode_message
@@ -71,7 +72,7 @@ def commit_with(
     monkeypatch: pytest.MonkeyPatch, sender: Party, change: Callable[[UpdatePath], UpdatePath], **options: Any
 ) -> PendingCommit:
     """Return a commit whose path is changed after it was encrypted; signature and tag fit it."""
-    encrypt = committing.encrypt_path
+    encrypt = treekem.encrypt_path
     with monkeypatch.context() as patch:
         patch.setattr(committing, "encrypt_path", lambda *arguments: change(encrypt(*arguments)))
         return sender.group.commit(now=NOW, **options)
@@ -188,7 +189,7 @@ def test_path_secret_that_is_garbage_for_one_member(
 def test_path_secret_that_gives_one_member_other_keys(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     red, blue, green, white = form("red", "blue", "green", "white")
     secrets: list[tuple[bytes, bytes]] = []
-    encrypt = committing.encrypt_path
+    encrypt = treekem.encrypt_path
 
     def encrypt_another(tree: Any, path: Any, context: bytes, added: frozenset[int]) -> UpdatePath:
         key = blue.group.member(1).leaf.encryption_key
@@ -335,14 +336,18 @@ def test_rejoining_from_an_old_epoch() -> None:
     old = green.group
     sealed = blue.group.seal_to_member(old.own_leaf, "clave GroupInfo", blue.group.group_info())
     info = old.open_from_member("clave GroupInfo", sealed)
-    options = {"removes": old.own_leaf, "other_groups": {b"elsewhere"}}
-    commit = green.enters(info, **options)
+    commit = green.enters(info, removes=old.own_leaf, other_groups={b"elsewhere"})
 
     asked: list[str] = []
+
+    def ask(question: str) -> bool:
+        asked.append(question)
+        return False
+
     for party in (red, blue):
         assert isinstance(party.policy, Rules)
-        party.policy.refuse_successor = lambda before, after: bool(asked.append("successor"))
-        party.policy.refuse_joiner = lambda leaf: bool(asked.append("external commit"))
+        party.policy.refuse_successor = lambda before, after: ask("successor")
+        party.policy.refuse_joiner = lambda leaf: ask("external commit")
         preview = previewed(party, commit)
         assert asked[:2] == ["successor", "external commit"]
         assert (preview.fate, preview.external, preview.path) == (CommitFate.OPENS, True, True)

@@ -32,7 +32,8 @@ def test_every_leaf_is_in_one_batch() -> None:
     def spread(check: Callable[[LeavesOfTree], None], parts: Iterable[LeavesOfTree]) -> Iterable[None]:
         for part in parts:
             batches.append([leaf_index for leaf_index, _ in part])
-            yield check(part)
+            check(part)
+            yield
 
     blue.join(welcome, spread=spread)
     assert_agree([red, blue])

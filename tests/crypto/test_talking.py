@@ -130,11 +130,11 @@ def test_peek_tells_group_epoch_and_type() -> None:
 @pytest.mark.parametrize("public", [False, True])
 def test_authenticated_data_is_readable_and_bound(public: bool) -> None:
     red, blue = form("red", "blue")
-    with_data = {"now": NOW, "public": public, "authenticated_data": b"in the clear"}
+    data = b"in the clear"
     messages = [
-        red.group.propose_update(**with_data),
-        blue.group.propose(Remove(1), **with_data),
-        red.group.commit(**with_data).message,
+        red.group.propose_update(now=NOW, public=public, authenticated_data=data),
+        blue.group.propose(Remove(1), now=NOW, public=public, authenticated_data=data),
+        red.group.commit(now=NOW, public=public, authenticated_data=data).message,
     ]
     for reader, message in zip((blue, red, blue), messages, strict=True):
         assert authenticated_data(message) == b"in the clear"

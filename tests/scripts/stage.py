@@ -41,9 +41,10 @@ from clave_crypto.mls import (
     propose_externally,
     propose_join,
 )
+from groupkit import Lifetime
 
 NOW = 1_800_000_000
-LIFETIME = {"not_before": NOW - 3600, "not_after": NOW + 3600}
+LIFETIME: Lifetime = {"not_before": NOW - 3600, "not_after": NOW + 3600}
 OTHER_SUITE = {1: 3, 2: 5, 3: 1, 4: 6, 5: 2, 6: 4, 7: 2}
 
 Step = dict[str, Any]

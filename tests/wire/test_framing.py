@@ -31,7 +31,8 @@ MESSAGES: list[m.ToRelay] = [
 
 
 def frames_of(data: bytes, sizes: list[int], limit: int = MAX_FRAME) -> list[bytes]:
-    buffer, bodies = FrameBuffer(limit), []
+    buffer = FrameBuffer(limit)
+    bodies: list[bytes] = []
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]
         bodies += buffer.cut(piece)

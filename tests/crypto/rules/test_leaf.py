@@ -157,7 +157,9 @@ def test_two_members_with_one_key_are_refused_on_joining() -> None:
     forger = Forger(red, bundle, red.group.commit([Add(bundle.key_package)], now=NOW).welcome or b"")
     impostor = Party("red")
     impostor.signature_secret, impostor.member = blue.signature_secret, red.group
-    leaf = replace(forger.tree.leaf(0), signature_key=blue.group.member(1).signature_key)
+    old_leaf = forger.tree.leaf(0)
+    assert old_leaf is not None
+    leaf = replace(old_leaf, signature_key=blue.group.member(1).signature_key)
     twin = with_leaf(impostor, replace(good_path(red), leaf_node=leaf)).leaf_node
     tree = forger.tree_with(0, signature_key=twin.signature_key, signature=twin.signature)
     with breaks("leaf-signature-keys-unique"):

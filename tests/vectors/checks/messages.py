@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from clave_crypto.mls import find_suite
+from clave_crypto.mls import MemberSender, find_suite
 from clave_crypto.mls.framing import (
     ApplicationData,
     AuthData,
     AuthenticatedContent,
     CommitAuthData,
     FramedContent,
-    MemberSender,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
