@@ -31,7 +31,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RelayUnderTest]:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run each test on the loop the relay uses and on the one it falls back to; a process brings its own."""
+    """Run each test on the event loop that the relay uses and on its fallback; processes have their own."""
     if item.path.name in _PROCESSES:
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}

@@ -1,4 +1,4 @@
-"""What each of the relay's modules offers is what `__all__` says."""
+"""`__all__` of each of the relay's modules lists exactly its public names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_all_names_exist_and_nothing_public_is_left_out(name: str) -> None:
+def test_all_lists_exactly_the_public_names(name: str) -> None:
     module = importlib.import_module(f"clave_server.{name}")
     for public in module.__all__:
         assert hasattr(module, public)

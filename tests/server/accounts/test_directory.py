@@ -21,7 +21,7 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
     return caught.value.code
 
 
-async def test_a_name_is_registered_once_and_known_afterwards(relay: RelayUnderTest) -> None:
+async def test_a_name_is_registered_once_and_recognised_afterwards(relay: RelayUnderTest) -> None:
     red = Participant("red")
     first = await relay.join(red)
     incarnation = first.logged_in.incarnation
@@ -31,7 +31,7 @@ async def test_a_name_is_registered_once_and_known_afterwards(relay: RelayUnderT
     assert again.logged_in == m.LoggedIn("red", False, [], 4, incarnation)
 
 
-async def test_an_account_may_have_several_devices_but_not_any_number(relay: RelayUnderTest) -> None:
+async def test_an_account_has_several_devices_up_to_the_limit(relay: RelayUnderTest) -> None:
     red = Participant("red")
     await relay.join(red)
     for _ in range(MAX_DEVICES - 1):
@@ -58,7 +58,9 @@ async def test_an_account_may_have_several_devices_but_not_any_number(relay: Rel
         ("a\nb", m.Code.BAD_NAME),
     ],
 )
-async def test_names_that_cannot_be_registered(relay: RelayUnderTest, name: str, code: m.Code) -> None:
+async def test_an_invalid_or_confusable_name_is_refused(
+    relay: RelayUnderTest, name: str, code: m.Code
+) -> None:
     await relay.join("blue")
     assert await refusal(relay, Participant(name)) is code
     green = await relay.join("green")
@@ -68,7 +70,7 @@ async def test_names_that_cannot_be_registered(relay: RelayUnderTest, name: str,
         assert refused.code is m.Code.NO_SUCH_NAME
 
 
-async def test_one_of_many_gets_a_name_asked_for_at_once(relay: RelayUnderTest) -> None:
+async def test_only_one_of_concurrent_registrations_gets_the_name(relay: RelayUnderTest) -> None:
     outcomes = await asyncio.gather(
         *(relay.join(Participant("red")) for _ in range(10)), return_exceptions=True
     )
@@ -91,7 +93,7 @@ async def test_a_device_keeps_its_account(relay: RelayUnderTest) -> None:
     assert await refusal(relay, red) is m.Code.BAD_LOGIN
 
 
-async def test_a_device_may_renew_its_identity(relay: RelayUnderTest) -> None:
+async def test_a_device_can_renew_its_identity(relay: RelayUnderTest) -> None:
     red = Participant("red")
     await relay.join(red)
     red.identity = red.account.certify("red", "new laptop", red.device)
@@ -100,7 +102,7 @@ async def test_a_device_may_renew_its_identity(relay: RelayUnderTest) -> None:
     assert account == m.Account(1, [(red.device, red.identity)])
 
 
-async def test_a_closed_relay_takes_no_new_names_but_known_ones(tmp_path: Path) -> None:
+async def test_closed_registration_refuses_new_names_and_admits_registered_ones(tmp_path: Path) -> None:
     red = Participant("red")
     async with running_relay(tmp_path) as relay:
         await relay.join(red)
@@ -110,7 +112,7 @@ async def test_a_closed_relay_takes_no_new_names_but_known_ones(tmp_path: Path) 
         await relay.join(Participant("red", red.account))
 
 
-async def test_a_token_is_needed_to_register_only(tmp_path: Path) -> None:
+async def test_a_token_is_needed_only_to_register(tmp_path: Path) -> None:
     async with running_relay(
         tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
     ) as relay:
@@ -121,7 +123,7 @@ async def test_a_token_is_needed_to_register_only(tmp_path: Path) -> None:
         await relay.join(red)
 
 
-def test_a_token_does_not_show() -> None:
+def test_a_token_is_not_shown_by_repr() -> None:
     assert "sesame" not in repr(RegistrationPolicy(RegistrationMode.TOKEN, "sesame"))
 
 
@@ -129,7 +131,7 @@ def test_a_token_does_not_show() -> None:
 
 
 @pytest.mark.parametrize("fault", ["signature", "device", "identity", "certificate", "nonce"])
-async def test_a_login_that_does_not_hold_is_refused(relay: RelayUnderTest, fault: str) -> None:
+async def test_a_login_with_an_invalid_part_is_refused(relay: RelayUnderTest, fault: str) -> None:
     red, mallory = Participant("red"), Participant("mallory")
     await relay.join(red)
     client = await relay.connect()
@@ -147,7 +149,7 @@ async def test_a_login_that_does_not_hold_is_refused(relay: RelayUnderTest, faul
     assert await client.closed() is m.Code.BAD_LOGIN
 
 
-async def test_a_newer_connection_of_a_device_replaces_the_older(relay: RelayUnderTest) -> None:
+async def test_a_newer_connection_of_a_device_replaces_the_older_one(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     again = await relay.join(red.participant)
     assert await red.closed() is m.Code.REPLACED
@@ -158,7 +160,9 @@ async def test_a_newer_connection_of_a_device_replaces_the_older(relay: RelayUnd
     assert (await blue.expect(m.Entry)).payload == b"hello"
 
 
-async def test_what_the_older_connection_sent_is_acknowledged_to_the_newer(relay: RelayUnderTest) -> None:
+async def test_submissions_of_the_replaced_connection_are_acknowledged_to_the_newer_one(
+    relay: RelayUnderTest,
+) -> None:
     (red,) = await relay.room_of("red")
     submit = red.entry(b"hello")
     await red.send(submit)
@@ -187,7 +191,7 @@ async def test_key_packages_are_counted_and_handed_out_once(relay: RelayUnderTes
     assert again.logged_in.key_packages == [(1, 1)]
 
 
-async def test_suites_have_pools_and_last_resorts_of_their_own(relay: RelayUnderTest) -> None:
+async def test_each_suite_has_its_own_pool_and_last_resort(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     await red.ask(m.PublishKeyPackages(1, 1, [b"one"], b"last of 1"))
     await red.ask(m.PublishKeyPackages(2, 0xF47A, [b"two", b"three"], b"last of f47a"))
@@ -204,7 +208,7 @@ async def test_suites_have_pools_and_last_resorts_of_their_own(relay: RelayUnder
     assert (refused.code, "0x0007" in refused.text) == (m.Code.NO_KEY_PACKAGE, True)
 
 
-async def test_the_suites_of_a_device_are_bounded(relay: RelayUnderTest) -> None:
+async def test_the_number_of_suites_of_a_device_is_limited(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     for suite in range(1, MAX_SUITES + 1):
         assert isinstance(await red.ask(m.PublishKeyPackages(suite, suite, [b"x"], b"last")), m.Done)
@@ -216,7 +220,7 @@ async def test_the_suites_of_a_device_are_bounded(relay: RelayUnderTest) -> None
     assert len(again.logged_in.key_packages) == MAX_SUITES
 
 
-async def test_a_claim_takes_one_for_each_device(relay: RelayUnderTest) -> None:
+async def test_a_claim_takes_one_key_package_of_each_device(relay: RelayUnderTest) -> None:
     red = Participant("red")
     laptop, phone = await relay.join(red), await relay.join(Participant("red", red.account))
     await laptop.ask(m.PublishKeyPackages(1, 1, [b"laptop"], b""))
@@ -226,7 +230,7 @@ async def test_a_claim_takes_one_for_each_device(relay: RelayUnderTest) -> None:
     assert sorted(answer.packages) == [b"laptop", b"phone"]
 
 
-async def test_concurrent_claims_never_share(relay: RelayUnderTest) -> None:
+async def test_concurrent_claims_never_get_the_same_key_package(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     packages = [b"%d" % number for number in range(100)]
     await red.ask(m.PublishKeyPackages(1, 1, packages, b""))
@@ -245,7 +249,7 @@ async def test_concurrent_claims_never_share(relay: RelayUnderTest) -> None:
     assert sorted(package for got in claimed for package in got) == sorted(packages)
 
 
-async def test_a_pool_is_bounded(relay: RelayUnderTest) -> None:
+async def test_the_size_of_a_pool_is_limited(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     assert isinstance(await red.ask(m.PublishKeyPackages(1, 1, [b"x"] * 60, b"")), m.Done)
     answer = await red.ask(m.PublishKeyPackages(2, 1, [b"x"] * 60, b""))
@@ -255,7 +259,7 @@ async def test_a_pool_is_bounded(relay: RelayUnderTest) -> None:
     assert again.logged_in.key_packages == [(1, 60)]
 
 
-async def test_key_packages_of_no_more_use_are_replaced(relay: RelayUnderTest) -> None:
+async def test_publishing_with_replace_deletes_earlier_key_packages(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     phone = await relay.join(Participant("red", red.participant.account))
     for client, name in ((red, b"red "), (phone, b"phone "), (blue, b"blue ")):
@@ -276,7 +280,7 @@ async def test_key_packages_of_no_more_use_are_replaced(relay: RelayUnderTest) -
     assert await claim("blue", 1) == {b"blue old"}
 
 
-async def test_what_cannot_be_replaced_stays(relay: RelayUnderTest) -> None:
+async def test_a_failed_replace_deletes_nothing(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     await red.ask(m.PublishKeyPackages(1, 1, [b"one"], b"last"))
     await red.ask(m.PublishKeyPackages(2, 2, [b"two"] * 50, b""))
@@ -288,7 +292,7 @@ async def test_what_cannot_be_replaced_stays(relay: RelayUnderTest) -> None:
     assert await red.ask(m.PublishKeyPackages(5, 1, [b"many"] * 50, b"", replace=True)) == m.Done(5)
 
 
-async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnderTest) -> None:
+async def test_claims_of_unknown_names_and_of_empty_pools_are_refused(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     for name, code in (("red", m.Code.NO_KEY_PACKAGE), ("nobody", m.Code.NO_SUCH_NAME)):
         answer = await red.ask(m.ClaimKeyPackages(1, name, 1))
@@ -296,7 +300,9 @@ async def test_names_without_key_packages_and_names_nobody_has(relay: RelayUnder
         assert answer.code is code
 
 
-async def test_a_renewed_identity_replaces_the_older_connection_in_its_rooms(relay: RelayUnderTest) -> None:
+async def test_a_connection_with_a_renewed_identity_replaces_the_older_one_in_its_rooms(
+    relay: RelayUnderTest,
+) -> None:
     (red,) = await relay.room_of("red")
     participant = red.participant
     participant.identity = participant.account.certify("red", "renamed laptop", participant.device)

@@ -1,4 +1,4 @@
-"""Who may register: tokens that count down with the registration, and how many names one address gets."""
+"""Who may register: registrations use up tokens, and each address registers a limited number of names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def refusal(relay: RelayUnderTest, participant: Participant, token: str = 
     return None
 
 
-async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> None:
+async def test_one_address_registers_a_limited_number_of_names_per_hour(tmp_path: Path) -> None:
     async with running_relay(
         tmp_path, registration=RegistrationPolicy(RegistrationMode.OPEN, new_names=2)
     ) as relay:
@@ -37,7 +37,7 @@ async def test_one_address_registers_so_many_names_an_hour(tmp_path: Path) -> No
         assert relay.relay.context.counters.logins_refused == {m.Code.LIMIT: 1}
 
 
-async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: Path) -> None:
+async def test_a_refused_name_counts_against_the_rate_but_uses_no_token(tmp_path: Path) -> None:
     async with running_relay(tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN)) as relay:
         handler = AdminHandler(relay.relay, relay.data_dir)
         await handler.handle(MakeToken(token_digest("made"), "", None, 2))
@@ -54,7 +54,7 @@ async def test_a_name_that_cannot_be_had_costs_its_turn_but_no_token(tmp_path: P
         assert [token.uses_left for token in answer] == [0]
 
 
-async def test_a_token_of_a_file_and_one_that_was_made_both_hold(tmp_path: Path) -> None:
+async def test_tokens_from_a_file_and_made_tokens_both_register(tmp_path: Path) -> None:
     async with running_relay(
         tmp_path, registration=RegistrationPolicy(RegistrationMode.TOKEN, "sesame")
     ) as relay:

@@ -19,12 +19,14 @@ from relaykit import ROOM, Participant, RawClient, RelayProcess
 
 
 def restore(file: Path, into: Path) -> None:
-    """Do what docs/operations.md says."""
+    """Restore a backup as docs/operations.md says."""
     into.mkdir(mode=0o700)
     subprocess.run(["tar", "-xpf", str(file), "-C", str(into)], check=True, timeout=30)  # noqa: S607  (the system's)
 
 
-async def test_a_backup_taken_under_load_is_a_relay_with_the_same_key(data: Path, tmp_path: Path) -> None:
+async def test_a_backup_taken_under_load_restores_a_relay_with_the_same_key(
+    data: Path, tmp_path: Path
+) -> None:
     red = Participant("red")
     backup = tmp_path / "backup.tar"
     async with RelayProcess(data) as process:
@@ -71,7 +73,7 @@ def test_a_backup_of_a_stopped_relay_never_overwrites(data: Path, tmp_path: Path
     assert names(tmp_path) == {"data", "backup.tar"}
 
 
-def test_a_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
+def test_a_backup_of_a_damaged_database_fails(data: Path, tmp_path: Path) -> None:
     make_folder(data)
     content = bytearray((data / "relay.db").read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
@@ -80,7 +82,7 @@ def test_a_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == {"data"}
 
 
-def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> None:
+def test_a_backup_of_a_database_with_an_impossible_row_fails(data: Path, tmp_path: Path) -> None:
     make_folder(data)
     allow = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'tokens'"
     for before, after, insert in (
@@ -100,8 +102,8 @@ def test_a_row_that_cannot_be_makes_no_backup(data: Path, tmp_path: Path) -> Non
     assert names(tmp_path) == {"data"}
 
 
-async def converse(data: Path) -> None:
-    """Have a relay of two rooms with entries in them, and stop it."""
+async def fill_two_rooms(data: Path) -> None:
+    """Run a relay until it has two rooms with entries, then stop it."""
     async with RelayProcess(data) as process:
         client = await (await RawClient.connect(process.port)).log_in(Participant("red"))
         for room in (ROOM, bytes(16)):
@@ -135,8 +137,10 @@ async def converse(data: Path) -> None:
         ("DELETE FROM segments", r"entry 1 of room [0-9a-f]{32} is missing"),
     ],
 )
-async def test_a_row_that_was_changed_is_named(data: Path, tmp_path: Path, damage: str, words: str) -> None:
-    await converse(data)
+async def test_a_backup_names_changed_and_missing_rows_and_is_kept(
+    data: Path, tmp_path: Path, damage: str, words: str
+) -> None:
+    await fill_two_rooms(data)
     backup = tmp_path / "backup.tar"
     assert "checked" in await said(data, "backup", tmp_path / "before.tar")
     connection = sqlite3.connect(data / "relay.db")
@@ -150,8 +154,8 @@ async def test_a_row_that_was_changed_is_named(data: Path, tmp_path: Path, damag
     assert names(tmp_path / "restored") == {"relay.db", "tls.pem"}
 
 
-async def test_a_database_of_before_is_checked_as_far_as_it_can_be(data: Path, tmp_path: Path) -> None:
-    await converse(data)
+async def test_a_backup_of_an_older_schema_checks_its_entries(data: Path, tmp_path: Path) -> None:
+    await fill_two_rooms(data)
     connection = sqlite3.connect(data / "relay.db")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version = {version - 1}")

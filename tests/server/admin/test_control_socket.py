@@ -1,4 +1,4 @@
-"""The control socket and the handler behind it: what they let an operator do, and what they survive."""
+"""The control socket and its request handler: what operators can do, and invalid or silent clients."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ async def path(relay: RelayUnderTest) -> AsyncIterator[Path]:
     await control.close()
 
 
-async def order(path: Path, wanted: AdminRequest[Any]) -> Any:
+async def ask(path: Path, wanted: AdminRequest[Any]) -> Any:
     return await asyncio.to_thread(send_request, path, wanted)
 
 
-async def say(path: Path, line: bytes) -> dict[str, Any]:
+async def send_line(path: Path, line: bytes) -> dict[str, Any]:
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(line)
     with contextlib.suppress(ConnectionError):
@@ -64,14 +64,14 @@ async def say(path: Path, line: bytes) -> dict[str, Any]:
     return json.loads(answer) if answer else {}
 
 
-async def test_only_the_owner_reaches_it(path: Path) -> None:
+async def test_only_the_owner_can_open_the_control_socket(path: Path) -> None:
     assert stat.filemode(os.lstat(path).st_mode) == "srw-------"
 
 
-async def test_status_tells_what_is_so(relay: RelayUnderTest, path: Path) -> None:
+async def test_status_reports_accounts_rooms_connections_and_disk(relay: RelayUnderTest, path: Path) -> None:
     red, _ = await relay.room_of("red", "blue")
     await relay.join(Participant("red", red.participant.account))
-    status = await order(path, GetStatus())
+    status = await ask(path, GetStatus())
     assert status.online == ["blue", "red"]
     assert (status.accounts, status.rooms, status.gauges.rooms_open) == (2, 1, 1)
     assert (status.gauges.people, status.gauges.devices, status.gauges.connections) == (2, 3, 3)
@@ -82,9 +82,11 @@ async def test_status_tells_what_is_so(relay: RelayUnderTest, path: Path) -> Non
     assert status.disk.free > 0
 
 
-async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_banned_name_is_disconnected_at_once_and_refused_afterwards(
+    relay: RelayUnderTest, path: Path
+) -> None:
     red, blue = await relay.room_of("red", "blue")
-    assert await order(path, AddBan(parse_ban("RED"))) == 1
+    assert await ask(path, AddBan(parse_ban("RED"))) == 1
     assert await red.closed() is m.Code.BANNED
     assert (await blue.next_presence()).online is False
     with pytest.raises(ConnectionClosed) as closed:
@@ -100,14 +102,14 @@ async def test_a_banned_name_is_closed_out_at_once_and_stays_out(relay: RelayUnd
     assert closed.value.code is m.Code.BANNED
 
 
-async def test_who_is_banned_while_logging_in_stays_out(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_device_banned_during_its_login_is_refused(relay: RelayUnderTest, path: Path) -> None:
     gate = threading.Event()
     relay.relay.reader.submit(lambda _: gate.wait(), lambda _: None)
     joining = asyncio.ensure_future(relay.join("red"))
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not relay.relay.reader.waiting:  # noqa: ASYNC110  (a queue tells nobody that it fills)
             await asyncio.sleep(0.001)
-    assert await order(path, AddBan(parse_ban("red"))) == 0
+    assert await ask(path, AddBan(parse_ban("red"))) == 0
     gate.set()
     with pytest.raises(ConnectionClosed) as closed:
         await joining
@@ -115,29 +117,33 @@ async def test_who_is_banned_while_logging_in_stays_out(relay: RelayUnderTest, p
     assert relay.relay.context.sessions == {}
 
 
-async def test_a_ban_that_is_lifted_is_over(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_lifted_ban_no_longer_applies(relay: RelayUnderTest, path: Path) -> None:
     red = Participant("red")
-    await order(path, AddBan(parse_ban("red")))
+    await ask(path, AddBan(parse_ban("red")))
     with pytest.raises(ConnectionClosed):
         await relay.join(red)
-    await order(path, LiftBan(parse_ban("red")))
+    await ask(path, LiftBan(parse_ban("red")))
     await relay.join(red)
-    assert await order(path, ListBans()) == []
+    assert await ask(path, ListBans()) == []
     with pytest.raises(AdminError, match="not banned"):
-        await order(path, LiftBan(parse_ban("red")))
+        await ask(path, LiftBan(parse_ban("red")))
 
 
-async def test_a_banned_network_is_closed_out_logged_in_or_not(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_banned_network_is_disconnected_before_and_after_login(
+    relay: RelayUnderTest, path: Path
+) -> None:
     red, silent = await relay.join("red"), await relay.connect()
     await silent.greet()
-    assert await order(path, AddBan(parse_ban("127.0.0.0/8"))) == 2
+    assert await ask(path, AddBan(parse_ban("127.0.0.0/8"))) == 2
     assert await red.closed() is m.Code.BANNED
     assert await silent.closed() is m.Code.BANNED
     assert await (await relay.connect()).closed() is m.Code.BANNED
     assert relay.relay.context.counters.connections_refused == {m.Code.BANNED: 1}
 
 
-async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_refused_request_does_not_fail_entries_of_its_flush(
+    relay: RelayUnderTest, path: Path
+) -> None:
     (red,) = await relay.room_of("red")
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     relay.sequencer.submit(lambda _: None, gate.set_result)  # the next flush waits for this one
@@ -150,19 +156,19 @@ async def test_an_order_that_fails_takes_nobodys_entry_with_it(relay: RelayUnder
     assert gate.done()
 
 
-async def test_a_ban_that_cannot_be_in_force_is_not_kept(relay: RelayUnderTest, path: Path) -> None:
+async def test_an_invalid_ban_is_refused_and_not_stored(relay: RelayUnderTest, path: Path) -> None:
     for kind in BanKind:
         with pytest.raises(AdminError, match=r"x1b\[31mx"):
-            await order(path, AddBan(Ban(kind, "\x1b[31mx")))
+            await ask(path, AddBan(Ban(kind, "\x1b[31mx")))
     with pytest.raises(AdminError, match="1000 characters"):
-        await order(path, AddBan(Ban(BanKind.NAME, "red", note="x" * 1001)))
-    assert await order(path, ListBans()) == []
+        await ask(path, AddBan(Ban(BanKind.NAME, "red", note="x" * 1001)))
+    assert await ask(path, ListBans()) == []
     await relay.restart()
     await relay.join("red")
 
 
-class Mistaken(AdminRequest[int], frozen=True, tag="mistaken"):
-    """Writes, then fails as no order should."""
+class FailingRequest(AdminRequest[int], frozen=True, tag="failing_request"):
+    """Writes, then raises an error that no request should."""
 
     ANSWER = int
 
@@ -171,7 +177,7 @@ class Mistaken(AdminRequest[int], frozen=True, tag="mistaken"):
         raise ZeroDivisionError
 
 
-async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest, path: Path) -> None:
+async def test_a_request_that_raises_is_rolled_back_alone(relay: RelayUnderTest, path: Path) -> None:
     (red,) = await relay.room_of("red")
     handler = AdminHandler(relay.relay, relay.data_dir)
     digest = token_digest("twice")
@@ -179,19 +185,19 @@ async def test_an_order_that_fails_in_any_way_fails_alone(relay: RelayUnderTest,
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     relay.sequencer.submit(lambda _: None, gate.set_result)  # the next flush waits for this one
     again = asyncio.ensure_future(handler.handle(MakeToken(digest, "", None, None)))
-    mistaken = asyncio.ensure_future(handler.handle(Mistaken()))
+    failing_request = asyncio.ensure_future(handler.handle(FailingRequest()))
     await red.send(red.entry(b"in the same flush"))
     with pytest.raises(AdminError, match="does not take this order"):
         await again
     with pytest.raises(ZeroDivisionError):
-        await mistaken
+        await failing_request
     assert (await red.expect(m.Accepted)).seq == 2
     assert gate.done()
-    assert await order(path, ListBans()) == []
+    assert await ask(path, ListBans()) == []
     assert relay.relay.context.counters.storage_failures == 0
 
 
-async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> None:
+async def test_pruning_uses_the_limits_of_the_request_or_else_the_settings(tmp_path: Path) -> None:
     async with running_relay(tmp_path, retention=RetentionPolicy(days=36500)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(20):
@@ -207,17 +213,17 @@ async def test_pruning_is_by_the_order_else_by_the_settings(tmp_path: Path) -> N
     assert deleted.size > 500 * deleted.entries
 
 
-async def test_pruning_where_everything_is_kept_says_so(path: Path) -> None:
+async def test_pruning_without_limits_is_refused(path: Path) -> None:
     with pytest.raises(AdminError, match="--retain-days"):
-        await order(path, Prune(0, 0))
+        await ask(path, Prune(0, 0))
 
 
-async def test_orders_change_tokens(path: Path) -> None:
-    number = await order(path, MakeToken(token_digest("x"), "a note", 5, None))
-    (token,) = await order(path, ListTokens())
+async def test_tokens_are_made_listed_and_revoked(path: Path) -> None:
+    number = await ask(path, MakeToken(token_digest("x"), "a note", 5, None))
+    (token,) = await ask(path, ListTokens())
     assert (token.id, token.note, token.expires_at, token.uses_left) == (number, "a note", 5, None)
-    await order(path, RevokeToken(number))
-    assert await order(path, ListTokens()) == []
+    await ask(path, RevokeToken(number))
+    assert await ask(path, ListTokens()) == []
 
 
 def make_token(**changed: object) -> bytes:
@@ -226,8 +232,8 @@ def make_token(**changed: object) -> bytes:
     return json.dumps(fields | changed).encode() + b"\n"
 
 
-async def test_the_order_to_make_a_token_is_understood(path: Path) -> None:
-    assert (await say(path, make_token()))["answer"] == 1
+async def test_the_request_to_make_a_token_is_accepted(path: Path) -> None:
+    assert (await send_line(path, make_token()))["answer"] == 1
 
 
 @pytest.mark.parametrize(
@@ -253,39 +259,43 @@ async def test_the_order_to_make_a_token_is_understood(path: Path) -> None:
         make_token(digest="AAAA"),
     ],
 )
-async def test_what_is_no_order_is_named_and_harms_nothing(path: Path, line: bytes) -> None:
-    answer = await say(path, line)
+async def test_an_invalid_request_is_answered_with_an_error(path: Path, line: bytes) -> None:
+    answer = await send_line(path, line)
     assert "does not understand" in answer["error"]
-    assert (await order(path, GetStatus())).accounts == 0
+    assert (await ask(path, GetStatus())).accounts == 0
 
 
-async def test_whoever_says_too_much_or_nothing_is_let_go(path: Path) -> None:
-    assert await say(path, b"x" * 200_000) == {}
+async def test_connections_that_send_too_much_or_nothing_are_closed(path: Path) -> None:
+    assert await send_line(path, b"x" * 200_000) == {}
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write_eof()
     assert await reader.read() == b""
     writer.close()
-    assert (await order(path, GetStatus())).accounts == 0
+    assert (await ask(path, GetStatus())).accounts == 0
 
 
-async def test_silence_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed_after_a_timeout(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("clave_server.admin.control_socket.REQUEST_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_one_that_gives_up_waiting_disturbs_nobody(relay: RelayUnderTest, path: Path) -> None:
+async def test_clients_that_disconnect_before_the_answer_disturb_nothing(
+    relay: RelayUnderTest, path: Path
+) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(20):
         _, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b'{"order": "list-tokens"}\n')
         writer.close()
     assert (await red.say(b"hello")).seq == 2
-    assert await order(path, ListTokens()) == []
+    assert await ask(path, ListTokens()) == []
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+async def test_a_request_without_a_running_relay_raises_not_running(tmp_path: Path) -> None:
     with pytest.raises(NotRunning):
         send_request(tmp_path / "control.sock", GetStatus())
     with socket.socket(socket.AF_UNIX) as killed:
@@ -294,41 +304,41 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         send_request(tmp_path / "control.sock", GetStatus())
 
 
-async def nothing(_order: AdminRequest[Any]) -> object:
+async def nothing(_request: AdminRequest[Any]) -> object:
     return []
 
 
-async def test_what_a_killed_relay_left_is_replaced_and_a_folder_without_room_is_named(
+async def test_the_socket_of_a_killed_relay_is_replaced_and_a_missing_folder_is_an_error(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(path))
     control = await ControlSocket.open(path, nothing)
-    assert await order(path, ListTokens()) == []
+    assert await ask(path, ListTokens()) == []
     await control.close()
     assert not path.exists()
     with pytest.raises(StartError, match="control socket"):
         await ControlSocket.open(tmp_path / "missing" / "control.sock", nothing)
 
 
-async def test_a_long_path_is_reached(tmp_path: Path) -> None:
+async def test_a_socket_path_longer_than_the_system_allows_works(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     control = await ControlSocket.open(folder / "control.sock", nothing)
-    assert await order(folder / "control.sock", ListTokens()) == []
+    assert await ask(folder / "control.sock", ListTokens()) == []
     await control.close()
 
 
-async def test_an_answer_of_another_version_is_named(tmp_path: Path) -> None:
+async def test_an_answer_of_another_version_is_an_error(tmp_path: Path) -> None:
     control = await ControlSocket.open(tmp_path / "control.sock", nothing)
     with pytest.raises(AdminError, match="another version"):
-        await order(tmp_path / "control.sock", GetStatus())
+        await ask(tmp_path / "control.sock", GetStatus())
     await control.close()
 
 
 @pytest.mark.parametrize("answer", [b"[" * 100_000, b'{"answer": 1, "error": "\xff"}', b""])
-async def test_an_answer_that_cannot_be_read_is_named(tmp_path: Path, answer: bytes) -> None:
+async def test_an_unreadable_answer_is_an_error(tmp_path: Path, answer: bytes) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.write(answer + b"\n")
@@ -337,10 +347,10 @@ async def test_an_answer_that_cannot_be_read_is_named(tmp_path: Path, answer: by
     path = tmp_path / "control.sock"
     async with await asyncio.start_unix_server(talk, str(path)):
         with pytest.raises(AdminError, match="another version"):
-            await order(path, GetStatus())
+            await ask(path, GetStatus())
 
 
-async def test_a_folder_of_somebody_else_is_told_nothing(
+async def test_no_request_is_sent_to_a_socket_of_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[AdminRequest[Any]] = []
@@ -352,28 +362,28 @@ async def test_a_folder_of_somebody_else_is_told_nothing(
     control = await ControlSocket.open(tmp_path / "control.sock", hear)
     monkeypatch.setattr("clave_server.admin.control_socket.os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(AdminError, match="belongs to another user"):
-        await order(tmp_path / "control.sock", ListTokens())
+        await ask(tmp_path / "control.sock", ListTokens())
     monkeypatch.undo()
     monkeypatch.setattr(
         "clave_server.admin.control_socket.listener_of", lambda *_: tmp_path.stat().st_uid + 1
     )
     with pytest.raises(AdminError, match="not the data folder's owner"):
-        await order(tmp_path / "control.sock", ListTokens())
+        await ask(tmp_path / "control.sock", ListTokens())
     assert heard == []
     monkeypatch.undo()
-    assert await order(tmp_path / "control.sock", ListTokens()) == []
+    assert await ask(tmp_path / "control.sock", ListTokens()) == []
     await control.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-async def test_root_believes_a_folders_owner_and_nobody_else(tmp_path: Path) -> None:
+async def test_root_accepts_answers_only_from_the_owner_of_the_folder(tmp_path: Path) -> None:
     nobody = 65534
     control = await ControlSocket.open(tmp_path / "control.sock", nothing)
     os.chown(tmp_path, nobody, nobody)
     with pytest.raises(AdminError, match="not the data folder's owner"):
-        await order(tmp_path / "control.sock", ListTokens())
+        await ask(tmp_path / "control.sock", ListTokens())
     os.chown(tmp_path, 0, 0)
-    await order(tmp_path / "control.sock", ListTokens())  # answered after the one before has ended
+    await ask(tmp_path / "control.sock", ListTokens())  # answered after the one before has ended
     await control.close()
     os.chown(tmp_path, nobody, nobody)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -381,22 +391,22 @@ async def test_root_believes_a_folders_owner_and_nobody_else(tmp_path: Path) -> 
         os.seteuid(nobody)
         listening.listen()
         os.seteuid(0)
-        asking = asyncio.ensure_future(order(tmp_path / "control.sock", ListTokens()))
+        asking = asyncio.ensure_future(ask(tmp_path / "control.sock", ListTokens()))
         answering, _ = await asyncio.to_thread(listening.accept)
         with answering:
             answering.sendall(b'{"answer": []}\n')
             assert await asking == []
 
 
-async def test_closing_lets_go_of_who_waits(tmp_path: Path) -> None:
+async def test_closing_the_socket_ends_waiting_requests(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
-    async def never(_order: AdminRequest[Any]) -> object:
+    async def never(_request: AdminRequest[Any]) -> object:
         asked.set()
         return await asyncio.Event().wait()
 
     control = await ControlSocket.open(tmp_path / "control.sock", never)
-    waiting = asyncio.ensure_future(order(tmp_path / "control.sock", ListTokens()))
+    waiting = asyncio.ensure_future(ask(tmp_path / "control.sock", ListTokens()))
     await asked.wait()
     await control.close()
     with pytest.raises(AdminError, match="stopped"):

@@ -1,4 +1,4 @@
-"""Metrics, health and readiness: what they say is what is so, and what does not ask properly is let go."""
+"""Metrics, health and readiness: they report the relay's state; invalid requests are closed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def port(relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     await probes.close()
 
 
-async def say(port: int, request: bytes) -> bytes:
+async def send_bytes(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     answer = b""
@@ -47,7 +47,7 @@ async def say(port: int, request: bytes) -> bytes:
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
-    answer = (await say(port, f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())).decode()
+    answer = (await send_bytes(port, f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())).decode()
     head, _, body = answer.partition("\r\n\r\n")
     assert f"Content-Length: {len(body)}" in head
     return int(head.split()[1]), body
@@ -63,7 +63,7 @@ async def samples(port: int) -> dict[str, float]:
     }
 
 
-async def test_the_numbers_are_the_relays(relay: RelayUnderTest, port: int) -> None:
+async def test_metrics_report_the_state_of_the_relay(relay: RelayUnderTest, port: int) -> None:
     before = await samples(port)
     assert (before["clave_people"], before["clave_connections"]) == (0, 0)
     await relay.room_of("red", "blue")
@@ -79,8 +79,8 @@ async def test_the_numbers_are_the_relays(relay: RelayUnderTest, port: int) -> N
     assert after["process_resident_memory_bytes"] > 0
 
 
-def everything() -> tuple[Counters, Gauges]:
-    """A number of its own for each thing counted."""
+def distinct_values() -> tuple[Counters, Gauges]:
+    """Return counters and gauges with a different number in each field."""
     counters = Counters()
     for number, field in enumerate(dataclasses.fields(Counters)):
         if field.type in ("int", "float"):
@@ -90,8 +90,8 @@ def everything() -> tuple[Counters, Gauges]:
     return counters, Gauges(1, 2, 3, 4, 5, 6, 7, 8, 9, storage_works=False)
 
 
-def test_everything_counted_is_told() -> None:
-    counters, gauges = everything()
+def test_every_counter_and_gauge_is_a_metric() -> None:
+    counters, gauges = distinct_values()
     counters.flush_buckets[:] = range(1, len(FLUSH_BOUNDS) + 2)
     body = Metrics(counters, lambda: gauges, lambda: (77, 88)).render().decode()
     told = {
@@ -114,23 +114,25 @@ def test_everything_counted_is_told() -> None:
     assert told[("clave_flush_seconds_sum",)] == counters.flush_seconds
 
 
-async def test_health_and_readiness(relay: RelayUnderTest, port: int) -> None:
+async def test_readiness_fails_while_writes_fail_and_health_does_not(
+    relay: RelayUnderTest, port: int
+) -> None:
     assert await get(port, "/healthz") == (200, "ok\n")
     assert await get(port, "/readyz?verbose=1") == (200, "ready\n")
-    await read_only(relay, True)
+    await make_read_only(relay, True)
     with pytest.raises(ConnectionClosed):
         await relay.join("red")
     status, body = await get(port, "/readyz")
     assert (status, body.startswith("storage fails")) == (503, True)
     assert (await samples(port))["clave_storage_works"] == 0
     assert await get(port, "/healthz") == (200, "ok\n")
-    await read_only(relay, False)
+    await make_read_only(relay, False)
     assert await get(port, "/readyz") == (200, "ready\n")
     await relay.join("red")
 
 
-async def read_only(relay: RelayUnderTest, wanted: bool) -> None:
-    """Have every write fail, or none any more."""
+async def make_read_only(relay: RelayUnderTest, wanted: bool) -> None:
+    """Make every write fail, or work again."""
     done = asyncio.Event()
 
     def work(connection: apsw.Connection) -> None:
@@ -140,16 +142,16 @@ async def read_only(relay: RelayUnderTest, wanted: bool) -> None:
     await done.wait()
 
 
-async def test_there_is_nothing_else(port: int) -> None:
+async def test_other_paths_and_methods_are_refused(port: int) -> None:
     assert (await get(port, "/"))[0] == 404
     assert (await get(port, "/metrics/../../etc/passwd"))[0] == 404
-    assert b"405 Method Not Allowed" in await say(port, b"POST /metrics HTTP/1.1\r\n\r\n")
-    assert b"400 Bad Request" in await say(port, b"GET /metrics\r\n\r\n")
-    assert b"400 Bad Request" in await say(port, b"\r\n\r\n")
+    assert b"405 Method Not Allowed" in await send_bytes(port, b"POST /metrics HTTP/1.1\r\n\r\n")
+    assert b"400 Bad Request" in await send_bytes(port, b"GET /metrics\r\n\r\n")
+    assert b"400 Bad Request" in await send_bytes(port, b"\r\n\r\n")
 
 
-async def test_what_is_no_request_is_let_go(port: int) -> None:
-    assert await say(port, b"GET /" + b"x" * 100_000) == b""
+async def test_connections_with_an_invalid_request_are_closed(port: int) -> None:
+    assert await send_bytes(port, b"GET /" + b"x" * 100_000) == b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\n")
     writer.write_eof()
@@ -158,25 +160,29 @@ async def test_what_is_no_request_is_let_go(port: int) -> None:
     assert await get(port, "/healthz") == (200, "ok\n")
 
 
-async def test_silence_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed_after_a_timeout(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("clave_server.admin.http_endpoints.CONNECTION_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_only_a_few_are_served_at_a_time(undecided: tuple[int, asyncio.Event, asyncio.Event]) -> None:
-    port, all_wait, decided = undecided
+async def test_at_most_16_connections_are_served_at_a_time(
+    blocked_readiness: tuple[int, asyncio.Event, asyncio.Event],
+) -> None:
+    port, all_wait, decided = blocked_readiness
     asking = [asyncio.ensure_future(get(port, "/readyz")) for _ in range(16)]
     await all_wait.wait()
-    assert await say(port, b"GET /healthz HTTP/1.1\r\n\r\n") == b""
+    assert await send_bytes(port, b"GET /healthz HTTP/1.1\r\n\r\n") == b""
     decided.set()
     assert await asyncio.gather(*asking) == [(200, "ready\n")] * 16
 
 
 @pytest.fixture
-async def undecided() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]:
-    """The port of probes that wait for readiness, whether 16 do, and what they wait for."""
+async def blocked_readiness() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]:
+    """Yield a port whose readiness blocks, an event set once 16 requests wait, and the one they wait for."""
     waiting, all_wait, decided = 0, asyncio.Event(), asyncio.Event()
 
     async def trouble() -> str:
@@ -192,7 +198,7 @@ async def undecided() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]
     await probes.close()
 
 
-async def test_who_is_silent_for_longest_gives_way(port: int) -> None:
+async def test_the_longest_silent_connection_is_closed_for_a_new_one(port: int) -> None:
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(16)]
     assert await get(port, "/healthz") == (200, "ok\n")
     (reader, writer), *others = silent
@@ -204,7 +210,7 @@ async def test_who_is_silent_for_longest_gives_way(port: int) -> None:
         writer.close()
 
 
-async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rendered_metrics_are_reused_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = itertools.count(1)
     probes = await HttpEndpoints.open("127.0.0.1", 0, lambda: b"%d\n" % next(asked), asyncio.Event().wait)  # type: ignore[arg-type]  # never asked
     port = probes.addresses[0][1]
@@ -215,6 +221,6 @@ async def test_numbers_are_put_together_once_a_while(monkeypatch: pytest.MonkeyP
     await probes.close()
 
 
-async def test_a_port_that_is_taken_is_named(port: int) -> None:
+async def test_a_port_in_use_is_named_in_the_error(port: int) -> None:
     with pytest.raises(StartError, match=f"port {port}"):
         await HttpEndpoints.open("127.0.0.1", port, bytes, asyncio.Event().wait)  # type: ignore[arg-type]  # never asked

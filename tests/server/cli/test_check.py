@@ -1,4 +1,4 @@
-"""What `clave-relay check` finds, changing nothing."""
+"""What `clave-relay check` finds; it changes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def findings(result: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, s
     return {matter: (verdict, text) for verdict, matter, text in lines}
 
 
-def test_a_check_before_the_first_start_makes_nothing(data: Path) -> None:
+def test_check_before_the_first_start_creates_nothing(data: Path) -> None:
     result = run(data, "check", "--listen", "127.0.0.1:0", "--metrics", ":0")
     found = findings(result)
     assert result.returncode == 0
@@ -35,7 +35,7 @@ def test_a_check_before_the_first_start_makes_nothing(data: Path) -> None:
 
 
 @pytest.mark.parametrize(("systemd", "verdict"), [(True, Verdict.WARNING), (False, Verdict.ERROR)])
-def test_a_port_that_is_taken_may_be_a_socket_units(
+def test_a_port_in_use_is_a_warning_where_systemd_runs_and_else_an_error(
     data: Path, monkeypatch: pytest.MonkeyPatch, systemd: bool, verdict: Verdict
 ) -> None:
     monkeypatch.setattr(check, "SYSTEMD", data.parent if systemd else data)
@@ -49,13 +49,13 @@ def test_a_port_that_is_taken_may_be_a_socket_units(
     assert found["metrics"].verdict is Verdict.ERROR
 
 
-def test_a_check_of_a_folder_makes_nothing_in_it(data: Path) -> None:
+def test_check_creates_nothing_in_a_data_folder(data: Path) -> None:
     data.mkdir(mode=0o700)
     assert findings(run(data, "check", "--listen", "127.0.0.1:0"))["data"] == ("ok", str(data))
     assert names(data) == set()
 
 
-async def test_a_check_beside_a_running_relay(data: Path) -> None:
+async def test_check_works_beside_a_running_relay(data: Path) -> None:
     async with RelayProcess(data) as process:
         result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{process.port}")
         found = findings(result)
@@ -70,7 +70,7 @@ async def test_a_check_beside_a_running_relay(data: Path) -> None:
         assert other.returncode == 1
 
 
-def test_a_check_finds_what_a_start_would(data: Path, tmp_path: Path) -> None:
+def test_check_finds_the_errors_that_a_start_would(data: Path, tmp_path: Path) -> None:
     def wrong(matter: str, *arguments: str | Path, environment: dict[str, str] | None = None) -> str:
         result = run(data, "check", "--listen", "127.0.0.1:0", *arguments, environment=environment)
         verdict, text = findings(result)[matter]
@@ -104,7 +104,7 @@ def test_a_check_finds_what_a_start_would(data: Path, tmp_path: Path) -> None:
     assert "newer" in wrong("database")
 
 
-def test_a_check_counts_tokens_and_migrations_and_migrates_nothing(data: Path) -> None:
+def test_check_counts_tokens_and_migrations_and_migrates_nothing(data: Path) -> None:
     alone = findings(run(data, "check", "--registration", "token"))
     assert alone["registration"][0] == "warning"
     make_folder(data)

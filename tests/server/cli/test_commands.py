@@ -46,7 +46,7 @@ async def log_in(port: int, who: Participant, token: str = "") -> RawClient | m.
         return closed.code
 
 
-async def joins(port: int, who: Participant, token: str = "") -> bool:
+async def can_log_in(port: int, who: Participant, token: str = "") -> bool:
     client = await log_in(port, who, token)
     if isinstance(client, RawClient):
         await client.close()
@@ -62,7 +62,7 @@ def test_help_shows_an_example(data: Path, command: list[str]) -> None:
     assert "--data" in result.stdout or command == ["token"]
 
 
-def test_without_a_relay_each_says_so_and_makes_nothing(data: Path) -> None:
+def test_commands_without_a_data_folder_fail_and_create_nothing(data: Path) -> None:
     refused(run(data, "status"), "no relay runs", str(data), "--data")
     for command in (
         ["token", "make"],
@@ -103,18 +103,20 @@ async def test_status_of_a_running_relay(data: Path, tmp_path: Path) -> None:
     refused(run(data, "status"), "no relay runs")
 
 
-async def test_tokens_made_while_it_runs_and_while_it_does_not(data: Path, tmp_path: Path) -> None:
+async def test_tokens_can_be_made_while_the_relay_runs_and_while_it_is_stopped(
+    data: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "token"
     file.write_text("of the file\n")
     options = ("--registration", "token", "--registration-token-file", str(file))
     red, blue, green, last = (Participant(name) for name in ("red", "blue", "green", "last"))
     async with RelayProcess(data, *options) as process:
         once = (await said(data, "token", "make", "--note", "running")).strip()
-        assert not await joins(process.port, red)
-        assert await joins(process.port, red, once)
-        assert await joins(process.port, red)
-        assert not await joins(process.port, blue, once)
-        assert await joins(process.port, blue, "of the file")
+        assert not await can_log_in(process.port, red)
+        assert await can_log_in(process.port, red, once)
+        assert await can_log_in(process.port, red)
+        assert not await can_log_in(process.port, blue, once)
+        assert await can_log_in(process.port, blue, "of the file")
     twice = (await said(data, "token", "make", "--note", "stopped", "--uses", "2", "--days", "0")).strip()
     listed = await said(data, "token", "list")
     assert once not in listed
@@ -124,9 +126,9 @@ async def test_tokens_made_while_it_runs_and_while_it_does_not(data: Path, tmp_p
     assert re.fullmatch(r"1 +20\S+ \S+ +20\S+ \S+ +0 +running", first)
     assert re.fullmatch(r"2 +20\S+ \S+ +for ever +2 +stopped", second)
     async with RelayProcess(data, *options) as process:
-        assert await joins(process.port, green, twice)
+        assert await can_log_in(process.port, green, twice)
         await said(data, "token", "revoke", "2")
-        assert not await joins(process.port, last, twice)
+        assert not await can_log_in(process.port, last, twice)
     refused(run(data, "token", "revoke", "2"), "no token 2", "token list")
 
 
@@ -143,14 +145,14 @@ async def test_tokens_made_while_it_runs_and_while_it_does_not(data: Path, tmp_p
     ],
     ids=lambda arguments: " ".join(arguments)[:30].encode("ascii", "replace").decode(),
 )
-def test_what_is_beyond_sense_is_refused_before_anything_is_done(data: Path, arguments: list[str]) -> None:
+def test_invalid_arguments_are_refused_before_anything_is_done(data: Path, arguments: list[str]) -> None:
     make_folder(data)
     result = run(data, *arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith("Error: Invalid value for ")
 
 
-def test_rows_that_say_anything_are_listed_and_harm_no_terminal(data: Path) -> None:
+def test_rows_with_control_characters_are_listed_escaped(data: Path) -> None:
     make_folder(data)
     connection = schema.connect_writer(data / "relay.db")
     for expires_at in (2**62, -(2**62), 2**53):
@@ -166,7 +168,7 @@ def test_rows_that_say_anything_are_listed_and_harm_no_terminal(data: Path) -> N
     assert "\x1b" not in tokens.stdout + bans.stdout
 
 
-async def test_a_stored_ban_without_sense_does_not_stop_a_start(data: Path) -> None:
+async def test_a_start_ignores_a_stored_ban_that_names_no_network(data: Path) -> None:
     make_folder(data)
     connection = schema.connect_writer(data / "relay.db")
     add_ban(connection, Ban(BanKind.NETWORK, "nonsense", "", 1))
@@ -174,7 +176,7 @@ async def test_a_stored_ban_without_sense_does_not_stop_a_start(data: Path) -> N
     connection.close()
     async with RelayProcess(data) as process:
         assert await log_in(process.port, Participant("red")) is m.Code.BANNED
-        assert await joins(process.port, Participant("blue"))
+        assert await can_log_in(process.port, Participant("blue"))
         process.process.terminate()
         _, logged = await process.process.communicate()
     assert b"ban not in force: it names no network  subject=nonsense" in logged
@@ -187,7 +189,9 @@ async def test_a_stored_ban_without_sense_does_not_stop_a_start(data: Path) -> N
         ("DELETE FROM bans WHERE subject = 'red'", None),
     ],
 )
-async def test_a_damaged_or_lost_ban_lets_nobody_in(data: Path, damage: str, named: str | None) -> None:
+async def test_a_start_with_a_damaged_or_missing_ban_is_refused(
+    data: Path, damage: str, named: str | None
+) -> None:
     make_folder(data)
     assert (run(data, "ban", "red", "--note", "spam").returncode, run(data, "ban", "blue").returncode) == (
         0,
@@ -212,7 +216,7 @@ async def test_a_damaged_or_lost_ban_lets_nobody_in(data: Path, damage: str, nam
         assert await log_in(process.port, Participant("green")) is m.Code.BANNED
 
 
-def test_unban_takes_a_name_or_what_is_damaged(data: Path) -> None:
+def test_unban_takes_either_a_name_or_damaged(data: Path) -> None:
     make_folder(data)
     for arguments in ([], ["red", "--damaged"]):
         result = run(data, "unban", *arguments)
@@ -234,7 +238,7 @@ def test_a_damaged_token_is_named_and_can_be_revoked(data: Path) -> None:
     assert len(run(data, "token", "list").stdout.splitlines()) == 2
 
 
-def test_a_stored_ban_of_no_kind_is_named(data: Path) -> None:
+def test_a_stored_ban_of_an_unknown_kind_is_an_error(data: Path) -> None:
     make_folder(data)
     connection = schema.connect_writer(data / "relay.db")
     add_ban(connection, Ban("colour", "red", "", 1))  # type: ignore[arg-type]  # a later version's
@@ -243,7 +247,7 @@ def test_a_stored_ban_of_no_kind_is_named(data: Path) -> None:
     refused(run(data, "--listen", "127.0.0.1:0"), "a ban in the database", "no known kind")
 
 
-def test_a_folder_that_does_not_take_an_order_says_so(data: Path) -> None:
+def test_a_database_without_the_needed_table_is_an_error(data: Path) -> None:
     make_folder(data)
     connection = sqlite3.connect(data / "relay.db")
     connection.execute("DROP TABLE tokens")
@@ -251,7 +255,7 @@ def test_a_folder_that_does_not_take_an_order_says_so(data: Path) -> None:
     refused(run(data, "token", "list"), "the database", "no such table")
 
 
-def test_what_a_hostile_relay_answers_does_not_act_on_the_terminal(data: Path) -> None:
+def test_answers_of_a_hostile_relay_are_escaped(data: Path) -> None:
     data.mkdir(mode=0o700)
     gauges = dict.fromkeys(Gauges.__struct_fields__, 1) | {"storage_works": True}
     evil = "\x1b]0;x\x07"
@@ -277,7 +281,7 @@ def test_what_a_hostile_relay_answers_does_not_act_on_the_terminal(data: Path) -
         assert "\x1b" not in result.stdout + result.stderr
 
 
-async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
+async def test_bans_work_while_the_relay_runs_and_while_it_is_stopped(data: Path) -> None:
     red, blue = Participant("red"), Participant("blue")
     async with RelayProcess(data) as process:
         client = await log_in(process.port, red)
@@ -296,13 +300,13 @@ async def test_bans_while_it_runs_and_while_it_does_not(data: Path) -> None:
     async with RelayProcess(data) as process:
         assert await log_in(process.port, blue) is m.Code.BANNED
         await said(data, "unban", "127.0.0.0/8")
-        assert await joins(process.port, blue)
+        assert await can_log_in(process.port, blue)
         assert await log_in(process.port, red) is m.Code.BANNED
     await said(data, "unban", "red")
     refused(run(data, "unban", "red"), "red is not banned")
     refused(run(data, "ban", "two words"), "neither an address")
     async with RelayProcess(data) as process:
-        assert await joins(process.port, red)
+        assert await can_log_in(process.port, red)
 
 
 # --- prune ---------------------------------------------------------------------------------------------
@@ -314,7 +318,7 @@ def deleted(answer: str) -> int:
     return int(found[1])
 
 
-async def test_pruning_while_it_runs_and_while_it_does_not(data: Path) -> None:
+async def test_pruning_works_while_the_relay_runs_and_while_it_is_stopped(data: Path) -> None:
     red = Participant("red")
     async with RelayProcess(data) as process:
         client = await (await RawClient.connect(process.port)).log_in(red)
@@ -342,7 +346,7 @@ async def test_pruning_while_it_runs_and_while_it_does_not(data: Path) -> None:
         await client.close()
 
 
-async def test_what_was_sent_before_a_ban_is_kept(data: Path) -> None:
+async def test_entries_sent_before_a_ban_are_kept(data: Path) -> None:
     red = Participant("red")
     async with RelayProcess(data) as process:
         client = await (await RawClient.connect(process.port)).log_in(red)

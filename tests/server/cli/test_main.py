@@ -28,7 +28,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One clear line, after click's usage where an option is wrong by itself."""
+    """Check that the command failed with one line, after click's usage if an option is invalid by itself."""
     assert result.returncode == (2 if "Usage" in result.stderr else 1), result.stderr
     assert result.stdout == ""
     last = result.stderr.splitlines()[-1]
@@ -38,7 +38,7 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
     assert len(result.stderr.splitlines()) == (4 if result.returncode == 2 else 1)
 
 
-async def test_the_first_line_tells_the_port_and_the_fingerprint_clients_see(tmp_path: Path) -> None:
+async def test_the_first_line_has_the_port_and_the_fingerprint_that_clients_see(tmp_path: Path) -> None:
     async with RelayProcess(tmp_path / "data") as process:
         found = FIRST_LINE.fullmatch(process.first_line)
         assert found
@@ -52,7 +52,7 @@ async def test_the_first_line_tells_the_port_and_the_fingerprint_clients_see(tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_cleanly_with_everything_on_disk(
+async def test_a_signal_stops_the_relay_with_every_accepted_entry_on_disk(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     red = Participant("red")
@@ -76,7 +76,7 @@ async def test_a_signal_ends_it_cleanly_with_everything_on_disk(
         await client.close()
 
 
-async def test_a_closed_screen_neither_stops_nor_kills_it(tmp_path: Path) -> None:
+async def test_a_closed_standard_output_does_not_stop_the_relay(tmp_path: Path) -> None:
     async with RelayProcess(tmp_path / "data") as process:
         assert process.process.stdout
         process.process.stdout._transport.close()  # type: ignore[attr-defined]  # as `| head` does
@@ -89,7 +89,7 @@ async def test_a_closed_screen_neither_stops_nor_kills_it(tmp_path: Path) -> Non
         assert await process.process.wait() == 0
 
 
-async def test_a_blocked_screen_neither_stops_nor_hangs_it(tmp_path: Path) -> None:
+async def test_a_blocked_standard_output_does_not_block_the_relay(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     command = [
         sys.executable,
@@ -121,7 +121,7 @@ async def test_a_blocked_screen_neither_stops_nor_hangs_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-async def test_colours_on_a_terminal_unless_unwanted(
+async def test_a_terminal_gets_colours_unless_no_color_is_set(
     tmp_path: Path, environment: dict[str, str], coloured: bool
 ) -> None:
     ours, theirs = pty.openpty()
@@ -154,7 +154,7 @@ async def test_colours_on_a_terminal_unless_unwanted(
 # --- refusals ------------------------------------------------------------------------------------------
 
 
-async def test_one_relay_for_each_data_folder_and_port(tmp_path: Path) -> None:
+async def test_a_second_relay_on_the_same_folder_or_port_is_refused(tmp_path: Path) -> None:
     async with RelayProcess(tmp_path / "data") as process:
         second = await asyncio.to_thread(run, "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data"))
         refused(second, "another relay", str(tmp_path / "data"))
@@ -163,18 +163,18 @@ async def test_one_relay_for_each_data_folder_and_port(tmp_path: Path) -> None:
         refused(same_port, "cannot listen", str(process.port), "in use")
 
 
-def test_a_folder_others_can_open(tmp_path: Path) -> None:
+def test_a_folder_that_others_can_open_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     refused(run("--data", str(tmp_path)), "others can open", f"chmod 700 {tmp_path}")
 
 
-def test_a_folder_that_is_a_link(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to("real")
     refused(run("--data", str(tmp_path / "link")), "symbolic link")
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused(run("--data", str(tmp_path / "file")), "cannot make the data folder")
     refused(run("--data", str(tmp_path / "file" / "below")), "cannot make the data folder")
@@ -192,12 +192,12 @@ def private(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def test_a_database_that_is_none(data: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(data: Path) -> None:
     private(data / "relay.db", b"not a database at all" * 1000)
     refused(run("--listen", "127.0.0.1:0", "--data", str(data)), "damaged", "relay.db")
 
 
-def test_a_database_of_the_future(data: Path) -> None:
+def test_a_database_of_a_newer_version_is_refused(data: Path) -> None:
     private(data / "relay.db", b"")
     connection = sqlite3.connect(data / "relay.db")
     connection.execute("PRAGMA application_id = 0x636C7672")
@@ -206,7 +206,7 @@ def test_a_database_of_the_future(data: Path) -> None:
     refused(run("--listen", "127.0.0.1:0", "--data", str(data)), "newer", "relay.db")
 
 
-def test_a_database_of_another_program(data: Path) -> None:
+def test_a_database_of_another_program_is_refused(data: Path) -> None:
     private(data / "relay.db", b"")
     connection = sqlite3.connect(data / "relay.db")
     connection.execute("PRAGMA user_version = 1")
@@ -215,13 +215,13 @@ def test_a_database_of_another_program(data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["relay.db", "tls.pem"])
-def test_files_others_can_read(data: Path, name: str) -> None:
+def test_files_that_others_can_read_are_refused(data: Path, name: str) -> None:
     (data / name).touch(mode=0o644)
     (data / name).chmod(0o644)
     refused(run("--listen", "127.0.0.1:0", "--data", str(data)), "others can read", name)
 
 
-def test_a_certificate_that_is_none(data: Path) -> None:
+def test_a_file_that_is_no_certificate_is_refused(data: Path) -> None:
     private(data / "tls.pem", b"not a certificate")
     refused(run("--listen", "127.0.0.1:0", "--data", str(data)), "tls.pem")
 
@@ -229,13 +229,13 @@ def test_a_certificate_that_is_none(data: Path) -> None:
 @pytest.mark.parametrize(
     "listen", ["7878", "host:port", "::1:7878", "host:70000", "host:-1", "", "host:" + "9" * 5000]
 )
-def test_addresses_that_are_none(data: Path, listen: str) -> None:
+def test_an_invalid_listen_address_is_refused(data: Path, listen: str) -> None:
     refused(run("--listen", listen, "--data", str(data)), "HOST:PORT")
 
 
 @pytest.mark.parametrize("host", ["x" * 64, "a..b", os.fsdecode(b"\xff")])
 @pytest.mark.parametrize("option", ["--listen", "--metrics"])
-def test_a_host_that_no_name_can_be(data: Path, host: str, option: str) -> None:
+def test_a_host_that_is_no_valid_name_is_refused(data: Path, host: str, option: str) -> None:
     arguments = ["--listen", "127.0.0.1:0", "--data", str(data), option, f"{host}:1"]
     refused(run(*arguments), "cannot listen", "name of a host")
     checked = run("check", *arguments)
@@ -244,7 +244,7 @@ def test_a_host_that_no_name_can_be(data: Path, host: str, option: str) -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["check"], ["status"], ["token", "list"]])
-def test_a_folder_whose_name_is_too_long(tmp_path: Path, command: list[str]) -> None:
+def test_a_folder_whose_name_is_too_long_is_refused(tmp_path: Path, command: list[str]) -> None:
     refused(run(*command, "--data", str(tmp_path / ("x" * 300))), "--data", "longer")
 
 
@@ -252,15 +252,15 @@ def test_a_folder_whose_name_is_too_long(tmp_path: Path, command: list[str]) -> 
     "option",
     ["--retain-days 999999999999", "--retain-bytes 9007199254740992", "--max-clients 9007199254740992"],
 )
-def test_numbers_beyond_sense(tmp_path: Path, option: str) -> None:
+def test_numbers_out_of_range_are_refused(tmp_path: Path, option: str) -> None:
     refused(run("check", "--data", str(tmp_path / "data"), *option.split()), "not in the range")
 
 
-def test_a_host_that_is_none(data: Path) -> None:
+def test_an_unknown_host_is_an_error(data: Path) -> None:
     refused(run("--listen", "host.invalid:0", "--data", str(data)), "cannot listen", "host.invalid")
 
 
-def test_a_token_file_that_is_of_no_use(data: Path, tmp_path: Path) -> None:
+def test_an_unusable_token_file_is_refused(data: Path, tmp_path: Path) -> None:
     refused(run("--data", str(data), "--registration-token-file", "x"), "--registration token")
     token = tmp_path / "token"
     arguments = ["--data", str(data), "--registration", "token", "--registration-token-file", str(token)]
@@ -292,13 +292,13 @@ def test_a_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     ],
     ids=lambda content: content[:20],
 )
-def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_configuration_with_invalid_values_is_refused(tmp_path: Path, content: str) -> None:
     config = tmp_path / "relay.toml"
     config.write_text(content)
     refused(run("--config", str(config)))
 
 
-def test_what_a_configuration_says_does_not_act_on_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_of_a_configuration_are_escaped(tmp_path: Path) -> None:
     config = tmp_path / "relay.toml"
     config.write_text('"\\u001b]0;x\\u0007" = 1\n')
     result = run("--config", str(config))
@@ -306,11 +306,11 @@ def test_what_a_configuration_says_does_not_act_on_the_terminal(tmp_path: Path) 
     assert "\x1b" not in result.stderr
 
 
-def test_a_configuration_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_configuration_is_refused(tmp_path: Path) -> None:
     refused(run("--config", str(tmp_path / "none.toml")), "cannot read the configuration")
 
 
-async def test_options_win_over_environment_and_that_over_the_file(tmp_path: Path) -> None:
+async def test_options_override_the_environment_which_overrides_the_file(tmp_path: Path) -> None:
     config = tmp_path / "relay.toml"
     config.write_text('max-clients = 1\nregistration = "closed"\nmirror = "off"\n')
     environment = {"CLAVE_RELAY_REGISTRATION": "open", "CLAVE_RELAY_MAX_CLIENTS": "2"}
@@ -327,20 +327,20 @@ async def test_options_win_over_environment_and_that_over_the_file(tmp_path: Pat
 
 
 @pytest.mark.parametrize("proxies", ['"127.0.0.1"', '["127.0.0.1", "::1"]'])
-def test_a_list_in_a_configuration_may_be_one(tmp_path: Path, proxies: str) -> None:
+def test_a_list_option_in_a_configuration_takes_a_text_or_a_list(tmp_path: Path, proxies: str) -> None:
     config = tmp_path / "relay.toml"
     config.write_text(f'listen = "127.0.0.1:0"\nproxy = {proxies}\n')
     checked = run("check", "--config", str(config), "--data", str(tmp_path / "data"))
     assert checked.returncode == 0, checked.stdout
 
 
-def test_a_list_where_none_belongs_is_refused(tmp_path: Path) -> None:
+def test_a_list_for_an_option_that_takes_one_value_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "relay.toml"
     config.write_text('listen = ["127.0.0.1:0"]\n')
     refused(run("--config", str(config)), "must give listen as text")
 
 
-async def test_it_listens_on_ipv6(tmp_path: Path) -> None:
+async def test_the_relay_listens_on_ipv6(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     command = [sys.executable, "-m", "clave_server", "--listen", "[::1]:0", "--data", str(tmp_path / "data")]
@@ -352,7 +352,7 @@ async def test_it_listens_on_ipv6(tmp_path: Path) -> None:
     await process.communicate()
 
 
-def test_help_and_version() -> None:
+def test_help_and_version_are_shown() -> None:
     help_text = run("--help").stdout
     assert "clave-relay --mirror json" in help_text
     assert re.fullmatch(r"clave-relay \d+\.\d+.*\n", run("--version").stdout)

@@ -1,4 +1,4 @@
-"""Bans: what an operator may name, whom they shut out, and that they are kept."""
+"""Bans: what an operator may name, to whom they apply, and how they are stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from clave_server.storage import schema
 from clave_wire.messages import Code
 
 
-def shut_out(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
+def is_banned(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
     try:
         bans.check(ip, name)
     except Refusal as refusal:
@@ -49,36 +49,36 @@ def shut_out(bans: Bans, ip: str = "192.0.2.1", name: str = "") -> bool:
         ("10", BanKind.NAME, "10"),
     ],
 )
-def test_what_an_operator_may_name(text: str, kind: BanKind, subject: str) -> None:
+def test_names_addresses_and_networks_are_parsed(text: str, kind: BanKind, subject: str) -> None:
     ban = parse_ban(text)
     assert (ban.kind, ban.subject) == (kind, subject)
     assert parse_ban(subject) == ban
 
 
 @pytest.mark.parametrize("text", ["", "two words", "192.0.2.0/33", "-x", "\x1b[2J"])
-def test_what_names_nobody(text: str) -> None:
+def test_a_text_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(AdminError) as error:
         parse_ban(text)
     assert str(error.value).isprintable()
 
 
-def test_names_are_banned_however_they_are_written() -> None:
+def test_a_ban_of_a_name_applies_in_any_spelling() -> None:
     bans = Bans([parse_ban("Red")])
-    assert shut_out(bans, name="red")
-    assert shut_out(bans, name="RED")
-    assert not shut_out(bans, name="redder")
-    assert not shut_out(bans, name="")
+    assert is_banned(bans, name="red")
+    assert is_banned(bans, name="RED")
+    assert not is_banned(bans, name="redder")
+    assert not is_banned(bans, name="")
     bans.lift(parse_ban("red"))
-    assert not shut_out(bans, name="red")
+    assert not is_banned(bans, name="red")
 
 
-def test_an_address_is_the_same_however_it_came() -> None:
+def test_a_ban_of_an_address_applies_in_any_notation() -> None:
     bans = Bans([parse_ban("192.0.2.1"), parse_ban("fe80::/64")])
-    assert shut_out(bans, "192.0.2.1")
-    assert shut_out(bans, "::ffff:192.0.2.1")
-    assert shut_out(bans, "fe80::1%eth0")
-    assert not shut_out(bans, "192.0.2.2")
-    assert not shut_out(bans, "::c000:201")
+    assert is_banned(bans, "192.0.2.1")
+    assert is_banned(bans, "::ffff:192.0.2.1")
+    assert is_banned(bans, "fe80::1%eth0")
+    assert not is_banned(bans, "192.0.2.2")
+    assert not is_banned(bans, "::c000:201")
 
 
 addresses = st.ip_addresses().map(str)
@@ -93,7 +93,9 @@ networks = st.builds(network, addresses, st.integers(0, 128))
 
 
 @given(st.lists(networks, max_size=8), st.sets(st.integers(0, 7)), addresses)
-def test_networks_shut_out_exactly_their_addresses(texts: list[str], lifted: set[int], ip: str) -> None:
+def test_bans_of_networks_apply_to_exactly_their_addresses(
+    texts: list[str], lifted: set[int], ip: str
+) -> None:
     kept = {parse_ban(text) for text in texts}
     bans = Bans(kept)
     for number in lifted:
@@ -102,13 +104,13 @@ def test_networks_shut_out_exactly_their_addresses(texts: list[str], lifted: set
             kept.discard(parse_ban(texts[number]))
     inside = any(ipaddress.ip_address(ip) in ipaddress.ip_network(ban.subject) for ban in kept)
     mapped = getattr(ipaddress.ip_address(ip), "ipv4_mapped", None)
-    assert shut_out(bans, ip) == inside or mapped
+    assert is_banned(bans, ip) == inside or mapped
 
 
-def test_a_ban_of_one_ipv6_address_is_of_what_its_owner_commands() -> None:
+def test_a_ban_of_an_ipv6_address_applies_to_its_whole_64() -> None:
     bans = Bans([parse_ban("2001:db8:7::1")])
-    assert shut_out(bans, "2001:db8:7::ffff:1")
-    assert not shut_out(bans, "2001:db8:7:1::1")
+    assert is_banned(bans, "2001:db8:7::ffff:1")
+    assert not is_banned(bans, "2001:db8:7:1::1")
 
 
 @pytest.mark.parametrize(
@@ -122,22 +124,22 @@ def test_a_ban_of_one_ipv6_address_is_of_what_its_owner_commands() -> None:
         Ban(BanKind.NAME, "\x1b[31mx"),
     ],
 )
-def test_what_cannot_be_in_force_is_refused(ban: Ban) -> None:
+def test_an_invalid_ban_is_refused(ban: Ban) -> None:
     with pytest.raises(AdminError) as error:
         check_ban(ban)
     assert str(error.value).isprintable()
 
 
 @given(networks | st.sampled_from(["Red", "\ufdfa", "\u0149" * 32]))
-def test_what_was_parsed_can_be_in_force(text: str) -> None:
+def test_every_parsed_ban_is_valid(text: str) -> None:
     ban = parse_ban(text)
     check_ban(ban)
-    assert ban.kind is BanKind.NETWORK or shut_out(Bans([ban]), name=text)
+    assert ban.kind is BanKind.NETWORK or is_banned(Bans([ban]), name=text)
 
 
-def test_a_stored_ban_without_sense_keeps_no_other_out_of_force(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_stored_ban_does_not_disable_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     bans = Bans([Ban(BanKind.NETWORK, "nonsense"), parse_ban("red")])
-    assert shut_out(bans, name="red")
+    assert is_banned(bans, name="red")
     assert "nonsense" in capsys.readouterr().out
 
 
@@ -156,7 +158,7 @@ def test_a_stored_ban_without_sense_keeps_no_other_out_of_force(capsys: pytest.C
         "DELETE FROM totals",
     ],
 )
-def test_a_damaged_or_lost_ban_is_never_passed_over(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_or_missing_ban_is_an_error_until_it_is_dropped(tmp_path: Path, damage: str) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     for subject in ("red", "blue"):
         add_ban(connection, Ban(BanKind.NAME, subject, "spam", 1))
@@ -174,7 +176,7 @@ def test_a_damaged_or_lost_ban_is_never_passed_over(tmp_path: Path, damage: str)
     connection.close()
 
 
-def test_bans_are_kept(tmp_path: Path) -> None:
+def test_bans_are_stored_and_read_back(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     first = Ban(BanKind.NAME, "red", "spam", 1)
     second = Ban(BanKind.NETWORK, "192.0.2.0/24", "", 2)

@@ -1,4 +1,4 @@
-"""Token buckets: what they let through, for how long they say to wait, and how little they remember."""
+"""Token buckets: what they allow, how long they say to wait, and how much they store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clave_host.addresses import network_of
 from clave_server.limits.token_buckets import TokenBuckets
 
 
-def test_a_burst_then_a_rate() -> None:
+def test_a_bucket_allows_a_burst_and_then_the_rate() -> None:
     buckets = TokenBuckets[str](2.0, 3, 10)
     assert [buckets.take("red", 0.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
     assert buckets.take("red", 0.25) == 0.25
@@ -21,12 +21,12 @@ def test_a_burst_then_a_rate() -> None:
     assert [buckets.take("red", 100.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
 
 
-def test_keys_do_not_share() -> None:
+def test_each_key_has_its_own_bucket() -> None:
     buckets = TokenBuckets[str](1.0, 1, 10)
     assert [buckets.take(key, 0.0) for key in ("red", "blue", "red")] == [0.0, 0.0, 1.0]
 
 
-def test_more_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
+def test_an_amount_above_the_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
     buckets = TokenBuckets[str](1.0, 5, 10)
     assert buckets.take("red", 0.0, 20) == 0.0
     assert buckets.take("red", 0.0, 20) == 20.0
@@ -38,7 +38,7 @@ def test_more_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
     st.integers(1, 20),
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 10)), max_size=60),
 )
-def test_never_more_than_burst_and_rate_and_waiting_as_told_is_enough(
+def test_burst_and_rate_are_never_exceeded_and_the_returned_wait_suffices(
     burst: int, steps: list[tuple[int, int]]
 ) -> None:
     buckets = TokenBuckets[str](1.0, burst, 4)
@@ -54,7 +54,7 @@ def test_never_more_than_burst_and_rate_and_waiting_as_told_is_enough(
         assert taken <= burst + now
 
 
-def test_memory_is_bounded_and_full_buckets_are_not_kept() -> None:
+def test_the_number_of_buckets_is_limited_and_full_ones_are_dropped() -> None:
     buckets = TokenBuckets[int](1.0, 2, 100)
     for key in range(10_000):
         assert buckets.take(key, 0.0) == 0.0
@@ -63,7 +63,7 @@ def test_memory_is_bounded_and_full_buckets_are_not_kept() -> None:
     assert len(buckets) == 1
 
 
-def test_the_bucket_forgotten_is_the_one_untouched_for_longest() -> None:
+def test_the_least_recently_used_bucket_is_dropped_first() -> None:
     buckets = TokenBuckets[str](1.0, 2, 2)
     for key in ("red", "blue", "red", "green"):
         assert buckets.take(key, 0.0) == 0.0
@@ -82,11 +82,11 @@ def test_the_bucket_forgotten_is_the_one_untouched_for_longest() -> None:
         ("::1", "::/64"),
     ],
 )
-def test_one_network(ip: str, network: str) -> None:
+def test_network_of_returns_an_ipv4_address_or_a_64(ip: str, network: str) -> None:
     assert network_of(ip) == network
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "192.0.2.0/24", "1.2.3", "::g"])
-def test_what_is_no_address(text: str) -> None:
+def test_network_of_refuses_what_is_no_address(text: str) -> None:
     with pytest.raises(ipaddress.AddressValueError):
         network_of(text)

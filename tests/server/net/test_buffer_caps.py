@@ -1,4 +1,4 @@
-"""Memory stays bounded whatever clients leave unfinished or unread, and haste is slowed, not punished."""
+"""Memory for incomplete frames and unsent bytes is limited; clients above their rate are slowed down."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from clave_wire.framing import pack
 from relaykit import ConnectionClosed, RawClient, RelayUnderTest, running_relay
 
 
-async def ending_of(client: RawClient) -> m.Closing | None:
-    """Read to the end; return what the relay said last."""
+async def closing_of(client: RawClient) -> m.Closing | None:
+    """Read to the end; return the relay's `Closing`, if any."""
     try:
         while True:
             await client.receive()
@@ -23,7 +23,9 @@ async def ending_of(client: RawClient) -> m.Closing | None:
         return ended.closing
 
 
-async def test_half_a_frame_may_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_sends_half_a_frame_is_closed_after_a_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(transport, "FRAME_SECONDS", 0.2)
     async with running_relay(tmp_path) as relay:
@@ -35,7 +37,7 @@ async def test_half_a_frame_may_not_wait_for_ever(tmp_path: Path, monkeypatch: p
         await red.say(b"on")
 
 
-async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> None:
+async def test_a_frame_that_arrives_in_pieces_is_accepted(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     frame = pack(red.entry(bytes(2**20)))
     for start in range(0, len(frame), 2**16):
@@ -44,7 +46,7 @@ async def test_a_frame_that_keeps_coming_is_finished(relay: RelayUnderTest) -> N
     assert relay.relay.transports.buffered_bytes == 0
 
 
-async def test_unfinished_frames_are_bounded_together(
+async def test_incomplete_frames_of_all_clients_together_are_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BUFFERED_BYTES", 2**20)
@@ -53,7 +55,7 @@ async def test_unfinished_frames_are_bounded_together(
         frames = {client: pack(client.entry(bytes(700_000))) for client in (red, blue)}
         await red.write(frames[red][:600_000])
         await blue.write(frames[blue][:600_000])
-        codes = {await first_ending(red, blue)}
+        codes = {await first_close_code(red, blue)}
         assert codes == {m.Code.FULL}
         survivor = red if blue.connection.state.name == "CLOSED" else blue
         await survivor.write(frames[survivor][600_000:])
@@ -65,7 +67,7 @@ async def test_unfinished_frames_are_bounded_together(
         await relay.start()
 
 
-async def first_ending(*clients: RawClient) -> m.Code | None:
+async def first_close_code(*clients: RawClient) -> m.Code | None:
     endings = [asyncio.create_task(client.closed()) for client in clients]
     done, running = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
     for task in running:
@@ -74,7 +76,9 @@ async def first_ending(*clients: RawClient) -> m.Code | None:
     return done.pop().result()
 
 
-async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unsent_bytes_of_all_clients_together_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(send_queue, "MAX_UNSENT_BYTES", 2**20)
     async with running_relay(tmp_path) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
@@ -86,7 +90,7 @@ async def test_unread_bytes_are_bounded_together(tmp_path: Path, monkeypatch: py
         assert relay.relay.context.counters.slow_drops == 2
 
 
-async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_client_above_its_rate_is_slowed_down_and_loses_nothing(tmp_path: Path) -> None:
     async with running_relay(tmp_path, account_rate=200) as relay:  # 2000 at once
         red, blue = await relay.room_of("red", "blue")
         count = 2100
@@ -98,10 +102,10 @@ async def test_haste_is_slowed_down_and_nothing_is_lost(tmp_path: Path) -> None:
         assert relay.relay.context.counters.rate_refusals > 0
 
 
-async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> None:
+async def test_clients_get_staggered_reconnect_times_when_the_relay_stops(relay: RelayUnderTest) -> None:
     clients = [await relay.join(f"n{number}") for number in range(10)]
     assert [client.logged_in.spread for client in clients] == [4 * number for number in range(1, 11)]
-    endings = [asyncio.create_task(ending_of(client)) for client in clients]
+    endings = [asyncio.create_task(closing_of(client)) for client in clients]
     await relay.relay.stop()
     closings = [ending for ending in await asyncio.gather(*endings) if ending is not None]
     assert {closing.code for closing in closings} == {m.Code.SHUTDOWN}
@@ -109,7 +113,7 @@ async def test_everybody_is_told_when_to_come_back(relay: RelayUnderTest) -> Non
     assert times == [500 + 4 * number for number in range(10)]
 
 
-async def test_what_came_too_fast_is_forgotten_with_its_connection(tmp_path: Path) -> None:
+async def test_delayed_messages_are_dropped_with_their_connection(tmp_path: Path) -> None:
     async with running_relay(tmp_path, account_rate=1) as relay:  # ten at once
         (red,) = await relay.room_of("red")
         large = b"".join(pack(red.entry(bytes(100_000))) for _ in range(3))
@@ -121,7 +125,7 @@ async def test_what_came_too_fast_is_forgotten_with_its_connection(tmp_path: Pat
         assert relay.relay.transports.buffered_bytes == 0
 
 
-async def test_a_step_that_goes_wrong_is_nobody_elses_failure(relay: RelayUnderTest) -> None:
+async def test_a_failing_step_fails_no_other_request(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     outcome: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     failures: list[object] = []

@@ -1,4 +1,4 @@
-"""Connections by the thousand that never log in: memory stays flat, and who is logged in talks on."""
+"""Thousands of connections that never log in: memory stays flat, and logged-in clients can talk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from relaykit import Participant, RawClient, RelayProcess
 
 AT_A_TIME = 300
 GROWTH_BYTES = 48 * 2**20
-"""What a relay may grow by at most: what waits at its door is bounded, and so is what it counts."""
+"""Bytes that a relay may grow by: waiting connections and counters are limited."""
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -39,7 +39,7 @@ HELLO = client_hello()
 
 
 class Flood:
-    """Strangers from addresses all over 127.0.0.0/8; each says something that leads nowhere, or nothing."""
+    """Connections from all over 127.0.0.0/8 that never log in; each sends invalid data or nothing."""
 
     def __init__(self, port: int, dice: Random, patience: float) -> None:
         self.port = port
@@ -56,7 +56,7 @@ class Flood:
                 strangers.create_task(self._stranger(number))
 
     async def _stranger(self, number: int) -> None:
-        """Be silent one time in a hundred and wait for the relay to end it; else say something and go."""
+        """One time in a hundred send nothing until the relay closes; else send something and disconnect."""
         patient, words = True, b""
         if number % 100:
             patient = number % 100 == 1
@@ -101,7 +101,7 @@ def memory(pid: int, what: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def a_pair(port: int) -> tuple[RawClient, RawClient]:
+async def room_of_two(port: int) -> tuple[RawClient, RawClient]:
     red, blue = [await (await RawClient.connect(port)).log_in(Participant(name)) for name in ("red", "blue")]
     await red.create()
     await red.resume()
@@ -113,7 +113,7 @@ async def a_pair(port: int) -> tuple[RawClient, RawClient]:
 
 async def flood(data: Path, count: int, patience: float) -> str:
     async with RelayProcess(data, "--mirror", "off") as process:
-        red, blue = await a_pair(process.port)
+        red, blue = await room_of_two(process.port)
         strangers = Flood(process.port, Random(count), patience)  # noqa: S311  (dice, not keys)
         await strangers.come(AT_A_TIME)  # so that what is made once is there
         delays: list[float] = []
@@ -137,11 +137,11 @@ async def flood(data: Path, count: int, patience: float) -> str:
     )
 
 
-async def test_strangers_do_no_harm(tmp_path: Path) -> None:
+async def test_a_thousand_connections_that_never_log_in_do_no_harm(tmp_path: Path) -> None:
     assert await flood(tmp_path / "data", 1000, patience=0.1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-async def test_a_hundred_thousand_strangers_do_no_harm(tmp_path: Path) -> None:
+async def test_a_hundred_thousand_connections_that_never_log_in_do_no_harm(tmp_path: Path) -> None:
     print(await flood(tmp_path / "data", 100_000, patience=60))  # noqa: T201  (the soak's result)

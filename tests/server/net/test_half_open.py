@@ -1,6 +1,6 @@
-"""A peer whose network is gone without a word: the relay finds out by itself, within half a minute.
+"""A peer whose network fails silently: the relay closes the connection within half a minute.
 
-It takes that long: keep-alive probes are the kernel's, and so is their clock.
+The test takes that long, as the kernel sends the keep-alive probes by its own clock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""What runs in the other network: a client that says nothing once it is in the room."""
+"""Runs in the other network: a client that sends nothing once it is in the room."""
 
 _numbers = itertools.count()
 
@@ -53,8 +53,8 @@ def ip(words: str) -> None:
 
 
 @dataclass
-class Away:
-    """Another network's name, and this one's address on the cable between them."""
+class RemoteNetwork:
+    """Another network namespace, and this one's address on the link between them."""
 
     name: str
     host: str
@@ -64,8 +64,8 @@ class Away:
 
 
 @pytest.fixture
-def away() -> Iterator[Away]:
-    """Make a network namespace joined to this one by a cable; only root may."""
+def remote_network() -> Iterator[RemoteNetwork]:
+    """Make a network namespace with a link to this one; needs root."""
     number = next(_numbers)
     name, cable = f"clave-{os.getpid()}-{number}", f"cl{os.getpid() % 10**6}n{number}"
     net = f"10.213.{os.getpid() % 200 + number}"
@@ -79,21 +79,21 @@ def away() -> Iterator[Away]:
         ip(f"link set {cable} up")
         ip(f"-n {name} addr add {net}.2/30 dev eth0")
         ip(f"-n {name} link set eth0 up")
-        yield Away(name, f"{net}.1")
+        yield RemoteNetwork(name, f"{net}.1")
     finally:
         ip(f"link del {cable}")
         ip(f"netns del {name}")
 
 
 @pytest.mark.parametrize("talking", [False, True], ids=["idle", "with data on its way"])
-async def test_a_half_open_connection_is_found(
-    tmp_path: Path, away: Away, monkeypatch: pytest.MonkeyPatch, *, talking: bool
+async def test_a_half_open_connection_is_closed_within_half_a_minute(
+    tmp_path: Path, remote_network: RemoteNetwork, monkeypatch: pytest.MonkeyPatch, *, talking: bool
 ) -> None:
     monkeypatch.setattr(relaykit, "PATIENCE_SECONDS", 2 * FOUND_SECONDS)
-    async with running_relay(tmp_path, host=away.host) as relay:
+    async with running_relay(tmp_path, host=remote_network.host) as relay:
         red, _ = await relay.room_of("red", "blue")
         green = await asyncio.create_subprocess_exec(
-            *("/usr/sbin/ip", "netns", "exec", away.name, sys.executable, "-c", GREEN),
+            *("/usr/sbin/ip", "netns", "exec", remote_network.name, sys.executable, "-c", GREEN),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -105,7 +105,7 @@ async def test_a_half_open_connection_is_found(
             device = bytes.fromhex((await green.stdout.readline()).decode())
             await red.submit(red.entry(b"c", kind=m.Kind.COMMIT, add=(device,), welcome=b"w"))
             assert (await red.next_presence()).online
-            away.cut()
+            remote_network.cut()
             start = time.monotonic()
             if talking:
                 for _ in range(20):

@@ -1,4 +1,4 @@
-"""Who is let in: from behind a proxy, without TLS on loopback, in a crowd, and who is not."""
+"""Which connections are admitted: behind a proxy, without TLS on loopback, and when many log in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOPBACK = frozenset({"127.0.0.1"})
 
 
 def header(source: str, port: int, *, command: int = 0x21, extension: bytes = b"") -> bytes:
-    """Return what a proxy says of a peer."""
+    """Return the PROXY header for a peer."""
     address = ipaddress.ip_address(source)
     family = 0x11 if address.version == 4 else 0x21
     rest = address.packed * 2 + struct.pack(">HH", port, 7878) + extension
@@ -47,7 +47,7 @@ def peer_of(said: bytes) -> Peer | None:
         (header("203.0.113.9", 4711, command=0x20), None),
     ],
 )
-def test_a_header_names_the_peer(said: bytes, peer: tuple[str, int] | None) -> None:
+def test_a_proxy_header_gives_the_peer(said: bytes, peer: tuple[str, int] | None) -> None:
     assert peer_of(said) == peer
 
 
@@ -63,12 +63,12 @@ def test_a_header_names_the_peer(said: bytes, peer: tuple[str, int] | None) -> N
         SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216),
     ],
 )
-def test_what_is_no_header_is_an_error(said: bytes) -> None:
+def test_an_invalid_proxy_header_is_an_error(said: bytes) -> None:
     with pytest.raises(ProxyError):
         peer_of(said)
 
 
-async def test_the_mirror_shows_the_address_that_a_trusted_proxy_names(tmp_path: Path) -> None:
+async def test_the_mirror_shows_the_client_address_given_by_a_trusted_proxy(tmp_path: Path) -> None:
     async with running_relay(tmp_path, proxies=LOOPBACK) as relay:
         client = await RawClient.connect(relay.port, before_tls=header("203.0.113.9", 4711))
         await client.log_in(Participant("red"))
@@ -89,7 +89,7 @@ async def test_a_proxy_may_end_tls_on_loopback(tmp_path: Path) -> None:
         await relay.start()
 
 
-async def test_a_login_without_tls_is_bound_to_the_certificate_all_the_same(tmp_path: Path) -> None:
+async def test_a_login_without_tls_is_bound_to_the_certificate_too(tmp_path: Path) -> None:
     async with running_relay(tmp_path, plain=("127.0.0.1", 0)) as relay:
         client = await RawClient.connect_plain(relay.plain_port, bytes(31) + b"\x01")
         with pytest.raises(ConnectionClosed) as caught:
@@ -98,13 +98,13 @@ async def test_a_login_without_tls_is_bound_to_the_certificate_all_the_same(tmp_
         await client.close()
 
 
-async def test_nobody_else_names_an_address(relay: RelayUnderTest) -> None:
+async def test_a_proxy_header_from_any_other_address_is_refused(relay: RelayUnderTest) -> None:
     with pytest.raises((ConnectionError, ssl.SSLError)):
         await RawClient.connect(relay.port, before_tls=header("203.0.113.9", 4711))
     await relay.join("red")
 
 
-async def test_a_proxy_that_names_nobody_is_cut_off_and_others_are_not(tmp_path: Path) -> None:
+async def test_a_proxy_connection_without_a_header_is_closed(tmp_path: Path) -> None:
     async with running_relay(tmp_path, proxies=LOOPBACK) as relay:
         with pytest.raises((ConnectionError, ssl.SSLError)):
             await RawClient.connect(relay.port)
@@ -113,7 +113,7 @@ async def test_a_proxy_that_names_nobody_is_cut_off_and_others_are_not(tmp_path:
         await client.close()
 
 
-async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) -> None:
+async def test_connections_above_the_address_rate_are_refused_before_tls(tmp_path: Path) -> None:
     async with running_relay(tmp_path, connections=ConnectionCaps(1000, 1000, 1)) as relay:  # ten at once
         clients = [await relay.connect() for _ in range(10)]
         with pytest.raises((ConnectionError, ssl.SSLError)):
@@ -122,7 +122,7 @@ async def test_who_connects_too_often_is_turned_away_before_tls(tmp_path: Path) 
         await clients[0].log_in(Participant("red"))
 
 
-async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
+async def test_each_network_has_its_own_connection_rate(tmp_path: Path) -> None:
     async with running_relay(tmp_path, connections=ConnectionCaps(1000, 1000, 1), proxies=LOOPBACK) as relay:
 
         async def comes(source: str) -> bool:
@@ -136,7 +136,7 @@ async def test_networks_do_not_share_a_rate(tmp_path: Path) -> None:
         assert await comes("203.0.113.9")
 
 
-async def test_who_says_nothing_gives_way_to_those_that_wait(
+async def test_silent_connections_lose_their_login_slot_to_waiting_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=4))
@@ -152,7 +152,9 @@ async def test_who_says_nothing_gives_way_to_those_that_wait(
             writer.close()
 
 
-async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_connections_of_other_networks_do_not_delay_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=8, of_network=2))
     async with running_relay(tmp_path, login_seconds=60.0, proxies=LOOPBACK) as relay:
         crowd = []
@@ -168,7 +170,9 @@ async def test_a_crowd_from_elsewhere_delays_nobody(tmp_path: Path, monkeypatch:
             writer.close()
 
 
-async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_logins_than_slots_all_succeed_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "LoginSlots", partial(LoginSlots, slots=4))
     async with running_relay(tmp_path) as relay:
         names = [f"n{number}" for number in range(40)]
@@ -177,7 +181,7 @@ async def test_a_crowd_is_let_in_one_after_the_other(tmp_path: Path, monkeypatch
         assert relay.relay.listener.waiting == 0
 
 
-async def test_when_too_many_wait_the_longest_line_gets_shorter(
+async def test_above_the_waiting_limit_the_longest_queue_loses_a_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MAX_WAITING", 20)

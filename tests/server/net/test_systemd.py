@@ -1,4 +1,4 @@
-"""Sockets passed by a service manager, and what it is told; each in a process of its own."""
+"""Sockets passed by a service manager, and notifications to it; each in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ else:
 """
 
 
-def take(passed: socket.socket | None, **environment: str) -> list[str]:
+def take_in_process(passed: socket.socket | None, **environment: str) -> list[str]:
     """Run a process that has `passed` as descriptor 3 and return the lines it prints."""
     descriptor = passed.fileno() if passed else os.open(os.devnull, os.O_RDONLY)
     result = subprocess.run(
@@ -44,31 +44,34 @@ def take(passed: socket.socket | None, **environment: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_sockets_are_taken_once_and_not_passed_on() -> None:
+def test_passed_sockets_are_taken_once_and_not_inherited() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        assert take(listening, LISTEN_FDS="1", LISTEN_FDNAMES="x") == [f"[{port}] [False]", "[] False"]
+        assert take_in_process(listening, LISTEN_FDS="1", LISTEN_FDNAMES="x") == [
+            f"[{port}] [False]",
+            "[] False",
+        ]
 
 
-def test_what_is_meant_for_another_process_is_left() -> None:
+def test_sockets_meant_for_another_process_are_ignored() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        assert take(listening, LISTEN_FDS="1", PID="1") == ["[] []", "[] False"]
-        assert take(listening) == ["[] []", "[] False"]
+        assert take_in_process(listening, LISTEN_FDS="1", PID="1") == ["[] []", "[] False"]
+        assert take_in_process(listening) == ["[] []", "[] False"]
 
 
-def test_what_does_not_listen_is_refused() -> None:
+def test_a_descriptor_that_is_no_listening_socket_is_refused() -> None:
     with socket.socket() as silent:
-        (line,) = take(silent, LISTEN_FDS="1")
+        (line,) = take_in_process(silent, LISTEN_FDS="1")
         assert "no listening TCP socket" in line
-    (line,) = take(None, LISTEN_FDS="1")
+    (line,) = take_in_process(None, LISTEN_FDS="1")
     assert "of no use" in line
 
 
-def test_a_socket_in_the_file_system_is_refused(tmp_path: Path) -> None:
+def test_a_unix_socket_is_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as local:
         local.bind(str(tmp_path / "socket"))
         local.listen()
-        (line,) = take(local, LISTEN_FDS="1")
+        (line,) = take_in_process(local, LISTEN_FDS="1")
         assert "no listening TCP socket" in line
 
 
@@ -81,7 +84,7 @@ runpy.run_module("clave_server")
 """
 
 
-async def test_a_relay_listens_on_what_it_is_passed(tmp_path: Path) -> None:
+async def test_a_relay_listens_on_a_passed_socket(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         waiting = asyncio.ensure_future(RawClient.connect(port))  # before there is a relay
@@ -105,7 +108,7 @@ async def test_a_relay_listens_on_what_it_is_passed(tmp_path: Path) -> None:
 NOTIFY = "from clave_server.net.systemd import notify; notify('READY=1')"
 
 
-def test_the_manager_is_told(tmp_path: Path) -> None:
+def test_the_service_manager_is_notified(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         for address in (str(tmp_path / "notify"), str(tmp_path / "nobody"), "relative", ""):

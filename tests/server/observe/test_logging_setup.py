@@ -1,4 +1,4 @@
-"""The relay's own log: its lines, its levels, and that nothing in it acts on a terminal."""
+"""The relay's log: its lines and levels; control characters are escaped."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
 
 
 @pytest.mark.parametrize("level", LogLevel)
-def test_a_level_leaves_out_what_is_below_it(tmp_path: Path, level: LogLevel) -> None:
+def test_events_below_the_level_are_not_logged(tmp_path: Path, level: LogLevel) -> None:
     lines = logged(tmp_path / "log", level, LogFormat.TEXT)
     wanted = {LogLevel.INFO: 3, LogLevel.WARNING: 2, LogLevel.ERROR: 1}[level]
     assert len(lines) == wanted
 
 
-def test_a_line_for_people(tmp_path: Path) -> None:
+def test_a_text_line_has_time_level_and_event(tmp_path: Path) -> None:
     first, second, third = logged(tmp_path / "log", LogLevel.INFO, LogFormat.TEXT)
     at, level, event, *fields = first.split("  ")
     assert dt.datetime.fromisoformat(at).tzinfo is not None
@@ -50,7 +50,7 @@ def test_a_line_for_people(tmp_path: Path) -> None:
     assert "Traceback" in third
 
 
-def test_a_line_for_programs(tmp_path: Path) -> None:
+def test_a_json_line_has_its_fields(tmp_path: Path) -> None:
     first, second, third = map(json.loads, logged(tmp_path / "log", LogLevel.INFO, LogFormat.JSON))
     assert dt.datetime.fromisoformat(first["at"]).tzinfo is not None
     assert first["name"] == "<U+001B>]52;c;AAAA<U+0007><U+202E>red\nsecond line"

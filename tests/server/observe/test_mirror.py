@@ -1,4 +1,4 @@
-"""The relay's screen: one parseable line for each event, and nothing a name can do to it."""
+"""The relay's mirror: one parseable line per event; names cannot break it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shown(
         return file.read()
 
 
-def test_short_lines() -> None:
+def test_short_lines_have_a_shortened_room_id() -> None:
     assert shown(MirrorMode.SHORT, [ENTRY, VISIT]).splitlines() == [
         "2030-01-02 03:04:05  red  192.0.2.7:5000  room 00010203  seq 9  commit  512 B  ..18191a1b1c1d1e1f",
         "2030-01-02 03:04:05  blue  [2001:db8::1]:5000  arrived",
@@ -75,24 +75,24 @@ def test_json_lines() -> None:
     assert (visit["event"], visit["name"], visit["text"]) == ("visit", "blue", "arrived")
 
 
-def test_off_shows_nothing() -> None:
+def test_mode_off_shows_nothing() -> None:
     assert shown(MirrorMode.OFF, [ENTRY, VISIT]) == ""
 
 
 @pytest.mark.parametrize("mode", [MirrorMode.SHORT, MirrorMode.FULL, MirrorMode.JSON])
-def test_a_name_injects_neither_lines_nor_escapes(mode: MirrorMode) -> None:
+def test_a_name_cannot_add_lines_or_escape_sequences(mode: MirrorMode) -> None:
     text = shown(mode, [ENTRY._replace(name=EVIL), VISIT._replace(name=EVIL, event=EVIL)])
     assert len(text.splitlines()) == text.count("\n") == 2
     assert all(character.isprintable() or character == "\n" for character in text)
 
 
-def test_colours_are_around_the_fields_only() -> None:
+def test_colours_surround_single_fields() -> None:
     plain, coloured = shown(MirrorMode.SHORT, [ENTRY]), shown(MirrorMode.SHORT, [ENTRY], coloured=True)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
 
 
-def test_a_blocked_reader_blocks_nobody_and_learns_how_much_was_summed_up() -> None:
+def test_a_blocked_reader_blocks_nothing_and_gets_a_summary() -> None:
     reading, writing = os.pipe()
     mirror = Mirror(MirrorMode.SHORT, writing, coloured=False, clock=lambda: NOW, broken=lambda: None)
     total = 50_000
@@ -115,7 +115,7 @@ def test_a_blocked_reader_blocks_nobody_and_learns_how_much_was_summed_up() -> N
     assert summed > 0
 
 
-def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+def test_a_full_nonblocking_pipe_is_waited_for() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     filled = 0
@@ -138,7 +138,7 @@ def test_a_pipe_that_does_not_block_is_waited_for() -> None:
     assert all(SHORT_LINE.fullmatch(line) for line in text[filled:].decode().splitlines())
 
 
-def test_a_closed_reader_is_noticed_once() -> None:
+def test_a_closed_reader_is_reported_once() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     noticed: list[bool] = []
@@ -152,7 +152,7 @@ def test_a_closed_reader_is_noticed_once() -> None:
     os.close(writing)
 
 
-async def test_what_a_relay_shows_of_a_conversation(relay: RelayUnderTest) -> None:
+async def test_a_relay_shows_logins_entries_and_disconnects(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await red.say(b"\x00" * 100 + b"\x01\x02\x03\x04\x05\x06\x07\x08")
     await blue.expect(m.Entry)
@@ -170,7 +170,7 @@ async def test_what_a_relay_shows_of_a_conversation(relay: RelayUnderTest) -> No
     await relay.start()
 
 
-async def test_a_process_mirrors_to_a_file_at_once(tmp_path: Path) -> None:
+async def test_a_process_writes_the_mirror_to_a_file_at_once(tmp_path: Path) -> None:
     async with RelayProcess(tmp_path / "data", "--mirror", "json") as process:
         from relaykit import RawClient
 

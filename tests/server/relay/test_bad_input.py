@@ -1,4 +1,4 @@
-"""Whoever breaks the protocol, does not read, or comes too many, is told so; nobody else notices."""
+"""Clients that break the protocol, do not read or exceed a limit are told so; no other client is affected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def frame(body: bytes) -> bytes:
         (pack(m.Hello([1, 9], "test")), m.Code.VERSION),
     ],
 )
-async def test_before_login(relay: RelayUnderTest, data: bytes, code: m.Code) -> None:
+async def test_an_invalid_message_before_login_closes_the_connection(
+    relay: RelayUnderTest, data: bytes, code: m.Code
+) -> None:
     client = await relay.connect()
     client.connection.hello("test")
     await client.write(data)
@@ -53,7 +55,9 @@ async def test_before_login(relay: RelayUnderTest, data: bytes, code: m.Code) ->
         (pack(m.Done(1)), m.Code.MALFORMED),
     ],
 )
-async def test_after_login_the_others_go_on(relay: RelayUnderTest, data: bytes, code: m.Code) -> None:
+async def test_an_invalid_message_after_login_closes_only_its_connection(
+    relay: RelayUnderTest, data: bytes, code: m.Code
+) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     await blue.write(data)
     assert await blue.closed() is code
@@ -62,7 +66,7 @@ async def test_after_login_the_others_go_on(relay: RelayUnderTest, data: bytes, 
     assert (await green.expect(m.Entry)).payload == b"hello"
 
 
-async def test_random_bytes_on_many_connections_disturb_nobody(relay: RelayUnderTest) -> None:
+async def test_random_bytes_on_many_connections_disturb_no_other_client(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     chance = random.Random(7)  # noqa: S311  (a repeatable test)
 
@@ -84,14 +88,16 @@ async def test_random_bytes_on_many_connections_disturb_nobody(relay: RelayUnder
     assert (await blue.expect(m.Entry)).payload == b"hello"
 
 
-async def test_a_truncated_frame_then_silence_ends_at_the_deadline(tmp_path: Path) -> None:
+async def test_a_truncated_frame_is_closed_at_the_login_deadline(tmp_path: Path) -> None:
     async with running_relay(tmp_path, login_seconds=0.2) as relay:
         client = await relay.connect()
         await client.write(pack(m.Hello(list(VERSIONS), "test"))[:-2])
         assert await client.closed() is m.Code.TIMEOUT
 
 
-async def test_a_slow_login_ends_at_the_deadline_and_a_finished_one_lives_on(tmp_path: Path) -> None:
+async def test_an_unfinished_login_is_closed_at_the_deadline_and_a_finished_one_is_not(
+    tmp_path: Path,
+) -> None:
     async with running_relay(tmp_path, login_seconds=0.3) as relay:
         red = await relay.join("red")
         silent = await relay.connect()
@@ -100,7 +106,7 @@ async def test_a_slow_login_ends_at_the_deadline_and_a_finished_one_lives_on(tmp
         assert isinstance(await red.ask(m.Lookup(1, "red")), m.Account)
 
 
-async def test_a_connection_that_never_begins_tls_ends_at_the_deadline(tmp_path: Path) -> None:
+async def test_a_connection_that_never_begins_tls_is_closed_at_the_deadline(tmp_path: Path) -> None:
     async with running_relay(tmp_path, login_seconds=0.2) as relay:
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         async with asyncio.timeout(10):
@@ -108,7 +114,7 @@ async def test_a_connection_that_never_begins_tls_ends_at_the_deadline(tmp_path:
         writer.close()
 
 
-async def test_plain_text_to_the_port_is_cut_off(relay: RelayUnderTest) -> None:
+async def test_plain_text_on_the_tls_port_is_closed(relay: RelayUnderTest) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     writer.write(b"hello, is this a relay?\r\n" * 10)
     async with asyncio.timeout(10):
@@ -122,7 +128,9 @@ async def test_plain_text_to_the_port_is_cut_off(relay: RelayUnderTest) -> None:
 
 
 @pytest.mark.parametrize("alpn", [None, ["h2", "http/1.1"]])
-async def test_another_protocol_over_tls_is_told_so(relay: RelayUnderTest, alpn: list[str] | None) -> None:
+async def test_another_alpn_protocol_is_refused_with_version(
+    relay: RelayUnderTest, alpn: list[str] | None
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if alpn:
@@ -136,7 +144,7 @@ async def test_another_protocol_over_tls_is_told_so(relay: RelayUnderTest, alpn:
     await client.close()
 
 
-async def test_older_tls_is_not_spoken(relay: RelayUnderTest) -> None:
+async def test_tls_older_than_1_3_is_refused(relay: RelayUnderTest) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -159,7 +167,7 @@ async def test_a_connection_above_a_cap_is_refused(tmp_path: Path, caps: Connect
         await relay.join("green")
 
 
-async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path) -> None:
+async def test_a_client_that_does_not_read_is_dropped_and_the_others_are_not(tmp_path: Path) -> None:
     async with running_relay(tmp_path, send_queue_bytes=2**20) as relay:
         red, blue, green = await relay.room_of("red", "blue", "green")
         count = 40
@@ -184,7 +192,7 @@ async def test_a_slow_consumer_is_dropped_and_the_others_are_not(tmp_path: Path)
             assert len((await back.expect(m.Entry)).payload) == len(payload)
 
 
-async def test_someone_who_catches_up_slowly_is_not_dropped(tmp_path: Path) -> None:
+async def test_a_client_that_catches_up_slowly_is_not_dropped(tmp_path: Path) -> None:
     async with running_relay(tmp_path, send_queue_bytes=2**20) as relay:
         red, blue = await relay.room_of("red", "blue")
         await blue.close()
@@ -197,7 +205,7 @@ async def test_someone_who_catches_up_slowly_is_not_dropped(tmp_path: Path) -> N
             await back.expect(m.Entry)
 
 
-async def test_more_requests_than_fit_at_once_are_all_answered(relay: RelayUnderTest) -> None:
+async def test_more_requests_than_the_pending_limit_are_all_answered(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     count = 5000
     lookups = b"".join(pack(m.Lookup(number, "red")) for number in range(count))
@@ -206,7 +214,7 @@ async def test_more_requests_than_fit_at_once_are_all_answered(relay: RelayUnder
     await writing
 
 
-async def test_more_bytes_than_fit_at_once_are_all_taken(relay: RelayUnderTest) -> None:
+async def test_more_request_bytes_than_the_pending_limit_are_all_accepted(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     submits = [red.entry(bytes(2**20)) for _ in range(24)]
     writing = asyncio.create_task(red.write(b"".join(map(pack, submits))))
@@ -214,7 +222,7 @@ async def test_more_bytes_than_fit_at_once_are_all_taken(relay: RelayUnderTest) 
     await writing
 
 
-async def test_what_was_sent_before_goodbye_counts(relay: RelayUnderTest) -> None:
+async def test_entries_sent_before_goodbye_are_accepted(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await red.write(red.connection.send(red.entry(b"last words")) + red.connection.send(m.Goodbye()))
     assert await red.closed() is None
@@ -222,7 +230,7 @@ async def test_what_was_sent_before_goodbye_counts(relay: RelayUnderTest) -> Non
     assert messages == {m.Entry}
 
 
-async def test_a_client_that_never_stops_does_not_keep_the_relay_from_stopping(tmp_path: Path) -> None:
+async def test_a_client_that_keeps_sending_does_not_delay_the_stop(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         clients = await relay.room_of("red")
 

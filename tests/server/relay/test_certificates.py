@@ -1,4 +1,4 @@
-"""The relay's certificates: its own, one that follows it, and the operator's."""
+"""The relay's certificates: its own, the next one, and the operator's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Iterator[DataDir]:
 
 
 def is_signed(pem: bytes, message: m.NextCertificate) -> bool:
-    """Check an announcement the way docs/protocol.md says, with the certificate in `pem`."""
+    """Check an announcement as docs/protocol.md says, with the certificate in `pem`."""
     certificate = x509.load_pem_x509_certificate(pem)
     digest = certificate_digest(certificate.public_bytes(serialization.Encoding.DER))
     signed, key = b"clave next certificate\0" + digest + message.digest, certificate.public_key()
@@ -72,7 +72,7 @@ def test_the_next_certificate_is_announced_and_takes_its_place(folder: DataDir) 
     assert Certificates.open(folder, None, NOW).present.digest == second
 
 
-def test_a_relay_that_starts_again_still_announces(folder: DataDir) -> None:
+def test_an_announcement_survives_a_restart(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     again = Certificates.open(folder, None, NOW)
@@ -82,7 +82,7 @@ def test_a_relay_that_starts_again_still_announces(folder: DataDir) -> None:
     assert is_signed(folder.certificate.read_bytes(), announced)
 
 
-def test_whoever_saw_a_former_certificate_is_told_what_it_would_see_now(folder: DataDir) -> None:
+def test_connections_that_saw_a_former_certificate_get_the_present_one_announced(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     first, pem = certificates.present.digest, folder.certificate.read_bytes()
     for _ in range(2):
@@ -98,7 +98,7 @@ def test_whoever_saw_a_former_certificate_is_told_what_it_would_see_now(folder: 
         assert is_signed(pem, told)
 
 
-def test_a_crash_in_the_middle_of_the_switch_leaves_the_new_one(folder: DataDir) -> None:
+def test_a_crash_during_the_switch_leaves_the_new_certificate(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     pem = folder.next_certificate.read_bytes()
@@ -109,7 +109,7 @@ def test_a_crash_in_the_middle_of_the_switch_leaves_the_new_one(folder: DataDir)
     assert not folder.next_certificate.exists()
 
 
-def test_a_second_one_is_not_announced_by_accident(folder: DataDir) -> None:
+def test_a_second_announcement_is_refused_until_the_first_is_removed(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     certificates.prepare(NOW)
     first = certificates.following
@@ -122,7 +122,7 @@ def test_a_second_one_is_not_announced_by_accident(folder: DataDir) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"junk", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"])
-def test_what_is_no_certificate_is_not_kept_to_follow(folder: DataDir, junk: bytes) -> None:
+def test_an_invalid_certificate_is_not_stored_as_the_next_one(folder: DataDir, junk: bytes) -> None:
     certificates = Certificates.open(folder, None, NOW)
     with pytest.raises(AdminError):
         certificates.prepare(NOW, junk)
@@ -130,7 +130,7 @@ def test_what_is_no_certificate_is_not_kept_to_follow(folder: DataDir, junk: byt
     certificates.prepare(NOW)
 
 
-def test_there_is_nothing_to_switch_to(folder: DataDir) -> None:
+def test_a_switch_without_a_next_certificate_is_refused(folder: DataDir) -> None:
     certificates = Certificates.open(folder, None, NOW)
     present = certificates.present
     with pytest.raises(AdminError, match=r"no next certificate.*certificate next"):
@@ -138,7 +138,7 @@ def test_there_is_nothing_to_switch_to(folder: DataDir) -> None:
     assert certificates.present is present
 
 
-def test_a_certificate_without_its_key_is_announced_but_not_shown(
+def test_a_next_certificate_without_its_key_is_announced_but_cannot_be_shown(
     folder: DataDir, authority: Authority
 ) -> None:
     certificates = Certificates.open(folder, None, NOW)
@@ -162,7 +162,7 @@ KEYS: dict[str, Callable[[], PrivateKey]] = {
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_keys_of_every_kind_announce(
+def test_announcements_are_signed_by_every_kind_of_key(
     folder: DataDir, tmp_path: Path, authority: Authority, kind: str
 ) -> None:
     own = own_files(tmp_path, authority, KEYS[kind]())
@@ -184,7 +184,7 @@ def test_chain_and_key_may_be_one_file(folder: DataDir, tmp_path: Path, authorit
     assert certificates.present.digest == certificate_digest(leaf.public_bytes(serialization.Encoding.DER))
 
 
-def test_another_one_is_announced_by_the_key_before_it(
+def test_a_reloaded_certificate_is_announced_by_the_former_key(
     folder: DataDir, tmp_path: Path, authority: Authority
 ) -> None:
     own = own_files(tmp_path, authority)
@@ -200,7 +200,7 @@ def test_another_one_is_announced_by_the_key_before_it(
     assert is_signed(pem, told)
 
 
-def test_what_was_announced_ahead_is_settled_by_showing_it(
+def test_an_announcement_ends_when_its_certificate_is_shown(
     folder: DataDir, tmp_path: Path, authority: Authority
 ) -> None:
     own, key = own_files(tmp_path, authority), ec_key()
@@ -258,7 +258,7 @@ def _strange(own: TlsFiles, authority: Authority) -> None:
         (_strange, "of a kind that clients do not know; take ECDSA, RSA or Ed25519"),
     ],
 )
-def test_files_that_cannot_be_used_change_nothing(
+def test_unusable_certificate_files_change_nothing(
     folder: DataDir,
     tmp_path: Path,
     authority: Authority,
@@ -277,7 +277,7 @@ def test_files_that_cannot_be_used_change_nothing(
         Certificates.open(folder, own, NOW)
 
 
-def test_files_that_are_just_being_replaced_are_not_mixed_up(
+def test_files_replaced_while_they_are_read_are_refused(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = own_files(tmp_path, authority)
@@ -297,12 +297,12 @@ def test_files_that_are_just_being_replaced_are_not_mixed_up(
 
 
 async def answers(client: RawClient) -> None:
-    """Check that a connection still serves; what it was told meanwhile has to be read before."""
+    """Check that a connection still works; messages sent to it before must have been read."""
     answer = await client.ask(m.Lookup(client.next_id(), client.participant.name))
     assert isinstance(answer, m.Account), answer
 
 
-async def test_everyone_is_told_at_once_and_at_each_login(relay: RelayUnderTest) -> None:
+async def test_a_next_certificate_is_announced_at_once_and_at_each_login(relay: RelayUnderTest) -> None:
     certificates = relay.relay.certificates
     pem = (relay.folder / "data" / "tls.pem").read_bytes()
     red = await relay.join("red")
@@ -323,7 +323,7 @@ async def test_everyone_is_told_at_once_and_at_each_login(relay: RelayUnderTest)
     await answers(green)
 
 
-async def test_who_is_not_logged_in_is_told_nothing(relay: RelayUnderTest) -> None:
+async def test_a_next_certificate_is_not_announced_before_login(relay: RelayUnderTest) -> None:
     client = await relay.connect()
     await client.greet()
     relay.relay.certificates.prepare(NOW)
@@ -336,7 +336,7 @@ async def test_who_is_not_logged_in_is_told_nothing(relay: RelayUnderTest) -> No
     await client.expect(m.NextCertificate)
 
 
-async def test_certificates_change_while_people_come(tmp_path: Path, authority: Authority) -> None:
+async def test_certificates_can_change_while_clients_log_in(tmp_path: Path, authority: Authority) -> None:
     own = own_files(tmp_path, authority)
     async with running_relay(tmp_path, tls=own) as relay:
         certificates = relay.relay.certificates

@@ -1,4 +1,4 @@
-"""Disks that fail or are full, files that are damaged: what clients are told, and that service goes on."""
+"""Failing and full disks, damaged files: what clients are told, and that the rest goes on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def disk() -> Iterator[Disk]:
 
 
 @pytest.mark.parametrize("call", ["write", "sync", "full"])
-async def test_while_the_disk_fails_nothing_is_accepted_and_then_service_resumes(
+async def test_a_failing_disk_refuses_all_writes_until_it_works_again(
     disk: Disk, tmp_path: Path, call: str
 ) -> None:
     async with running_relay(tmp_path) as relay:
@@ -77,9 +77,7 @@ async def test_while_the_disk_fails_nothing_is_accepted_and_then_service_resumes
         assert (await again.expect(m.Entry)).payload == b"during 0"
 
 
-async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
-    disk: Disk, tmp_path: Path
-) -> None:
+async def test_a_refused_entry_is_not_on_disk_after_a_kill(disk: Disk, tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         disk.failing.add("sync")
@@ -93,7 +91,7 @@ async def test_what_was_refused_does_not_come_back_when_the_relay_is_killed(
         connection.close()
 
 
-async def test_a_sector_that_cannot_be_read_concerns_one_room(disk: Disk, tmp_path: Path) -> None:
+async def test_an_unreadable_sector_affects_only_its_room(disk: Disk, tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         await red.say(b"on a bad sector" * 1000)
@@ -138,7 +136,7 @@ def fill(path: Path) -> None:
     raise AssertionError("this disk has no end")
 
 
-async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+async def test_a_full_disk_refuses_writes_until_space_is_freed(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         red = Participant("red")
         async with RelayProcess(disk / "data") as process:
@@ -170,7 +168,7 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 # --- files that are damaged ----------------------------------------------------------------------------
 
 
-async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> None:
+async def test_a_damaged_account_affects_no_other_account(relay: RelayUnderTest) -> None:
     red, _ = await relay.room_of("red", "blue")
     await relay.join("green")
     await relay.stop()
@@ -198,7 +196,7 @@ async def test_a_damaged_account_stops_nobody_else(relay: RelayUnderTest) -> Non
 
 
 @pytest.mark.parametrize("lost", ["rooms", "stays WHERE left IS NULL", "submissions", "devices", "accounts"])
-async def test_a_row_that_is_lost_is_missed(relay: RelayUnderTest, lost: str) -> None:
+async def test_a_missing_row_of_a_room_is_an_error(relay: RelayUnderTest, lost: str) -> None:
     await relay.room_of("red", "blue")
     reader = schema.connect_reader(relay.database)
     assert entry_store.load_room(reader, ROOM)
@@ -210,8 +208,8 @@ async def test_a_row_that_is_lost_is_missed(relay: RelayUnderTest, lost: str) ->
     reader.close()
 
 
-async def test_damage_that_a_start_meets_is_told_in_one_line(tmp_path: Path) -> None:
-    database = put(tmp_path / "data", b"")
+async def test_a_start_reports_damage_in_one_line(tmp_path: Path) -> None:
+    database = place_database(tmp_path / "data", b"")
     database.parent.chmod(0o700)
     connection = schema.connect_writer(database)
     page: int = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'bans'").get
@@ -232,7 +230,7 @@ Reading = dict[tuple[object, ...], Any]
 
 
 def attempt(read: Callable[[], _T]) -> _T | StorageError:
-    """Read as the store's threads do: what goes wrong has a type."""
+    """Read as the database threads do; return an error as `StorageError`."""
     try:
         return read()
     except (apsw.Error, UnicodeDecodeError) as error:
@@ -299,14 +297,14 @@ def copy(relay: RelayUnderTest, folder: Path) -> Path:
     return folder / "relay.db"
 
 
-def ban_and_allow(writer: apsw.Connection) -> None:
+def add_bans_and_tokens(writer: apsw.Connection) -> None:
     for number in range(5):
         add_ban(writer, Ban(BanKind.NAME, f"pest{number}", "", number))
         make_token(writer, bytes([number]) * 32, note="", made_at=1, expires_at=None, uses=1)
 
 
-async def live_through(folder: Path) -> Path:
-    """Have a relay do this and that; return its database as a kill would leave it."""
+async def make_used_database(folder: Path) -> Path:
+    """Run a relay that writes every kind of row; return its database as a kill would leave it."""
     async with running_relay(folder) as relay:
         red, blue = await relay.room_of("red", "blue")
         green = await relay.join("green")
@@ -329,7 +327,7 @@ async def live_through(folder: Path) -> Path:
             while not isinstance(await client.receive(), m.Done):
                 pass
         writer = schema.connect_writer(relay.database)
-        in_transaction(writer, ban_and_allow)
+        in_transaction(writer, add_bans_and_tokens)
         writer.close()
         await green.create(OTHER_ROOM)
         return copy(relay, folder / "copy")
@@ -338,16 +336,16 @@ async def live_through(folder: Path) -> Path:
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     (tmp_path / "life").mkdir()
-    return asyncio.run(live_through(tmp_path / "life"))
+    return asyncio.run(make_used_database(tmp_path / "life"))
 
 
-def flip(content: bytes, place: int, dice: Random) -> bytes:
+def flip_bit(content: bytes, place: int, dice: Random) -> bytes:
     changed = bytearray(content)
     changed[place] ^= 1 << dice.randrange(8)
     return bytes(changed)
 
 
-def put(folder: Path, database: bytes, log_ahead: bytes | None = None) -> Path:
+def place_database(folder: Path, database: bytes, log_ahead: bytes | None = None) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     path = folder / "relay.db"
@@ -358,8 +356,8 @@ def put(folder: Path, database: bytes, log_ahead: bytes | None = None) -> Path:
     return path
 
 
-def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_path: Path) -> None:
-    """What is read is as it was, or refused, or left out: a key package is one that was published."""
+def test_a_flipped_bit_in_the_database_never_changes_what_is_read(database: Path, tmp_path: Path) -> None:
+    """What is read is unchanged, refused or left out; a key package is one that was published."""
     read_everything(database)  # which brings the log ahead into the database
     truth, content = read_everything(database), database.read_bytes()
     dice, noticed = Random(FLIPS), 0  # noqa: S311  (dice, not keys)
@@ -367,7 +365,7 @@ def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_
         page = number * 4096 % len(content)
         place = page + dice.randrange(dice.choice([32, 256, 4096]))
         try:
-            found = read_everything(put(tmp_path / "flipped", flip(content, place, dice)))
+            found = read_everything(place_database(tmp_path / "flipped", flip_bit(content, place, dice)))
         except (StartError, DamageError):
             noticed += 1
             continue
@@ -390,20 +388,18 @@ def test_a_bit_that_flips_in_the_database_is_never_believed(database: Path, tmp_
     assert noticed > FLIPS // 10
 
 
-def test_a_log_ahead_that_is_damaged_cut_short_or_gone_leaves_an_earlier_moment(
-    database: Path, tmp_path: Path
-) -> None:
-    """SQLite cannot tell it from a write that a power cut interrupted; clients can, by their cursors."""
+def test_a_damaged_truncated_or_missing_wal_leaves_an_earlier_state(database: Path, tmp_path: Path) -> None:
+    """SQLite cannot tell this from a write that a power cut interrupted; clients can, by their cursors."""
     content, log_ahead = database.read_bytes(), database.with_name("relay.db-wal").read_bytes()
-    truth = read_everything(put(tmp_path / "whole", content, log_ahead))
+    truth = read_everything(place_database(tmp_path / "whole", content, log_ahead))
     assert truth["room", OTHER_ROOM]
     dice = Random(1)  # noqa: S311  (dice, not keys)
     found = []
     for _ in range(60):
         place = dice.randrange(len(log_ahead))
-        damaged = (flip(log_ahead, place, dice), log_ahead[:place])
-        found += [read_everything(put(tmp_path / "damaged", content, each)) for each in damaged]
-    found.append(read_everything(put(tmp_path / "damaged", content)))
+        damaged = (flip_bit(log_ahead, place, dice), log_ahead[:place])
+        found += [read_everything(place_database(tmp_path / "damaged", content, each)) for each in damaged]
+    found.append(read_everything(place_database(tmp_path / "damaged", content)))
     for moment in found:
         assert not any(isinstance(value, StorageError) for value in moment.values())
         for key in ROOMS:
@@ -415,7 +411,7 @@ def test_a_log_ahead_that_is_damaged_cut_short_or_gone_leaves_an_earlier_moment(
     assert len({str(moment["room", ROOM]) for moment in found}) > 3
 
 
-async def test_who_saw_more_than_is_left_is_told(tmp_path: Path) -> None:
+async def test_a_client_that_read_more_than_is_left_gets_the_lower_seq(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         before = copy(relay, tmp_path / "before")

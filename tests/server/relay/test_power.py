@@ -1,4 +1,4 @@
-"""Power cuts: what was acknowledged had been synced, so it is there when the power is back."""
+"""Power cuts: acknowledged entries were synced, so they are there afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CUTS_A_MINUTE = 20
 NAMES = ("red", "blue", "green", "grey")
 
 
-async def talk_until_the_power_is_gone(
+async def talk_until_power_cut(
     folder: Path, after: Path, talkers: list[Talker], ledger: Ledger, dice: Random
 ) -> None:
     with Disk() as disk:
@@ -56,20 +56,20 @@ async def keep_cutting(folder: Path, cuts: int) -> Ledger:
     for number in range(1, cuts + 1):
         after = folder / str(number)
         (after / "data").mkdir(mode=0o700, parents=True)
-        await talk_until_the_power_is_gone(before, after, talkers, ledger, dice)
+        await talk_until_power_cut(before, after, talkers, ledger, dice)
         await read_all_again(after, talkers, ledger)
         before = after
     return ledger
 
 
-async def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
+async def test_acknowledged_entries_survive_power_cuts(tmp_path: Path) -> None:
     ledger = await keep_cutting(tmp_path, CUTS)
     assert ledger.accepted > CUTS
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-async def test_what_was_acknowledged_survives_many_power_cuts(tmp_path: Path) -> None:
+async def test_acknowledged_entries_survive_many_power_cuts(tmp_path: Path) -> None:
     cuts = int(float(os.environ.get("CLAVE_SOAK_MINUTES", "10")) * CUTS_A_MINUTE)
     ledger = await keep_cutting(tmp_path, cuts)
     print(f"{cuts} cuts, {ledger.accepted} acknowledgements")  # noqa: T201  (the soak's result)

@@ -1,4 +1,4 @@
-"""What was acknowledged stays, through full disks, damage and restarts."""
+"""Acknowledged entries survive full disks, damage and restarts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
     await done.wait()
 
 
-async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is_room(
+async def test_a_full_disk_refuses_all_writes_and_changes_nothing_until_there_is_space(
     relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")
@@ -56,7 +56,7 @@ async def test_a_full_disk_refuses_everything_and_changes_nothing_until_there_is
     assert (await blue.expect(m.Entry)).payload == commit.payload
 
 
-async def test_a_new_room_that_could_not_be_written_is_not_there(relay: RelayUnderTest) -> None:
+async def test_a_room_that_could_not_be_written_does_not_exist(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     await limit_pages(relay, spare=0)
     submits = b"".join(red.connection.send(red.entry(bytes(50_000))) for _ in range(2))
@@ -85,7 +85,7 @@ def flip_a_bit(database: Path, column: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["frames", "digest"])
-async def test_a_changed_row_is_noticed_and_other_rooms_go_on(relay: RelayUnderTest, column: str) -> None:
+async def test_a_changed_segment_is_refused_and_other_rooms_go_on(relay: RelayUnderTest, column: str) -> None:
     other_room = bytes(16)
     (red,) = await relay.room_of("red")
     await red.create(other_room)
@@ -106,7 +106,7 @@ async def test_a_changed_row_is_noticed_and_other_rooms_go_on(relay: RelayUnderT
     assert (await back.expect(m.Entry)).payload == b"fine"
 
 
-async def test_a_missing_row_is_noticed(relay: RelayUnderTest) -> None:
+async def test_a_missing_segment_is_refused(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for number in range(3):
         await red.say(b"%d" % number)
@@ -135,7 +135,7 @@ async def test_everything_survives_a_clean_restart(relay: RelayUnderTest) -> Non
     assert await back.ask(m.ClaimKeyPackages(1, "red", 1)) == m.KeyPackages(1, [b"package"])
 
 
-async def test_many_segments_of_any_size_come_back_whole(relay: RelayUnderTest) -> None:
+async def test_entries_of_any_size_are_read_back_unchanged(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     sizes = [0, 1, segment.CHUNK_BYTES - 1, segment.CHUNK_BYTES, 2**20, 5, 200_000, 200_000]
     await red.write(b"".join(red.connection.send(red.entry(bytes(size))) for size in sizes))

@@ -1,4 +1,4 @@
-"""What is no message, through a real relay: who may say what in a header, and whom it is routed to after."""
+"""Handshakes through a real relay: which headers are refused, and how they change the routing."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ OTHER_HEAD = bytes([1]) * 32
 
 
 async def refusal(client: RawClient, submit: m.Submit) -> m.Code:
-    """Submit what is to be rejected; return why it is."""
+    """Submit what the relay must reject; return the code."""
     answer = await client.ask(submit)
     assert isinstance(answer, m.Rejected), answer
     return answer.code
 
 
-async def who_is_there(client: RawClient) -> set[str]:
+async def member_names(client: RawClient) -> set[str]:
     return {name for _, name in (await client.resume(client.participant.seen[ROOM])).members}
 
 
-async def all_hear(*clients: RawClient) -> None:
+async def expect_entries(*clients: RawClient) -> None:
     for client in clients:
         await client.expect(m.Entry)
 
@@ -45,7 +45,7 @@ async def all_hear(*clients: RawClient) -> None:
 
 
 @pytest.mark.parametrize("kind", HANDSHAKES)
-async def test_what_is_no_message_begins_with_a_header_of_its_kind(
+async def test_a_handshake_without_a_valid_header_of_its_kind_is_refused(
     relay: RelayUnderTest, kind: m.Kind
 ) -> None:
     (red,) = await relay.room_of("red")
@@ -62,7 +62,7 @@ async def test_what_is_no_message_begins_with_a_header_of_its_kind(
         assert await refusal(red, submit) is m.Code.BAD_REQUEST
 
 
-async def test_a_message_is_not_looked_into(relay: RelayUnderTest) -> None:
+async def test_the_payload_of_a_message_is_not_checked(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     strange = pack_header(Header(REKEY, HEAD, Seen(0, bytes(32)), add=[bytes(32)]))
     for payload in (b"", b"\xff\xff", strange):
@@ -70,7 +70,7 @@ async def test_a_message_is_not_looked_into(relay: RelayUnderTest) -> None:
         assert (await blue.expect(m.Entry)).payload == payload
 
 
-async def test_what_is_submitted_goes_out_untouched(relay: RelayUnderTest) -> None:
+async def test_a_submitted_payload_is_delivered_unchanged(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     for kind in (COMMIT, REKEY, CONFIRM, LOST):
         submit = red.entry(b"body", kind=kind)
@@ -80,7 +80,9 @@ async def test_what_is_submitted_goes_out_untouched(relay: RelayUnderTest) -> No
 
 
 @pytest.mark.parametrize("kind", list(m.Kind))
-async def test_each_kind_adds_and_removes_only_what_it_may(relay: RelayUnderTest, kind: m.Kind) -> None:
+async def test_a_kind_that_adds_or_removes_what_it_may_not_is_refused(
+    relay: RelayUnderTest, kind: m.Kind
+) -> None:
     red, blue = await relay.room_of("red", "blue")
     phone = Participant("red", red.participant.account)
     await relay.join(phone)
@@ -109,7 +111,7 @@ async def test_each_kind_adds_and_removes_only_what_it_may(relay: RelayUnderTest
         assert await refusal(red, m.Submit(ROOM, 2, 1, kind, submit.payload, submit.welcome)) is (
             m.Code.BAD_REQUEST
         )
-    assert await who_is_there(red) == {"red", "blue"}
+    assert await member_names(red) == {"red", "blue"}
 
 
 # --- removing ------------------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ async def test_a_rekey_alone_removes_nobody(relay: RelayUnderTest) -> None:
     assert (await blue.say(b"here")).seq == 3
 
 
-async def test_one_account_confirms_nothing_of_its_own(relay: RelayUnderTest) -> None:
+async def test_an_account_cannot_confirm_its_own_rekey(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     phone = await relay.join(Participant("red", red.participant.account))
     await red.submit(red.entry(b"add", kind=COMMIT, add=(phone.participant.device,), welcome=b"w"))
@@ -130,14 +132,14 @@ async def test_one_account_confirms_nothing_of_its_own(relay: RelayUnderTest) ->
     await blue.expect(m.Entry)
     rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(rekey)
-    await all_hear(blue, phone)
+    await expect_entries(blue, phone)
     for client, other in ((red, phone), (phone, red)):
         await client.submit(client.confirm(rekey))
-        await all_hear(blue, other)
+        await expect_entries(blue, other)
     assert (await blue.say(b"here")).seq == 6
 
 
-async def test_nobody_confirms_being_removed(relay: RelayUnderTest) -> None:
+async def test_a_device_cannot_confirm_its_own_removal(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(rekey)
@@ -147,29 +149,29 @@ async def test_nobody_confirms_being_removed(relay: RelayUnderTest) -> None:
     assert (await blue.say(b"here")).seq == 4
 
 
-async def test_a_confirmation_names_the_rekey_and_its_head(relay: RelayUnderTest) -> None:
+async def test_a_confirmation_with_another_reference_or_head_removes_nobody(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(rekey)
-    await all_hear(blue, green)
+    await expect_entries(blue, green)
     right = reference(rekey.payload)
     for ref, head in ((right, OTHER_HEAD), (bytes(32), HEAD), (b"", HEAD)):
         await green.submit(green.entry(b"confirm", kind=CONFIRM, ref=ref, head=head))
-        await all_hear(red, blue)
+        await expect_entries(red, blue)
     assert (await blue.say(b"here")).seq == 6
-    await all_hear(red, green)
+    await expect_entries(red, green)
     await green.submit(green.confirm(rekey))
-    await all_hear(red, blue)
+    await expect_entries(red, blue)
     assert await refusal(blue, blue.entry(b"here?")) is m.Code.NOT_MEMBER
 
 
-async def test_a_confirmed_rekey_ends_the_others_of_its_head_and_no_more(relay: RelayUnderTest) -> None:
+async def test_a_confirmed_rekey_drops_the_other_rekeys_of_its_head_only(relay: RelayUnderTest) -> None:
     everyone = red, blue, green, grey = await relay.room_of("red", "blue", "green", "grey")
     device = (grey.participant.device,)
 
     async def submit(client: RawClient, submit: m.Submit) -> m.Submit:
         await client.submit(submit)
-        await all_hear(*(other for other in everyone if other is not client))
+        await expect_entries(*(other for other in everyone if other is not client))
         return submit
 
     first = await submit(red, red.entry(b"first", kind=REKEY))
@@ -183,12 +185,12 @@ async def test_a_confirmed_rekey_ends_the_others_of_its_head_and_no_more(relay: 
     assert await refusal(grey, grey.entry(b"here?")) is m.Code.NOT_MEMBER
 
 
-async def test_a_commit_ends_the_rekeys_of_its_head_and_no_more(relay: RelayUnderTest) -> None:
+async def test_a_commit_drops_the_rekeys_of_its_head_only(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = (blue.participant.device,)
     rekey = red.entry(b"rekey", kind=REKEY, remove=device)
     await red.submit(rekey)
-    await all_hear(blue, green)
+    await expect_entries(blue, green)
     await green.submit(green.entry(b"of another epoch", kind=COMMIT, head=OTHER_HEAD))
     await green.submit(green.entry(b"of this one", kind=COMMIT))
     await green.submit(green.confirm(rekey))
@@ -198,14 +200,14 @@ async def test_a_commit_ends_the_rekeys_of_its_head_and_no_more(relay: RelayUnde
     await entries(red, 4)
     rekey = red.entry(b"rekey again", kind=REKEY, remove=device)
     await red.submit(rekey)
-    await all_hear(blue, green)
+    await expect_entries(blue, green)
     await green.submit(green.entry(b"of another epoch", kind=COMMIT, head=OTHER_HEAD))
     await green.submit(green.confirm(rekey))
     await entries(blue, 2)
     assert await refusal(blue, blue.entry(b"here?")) is m.Code.NOT_MEMBER
 
 
-async def test_the_newest_rekey_of_an_account_counts(relay: RelayUnderTest) -> None:
+async def test_only_the_newest_rekey_of_an_account_can_be_confirmed(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     first = red.entry(b"first", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(first)
@@ -219,7 +221,7 @@ async def test_the_newest_rekey_of_an_account_counts(relay: RelayUnderTest) -> N
     assert (await blue.say(b"here")).seq == 6
 
 
-async def test_a_rekey_is_remembered_over_a_restart(relay: RelayUnderTest) -> None:
+async def test_a_waiting_rekey_survives_a_restart(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(rekey)
@@ -228,13 +230,13 @@ async def test_a_rekey_is_remembered_over_a_restart(relay: RelayUnderTest) -> No
     await green.resume(1)
     await green.expect(m.Entry)
     await green.submit(green.confirm(rekey))
-    assert await who_is_there(green) == {"red", "green"}
+    assert await member_names(green) == {"red", "green"}
 
 
-async def test_what_the_disk_did_not_take_is_not_remembered(relay: RelayUnderTest) -> None:
+async def test_rekeys_and_objections_that_are_not_on_disk_are_rolled_back(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     await red.submit(red.entry(b"none", kind=LOST))
-    await all_hear(blue, green)
+    await expect_entries(blue, green)
     room = relay.sequencer.loaded_room(ROOM)
     assert room is not None
     before = room.handshake, dict(room.rekeys), dict(room.objections)
@@ -250,10 +252,10 @@ async def test_what_the_disk_did_not_take_is_not_remembered(relay: RelayUnderTes
 # --- coming back ---------------------------------------------------------------------------------------
 
 
-async def test_a_group_info_goes_to_the_member_it_is_for_and_changes_nothing(relay: RelayUnderTest) -> None:
+async def test_a_group_info_is_delivered_to_its_member_and_changes_no_routing(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     await blue.submit(blue.entry(b"lost", kind=LOST))
-    await all_hear(red, green)
+    await expect_entries(red, green)
     sealed = red.entry(b"", kind=GROUP_INFO, add=(blue.participant.device,), welcome=b"sealed")
     assert (await red.submit(sealed)).seq == 3
     for client in (blue, green):
@@ -262,12 +264,12 @@ async def test_a_group_info_goes_to_the_member_it_is_for_and_changes_nothing(rel
     assert (invitation.seq, invitation.sender) == (3, red.participant.device)
     assert invitation.welcome == b"sealed"
     assert isinstance(await green.ask(m.Lookup(1, "red")), m.Account)  # which got no invitation
-    assert await who_is_there(red) == {"red", "blue", "green"}
+    assert await member_names(red) == {"red", "blue", "green"}
     await blue.resume(1)  # it is where it was
     assert payloads(await entries(blue, 2)) == [b"lost", b""]
 
 
-async def test_someone_removed_comes_back_by_a_commit(relay: RelayUnderTest) -> None:
+async def test_a_commit_adds_a_removed_device_again(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     assert await remove(red, green, device) == 3
@@ -283,7 +285,7 @@ async def test_someone_removed_comes_back_by_a_commit(relay: RelayUnderTest) -> 
 # --- pace ----------------------------------------------------------------------------------------------
 
 
-async def test_an_account_changes_a_room_only_so_often(
+async def test_handshakes_of_one_account_in_one_room_are_rate_limited(
     relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")  # with the first change
@@ -312,7 +314,7 @@ async def test_an_account_changes_a_room_only_so_often(
     assert await refusal(red, red.entry(b"", kind=LOST)) is m.Code.PACE
 
 
-async def test_what_is_refused_takes_nothing_of_the_pace(relay: RelayUnderTest) -> None:
+async def test_refused_handshakes_do_not_count_against_the_rate(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(2 * CHANGE_BURST):
         assert await refusal(red, red.entry(b"", kind=LOST, read=0)) is m.Code.STALE

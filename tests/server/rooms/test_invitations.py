@@ -1,4 +1,4 @@
-"""LoginSlots for invitations: what is kept for a device when many are invited, and who cannot be kept out."""
+"""Stored invitations: which are kept when a device is invited often, and that none can be kept out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def change(
 
 
 class Database:
-    """A database whose accounts are made as they are named; the device of an account is `device_of(name)`."""
+    """A database that creates accounts when first named; `device_of(name)` is an account's device."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
@@ -63,7 +63,7 @@ class Database:
         return self._devices[name, device]
 
     def room_of(self, *names: str, spoken: tuple[str, ...] = ()) -> RoomState:
-        """Make a room of the first one, who adds the others; those `spoken` have said something there."""
+        """Make a room of the first account, which adds the others; those in `spoken` have sent something."""
         maker, *others = map(self.device_of, names)
         room = RoomState(len(self._rooms).to_bytes(16))
         self._rooms[room.id] = room
@@ -97,7 +97,7 @@ class Database:
         return self._invite(room, seq, sender, invited, 1)
 
     def help(self, room: RoomState, name: str, guest: str = "victim") -> int:
-        """Have `name` help the guest to come back to a room; return the number of the invitation."""
+        """Have `name` send the guest a group info to rejoin a room; return the number of the invitation."""
         sender, lost = self.device_of(name), self.device_of(guest)
         seq = change(room, sender, m.Kind.GROUP_INFO, {}, add=[lost])
         return self._invite(room, seq, sender, lost, 1, helps=True)
@@ -149,7 +149,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     connection.close()
 
 
-def test_eight_strangers_with_many_keep_nobody_out(database: Database) -> None:
+def test_eight_strangers_with_many_invitations_displace_nobody_elses(database: Database) -> None:
     database.room_of("friend", "victim", spoken=("victim",))
     strangers = [f"stranger{number}" for number in range(8)]
     for _ in range(40):
@@ -164,7 +164,7 @@ def test_eight_strangers_with_many_keep_nobody_out(database: Database) -> None:
     assert len(database.waiting()) == MAX_INVITATIONS + 1
 
 
-def test_three_hundred_strangers_keep_nobody_out(database: Database) -> None:
+def test_three_hundred_strangers_do_not_displace_an_acquaintance(database: Database) -> None:
     database.room_of("victim", "friend", spoken=("victim",))
     for number in range(300):
         database.invite(f"stranger{number}")
@@ -177,16 +177,16 @@ def test_three_hundred_strangers_keep_nobody_out(database: Database) -> None:
     assert len(database.waiting()) == MAX_INVITATIONS + 1
 
 
-def test_one_account_has_all_places_until_others_come(database: Database) -> None:
+def test_one_account_may_use_all_places_until_others_invite(database: Database) -> None:
     mine = [database.invite("stranger") for _ in range(MAX_INVITATIONS + 10)]
     assert database.waiting() == mine[10:]
     others = [database.invite(f"other{number}") for number in range(MAX_INVITATIONS - 1)]
     assert database.waiting() == [mine[-1], *others]
-    again = database.invite("other3")  # who has most is now itself
+    again = database.invite("other3")  # its own account is among those with most
     assert database.waiting() == [mine[-1], *others[:3], *others[4:], again]
 
 
-def test_an_invitation_displaces_only_one_of_its_account_to_the_same_room(database: Database) -> None:
+def test_an_invitation_replaces_only_its_accounts_own_to_the_same_room(database: Database) -> None:
     phone = database.device_of("red", "phone")
     room = database.room_of("red", "blue", "green")
     change(room, database.device_of("red"), m.Kind.COMMIT, {phone: "red"}, add=[phone])
@@ -200,7 +200,7 @@ def test_an_invitation_displaces_only_one_of_its_account_to_the_same_room(databa
     assert database.waiting() == [other, garbage, again]
 
 
-def test_help_displaces_no_welcome_and_no_other_s_help(database: Database) -> None:
+def test_a_group_info_replaces_only_its_accounts_own_group_info(database: Database) -> None:
     room = database.room_of("red", "blue", "victim")
     welcome, mine, other = (
         database.invite_to(room, "red"),
@@ -216,7 +216,7 @@ def test_help_displaces_no_welcome_and_no_other_s_help(database: Database) -> No
     assert database.waiting() == [other, mine, welcome]
 
 
-def test_acquaintances_share_their_places_in_the_same_way(database: Database) -> None:
+def test_acquaintances_share_their_places_by_the_same_rule(database: Database) -> None:
     database.room_of("victim", "friend", "foe")
     for _ in range(MAX_INVITATIONS + 1):
         database.invite("foe")
@@ -226,14 +226,16 @@ def test_acquaintances_share_their_places_in_the_same_way(database: Database) ->
 
 
 def is_acquainted(database: Database, name: str, device: str = "", by: str = "") -> bool:
-    return by_an_acquaintance(database, database.invite(name, device=device, by=by))
+    return is_of_acquaintance(database, database.invite(name, device=device, by=by))
 
 
-def by_an_acquaintance(database: Database, number: int) -> bool:
+def is_of_acquaintance(database: Database, number: int) -> bool:
     return bool(database.connection.execute("SELECT acquainted FROM invitations WHERE id = ?", (number,)).get)
 
 
-def test_whoever_adds_a_device_to_a_room_is_a_stranger_until_it_speaks_there(database: Database) -> None:
+def test_an_account_that_adds_a_device_stays_a_stranger_until_the_device_sends_there(
+    database: Database,
+) -> None:
     database.room_of("stranger", "victim")
     database.room_of("friend", "victim", spoken=("friend", "victim"))
     database.room_of("victim", "added by it")
@@ -244,7 +246,7 @@ def test_whoever_adds_a_device_to_a_room_is_a_stranger_until_it_speaks_there(dat
     assert is_acquainted(database, "added by it")
 
 
-def test_a_room_that_either_left_acquaints_nobody(database: Database) -> None:
+def test_a_room_that_either_has_left_makes_no_acquaintances(database: Database) -> None:
     for who in ("victim", "friend"):
         room = database.room_of("victim", "friend", spoken=("friend",))
         assert is_acquainted(database, "friend")
@@ -252,20 +254,20 @@ def test_a_room_that_either_left_acquaints_nobody(database: Database) -> None:
         assert not is_acquainted(database, "friend")
 
 
-def test_the_room_invited_to_acquaints_nobody(database: Database) -> None:
+def test_the_room_of_the_invitation_makes_no_acquaintances(database: Database) -> None:
     room = database.room_of("stranger", "victim", spoken=("victim",))
     database.leave(room, "victim")
-    assert not by_an_acquaintance(database, database.invite_to(room, "stranger", "victim"))
+    assert not is_of_acquaintance(database, database.invite_to(room, "stranger", "victim"))
 
 
-def test_devices_of_an_account_are_acquainted_with_it_and_through_it(database: Database) -> None:
+def test_an_account_is_acquainted_with_its_own_devices_and_through_them(database: Database) -> None:
     database.room_of("friend", "victim", spoken=("victim",))
     assert is_acquainted(database, "victim", device="phone")
     assert is_acquainted(database, "friend", by="phone")
     assert not is_acquainted(database, "friend", device="phone")  # that one has said nothing yet
 
 
-def test_what_is_displaced_taken_or_stale_is_no_longer_counted(database: Database) -> None:
+def test_displaced_taken_and_expired_invitations_are_no_longer_counted(database: Database) -> None:
     old, new = database.invite("red", at=10), database.invite("red", at=20)
     taken = database.invite("blue", at=30)
     take_invitation(database.connection, database.device_of("victim"), taken)
@@ -275,7 +277,7 @@ def test_what_is_displaced_taken_or_stale_is_no_longer_counted(database: Databas
     assert database.waiting() == [new]
 
 
-async def test_a_device_that_is_added_twice_at_once_is_invited_once(relay: RelayUnderTest) -> None:
+async def test_a_device_that_a_commit_adds_twice_is_invited_once(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     await red.create()
     twice = (blue.participant.device, blue.participant.device)
@@ -287,7 +289,7 @@ async def test_a_device_that_is_added_twice_at_once_is_invited_once(relay: Relay
     assert isinstance(await back.ask(m.Lookup(1, "red")), m.Account)
 
 
-async def test_strangers_leave_a_place_through_a_relay(relay: RelayUnderTest) -> None:
+async def test_strangers_displace_no_other_invitation_through_a_relay(relay: RelayUnderTest) -> None:
     blue, friend = await relay.room_of("blue", "friend")
     device = (blue.participant.device,)
     await blue.close()

@@ -1,4 +1,4 @@
-"""Routing that members mend, by one word or by two."""
+"""Routing corrected by members with `Mend`: one is enough to add, two accounts are needed to remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def is_member(client: RawClient) -> bool:
     return isinstance(answer, m.Done)
 
 
-async def test_one_member_brings_a_removed_one_back_without_a_gap(relay: RelayUnderTest) -> None:
+async def test_one_member_readmits_a_removed_device_without_a_gap(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     await remove(red, green, device)
@@ -29,7 +29,7 @@ async def test_one_member_brings_a_removed_one_back_without_a_gap(relay: RelayUn
     assert (await blue.say(b"here")).seq == 6
 
 
-async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> None:
+async def test_a_removal_undone_at_once_loses_no_entry(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     rekey = red.entry(b"rekey", kind=m.Kind.REKEY, remove=(device,))
@@ -45,7 +45,7 @@ async def test_a_removal_mended_at_once_costs_nothing(relay: RelayUnderTest) -> 
     assert payloads(await entries(red, 2)) == [b"confirm", b"more"]
 
 
-async def test_one_member_has_a_stranger_routed_to(relay: RelayUnderTest) -> None:
+async def test_one_member_can_add_a_new_device_to_the_routing(relay: RelayUnderTest) -> None:
     red, _ = await relay.room_of("red", "blue")
     await red.say(b"before")
     green = await relay.join("green")
@@ -55,7 +55,7 @@ async def test_one_member_has_a_stranger_routed_to(relay: RelayUnderTest) -> Non
     assert payloads(await entries(green, 2)) == [b"before", b"from now on"]
 
 
-async def test_a_device_is_taken_out_by_its_own_word(relay: RelayUnderTest) -> None:
+async def test_a_device_can_remove_itself_from_the_routing(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     mended = m.Mend(1, ROOM, [], [blue.participant.device])
     late = blue.connection.send(blue.entry(b"late"))
@@ -66,7 +66,7 @@ async def test_a_device_is_taken_out_by_its_own_word(relay: RelayUnderTest) -> N
     assert not await is_member(blue)
 
 
-async def test_it_takes_two_other_accounts_to_take_a_device_out(relay: RelayUnderTest) -> None:
+async def test_removing_a_device_from_the_routing_takes_two_other_accounts(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     for _ in range(2):
@@ -81,7 +81,7 @@ async def test_it_takes_two_other_accounts_to_take_a_device_out(relay: RelayUnde
     assert not await is_member(blue)
 
 
-async def test_two_devices_of_one_account_are_one_word(relay: RelayUnderTest) -> None:
+async def test_two_devices_of_one_account_count_as_one(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     phone = await relay.join(Participant("red", red.participant.account))
     assert isinstance(await mend(red, [phone.participant.device], []), m.Done)
@@ -90,7 +90,7 @@ async def test_two_devices_of_one_account_are_one_word(relay: RelayUnderTest) ->
     assert await is_member(blue)
 
 
-async def test_a_device_s_own_account_is_no_second_word(relay: RelayUnderTest) -> None:
+async def test_the_account_of_a_device_does_not_count_against_it(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     phone = await relay.join(Participant("blue", blue.participant.account))
     device = phone.participant.device
@@ -100,7 +100,7 @@ async def test_a_device_s_own_account_is_no_second_word(relay: RelayUnderTest) -
     assert await is_member(phone)
 
 
-async def test_the_word_of_who_is_gone_counts_no_more(relay: RelayUnderTest) -> None:
+async def test_an_objection_of_a_departed_account_no_longer_counts(relay: RelayUnderTest) -> None:
     red, blue, green, grey = await relay.room_of("red", "blue", "green", "grey")
     device = blue.participant.device
     await mend(red, [], [device])
@@ -111,7 +111,7 @@ async def test_the_word_of_who_is_gone_counts_no_more(relay: RelayUnderTest) -> 
     assert not await is_member(blue)
 
 
-async def test_what_was_said_of_a_device_ends_when_it_goes(relay: RelayUnderTest) -> None:
+async def test_objections_to_a_device_are_dropped_when_it_leaves(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     device = blue.participant.device
     await mend(red, [], [device])
@@ -133,7 +133,7 @@ async def test_mending_needs_membership_and_known_devices(relay: RelayUnderTest)
     assert isinstance(await mend(red, [bytes(32)], []), m.Refused)
 
 
-async def test_mending_is_paced_with_the_other_changes_of_an_account(
+async def test_mending_shares_the_rate_limit_of_handshakes(
     relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")  # with the first change

@@ -1,4 +1,4 @@
-"""Old entries go, whoever needed them is told, and nothing else is lost with them."""
+"""Old entries are pruned, clients that needed them are told, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LATER = 10**15
 """A time (ms since 1970) at which everything is old."""
 
 
-async def a_room_with_a_past(relay: RelayUnderTest) -> list[RawClient]:
-    """Red and blue have heard entries 1 to 11, each in a segment of its own; blue is offline since."""
+async def room_with_entries(relay: RelayUnderTest) -> list[RawClient]:
+    """Return red and blue, who have read entries 1 to 11, each in its own segment; blue is offline."""
     red, blue = await relay.room_of("red", "blue")
     for number in range(10):
         await red.say(b"%d" % number * 500)
@@ -32,8 +32,10 @@ async def resume(client: RawClient, after: int) -> m.ToClient:
     return await client.ask(m.Resume(client.next_id(), ROOM, after))
 
 
-async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: RelayUnderTest) -> None:
-    red, blue = await a_room_with_a_past(relay)
+async def test_a_member_behind_the_pruned_entries_is_refused_and_the_others_go_on(
+    relay: RelayUnderTest,
+) -> None:
+    red, blue = await room_with_entries(relay)
     await relay.restart()  # a room in use is saved now and then; this is one way to have it saved now
     red = await relay.join(red.participant)
     await red.resume(11)
@@ -53,8 +55,8 @@ async def test_a_member_that_fell_behind_is_told_and_the_others_go_on(relay: Rel
     assert (await back.expect(m.Entry)).seq == 12
 
 
-async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderTest) -> None:
-    red, _ = await a_room_with_a_past(relay)
+async def test_pruned_entries_stay_pruned_after_a_restart(relay: RelayUnderTest) -> None:
+    red, _ = await room_with_entries(relay)
     await relay.restart()
     await relay.relay.retention_task.prune(RetentionPolicy(room_bytes=1))
     await relay.restart()
@@ -68,9 +70,9 @@ async def test_what_was_deleted_stays_deleted_after_a_restart(relay: RelayUnderT
     assert (await back.say(b"on")).seq == 12
 
 
-async def test_only_what_is_older_than_the_days_kept_goes(tmp_path: Path) -> None:
+async def test_only_entries_older_than_the_retention_days_are_pruned(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
-        await a_room_with_a_past(relay)
+        await room_with_entries(relay)
         await relay.stop()
         connection = connect_writer(relay.database)
         connection.execute("UPDATE segments SET at = ? * last_seq", (DAY,))
@@ -81,9 +83,9 @@ async def test_only_what_is_older_than_the_days_kept_goes(tmp_path: Path) -> Non
         await relay.start()
 
 
-async def test_a_room_that_stays_open_is_pruned_like_any_other(tmp_path: Path) -> None:
+async def test_an_open_room_is_pruned_too(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
-        await a_room_with_a_past(relay)
+        await room_with_entries(relay)
         connection = apsw.Connection(str(relay.database))
         saved = connection.execute("SELECT seq FROM rooms").get
         connection.close()
@@ -92,7 +94,7 @@ async def test_a_room_that_stays_open_is_pruned_like_any_other(tmp_path: Path) -
         assert pruned.kept_from == {ROOM: 12}
 
 
-async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
+async def test_pruning_frees_quota(tmp_path: Path) -> None:
     async with running_relay(tmp_path, quota=Quota(stored_bytes=30_000)) as relay:
         (red,) = await relay.room_of("red")
         for _ in range(3):
@@ -110,7 +112,7 @@ async def test_a_quota_is_for_what_is_kept(tmp_path: Path) -> None:
         await back.say(b"more")
 
 
-async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
+async def test_the_number_of_rooms_an_account_creates_is_limited(tmp_path: Path) -> None:
     async with running_relay(tmp_path, quota=Quota(rooms=2)) as relay:
         red = await relay.join("red")
         for number in range(2):
@@ -124,7 +126,7 @@ async def test_an_account_makes_so_many_rooms(tmp_path: Path) -> None:
         await blue.create()
 
 
-async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay: RelayUnderTest) -> None:
+async def test_a_room_without_members_is_deleted_with_its_last_entry(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     await red.submit(red.entry(b"rekey", kind=m.Kind.REKEY))  # which waits to be confirmed
     leaving = red.entry(b"bye", kind=m.Kind.PROPOSAL, remove=(red.participant.device,))
@@ -139,13 +141,13 @@ async def test_a_room_that_everybody_left_is_forgotten_with_its_last_entry(relay
 
 
 @pytest.mark.parametrize("policy", [RetentionPolicy(), RetentionPolicy(days=100_000)])
-async def test_nothing_goes_that_is_to_be_kept(relay: RelayUnderTest, policy: RetentionPolicy) -> None:
-    await a_room_with_a_past(relay)
+async def test_nothing_is_pruned_within_the_policy(relay: RelayUnderTest, policy: RetentionPolicy) -> None:
+    await room_with_entries(relay)
     await relay.restart()
     assert (await relay.relay.retention_task.prune(policy)).entries == 0
 
 
-async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -> None:
+async def test_an_invitation_that_is_not_taken_expires(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
         blue = await relay.join("blue")
@@ -161,7 +163,7 @@ async def test_an_invitation_nobody_takes_is_forgotten_in_time(tmp_path: Path) -
         await relay.start()
 
 
-async def test_only_what_is_kept_counts_against_a_quota(relay: RelayUnderTest) -> None:
+async def test_only_stored_entries_count_against_a_quota(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for _ in range(3):  # neither of these is kept
         assert isinstance(await red.ask(red.entry(bytes(100_000), read=7)), m.Rejected)
@@ -217,7 +219,7 @@ async def test_a_welcome_counts_against_a_quota_until_its_last_invitation_is_gon
         assert await let_in(m.Kind.COMMIT, both[1]) is None
 
 
-async def test_a_quota_holds_for_welcomes_that_come_at_once(tmp_path: Path) -> None:
+async def test_a_quota_limits_welcomes_of_one_write_batch(tmp_path: Path) -> None:
     async with running_relay(tmp_path, quota=Quota(stored_bytes=3000)) as relay:
         red, blue = await relay.room_of("red", "blue")
         lost, kind = (blue.participant.device,), m.Kind.GROUP_INFO
@@ -227,7 +229,7 @@ async def test_a_quota_holds_for_welcomes_that_come_at_once(tmp_path: Path) -> N
         await red.expect(m.Accepted)
 
 
-async def test_quotas_hold_for_what_comes_at_once(tmp_path: Path) -> None:
+async def test_quotas_limit_entries_and_rooms_of_one_write_batch(tmp_path: Path) -> None:
     async with running_relay(tmp_path, quota=Quota(rooms=3, stored_bytes=25_000)) as relay:
         (red,) = await relay.room_of("red")
         rooms = [m.CreateRoom(red.next_id(), bytes([9, number]) * 8) for number in range(5)]

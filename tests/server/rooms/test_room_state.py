@@ -1,4 +1,4 @@
-"""A room's rules by themselves: whatever is staged is undone as a whole, and survives the disk as it was."""
+"""The rules of one room's state: staged changes are undone together, and state is loaded as saved."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ steps = st.lists(st.tuples(st.sampled_from(DEVICES), st.one_of(messages, headers
 
 
 def following(room: RoomState, device: bytes, header: Header | None) -> Submit:
-    """Return what a device may submit next, a confirmation being of whatever another account made last."""
+    """Return the device's next submission; a confirmation is of the latest rekey of another account."""
     kind = header.kind if header else Kind.APPLICATION
     payload = b"message" if header is None else pack_header(header)
     return Submit(ROOM, room.highest_submission(device) + 1, room.handshake, kind, payload)
@@ -96,7 +96,7 @@ def new_room() -> RoomState:
 
 
 @given(steps, steps)
-def test_rolling_back_restores_what_was_settled(first: list[Step], second: list[Step]) -> None:
+def test_roll_back_restores_the_confirmed_state(first: list[Step], second: list[Step]) -> None:
     room = new_room()
     stage(room, first)
     room.keep_staged(saved=False)
@@ -107,7 +107,7 @@ def test_rolling_back_restores_what_was_settled(first: list[Step], second: list[
 
 
 @given(steps)
-def test_a_device_is_a_member_exactly_while_its_last_stay_is_open(staged: list[Step]) -> None:
+def test_a_device_is_a_member_exactly_while_its_last_membership_is_open(staged: list[Step]) -> None:
     room = new_room()
     stage(room, staged)
     open_stays = {device for device, stays in room.memberships.items() if stays[-1].left is None}
@@ -130,7 +130,7 @@ def test_a_refused_step_changes_nothing(first: list[Step], second: list[Step]) -
 
 
 @given(steps)
-def test_a_device_leaves_only_by_its_own_word_or_two_of_others(staged: list[Step]) -> None:
+def test_a_device_stops_being_a_member_only_by_itself_or_by_two_other_accounts(staged: list[Step]) -> None:
     room = new_room()
     for device, step in staged:
         before = set(room.members)
@@ -147,7 +147,7 @@ def test_a_device_leaves_only_by_its_own_word_or_two_of_others(staged: list[Step
 
 
 @pytest.mark.parametrize("by_commit", [True, False])
-def test_adding_a_device_ends_what_was_objected_to_before(by_commit: bool) -> None:
+def test_adding_a_device_drops_earlier_objections_to_it(by_commit: bool) -> None:
     red, blue, green, amber = DEVICES
     room = new_room()
     stage_one(room, red, Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[blue, green]))
@@ -163,7 +163,7 @@ def test_adding_a_device_ends_what_was_objected_to_before(by_commit: bool) -> No
     assert room.objections == {amber: "green", blue: "green"}
 
 
-def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+def test_a_room_is_loaded_from_disk_as_it_was_saved(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
         for device, name in NAMES.items():
@@ -208,7 +208,7 @@ def test_a_room_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_only_so_many_rekeys_are_remembered_and_the_oldest_goes() -> None:
+def test_the_number_of_waiting_rekeys_is_limited_and_the_oldest_is_dropped() -> None:
     rekeys: Rekeys = {}
     for seq in range(1, MAX_REKEYS + 11):
         rekeys = add_rekey(rekeys, Rekey(seq, f"account {seq}", bytes(32), bytes(32), ()))
@@ -217,7 +217,7 @@ def test_only_so_many_rekeys_are_remembered_and_the_oldest_goes() -> None:
     assert [one.seq for one in rekeys.values()] == [*range(12, MAX_REKEYS + 11), 1000]
 
 
-def test_a_joiner_is_sent_no_more_than_so_many_entries_from_before() -> None:
+def test_a_new_member_is_sent_a_limited_number_of_earlier_entries() -> None:
     room = new_room()
     for _ in range(MAX_BACKLOG + 5):
         room.stage_message(DEVICES[0], following(room, DEVICES[0], None))
@@ -226,13 +226,13 @@ def test_a_joiner_is_sent_no_more_than_so_many_entries_from_before() -> None:
     assert room.memberships[DEVICES[1]] == (Membership(6, None),)
 
 
-def test_who_resumes_beyond_the_end_resumes_at_the_end() -> None:
+def test_a_resume_beyond_the_end_starts_at_the_end() -> None:
     room = new_room()
     stage_one(room, DEVICES[0], None)
     assert room.membership_at(DEVICES[0], 9) == (Membership(0, None), 1)
 
 
-def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
+def test_overlapping_memberships_are_joined() -> None:
     red, blue, green, _ = DEVICES
     room = new_room()
     for device in (blue, green):
@@ -249,7 +249,7 @@ def test_a_stay_that_reaches_into_the_next_one_is_continued() -> None:
     assert room.membership_at(blue, 2) == (Membership(0, None), 2)
 
 
-def test_only_the_last_stays_of_a_device_are_kept() -> None:
+def test_only_the_latest_memberships_of_a_device_are_kept() -> None:
     red, blue, *_ = DEVICES
     room = new_room()
     add = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[blue])
@@ -301,7 +301,7 @@ def test_recent_submissions_survive_packing(recent: list[tuple[int, int]]) -> No
     assert unpack_recent(pack_recent(recent)) == recent[-MAX_RECENT:]
 
 
-def test_a_welcome_larger_than_any_room_s_is_refused() -> None:
+def test_a_welcome_above_the_limit_is_refused() -> None:
     room = new_room()
     header = Header(Kind.COMMIT, bytes(32), Seen(0, bytes(32)), add=[DEVICES[1]])
     submit = Submit(ROOM, 1, 0, Kind.COMMIT, pack_header(header), bytes(MAX_WELCOME_BYTES + 1))
@@ -310,7 +310,7 @@ def test_a_welcome_larger_than_any_room_s_is_refused() -> None:
     assert caught.value.code is Code.TOO_LARGE
 
 
-def test_what_is_wrong_is_told_in_one_order() -> None:
+def test_checks_of_a_submission_are_made_in_a_fixed_order() -> None:
     room = new_room()
     stage_one(room, DEVICES[0], None)
     large = bytes(MAX_PAYLOAD_BYTES + 1)

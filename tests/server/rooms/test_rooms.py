@@ -1,4 +1,4 @@
-"""What members of a room get, in which order, through a real relay."""
+"""What members of a room are sent, and in which order, through a real relay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMIT, PROPOSAL = m.Kind.COMMIT, m.Kind.PROPOSAL
 REKEY, CONFIRM = m.Kind.REKEY, m.Kind.CONFIRM
 
 
-async def test_everyone_but_the_sender_gets_the_entry_and_the_sender_its_place(relay: RelayUnderTest) -> None:
+async def test_others_get_the_entry_and_the_sender_its_seq(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     accepted = await red.say(b"hello")
     assert accepted == m.Accepted(ROOM, 2, 2)
@@ -56,7 +56,7 @@ async def test_all_members_see_one_order_while_everyone_talks(relay: RelayUnderT
     assert all(other == first for other in others)
 
 
-async def test_what_has_not_read_the_last_change_is_refused(relay: RelayUnderTest) -> None:
+async def test_a_submission_that_has_not_read_the_last_handshake_is_stale(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     for kind in m.Kind:
         for read in (0, 2):
@@ -68,7 +68,7 @@ async def test_what_has_not_read_the_last_change_is_refused(relay: RelayUnderTes
 
 
 @pytest.mark.parametrize("kind", [COMMIT, REKEY, CONFIRM, m.Kind.LOST])
-async def test_every_other_kind_is_a_change(relay: RelayUnderTest, kind: m.Kind) -> None:
+async def test_every_kind_but_application_is_a_handshake(relay: RelayUnderTest, kind: m.Kind) -> None:
     red, blue = await relay.room_of("red", "blue")
     assert (await red.submit(red.entry(b"change", kind=kind))).seq == 2
     answer = await blue.ask(blue.entry(b"late"))
@@ -80,7 +80,7 @@ async def test_every_other_kind_is_a_change(relay: RelayUnderTest, kind: m.Kind)
     assert (await blue.say(b"now")).seq == 3
 
 
-async def test_what_was_sent_behind_something_refused_is_refused_too(relay: RelayUnderTest) -> None:
+async def test_submissions_after_a_refused_one_are_out_of_order(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     submits = [red.entry(b"late", read=0), red.entry(b"behind"), red.entry(b"behind that")]
     await red.write(b"".join(map(red.connection.send, submits)))
@@ -92,7 +92,7 @@ async def test_what_was_sent_behind_something_refused_is_refused_too(relay: Rela
     assert payloads(await entries(blue, 1)) == [b"again"]
 
 
-async def test_numbers_begin_at_one_in_each_room(relay: RelayUnderTest) -> None:
+async def test_submission_numbers_begin_at_one_in_each_room(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     for room in (ROOM, bytes(16)):
         await red.create(room)
@@ -103,7 +103,7 @@ async def test_numbers_begin_at_one_in_each_room(relay: RelayUnderTest) -> None:
         assert (await red.say(b"first", room=room)).submission == 1
 
 
-async def test_of_two_commits_at_once_one_wins(relay: RelayUnderTest) -> None:
+async def test_of_two_concurrent_commits_one_is_accepted(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await asyncio.gather(
         red.send(red.entry(b"by red", kind=COMMIT)),
@@ -118,7 +118,7 @@ async def test_of_two_commits_at_once_one_wins(relay: RelayUnderTest) -> None:
     assert sorted(outcomes, key=len) == [{m.Accepted}, {m.Entry, m.Rejected}]
 
 
-async def test_a_commit_and_what_comes_after_it_can_be_sent_in_one_go(relay: RelayUnderTest) -> None:
+async def test_a_commit_and_later_submissions_can_be_sent_at_once(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     submits = [red.entry(b"a"), red.entry(b"b", kind=COMMIT), red.entry(b"c", read=3)]
     await red.write(b"".join(map(red.connection.send, submits)))
@@ -129,7 +129,7 @@ async def test_a_commit_and_what_comes_after_it_can_be_sent_in_one_go(relay: Rel
 # --- who may, and who gets what ------------------------------------------------------------------------
 
 
-async def test_only_members_submit(relay: RelayUnderTest) -> None:
+async def test_a_submission_of_a_non_member_is_refused(relay: RelayUnderTest) -> None:
     await relay.room_of("red", "blue")
     green = await relay.join("green")
     answer = await green.ask(green.entry(b"me too"))
@@ -140,7 +140,7 @@ async def test_only_members_submit(relay: RelayUnderTest) -> None:
     assert refused.code is m.Code.NOT_MEMBER
 
 
-async def test_a_room_that_does_not_exist(relay: RelayUnderTest) -> None:
+async def test_requests_to_a_room_that_does_not_exist_are_refused(relay: RelayUnderTest) -> None:
     red = await relay.join("red")
     refused = await red.ask(m.Resume(1, ROOM, 0))
     assert isinstance(refused, m.Refused)
@@ -150,7 +150,7 @@ async def test_a_room_that_does_not_exist(relay: RelayUnderTest) -> None:
     assert rejected.code is m.Code.NO_SUCH_ROOM
 
 
-async def test_a_room_is_created_once_and_its_creator_may_ask_again(relay: RelayUnderTest) -> None:
+async def test_a_room_is_created_once_and_its_creator_can_repeat_the_request(relay: RelayUnderTest) -> None:
     red, blue = await relay.join("red"), await relay.join("blue")
     await red.create()
     await red.create()
@@ -159,7 +159,7 @@ async def test_a_room_is_created_once_and_its_creator_may_ask_again(relay: Relay
     assert refused.code is m.Code.ROOM_EXISTS
 
 
-async def test_a_joiner_gets_what_its_inviter_had_not_seen_and_nothing_from_before(
+async def test_a_new_member_gets_the_entries_that_its_inviter_had_not_seen(
     relay: RelayUnderTest,
 ) -> None:
     (red,) = await relay.room_of("red")
@@ -183,7 +183,9 @@ async def test_a_joiner_gets_what_its_inviter_had_not_seen_and_nothing_from_befo
     assert payloads(await entries(blue, 3)) == [b"not seen", b"add", b"after"]
 
 
-async def test_a_joiner_gets_the_commit_that_adds_it_whatever_its_inviter_says(relay: RelayUnderTest) -> None:
+async def test_a_new_member_gets_the_commit_that_adds_it_whatever_view_it_names(
+    relay: RelayUnderTest,
+) -> None:
     (red,) = await relay.room_of("red")
     blue = await relay.join("blue")
     await red.submit(red.entry(b"add", kind=COMMIT, add=(blue.participant.device,), seen=2**40))
@@ -191,7 +193,7 @@ async def test_a_joiner_gets_the_commit_that_adds_it_whatever_its_inviter_says(r
     assert payloads(await entries(blue, 1)) == [b"add"]
 
 
-async def test_a_removed_member_gets_its_removal_and_nothing_later(relay: RelayUnderTest) -> None:
+async def test_a_removed_member_gets_its_removal_and_no_later_entry(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     rekey = red.entry(b"remove", kind=REKEY, remove=(blue.participant.device,))
     await red.submit(rekey)
@@ -214,7 +216,9 @@ async def test_a_removed_member_gets_its_removal_and_nothing_later(relay: RelayU
         assert refused.code is m.Code.NOT_MEMBER
 
 
-async def test_a_member_removed_while_away_gets_everything_up_to_it(relay: RelayUnderTest) -> None:
+async def test_a_member_removed_while_offline_gets_all_entries_up_to_its_removal(
+    relay: RelayUnderTest,
+) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     await blue.close()
     await red.say(b"one")
@@ -229,7 +233,7 @@ async def test_a_member_removed_while_away_gets_everything_up_to_it(relay: Relay
     assert isinstance(await back.ask(m.Lookup(5, "red")), m.Account)
 
 
-async def test_someone_who_leaves_is_told_so_and_gone(relay: RelayUnderTest) -> None:
+async def test_a_member_that_leaves_gets_its_proposal_and_no_later_entry(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     leave = blue.entry(b"leave", kind=PROPOSAL, remove=(blue.participant.device,))
     assert (await blue.submit(leave)).seq == 2
@@ -241,7 +245,7 @@ async def test_someone_who_leaves_is_told_so_and_gone(relay: RelayUnderTest) -> 
     assert (await blue.ask(leave)) == m.Accepted(ROOM, leave.submission, 2)  # if the answer was lost
 
 
-async def test_someone_who_left_and_is_added_again_resumes_from_the_new_welcome(
+async def test_a_device_that_left_and_is_added_again_resumes_from_the_new_welcome(
     relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")
@@ -255,7 +259,7 @@ async def test_someone_who_left_and_is_added_again_resumes_from_the_new_welcome(
     assert payloads(await entries(blue, 2)) == [b"again", b"welcome back"]
 
 
-async def test_someone_added_again_reads_on_where_its_inviter_was(relay: RelayUnderTest) -> None:
+async def test_a_device_added_again_reads_on_from_its_inviters_view(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     device = (blue.participant.device,)
     await blue.submit(blue.entry(b"leave", kind=PROPOSAL, remove=device))
@@ -268,7 +272,7 @@ async def test_someone_added_again_reads_on_where_its_inviter_was(relay: RelayUn
     assert payloads(await entries(back, 3)) == [b"leave", b"meanwhile", b"again"]
 
 
-async def test_an_unknown_device_cannot_be_added_and_what_follows_is_not_held_up(
+async def test_an_unknown_device_cannot_be_added_and_later_submissions_go_on(
     relay: RelayUnderTest,
 ) -> None:
     (red,) = await relay.room_of("red")
@@ -279,7 +283,9 @@ async def test_an_unknown_device_cannot_be_added_and_what_follows_is_not_held_up
     assert (await red.say(b"hello")).seq == 2
 
 
-async def test_a_payload_above_the_limit_is_rejected_and_the_connection_lives(relay: RelayUnderTest) -> None:
+async def test_a_payload_above_the_limit_is_rejected_and_the_connection_stays_open(
+    relay: RelayUnderTest,
+) -> None:
     (red,) = await relay.room_of("red")
     answer = await red.ask(red.entry(bytes(2**20 + 1)))
     assert isinstance(answer, m.Rejected)
@@ -290,7 +296,7 @@ async def test_a_payload_above_the_limit_is_rejected_and_the_connection_lives(re
 # --- invitations ---------------------------------------------------------------------------------------
 
 
-async def test_an_invitation_waits_and_is_repeated_until_taken(relay: RelayUnderTest) -> None:
+async def test_an_invitation_is_sent_at_each_login_until_it_is_taken(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     blue = await relay.join("blue")
     await blue.close()
@@ -310,7 +316,7 @@ async def test_an_invitation_waits_and_is_repeated_until_taken(relay: RelayUnder
     assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
 
 
-async def test_nobody_takes_another_device_s_invitation(relay: RelayUnderTest) -> None:
+async def test_a_device_cannot_take_an_invitation_of_another_device(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     blue = await relay.join("blue")
     add = red.entry(b"add", kind=COMMIT, add=(blue.participant.device,), welcome=b"welcome")
@@ -321,7 +327,9 @@ async def test_nobody_takes_another_device_s_invitation(relay: RelayUnderTest) -
     assert await (await relay.join(blue.participant)).expect(m.Invitation) == invitation
 
 
-async def test_a_newer_invitation_replaces_only_the_account_s_own_of_its_sort(relay: RelayUnderTest) -> None:
+async def test_a_newer_invitation_replaces_only_its_accounts_own_of_the_same_kind(
+    relay: RelayUnderTest,
+) -> None:
     red, green = await relay.room_of("red", "green")
     blue = await relay.join("blue")
     device = (blue.participant.device,)
@@ -342,7 +350,7 @@ async def test_a_newer_invitation_replaces_only_the_account_s_own_of_its_sort(re
     assert isinstance(await back.ask(m.Lookup(2, "red")), m.Account)
 
 
-async def test_more_invitations_than_are_read_at_once_all_come(relay: RelayUnderTest) -> None:
+async def test_more_invitations_than_one_read_returns_are_all_sent(relay: RelayUnderTest) -> None:
     blue = await relay.join("blue")
     await blue.close()
     red = await relay.join("red")
@@ -359,7 +367,7 @@ async def test_more_invitations_than_are_read_at_once_all_come(relay: RelayUnder
 # --- presence ------------------------------------------------------------------------------------------
 
 
-async def test_members_see_each_other_come_and_go(relay: RelayUnderTest) -> None:
+async def test_members_get_presence_of_each_other(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await blue.send(m.Goodbye())
     gone = await red.next_presence()
@@ -379,7 +387,7 @@ async def test_members_see_each_other_come_and_go(relay: RelayUnderTest) -> None
     assert (lost.online, lost.text) == (False, "connection lost")
 
 
-async def test_an_outsider_learns_nothing_of_who_is_online(relay: RelayUnderTest) -> None:
+async def test_a_non_member_gets_no_presence(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     green = await relay.join("green")
     await blue.send(m.Goodbye())
@@ -391,7 +399,7 @@ async def test_an_outsider_learns_nothing_of_who_is_online(relay: RelayUnderTest
 # --- memory --------------------------------------------------------------------------------------------
 
 
-async def test_rooms_nobody_has_open_are_let_go(relay: RelayUnderTest) -> None:
+async def test_rooms_without_streams_are_unloaded(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await blue.submit(blue.entry(b"leave", kind=PROPOSAL, remove=(blue.participant.device,)))
     await red.expect(m.Entry)

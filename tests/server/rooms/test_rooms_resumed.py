@@ -1,4 +1,4 @@
-"""What members of a room get that were away, or say again what may have been lost."""
+"""What members are sent after they were offline, and the answers to resubmissions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ REKEY, CONFIRM = m.Kind.REKEY, m.Kind.CONFIRM
 # --- catching up ---------------------------------------------------------------------------------------
 
 
-async def test_someone_away_catches_up_own_entries_included(relay: RelayUnderTest) -> None:
+async def test_a_device_that_was_offline_catches_up_with_its_own_entries_included(
+    relay: RelayUnderTest,
+) -> None:
     red, blue = await relay.room_of("red", "blue")
     await blue.say(b"mine")
     await red.expect(m.Entry)
@@ -31,7 +33,7 @@ async def test_someone_away_catches_up_own_entries_included(relay: RelayUnderTes
     assert got[0].sender == blue.participant.device
 
 
-async def test_catching_up_starts_inside_a_segment(relay: RelayUnderTest) -> None:
+async def test_catch_up_can_start_inside_a_segment(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     submits = [red.entry(b"%d" % number) for number in range(10)]
     await red.write(b"".join(map(red.connection.send, submits)))
@@ -43,7 +45,7 @@ async def test_catching_up_starts_inside_a_segment(relay: RelayUnderTest) -> Non
         assert payloads(await entries(blue, 11 - after)) == [b"%d" % n for n in range(after - 1, 10)]
 
 
-async def test_catching_up_while_others_talk_has_no_gap_and_no_double(relay: RelayUnderTest) -> None:
+async def test_catch_up_while_others_send_has_no_gap_and_no_duplicate(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     count = 600
     for number in range(count // 2):
@@ -70,7 +72,7 @@ async def test_catching_up_while_others_talk_has_no_gap_and_no_double(relay: Rel
     await asyncio.gather(talk(), catch_up())
 
 
-async def test_resuming_again_starts_over(relay: RelayUnderTest) -> None:
+async def test_a_second_resume_starts_from_its_own_position(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await red.say(b"hello")
     await entries(blue, 1)
@@ -80,14 +82,14 @@ async def test_resuming_again_starts_over(relay: RelayUnderTest) -> None:
     assert payloads(await entries(blue, 1)) == [b"once"]
 
 
-async def test_who_resumes_beyond_the_end_is_told_where_it_is(relay: RelayUnderTest) -> None:
+async def test_a_resume_beyond_the_end_returns_the_last_seq(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     assert (await red.resume(2)).seq == 1
     await blue.say(b"what comes next")
     assert payloads(await entries(red, 1)) == [b"what comes next"]
 
 
-async def test_with_all_rooms_open_one_of_them_is_resumed_anew(
+async def test_a_room_can_be_resumed_again_at_the_limit_of_open_rooms(
     relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_handler, "MAX_STREAMS", 2)
@@ -104,7 +106,7 @@ async def test_with_all_rooms_open_one_of_them_is_resumed_anew(
 # --- resubmission --------------------------------------------------------------------------------------
 
 
-async def test_a_resubmission_is_told_its_seq_and_not_logged_again(relay: RelayUnderTest) -> None:
+async def test_a_resubmission_gets_its_seq_and_adds_no_entry(relay: RelayUnderTest) -> None:
     red, _blue = await relay.room_of("red", "blue")
     submit = red.entry(b"once")
     first = await red.submit(submit)
@@ -118,7 +120,7 @@ async def test_a_resubmission_is_told_its_seq_and_not_logged_again(relay: RelayU
     assert resumed.seq == 2
 
 
-async def test_a_resubmission_sent_twice_at_once_is_one_entry(relay: RelayUnderTest) -> None:
+async def test_a_submission_sent_twice_at_once_is_one_entry(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     frame = red.connection.send(red.entry(b"once"))
     await red.write(frame + frame)
@@ -127,7 +129,7 @@ async def test_a_resubmission_sent_twice_at_once_is_one_entry(relay: RelayUnderT
     assert payloads(await entries(blue, 2)) == [b"once", b"next"]
 
 
-async def test_a_resubmission_while_behind_is_answered_by_the_entry_itself(relay: RelayUnderTest) -> None:
+async def test_a_resubmission_during_catch_up_is_answered_by_the_entry(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await blue.say(b"first")
     await red.expect(m.Entry)
@@ -151,7 +153,7 @@ async def test_a_number_used_too_long_ago_must_be_renumbered(relay: RelayUnderTe
     assert answer.code is m.Code.RENUMBER
 
 
-async def test_a_resubmission_is_known_though_another_change_came(relay: RelayUnderTest) -> None:
+async def test_a_resubmission_is_recognised_after_a_later_handshake(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     commit = red.entry(b"commit", kind=COMMIT)
     first = await red.submit(commit)

@@ -1,4 +1,4 @@
-"""A relay that runs on a backup says so: to its log, and to everyone who comes back."""
+"""A relay that runs on a backup says so, in its log and to every client."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OTHER_ROOM = bytes(16)
 
 
 def restore(relay: RelayUnderTest, backup: Path) -> None:
-    """Put a backup in the place of what a stopped relay has."""
+    """Replace the database of a stopped relay by a backup."""
     for file in (relay.folder / "data").glob("relay.db*"):
         file.unlink()
     subprocess.run(["tar", "-xpf", str(backup), "-C", str(relay.folder / "data")], check=True, timeout=30)  # noqa: S607  (the system's)
 
 
-async def test_whoever_comes_back_to_a_restored_relay_is_told_what_it_had(relay: RelayUnderTest) -> None:
+async def test_a_restored_relay_reports_its_new_incarnation_and_what_it_kept(relay: RelayUnderTest) -> None:
     red, blue, green = await relay.room_of("red", "blue", "green")
     await red.create(OTHER_ROOM)
     rekey = red.entry(b"rekey", kind=m.Kind.REKEY, remove=(blue.participant.device,))
@@ -65,7 +65,7 @@ async def test_whoever_comes_back_to_a_restored_relay_is_told_what_it_had(relay:
     assert (resumed.seq, resumed.restores) == (4, [(former, 3)])
 
 
-async def test_a_backup_changes_nothing_of_the_relay_it_is_of(relay: RelayUnderTest) -> None:
+async def test_a_backup_does_not_change_the_incarnation_of_its_relay(relay: RelayUnderTest) -> None:
     (red,) = await relay.room_of("red")
     back_up(relay.folder / "data", relay.folder / "backup.tar")
     reader = schema.connect_reader(relay.database)
@@ -77,7 +77,7 @@ async def test_a_backup_changes_nothing_of_the_relay_it_is_of(relay: RelayUnderT
     assert (await back.resume(1)).restores == []
 
 
-async def test_all_that_is_restored_is_whole_and_what_was_damaged_stays_so(
+async def test_a_restore_is_atomic_and_leaves_damaged_rooms_damaged(
     relay: RelayUnderTest,
 ) -> None:
     red, blue = await relay.room_of("red", "blue")

@@ -1,4 +1,4 @@
-"""`kill -9` while a relay migrates or prunes: what was begun is done or was never begun."""
+"""`kill -9` while a relay migrates or prunes: each step is done completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LATER = 10**15
 """A time (ms since 1970) at which everything is old."""
 
 
-def made_before(data: Path) -> Path:
-    """Put a large database of schema version 2 there."""
+def place_old_database(data: Path) -> Path:
+    """Write a large database of schema version 2 there."""
     data.mkdir(mode=0o700)
     database = data / "relay.db"
     database.touch(0o600)
@@ -45,8 +45,8 @@ def made_before(data: Path) -> Path:
     return database
 
 
-async def test_a_migration_that_is_killed_begins_anew(tmp_path: Path) -> None:
-    database = made_before(tmp_path / "data")
+async def test_a_killed_migration_starts_again(tmp_path: Path) -> None:
+    database = place_old_database(tmp_path / "data")
     log_ahead = database.with_name("relay.db-wal")
     dice = Random(3)  # noqa: S311  (dice, not keys)
     for _ in range(3):
@@ -69,8 +69,8 @@ async def test_a_migration_that_is_killed_begins_anew(tmp_path: Path) -> None:
     connection.close()
 
 
-def check_what_is_kept(database: Path, last: int) -> int:
-    """Check that nothing but the oldest entries is gone, and as much is counted; return how many are."""
+def check_kept_entries(database: Path, last: int) -> int:
+    """Check that only the oldest entries are deleted and the count agrees; return how many are."""
     connection = schema.connect_writer(database)
     room = load_room(connection, ROOM)
     assert room is not None
@@ -90,7 +90,7 @@ def check_what_is_kept(database: Path, last: int) -> int:
     return room.kept_from - 1
 
 
-async def test_a_pruning_that_is_killed_leaves_whole_what_it_left(tmp_path: Path) -> None:
+async def test_a_killed_pruning_leaves_every_kept_entry_intact(tmp_path: Path) -> None:
     count = 6000
     async with running_relay(tmp_path) as relay:
         (red,) = await relay.room_of("red")
@@ -98,7 +98,7 @@ async def test_a_pruning_that_is_killed_leaves_whole_what_it_left(tmp_path: Path
             await red.write(b"".join(pack(red.entry(os.urandom(4000))) for _ in range(100)))
             for _ in range(100):
                 await red.expect(m.Accepted)
-    assert check_what_is_kept(relay.database, count + 1) == 0
+    assert check_kept_entries(relay.database, count + 1) == 0
     dice = Random(4)  # noqa: S311  (dice, not keys)
     lengths = set()
     for number in range(4):
@@ -108,11 +108,11 @@ async def test_a_pruning_that_is_killed_leaves_whole_what_it_left(tmp_path: Path
             await asyncio.sleep(dice.random() * 0.15)  # any moment will do
             os.kill(process.pid, signal.SIGKILL)
             await process.process.wait()
-        gone = check_what_is_kept(data / "relay.db", count + 1)
+        gone = check_kept_entries(data / "relay.db", count + 1)
         connection = schema.connect_writer(data / "relay.db")
         prune_all(connection, RetentionPolicy(room_bytes=100_000), LATER)
         connection.close()
-        pruned = check_what_is_kept(data / "relay.db", count + 1)
+        pruned = check_kept_entries(data / "relay.db", count + 1)
         assert gone <= pruned
         assert pruned > count * 0.9
         lengths.add(gone)

@@ -1,4 +1,4 @@
-"""How the database is opened: durable, private, and only if it is ours."""
+"""How the database is opened: durable, private, and only if it is a relay's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_every_file_is_private(tmp_path: Path) -> None:
+def test_every_database_file_is_private(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     files = list(tmp_path.iterdir())
     assert {file.suffix for file in files} == {".db", ".db-wal", ".db-shm"}
@@ -48,14 +48,14 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_what_is_migrated_is_opened_as_it_is(tmp_path: Path) -> None:
+def test_a_migrated_database_is_opened_without_a_migration(tmp_path: Path) -> None:
     for _ in range(2):
         connection = schema.connect_writer(tmp_path / "relay.db")
         assert connection.execute("SELECT count(*) FROM accounts").get == 0
         connection.close()
 
 
-def test_a_database_behind_a_link_is_not_opened(tmp_path: Path) -> None:
+def test_a_database_behind_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "relay.db").symlink_to(tmp_path / "elsewhere.db")
     with pytest.raises(StartError):
         schema.connect_writer(tmp_path / "relay.db")
@@ -87,7 +87,7 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
     schema.connect_writer(tmp_path / "relay.db").close()
 
 
-def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) -> None:
+def test_a_database_of_version_2_is_migrated_completely(tmp_path: Path) -> None:
     older = apsw.Connection(str(tmp_path / "relay.db"))
     for migration in schema.MIGRATIONS[:2]:
         older.execute(migration)
@@ -117,7 +117,7 @@ def test_a_database_of_the_version_before_is_taken_over_whole(tmp_path: Path) ->
     connection.close()
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_refused_unchanged(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     connection.pragma("user_version", len(schema.MIGRATIONS) + 1)
     connection.close()
@@ -144,7 +144,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         ("UPDATE devices SET account = 2", "name"),
     ],
 )
-def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> None:
+def test_a_changed_row_is_an_error(tmp_path: Path, change: str, read: str) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     device, room = b"d" * 32, RoomState(b"r" * 16)
     for name, key in (("red", b"\xaa"), ("blue", b"\xbb")):
@@ -169,7 +169,7 @@ def test_a_changed_row_is_noticed(tmp_path: Path, change: str, read: str) -> Non
     connection.close()
 
 
-def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
+def test_loading_rooms_leaves_no_open_cursor(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     room = RoomState(bytes(16))
     room.stage_creation(bytes(32), "red")
@@ -191,7 +191,7 @@ def test_loading_rooms_leaves_no_cursor_behind(tmp_path: Path) -> None:
     assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before
 
 
-def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(
+def test_the_restore_of_an_older_schema_is_kept_with_an_unknown_incarnation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "relay.db"
@@ -213,7 +213,7 @@ def test_the_one_restore_known_before_is_kept_as_of_an_unknown_incarnation(
         load_room(connection, bytes([2]) * 16)
 
 
-def test_invitations_of_before_are_kept_and_their_numbers_not_used_again(
+def test_invitations_of_an_older_schema_are_kept_and_their_ids_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "relay.db"

@@ -1,4 +1,4 @@
-"""Damaged and lost rows that are handed out or judged by: never believed, never passed over in silence."""
+"""Damaged and missing rows are refused or left out, and logged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RED, BLUE = (
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
-    """A database in which red has key packages and invited blue to two rooms."""
+    """Yield a database in which red has key packages and has invited blue to two rooms."""
     connection = schema.connect_writer(tmp_path / "relay.db")
     for applicant in (RED, BLUE):
         directory.enrol(connection, applicant, lambda _: None)
@@ -95,7 +95,7 @@ def claim(connection: apsw.Connection) -> list[bytes]:
         ("DELETE FROM bans", "a ban is missing on disk"),
     ],
 )
-def test_what_is_damaged_is_named(connection: apsw.Connection, damage: str, words: str) -> None:
+def test_check_rows_names_the_damaged_row(connection: apsw.Connection, damage: str, words: str) -> None:
     connection.pragma("foreign_keys", False)
     connection.execute(damage)
     with pytest.raises(DamageError, match=words):
@@ -106,7 +106,9 @@ def test_what_is_damaged_is_named(connection: apsw.Connection, damage: str, word
 
 
 @pytest.mark.parametrize("change", ["package = x'00'", "seal = x''"])
-def test_a_damaged_key_package_is_skipped_deleted_and_told(connection: apsw.Connection, change: str) -> None:
+def test_a_damaged_key_package_is_skipped_deleted_and_logged(
+    connection: apsw.Connection, change: str
+) -> None:
     connection.execute(f"UPDATE key_packages SET {change} WHERE id IN (1, 2)")  # noqa: S608  (a test's words)
     with capture_logs() as logs:
         assert claim(connection) == [b"three"]
@@ -129,7 +131,7 @@ def test_a_damaged_last_resort_is_refused_as_damage(connection: apsw.Connection)
 
 
 @pytest.mark.parametrize("lost", ["key_packages", "last_resorts", "invitations"])
-def test_what_is_lost_of_a_device_is_told_once_and_then_counted_anew(
+def test_missing_rows_of_a_device_are_logged_once_and_then_recounted(
     connection: apsw.Connection, lost: str
 ) -> None:
     connection.execute(f"DELETE FROM {lost}")  # noqa: S608  (a test's own words)
@@ -147,7 +149,7 @@ def test_what_is_lost_of_a_device_is_told_once_and_then_counted_anew(
         assert [entry["log_level"] for entry in logs] == ["error"] * times
 
 
-def test_no_key_packages_at_all_are_damage_only_if_there_were_some(connection: apsw.Connection) -> None:
+def test_an_empty_pool_is_damage_only_if_it_had_key_packages(connection: apsw.Connection) -> None:
     with pytest.raises(Refusal):
         directory.claim_key_packages(connection, RED.name, 7)
     connection.execute("DELETE FROM key_packages")
@@ -157,7 +159,7 @@ def test_no_key_packages_at_all_are_damage_only_if_there_were_some(connection: a
 
 
 def change_behind_the_index(connection: apsw.Connection, index: str, change: str) -> None:
-    """Change a row as a bit that flips on disk does, so that its index still says what it said."""
+    """Change a row but not its index, as a bit flip on disk does."""
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     row = connection.execute("SELECT * FROM sqlite_schema WHERE name = ?", (index,)).get
     connection.pragma("writable_schema", True)
@@ -193,7 +195,9 @@ def test_a_key_package_of_another_device_that_an_index_points_at_is_not_handed_o
     assert logs
 
 
-async def test_a_token_that_its_index_lost_is_no_wrong_one(connection: apsw.Connection) -> None:
+async def test_a_token_missing_from_its_index_is_damage_and_not_a_wrong_token(
+    connection: apsw.Connection,
+) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
     connection.execute("CREATE TABLE empty(digest BLOB NOT NULL UNIQUE) STRICT")
     connection.pragma("writable_schema", True)
@@ -210,7 +214,7 @@ async def test_a_token_that_its_index_lost_is_no_wrong_one(connection: apsw.Conn
         spend_token(connection, b"another", 2)
 
 
-def test_a_device_of_an_account_that_is_lost_is_missed(connection: apsw.Connection) -> None:
+def test_a_missing_device_of_an_account_is_an_error(connection: apsw.Connection) -> None:
     phone = Applicant(b"p" * 32, b"identity", RED.account, RED.name, RED.folded, RED.skeleton)
     directory.enrol(connection, phone, lambda _: None)
     assert len(directory.look_up(connection, RED.name)) == 2
@@ -224,7 +228,7 @@ def test_a_device_of_an_account_that_is_lost_is_missed(connection: apsw.Connecti
     assert len(directory.look_up(connection, RED.name)) == 2
 
 
-def test_what_a_name_compares_as_is_mended_by_its_next_device(connection: apsw.Connection) -> None:
+def test_the_next_login_of_an_account_repairs_its_compared_names(connection: apsw.Connection) -> None:
     connection.execute("UPDATE accounts SET folded = 'x', skeleton = 'y' WHERE id = 1")
     phone = Applicant(b"p" * 32, b"identity", RED.account, RED.name, RED.folded, RED.skeleton)
     directory.enrol(connection, phone, lambda _: None)
@@ -246,7 +250,7 @@ def test_what_a_name_compares_as_is_mended_by_its_next_device(connection: apsw.C
         "DELETE FROM welcomes WHERE id = 1",
     ],
 )
-def test_a_damaged_invitation_is_left_out_and_told(connection: apsw.Connection, damage: str) -> None:
+def test_a_damaged_invitation_is_left_out_and_logged(connection: apsw.Connection, damage: str) -> None:
     connection.pragma("foreign_keys", False)
     connection.execute(damage)
     with capture_logs() as logs:
@@ -255,7 +259,7 @@ def test_a_damaged_invitation_is_left_out_and_told(connection: apsw.Connection, 
     assert [(entry["log_level"], entry["id"] in (1, 3)) for entry in logs] == [("error", True)]
 
 
-async def test_through_a_relay_what_is_damaged_is_refused_and_told(relay: RelayUnderTest) -> None:
+async def test_a_relay_refuses_and_logs_damaged_rows(relay: RelayUnderTest) -> None:
     red, blue = await relay.room_of("red", "blue")
     await blue.ask(m.PublishKeyPackages(9, 1, [b"one"], b""))
     await blue.close()
@@ -280,7 +284,7 @@ async def test_through_a_relay_what_is_damaged_is_refused_and_told(relay: RelayU
     assert re.search("key package not .* directory .* invitation not", " ".join(told))
 
 
-async def test_invitations_that_cannot_be_read_are_told(
+async def test_unreadable_invitations_are_logged(
     relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -295,7 +299,7 @@ async def test_invitations_that_cannot_be_read_are_told(
     ]
 
 
-def test_bans_and_tokens_of_the_version_before_are_sealed(tmp_path: Path) -> None:
+def test_a_migration_seals_bans_and_tokens(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     path.touch(0o600)
     older = schema.connect(path, apsw.SQLITE_OPEN_READWRITE)

@@ -1,4 +1,4 @@
-"""A relay takes over what the one before it left, and neither touches what a newer one left."""
+"""A relay migrates what an older one left, and refuses what a newer one left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEALS = {
 STORED = Path(__file__).parent / "stored"
 
 
-def who_was_there(name: str, version: int = 2) -> Participant:
+def former_participant(name: str, version: int = 2) -> Participant:
     keys = json.loads((STORED / f"version-{version}.json").read_text())[name]
     account = AccountKey.from_secret(Secret(bytes.fromhex(keys["account"])))
     participant = Participant(name, account)
@@ -36,7 +36,7 @@ def who_was_there(name: str, version: int = 2) -> Participant:
     return participant
 
 
-def put_back(data: Path, version: int = 2) -> Path:
+def place_stored_database(data: Path, version: int = 2) -> Path:
     data.mkdir(mode=0o700)
     database = data / "relay.db"
     database.touch(0o600)
@@ -44,18 +44,18 @@ def put_back(data: Path, version: int = 2) -> Path:
     return database
 
 
-async def start_on(relay: RelayUnderTest, version: int) -> None:
-    """Have the relay run on what that version left."""
+async def start_with_version(relay: RelayUnderTest, version: int) -> None:
+    """Start the relay on the data that a relay of that version left."""
     await relay.stop()
     relay.folder /= "before"
     relay.folder.mkdir()
-    assert schema.versions_behind(put_back(relay.folder / "data", version)) > 0
+    assert schema.versions_behind(place_stored_database(relay.folder / "data", version)) > 0
     await relay.start()
 
 
-async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
-    await start_on(relay, 2)
-    red = await relay.join(who_was_there("red"))
+async def test_everything_of_version_2_is_migrated(relay: RelayUnderTest) -> None:
+    await start_with_version(relay, 2)
+    red = await relay.join(former_participant("red"))
     assert not red.logged_in.registered
     resumed = await red.resume(0)
     assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restores) == (7, 6, 7, [])
@@ -64,7 +64,7 @@ async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
     assert said[1:3] == [b"hello", b"hello to you"]
     assert said[4:] == [b"0", b"1", b"2"]
 
-    green = await relay.join(who_was_there("green"))
+    green = await relay.join(former_participant("green"))
     assert green.logged_in.key_packages == [(2, 2)]
     invitation = await green.expect(m.Invitation)
     assert (invitation.room, invitation.seq, invitation.welcome) == (ROOM, 4, b"welcome")
@@ -74,7 +74,7 @@ async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
     packages = [package for claim in claims if isinstance(claim, m.KeyPackages) for package in claim.packages]
     assert packages == [b"package 1", b"package 2", b"last resort"]
 
-    blue = await relay.join(who_was_there("blue"))
+    blue = await relay.join(former_participant("blue"))
     assert (await blue.resume(1)).seq == 4  # where it was taken out
 
     assert isinstance(await red.ask(red.entry(b"2", read=4)), m.Rejected)
@@ -84,8 +84,8 @@ async def test_everything_of_version_2_is_there(relay: RelayUnderTest) -> None:
     assert (await green.expect(m.Entry)).seq == 8
 
 
-def test_what_is_sealed_since_is_sealed_in_what_the_version_before_left(tmp_path: Path) -> None:
-    connection = schema.connect_writer(put_back(tmp_path / "data"))
+def test_a_migration_seals_the_rows_of_older_versions(tmp_path: Path) -> None:
+    connection = schema.connect_writer(place_stored_database(tmp_path / "data"))
     check_rows(connection)
     assert connection.execute("SELECT count(*) FROM invitations WHERE account IS NULL").get == 0
     for table in ("key_packages", "last_resorts", "welcomes", "invitations"):
@@ -98,17 +98,20 @@ def test_what_is_sealed_since_is_sealed_in_what_the_version_before_left(tmp_path
     connection.close()
 
 
-async def test_a_repeated_submission_of_before_tells_its_seq(relay: RelayUnderTest) -> None:
-    await start_on(relay, 2)
-    red = await relay.join(who_was_there("red"))
+async def test_a_resubmission_from_before_the_migration_gets_its_seq(relay: RelayUnderTest) -> None:
+    await start_with_version(relay, 2)
+    red = await relay.join(former_participant("red"))
     await red.resume(7)
     red.participant.submissions[ROOM] = 5
     assert (await red.submit(red.entry(b"2", read=4))).seq == 7
 
 
-async def test_everything_of_version_3_is_there(relay: RelayUnderTest) -> None:
-    await start_on(relay, 3)
-    blue, red = await relay.join(who_was_there("blue", 3)), await relay.join(who_was_there("red", 3))
+async def test_everything_of_version_3_is_migrated(relay: RelayUnderTest) -> None:
+    await start_with_version(relay, 3)
+    blue, red = (
+        await relay.join(former_participant("blue", 3)),
+        await relay.join(former_participant("red", 3)),
+    )
     resumed = await blue.resume(1)
     assert (resumed.seq, resumed.submission, resumed.legacy, resumed.restores) == (7, 5, 7, [])
     assert {name for _, name in resumed.members} == {"blue", "green"}
@@ -125,7 +128,7 @@ async def test_everything_of_version_3_is_there(relay: RelayUnderTest) -> None:
     assert (await red.resume(1)).seq == 4  # where it was taken out
     await entries(red, 3)
 
-    green = await relay.join(who_was_there("green", 3))
+    green = await relay.join(former_participant("green", 3))
     invitation = await green.expect(m.Invitation)
     assert (invitation.seq, invitation.welcome) == (4, b"welcome")
     assert isinstance(await green.ask(m.TakeInvitation(1, invitation.id)), m.Done)
@@ -138,25 +141,25 @@ async def test_everything_of_version_3_is_there(relay: RelayUnderTest) -> None:
     assert (resumed.seq, resumed.legacy) == (8, 7)
 
 
-async def test_a_room_that_was_damaged_before_is_not_believed_afterwards(relay: RelayUnderTest) -> None:
+async def test_a_room_damaged_before_the_migration_is_refused_afterwards(relay: RelayUnderTest) -> None:
     await relay.stop()
     relay.folder /= "before"
     relay.folder.mkdir()
-    connection = apsw.Connection(str(put_back(relay.folder / "data", 3)))
+    connection = apsw.Connection(str(place_stored_database(relay.folder / "data", 3)))
     connection.execute("UPDATE rooms SET epoch = epoch + 1")
     connection.close()
     await relay.start()
-    blue = await relay.join(who_was_there("blue", 3))
+    blue = await relay.join(former_participant("blue", 3))
     refused = await blue.ask(m.Resume(1, ROOM, 1))
     assert isinstance(refused, m.Refused)
     assert refused.code is m.Code.STORAGE
 
 
 @pytest.mark.parametrize("change", ["newer", "older code"])
-async def test_what_a_newer_relay_left_is_refused_untouched(
+async def test_a_database_of_a_newer_relay_is_refused_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    database = put_back(tmp_path / "data")
+    database = place_stored_database(tmp_path / "data")
     connection = schema.connect_writer(database)
     if change == "newer":
         connection.pragma("user_version", len(schema.MIGRATIONS) + 1)
