@@ -1,17 +1,22 @@
 """The client's errors: each is one line that says what to do, with an exit status. Knows no terminal.
 
 ClientError
-├── LocalError            something on this machine, or in the call
+├── LocalFault            something on this machine, or in the call
 │   ├── UsageError        wrong argument, or a call that is not possible now
 │   │   ├── RoomNotFound      no room has that title or id
 │   │   ├── NotInRoom         this device is not in that room
 │   │   ├── MemberNotFound    nobody of that name is in the room
 │   │   ├── SelfRemoval       one cannot remove oneself
-│   │   └── KeyNotShown       a name was to be verified before its key was shown
+│   │   ├── KeyNotShown       a name was to be verified before its key was shown
+│   │   ├── ProfileNotFound   there is no such profile, and no relay to register it at
+│   │   └── RelayUnknown      the profile has not met its relay yet, and none is given
 │   ├── ProfileError      the profile is missing, locked, exposed or damaged
 │   │   ├── ProfileLocked     another process has it open
 │   │   ├── ProfileExposed    others on this machine could read it
+│   │   │   └── ProfileOfOther    its folder belongs to another user
+│   │   ├── NotAFolder        something else than a folder is in its place
 │   │   ├── WrongPassphrase
+│   │   │   └── PassphraseNeeded  it has a passphrase, and nobody can be asked for it
 │   │   ├── RoomUnreadable    a stored room has a cipher suite or version that this program lacks
 │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
 │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
@@ -29,7 +34,6 @@ ClientError
 
 from __future__ import annotations
 
-from clave_crypto.identity import fingerprint
 from clave_wire.messages import Code
 from clave_wire.text import sanitize
 
@@ -37,19 +41,24 @@ __all__ = [
     "ClientError",
     "KeyMismatch",
     "KeyNotShown",
-    "LocalError",
+    "LocalFault",
     "MemberNotFound",
+    "NotAFolder",
     "NotARelay",
     "NotInRoom",
+    "PassphraseNeeded",
     "PeerError",
     "PeerLacksSuite",
     "ProfileError",
     "ProfileExposed",
     "ProfileLocked",
+    "ProfileNotFound",
+    "ProfileOfOther",
     "RelayChanged",
     "RelayError",
     "RelayFault",
     "RelayRefused",
+    "RelayUnknown",
     "RelayUnreachable",
     "RoomBehind",
     "RoomNotFound",
@@ -68,11 +77,11 @@ class ClientError(Exception):
     exit_status = 1
 
 
-class LocalError(ClientError):
+class LocalFault(ClientError):
     """Something on this machine, or in the call, is wrong."""
 
 
-class UsageError(LocalError):
+class UsageError(LocalFault):
     """Wrong argument, or a call that is not possible now."""
 
     exit_status = 2
@@ -98,7 +107,19 @@ class KeyNotShown(UsageError):
     """A name was to be verified before its key was shown."""
 
 
-class ProfileError(LocalError):
+class ProfileNotFound(UsageError):
+    """There is no profile `name`, and no relay was given to register it at."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no profile {name} yet")
+        self.name = name
+
+
+class RelayUnknown(UsageError):
+    """The profile has not met its relay yet, and no relay was given."""
+
+
+class ProfileError(LocalFault):
     """Profile missing, locked, exposed or damaged."""
 
     exit_status = 3
@@ -112,8 +133,20 @@ class ProfileExposed(ProfileError):
     """Others on this machine could read or replace the profile."""
 
 
+class ProfileOfOther(ProfileExposed):
+    """The profile's folder belongs to another user."""
+
+
+class NotAFolder(ProfileError):
+    """Something else than a folder is where the profile should be."""
+
+
 class WrongPassphrase(ProfileError):
     """The passphrase or key file does not open the profile."""
+
+
+class PassphraseNeeded(WrongPassphrase):
+    """The profile has a passphrase, and nobody can be asked for it."""
 
 
 class RoomUnreadable(ProfileError):
@@ -130,7 +163,7 @@ class StoreDamaged(ProfileError):
     """The profile's database is damaged, newer than this program, or could not be written."""
 
 
-class StateTooOld(LocalError):
+class StateTooOld(LocalFault):
     """The room's state is older than what this device already sent; sending would reuse keys."""
 
     exit_status = 3
@@ -197,6 +230,8 @@ class KeyMismatch(PeerError):
     """
 
     def __init__(self, name: str, known: bytes, known_source: str, found: bytes, source: str) -> None:
+        from clave_crypto.identity import fingerprint  # here, as it loads `cryptography`
+
         name = sanitize(name)
         super().__init__(
             f"two keys go by {name}, nothing was done: {fingerprint(known)} ({known_source}) and"

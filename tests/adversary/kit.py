@@ -22,7 +22,7 @@ from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedStat
 from clave_client.formats.payload import epoch_id, sign_payload
 from clave_client.formats.welcome import RejoinInfo, Welcome
 from clave_client.net.address import RelayAddress
-from clave_client.net.transport import RelayTransport
+from clave_client.net.transport import Connect, OnMessages, RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import leaf_lifetime
 from clave_client.store.database import Phase
@@ -35,6 +35,7 @@ from clave_crypto.mls import (
     NoPolicy,
     decode_key_package,
 )
+from clave_wire.connection import ClientConnection
 from clave_wire.header import Header, digest_names, pack_header
 from clave_wire.messages import (
     Accepted,
@@ -71,7 +72,7 @@ class Wire:
     def show(self, *messages: ToClient) -> None:
         """Show the client what no relay sent."""
         assert self.link is not None
-        self.link._on_messages(list(messages))
+        self.link.on_messages(list(messages))
 
     def say(self, message: ToRelay) -> None:
         """Tell the relay what the client did not say."""
@@ -80,35 +81,37 @@ class Wire:
 
 
 class LyingLink(RelayTransport):
-    """A link with a wire."""
+    """A link with a wire: that of `name`, which a subclass sets."""
 
+    name: ClassVar[str]
     wires: ClassVar[dict[str, Wire]] = {}
 
-    def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
+    def __init__(self, address: RelayAddress, on_messages: OnMessages) -> None:
         super().__init__(address, on_messages)
-        name: str = on_messages.__self__._credentials.name  # type: ignore[attr-defined]  # a session's method
-        self._wire = wire_of(name)
+        self._wire = wire_of(self.name)
         self._wire.link = self
-        self._connection = _Spliced(self._connection, self._wire)  # type: ignore[assignment]
+        self._connection = _SplicedConnection(self._wire)
 
     def send(self, message: ToRelay) -> None:
         for said in self._wire.told(message):
             super().send(said)
 
 
-class _Spliced:
+class _SplicedConnection(ClientConnection):
     """The protocol of a connection, whose incoming messages go over a wire."""
 
-    def __init__(self, connection: Any, wire: Wire) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
         self._wire = wire
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def receive_data(self, data: bytes) -> list[ToClient]:
-        received = self._connection.receive_data(data)
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[ToClient]:
+        received = super().receive_data(data)
         return [shown for message in received for shown in self._wire.shown(message)]
+
+
+def _lying_connector(name: str) -> Connect:
+    """Return how the client of `name` connects: over its wire."""
+    return type("Link", (LyingLink,), {"name": name}).connect
 
 
 def wire_of(name: str) -> Wire:
@@ -119,7 +122,7 @@ def wire_of(name: str) -> Wire:
 @pytest.fixture(autouse=True)
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give every client of a test a wire."""
-    monkeypatch.setattr("clave_client.net.reconnecting_transport.RelayTransport", LyingLink)
+    monkeypatch.setattr(Somebody, "connector", _lying_connector)
     LyingLink.wires.clear()
     yield
     LyingLink.wires.clear()
@@ -139,15 +142,15 @@ async def stage(folder: Path, *names: str) -> AsyncIterator[tuple[Relay, list[So
 
 
 def device(person: Somebody) -> bytes:
-    return person.client._sync.account.device.public
+    return person.client.sync.account.device.public
 
 
 def room_of(person: Somebody, room: bytes) -> LocalRoom:
-    return person.client._sync.rooms[room]
+    return person.client.sync.rooms[room]
 
 
 def members(person: Somebody, room: bytes) -> set[str]:
-    return {member.name for member, _, _ in person.client.members(room)}
+    return {member.name for member, *_ in person.client.members(room)}
 
 
 async def until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
@@ -272,8 +275,8 @@ class Insider:
 
 async def welcome_elsewhere(insider: Insider, guest: str) -> bytes:
     """Return a welcome for `guest` into a group of the insider's own that goes by the room's id."""
-    account, suite = insider.person.client._sync.account, insider.group.suite
-    link = insider.person.client._sync.transport
+    account, suite = insider.person.client.sync.account, insider.group.suite
+    link = insider.person.client.sync.transport
     answer = await link.request(lambda request: ClaimKeyPackages(request, guest, suite.id))
     assert isinstance(answer, KeyPackages)
     now = time.time()
@@ -330,5 +333,5 @@ def paths_spoiled_for(insider: Somebody, room: bytes, *victims: Somebody) -> Ite
 
 
 def is_in(person: Somebody, room: bytes) -> bool:
-    rooms = person.client._sync.rooms
+    rooms = person.client.sync.rooms
     return room in rooms and rooms[room].record.phase is Phase.JOINED

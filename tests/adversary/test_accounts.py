@@ -36,7 +36,7 @@ async def second_device(
     mallory: Somebody, name: str, folder: Path, relay: Relay, patch: pytest.MonkeyPatch
 ) -> Somebody:
     """Return somebody with an account of its own, whose device the relay knows as one of mallory's."""
-    secret = mallory.client._store.get("account_secret")
+    secret = mallory.client.sync.store.get("account_secret")
     assert secret is not None
     key, login, load = AccountKey.from_secret(Secret(secret)), LyingLink.login, account.Account.load_or_create
     registered: dict[bytes, bytes] = {}
@@ -58,10 +58,10 @@ async def second_device(
 
 
 def add_of(ghost: Somebody, suite: Any) -> Callable[[Any], list[Add]]:
-    session = ghost.client._sync
+    session = ghost.client.sync
     bundle = session.account._bundle(suite, time.time())
-    with session._store.transaction():
-        session._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
+    with session.store.transaction():
+        session.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
     return lambda _: [Add(bundle.key_package)]
 
 
@@ -71,14 +71,14 @@ async def test_one_account_is_no_two_in_a_room(tmp_path: Path, monkeypatch: pyte
         ghost = await second_device(mallory, "ghost", tmp_path / "home", relay, monkeypatch)
         added = add_of(ghost, room_of(mallory, friends).group.suite)
         with pytest.raises(ClientError, match="belongs to another account"):
-            await mallory.client._sync.commit(friends, added)
+            await mallory.client.sync.commit(friends, added)
         with monkeypatch.context() as patch:
             patch.setattr(
                 commit_builder,
                 "digest_names",
                 lambda added: digest_names((each, "mallory") for each, _ in added),
             )
-            mallory.client._sync.spawn(lambda: mallory.client._sync.commit(friends, added))
+            mallory.client.sync.spawn(lambda: mallory.client.sync.commit(friends, added))
             await until(lambda: any("does not count" in told for told in notices(red)))
         assert members(red, friends) == members(blue, friends) == {"red", "blue", "mallory"}
         await mallory.go()
@@ -96,7 +96,7 @@ async def test_members_that_the_relay_knows_by_another_name_are_told_once(tmp_pa
             else message,
         )
         for _ in range(2):
-            red.client._sync.restart_resume(room_of(red, friends))
+            red.client.sync.restart_resume(room_of(red, friends))
             await until(lambda: room_of(red, friends).synced)
         told = [
             text for text in notices(red) if text.startswith("the relay knows blue in friends as mallory")

@@ -32,7 +32,7 @@ async def test_a_relay_that_takes_leave_and_stays_is_left(tmp_path: Path) -> Non
 
 async def test_an_answer_to_an_invitation_outlasts_a_fault(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
         for number in range(5):
@@ -40,7 +40,7 @@ async def test_an_answer_to_an_invitation_outlasts_a_fault(tmp_path: Path) -> No
         wire_of("blue").shown = lambda message: (
             () if isinstance(message, Entry) and message.seq == 3 else (message,)
         )
-        answering = asyncio.create_task(blue.client.answer(room, accept=True))
+        answering = asyncio.create_task(blue.client.accept(room))
         await blue.sees(events.Disconnected)
         wire_of("blue").honest()
         await asyncio.wait_for(answering, 10)
@@ -69,7 +69,7 @@ async def test_a_message_and_a_change_outlast_a_fault(tmp_path: Path) -> None:
 async def test_talk_goes_on_while_the_relays_list_is_compared(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
-        session = red.client._sync
+        session = red.client.sync
         for number in range(10):
             session.routing.checked_at.clear()
             session.routing.check(room_of(red, room))
@@ -87,7 +87,7 @@ async def test_what_changed_while_one_was_away_is_told_before_one_says_more(tmp_
         await blue.go()
         await red.client.invite(room, "mallory")
         await mallory.sees(events.Invited)
-        await mallory.client.answer(room, accept=True)
+        await mallory.client.accept(room)
         await red.client.set_title(room, "colleagues")
         await until(lambda: room_of(green, room).record.title == "colleagues")
         await red.client.remove(room, "green")  # mallory confirms it
@@ -155,7 +155,7 @@ async def test_a_correction_that_is_refused_is_tried_at_one_pace(
 
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
-        session = red.client._sync
+        session = red.client.sync
 
         def make_up(message: ToClient) -> tuple[ToClient, ...]:
             if isinstance(message, Resumed):

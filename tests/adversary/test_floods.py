@@ -63,14 +63,14 @@ async def test_presences_of_devices_that_are_not(tmp_path: Path) -> None:
 async def test_a_member_that_comes_and_goes_without_end_while_nobody_reads(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
-        await red._stop_listening()
+        await red.stop_listening()
         for number in range(60_000):
             wire_of("red").show(Presence(room, device(blue), "blue", number % 2 == 1, "y" * 500))
         await blue.client.send(room, "amid all that")
         await until(lambda: "amid all that" in red.texts(room))
-        session = red.client._sync
-        assert len(session.events) <= MAX_EVENTS
-        told = red.client.pending_events()
+        session = red.client.sync
+        assert session.events.waiting <= MAX_EVENTS
+        told = red.stream.pending()
         assert isinstance(told[0], events.Notice)
         assert "were dropped" in told[0].text
         assert any(isinstance(event, events.Message) for event in told)
@@ -125,8 +125,8 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
     async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
         room = await gather_in("friends", red, blue)
         insider = Insider(blue, room)
-        account, suite = blue.client._sync.account, insider.group.suite
-        answer = await blue.client._sync.transport.request(
+        account, suite = blue.client.sync.account, insider.group.suite
+        answer = await blue.client.sync.transport.request(
             lambda request: ClaimKeyPackages(request, "red", suite.id)
         )
         assert isinstance(answer, KeyPackages)

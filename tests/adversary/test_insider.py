@@ -107,7 +107,7 @@ async def test_whoever_a_path_locks_out_comes_back_by_itself(tmp_path: Path) -> 
     async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
         room = await gather_in("friends", red, blue, green)
         with paths_spoiled_for(blue, room, green):
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         await green.sees(events.Notice, lambda notice: "could not open a change" in notice.text)
         await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
         await talk(room, red, blue, green)
@@ -118,7 +118,7 @@ async def test_whoever_was_locked_out_while_away_comes_back_and_can_be_removed(t
         room = await gather_in("friends", red, blue, green)
         with paths_spoiled_for(blue, room, green):
             await green.go()
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         await red.client.send(room, "meanwhile")
         await green.come()
         await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
@@ -127,7 +127,7 @@ async def test_whoever_was_locked_out_while_away_comes_back_and_can_be_removed(t
         await green.sees(events.RoomClosed)
         await red.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await talk(room, red, blue, green)
 
 
@@ -136,13 +136,13 @@ async def test_whoever_is_locked_out_and_away_is_removed_and_invited_again(tmp_p
         room = await gather_in("friends", red, blue, green)
         with paths_spoiled_for(blue, room, green):
             await green.go()
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         await red.client.remove(room, "green")
         await read_up(room, red, blue)
         await red.client.invite(room, "green")
         await green.come()
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await talk(room, red, blue, green)
 
 
@@ -160,7 +160,7 @@ async def test_garbage_takes_nobodys_invitation_away(tmp_path: Path, kind: Kind)
         await blue.go()
         await green.come()
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await talk(room, red, green)
 
 
@@ -169,7 +169,7 @@ async def test_a_false_welcome_takes_nobody_out_who_is_locked_out(tmp_path: Path
         room = await gather_in("friends", red, blue, green)
         with paths_spoiled_for(blue, room, green):
             await green.go()
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         await read_up(room, red, blue)
         insider = Insider(blue, room)
         welcome = await welcome_elsewhere(insider, "green")
@@ -185,10 +185,10 @@ async def test_who_comes_back_is_told_who_came_and_went_meanwhile(tmp_path: Path
         room = await gather_in("friends", *people[:4])
         with paths_spoiled_for(blue, room, green):
             await green.go()
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         await red.client.invite(room, "mallory")
         await mallory.sees(events.Invited)
-        await mallory.client.answer(room, accept=True)
+        await mallory.client.accept(room)
         await red.client.remove(room, "grey")
         await green.come()
         told = await green.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
@@ -218,7 +218,7 @@ async def test_a_path_that_opens_for_one_of_three(tmp_path: Path) -> None:
         red, blue, _, grey = people
         room = await gather_in("friends", *people)
         with paths_spoiled_for(blue, room, red, grey):
-            await blue.client._sync.commit(room, lambda _: ())
+            await blue.client.sync.commit(room, lambda _: ())
         for locked_out in (red, grey):
             await locked_out.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
         await talk(room, *people)
@@ -324,10 +324,10 @@ async def test_a_guest_in_an_insiders_own_epoch_takes_nobody_off_the_relays_list
         insider.mend(remove=[device(red), device(green)])
         await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
         await grey.sees(events.Invited)
-        await grey.client.answer(room, accept=True)
+        await grey.client.accept(room)
         await until(lambda: room_of(grey, room).synced)
         assert members(grey, room) == {"blue", "grey"}
-        grey.client._sync.routing.recheck(room_of(grey, room))
+        grey.client.sync.routing.recheck(room_of(grey, room))
         await until(lambda: room_of(grey, room).synced)
         for person in (red, green):
             await person.go()

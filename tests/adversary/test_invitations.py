@@ -40,7 +40,7 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
         await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
         await until(lambda: "blue invites you to friends too" in " ".join(notices(grey)))
         assert [invited.inviter.name for invited in of_kind(grey, events.Invited)] == ["red"]
-        await grey.client.answer(room, accept=True)
+        await grey.client.accept(room)
         await talk(room, red, green, grey)
 
 
@@ -55,7 +55,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
         welcome = await welcome_elsewhere(insider, "grey")
         await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
         await grey.sees(events.Invited)
-        await grey.client.answer(room, accept=True)
+        await grey.client.accept(room)
         assert members(grey, room) == {"blue", "grey"}
         await red.client.send(room, "where is grey?")
         await until(lambda: "whom your inviter left out" in " ".join(notices(grey)))
@@ -64,7 +64,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
             await red.client.invite(room, "grey")
         await grey.client.leave(room)
         await grey.sees(events.Invited, lambda invited: invited.inviter.name == "red")
-        await grey.client.answer(room, accept=True)
+        await grey.client.accept(room)
         await until(lambda: "had stopped delivering" in " ".join(notices(red)))
         await until(lambda: room_of(grey, room).resumed)
         await talk(room, red, green, grey)
@@ -78,13 +78,13 @@ async def test_one_strangers_invitations_leave_room_for_others(
     monkeypatch.setattr(invitations, "MOST_OPEN", 5)
     async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
         for number in range(6):
-            await mallory.client.invite(await mallory.client.create_room(f"spam {number}"), "grey")
-        room = await red.client.create_room("friends")
+            await mallory.client.invite((await mallory.client.create_room(f"spam {number}")).id, "grey")
+        room = (await red.client.create_room("friends")).id
         await red.client.invite(room, "grey")
         await until(lambda: room in grey.client.rooms)
         spam = [each for each in grey.client.rooms if each != room]
         assert len(spam) == 3
-        await grey.client.answer(spam[0], accept=False)
+        await grey.client.decline(spam[0])
         await until(lambda: len([each for each in grey.client.rooms if each not in (room, spam[0])]) == 3)
 
 
@@ -94,9 +94,9 @@ async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
 ) -> None:
     monkeypatch.setattr(invitations, "MOST_OPEN_OF_ONE", 2)
     async with stage(tmp_path, "red", "mallory", "grey") as (_, (red, mallory, grey)):
-        own = mallory.client._sync.account
+        own = mallory.client.sync.account
         for number in range(4):
-            insider = Insider(mallory, await mallory.client.create_room(f"spam {number}"))
+            insider = Insider(mallory, (await mallory.client.create_room(f"spam {number}")).id)
             identity = AccountKey.generate().certify(f"made-up-{number}", "laptop", own.device.public)
             with monkeypatch.context() as patch:
                 patch.setattr(own, "identity", identity)
@@ -106,7 +106,7 @@ async def test_accounts_that_a_stranger_makes_up_have_no_places_of_their_own(
                 assert isinstance(made, Welcome)
                 welcome = made.message
             await insider.put(Kind.COMMIT, insider.garbage(Kind.COMMIT, add=[device(grey)]), welcome)
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await red.client.invite(room, "grey")
         await until(lambda: room in grey.client.rooms)
         assert len(grey.client.rooms) == 3
@@ -121,5 +121,5 @@ async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path:
         await grey.go()
         await grey.come()
         await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
-        assert not grey.client._sync.invitations._deferred
+        assert not grey.client.sync.invitations._deferred
         await talk(room, red, grey)

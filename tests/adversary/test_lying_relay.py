@@ -109,7 +109,7 @@ async def test_an_honest_relay_alarms_nobody(tmp_path: Path) -> None:
         await talk(room, red, blue)
         await red.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         for title in ("one", "two"):
             await talk(room, red, blue, green)
             await red.client.set_title(room, title)
@@ -283,7 +283,7 @@ async def test_the_place_of_a_newcomer(tmp_path: Path, offset: int) -> None:
         )
         await red.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await red.client.send(room, "welcome")
         await green.reads("welcome")
         await alarmed(green, among={Inconsistency.PLACE, Inconsistency.AHEAD})
@@ -306,7 +306,7 @@ async def test_a_log_passed_off_as_one_of_protocol_3(tmp_path: Path, up_to: str)
         wire_of("green").shown = shown
         await red.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await red.client.send(room, "welcome")
         await alarmed(green, among={Inconsistency.PLACE, Inconsistency.HISTORY})
 

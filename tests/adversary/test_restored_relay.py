@@ -150,6 +150,6 @@ async def test_send_and_leave_and_new_rooms_and_invitations_after_it(tmp_path: P
         third = red.client.find_room("third")
         await red.client.invite(third, "blue")
         await blue.sees(events.Invited, lambda event: event.title == "third")
-        await blue.client.answer(third, accept=True)
+        await blue.client.accept(third)
         await talk(third, red, blue)
         assert another in red.client.rooms, "a room the relay has no trace of stays to be left"

@@ -71,7 +71,7 @@ class Impostor:
         )
         welcome = group.commit([Add(last_resort(guest))], now=self._now).welcome
         assert welcome is not None
-        guest.client._sync.connection._on_messages([Invitation(7, room, 1, self.key.public, welcome)])
+        guest.client.sync.connection.receive([Invitation(7, room, 1, self.key.public, welcome)])
         return room
 
 
@@ -99,7 +99,7 @@ def lying_relay(
     person: Somebody, impostor: Impostor, *, about_lookups: bool = True, about_packages: bool = True
 ) -> Iterator[Lies]:
     """Have the relay name the impostor to `person`, and take it into rooms as if it had registered."""
-    link = person.client._sync.transport
+    link = person.client.sync.transport
     lies = Lies(impostor, about_lookups=about_lookups, about_packages=about_packages)
     request = link.request
 
@@ -113,6 +113,6 @@ def lying_relay(
 
 async def plant(host: Somebody, room: bytes, impostor: Impostor) -> None:
     """Have `host` add the impostor to a room of its own."""
-    await impostor.register(host.client._sync.connection.address)
+    await impostor.register(host.client.sync.connection.address)
     with lying_relay(host, impostor):
-        await host.client._sync.commit(room, lambda _: [Add(impostor.bundle.key_package)])
+        await host.client.sync.commit(room, lambda _: [Add(impostor.bundle.key_package)])

@@ -17,6 +17,7 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError
 from clave_client.events import Event
+from clave_client.net.transport import Connect, RelayTransport
 from clave_client.store.profile import Profile
 
 E = TypeVar("E", bound=Event)
@@ -93,7 +94,12 @@ class Relay:
 
 
 class Somebody:
-    """A person at a client: what happens to them is kept, and can be waited for."""
+    """A person at a client: what happens to them is kept, and can be waited for.
+
+    `connector` returns how the client of a name makes its connections.
+    """
+
+    connector: Callable[[str], Connect] = staticmethod(lambda _: RelayTransport.connect)
 
     def __init__(self, home: Path, name: str, relay: Relay) -> None:
         self.home = home
@@ -101,52 +107,56 @@ class Somebody:
         self.relay = relay
         self.happened: list[Event] = []
         self.ended_by: ClientError | None = None
-        self._news = asyncio.Condition()
+        self.news = asyncio.Condition()
         self._taken = 0
         self._listening: asyncio.Task[None] | None = None
 
     async def come(self, clock: Callable[[], float] = time.time) -> None:
         """Open the profile and connect."""
-        self.profile = Profile.open(self.home, self.name)
-        self.client = Client(self.profile, self.relay.address, clock=clock)
+        self.profile = Profile(self.home, self.name).open()
+        self.client = Client(
+            self.profile, self.relay.address, clock=clock, connect=Somebody.connector(self.name)
+        )
         await self.client.connect()
+        self.stream = self.client.events()
         self._listening = asyncio.create_task(self._listen())
 
     async def go(self) -> None:
         """Say goodbye and close."""
         await self.client.close()
-        await self._stop_listening()
+        await self.stop_listening()
         self.profile.close()
 
     async def crash(self) -> None:
         """End as `kill -9` would: nothing more is said or written."""
-        session = self.client._sync
-        for task in (*session._tasks, session.connection.task):
+        session = self.client.sync
+        for task in (*session.tasks, session.connection.task):
             if task is not None:
                 task.cancel()
         if session.connection.transport is not None:
-            session.connection.transport._on_messages = lambda _: None
+            session.connection.transport.on_messages = lambda _: None
             session.connection.transport.abort()
             await session.connection.transport.closed
-        await self._stop_listening()
-        self.client._store.close()
+        await self.stop_listening()
+        self.client.sync.store.close()
         self.profile.close()
 
-    async def _stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
+        """Read no more of `stream`."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
 
     async def _listen(self) -> None:
         try:
-            async for event in self.client.events():
-                async with self._news:
+            async for event in self.stream:
+                async with self.news:
                     self.happened.append(event)
-                    self._news.notify_all()
+                    self.news.notify_all()
         except ClientError as error:
-            async with self._news:
+            async with self.news:
                 self.ended_by = error
-                self._news.notify_all()
+                self.news.notify_all()
 
     async def sees(self, kind: type[E], fits: Callable[[E], bool] = lambda _: True) -> E:
         """Return the next event of `kind` that `fits`, waiting for it; earlier events are passed over."""
@@ -160,11 +170,11 @@ class Somebody:
             return None
 
         found: E | None = None
-        async with asyncio.timeout(TIMEOUT), self._news:
+        async with asyncio.timeout(TIMEOUT), self.news:
             while (found := find()) is None:
                 if self.ended_by is not None:
                     raise AssertionError(f"{self.name} was ended by: {self.ended_by}")
-                await self._news.wait()
+                await self.news.wait()
         return found
 
     async def reads(self, text: str) -> events.Message:
@@ -181,7 +191,7 @@ class Somebody:
 
     def authenticator(self, room: bytes) -> tuple[int, bytes]:
         """Return the epoch and its authenticator."""
-        group = self.client._sync.rooms[room].group
+        group = self.client.sync.rooms[room].group
         return group.epoch, group.epoch_authenticator
 
 
@@ -212,11 +222,11 @@ async def people_at(relay: Relay, home: Path, *names: str) -> AsyncIterator[list
 
 async def gather_in(title: str, host: Somebody, *guests: Somebody) -> bytes:
     """Have `host` open a room and everyone in it; return its id once all agree on the epoch."""
-    room = await host.client.create_room(title)
+    room = (await host.client.create_room(title)).id
     for guest in guests:
         await host.client.invite(room, guest.name)
         await guest.sees(events.Invited)
-        await guest.client.answer(room, accept=True)
+        await guest.client.accept(room)
         await host.sees(events.InvitationAccepted)
     await agree(room, host, *guests)
     return room
@@ -228,5 +238,5 @@ async def agree(room: bytes, *people: Somebody) -> None:
         while len({person.authenticator(room) for person in people}) != 1:
             behind = min(people, key=lambda person: person.authenticator(room)[0])
             epoch = behind.authenticator(room)[0]
-            session = behind.client._sync
+            session = behind.client.sync
             await session.wait_for(lambda: session.rooms[room].group.epoch != epoch)  # noqa: B023 (awaited at once)

@@ -170,7 +170,7 @@ async def test_rooms_and_names_that_are_not_there(tmp_path: Path) -> None:
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         with pytest.raises(ClientError, match="nobody"):
             await red.client.invite(room, "nobody")
         with pytest.raises(UsageError, match="already"):
@@ -199,7 +199,7 @@ async def test_a_whole_conversation_over_pipes(tmp_path: Path) -> None:
         assert "/leave" in ran.out
         assert "\x1b" not in ran.out, "no escape sequences without a terminal"
         invited = await blue.sees(events.Invited)
-        await blue.client.answer(invited.room, accept=True)
+        await blue.client.accept(invited.room)
         await blue.reads("hello")
         many = "".join(f"line {number}\n" for number in range(100))
         sent = await clave("send", "--name", "red", "friends", "-", home=home, given=many)
@@ -291,8 +291,8 @@ async def test_a_change_the_relay_would_not_take_leaves_the_room_as_it_was(tmp_p
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
-        link = red.client._sync.transport
+        room = (await red.client.create_room("friends")).id
+        link = red.client.sync.transport
         limit, link._connection._send_limit = link._connection._send_limit, 5_000
         with pytest.raises(ClientError, match="the relay would not take this change"):
             await red.client.invite(room, "blue")

@@ -32,14 +32,14 @@ async def told(*people: Somebody) -> None:
     """Wait until everyone has heard of a certificate to come."""
     async with asyncio.timeout(TIMEOUT):
         for person in people:
-            session = person.client._sync
+            session = person.client.sync
             await session.wait_for(lambda: session.connection.trust.following is not None)  # noqa: B023 (awaited at once)
 
 
 async def stopped(somebody: Somebody, *fingerprints: str) -> None:
     """Check that somebody's session is over, by an error that shows the fingerprints."""
-    async with asyncio.timeout(TIMEOUT), somebody._news:
-        await somebody._news.wait_for(lambda: somebody.ended_by is not None)
+    async with asyncio.timeout(TIMEOUT), somebody.news:
+        await somebody.news.wait_for(lambda: somebody.ended_by is not None)
     assert isinstance(somebody.ended_by, RelayChanged)
     for fingerprint in fingerprints:
         assert fingerprint in str(somebody.ended_by)
@@ -80,7 +80,7 @@ async def test_everyone_who_was_there_follows_an_announced_change(tmp_path: Path
         await red.client.send(room, "and the next one too")
         await blue.reads("and the next one too")
         await refused(green)
-        with Profile.open(green.home, "green") as profile:
+        with Profile(green.home, "green") as profile:
             pin = bytes.fromhex(relay.fingerprint.replace(" ", ""))
             async with Client(profile, pin=pin) as client:
                 assert client.connected.fingerprint == relay.fingerprint
@@ -236,7 +236,7 @@ async def test_the_same_certificate_stays_good_when_it_expires(tmp_path: Path, o
 async def test_who_gave_the_fingerprint_asks_no_authority(tmp_path: Path, operator: Operator) -> None:
     async with relay_at(tmp_path / "relay", *operator.options) as relay:
         pin = bytes.fromhex(relay.fingerprint.replace(" ", ""))
-        with Profile.open(tmp_path / "home", "red") as profile:
+        with Profile(tmp_path / "home", "red") as profile:
             async with Client(profile, relay.address, pin=pin) as client:
                 assert not client.connected.vouched
         await relay.stop()

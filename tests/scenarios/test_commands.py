@@ -46,7 +46,7 @@ async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Pat
             await run_input(talk, f"/{command} {argument}")
             assert talk.finished is (command == "exit")
         assert red.ended_by is None
-        red.client._sync.check()
+        red.client.sync.check()
         lines.clear()
         await run_input(talk, "/help")
         assert len(lines) == len(COMMANDS) + 2
@@ -57,7 +57,7 @@ async def test_a_command_without_what_it_needs_says_so_in_a_line(tmp_path: Path,
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
         lines: list[str] = []
         talk = Conversation(red.client, lambda line: lines.append(plain(line)))
-        talk.room = await red.client.create_room("friends")
+        talk.room = (await red.client.create_room("friends")).id
         await run_input(talk, f"/{command}")
         assert [line for line in lines if "say " in line and f"/{command} " in line] == lines
         assert len(lines) == 1
@@ -68,7 +68,7 @@ async def test_the_history_takes_a_number(tmp_path: Path, count: str) -> None:
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
         lines: list[str] = []
         talk = Conversation(red.client, lambda line: lines.append(plain(line)))
-        talk.room = await red.client.create_room("friends")
+        talk.room = (await red.client.create_room("friends")).id
         await run_input(talk, f"/history {count}")
         assert len(lines) == 1
         assert "/history takes a number" in lines[0]

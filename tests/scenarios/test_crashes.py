@@ -54,14 +54,14 @@ async def test_what_is_said_while_the_relay_is_away_goes_out_later(tmp_path: Pat
 
 async def commit_then_crash(somebody: Somebody, room: bytes, *, delivered: bool) -> None:
     """Have a commit prepared, kept and perhaps sent, and the client die before it hears back."""
-    session: RoomSync = somebody.client._sync
+    session: RoomSync = somebody.client.sync
     here = session.rooms[room]
     submit = here.prepare_commit(())
     link = session.connection.transport
     assert link is not None
     if delivered:
         entered = asyncio.Event()
-        link._on_messages = lambda _: entered.set()
+        link.on_messages = lambda _: entered.set()
         link.send(submit)
         await asyncio.wait_for(entered.wait(), TIMEOUT)
     await somebody.crash()
@@ -83,7 +83,7 @@ async def test_a_client_dies_between_sending_a_commit_and_hearing_back(
         await blue.reads("here I am again")
         await agree(room, red, blue)
         assert red.authenticator(room)[0] == before + 1
-        assert red.client._sync.rooms[room].commits.newest is None
+        assert red.client.sync.rooms[room].commits.newest is None
 
 
 async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_a_lost_commit_gives_way_to_the_one_that_won(tmp_path: Path) -> No
         room = await gather_in("friends", red, blue)
         before = blue.authenticator(room)[0]
         await commit_then_crash(red, room, delivered=False)
-        await blue.client._sync.commit(room, lambda _: ())
+        await blue.client.sync.commit(room, lambda _: ())
         await red.come()
         await agree(room, red, blue)
         await red.client.send(room, "after all")
@@ -108,9 +108,9 @@ async def test_a_client_dies_between_sending_a_message_and_hearing_back(tmp_path
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
         room = await gather_in("friends", red, blue)
-        link = red.client._sync.connection.transport
+        link = red.client.sync.connection.transport
         assert link is not None
-        link._on_messages = lambda _: None
+        link.on_messages = lambda _: None
         red.client.post(room, "once")
         await blue.reads("once")
         await red.crash()
@@ -147,11 +147,11 @@ async def test_a_restored_backup_is_refused(tmp_path: Path) -> None:
         await red.reads("red still reads")
         await red.client.leave(room)
         await blue.sees(events.MemberLeft)
-        session = blue.client._sync
+        session = blue.client.sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 1)
         await blue.client.invite(room, "red")
         await red.sees(events.Invited)
-        await red.client.answer(room, accept=True)
+        await red.client.accept(room)
         await red.client.send(room, "with fresh keys")
         await blue.reads("with fresh keys")
 

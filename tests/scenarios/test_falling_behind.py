@@ -70,12 +70,12 @@ async def test_who_fell_behind_is_told_once_and_comes_back_by_invitation(tmp_pat
         await blue.go()
         await blue.come()
         assert blue.client.unusable == [notice.text], "a restart knows it still"
-        assert blue.client._sync._resumes == {}, "and does not try again"
+        assert blue.client.sync._resumes == {}, "and does not try again"
 
         await red.client.remove(room, "blue")
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         assert blue.client.unusable == []
         await agree(room, red, blue)
         await say(blue, room, "back again")
@@ -99,7 +99,7 @@ async def test_an_invitation_that_came_meanwhile_is_taken_at_once(tmp_path: Path
         await red.client.invite(room, "blue")
         await blue.come()
         await blue.sees(events.Invited)
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         await say(red, room, "welcome")
         await blue.reads("welcome")
 
@@ -143,14 +143,14 @@ async def test_an_invitation_that_lay_too_long_is_no_way_in(tmp_path: Path) -> N
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
         last = await say(red, room, *"abcde")
         await prune(relay, room, last)
         await blue.sees(events.Connected)
         with pytest.raises(RoomBehind, match="ask an admin"):
-            await blue.client.answer(room, accept=True)
+            await blue.client.accept(room)
 
 
 async def test_a_room_one_fell_behind_in_can_be_left(tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ async def test_a_room_one_fell_behind_in_can_be_left(tmp_path: Path) -> None:
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
         last = await say(red, room, *"abcde")
         await prune(relay, room, last)
         await blue.sees(events.Connected)
-        await blue.client.answer(room, accept=False)
-        record = blue.client._store.room(room)
+        await blue.client.decline(room)
+        record = blue.client.sync.store.room(room)
         assert record is not None
         assert record.phase is Phase.CLOSED
         with pytest.raises(UsageError):

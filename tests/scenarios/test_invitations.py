@@ -21,21 +21,21 @@ OLD = "an invitation to friends was refused: it is an old one"
 
 def overhear(person: Somebody) -> list[Invitation]:
     """Return the invitations that come from now on, as a relay that keeps them would have them."""
-    link = person.client._sync.transport
+    link = person.client.sync.transport
     heard: list[Invitation] = []
-    take = link._on_messages
+    take = link.on_messages
 
     def listen(messages: list[ToClient]) -> None:
         heard.extend(message for message in messages if isinstance(message, Invitation))
         take(messages)
 
-    link._on_messages = listen
+    link.on_messages = listen
     return heard
 
 
 def last_resort(person: Somebody) -> KeyPackage:
     """Return the key package whose private half `person` keeps."""
-    rows = person.client._sync._store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
+    rows = person.client.sync.store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
     bundles = [KeyPackageBundle.decode(msgspec.convert(row[0], bytes)) for row in rows]
     (found,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
     return found
@@ -44,7 +44,7 @@ def last_resort(person: Somebody) -> KeyPackage:
 async def invite_by_last_resort(host: Somebody, room: bytes, guest: Somebody) -> Invitation:
     """Add `guest` by its last resort; return what the relay brought."""
     heard = overhear(guest)
-    await host.client._sync.commit(room, lambda _: [Add(last_resort(guest))])
+    await host.client.sync.commit(room, lambda _: [Add(last_resort(guest))])
     await guest.sees(events.Invited)
     (invitation,) = heard
     return invitation
@@ -55,39 +55,39 @@ async def test_a_welcome_that_comes_again_enters_no_epoch_twice(tmp_path: Path) 
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         old = await invite_by_last_resort(red, room, blue)
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         await blue.client.send(room, "hello")
-        entered = blue.client._sync.rooms[room].group.epoch
+        entered = blue.client.sync.rooms[room].group.epoch
         await blue.client.leave(room)
         for _ in range(2):
-            blue.client._sync.connection._on_messages([old])
+            blue.client.sync.connection.receive([old])
             assert (await blue.sees(events.Notice)).text == OLD
             assert blue.client.rooms == {}
             await blue.go()
             await blue.come()
-        await red.client._sync.wait_for(lambda: red.client.info(room).people == 1)
+        await red.client.sync.wait_for(lambda: red.client.info(room).people == 1)
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
-        await blue.client.answer(room, accept=True)
-        assert blue.client._sync.rooms[room].group.epoch > entered
+        await blue.client.accept(room)
+        assert blue.client.sync.rooms[room].group.epoch > entered
         await blue.client.send(room, "back again")
         await red.reads("back again")
-        blue.client._sync.connection._on_messages([old])
+        blue.client.sync.connection.receive([old])
         await blue.client.leave(room)
         assert blue.client.rooms == {}, "nor is it kept until this device leaves"
 
 
 def bring_forged(host: Somebody, room: bytes, epoch: int, guest: Somebody) -> None:
     """Bring a Welcome into a group of the host's own making, of the room's id and any epoch."""
-    group, now = host.client._sync.rooms[room].group, int(time.time())
+    group, now = host.client.sync.rooms[room].group, int(time.time())
     own = group.member(group.own_leaf).identity
     fake = Group.create(
         NEW_ROOMS,
         room,
         own,
-        host.client._sync.account.device.secret,
+        host.client.sync.account.device.secret,
         policy=RoomPolicy(),
         extensions=group.extensions,
         extension_types=[one.extension_type for one in group.extensions],
@@ -98,15 +98,15 @@ def bring_forged(host: Somebody, room: bytes, epoch: int, guest: Somebody) -> No
     fake._epoch = replace(begun, context=replace(begun.context, epoch=epoch - 1))
     pending = fake.commit([Add(last_resort(guest))], now=now)
     assert pending.welcome is not None
-    sender = host.client._sync.account.device.public
-    guest.client._sync.connection._on_messages([Invitation(7, room, 1, sender, pending.welcome)])
+    sender = host.client.sync.account.device.public
+    guest.client.sync.connection.receive([Invitation(7, room, 1, sender, pending.welcome)])
 
 
 async def lets_in(host: Somebody, room: bytes, guest: Somebody) -> None:
     """Check that an honest invitation still leads into the room."""
     await host.client.invite(room, "blue")
     await guest.sees(events.Invited)
-    await guest.client.answer(room, accept=True)
+    await guest.client.accept(room)
     await guest.client.send(room, "in after all")
     await host.reads("in after all")
 
@@ -117,7 +117,7 @@ async def test_a_welcome_of_an_epoch_that_cannot_be_is_refused_once(tmp_path: Pa
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         bring_forged(red, room, epoch, blue)
         told = "an invitation was refused: its room's epoch cannot be; ask to be removed and invited again"
         assert (await blue.sees(events.Notice)).text == told
@@ -131,14 +131,14 @@ async def test_a_forged_epoch_locks_nobody_out(tmp_path: Path, declined: bool) -
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         bring_forged(red, room, 2**51, blue)
         await blue.sees(events.Invited)
         if declined:
-            held = blue.client._sync.rooms[room]
+            held = blue.client.sync.rooms[room]
             held.start_leaving()
-            blue.client._sync.emit(held.close(None))
-            blue.client._sync._handle_closed(held)
+            blue.client.sync.emit(held.close(None))
+            blue.client.sync._handle_closed(held)
         await lets_in(red, room, blue)
 
 
@@ -147,11 +147,11 @@ async def test_an_invitation_that_comes_twice_before_it_is_answered_is_asked_onc
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         again = await invite_by_last_resort(red, room, blue)
         asked = len(blue.happened)
-        blue.client._sync.connection._on_messages([again])
-        await blue.client.answer(room, accept=True)
+        blue.client.sync.connection.receive([again])
+        await blue.client.accept(room)
         await red.client.send(room, "welcome")
         await blue.reads("welcome")
         assert not any(isinstance(event, events.Invited) for event in blue.happened[asked:])
@@ -162,18 +162,18 @@ async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) 
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         invitation = await invite_by_last_resort(red, room, blue)
-        await blue.client.answer(room, accept=True)
-        before = blue.client._sync.rooms[room]
+        await blue.client.accept(room)
+        before = blue.client.sync.rooms[room]
         elsewhere = msgspec.structs.replace(invitation, room=b"o" * 16)
-        blue.client._sync.connection._on_messages([elsewhere])
+        blue.client.sync.connection.receive([elsewhere])
         notice = await blue.sees(events.Notice)
         assert notice.text.startswith("an invitation could not be used: ")
         assert "group-id-new" in notice.text
-        assert blue.client._sync.rooms == {room: before}
+        assert blue.client.sync.rooms == {room: before}
         await blue.client.leave(room)
-        blue.client._sync.connection._on_messages([elsewhere])
+        blue.client.sync.connection.receive([elsewhere])
         told = (
             "an invitation was refused: it came under another room's id; ask to be removed and invited again"
         )

@@ -41,7 +41,7 @@ async def three(tmp_path: Path) -> AsyncIterator[tuple[Relay, Somebody, Somebody
 
 
 def account(person: Somebody) -> bytes:
-    return person.client._sync.account.verified.account
+    return person.client.sync.account.verified.account
 
 
 class Talk:
@@ -85,7 +85,7 @@ async def test_the_key_that_was_shown_is_marked_whatever_the_relay_says_next(tmp
             assert lies.asked == [], "nobody is asked about a key that was shown"
         assert (again.account, again.verified) == (account(blue), True)
         room = await gather_in("friends", red, blue)
-        (seen,) = (person for person, _, _ in red.client.members(room) if person.name == "blue")
+        (seen,) = (person for person, *_ in red.client.members(room) if person.name == "blue")
         assert seen.verified
 
 
@@ -153,15 +153,15 @@ async def test_who_was_met_by_ones_own_act_is_not_exchanged(tmp_path: Path, how:
             case "fingerprint":
                 await red.client.fingerprint("blue")
             case "invite":
-                await red.client.invite(await red.client.create_room("one"), "blue")
+                await red.client.invite((await red.client.create_room("one")).id, "blue")
             case "accept":
                 await red.client.leave(await gather_in("one", blue, red))
             case _:
                 await red.client.verify("blue", account(blue))
-        room, impostor = await red.client.create_room("two"), Impostor("blue")
+        room, impostor = (await red.client.create_room("two")).id, Impostor("blue")
         await red.go()
         await red.come()
-        await red.client._sync.wait_for(lambda: red.client._sync.rooms[room].synced)
+        await red.client.sync.wait_for(lambda: red.client.sync.rooms[room].synced)
         with lying_relay(red, impostor):
             with pytest.raises(KeyMismatch) as caught:
                 await red.client.invite(room, "blue")
@@ -171,12 +171,12 @@ async def test_who_was_met_by_ones_own_act_is_not_exchanged(tmp_path: Path, how:
             red.client.repin("blue", impostor.account)
             assert (await red.client.invite(room, "blue")).account == impostor.account
         with pytest.raises(KeyMismatch):
-            await red.client.invite(await red.client.create_room("three"), "blue")
+            await red.client.invite((await red.client.create_room("three")).id, "blue")
 
 
 async def test_key_packages_of_another_account_show_both_keys(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, _):
-        room, impostor = await red.client.create_room("friends"), Impostor("blue")
+        room, impostor = (await red.client.create_room("friends")).id, Impostor("blue")
         with lying_relay(red, impostor, about_lookups=False), pytest.raises(RelayFault) as caught:
             await red.client.invite(room, "blue")
         for key in (account(blue), impostor.account):
@@ -195,7 +195,7 @@ async def test_a_strangers_room_binds_no_name_and_cannot_hide_its_own(tmp_path: 
             " ask blue over another channel"
         )
         assert notice_text(notice) == f"{notice.text}, then /trust blue or /remove blue"
-        (seen,) = (person for person, _, _ in red.client.members(room) if person.name == "blue")
+        (seen,) = (person for person, *_ in red.client.members(room) if person.name == "blue")
         assert (seen.known, seen.verified) == (account(blue), False)
         talk = Talk(red)
         talk.talks_in(room)
@@ -206,7 +206,7 @@ async def test_a_strangers_room_binds_no_name_and_cannot_hide_its_own(tmp_path: 
         await mallory.client.send(room, "hi")
         await red.reads("hi")
         assert len(told(red)) == 1, "once in a session"
-        own = await red.client.create_room("own")
+        own = (await red.client.create_room("own")).id
         assert (await red.client.invite(own, "blue")).account == account(blue)
         red.client.repin("blue", account(blue))
         assert (await red.client.fingerprint("blue", room=room)).account == account(blue)
@@ -220,7 +220,7 @@ async def test_rooms_that_disagree_about_somebody_never_met_are_decided_by_the_p
     async with three(tmp_path) as (_, red, blue, mallory):
         impostor = Impostor("blue")
         await planted("strangers", red, mallory, impostor)
-        own = await red.client.create_room("own")
+        own = (await red.client.create_room("own")).id
         with pytest.raises(KeyMismatch, match=r"the group strangers\) and .* \(the relay's word only"):
             await red.client.invite(own, "blue")
         friends = await gather_in("friends", mallory, red)
@@ -249,7 +249,7 @@ async def test_trust_is_about_the_key_that_stopped_something(tmp_path: Path) -> 
     async with three(tmp_path) as (_, red, blue, _):
         await red.client.verify("blue", account(blue))
         talk, impostor = Talk(red), Impostor("blue")
-        talk.talks_in(await red.client.create_room("own"))
+        talk.talks_in((await red.client.create_room("own")).id)
         assert (await talk.types("/trust blue"))[0].startswith("* there is nothing to decide")
         with lying_relay(red, impostor):
             (line,) = await talk.types("/invite blue")
@@ -289,14 +289,14 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
         ]
         for _ in range(2):
             with pytest.raises(KeyMismatch, match="who sent this invitation"):
-                await red.client.answer(room, accept=True)
+                await red.client.accept(room)
             await red.go()
             await red.come()
         assert (await red.client.fingerprint("blue")).account == account(blue), "it stops nothing else"
         talk = Talk(red)
         talk._talk.begin(None)
         assert any("blue (other key) invites you to secrets" in line for line in talk.lines)
-        await red.client.answer(room, accept=False)
+        await red.client.decline(room)
         assert room not in red.client.rooms
 
 
@@ -312,7 +312,7 @@ async def test_an_unanswered_invitation_binds_nobody(tmp_path: Path) -> None:
 async def test_the_key_of_the_room_talked_in_comes_first(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, _):
         rooms = [await gather_in(title, red, blue) for title in ("one", "two")]
-        red.client._store.drop_pin("blue")
+        red.client.sync.store.drop_pin("blue")
         for room, title in zip(rooms, ("one", "two"), strict=True):
             assert (await red.client.fingerprint("blue", room=room)).source == f"the group {title}"
 
@@ -342,7 +342,7 @@ async def test_who_comes_while_lines_are_sent_is_told_before_the_next_line(
     async with three(tmp_path) as (_, red, blue, mallory):
         assert (await red.client.fingerprint("blue")).account == account(blue)
         room = await gather_in("strangers", mallory, red)
-        await red._stop_listening()
+        await red.stop_listening()
         read, write = os.pipe()
         with os.fdopen(read, encoding="utf-8") as source, os.fdopen(write, "w", encoding="utf-8") as typing:
             saying = asyncio.create_task(send_lines(red.client, room, source))
@@ -350,7 +350,7 @@ async def test_who_comes_while_lines_are_sent_is_told_before_the_next_line(
             await mallory.reads("one")
             assert capsys.readouterr().err == ""
             await plant(mallory, room, Impostor("blue"))
-            session = red.client._sync
+            session = red.client.sync
             await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
             print("two", file=typing, flush=True)
             await mallory.reads("two")
@@ -367,9 +367,9 @@ async def test_chat_tells_of_another_key_before_it_sends(tmp_path: Path) -> None
         room = await gather_in("strangers", mallory, red)
         talk = Talk(red)
         talk.talks_in(room)
-        await red._stop_listening()
+        await red.stop_listening()
         await plant(mallory, room, Impostor("blue"))
-        session = red.client._sync
+        session = red.client.sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
         (line,) = await talk.types("hello")
         assert "blue in strangers has another key than the blue you know" in line
@@ -401,7 +401,7 @@ async def test_messages_of_another_key_carry_the_word(tmp_path: Path) -> None:
 async def test_a_strangers_room_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, mallory):
         room = await gather_in("friends", red, blue)
-        strange = await mallory.client.create_room("friends")
+        strange = (await mallory.client.create_room("friends")).id
         await mallory.client.invite(strange, "red")
         invited = await red.sees(events.Invited)
         talk = Talk(red)

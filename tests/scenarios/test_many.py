@@ -21,12 +21,12 @@ async def test_a_room_of_thirty_adds_and_removes_within_the_limits(tmp_path: Pat
         relay_at(tmp_path / "relay", "--mirror", "off", "--max-clients-per-ip", "100") as relay,
         people_at(relay, tmp_path / "home", "host", *names) as (host, *guests),
     ):
-        room = await host.client.create_room("everybody")
+        room = (await host.client.create_room("everybody")).id
         for guest in guests:
             await host.client.invite(room, guest.name)
         for guest in guests:
             await guest.sees(events.Invited)
-        await asyncio.gather(*(guest.client.answer(room, accept=True) for guest in guests))
+        await asyncio.gather(*(guest.client.accept(room) for guest in guests))
         await agree(room, host, *guests)
         info = guests[-1].client.info(room)
         assert (info.people, info.suite) == (GUESTS + 1, NEW_ROOMS)
@@ -46,6 +46,6 @@ async def test_a_room_of_thirty_adds_and_removes_within_the_limits(tmp_path: Pat
         assert len(commits) == GUESTS + 2
         # A member that never committed costs every commit one ciphertext of about 1.2 KB.
         assert max(commits) < 1300 * (GUESTS + 1) + 10_000 < MAX_PAYLOAD_BYTES
-        fresh = host.client._sync.account.key_packages(NEW_ROOMS, 0, host.client._sync.clock())
+        fresh = host.client.sync.account.key_packages(NEW_ROOMS, 0, host.client.sync.clock())
         assert fresh is not None
         assert 2000 < max(map(len, fresh[0])) < MAX_KEY_PACKAGE_BYTES

@@ -46,11 +46,11 @@ async def test_who_joins_late_cannot_read_what_was_said_before(tmp_path: Path) -
         await blue.reads("before green came")
         await red.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await red.client.send(room, "welcome")
         await green.reads("welcome")
         assert green.texts(room) == ["welcome"]
-        group = green.client._sync.rooms[room].group
+        group = green.client.sync.rooms[room].group
         earlier = [entry for entry in everything_stored(relay.data) if entry.epoch < group.epoch]
         assert len(earlier) >= 3
         for entry in earlier:
@@ -64,12 +64,12 @@ async def test_who_was_removed_reads_nothing_later(tmp_path: Path) -> None:
         people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
     ):
         room = await gather_in("friends", red, blue, green)
-        last_state = blue.client._sync.rooms[room].group.state()
+        last_state = blue.client.sync.rooms[room].group.state()
         await red.client.remove(room, "blue")
         removed = await blue.sees(events.RoomClosed)
         assert removed.by is not None
         assert removed.by.name == "red"
-        removal = red.client._sync.rooms[room].record.cursor
+        removal = red.client.sync.rooms[room].record.cursor
         await red.client.send(room, "blue must not read this")
         await green.reads("blue must not read this")
         await red.client.set_title(room, "without blue")
@@ -135,9 +135,9 @@ async def test_the_canary_is_nowhere_at_the_relay(tmp_path: Path) -> None:
         await bird.reads(f"{CANARY} while away")
         memory = await asyncio.to_thread(memory_of, relay.pid)
         secrets = [
-            red.client._sync.rooms[room].group.export("canary", b"", 32),
-            bytes(red.client._store.get("device_secret") or b"missing"),
-            bytes(red.client._store.get("account_secret") or b"missing"),
+            red.client.sync.rooms[room].group.export("canary", b"", 32),
+            bytes(red.client.sync.store.get("device_secret") or b"missing"),
+            bytes(red.client.sync.store.get("account_secret") or b"missing"),
             red.authenticator(room)[1],
         ]
     stored = b"".join(file.read_bytes() for file in relay.data.iterdir() if file.is_file())
@@ -183,7 +183,7 @@ async def test_a_stranger_is_routed_to_no_more_once_two_members_have_said_so(tmp
         room = await gather_in("friends", red, blue, yellow)
         await yellow.client.send(room, "all three are here")
         await blue.reads("all three are here")
-        session, stranger = red.client._sync, green.client._sync
+        session, stranger = red.client.sync, green.client.sync
         device = stranger.account.device.public
         entries: list[Entry] = []
         taken = stranger.received
@@ -196,14 +196,14 @@ async def test_a_stranger_is_routed_to_no_more_once_two_members_have_said_so(tmp
         await session.transport.request(lambda request: Mend(request, room, [device], []))
         stranger.transport.send(Resume(stranger.transport.next_id(), room, session.rooms[room].record.cursor))
         await session.wait_for(lambda: room in session.routing.checked_at)
-        await blue.client._sync.wait_for(lambda: room in blue.client._sync.routing.checked_at)
-        await red.client._sync.transport.request(lambda request: Mend(request, room, [], []))
-        await blue.client._sync.transport.request(lambda request: Mend(request, room, [], []))
+        await blue.client.sync.wait_for(lambda: room in blue.client.sync.routing.checked_at)
+        await red.client.sync.transport.request(lambda request: Mend(request, room, [], []))
+        await blue.client.sync.transport.request(lambda request: Mend(request, room, [], []))
         before = len(entries)
         await red.client.send(room, "between us")
         await blue.reads("between us")
         await stranger.transport.request(lambda request: Lookup(request, "red"))
         assert len(entries) == before, "green is sent nothing more"
-        session.connection._on_messages([Presence(room, device, "green", True, "")])
+        session.connection.receive([Presence(room, device, "green", True, "")])
         assert session._resumes == {}, "a relay that goes on cannot have it asked again and again"
         assert not green.shown()

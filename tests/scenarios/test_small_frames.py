@@ -20,7 +20,7 @@ from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 @contextmanager
 def frames_up_to(size: int, person: Somebody) -> Iterator[None]:
     """Have the relay take no frame of more than `size` bytes from a client that is connected."""
-    connection = person.client._sync.transport._connection
+    connection = person.client.sync.transport._connection
     limit, connection._send_limit = connection._send_limit, size
     yield
     connection._send_limit = limit
@@ -46,9 +46,9 @@ async def test_what_cannot_be_sent_keeps_nobody_from_talking(tmp_path: Path, wha
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        session = red.client._sync
+        session = red.client.sync
         here = session.rooms[room]
-        rejoin, other = session._rejoin, blue.client._sync.own_device
+        rejoin, other = session._rejoin, blue.client.sync.own_device
         saying = (
             rejoin._answer_request(here, other) if what == "rejoin info" else rejoin._request_rejoin(here)
         )
@@ -64,7 +64,7 @@ async def test_a_relay_that_takes_too_little_is_told_and_tried_again(tmp_path: P
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        here = red.client._sync.rooms[room]
+        here = red.client.sync.rooms[room]
         for text in ("waits", "waits too"):
             here.enqueue(ContentKind.TEXT, text)
         with frames_up_to(100, red):
@@ -91,7 +91,7 @@ async def test_a_relay_that_takes_no_request_at_all_is_tried_again(
 
         with monkeypatch.context() as patch:
             patch.setattr(ClientConnection, "_opened", open_narrowly)
-            red.client._sync.transport.abort()
+            red.client.sync.transport.abort()
             for _ in range(3):
                 fault = await red.sees(events.Disconnected)
             assert "the relay does not take what is to be sent" in fault.reason
@@ -104,7 +104,7 @@ async def test_what_fails_later_ends_no_more_than_the_connection(tmp_path: Path)
     escaped: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: escaped.append(context))
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
-        session = red.client._sync
+        session = red.client.sync
 
         def fail() -> None:
             raise RelayFault("it did not go")
@@ -119,7 +119,7 @@ async def test_a_damaged_store_is_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     home = tmp_path / "home"
     async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
         room = await gather_in("friends", red, blue)
-        session = red.client._sync
+        session = red.client.sync
 
         def fail(*_: object) -> None:
             raise StoreDamaged("the disk is full")
@@ -132,4 +132,4 @@ async def test_a_damaged_store_is_the_end(tmp_path: Path, monkeypatch: pytest.Mo
             session.check()
         assert not session.is_online
         assert isinstance(red.ended_by, StoreDamaged)
-        assert len(session.events) == 0, "it is not tried again"
+        assert session.events.waiting == 0, "it is not tried again"

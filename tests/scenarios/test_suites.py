@@ -66,7 +66,7 @@ async def device_at(
 
 
 def suite_of(somebody: Somebody, room: bytes) -> CipherSuite:
-    return somebody.client._sync.rooms[room].group.suite
+    return somebody.client.sync.rooms[room].group.suite
 
 
 async def test_new_rooms_are_post_quantum_and_say_so(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_client_offers_key_packages_of_both_suites_and_tops_each_up(tmp_
         held = await held_for(red)
         assert held == {SUITE_1.id: 20, NEW_ROOMS.id: 20}
         for number in range(11):
-            room = await blue.client.create_room(f"room {number}")
+            room = (await blue.client.create_room(f"room {number}")).id
             await blue.client.invite(room, "red")
         await red.go()
         await red.come()
@@ -101,10 +101,10 @@ async def test_a_client_offers_key_packages_of_both_suites_and_tops_each_up(tmp_
 
 async def held_for(somebody: Somebody) -> dict[int, int]:
     """Return how many key packages the relay has of a device, which has to connect anew to be told."""
-    await asyncio.gather(*somebody.client._sync._tasks)
+    await asyncio.gather(*somebody.client.sync.tasks)
     await somebody.go()
     await somebody.come()
-    link = somebody.client._sync.connection.transport
+    link = somebody.client.sync.connection.transport
     assert link is not None
     return dict(link._logged_in.result().key_packages)
 
@@ -114,10 +114,10 @@ async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) 
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
     ):
-        room = await red.client.create_room("old friends", suite=SUITE_1)
+        room = (await red.client.create_room("old friends", suite=SUITE_1)).id
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         await red.sees(events.InvitationAccepted)
         for person in (red, blue):
             await person.go()
@@ -126,7 +126,7 @@ async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) 
         await blue.reads("still here")
         await blue.client.invite(room, "green")
         await green.sees(events.Invited)
-        await green.client.answer(room, accept=True)
+        await green.client.accept(room)
         await green.client.send(room, "so am I")
         await red.reads("so am I")
         await agree(room, red, blue, green)
@@ -149,7 +149,7 @@ async def test_a_client_that_lacks_the_rooms_suite_is_named_and_the_room_is_not_
         people_at(relay, tmp_path / "home", "red") as (red,),
         device_at(relay, tmp_path / "blue.db", "blue", suites=[SUITE_1]),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         with pytest.raises(PeerLacksSuite) as refused:
             await red.client.invite(room, "blue")
         assert str(refused.value) == (
@@ -157,7 +157,7 @@ async def test_a_client_that_lacks_the_rooms_suite_is_named_and_the_room_is_not_
         )
         assert red.authenticator(room)[0] == 0, "nothing was committed"
         await red.client.send(room, "alone")
-        older = await red.client.create_room("old friends", suite=SUITE_1)
+        older = (await red.client.create_room("old friends", suite=SUITE_1)).id
         await red.client.invite(older, "blue")
         assert red.client.info(older).people == 2
 
@@ -169,7 +169,7 @@ async def test_of_several_devices_those_that_can_are_invited_and_the_others_name
         device_at(relay, tmp_path / "laptop.db", "blue", suites=[NEW_ROOMS]) as laptop,
         device_at(relay, tmp_path / "phone.db", "blue", suites=[SUITE_1], account=laptop) as phone,
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         person = await red.client.invite(room, "blue")
         assert person.device == laptop.device.public
         notice = await red.sees(events.Notice)
@@ -194,7 +194,7 @@ async def test_a_relay_that_hands_over_another_suite_is_at_fault(tmp_path: Path)
         people_at(relay, tmp_path / "home", "red") as (red,),
         device_at(relay, tmp_path / "blue.db", "blue", suites=[SUITE_1], labelled=NEW_ROOMS.id),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         with pytest.raises(RelayFault) as caught:
             await red.client.invite(room, "blue")
         assert str(caught.value) == (
@@ -209,11 +209,11 @@ async def test_a_welcome_of_an_unknown_suite_is_one_line(tmp_path: Path) -> None
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await blue.go()
         await red.client.invite(room, "blue")
-        session = red.client._sync
-        session.connection._on_messages(
+        session = red.client.sync
+        session.connection.receive(
             [Invitation(1, b"x" * 16, 1, bytes(32), b"\x00\x01\x00\x03" + UNKNOWN + b"\x00\x00")]
         )
         notice = await red.sees(events.Notice)
@@ -233,7 +233,7 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
     ):
         room = await gather_in("friends", red, blue)
         other = await gather_in("family", red, blue)
-        store = blue.client._store
+        store = blue.client.sync.store
         epoch = store.part(room, "epoch")
         assert epoch is not None
         context = b"\x00\x01" + NEW_ROOMS.id.to_bytes(2, "big") + b"\x10" + room
@@ -256,7 +256,7 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         await red.client.remove(room, "blue")
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         await red.client.send(room, "again")
         await blue.reads("again")
         await blue.client.send(room, "and I answer")

@@ -68,15 +68,15 @@ async def test_an_invitation_waits_and_can_be_declined(tmp_path: Path) -> None:
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
     ):
-        room = await red.client.create_room("friends")
+        room = (await red.client.create_room("friends")).id
         await blue.go()
         await red.client.invite(room, "blue")
         await blue.come()
         invited = await blue.sees(events.Invited)
         assert (invited.title, invited.inviter.name, invited.room) == ("friends", "red", room)
-        await blue.client.answer(room, accept=False)
+        await blue.client.decline(room)
         await red.sees(events.MemberLeft)
-        session = red.client._sync
+        session = red.client.sync
         await session.wait_for(lambda: len(session.rooms[room].group.members()) == 1)
         assert room not in blue.client.rooms
         await red.client.send(room, "alone again")
@@ -134,7 +134,7 @@ async def test_a_welcome_of_the_relays_own_making_leaves_a_room_as_it_is(tmp_pat
         before = blue.authenticator(room)
         for claimed in (room, b"x" * 16):
             forged = Invitation(99, claimed, 7, b"s" * 32, b"no welcome at all")
-            blue.client._sync.connection._on_messages([forged])
+            blue.client.sync.connection.receive([forged])
         assert blue.authenticator(room) == before
         await red.client.send(room, "still here")
         await blue.reads("still here")
@@ -143,6 +143,6 @@ async def test_a_welcome_of_the_relays_own_making_leaves_a_room_as_it_is(tmp_pat
         await red.client.invite(room, "blue")
         invited = await blue.sees(events.Invited)
         assert invited.room == room
-        await blue.client.answer(room, accept=True)
+        await blue.client.accept(room)
         await blue.client.send(room, "here again")
         await red.reads("here again")

@@ -69,7 +69,7 @@ async def test_a_paste_never_sends_by_itself_and_text_can_have_lines(tmp_path: P
         await red.shows("friends>")
         await red.enter("/invite blue")
         invited = await blue.sees(events.Invited)
-        await blue.client.answer(invited.room, accept=True)
+        await blue.client.accept(invited.room)
         await red.shows("joined")
         red.press("\x1b[200~first\nsecond\nthird\x1b[201~")
         await red.shows("third")
@@ -126,7 +126,7 @@ async def test_hostile_text_is_inert_and_visible(tmp_path: Path, colour: str) ->
         await red.shows("friends>")
         await red.enter("/invite blue")
         invited = await blue.sees(events.Invited)
-        await blue.client.answer(invited.room, accept=True)
+        await blue.client.accept(invited.room)
         await red.shows("joined")
         for number, text in enumerate(HOSTILE):
             await blue.client.send(invited.room, f"{text} end{number}")

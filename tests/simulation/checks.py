@@ -230,12 +230,12 @@ class Checks:
             if device not in self.world.members(room):
                 continue
             after = self._joined_at.get((device.label, room), 0)
-            lines = {line.seq & _SEQ: line for line in device.session._store.history(room)}
+            lines = {line.seq & _SEQ: line for line in device.session.store.history(room)}
             ours = {seq: said[0] for (_, seq), said in order.items() if seq > after}
             others = [each for each in self.world.members(room) if self._equal_view(each)]
             if not others:
                 continue
-            texts = {line.text for each in others for line in each.session._store.history(room)}
+            texts = {line.text for each in others for line in each.session.store.history(room)}
             heard = any(
                 line.text.endswith("was here") and line.name != device.name for line in lines.values()
             )
@@ -376,7 +376,7 @@ class Checks:
             for device in self.world.honest():
                 if device.client is None or not self._equal_view(device):
                     continue
-                lines = device.session._store.history(room)
+                lines = device.session.store.history(room)
                 if not self.restored:
                     self._judge_lines(device, lines, readers)
                 if device not in present or device.restored:
@@ -454,7 +454,7 @@ class Checks:
         here = {device.label for device in members}  # some may be removed since they spoke
         for device in members:
             if self._equal_view(device) and not device.restored:
-                lines = device.session._store.history(room, last=2 * len(words) + 50)
+                lines = device.session.store.history(room, last=2 * len(words) + 50)
                 shown = {message for _, _, message, _ in device.shown[-2 * len(words) - 200 :]}
                 texts = {line.text for line in lines if line.id in shown or line.sender == device.public}
                 blind = self._blind.get((device.label, room), ())
@@ -485,4 +485,4 @@ class Checks:
 
     @staticmethod
     def _holds(device: Device, room: bytes, message: bytes) -> bool:
-        return any(line.id == message for line in device.session._store.history(room))
+        return any(line.id == message for line in device.session.store.history(room))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +12,7 @@ from clave_client.client import Client
 from clave_client.errors import ClientError, RelayError, RelayUnreachable
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayTransport
+from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.account import Account
 from clave_client.store.database import HistoryLine, Phase, Store
 from clave_client.sync.room_sync import RoomSync
@@ -26,7 +25,7 @@ from simulation.network import End
 if TYPE_CHECKING:
     from simulation.world import World
 
-__all__ = ["Device", "SimAccount", "SimLink"]
+__all__ = ["Device", "SimAccount"]
 
 _KEY = Secret(b"k" * 32)
 
@@ -38,11 +37,12 @@ class _Profile:
         self.name = name
         self.store_path = path
 
+    @property
+    def has_store(self) -> bool:
+        return self.store_path.exists()
+
     def take_key(self) -> Secret:
         return _KEY
-
-    def discard(self) -> None:
-        """The name was refused: it is taken by nobody here, so this does not happen."""
 
 
 class SimAccount(Account):
@@ -58,39 +58,6 @@ class SimAccount(Account):
                 store.put("account_secret", device.account.secret)
                 store.put("device_secret", key.secret)
         return super().load_or_create(store, name)
-
-
-class SimLink(RelayTransport):
-    """A link whose connection goes through the simulated network; the address's host says whose it is."""
-
-    world: World
-
-    @classmethod
-    async def _connect(
-        cls,
-        address: RelayAddress,
-        trust: CertificateTrust,
-        on_messages: Callable[[list[ToClient]], None],
-        *,
-        vouched: bool,
-    ) -> RelayTransport:
-        if vouched:
-            raise ssl.SSLCertVerificationError
-        device = cls.world.devices[address.host]
-        try:
-            end, protocol = await cls.world.network.connect(
-                address.host, lambda: cls(address, device.guarded(on_messages))
-            )
-        except OSError:
-            raise RelayUnreachable(f"no relay at {address}") from None
-        link = cast(SimLink, protocol)
-        device.take_end(end)
-        try:
-            link._check_certificate(end, trust, vouched=vouched)
-        except ClientError:
-            link.abort()
-            raise
-        return link
 
 
 class Device:
@@ -143,7 +110,7 @@ class Device:
     def session(self) -> RoomSync:
         """The session that runs; `client` has to be there."""
         assert self.client is not None
-        return self.client._sync
+        return self.client.sync
 
     @property
     def rooms(self) -> dict[bytes, Any]:
@@ -170,9 +137,14 @@ class Device:
     async def _run(self) -> None:
         """Be one process, from its start to its end."""
         life = self._alive
-        self.client = client = Client(
-            cast(Any, _Profile(self.name, self.path)), f"{self.label}:7878", clock=self.world.time.time
+        client = Client(
+            cast(Any, _Profile(self.name, self.path)),
+            f"{self.label}:7878",
+            clock=self.world.time.time,
+            connect=self._connect,
         )
+        client.open()
+        self.client = client
         self.public = self.session.account.device.public
         self.world.note("starts", self.label)
         try:
@@ -191,6 +163,25 @@ class Device:
                 self.world.note("ended", self.label, str(error))
                 self.world.checks.ended(self, error)
                 self.crash("its session failed")
+
+    async def _connect(
+        self, address: RelayAddress, trust: CertificateTrust, on_messages: OnMessages
+    ) -> RelayTransport:
+        """Connect through the simulated network, without TLS."""
+        try:
+            end, protocol = await self.world.network.connect(
+                self.label, lambda: RelayTransport(address, self.guarded(on_messages))
+            )
+        except OSError:
+            raise RelayUnreachable(f"no relay at {address}") from None
+        link = cast(RelayTransport, protocol)
+        self.take_end(end)
+        try:
+            link.check_certificate(end, trust, vouched=False)
+        except ClientError:
+            link.abort()
+            raise
+        return link
 
     def take(self, event: events.Event) -> None:
         """Do what a program does with an event: show it."""
@@ -260,14 +251,14 @@ class Device:
         self._marking = b""
         self._gone()
         self._draft.clear()
-        cast(SimStore, client._store).crash()
+        cast(SimStore, client.sync.store).crash()
         for end in self._ends:
             end.before_write = end.after_write = None
             end.dead = end.lost = end._closing = True
             end.other.hear_of_reset(0.01)
         self._ends.clear()
-        session, current = client._sync, asyncio.current_task()
-        for task in (*session._tasks, session.connection.task, *self._tasks, self._main):
+        session, current = client.sync, asyncio.current_task()
+        for task in (*session.tasks, session.connection.task, *self._tasks, self._main):
             if task is not None and task is not current:
                 task.cancel()
 

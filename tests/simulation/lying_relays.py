@@ -303,7 +303,7 @@ class ReverseForAll(LyingRelay):
             super().judge()
         for room, seqs in kept:
             others = [each for each in self.world.members(room) if each.label != self.who]
-            read = [{line.seq for line in each.session._store.history(room)} for each in others]
+            read = [{line.seq for line in each.session.store.history(room)} for each in others]
             checks = self.world.checks
             told = checks.heard_of(Inconsistency.ORDER)
             told |= len(checks.lied_to) > 1 and checks.noticed()  # another lie is told first

@@ -35,10 +35,10 @@ def _at_relay(world: World) -> dict[str, tuple[int, int]]:
 
 
 def _at_client(device: Device) -> dict[str, tuple[int, int]]:
-    session, store = device.session, device.session._store
+    session, store = device.session, device.session.store
     told = sum(len(reader.log.report._reported) for reader in session._readers.values())
     bounds = {
-        f"events of {device}": (len(session.events), 2000),
+        f"events of {device}": (session.events.waiting, 2000),
         f"waiters of {device}": (len(session._waiters), 100),
         f"senders told of by {device}": (told, 4000),
         f"rejoin requests heard by {device}": (len(session._rejoin._requests), 1000),

@@ -270,12 +270,12 @@ class _Stage:
             case "leave" if phase is Phase.JOINED:
                 device.do(lambda client: client.leave(room), "leave")
             case "accept" if phase is Phase.INVITED:
-                device.do(lambda client: client.answer(room, accept=True), "accept")
+                device.do(lambda client: client.accept(room), "accept")
             case "decline" if phase is Phase.INVITED:
-                device.do(lambda client: client.answer(room, accept=False), "decline")
+                device.do(lambda client: client.decline(room), "decline")
 
     async def _create(self, client: Any, title: str) -> None:
-        self.rooms[title] = await client.create_room(title, suite=self.world.suite)
+        self.rooms[title] = (await client.create_room(title, suite=self.world.suite)).id
 
     def _begin_fault(self, operation: Operation) -> None:
         relay = self.world.relay
@@ -346,7 +346,7 @@ class _Stage:
                 return
             for room in tuple(device.rooms):
                 if device.rooms[room].record.phase is Phase.INVITED:
-                    device.do(partial(Client.answer, room=room, accept=True), "accept at last")
+                    device.do(partial(Client.accept, room=room), "accept at last")
         await asyncio.sleep(30)  # what the newcomers confirm may lose others, who come back
         for room in self.rooms.values():
             await self._everyone_talks(room)

@@ -16,8 +16,7 @@ from unittest import mock
 
 import structlog
 
-from clave_client import client
-from clave_client.net import reconnecting_transport
+from clave_client import opening
 from clave_client.rooms import policy
 from clave_client.store import account
 from clave_client.store.database import Phase
@@ -32,7 +31,7 @@ from clave_wire.messages import Submit
 from simulation.attacks import phantoms
 from simulation.checks import Checks
 from simulation.clock import VirtualLoop, VirtualTime
-from simulation.device import Device, SimAccount, SimLink
+from simulation.device import Device, SimAccount
 from simulation.disk import Crash, Device_of, SimStore
 from simulation.fast_suite import FAST, fast_suite_known
 from simulation.network import Network, Timing, Wire
@@ -172,11 +171,10 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
             if getattr(getattr(module, "time", None), "__name__", "") == "time":
                 stack.enter_context(mock.patch.object(module, "time", time))
         for owner, name, value in (
-            (reconnecting_transport, "RelayTransport", SimLink),
             (key_packages, "OFFERED", (suite,)),
             (sequencer, "WriteBatch", ordered_batch),
-            (client, "Store", SimStore),
-            (client, "Account", SimAccount),
+            (opening, "Store", SimStore),
+            (opening, "Account", SimAccount),
             (policy, "_identity", lru_cache(policy._identity)),
             (account, "POOL_LOW", _KEY_PACKAGES[0]),
             (account, "POOL_FULL", _KEY_PACKAGES[1]),
@@ -186,7 +184,6 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         stack.callback(lambda: structlog.configure(**former))
         world = World(seed, loop, folder, suite)
-        SimLink.world = world
         loop.set_exception_handler(world.exception)
         world.checks.watch_keys(suite, stack, mock.patch.object)
         yield world

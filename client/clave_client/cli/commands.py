@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
@@ -19,7 +20,7 @@ from clave_client.store.profile import Profile, default_home, profile_names
 from clave_client.ui.demo import run_demo
 from clave_client.ui.hints import error_text
 from clave_client.ui.line_mode import run_line_mode
-from clave_client.ui.pipes import describe, follow, print_key_notices, send_lines, send_message
+from clave_client.ui.pipes import describe, follow, send_lines, send_message
 from clave_wire.text import sanitize
 
 __all__ = ["main"]
@@ -44,10 +45,29 @@ class _ProfileOptions:
     home: Path | None
     passphrase_file: Path | None
 
-    def open(self, *, new_passphrase: bool = False) -> Profile:
+    @asynccontextmanager
+    async def connect(
+        self,
+        relay: str | None = None,
+        *,
+        pin: bytes | None = None,
+        token: str = "",
+        new_passphrase: bool = False,
+    ) -> AsyncIterator[Client]:
+        """Open the profile and connect; afterwards delete a new profile whose name no relay knows."""
+        with self.profile(new_passphrase=new_passphrase) as profile:
+            client = Client(profile, relay, pin=pin, token=token)
+            try:
+                async with client:
+                    yield client
+            finally:
+                if client.never_registered:
+                    profile.discard()
+
+    def profile(self, *, new_passphrase: bool = False) -> Profile:
         home = self.home or default_home()
         name = _only_profile(home) if self.name is None else self.name
-        return Profile.open(home, name, ask=self._ask(), new_passphrase=new_passphrase)
+        return Profile(home, name, ask=self._ask(), new_passphrase=new_passphrase)
 
     def _ask(self) -> Callable[[], str] | None:
         if self.passphrase_file is not None:
@@ -106,9 +126,9 @@ def chat(
 
     async def work() -> None:
         token = _first_line(token_file) if token_file else ""
-        with _ProfileOptions(name, home, passphrase_file).open(new_passphrase=passphrase) as profile:
-            async with Client(profile, relay, pin=_pin(pin), token=token) as client:
-                await run_line_mode(client, client.find_room(room) if room else None)
+        options = _ProfileOptions(name, home, passphrase_file)
+        async with options.connect(relay, pin=_pin(pin), token=token, new_passphrase=passphrase) as client:
+            await run_line_mode(client, client.find_room(room) if room else None)
 
     _run(work)
 
@@ -121,14 +141,12 @@ def send(name: str | None, home: Path | None, passphrase_file: Path | None, room
     """Say TEXT in ROOM; with - say each line of standard input."""
 
     async def work() -> None:
-        with _ProfileOptions(name, home, passphrase_file).open() as profile:
-            async with Client(profile) as client:
-                target = client.find_room(room)
-                await print_key_notices(client, target)
-                if text == "-":
-                    await send_lines(client, target, sys.stdin)
-                else:
-                    await send_message(client, target, text)
+        async with _ProfileOptions(name, home, passphrase_file).connect() as client:
+            target = client.find_room(room)
+            if text == "-":
+                await send_lines(client, target, sys.stdin)
+            else:
+                await send_message(client, target, text)
 
     _run(work)
 
@@ -157,9 +175,8 @@ def tail(
     """Show what is said in ROOM, until interrupted."""
 
     async def work() -> None:
-        with _ProfileOptions(name, home, passphrase_file).open() as profile:
-            async with Client(profile) as client:
-                await follow(client, client.find_room(room), earlier=lines, as_json=as_json)
+        async with _ProfileOptions(name, home, passphrase_file).connect() as client:
+            await follow(client, client.find_room(room), earlier=lines, as_json=as_json)
 
     _run(work)
 
@@ -174,12 +191,15 @@ def info(name: str | None, home: Path | None, passphrase_file: Path | None, room
     """
 
     async def work() -> None:
-        with _ProfileOptions(name, home, passphrase_file).open() as profile:
+        with _ProfileOptions(name, home, passphrase_file).profile() as profile:
             client = Client(profile)
             try:
+                client.open()
                 await describe(client, client.find_room(room) if room else None)
             finally:
                 await client.close()
+                if client.never_registered:
+                    profile.discard()
 
     _run(work)
 

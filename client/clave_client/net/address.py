@@ -1,13 +1,14 @@
-"""A relay's address: host and port. Knows no network."""
+"""A relay's address: host and port, and with its certificate's fingerprint. Knows no network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from clave_client.errors import UsageError
 from clave_host.addresses import join_address, split_address
 
-__all__ = ["DEFAULT_PORT", "RelayAddress"]
+__all__ = ["DEFAULT_PORT", "RelayAddress", "RelayInfo"]
 
 DEFAULT_PORT = 7878
 
@@ -34,3 +35,10 @@ class RelayAddress:
 
     def __str__(self) -> str:
         return join_address(self.host, self.port)
+
+
+class RelayInfo(NamedTuple):
+    """A relay's address, and the fingerprint of its pinned certificate ("" before the first contact)."""
+
+    address: str
+    fingerprint: str

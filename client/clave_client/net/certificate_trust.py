@@ -79,7 +79,7 @@ class CertificateTrust:
             return CertificateTrust(shown, None, self.host)
         raise RelayChanged(
             f"the relay's key changed, nothing was sent: expected {fingerprint_text(self.pin)}, "
-            f"got {fingerprint_text(shown)}; ask its operator, and if that is right give it with --pin"
+            f"got {fingerprint_text(shown)}; ask its operator"
         )
 
     def change_text(self, former: CertificateTrust) -> str | None:

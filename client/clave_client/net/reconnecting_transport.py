@@ -21,7 +21,7 @@ from clave_client.events import Connected, Disconnected, Event
 from clave_client.net.address import RelayAddress
 from clave_client.net.backoff import Backoff
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import RelayTransport
+from clave_client.net.transport import Connect, RelayTransport
 from clave_crypto.identity import DeviceKey
 from clave_wire.login import fingerprint_text
 from clave_wire.messages import Code, LoggedIn, NextCertificate, ToClient
@@ -97,11 +97,13 @@ class ReconnectingTransport:
         trust: CertificateTrust,
         token: str = "",
         software: str = "clave",
+        connect: Connect = RelayTransport.connect,
     ) -> None:
         self._handler = handler
         self._credentials = credentials
         self._token = token
         self._software = software
+        self._make_connection = connect
         self._failure: ClientError | None = None
         self.address = address
         self.trust = trust
@@ -135,7 +137,7 @@ class ReconnectingTransport:
     async def _connect_once(self) -> Connected:
         # Messages can follow the login answer at once, so set the transport and read the pin before it.
         first_use = self.trust.pin is None
-        transport = self.transport = await RelayTransport.connect(self.address, self.trust, self._on_messages)
+        transport = self.transport = await self._make_connection(self.address, self.trust, self.receive)
         credentials = self._credentials
         try:
             logged_in = await transport.login(
@@ -194,7 +196,8 @@ class ReconnectingTransport:
 
     # --- receiving ---
 
-    def _on_messages(self, messages: list[ToClient]) -> None:
+    def receive(self, messages: list[ToClient]) -> None:
+        """Handle messages of the present connection that answer no request, in order."""
         self.guard(lambda: self._handler.received([each for each in messages if not self._is_trust(each)]))
         self._handler.batch_done()
 

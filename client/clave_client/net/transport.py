@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 from clave_client.errors import (
@@ -44,23 +44,24 @@ from clave_wire.messages import (
 )
 from clave_wire.text import sanitize
 
-__all__ = ["Answer", "RelayTransport"]
+__all__ = ["Answer", "Connect", "OnMessages", "RelayTransport"]
 
 CONNECT_SECONDS = 10.0
 
 Answer = Done | Account | KeyPackages
+OnMessages = Callable[[list[ToClient]], None]
 T = TypeVar("T")
 
 
 class RelayTransport(asyncio.Protocol):
     """A TLS connection to the relay. `closed` resolves once, with the error that ended it.
 
-    `certificate` is the SHA-256 digest of the relay's certificate; `trust` says which certificates to accept
-    from now on.
+    `on_messages` is called with what answers no request. `certificate` is the SHA-256 digest of the relay's
+    certificate; `trust` says which certificates to accept from now on.
     """
 
-    def __init__(self, address: RelayAddress, on_messages: Callable[[list[ToClient]], None]) -> None:
-        self._on_messages = on_messages
+    def __init__(self, address: RelayAddress, on_messages: OnMessages) -> None:
+        self.on_messages = on_messages
         self._connection = ClientConnection()
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Answer]] = {}
@@ -80,7 +81,7 @@ class RelayTransport(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: RelayAddress, trust: CertificateTrust, on_messages: Callable[[list[ToClient]], None]
+        cls, address: RelayAddress, trust: CertificateTrust, on_messages: OnMessages
     ) -> RelayTransport:
         """Connect and check the relay's certificate against `trust`, before anything is sent.
 
@@ -96,7 +97,7 @@ class RelayTransport(asyncio.Protocol):
         cls,
         address: RelayAddress,
         trust: CertificateTrust,
-        on_messages: Callable[[list[ToClient]], None],
+        on_messages: OnMessages,
         *,
         vouched: bool,
     ) -> RelayTransport:
@@ -128,15 +129,19 @@ class RelayTransport(asyncio.Protocol):
             reason = os.strerror(error.errno).lower() if error.errno else "no answer"
             raise RelayUnreachable(f"no relay at {address} ({reason}); is it running?") from None
         try:
-            link._check_certificate(transport, trust, vouched=vouched)
+            link.check_certificate(transport, trust, vouched=vouched)
         except ClientError:
             link.abort()
             raise
         return link
 
-    def _check_certificate(
+    def check_certificate(
         self, transport: asyncio.Transport, trust: CertificateTrust, *, vouched: bool
     ) -> None:
+        """Check the certificate that `transport` shows against `trust`; `vouched` if an authority signed it.
+
+        Raises `NotARelay` or `RelayChanged`.
+        """
         tls = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != ALPN:
             raise NotARelay(f"{self.address} speaks TLS, but not as a clave relay; check the port")
@@ -246,7 +251,7 @@ class RelayTransport(asyncio.Protocol):
             self.abort(error)
             return
         if stream:
-            self._on_messages(stream)
+            self.on_messages(stream)
         if self._is_closing:
             self.abort()  # nothing may follow `Closing`, even if the relay leaves the connection open
 
@@ -284,6 +289,10 @@ class RelayTransport(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and self._is_writable:
             self._transport.write(data)
+
+
+Connect = Callable[[RelayAddress, CertificateTrust, OnMessages], Awaitable[RelayTransport]]
+"""Makes a connection to a relay and checks its certificate, as `RelayTransport.connect` does."""
 
 
 def _closing_error(closing: Closing) -> RelayRefused:

@@ -1,15 +1,25 @@
-"""A summary of a room for the user: members and encryption. Knows no screen."""
+"""What a program may know of a room: a member, and a summary of members and encryption. Knows no screen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from clave_client.events import Person
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.store.database import Phase
 from clave_crypto.mls import CipherSuite
 
-__all__ = ["RoomInfo"]
+__all__ = ["MemberInfo", "RoomInfo"]
+
+
+class MemberInfo(NamedTuple):
+    """A member's device; `is_online` is what the relay says."""
+
+    person: Person
+    is_admin: bool
+    is_online: bool
 
 
 @dataclass(frozen=True)

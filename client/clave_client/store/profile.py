@@ -16,7 +16,16 @@ from typing import Self
 import platformdirs
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
+from clave_client.errors import (
+    NotAFolder,
+    PassphraseNeeded,
+    ProfileError,
+    ProfileExposed,
+    ProfileLocked,
+    ProfileOfOther,
+    UsageError,
+    WrongPassphrase,
+)
 from clave_crypto.keys import Secret
 from clave_host.private_files import FolderFault, find_fault, take_lock, write_private
 from clave_wire.errors import BadName
@@ -50,49 +59,59 @@ def profile_names(home: Path) -> list[str]:
 
 
 class Profile:
-    """An open, locked profile. Close it, or use it as a context manager."""
+    """The profile `name` under `home`. Use it as a context manager: entering opens and locks it.
 
-    def __init__(self, folder: Path, key: Secret, lock: int) -> None:
-        self.folder = folder
-        self.name = folder.name
-        self.store_path = folder / _STORE_FILE
-        self._key: Secret | None = key
-        self._lock: int | None = lock
+    Constructing it does nothing. A new profile's key is stored in a file that only its owner can read, or
+    with `new_passphrase` derived from what `ask` returns (Argon2id); an existing profile with a passphrase
+    calls `ask` too.
+    """
+
+    def __init__(
+        self, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
+    ) -> None:
+        self.folder = home / "profiles" / name
+        self.name = name
+        self.store_path = self.folder / _STORE_FILE
+        self._home = home
+        self._ask = ask
+        self._new_passphrase = new_passphrase
+        self._key: Secret | None = None
+        self._lock: int | None = None
 
     def __repr__(self) -> str:
         return f"Profile({self.name!r})"
 
-    @classmethod
-    def open(
-        cls, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
-    ) -> Self:
-        """Open the profile `name` under `home`; create it if it does not exist.
-
-        A new profile's key is stored in a file that only its owner can read, or with `new_passphrase` derived
-        from what `ask` returns (Argon2id); an existing profile with a passphrase calls `ask` too.
+    def open(self) -> Self:
+        """Lock the profile and read its key; create it if it does not exist. Return the profile.
 
         Raises `UsageError` for an invalid name, `ProfileExposed` if others can read the folder,
         `ProfileLocked` if another process has it open, `WrongPassphrase` if the key is missing, and
         `ProfileError` if the folder is no profile.
         """
         try:
-            check_name(name)
+            check_name(self.name)
         except BadName as error:
             raise UsageError(str(error)) from None
-        folder = home / "profiles" / name
-        for level in (home, folder.parent, folder):
+        for level in (self._home, self.folder.parent, self.folder):
             _make_private(level)
-        lock = _take_lock(folder / _LOCK_FILE, name)
+        lock = _take_lock(self.folder / _LOCK_FILE, self.name)
         try:
-            return cls(folder, _read_key(folder, ask, new_passphrase=new_passphrase), lock)
+            self._key = _read_key(self.folder, self._ask, new_passphrase=self._new_passphrase)
         except BaseException:
             os.close(lock)
             raise
+        self._lock = lock
+        return self
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the profile has a database: a new one gets it when a client first opens it."""
+        return self.store_path.exists()
 
     def take_key(self) -> Secret:
         """Return the database key, once; the profile forgets it."""
         if self._key is None:
-            raise ProfileError("the profile's key was taken already")
+            raise ProfileError("open the profile first; its key is read once each time it is opened")
         key, self._key = self._key, None
         return key
 
@@ -108,7 +127,7 @@ class Profile:
         self.close()
 
     def __enter__(self) -> Self:
-        return self
+        return self.open()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -126,9 +145,9 @@ def _make_private(folder: Path) -> None:
         case FolderFault.SYMLINK:
             raise ProfileExposed(f"{folder} is a symbolic link; profiles must lie in a real folder of yours")
         case FolderFault.NOT_A_FOLDER:
-            raise ProfileError(f"{folder} is not a folder; move it away or choose another --home")
+            raise NotAFolder(f"{folder} is not a folder; move it away")
         case FolderFault.OTHER_OWNER:
-            raise ProfileExposed(f"{folder} belongs to another user; choose another --home")
+            raise ProfileOfOther(f"{folder} belongs to another user")
         case FolderFault.OPEN_TO_OTHERS:
             raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
 
@@ -163,9 +182,7 @@ def _read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool) 
 
 def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
     if ask is None:
-        raise WrongPassphrase(
-            "this profile has a passphrase; start it on a terminal or use --passphrase-file"
-        )
+        raise PassphraseNeeded("this profile has a passphrase")
     try:
         values = json.loads(parameters)
         salt = bytes.fromhex(values["salt"])

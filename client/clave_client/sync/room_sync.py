@@ -25,14 +25,15 @@ from clave_client.formats.welcome import RejoinInfo
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.reconnecting_transport import ReconnectingTransport
-from clave_client.net.transport import RelayTransport
+from clave_client.net.transport import Connect, RelayTransport
 from clave_client.rooms.batch_report import BatchResult, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
 from clave_client.store.database import Phase, Store
+from clave_client.sync.background import BackgroundTasks
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
-from clave_client.sync.event_queue import EventQueue
+from clave_client.sync.event_stream import EventSource
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import publish_key_packages
 from clave_client.sync.presence import handle_presence
@@ -40,7 +41,7 @@ from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.waiters import Waiters
-from clave_crypto.mls import MLSError, Proposal
+from clave_crypto.mls import Proposal
 from clave_wire.messages import (
     Code,
     CreateRoom,
@@ -86,22 +87,23 @@ class RoomSync:
         token: str = "",
         software: str = "clave",
         clock: Callable[[], float],
+        connect: Connect = RelayTransport.connect,
     ) -> None:
-        self._store = store
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.store = store
         self._resumes: dict[int, bytes] = {}
         self._streams: dict[int, bytes] = {}
         self._resume_refused: dict[bytes, ClientError] = {}
         self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
+        self.tasks = BackgroundTasks(self.emit)
         self.account = account
         self.clock = clock
         self.incarnation = b""
-        self.events = EventQueue()
+        self.events = EventSource()
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, LocalRoom] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
         self.connection = ReconnectingTransport(
-            self, account, address, trust=trust, token=token, software=software
+            self, account, address, trust=trust, token=token, software=software, connect=connect
         )
         self.invitations = Invitations(self, store, account)
         self._waiters = Waiters()
@@ -112,12 +114,12 @@ class RoomSync:
         self._load_rooms()
 
     def _load_rooms(self) -> None:
-        for record in self._store.rooms():
+        for record in self.store.rooms():
             if record.phase is not Phase.CLOSED:
                 try:
                     if record.phase is Phase.BEHIND:
                         raise RoomBehind(record.title, record.cursor)
-                    self.rooms[record.id] = LocalRoom.load(self._store, record, self.clock)
+                    self.rooms[record.id] = LocalRoom.load(self.store, record, self.clock)
                 except (RoomUnreadable, RoomBehind) as error:
                     self.unusable[record.id] = error
                     self.emit(events.Notice(b"", str(error)))
@@ -134,10 +136,9 @@ class RoomSync:
     async def close(self) -> None:
         """Stop, send goodbye and close. What was not acknowledged stays in the outbox."""
         self.connection.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.tasks.cancel()
         await self.connection.close()
+        self.events.end()
 
     def check(self) -> None:
         """Raise the error that ended the connection for good, if any."""
@@ -162,15 +163,15 @@ class RoomSync:
 
     def store_login(self, logged_in: LoggedIn, trust: CertificateTrust, former: CertificateTrust) -> None:
         """Store the relay's address and accepted certificates in one transaction."""
-        with self._store.transaction():
-            self._store.put("relay", str(self.connection.address).encode())
+        with self.store.transaction():
+            self.store.put("relay", str(self.connection.address).encode())
             self.store_trust(trust, former)
         self.incarnation = logged_in.incarnation
 
     def store_trust(self, trust: CertificateTrust, former: CertificateTrust) -> None:
         """Store the accepted certificates; report a pinned one that replaced another."""
-        with self._store.transaction():
-            trust.save(self._store)
+        with self.store.transaction():
+            trust.save(self.store)
         text = trust.change_text(former)
         if text is not None:
             self.emit(events.Notice(b"", text))
@@ -216,9 +217,9 @@ class RoomSync:
         self._waiters.recheck()
 
     def failed(self, error: ClientError) -> None:
-        """Fail whatever waits; the event queue ends with `error`."""
+        """Fail whatever waits; the event streams end with `error`."""
         self._waiters.fail_all(error)
-        self.events.put(error)
+        self.events.end(error)
 
     # --- waiting ---
 
@@ -264,7 +265,7 @@ class RoomSync:
     # --- tasks, timers and events ---
 
     def emit(self, event: events.Event) -> None:
-        """Put an event into the queue."""
+        """Pass an event on to all streams."""
         self.events.put(event)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
@@ -273,19 +274,7 @@ class RoomSync:
 
     def spawn(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run `work` as a task; its errors are reported as notices."""
-
-        async def run() -> None:
-            try:
-                await work()
-            except ClientError as error:
-                if not isinstance(error, RelayUnreachable):
-                    self.emit(events.Notice(b"", str(error)))
-            except MLSError as error:
-                self.emit(events.Notice(b"", sanitize(str(error))))
-
-        task = asyncio.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.spawn(work)
 
     # --- messages from the relay ---
 
@@ -316,7 +305,7 @@ class RoomSync:
                 self.routing.handle_entry_of_unknown_room(room_id)
             elif room.resumed:
                 try:
-                    result = self._readers.setdefault(room, LogReader(room, self._store)).read(batch)
+                    result = self._readers.setdefault(room, LogReader(room, self.store)).read(batch)
                 except ClientError:
                     room.reload()
                     raise

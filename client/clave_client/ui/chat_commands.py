@@ -31,7 +31,8 @@ class Command:
 
 
 async def _new(talk: Conversation, title: str) -> None:
-    talk.enter(await talk.client.create_room(_require(title, "/new TITLE")))
+    room = await talk.client.create_room(_require(title, "/new TITLE"))
+    talk.enter(room.id)
     talk.show(note(f"{talk.title(talk.current())} is open; /invite NAME brings people in"))
 
 
@@ -42,7 +43,7 @@ async def _invite(talk: Conversation, name: str) -> None:
 
 async def _accept(talk: Conversation, words: str) -> None:
     room = _invitation(talk, words)
-    await talk.client.answer(room, accept=True)
+    await talk.client.accept(room)
     talk.enter(room)
     talk.show(note(f"talking in {talk.title(room)}"))
 
@@ -50,7 +51,7 @@ async def _accept(talk: Conversation, words: str) -> None:
 async def _decline(talk: Conversation, words: str) -> None:
     room = _invitation(talk, words)
     talk.title(room)
-    await talk.client.answer(room, accept=False)
+    await talk.client.decline(room)
 
 
 async def _room(talk: Conversation, words: str) -> None:

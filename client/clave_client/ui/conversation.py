@@ -61,6 +61,7 @@ class Conversation:
         self.keys = ShownKeys()
         self.room: bytes | None = None
         self.finished = False
+        self._events = client.events()
         self._offline = False
         self._titles: dict[bytes, str] = {}
 
@@ -93,7 +94,7 @@ class Conversation:
 
     def show_key_notices(self, room: bytes) -> None:
         """Show new notices of members whose name is pinned to another key."""
-        for notice in self.client.key_notices(room):
+        for notice in self._events.key_notices(room):
             self.show_event(notice)
 
     def begin(self, room: bytes | None) -> None:
@@ -143,7 +144,7 @@ class Conversation:
 
     async def listen(self) -> None:
         """Show events until the client cannot go on; raise the error that ended it."""
-        async for event in self.client.events():
+        async for event in self._events:
             self.show_event(event)
 
     def show_event(self, event: Event) -> None:

@@ -10,13 +10,16 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError, RelayUnreachable
+from clave_client.events import Event
 from clave_client.store.profile import Profile
+from clave_client.sync.event_stream import EventStream
 from clave_client.ui.line_reader import read_lines
 
 __all__ = ["run_demo"]
@@ -24,7 +27,15 @@ __all__ = ["run_demo"]
 _TIMEOUT_SECONDS = 30.0
 _CHAT_WIDTH = 36
 
-E = TypeVar("E")
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One of the three people: a client, and the stream of what it has not read yet."""
+
+    client: Client
+    events: EventStream[Event]
 
 
 class _Screen:
@@ -58,24 +69,25 @@ async def run_demo() -> None:
             address = await stack.enter_async_context(_relay(Path(folder) / "relay", screen))
             people = {}
             for name in ("red", "blue", "green"):
-                profile = stack.enter_context(Profile.open(Path(folder) / "people", name))
-                people[name] = await stack.enter_async_context(Client(profile, address))
+                profile = stack.enter_context(Profile(Path(folder) / "people", name))
+                client = await stack.enter_async_context(Client(profile, address))
+                people[name] = _Person(client, client.events())
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 room = await _converse(people, screen)
             if sys.stdin.isatty() and sys.stdout.isatty():
                 await _type_along(people, room, screen)
 
 
-async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
+async def _converse(people: dict[str, _Person], screen: _Screen) -> bytes:
     red = people["red"]
     await _print_line(screen, "red", "/new friends")
-    room = await red.create_room("friends")
+    room = (await red.client.create_room("friends")).id
     for name in ("blue", "green"):
         await _print_line(screen, "red", f"/invite {name}")
-        await red.invite(room, name)
+        await red.client.invite(room, name)
         await _next(people[name], events.Invited)
         await _print_line(screen, name, "/accept friends")
-        await people[name].answer(room, accept=True)
+        await people[name].client.accept(room)
         await _next(red, events.InvitationAccepted)
     for name, text in (
         ("red", "hello, both of you"),
@@ -84,18 +96,18 @@ async def _converse(people: dict[str, Client], screen: _Screen) -> bytes:
     ):
         await _send(people, room, name, text, screen)
     await _print_line(screen, "blue", "/leave")
-    await people["blue"].leave(room)
+    await people["blue"].client.leave(room)
     await _next(red, events.MemberLeft)
     await _send({"red": red, "green": people["green"]}, room, "green", "blue cannot read this one", screen)
     return room
 
 
-async def _send(people: dict[str, Client], room: bytes, name: str, text: str, screen: _Screen) -> None:
+async def _send(people: dict[str, _Person], room: bytes, name: str, text: str, screen: _Screen) -> None:
     """Send `text` as `name`, and check that everyone else reads just that."""
     await _print_line(screen, name, text)
-    await people[name].send(room, text)
-    for other, client in people.items():
-        if other != name and (await _next(client, events.Message)).text != text:
+    await people[name].client.send(room, text)
+    for other, person in people.items():
+        if other != name and (await _next(person, events.Message)).text != text:
             raise ClientError(f"{other} read something else than {name} wrote")
 
 
@@ -109,21 +121,21 @@ async def _print_line(screen: _Screen, name: str, text: str) -> None:
     screen.chat(name, text)
 
 
-async def _next(client: Client, kind: type[E]) -> E:
-    """Return the client's next event of `kind`."""
-    async for event in client.events():
+async def _next(person: _Person, kind: type[E]) -> E:
+    """Return the person's next event of `kind`."""
+    async for event in person.events:
         if isinstance(event, kind):
             return event
     raise AssertionError("a client's events end only with an error")
 
 
-async def _type_along(people: dict[str, Client], room: bytes, screen: _Screen) -> None:
+async def _type_along(people: dict[str, _Person], room: bytes, screen: _Screen) -> None:
     screen.chat("", "you are red now; exit ends")
     async for text in read_lines(sys.stdin):
         if text.strip() == "exit":
             return
         if text.strip():
-            await people["red"].send(room, text)
+            await people["red"].client.send(room, text)
             heard = await _next(people["green"], events.Message)
             screen.chat("green", f"reads: {heard.text}")
 

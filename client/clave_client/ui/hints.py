@@ -1,4 +1,7 @@
-"""Adds what to type to the errors and notices of the library, which know no commands. Knows no terminal."""
+"""Adds what to type to the library's errors and notices, which know no commands and options.
+
+Knows no terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,13 @@ from clave_client.errors import (
     KeyMismatch,
     KeyNotShown,
     MemberNotFound,
+    NotAFolder,
     NotInRoom,
+    PassphraseNeeded,
+    ProfileNotFound,
+    ProfileOfOther,
+    RelayChanged,
+    RelayUnknown,
     RoomNotFound,
     SelfRemoval,
 )
@@ -18,7 +27,12 @@ __all__ = ["error_text", "notice_text"]
 _ERROR_HINTS: dict[type[ClientError], str] = {
     KeyNotShown: "; compare with /fingerprint first",
     MemberNotFound: "; /members lists who is",
+    NotAFolder: " or choose another --home",
     NotInRoom: "; /room lists yours",
+    PassphraseNeeded: "; start it on a terminal or use --passphrase-file",
+    ProfileOfOther: "; choose another --home",
+    RelayChanged: ", and if that is right give it with --pin",
+    RelayUnknown: "; say where with --relay HOST:PORT",
     RoomNotFound: "; /room or clave info lists them",
 }
 
@@ -31,11 +45,13 @@ _ADVICE = {
 
 
 def error_text(error: ClientError) -> str:
-    """Return an error's line with the command that helps, if any."""
+    """Return an error's line with the command or option that helps, if any."""
     if isinstance(error, KeyMismatch):
         return f"{error}, then /trust {error.name}"
     if isinstance(error, SelfRemoval):
         return "to leave a room yourself, use /leave"
+    if isinstance(error, ProfileNotFound):
+        return f"{error}; make one with: clave chat --relay HOST:PORT --name {error.name}"
     return str(error) + _ERROR_HINTS.get(type(error), "")
 
 

@@ -13,11 +13,12 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.events import Event
 from clave_client.store.database import HistoryLine
+from clave_client.sync.event_stream import EventStream
 from clave_client.ui.display import event_line, history_line, plain, relay_restored_text
 from clave_client.ui.hints import notice_text
 from clave_client.ui.line_reader import read_lines
 
-__all__ = ["describe", "follow", "print_key_notices", "send_lines", "send_message"]
+__all__ = ["describe", "follow", "send_lines", "send_message"]
 
 _MOST_UNACKNOWLEDGED = 64
 """Most lines sent and not yet acknowledged; then reading pauses."""
@@ -26,36 +27,27 @@ _SYNC_SECONDS = 5.0
 """How long to wait for a room to be read before its members are checked."""
 
 
-async def print_key_notices(client: Client, room: bytes) -> None:
-    """Read `room` and print notices of members whose name is pinned to another key."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_SYNC_SECONDS):
-            await client.wait_synced(room)
-    _print_key_notices(client, room)
-
-
-def _print_key_notices(client: Client, room: bytes) -> None:
-    for notice in client.key_notices(room):
-        _print_warning(notice_text(notice))
-
-
 async def send_message(client: Client, room: bytes, text: str) -> None:
-    """Print what changed, then send `text`; return once the relay has it on disk."""
-    await _catch_up(client, room)
+    """Print key notices and what changed, then send `text`; return once the relay has it on disk."""
+    stream = client.events()
+    await _print_first_key_notices(client, stream, room)
+    await _catch_up(client, stream, room)
     try:
         await client.send(room, text)
     finally:
-        _print_events(client, room)
+        _print_pending(client, stream, room)
 
 
 async def send_lines(client: Client, room: bytes, source: TextIO) -> None:
     """Send each line of `source` that is not blank, as `send_message` does; return once all are on disk."""
+    stream = client.events()
+    await _print_first_key_notices(client, stream, room)
     sending: set[asyncio.Task[int]] = set()
     try:
         async for line in read_lines(source):
-            _print_key_notices(client, room)
+            _print_key_notices(stream, room)
             if line.strip():
-                await _catch_up(client, room)
+                await _catch_up(client, stream, room)
                 sending.add(asyncio.create_task(client.send(room, line)))
             if len(sending) >= _MOST_UNACKNOWLEDGED:
                 done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
@@ -65,20 +57,33 @@ async def send_lines(client: Client, room: bytes, source: TextIO) -> None:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
-        _print_events(client, room)
+        _print_pending(client, stream, room)
 
 
-async def _catch_up(client: Client, room: bytes) -> None:
+async def _print_first_key_notices(client: Client, stream: EventStream[Event], room: bytes) -> None:
+    """Read `room` and print notices of members whose name is pinned to another key."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SYNC_SECONDS):
+            await client.wait_synced(room)
+    _print_key_notices(stream, room)
+
+
+def _print_key_notices(stream: EventStream[Event], room: bytes) -> None:
+    for notice in stream.key_notices(room):
+        _print_warning(notice_text(notice))
+
+
+async def _catch_up(client: Client, stream: EventStream[Event], room: bytes) -> None:
     """Read what the relay has of `room` and print what changed there."""
     await client.wait_until_sendable(room)
-    _print_events(client, room)
+    _print_pending(client, stream, room)
 
 
-def _print_events(client: Client, room: bytes) -> None:
+def _print_pending(client: Client, stream: EventStream[Event], room: bytes) -> None:
     """Print the pending events of `room` that matter before sending there."""
     record = client.rooms.get(room)
     title = room.hex()[:8] if record is None else record.title
-    for event in client.pending_events():
+    for event in stream.pending():
         if event.room in (room, b""):
             _print_event(event, title)
 

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -132,11 +133,30 @@ async def session_at(address: RelayAddress, folder: Path, trust: CertificateTrus
         store.close()
 
 
-async def sees(session: RoomSync, kind: type[events.Event] | type[ClientError]) -> events.Event | ClientError:
-    async with asyncio.timeout(PATIENCE):
-        while not isinstance(event := await session.events.get(), kind):
-            pass
-    return event
+E = TypeVar("E", bound=events.Event)
+
+
+class Listener:
+    """Reads the events of a session."""
+
+    def __init__(self, session: RoomSync) -> None:
+        self.stream = session.events.open(events.Event)
+
+    async def sees(self, kind: type[E]) -> E:
+        """Return the next event of a kind, waiting for it."""
+        async with asyncio.timeout(PATIENCE):
+            async for event in self.stream:
+                if isinstance(event, kind):
+                    return event
+        raise AssertionError("the stream ended")
+
+    async def ends(self) -> ClientError:
+        """Return the error that the stream ends with."""
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ClientError) as raised:
+                async for _ in self.stream:
+                    pass
+        return raised.value
 
 
 async def stays(visitor: Visitor) -> None:
@@ -170,8 +190,9 @@ async def test_an_announced_certificate_is_stored_at_once(tmp_path: Path, when: 
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        await sees(session, events.Notice)
+        await listener.sees(events.Notice)
         copy = Store(tmp_path / "store.db", Secret(b"k" * 32))
         assert CertificateTrust.load(copy) == CertificateTrust(relay.digest, NEXT)
         copy.close()
@@ -188,7 +209,7 @@ async def test_a_first_contact_is_reported_also_with_an_announcement(tmp_path: P
         async with session_at(address, tmp_path, CertificateTrust()) as session:
             connected = await session.connect()
             assert connected.first_use
-            trust = CertificateTrust.load(session._store)
+            trust = CertificateTrust.load(session.store)
             assert trust == CertificateTrust(relay.digest, NEXT)
         async with session_at(address, tmp_path, trust) as session:
             assert not (await session.connect()).first_use
@@ -205,31 +226,31 @@ async def test_an_unsigned_announcement_ends_the_connection(tmp_path: Path) -> N
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        event = await sees(session, events.Disconnected)
+        event = await listener.sees(events.Disconnected)
         assert isinstance(event, events.Disconnected)
         assert "its present key did not sign; ask its operator" in event.reason
-        await sees(session, events.Connected)
-        assert CertificateTrust.load(session._store) == CertificateTrust(relay.digest), (
-            "nothing of it is kept"
-        )
+        await listener.sees(events.Connected)
+        assert CertificateTrust.load(session.store) == CertificateTrust(relay.digest), "nothing of it is kept"
 
 
 async def test_an_announced_certificate_is_accepted_and_reported_once(tmp_path: Path) -> None:
     relay = ScriptedRelay(tmp_path, stays, stays)
     async with relay.running() as address:
         async with session_at(address, tmp_path, CertificateTrust(bytes(32), relay.digest)) as session:
+            listener = Listener(session)
             await session.connect()
-            event = await sees(session, events.Notice)
+            event = await listener.sees(events.Notice)
             assert isinstance(event, events.Notice)
             assert event.text.endswith(fingerprint_text(relay.digest))
             assert "had announced" in event.text
-            trust = CertificateTrust.load(session._store)
+            trust = CertificateTrust.load(session.store)
             assert trust == CertificateTrust(relay.digest)
         async with session_at(address, tmp_path, trust) as session:
+            listener = Listener(session)
             await session.connect()
-            while len(session.events):
-                assert not isinstance(await session.events.get(), events.Notice)
+            assert not any(isinstance(event, events.Notice) for event in listener.stream.pending())
 
 
 async def test_an_unknown_certificate_at_a_reconnect_ends_the_client(tmp_path: Path) -> None:
@@ -238,9 +259,10 @@ async def test_an_unknown_certificate_at_a_reconnect_ends_the_client(tmp_path: P
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
         session.connection.trust = CertificateTrust(bytes(32))  # as if the relay had shown another one before
-        error = await sees(session, RelayChanged)
+        error = await listener.ends()
         assert fingerprint_text(relay.digest) in str(error)
         with pytest.raises(RelayChanged):
             session.check()
@@ -255,9 +277,10 @@ async def test_a_relay_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        await sees(session, events.Disconnected)
-        await sees(session, events.Connected)
+        await listener.sees(events.Disconnected)
+        await listener.sees(events.Connected)
         first, second = relay.came
         assert second - first >= 0.7
 
@@ -271,10 +294,11 @@ async def test_a_full_relay_is_tried_again_after_the_pause_it_asks_for(tmp_path:
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        reasons = [await sees(session, events.Disconnected) for _ in range(2)]
+        reasons = [await listener.sees(events.Disconnected) for _ in range(2)]
         assert [getattr(event, "reason", "") for event in reasons] == ["too slow", "this relay is full"]
-        await sees(session, events.Connected)
+        await listener.sees(events.Connected)
         _, second, third = relay.came
         assert third - second >= 0.6
 
@@ -289,8 +313,9 @@ async def test_a_connection_that_breaks_waits_within_the_spread(tmp_path: Path) 
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        event = await sees(session, events.Disconnected)
+        event = await listener.sees(events.Disconnected)
         assert isinstance(event, events.Disconnected)
         assert event.retry_in <= LONGEST_ASKED
         assert event.retry_in > 1.0, "drawn from ages, not from a quarter second"
@@ -303,9 +328,10 @@ async def test_temporary_refusals_are_tried_again(tmp_path: Path, code: m.Code) 
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        await sees(session, events.Disconnected)
-        await sees(session, events.Connected)
+        await listener.sees(events.Disconnected)
+        await listener.sees(events.Connected)
 
 
 async def test_a_ban_ends_the_client_with_one_line(tmp_path: Path) -> None:
@@ -314,8 +340,9 @@ async def test_a_ban_ends_the_client_with_one_line(tmp_path: Path) -> None:
         relay.running() as address,
         session_at(address, tmp_path, CertificateTrust(relay.digest)) as session,
     ):
+        listener = Listener(session)
         await session.connect()
-        error = await sees(session, RelayRefused)
+        error = await listener.ends()
         assert str(error) == "the account red is banned from this relay; ask its operator"
         assert len(relay.came) == 1
         with pytest.raises(RelayRefused):

@@ -12,48 +12,48 @@ from clave_client.store.profile import Profile, profile_names
 
 
 def test_a_new_profile_is_accessible_to_its_owner_only(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         for path in (tmp_path / "home", profile.folder.parent, profile.folder):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
         assert stat.S_IMODE((profile.folder / "key").stat().st_mode) == 0o600
 
 
 def test_the_key_is_the_same_at_every_opening(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         first = bytes(profile.take_key())
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         assert bytes(profile.take_key()) == first
     assert len(first) == 32
 
 
 def test_the_key_is_handed_out_once(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         profile.take_key()
-        with pytest.raises(ProfileError, match="taken already"):
+        with pytest.raises(ProfileError, match="open the profile first"):
             profile.take_key()
 
 
 def test_a_second_opening_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red"), pytest.raises(ProfileLocked, match="open in another"):
-        Profile.open(tmp_path / "home", "red")
-    Profile.open(tmp_path / "home", "red").close()
+    with Profile(tmp_path / "home", "red"), pytest.raises(ProfileLocked, match="open in another"):
+        Profile(tmp_path / "home", "red").open()
+    Profile(tmp_path / "home", "red").open().close()
 
 
 @pytest.mark.parametrize("level", ["", "profiles", "profiles/red"])
 def test_a_folder_that_others_can_read_is_refused(tmp_path: Path, level: str) -> None:
     home = tmp_path / "home"
-    Profile.open(home, "red").close()
+    Profile(home, "red").open().close()
     (home / level).chmod(0o750)
     with pytest.raises(ProfileExposed, match="chmod 700"):
-        Profile.open(home, "red")
+        Profile(home, "red").open()
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    Profile.open(home, "red").close()
+    Profile(home, "red").open().close()
     (home / "profiles/red/key").chmod(0o644)
     with pytest.raises(ProfileExposed, match="chmod 600"):
-        Profile.open(home, "red")
+        Profile(home, "red").open()
 
 
 @pytest.mark.parametrize("level", ["profiles", "profiles/red"])
@@ -65,25 +65,25 @@ def test_a_symbolic_link_is_refused(tmp_path: Path, level: str) -> None:
     (home / level).parent.chmod(0o700)
     (home / level).symlink_to(elsewhere)
     with pytest.raises(ProfileExposed, match="symbolic link"):
-        Profile.open(home, "red")
+        Profile(home, "red").open()
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(ProfileError):
-        Profile.open(tmp_path / "home", "red")
+        Profile(tmp_path / "home", "red").open()
 
 
 @pytest.mark.parametrize("name", ["", "../red", "a/b", ".", "..", "x" * 33, "re\u202ed", "re\x1bd"])
 def test_an_invalid_name_creates_no_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
-        Profile.open(tmp_path / "home", name)
+        Profile(tmp_path / "home", name).open()
     assert not (tmp_path / "home").exists()
 
 
 def test_a_key_is_derived_from_its_passphrase(tmp_path: Path) -> None:
     def parsed(passphrase: str, *, new: bool = False) -> bytes:
-        with Profile.open(tmp_path / "home", "red", ask=lambda: passphrase, new_passphrase=new) as profile:
+        with Profile(tmp_path / "home", "red", ask=lambda: passphrase, new_passphrase=new) as profile:
             return bytes(profile.take_key())
 
     first = parsed("correct horse", new=True)
@@ -93,14 +93,14 @@ def test_a_key_is_derived_from_its_passphrase(tmp_path: Path) -> None:
 
 
 def test_a_passphrase_without_a_terminal_is_one_line(tmp_path: Path) -> None:
-    Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
-    with pytest.raises(WrongPassphrase, match="--passphrase-file"):
-        Profile.open(tmp_path / "home", "red")
+    Profile(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).open().close()
+    with pytest.raises(WrongPassphrase, match="has a passphrase"):
+        Profile(tmp_path / "home", "red").open()
 
 
 def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongPassphrase, match="empty"):
-        Profile.open(tmp_path / "home", "red", ask=lambda: "", new_passphrase=True)
+        Profile(tmp_path / "home", "red", ask=lambda: "", new_passphrase=True).open()
 
 
 ARGON2 = {"salt": "00" * 16, "iterations": 3, "lanes": 4, "memory_cost": 65536}
@@ -120,34 +120,34 @@ ARGON2 = {"salt": "00" * 16, "iterations": 3, "lanes": 4, "memory_cost": 65536}
     ],
 )
 def test_damaged_passphrase_parameters_are_one_line(tmp_path: Path, damage: str) -> None:
-    Profile.open(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).close()
+    Profile(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).open().close()
     (tmp_path / "home/profiles/red/passphrase.json").write_text(damage)
     with pytest.raises(ProfileError, match="damaged"):
-        Profile.open(tmp_path / "home", "red", ask=lambda: "x")
+        Profile(tmp_path / "home", "red", ask=lambda: "x").open()
 
 
 def test_a_lost_key_is_not_replaced_beside_a_database(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         profile.store_path.touch()
         (profile.folder / "key").unlink()
     with pytest.raises(WrongPassphrase, match="missing"):
-        Profile.open(tmp_path / "home", "red")
+        Profile(tmp_path / "home", "red").open()
 
 
 def test_only_folders_with_a_database_count_as_profiles(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert profile_names(home) == []
     for name in ("red", "blue"):
-        with Profile.open(home, name) as profile:
+        with Profile(home, name) as profile:
             profile.store_path.touch()
-    with Profile.open(home, "green") as profile:
+    with Profile(home, "green") as profile:
         profile.discard()
-    Profile.open(home, "black").close()
+    Profile(home, "black").open().close()
     assert profile_names(home) == ["blue", "red"]
 
 
 def test_the_profiles_repr_shows_no_key(tmp_path: Path) -> None:
-    with Profile.open(tmp_path / "home", "red") as profile:
+    with Profile(tmp_path / "home", "red") as profile:
         key = (profile.folder / "key").read_bytes()
         assert key.hex() not in repr(profile)
         assert repr(key) not in repr(vars(profile))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from clave_client import events
 from clave_client.errors import RelayFault
 from clave_client.sync.event_queue import MAX_EVENTS, EventQueue
@@ -45,11 +47,15 @@ async def test_endless_messages_do_not_drop_room_changes() -> None:
     queue.put(events.Diverged(ROOM, RED, events.Inconsistency.HISTORY))
     for number in range(MAX_EVENTS + 5):
         queue.put(events.Sent(ROOM, number, b"i" * 16))
-    queue.put(RelayFault("it is over"))
+    queue.end(RelayFault("it is over"))
     await queue.get()
     assert isinstance(await queue.get(), events.Diverged)
     following = await queue.get()
     assert isinstance(following, events.Sent)
-    assert following.seq == 7, "the oldest went"
-    assert isinstance(queue.drain()[-1], RelayFault)
+    assert following.seq == 6, "the oldest went"
+    assert len(queue.drain()) == MAX_EVENTS - 2
     assert len(queue) == 0
+    with pytest.raises(RelayFault):
+        queue.drain()
+    with pytest.raises(RelayFault):
+        await queue.get()

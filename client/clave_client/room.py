@@ -1,0 +1,122 @@
+"""A handle for one room of a client: what `Client` does by room id, without the id. Knows no protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clave_client.events import Event, Message, Person
+from clave_client.rooms.room_info import MemberInfo, RoomInfo
+from clave_client.store.database import HistoryLine
+from clave_client.sync.event_stream import EventStream
+
+if TYPE_CHECKING:
+    from clave_client.client import Client
+
+__all__ = ["Room"]
+
+
+class Room:
+    """One room, from `Client.room`, `Client.create_room` or `Client.invitations`.
+
+    `id` are its 16 bytes. A handle holds no state: two of the same room are equal, and one of a room that
+    this device is no longer in raises `NotInRoom`.
+
+    Example, in a coroutine, where `client` is an entered `Client`:
+
+        room = await client.create_room("friends")
+        await room.invite("blue")
+        await room.send("hello")
+        async for message in room.messages():
+            print(message.sender.name, message.text)
+    """
+
+    def __init__(self, client: Client, id: bytes, title: str) -> None:  # noqa: A002  (named as the attribute)
+        self._client = client
+        self._title = title
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"Room({self.title!r}, {self.id.hex()[:8]})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Room) and other.id == self.id and other._client is self._client
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    # --- state ---
+
+    @property
+    def title(self) -> str:
+        """The room's title; the last known one after this device has left."""
+        record = self._client.rooms.get(self.id)
+        if record is not None:
+            self._title = record.title
+        return self._title
+
+    @property
+    def inviter(self) -> Person | None:
+        """Who invites this device; None once the invitation is answered."""
+        return self._client.inviter(self.id)
+
+    def info(self) -> RoomInfo:
+        """Return the summary of the room, as of what this device has read."""
+        return self._client.info(self.id)
+
+    def members(self) -> list[MemberInfo]:
+        """Return every member's device, with whether it is an admin's and whether it is online."""
+        return self._client.members(self.id)
+
+    def history(self, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
+        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        return self._client.history(self.id, after=after, last=last)
+
+    # --- messages and events ---
+
+    async def send(self, text: str) -> int:
+        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""
+        return await self._client.send(self.id, text)
+
+    def post(self, text: str) -> bytes:
+        """Append a message to the outbox and return its id; an event `Sent` or `SendFailed` follows.
+
+        Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
+        """
+        return self._client.post(self.id, text)
+
+    def messages(self) -> EventStream[Message]:
+        """Open a stream of others' messages in this room; it ends when this device leaves the room.
+
+        A sender whose name is pinned to another key has that key in `Person.known`.
+        """
+        return self._client.stream(Message, self.id)
+
+    def events(self) -> EventStream[Event]:
+        """Open a stream of all events of this room; its last one is `RoomClosed`. See `Client.events`."""
+        return self._client.stream(Event, self.id)
+
+    # --- membership ---
+
+    async def accept(self) -> None:
+        """Accept the invitation and pin the inviter's name. Raises `KeyMismatch`."""
+        await self._client.accept(self.id)
+
+    async def decline(self) -> None:
+        """Decline the invitation, which has the group remove this device again."""
+        await self._client.decline(self.id)
+
+    async def invite(self, name: str) -> Person:
+        """Add the devices of `name`, who has to accept. Raises `PeerLacksSuite` or `KeyMismatch`."""
+        return await self._client.invite(self.id, name)
+
+    async def remove(self, name: str) -> None:
+        """Remove every device of `name` and rekey the room. Raises `MemberNotFound` or `SelfRemoval`."""
+        await self._client.remove(self.id, name)
+
+    async def set_title(self, title: str) -> None:
+        """Change the room's title for all members."""
+        await self._client.set_title(self.id, title)
+
+    async def leave(self) -> None:
+        """Leave: the others rekey, and this device's keys of the room are deleted."""
+        await self._client.leave(self.id)
