@@ -1,9 +1,231 @@
-"""The client: profile store, session, line mode and the library they stand on."""
+"""End-to-end encrypted group chat: the library that clients and bots stand on.
 
-from clave_client.client import Client
-from clave_client.errors import ClientError
-from clave_client.people.known_keys import Fingerprint
-from clave_client.rooms.room_info import RoomInfo
-from clave_client.store.profile import Profile, default_home
+Names are imported when they are first used, so that importing this package costs nothing.
 
-__all__ = ["Client", "ClientError", "Fingerprint", "Profile", "RoomInfo", "default_home"]
+Example, in a coroutine:
+
+    from clave_client import Client, Profile, default_home
+
+    with Profile(default_home(), "red") as profile:
+        async with Client(profile, relay="chat.example.org") as client:
+            room = await client.create_room("friends")
+            await room.send("hello")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clave_client.client import Client
+    from clave_client.errors import (
+        ClientError,
+        KeyMismatch,
+        KeyNotShown,
+        LocalFault,
+        MemberNotFound,
+        NotAFolder,
+        NotARelay,
+        NotInRoom,
+        PassphraseNeeded,
+        PeerError,
+        PeerLacksSuite,
+        ProfileError,
+        ProfileExposed,
+        ProfileLocked,
+        ProfileNotFound,
+        ProfileOfOther,
+        RelayChanged,
+        RelayError,
+        RelayFault,
+        RelayRefused,
+        RelayUnknown,
+        RelayUnreachable,
+        RoomBehind,
+        RoomNotFound,
+        RoomUnreadable,
+        SelfRemoval,
+        StateTooOld,
+        StoreDamaged,
+        UsageError,
+        WrongPassphrase,
+    )
+    from clave_client.events import (
+        Advice,
+        Connected,
+        Disconnected,
+        Diverged,
+        Event,
+        Inconsistency,
+        InvitationAccepted,
+        Invited,
+        MemberAdded,
+        MemberLeft,
+        MemberRemoved,
+        Message,
+        Notice,
+        Person,
+        PresenceChanged,
+        RelayRestored,
+        RoomChanged,
+        RoomClosed,
+        SendFailed,
+        Sent,
+    )
+    from clave_client.net.address import RelayInfo
+    from clave_client.people.known_keys import Fingerprint
+    from clave_client.room import Room
+    from clave_client.rooms.room_info import MemberInfo, RoomInfo
+    from clave_client.store.database import HistoryLine, Phase, RoomRecord
+    from clave_client.store.pins import SeenKey
+    from clave_client.store.profile import Profile, default_home, profile_names
+    from clave_client.sync.event_stream import EventStream
+
+__all__ = [
+    "Advice",
+    "Client",
+    "ClientError",
+    "Connected",
+    "Disconnected",
+    "Diverged",
+    "Event",
+    "EventStream",
+    "Fingerprint",
+    "HistoryLine",
+    "Inconsistency",
+    "InvitationAccepted",
+    "Invited",
+    "KeyMismatch",
+    "KeyNotShown",
+    "LocalFault",
+    "MemberAdded",
+    "MemberInfo",
+    "MemberLeft",
+    "MemberNotFound",
+    "MemberRemoved",
+    "Message",
+    "NotAFolder",
+    "NotARelay",
+    "NotInRoom",
+    "Notice",
+    "PassphraseNeeded",
+    "PeerError",
+    "PeerLacksSuite",
+    "Person",
+    "Phase",
+    "PresenceChanged",
+    "Profile",
+    "ProfileError",
+    "ProfileExposed",
+    "ProfileLocked",
+    "ProfileNotFound",
+    "ProfileOfOther",
+    "RelayChanged",
+    "RelayError",
+    "RelayFault",
+    "RelayInfo",
+    "RelayRefused",
+    "RelayRestored",
+    "RelayUnknown",
+    "RelayUnreachable",
+    "Room",
+    "RoomBehind",
+    "RoomChanged",
+    "RoomClosed",
+    "RoomInfo",
+    "RoomNotFound",
+    "RoomRecord",
+    "RoomUnreadable",
+    "SeenKey",
+    "SelfRemoval",
+    "SendFailed",
+    "Sent",
+    "StateTooOld",
+    "StoreDamaged",
+    "UsageError",
+    "WrongPassphrase",
+    "default_home",
+    "profile_names",
+]
+
+_MODULES = {
+    "client": ["Client"],
+    "errors": [
+        "ClientError",
+        "KeyMismatch",
+        "KeyNotShown",
+        "LocalFault",
+        "MemberNotFound",
+        "NotAFolder",
+        "NotARelay",
+        "NotInRoom",
+        "PassphraseNeeded",
+        "PeerError",
+        "PeerLacksSuite",
+        "ProfileError",
+        "ProfileExposed",
+        "ProfileLocked",
+        "ProfileNotFound",
+        "ProfileOfOther",
+        "RelayChanged",
+        "RelayError",
+        "RelayFault",
+        "RelayRefused",
+        "RelayUnknown",
+        "RelayUnreachable",
+        "RoomBehind",
+        "RoomNotFound",
+        "RoomUnreadable",
+        "SelfRemoval",
+        "StateTooOld",
+        "StoreDamaged",
+        "UsageError",
+        "WrongPassphrase",
+    ],
+    "events": [
+        "Advice",
+        "Connected",
+        "Disconnected",
+        "Diverged",
+        "Event",
+        "Inconsistency",
+        "InvitationAccepted",
+        "Invited",
+        "MemberAdded",
+        "MemberLeft",
+        "MemberRemoved",
+        "Message",
+        "Notice",
+        "Person",
+        "PresenceChanged",
+        "RelayRestored",
+        "RoomChanged",
+        "RoomClosed",
+        "SendFailed",
+        "Sent",
+    ],
+    "net.address": ["RelayInfo"],
+    "people.known_keys": ["Fingerprint"],
+    "room": ["Room"],
+    "rooms.room_info": ["MemberInfo", "RoomInfo"],
+    "store.database": ["HistoryLine", "Phase", "RoomRecord"],
+    "store.pins": ["SeenKey"],
+    "store.profile": ["Profile", "default_home", "profile_names"],
+    "sync.event_stream": ["EventStream"],
+}
+"""The public names, by the module of this package that defines them."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -34,8 +34,10 @@ ClientError
 
 from __future__ import annotations
 
-from clave_wire.messages import Code
-from clave_wire.text import sanitize
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clave_wire.messages import Code
 
 __all__ = [
     "ClientError",
@@ -230,7 +232,9 @@ class KeyMismatch(PeerError):
     """
 
     def __init__(self, name: str, known: bytes, known_source: str, found: bytes, source: str) -> None:
-        from clave_crypto.identity import fingerprint  # here, as it loads `cryptography`
+        # Imported here, as they load `cryptography` and the tables of confusable letters.
+        from clave_crypto.identity import fingerprint
+        from clave_wire.text import sanitize
 
         name = sanitize(name)
         super().__init__(

@@ -6,10 +6,13 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
 import clave_client
+from clave_client import errors, events
 
 MODULES = [
     module.name.removeprefix("clave_client.")
@@ -35,10 +38,43 @@ def test_all_names_exist_are_documented_and_nothing_public_is_left_out(name: str
     assert defined_here <= set(module.__all__) | type_variables
 
 
-def test_the_library_offers_what_a_program_needs() -> None:
-    needed = {"Client", "ClientError", "Fingerprint", "Profile", "RoomInfo", "default_home"}
-    assert needed == set(clave_client.__all__)
-    assert all(hasattr(clave_client, name) for name in needed)
+def test_the_package_exports_every_event_and_error_and_what_a_bot_needs() -> None:
+    needed = {"Client", "Room", "Profile", "default_home", "profile_names", "EventStream", "Fingerprint"}
+    needed |= {"RoomInfo", "MemberInfo", "RelayInfo", "HistoryLine", "SeenKey"}
+    exported = set(clave_client.__all__)
+    assert needed | set(events.__all__) | set(errors.__all__) <= exported
+    for module, base in ((events, events.Event), (errors, errors.ClientError)):
+        defined = {
+            name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, base)
+        }
+        assert defined <= exported, module.__name__
+
+
+def test_exported_names_are_found_listed_and_equal_to_those_of_their_modules() -> None:
+    assert sorted(clave_client.__all__) == list(clave_client.__all__)
+    assert set(clave_client.__all__) <= set(dir(clave_client))
+    for name in clave_client.__all__:
+        value = getattr(clave_client, name)
+        assert getattr(importlib.import_module(value.__module__), name) is value
+    with pytest.raises(AttributeError, match="has no attribute 'Clint'"):
+        _ = clave_client.Clint
+
+
+HEAVY = ("apsw", "asyncio", "clave_crypto", "confusable_homoglyphs", "cryptography", "prompt_toolkit", "ssl")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import clave_client",
+        "from clave_client.cli import main; main(['--help'], standalone_mode=False)",
+        "from clave_client.cli import main; main(['chat', '--help'], standalone_mode=False)",
+    ],
+)
+def test_importing_the_package_and_help_load_nothing_heavy(script: str) -> None:
+    script += f"; import sys; print('loaded', *(set({HEAVY}) & sys.modules.keys()))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "loaded"
 
 
 @pytest.mark.parametrize("name", MODULES)

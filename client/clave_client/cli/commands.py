@@ -1,8 +1,10 @@
-"""The subcommands of `clave` with their options and exit statuses. Knows no protocol."""
+"""The subcommands of `clave` with their options and exit statuses. Knows no protocol.
+
+Whatever a command runs is imported there, so that `--help` and completion need not wait for it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -10,18 +12,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 
-from clave_client.client import Client
 from clave_client.errors import ClientError, UsageError
-from clave_client.store.profile import Profile, default_home, profile_names
-from clave_client.ui.demo import run_demo
-from clave_client.ui.hints import error_text
-from clave_client.ui.line_mode import run_line_mode
-from clave_client.ui.pipes import describe, follow, send_lines, send_message
-from clave_wire.text import sanitize
+
+if TYPE_CHECKING:
+    from clave_client.client import Client
+    from clave_client.store.profile import Profile
 
 __all__ = ["main"]
 
@@ -55,6 +54,8 @@ class _ProfileOptions:
         new_passphrase: bool = False,
     ) -> AsyncIterator[Client]:
         """Open the profile and connect; afterwards delete a new profile whose name no relay knows."""
+        from clave_client.client import Client
+
         with self.profile(new_passphrase=new_passphrase) as profile:
             client = Client(profile, relay, pin=pin, token=token)
             try:
@@ -65,6 +66,8 @@ class _ProfileOptions:
                     profile.discard()
 
     def profile(self, *, new_passphrase: bool = False) -> Profile:
+        from clave_client.store.profile import Profile, default_home
+
         home = self.home or default_home()
         name = _only_profile(home) if self.name is None else self.name
         return Profile(home, name, ask=self._ask(), new_passphrase=new_passphrase)
@@ -123,6 +126,7 @@ def chat(
     passphrase: bool,
 ) -> None:
     """Talk. The first run makes the profile and registers the name."""
+    from clave_client.ui.line_mode import run_line_mode
 
     async def work() -> None:
         token = _first_line(token_file) if token_file else ""
@@ -139,6 +143,7 @@ def chat(
 @click.argument("text")
 def send(name: str | None, home: Path | None, passphrase_file: Path | None, room: str, text: str) -> None:
     """Say TEXT in ROOM; with - say each line of standard input."""
+    from clave_client.ui.pipes import send_lines, send_message
 
     async def work() -> None:
         async with _ProfileOptions(name, home, passphrase_file).connect() as client:
@@ -173,6 +178,7 @@ def tail(
     as_json: bool,
 ) -> None:
     """Show what is said in ROOM, until interrupted."""
+    from clave_client.ui.pipes import follow
 
     async def work() -> None:
         async with _ProfileOptions(name, home, passphrase_file).connect() as client:
@@ -189,6 +195,8 @@ def info(name: str | None, home: Path | None, passphrase_file: Path | None, room
 
     With ROOM only that one; without, also who you are and which relay is pinned. Works offline.
     """
+    from clave_client.client import Client
+    from clave_client.ui.pipes import describe
 
     async def work() -> None:
         with _ProfileOptions(name, home, passphrase_file).profile() as profile:
@@ -207,6 +215,8 @@ def info(name: str | None, home: Path | None, passphrase_file: Path | None, room
 @main.command(epilog="Example: clave demo")
 def demo() -> None:
     """Show a real relay and three clients: the chat beside what the relay saw."""
+    from clave_client.ui.demo import run_demo
+
     _run(run_demo)
 
 
@@ -215,6 +225,11 @@ def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
 
     A `ClientError` prints one line and exits with its status, Ctrl-C exits with 130, a closed pipe with 0.
     """
+    import asyncio
+
+    from clave_client.ui.hints import error_text
+    from clave_wire.text import sanitize
+
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
     try:
@@ -235,6 +250,8 @@ def _run(work: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 def _only_profile(home: Path) -> str:
+    from clave_client.store.profile import profile_names
+
     names = profile_names(home)
     if len(names) == 1:
         return names[0]

@@ -30,7 +30,7 @@ from clave_client.ui.hints import error_text, notice_text
         (MemberNotFound("no red"), "no red; /members lists who is"),
         (NotInRoom("not there"), "not there; /room lists yours"),
         (RoomNotFound("no room"), "no room; /room or clave info lists them"),
-        (SelfRemoval("leave it"), "leave it with /leave"),
+        (SelfRemoval("leave it"), "to leave a room yourself, use /leave"),
         (
             NotAFolder("x is not a folder; move it away"),
             "x is not a folder; move it away or choose another --home",
