@@ -1,0 +1,108 @@
+"""Names, devices, key packages and invitations at the relay in memory. Knows no connections and no rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clave_client.testing.memory_room import Refusal
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import verify_identity, verify_signature
+from clave_wire.errors import BadName
+from clave_wire.messages import Code, Invitation, Login, PublishKeyPackages
+from clave_wire.text import check_name, fold, skeleton
+
+__all__ = ["Device", "MemoryDirectory"]
+
+
+@dataclass
+class Device:
+    """A registered device; packages are by cipher suite, and each is given out once but the last resort."""
+
+    key: bytes
+    name: str
+    account: bytes
+    identity: bytes
+    packages: dict[int, list[bytes]] = field(default_factory=dict)
+    last_resorts: dict[int, bytes] = field(default_factory=dict)
+    published: int = 0
+    invitations: dict[int, Invitation] = field(default_factory=dict)
+
+    def publish(self, request: PublishKeyPackages) -> None:
+        """Add key packages of a suite, in place of the former ones if it says so."""
+        if request.replace:
+            self.packages.pop(request.suite, None)
+            self.last_resorts.pop(request.suite, None)
+        self.packages.setdefault(request.suite, []).extend(request.packages)
+        if request.last_resort:
+            self.last_resorts[request.suite] = request.last_resort
+        self.published += 1
+
+    def claim(self, suite: int) -> bytes | None:
+        """Return a key package of a suite, None if the device has none."""
+        waiting = self.packages.get(suite)
+        return waiting.pop(0) if waiting else self.last_resorts.get(suite)
+
+    @property
+    def counts(self) -> list[tuple[int, int]]:
+        """(suite, number) of the key packages not claimed yet."""
+        return [(suite, len(waiting)) for suite, waiting in self.packages.items() if waiting]
+
+
+class MemoryDirectory:
+    """All devices that are registered, by public key."""
+
+    def __init__(self) -> None:
+        self.devices: dict[bytes, Device] = {}
+
+    @property
+    def names(self) -> Mapping[bytes, str]:
+        """The account name of every device."""
+        return {key: device.name for key, device in self.devices.items()}
+
+    def log_in(self, login: Login, transcript: bytes) -> tuple[Device, bool]:
+        """Return the device of a login, and whether its name is new. Raises `Refusal`."""
+        try:
+            identity = verify_identity(login.identity, login.device)
+            verify_signature(login.device, transcript, login.signature)
+        except CryptoError as error:
+            raise Refusal(Code.BAD_LOGIN, f"the login does not hold: {error}") from None
+        name, account = identity.name, identity.account
+        known = self.devices.get(login.device)
+        if known is not None and (known.account, known.name) != (account, name):
+            raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
+        others = [device for device in self.devices.values() if device.account == account]
+        if any(device.name != name for device in others):
+            raise Refusal(Code.BAD_LOGIN, "a name cannot be changed")
+        if not others:
+            self._check_free(name)
+        if known is None:
+            known = self.devices[login.device] = Device(login.device, name, account, login.identity)
+        known.identity = login.identity
+        return known, not others
+
+    def find(self, name: str) -> list[Device]:
+        """Return the devices of a name, by key. Raises `Refusal`."""
+        found = sorted((d for d in self.devices.values() if d.name == name), key=lambda device: device.key)
+        if not found:
+            raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
+        return found
+
+    def claim(self, name: str, suite: int) -> list[bytes]:
+        """Return one key package of a suite of each device of a name. Raises `Refusal`."""
+        claimed = [package for device in self.find(name) if (package := device.claim(suite)) is not None]
+        if not claimed:
+            text = f"no device of this name has a key package of cipher suite {suite:#06x} here"
+            raise Refusal(Code.NO_KEY_PACKAGE, text)
+        return claimed
+
+    def _check_free(self, name: str) -> None:
+        try:
+            check_name(name)
+        except BadName as error:
+            raise Refusal(Code.BAD_NAME, str(error)) from None
+        for taken in set(self.names.values()):
+            if fold(taken) == fold(name):
+                raise Refusal(Code.NAME_TAKEN, f"the name {taken} is taken")
+            if skeleton(taken) == skeleton(name):
+                raise Refusal(Code.NAME_CONFUSABLE, f"the name {name} looks like {taken}, which is taken")

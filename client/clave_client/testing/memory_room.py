@@ -1,0 +1,238 @@
+"""A room's log and routing at the relay in memory, by the rules of `docs/protocol.md`.
+
+Knows no connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from clave_client.formats.payload import rekey_id
+from clave_wire.errors import RemoteError
+from clave_wire.header import Header, digest_names, split_payload
+from clave_wire.limits import MAX_PAYLOAD_BYTES
+from clave_wire.messages import Code, Entry, Kind, Submit
+
+__all__ = ["AlreadyAccepted", "Appended", "MemoryRoom", "Refusal"]
+
+_ADDING = {Kind.COMMIT, Kind.GROUP_INFO}
+_REMOVING = {Kind.PROPOSAL, Kind.REKEY}
+
+
+class Refusal(Exception):
+    """The relay refuses, with a code and a text for the client."""
+
+    def __init__(self, code: Code, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class AlreadyAccepted(Exception):
+    """The submission was accepted before, as entry `seq`."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"accepted before as entry {seq}")
+        self.seq = seq
+
+
+class Appended(NamedTuple):
+    """A new entry, the devices whose membership ended with it, and those that get its welcome."""
+
+    entry: Entry
+    left: Sequence[bytes] = ()
+    invited: Sequence[bytes] = ()
+
+
+class _Membership(NamedTuple):
+    """A device is sent the entries above `joined`, up to and including `left` unless that is None."""
+
+    joined: int
+    left: int | None = None
+
+
+class _Rekey(NamedTuple):
+    """A rekey that waits for the confirmation of another account than `author`."""
+
+    author: str
+    ref: bytes
+    head: bytes
+    remove: tuple[bytes, ...]
+
+
+class MemoryRoom:
+    """One room: its log, and whom it is sent to. `members` are device public keys with account names."""
+
+    def __init__(self, id: bytes, device: bytes, name: str) -> None:  # noqa: A002  (named as the attribute)
+        self.id = id
+        self.entries: list[Entry] = []
+        self.handshake = 0
+        self.members: dict[bytes, str] = {}
+        self._memberships: dict[bytes, list[_Membership]] = {}
+        self._accepted: dict[bytes, dict[int, int]] = {}
+        self._rekeys: dict[str, _Rekey] = {}
+        self._objections: dict[bytes, str] = {}
+        self._join(device, name, 0)
+
+    # --- submitting ---
+
+    def submit(self, device: bytes, submit: Submit, names: Mapping[bytes, str]) -> Appended:
+        """Append a submission; `names` are the accounts of all registered devices.
+
+        Raises `Refusal`, or `AlreadyAccepted` for one that is in the log.
+        """
+        self._check_submission(device, submit)
+        if submit.kind is Kind.APPLICATION:
+            if submit.welcome:
+                raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
+            return Appended(self._append(device, submit))
+        header = self._check_header(device, submit, names)
+        account = self.members[device]
+        entry = self._append(device, submit)
+        self.handshake = entry.seq
+        left: Sequence[bytes] = ()
+        match submit.kind:
+            case Kind.COMMIT:
+                self._drop_rekeys(header.head)
+                for added in header.add:
+                    self._objections.pop(added, None)
+                    self._join(added, names[added], min(entry.seq - 1, header.seen.seq))
+            case Kind.REKEY:
+                rekey = _Rekey(account, rekey_id(submit.payload), header.head, tuple(header.remove))
+                self._rekeys.pop(account, None)
+                self._rekeys[account] = rekey
+            case Kind.CONFIRM:
+                left = self._confirm(device, account, header)
+            case Kind.PROPOSAL:
+                left = self._leave(header.remove)
+            case _:
+                pass
+        return Appended(entry, left, header.add if submit.welcome else ())
+
+    def _check_submission(self, device: bytes, submit: Submit) -> None:
+        accepted = self._accepted.get(device, {})
+        if submit.submission in accepted:
+            raise AlreadyAccepted(accepted[submit.submission])
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
+        if submit.submission != len(accepted) + 1:
+            raise Refusal(Code.OUT_OF_ORDER, "an earlier submission was refused")
+        if submit.read != self.handshake:
+            raise Refusal(Code.STALE, "another change came first")
+        if len(submit.payload) > MAX_PAYLOAD_BYTES:
+            raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
+
+    def _check_header(self, device: bytes, submit: Submit, names: Mapping[bytes, str]) -> Header:
+        kind = submit.kind
+        try:
+            header, _, _ = split_payload(submit.payload)
+        except RemoteError as error:
+            raise Refusal(Code.BAD_REQUEST, str(error)) from None
+        if header.kind != kind:
+            raise Refusal(Code.BAD_REQUEST, "the payload's header is of another kind")
+        if (header.add or submit.welcome) and kind not in _ADDING:
+            raise Refusal(Code.BAD_REQUEST, "only a commit adds devices or carries a welcome")
+        if header.remove and kind not in _REMOVING:
+            raise Refusal(Code.BAD_REQUEST, "only a rekey removes devices")
+        if kind is Kind.PROPOSAL and header.remove != [device]:
+            raise Refusal(Code.BAD_REQUEST, "a proposal removes its own sender, nobody else")
+        if kind is Kind.GROUP_INFO and (len(header.add) != 1 or header.add[0] not in self.members):
+            raise Refusal(Code.BAD_REQUEST, "a group info is for one member")
+        if kind is Kind.COMMIT and header.add:
+            _check_known(header.add, names)
+            if header.ref != digest_names((added, names[added]) for added in header.add):
+                raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
+        return header
+
+    def _append(self, device: bytes, submit: Submit) -> Entry:
+        seq = len(self.entries) + 1
+        entry = Entry(self.id, seq, device, submit.submission, submit.kind, 0, submit.payload)
+        self.entries.append(entry)
+        self._accepted.setdefault(device, {})[submit.submission] = seq
+        return entry
+
+    def _confirm(self, device: bytes, account: str, header: Header) -> Sequence[bytes]:
+        for rekey in self._rekeys.values():
+            if (rekey.ref, rekey.head) == (header.ref, header.head):
+                if rekey.author == account or device in rekey.remove:
+                    return ()
+                self._drop_rekeys(header.head)
+                return self._leave(rekey.remove)
+        return ()
+
+    def _drop_rekeys(self, head: bytes) -> None:
+        """Drop the rekeys of an epoch that has ended."""
+        self._rekeys = {author: rekey for author, rekey in self._rekeys.items() if rekey.head != head}
+
+    # --- routing ---
+
+    def membership(self, device: bytes, after: int) -> tuple[int, int | None]:
+        """Return what a device resumes from, and the last entry it may be sent or None. Raises `Refusal`."""
+        after = min(after, len(self.entries))
+        memberships = self._memberships.get(device, [])
+        for joined, left in reversed(memberships):
+            if joined <= after and (left is None or after < left):
+                return after, left
+        if device in self.members:
+            raise Refusal(
+                Code.BAD_REQUEST, f"this device may read what follows entry {memberships[-1].joined}"
+            )
+        raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
+
+    def highest_submission(self, device: bytes) -> int:
+        """Return the highest submission number of a device that was accepted, 0 for none."""
+        return len(self._accepted.get(device, {}))
+
+    def mend(
+        self, device: bytes, add: Sequence[bytes], remove: Sequence[bytes], names: Mapping[bytes, str]
+    ) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """Correct the routing; return the devices that left and those that are members again.
+
+        A device is removed once members of two accounts want it, its own at once. Raises `Refusal`.
+        """
+        if device not in self.members:
+            raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
+        _check_known(add, names)
+        account, accounts = self.members[device], set(self.members.values())
+        removed = [device] if device in remove else []
+        for other in remove:
+            if other in self.members and self.members[other] != account:
+                first = self._objections.setdefault(other, account)
+                if first != account and first in accounts:
+                    removed.append(other)
+        left, readmitted = self._leave(removed), []
+        for added in add:
+            self._objections.pop(added, None)
+            memberships = self._memberships.get(added)
+            if memberships and added not in self.members:
+                memberships[-1] = memberships[-1]._replace(left=None)
+                self.members[added] = names[added]
+                readmitted.append(added)
+            else:
+                self._join(added, names[added], 0)
+        return left, readmitted
+
+    def _join(self, device: bytes, name: str, joined: int) -> None:
+        """Send a device the entries above `joined`; continue a membership that overlaps."""
+        if device in self.members:
+            return
+        memberships = self._memberships.setdefault(device, [])
+        while memberships and (memberships[-1].left or 0) > joined:
+            joined = min(joined, memberships.pop().joined)
+        memberships.append(_Membership(joined))
+        self.members[device] = name
+
+    def _leave(self, devices: Iterable[bytes]) -> list[bytes]:
+        """End the membership of those of `devices` that are members, with the last entry; return them."""
+        left = [device for device in devices if self.members.pop(device, None) is not None]
+        for device in left:
+            memberships = self._memberships[device]
+            memberships[-1] = memberships[-1]._replace(left=len(self.entries))
+            self._objections.pop(device, None)
+        return left
+
+
+def _check_known(devices: Iterable[bytes], names: Mapping[bytes, str]) -> None:
+    """Raise `Refusal` unless all devices are registered."""
+    if any(device not in names for device in devices):
+        raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
