@@ -48,11 +48,9 @@ class Room:
 
     @property
     def title(self) -> str:
-        """The room's title; the last known one after this device has left."""
-        record = self._client.rooms.get(self.id)
-        if record is not None:
-            self._title = record.title
-        return self._title
+        """The room's title; after this device has left, the last one it knows."""
+        record = self._client.sync.store.room(self.id)
+        return self._title if record is None else record.title
 
     @property
     def inviter(self) -> Person | None:

@@ -53,6 +53,13 @@ class EventQueue:
             self._ended, self._error = True, error
             self._filled.set()
 
+    def close(self) -> None:
+        """Drop all events and end the queue without an error."""
+        for rank in self._ranks:
+            rank.clear()
+        self._dropped, self._ended, self._error = 0, True, None
+        self._filled.set()
+
     async def get(self) -> Event | None:
         """Return the next event, waiting for it; if any were dropped, return a `Notice` of that first.
 

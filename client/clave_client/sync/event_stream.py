@@ -81,8 +81,7 @@ class EventStream(Generic[E_co]):
         """End the stream and drop what was not read. Closing twice does nothing."""
         self._source.discard(self)
         self._ready.clear()
-        self._queue = EventQueue()
-        self._queue.end()
+        self._queue.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,8 +114,7 @@ class EventStream(Generic[E_co]):
                 self._ready.append(each)
         if self._room is not None and isinstance(event, RoomClosed):
             self._source.discard(self)
-            self._queue = EventQueue()
-            self._queue.end()
+            self._queue.close()
 
 
 def _is_wanted(event: Event, kind: type[Event], room: bytes | None) -> bool:

@@ -1,0 +1,142 @@
+"""A client does nothing before it is entered, deletes nothing, and tells what became of its profile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from clave_client import (
+    Client,
+    Event,
+    EventStream,
+    Invited,
+    Message,
+    NotInRoom,
+    Profile,
+    ProfileError,
+    ProfileNotFound,
+    RelayUnreachable,
+    Room,
+    UsageError,
+)
+from clave_client.testing import MemoryRelay
+
+E = TypeVar("E", bound=Event)
+SECONDS = 30.0
+
+
+async def test_making_a_profile_and_a_client_touches_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    profile = Profile(home, "red")
+    client = Client(profile, "chat.example.org")
+    assert not home.exists()
+    assert client.never_registered
+    with pytest.raises(UsageError, match="enter the client first"):
+        _ = client.rooms
+    with pytest.raises(ProfileError, match="open the profile first"):
+        client.open()
+    await client.close()
+    assert not home.exists()
+
+
+async def test_a_new_profile_needs_a_relay_and_stays_for_its_owner_to_delete(tmp_path: Path) -> None:
+    with Profile(tmp_path / "home", "red") as profile:
+        client = Client(profile)
+        with pytest.raises(ProfileNotFound, match="no profile red yet"):
+            await client.connect()
+        await client.close()
+        assert client.never_registered
+        assert profile.folder.exists()
+        profile.discard()
+        assert not profile.folder.exists()
+
+
+async def test_a_registered_profile_is_of_use_whatever_fails_later(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay:
+        with Profile(tmp_path / "home", "red") as profile:
+            async with Client(profile, relay.address, connect=relay.connect) as client:
+                assert not client.never_registered
+            assert not client.never_registered
+        relay.is_reachable = False
+        with Profile(tmp_path / "home", "red") as profile:
+            client = Client(profile, connect=relay.connect)
+            with pytest.raises(RelayUnreachable):
+                await client.connect()
+            await client.close()
+            assert not client.never_registered
+
+
+async def test_an_opened_client_reads_without_a_relay(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay:
+        with Profile(tmp_path / "home", "red") as profile:
+            async with Client(profile, relay.address, connect=relay.connect) as client:
+                room = await client.create_room("friends")
+                await room.send("hello")
+        with Profile(tmp_path / "home", "red") as profile:
+            client = Client(profile)
+            client.open()
+            assert [line.text for line in client.room(room.id).history()] == ["hello"]
+            assert client.relay.address == relay.address
+            await client.close()
+            with pytest.raises(UsageError, match="make another one"):
+                await client.connect()
+
+
+async def test_two_consumers_of_one_client_both_read_everything() -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        first, second = blue.events(), blue.events()
+        room = await red.create_room("friends")
+        await room.invite("blue")
+        invited = await _next(first, Invited)
+        theirs = blue.room(invited.room)
+        messages = theirs.messages()
+        await theirs.accept()
+        await room.send("hello")
+        async with asyncio.timeout(SECONDS):
+            assert (await anext(messages)).text == "hello"
+        assert (await _next(first, Message)).text == "hello"
+        assert await _next(second, Invited) == invited
+        assert (await _next(second, Message)).text == "hello"
+        await theirs.leave()
+        assert [message async for message in messages] == []
+
+
+async def test_leaving_the_client_ends_its_streams() -> None:
+    async with MemoryRelay() as relay:
+        async with relay.client("red") as red:
+            stream = red.events()
+            reading = asyncio.create_task(_read_all(stream))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(SECONDS):
+            await reading
+
+
+async def test_handles_of_one_room_are_equal_and_an_unknown_room_is_an_error() -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        room = await red.create_room("friends")
+        assert {room, red.room(room.id), red.room(room.id)} == {room}
+        assert repr(room) == f"Room('friends', {room.id.hex()[:8]})"
+        assert room.inviter is None
+        with pytest.raises(NotInRoom):
+            red.room(bytes(16))
+        await room.set_title("old friends")
+        await room.leave()
+        assert room.title == "old friends"
+        with pytest.raises(NotInRoom):
+            Room(red, room.id, room.title).post("anybody?")
+
+
+async def _next(stream: EventStream[Event], kind: type[E]) -> E:
+    async with asyncio.timeout(SECONDS):
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError("the stream ended")
+
+
+async def _read_all(stream: EventStream[Event]) -> None:
+    async for _ in stream:
+        pass
