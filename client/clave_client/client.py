@@ -395,7 +395,7 @@ class Client:
         with self.sync.store.transaction():
             if inviter is not None:
                 self._parts.pins.pin(inviter.name, check_inviter(self._parts.pins, inviter))
-            here.answer(accept=True)
+            here.accept()
         self.sync.invitations.retry_deferred()
         here.enqueue(ContentKind.JOINED, "")
         await self._resume_answered(here)
@@ -404,7 +404,7 @@ class Client:
         """Decline an invitation, which has the group remove this device again."""
         here = self._room(room)
         with self.sync.store.transaction():
-            here.answer(accept=False)
+            here.decline()
         self.sync.invitations.retry_deferred()
         await self._resume_answered(here)
         await self._wait_left(here)

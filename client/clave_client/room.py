@@ -49,7 +49,9 @@ class Room:
     @property
     def title(self) -> str:
         """The room's title; after this device has left, the last one it knows."""
-        record = self._client.sync.store.room(self.id)
+        sync = self._client.sync
+        here = sync.rooms.get(self.id)
+        record = sync.store.room(self.id) if here is None else here.record
         return self._title if record is None else record.title
 
     @property

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import pytest
@@ -51,6 +51,7 @@ from clave_wire.messages import (
 )
 from scenarios.stage import TIMEOUT, Relay, Somebody, people_at, relay_at
 
+E = TypeVar("E", bound=Event)
 changed = msgspec.structs.replace
 
 _NAMES: dict[bytes, str] = {}
@@ -90,7 +91,7 @@ class LyingLink(RelayTransport):
         super().__init__(address, on_messages)
         self._wire = wire_of(self.name)
         self._wire.link = self
-        self._connection = _SplicedConnection(self._wire)
+        self.connection = _SplicedConnection(self._wire)
 
     def send(self, message: ToRelay) -> None:
         for said in self._wire.told(message):
@@ -111,7 +112,12 @@ class _SplicedConnection(ClientConnection):
 
 def _lying_connector(name: str) -> Connect:
     """Return how the client of `name` connects: over its wire."""
-    return type("Link", (LyingLink,), {"name": name}).connect
+
+    class Link(LyingLink):
+        pass
+
+    Link.name = name
+    return Link.connect
 
 
 def wire_of(name: str) -> Wire:
@@ -187,7 +193,7 @@ def notices(person: Somebody) -> list[str]:
     return [event.text for event in person.happened if isinstance(event, events.Notice)]
 
 
-def of_kind(person: Somebody, kind: type[Event]) -> list[Event]:
+def of_kind(person: Somebody, kind: type[E]) -> list[E]:
     return [event for event in person.happened if isinstance(event, kind)]
 
 

@@ -59,7 +59,7 @@ async def second_device(
 
 def add_of(ghost: Somebody, suite: Any) -> Callable[[Any], list[Add]]:
     session = ghost.client.sync
-    bundle = session.account._bundle(suite, time.time())
+    bundle = session.account.make_bundle(suite, time.time())
     with session.store.transaction():
         session.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
     return lambda _: [Add(bundle.key_package)]

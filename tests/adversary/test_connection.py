@@ -149,7 +149,7 @@ async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
 async def test_a_correction_that_is_refused_is_tried_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clave_client.sync.routing._RECHECK_SECONDS", 0.25)
+    monkeypatch.setattr("clave_client.sync.routing.RECHECK_SECONDS", 0.25)
     monkeypatch.setattr("clave_client.sync.routing.MAX_BATCH_MEMBERS", 1)
     asked: list[float] = []
 
@@ -162,7 +162,7 @@ async def test_a_correction_that_is_refused_is_tried_at_one_pace(
                 asked.append(asyncio.get_running_loop().time())
                 strangers = [(bytes([number]) * 32, "stranger") for number in range(3)]
                 return (changed(message, members=[*message.members, *strangers]),)
-            if isinstance(message, Done | Refused) and message.id in session.routing._corrections:
+            if isinstance(message, Done | Refused) and message.id in session.routing.corrections:
                 return (Refused(message.id, Code.BAD_REQUEST, "not now"),)
             return (message,)
 

@@ -121,5 +121,5 @@ async def test_a_welcome_that_was_used_is_not_held_when_it_comes_again(tmp_path:
         await grey.go()
         await grey.come()
         await until(lambda: any(isinstance(message, TakeInvitation) for message in taken))
-        assert not grey.client.sync.invitations._deferred
+        assert not grey.client.sync.invitations.deferred
         await talk(room, red, grey)

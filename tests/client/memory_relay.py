@@ -40,6 +40,7 @@ from clave_crypto.mls import (
 )
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.proposals import ContentType, ProposalByValue
+from clave_crypto.mls.treekem import encrypt_path
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath
 from clave_wire.header import Header, pack_header
 from clave_wire.messages import Accepted, Code, Entry, Kind, Rejected, Resumed, Submit
@@ -54,6 +55,7 @@ def clock() -> float:
 class Member:
     """Somebody with a store and an account, and one room. A `twin` is another device of the same account."""
 
+    account: Account
     room: LocalRoom
     reader: LogReader
 
@@ -228,7 +230,7 @@ def brings_in(log: Log, host: Member, *guests: Member) -> Entry:
     deliver(log, host)
     for guest in guests:
         guest.opens(join(guest, submit.welcome, entry.seq))
-        guest.room.answer(accept=True)
+        guest.room.accept()
         resume(guest, log)
         deliver(log, guest)
     return entry
@@ -400,7 +402,7 @@ def forge_wrong_tag(member: Member, header: Header, *proposals: Proposal) -> For
 
 def spoil_path(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Submit], *nodes: int) -> Submit:
     """Return what `make` prepares, with garbage in these nodes of its path: in all unless given."""
-    encrypt = committing.encrypt_path
+    encrypt = encrypt_path
 
     def garble(*arguments: Any) -> UpdatePath:
         path = encrypt(*arguments)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
+from clave_client.rooms.log_reader import LogMessage
 from clave_client.store.database import Phase
 from clave_crypto.mls import MLSError, Remove
 from clave_wire.messages import Accepted, Submit
-from client.memory_relay import LogMessage, Member, agree, feed, in_one_room, join, lies, resume, submit_due
+from client.memory_relay import Member, agree, feed, in_one_room, join, lies, resume, submit_due
 
 
 class Crowd:
@@ -45,7 +46,7 @@ class Crowd:
         guest = self.guests.pop(submit.payload[-32:], None)
         if guest is not None:
             guest.opens(join(guest, submit.welcome, entry.seq))
-            guest.room.answer(accept=True)
+            guest.room.accept()
             self.members.append(guest)
             self.said[guest.name] = []
             self.sent[guest.device] = []

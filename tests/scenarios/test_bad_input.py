@@ -293,10 +293,10 @@ async def test_a_change_the_relay_would_not_take_leaves_the_room_as_it_was(tmp_p
     ):
         room = (await red.client.create_room("friends")).id
         link = red.client.sync.transport
-        limit, link._connection._send_limit = link._connection._send_limit, 5_000
+        limit, link.connection._send_limit = link.connection._send_limit, 5_000
         with pytest.raises(ClientError, match="the relay would not take this change"):
             await red.client.invite(room, "blue")
-        link._connection._send_limit = limit
+        link.connection._send_limit = limit
         await red.client.send(room, "still mine")
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)

@@ -35,7 +35,7 @@ def overhear(person: Somebody) -> list[Invitation]:
 
 def last_resort(person: Somebody) -> KeyPackage:
     """Return the key package whose private half `person` keeps."""
-    rows = person.client.sync.store._rows("SELECT bundle FROM bundles WHERE last_resort = 1")
+    rows = person.client.sync.store.rows("SELECT bundle FROM bundles WHERE last_resort = 1")
     bundles = [KeyPackageBundle.decode(msgspec.convert(row[0], bytes)) for row in rows]
     (found,) = (bundle.key_package for bundle in bundles if bundle.suite is NEW_ROOMS)
     return found
@@ -138,7 +138,7 @@ async def test_a_forged_epoch_locks_nobody_out(tmp_path: Path, declined: bool) -
             held = blue.client.sync.rooms[room]
             held.start_leaving()
             blue.client.sync.emit(held.close(None))
-            blue.client.sync._handle_closed(held)
+            blue.client.sync.handle_closed(held)
         await lets_in(red, room, blue)
 
 

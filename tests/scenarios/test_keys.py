@@ -50,18 +50,18 @@ class Talk:
     def __init__(self, person: Somebody) -> None:
         self.lines: list[str] = []
         self.now = 0.0
-        self._talk = Conversation(
+        self.conversation = Conversation(
             person.client, lambda line: self.lines.append(plain(line)), lambda: self.now
         )
 
     async def types(self, text: str) -> list[str]:
         """Return what is shown after `text` was typed."""
         self.lines.clear()
-        await run_input(self._talk, text)
+        await run_input(self.conversation, text)
         return list(self.lines)
 
     def talks_in(self, room: bytes) -> None:
-        self._talk.enter(room)
+        self.conversation.enter(room)
 
 
 async def planted(title: str, red: Somebody, mallory: Somebody, impostor: Impostor) -> bytes:
@@ -280,7 +280,7 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
         invited = await red.sees(events.Invited)
         assert invited.inviter.known == account(blue)
         talk = Talk(red)
-        talk._talk.show_event(invited)
+        talk.conversation.show_event(invited)
         assert talk.lines == [
             "[secrets] * blue (other key) invites you to secrets (with blue);"
             " other key than the blue you know:"
@@ -294,7 +294,7 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
             await red.come()
         assert (await red.client.fingerprint("blue")).account == account(blue), "it stops nothing else"
         talk = Talk(red)
-        talk._talk.begin(None)
+        talk.conversation.begin(None)
         assert any("blue (other key) invites you to secrets" in line for line in talk.lines)
         await red.client.decline(room)
         assert room not in red.client.rooms
@@ -405,7 +405,7 @@ async def test_a_strangers_room_is_not_taken_for_ones_own(tmp_path: Path) -> Non
         await mallory.client.invite(strange, "red")
         invited = await red.sees(events.Invited)
         talk = Talk(red)
-        talk._talk.show_event(invited)
+        talk.conversation.show_event(invited)
         told = f"* you have a room called friends already; this is another one, {strange.hex()[:8]}"
         assert talk.lines[-1] == told
         assert red.client.find_room("friends") == room

@@ -20,7 +20,7 @@ from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 @contextmanager
 def frames_up_to(size: int, person: Somebody) -> Iterator[None]:
     """Have the relay take no frame of more than `size` bytes from a client that is connected."""
-    connection = person.client.sync.transport._connection
+    connection = person.client.sync.transport.connection
     limit, connection._send_limit = connection._send_limit, size
     yield
     connection._send_limit = limit
@@ -48,9 +48,9 @@ async def test_what_cannot_be_sent_keeps_nobody_from_talking(tmp_path: Path, wha
         room = await gather_in("friends", red, blue)
         session = red.client.sync
         here = session.rooms[room]
-        rejoin, other = session._rejoin, blue.client.sync.own_device
+        rejoin, other = session.rejoin, blue.client.sync.own_device
         saying = (
-            rejoin._answer_request(here, other) if what == "rejoin info" else rejoin._request_rejoin(here)
+            rejoin.send_rejoin_info(here, other) if what == "rejoin info" else rejoin.repeat_requests(here)
         )
         with frames_up_to(100, red), pytest.raises(RelayFault, match="does not take"):
             await saying

@@ -47,7 +47,7 @@ async def device_at(
     if account is None:
         account = Account.load_or_create(store, name)
     else:
-        secret, device = account._store.get("account_secret"), DeviceKey.generate()
+        secret, device = account.store.get("account_secret"), DeviceKey.generate()
         assert secret is not None
         identity = AccountKey.from_secret(Secret(secret)).certify(name, "phone", device.public)
         account = Account(store, identity, device)
@@ -106,7 +106,7 @@ async def held_for(somebody: Somebody) -> dict[int, int]:
     await somebody.come()
     link = somebody.client.sync.connection.transport
     assert link is not None
-    return dict(link._logged_in.result().key_packages)
+    return dict(link.logged_in.key_packages)
 
 
 async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) -> None:

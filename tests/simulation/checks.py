@@ -63,7 +63,7 @@ class Checks:
         self._rosters: dict[bytes, frozenset[bytes]] = {}
         self._readers: dict[tuple[bytes, int], frozenset[bytes]] = {}
         self._joined_at: dict[tuple[str, bytes], int] = {}
-        self._key_of: dict[bytes, bytes] = {}
+        self.key_of: dict[bytes, bytes] = {}
         self._key_sent: dict[bytes, bytes] = {}
         self._left: dict[tuple[str, bytes], int] = {}
         self._turned_down: set[tuple[str, bytes]] = set()
@@ -315,7 +315,7 @@ class Checks:
 
         def sealing(suite: CipherSuite, key: bytes, nonce: bytes, aad: bytes, plaintext: bytes) -> bytes:
             ciphertext = seal(suite, key, nonce, aad, plaintext)
-            checks._key_of[ciphertext[-_TAIL:]] = bytes(key)
+            checks.key_of[ciphertext[-_TAIL:]] = bytes(key)
             return ciphertext
 
         def receiving(group: Group, payload: bytes, *rest: Any, **more: Any) -> Any:
@@ -333,7 +333,7 @@ class Checks:
     def submitted(self, label: str, payload: bytes) -> None:
         """Take a payload that left a device: its key has encrypted nothing else that did (I5)."""
         tail = payload[-_TAIL:]
-        key = self._key_of.get(tail)
+        key = self.key_of.get(tail)
         device = self.world.devices.get(label)
         if device is None or not device.is_honest:
             return

@@ -254,7 +254,7 @@ class Device:
         cast(SimStore, client.sync.store).crash()
         for end in self._ends:
             end.before_write = end.after_write = None
-            end.dead = end.lost = end._closing = True
+            end.dead = end.lost = end.closing = True
             end.other.hear_of_reset(0.01)
         self._ends.clear()
         session, current = client.sync, asyncio.current_task()

@@ -124,26 +124,26 @@ class SimStore(Store):
         super().__init__(path, key)
         # What a crash loses is decided here, not by the kernel, and nobody reads these files.
         for name, value in (("synchronous", "off"), ("secure_delete", "off"), ("locking_mode", "exclusive")):
-            self._db.pragma(name, value)
+            self.connection.pragma(name, value)
 
-    def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
+    def run(self, sql: str, *values: apsw.SQLiteValue) -> None:
         if sql != "COMMIT":
-            super()._run(sql, *values)
+            super().run(sql, *values)
             return
         self.device.point("commit")
-        super()._run(sql)
+        super().run(sql)
         self.device.committed()
         self.device.point("committed")
 
-    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
+    def rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
         if self.dead:
             raise Crash
-        return super()._rows(sql, *values)
+        return super().rows(sql, *values)
 
-    def _roll_back(self) -> None:
+    def roll_back(self) -> None:
         if not self.dead:
             self.device.rolled_back()
-            super()._roll_back()
+            super().roll_back()
 
     def copy(self) -> list[tuple[Path, bytes]]:
         """Return the database's files as they are now."""
@@ -152,7 +152,7 @@ class SimStore(Store):
     def crash(self) -> None:
         """End at once: an open transaction is lost."""
         self.dead = True
-        self._db.close()
+        self.connection.close()
 
     def close(self) -> None:
         if not self.dead:

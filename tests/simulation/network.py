@@ -73,7 +73,7 @@ class End(asyncio.Transport):
         self._paused_writing = False
         self._reading = True
         self._held: list[bytes | None] = []
-        self._closing = False
+        self.closing = False
         self.lost = False
         self.dead = False
 
@@ -89,10 +89,10 @@ class End(asyncio.Transport):
         return self.protocol
 
     def is_closing(self) -> bool:
-        return self._closing
+        return self.closing
 
     def is_reading(self) -> bool:
-        return self._reading and not self._closing
+        return self._reading and not self.closing
 
     def pause_reading(self) -> None:
         self._reading = False
@@ -114,7 +114,7 @@ class End(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def write(self, data: Any) -> None:
-        if self._closing or self.dead:
+        if self.closing or self.dead:
             return
         if self.before_write:
             self.before_write()
@@ -140,15 +140,15 @@ class End(asyncio.Transport):
             self.protocol.pause_writing()
 
     def close(self) -> None:
-        if not self._closing:
-            self._closing = True
+        if not self.closing:
+            self.closing = True
             self._send(None)
             self._loop.call_soon(self.mark_cannot_follow, None)
 
     def abort(self) -> None:
         if self.lost:
             return
-        self._closing = True
+        self.closing = True
         self._flying.clear()
         self._flying_bytes = 0
         self._loop.call_soon(self.mark_cannot_follow, None)
@@ -186,7 +186,7 @@ class End(asyncio.Transport):
 
     def take(self, data: bytes | None) -> None:
         """Give a piece to the protocol, or keep it while it does not read."""
-        if self.lost or self._closing:
+        if self.lost or self.closing:
             return
         if not self._reading or self._held:
             self._held.append(data)
@@ -194,7 +194,7 @@ class End(asyncio.Transport):
             self._give(data)
 
     def _give_held(self) -> None:
-        while self._held and self._reading and not self._closing:
+        while self._held and self._reading and not self.closing:
             self._give(self._held.pop(0))
 
     def _give(self, data: bytes | None) -> None:
@@ -211,7 +211,7 @@ class End(asyncio.Transport):
     def mark_cannot_follow(self, error: Exception | None) -> None:
         """Tell the protocol that it is over, once."""
         if not self.lost:
-            self.lost = self._closing = True
+            self.lost = self.closing = True
             self.wire.network.note("lost", self.owner, type(error).__name__)
             self.wire.forget()
             self.protocol.connection_lost(error)

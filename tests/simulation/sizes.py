@@ -36,17 +36,18 @@ def _at_relay(world: World) -> dict[str, tuple[int, int]]:
 
 def _at_client(device: Device) -> dict[str, tuple[int, int]]:
     session, store = device.session, device.session.store
-    told = sum(len(reader.log.report._reported) for reader in session._readers.values())
+    told = sum(len(reader.log.report.reported) for reader in session.readers.values())
     bounds = {
         f"events of {device}": (session.events.waiting, 2000),
-        f"waiters of {device}": (len(session._waiters), 100),
+        f"waiters of {device}": (len(session.waiters), 100),
         f"senders told of by {device}": (told, 4000),
-        f"rejoin requests heard by {device}": (len(session._rejoin._requests), 1000),
+        f"rejoin requests heard by {device}": (len(session.rejoin.requests), 1000),
     }
     for room in session.rooms.values():
         accounts = len(room.roster.accounts)
         for table, bound in (("waiting", 257 * accounts), ("counts", 1000), ("chain", 20_000)):
             sql = f"SELECT count(*) FROM {table} WHERE room = ?"  # noqa: S608 (constant names)
-            ((count,),) = store._db.execute(sql, (room.id,)).fetchall()
-            bounds[f"rows of {table} at {device}"] = int(count), bound
+            ((count,),) = store.rows(sql, room.id)
+            assert isinstance(count, int)
+            bounds[f"rows of {table} at {device}"] = count, bound
     return bounds

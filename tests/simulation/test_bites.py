@@ -200,6 +200,7 @@ def put_back(bite: Bite, patch: pytest.MonkeyPatch) -> None:
     """Put a fault back by changing the function's source."""
     found = inspect.getattr_static(bite.owner, bite.name)
     function = found.fget if isinstance(found, property) else found
+    assert inspect.isfunction(function)
     source = textwrap.dedent(inspect.getsource(function))
     assert bite.old in source, f"{bite.name} reads otherwise by now"
     module = inspect.getmodule(function)

@@ -62,7 +62,7 @@ class RelayTransport(asyncio.Protocol):
 
     def __init__(self, address: RelayAddress, on_messages: OnMessages) -> None:
         self.on_messages = on_messages
-        self._connection = ClientConnection()
+        self.connection = ClientConnection()
         self._transport: asyncio.Transport | None = None
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._next_id = 0
@@ -151,11 +151,11 @@ class RelayTransport(asyncio.Protocol):
 
     async def login(self, identity: bytes, device: DeviceKey, software: str, token: str) -> LoggedIn:
         """Send hello and log in. Raises `RelayRefused`, `NotARelay` or `RelayFault`."""
-        self._write(self._connection.hello(software))
+        self._write(self.connection.hello(software))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._wait_for(self._greeting)
-                signature = device.sign(self._connection.transcript(self.certificate, identity))
+                signature = device.sign(self.connection.transcript(self.certificate, identity))
                 self.send(Login(device.public, identity, signature, token))
                 return await self._wait_for(self._logged_in)
         except TimeoutError:
@@ -169,6 +169,11 @@ class RelayTransport(asyncio.Protocol):
         return awaited.result()
 
     # --- in use ---
+
+    @property
+    def logged_in(self) -> LoggedIn:
+        """The relay's answer to the login, which has to have succeeded."""
+        return self._logged_in.result()
 
     @property
     def spread(self) -> float:
@@ -189,10 +194,10 @@ class RelayTransport(asyncio.Protocol):
 
         Raises `RelayFault`, and sends nothing, when the message exceeds the relay's frame size.
         """
-        if not self._is_writable or self._connection.state is State.CLOSED:
+        if not self._is_writable or self.connection.state is State.CLOSED:
             return
         try:
-            self._write(self._connection.send(message))
+            self._write(self.connection.send(message))
         except MisuseError as error:
             raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
 
@@ -241,7 +246,7 @@ class RelayTransport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Decode and dispatch messages; a protocol error ends the connection."""
         try:
-            messages = self._connection.receive_data(data)
+            messages = self.connection.receive_data(data)
         except RemoteError as error:
             self.abort(RelayFault(f"the relay broke the protocol: {sanitize(str(error))}"))
             return

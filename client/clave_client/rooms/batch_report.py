@@ -48,12 +48,12 @@ class BatchReport:
 
     def __init__(self, room: bytes, reported: Iterable[tuple[bytes, str]] = ()) -> None:
         self._room = room
-        self._reported = set(reported)
+        self.reported = set(reported)
         self.result = BatchResult()
 
     def next(self) -> BatchReport:
         """Return the report of the next batch, which remembers the same."""
-        return BatchReport(self._room, self._reported)
+        return BatchReport(self._room, self.reported)
 
     def add(self, event: Event) -> None:
         """Add an event."""
@@ -66,11 +66,11 @@ class BatchReport:
 
     def is_new(self, device: bytes, what: str) -> bool:
         """Return whether this is reported for the first time, and remember it."""
-        if (device, what) in self._reported or len(self._reported) >= _MOST_REPORTED:
+        if (device, what) in self.reported or len(self.reported) >= _MOST_REPORTED:
             return False
-        self._reported.add((device, what))
+        self.reported.add((device, what))
         return True
 
     def forget(self, device: bytes, what: str) -> None:
         """Have this reported again the next time."""
-        self._reported.discard((device, what))
+        self.reported.discard((device, what))

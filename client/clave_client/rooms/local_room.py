@@ -446,12 +446,19 @@ class LocalRoom(StoredRoom):
 
     # --- decisions of the user ---
 
-    def answer(self, *, accept: bool) -> None:
-        """Accept the invitation, or start to leave."""
+    def accept(self) -> None:
+        """Accept the invitation. Raises `UsageError` if there is none."""
+        self._answer(Phase.JOINED)
+
+    def decline(self) -> None:
+        """Decline the invitation: start to leave. Raises `UsageError` if there is none."""
+        self._answer(Phase.LEAVING)
+
+    def _answer(self, phase: Phase) -> None:
         if self.record.phase is not Phase.INVITED:
             raise UsageError(f"there is no open invitation to {self.record.title}")
         with self.changing():
-            self.set(phase=Phase.JOINED if accept else Phase.LEAVING)
+            self.set(phase=phase)
 
     def start_leaving(self) -> None:
         """Start to leave; `leave_due` becomes true once the leave can be submitted."""

@@ -36,7 +36,7 @@ class Account:
     """The identity of this profile: account key, device key, and the account's signature over the device."""
 
     def __init__(self, store: Store, identity: bytes, device: DeviceKey) -> None:
-        self._store = store
+        self.store = store
         self.identity = identity
         self.device = device
         self.verified: VerifiedIdentity = verify_identity(identity, device.public)
@@ -79,59 +79,60 @@ class Account:
         With `replace` there always is a last-resort one. Their private halves are stored when this returns.
         Call `published` once the relay has them; until then each call returns the same last resort.
         """
-        made_at = int.from_bytes(self._store.get(_last_resort_key(suite)) or b"", "big")
+        made_at = int.from_bytes(self.store.get(_last_resort_key(suite)) or b"", "big")
         renew = replace or now - made_at > _LAST_RESORT_AGE
         if held_by_relay >= POOL_LOW and not renew:
             return None
-        fresh = [self._bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
-        unpublished = self._store.get(_unpublished_key(suite)) or b""
-        with self._store.transaction():
+        fresh = [self.make_bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
+        unpublished = self.store.get(_unpublished_key(suite)) or b""
+        with self.store.transaction():
             # The latest ones may still reach the relay.
             unpublished += b"".join(bundle.reference for bundle in fresh)
             kept = _MOST_UNPUBLISHED * suite.hash_size
             for place in range(0, len(unpublished) - kept, suite.hash_size):
-                self._store.drop_bundle(unpublished[place : place + suite.hash_size])
-            self._store.put(_unpublished_key(suite), unpublished[-kept:])
+                self.store.drop_bundle(unpublished[place : place + suite.hash_size])
+            self.store.put(_unpublished_key(suite), unpublished[-kept:])
             for bundle in fresh:
-                self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
+                self.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
             last_resort = self._next_last_resort(suite, now) if renew else None
         packages = [encode_message(bundle.key_package) for bundle in fresh]
         return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
 
     def _next_last_resort(self, suite: CipherSuite, now: float) -> KeyPackageBundle:
         """Return the last resort to publish: the same until it is published or too old."""
-        waiting = self._store.get(_waiting_key(suite)) or b""
+        waiting = self.store.get(_waiting_key(suite)) or b""
         made_at, bundle = int.from_bytes(waiting[:8], "big"), self.bundle(waiting[8:])
         if bundle is not None and now - made_at <= _LAST_RESORT_AGE:
             return bundle
-        bundle = self._bundle(suite, now, last_resort=True)
-        self._store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=True)
-        self._store.put(_waiting_key(suite), int(now).to_bytes(8, "big") + bundle.reference)
+        bundle = self.make_bundle(suite, now, last_resort=True)
+        self.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=True)
+        self.store.put(_waiting_key(suite), int(now).to_bytes(8, "big") + bundle.reference)
         return bundle
 
     @property
     def publications(self) -> int:
         """How often this device published key packages, by its own count."""
-        return int.from_bytes(self._store.get("publications") or b"", "big")
+        return int.from_bytes(self.store.get("publications") or b"", "big")
 
     def note_publications(self, count: int) -> None:
         """Store how often this device published key packages, by the relay's count."""
-        self._store.put("publications", count.to_bytes(8, "big"))
+        self.store.put("publications", count.to_bytes(8, "big"))
 
     def published(self, suite: CipherSuite, last_resort: bytes, now: float) -> None:
         """Note that the relay has what `key_packages` returned at `now`."""
-        with self._store.transaction():
-            self._store.put(_unpublished_key(suite), b"")
+        with self.store.transaction():
+            self.store.put(_unpublished_key(suite), b"")
             if last_resort:
-                self._store.put(_last_resort_key(suite), int(now).to_bytes(8, "big"))
-                self._store.put(_waiting_key(suite), b"")
+                self.store.put(_last_resort_key(suite), int(now).to_bytes(8, "big"))
+                self.store.put(_waiting_key(suite), b"")
 
     def bundle(self, reference: bytes) -> KeyPackageBundle | None:
         """Return the stored bundle of a key package, by its reference."""
-        stored = self._store.bundle(reference)
+        stored = self.store.bundle(reference)
         return None if stored is None else KeyPackageBundle.decode(stored)
 
-    def _bundle(self, suite: CipherSuite, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
+    def make_bundle(self, suite: CipherSuite, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
+        """Return a new key package with its private half, which is not stored yet."""
         not_before, not_after = leaf_lifetime(now)
         return KeyPackageBundle.generate(
             suite,

@@ -108,40 +108,40 @@ class Store:
 
     def __init__(self, path: Path, key: Secret) -> None:
         path.touch(mode=0o600, exist_ok=True)
-        self._db = apsw.Connection(str(path))
+        self.connection = apsw.Connection(str(path))
         try:
-            self._db.pragma("key", "raw:" + key.hex())
-            self._db.set_busy_timeout(2000)
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("synchronous", "full")
-            self._db.pragma("secure_delete", "on")
+            self.connection.pragma("key", "raw:" + key.hex())
+            self.connection.set_busy_timeout(2000)
+            self.connection.pragma("journal_mode", "wal")
+            self.connection.pragma("synchronous", "full")
+            self.connection.pragma("secure_delete", "on")
             self._migrate()
         except apsw.NotADBError:
-            self._db.close()
+            self.connection.close()
             raise WrongPassphrase(
                 "that passphrase or key does not open this profile, or its store.db is damaged"
             ) from None
         except apsw.Error as error:
-            self._db.close()
+            self.connection.close()
             raise _damaged(error) from None
 
     def _migrate(self) -> None:
-        version = self._db.pragma("user_version")
+        version = self.connection.pragma("user_version")
         if version > len(MIGRATIONS):
-            self._db.close()
+            self.connection.close()
             raise StoreDamaged("this profile was written by a newer clave; update this one")
         if version < len(MIGRATIONS):
-            with self._db:
+            with self.connection:
                 for migration in MIGRATIONS[version:]:
                     if isinstance(migration, str):
-                        self._db.execute(migration)
+                        self.connection.execute(migration)
                     else:
-                        migration(self._db)
-                self._db.pragma("user_version", len(MIGRATIONS))
+                        migration(self.connection)
+                self.connection.pragma("user_version", len(MIGRATIONS))
 
     def close(self) -> None:
         """Close the database. Closing twice does nothing."""
-        self._db.close()
+        self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -149,35 +149,37 @@ class Store:
 
         Inside another transaction it is part of that one.
         """
-        if self._db.in_transaction:
+        if self.connection.in_transaction:
             yield
             return
-        self._run("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")
         try:
             yield
-            self._run("COMMIT")
+            self.run("COMMIT")
         except BaseException:
-            self._roll_back()
+            self.roll_back()
             raise
 
-    def _roll_back(self) -> None:
+    def roll_back(self) -> None:
         """Roll back, unless SQLite has done so itself, as after a full disk."""
-        if self._db.in_transaction:
-            self._run("ROLLBACK")
+        if self.connection.in_transaction:
+            self.run("ROLLBACK")
 
-    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
+    def rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
+        """Run a statement and return its rows. Raises `StoreDamaged`."""
         try:
             # All at once: apsw 3.54 never frees a cursor that is alive while another one ends.
-            return self._db.execute(sql, values).fetchall()
+            return self.connection.execute(sql, values).fetchall()
         except apsw.Error as error:
             raise _damaged(error) from None
 
-    def _run(self, sql: str, *values: apsw.SQLiteValue) -> None:
-        self._rows(sql, *values)
+    def run(self, sql: str, *values: apsw.SQLiteValue) -> None:
+        """Run a statement that returns nothing. Raises `StoreDamaged`."""
+        self.rows(sql, *values)
 
     def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
         """Return the first value that `sql` finds, or None."""
-        for (value,) in self._rows(sql, *values):
+        for (value,) in self.rows(sql, *values):
             return msgspec.convert(value, bytes)
         return None
 
@@ -189,7 +191,7 @@ class Store:
 
     def put(self, key: str, value: bytes) -> None:
         """Store `value` under `key`."""
-        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
+        self.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, bytes(value))
 
     def has_joined_epoch(self, authenticator: bytes) -> bool:
         """Return whether this profile joined the epoch with this authenticator by a welcome before."""
@@ -209,22 +211,22 @@ class Store:
 
     def account(self, account: bytes) -> tuple[str, bool] | None:
         """Return the name of a stored account and whether it is verified, or None."""
-        for name, verified in self._rows("SELECT name, verified FROM accounts WHERE account = ?", account):
+        for name, verified in self.rows("SELECT name, verified FROM accounts WHERE account = ?", account):
             return str(name), bool(verified)
         return None
 
     def names(self) -> list[str]:
         """Return the names of all stored accounts and pins, sorted."""
         sql = "SELECT name FROM accounts UNION SELECT name FROM pins ORDER BY name"
-        return [str(name) for (name,) in self._rows(sql)]
+        return [str(name) for (name,) in self.rows(sql)]
 
     def add_account(self, account: bytes, name: str) -> None:
         """Store an account, unless it is stored already."""
-        self._run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
+        self.run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
 
     def verify_account(self, account: bytes) -> None:
         """Mark an account as verified."""
-        self._run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
+        self.run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
 
     # --- names bound to accounts; `pins.Pins` says when ---
 
@@ -234,17 +236,17 @@ class Store:
             "SELECT name, account FROM pins WHERE skeleton = ?1 OR folded = ?2"
             " ORDER BY name = ?3 DESC, folded = ?2 DESC"
         )
-        rows = self._rows(sql, skeleton(name), fold(name), name)
+        rows = self.rows(sql, skeleton(name), fold(name), name)
         return [(str(found), msgspec.convert(account, bytes)) for found, account in rows]
 
     def add_pin(self, name: str, account: bytes) -> None:
         """Bind a name to an account, unless a name of the same skeleton is bound."""
         row = (skeleton(name), fold(name), name, account)
-        self._run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
+        self.run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
 
     def drop_pin(self, name: str) -> None:
         """Delete a pin, by its name as it was bound."""
-        self._run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
+        self.run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
 
     # --- key packages ---
 
@@ -255,12 +257,12 @@ class Store:
         """
         number = "(SELECT coalesce(max(number), 0) + 1 FROM bundles)"
         insert = f"INSERT INTO bundles VALUES (?, ?, ?, {number}, ?)"  # noqa: S608 (no value of anybody's)
-        self._run(insert, reference, bytes(bundle), int(last_resort), suite)
+        self.run(insert, reference, bytes(bundle), int(last_resort), suite)
         delete = (
             "DELETE FROM bundles WHERE reference IN (SELECT reference FROM bundles"
             " WHERE last_resort = ? AND suite = ? ORDER BY number DESC LIMIT -1 OFFSET ?)"
         )
-        self._run(delete, int(last_resort), suite, MOST_LAST_RESORTS if last_resort else MOST_BUNDLES)
+        self.run(delete, int(last_resort), suite, MOST_LAST_RESORTS if last_resort else MOST_BUNDLES)
 
     def bundle(self, reference: bytes) -> bytes | None:
         """Return the bundle of a key package, by its reference."""
@@ -268,19 +270,19 @@ class Store:
 
     def bundle_references(self) -> frozenset[bytes]:
         """Return the references of all stored bundles."""
-        rows = self._rows("SELECT reference FROM bundles")
+        rows = self.rows("SELECT reference FROM bundles")
         return frozenset(msgspec.convert(reference, bytes) for (reference,) in rows)
 
     def drop_bundle(self, reference: bytes) -> None:
         """Delete a one-time bundle that was used; a last-resort one stays."""
-        self._run("DELETE FROM bundles WHERE reference = ? AND last_resort = 0", reference)
+        self.run("DELETE FROM bundles WHERE reference = ? AND last_resort = 0", reference)
 
     # --- rooms ---
 
     def rooms(self) -> list[RoomRecord]:
         """Return all rooms, also closed ones."""
         sql = f"SELECT {_ROOM_FIELDS} FROM rooms ORDER BY title, id"  # noqa: S608 (constant names)
-        return [msgspec.convert(row, RoomRecord) for row in self._rows(sql)]
+        return [msgspec.convert(row, RoomRecord) for row in self.rows(sql)]
 
     def room(self, room: bytes) -> RoomRecord | None:
         """Return a room's record, or None if this profile never was in it."""
@@ -288,19 +290,19 @@ class Store:
 
     def put_room(self, record: RoomRecord) -> None:
         """Insert or replace a room's record."""
-        self._run(_PUT_ROOM, *msgspec.structs.astuple(record))
+        self.run(_PUT_ROOM, *msgspec.structs.astuple(record))
 
     def forget_group(self, room: bytes) -> None:
         """Delete a room's keys, its outbox and what is stored to check entries; history stays."""
         for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
-            self._run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
+            self.run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
 
     def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
         """Store one part of a room's group state, by its name; None deletes it."""
         if data is None:
-            self._run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
+            self.run("DELETE FROM group_parts WHERE room = ? AND part = ?", room, part)
         else:
-            self._run("INSERT OR REPLACE INTO group_parts VALUES (?, ?, ?)", room, part, bytes(data))
+            self.run("INSERT OR REPLACE INTO group_parts VALUES (?, ?, ?)", room, part, bytes(data))
 
     def part(self, room: bytes, part: str) -> bytes | None:
         """Return one part of a room's group state, or None."""
@@ -310,7 +312,7 @@ class Store:
 
     def put_chain_hash(self, room: bytes, seq: int, link: bytes) -> None:
         """Store the chain's hash after entry `seq`."""
-        self._run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
+        self.run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
 
     def chain_hash(self, room: bytes, seq: int) -> bytes | None:
         """Return the chain's hash after entry `seq`, or None if it is not stored."""
@@ -318,21 +320,21 @@ class Store:
 
     def trim_chain(self, room: bytes, before: int) -> None:
         """Delete the chain's hashes before entry `before`."""
-        self._run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
+        self.run("DELETE FROM chain WHERE room = ? AND seq < ?", room, before)
 
     def cut_chain(self, room: bytes, after: int) -> None:
         """Delete the chain's hashes after entry `after`."""
-        self._run("DELETE FROM chain WHERE room = ? AND seq > ?", room, after)
+        self.run("DELETE FROM chain WHERE room = ? AND seq > ?", room, after)
 
     # --- entries that wait for a rekey to be confirmed ---
 
     def add_waiting(self, room: bytes, seq: int, entry: bytes) -> None:
         """Store an encoded entry."""
-        self._run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
+        self.run("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", room, seq, entry)
 
     def waiting(self, room: bytes) -> list[int]:
         """Return the seqs of the stored entries, ascending."""
-        rows = self._rows("SELECT seq FROM waiting WHERE room = ? ORDER BY seq", room)
+        rows = self.rows("SELECT seq FROM waiting WHERE room = ? ORDER BY seq", room)
         return [msgspec.convert(seq, int) for (seq,) in rows]
 
     def waiting_entry(self, room: bytes, seq: int) -> bytes:
@@ -345,25 +347,25 @@ class Store:
     def drop_waiting(self, room: bytes, seqs: Iterable[int]) -> None:
         """Delete stored entries."""
         for seq in seqs:
-            self._run("DELETE FROM waiting WHERE room = ? AND seq = ?", room, seq)
+            self.run("DELETE FROM waiting WHERE room = ? AND seq = ?", room, seq)
 
     # --- the count of each sender's messages ---
 
     def last_count(self, room: bytes, device: bytes) -> int:
         """Return the highest count in a device's messages, 0 for none."""
-        for (count,) in self._rows("SELECT count FROM counts WHERE room = ? AND device = ?", room, device):
+        for (count,) in self.rows("SELECT count FROM counts WHERE room = ? AND device = ?", room, device):
             return int(str(count))
         return 0
 
     def put_count(self, room: bytes, device: bytes, count: int) -> None:
         """Store the highest count in a device's messages; 0 when it joins again."""
-        self._run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
+        self.run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
 
     # --- outbox ---
 
     def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
         """Append a message to a room's outbox."""
-        self._run(
+        self.run(
             "INSERT INTO outbox(room, id, kind, body, sent_at) VALUES (?, ?, ?, ?, ?)",
             room,
             message_id,
@@ -378,11 +380,11 @@ class Store:
             "SELECT position, id, kind, body, sent_at, payload, head, placed FROM outbox"
             " WHERE room = ? ORDER BY position LIMIT ?"
         )
-        return [msgspec.convert(row, OutboxItem) for row in self._rows(sql, room, limit)]
+        return [msgspec.convert(row, OutboxItem) for row in self.rows(sql, room, limit)]
 
     def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
         """Store an outbox item's ciphertext before it is sent, or with None delete it."""
-        self._run(
+        self.run(
             "UPDATE outbox SET payload = ?, head = ?, placed = NULL WHERE position = ?",
             payload,
             head,
@@ -391,11 +393,11 @@ class Store:
 
     def put_placed(self, position: int, seq: int) -> None:
         """Note that an outbox item is entry `seq`, once a rekey is confirmed."""
-        self._run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
+        self.run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
 
     def drop_outbox(self, position: int) -> None:
         """Delete an outbox item: it is in the log, or will never be."""
-        self._run("DELETE FROM outbox WHERE position = ?", position)
+        self.run("DELETE FROM outbox WHERE position = ?", position)
 
     # --- history ---
 
@@ -405,9 +407,9 @@ class Store:
             "INSERT INTO messages(room, seq, sender, account, name, id, text, sent_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         )
-        before = self._db.total_changes()
-        self._run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
-        return self._db.total_changes() > before
+        before = self.connection.total_changes()
+        self.run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
+        return self.connection.total_changes() > before
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last` the newest only."""
@@ -423,7 +425,7 @@ class Store:
 
     def _lines(self, where: str, *values: apsw.SQLiteValue) -> list[HistoryLine]:
         sql = f"SELECT seq, sender, account, name, id, text, sent_at FROM messages WHERE {where}"  # noqa: S608 (constant words)
-        return [msgspec.convert(row, HistoryLine) for row in self._rows(sql, *values)]
+        return [msgspec.convert(row, HistoryLine) for row in self.rows(sql, *values)]
 
 
 _ROOM_FIELDS = ", ".join(RoomRecord.__struct_fields__)

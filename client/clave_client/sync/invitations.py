@@ -73,7 +73,7 @@ class Invitations:
         self._sync = sync
         self._store = store
         self._account = account
-        self._deferred: dict[int, tuple[Invitation, bytes]] = {}
+        self.deferred: dict[int, tuple[Invitation, bytes]] = {}
         self._notified: set[tuple[bytes, bytes]] = set()
 
     def handle(self, invitation: Invitation) -> None:
@@ -82,7 +82,7 @@ class Invitations:
 
     def retry_deferred(self, room: bytes | None = None) -> None:
         """Handle the deferred welcomes of a room, or with None of all, that need not wait any longer."""
-        for invitation, incarnation in list(self._deferred.values()):
+        for invitation, incarnation in list(self.deferred.values()):
             if room not in (None, invitation.room):
                 continue
             known = self._sync.rooms.get(invitation.room)
@@ -91,7 +91,7 @@ class Invitations:
                 self._handle(invitation, incarnation)
 
     def _handle(self, invitation: Invitation, incarnation: bytes) -> None:
-        self._deferred.pop(invitation.id, None)
+        self.deferred.pop(invitation.id, None)
         known = self._sync.rooms.get(invitation.room)
         try:
             brought = parse_invitation(invitation.welcome)
@@ -119,13 +119,13 @@ class Invitations:
         transport.send(TakeInvitation(transport.next_id(), invitation.id))
 
     def _defer(self, invitation: Invitation, incarnation: bytes) -> None:
-        if len(self._deferred) >= _MOST_DEFERRED:
-            senders = Counter(self._sender(one) for one, _ in self._deferred.values())
+        if len(self.deferred) >= _MOST_DEFERRED:
+            senders = Counter(self._sender(one) for one, _ in self.deferred.values())
             ((sender, _),) = senders.most_common(1)
-            del self._deferred[
-                next(key for key, (one, _) in self._deferred.items() if self._sender(one) == sender)
+            del self.deferred[
+                next(key for key, (one, _) in self.deferred.items() if self._sender(one) == sender)
             ]
-        self._deferred[invitation.id] = invitation, incarnation
+        self.deferred[invitation.id] = invitation, incarnation
 
     def _sender(self, invitation: Invitation) -> bytes:
         """Return the account that sent an invitation, or its device if the account is not known."""

@@ -49,7 +49,7 @@ class RejoinCoordinator:
         self._requesting: set[bytes] = set()
         self._asked_at: dict[bytes, float] = {}
         self._answered_at: dict[tuple[bytes, bytes], float] = {}
-        self._requests: Counter[tuple[bytes, bytes]] = Counter()
+        self.requests: Counter[tuple[bytes, bytes]] = Counter()
 
     # --- this device ---
 
@@ -65,9 +65,10 @@ class RejoinCoordinator:
         if room.id not in self._requesting:
             self._requesting.add(room.id)
             self._asked_at[room.id] = now
-            self._sync.spawn(lambda: self._request_rejoin(room))
+            self._sync.spawn(lambda: self.repeat_requests(room))
 
-    async def _request_rejoin(self, room: LocalRoom) -> None:
+    async def repeat_requests(self, room: LocalRoom) -> None:
+        """Submit rejoin requests until this device can follow the group again or its connection ends."""
         sync = self._sync
         try:
             again, unanswered = True, 0
@@ -115,17 +116,18 @@ class RejoinCoordinator:
     def answer_request(self, room: LocalRoom, device: bytes) -> None:
         """Answer a device's rejoin request, unless a member of a lower rank does so first."""
         key = room.id, device
-        self._requests[key] += 1
+        self.requests[key] += 1
         now = asyncio.get_running_loop().time()
         if now - self._answered_at.get(key, -_ANSWER_INTERVAL) >= _ANSWER_INTERVAL:
             self._answered_at[key] = now
-            self._sync.spawn(lambda: self._answer_request(room, device))
+            self._sync.spawn(lambda: self.send_rejoin_info(room, device))
 
-    async def _answer_request(self, room: LocalRoom, device: bytes) -> None:
+    async def send_rejoin_info(self, room: LocalRoom, device: bytes) -> None:
+        """Wait for this device's turn, then send a device what lets it rejoin, unless another has."""
         sync, key = self._sync, (room.id, device)
         others = [each for each in room.roster.devices() if each != device]
         online = [each for each in others if each in sync.online.get(room.id, ()) or each == sync.own_device]
-        turn = (online.index(sync.own_device) - self._requests[key] + 1) % len(online)
+        turn = (online.index(sync.own_device) - self.requests[key] + 1) % len(online)
         seen = room.rejoin_infos[device]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(turn * ANSWER_TURN_SECONDS + jitter(0.1)):

@@ -73,7 +73,8 @@ class RoomSync:
     """The rooms of one profile and their connection. Start it with `connect`, end it with `close`.
 
     `rooms` are those in use, `unusable` those that cannot be used and why, both by id. `online` are the
-    devices that the relay says are connected, by room. `events` is what happened. It is the handler of its
+    devices that the relay says are connected, by room. `events` is what happened, `tasks` what runs beside
+    the rooms, `pending_resumes` has the rooms whose resume is not answered. It is the handler of its
     `connection`.
     """
 
@@ -90,10 +91,10 @@ class RoomSync:
         connect: Connect = RelayTransport.connect,
     ) -> None:
         self.store = store
-        self._resumes: dict[int, bytes] = {}
+        self.pending_resumes: dict[int, bytes] = {}
         self._streams: dict[int, bytes] = {}
         self._resume_refused: dict[bytes, ClientError] = {}
-        self._readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
+        self.readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
         self.tasks = BackgroundTasks(self.emit)
         self.account = account
         self.clock = clock
@@ -106,9 +107,9 @@ class RoomSync:
             self, account, address, trust=trust, token=token, software=software, connect=connect
         )
         self.invitations = Invitations(self, store, account)
-        self._waiters = Waiters()
+        self.waiters = Waiters()
         self._committer = Committer(self)
-        self._rejoin = RejoinCoordinator(self, account)
+        self.rejoin = RejoinCoordinator(self, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
         self._load_rooms()
@@ -189,7 +190,7 @@ class RoomSync:
 
     def disconnected(self) -> None:
         """Forget what only holds while connected, and fail whoever waits for a commit."""
-        self._resumes.clear()
+        self.pending_resumes.clear()
         self._streams.clear()
         self._resume_refused.clear()
         self.routing.disconnected()
@@ -214,11 +215,11 @@ class RoomSync:
 
     def batch_done(self) -> None:
         """Wake whoever waits for what has become true."""
-        self._waiters.recheck()
+        self.waiters.recheck()
 
     def failed(self, error: ClientError) -> None:
         """Fail whatever waits; the event streams end with `error`."""
-        self._waiters.fail_all(error)
+        self.waiters.fail_all(error)
         self.events.end(error)
 
     # --- waiting ---
@@ -229,11 +230,11 @@ class RoomSync:
         Raises the error that ended the connection for good.
         """
         self.check()
-        await self._waiters.wait_for(condition)
+        await self.waiters.wait_for(condition)
 
     async def wait_for_delivery(self, room_id: bytes, message_id: bytes) -> int:
         """Wait until a message just posted is in the log; return its seq. Raises `ClientError`."""
-        event = await self._waiters.wait_for_delivery(room_id, message_id)
+        event = await self.waiters.wait_for_delivery(room_id, message_id)
         if isinstance(event, events.SendFailed):
             raise ClientError(f"not sent: {event.reason}")
         return event.seq
@@ -259,7 +260,7 @@ class RoomSync:
 
     def _fail_waiters(self, room_id: bytes, error: ClientError) -> None:
         """Fail whoever waits for an answer in a room."""
-        self._waiters.fail_room(room_id, error)
+        self.waiters.fail_room(room_id, error)
         self._committer.fail_waiters(room_id, error)
 
     # --- tasks, timers and events ---
@@ -288,8 +289,8 @@ class RoomSync:
                 handle_presence(self, message, check_routing=self.routing.check)
             case Done() | Refused() if self.routing.handle_answer(message):
                 pass
-            case Refused() if message.id in self._resumes:
-                self._handle_resume_refused(self._resumes.pop(message.id), message)
+            case Refused() if message.id in self.pending_resumes:
+                self._handle_resume_refused(self.pending_resumes.pop(message.id), message)
             case Refused() if message.id in self._streams:
                 self._handle_stream_end(self._streams.pop(message.id), message)
             case Done() | Refused():
@@ -305,7 +306,7 @@ class RoomSync:
                 self.routing.handle_entry_of_unknown_room(room_id)
             elif room.resumed:
                 try:
-                    result = self._readers.setdefault(room, LogReader(room, self.store)).read(batch)
+                    result = self.readers.setdefault(room, LogReader(room, self.store)).read(batch)
                 except ClientError:
                     room.reload()
                     raise
@@ -322,25 +323,25 @@ class RoomSync:
         """Emit a batch's events and pass on the rest of its result."""
         for event in result.events:
             if isinstance(event, events.Sent | events.SendFailed):
-                self._waiters.deliver(event)
+                self.waiters.deliver(event)
             self.emit(event)
         if result.commit_result is not None:
             self._committer.note_result(room.id, result.commit_result, result.reason)
         for device in result.rejoin_requests:
-            self._rejoin.answer_request(room, device)
+            self.rejoin.answer_request(room, device)
         if result.needs_rejoin:
-            self._rejoin.request_rejoin(room)
+            self.rejoin.request_rejoin(room)
             self.invitations.retry_deferred(room.id)
         if result.routing_suspect:
             self.routing.check(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own_device for e in result.events):
             self.routing.recheck_later(room)
         if room.record.phase is Phase.CLOSED:
-            self._handle_closed(room)
+            self.handle_closed(room)
 
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
-        self._rejoin.handle_info(room, rejoin_info)
+        self.rejoin.handle_info(room, rejoin_info)
 
     # --- submitting ---
 
@@ -359,7 +360,7 @@ class RoomSync:
             room.drop_commit()
             self._committer.note_result(room.id, CommitResult.SUPERSEDED, "")
         if room.cannot_follow:
-            self._rejoin.request_rejoin(room)
+            self.rejoin.request_rejoin(room)
         if room.commit_due or room.confirmable is not None or room.retry_due:
             self._committer.run_duties(room)
         if room.leave_due:
@@ -392,11 +393,11 @@ class RoomSync:
 
     def _resume(self, room: LocalRoom) -> None:
         request = self.transport.next_id()
-        self._resumes[request] = room.id
+        self.pending_resumes[request] = room.id
         self.transport.send(Resume(request, room.id, room.record.cursor))
 
     def _handle_resumed(self, resumed: Resumed) -> None:
-        self._resumes.pop(resumed.id, None)
+        self.pending_resumes.pop(resumed.id, None)
         self._streams = {id_: room for id_, room in self._streams.items() if room != resumed.room}
         self._streams[resumed.id] = resumed.room
         room = self.rooms.get(resumed.room)
@@ -424,7 +425,7 @@ class RoomSync:
             return
         if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
             self.emit(room.close(None))
-            self._handle_closed(room)
+            self.handle_closed(room)
             return
         if refused.code is Code.PRUNED:
             self._handle_behind(room)
@@ -468,7 +469,7 @@ class RoomSync:
 
     # --- rooms that end ---
 
-    def _handle_closed(self, room: LocalRoom) -> None:
+    def handle_closed(self, room: LocalRoom) -> None:
         """Drop a room that this device is no longer in."""
         self.routing.note_left(room.id)
         error = ClientError(f"you are no longer in {room.record.title}")

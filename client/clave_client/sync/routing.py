@@ -17,9 +17,9 @@ from clave_client.sync.timers import RoomTimers
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import Done, Mend, Refused, Resumed
 
-__all__ = ["RoutingCheck"]
+__all__ = ["RECHECK_SECONDS", "RoutingCheck"]
 
-_RECHECK_SECONDS = 15.0
+RECHECK_SECONDS = 15.0
 """Delay of the next check after the relay refused a correction."""
 
 _STOP_ROUTING_SECONDS = 5.0
@@ -38,7 +38,7 @@ class RoutingCheck:
     def __init__(self, sync: SyncContext, timers: RoomTimers) -> None:
         self._sync = sync
         self._timers = timers
-        self._corrections: dict[int, bytes] = {}
+        self.corrections: dict[int, bytes] = {}
         self._rosters: dict[bytes, Resumed] = {}
         self._left: set[bytes] = set()
         self._names_reported: set[tuple[bytes, str]] = set()
@@ -46,7 +46,7 @@ class RoutingCheck:
 
     def disconnected(self) -> None:
         """Forget what only holds while connected."""
-        self._corrections.clear()
+        self.corrections.clear()
         self._rosters.clear()
         self._left.clear()
 
@@ -72,7 +72,7 @@ class RoutingCheck:
 
     def recheck_later(self, room: LocalRoom) -> None:
         """Check a room in 15 s: a member may have corrected the relay before it knew of an add."""
-        self._sync.later(_RECHECK_SECONDS, partial(self.recheck, room))
+        self._sync.later(RECHECK_SECONDS, partial(self.recheck, room))
 
     # --- correcting ---
 
@@ -118,7 +118,7 @@ class RoutingCheck:
     def _submit(self, room_id: bytes, add: list[bytes], remove: list[bytes]) -> None:
         transport = self._sync.transport
         request = transport.next_id()
-        self._corrections[request] = room_id
+        self.corrections[request] = room_id
         transport.send(Mend(request, room_id, add, remove))
 
     def handle_answer(self, answer: Done | Refused) -> bool:
@@ -126,13 +126,13 @@ class RoutingCheck:
 
         After a refusal check again later: a restored relay may not know yet whom it is to route to.
         """
-        room_id = self._corrections.pop(answer.id, None)
+        room_id = self.corrections.pop(answer.id, None)
         if room_id is None:
             return False
         if isinstance(answer, Refused):
             if room_id not in self._sync.rooms:
                 self._left.add(room_id)  # asked to stop routing a room that this device has left
-            self._timers.once(_RECHECK_SECONDS, self.recheck, room_id)
+            self._timers.once(RECHECK_SECONDS, self.recheck, room_id)
         return True
 
     # --- rooms that this device has left ---

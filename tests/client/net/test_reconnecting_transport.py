@@ -61,8 +61,7 @@ class Visitor:
 
     def cut(self) -> None:
         """End the connection without a word."""
-        transport: asyncio.Transport = self._writer.transport
-        transport.abort()
+        self._writer.transport.abort()
 
     async def heard(self) -> None:
         """Wait for what a client says once its login is settled."""

@@ -9,7 +9,7 @@ import pytest
 
 from clave_client.errors import StoreDamaged
 from clave_client.rooms.commit_records import EarlierRekey, OwnCommit, RekeyIntent
-from clave_crypto.mls import GroupContextExtensions, Remove
+from clave_crypto.mls import GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Kind
 from client.memory_relay import Member, in_one_room
 
@@ -41,7 +41,12 @@ def test_damaged_records_raise_store_damaged(data: bytes) -> None:
 def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
     title = GroupContextExtensions(red.room.extensions_with(title="team"))
-    proposals = [Remove(red.leaf_of(blue)), title, Remove(red.leaf_of(blue)), Member(tmp_path, "white").add()]
+    proposals: list[Proposal] = [
+        Remove(red.leaf_of(blue)),
+        title,
+        Remove(red.leaf_of(blue)),
+        Member(tmp_path, "white").add(),
+    ]
     intent = RekeyIntent.of(proposals, red.room.roster.members())
     assert intent == RekeyIntent([blue.device], "team")
     assert intent

@@ -9,7 +9,7 @@ import pytest
 
 from clave_client.errors import RelayFault
 from clave_client.formats.payload import sign_payload
-from clave_wire.messages import Kind
+from clave_wire.messages import Entry, Kind
 from client.memory_relay import Forged, feed, in_one_room, say
 
 
@@ -25,4 +25,5 @@ def test_a_refused_batch_leaves_no_trace_of_who_is_elsewhere(tmp_path: Path) -> 
     assert not blue.room.epochs.diverged_at
     feed(blue, elsewhere[:1])
     assert blue.room.epochs.ahead == {red.room.account}
+    assert isinstance(elsewhere[0], Entry)
     assert blue.room.epochs.diverged_at == elsewhere[0].seq

@@ -74,7 +74,7 @@ def before(name: str) -> Log:
 
 def test_a_database_of_version_1_is_migrated(tmp_path: Path) -> None:
     red = Left(tmp_path, "red", FRIENDS)
-    assert red.store._db.pragma("user_version") == len(MIGRATIONS)
+    assert red.store.connection.pragma("user_version") == len(MIGRATIONS)
     assert {record.title: record.phase for record in red.store.rooms()} == {
         "friends": Phase.JOINED,
         "second": Phase.JOINED,
@@ -162,7 +162,7 @@ def test_what_was_not_in_the_log_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("accept", [False, True])
 def test_an_open_invitation_can_be_answered(tmp_path: Path, accept: bool) -> None:
     red, blue, log = Left(tmp_path, "red", INVITED), Left(tmp_path, "blue", INVITED), before("invited")
-    red.room.answer(accept=accept)
+    (red.room.accept if accept else red.room.decline)()
     for member in (red, blue):
         resume(member, log)
     deliver(log, red, blue)
@@ -187,7 +187,7 @@ def test_a_welcome_of_protocol_3_can_still_be_used(tmp_path: Path) -> None:
     group = Group.join(welcome, red.account.bundle, policy=RoomPolicy(), other_groups=(), limits=ROOM_LIMITS)
     red.opens(LocalRoom.join(red.store, group, JoinPoint(None, 1), clock))
     assert red.room.invitation().inviter.name == "blue"
-    red.room.answer(accept=True)
+    red.room.accept()
     for member in (red, blue):
         resume(member, log)
     deliver(log, red, blue)
@@ -201,7 +201,7 @@ def test_a_welcome_of_protocol_3_can_still_be_used(tmp_path: Path) -> None:
 
 def test_protocol_3_entries_are_refused_after_its_last_entry(tmp_path: Path) -> None:
     red, blue, log = Left(tmp_path, "red", INVITED), Left(tmp_path, "blue", INVITED), before("invited")
-    red.room.answer(accept=True)
+    red.room.accept()
     last = log.entries[-1]
     log = Log(*log.entries[:-1])
     log.entries.append(last)
@@ -219,7 +219,7 @@ def test_protocol_3_entries_are_refused_after_its_last_entry(tmp_path: Path) -> 
 )
 def test_entries_refused_by_protocol_3_are_refused_now(tmp_path: Path, change: dict[str, object]) -> None:
     red, log = Left(tmp_path, "red", INVITED), before("invited")
-    red.room.answer(accept=True)
+    red.room.accept()
     log.entries[-1] = msgspec.structs.replace(log.entries[-1], **change)
     resume(red, log)
     group = red.room.group.state()

@@ -41,12 +41,12 @@ FIRST, SECOND, THIRD = b"the first one...", b"another one.....", b"the third one
 @contextmanager
 def failing_disk(member: Member) -> Iterator[None]:
     """Have every write fail at its last moment, when all of it is to become durable."""
-    member.store._db.set_commit_hook(lambda: True)
+    member.store.connection.set_commit_hook(lambda: True)
     try:
         with pytest.raises(StoreDamaged, match="check the disk"):
             yield
     finally:
-        member.store._db.set_commit_hook(None)
+        member.store.connection.set_commit_hook(None)
 
 
 @pytest.mark.parametrize("adds", [False, True])
@@ -170,9 +170,11 @@ def test_a_leave_of_a_non_member_is_complete(tmp_path: Path) -> None:
 def test_a_leave_refused_for_now_is_submitted_again(tmp_path: Path, code: Code) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
     number = leave(blue)
-    assert not blue.room.leave_due, "it is on its way"
+    is_due = blue.room.leave_due
+    assert not is_due, "it is on its way"
     assert feed(blue, [Rejected(blue.room.id, number, code, "later")]).events == []
-    assert blue.room.group.pending_proposals == ()
+    pending = blue.room.group.pending_proposals
+    assert pending == ()
     assert blue.room.leave_due
     submit = blue.room.prepare_leave()
     assert submit.submission == number, "the number was not taken"
@@ -214,7 +216,8 @@ def test_a_stale_commit_of_the_present_epoch_is_resubmitted_unchanged(tmp_path: 
     submit = red.room.prepare_commit([Member(tmp_path, "white").add()] if kind == "commit" else ())
     log.append(blue, blue.room.prepare_rejoin_request())
     feed(red, [*log.since(red), Rejected(red.room.id, submit.submission, Code.STALE, "")])
-    assert red.room.can_resubmit_commit
+    can_resubmit = red.room.can_resubmit_commit
+    assert can_resubmit
     again = red.room.submit_commit()
     assert (again.payload, again.welcome) == (submit.payload, submit.welcome)
     assert not red.room.can_resubmit_commit, "it is on its way"
@@ -441,7 +444,7 @@ def test_a_new_member_whose_commit_was_lost_reports_no_inconsistency(tmp_path: P
 def test_an_invitation_is_answered_once(tmp_path: Path) -> None:
     _, (_, blue) = in_one_room(tmp_path, "red", "blue")
     with pytest.raises(Exception, match="no open invitation"):
-        blue.room.answer(accept=True)
+        blue.room.accept()
 
 
 def test_a_message_is_shown_once(tmp_path: Path) -> None:

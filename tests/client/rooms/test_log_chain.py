@@ -292,7 +292,7 @@ def welcomed(log: Log, host: Member, guest: Member, seq: int) -> list[Inconsiste
     log.append(host, submit)
     deliver(log, host)
     guest.opens(join(guest, submit.welcome, seq))
-    guest.room.answer(accept=True)
+    guest.room.accept()
     return lies(*resume(guest, log))
 
 
@@ -319,7 +319,7 @@ def test_a_wrong_join_position_does_not_hide_another_history(tmp_path: Path) -> 
     log.append(red, submit)
     deliver(log, red, blue)
     guest.opens(join(guest, submit.welcome, 10**9))
-    guest.room.answer(accept=True)
+    guest.room.accept()
     assert lies(*resume(guest, log)) == [Inconsistency.PLACE]
     deliver(log, guest)
     hidden = [rekey(log, red)]

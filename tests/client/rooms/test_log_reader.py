@@ -300,14 +300,14 @@ def propose(proposal: Proposal | None) -> Callable[[Group, bytes], bytes]:
 def test_a_commit_adds_exactly_whom_its_header_says(tmp_path: Path, case: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     white = Member(tmp_path, "white")
-    fields: dict[str, object] = {
+    cases: dict[str, dict[str, list[bytes]]] = {
         "nobody": {"add": []},
         "somebody else": {"add": [b"x" * 32]},
         "one more": {"add": [white.device, b"x" * 32]},
         "a removal": {"add": [white.device], "remove": [green.device]},
         "twice": {"add": [white.device, white.device]},
-    }[case]
-    header = blue.header(Kind.COMMIT, **fields)  # type: ignore[arg-type]
+    }
+    header = blue.header(Kind.COMMIT, **cases[case])
     judged(log, [red, green], blue, forge(blue, header, commit(white.add())))
 
 
@@ -337,14 +337,14 @@ def test_a_rekey_has_a_path_and_adds_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["nobody", "another", "one more", "twice", "an addition"])
 def test_a_rekey_removes_exactly_whom_its_header_says(tmp_path: Path, case: str) -> None:
     log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
-    fields: dict[str, object] = {
+    fields: dict[str, list[bytes]] = {
         "nobody": {},
         "another": {"remove": [red.device]},
         "one more": {"remove": [green.device, red.device]},
         "twice": {"remove": [green.device, green.device]},
         "an addition": {"remove": [green.device], "add": [b"x" * 32]},
     }[case]
-    header = blue.header(Kind.REKEY, **fields)  # type: ignore[arg-type]
+    header = blue.header(Kind.REKEY, **fields)
     judged(log, [red, green, white], blue, forge(blue, header, commit(Remove(2), path=True)))
 
 
@@ -358,12 +358,12 @@ def test_a_removal_in_the_header_only_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["no header", "another's", "an addition"])
 def test_a_leave_can_only_remove_its_sender(tmp_path: Path, case: str) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    fields: dict[str, object] = {
+    fields: dict[str, list[bytes]] = {
         "no header": {},
         "another's": {"remove": [green.device]},
         "an addition": {"remove": [blue.device], "add": [green.device]},
     }[case]
-    header = blue.header(Kind.PROPOSAL, **fields)  # type: ignore[arg-type]
+    header = blue.header(Kind.PROPOSAL, **fields)
     judged(log, [red, green], blue, forge(blue, header, propose(Remove(blue.room.group.own_leaf))))
 
 
@@ -392,13 +392,15 @@ def test_a_body_of_another_kind_is_refused_though_it_covers_the_header(
         return
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     white = Member(tmp_path, "white")
-    make, fields = {
+    cases: dict[str, tuple[Callable[[Group, bytes], bytes], dict[str, list[bytes]]]] = {
         "message": (lambda group, covered: group.encrypt(b"hello", authenticated_data=covered), {}),
         "leaving": (propose(Remove(blue.room.group.own_leaf)), {"remove": [blue.device]}),
         "addition": (commit(white.add()), {"add": [white.device]}),
         "update": (commit(path=True), {}),
-    }[body]
-    header = blue.header(kind, **({"count": 1} if kind is Kind.APPLICATION else {}), **fields)  # type: ignore[arg-type]
+    }
+    make, fields = cases[body]
+    count = 1 if kind is Kind.APPLICATION else 0
+    header = blue.header(kind, count=count, **fields)
     judged(log, [red, green], blue, forge(blue, header, make))
 
 

@@ -86,7 +86,8 @@ def test_confirmations_that_are_refused(tmp_path: Path, who: str) -> None:
     confirmation(log, confirmer, made)
     deliver(log, red, twin, blue, green)
     assert {member.room.head for member in (red, twin, blue, green)} == {head}
-    assert green.room.record.phase is Phase.JOINED
+    phase = green.room.record.phase
+    assert phase is Phase.JOINED
     assert fates(blue) == [RekeyEffect.OPENS], "it waits on"
     confirm(log, blue)
     deliver(log, red, twin, blue, green)

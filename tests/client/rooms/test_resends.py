@@ -59,7 +59,7 @@ def test_only_messages_due_again_are_read_from_the_store(
         ids = [put(store, seq, OWN if seq % 2 else OTHER) for seq in range(1, 1001)]
         resends.note_logged(ids[0], 1001)
         resends.note_logged(ids[2], 500)
-    rows = store._rows
+    rows = store.rows
     read: list[int] = []
 
     def count(sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
@@ -71,6 +71,6 @@ def test_only_messages_due_again_are_read_from_the_store(
             assert "seq>?" in plan or "account=? AND id=?" in plan
         return found
 
-    monkeypatch.setattr(store, "_rows", count)
+    monkeypatch.setattr(store, "rows", count)
     assert said(resends, 990, []) == [1, 991, 993, 995, 997, 999]
     assert sum(read) <= 7

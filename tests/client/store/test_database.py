@@ -57,7 +57,7 @@ def test_another_key_does_not_open_it(store: Store, path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(store: Store, path: Path) -> None:
-    store._db.pragma("user_version", 99)
+    store.connection.pragma("user_version", 99)
     store.close()
     with pytest.raises(StoreDamaged, match="newer"):
         Store(path, KEY)
@@ -101,10 +101,10 @@ def test_a_transaction_is_all_or_nothing(store: Store) -> None:
 def test_a_full_disk_is_one_line_and_nothing_is_lost(store: Store) -> None:
     with store.transaction():
         store.put("kept", b"1")
-    store._db.pragma("max_page_count", store._db.pragma("page_count"))
+    store.connection.pragma("max_page_count", store.connection.pragma("page_count"))
     with pytest.raises(StoreDamaged, match="disk is full"), store.transaction():
         store.put("big", bytes(1_000_000))
-    store._db.pragma("max_page_count", 1_000_000)
+    store.connection.pragma("max_page_count", 1_000_000)
     assert store.get("kept") == b"1"
     assert store.get("big") is None
 
@@ -230,7 +230,7 @@ def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.M
         former.setattr(store_module, "MIGRATIONS", MIGRATIONS[:5])
         older = Store(path, KEY)
         for number in range(9):
-            older._run("INSERT INTO bundles VALUES (?, ?, 1, ?)", bytes([number]), b"private", number)
+            older.run("INSERT INTO bundles VALUES (?, ?, 1, ?)", bytes([number]), b"private", number)
         older.close()
     store = Store(path, KEY)
     for number in range(9, 13):
@@ -240,9 +240,9 @@ def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.M
 
 
 def test_every_commit_is_synced_to_disk(store: Store) -> None:
-    assert store._db.pragma("synchronous") == 2
-    assert store._db.pragma("journal_mode") == "wal"
-    assert isinstance(store._db, apsw.Connection)
+    assert store.connection.pragma("synchronous") == 2
+    assert store.connection.pragma("journal_mode") == "wal"
+    assert isinstance(store.connection, apsw.Connection)
 
 
 def test_a_query_leaves_no_open_cursor(store: Store) -> None:

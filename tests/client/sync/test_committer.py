@@ -196,7 +196,8 @@ def test_a_rekey_made_before_a_leave_is_not_confirmed(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
     rekey(log, red)
     deliver(log, red, blue, green)
-    assert green.room.confirmable is not None
+    confirmable = green.room.confirmable
+    assert confirmable is not None
     leaves(log, blue)
     deliver(log, red, green)
     assert green.room.confirmable is None
