@@ -34,6 +34,8 @@ MAY_SHOW = {
     *("Person.known", "Notice.text", "Notice.subject", "AgreedState.admins", "Invitee.left_out"),
     *("CertificateTrust.pin", "CertificateTrust.following", "HistoryLine.sender", "_BufferedEntry.sender"),
     *("Command.usage", "Command.help", "Command.completes", "Command.run"),
+    *("RelayInfo.address", "Device.key", "Device.identity", "Device.packages", "Device.last_resorts"),
+    *("Device.invitations", "Appended.left", "Appended.invited", "_Rekey.author", "_Rekey.remove"),
     *("ShownKeys.last", "ShownKeys.choices", "ShownKeys.refused"),
     *("_ProfileOptions.home", "_ProfileOptions.passphrase_file"),
 }
