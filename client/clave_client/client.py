@@ -2,6 +2,8 @@
 
 Example, in a coroutine:
 
+    from clave_client import Client, Profile, default_home
+
     with Profile(default_home(), "red") as profile:
         async with Client(profile, relay="chat.example.org") as client:
             room = await client.create_room("friends")
@@ -16,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self, TypeVar
 
 import msgspec
@@ -86,14 +89,11 @@ class Client:
         connect: Connect = RelayTransport.connect,
     ) -> None:
         self._profile = profile
-        self._relay = relay
-        self._pin = pin
-        self._token = token
-        self._clock = clock
-        self._make_connection = connect
+        self._open_profile = partial(
+            open_profile, profile, relay, pin=pin, token=token, clock=clock, connect=connect
+        )
         self._connected: Connected | None = None
-        self._is_new = False
-        self._refused = False
+        self._is_new = self._refused = False
         self._never_registered: bool | None = None
         self._opened: OpenedProfile | None = None
 
@@ -119,14 +119,7 @@ class Client:
         if self._opened is not None:
             return
         self._is_new = not self._profile.has_store
-        self._opened = open_profile(
-            self._profile,
-            self._relay,
-            pin=self._pin,
-            token=self._token,
-            clock=self._clock,
-            connect=self._make_connection,
-        )
+        self._opened = self._open_profile()
 
     async def connect(self) -> Connected:
         """Open the profile's database, connect, register a new profile's name, and resume the rooms.
@@ -144,8 +137,9 @@ class Client:
     async def close(self) -> None:
         """Send goodbye, end all event streams and close the profile's database."""
         if self._opened is not None and self._never_registered is None:
-            self._never_registered = self.never_registered
+            never_registered = self.never_registered
             await self.sync.close()
+            self._never_registered = never_registered  # which also says that the client is closed
             self.sync.store.close()
 
     @property
@@ -175,7 +169,7 @@ class Client:
 
     def stream(self, kind: type[E], room: bytes | None = None) -> EventStream[E]:
         """Open a stream of the events of one kind, with `room` only of that room; see `events`."""
-        watch = KeyWatch(self._parts.pins, self.sync.account.verified.account)
+        watch = self._key_watch()
 
         def key_notices(about: bytes) -> list[Notice]:
             if self._never_registered is not None:
@@ -291,9 +285,8 @@ class Client:
     async def wait_synced(self, room: bytes) -> None:
         """Wait until all that the relay had of a joined room is read."""
         here = self._room(room)
-        rooms = self.sync.rooms
         if here.record.phase is Phase.JOINED:
-            await self.sync.wait_for(lambda: rooms.get(room) is not here or here.synced)
+            await self.sync.wait_for(lambda: self.sync.rooms.get(room) is not here or here.synced)
 
     def unshown(self, room: bytes) -> list[HistoryLine]:
         """Return others' messages that were not shown yet, oldest first."""
@@ -343,8 +336,7 @@ class Client:
 
     def key_mismatches(self, room: bytes) -> list[Notice]:
         """Return the notices of all members of a room whose name is pinned to another key."""
-        watch = KeyWatch(self._parts.pins, self.sync.account.verified.account)
-        return watch.mismatches(self._room(room))
+        return self._key_watch().mismatches(self._room(room))
 
     def sender(self, line: HistoryLine) -> Person:
         """Return the sender of a history line, with what this profile knows of it now."""
@@ -454,6 +446,9 @@ class Client:
             await self.sync.commit(room, propose)
         except CryptoError as error:
             raise UsageError(sanitize(str(error))) from None
+
+    def _key_watch(self) -> KeyWatch:
+        return KeyWatch(self._parts.pins, self.sync.account.verified.account)
 
     @property
     def _parts(self) -> OpenedProfile:

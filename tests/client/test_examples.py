@@ -61,12 +61,12 @@ async def greet(client: Client) -> None:
 
 @pytest.fixture
 async def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Any]]:
-    """Return what examples may use: the public names, where every client connects to a relay with blue."""
+    """Return the names of an example: the relay in memory, with blue, that every client connects to."""
     monkeypatch.setenv("CLAVE_HOME", str(tmp_path / "home"))
     async with MemoryRelay() as relay, relay.client("blue") as blue:
         monkeypatch.setattr(clave_client, "Client", partial(Client, connect=relay.connect))
         greeting = asyncio.create_task(greet(blue))
-        yield {name: getattr(clave_client, name) for name in clave_client.__all__} | {"relay": relay}
+        yield {"relay": relay}
         greeting.cancel()
 
 

@@ -2,6 +2,7 @@
 
 Example, in a coroutine:
 
+    from clave_client import Invited
     from clave_client.testing import MemoryRelay
 
     async with MemoryRelay() as relay:
