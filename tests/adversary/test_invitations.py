@@ -48,7 +48,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(room_sync._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
-    monkeypatch.setattr(routing, "_CHECK_SECONDS", 2.0)
+    monkeypatch.setattr(routing, "CHECK_SECONDS", 2.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)
         insider = Insider(blue, room)
@@ -60,7 +60,7 @@ async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
         await red.client.send(room, "where is grey?")
         await until(lambda: "whom your inviter left out" in " ".join(notices(grey)))
         with monkeypatch.context() as patch:  # what its inviter does by itself is over before it leaves
-            patch.setattr(routing, "_RECHECK_SECONDS", 3600.0)
+            patch.setattr(routing, "RECHECK_SECONDS", 3600.0)
             await red.client.invite(room, "grey")
         await grey.client.leave(room)
         await grey.sees(events.Invited, lambda invited: invited.inviter.name == "red")

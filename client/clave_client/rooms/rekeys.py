@@ -20,9 +20,9 @@ from clave_client.store.database import Store
 from clave_crypto.mls import CommitFate, Group, MLSError
 from clave_wire.messages import Entry, Kind
 
-__all__ = ["PendingRekeys", "Rekey", "RekeyEffect", "check_rekey"]
+__all__ = ["MOST_BUFFERED", "MOST_BUFFERED_BYTES", "PendingRekeys", "Rekey", "RekeyEffect", "check_rekey"]
 
-_MOST_BUFFERED, _MOST_BUFFERED_BYTES = 256, 4 * 1024 * 1024
+MOST_BUFFERED, MOST_BUFFERED_BYTES = 256, 4 * 1024 * 1024
 """Most entries, and bytes, buffered of one device; every member drops further ones alike.
 
 The bound is per device, not per account: a device does not buffer its own entries, so members would disagree.
@@ -136,7 +136,7 @@ class PendingRekeys:
             return False
         new = _BufferedEntry.of(parsed.entry)
         sizes = [one.size for one in buffered if one.sender == new.sender]
-        if len(sizes) < _MOST_BUFFERED and sum(sizes) + new.size <= _MOST_BUFFERED_BYTES:
+        if len(sizes) < MOST_BUFFERED and sum(sizes) + new.size <= MOST_BUFFERED_BYTES:
             buffered.append(new)
             self._store_entry(parsed)
         return True

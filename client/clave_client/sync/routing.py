@@ -17,7 +17,7 @@ from clave_client.sync.timers import RoomTimers
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import Done, Mend, Refused, Resumed
 
-__all__ = ["RECHECK_SECONDS", "RoutingCheck"]
+__all__ = ["CHECK_SECONDS", "RECHECK_SECONDS", "RoutingCheck"]
 
 RECHECK_SECONDS = 15.0
 """Delay of the next check after the relay refused a correction."""
@@ -25,7 +25,7 @@ RECHECK_SECONDS = 15.0
 _STOP_ROUTING_SECONDS = 5.0
 """Delay between an entry of a room that this device has left, and asking the relay to stop routing it."""
 
-_CHECK_SECONDS = 30.0
+CHECK_SECONDS = 30.0
 """Least time between two checks of a room."""
 
 
@@ -55,7 +55,7 @@ class RoutingCheck:
     def check(self, room: LocalRoom) -> None:
         """Ask the relay whom it routes to, at most every 30 s; its answer is compared by `correct`."""
         loop = asyncio.get_running_loop()
-        due = self.checked_at.get(room.id, -_CHECK_SECONDS) + _CHECK_SECONDS
+        due = self.checked_at.get(room.id, -CHECK_SECONDS) + CHECK_SECONDS
         if room.in_flight:
             due = max(due, loop.time() + 1.0)
         if loop.time() < due:

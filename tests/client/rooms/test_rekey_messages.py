@@ -140,7 +140,7 @@ def test_no_more_is_sent_unconfirmed_than_others_buffer(
     assert not red.room.outbox
 
 
-@pytest.mark.parametrize(("bound", "value"), [("_MOST_BUFFERED", 3), ("_MOST_BUFFERED_BYTES", 1500)])
+@pytest.mark.parametrize(("bound", "value"), [("MOST_BUFFERED", 3), ("MOST_BUFFERED_BYTES", 1500)])
 def test_messages_beyond_the_buffer_are_refused_by_everyone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
