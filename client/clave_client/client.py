@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from clave_client.client_setup import OpenedProfile, open_profile
 from clave_client.errors import (
     ClientError,
     MemberNotFound,
@@ -37,7 +38,6 @@ from clave_client.events import Connected, Event, Notice, Person
 from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
 from clave_client.net.address import RelayInfo
 from clave_client.net.transport import Connect, RelayTransport
-from clave_client.opening import OpenedProfile, open_profile
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.key_watch import KeyWatch
 from clave_client.people.known_keys import Fingerprint
@@ -368,15 +368,15 @@ class Client:
         def check(found: SeenKey) -> None:
             self._parts.pins.check(name, found, self._parts.people.seen(name, room))
 
-        guest = await claim_invitee(self.sync.transport, name, suite, members=members, check=check)
-        if guest is None:
+        invitee = await claim_invitee(self.sync.transport, name, suite, members=members, check=check)
+        if invitee is None:
             raise UsageError(f"{name} is in {here.record.title} already")
-        await self._commit(room, lambda _: guest.adds)
-        self._parts.pins.pin(name, SeenKey(guest.account, "who was invited"))
-        for device in guest.left_out:
+        await self._commit(room, lambda _: invitee.adds)
+        self._parts.pins.pin(name, SeenKey(invitee.account, "who was invited"))
+        for device in invitee.left_out:
             text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
             self.sync.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
-        return next(p for p in here.roster.people().values() if p.account == guest.account)
+        return next(p for p in here.roster.people().values() if p.account == invitee.account)
 
     async def accept(self, room: bytes) -> None:
         """Accept an invitation and pin the inviter's name.

@@ -61,7 +61,7 @@ class Crowd:
         batch, self.inbox[member.device] = inbox[:count], inbox[count:]
         outcome = feed(member, batch)
         self.told += outcome.events
-        assert not outcome.needs_rejoin
+        assert not outcome.epoch_suspect
         assert not outcome.rejoin_requests
         if member.room.record.phase is Phase.CLOSED:
             self.members.remove(member)

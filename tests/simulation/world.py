@@ -16,7 +16,7 @@ from unittest import mock
 
 import structlog
 
-from clave_client import opening
+from clave_client import client_setup
 from clave_client.rooms import policy
 from clave_client.store import account
 from clave_client.store.database import Phase
@@ -173,8 +173,8 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
         for owner, name, value in (
             (key_packages, "OFFERED", (suite,)),
             (sequencer, "WriteBatch", ordered_batch),
-            (opening, "Store", SimStore),
-            (opening, "Account", SimAccount),
+            (client_setup, "Store", SimStore),
+            (client_setup, "Account", SimAccount),
             (policy, "_identity", lru_cache(policy._identity)),
             (account, "POOL_LOW", _KEY_PACKAGES[0]),
             (account, "POOL_FULL", _KEY_PACKAGES[1]),

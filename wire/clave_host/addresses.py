@@ -27,6 +27,8 @@ def split_address(text: str, default_port: int | None = None) -> tuple[str, int]
     else:
         host, colon, rest = text.partition(":")
         port = rest if colon else None
+    if "[" in host or "]" in host:
+        raise ValueError(f"{text!r} is not an address")
     if port is None and default_port is not None:
         return host, default_port
     if port is None or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:

@@ -23,7 +23,7 @@ from clave_wire.messages import Digest
 __all__ = ["JoinPoint", "RejoinInfo", "Welcome", "parse_invitation"]
 
 _LABEL = b"clave welcome\0"
-_HELP_LABEL = "clave GroupInfo"
+_REJOIN_LABEL = "clave GroupInfo"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RejoinInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     @classmethod
     def seal(cls, group: Group, leaf: int) -> bytes:
         """Seal the GroupInfo of the group's present epoch for the member at `leaf`; return it encoded."""
-        sealed = group.seal_to_member(leaf, _HELP_LABEL, group.group_info())
+        sealed = group.seal_to_member(leaf, _REJOIN_LABEL, group.group_info())
         return cls(sealed, epoch_id(group)).encode()
 
     def encode(self) -> bytes:
@@ -78,8 +78,8 @@ class RejoinInfo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         """Open the GroupInfo with one of `former_keys` or the present leaf key. Raises `MLSError`."""
         for key in former_keys:
             with contextlib.suppress(MLSError):
-                return group.open_from_member(_HELP_LABEL, self.sealed, key)
-        return group.open_from_member(_HELP_LABEL, self.sealed)
+                return group.open_from_member(_REJOIN_LABEL, self.sealed, key)
+        return group.open_from_member(_REJOIN_LABEL, self.sealed)
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -13,7 +13,7 @@ FIRST, LONGEST = 0.25, 30.0
 """Upper bound of the random wait after the first failure, and after many, in seconds."""
 
 LONGEST_ASKED = 300.0
-"""Longest wait that a relay can ask for, in seconds."""
+"""Longest wait, in seconds, that is granted to a relay that asks for one: it cannot keep a client away."""
 
 
 def jitter(longest: float) -> float:

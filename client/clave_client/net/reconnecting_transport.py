@@ -61,13 +61,13 @@ class ConnectionHandler(Protocol):
     """
 
     def store_login(self, logged_in: LoggedIn, trust: CertificateTrust, former: CertificateTrust) -> None:
-        """Store what a login established, before anything else is done on the connection."""
+        """Store what a login established; messages that came with it may have been `received` already."""
 
     def store_trust(self, trust: CertificateTrust, former: CertificateTrust) -> None:
         """Store which certificates to accept from now on, in place of `former`."""
 
     def connected(self, logged_in: LoggedIn) -> None:
-        """Start what a fresh connection is for."""
+        """Start what a fresh connection is for. May raise `ClientError`, which ends the connection."""
 
     def disconnected(self) -> None:
         """Forget what only holds while connected."""
@@ -146,8 +146,8 @@ class ReconnectingTransport:
         except BaseException:
             transport.abort()
             raise
-        former, self.trust = self.trust, transport.trust
-        self._handler.store_login(logged_in, transport.trust, former)
+        self._handler.store_login(logged_in, transport.trust, self.trust)
+        self.trust = transport.trust
         try:
             self._handler.connected(logged_in)
         except ClientError as error:
@@ -198,10 +198,12 @@ class ReconnectingTransport:
 
     def receive(self, messages: list[ToClient]) -> None:
         """Handle messages of the present connection that answer no request, in order."""
-        self.guard(lambda: self._handler.received([each for each in messages if not self._is_trust(each)]))
+        self.guard(
+            lambda: self._handler.received([each for each in messages if not self._is_announcement(each)])
+        )
         self._handler.batch_done()
 
-    def _is_trust(self, message: ToClient) -> bool:
+    def _is_announcement(self, message: ToClient) -> bool:
         """Store an announced certificate, which the transport has checked; return whether it was one."""
         if isinstance(message, NextCertificate) and self.transport is not None:
             former, self.trust = self.trust, self.transport.trust

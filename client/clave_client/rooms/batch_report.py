@@ -29,7 +29,7 @@ class BatchResult:
     """The result of one batch.
 
     `commit_result` and `reason` say what became of this device's commit, if that was decided.
-    `rejoin_requests` are devices of others that cannot follow the group; `needs_rejoin` says that this one
+    `rejoin_requests` are devices of others that cannot follow the group; `epoch_suspect` says that this one
     cannot. `routing_suspect` says that the relay may not route to just the members. `pause` says that the
     relay asked for a pause before the next submission.
     """
@@ -38,7 +38,7 @@ class BatchResult:
     commit_result: CommitResult | None = None
     reason: str = ""
     rejoin_requests: list[bytes] = field(default_factory=list)
-    needs_rejoin: bool = False
+    epoch_suspect: bool = False
     routing_suspect: bool = False
     pause: bool = False
 

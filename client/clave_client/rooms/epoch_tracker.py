@@ -48,9 +48,9 @@ class EpochTracker:
     `diverged_at` is the first entry of somebody in another epoch, `first_unread` the first message there that
     the user was not told of; 0 for none. `fork` is the entry after which members may be in different epochs
     because the relay was restored. `admitted_by` is the account that alone vouches for the present epoch,
-    entered after entry `admitted_at`; empty once another one does. `former_rosters` and `leaf_keys` are what
-    members that have not followed address this device by. `rejoin_requests` counts those sent in this epoch.
-    The caller opens transactions.
+    entered after entry `admitted_at`; empty once another one does. `former_rosters` and `leaf_keys` let this
+    device know members that stayed in epochs it left, and open their rejoin infos. `rejoin_requests` counts
+    those sent in this epoch. The caller opens transactions.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
@@ -186,7 +186,7 @@ class EpochTracker:
 
     @property
     def unheard_since(self) -> int:
-        """The first entry that members in other epochs may not have read as this device did; 0 for none."""
+        """The entry from which members in other epochs may be unable to read own messages; 0 for none."""
         if self.fork is not None:
             return self.fork + 1
         return self.admitted_at + 1 if self.admitted_by else self.diverged_at
@@ -198,10 +198,10 @@ class EpochTracker:
 
         `quorum` is how many other accounts it takes.
         """
-        diverged_at = self.fork is not None and bool(self.ahead)
+        is_forked = self.fork is not None and bool(self.ahead)
         return (
             self._is_misled
-            or diverged_at
+            or is_forked
             or self._overtaken(account, quorum)
             or self._left_behind(account, quorum)
         )

@@ -132,7 +132,7 @@ class LogContext:
     def enter_epoch(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
         """Enter the epoch of `successor`, report what changed, and read what was buffered for it.
 
-        `author` made the commit; None for the own return. `rekey` is the one confirmed, if it is one.
+        `author` made the commit; None for this device's own rejoin. `rekey` is the one confirmed.
         """
         room = self.room
         before, leavers = room.roster, room.roster.leavers()

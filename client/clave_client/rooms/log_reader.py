@@ -166,12 +166,9 @@ class LogReader:
                 report.inconsistency(Inconsistency.BEHIND, person)
         elif room.epochs.fork is None:
             report.inconsistency(Inconsistency.AHEAD, person)
-        report.result.needs_rejoin = True
-        if entry.kind in (
-            Kind.CONFIRM,
-            Kind.PROPOSAL,
-        ):  # the relay may have stopped routing to a member by it
-            report.result.routing_suspect = True
+        report.result.epoch_suspect = True
+        if entry.kind in (Kind.CONFIRM, Kind.PROPOSAL):
+            report.result.routing_suspect = True  # the relay may have stopped routing to a member by it
 
     # --- entries of the present epoch ---
 
@@ -211,7 +208,7 @@ class LogReader:
             return
         if entry.sender == room.roster.own_device:
             submissions.handle_unknown_own_entry(self.log, entry)
-            self.log.report.result.needs_rejoin = True  # a copy of this profile may have made it
+            self.log.report.result.epoch_suspect = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
             raise PeerError("who leaves has to be taken out first")
@@ -231,7 +228,7 @@ class LogReader:
         self.log.enter_epoch(successor, author, None)
 
     def _handle_rekey(self, parsed: UnverifiedEntry) -> None:
-        """Keep a rekey until another account confirms it; apply it at once if there is no other account."""
+        """Keep a rekey until another account confirms it; apply it at once if it leaves none."""
         room = self._room
         is_own = room.commits.is_newest(parsed.entry.payload)
         rekey = check_rekey(parsed, room.group, room.roster, room.commits.payloads)

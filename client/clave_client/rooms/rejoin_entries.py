@@ -22,7 +22,7 @@ def mark_cannot_follow(log: LogContext, seq: int) -> None:
     room.commits.drop()
     room.rekeys.clear(None)
     room.set(lost=seq)
-    log.report.result.needs_rejoin = True
+    log.report.result.epoch_suspect = True
     if log.report.is_new(b"", "lost"):
         title = room.record.title
         text = f"this device could not open a change of {title}; it asks the others to let it back in"

@@ -118,9 +118,9 @@ class StoredRoom:
         return cls._store_new(store, group, Phase.JOINED, None, clock, incarnation)
 
     @classmethod
-    def join(cls, store: Store, group: Group, welcomed: JoinPoint, clock: Callable[[], float]) -> Self:
+    def join(cls, store: Store, group: Group, join_point: JoinPoint, clock: Callable[[], float]) -> Self:
         """Store a group this device was added to, as an invitation to answer."""
-        return cls._store_new(store, group, Phase.INVITED, welcomed, clock, welcomed.incarnation)
+        return cls._store_new(store, group, Phase.INVITED, join_point, clock, join_point.incarnation)
 
     @classmethod
     def _store_new(
@@ -128,7 +128,7 @@ class StoredRoom:
         store: Store,
         group: Group,
         phase: Phase,
-        welcomed: JoinPoint | None,
+        join_point: JoinPoint | None,
         clock: Callable[[], float],
         incarnation: bytes,
     ) -> Self:
@@ -136,7 +136,7 @@ class StoredRoom:
         # Submission numbers go on where an earlier membership of this device ended.
         known = store.room(group.group_id)
         used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
-        seen, began = (None, 0) if welcomed is None else (welcomed.seen, welcomed.seq)
+        seen, began = (None, 0) if join_point is None else (join_point.seen, join_point.seq)
         cursor = began if seen is None else seen.seq
         record = RoomRecord(
             group.group_id,
@@ -147,7 +147,7 @@ class StoredRoom:
             era << _ERA_BITS | cursor if known is None else known.shown,
             count=count,
             began=began,
-            legacy=-1 if welcomed is not None and seen is None else 0,
+            legacy=-1 if join_point is not None and seen is None else 0,
             era=era,
             incarnation=incarnation,
         )
@@ -161,7 +161,7 @@ class StoredRoom:
                 room.chain.begin(seen)
             room._set_group(group)
             room.roster.remember(group.members())
-            inviter = b"" if welcomed is None else room.roster.account(group.welcomed_by)
+            inviter = b"" if join_point is None else room.roster.account(group.welcomed_by)
             room.epochs.begin(inviter, cursor)
             room.put_part("submissions before", used.to_bytes(8, "big"))
             room._save()

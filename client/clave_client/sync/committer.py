@@ -73,7 +73,11 @@ class Committer:
     async def _attempt(
         self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], wait_seconds: float
     ) -> bool:
-        """Make and submit a commit. Return whether it applies, or waits in the log after `wait_seconds`."""
+        """Make and submit a commit.
+
+        Return True once it applies, or once it has been in the log for `wait_seconds`; False if another
+        commit came first.
+        """
         sync = self._sync
         submit = room.prepare_commit(propose(room))
         results: _ResultQueue = asyncio.Queue()

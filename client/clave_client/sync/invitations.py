@@ -35,10 +35,10 @@ from clave_wire.text import sanitize
 __all__ = ["MOST_OPEN", "MOST_OPEN_OF_ONE", "InvitationContext", "Invitations"]
 
 MOST_OPEN = 100
-"""Most unanswered invitations of strangers; twice that including devices that share a room with us."""
+"""Most unanswered invitations when a stranger invites; twice as many for a device that shares a room."""
 
 MOST_OPEN_OF_ONE = 6
-"""Most unanswered invitations of one device."""
+"""Most unanswered invitations of one device; an account has at most 16 devices."""
 
 _MOST_DEFERRED = 16
 """Most deferred welcomes, of up to some megabytes each; beyond it drop one of the account that has most."""
@@ -168,18 +168,18 @@ class Invitations:
                 title = sanitize(agreed_state(group.extensions).title)
                 self._notify(f"an invitation to {title} was refused: it is an old one")
             return True
-        welcomed = JoinPoint(None, invitation.seq, incarnation)
+        join_point = JoinPoint(None, invitation.seq, incarnation)
         signer = group.own_leaf if group.welcomed_by is None else group.welcomed_by
         if group.member(signer).signature_key != invitation.sender:
             raise PeerError("the relay names another sender than who made it")
         if isinstance(brought, Welcome):
             brought.check(epoch_id(group), group.member(signer).signature_key)
-            welcomed = dataclasses.replace(welcomed, seen=brought.seen)
+            join_point = dataclasses.replace(join_point, seen=brought.seen)
         inviter = Roster(group, self._store).person(group.member(signer))
         if self._must_wait(inviter, known):
             return False
         with self._store.transaction():
-            room = LocalRoom.join(self._store, group, welcomed, self._sync.clock)
+            room = LocalRoom.join(self._store, group, join_point, self._sync.clock)
             self._store.note_joined_epoch(group.epoch_authenticator)
             self._store.note_welcome_used(invitation.room + invitation.welcome)
             for reference in used:

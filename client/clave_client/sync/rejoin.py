@@ -28,7 +28,7 @@ REQUEST_ALONE_SECONDS = 50.0
 """The same while no other member is online: each request is an entry in the room's log."""
 
 ANSWER_TURN_SECONDS = 0.5
-"""Each member waits its rank times this before it answers."""
+"""The member whose turn it is answers at once, each next one this much later; a request moves the turn on."""
 
 _REPORT_AFTER = 5
 """Requests without an answer after which the user is told."""
@@ -90,7 +90,7 @@ class RejoinCoordinator:
             self._requesting.discard(room.id)
 
     async def _wait_for_rejoin(self, room: LocalRoom) -> bool:
-        """Wait for a new epoch or the next request's time; return whether others could have answered."""
+        """Wait for a new epoch or the next request; return True if members were online, none answered."""
         head, online = room.head, self._sync.online
         alone = not online.get(room.id)
         try:
@@ -114,7 +114,7 @@ class RejoinCoordinator:
     # --- others ---
 
     def answer_request(self, room: LocalRoom, device: bytes) -> None:
-        """Answer a device's rejoin request, unless a member of a lower rank does so first."""
+        """Answer a device's rejoin request, unless a member whose turn is earlier does so first."""
         key = room.id, device
         self.requests[key] += 1
         now = asyncio.get_running_loop().time()

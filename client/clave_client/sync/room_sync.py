@@ -329,7 +329,7 @@ class RoomSync:
             self._committer.note_result(room.id, result.commit_result, result.reason)
         for device in result.rejoin_requests:
             self.rejoin.answer_request(room, device)
-        if result.needs_rejoin:
+        if result.epoch_suspect:
             self.rejoin.request_rejoin(room)
             self.invitations.retry_deferred(room.id)
         if result.routing_suspect:

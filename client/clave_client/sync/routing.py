@@ -82,10 +82,8 @@ class RoutingCheck:
         for name, other in room.roster.name_differences(resumed.members).items():
             if (room.id, name) not in self._names_reported:
                 self._names_reported.add((room.id, name))
-                text = (
-                    f"the relay knows {name} in {room.record.title} as {other}: one of the two lies;"
-                    f" compare keys over another channel before you trust either"
-                )
+                title = room.record.title
+                text = f"the relay knows {name} in {title} as {other}: one of the two lies; compare keys"
                 self._sync.emit(events.Notice(room.id, text, events.Advice.COMPARE_KEYS, name))
 
     def correct(self, room: LocalRoom, not_routed: Callable[[Resumed], None]) -> bool:

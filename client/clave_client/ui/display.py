@@ -60,7 +60,7 @@ def note(text: str, style: str = "note") -> Line:
 
 
 def history_line(line: HistoryLine, *, own: bool, sender: Person | None = None) -> Line:
-    """Return a message of the history; `sender` adds the word of warning of `called`."""
+    """Return a message of the history; `sender` adds the warning of `name_with_mismatch`."""
     name = line.name if sender is None else name_with_mismatch(sender)
     return _message_line(name, line.text, line.sent_at / 1000, "own" if own else "name")
 

@@ -37,7 +37,7 @@ _ERROR_HINTS: dict[type[ClientError], str] = {
 }
 
 _ADVICE = {
-    Advice.COMPARE_KEYS: ": /fingerprint {subject}",
+    Advice.COMPARE_KEYS: " (/fingerprint {subject}) over another channel before you trust either",
     Advice.DECIDE_KEYS: ", then /trust {subject} or /remove {subject}",
     Advice.LEAVE_ROOM: "; if you were removed, /leave it",
     Advice.READ_HISTORY: "; messages are in /history",

@@ -264,7 +264,7 @@ def test_an_unknown_epoch_is_reported_and_starts_a_rejoin(tmp_path: Path, kind: 
         entry = log.entry(red, Forged(kind, pack_header(red.header(kind, ref=b"r" * 32)) + body))
     outcome = ignores(green, entry)
     assert lies(outcome) == [Inconsistency.AHEAD]
-    assert outcome.needs_rejoin, "it asks the others once"
+    assert outcome.epoch_suspect, "it asks the others once"
 
 
 # --- the header is what the entry does -----------------------------------------------------------------

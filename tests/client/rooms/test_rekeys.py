@@ -326,7 +326,7 @@ def test_a_path_that_opens_for_some_cuts_off_the_others(
     confirm(log, green)
     _, from_blue, _ = deliver(log, red, blue, green)
     agree(red, green)
-    assert from_blue.needs_rejoin
+    assert from_blue.epoch_suspect
     assert blue.room.cannot_follow
     assert blue.room.record.lost == 3
     assert stored_group(blue) == before, "it keeps what it had"

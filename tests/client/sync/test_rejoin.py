@@ -45,7 +45,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Log, Member, 
     deliver(log, red, blue, green)
     confirm(log, green)
     outcome = deliver(log, red, blue, green)[1]
-    assert outcome.needs_rejoin
+    assert outcome.epoch_suspect
     assert kinds(outcome) == ["Notice"]
     assert blue.room.cannot_follow
     return log, red, blue, green
@@ -367,7 +367,7 @@ def test_a_device_that_was_not_shown_an_epoch_rejoins(tmp_path: Path) -> None:
     other = Log()
     other.entries = [*log.entries[:-2], msgspec.structs.replace(log.entries[-1], seq=hidden.seq)]
     outcome = deliver(other, blue)[0]
-    assert outcome.needs_rejoin
+    assert outcome.epoch_suspect
     assert lies(outcome) == [Inconsistency.AHEAD]
     assert not blue.room.cannot_follow
     rejoin_info = parse_invitation(green.room.prepare_rejoin_info(blue.device).welcome)
@@ -405,7 +405,7 @@ def test_an_unknown_own_commit_is_reported_and_starts_a_rejoin(tmp_path: Path) -
     log.append(red, submit)
     outcome = deliver(log, red)[0]
     deliver(log, blue)
-    assert outcome.needs_rejoin
+    assert outcome.epoch_suspect
     assert not red.room.cannot_follow, "a relay may have made that up"
     rejoin_info = helped(log, blue, red)
     deliver(log, red, blue)
@@ -447,7 +447,7 @@ def test_a_device_led_into_a_made_up_epoch_rejoins_the_others(
     resume(blue, log)
     say(log, red, "one")
     say(log, green, "two")
-    assert deliver(log, red, blue, green)[1].needs_rejoin
+    assert deliver(log, red, blue, green)[1].epoch_suspect
     log.append(blue, blue.room.prepare_rejoin_request())
     assert deliver(log, red, blue, green)[2].rejoin_requests == [blue.device]
     rejoin_info = helped(log, green, blue)
