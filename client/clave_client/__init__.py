@@ -150,79 +150,29 @@ __all__ = [
 ]
 
 _MODULES = {
-    "client": ["Client"],
-    "errors": [
-        "ClientError",
-        "KeyMismatch",
-        "KeyNotShown",
-        "LocalFault",
-        "MemberNotFound",
-        "NotAFolder",
-        "NotARelay",
-        "NotInRoom",
-        "PassphraseNeeded",
-        "PeerError",
-        "PeerLacksSuite",
-        "ProfileError",
-        "ProfileExposed",
-        "ProfileLocked",
-        "ProfileNotFound",
-        "ProfileOfOther",
-        "RelayChanged",
-        "RelayError",
-        "RelayFault",
-        "RelayRefused",
-        "RelayUnknown",
-        "RelayUnreachable",
-        "RoomBehind",
-        "RoomNotFound",
-        "RoomUnreadable",
-        "SelfRemoval",
-        "StateTooOld",
-        "StoreDamaged",
-        "UsageError",
-        "WrongPassphrase",
-    ],
-    "events": [
-        "Advice",
-        "Connected",
-        "Disconnected",
-        "Diverged",
-        "Event",
-        "Inconsistency",
-        "InvitationAccepted",
-        "Invited",
-        "MemberAdded",
-        "MemberLeft",
-        "MemberRemoved",
-        "Message",
-        "Notice",
-        "Person",
-        "PresenceChanged",
-        "RelayRestored",
-        "RoomChanged",
-        "RoomClosed",
-        "SendFailed",
-        "Sent",
-    ],
-    "net.address": ["RelayInfo"],
-    "people.known_keys": ["Fingerprint"],
-    "room": ["Room"],
-    "rooms.room_info": ["MemberInfo", "RoomInfo"],
-    "store.database": ["HistoryLine", "Phase", "RoomRecord"],
-    "store.pins": ["SeenKey"],
-    "store.profile": ["Profile", "default_home", "profile_names"],
-    "sync.event_stream": ["EventStream"],
+    "Client": "client",
+    "RelayInfo": "net.address",
+    "Fingerprint": "people.known_keys",
+    "Room": "room",
+    "MemberInfo": "rooms.room_info",
+    "RoomInfo": "rooms.room_info",
+    "HistoryLine": "store.database",
+    "Phase": "store.database",
+    "RoomRecord": "store.database",
+    "SeenKey": "store.pins",
+    "Profile": "store.profile",
+    "default_home": "store.profile",
+    "profile_names": "store.profile",
+    "EventStream": "sync.event_stream",
 }
-"""The public names, by the module of this package that defines them."""
-
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+"""Where a public name is defined, if it is neither an error nor an event."""
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    errors = import_module(f"{__name__}.errors")
+    module = "errors" if name in errors.__all__ else _MODULES.get(name, "events")
     value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
     return value
 

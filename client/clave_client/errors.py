@@ -1,4 +1,4 @@
-"""The client's errors: each is one line that says what to do, with an exit status. Knows no terminal.
+"""The client's errors: each is one line, with an exit status; `ui.hints` adds what to type. Knows no screen.
 
 ClientError
 ├── LocalFault            something on this machine, or in the call
@@ -74,7 +74,7 @@ __all__ = [
 
 
 class ClientError(Exception):
-    """Base of all errors of this package; `str()` is one line that says what to do."""
+    """Base of all errors of this package; `str()` is one line that says what is wrong."""
 
     exit_status = 1
 

@@ -21,13 +21,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls.applying import (
-    Applied,
-    apply_external,
-    apply_proposals,
-    check_proposal,
-    combine_psks,
-)
+from clave_crypto.mls.applying import Applied, apply_external, apply_proposals, check_proposal, combine_psks
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.epoch import FindPsk, no_psks
