@@ -1,47 +1,35 @@
 """A profile: the folder with one user's keys and history, opened by one process at a time.
 
-Knows permissions, the lock and how the database key is stored; not what the database holds.
+Knows permissions and the lock, not what the database holds; its key is in `profile_key`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import platformdirs
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from clave_client.errors import (
     NotAFolder,
-    PassphraseNeeded,
     ProfileError,
     ProfileExposed,
     ProfileLocked,
     ProfileOfOther,
     UsageError,
-    WrongPassphrase,
 )
+from clave_client.store.profile_key import AskPassphrase, read_key
 from clave_crypto.keys import Secret
-from clave_host.private_files import FolderFault, find_fault, take_lock, write_private
+from clave_host.private_files import FolderFault, find_fault, take_lock
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
 __all__ = ["Profile", "default_home", "profile_names"]
 
-AskPassphrase = Callable[[], str]
-
-_KEY_FILE = "key"
-_PASSPHRASE_FILE = "passphrase.json"  # noqa: S105 (a file's name)
 _LOCK_FILE = "lock"
 _STORE_FILE = "store.db"
-
-# RFC 9106, section 4: the second recommended option, for memory-constrained environments.
-_ARGON2 = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
 
 
 def default_home() -> Path:
@@ -96,7 +84,9 @@ class Profile:
             _make_private(level)
         lock = _take_lock(self.folder / _LOCK_FILE, self.name)
         try:
-            self._key = _read_key(self.folder, self._ask, new_passphrase=self._new_passphrase)
+            self._key = read_key(
+                self.folder, self._ask, new_passphrase=self._new_passphrase, has_database=self.has_store
+            )
         except BaseException:
             os.close(lock)
             raise
@@ -157,51 +147,3 @@ def _take_lock(path: Path, name: str) -> int:
     if lock is None:
         raise ProfileLocked(f"profile {name} is open in another clave; close that one first")
     return lock
-
-
-def _read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool) -> Secret:
-    parameters, key_file = folder / _PASSPHRASE_FILE, folder / _KEY_FILE
-    if parameters.exists():
-        return _derive(_read_private(parameters), ask)
-    if key_file.exists():
-        key = Secret(_read_private(key_file))
-        if len(key) != 32:
-            raise WrongPassphrase(f"{key_file} does not hold a key of 32 bytes; restore it from your backup")
-        return key
-    if (folder / _STORE_FILE).exists():
-        raise WrongPassphrase(f"{key_file} is missing; restore it from your backup")
-    if new_passphrase:
-        fresh = json.dumps({"version": 1, "salt": os.urandom(16).hex(), **_ARGON2}).encode()
-        key = _derive(fresh, ask)
-        write_private(parameters, fresh)
-        return key
-    key = Secret(os.urandom(32))
-    write_private(key_file, key)
-    return key
-
-
-def _derive(parameters: bytes, ask: AskPassphrase | None) -> Secret:
-    if ask is None:
-        raise PassphraseNeeded("this profile has a passphrase")
-    try:
-        values = json.loads(parameters)
-        salt = bytes.fromhex(values["salt"])
-        iterations, lanes, memory = (int(values[name]) for name in _ARGON2)
-        derivation = Argon2id(salt=salt, length=32, iterations=iterations, lanes=lanes, memory_cost=memory)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        raise ProfileError("the profile's passphrase.json is damaged; restore it from your backup") from None
-    passphrase = ask().encode()
-    if not passphrase:
-        raise WrongPassphrase("an empty passphrase protects nothing; type one")
-    return Secret(derivation.derive(passphrase))
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise ProfileError(f"cannot read {path}: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
-        if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
-            raise ProfileExposed(f"{path} can be read by others; run: chmod 600 {path}")
-        return file.read(4096)
