@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certificatekit import Authority, ec_key, write_pair
 from clave_client import events
-from clave_client.errors import ClientError, RelayChanged, RelayRefused
+from clave_client.errors import ClientError, RelayChanged, RelayRefused, StoreDamaged
 from clave_client.net.address import RelayAddress
 from clave_client.net.backoff import LONGEST_ASKED
 from clave_client.net.certificate_trust import CertificateTrust
@@ -212,6 +212,24 @@ async def test_a_first_contact_is_reported_also_with_an_announcement(tmp_path: P
             assert trust == CertificateTrust(relay.digest, NEXT)
         async with session_at(address, tmp_path, trust) as session:
             assert not (await session.connect()).first_use
+
+
+async def test_certificates_that_could_not_be_stored_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def let_in(visitor: Visitor) -> None:
+        await visitor.let_in()
+        await visitor.left()
+
+    def fail(*_: object) -> None:
+        raise StoreDamaged("the disk is full")
+
+    relay = ScriptedRelay(tmp_path, let_in)
+    async with relay.running() as address, session_at(address, tmp_path, CertificateTrust()) as session:
+        monkeypatch.setattr(session, "store_login", fail)
+        with pytest.raises(StoreDamaged):
+            await session.connect()
+        assert session.connection.trust.pin is None, "the next contact is still the first"
 
 
 async def test_an_unsigned_announcement_ends_the_connection(tmp_path: Path) -> None:
