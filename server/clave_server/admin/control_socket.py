@@ -7,18 +7,16 @@ so every client of it is the operator.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-import struct
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 
+from clave_host.local_sockets import bind_private, connect_to, peer_of
 from clave_server.admin.requests import AdminRequest, AdminRequests
 from clave_server.errors import AdminError, NotRunning, ServerError, StartError
 from clave_wire.text import sanitize
@@ -33,12 +31,6 @@ REQUEST_SECONDS: Final = 10.0
 _BACKLOG: Final = 100
 _ACCEPT_PAUSE_SECONDS: Final = 1.0
 """Before accepting again after an error; most likely no descriptors are left."""
-
-_MAX_PATH_BYTES: Final = 100
-"""Bytes of a path that fit into a socket's address, which has 104 to 108 by system."""
-
-_CREDENTIALS: Final = struct.Struct("=iII")
-"""Linux's `ucred`: process, user, group."""
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -69,7 +61,7 @@ class ControlSocket:
     ) -> ControlSocket:
         """Listen at `path`, in a data folder that this process holds. Raises `StartError`."""
         try:
-            return cls(path, _bind(path), handle)
+            return cls(path, bind_private(path, _BACKLOG), handle)
         except OSError as error:
             raise StartError(f"cannot make the control socket {path}: {error.strerror or error}") from None
 
@@ -132,21 +124,6 @@ class ControlSocket:
             return _Answer(error="the relay made a mistake; its log says more")
 
 
-def _bind(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # of a relay that was killed: this process holds the folder
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _reachable(path) as reached:
-            listening.bind(reached)
-        path.chmod(0o600)
-        listening.listen(_BACKLOG)
-        listening.setblocking(False)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
 def send_request(path: Path, request: AdminRequest[_T]) -> _T:
     """Send a request to the relay that listens at `path`; return its answer.
 
@@ -157,10 +134,7 @@ def send_request(path: Path, request: AdminRequest[_T]) -> _T:
         owner = path.parent.stat().st_uid
         if os.geteuid() not in (owner, 0):
             raise AdminError(f"the data folder {path.parent} belongs to another user; run this as that user")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(request.TIMEOUT)
-            with _reachable(path) as reached:
-                connection.connect(reached)
+        with connect_to(path, request.TIMEOUT) as connection:
             if listener_of(connection, path) != owner:
                 raise AdminError(f"who listens at {path} is not the data folder's owner; nothing was ordered")
             connection.sendall(msgspec.json.encode(request) + b"\n")
@@ -183,12 +157,8 @@ def send_request(path: Path, request: AdminRequest[_T]) -> _T:
 
 def listener_of(connection: socket.socket, path: Path) -> int:
     """Return the user id of the listening process; where it is not known, of the socket's owner."""
-    if sys.platform != "linux":
-        return path.lstat().st_uid
-    _, user, _ = _CREDENTIALS.unpack(
-        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    )
-    return int(user)
+    peer = peer_of(connection)
+    return path.lstat().st_uid if peer is None else peer.user
 
 
 def _read_line(connection: socket.socket) -> bytes:
@@ -199,16 +169,3 @@ def _read_line(connection: socket.socket) -> bytes:
             break
         received += more
     return bytes(received)
-
-
-@contextlib.contextmanager
-def _reachable(path: Path) -> Iterator[str]:
-    """Yield a path of the socket that fits into an address, by its folder's descriptor if need be."""
-    if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
