@@ -19,6 +19,7 @@ __all__ = [
     "MemberRemoved",
     "Message",
     "Notice",
+    "OutboxChanged",
     "Person",
     "PresenceChanged",
     "RelayRestored",
@@ -96,10 +97,15 @@ class Message(Event):
 
 @dataclass(frozen=True)
 class Sent(Event):
-    """This device's message `id` is in the room's log as entry `seq`."""
+    """This device's message `id` is in the room's log as entry `seq`.
+
+    `text` is empty for the note that an invitation was accepted. `sent_at` is in seconds since 1970.
+    """
 
     seq: int
     id: bytes
+    text: str = field(default="", repr=False)
+    sent_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,11 @@ class SendFailed(Event):
 
     id: bytes
     reason: str
+
+
+@dataclass(frozen=True)
+class OutboxChanged(Event):
+    """A message of this device waits to be sent, or waits no longer."""
 
 
 # --- of members ---

@@ -121,18 +121,24 @@ class ReconnectingTransport:
         self.task = asyncio.create_task(self._stay_connected())
         return connected
 
+    def start(self) -> None:
+        """Connect and log in in the background, and reconnect; failures are reported as events."""
+        self.task = asyncio.create_task(self._stay_connected())
+
     def stop(self) -> None:
         """Stop reconnecting."""
         if self.task is not None:
             self.task.cancel()
 
-    async def close(self) -> None:
-        """Stop reconnecting, send goodbye and close."""
+    async def close(self, *, goodbye: bool = True) -> None:
+        """Stop reconnecting, send goodbye if wanted, and close."""
         self.stop()
         if self.task is not None:
             await asyncio.gather(self.task, return_exceptions=True)
-        if self.transport is not None:
+        if self.transport is not None and goodbye:
             await self.transport.close()
+        elif self.transport is not None:
+            self.transport.abort()
 
     async def _connect_once(self) -> Connected:
         # Messages can follow the login answer at once, so set the transport and read the pin before it.
@@ -165,29 +171,40 @@ class ReconnectingTransport:
 
     async def _stay_connected(self) -> None:
         backoff = Backoff()
-        loop = asyncio.get_running_loop()
-        while self.transport is not None:
-            started = loop.time()
-            reason = await asyncio.shield(self.transport.closed)
-            pause = backoff.after_loss(reason, lasted=loop.time() - started, spread=self.transport.spread)
-            self._handler.disconnected()
+        reason: ClientError | None = None
+        pause = 0.0
+        connected = self.transport
+        while True:
+            if connected is not None:
+                reason, pause = await self._lose(connected, backoff)
+                connected = None
             if self._failure is not None:
                 return
-            while not self.transport.is_up:
-                if isinstance(reason, RelayChanged) or (
-                    isinstance(reason, RelayRefused) and reason.code in _FINAL
-                ):
-                    self._fail(reason)
-                    return
+            if isinstance(reason, RelayChanged) or (
+                isinstance(reason, RelayRefused) and reason.code in _FINAL
+            ):
+                self._fail(reason)
+                return
+            if reason is not None:
                 self._handler.emit(Disconnected(reason=str(reason), retry_in=round(pause, 1)))
                 await asyncio.sleep(pause)
-                try:
-                    await self._connect_once()
-                except ProfileError as error:
-                    self._fail(error)
-                    return
-                except ClientError as error:
-                    reason, pause = error, backoff.after_failure(error)
+            try:
+                await self._connect_once()
+                connected = self.transport
+            except ProfileError as error:
+                self._fail(error)
+                return
+            except ClientError as error:
+                reason, pause = error, backoff.after_failure(error)
+
+    async def _lose(self, transport: RelayTransport, backoff: Backoff) -> tuple[ClientError, float]:
+        """Wait until a connection is lost; return why, and the pause before the next attempt."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        reason = await asyncio.shield(transport.closed)
+        pause = backoff.after_loss(reason, lasted=loop.time() - started, spread=transport.spread)
+        self._handler.disconnected()
+        return reason, pause
 
     def _fail(self, error: ClientError) -> None:
         """Stop for good: `check` and `current` raise `error` from now on."""

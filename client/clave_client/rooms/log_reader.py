@@ -20,6 +20,7 @@ from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.policy import member_identity
 from clave_client.rooms.rekeys import Rekey, RekeyEffect, check_rekey
 from clave_client.store.database import Phase, Store
+from clave_client.store.journal import Journal
 from clave_crypto.mls import Committed, MLSError
 from clave_wire.header import digest_names
 from clave_wire.messages import Accepted, Entry, Kind, Rejected
@@ -34,10 +35,11 @@ class LogReader:
 
     def __init__(self, room: LocalRoom, store: Store) -> None:
         self._room = room
+        self._journal = Journal(store)
         self.log = LogContext(room, store)
 
     def read(self, batch: Sequence[LogMessage]) -> BatchResult:
-        """Read a batch of the room's stream, in order, in one transaction.
+        """Read a batch of the room's stream, in order, in one transaction with the events stored.
 
         Raises `RelayFault`, and takes nothing of the batch, when the relay left entries out or acknowledged
         what it was not sent.
@@ -65,6 +67,8 @@ class LogReader:
                         self._handle_accepted(message)
                     case Rejected():
                         submissions.handle_rejected(self.log, message)
+            for event in self.log.report.result.events:
+                self._journal.append(event)
 
     # --- one entry ---
 

@@ -85,7 +85,8 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int) -> None:
         line = HistoryLine(place, me.device, me.account, me.name, item.id, item.body, item.sent_at)
         if not log.store.add_message(room.id, line):
             room.resends.note_logged(item.id, place)
-    log.report.add(events.Sent(room.id, place, item.id))
+    text = item.body if item.kind is ContentKind.TEXT else ""
+    log.report.add(events.Sent(room.id, place, item.id, text, item.sent_at / 1000))
 
 
 # --- refused ---

@@ -67,6 +67,15 @@ ALTER TABLE bundles ADD COLUMN suite INTEGER NOT NULL DEFAULT 0;
 """
 """Store the suite of key packages; 0 for those stored before, which stay."""
 
+_EVENTS = """
+CREATE TABLE events(number INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL) STRICT;
+CREATE TABLE consumers(name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE requests(number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL, outcome BLOB) STRICT;
+CREATE TABLE typed_lines(number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL) STRICT;
+"""
+"""Events by number with their consumers, the outcomes of requests, and the lines typed at the prompt."""
+
 
 def _bind_verified_names(db: apsw.Connection) -> None:
     """Pin the names of the verified accounts, and of no others."""
@@ -84,5 +93,6 @@ MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _DROP_FORMER_PARTS,
     _NUMBER_BUNDLES,
     _BUNDLE_SUITES,
+    _EVENTS,
 )
 """The steps from each version of the schema to the next: statements, or a function that runs them."""

@@ -45,7 +45,8 @@ class Committer:
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Commit a change of a room.
 
-        `propose` is called again in each epoch tried. Returns when the change applies, or when it is in the
+        `propose` is called again in each epoch tried; it returns nothing if the change is made already.
+        Returns when the change applies, or when it is in the
         log and only another member's confirmation is missing, with a `Notice`. Raises what `propose` raises,
         `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it or the
         connection is lost.
@@ -68,7 +69,9 @@ class Committer:
         if room is None:
             raise ClientError("this device is no longer a member of the room")
         room.check_age()
-        return room.may_commit and await self._attempt(room, propose, CONFIRM_SECONDS)
+        if not room.may_commit:
+            return False
+        return not propose(room) or await self._attempt(room, propose, CONFIRM_SECONDS)
 
     async def _attempt(
         self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], wait_seconds: float

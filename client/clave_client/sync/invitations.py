@@ -184,9 +184,9 @@ class Invitations:
             self._store.note_welcome_used(invitation.room + invitation.welcome)
             for reference in used:
                 self._store.drop_bundle(reference)
+            self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)
-        self._sync.emit(room.invitation())
         return True
 
     def _must_wait(self, inviter: Person, known: LocalRoom | None) -> bool:

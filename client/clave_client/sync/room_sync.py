@@ -31,6 +31,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
 from clave_client.store.database import Phase, Store
+from clave_client.store.journal import Journal
 from clave_client.sync.background import BackgroundTasks
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
 from clave_client.sync.event_stream import EventSource
@@ -100,6 +101,7 @@ class RoomSync:
         self.clock = clock
         self.incarnation = b""
         self.events = EventSource()
+        self.journal = Journal(store)
         self.online: dict[bytes, set[bytes]] = {}
         self.rooms: dict[bytes, LocalRoom] = {}
         self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
@@ -134,11 +136,15 @@ class RoomSync:
         """
         return await self.connection.connect()
 
-    async def close(self) -> None:
-        """Stop, send goodbye and close. What was not acknowledged stays in the outbox."""
+    def start(self) -> None:
+        """Connect in the background, and reconnect; failures are reported as events."""
+        self.connection.start()
+
+    async def close(self, *, goodbye: bool = True) -> None:
+        """Stop, send goodbye if wanted, and close. What was not acknowledged stays in the outbox."""
         self.connection.stop()
         await self.tasks.cancel()
-        await self.connection.close()
+        await self.connection.close(goodbye=goodbye)
         self.events.end()
 
     def check(self) -> None:
@@ -201,6 +207,7 @@ class RoomSync:
             "the connection was lost; whether the change went through shows once it is back"
         )
         self._committer.fail_waiters(None, lost)
+        self.waiters.recheck()
 
     def received(self, messages: list[ToClient]) -> None:
         """Handle messages in order; consecutive entries of a room are read in one batch."""
@@ -266,7 +273,8 @@ class RoomSync:
     # --- tasks, timers and events ---
 
     def emit(self, event: events.Event) -> None:
-        """Pass an event on to all streams."""
+        """Store an event, if its kind is stored, and pass it on to all streams."""
+        self.journal.append(event)
         self.events.put(event)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
@@ -324,7 +332,7 @@ class RoomSync:
         for event in result.events:
             if isinstance(event, events.Sent | events.SendFailed):
                 self.waiters.deliver(event)
-            self.emit(event)
+            self.events.put(event)  # the reader has stored it
         if result.commit_result is not None:
             self._committer.note_result(room.id, result.commit_result, result.reason)
         for device in result.rejoin_requests:
@@ -404,9 +412,10 @@ class RoomSync:
         if room is None:
             return
         room.disconnected()
-        reported, again = room.start(resumed, self.incarnation)
-        for event in reported:
-            self.emit(event)
+        with self.store.transaction():
+            reported, again = room.start(resumed, self.incarnation)
+            for event in reported:
+                self.emit(event)
         if again:
             self._resume(room)
             return
@@ -424,7 +433,8 @@ class RoomSync:
         if room is None:
             return
         if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
-            self.emit(room.close(None))
+            with self.store.transaction():
+                self.emit(room.close(None))
             self.handle_closed(room)
             return
         if refused.code is Code.PRUNED:

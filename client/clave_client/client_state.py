@@ -1,0 +1,184 @@
+"""What a client knows of its rooms and people, read from the profile. Asks the relay only for a key.
+
+The part of `client.Client` that changes no room.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clave_client.client_setup import OpenedProfile
+from clave_client.errors import NotInRoom, RoomNotFound, UsageError
+from clave_client.events import Notice, Person
+from clave_client.net.address import RelayInfo
+from clave_client.people.key_watch import KeyWatch
+from clave_client.people.known_keys import Fingerprint
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.room_info import MemberInfo, RoomInfo
+from clave_client.rooms.room_names import resolve_room, similar_room
+from clave_client.store.database import HistoryLine, Phase, RoomRecord
+from clave_client.store.pins import SeenKey
+from clave_client.sync.room_sync import RoomSync
+from clave_wire.login import fingerprint_text
+from clave_wire.text import sanitize
+
+__all__ = ["ClientState"]
+
+
+class ClientState:
+    """The rooms, people and keys of one profile; the base of `Client`, which opens it."""
+
+    _opened: OpenedProfile | None = None
+
+    # --- state ---
+
+    @property
+    def sync(self) -> RoomSync:
+        """The rooms and the connection behind this client: no stable interface, for tests and tools.
+
+        Raises `UsageError` before the client was entered or opened.
+        """
+        return self._parts.sync
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        return self.sync.account.name
+
+    @property
+    def rooms(self) -> dict[bytes, RoomRecord]:
+        """The rooms this device is in or invited to, by id."""
+        return {room.id: room.record for room in self.sync.rooms.values()}
+
+    def find_room(self, words: str, *, invited: bool = False) -> bytes:
+        """Return the id of the room that `words` names, by title or by 8 or more digits of its id's start.
+
+        Joined rooms come before invitations; with `invited`, only invitations are searched. Raises
+        `RoomNotFound`, or `UsageError` when several rooms match, by title or by id.
+        """
+        found = resolve_room(words, self.rooms.values(), invited=invited)
+        if found is not None:
+            return found
+        for error in self.sync.unusable.values():
+            if error.title == words:
+                raise error
+        if invited:
+            raise UsageError(f"there is no open invitation to {sanitize(words)}")
+        raise RoomNotFound(f"you are in no room called {sanitize(words)}")
+
+    def similar_room(self, room: bytes) -> RoomRecord | None:
+        """Return a joined room whose title is confusable with that of `room`, or None."""
+        here = self.rooms.get(room)
+        return None if here is None else similar_room(here, self.rooms.values())
+
+    def inviter(self, room: bytes) -> Person | None:
+        """Return who invites this device to a room; None once the invitation is answered."""
+        here = self._room(room)
+        return here.roster.inviter() if here.record.phase is Phase.INVITED else None
+
+    def members(self, room: bytes) -> list[MemberInfo]:
+        """Return every member's device, with whether it is an admin's and whether it is online."""
+        here = self._room(room)
+        online = self.sync.online.get(room, set()) | {self.sync.account.device.public}
+        admins = here.state.admins
+        people = here.roster.people().values()
+        return [MemberInfo(each, each.account in admins, each.device in online) for each in people]
+
+    def info(self, room: bytes) -> RoomInfo:
+        """Return the summary of a room, as of what this device has read."""
+        return RoomInfo.of(self._room(room), self.sync.account.verified.account)
+
+    @property
+    def unusable(self) -> list[str]:
+        """One line for each stored room that cannot be used, with the reason."""
+        return [str(error) for error in self.sync.unusable.values()]
+
+    @property
+    def relay(self) -> RelayInfo:
+        """The relay's address, and the fingerprint of its pinned certificate."""
+        pin = self.sync.store.get("relay_pin")
+        fingerprint = fingerprint_text(pin) if pin is not None else ""
+        return RelayInfo(str(self.sync.connection.address), fingerprint)
+
+    def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
+        """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        return self.sync.store.history(room, after=after, last=min(last, 1_000_000))
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection to the relay now."""
+        return self.sync.is_online
+
+    def known_names(self) -> list[str]:
+        """Return the names of all people whose accounts are stored or pinned, sorted."""
+        return self.sync.store.names()
+
+    def unshown(self, room: bytes) -> list[HistoryLine]:
+        """Return others' messages that were not shown yet, oldest first."""
+        here = self._room(room)
+        lines = self.sync.store.history(room, after=min(here.late, default=here.record.shown + 1) - 1)
+        lines = [line for line in lines if line.seq > here.record.shown or line.seq in here.late]
+        return [line for line in lines if line.sender != self.sync.account.device.public]
+
+    def mark_shown(self, room: bytes, seq: int) -> bool:
+        """Note that a message is about to be shown; return False when it was shown before."""
+        here = self.sync.rooms.get(room)
+        if here is not None:
+            return here.mark_shown(seq)
+        record = self.sync.store.room(room)
+        if record is None or seq <= record.shown:
+            return record is None
+        with self.sync.store.transaction():  # the room was closed meanwhile; this device may be added again
+            self.sync.store.put_room(msgspec.structs.replace(record, shown=seq))
+        return True
+
+    # --- keys of people ---
+
+    async def fingerprint(self, name: str, *, room: bytes | None = None) -> Fingerprint:
+        """Return what to compare with the person called `name`, and pin the name to that key.
+
+        The key is the pinned one, or that of the member of `room`, of another room, or the one that the relay
+        names, in this order. Raises `KeyMismatch` when the first three disagree without a `repin`,
+        and `RelayRefused` when nobody has that name.
+        """
+        return await self._parts.people.fingerprint(name, room)
+
+    async def verify(self, name: str, account: bytes | None = None) -> None:
+        """Mark `account` as verified under `name`: the user compared it. Asks nobody.
+
+        Without `account`, it is the one that `fingerprint` returned last for that name. Raises `KeyNotShown`
+        if there is none, `UsageError` for the own key, and `KeyMismatch` if the name is pinned otherwise.
+        """
+        self._parts.people.verify(name, account)
+
+    def repin(self, name: str, account: bytes) -> None:
+        """Pin a name to another key: the decision that `KeyMismatch` asks for."""
+        self._parts.people.repin(name, account)
+
+    def keys(self, name: str, *, room: bytes | None = None) -> list[SeenKey]:
+        """Return the keys that go by `name`: the pinned one first, then those in all rooms."""
+        return self._parts.people.keys(name, room)
+
+    def key_mismatches(self, room: bytes) -> list[Notice]:
+        """Return the notices of all members of a room whose name is pinned to another key."""
+        return self._key_watch().mismatches(self._room(room))
+
+    def sender(self, line: HistoryLine) -> Person:
+        """Return the sender of a history line, with what this profile knows of it now."""
+        return self._parts.people.sender(line)
+
+    def _key_watch(self) -> KeyWatch:
+        return KeyWatch(self._parts.pins, self.sync.account.verified.account)
+
+    @property
+    def _parts(self) -> OpenedProfile:
+        if self._opened is None:
+            raise UsageError("enter the client first: async with Client(...) as client")
+        return self._opened
+
+    def _room(self, room: bytes) -> LocalRoom:
+        found = self.sync.rooms.get(room)
+        if found is None:
+            unknown = NotInRoom("you are not in that room")
+            raise self.sync.unusable.get(room, unknown)
+        return found

@@ -1,0 +1,114 @@
+"""The stored events of a profile: numbered, kept for a while, and how far each named consumer has read them.
+
+An event is appended in the transaction of what it reports, so whoever reads by number misses none and sees
+none twice, also across crashes. Knows no connection.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from clave_client import events
+from clave_client.errors import UsageError
+from clave_client.events import Event
+from clave_client.formats.json_values import dump
+from clave_client.store.database import Store
+
+__all__ = ["KEPT_EVENTS", "MAX_CONSUMERS", "Journal", "JournalPage", "StoredEvent", "is_stored"]
+
+KEPT_EVENTS: Final = 10_000
+"""Most events kept; older ones are deleted, and who has not read them is told so."""
+
+MAX_CONSUMERS: Final = 1000
+
+_MAX_NAME_CHARACTERS: Final = 100
+_DELETE_EVERY: Final = 100
+"""Events between two deletions of old ones."""
+
+
+class StoredEvent(NamedTuple):
+    """An event as JSON, and its number: they increase by the order of what happened, with gaps."""
+
+    number: int
+    event: msgspec.Raw
+
+
+class JournalPage(NamedTuple):
+    """Events, oldest first. Those from `gap` on, unless 0, up to the first one were deleted unread."""
+
+    events: list[StoredEvent]
+    gap: int
+
+
+def is_stored(event: Event) -> bool:
+    """Return whether events of this kind are stored: messages, membership, and results of sending.
+
+    Presence, the connection and notices are reported only as they happen.
+    """
+    live = (
+        events.Connected | events.Disconnected | events.PresenceChanged | events.Notice | events.OutboxChanged
+    )
+    return not isinstance(event, live)
+
+
+class Journal:
+    """The stored events of one profile."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def append(self, event: Event) -> None:
+        """Store an event if its kind is stored. The caller's transaction, if any, covers it."""
+        if not is_stored(event):
+            return
+        with self._store.transaction():
+            self._store.run("INSERT INTO events(event) VALUES (?)", msgspec.json.encode(dump(event)))
+            number = self._store.connection.last_insert_rowid()
+            if number % _DELETE_EVERY == 0:
+                self._store.run("DELETE FROM events WHERE number <= ?", number - KEPT_EVENTS)
+
+    @property
+    def head(self) -> int:
+        """The number of the last event, 0 for none."""
+        return self._number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+
+    def read(self, after: int, limit: int) -> JournalPage:
+        """Return up to `limit` events with numbers above `after`."""
+        first = self._number("SELECT coalesce(min(number), 0) FROM events")
+        sql = "SELECT number, event FROM events WHERE number > ? ORDER BY number LIMIT ?"
+        found = [
+            StoredEvent(msgspec.convert(number, int), msgspec.Raw(msgspec.convert(event, bytes)))
+            for number, event in self._store.rows(sql, after, limit)
+        ]
+        return JournalPage(found, after + 1 if after + 1 < first else 0)
+
+    # --- consumers ---
+
+    def consumer(self, name: str) -> int:
+        """Return the number that a consumer has read up to; a new one begins with what happens next.
+
+        Raises `UsageError` for a name that is empty or too long, or when there are too many consumers.
+        """
+        if not 0 < len(name) <= _MAX_NAME_CHARACTERS:
+            raise UsageError(f"a consumer's name has 1 to {_MAX_NAME_CHARACTERS} characters")
+        for (number,) in self._store.rows("SELECT number FROM consumers WHERE name = ?", name):
+            return msgspec.convert(number, int)
+        if self._number("SELECT count(*) FROM consumers") >= MAX_CONSUMERS:
+            raise UsageError(f"there are {MAX_CONSUMERS} consumers already; forget some")
+        self.set_consumer(name, self.head)
+        return self.head
+
+    def set_consumer(self, name: str, number: int) -> None:
+        """Note that a consumer has read up to `number`."""
+        number = min(number, self.head)
+        self._store.run("INSERT OR REPLACE INTO consumers VALUES (?, ?)", name, number)
+
+    def forget_consumer(self, name: str) -> None:
+        """Delete a consumer. One of that name begins anew."""
+        self._store.run("DELETE FROM consumers WHERE name = ?", name)
+
+    def _number(self, sql: str) -> int:
+        ((number,),) = self._store.rows(sql)
+        return msgspec.convert(number, int)

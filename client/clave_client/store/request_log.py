@@ -1,0 +1,62 @@
+"""The outcomes of requests that changed something, by the request's key: a repeated request changes nothing.
+
+Knows no connection and no request's meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from clave_client.errors import UsageError
+from clave_client.store.database import Store
+
+__all__ = ["KEPT_REQUESTS", "MAX_KEY_CHARACTERS", "RequestLog"]
+
+KEPT_REQUESTS: Final = 10_000
+"""Most requests kept; the oldest are deleted, and one of them repeated would be done again."""
+
+MAX_KEY_CHARACTERS: Final = 100
+
+
+class RequestLog:
+    """The requests of one profile."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, key: str, content: bytes) -> bool:
+        """Note a request before it is done; return whether it was noted before.
+
+        `content` is the request without its key. Raises `UsageError` when the key is too long, or was another
+        request's.
+        """
+        if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+            raise UsageError(f"a request's key has 1 to {MAX_KEY_CHARACTERS} characters")
+        digest = hashlib.sha256(content).digest()
+        for (stored,) in self._store.rows("SELECT digest FROM requests WHERE key = ?", key):
+            if stored != digest:
+                raise UsageError(f"the key {key!r} was used for another request; choose a new one")
+            return True
+        with self._store.transaction():
+            self._store.run("INSERT INTO requests(key, digest) VALUES (?, ?)", key, digest)
+            self._store.run(
+                "DELETE FROM requests WHERE number <= (SELECT max(number) FROM requests) - ?", KEPT_REQUESTS
+            )
+        return False
+
+    def outcome(self, key: str) -> msgspec.Raw | None:
+        """Return the outcome of a request that was done, as JSON, or None."""
+        for (outcome,) in self._store.rows("SELECT outcome FROM requests WHERE key = ?", key):
+            return None if outcome is None else msgspec.Raw(msgspec.convert(outcome, bytes))
+        return None
+
+    def finish(self, key: str, outcome: Any) -> None:
+        """Store the outcome (JSON values) of a request that was begun, in the caller's transaction."""
+        self._store.run("UPDATE requests SET outcome = ? WHERE key = ?", msgspec.json.encode(outcome), key)
+
+    def drop(self, key: str) -> None:
+        """Forget a request that failed and changed nothing."""
+        self._store.run("DELETE FROM requests WHERE key = ?", key)
