@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NotAFolder,
         NotARelay,
         NotInRoom,
+        OwnerOutdated,
         PassphraseNeeded,
         PeerError,
         PeerLacksSuite,
@@ -75,13 +76,11 @@ if TYPE_CHECKING:
         Sent,
     )
     from clave_client.net.address import RelayInfo
-    from clave_client.people.known_keys import Fingerprint
     from clave_client.room import Room
-    from clave_client.rooms.room_info import MemberInfo, RoomInfo
-    from clave_client.store.database import HistoryLine, Phase, RoomRecord
-    from clave_client.store.pins import SeenKey
+    from clave_client.store.database import HistoryLine, RoomRecord
     from clave_client.store.profile import Profile, default_home, profile_names
     from clave_client.sync.event_stream import EventStream
+    from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
 
 __all__ = [
     "Advice",
@@ -111,6 +110,7 @@ __all__ = [
     "NotInRoom",
     "Notice",
     "OutboxChanged",
+    "OwnerOutdated",
     "PassphraseNeeded",
     "PeerError",
     "PeerLacksSuite",
@@ -154,14 +154,14 @@ __all__ = [
 _MODULES = {
     "Client": "client",
     "RelayInfo": "net.address",
-    "Fingerprint": "people.known_keys",
+    "Fingerprint": "values",
     "Room": "room",
-    "MemberInfo": "rooms.room_info",
-    "RoomInfo": "rooms.room_info",
+    "MemberInfo": "values",
+    "RoomInfo": "values",
     "HistoryLine": "store.database",
-    "Phase": "store.database",
+    "Phase": "values",
     "RoomRecord": "store.database",
-    "SeenKey": "store.pins",
+    "SeenKey": "values",
     "Profile": "store.profile",
     "default_home": "store.profile",
     "profile_names": "store.profile",

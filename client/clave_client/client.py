@@ -39,10 +39,10 @@ from clave_client.room import Room
 from clave_client.rooms.creation import check_title, create_group
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import NEW_ROOMS
-from clave_client.store.database import Phase
-from clave_client.store.pins import SeenKey, check_inviter
+from clave_client.store.pins import check_inviter
 from clave_client.store.profile import Profile
 from clave_client.sync.event_stream import EventStream
+from clave_client.values import Phase, SeenKey
 from clave_crypto.errors import CryptoError
 from clave_crypto.mls import CipherSuite, GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Code, CreateRoom
@@ -269,7 +269,7 @@ class Client(ClientState):
         return next(p for p in here.roster.people().values() if p.account == invitee.account)
 
     def note_answer(self, room: bytes, *, accept: bool) -> None:
-        """Store the answer to an invitation, which goes to the relay and the group when it can.
+        """Store the answer to an invitation; `submit_noted` sends it.
 
         Accepting pins the inviter's name; raises `KeyMismatch` if that is pinned to another key, and
         `UsageError` when there is no open invitation.
@@ -283,8 +283,6 @@ class Client(ClientState):
                 here.enqueue(ContentKind.JOINED, "")
             else:
                 here.decline()
-        self.sync.invitations.retry_deferred()
-        self.sync.resume(here)
 
     async def accept(self, room: bytes) -> bool:
         """Accept an invitation and pin the inviter's name; return whether the relay knows already.
@@ -293,6 +291,7 @@ class Client(ClientState):
         name is pinned to another key.
         """
         self.note_answer(room, accept=True)
+        self.submit_noted(room)
         return await self.wait_answered(room)
 
     async def decline(self, room: bytes) -> bool:
@@ -301,6 +300,7 @@ class Client(ClientState):
         Without a connection it is noted, and done once there is one.
         """
         self.note_answer(room, accept=False)
+        self.submit_noted(room)
         return await self.wait_left(room)
 
     async def wait_answered(self, room: bytes) -> bool:
@@ -342,10 +342,19 @@ class Client(ClientState):
         await self._commit(room, propose)
 
     def note_leave(self, room: bytes) -> None:
-        """Store that this device leaves a room, which goes to the relay and the group when it can."""
+        """Store that this device leaves a room; `submit_noted` sends it."""
         here = self._room(room)
-        here.start_leaving()
-        self.sync.submit_due(here)
+        if here.record.phase is Phase.INVITED:
+            here.decline()
+        else:
+            here.start_leaving()
+
+    def submit_noted(self, room: bytes) -> None:
+        """Send what was noted for a room, if there is a connection; else it is sent once there is one."""
+        here = self.sync.rooms.get(room)
+        if here is not None:
+            self.sync.invitations.retry_deferred()
+            self.sync.submit_noted(here)
 
     async def leave(self, room: bytes) -> bool:
         """Leave a room: the others rekey, and this device's keys of the room are deleted.
@@ -353,6 +362,7 @@ class Client(ClientState):
         Returns whether that is done. Without a connection it is noted, and done once there is one.
         """
         self.note_leave(room)
+        self.submit_noted(room)
         return await self.wait_left(room)
 
     async def wait_left(self, room: bytes) -> bool:
@@ -378,6 +388,12 @@ class Client(ClientState):
 
         Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
         """
+        message_id = self.note_message(room, text)
+        self.submit_noted(room)
+        return message_id
+
+    def note_message(self, room: bytes, text: str) -> bytes:
+        """Append a message to a room's outbox and return its id; `submit_noted` sends it."""
         self.sync.check()
         here = self._room(room)
         text = text.encode(errors="replace").decode()
@@ -387,9 +403,7 @@ class Client(ClientState):
             raise UsageError(f"a message has at most {MAX_BODY_BYTES} bytes; send it in pieces")
         if here.record.phase is not Phase.JOINED:
             raise UsageError(f"accept the invitation to {here.record.title} first")
-        message_id = here.enqueue(ContentKind.TEXT, text)
-        self.sync.submit_due(here)
-        return message_id
+        return here.enqueue(ContentKind.TEXT, text)
 
     async def wait_until_sendable(self, room: bytes) -> None:
         """Wait until a room is read and messages can be encrypted for its present members.
@@ -397,6 +411,16 @@ class Client(ClientState):
         Raises `ClientError` when the relay refuses to resume the room.
         """
         await self.sync.wait_until_sendable(room)
+
+    async def wait_delivered(self, room: bytes, message_id: bytes) -> int:
+        """Wait until a posted message is in the log; return its history seq. Raises `ClientError`."""
+        sync = self.sync
+        line = sync.store.message(room, sync.account.verified.account, message_id)
+        if line is not None:
+            return line.seq
+        if not sync.store.is_waiting(room, message_id):
+            raise ClientError("that message was not sent, and waits no longer")
+        return await sync.wait_for_delivery(room, message_id)
 
     async def send(self, room: bytes, text: str) -> int:
         """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""

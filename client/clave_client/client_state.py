@@ -12,13 +12,12 @@ from clave_client.errors import NotInRoom, RoomNotFound, UsageError
 from clave_client.events import Notice, Person
 from clave_client.net.address import RelayInfo
 from clave_client.people.key_watch import KeyWatch
-from clave_client.people.known_keys import Fingerprint
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.rooms.room_info import MemberInfo, RoomInfo
+from clave_client.rooms.room_info import room_info
 from clave_client.rooms.room_names import resolve_room, similar_room
-from clave_client.store.database import HistoryLine, Phase, RoomRecord
-from clave_client.store.pins import SeenKey
+from clave_client.store.database import HistoryLine, RoomRecord
 from clave_client.sync.room_sync import RoomSync
+from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
 from clave_wire.login import fingerprint_text
 from clave_wire.text import sanitize
 
@@ -86,7 +85,7 @@ class ClientState:
 
     def info(self, room: bytes) -> RoomInfo:
         """Return the summary of a room, as of what this device has read."""
-        return RoomInfo.of(self._room(room), self.sync.account.verified.account)
+        return room_info(self._room(room), self.sync.account.verified.account)
 
     @property
     def unusable(self) -> list[str]:

@@ -11,7 +11,8 @@ ClientError
 │   │   ├── ProfileNotFound   there is no such profile, and no relay to register it at
 │   │   └── RelayUnknown      the profile has not met its relay yet, and none is given
 │   ├── ProfileError      the profile is missing, locked, exposed or damaged
-│   │   ├── ProfileLocked     another process has it open
+│   │   ├── ProfileLocked     another process holds it and does not answer
+│   │   ├── OwnerOutdated     the process that holds it is of another version
 │   │   ├── ProfileExposed    others on this machine could read it
 │   │   │   └── ProfileOfOther    its folder belongs to another user
 │   │   ├── NotAFolder        something else than a folder is in its place
@@ -48,6 +49,7 @@ __all__ = [
     "NotAFolder",
     "NotARelay",
     "NotInRoom",
+    "OwnerOutdated",
     "PassphraseNeeded",
     "PeerError",
     "PeerLacksSuite",
@@ -128,7 +130,17 @@ class ProfileError(LocalFault):
 
 
 class ProfileLocked(ProfileError):
-    """Another process has the profile open."""
+    """Another process, `process` (0 if not known), holds the profile `name` and does not answer."""
+
+    def __init__(self, name: str, process: int) -> None:
+        who = f"process {process}" if process else "another process"
+        super().__init__(f"{who} holds the profile {name} and does not answer; end it, or let it go on")
+        self.name = name
+        self.process = process
+
+
+class OwnerOutdated(ProfileError):
+    """The process that holds the profile is of a version that this one cannot attach to."""
 
 
 class ProfileExposed(ProfileError):
@@ -230,6 +242,11 @@ class KeyMismatch(PeerError):
     `known` is the account that the name is bound to, or that was seen first. `found` is the other one, and
     `source` says where it was seen.
     """
+
+    name: str
+    known: bytes
+    found: bytes
+    source: str
 
     def __init__(self, name: str, known: bytes, known_source: str, found: bytes, source: str) -> None:
         # Imported here, as they load `cryptography` and the tables of confusable letters.

@@ -25,7 +25,7 @@ from clave_client.net.address import RelayAddress
 from clave_client.net.transport import Connect, OnMessages, RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import leaf_lifetime
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import (
     Add,
     CipherSuite,

@@ -9,7 +9,7 @@ import pytest
 
 from clave_client import events
 from clave_client.rooms.log_reader import LogMessage
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import MLSError, Remove
 from clave_wire.messages import Accepted, Submit
 from client.memory_relay import Member, agree, feed, in_one_room, join, lies, resume, submit_due

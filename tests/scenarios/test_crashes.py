@@ -12,8 +12,8 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import RelayError
-from clave_client.store.database import Phase
 from clave_client.sync.room_sync import RoomSync
+from clave_client.values import Phase
 from scenarios.stage import TIMEOUT, Relay, Somebody, agree, gather_in, people_at, relay_at
 
 

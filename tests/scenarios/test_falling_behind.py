@@ -9,7 +9,7 @@ import pytest
 from clave_client import events
 from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Notice
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_server.rooms.entry_store import drop_segments
 from clave_server.storage.db_thread import in_transaction
 from clave_server.storage.schema import connect_writer

@@ -18,6 +18,7 @@ from clave_client.net.transport import RelayTransport
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account
 from clave_client.store.database import Store
+from clave_client.ui.display import room_info_lines
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import SUITES, CipherSuite
@@ -79,8 +80,8 @@ async def test_new_rooms_are_post_quantum_and_say_so(tmp_path: Path) -> None:
         info = blue.client.info(room)
         assert info.post_quantum
         assert (info.people, info.devices, info.unverified, info.admin) == (2, 2, 1, False)
-        assert "encryption: ML-KEM-768 with X25519 (post-quantum)" in "\n".join(info.lines())
-        assert not any("not post-quantum" in line for line in info.lines())
+        assert "encryption: ML-KEM-768 with X25519 (post-quantum)" in "\n".join(room_info_lines(info))
+        assert not any("not post-quantum" in line for line in room_info_lines(info))
 
 
 async def test_a_client_offers_key_packages_of_both_suites_and_tops_each_up(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ async def test_a_room_from_before_goes_on_and_takes_new_members(tmp_path: Path) 
         for person in (red, blue, green):
             assert suite_of(person, room) is SUITE_1
             assert suite_of(person, newer) is NEW_ROOMS
-            (told,) = [line for line in person.client.info(room).lines() if "quantum" in line]
+            (told,) = [line for line in room_info_lines(person.client.info(room)) if "quantum" in line]
             assert told.startswith("not post-quantum: recorded traffic would not withstand a future quantum")
         await red.client.remove(room, "green")
         await green.sees(events.RoomClosed)

@@ -14,8 +14,9 @@ from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.account import Account
-from clave_client.store.database import HistoryLine, Phase, Store
+from clave_client.store.database import HistoryLine, Store
 from clave_client.sync.room_sync import RoomSync
+from clave_client.values import Phase
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_wire.messages import ToClient

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from clave_client.formats.content import ContentKind
-from clave_client.store.database import HistoryLine, Phase, RoomRecord, Store
+from clave_client.store.database import HistoryLine, RoomRecord, Store
+from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_server.errors import ServerError, StorageError
 from clave_server.storage.db_thread import DbThread

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clave_client.rooms.stored_room import InFlight
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import Application, Group, GroupState, MLSError
 from clave_wire.errors import RemoteError
 from clave_wire.messages import Entry, Kind, Submit, ToClient, ToRelay

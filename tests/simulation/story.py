@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from clave_client.client import Client
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from simulation.checks import Violation
 from simulation.clock import Idle, Livelock, run
 from simulation.device import Device

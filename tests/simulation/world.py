@@ -19,8 +19,8 @@ import structlog
 from clave_client import client_setup
 from clave_client.rooms import policy
 from clave_client.store import account
-from clave_client.store.database import Phase
 from clave_client.sync import key_packages
+from clave_client.values import Phase
 from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite

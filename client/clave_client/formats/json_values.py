@@ -47,7 +47,7 @@ def event_types() -> Mapping[str, type[Event]]:
 def dump(value: object) -> Any:
     """Return `value` as what JSON can hold."""
     match value:
-        case None | bool() | float():
+        case None | bool() | float() | msgspec.Raw():
             return value
         case enum.Enum():
             return value.name.lower()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
 from clave_client.net.transport import RelayTransport
 from clave_client.rooms.suites import suite_words
-from clave_client.store.pins import SeenKey
+from clave_client.values import SeenKey
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
 from clave_crypto.mls import Add, CipherSuite, decode_key_package

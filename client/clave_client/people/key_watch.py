@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from clave_client.events import Advice, Notice, Person
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.store.database import Phase
-from clave_client.store.pins import Pins, SeenKey
+from clave_client.store.pins import Pins
+from clave_client.values import Phase, SeenKey
 from clave_crypto.identity import fingerprint
 
 __all__ = ["KeyWatch"]

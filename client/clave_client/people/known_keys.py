@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from clave_client.errors import KeyNotShown, UsageError
 from clave_client.events import Person
 from clave_client.people.key_lookup import look_up
-from clave_client.store.database import HistoryLine, Phase
-from clave_client.store.pins import Pins, SeenKey, seen_keys
+from clave_client.store.database import HistoryLine
+from clave_client.store.pins import Pins, seen_keys
 from clave_client.sync.room_sync import RoomSync
+from clave_client.values import Fingerprint, Phase, SeenKey
 from clave_crypto.identity import VerifiedIdentity, fingerprint, safety_number
 from clave_wire.text import sanitize
 
-__all__ = ["Fingerprint", "KnownKeys"]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What two people compare: the fingerprint of `account`, and their safety number (empty for oneself).
-
-    `source` says where the key comes from. Pass `account` to `Client.verify` once it was compared.
-    """
-
-    name: str
-    account: bytes
-    fingerprint: str
-    safety_number: str
-    verified: bool
-    source: str
+__all__ = ["KnownKeys"]
 
 
 class KnownKeys:

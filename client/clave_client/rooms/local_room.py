@@ -23,7 +23,8 @@ from clave_client.rooms.policy import agreed_state
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.stored_room import InFlight, StoredRoom
-from clave_client.store.database import OutboxItem, Phase
+from clave_client.store.database import OutboxItem
+from clave_client.values import Phase
 from clave_crypto.mls import (
     Add,
     Extension,

@@ -19,8 +19,9 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.policy import member_identity
 from clave_client.rooms.rekeys import Rekey, RekeyEffect, check_rekey
-from clave_client.store.database import Phase, Store
+from clave_client.store.database import Store
 from clave_client.store.journal import Journal
+from clave_client.values import Phase
 from clave_crypto.mls import Committed, MLSError
 from clave_wire.header import digest_names
 from clave_wire.messages import Accepted, Entry, Kind, Rejected

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from clave_client.errors import UsageError
-from clave_client.store.database import Phase, RoomRecord
+from clave_client.store.database import RoomRecord
 from clave_client.store.pins import are_confusable
+from clave_client.values import Phase
 from clave_wire.text import sanitize
 
 __all__ = ["resolve_room", "similar_room"]

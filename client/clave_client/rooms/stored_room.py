@@ -32,7 +32,8 @@ from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores, encode_restores
 from clave_client.rooms.resends import Resends
 from clave_client.rooms.roster import Roster
-from clave_client.store.database import Phase, RoomRecord, Store
+from clave_client.store.database import RoomRecord, Store
+from clave_client.values import Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError

@@ -11,7 +11,8 @@ from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.log_context import LogContext
-from clave_client.store.database import HistoryLine, OutboxItem, Phase
+from clave_client.store.database import HistoryLine, OutboxItem
+from clave_client.values import Phase
 from clave_wire.messages import Code, Entry, Kind, Rejected
 from clave_wire.text import sanitize
 

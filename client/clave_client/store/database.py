@@ -7,8 +7,8 @@ it.
 
 from __future__ import annotations
 
-import enum
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,26 +19,17 @@ import msgspec
 from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_client.formats.content import ContentKind
 from clave_client.store.schema import MIGRATIONS
+from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
-__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "Phase", "RoomRecord", "Store"]
+__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "RoomRecord", "Store"]
 
 MOST_BUNDLES = 500
 """Most private halves of one-time key packages kept of a suite: a relay can ask for any number."""
 
 MOST_LAST_RESORTS = 2
 """The same of last-resort packages: the published one and the next one."""
-
-
-class Phase(enum.IntEnum):
-    """This device's membership of a room."""
-
-    INVITED = 1
-    JOINED = 2
-    LEAVING = 3
-    CLOSED = 4
-    BEHIND = 5
 
 
 class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -395,6 +386,16 @@ class Store:
         """Note that an outbox item is entry `seq`, once a rekey is confirmed."""
         self.run("UPDATE outbox SET placed = ? WHERE position = ?", seq, position)
 
+    def waiting_counts(self) -> dict[bytes, int]:
+        """Return by room how many texts wait to be sent; none are left out."""
+        sql = "SELECT room, count(*) FROM outbox WHERE placed IS NULL AND kind = ? GROUP BY room"
+        rows = self.rows(sql, int(ContentKind.TEXT))
+        return {msgspec.convert(room, bytes): msgspec.convert(count, int) for room, count in rows}
+
+    def is_waiting(self, room: bytes, message_id: bytes) -> bool:
+        """Return whether a message is in a room's outbox."""
+        return bool(self.rows("SELECT 1 FROM outbox WHERE room = ? AND id = ?", room, message_id))
+
     def drop_outbox(self, position: int) -> None:
         """Delete an outbox item: it is in the log, or will never be."""
         self.run("DELETE FROM outbox WHERE position = ?", position)
@@ -414,6 +415,22 @@ class Store:
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last` the newest only."""
         return self._lines("room = ? AND seq > ? ORDER BY seq DESC LIMIT ?", room, after, last)[::-1]
+
+    def next_messages(self, room: bytes, after: int, limit: int) -> list[HistoryLine]:
+        """Return the first `limit` messages with a seq above `after`, oldest first."""
+        return self._lines("room = ? AND seq > ? ORDER BY seq LIMIT ?", room, after, limit)
+
+    def unread_counts(self, own: bytes) -> dict[bytes, int]:
+        """Return by room how many messages of other devices than `own` were not shown; none are left out."""
+        sql = (
+            "SELECT rooms.id, count(*) FROM rooms JOIN messages ON room = rooms.id"
+            " WHERE seq > shown AND sender != ? GROUP BY rooms.id"
+            " UNION ALL SELECT room, length(data) / 8 FROM group_parts WHERE part = 'late'"
+        )
+        counts: Counter[bytes] = Counter()
+        for room, count in self.rows(sql, own):
+            counts[msgspec.convert(room, bytes)] += msgspec.convert(count, int)
+        return counts
 
     def messages_of(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
         """Return a device's messages with a seq above `after`, oldest first."""

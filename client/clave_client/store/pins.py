@@ -8,23 +8,14 @@ names count as one, by the same rule as the relay's at registration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from clave_client.errors import KeyMismatch
 from clave_client.events import Person
 from clave_client.store.database import Store
+from clave_client.values import SeenKey
 from clave_wire.text import fold, sanitize, skeleton
 
-__all__ = ["Pins", "SeenKey", "are_confusable", "check_inviter", "seen_keys"]
-
-
-@dataclass(frozen=True)
-class SeenKey:
-    """An account that goes by a name, where it was seen (in words), and whether the name is pinned to it."""
-
-    account: bytes
-    source: str
-    bound: bool = False
+__all__ = ["Pins", "are_confusable", "check_inviter", "seen_keys"]
 
 
 def are_confusable(name: str, other: str) -> bool:

@@ -20,9 +20,9 @@ from clave_client.errors import (
     ProfileOfOther,
     UsageError,
 )
-from clave_client.store.profile_key import AskPassphrase, read_key
+from clave_client.store.profile_key import PASSPHRASE_FILE, AskPassphrase, read_key
 from clave_crypto.keys import Secret
-from clave_host.private_files import FolderFault, find_fault, take_lock
+from clave_host.private_files import FolderFault, find_fault, is_locked, take_lock
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
@@ -82,16 +82,46 @@ class Profile:
             raise UsageError(str(error)) from None
         for level in (self._home, self.folder.parent, self.folder):
             _make_private(level)
-        lock = _take_lock(self.folder / _LOCK_FILE, self.name)
+        path = self.folder / _LOCK_FILE
+        if path.exists() and is_locked(path):
+            raise self.locked_error()
+        # Asked for before the lock is taken, so that nobody waits for whoever does not answer.
+        key = self._read_key() if self.has_passphrase else None
+        lock = take_lock(path)
+        if lock is None:
+            raise self.locked_error()
         try:
-            self._key = read_key(
-                self.folder, self._ask, new_passphrase=self._new_passphrase, has_database=self.has_store
-            )
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+            self._key = key or self._read_key()
         except BaseException:
             os.close(lock)
             raise
         self._lock = lock
         return self
+
+    def _read_key(self) -> Secret:
+        return read_key(
+            self.folder, self._ask, new_passphrase=self._new_passphrase, has_database=self.has_store
+        )
+
+    def locked_error(self) -> ProfileLocked:
+        """Return the error that says which process holds the profile."""
+        return ProfileLocked(self.name, _holder(self.folder / _LOCK_FILE))
+
+    def give_passphrase(self, passphrase: str) -> None:
+        """Use this passphrase in place of asking for it."""
+        self._ask = lambda: passphrase
+
+    @property
+    def has_passphrase(self) -> bool:
+        """Whether a passphrase protects the profile."""
+        return (self.folder / PASSPHRASE_FILE).exists()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the profile's lock."""
+        return self._lock is not None
 
     @property
     def has_store(self) -> bool:
@@ -142,8 +172,9 @@ def _make_private(folder: Path) -> None:
             raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
 
 
-def _take_lock(path: Path, name: str) -> int:
-    lock = take_lock(path)
-    if lock is None:
-        raise ProfileLocked(f"profile {name} is open in another clave; close that one first")
-    return lock
+def _holder(path: Path) -> int:
+    """Return the number of the process that holds a lock, as it noted it; 0 if it is not known."""
+    try:
+        return int(path.read_bytes()[:20])
+    except (OSError, ValueError):
+        return 0

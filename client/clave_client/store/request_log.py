@@ -47,16 +47,12 @@ class RequestLog:
             )
         return False
 
-    def outcome(self, key: str) -> msgspec.Raw | None:
-        """Return the outcome of a request that was done, as JSON, or None."""
+    def outcome(self, key: str) -> Any:
+        """Return the outcome (JSON values) of a request that was done, or None."""
         for (outcome,) in self._store.rows("SELECT outcome FROM requests WHERE key = ?", key):
-            return None if outcome is None else msgspec.Raw(msgspec.convert(outcome, bytes))
+            return None if outcome is None else msgspec.json.decode(msgspec.convert(outcome, bytes))
         return None
 
     def finish(self, key: str, outcome: Any) -> None:
         """Store the outcome (JSON values) of a request that was begun, in the caller's transaction."""
         self._store.run("UPDATE requests SET outcome = ? WHERE key = ?", msgspec.json.encode(outcome), key)
-
-    def drop(self, key: str) -> None:
-        """Forget a request that failed and changed nothing."""
-        self._store.run("DELETE FROM requests WHERE key = ?", key)

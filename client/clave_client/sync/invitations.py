@@ -26,8 +26,9 @@ from clave_client.rooms.policy import (
 )
 from clave_client.rooms.roster import Roster
 from clave_client.store.account import Account
-from clave_client.store.database import Phase, Store
+from clave_client.store.database import Store
 from clave_client.sync.context import SyncContext
+from clave_client.values import Phase
 from clave_crypto.mls import Group, KeyPackageBundle, MLSError
 from clave_wire.messages import Invitation, TakeInvitation
 from clave_wire.text import sanitize

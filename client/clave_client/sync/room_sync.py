@@ -30,7 +30,7 @@ from clave_client.rooms.batch_report import BatchResult, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
-from clave_client.store.database import Phase, Store
+from clave_client.store.database import Store
 from clave_client.store.journal import Journal
 from clave_client.sync.background import BackgroundTasks
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
@@ -42,6 +42,7 @@ from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.waiters import Waiters
+from clave_client.values import Phase
 from clave_crypto.mls import Proposal
 from clave_wire.messages import (
     Code,
@@ -240,7 +241,7 @@ class RoomSync:
         await self.waiters.wait_for(condition)
 
     async def wait_for_delivery(self, room_id: bytes, message_id: bytes) -> int:
-        """Wait until a message just posted is in the log; return its seq. Raises `ClientError`."""
+        """Wait until a message that waits to be sent is logged; return its seq. Raises `ClientError`."""
         event = await self.waiters.wait_for_delivery(room_id, message_id)
         if isinstance(event, events.SendFailed):
             raise ClientError(f"not sent: {event.reason}")
@@ -392,6 +393,13 @@ class RoomSync:
         """Ask for a room's entries after its cursor, if there is a connection."""
         if self.is_online:
             self._resume(room)
+
+    def submit_noted(self, room: LocalRoom) -> None:
+        """Submit what is due in a room, after resuming it if that was not asked for yet."""
+        if room.resumed:
+            self.submit_due(room)
+        elif room.id not in self.pending_resumes.values():
+            self.resume(room)
 
     def restart_resume(self, room: LocalRoom) -> None:
         """Resume a room again, unless submissions are in flight; nothing is submitted until the answer."""

@@ -11,9 +11,9 @@ from functools import partial
 
 from clave_client import events
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.store.database import Phase
 from clave_client.sync.context import SyncContext
 from clave_client.sync.timers import RoomTimers
+from clave_client.values import Phase
 from clave_wire.limits import MAX_BATCH_MEMBERS
 from clave_wire.messages import Done, Mend, Refused, Resumed
 

@@ -22,7 +22,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._deliveries: dict[bytes, tuple[bytes, _Delivery]] = {}
+        self._deliveries: dict[bytes, list[tuple[bytes, _Delivery]]] = {}
 
     def __len__(self) -> int:
         return len(self._conditions)
@@ -45,27 +45,33 @@ class Waiters:
     async def wait_for_delivery(self, room: bytes, message: bytes) -> Sent | SendFailed:
         """Wait until `deliver` is called with the event of a message, by its id."""
         future: _Delivery = asyncio.get_running_loop().create_future()
-        self._deliveries[message] = (room, future)
+        waiting = self._deliveries.setdefault(message, [])
+        waiting.append((room, future))
         try:
             return await future
         finally:
-            self._deliveries.pop(message, None)
+            waiting.remove((room, future))
+            if not waiting and self._deliveries.get(message) is waiting:
+                del self._deliveries[message]
 
     def deliver(self, event: Sent | SendFailed) -> None:
         """Wake whoever waits for the message of `event`."""
-        waiting = self._deliveries.pop(event.id, None)
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_result(event)
+        for _, future in self._deliveries.pop(event.id, ()):
+            if not future.done():
+                future.set_result(event)
 
     def fail_room(self, room: bytes, error: ClientError) -> None:
         """Raise `error` in whoever waits for a delivery in a room."""
-        _fail((future for id_, future in self._deliveries.values() if id_ == room), error)
+        _fail((future for id_, future in self._every_delivery() if id_ == room), error)
 
     def fail_all(self, error: ClientError) -> None:
         """Raise `error` in all."""
         _fail((future for _, future in self._conditions), error)
-        _fail((future for _, future in self._deliveries.values()), error)
+        _fail((future for _, future in self._every_delivery()), error)
         self._conditions.clear()
+
+    def _every_delivery(self) -> list[tuple[bytes, _Delivery]]:
+        return [each for waiting in self._deliveries.values() for each in waiting]
 
 
 def _fail(futures: Iterable[asyncio.Future[Any]], error: ClientError) -> None:

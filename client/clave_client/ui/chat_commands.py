@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clave_client.errors import ClientError, KeyMismatch, UsageError
-from clave_client.store.database import Phase
-from clave_client.store.pins import SeenKey
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import history_line, note, warning_word
+from clave_client.ui.display import history_line, note, room_info_lines, warning_word
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
+from clave_client.values import Phase, SeenKey
 from clave_wire.text import sanitize
 
 __all__ = ["COMMANDS", "Command", "run_input"]
@@ -81,7 +80,7 @@ async def _members(talk: Conversation, _: str) -> None:
 
 async def _info(talk: Conversation, words: str) -> None:
     room = talk.client.find_room(words) if words else talk.current()
-    for line in talk.client.info(room).lines():
+    for line in room_info_lines(talk.client.info(room)):
         talk.show(note(line))
     address, fingerprint = talk.client.relay
     talk.show(note(f"relay: {address}"))

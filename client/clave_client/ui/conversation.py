@@ -14,10 +14,9 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import UsageError
 from clave_client.events import Event
-from clave_client.people.known_keys import Fingerprint
-from clave_client.store.database import Phase, RoomRecord
-from clave_client.store.pins import SeenKey
+from clave_client.store.database import RoomRecord
 from clave_client.ui.display import Line, event_line, history_line, note
+from clave_client.values import Fingerprint, Phase, SeenKey
 
 __all__ = ["Conversation", "ShownKey", "ShownKeys"]
 

@@ -12,6 +12,7 @@ from clave_client import events
 from clave_client.events import Event, Inconsistency, Person
 from clave_client.store.database import HistoryLine
 from clave_client.ui.hints import notice_text
+from clave_client.values import Phase, RoomInfo
 from clave_crypto.identity import fingerprint
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "note",
     "plain",
     "relay_restored_text",
+    "room_info_lines",
     "warning_word",
 ]
 
@@ -125,6 +127,25 @@ def inconsistency_text(event: events.Diverged) -> str:
         Inconsistency.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
     }[event.inconsistency]
     return f"{what}; {check} by another channel what was said, and do not trust this relay until you know why"
+
+
+def room_info_lines(info: RoomInfo) -> list[str]:
+    """Return the lines of a room's summary."""
+    unverified = f", {info.unverified} unverified" if info.unverified else ""
+    standing = {Phase.INVITED: "you are invited", Phase.LEAVING: "you are leaving"}
+    member = "you are an admin" if info.admin else "you are a member"
+    lines = [
+        f"{info.title}  {info.id.hex()[:8]}",
+        f"people: {info.people}{unverified}; devices: {info.devices}; {standing.get(info.phase, member)}",
+        f"encryption: {info.encryption}",
+        f"cipher suite: {info.suite_name}, epoch {info.epoch}",
+    ]
+    if not info.post_quantum:
+        lines.append(
+            "not post-quantum: recorded traffic would not withstand a future quantum computer;"
+            " only a new room changes that"
+        )
+    return lines
 
 
 def relay_restored_text(event: events.RelayRestored) -> str:

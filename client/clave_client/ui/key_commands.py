@@ -6,9 +6,9 @@ Knows the conversation; never looks a key up again between showing it and decidi
 from __future__ import annotations
 
 from clave_client.errors import UsageError
-from clave_client.store.pins import SeenKey
 from clave_client.ui.conversation import Conversation, ShownKey
 from clave_client.ui.display import note
+from clave_client.values import SeenKey
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 

@@ -14,7 +14,7 @@ from clave_client.client import Client
 from clave_client.events import Event
 from clave_client.store.database import HistoryLine
 from clave_client.sync.event_stream import EventStream
-from clave_client.ui.display import event_line, history_line, plain, relay_restored_text
+from clave_client.ui.display import event_line, history_line, plain, relay_restored_text, room_info_lines
 from clave_client.ui.hints import notice_text
 from clave_client.ui.line_reader import read_lines
 
@@ -149,7 +149,7 @@ async def describe(client: Client, room: bytes | None) -> None:
         me, (address, pinned) = await client.fingerprint(client.name), client.relay
         lines += [f"{me.name}: {me.fingerprint}", f"relay: {address}", f"relay fingerprint {pinned}"]
     for each in client.rooms if room is None else (room,):
-        lines += ["", *client.info(each).lines()]
+        lines += ["", *room_info_lines(client.info(each))]
         lines += [notice_text(notice) for notice in client.key_mismatches(each)]
     if room is None:
         lines += [line for reason in client.unusable for line in ("", reason)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from clave_client.people.key_watch import KeyWatch
-from clave_client.store.pins import Pins, SeenKey
+from clave_client.store.pins import Pins
 from clave_client.ui.hints import notice_text
+from clave_client.values import SeenKey
 from clave_crypto.identity import AccountKey, fingerprint
 from client.memory_relay import in_one_room
 

@@ -13,8 +13,9 @@ from clave_client.formats.welcome import JoinPoint, parse_invitation
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.store.account import Account
-from clave_client.store.database import Phase, Store
+from clave_client.store.database import Store
 from clave_client.store.schema import MIGRATIONS
+from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group
 from clave_wire.messages import Entry, Kind

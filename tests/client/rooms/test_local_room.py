@@ -12,7 +12,7 @@ import pytest
 from clave_client import events
 from clave_client.errors import StoreDamaged
 from clave_client.rooms.batch_report import CommitResult
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import Remove
 from clave_wire.messages import Code, Kind, Rejected
 from client.memory_relay import (

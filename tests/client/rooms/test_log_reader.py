@@ -13,7 +13,7 @@ from clave_client.events import Inconsistency
 from clave_client.formats.agreed_state import Role
 from clave_client.formats.payload import sign_payload
 from clave_client.rooms.batch_report import BatchResult
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import Group, PolicyRejected, Proposal, Remove
 from clave_wire.header import Seen, pack_header, split_payload
 from clave_wire.messages import Entry, Kind

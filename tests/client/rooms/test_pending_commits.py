@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clave_client.rooms.batch_report import CommitResult
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import Remove
 from clave_wire.messages import Code, Rejected
 from client.memory_relay import (

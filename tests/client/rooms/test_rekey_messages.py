@@ -10,7 +10,7 @@ import pytest
 from clave_client import events
 from clave_client.events import Inconsistency
 from clave_client.rooms import rekeys
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from client.memory_relay import (
     Member,
     agree,

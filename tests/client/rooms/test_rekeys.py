@@ -11,7 +11,7 @@ import pytest
 from clave_client.formats.payload import rekey_id, sign_payload
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.rekeys import RekeyEffect
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import GroupContextExtensions, Remove
 from clave_wire.header import pack_header, split_payload
 from clave_wire.messages import Kind

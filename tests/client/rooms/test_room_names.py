@@ -6,7 +6,8 @@ import pytest
 
 from clave_client.errors import UsageError
 from clave_client.rooms.room_names import resolve_room, similar_room
-from clave_client.store.database import Phase, RoomRecord
+from clave_client.store.database import RoomRecord
+from clave_client.values import Phase
 
 A, B, C = (bytes.fromhex(start + "0" * 24) for start in ("aaaaaaaa", "bbbbbbbb", "aaaaaaaa"[:7] + "c"))
 

@@ -11,8 +11,9 @@ import pytest
 from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_client.formats.content import ContentKind
 from clave_client.store import database as store_module
-from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, Phase, RoomRecord, Store
+from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, RoomRecord, Store
 from clave_client.store.schema import MIGRATIONS
+from clave_client.values import Phase
 from clave_crypto.keys import Secret
 
 ROOM = b"r" * 16

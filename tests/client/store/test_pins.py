@@ -10,9 +10,10 @@ from clave_client.errors import KeyMismatch
 from clave_client.events import Person
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Store
-from clave_client.store.pins import Pins, SeenKey, are_confusable, check_inviter
+from clave_client.store.pins import Pins, are_confusable, check_inviter
 from clave_client.store.schema import MIGRATIONS
 from clave_client.ui.hints import error_text
+from clave_client.values import SeenKey
 from clave_crypto.identity import AccountKey, fingerprint
 from clave_crypto.keys import Secret
 from client.memory_relay import in_one_room

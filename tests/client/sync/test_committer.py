@@ -10,7 +10,7 @@ from clave_client import events
 from clave_client.rooms import policy
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.policy import RoomPolicy
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import GroupContextExtensions, PolicyRejected, Remove
 from clave_wire.header import split_payload
 from clave_wire.messages import Accepted, Code, Kind, Rejected

@@ -13,7 +13,7 @@ from clave_client.events import Inconsistency
 from clave_client.formats.payload import epoch_id, rekey_id, sign_payload
 from clave_client.formats.welcome import RejoinInfo, parse_invitation
 from clave_client.rooms.rekeys import RekeyEffect
-from clave_client.store.database import Phase
+from clave_client.values import Phase
 from clave_crypto.mls import MLSError
 from clave_wire.messages import Code, Kind, Rejected, Submit
 from client.memory_relay import (

@@ -1,0 +1,411 @@
+"""Executes the methods of the RPC on one client. Knows no connection, and no other window.
+
+A change with a key is noted before it is begun. What is this device's alone is done in one transaction with
+its outcome. What needs the relay is begun again when its key comes again without an outcome, and then takes
+what is done already for done: a room under the same id, a member who is in, a title that is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.metadata import version
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from clave_client.client import Client
+from clave_client.events import Event, OutboxChanged, Person
+from clave_client.formats.content import ContentKind
+from clave_client.formats.json_values import dump, load, load_event
+from clave_client.rpc import methods as m
+from clave_client.rpc.values import (
+    EventsPage,
+    HistoryMessage,
+    NumberedEvent,
+    OwnerInfo,
+    PendingMessage,
+    ProfileInfo,
+    RoomSummary,
+    SendResult,
+)
+from clave_client.store import settings
+from clave_client.store.database import HistoryLine, RoomRecord
+from clave_client.store.journal import is_stored
+from clave_client.store.request_log import RequestLog
+from clave_client.store.schema import MIGRATIONS
+from clave_client.values import Fingerprint, Phase
+
+__all__ = ["Service"]
+
+T = TypeVar("T")
+
+_MOST_TEXT_BYTES = 1024 * 1024
+"""Most bytes of messages in one answer."""
+
+_MOST_MESSAGES = 1000
+_MOST_PENDING = 100
+
+_TOLD = {
+    "diverged",
+    "member_added",
+    "member_left",
+    "member_removed",
+    "relay_restored",
+    "room_changed",
+    "room_closed",
+}
+"""Events that whoever sends to a room is told of."""
+
+
+class _Attempt(NamedTuple):
+    """Whether the key of a change came before, and the outcome that was noted for it, if any."""
+
+    again: bool = False
+    outcome: dict[str, Any] | None = None
+
+
+class Service:
+    """The methods of the RPC on a client that was started."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._store = client.sync.store
+        self._journal = client.sync.journal
+        self._requests = RequestLog(self._store)
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._sending: dict[bytes, asyncio.Lock] = {}
+        self._queries: dict[type, Callable[[Any], Any]] = {
+            m.Hello: self._hello,
+            m.Ping: lambda _: None,
+            m.GetProfile: lambda _: self._profile(),
+            m.SetLastRoom: lambda r: settings.set_last_room(self._store, self._maybe_room(r.room)),
+            m.GetTypedLines: lambda _: settings.typed_lines(self._store),
+            m.AddTypedLine: lambda r: settings.add_typed_line(self._store, r.line),
+            m.ListRooms: lambda _: self._summaries(client.rooms.values()),
+            m.FindRoom: lambda r: self._summary(self._room(r.room, invited=r.invited)),
+            m.GetRoomInfo: lambda r: client.info(self._room(r.room)),
+            m.ListMembers: lambda r: client.members(self._room(r.room)),
+            m.GetHistory: self._history,
+            m.GetUnread: lambda r: self._messages(client.unshown(self._room(r.room))[:_MOST_MESSAGES]),
+            m.MarkShown: self._mark_shown,
+            m.ListPending: self._pending,
+            m.Mute: lambda r: settings.mute(self._store, self._room(r.room), r.until),
+            m.Verify: lambda r: client.verify(r.name, r.account),
+            m.Repin: lambda r: client.repin(r.name, r.account),
+            m.ListKeys: lambda r: client.keys(r.name, room=self._maybe_room(r.room) or None),
+            m.ListMismatches: lambda r: client.key_mismatches(self._room(r.room)),
+            m.CommitEvents: lambda r: self._journal.set_consumer(r.consumer, r.number),
+            m.ForgetConsumer: lambda r: self._journal.forget_consumer(r.consumer),
+        }
+        self._waits: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            m.WaitFlushed: lambda r: _within(r.wait, client.wait_flushed()),
+            m.WaitSynced: lambda r: _within(r.wait, client.wait_synced(self._room(r.room))),
+            m.GetFingerprint: self._fingerprint,
+            m.ReadEvents: self._read_events,
+        }
+        self._changes: dict[type, Callable[[Any, _Attempt], Awaitable[Any]]] = {
+            m.CreateRoom: self._create,
+            m.Invite: self._invite,
+            m.Accept: self._accept,
+            m.Decline: self._decline,
+            m.Remove: self._remove,
+            m.SetTitle: self._set_title,
+            m.Leave: self._leave,
+            m.Post: self._post,
+            m.Send: self._send,
+        }
+
+    async def execute(self, request: m.Method[T]) -> T:
+        """Execute a request and return its result. Raises `ClientError`."""
+        kind = type(request)
+        result: T
+        if isinstance(request, m.Change):
+            result = await self._change(request)
+        elif kind in self._queries:
+            result = self._queries[kind](request)
+        else:
+            result = await self._waits[kind](request)
+        return result
+
+    # --- changes, once per key ---
+
+    async def _change(self, request: m.Change[T]) -> T:
+        """Execute a change; with a key that came before, wait for it or go on from what was noted."""
+        change, key = self._changes[type(request)], request.key
+        result: T
+        if not key:
+            result = await change(request, _Attempt())
+            return result
+        again = self._requests.begin(key, _content(request))
+        if key not in self._running:
+            attempt = _Attempt(again, self._requests.outcome(key))
+            task = self._running[key] = asyncio.ensure_future(change(request, attempt))
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        result = await self._running[key]
+        return result
+
+    def _once(self, request: m.Change[Any], attempt: _Attempt, work: Callable[[], Any]) -> Any:
+        """Return the noted outcome of `work`; else do it and note the outcome, in one transaction."""
+        if attempt.outcome is not None:
+            return attempt.outcome["done"]
+        with self._store.transaction():
+            done = dump(work())
+            if request.key:
+                self._requests.finish(request.key, {"done": done})
+        return done
+
+    def _finish(self, request: m.Change[T], result: T) -> T:
+        """Note the outcome of a change that needed the relay, and return it."""
+        if request.key:
+            self._requests.finish(request.key, {"done": dump(result)})
+        return result
+
+    async def _create(self, request: m.CreateRoom, attempt: _Attempt) -> RoomSummary:
+        if attempt.outcome is not None:
+            return load(RoomSummary, attempt.outcome["done"])
+        room_id = self._room_id(request.key) if request.key else None
+        room = await self._client.create_room(request.title, room_id=room_id)
+        return self._finish(request, self._summary(room.id))
+
+    def _room_id(self, key: str) -> bytes:
+        """Return the room id for a request's key: the same each time, and nobody else's to guess."""
+        secret = self._store.get("room ids")
+        if secret is None:
+            secret = os.urandom(32)
+            self._store.put("room ids", secret)
+        return hmac.digest(secret, key.encode(), "sha256")[:16]
+
+    async def _invite(self, request: m.Invite, attempt: _Attempt) -> Person:
+        if attempt.outcome is not None:
+            return load(Person, attempt.outcome["done"])
+        room = self._room(request.room)
+        return self._finish(request, await self._client.invite(room, request.name, repeated=attempt.again))
+
+    async def _remove(self, request: m.Remove, attempt: _Attempt) -> None:
+        if attempt.outcome is None:
+            await self._client.remove(self._room(request.room), request.name, repeated=attempt.again)
+            self._finish(request, None)
+
+    async def _set_title(self, request: m.SetTitle, attempt: _Attempt) -> None:
+        if attempt.outcome is None:
+            await self._client.set_title(self._room(request.room), request.title)
+            self._finish(request, None)
+
+    async def _accept(self, request: m.Accept, attempt: _Attempt) -> bool:
+        room = self._room_of(attempt) or self._room(request.room, invited=True)
+
+        def note() -> bytes:
+            self._client.note_answer(room, accept=True)
+            return room
+
+        self._once(request, attempt, note)
+        self._client.submit_noted(room)
+        return await self._client.wait_answered(room)
+
+    async def _decline(self, request: m.Decline, attempt: _Attempt) -> bool:
+        room = self._room_of(attempt) or self._room(request.room, invited=True)
+
+        def note() -> bytes:
+            self._client.note_answer(room, accept=False)
+            return room
+
+        self._once(request, attempt, note)
+        self._client.submit_noted(room)
+        return await self._client.wait_left(room)
+
+    async def _leave(self, request: m.Leave, attempt: _Attempt) -> bool:
+        room = self._room_of(attempt) or self._room(request.room)
+
+        def note() -> bytes:
+            self._client.note_leave(room)
+            return room
+
+        self._once(request, attempt, note)
+        self._client.submit_noted(room)
+        return await self._client.wait_left(room)
+
+    def _room_of(self, attempt: _Attempt) -> bytes | None:
+        return None if attempt.outcome is None else bytes.fromhex(attempt.outcome["done"])
+
+    # --- messages ---
+
+    async def _post(self, request: m.Post, attempt: _Attempt) -> bytes:
+        room = self._room(request.room)
+        done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
+        self._submit_message(room)
+        return bytes.fromhex(done)
+
+    def _submit_message(self, room: bytes) -> None:
+        self._client.sync.emit(OutboxChanged(room))
+        self._client.submit_noted(room)
+
+    async def _send(self, request: m.Send, attempt: _Attempt) -> SendResult:
+        room = self._room(request.room)
+        message_id, seq = b"", 0
+        told = settings.told(self._store, room)
+        told = self._journal.head if told is None else told
+        try:
+            async with asyncio.timeout(request.wait):
+                if attempt.outcome is None:
+                    # One at a time, so that messages are posted in the order of their requests.
+                    async with self._sending.setdefault(room, asyncio.Lock()):
+                        await self._client.wait_until_sendable(room)
+                        message_id = await self._post_now(request, attempt, room)
+                else:
+                    message_id = await self._post_now(request, attempt, room)
+                seq = await self._client.wait_delivered(room, message_id)
+        except TimeoutError:
+            if not message_id:
+                message_id = await self._post_now(request, attempt, room)
+        notices = self._client.key_mismatches(room) if room in self._client.rooms else []
+        return SendResult(message_id, seq, notices, self._changes_since(room, told))
+
+    async def _post_now(self, request: m.Send, attempt: _Attempt, room: bytes) -> bytes:
+        done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
+        self._submit_message(room)
+        return bytes.fromhex(done)
+
+    def _changes_since(self, room: bytes, number: int) -> list[Event]:
+        """Return what happened in a room after event `number`, and note that it was told."""
+        found: list[Event] = []
+        after = number
+        while page := self._journal.read(after, _MOST_MESSAGES).events:
+            after = page[-1].number
+            raw = (msgspec.json.decode(each.event) for each in page)
+            found += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
+        settings.set_told(self._store, room, after)
+        return found[:_MOST_MESSAGES]
+
+    # --- queries ---
+
+    def _hello(self, request: m.Hello) -> OwnerInfo:
+        software = f"clave {version('clave')}"
+        return OwnerInfo(m.RPC_VERSION, len(MIGRATIONS), software, os.getpid(), self._client.name)
+
+    def _profile(self) -> ProfileInfo:
+        client = self._client
+        me = client.sync.account.verified
+        address, fingerprint = client.relay
+        return ProfileInfo(
+            client.name,
+            me.account,
+            self._own_fingerprint,
+            address,
+            fingerprint,
+            client.is_online,
+            client.unusable,
+            settings.last_room(self._store),
+            client.known_names(),
+        )
+
+    @property
+    def _own_fingerprint(self) -> str:
+        from clave_crypto.identity import fingerprint
+
+        return fingerprint(self._client.sync.account.verified.account)
+
+    def _room(self, words: str, *, invited: bool = False) -> bytes:
+        return self._client.find_room(words, invited=invited)
+
+    def _maybe_room(self, words: str) -> bytes:
+        return self._room(words) if words else b""
+
+    def _summary(self, room: bytes) -> RoomSummary:
+        (summary,) = self._summaries([self._client.rooms[room]])
+        return summary
+
+    def _summaries(self, records: Iterable[RoomRecord]) -> list[RoomSummary]:
+        client = self._client
+        unread = self._store.unread_counts(client.sync.own_device)
+        waiting = self._store.waiting_counts()
+        found = []
+        for record in records:
+            similar = client.similar_room(record.id) if record.phase is Phase.INVITED else None
+            found.append(
+                RoomSummary(
+                    record.id,
+                    record.title,
+                    record.phase,
+                    unread.get(record.id, 0),
+                    waiting.get(record.id, 0),
+                    settings.muted_until(self._store, record.id),
+                    "" if similar is None else similar.title,
+                    client.inviter(record.id) if record.phase is Phase.INVITED else None,
+                )
+            )
+        return found
+
+    def _history(self, request: m.GetHistory) -> list[HistoryMessage]:
+        room, after = self._room(request.room), request.after
+        if request.newest:
+            return self._messages(self._client.history(room, after=after, last=request.limit), newest=True)
+        return self._messages(self._store.next_messages(room, after, request.limit))
+
+    def _messages(self, lines: list[HistoryLine], *, newest: bool = False) -> list[HistoryMessage]:
+        """Return messages of at most 1 MiB together: the first of `lines`, or the last ones."""
+        found: list[HistoryMessage] = []
+        room_left = _MOST_TEXT_BYTES
+        for line in reversed(lines) if newest else lines:
+            room_left -= len(line.text.encode())
+            if room_left < 0:
+                break
+            own = line.account == self._client.sync.account.verified.account
+            sender = self._client.sender(line)
+            found.append(HistoryMessage(line.seq, sender, own, line.id, line.text, line.sent_at / 1000))
+        return found[::-1] if newest else found
+
+    def _mark_shown(self, request: m.MarkShown) -> None:
+        self._client.mark_shown(self._room(request.room), request.seq)
+
+    def _pending(self, request: m.ListPending) -> list[PendingMessage]:
+        rooms = [self._room(request.room)] if request.room else list(self._client.rooms)
+        return [
+            PendingMessage(room, item.id, item.body, item.sent_at / 1000)
+            for room in rooms
+            for item in self._store.outbox(room, _MOST_PENDING)
+            if item.kind is ContentKind.TEXT and item.placed is None
+        ][:_MOST_PENDING]
+
+    async def _fingerprint(self, request: m.GetFingerprint) -> Fingerprint:
+        return await self._client.fingerprint(request.name, room=self._maybe_room(request.room) or None)
+
+    async def _read_events(self, request: m.ReadEvents) -> EventsPage:
+        after = request.after
+        if after is None:
+            after = self._journal.consumer(request.consumer) if request.consumer else self._journal.head
+        with_stream = self._client.events()
+        try:
+            page = self._journal.read(after, request.limit)
+            if not page.events and not page.gap and request.wait:
+                await _within(request.wait, _next_stored(with_stream))
+                page = self._journal.read(after, request.limit)
+        finally:
+            with_stream.close()
+        found = [NumberedEvent(each.number, each.event) for each in page.events]
+        return EventsPage(found, found[-1].number if found else after, page.gap)
+
+
+async def _next_stored(stream: Any) -> None:
+    async for event in stream:
+        if is_stored(event):
+            return
+
+
+async def _within(seconds: float, waiting: Awaitable[Any]) -> bool:
+    """Return whether `waiting` ends within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await waiting
+    except TimeoutError:
+        return False
+    return True
+
+
+def _content(request: m.Change[Any]) -> bytes:
+    """Return what a key stands for: the request without its key, and without how long to wait."""
+    fields = {name: value for name, value in dump(request).items() if name not in ("key", "wait")}
+    return hashlib.sha256(msgspec.json.encode([request.NAME, fields])).digest()

@@ -1,0 +1,410 @@
+"""A window's end of the RPC: attaches to the owner of a profile, or becomes it; and stays attached.
+
+When the owner ends, the session attaches to the next one or becomes it, and repeats what was not answered;
+changes have keys, so none is done twice. Events go on after the last one seen. Knows no window's commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from clave_client.client import Client
+from clave_client.errors import ClientError, OwnerOutdated, ProfileLocked, ProfileOfOther
+from clave_client.events import Event
+from clave_client.formats.json_values import BadValue, dump, load, load_event
+from clave_client.rpc import methods as m
+from clave_client.rpc.jsonrpc import MAX_ANSWER_BYTES, LineSplitter, encode_request, error_from
+from clave_client.rpc.owner import SOCKET_NAME, Owner
+from clave_client.rpc.values import OwnerInfo
+from clave_client.store.profile import Profile
+from clave_host.local_sockets import connect_to, peer_of
+
+__all__ = ["STALL_SECONDS", "Session", "SessionEvent"]
+
+STALL_SECONDS: Final = 2.0
+"""How long an owner may take to answer a ping before it is named."""
+
+_POLL_SECONDS: Final = 0.05
+"""Between two attempts to attach or to become the owner."""
+
+_HANDOVER_SECONDS: Final = 1.0
+"""How long a session that would have to ask for a passphrase leaves the profile to others."""
+
+_MOST_OWNERS: Final = 5
+"""How many owners are asked one request: perhaps it is what ends them."""
+
+_READ_BYTES: Final = 256 * 1024
+_MOST_UNREAD: Final = 10_000
+"""Most events kept for a consumer that does not read; then the owner has to wait."""
+
+T = TypeVar("T")
+
+
+class SessionEvent(NamedTuple):
+    """An event, with its number if it is stored, else 0. `None` is in place of deleted events."""
+
+    number: int
+    event: Event | None
+
+
+@dataclass
+class _Pending:
+    line: bytes
+    answer: asyncio.Future[Any]
+    owners: int = 1
+    """How many owners were asked."""
+
+
+class Session:
+    """A window's connection to the profile's owner. Use it as an async context manager.
+
+    `make_client` returns the client to own the profile with; without it the session only attaches. `ask`
+    asks the user for the passphrase when the owner has ended and this session has no key. With `patient`
+    a stopped owner is waited for, and `on_stall` is called with its process number, then with 0 when it
+    goes on; otherwise requests raise `ProfileLocked` then. `on_attached` is called at each new owner.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        make_client: Callable[[Profile], Client] | None = None,
+        *,
+        ask: Callable[[], Awaitable[str]] | None = None,
+        patient: bool = False,
+        on_stall: Callable[[int], None] = lambda _: None,
+        on_attached: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._profile = profile
+        self._make_client = make_client
+        self._ask = ask
+        self._patient = patient
+        self._on_stall = on_stall
+        self._on_attached = on_attached
+        self._owner: Owner | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._pending: dict[str, _Pending] = {}
+        self._events = _EventBuffer()
+        self._subscription: m.Subscribe | None = None
+        self._ended: ClientError | None = None
+        self._heard_at = 0.0
+        self._last_id = 0
+        self.info = OwnerInfo(m.RPC_VERSION, 0, "", 0, "")
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Attach to the owner, or become it.
+
+        Raises `ProfileLocked` when the owner does not answer within 2 s, `OwnerOutdated` when it is of
+        another version, and what starting a client raises.
+        """
+        reader = await self._connect(first=True)
+        self._reading = asyncio.create_task(self._read(reader))
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Detach; if this process owns the profile, stop serving it, and others take over."""
+        for task in (self._watching, self._reading):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            await owner.stop()
+        self._fail(ClientError("this window was closed"))
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this process owns the profile."""
+        return self._owner is not None
+
+    @property
+    def serving_failed(self) -> str:
+        """Why other programs cannot attach to this owner, or nothing."""
+        return "" if self._owner is None else self._owner.serving_failed
+
+    # --- requests and events ---
+
+    async def ask(self, method: m.Method[T]) -> T:
+        """Have the owner execute a method and return its result; a change gets a key if it has none.
+
+        If the owner ends before it answers, the next one is asked. Cancelling it has the owner stop waiting.
+        Raises the `ClientError` that the owner answers with.
+        """
+        if self._ended is not None:
+            raise self._ended
+        if isinstance(method, m.Change) and not method.key:
+            method = msgspec.structs.replace(method, key=secrets.token_hex(16))
+        self._last_id += 1
+        id_ = str(self._last_id)
+        line = encode_request(method.NAME, dump(method), id_)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[id_] = _Pending(line, answer)
+        self._write(line)
+        try:
+            raw = await answer
+        except asyncio.CancelledError:
+            self._write(encode_request(m.Cancel.NAME, {"id": id_}))
+            raise
+        finally:
+            self._pending.pop(id_, None)
+        try:
+            result: T = load(type(method).RESULT or type(None), raw)
+        except BadValue as error:
+            raise OwnerOutdated(f"the profile's owner answers {method.NAME} differently: {error}") from None
+        return result
+
+    async def subscribe(self, *, after: int | None = None, consumer: str = "", live: bool = True) -> int:
+        """Begin `events`; return the number of the last stored event. See `methods.Subscribe`."""
+        head = await self.ask(m.Subscribe(after=after, consumer=consumer, live=live))
+        start = head if after is None and not consumer else after
+        self._subscription = m.Subscribe(after=start, consumer=consumer, live=live)
+        return head
+
+    async def next_event(self) -> SessionEvent:
+        """Return the next event of the subscription. Raises the `ClientError` that ended the owner."""
+        return await self._events.get()
+
+    def pending_events(self) -> list[SessionEvent]:
+        """Return the events that are there, without waiting."""
+        return self._events.drain()
+
+    # --- the connection ---
+
+    def _write(self, line: bytes) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(line)
+
+    async def _connect(self, *, first: bool) -> asyncio.StreamReader:
+        """Attach to the owner or become it, and return what it sends."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            connection = await self._attach()
+            if connection is None and self._make_client is not None:
+                connection = await self._own(first=first, since=loop.time() - began)
+            if connection is not None:
+                try:
+                    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_READ_BYTES)
+                    await self._greet(reader, writer)
+                except (ConnectionError, asyncio.IncompleteReadError):
+                    continue  # the owner ended just now
+                self._writer = writer
+                return reader
+            if loop.time() - began > STALL_SECONDS and (first or not self._patient):
+                raise self._profile.locked_error()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _attach(self) -> socket.socket | None:
+        """Connect to the owner's socket; return None when nobody listens there."""
+        path = self._profile.folder / SOCKET_NAME
+        try:
+            connection = connect_to(path, STALL_SECONDS)
+        except TimeoutError:
+            raise self._profile.locked_error() from None
+        except OSError:
+            return None
+        peer = peer_of(connection)
+        if peer is not None and peer.user != os.geteuid():
+            connection.close()
+            raise ProfileOfOther(f"another user, {peer.user}, listens at {path}; nothing was asked of it")
+        connection.setblocking(False)
+        return connection
+
+    async def _own(self, *, first: bool, since: float) -> socket.socket | None:
+        """Become the owner; return None when another process holds the lock."""
+        if self._make_client is None or self._profile.is_held:
+            return None
+        if not first and self._profile.has_passphrase and self._ask is not None:
+            if since < _HANDOVER_SECONDS:
+                return None
+            self._profile.give_passphrase(await self._ask())
+        owner = Owner(self._profile, self._make_client)
+        try:
+            server = await owner.start()
+        except ProfileLocked:
+            return None
+        self._owner = owner
+        return await server.connect()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Exchange versions. Raises `ProfileLocked` without an answer, `OwnerOutdated` for other versions."""
+        hello = m.Hello(rpc=m.RPC_VERSION, software=f"clave {version('clave')}")
+        writer.write(encode_request(hello.NAME, dump(hello), "hello"))
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                line = await reader.readuntil(b"\n")
+        except TimeoutError:
+            writer.transport.abort()
+            raise self._profile.locked_error() from None
+        try:
+            raw = msgspec.json.decode(line)
+            if "error" in raw:
+                raise error_from(raw["error"])
+            found = {name: raw["result"][name] for name in OwnerInfo.__struct_fields__}
+            self.info = load(OwnerInfo, found)
+        except (ValueError, KeyError, TypeError):
+            raise OwnerOutdated(_outdated("another version", 0)) from None
+        if self.info.rpc != m.RPC_VERSION:
+            raise OwnerOutdated(_outdated(self.info.software, self.info.process))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Take what the owner sends; when it ends, go on with the next one."""
+        while True:
+            lines = LineSplitter(MAX_ANSWER_BYTES)
+            with contextlib.suppress(OSError):
+                while data := await reader.read(_READ_BYTES):
+                    self._heard()
+                    for line in lines.feed(data):
+                        if line is not None:
+                            self._take(line)
+                    await self._events.has_room()
+            if self._ended is not None:
+                return
+            self._writer = None
+            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                reader = await self._connect(first=False)
+            except ClientError as error:
+                self._fail(error)
+                return
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Repeat at a new owner what was not answered, and go on with the events."""
+        self._heard()
+        if self._subscription is not None:
+            after = max(self._subscription.after or 0, self._events.last)
+            again = msgspec.structs.replace(self._subscription, after=after, consumer="")
+            self._write(encode_request(again.NAME, dump(again), "subscribe"))
+        for pending in self._pending.values():
+            pending.owners += 1
+            if pending.owners > _MOST_OWNERS and not pending.answer.done():
+                text = "every process that took over the profile ended before it answered; start clave again"
+                pending.answer.set_exception(ClientError(text))
+            self._write(pending.line)
+        self._on_attached()
+
+    def _take(self, line: bytes) -> None:
+        message = msgspec.json.decode(line)
+        match message.get("method"):
+            case "event":
+                params = message["params"]
+                with contextlib.suppress(BadValue):  # an event of a newer version
+                    self._events.put(SessionEvent(params["number"], load_event(params["event"])))
+            case "gap":
+                self._events.put(SessionEvent(message["params"]["first"] - 1, None))
+            case "end":
+                self._fail(error_from(message["params"]["error"]))
+            case _:
+                pending = self._pending.get(message.get("id"))
+                if pending is not None and not pending.answer.done():
+                    if "error" in message:
+                        pending.answer.set_exception(error_from(message["error"]))
+                    else:
+                        pending.answer.set_result(message.get("result"))
+
+    def _fail(self, error: ClientError) -> None:
+        """End the session: whatever waits raises `error`."""
+        if self._ended is None:
+            self._ended = error
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(error)
+        self._events.end(error)
+
+    # --- an owner that does not answer ---
+
+    def _heard(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+
+    async def _watch(self) -> None:
+        """Ping an owner that owes an answer, and name it when it does not answer for 2 s."""
+        loop = asyncio.get_running_loop()
+        stalled = False
+        while True:
+            await asyncio.sleep(STALL_SECONDS / 4)
+            if self._owner is not None or self._writer is None:
+                continue
+            silent = loop.time() - self._heard_at
+            if self._pending and silent < STALL_SECONDS:
+                self._write(encode_request(m.Ping.NAME, {}, "ping"))
+                if stalled:
+                    stalled = False
+                    self._on_stall(0)
+            elif self._pending and not stalled:
+                stalled = True
+                if self._patient:
+                    self._on_stall(self.info.process)
+                else:
+                    self._fail(ProfileLocked(self._profile.name, self.info.process))
+
+
+def _outdated(software: str, process: int) -> str:
+    which = f"process {process}, {software}," if process else software
+    return f"this profile is held by {which} which speaks another version; end that one, then start again"
+
+
+class _EventBuffer:
+    """The events that a window has not read yet. `last` is the number of the last one that is stored."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[SessionEvent] = deque()
+        self._changed = asyncio.Event()
+        self._read = asyncio.Event()
+        self._error: ClientError | None = None
+        self.last = 0
+
+    def put(self, event: SessionEvent) -> None:
+        if event.number and event.number <= self.last:
+            return
+        self.last = max(self.last, event.number)
+        self._waiting.append(event)
+        self._changed.set()
+
+    async def get(self) -> SessionEvent:
+        while not self._waiting:
+            if self._error is not None:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
+        self._read.set()
+        return self._waiting.popleft()
+
+    def drain(self) -> list[SessionEvent]:
+        found = list(self._waiting)
+        self._waiting.clear()
+        self._read.set()
+        return found
+
+    def end(self, error: ClientError) -> None:
+        self._error = self._error or error
+        self._changed.set()
+        self._read.set()
+
+    async def has_room(self) -> None:
+        """Wait until the consumer has read enough."""
+        while len(self._waiting) > _MOST_UNREAD and self._error is None:
+            self._read.clear()
+            await self._read.wait()

@@ -1,0 +1,123 @@
+"""What the methods of the RPC answer with, beside the library's own values. Knows no connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from clave_client.events import Event, Notice, Person
+from clave_client.values import Phase
+
+__all__ = [
+    "EventsPage",
+    "HistoryMessage",
+    "NumberedEvent",
+    "OwnerInfo",
+    "PendingMessage",
+    "ProfileInfo",
+    "RoomSummary",
+    "SendResult",
+]
+
+
+class OwnerInfo(msgspec.Struct, frozen=True):
+    """The process that owns the profile: its versions, and its number on this machine (`process`)."""
+
+    rpc: int
+    store: int
+    software: str
+    process: int
+    name: str
+
+
+class ProfileInfo(msgspec.Struct, frozen=True):
+    """The profile, its relay, and whether there is a connection to it now.
+
+    `unusable` has one line for each stored room that cannot be used. `last_room` is the room to begin in, or
+    empty. `never_registered` says that no relay can know the name.
+    """
+
+    name: str
+    account: bytes
+    fingerprint: str
+    relay: str
+    relay_fingerprint: str
+    is_online: bool
+    unusable: list[str]
+    last_room: bytes
+    names: list[str]
+
+
+class RoomSummary(msgspec.Struct, frozen=True):
+    """A room this device is in or invited to. `unread` counts others' messages that no window has shown.
+
+    `muted_until` is in seconds since 1970, 0 for not muted. `similar` is the title of a joined room with a
+    confusable title, or empty; `inviter` who invites, until it is answered.
+    """
+
+    id: bytes
+    title: str
+    phase: Phase
+    unread: int
+    waiting: int
+    muted_until: float
+    similar: str = ""
+    inviter: Person | None = None
+
+
+class HistoryMessage(msgspec.Struct, frozen=True):
+    """A message of a room's history; `sent_at` is in seconds since 1970, by the sender's clock."""
+
+    seq: int
+    sender: Person
+    own: bool
+    id: bytes
+    text: str
+    sent_at: float
+
+    def __repr__(self) -> str:
+        return f"<HistoryMessage {self.seq!r} {self.sender.name!r}, {len(self.text)} characters>"
+
+
+class PendingMessage(msgspec.Struct, frozen=True):
+    """A message of this device that waits to be sent; `sent_at` is in seconds since 1970."""
+
+    room: bytes
+    id: bytes
+    text: str
+    sent_at: float
+
+    def __repr__(self) -> str:
+        return f"<PendingMessage {self.id!r}, {len(self.text)} characters>"
+
+
+class SendResult(msgspec.Struct, frozen=True):
+    """What became of a message: in the log as `seq`, or with 0 still in the outbox.
+
+    `notices` are of members whose name is pinned to another key; `changes` are what happened in the room,
+    other than messages, since the last result of this kind.
+    """
+
+    id: bytes
+    seq: int
+    notices: list[Notice] = []
+    changes: list[Event] = []
+
+
+class NumberedEvent(msgspec.Struct, frozen=True):
+    """An event; `number` is 0 for one that is not stored."""
+
+    number: int
+    event: Any
+
+
+class EventsPage(msgspec.Struct, frozen=True):
+    """Stored events, oldest first; `next` is what to give as `after` the next time.
+
+    Events from the number `gap` on, unless 0, were deleted before they were read.
+    """
+
+    events: list[NumberedEvent]
+    next: int
+    gap: int

@@ -1,0 +1,69 @@
+"""What windows remember in the profile: the room to begin in, muted rooms, lines typed, changes told.
+
+Knows no window.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clave_client.store.database import Store
+
+__all__ = [
+    "KEPT_LINES",
+    "add_typed_line",
+    "last_room",
+    "mute",
+    "muted_until",
+    "set_last_room",
+    "set_told",
+    "told",
+    "typed_lines",
+]
+
+KEPT_LINES: Final = 1000
+"""Most lines kept that were typed at the prompt."""
+
+
+def last_room(store: Store) -> bytes:
+    """Return the id of the room to begin in, or nothing."""
+    return store.get("last room") or b""
+
+
+def set_last_room(store: Store, room: bytes) -> None:
+    """Note the room to begin in."""
+    store.put("last room", room)
+
+
+def muted_until(store: Store, room: bytes) -> float:
+    """Return until when a room rings no bell, in seconds since 1970; 0 if it does."""
+    return float((store.get(f"muted {room.hex()}") or b"0").decode())
+
+
+def mute(store: Store, room: bytes, until: float) -> None:
+    """Ring no bell for a room until then, in seconds since 1970."""
+    store.put(f"muted {room.hex()}", str(until).encode())
+
+
+def told(store: Store, room: bytes) -> int | None:
+    """Return the number of the last event of a room that a sender was told of, None if there was none."""
+    number = store.get(f"told {room.hex()}")
+    return None if number is None else int(number)
+
+
+def set_told(store: Store, room: bytes, number: int) -> None:
+    """Note the last event of a room that a sender was told of."""
+    store.put(f"told {room.hex()}", str(number).encode())
+
+
+def typed_lines(store: Store) -> list[str]:
+    """Return the lines typed at the prompt, oldest first."""
+    return [str(line) for (line,) in store.rows("SELECT line FROM typed_lines ORDER BY number")]
+
+
+def add_typed_line(store: Store, line: str) -> None:
+    """Keep a line typed at the prompt, and the last 1,000."""
+    with store.transaction():
+        store.run("INSERT INTO typed_lines(line) VALUES (?)", line)
+        delete = "DELETE FROM typed_lines WHERE number <= (SELECT max(number) FROM typed_lines) - ?"
+        store.run(delete, KEPT_LINES)

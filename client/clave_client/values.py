@@ -1,0 +1,73 @@
+"""What the library answers with, beside events: for a screen or for JSON. Knows no room and no store."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+import msgspec
+
+from clave_client.events import Person
+
+__all__ = ["Fingerprint", "MemberInfo", "Phase", "RoomInfo", "SeenKey"]
+
+
+class Phase(enum.IntEnum):
+    """This device's membership of a room."""
+
+    INVITED = 1
+    JOINED = 2
+    LEAVING = 3
+    CLOSED = 4
+    BEHIND = 5
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What two people compare: the fingerprint of `account`, and their safety number (empty for oneself).
+
+    `source` says where the key comes from. Pass `account` to `Client.verify` once it was compared.
+    """
+
+    name: str
+    account: bytes
+    fingerprint: str
+    safety_number: str
+    verified: bool
+    source: str
+
+
+class SeenKey(msgspec.Struct, frozen=True):
+    """An account that goes by a name, where it was seen (in words), and whether the name is pinned to it."""
+
+    account: bytes
+    source: str
+    bound: bool = False
+
+
+class MemberInfo(NamedTuple):
+    """A member's device; `is_online` is what the relay says."""
+
+    person: Person
+    is_admin: bool
+    is_online: bool
+
+
+class RoomInfo(msgspec.Struct, frozen=True):
+    """A summary of a room as this device knows it.
+
+    `people`, `devices` and `unverified` are counts; `epoch` is the MLS epoch number. `suite` is the cipher
+    suite's number, `suite_name` its name in the registry and `encryption` its description.
+    """
+
+    id: bytes
+    title: str
+    phase: Phase
+    epoch: int
+    people: int
+    devices: int
+    unverified: int
+    admin: bool
+    suite: int
+    suite_name: str
+    encryption: str
+    post_quantum: bool
