@@ -1,0 +1,136 @@
+"""The terminal device: raw mode, bytes in and out, its size, and whether it is still there. Draws nothing."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input.posix_utils import PosixStdinReader
+from prompt_toolkit.input.vt100 import Vt100Input, raw_mode
+from prompt_toolkit.output.color_depth import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
+
+__all__ = ["TerminalInput", "TerminalOutput", "reflows"]
+
+_REFLOWING = (
+    "ALACRITTY_WINDOW_ID",
+    "GHOSTTY_RESOURCES_DIR",
+    "ITERM_SESSION_ID",
+    "KITTY_WINDOW_ID",
+    "KONSOLE_VERSION",
+    "VTE_VERSION",
+    "WEZTERM_PANE",
+    "WT_SESSION",
+)
+"""Variables set by terminals that break rows anew when their window becomes narrower."""
+
+
+def reflows() -> bool:
+    """Return whether the terminal is known to break rows anew when its window becomes narrower."""
+    if os.environ.get("TERM", "").startswith(("screen", "tmux")):
+        return "TMUX" in os.environ and "STY" not in os.environ
+    return "XTERM_VERSION" not in os.environ and any(name in os.environ for name in _REFLOWING)
+
+
+class _Reader(PosixStdinReader):
+    """Reads without blocking; a lost terminal reads as closed, and bytes that are no text as U+FFFD."""
+
+    def __init__(self, stdin: TextIO) -> None:
+        super().__init__(stdin.fileno(), "replace", stdin.encoding)
+
+    def read(self, count: int = 1024) -> str:
+        if self.closed:
+            return ""
+        try:
+            if not select.select([self.stdin_fd], [], [], 0)[0]:
+                return ""
+            data = os.read(self.stdin_fd, count)
+        except BlockingIOError:
+            return ""
+        except OSError:  # EIO: the terminal is gone
+            data = b""
+        self.closed = not data
+        return self._stdin_decoder.decode(data)
+
+
+class TerminalInput(Vt100Input):
+    """What is typed. Raw mode can be left for a while."""
+
+    def __init__(self, stdin: TextIO) -> None:
+        super().__init__(stdin)
+        self.stdin_reader = _Reader(stdin)
+        self._mode = raw_mode(stdin.fileno())
+
+    def raw_mode(self) -> raw_mode:
+        """Return the context manager of raw mode, which restores what was there when this object was made."""
+        return self._mode
+
+
+class TerminalOutput(Vt100_Output):
+    """What is written, one update at a time. Once the terminal is gone, `lost` is called and nothing written.
+
+    It asks for no cursor positions, and leaves bracketed paste alone when the prompt is erased.
+    """
+
+    def __init__(self, stdout: TextIO, lost: Callable[[], None]) -> None:
+        depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else ColorDepth.DEPTH_4_BIT
+        super().__init__(stdout, self._measure, default_color_depth=depth, enable_cpr=False)
+        self._lost = lost
+        self._is_lost = self._is_held = False
+
+    def _measure(self) -> Size:
+        try:
+            columns, rows = os.get_terminal_size(self.fileno())
+        except OSError:
+            columns = rows = 0
+        return Size(rows=rows or 24, columns=columns or 80)
+
+    def begin(self) -> None:
+        """Have the terminal mark what is pasted."""
+        super().enable_bracketed_paste()
+
+    def end(self) -> None:
+        """Undo `begin`, show the cursor, and write what is left."""
+        super().disable_bracketed_paste()
+        self.reset_attributes()
+        self.show_cursor()
+        self.flush()
+
+    def enable_bracketed_paste(self) -> None:
+        """Do nothing: `begin` did."""
+
+    def disable_bracketed_paste(self) -> None:
+        """Do nothing: `end` will."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep what is written for a later flush."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
+    def flush(self) -> None:
+        """Write everything at once, with "?" for what the encoding lacks."""
+        if self._is_held:
+            return
+        data = "".join(self._buffer).encode(self.encoding(), "replace")
+        self._buffer.clear()
+        try:
+            while data and not self._is_lost:
+                data = data[self._write(data) :]
+        except OSError:
+            self._is_lost = True
+            self._lost()
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return os.write(self.fileno(), data)
+        except BlockingIOError:
+            select.select([], [self.fileno()], [])
+            return 0
