@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         KeyNotShown,
         LocalFault,
         MemberNotFound,
+        MessageWaiting,
+        NoLongerMember,
         NotAFolder,
         NotARelay,
         NotInRoom,
@@ -78,7 +80,8 @@ if TYPE_CHECKING:
     from clave_client.net.address import RelayInfo
     from clave_client.room import Room
     from clave_client.store.database import HistoryLine, RoomRecord
-    from clave_client.store.profile import Profile, default_home, profile_names
+    from clave_client.store.folders import default_home, profile_names
+    from clave_client.store.profile import Profile
     from clave_client.sync.event_stream import EventStream
     from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
 
@@ -105,6 +108,8 @@ __all__ = [
     "MemberNotFound",
     "MemberRemoved",
     "Message",
+    "MessageWaiting",
+    "NoLongerMember",
     "NotAFolder",
     "NotARelay",
     "NotInRoom",
@@ -163,8 +168,8 @@ _MODULES = {
     "RoomRecord": "store.database",
     "SeenKey": "values",
     "Profile": "store.profile",
-    "default_home": "store.profile",
-    "profile_names": "store.profile",
+    "default_home": "store.folders",
+    "profile_names": "store.folders",
     "EventStream": "sync.event_stream",
 }
 """Where a public name is defined, if it is neither an error nor an event."""

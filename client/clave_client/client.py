@@ -134,6 +134,11 @@ class Client(ClientState):
         else:
             self.sync.start()
 
+    async def wait_settled(self) -> bool:
+        """Wait while an attempt to connect is being made; return whether there is a connection."""
+        await self.sync.connection.wait_settled()
+        return self.is_online
+
     async def close(self, *, goodbye: bool = True) -> None:
         """End all event streams, disconnect and close the profile's database.
 

@@ -119,11 +119,11 @@ class ClientState:
         lines = [line for line in lines if line.seq > here.record.shown or line.seq in here.late]
         return [line for line in lines if line.sender != self.sync.account.device.public]
 
-    def mark_shown(self, room: bytes, seq: int) -> bool:
-        """Note that a message is about to be shown; return False when it was shown before."""
+    def mark_shown(self, room: bytes, seq: int, *, until: bool = False) -> bool:
+        """Note that a message is about to be shown, with `until` all up to it; return False if it was."""
         here = self.sync.rooms.get(room)
         if here is not None:
-            return here.mark_shown(seq)
+            return here.mark_shown(seq, until=until)
         record = self.sync.store.room(room)
         if record is None or seq <= record.shown:
             return record is None

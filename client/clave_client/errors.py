@@ -28,6 +28,8 @@ ClientError
 │   ├── RelayFault        the relay broke the protocol or left out entries
 │   ├── RoomBehind        the relay no longer keeps what this device has not read of a room
 │   └── RelayRefused      the relay refused, with a code
+├── MessageWaiting        messages stay in the outbox until the relay can be reached
+├── NoLongerMember        this device is not in the room any more
 └── PeerError             another member's client sent something invalid
     ├── PeerLacksSuite    somebody's client lacks the room's cipher suite
     └── KeyMismatch       a name is bound to one account and was seen with another
@@ -46,6 +48,8 @@ __all__ = [
     "KeyNotShown",
     "LocalFault",
     "MemberNotFound",
+    "MessageWaiting",
+    "NoLongerMember",
     "NotAFolder",
     "NotARelay",
     "NotInRoom",
@@ -225,6 +229,27 @@ class RoomBehind(RelayError):
             f"the relay no longer keeps what this device has not read of {title}, from entry {cursor + 1} on;"
             " ask an admin to remove you from the room and to invite you again"
         )
+        self.title = title
+
+
+class MessageWaiting(ClientError):
+    """`count` messages did not reach the relay yet; they are kept and go out later."""
+
+    exit_status = 5
+
+    def __init__(self, count: int) -> None:
+        what = "the message waits" if count == 1 else f"{count} messages wait"
+        super().__init__(f"{what} in the outbox: the relay did not take it in time; it goes out later")
+        self.count = count
+
+
+class NoLongerMember(ClientError):
+    """This device is not in the room any more: it left, or `by` removed it."""
+
+    exit_status = 6
+
+    def __init__(self, title: str, by: str | None) -> None:
+        super().__init__(f"you left {title}" if by is None else f"{by} removed you from {title}")
         self.title = title
 
 

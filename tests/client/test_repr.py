@@ -37,7 +37,9 @@ MAY_SHOW = {
     *("RelayInfo.address", "Device.key", "Device.identity", "Device.packages", "Device.last_resorts"),
     *("Device.invitations", "Appended.left", "Appended.invited", "_Rekey.author", "_Rekey.remove"),
     *("ShownKeys.last", "ShownKeys.choices", "ShownKeys.refused"),
-    *("_ProfileOptions.home", "_ProfileOptions.passphrase_file"),
+    *("ProfileOptions.home", "ProfileOptions.passphrase_file", "OwnerInfo.software", "RoomSummary.similar"),
+    *("ProfileInfo.relay_fingerprint", "ProfileInfo.unusable", "ProfileInfo.last_room", "ProfileInfo.names"),
+    *("RoomInfo.suite_name", "RoomInfo.encryption"),
 }
 """Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from clave_client.ui.chat_commands import COMMANDS, run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
 from scenarios.stage import gather_in, people_at, relay_at
+from sessionkit import session_on
 
 NUMBERS = [
     "0",
@@ -37,10 +39,15 @@ ANSWERS = ["yes", "no", "yes yes", *NUMBERS, "\0", "\ud800", "x" * 100_000, "1 "
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Path, command: str) -> None:
     home = tmp_path / "home"
-    async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red", "blue") as (red, blue):
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "red", "blue") as (red, blue),
+        AsyncExitStack() as stack,
+    ):
         room = await gather_in("friends", red, blue)
         lines: list[str] = []
-        talk = Conversation(red.client, lambda line: lines.append(plain(line)))
+        session = await stack.enter_async_context(session_on(red.client))
+        talk = Conversation(session, lambda line: lines.append(plain(line)))
         for argument in [*WORDS, *NUMBERS, *(f"blue {answer}" for answer in ANSWERS)]:
             talk.room = room if room in red.client.rooms else None
             await run_input(talk, f"/{command} {argument}")
@@ -54,9 +61,14 @@ async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Pat
 
 @pytest.mark.parametrize("command", ["new", "invite", "verify", "trust", "title", "remove"])
 async def test_a_command_without_what_it_needs_says_so_in_a_line(tmp_path: Path, command: str) -> None:
-    async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red") as (red,),
+        AsyncExitStack() as stack,
+    ):
         lines: list[str] = []
-        talk = Conversation(red.client, lambda line: lines.append(plain(line)))
+        session = await stack.enter_async_context(session_on(red.client))
+        talk = Conversation(session, lambda line: lines.append(plain(line)))
         talk.room = (await red.client.create_room("friends")).id
         await run_input(talk, f"/{command}")
         assert [line for line in lines if "say " in line and f"/{command} " in line] == lines
@@ -65,9 +77,14 @@ async def test_a_command_without_what_it_needs_says_so_in_a_line(tmp_path: Path,
 
 @pytest.mark.parametrize("count", ["9" * 5000, "9" * 8, "²", "-1", "1 2"])
 async def test_the_history_takes_a_number(tmp_path: Path, count: str) -> None:
-    async with relay_at(tmp_path / "relay") as relay, people_at(relay, tmp_path / "home", "red") as (red,):
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red") as (red,),
+        AsyncExitStack() as stack,
+    ):
         lines: list[str] = []
-        talk = Conversation(red.client, lambda line: lines.append(plain(line)))
+        session = await stack.enter_async_context(session_on(red.client))
+        talk = Conversation(session, lambda line: lines.append(plain(line)))
         talk.room = (await red.client.create_room("friends")).id
         await run_input(talk, f"/history {count}")
         assert len(lines) == 1

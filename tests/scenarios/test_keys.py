@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,11 +17,12 @@ from clave_client.ui.chat_commands import run_input
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
 from clave_client.ui.hints import notice_text
-from clave_client.ui.pipes import send_lines
+from clave_client.ui.sending import Sender
 from clave_crypto.identity import fingerprint
 from scenarios.impostor import Impostor, lying_relay, plant
 from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.test_bad_input import clave
+from sessionkit import ClientSession, session_on
 
 CREDULOUS = """
 from clave_server.rooms import sequencer
@@ -37,7 +39,12 @@ async def three(tmp_path: Path) -> AsyncIterator[tuple[Relay, Somebody, Somebody
         relay_at(tmp_path / "relay", "--mirror", "off", program=("-c", CREDULOUS)) as relay,
         people_at(relay, tmp_path / "home", "red", "blue", "mallory") as (red, blue, mallory),
     ):
-        yield relay, red, blue, mallory
+        try:
+            yield relay, red, blue, mallory
+        finally:
+            for talk in Talk.opened:
+                await talk.close()
+            Talk.opened.clear()
 
 
 def account(person: Somebody) -> bytes:
@@ -45,14 +52,29 @@ def account(person: Somebody) -> bytes:
 
 
 class Talk:
-    """A conversation of somebody's, with a clock that a test turns."""
+    """A conversation of somebody's, with a clock that a test turns; `three` closes it."""
+
+    opened: ClassVar[list[Talk]] = []
 
     def __init__(self, person: Somebody) -> None:
         self.lines: list[str] = []
         self.now = 0.0
+        self.session = ClientSession(person.client)
         self.conversation = Conversation(
-            person.client, lambda line: self.lines.append(plain(line)), lambda: self.now
+            self.session, lambda line: self.lines.append(plain(line)), clock=lambda: self.now
         )
+
+    @classmethod
+    async def of(cls, person: Somebody) -> Talk:
+        talk = cls(person)
+        cls.opened.append(talk)
+        await talk.session.open()
+        await talk.conversation.refresh()
+        return talk
+
+    async def close(self) -> None:
+        await self.session.close()
+        await self.session.server.close()
 
     async def types(self, text: str) -> list[str]:
         """Return what is shown after `text` was typed."""
@@ -60,8 +82,8 @@ class Talk:
         await run_input(self.conversation, text)
         return list(self.lines)
 
-    def talks_in(self, room: bytes) -> None:
-        self.conversation.enter(room)
+    async def talks_in(self, room: bytes) -> None:
+        await self.conversation.enter(room)
 
 
 async def planted(title: str, red: Somebody, mallory: Somebody, impostor: Impostor) -> bytes:
@@ -104,7 +126,7 @@ async def test_only_a_key_that_was_shown_or_given_is_marked(tmp_path: Path) -> N
 
 async def test_fingerprint_and_verify_are_about_one_key(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, _):
-        talk, true = Talk(red), fingerprint(account(blue))
+        talk, true = await Talk.of(red), fingerprint(account(blue))
         lines = await talk.types("/fingerprint blue")
         assert lines[0] == f"* blue: {true}  (from the relay's word only)"
         assert lines[2] == "* compare it, then /verify blue"
@@ -115,7 +137,7 @@ async def test_fingerprint_and_verify_are_about_one_key(tmp_path: Path) -> None:
 
 async def test_verify_alone_shows_the_key_and_asks(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, _):
-        talk, true = Talk(red), fingerprint(account(blue))
+        talk, true = await Talk.of(red), fingerprint(account(blue))
         asks = "* compare it, then /verify blue yes, or type what blue reads to you: /verify blue DIGITS"
         for typed in ("/verify blue", "/verify blue yes"):
             talk.now += 1000
@@ -135,11 +157,11 @@ async def test_digits_that_were_read_out_decide(tmp_path: Path) -> None:
         number = (await blue.client.fingerprint("red")).safety_number
         true = fingerprint(account(blue))
         for wrong in (true[:14], number[:29], "2222 " * 8, true[5:], fingerprint(account(mallory))):
-            talk = Talk(red)
+            talk = await Talk.of(red)
             assert (await talk.types(f"/verify blue {wrong}"))[-1].startswith("* that is not the key shown")
             assert not (await red.client.fingerprint("blue")).verified
         for right in (true, true.upper(), true[:19], number, number.replace(" ", "")[:30]):
-            talk = Talk(red)
+            talk = await Talk.of(red)
             assert (await talk.types(f"/verify blue {right}"))[-1] == f"* blue is verified: {true}"
 
 
@@ -197,8 +219,8 @@ async def test_a_strangers_room_binds_no_name_and_cannot_hide_its_own(tmp_path: 
         assert notice_text(notice) == f"{notice.text}, then /trust blue or /remove blue"
         (seen,) = (person for person, *_ in red.client.members(room) if person.name == "blue")
         assert (seen.known, seen.verified) == (account(blue), False)
-        talk = Talk(red)
-        talk.talks_in(room)
+        talk = await Talk.of(red)
+        await talk.talks_in(room)
         assert any(", other key, " in line.replace(": ", ", ") for line in await talk.types("/members"))
         with pytest.raises(KeyMismatch, match=r"the blue you verified\) and .* \(the group strangers"):
             await red.client.fingerprint("blue")
@@ -229,8 +251,8 @@ async def test_rooms_that_disagree_about_somebody_never_met_are_decided_by_the_p
         await red.sees(events.MemberAdded, lambda added: added.room == friends)
         with pytest.raises(KeyMismatch, match=r"the group friends\) and .* \(the group strangers"):
             await red.client.fingerprint("blue", room=friends)
-        talk, true = Talk(red), fingerprint(account(blue))
-        talk.talks_in(friends)
+        talk, true = await Talk.of(red), fingerprint(account(blue))
+        await talk.talks_in(friends)
         lines = await talk.types("/trust blue")
         assert lines[:2] == [
             f"* blue: {true}  (the group friends)",
@@ -248,8 +270,8 @@ async def test_rooms_that_disagree_about_somebody_never_met_are_decided_by_the_p
 async def test_trust_is_about_the_key_that_stopped_something(tmp_path: Path) -> None:
     async with three(tmp_path) as (_, red, blue, _):
         await red.client.verify("blue", account(blue))
-        talk, impostor = Talk(red), Impostor("blue")
-        talk.talks_in((await red.client.create_room("own")).id)
+        talk, impostor = await Talk.of(red), Impostor("blue")
+        await talk.talks_in((await red.client.create_room("own")).id)
         assert (await talk.types("/trust blue"))[0].startswith("* there is nothing to decide")
         with lying_relay(red, impostor):
             (line,) = await talk.types("/invite blue")
@@ -279,8 +301,8 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
         room = impostor.invites(red, "secrets")
         invited = await red.sees(events.Invited)
         assert invited.inviter.known == account(blue)
-        talk = Talk(red)
-        talk.conversation.show_event(invited)
+        talk = await Talk.of(red)
+        await talk.conversation.show_event(invited)
         assert talk.lines == [
             "[secrets] * blue (other key) invites you to secrets (with blue);"
             " other key than the blue you know:"
@@ -293,8 +315,8 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
             await red.go()
             await red.come()
         assert (await red.client.fingerprint("blue")).account == account(blue), "it stops nothing else"
-        talk = Talk(red)
-        talk.conversation.begin(None)
+        talk = await Talk.of(red)
+        await talk.conversation.begin(None)
         assert any("blue (other key) invites you to secrets" in line for line in talk.lines)
         await red.client.decline(room)
         assert room not in red.client.rooms
@@ -344,18 +366,21 @@ async def test_who_comes_while_lines_are_sent_is_told_before_the_next_line(
         room = await gather_in("strangers", mallory, red)
         await red.stop_listening()
         read, write = os.pipe()
-        with os.fdopen(read, encoding="utf-8") as source, os.fdopen(write, "w", encoding="utf-8") as typing:
-            saying = asyncio.create_task(send_lines(red.client, room, source))
+        async with session_on(red.client) as session:
+            sender = Sender(session, room="strangers", wait=30, key="", as_json=False)
+            typing = os.fdopen(write, "w", encoding="utf-8")
+            saying = asyncio.create_task(sender.send_lines(read))
             print("one", file=typing, flush=True)
             await mallory.reads("one")
             assert capsys.readouterr().err == ""
             await plant(mallory, room, Impostor("blue"))
-            session = red.client.sync
-            await session.wait_for(lambda: len(session.rooms[room].group.members()) == 3)
+            sync = red.client.sync
+            await sync.wait_for(lambda: len(sync.rooms[room].group.members()) == 3)
             print("two", file=typing, flush=True)
             await mallory.reads("two")
             typing.close()
             await saying
+        os.close(read)
         lines = capsys.readouterr().err.splitlines()
         known = [line for line in lines if "blue in strangers has another key than the blue you know" in line]
         assert len(known) == 1
@@ -365,8 +390,8 @@ async def test_chat_tells_of_another_key_before_it_sends(tmp_path: Path) -> None
     async with three(tmp_path) as (_, red, blue, mallory):
         assert (await red.client.fingerprint("blue")).account == account(blue)
         room = await gather_in("strangers", mallory, red)
-        talk = Talk(red)
-        talk.talks_in(room)
+        talk = await Talk.of(red)
+        await talk.talks_in(room)
         await red.stop_listening()
         await plant(mallory, room, Impostor("blue"))
         session = red.client.sync
@@ -387,8 +412,8 @@ async def test_messages_of_another_key_carry_the_word(tmp_path: Path) -> None:
         red.client.repin("blue", impostor.account)
         await blue.client.send(room, "again")
         assert (await red.reads("again")).sender.known == impostor.account
-        talk = Talk(red)
-        talk.talks_in(room)
+        talk = await Talk.of(red)
+        await talk.talks_in(room)
         assert [line[6:] for line in await talk.types("/history")] == [
             "blue (other key): hello",
             "blue (other key): again",
@@ -404,8 +429,8 @@ async def test_a_strangers_room_is_not_taken_for_ones_own(tmp_path: Path) -> Non
         strange = (await mallory.client.create_room("friends")).id
         await mallory.client.invite(strange, "red")
         invited = await red.sees(events.Invited)
-        talk = Talk(red)
-        talk.conversation.show_event(invited)
+        talk = await Talk.of(red)
+        await talk.conversation.show_event(invited)
         told = f"* you have a room called friends already; this is another one, {strange.hex()[:8]}"
         assert talk.lines[-1] == told
         assert red.client.find_room("friends") == room

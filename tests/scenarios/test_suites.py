@@ -278,7 +278,7 @@ async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> Non
         talked = await clave("chat", "--name", "red", home=home, given=typed)
         assert talked.status == 0
         lines = talked.out.splitlines()
-        assert "* you are in no room; /new TITLE opens one, /accept answers an invitation" in lines
+        assert "* you are in no room; /room TITLE enters one, /new TITLE opens one" in lines
         new = lines.index(f"* encryption: {NEW_ROOMS.words}")
         assert "post-quantum" in lines[new]
         assert lines[new - 1] == "* people: 2, 1 unverified; devices: 2; you are an admin"

@@ -25,6 +25,7 @@ async def test_the_first_minutes_of_two_people(tmp_path: Path) -> None:
         await red.shows(relay.fingerprint[:29])
         async with chat(relay, home, "blue") as blue:
             await blue.shows("no rooms yet")
+            await red.prompts(">")
             await red.enter("/new friends")
             await red.shows("friends>")
             await red.enter("/invite blue")
@@ -52,19 +53,19 @@ async def test_the_first_minutes_of_two_people(tmp_path: Path) -> None:
             await red.shows("blue: trusted now")
             await blue.enter("exit")
             assert await blue.ended() == 0
-            await red.shows("blue is offline (left)")
         red.press("\x04")
         assert await red.ended() == 0
         assert "Traceback" not in red.text
 
 
-async def test_a_paste_never_sends_by_itself_and_text_can_have_lines(tmp_path: Path) -> None:
+async def test_a_bracketed_paste_never_sends_and_text_can_have_lines(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with (
         relay_at(tmp_path / "relay") as relay,
         people_at(relay, home, "blue") as (blue,),
         chat(relay, home, "red") as red,
     ):
+        await red.prompts(">")
         await red.enter("/new friends")
         await red.shows("friends>")
         await red.enter("/invite blue")
@@ -76,19 +77,32 @@ async def test_a_paste_never_sends_by_itself_and_text_can_have_lines(tmp_path: P
         assert blue.shown() == []
         red.press("\r")
         await blue.reads("first\nsecond\nthird")
-        red.press("one\rtwo\rthree")
-        await red.shows("three")
-        red.press("\r")
-        await blue.reads("one\ntwo\nthree")
         red.press("four\x1b\rfive")
         await red.shows("five")
         red.press("\r")
         await blue.reads("four\nfive")
-        assert blue.shown() == ["first\nsecond\nthird", "one\ntwo\nthree", "four\nfive"]
+        assert blue.shown() == ["first\nsecond\nthird", "four\nfive"]
 
 
-async def test_an_interrupt_clears_the_line_and_then_leaves(tmp_path: Path) -> None:
+async def test_lines_typed_ahead_are_taken_one_by_one_in_order(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "blue") as (blue,),
+        chat(relay, home, "red") as red,
+    ):
+        await red.prompts(">")
+        red.press("/new friends\r/invite blue\rone\rtwo\r/members\rthree\r")
+        invited = await blue.sees(events.Invited)
+        await blue.client.accept(invited.room)
+        await blue.reads("three")
+        assert blue.shown() == ["one", "two", "three"]
+        await red.prompts("friends>")
+
+
+async def test_an_interrupt_clears_the_line_then_asks_and_then_leaves(tmp_path: Path) -> None:
     async with relay_at(tmp_path / "relay") as relay, chat(relay, tmp_path / "home", "red") as red:
+        await red.prompts(">")
         await red.enter("/new friends")
         await red.shows("friends>")
         red.press("do not send this")
@@ -97,6 +111,8 @@ async def test_an_interrupt_clears_the_line_and_then_leaves(tmp_path: Path) -> N
         await red.enter("/members")
         await red.shows("red on")
         await red.prompts("friends>")
+        red.press("\x03")
+        await red.shows("Ctrl-C once more quits")
         red.press("\x03")
         assert await red.ended() == 0
         assert "Traceback" not in red.text
@@ -122,6 +138,7 @@ async def test_hostile_text_is_inert_and_visible(tmp_path: Path, colour: str) ->
         people_at(relay, home, "blue") as (blue,),
         chat(relay, home, "red", NO_COLOR=colour) as red,
     ):
+        await red.prompts(">")
         await red.enter("/new friends")
         await red.shows("friends>")
         await red.enter("/invite blue")

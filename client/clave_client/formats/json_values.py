@@ -88,7 +88,13 @@ def load_event(raw: object) -> Event:
     """Return the event that `dump` made `raw` of. Raises `BadValue`."""
     if not isinstance(raw, dict) or raw.get("type") not in event_types():
         raise BadValue("it is no event that this version knows")
-    return load(event_types()[raw["type"]], {name: each for name, each in raw.items() if name != "type"})
+    kind, fields = event_types()[raw["type"]], {name: each for name, each in raw.items() if name != "type"}
+    event: Event = _load_record(kind, _names_of_event(kind), fields, "")
+    return event
+
+
+def _names_of_event(kind: Any) -> Sequence[str]:
+    return _field_names(kind) or ()
 
 
 def load(kind: type[T], raw: object) -> T:
@@ -124,8 +130,11 @@ def _load(kind: Any, raw: object, where: str) -> Any:
         return {key: _load(get_args(kind)[1], each, f"{where}.{key}") for key, each in raw.items()}
     if kind is Any or kind is object:
         return raw
-    if kind is Event:
-        return load_event(raw)
+    if isinstance(kind, type) and issubclass(kind, Event):
+        event = load_event(raw)
+        if not isinstance(event, kind):
+            raise _wrong(kind, raw, where)
+        return event
     return _load_plain(kind, raw, where)
 
 

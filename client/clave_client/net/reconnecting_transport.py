@@ -108,6 +108,7 @@ class ReconnectingTransport:
         self.address = address
         self.trust = trust
         self.transport: RelayTransport | None = None
+        self._settled = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     # --- connecting ---
@@ -140,7 +141,18 @@ class ReconnectingTransport:
         elif self.transport is not None:
             self.transport.abort()
 
+    async def wait_settled(self) -> None:
+        """Wait while an attempt to connect is being made, or until the first one is."""
+        await self._settled.wait()
+
     async def _connect_once(self) -> Connected:
+        self._settled.clear()
+        try:
+            return await self._attempt()
+        finally:
+            self._settled.set()
+
+    async def _attempt(self) -> Connected:
         # Messages can follow the login answer at once, so set the transport and read the pin before it.
         first_use = self.trust.pin is None
         transport = self.transport = await self._make_connection(self.address, self.trust, self.receive)

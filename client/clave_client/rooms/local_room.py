@@ -466,13 +466,18 @@ class LocalRoom(StoredRoom):
         with self.changing():
             self.set(phase=Phase.LEAVING)
 
-    def mark_shown(self, place: int) -> bool:
-        """Note that the message at history seq `place` is shown; return False when it was before."""
+    def mark_shown(self, place: int, *, until: bool = False) -> bool:
+        """Note that the message at history seq `place` is shown; return False when it was before.
+
+        With `until`, all up to it are.
+        """
         is_late = place in self.late
-        if place <= self.record.shown and not is_late:
+        if place <= self.record.shown and not is_late and not (until and self.late):
             return False
         with self.changing():
-            if is_late:
+            if until:
+                self._set_late(frozenset(late for late in self.late if late > place))
+            elif is_late:
                 self._set_late(self.late - {place})
             self.set(shown=max(self.record.shown, place))
         return True

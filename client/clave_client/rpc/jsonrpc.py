@@ -22,6 +22,7 @@ __all__ = [
     "LineSplitter",
     "Request",
     "RpcError",
+    "dump_error",
     "encode_answer",
     "encode_error",
     "encode_request",
@@ -47,8 +48,8 @@ class ErrorCode(enum.IntEnum):
     CANCELLED = -32001
 
 
-class RpcError(Exception):
-    """An error to answer with."""
+class RpcError(ClientError):
+    """An error of the protocol itself, by its code."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)
@@ -62,6 +63,9 @@ class Request(msgspec.Struct, frozen=True):
     jsonrpc: str = ""
     params: dict[str, Any] = {}
     id: str | int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.id!r}>"
 
 
 _decoder = msgspec.json.Decoder(Request)
@@ -115,7 +119,8 @@ def error_from(raw: Any) -> ClientError:
     text = str(found.get("message", "the owner of the profile gave no reason"))
     data = found.get("data")
     if not isinstance(data, dict):
-        return ClientError(text)
+        codes = {int(code): code for code in ErrorCode}
+        return RpcError(codes.get(found.get("code", 0), ErrorCode.INTERNAL_ERROR), text)
     kind = getattr(errors, str(data.get("kind")), ClientError)
     if not (isinstance(kind, type) and issubclass(kind, ClientError)):
         kind = ClientError

@@ -18,12 +18,57 @@ from clave_client.rpc.values import (
     OwnerInfo,
     PendingMessage,
     ProfileInfo,
+    RoomNews,
     RoomSummary,
     SendResult,
 )
 from clave_client.values import Fingerprint, MemberInfo, RoomInfo, SeenKey
 
-__all__ = ["METHODS", "RPC_VERSION", "Change", "Method"]
+__all__ = [
+    "MAX_WAIT_SECONDS",
+    "METHODS",
+    "RPC_VERSION",
+    "Accept",
+    "AddTypedLine",
+    "Cancel",
+    "CatchUp",
+    "Change",
+    "CommitEvents",
+    "CreateRoom",
+    "Decline",
+    "FindRoom",
+    "ForgetConsumer",
+    "GetFingerprint",
+    "GetHistory",
+    "GetProfile",
+    "GetRoomInfo",
+    "GetTypedLines",
+    "GetUnread",
+    "Hello",
+    "Invite",
+    "Leave",
+    "ListKeys",
+    "ListMembers",
+    "ListMismatches",
+    "ListPending",
+    "ListRooms",
+    "MarkShown",
+    "Method",
+    "Mute",
+    "Ping",
+    "Post",
+    "ReadEvents",
+    "Remove",
+    "Repin",
+    "Send",
+    "SetLastRoom",
+    "SetTitle",
+    "Subscribe",
+    "Verify",
+    "WaitFlushed",
+    "WaitSettled",
+    "WaitSynced",
+]
 
 RPC_VERSION: Final = 1
 """Changes when a method, a parameter or a result changes its meaning; additions leave it."""
@@ -44,6 +89,9 @@ class Method(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     NAME: ClassVar[str]
     RESULT: ClassVar[Any] = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 class Change(Method[T], frozen=True, kw_only=True):
@@ -124,6 +172,13 @@ class WaitFlushed(Method[bool], frozen=True, kw_only=True):
     wait: Seconds = 5.0
 
 
+class WaitSettled(Method[bool], frozen=True, kw_only=True):
+    """Wait while an attempt to connect to the relay is being made; return whether there is a connection."""
+
+    NAME = "profile.wait_settled"
+    RESULT = bool
+
+
 # --- rooms ---
 
 
@@ -196,12 +251,13 @@ class GetUnread(Method[list[HistoryMessage]], frozen=True, kw_only=True):
 
 
 class MarkShown(Method[None], frozen=True, kw_only=True):
-    """Note that the message at `seq` was shown."""
+    """Note that the message at `seq` was shown; with `until`, all messages up to it."""
 
     NAME = "room.mark_shown"
 
     room: str
     seq: Number
+    until: bool = False
 
 
 class ListPending(Method[list[PendingMessage]], frozen=True, kw_only=True):
@@ -301,6 +357,16 @@ class Post(Change[bytes], frozen=True, kw_only=True):
 
     room: str
     text: str
+
+
+class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
+    """Read what waits in a room, for up to `wait` seconds, and return what to know before sending."""
+
+    NAME = "room.catch_up"
+    RESULT = RoomNews
+
+    room: str
+    wait: Seconds = 30.0
 
 
 class Send(Change[SendResult], frozen=True, kw_only=True):
@@ -421,9 +487,20 @@ class ForgetConsumer(Method[None], frozen=True, kw_only=True):
 METHODS: Final[Mapping[str, type[Method[Any]]]] = {
     method.NAME: method
     for method in (
-        *(Hello, Ping, Cancel, GetProfile, SetLastRoom, GetTypedLines, AddTypedLine, WaitFlushed),
+        *(
+            Hello,
+            Ping,
+            Cancel,
+            GetProfile,
+            SetLastRoom,
+            GetTypedLines,
+            AddTypedLine,
+            WaitFlushed,
+            WaitSettled,
+        ),
         *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, GetHistory, GetUnread, MarkShown),
-        *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post, Send),
+        *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post),
+        *(CatchUp, Send),
         *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),
     )

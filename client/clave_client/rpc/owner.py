@@ -6,16 +6,13 @@ Knows no window's commands; its own windows are attached like all others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from clave_client.client import Client
 from clave_client.rpc.server import RpcServer
+from clave_client.store.folders import SOCKET_NAME
 from clave_client.store.profile import Profile
 
-__all__ = ["SOCKET_NAME", "Owner"]
-
-SOCKET_NAME: Final = "socket"
-"""The name of the socket in the profile's folder."""
+__all__ = ["Owner"]
 
 
 class Owner:

@@ -29,6 +29,7 @@ from clave_client.rpc.values import (
     OwnerInfo,
     PendingMessage,
     ProfileInfo,
+    RoomNews,
     RoomSummary,
     SendResult,
 )
@@ -67,6 +68,9 @@ class _Attempt(NamedTuple):
     again: bool = False
     outcome: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return f"<_Attempt again={self.again!r}>"
+
 
 class Service:
     """The methods of the RPC on a client that was started."""
@@ -94,8 +98,6 @@ class Service:
             m.MarkShown: self._mark_shown,
             m.ListPending: self._pending,
             m.Mute: lambda r: settings.mute(self._store, self._room(r.room), r.until),
-            m.Verify: lambda r: client.verify(r.name, r.account),
-            m.Repin: lambda r: client.repin(r.name, r.account),
             m.ListKeys: lambda r: client.keys(r.name, room=self._maybe_room(r.room) or None),
             m.ListMismatches: lambda r: client.key_mismatches(self._room(r.room)),
             m.CommitEvents: lambda r: self._journal.set_consumer(r.consumer, r.number),
@@ -103,9 +105,11 @@ class Service:
         }
         self._waits: dict[type, Callable[[Any], Awaitable[Any]]] = {
             m.WaitFlushed: lambda r: _within(r.wait, client.wait_flushed()),
+            m.WaitSettled: lambda _: client.wait_settled(),
             m.WaitSynced: lambda r: _within(r.wait, client.wait_synced(self._room(r.room))),
             m.GetFingerprint: self._fingerprint,
             m.ReadEvents: self._read_events,
+            m.CatchUp: self._catch_up,
         }
         self._changes: dict[type, Callable[[Any, _Attempt], Awaitable[Any]]] = {
             m.CreateRoom: self._create,
@@ -117,6 +121,8 @@ class Service:
             m.Leave: self._leave,
             m.Post: self._post,
             m.Send: self._send,
+            m.Verify: self._verify,
+            m.Repin: self._repin,
         }
 
     async def execute(self, request: m.Method[T]) -> T:
@@ -167,6 +173,7 @@ class Service:
     async def _create(self, request: m.CreateRoom, attempt: _Attempt) -> RoomSummary:
         if attempt.outcome is not None:
             return load(RoomSummary, attempt.outcome["done"])
+        await self._client.wait_settled()
         room_id = self._room_id(request.key) if request.key else None
         room = await self._client.create_room(request.title, room_id=room_id)
         return self._finish(request, self._summary(room.id))
@@ -182,18 +189,29 @@ class Service:
     async def _invite(self, request: m.Invite, attempt: _Attempt) -> Person:
         if attempt.outcome is not None:
             return load(Person, attempt.outcome["done"])
+        await self._client.wait_settled()
         room = self._room(request.room)
         return self._finish(request, await self._client.invite(room, request.name, repeated=attempt.again))
 
     async def _remove(self, request: m.Remove, attempt: _Attempt) -> None:
         if attempt.outcome is None:
+            await self._client.wait_settled()
             await self._client.remove(self._room(request.room), request.name, repeated=attempt.again)
             self._finish(request, None)
 
     async def _set_title(self, request: m.SetTitle, attempt: _Attempt) -> None:
         if attempt.outcome is None:
+            await self._client.wait_settled()
             await self._client.set_title(self._room(request.room), request.title)
             self._finish(request, None)
+
+    async def _verify(self, request: m.Verify, attempt: _Attempt) -> None:
+        if attempt.outcome is None:
+            await self._client.verify(request.name, request.account)
+            self._finish(request, None)
+
+    async def _repin(self, request: m.Repin, attempt: _Attempt) -> None:
+        self._once(request, attempt, lambda: self._client.repin(request.name, request.account))
 
     async def _accept(self, request: m.Accept, attempt: _Attempt) -> bool:
         room = self._room_of(attempt) or self._room(request.room, invited=True)
@@ -204,6 +222,7 @@ class Service:
 
         self._once(request, attempt, note)
         self._client.submit_noted(room)
+        await self._client.wait_settled()
         return await self._client.wait_answered(room)
 
     async def _decline(self, request: m.Decline, attempt: _Attempt) -> bool:
@@ -215,6 +234,7 @@ class Service:
 
         self._once(request, attempt, note)
         self._client.submit_noted(room)
+        await self._client.wait_settled()
         return await self._client.wait_left(room)
 
     async def _leave(self, request: m.Leave, attempt: _Attempt) -> bool:
@@ -226,6 +246,7 @@ class Service:
 
         self._once(request, attempt, note)
         self._client.submit_noted(room)
+        await self._client.wait_settled()
         return await self._client.wait_left(room)
 
     def _room_of(self, attempt: _Attempt) -> bytes | None:
@@ -246,8 +267,6 @@ class Service:
     async def _send(self, request: m.Send, attempt: _Attempt) -> SendResult:
         room = self._room(request.room)
         message_id, seq = b"", 0
-        told = settings.told(self._store, room)
-        told = self._journal.head if told is None else told
         try:
             async with asyncio.timeout(request.wait):
                 if attempt.outcome is None:
@@ -261,24 +280,27 @@ class Service:
         except TimeoutError:
             if not message_id:
                 message_id = await self._post_now(request, attempt, room)
-        notices = self._client.key_mismatches(room) if room in self._client.rooms else []
-        return SendResult(message_id, seq, notices, self._changes_since(room, told))
+        return SendResult(message_id, seq)
 
     async def _post_now(self, request: m.Send, attempt: _Attempt, room: bytes) -> bytes:
         done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
         self._submit_message(room)
         return bytes.fromhex(done)
 
-    def _changes_since(self, room: bytes, number: int) -> list[Event]:
-        """Return what happened in a room after event `number`, and note that it was told."""
-        found: list[Event] = []
-        after = number
+    async def _catch_up(self, request: m.CatchUp) -> RoomNews:
+        room = self._room(request.room)
+        told = settings.told(self._store, room)
+        after = self._journal.head if told is None else told
+        await _within(request.wait, self._client.wait_until_sendable(room))
+        changes: list[Event] = []
         while page := self._journal.read(after, _MOST_MESSAGES).events:
             after = page[-1].number
             raw = (msgspec.json.decode(each.event) for each in page)
-            found += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
-        settings.set_told(self._store, room, after)
-        return found[:_MOST_MESSAGES]
+            changes += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
+        if after != told:
+            settings.set_told(self._store, room, after)
+        notices = self._client.key_mismatches(room) if room in self._client.rooms else []
+        return RoomNews(notices, changes[:_MOST_MESSAGES])
 
     # --- queries ---
 
@@ -359,7 +381,7 @@ class Service:
         return found[::-1] if newest else found
 
     def _mark_shown(self, request: m.MarkShown) -> None:
-        self._client.mark_shown(self._room(request.room), request.seq)
+        self._client.mark_shown(self._room(request.room), request.seq, until=request.until)
 
     def _pending(self, request: m.ListPending) -> list[PendingMessage]:
         rooms = [self._room(request.room)] if request.room else list(self._client.rooms)
@@ -371,6 +393,7 @@ class Service:
         ][:_MOST_PENDING]
 
     async def _fingerprint(self, request: m.GetFingerprint) -> Fingerprint:
+        await self._client.wait_settled()
         return await self._client.fingerprint(request.name, room=self._maybe_room(request.room) or None)
 
     async def _read_events(self, request: m.ReadEvents) -> EventsPage:

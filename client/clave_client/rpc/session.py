@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -25,8 +25,9 @@ from clave_client.events import Event
 from clave_client.formats.json_values import BadValue, dump, load, load_event
 from clave_client.rpc import methods as m
 from clave_client.rpc.jsonrpc import MAX_ANSWER_BYTES, LineSplitter, encode_request, error_from
-from clave_client.rpc.owner import SOCKET_NAME, Owner
+from clave_client.rpc.owner import Owner
 from clave_client.rpc.values import OwnerInfo
+from clave_client.store.folders import SOCKET_NAME
 from clave_client.store.profile import Profile
 from clave_host.local_sockets import connect_to, peer_of
 
@@ -60,7 +61,7 @@ class SessionEvent(NamedTuple):
 
 @dataclass
 class _Pending:
-    line: bytes
+    line: bytes = field(repr=False)
     answer: asyncio.Future[Any]
     owners: int = 1
     """How many owners were asked."""
@@ -152,28 +153,33 @@ class Session:
         If the owner ends before it answers, the next one is asked. Cancelling it has the owner stop waiting.
         Raises the `ClientError` that the owner answers with.
         """
-        if self._ended is not None:
-            raise self._ended
-        if isinstance(method, m.Change) and not method.key:
-            method = msgspec.structs.replace(method, key=secrets.token_hex(16))
-        self._last_id += 1
-        id_ = str(self._last_id)
-        line = encode_request(method.NAME, dump(method), id_)
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending[id_] = _Pending(line, answer)
-        self._write(line)
-        try:
-            raw = await answer
-        except asyncio.CancelledError:
-            self._write(encode_request(m.Cancel.NAME, {"id": id_}))
-            raise
-        finally:
-            self._pending.pop(id_, None)
+        raw = await self.call(method.NAME, dump(method))
         try:
             result: T = load(type(method).RESULT or type(None), raw)
         except BadValue as error:
             raise OwnerOutdated(f"the profile's owner answers {method.NAME} differently: {error}") from None
         return result
+
+    async def call(self, name: str, params: dict[str, Any]) -> Any:
+        """Have the owner execute a method by its name; `params` and the result are JSON values. See `ask`."""
+        if self._ended is not None:
+            raise self._ended
+        kind = m.METHODS.get(name)
+        if kind is not None and issubclass(kind, m.Change) and not params.get("key"):
+            params = {**params, "key": secrets.token_hex(16)}
+        self._last_id += 1
+        id_ = str(self._last_id)
+        line = encode_request(name, params, id_)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[id_] = _Pending(line, answer)
+        self._write(line)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._write(encode_request(m.Cancel.NAME, {"id": id_}))
+            raise
+        finally:
+            self._pending.pop(id_, None)
 
     async def subscribe(self, *, after: int | None = None, consumer: str = "", live: bool = True) -> int:
         """Begin `events`; return the number of the last stored event. See `methods.Subscribe`."""

@@ -16,6 +16,7 @@ __all__ = [
     "OwnerInfo",
     "PendingMessage",
     "ProfileInfo",
+    "RoomNews",
     "RoomSummary",
     "SendResult",
 ]
@@ -77,7 +78,7 @@ class HistoryMessage(msgspec.Struct, frozen=True):
     sent_at: float
 
     def __repr__(self) -> str:
-        return f"<HistoryMessage {self.seq!r} {self.sender.name!r}, {len(self.text)} characters>"
+        return f"<HistoryMessage {self.seq!r}, {len(self.text)} characters>"
 
 
 class PendingMessage(msgspec.Struct, frozen=True):
@@ -93,16 +94,21 @@ class PendingMessage(msgspec.Struct, frozen=True):
 
 
 class SendResult(msgspec.Struct, frozen=True):
-    """What became of a message: in the log as `seq`, or with 0 still in the outbox.
-
-    `notices` are of members whose name is pinned to another key; `changes` are what happened in the room,
-    other than messages, since the last result of this kind.
-    """
+    """What became of a message: in the log as `seq`, or with 0 still in the outbox."""
 
     id: bytes
     seq: int
-    notices: list[Notice] = []
-    changes: list[Event] = []
+
+
+class RoomNews(msgspec.Struct, frozen=True):
+    """What to know before sending to a room.
+
+    `notices` are of members whose name is pinned to another key; `changes` are what happened in the room,
+    other than messages, since this was asked last.
+    """
+
+    notices: list[Notice]
+    changes: list[Event]
 
 
 class NumberedEvent(msgspec.Struct, frozen=True):

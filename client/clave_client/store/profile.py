@@ -10,8 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Self
 
-import platformdirs
-
 from clave_client.errors import (
     NotAFolder,
     ProfileError,
@@ -20,30 +18,16 @@ from clave_client.errors import (
     ProfileOfOther,
     UsageError,
 )
+from clave_client.store.folders import STORE_NAME, profile_folder
 from clave_client.store.profile_key import PASSPHRASE_FILE, AskPassphrase, read_key
 from clave_crypto.keys import Secret
 from clave_host.private_files import FolderFault, find_fault, is_locked, take_lock
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
-__all__ = ["Profile", "default_home", "profile_names"]
+__all__ = ["Profile"]
 
 _LOCK_FILE = "lock"
-_STORE_FILE = "store.db"
-
-
-def default_home() -> Path:
-    """Return the folder that holds all profiles: `$CLAVE_HOME`, else the platform's data folder."""
-    chosen = os.environ.get("CLAVE_HOME")
-    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("clave", appauthor=False))
-
-
-def profile_names(home: Path) -> list[str]:
-    """Return the names of the profiles under `home`, sorted."""
-    folder = home / "profiles"
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / _STORE_FILE).exists())
 
 
 class Profile:
@@ -57,9 +41,9 @@ class Profile:
     def __init__(
         self, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
     ) -> None:
-        self.folder = home / "profiles" / name
+        self.folder = profile_folder(home, name)
         self.name = name
-        self.store_path = self.folder / _STORE_FILE
+        self.store_path = self.folder / STORE_NAME
         self._home = home
         self._ask = ask
         self._new_passphrase = new_passphrase

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clave_client.errors import ClientError, KeyMismatch, UsageError
+from clave_client.rpc import methods as m
+from clave_client.rpc.values import RoomSummary
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import history_line, note, room_info_lines, warning_word
+from clave_client.ui.display import name_with_warning, note, room_info_lines, room_line, warning_word
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_client.values import Phase, SeenKey
 from clave_wire.text import sanitize
 
-__all__ = ["COMMANDS", "Command", "run_input"]
+__all__ = ["COMMANDS", "Command", "run_input", "switch", "switch_to_unread"]
 
 _COUNT_DIGITS = 6
-"""Most digits of a number of messages."""
+"""Most digits of a number of messages or hours."""
+
+_MOST_HISTORY = 1000
+_FOREVER_HOURS = 24 * 36_500
+_ONCE = "once the relay is back"
 
 
 @dataclass(frozen=True)
@@ -30,84 +37,143 @@ class Command:
 
 
 async def _new(talk: Conversation, title: str) -> None:
-    room = await talk.client.create_room(_require(title, "/new TITLE"))
-    talk.enter(room.id)
-    talk.show(note(f"{talk.title(talk.current())} is open; /invite NAME brings people in"))
+    room = await talk.session.ask(m.CreateRoom(title=_require(title, "/new TITLE")))
+    await talk.enter(room.id)
+    talk.show(note(f"{room.title} is open; /invite NAME brings people in"))
 
 
 async def _invite(talk: Conversation, name: str) -> None:
-    person = await talk.client.invite(talk.current(), _require(name, "/invite NAME"))
+    person = await talk.session.ask(m.Invite(room=talk.current(), name=_require(name, "/invite NAME")))
     talk.show(note(f"the invitation waits for {person.name}; compare with /fingerprint {person.name}"))
 
 
 async def _accept(talk: Conversation, words: str) -> None:
-    room = _invitation(talk, words)
-    await talk.client.accept(room)
-    talk.enter(room)
-    talk.show(note(f"talking in {talk.title(room)}"))
+    room = await _invitation(talk, words)
+    done = await talk.session.ask(m.Accept(room=room.id.hex()))
+    await talk.refresh()
+    if room.id not in talk.rooms:
+        return  # removed meanwhile, which an event says
+    await talk.enter(room.id)
+    title = talk.title(room.id)
+    talk.show(note(f"talking in {title}" if done else f"{title} is accepted; the others hear it {_ONCE}"))
 
 
 async def _decline(talk: Conversation, words: str) -> None:
-    room = _invitation(talk, words)
-    talk.title(room)
-    await talk.client.decline(room)
+    room = await _invitation(talk, words)
+    talk.title(room.id)
+    talk.note_declined(room.id)
+    if not await talk.session.ask(m.Decline(room=room.id.hex())):
+        talk.show(note(f"{room.title} is declined; the others hear it {_ONCE}"))
+        await talk.refresh()
 
 
 async def _room(talk: Conversation, words: str) -> None:
     if words:
-        room = talk.client.find_room(words)
-        if talk.client.rooms[room].phase is Phase.INVITED:
+        room = await talk.session.ask(m.FindRoom(room=words))
+        if room.phase is Phase.INVITED:
             raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
-        talk.enter(room)
-        talk.show(note(f"talking in {talk.title(room)}"))
+        await talk.enter(room.id)
+        talk.show(note(f"talking in {talk.title(room.id)}"))
         return
-    if not talk.client.rooms:
+    await talk.refresh()
+    if not talk.rooms:
         raise UsageError("you are in no room; /new TITLE opens one")
-    for record in talk.client.rooms.values():
-        state = " (invited)" if record.phase is Phase.INVITED else ""
-        here = " (here)" if record.id == talk.room else ""
-        talk.show(note(f"{record.title}  {record.id.hex()[:8]}{state}{here}"))
+    for number, room in enumerate(talk.rooms.values(), start=1):
+        talk.show(note(f"{number} {room_line(room, here=room.id == talk.room)}"))
+
+
+async def switch(talk: Conversation, number: int) -> None:
+    """Enter the room with this number in the list of /room."""
+    rooms = list(talk.rooms.values())
+    if number <= len(rooms) and rooms[number - 1].phase is Phase.JOINED:
+        await talk.enter(rooms[number - 1].id)
+        talk.show(note(f"talking in {talk.title(rooms[number - 1].id)}"))
+
+
+async def switch_to_unread(talk: Conversation) -> None:
+    """Enter the next room with something new, after the current one in the list."""
+    rooms = list(talk.rooms.values())
+    place = next((n for n, room in enumerate(rooms) if room.id == talk.room), -1)
+    for room in rooms[place + 1 :] + rooms[: place + 1]:
+        if room.unread and room.id != talk.room and room.phase is Phase.JOINED:
+            await talk.enter(room.id)
+            talk.show(note(f"talking in {talk.title(room.id)}"))
+            return
 
 
 async def _members(talk: Conversation, _: str) -> None:
-    for person, admin, online in talk.client.members(talk.current()):
-        you = person.name == talk.client.name and not person.known
+    for person, admin, online in await talk.session.ask(m.ListMembers(room=talk.current())):
+        you = person.account == talk.account
         words = ["admin"] if admin else []
         words += ["you"] if you else [warning_word(person)] if warning_word(person) else []
         words += ["online" if online else "offline"]
         talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
 
 
+async def _who(talk: Conversation, _: str) -> None:
+    members = await talk.session.ask(m.ListMembers(room=talk.current()))
+    here = {name_with_warning(each.person, talk.account) for each in members if each.is_online}
+    talk.show(note(f"online in {talk.title(talk.room)}: {', '.join(sorted(here))}"))
+
+
 async def _info(talk: Conversation, words: str) -> None:
-    room = talk.client.find_room(words) if words else talk.current()
-    for line in room_info_lines(talk.client.info(room)):
+    for line in room_info_lines(await talk.session.ask(m.GetRoomInfo(room=words or talk.current()))):
         talk.show(note(line))
-    address, fingerprint = talk.client.relay
-    talk.show(note(f"relay: {address}"))
-    talk.show(note(f"relay fingerprint {fingerprint}"))
+    profile = await talk.session.ask(m.GetProfile())
+    talk.show(note(f"relay: {profile.relay}"))
+    talk.show(note(f"relay fingerprint {profile.relay_fingerprint}"))
 
 
 async def _remove(talk: Conversation, name: str) -> None:
-    await talk.client.remove(talk.current(), _require(name, "/remove NAME"))
+    await talk.session.ask(m.Remove(room=talk.current(), name=_require(name, "/remove NAME")))
 
 
 async def _title(talk: Conversation, title: str) -> None:
-    await talk.client.set_title(talk.current(), _require(title, "/title TITLE"))
+    await talk.session.ask(m.SetTitle(room=talk.current(), title=_require(title, "/title TITLE")))
 
 
 async def _history(talk: Conversation, count: str) -> None:
     if count and not (count.isdecimal() and len(count) <= _COUNT_DIGITS):
         raise UsageError("/history takes a number of messages, as in /history 50")
-    for line in talk.client.history(talk.current(), last=int(count or 20)):
-        sender = talk.client.sender(line)
-        own = line.name == talk.client.name and not sender.known
-        talk.show(history_line(line, own=own, sender=sender))
+    await talk.show_history(min(int(count or 20), _MOST_HISTORY))
 
 
-async def _leave(talk: Conversation, _: str) -> None:
+async def _mute(talk: Conversation, words: str) -> None:
+    *title, last = words.split() or [""]
+    hours = _hours(last)
+    named = " ".join(title) if hours is not None else words
+    room = await talk.session.ask(m.FindRoom(room=named or talk.current()))
+    is_muted = room.muted_until > time.time()
+    until = 0.0 if is_muted and hours is None else time.time() + (hours or _FOREVER_HOURS) * 3600
+    await talk.session.ask(m.Mute(room=room.id.hex(), until=until))
+    await talk.refresh()
+    how = "rings again" if not until else f"is muted for {hours} hours" if hours else "is muted"
+    talk.show(note(f"{room.title} {how}"))
+
+
+def _hours(word: str) -> int | None:
+    """Return the hours of a word such as 8h, None for any other word."""
+    digits = word[:-1]
+    is_hours = word.endswith("h") and digits.isascii() and digits.isdecimal() and len(digits) <= _COUNT_DIGITS
+    return int(digits) if is_hours else None
+
+
+async def _leave(talk: Conversation, answer: str) -> None:
     room = talk.current()
-    talk.title(room)
-    await talk.client.leave(room)
+    title = talk.title(talk.room)
+    members = await talk.session.ask(m.ListMembers(room=room))
+    others = {each.person.account for each in members} - {talk.account}
+    admins = {each.person.account for each in members if each.is_admin}
+    if admins == {talk.account} and others:
+        text = f"you are the only admin of {title}: after you nobody can invite or remove anybody there"
+        talk.show(note(text, "alarm"))
+    if talk.interactive and answer != "yes":
+        talk.show(note(f"leaving {title} deletes its keys here; to do it, type /leave yes"))
+        return
+    if not await talk.session.ask(m.Leave(room=room)):
+        talk.show(note(f"you leave {title}; the others hear it {_ONCE}"))
+        talk.room = None
+        await talk.refresh()
 
 
 async def _exit(talk: Conversation, _: str) -> None:
@@ -120,8 +186,10 @@ async def _help(talk: Conversation, _: str) -> None:
         talk.show([("name", f"  {command.usage:<{width}}"), ("", f"  {command.help}")])
     talk.show([("", "  Anything else is said in the room. // says a line that starts with /.")])
     talk.show(
-        [("", "  Alt-Enter starts a new line. Leaving a room is /leave; exit only closes the program.")]
+        [("", "  Alt-Enter starts a new line. Leaving a room is /leave; exit only closes this window.")]
     )
+    if talk.interactive:
+        talk.show([("", "  Alt-1 to Alt-9 enter the rooms of /room, Alt-a the next with something new.")])
 
 
 COMMANDS = {
@@ -130,6 +198,7 @@ COMMANDS = {
     "accept": Command("/accept [ROOM]", "answer an invitation with yes", "room", _accept),
     "decline": Command("/decline [ROOM]", "answer an invitation with no", "room", _decline),
     "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),
+    "who": Command("/who", "who is online in this room", "", _who),
     "members": Command("/members", "list who is in this room", "", _members),
     "info": Command("/info [ROOM]", "show how this room is encrypted, and who carries it", "room", _info),
     "fingerprint": Command(
@@ -140,20 +209,23 @@ COMMANDS = {
     "title": Command("/title TITLE", "call this room something else", "", _title),
     "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
     "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
+    "mute": Command("/mute [ROOM] [8h]", "ring no bell for a room, or ring again", "room", _mute),
     "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
     "help": Command("/help", "show this", "", _help),
     "exit": Command("exit", "say goodbye and close; you stay a member", "", _exit),
 }
 
 
-async def run_input(talk: Conversation, text: str) -> None:
-    """Run a command or post a message; errors are shown, not raised."""
+async def run_input(talk: Conversation, text: str) -> bool:
+    """Run a command or post a message; errors are shown, not raised. Return False for a refused line."""
     try:
         await _run_input(talk, text)
     except ClientError as error:
         if isinstance(error, KeyMismatch):
             talk.keys.refused[error.name] = SeenKey(error.found, error.source)
         talk.show(note(error_text(error), "alarm"))
+        return False
+    return True
 
 
 async def _run_input(talk: Conversation, text: str) -> None:
@@ -162,15 +234,14 @@ async def _run_input(talk: Conversation, text: str) -> None:
     if words == "exit":
         talk.finished = True
     elif words.startswith("/") and not words.startswith("//"):
-        name, *rest = words[1:].split(maxsplit=1)[:2] or [""]
-        command = COMMANDS.get(name)
+        name, _, rest = words[1:].partition(" ")
+        command = COMMANDS.get(name.lower())
         if command is None:
             name = sanitize(name)
             raise UsageError(f"there is no /{name}; /help lists the commands (start with // to say it)")
-        await command.run(talk, rest[0] if rest else "")
+        await command.run(talk, rest.strip())
     elif words:
-        talk.show_key_notices(talk.current())
-        talk.client.post(talk.current(), words[1:] if words.startswith("//") else text)
+        await talk.post(words[1:] if words.startswith("//") else text)
 
 
 def _require(argument: str, usage: str) -> str:
@@ -179,14 +250,15 @@ def _require(argument: str, usage: str) -> str:
     return argument
 
 
-def _invitation(talk: Conversation, words: str) -> bytes:
+async def _invitation(talk: Conversation, words: str) -> RoomSummary:
     """Return the invitation that `words` name, or without words the only one."""
     if words:
-        return talk.client.find_room(words, invited=True)
-    invited = [record.id for record in talk.client.rooms.values() if record.phase is Phase.INVITED]
+        return await talk.session.ask(m.FindRoom(room=words, invited=True))
+    await talk.refresh()
+    invited = [room for room in talk.rooms.values() if room.phase is Phase.INVITED]
     if not invited:
         raise UsageError("there is no open invitation")
     if len(invited) > 1:
-        titles = ", ".join(talk.title(room) for room in invited)
+        titles = ", ".join(room.title for room in invited)
         raise UsageError(f"say which: {titles}")
     return invited[0]

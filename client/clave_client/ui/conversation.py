@@ -1,26 +1,43 @@
-"""The state of an interactive conversation: the current room, and the keys shown. Knows no terminal.
+"""The state of an interactive conversation: the rooms, the current one, what waits. Knows no terminal.
 
 What can be typed is in `chat_commands`; line mode and plain pipes are thin shells around both.
 """
 
 from __future__ import annotations
 
-import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from clave_client import events
-from clave_client.client import Client
 from clave_client.errors import UsageError
 from clave_client.events import Event
-from clave_client.store.database import RoomRecord
-from clave_client.ui.display import Line, event_line, history_line, note
+from clave_client.rpc import methods as m
+from clave_client.rpc.session import Session
+from clave_client.rpc.values import HistoryMessage, PendingMessage, RoomSummary
+from clave_client.ui.display import (
+    Line,
+    date_text,
+    event_line,
+    message_line,
+    note,
+    separator,
+)
+from clave_client.ui.presence_lines import PresenceLines
 from clave_client.values import Fingerprint, Phase, SeenKey
 
 __all__ = ["Conversation", "ShownKey", "ShownKeys"]
 
 FLUSH_SECONDS = 5.0
+
+_CONTEXT = 10
+"""Earlier messages shown when a room is entered."""
+
+_MOST_LIVE = 5
+"""Most lines of waiting messages above the prompt."""
 
 
 @dataclass(frozen=True)
@@ -46,132 +63,364 @@ class ShownKeys:
 
 
 class Conversation:
-    """One user at one client. `show` is called with each line for the screen; `clock` is in seconds.
+    """One user at one window. `show` is called with each line for the screen; `clock` is in seconds.
 
-    `room` is the current room, `finished` is set by `exit`.
+    `room` is the current room, `finished` is set by `exit`. `interactive` says that somebody looks: then
+    messages of other rooms are counted rather than shown, and leaving a room asks. A screen is connected by
+    `connect`: `changed` is called when the prompt or what waits has changed, `alert` for each message that
+    may ring a bell, with its room's title.
     """
 
     def __init__(
-        self, client: Client, show: Callable[[Line], None], clock: Callable[[], float] = time.monotonic
+        self,
+        session: Session,
+        show: Callable[[Line], None],
+        *,
+        interactive: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.client = client
-        self.show = show
+        self.session = session
+        self.interactive = interactive
         self.clock = clock
         self.keys = ShownKeys()
         self.room: bytes | None = None
         self.finished = False
-        self._events = client.events()
-        self._offline = False
+        self.name = ""
+        self.account = b""
+        self.names: list[str] = []
+        self.rooms: dict[bytes, RoomSummary] = {}
+        self.waiting: dict[bytes, PendingMessage] = {}
+        self._out = show
+        self._changed: Callable[[], None] = lambda: None
+        self._alert: Callable[[events.Message, str], None] = lambda *_: None
+        self._online: bool | None = None
+        self._lost = ""
         self._titles: dict[bytes, str] = {}
+        self._day = ""
+        self._shown: dict[bytes, set[int]] = {}
+        self._told: set[tuple[bytes, str]] = set()
+        self._posted: set[bytes] = set()
+        self._declined: set[bytes] = set()
+        self._presence = PresenceLines(self.show_now)
+
+    def connect(
+        self,
+        show: Callable[[Line], None],
+        changed: Callable[[], None],
+        alert: Callable[[events.Message, str], None],
+    ) -> None:
+        """Use another screen from now on."""
+        self._out, self._changed, self._alert = show, changed, alert
+
+    # --- what is shown ---
+
+    def show(self, line: Line) -> None:
+        """Show a line."""
+        self._out(line)
+
+    def show_now(self, event: Event) -> None:
+        """Show an event that needs no answer of the owner."""
+        line = event_line(event, self.title, elsewhere=event.room != self.room, me=self.account)
+        if line is not None:
+            self.show(line)
+
+    def _show_message(self, message: HistoryMessage | events.Message, *, elsewhere: bytes = b"") -> None:
+        """Show a message, after a line with its day if that is another one than the last message's."""
+        if not elsewhere:
+            self._show_day(message.sent_at)
+        line = message_line(message.sender, message.text, message.sent_at, me=self.account)
+        where: Line = [("note", f"[{self.title(elsewhere)}] ")] if elsewhere else []
+        self.show(where + line)
+
+    def _show_day(self, moment: float) -> None:
+        day = date_text(moment)
+        if day not in (self._day, date_text(time.time()) if not self._day else ""):
+            self.show(separator(day))
+        self._day = day
 
     @property
     def prompt(self) -> str:
         """The prompt before the line being typed."""
-        return f"{self.title(self.room)}> " if self.room is not None else "> "
+        away = " (offline)" if self._online is False else ""
+        return f"{self.title(self.room)}{away}> " if self.room is not None else f"{away.strip()}> ".lstrip()
 
-    def title(self, room: bytes) -> str:
+    def live(self) -> list[Line]:
+        """Return the lines above the prompt: what waits to be sent, and where there is something new."""
+        lines: list[Line] = []
+        waiting = list(self.waiting.values())
+        for message in waiting[:_MOST_LIVE]:
+            first, *more = message.text.splitlines() or [""]
+            where = "" if message.room == self.room else f"[{self.title(message.room)}] "
+            text = f"{where}{self.name}: {first}{' ...' if more else ''}"
+            lines.append([("time", "waiting "), ("time", text)])
+        if len(waiting) > _MOST_LIVE:
+            lines.append([("time", f"... and {len(waiting) - _MOST_LIVE} more wait to be sent")])
+        unread = [f"{number} {room.title} {room.unread}" for number, room in self._unread_rooms()]
+        if unread:
+            lines.append([("note", f"new: {', '.join(unread)}  (Alt-a)")])
+        return lines
+
+    def _unread_rooms(self) -> list[tuple[int, RoomSummary]]:
+        numbered = enumerate(self.rooms.values(), start=1)
+        return [(n, room) for n, room in numbered if room.unread and room.id != self.room]
+
+    def title(self, room: bytes | None) -> str:
         """Return a room's title, also after it was closed."""
-        record = self.client.rooms.get(room)
+        if room is None:
+            return ""
+        record = self.rooms.get(room)
         if record is not None:
             self._titles[room] = record.title
         return self._titles.get(room, room.hex()[:8])
 
-    def current(self) -> bytes:
-        """Return the current room. Raises `UsageError` when there is none."""
+    def current(self) -> str:
+        """Return the id of the current room, as a method's parameter. Raises `UsageError` without one."""
         if self.room is None:
-            raise UsageError("you are in no room; /new TITLE opens one, /accept answers an invitation")
-        return self.room
+            raise UsageError("you are in no room; /room TITLE enters one, /new TITLE opens one")
+        return self.room.hex()
 
-    def enter(self, room: bytes) -> None:
-        """Make `room` the current room and show its messages that were not shown yet."""
-        self.room = room
-        self.title(room)
-        self.show_key_notices(room)
-        for line in self.client.unshown(room):
-            if self.client.mark_shown(room, line.seq):
-                self.show(history_line(line, own=False, sender=self.client.sender(line)))
+    # --- beginning and rooms ---
 
-    def show_key_notices(self, room: bytes) -> None:
-        """Show new notices of members whose name is pinned to another key."""
-        for notice in self._events.key_notices(room):
-            self.show_event(notice)
-
-    def begin(self, room: bytes | None) -> None:
-        """Show the relay and the rooms, and enter `room`, or the only room there is."""
-        connected = self.client.connected
-        if connected.registered:
-            self.show(note(f"{self.client.name} is registered at {connected.relay}"))
-        if connected.first_use:
-            self.show(note(f"relay fingerprint {connected.fingerprint}"))
-            if connected.vouched:
-                text = "a certificate authority vouches for it, and will be believed about the next one"
-            else:
-                text = "compare it with what the relay printed; it is pinned from now on"
-            self.show(note(text))
-        joined = [record.id for record in self.client.rooms.values() if record.phase is Phase.JOINED]
-        if room is not None or len(joined) == 1:
-            self.enter(room or joined[0])
-            self.show(note(f"talking in {self.title(self.current())}; /help lists the commands"))
+    async def begin(self, room: str | None) -> None:
+        """Show the rooms, and enter `room`, or the last one, or the only one there is."""
+        ask = self.session.ask
+        await self.session.subscribe()
+        await self.refresh()
+        profile = await ask(m.GetProfile())
+        self._online = profile.is_online or None
+        self._presence.begin()
+        for line in profile.unusable:
+            self.show(note(line, "alarm"))
+        if self.session.serving_failed:
+            reason = self.session.serving_failed
+            self.show(note(f"other programs cannot use this profile now: {reason}", "alarm"))
+        joined = [each for each in self.rooms.values() if each.phase is Phase.JOINED]
+        chosen = None
+        if room is not None:
+            chosen = (await ask(m.FindRoom(room=room))).id
+        elif any(each.id == profile.last_room for each in joined):
+            chosen = profile.last_room
+        elif len(joined) == 1:
+            chosen = joined[0].id
+        if chosen is not None:
+            await self.enter(chosen)
+            self.show(note(f"talking in {self.title(chosen)}; /help lists the commands"))
         elif joined:
-            titles = ", ".join(sorted(self.title(room) for room in joined))
+            titles = ", ".join(sorted(each.title for each in joined))
             self.show(note(f"your rooms: {titles}; /room TITLE enters one"))
         else:
             self.show(
                 note("no rooms yet: /new TITLE opens one, /invite NAME brings people in; /help lists all")
             )
-        for record in self.client.rooms.values():
-            if record.phase is Phase.INVITED:
-                self._show_invitation(record)
+        for each in self.rooms.values():
+            if each.phase is Phase.INVITED:
+                self._show_invitation(each)
 
-    def _show_invitation(self, record: RoomRecord) -> None:
+    async def refresh(self) -> None:
+        """Ask for the rooms and for what waits."""
+        found = await self.session.ask(m.ListRooms())
+        self.rooms = {room.id: room for room in found}
+        profile = await self.session.ask(m.GetProfile())
+        self.name, self.account, self.names = profile.name, profile.account, profile.names
+        pending = await self.session.ask(m.ListPending())
+        self.waiting = {message.id: message for message in pending}
+        self._changed()
+
+    def _show_invitation(self, room: RoomSummary) -> None:
         """Show an invitation that waits for an answer."""
-        title, inviter = record.title, self.client.inviter(record.id)
-        if inviter is not None and inviter.known:
-            self.show_event(events.Invited(record.id, title, inviter, (inviter.name,)))
-            return
-        self.show(note(f"you are invited to {title}; /accept {title} or /decline {title}"))
-        self._warn_of_similar_title(record.id)
+        if room.inviter is not None:
+            self.show_now(events.Invited(room.id, room.title, room.inviter, (room.inviter.name,)))
+        self._warn_of_similar_title(room)
 
-    def _warn_of_similar_title(self, invitation: bytes) -> None:
+    def _warn_of_similar_title(self, room: RoomSummary) -> None:
         """Warn that an invitation is to another room than the joined one with a similar title."""
-        other = self.client.similar_room(invitation)
-        if other is not None:
-            text = (
-                f"you have a room called {other.title} already; this is another one, {invitation.hex()[:8]}"
-            )
+        if room.similar:
+            text = f"you have a room called {room.similar} already; this is another one, {room.id.hex()[:8]}"
             self.show(note(text, "alarm"))
 
-    async def listen(self) -> None:
-        """Show events until the client cannot go on; raise the error that ended it."""
-        async for event in self._events:
-            self.show_event(event)
+    async def enter(self, room: bytes) -> None:
+        """Make `room` the current room; show its last messages, and those that were not shown yet."""
+        ask, words = self.session.ask, room.hex()
+        if room not in self.rooms:
+            await self.refresh()
+        self.room = room
+        self.title(room)
+        self._day = ""
+        await self.show_key_notices(room)
+        unread = await ask(m.GetUnread(room=words))
+        if self.interactive:
+            earlier = await ask(m.GetHistory(room=words, limit=_CONTEXT + len(unread)))
+            fresh = {message.seq for message in unread}
+            for message in [each for each in earlier if each.seq not in fresh][-_CONTEXT:]:
+                self._show_message(message)
+        seen = self._shown.setdefault(room, set())
+        unread = [message for message in unread if message.seq not in seen]
+        if unread and self.interactive:
+            self.show(separator("new"))
+        for message in unread:
+            seen.add(message.seq)
+            self._show_message(message)
+        if unread:
+            await ask(m.MarkShown(room=words, seq=unread[-1].seq, until=True))
+        if room in self.rooms:
+            self._count_unread(room, reset=True)
+        await ask(m.SetLastRoom(room=words))
+        self._changed()
 
-    def show_event(self, event: Event) -> None:
-        """Show one event; a message only if it was not shown before."""
-        if isinstance(event, events.Connected | events.Disconnected):
-            self._show_connection(event)
-            return
-        if isinstance(event, events.Message) and not self.client.mark_shown(event.room, event.seq):
-            return
-        line = event_line(event, self.title, elsewhere=event.room != self.room)
-        if line is not None:
-            self.show(line)
-        if isinstance(event, events.Invited):
-            self._warn_of_similar_title(event.room)
+    def _count_unread(self, room: bytes, *, reset: bool = False) -> None:
+        known = self.rooms[room]
+        self.rooms[room] = replace(known, unread=0 if reset else known.unread + 1)
+        self._changed()
+
+    async def show_history(self, count: int) -> None:
+        """Show the last messages of the current room again."""
+        for message in await self.session.ask(m.GetHistory(room=self.current(), limit=count)):
+            self._show_message(message)
+
+    async def show_key_notices(self, room: bytes) -> None:
+        """Show notices of members whose name is pinned to another key, each once."""
+        for notice in await self.session.ask(m.ListMismatches(room=room.hex())):
+            self._show_notice(notice)
+
+    def _show_notice(self, notice: events.Notice) -> None:
+        if notice.advice is events.Advice.DECIDE_KEYS:
+            if (notice.room, notice.text) in self._told:
+                return
+            self._told.add((notice.room, notice.text))
+        self.show_now(notice)
+
+    # --- events ---
+
+    async def listen(self) -> None:
+        """Show events until the owner cannot go on; raise the error that ended it."""
+        while True:
+            number, event = await self.session.next_event()
+            if event is None:
+                self.show(
+                    note(f"events up to {number} are no longer kept; messages are in /history", "alarm")
+                )
+                await self.refresh()
+            else:
+                await self.show_event(event)
+
+    async def show_event(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case events.Connected() | events.Disconnected():
+                self._show_connection(event)
+            case events.Message():
+                await self._show_others_message(event)
+            case events.Sent():
+                self._show_own_message(event)
+            case events.SendFailed():
+                self.waiting.pop(event.id, None)
+                self.show_now(event)
+            case events.OutboxChanged():
+                pending = await self.session.ask(m.ListPending())
+                self.waiting = {message.id: message for message in pending}
+            case events.PresenceChanged():
+                self._presence.changed(event)
+            case events.Notice():
+                self._show_notice(event)
+            case _:
+                await self._show_change(event)
+        self._changed()
+
+    async def _show_change(self, event: Event) -> None:
+        if isinstance(event, events.RoomClosed) and event.by is None and event.room in self._declined:
+            self.show(note(f"you declined the invitation to {event.title}"))
+        else:
+            self.show_now(event)
+        await self.refresh()
+        if isinstance(event, events.Invited) and event.room in self.rooms:
+            self._warn_of_similar_title(self.rooms[event.room])
         if isinstance(event, events.RoomClosed) and event.room == self.room:
+            self._titles[event.room] = event.title
             self.room = None
 
+    async def _show_others_message(self, event: events.Message) -> None:
+        room, seen = event.room, self._shown.setdefault(event.room, set())
+        if event.seq in seen:
+            seen.discard(event.seq)
+            return
+        known = self.rooms.get(room)
+        if known is None or known.muted_until <= time.time():
+            self._alert(event, self.title(room))
+        if room == self.room:
+            await self._mark_shown(event)
+            self._show_message(event)
+        elif self.interactive:
+            if known is not None:
+                self._count_unread(room)
+        else:
+            await self._mark_shown(event)
+            self._show_message(event, elsewhere=room)
+
+    async def _mark_shown(self, event: events.Message) -> None:
+        if event.room in self.rooms:
+            await self.session.ask(m.MarkShown(room=event.room.hex(), seq=event.seq))
+
+    def _show_own_message(self, event: events.Sent) -> None:
+        """Show a message of this profile that the relay has now; in a pipe, only other windows' ones."""
+        self.waiting.pop(event.id, None)
+        posted_here = event.id in self._posted
+        self._posted.discard(event.id)
+        if not event.text or (posted_here and not self.interactive):
+            return
+        elsewhere = event.room != self.room
+        if elsewhere and self.interactive and not posted_here:
+            return
+        line: Line = [("own", self.name), ("", f": {event.text}")]
+        moment = time.strftime("%H:%M ", time.localtime(event.sent_at))
+        where: Line = [("note", f"[{self.title(event.room)}] ")] if elsewhere else []
+        if not elsewhere:
+            self._show_day(event.sent_at)
+        self.show([*where, ("time", moment), *line])
+
     def _show_connection(self, event: events.Connected | events.Disconnected) -> None:
-        if isinstance(event, events.Disconnected) and not self._offline:
-            self.show(note(f"offline: {event.reason}; what you write waits", "alarm"))
-        if isinstance(event, events.Connected) and self._offline:
+        if isinstance(event, events.Disconnected):
+            if self._online is not False:
+                self.show(note(f"offline: {event.reason}; what you write waits", "alarm"))
+            self._online = False
+            return
+        if event.registered:
+            self.show(note(f"{self.name} is registered at {event.relay}"))
+        if event.first_use:
+            self.show(note(f"relay fingerprint {event.fingerprint}"))
+            if event.vouched:
+                text = "a certificate authority vouches for it, and will be believed about the next one"
+            else:
+                text = "compare it with what the relay printed; it is pinned from now on"
+            self.show(note(text))
+        if self._online is False:
             self.show(note("online again"))
-        self._offline = isinstance(event, events.Disconnected)
+        self._online = True
+        self._presence.begin()
+
+    def owner_stalled(self, process: int) -> None:
+        """Show that the owner of the profile does not answer, or with 0 that it does again."""
+        if process:
+            text = f"process {process} holds the profile and does not answer; what you type waits"
+            self.show(note(text, "alarm"))
+        else:
+            self.show(note("the profile's owner answers again"))
+
+    # --- what is typed ---
+
+    async def post(self, text: str) -> None:
+        """Post a message in the current room."""
+        room = self.current()
+        await self.show_key_notices(bytes.fromhex(room))
+        message_id = await self.session.ask(m.Post(room=room, text=text, key=secrets.token_hex(16)))
+        self._posted.add(message_id)
+
+    def note_declined(self, room: bytes) -> None:
+        """Note that the user declined an invitation."""
+        self._declined.add(room)
 
     async def finish(self) -> None:
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS if self.client.is_online else 0):
-                await self.client.wait_flushed()
-        except TimeoutError:
+        self._presence.stop()
+        wait = 0.0 if self._online is False else FLUSH_SECONDS
+        if not await self.session.ask(m.WaitFlushed(wait=wait)):
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))

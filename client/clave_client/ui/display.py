@@ -5,27 +5,29 @@ Text of peers is sanitised already; styles are names, never markup inside the te
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency, Person
-from clave_client.store.database import HistoryLine
+from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
 from clave_client.values import Phase, RoomInfo
-from clave_crypto.identity import fingerprint
 
 __all__ = [
     "Line",
+    "date_text",
     "event_line",
-    "history_line",
     "inconsistency_text",
-    "name_with_mismatch",
+    "message_line",
     "name_with_warning",
     "note",
     "plain",
     "relay_restored_text",
     "room_info_lines",
+    "room_line",
+    "separator",
     "warning_word",
 ]
 
@@ -45,15 +47,10 @@ def warning_word(person: Person) -> str:
     return "other key" if person.known else "" if person.verified else "unverified"
 
 
-def name_with_warning(person: Person) -> str:
-    """Return a person's name, with its warning word unless this key is verified."""
-    word = warning_word(person)
+def name_with_warning(person: Person, me: bytes = b"") -> str:
+    """Return a person's name, with its warning word unless this key is verified or that of account `me`."""
+    word = "" if person.account == me else warning_word(person)
     return f"{person.name} ({word})" if word else person.name
-
-
-def name_with_mismatch(person: Person) -> str:
-    """Return a person's name, with its warning word only if the name is pinned to another key."""
-    return name_with_warning(person) if person.known else person.name
 
 
 def note(text: str, style: str = "note") -> Line:
@@ -61,46 +58,60 @@ def note(text: str, style: str = "note") -> Line:
     return [(style, f"* {text}")]
 
 
-def history_line(line: HistoryLine, *, own: bool, sender: Person | None = None) -> Line:
-    """Return a message of the history; `sender` adds the warning of `name_with_mismatch`."""
-    name = line.name if sender is None else name_with_mismatch(sender)
-    return _message_line(name, line.text, line.sent_at / 1000, "own" if own else "name")
+def separator(text: str) -> Line:
+    """Return a line that separates messages, such as a date."""
+    return [("time", f"--- {text} ---")]
 
 
-def _message_line(name: str, text: str, sent_at: float, style: str) -> Line:
-    moment = datetime.fromtimestamp(sent_at).astimezone()
+def date_text(moment: float) -> str:
+    """Return the day of a time in seconds since 1970, as in "Saturday 28 November 2026"."""
+    day = _local(moment)
+    return f"{day:%A} {day.day} {day:%B} {day.year}"
+
+
+def _local(moment: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(moment).astimezone()
+    except (OverflowError, OSError, ValueError):  # a sender's clock can say anything
+        return datetime.fromtimestamp(0).astimezone()
+
+
+def message_line(sender: Person, text: str, sent_at: float, *, me: bytes) -> Line:
+    """Return a message; `sent_at` is in seconds since 1970, `me` the own account."""
+    style = "own" if sender.account == me else "name"
     body = text.replace("\n", "\n" + _INDENT)
-    return [("time", f"{moment:%H:%M} "), (style, name), ("", f": {body}")]
+    return [("time", f"{_local(sent_at):%H:%M} "), (style, name_with_warning(sender, me)), ("", f": {body}")]
 
 
-def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool) -> Line | None:
+def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, me: bytes) -> Line | None:
     """Return the line for an event, or None if it is not shown.
 
-    `title` returns a room's title; `elsewhere` says that the event is of another room than the current one.
+    `title` returns a room's title; `elsewhere` says that the event is of another room than the current one,
+    `me` is the own account.
     """
     where: Line = [("note", f"[{title(event.room)}] ")] if elsewhere and event.room else []
     match event:
         case events.Message():
-            return where + _message_line(name_with_warning(event.sender), event.text, event.sent_at, "name")
+            return where + message_line(event.sender, event.text, event.sent_at, me=me)
         case events.SendFailed():
             return where + note(f"not sent: {event.reason}", "alarm")
         case events.Notice():
             return where + note(notice_text(event), "alarm")
         case events.Diverged():
-            return where + note(inconsistency_text(event), "alarm")
+            return where + note(inconsistency_text(event, me), "alarm")
         case events.RelayRestored():
             return where + note(relay_restored_text(event), "alarm")
-        case events.Connected() | events.Disconnected() | events.Sent():
+        case events.Connected() | events.Disconnected() | events.Sent() | events.OutboxChanged():
             return None
         case events.Invited() if event.inviter.known:
-            return where + note(_event_text(event), "alarm")
+            return where + note(_event_text(event, me), "alarm")
         case _:
-            return where + note(_event_text(event))
+            return where + note(_event_text(event, me))
 
 
-def inconsistency_text(event: events.Diverged) -> str:
+def inconsistency_text(event: events.Diverged, me: bytes = b"") -> str:
     """Return the text for an inconsistency of the relay, with what to do about it."""
-    name = "somebody" if event.person is None else event.person.name
+    name = "somebody" if event.person is None else name_with_warning(event.person, me)
     what, check = {
         Inconsistency.HISTORY: (
             f"the relay shows {name} another history of this room than you",
@@ -127,6 +138,17 @@ def inconsistency_text(event: events.Diverged) -> str:
         Inconsistency.STORED: ("the relay took a message that it told you it had refused", "tell the others"),
     }[event.inconsistency]
     return f"{what}; {check} by another channel what was said, and do not trust this relay until you know why"
+
+
+def room_line(room: RoomSummary, *, here: bool = False) -> str:
+    """Return a room's line in a list of rooms."""
+    words = ["invited"] if room.phase is Phase.INVITED else []
+    words += ["leaving"] if room.phase is Phase.LEAVING else []
+    words += [f"{room.unread} new"] if room.unread else []
+    words += [f"{room.waiting} waiting to be sent"] if room.waiting else []
+    words += ["muted"] if room.muted_until > time.time() else []
+    words += ["here"] if here else []
+    return f"{room.title}  {room.id.hex()[:8]}" + "".join(f" ({word})" for word in words)
 
 
 def room_info_lines(info: RoomInfo) -> list[str]:
@@ -157,29 +179,29 @@ def relay_restored_text(event: events.RelayRestored) -> str:
     )
 
 
-def _event_text(event: Event) -> str:
+def _event_text(event: Event, me: bytes) -> str:
     match event:
         case events.Invited():
             members = ", ".join(event.members)
             if event.inviter.known:
-                inviter = name_with_warning(event.inviter)
+                inviter = name_with_warning(event.inviter, me)
                 return f"{inviter} invites you to {event.title} (with {members}); {_key_mismatch_text(event)}"
             return (
-                f"{name_with_warning(event.inviter)} invites you to {event.title} (with {members}); "
+                f"{name_with_warning(event.inviter, me)} invites you to {event.title} (with {members}); "
                 f"/accept {event.title} or /decline {event.title}"
             )
         case events.InvitationAccepted():
-            return f"{name_with_warning(event.person)} joined"
+            return f"{name_with_warning(event.person, me)} joined"
         case events.MemberAdded():
-            return f"{name_with_mismatch(event.by)} invited {name_with_warning(event.person)}"
+            return f"{name_with_warning(event.by, me)} invited {name_with_warning(event.person, me)}"
         case events.MemberLeft():
-            return f"{name_with_mismatch(event.person)} left"
+            return f"{name_with_warning(event.person, me)} left"
         case events.MemberRemoved():
-            return f"{name_with_mismatch(event.by)} removed {name_with_mismatch(event.person)}"
+            return f"{name_with_warning(event.by, me)} removed {name_with_warning(event.person, me)}"
         case events.RoomChanged():
-            return f"{name_with_mismatch(event.by)} calls the room {event.title} now"
+            return f"{name_with_warning(event.by, me)} calls the room {event.title} now"
         case events.RoomClosed():
-            by = name_with_mismatch(event.by) if event.by else ""
+            by = name_with_warning(event.by, me) if event.by else ""
             return f"{by} removed you from {event.title}" if by else f"you left {event.title}"
         case events.PresenceChanged():
             how = f" ({event.reason})" if event.reason and not event.online else ""
@@ -190,6 +212,8 @@ def _event_text(event: Event) -> str:
 
 def _key_mismatch_text(invited: events.Invited) -> str:
     """Return the text for an invitation by a known name with another key, with what to do about it."""
+    from clave_crypto.identity import fingerprint  # here, as it loads `cryptography`
+
     person = invited.inviter
     return (
         f"other key than the {person.name} you know: known {fingerprint(person.known)},"

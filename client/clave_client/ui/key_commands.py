@@ -6,10 +6,10 @@ Knows the conversation; never looks a key up again between showing it and decidi
 from __future__ import annotations
 
 from clave_client.errors import UsageError
+from clave_client.rpc import methods as m
 from clave_client.ui.conversation import Conversation, ShownKey
 from clave_client.ui.display import note
 from clave_client.values import SeenKey
-from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 
 __all__ = ["show_fingerprint", "trust", "verify"]
@@ -20,7 +20,7 @@ SHOWN_SECONDS = 15 * 60
 
 async def show_fingerprint(talk: Conversation, name: str) -> None:
     """Show the fingerprint and safety number to compare with somebody."""
-    shown = await _show(talk, name or talk.client.name, asked=True)
+    shown = await _show(talk, name or talk.name, asked=True)
     if shown.found.safety_number:
         name = shown.found.name
         talk.show(note("compared and right" if shown.found.verified else f"compare it, then /verify {name}"))
@@ -49,7 +49,7 @@ async def verify(talk: Conversation, words: str) -> None:
         text = f"compare it, then /verify {name} yes, or type what {name} reads to you: /verify {name} DIGITS"
         talk.show(note(text))
         return
-    await talk.client.verify(name, found.account)
+    await talk.session.ask(m.Verify(name=name, account=found.account))
     talk.show(note(f"{name} is verified: {found.fingerprint}"))
 
 
@@ -58,7 +58,7 @@ async def trust(talk: Conversation, words: str) -> None:
     name, answer = _split(words, "/trust NAME")
     choice = talk.keys.choices.get(name)
     if not answer or choice is None:
-        _show_choice(talk, name)
+        await _show_choice(talk, name)
         return
     if answer == "yes":
         matching = choice[1:] if choice[0].bound else []
@@ -69,7 +69,7 @@ async def trust(talk: Conversation, words: str) -> None:
             f"say which of the keys shown: /trust {name} and at least the first half of its fingerprint"
         )
     (chosen,) = matching
-    talk.client.repin(name, chosen.account)
+    await talk.session.ask(m.Repin(name=name, account=chosen.account))
     del talk.keys.choices[name]
     talk.keys.refused.pop(name, None)
     talk.keys.last.pop(name, None)
@@ -77,7 +77,7 @@ async def trust(talk: Conversation, words: str) -> None:
 
 
 async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
-    found = await talk.client.fingerprint(name, room=talk.room)
+    found = await talk.session.ask(m.GetFingerprint(name=name, room=_room(talk)))
     talk.show(note(f"{found.name}: {found.fingerprint}  (from {found.source})"))
     if found.safety_number:
         talk.show(note(f"safety number with you: {found.safety_number}"))
@@ -85,8 +85,8 @@ async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
     return shown
 
 
-def _show_choice(talk: Conversation, name: str) -> None:
-    choice = talk.client.keys(name, room=talk.room)
+async def _show_choice(talk: Conversation, name: str) -> None:
+    choice = await talk.session.ask(m.ListKeys(name=name, room=_room(talk)))
     refused = talk.keys.refused.get(name)
     if refused is not None and all(one.account != refused.account for one in choice):
         choice.append(refused)
@@ -102,6 +102,10 @@ def _show_choice(talk: Conversation, name: str) -> None:
     talk.show(note(text, "alarm"))
 
 
+def _room(talk: Conversation) -> str:
+    return "" if talk.room is None else talk.room.hex()
+
+
 def _split(words: str, usage: str) -> tuple[str, str]:
     """Return the name, and the rest without spaces in lower case."""
     name, *rest = words.split() or [""]
@@ -111,6 +115,8 @@ def _split(words: str, usage: str) -> tuple[str, str]:
 
 
 def _fingerprint(one: SeenKey) -> str:
+    from clave_crypto.identity import fingerprint  # here, as it loads `cryptography`
+
     return fingerprint(one.account)
 
 

@@ -3,47 +3,92 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal, Protocol
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.output import ColorDepth
-from prompt_toolkit.patch_stdout import patch_stdout
-from prompt_toolkit.styles import Style
-
-from clave_client.client import Client
-from clave_client.errors import ClientError
-from clave_client.ui.chat_commands import COMMANDS, run_input
+from clave_client import events
+from clave_client.rpc import methods as m
+from clave_client.rpc.session import Session
+from clave_client.ui.chat_commands import COMMANDS, run_input, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import Line, plain
 from clave_client.ui.line_reader import read_lines
+from clave_client.ui.terminal.usable import is_usable
 
-__all__ = ["run_line_mode"]
+__all__ = ["Alerts", "OpenSession", "run_line_mode"]
 
-_STYLE = Style.from_dict(
-    {
-        "name": "ansicyan",
-        "own": "ansigreen",
-        "time": "ansibrightblack",
-        "note": "ansibrightblack",
-        "alarm": "ansired",
-    }
-)
+Alerts = Literal["off", "bell", "desktop", "content"]
+"""What tells of a message: nothing, the bell, also a desktop notification, or one that says what it is."""
 
 
-async def run_line_mode(client: Client, room: bytes | None) -> None:
+class OpenSession(Protocol):
+    """Makes the session of this window, not opened yet; the arguments are those of `Session`."""
+
+    def __call__(
+        self,
+        *,
+        patient: bool,
+        on_stall: Callable[[int], None],
+        on_attached: Callable[[], None],
+        ask: Callable[[], Awaitable[str]] | None,
+    ) -> Session:
+        """Return the session."""
+
+
+async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Alerts) -> None:
     """Run the conversation until `exit` or the end of input. Raises `ClientError` when it cannot go on."""
-    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    talk = Conversation(client, _show_on_terminal if on_terminal else _show_plain)
-    talk.begin(room)
-    reading = asyncio.create_task(_prompt(talk) if on_terminal else _pipe(talk))
+    window = _Window()
+    on_terminal = is_usable()
+    session = make_session(
+        patient=True,
+        on_stall=window.stalled,
+        on_attached=window.attached,
+        ask=window.ask_passphrase if on_terminal else None,
+    )
+    async with session:
+        if on_terminal:
+            await _run_on_terminal(window, session, room, alerts)
+        else:
+            await _run_on_pipes(window, session, room)
+
+
+class _Window:
+    """What the session tells a conversation that is made after it."""
+
+    def __init__(self) -> None:
+        self.talk: Conversation | None = None
+        self.ask: Callable[[], str] | None = None
+        self.stalled_by = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stalled(self, process: int) -> None:
+        self.stalled_by = process
+        if self.talk is not None:
+            self.talk.owner_stalled(process)
+
+    def attached(self) -> None:
+        if self.talk is not None:
+            task = asyncio.create_task(self.talk.refresh())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def ask_passphrase(self) -> str:
+        return "" if self.ask is None else self.ask()
+
+    def waits_for(self) -> str:
+        return f"waiting for process {self.stalled_by}" if self.stalled_by else "waiting for the relay"
+
+
+# --- on pipes ---
+
+
+async def _run_on_pipes(window: _Window, session: Session, room: str | None) -> None:
+    talk = window.talk = Conversation(session, _print)
+    await session.ask(m.WaitSettled())
+    await talk.begin(room)
+    reading = asyncio.create_task(_read(talk))
     listening = asyncio.create_task(talk.listen())
     try:
         await asyncio.wait((reading, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -57,92 +102,95 @@ async def run_line_mode(client: Client, room: bytes | None) -> None:
         await asyncio.gather(reading, listening, return_exceptions=True)
 
 
-def _show_plain(line: Line) -> None:
-    print(plain(line), flush=True)  # noqa: T201 (printing is its purpose)
-
-
-def _show_on_terminal(line: Line) -> None:
-    # The pieces are data, not markup: text of a peer cannot set a style.
-    pieces = FormattedText([(f"class:{style}" if style else "", text) for style, text in line])
-    depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
-    print_formatted_text(pieces, style=_STYLE, color_depth=depth)
-
-
-async def _pipe(talk: Conversation) -> None:
+async def _read(talk: Conversation) -> None:
     async for text in read_lines(sys.stdin):
         await run_input(talk, text)
         if talk.finished:
             return
 
 
-async def _prompt(talk: Conversation) -> None:
-    session: PromptSession[str] = PromptSession(
-        history=InMemoryHistory(),
-        completer=_Completer(talk),
-        complete_while_typing=False,
-        key_bindings=_keys(),
-        multiline=True,
-        prompt_continuation=lambda width, _line, _wrap: " " * width,
+def _print(line: Line) -> None:
+    text = plain(line)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, errors="replace").decode(encoding), flush=True)  # noqa: T201 (its purpose)
+
+
+# --- on a terminal ---
+
+
+async def _run_on_terminal(window: _Window, session: Session, room: str | None, alerts: Alerts) -> None:
+    from clave_client.ui.terminal.terminal import LineRefused, Terminal
+
+    history = await session.ask(m.GetTypedLines())
+    lines: list[Line] = []
+    talk = window.talk = Conversation(session, lines.append, interactive=True)
+
+    async def handle(text: str) -> None:
+        accepted = await run_input(talk, text)
+        if talk.finished:
+            terminal.stop()
+        if not accepted:
+            raise LineRefused(text)
+
+    async def remember(text: str) -> None:
+        await session.ask(m.AddTypedLine(line=text))
+
+    def alert(message: events.Message, title: str) -> None:
+        if alerts != "off":
+            terminal.bell()
+        if alerts == "content":
+            terminal.notify(f"{message.sender.name} in {title}: {message.text}")
+        elif alerts == "desktop":
+            terminal.notify(f"a message in {title}")
+
+    terminal = Terminal(
+        prompt=lambda: talk.prompt,
+        live=talk.live,
+        handle=handle,
+        waiting=window.waits_for,
+        complete=partial(_complete, talk),
+        history=history,
+        remember=remember,
+        shortcuts={
+            **{f"alt-{number}": partial(switch, talk, number) for number in range(1, 10)},
+            "alt-a": partial(switch_to_unread, talk),
+        },
     )
-    with patch_stdout(raw=False):
-        while not talk.finished:
-            try:
-                text = await session.prompt_async(lambda: talk.prompt)
-            except (EOFError, KeyboardInterrupt):
-                return
-            await run_input(talk, text)
+    talk.connect(terminal.print, terminal.refresh, alert)
+    running = asyncio.create_task(terminal.run())
+    listening = asyncio.create_task(_begin_and_listen(talk, room))
+    try:
+        await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            terminal.stop()
+            await running
+        talk.connect(_print, lambda: None, lambda *_: None)
+        for task in (running, listening):
+            if task.done():
+                task.result()
+        await talk.finish()
+    finally:
+        for task in (running, listening):
+            task.cancel()
+        await asyncio.gather(running, listening, return_exceptions=True)
 
 
-def _keys() -> KeyBindings:
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _(event: KeyPressEvent) -> None:
-        # More keys in the queue mean that this Enter is part of a paste: it must not send.
-        if event.app.key_processor.input_queue:
-            event.current_buffer.newline(copy_margin=False)
-        else:
-            event.current_buffer.validate_and_handle()
-
-    @keys.add("escape", "enter")
-    def _(event: KeyPressEvent) -> None:
-        event.current_buffer.newline(copy_margin=False)
-
-    @keys.add("c-c")
-    def _(event: KeyPressEvent) -> None:
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-        else:
-            event.app.exit(exception=KeyboardInterrupt)
-
-    return keys
+async def _begin_and_listen(talk: Conversation, room: str | None) -> None:
+    await talk.begin(room)
+    await talk.listen()
 
 
-class _Completer(Completer):
-    """Completes commands, and names or rooms where a command takes one."""
-
-    def __init__(self, talk: Conversation) -> None:
-        self._talk = talk
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        text = document.text_before_cursor
-        if not text.startswith("/"):
-            return
-        name, space, argument = text[1:].partition(" ")
-        if not space:
-            for command in COMMANDS:
-                if command.startswith(name):
-                    yield Completion(f"/{command}", start_position=-len(text))
-            return
-        known = COMMANDS.get(name)
-        for choice in self._choices(known.completes if known else ""):
-            if choice.casefold().startswith(argument.casefold()):
-                yield Completion(choice, start_position=-len(argument))
-
-    def _choices(self, kind: str) -> list[str]:
-        with contextlib.suppress(ClientError):
-            if kind == "room":
-                return sorted(record.title for record in self._talk.client.rooms.values())
-            if kind == "name":
-                return self._talk.client.known_names()
+async def _complete(talk: Conversation, text: str) -> list[str]:
+    """Return what `text` could become: a command, or a name or room where a command takes one."""
+    if not text.startswith("/"):
         return []
+    name, space, argument = text[1:].partition(" ")
+    if not space:
+        return [f"/{command}" for command in COMMANDS if command.startswith(name.lower())]
+    known = COMMANDS.get(name.lower())
+    kind = known.completes if known else ""
+    choices = sorted(room.title for room in talk.rooms.values()) if kind == "room" else talk.names
+    if kind not in ("room", "name"):
+        return []
+    folded = argument.casefold()
+    return [f"/{name} {choice}" for choice in choices if choice.casefold().startswith(folded)]

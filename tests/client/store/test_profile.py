@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
-from clave_client.store.profile import Profile, profile_names
+from clave_client.store.folders import profile_names
+from clave_client.store.profile import Profile
 
 
 def test_a_new_profile_is_accessible_to_its_owner_only(tmp_path: Path) -> None:
@@ -34,7 +35,10 @@ def test_the_key_is_handed_out_once(tmp_path: Path) -> None:
 
 
 def test_a_second_opening_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
-    with Profile(tmp_path / "home", "red"), pytest.raises(ProfileLocked, match="open in another"):
+    with (
+        Profile(tmp_path / "home", "red"),
+        pytest.raises(ProfileLocked, match="holds the profile red and does not answer"),
+    ):
         Profile(tmp_path / "home", "red").open()
     Profile(tmp_path / "home", "red").open().close()
 

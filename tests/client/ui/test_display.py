@@ -4,12 +4,11 @@ import pytest
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency, Person
-from clave_client.store.database import HistoryLine
 from clave_client.ui.display import (
+    date_text,
     event_line,
-    history_line,
     inconsistency_text,
-    name_with_mismatch,
+    message_line,
     name_with_warning,
     plain,
     warning_word,
@@ -20,10 +19,11 @@ RED = Person("red", b"a" * 32, "laptop", b"d" * 32, verified=False)
 OTHER = Person("red", b"c" * 32, "laptop", b"f" * 32, verified=False, known=b"a" * 32)
 BLUE = Person("blue", b"b" * 32, "desk", b"e" * 32, verified=True)
 ROOM = b"r" * 16
+ME = b"m" * 32
 
 
 def shown(event: Event, *, elsewhere: bool = False) -> str | None:
-    line = event_line(event, lambda _: "friends", elsewhere=elsewhere)
+    line = event_line(event, lambda _: "friends", elsewhere=elsewhere, me=ME)
     return None if line is None else plain(line)
 
 
@@ -114,7 +114,7 @@ def test_names_carry_their_warning_word() -> None:
     assert name_with_warning(RED) == "red (unverified)"
     assert name_with_warning(BLUE) == "blue"
     assert name_with_warning(OTHER) == "red (other key)"
-    assert (name_with_mismatch(RED), name_with_mismatch(OTHER)) == ("red", "red (other key)")
+    assert name_with_warning(RED, RED.account) == "red", "oneself needs no warning"
     assert [warning_word(person) for person in (RED, BLUE, OTHER)] == ["unverified", "", "other key"]
 
 
@@ -126,8 +126,18 @@ def test_an_invitation_with_another_key_shows_both() -> None:
     assert text.endswith("/trust red or /decline friends")
 
 
-def test_history_marks_own_messages_by_style() -> None:
-    line = HistoryLine(1, b"d", b"a", "red", b"i", "hello", 0)
-    own, other = history_line(line, own=True), history_line(line, own=False)
+def test_own_messages_are_marked_by_style() -> None:
+    own = message_line(BLUE, "hello", 0.0, me=BLUE.account)
+    other = message_line(BLUE, "hello", 0.0, me=ME)
     assert plain(own) == plain(other)
     assert own != other
+
+
+@pytest.mark.parametrize("moment", [-1e18, 1e18, 253_370_764_800.0])
+def test_a_time_that_no_calendar_has_is_shown_as_some_time(moment: float) -> None:
+    assert plain(message_line(BLUE, "hello", moment, me=ME)).endswith(" blue: hello")
+    assert date_text(moment)
+
+
+def test_a_day_has_its_name_and_year() -> None:
+    assert date_text(86_400 * 365.5) == "Friday 1 January 1971"

@@ -1,0 +1,97 @@
+"""Runs a command to its end, and turns how it ended into an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+import click
+
+from clave_client.errors import ClientError
+
+__all__ = ["EXIT_STATUSES", "report", "run"]
+
+EXIT_STATUSES: Final = {
+    0: "done",
+    1: "something else failed",
+    2: "wrong arguments, or not possible now",
+    3: "the profile: held by a stopped process, exposed, damaged, wrong passphrase",
+    4: "the relay: not reachable, not the pinned one, or it refused",
+    5: "the message waits in the outbox and goes out later",
+    6: "this device is no longer in the room",
+    130: "interrupted by Ctrl-C (SIGTERM: 143, SIGHUP: 129)",
+}
+"""The exit statuses of `clave`, in --help and the documentation."""
+
+
+class _Signalled(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run `work` to its end; SIGTERM and SIGHUP end it in order.
+
+    A `ClientError` prints one line and exits with its status, a closed pipe exits with 0.
+    """
+    import asyncio
+
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
+    try:
+        asyncio.run(_until_signalled(work))
+    except ClientError as error:
+        report(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except _Signalled as ended:
+        sys.exit(128 + ended.number)
+    except BrokenPipeError:
+        _abandon_stdout()
+        sys.exit(0)
+    except OSError as error:
+        click.echo(f"clave: {error.strerror or error}; nothing more could be read or written", err=True)
+        _abandon_stdout()
+        sys.exit(1)
+
+
+def report(error: ClientError) -> None:
+    """Print an error's line and exit with its status."""
+    from clave_client.ui.hints import error_text
+    from clave_client.ui.warnings import print_warning
+    from clave_wire.text import sanitize
+
+    print_warning(sanitize(error_text(error)))
+    sys.exit(error.exit_status)
+
+
+def _abandon_stdout() -> None:
+    """Keep the interpreter from flushing into a closed pipe at exit."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _until_signalled(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run `work`; SIGTERM and SIGHUP cancel it, so that it closes what it has opened."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work())
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise _Signalled(received[0]) from None

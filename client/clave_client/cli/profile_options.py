@@ -1,0 +1,150 @@
+"""The options that select a profile, and the session they open. Knows no command."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from clave_client.errors import UsageError
+
+if TYPE_CHECKING:
+    from clave_client.client import Client
+    from clave_client.rpc.session import Session
+    from clave_client.store.profile import Profile
+
+__all__ = ["NewProfile", "ProfileOptions", "first_line", "profile_options"]
+
+_TRIES = 3
+"""How often a passphrase is asked for on a terminal."""
+
+
+class NewProfile(NamedTuple):
+    """What only `clave chat` says: where a profile is registered or its relay has moved to, and how."""
+
+    relay: str | None = None
+    pin: bytes | None = None
+    token: str = ""
+    passphrase: bool = False
+
+    def __repr__(self) -> str:
+        return "<NewProfile>"
+
+
+class ProfileOptions(NamedTuple):
+    """Which profile to use, and where its passphrase comes from."""
+
+    name: str | None
+    home: Path | None
+    passphrase_file: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """The profile's folder. Raises `UsageError` when it is not clear which profile is meant."""
+        from clave_client.store.folders import default_home, profile_folder
+
+        home = self.home or default_home()
+        return profile_folder(home, self.chosen_name(home))
+
+    def chosen_name(self, home: Path) -> str:
+        """Return the profile's name: the given one, or that of the only profile. Raises `UsageError`."""
+        from clave_client.store.folders import profile_names
+
+        if self.name is not None:
+            return self.name
+        names = profile_names(home)
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UsageError(f"say who you are: {' or '.join(f'--name {name}' for name in names)}")
+        raise UsageError("there is no profile yet; start with: clave chat --relay HOST:PORT --name NAME")
+
+    def profile(self, new: NewProfile | None = None) -> Profile:
+        """Return the profile, not opened yet."""
+        from clave_client.store.folders import default_home
+        from clave_client.store.profile import Profile
+
+        home = self.home or default_home()
+        is_new = new is not None and new.passphrase
+        name = self.chosen_name(home)
+        return Profile(home, name, ask=self._ask(), new_passphrase=is_new)
+
+    def session(
+        self,
+        new: NewProfile | None = None,
+        *,
+        patient: bool = False,
+        on_stall: Callable[[int], None] = lambda _: None,
+        on_attached: Callable[[], None] = lambda: None,
+        ask: Callable[[], Awaitable[str]] | None = None,
+    ) -> Session:
+        """Return a session of the profile, not opened yet."""
+        from clave_client.rpc.session import Session
+
+        return Session(
+            self.profile(new),
+            functools.partial(_make_client, new or NewProfile()),
+            ask=ask if self.passphrase_file is None else None,
+            patient=patient,
+            on_stall=on_stall,
+            on_attached=on_attached,
+        )
+
+    def _ask(self) -> Callable[[], str] | None:
+        if self.passphrase_file is not None:
+            path = self.passphrase_file
+            return lambda: first_line(path)
+        if sys.stdin is not None and sys.stdin.isatty():
+            return lambda: str(click.prompt("passphrase", hide_input=True, err=True))
+        return None
+
+
+def _make_client(new: NewProfile, profile: Profile) -> Client:
+    from clave_client.client import Client
+
+    return Client(profile, new.relay, pin=new.pin, token=new.token)
+
+
+def profile_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select the profile; the command gets them as `options`."""
+
+    @functools.wraps(command)
+    def with_options(
+        *args: Any, name: str | None, home: Path | None, passphrase_file: Path | None, **others: Any
+    ) -> None:
+        command(*args, options=ProfileOptions(name, home, passphrase_file), **others)
+
+    for option in (
+        click.option(
+            "--passphrase-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Read the profile's passphrase from this file's first line.",
+        ),
+        click.option(
+            "--home",
+            envvar="CLAVE_HOME",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Where profiles are kept (or CLAVE_HOME).",
+        ),
+        click.option(
+            "--name",
+            envvar="CLAVE_NAME",
+            help="Who you are: the profile, and the name it registers (or CLAVE_NAME).",
+        ),
+    ):
+        with_options = option(with_options)
+    return with_options
+
+
+def first_line(path: Path) -> str:
+    """Return a file's first line. Raises `UsageError`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"cannot read {path}: {reason}") from None

@@ -1,0 +1,36 @@
+"""Where profiles are: a folder for each under one home. Imports little, for commands that start fast."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+__all__ = ["SOCKET_NAME", "STORE_NAME", "default_home", "profile_folder", "profile_names"]
+
+STORE_NAME: Final = "store.db"
+SOCKET_NAME: Final = "socket"
+"""The name of the socket in a profile's folder, at which its owner listens."""
+
+
+def default_home() -> Path:
+    """Return the folder that holds all profiles: `$CLAVE_HOME`, else the platform's data folder."""
+    chosen = os.environ.get("CLAVE_HOME")
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # here, as it is rarely needed
+
+    return Path(platformdirs.user_data_dir("clave", appauthor=False))
+
+
+def profile_folder(home: Path, name: str) -> Path:
+    """Return the folder of the profile `name`."""
+    return home / "profiles" / name
+
+
+def profile_names(home: Path) -> list[str]:
+    """Return the names of the profiles under `home`, sorted."""
+    folder = home / "profiles"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / STORE_NAME).exists())

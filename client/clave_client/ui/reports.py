@@ -1,0 +1,43 @@
+"""What `clave info` and `clave rooms` print. Knows no options."""
+
+from __future__ import annotations
+
+from clave_client.errors import UsageError
+from clave_client.rpc import methods as m
+from clave_client.rpc.session import Session
+from clave_client.ui.display import room_info_lines, room_line
+from clave_client.ui.hints import notice_text
+from clave_client.ui.json_output import info_json, room_json
+from clave_client.ui.warnings import print_out
+
+__all__ = ["print_info", "print_rooms"]
+
+
+async def print_info(session: Session, room: str | None, *, as_json: bool) -> None:
+    """Print the summary of `room`, or this profile's and that of every room."""
+    profile = await session.ask(m.GetProfile())
+    rooms = [room] if room is not None else [each.id.hex() for each in await session.ask(m.ListRooms())]
+    found = [await session.ask(m.GetRoomInfo(room=each)) for each in rooms]
+    if as_json:
+        print_out(info_json(profile, found))
+        return
+    lines: list[str] = []
+    if room is None:
+        lines += [f"{profile.name}: {profile.fingerprint}", f"relay: {profile.relay}"]
+        lines += [f"relay fingerprint {profile.relay_fingerprint}"]
+    for each in found:
+        lines += ["", *room_info_lines(each)]
+        mismatches = await session.ask(m.ListMismatches(room=each.id.hex()))
+        lines += [notice_text(notice) for notice in mismatches]
+    if room is None:
+        lines += [line for reason in profile.unusable for line in ("", reason)]
+    print_out("\n".join(lines).lstrip("\n"))
+
+
+async def print_rooms(session: Session, *, as_json: bool) -> None:
+    """Print a line for each room, with how much is new there."""
+    rooms = await session.ask(m.ListRooms())
+    if not rooms and not as_json:
+        raise UsageError("you are in no room; clave chat, then /new TITLE opens one")
+    for each in rooms:
+        print_out(room_json(each) if as_json else room_line(each))

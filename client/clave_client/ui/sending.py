@@ -1,0 +1,114 @@
+"""What `clave send` does: sends a message, or each line of standard input. Knows no options."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from clave_client.errors import MessageWaiting, UsageError
+from clave_client.formats.content import MAX_BODY_BYTES
+from clave_client.rpc import methods as m
+from clave_client.rpc.session import Session
+from clave_client.rpc.values import RoomNews, RoomSummary
+from clave_client.ui.input_lines import read_byte_lines
+from clave_client.ui.json_output import sent_json
+from clave_client.ui.warnings import print_out, print_warning, warn_of
+
+__all__ = ["Sender"]
+
+_MOST_UNACKNOWLEDGED = 32
+"""Most lines sent and not yet acknowledged; then reading pauses."""
+
+_PROGRESS_SECONDS = 1.0
+
+
+class Sender:
+    """Sends messages to `room`; each waits up to `wait` seconds for the relay and then stays in the outbox.
+
+    A repeated `key` sends nothing a second time.
+    """
+
+    def __init__(self, session: Session, *, room: str, wait: float, key: str, as_json: bool) -> None:
+        self._session = session
+        self._words = room
+        self._wait = wait
+        self._key = key
+        self._as_json = as_json
+        self._told: set[str] = set()
+        self._sent = 0
+        self._waiting = 0
+        self._refused = 0
+        self._room: RoomSummary
+
+    async def send(self, text: str) -> None:
+        """Send one message. Raises `MessageWaiting` if it stays in the outbox, or `ClientError`."""
+        self._room = await self._session.ask(m.FindRoom(room=self._words))
+        await self._send_one(text, self._key)
+        self._report_waiting()
+
+    async def send_lines(self, source: int) -> None:
+        """Send each line of the file descriptor `source` that is not blank; a too long one is left out.
+
+        Raises `UsageError` at the end if one was, `MessageWaiting` if some stay in the outbox.
+        """
+        self._room = await self._session.ask(m.FindRoom(room=self._words))
+        sending: set[asyncio.Task[None]] = set()
+        progress = asyncio.create_task(self._show_progress())
+        number = 0
+        try:
+            async for line in read_byte_lines(source, MAX_BODY_BYTES):
+                number += 1
+                if line is None:
+                    self._refused += 1
+                    print_warning(f"line {number} has more than {MAX_BODY_BYTES} bytes; it was not sent")
+                elif line.strip():
+                    key = f"{self._key}-{number}" if self._key else ""
+                    text = line.decode(errors="replace").removeprefix("\ufeff" if number == 1 else "")
+                    sending.add(asyncio.create_task(self._send_one(text, key)))
+                if len(sending) >= _MOST_UNACKNOWLEDGED:
+                    done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.gather(*done)
+            await asyncio.gather(*sending)
+        finally:
+            for task in (progress, *sending):
+                task.cancel()
+            await asyncio.gather(progress, *sending, return_exceptions=True)
+        if self._refused:
+            raise UsageError(f"{self._refused} of {number} lines were too long and were not sent")
+        self._report_waiting()
+
+    def _report_waiting(self) -> None:
+        if self._waiting:
+            raise MessageWaiting(self._waiting)
+
+    async def _send_one(self, text: str, key: str) -> None:
+        # Once the relay was away for one message, the others are just left in the outbox.
+        wait, room = 0.0 if self._waiting else self._wait, self._room.id.hex()
+        self._tell(await self._session.ask(m.CatchUp(room=room, wait=wait)))
+        result = await self._session.ask(m.Send(room=room, text=text, wait=wait, key=key))
+        if result.seq:
+            self._sent += 1
+        else:
+            self._waiting += 1
+        if self._as_json:
+            print_out(sent_json(result, self._room.title))
+
+    def _tell(self, news: RoomNews) -> None:
+        """Print key notices, each once, and what changed in the room."""
+        fresh = [notice for notice in news.notices if notice.text not in self._told]
+        self._told |= {notice.text for notice in fresh}
+        warn_of([*fresh, *news.changes], self._room.title)
+
+    async def _show_progress(self) -> None:
+        """Show on a terminal how many lines were sent."""
+        if sys.stderr is None or not sys.stderr.isatty():
+            return
+        try:
+            while True:
+                await asyncio.sleep(_PROGRESS_SECONDS)
+                sys.stderr.write(f"\r{self._sent} lines sent")
+                sys.stderr.flush()
+        finally:
+            if self._sent:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()

@@ -1,0 +1,111 @@
+"""What `clave tail` does: prints messages of a room as they come. Knows no options."""
+
+from __future__ import annotations
+
+from clave_client import events
+from clave_client.errors import NoLongerMember
+from clave_client.rpc import methods as m
+from clave_client.rpc.session import Session, SessionEvent
+from clave_client.rpc.values import HistoryMessage, RoomSummary
+from clave_client.ui.display import message_line, name_with_warning, plain
+from clave_client.ui.json_output import message_json
+from clave_client.ui.warnings import print_out, print_warning, warn_of
+
+__all__ = ["Tail"]
+
+_SYNC_SECONDS = 5.0
+"""How long to wait for what the relay has, before the last messages are shown."""
+
+_PAGE = 500
+
+
+class Tail:
+    """Prints messages of `room`. With `consumer` its place is kept under that name, by room."""
+
+    def __init__(self, session: Session, *, room: str, as_json: bool, consumer: str = "") -> None:
+        self._session = session
+        self._words = room
+        self._as_json = as_json
+        self._consumer = consumer
+        self._printed: set[int] = set()
+        self._offline = False
+        self._me = b""
+        self._room: RoomSummary
+
+    async def follow(self, *, earlier: int, after: int | None) -> None:
+        """Print the last `earlier` messages, or all above the seq `after`, and then each new one.
+
+        Returns never. Raises `NoLongerMember` when this device is not in the room any more.
+        """
+        ask = self._session.ask
+        self._room = room = await ask(m.FindRoom(room=self._words))
+        self._me = (await ask(m.GetProfile())).account
+        if self._consumer:
+            consumer = f"{self._consumer} {room.id.hex()}"
+            await self._session.subscribe(consumer=consumer)
+        else:
+            await self._session.subscribe()
+            consumer = ""
+            if await ask(m.WaitSettled()):
+                await ask(m.WaitSynced(room=room.id.hex(), wait=_SYNC_SECONDS))
+            await self._print_earlier(earlier, after)
+        for notice in await ask(m.ListMismatches(room=room.id.hex())):
+            warn_of([notice], room.title)
+        while True:
+            event = await self._session.next_event()
+            await self._take(event)
+            if consumer and event.number:
+                await ask(m.CommitEvents(consumer=consumer, number=event.number))
+
+    async def _print_earlier(self, earlier: int, after: int | None) -> None:
+        words = self._room.id.hex()
+        if after is None:
+            for message in await self._session.ask(m.GetHistory(room=words, limit=earlier)):
+                await self._print(message)
+            return
+        while True:
+            page = await self._session.ask(m.GetHistory(room=words, after=after, limit=_PAGE, newest=False))
+            for message in page:
+                await self._print(message)
+            if not page:
+                return
+            after = page[-1].seq
+
+    async def _take(self, happened: SessionEvent) -> None:
+        event, room = happened.event, self._room
+        match event:
+            case None:
+                print_warning(f"{room.title}: events up to {happened.number} are no longer kept")
+            case events.Message() if event.room == room.id:
+                await self._print(
+                    HistoryMessage(event.seq, event.sender, False, event.id, event.text, event.sent_at)
+                )
+            case events.Sent() if event.room == room.id and event.text:
+                page = m.GetHistory(room=room.id.hex(), after=event.seq - 1, limit=1, newest=False)
+                for message in await self._session.ask(page):
+                    await self._print(message)
+            case events.Disconnected():
+                if not self._offline:
+                    print_warning(f"{event.reason}; trying again")
+                self._offline = True
+            case events.Connected():
+                self._offline = False
+            case events.RoomClosed() if event.room == room.id:
+                by = None if event.by is None else name_with_warning(event.by)
+                raise NoLongerMember(event.title, by)
+            case _ if event.room in (room.id, b""):
+                warn_of([event], room.title)
+            case _:
+                pass
+
+    async def _print(self, message: HistoryMessage) -> None:
+        if message.seq in self._printed:
+            return
+        self._printed.add(message.seq)
+        if self._as_json:
+            print_out(message_json(message, self._room.title))
+            return
+        if not self._consumer:
+            await self._session.ask(m.MarkShown(room=self._room.id.hex(), seq=message.seq))
+        line = message_line(message.sender, message.text, message.sent_at, me=self._me)
+        print_out(plain(line))
