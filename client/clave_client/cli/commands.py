@@ -6,15 +6,16 @@ Whatever a command runs is imported there, so that `--help` and completion need 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from clave_client.cli.exit_status import EXIT_STATUSES, run
+from clave_client.cli.exit_status import EXIT_STATUSES, report, run
 from clave_client.cli.profile_options import NewProfile, ProfileOptions, first_line, profile_options
-from clave_client.errors import UsageError
+from clave_client.errors import ClientError, UsageError
 
 __all__ = ["main"]
 
@@ -90,7 +91,8 @@ def send(
 ) -> None:
     """Say TEXT in ROOM; with - say each line of standard input."""
     words = " ".join(text)
-    if words != "-" and _send_through_owner(options, room, words, wait, key, as_json=as_json):
+    key = key or os.urandom(16).hex()
+    if words != "-" and _send_by_owner(options, room, words, wait, key, as_json=as_json):
         return
 
     async def work() -> None:
@@ -103,14 +105,26 @@ def send(
     run(work)
 
 
-def _send_through_owner(
+def _send_by_owner(
     options: ProfileOptions, room: str, text: str, wait: float, key: str, *, as_json: bool
 ) -> bool:
-    """Send by a process that owns the profile already, which needs little of this program.
+    """Send through a process that owns the profile already; return False if that takes a session."""
+    from clave_client.rpc.blocking import send_by_owner
 
-    Returns False when there is none, or when what it answers is more than "sent".
-    """
-    return False
+    try:
+        done = send_by_owner(options.folder, room=room, text=text, wait=wait, key=key)
+    except ClientError as error:
+        report(error)
+    if done is None:
+        return False
+    if as_json or any(done.news.values()) or not done.result["seq"]:
+        from clave_client.ui.sending import report_sent
+
+        try:
+            report_sent(done, as_json=as_json)
+        except ClientError as error:
+            report(error)
+    return True
 
 
 @main.command(epilog="Example: clave tail friends --json | jq -r .text")

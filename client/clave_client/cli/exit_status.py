@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -59,7 +59,7 @@ def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
         sys.exit(1)
 
 
-def report(error: ClientError) -> None:
+def report(error: ClientError) -> NoReturn:
     """Print an error's line and exit with its status."""
     from clave_client.ui.hints import error_text
     from clave_client.ui.warnings import print_warning

@@ -65,13 +65,14 @@ class ProfileOptions(NamedTuple):
 
     def profile(self, new: NewProfile | None = None) -> Profile:
         """Return the profile, not opened yet."""
-        from clave_client.store.folders import default_home
+        from clave_client.store.folders import STORE_NAME, default_home, profile_folder
         from clave_client.store.profile import Profile
 
         home = self.home or default_home()
         is_new = new is not None and new.passphrase
         name = self.chosen_name(home)
-        return Profile(home, name, ask=self._ask(), new_passphrase=is_new)
+        confirm = is_new and not (profile_folder(home, name) / STORE_NAME).exists()
+        return Profile(home, name, ask=self._ask(confirm=confirm), new_passphrase=is_new)
 
     def session(
         self,
@@ -89,18 +90,32 @@ class ProfileOptions(NamedTuple):
             self.profile(new),
             functools.partial(_make_client, new or NewProfile()),
             ask=ask if self.passphrase_file is None else None,
+            tries=_TRIES if self.passphrase_file is None else 1,
             patient=patient,
             on_stall=on_stall,
             on_attached=on_attached,
         )
 
-    def _ask(self) -> Callable[[], str] | None:
+    def _ask(self, *, confirm: bool) -> Callable[[], str] | None:
         if self.passphrase_file is not None:
             path = self.passphrase_file
             return lambda: first_line(path)
         if sys.stdin is not None and sys.stdin.isatty():
-            return lambda: str(click.prompt("passphrase", hide_input=True, err=True))
+            return _Prompt(confirm=confirm)
         return None
+
+
+class _Prompt:
+    """Asks for a passphrase on the terminal, with `confirm` twice."""
+
+    def __init__(self, *, confirm: bool) -> None:
+        self._confirm = confirm
+        self._asked = False
+
+    def __call__(self) -> str:
+        text = "passphrase" if not self._asked else "wrong; passphrase"
+        self._asked = True
+        return str(click.prompt(text, hide_input=True, confirmation_prompt=self._confirm, err=True))
 
 
 def _make_client(new: NewProfile, profile: Profile) -> Client:

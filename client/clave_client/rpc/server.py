@@ -62,7 +62,9 @@ class RpcServer:
         """Accept windows at `path`, in a folder whose lock this process holds. Raises `OSError`."""
         listening = bind_private(path, _BACKLOG)
         self._path = path
-        self._listening = await asyncio.start_unix_server(self._accept, sock=listening, limit=_READ_BYTES)
+        self._listening = await asyncio.start_unix_server(
+            self._accept, sock=listening, limit=_READ_BYTES, backlog=_BACKLOG
+        )
 
     async def connect(self) -> socket.socket:
         """Return a connected socket of a window in this process."""

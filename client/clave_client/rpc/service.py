@@ -35,9 +35,9 @@ from clave_client.rpc.values import (
 )
 from clave_client.store import settings
 from clave_client.store.database import HistoryLine, RoomRecord
-from clave_client.store.journal import is_stored
 from clave_client.store.request_log import RequestLog
 from clave_client.store.schema import MIGRATIONS
+from clave_client.sync.event_stream import EventStream
 from clave_client.values import Fingerprint, Phase
 
 __all__ = ["Service"]
@@ -63,8 +63,9 @@ _TOLD = {
 
 
 class _Attempt(NamedTuple):
-    """Whether the key of a change came before, and the outcome that was noted for it, if any."""
+    """The room of a change, whether its key came before, and the outcome that was noted for it, if any."""
 
+    room: bytes
     again: bool = False
     outcome: dict[str, Any] | None = None
 
@@ -144,15 +145,20 @@ class Service:
         change, key = self._changes[type(request)], request.key
         result: T
         if not key:
-            result = await change(request, _Attempt())
+            result = await change(request, _Attempt(self._room_of(request)))
             return result
-        again = self._requests.begin(key, _content(request))
+        again, room = self._requests.begin(key, _content(request), lambda: self._room_of(request))
         if key not in self._running:
-            attempt = _Attempt(again, self._requests.outcome(key))
+            attempt = _Attempt(room, again, self._requests.outcome(key))
             task = self._running[key] = asyncio.ensure_future(change(request, attempt))
             task.add_done_callback(lambda _: self._running.pop(key, None))
         result = await self._running[key]
         return result
+
+    def _room_of(self, request: m.Change[Any]) -> bytes:
+        """Return the id of the room that a change names, or nothing for one that names none."""
+        invited = isinstance(request, m.Accept | m.Decline)
+        return self._room(request.room, invited=invited) if hasattr(request, "room") else b""
 
     def _once(self, request: m.Change[Any], attempt: _Attempt, work: Callable[[], Any]) -> Any:
         """Return the noted outcome of `work`; else do it and note the outcome, in one transaction."""
@@ -190,19 +196,19 @@ class Service:
         if attempt.outcome is not None:
             return load(Person, attempt.outcome["done"])
         await self._client.wait_settled()
-        room = self._room(request.room)
-        return self._finish(request, await self._client.invite(room, request.name, repeated=attempt.again))
+        person = await self._client.invite(attempt.room, request.name, repeated=attempt.again)
+        return self._finish(request, person)
 
     async def _remove(self, request: m.Remove, attempt: _Attempt) -> None:
         if attempt.outcome is None:
             await self._client.wait_settled()
-            await self._client.remove(self._room(request.room), request.name, repeated=attempt.again)
+            await self._client.remove(attempt.room, request.name, repeated=attempt.again)
             self._finish(request, None)
 
     async def _set_title(self, request: m.SetTitle, attempt: _Attempt) -> None:
         if attempt.outcome is None:
             await self._client.wait_settled()
-            await self._client.set_title(self._room(request.room), request.title)
+            await self._client.set_title(attempt.room, request.title)
             self._finish(request, None)
 
     async def _verify(self, request: m.Verify, attempt: _Attempt) -> None:
@@ -214,48 +220,34 @@ class Service:
         self._once(request, attempt, lambda: self._client.repin(request.name, request.account))
 
     async def _accept(self, request: m.Accept, attempt: _Attempt) -> bool:
-        room = self._room_of(attempt) or self._room(request.room, invited=True)
-
-        def note() -> bytes:
-            self._client.note_answer(room, accept=True)
-            return room
-
-        self._once(request, attempt, note)
+        room = attempt.room
+        self._once(request, attempt, lambda: self._client.note_answer(room, accept=True))
         self._client.submit_noted(room)
         await self._client.wait_settled()
         return await self._client.wait_answered(room)
 
     async def _decline(self, request: m.Decline, attempt: _Attempt) -> bool:
-        room = self._room_of(attempt) or self._room(request.room, invited=True)
-
-        def note() -> bytes:
-            self._client.note_answer(room, accept=False)
-            return room
-
-        self._once(request, attempt, note)
-        self._client.submit_noted(room)
-        await self._client.wait_settled()
-        return await self._client.wait_left(room)
+        room = attempt.room
+        self._once(request, attempt, lambda: self._client.note_answer(room, accept=False))
+        return await self._leave_noted(room)
 
     async def _leave(self, request: m.Leave, attempt: _Attempt) -> bool:
-        room = self._room_of(attempt) or self._room(request.room)
+        self._once(request, attempt, lambda: self._client.note_leave(attempt.room))
+        return await self._leave_noted(attempt.room)
 
-        def note() -> bytes:
-            self._client.note_leave(room)
-            return room
-
-        self._once(request, attempt, note)
+    async def _leave_noted(self, room: bytes) -> bool:
         self._client.submit_noted(room)
         await self._client.wait_settled()
         return await self._client.wait_left(room)
-
-    def _room_of(self, attempt: _Attempt) -> bytes | None:
-        return None if attempt.outcome is None else bytes.fromhex(attempt.outcome["done"])
 
     # --- messages ---
 
     async def _post(self, request: m.Post, attempt: _Attempt) -> bytes:
-        room = self._room(request.room)
+        return self._post_now(request, attempt)
+
+    def _post_now(self, request: m.Post | m.Send, attempt: _Attempt) -> bytes:
+        """Append a message to the outbox and submit it, unless that was done; return its id."""
+        room = attempt.room
         done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
         self._submit_message(room)
         return bytes.fromhex(done)
@@ -265,27 +257,21 @@ class Service:
         self._client.submit_noted(room)
 
     async def _send(self, request: m.Send, attempt: _Attempt) -> SendResult:
-        room = self._room(request.room)
-        message_id, seq = b"", 0
+        room, message_id, seq = attempt.room, b"", 0
         try:
             async with asyncio.timeout(request.wait):
                 if attempt.outcome is None:
                     # One at a time, so that messages are posted in the order of their requests.
                     async with self._sending.setdefault(room, asyncio.Lock()):
                         await self._client.wait_until_sendable(room)
-                        message_id = await self._post_now(request, attempt, room)
+                        message_id = self._post_now(request, attempt)
                 else:
-                    message_id = await self._post_now(request, attempt, room)
+                    message_id = self._post_now(request, attempt)
                 seq = await self._client.wait_delivered(room, message_id)
         except TimeoutError:
             if not message_id:
-                message_id = await self._post_now(request, attempt, room)
+                message_id = self._post_now(request, attempt)
         return SendResult(message_id, seq)
-
-    async def _post_now(self, request: m.Send, attempt: _Attempt, room: bytes) -> bytes:
-        done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
-        self._submit_message(room)
-        return bytes.fromhex(done)
 
     async def _catch_up(self, request: m.CatchUp) -> RoomNews:
         room = self._room(request.room)
@@ -400,22 +386,22 @@ class Service:
         after = request.after
         if after is None:
             after = self._journal.consumer(request.consumer) if request.consumer else self._journal.head
-        with_stream = self._client.events()
+        stream = self._client.events()
         try:
             page = self._journal.read(after, request.limit)
-            if not page.events and not page.gap and request.wait:
-                await _within(request.wait, _next_stored(with_stream))
+            if not page.events and request.wait:
+                await _within(request.wait, self._wait_stored(stream, after))
                 page = self._journal.read(after, request.limit)
         finally:
-            with_stream.close()
+            stream.close()
         found = [NumberedEvent(each.number, each.event) for each in page.events]
         return EventsPage(found, found[-1].number if found else after, page.gap)
 
-
-async def _next_stored(stream: Any) -> None:
-    async for event in stream:
-        if is_stored(event):
-            return
+    async def _wait_stored(self, stream: EventStream[Event], after: int) -> None:
+        """Wait until an event with a number above `after` is stored."""
+        async for _ in stream:
+            if self._journal.head > after:
+                return
 
 
 async def _within(seconds: float, waiting: Awaitable[Any]) -> bool:

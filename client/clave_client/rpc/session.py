@@ -20,7 +20,14 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import msgspec
 
 from clave_client.client import Client
-from clave_client.errors import ClientError, OwnerOutdated, ProfileLocked, ProfileOfOther
+from clave_client.errors import (
+    ClientError,
+    OwnerOutdated,
+    PassphraseNeeded,
+    ProfileLocked,
+    ProfileOfOther,
+    WrongPassphrase,
+)
 from clave_client.events import Event
 from clave_client.formats.json_values import BadValue, dump, load, load_event
 from clave_client.rpc import methods as m
@@ -71,7 +78,8 @@ class Session:
     """A window's connection to the profile's owner. Use it as an async context manager.
 
     `make_client` returns the client to own the profile with; without it the session only attaches. `ask`
-    asks the user for the passphrase when the owner has ended and this session has no key. With `patient`
+    asks the user for the passphrase when the owner has ended and this session has no key; a wrong one is
+    asked for again, `tries` times in all. With `patient`
     a stopped owner is waited for, and `on_stall` is called with its process number, then with 0 when it
     goes on; otherwise requests raise `ProfileLocked` then. `on_attached` is called at each new owner.
     """
@@ -82,6 +90,7 @@ class Session:
         make_client: Callable[[Profile], Client] | None = None,
         *,
         ask: Callable[[], Awaitable[str]] | None = None,
+        tries: int = 1,
         patient: bool = False,
         on_stall: Callable[[int], None] = lambda _: None,
         on_attached: Callable[[], None] = lambda: None,
@@ -89,6 +98,7 @@ class Session:
         self._profile = profile
         self._make_client = make_client
         self._ask = ask
+        self._tries = tries
         self._patient = patient
         self._on_stall = on_stall
         self._on_attached = on_attached
@@ -127,9 +137,7 @@ class Session:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        if self._writer is not None:
-            self._writer.transport.abort()
-            self._writer = None
+        self._detach()
         owner, self._owner = self._owner, None
         if owner is not None:
             await owner.stop()
@@ -198,6 +206,11 @@ class Session:
 
     # --- the connection ---
 
+    def _detach(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
     def _write(self, line: bytes) -> None:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(line)
@@ -212,11 +225,16 @@ class Session:
                 connection = await self._own(first=first, since=loop.time() - began)
             if connection is not None:
                 try:
-                    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_READ_BYTES)
-                    await self._greet(reader, writer)
+                    reader, self._writer = await asyncio.open_unix_connection(
+                        sock=connection, limit=_READ_BYTES
+                    )
+                    await self._greet(reader, self._writer)
                 except (ConnectionError, asyncio.IncompleteReadError):
-                    continue  # the owner ended just now
-                self._writer = writer
+                    self._detach()  # the owner ended just now
+                    continue
+                except ClientError:
+                    self._detach()
+                    raise
                 return reader
             if loop.time() - began > STALL_SECONDS and (first or not self._patient):
                 raise self._profile.locked_error()
@@ -251,6 +269,13 @@ class Session:
             server = await owner.start()
         except ProfileLocked:
             return None
+        except PassphraseNeeded:
+            raise
+        except WrongPassphrase:
+            self._tries -= 1
+            if not self._tries:
+                raise
+            return await self._own(first=first, since=_HANDOVER_SECONDS)
         self._owner = owner
         return await server.connect()
 
@@ -262,7 +287,6 @@ class Session:
             async with asyncio.timeout(STALL_SECONDS):
                 line = await reader.readuntil(b"\n")
         except TimeoutError:
-            writer.transport.abort()
             raise self._profile.locked_error() from None
         try:
             raw = msgspec.json.decode(line)
@@ -288,7 +312,7 @@ class Session:
                     await self._events.has_room()
             if self._ended is not None:
                 return
-            self._writer = None
+            self._detach()
             await asyncio.sleep(_POLL_SECONDS)
             try:
                 reader = await self._connect(first=False)

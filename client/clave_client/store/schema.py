@@ -71,7 +71,7 @@ _EVENTS = """
 CREATE TABLE events(number INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL) STRICT;
 CREATE TABLE consumers(name TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE requests(number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE,
-    digest BLOB NOT NULL, outcome BLOB) STRICT;
+    digest BLOB NOT NULL, room BLOB NOT NULL, outcome BLOB) STRICT;
 CREATE TABLE typed_lines(number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL) STRICT;
 """
 """Events by number with their consumers, the outcomes of requests, and the lines typed at the prompt."""

@@ -7,19 +7,32 @@ import sys
 
 from clave_client.errors import MessageWaiting, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
+from clave_client.formats.json_values import load
 from clave_client.rpc import methods as m
+from clave_client.rpc.blocking import BlockingSend
 from clave_client.rpc.session import Session
-from clave_client.rpc.values import RoomNews, RoomSummary
+from clave_client.rpc.values import RoomNews, RoomSummary, SendResult
 from clave_client.ui.input_lines import read_byte_lines
 from clave_client.ui.json_output import sent_json
 from clave_client.ui.warnings import print_out, print_warning, warn_of
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "report_sent"]
 
 _MOST_UNACKNOWLEDGED = 32
 """Most lines sent and not yet acknowledged; then reading pauses."""
 
 _PROGRESS_SECONDS = 1.0
+
+
+def report_sent(done: BlockingSend, *, as_json: bool) -> None:
+    """Print what there is to say of a message that was sent. Raises `MessageWaiting` if it waits."""
+    room, news = load(RoomSummary, done.room), load(RoomNews, done.news)
+    result = load(SendResult, done.result)
+    warn_of([*news.notices, *news.changes], room.title)
+    if as_json:
+        print_out(sent_json(result, room.title))
+    if not result.seq:
+        raise MessageWaiting(1)
 
 
 class Sender:

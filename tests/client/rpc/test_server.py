@@ -1,0 +1,199 @@
+"""Whatever comes to an owner's socket is answered in a line, in bounded memory, and disturbs nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from clave_client.rpc import methods as m
+from clave_client.rpc import server as server_module
+from clave_client.rpc.jsonrpc import MAX_REQUEST_BYTES, ErrorCode
+from clave_client.store.folders import SOCKET_NAME
+from clave_host.local_sockets import Peer
+from client.rpc.kit import TIMEOUT, RawWindow, home_at
+
+GARBAGE = [
+    (b"\x00\xff\xfe garbage\n", ErrorCode.PARSE_ERROR),
+    (b"GET / HTTP/1.1\r\n", ErrorCode.PARSE_ERROR),
+    (b"[" * 200_000 + b"\n", ErrorCode.INVALID_REQUEST),
+    (b'{"jsonrpc":"2.0","id":1,"method":"rooms.list","params":{"a":' + b'{"a":' * 50_000 + b"\n", None),
+    (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]\n', ErrorCode.INVALID_REQUEST),
+    (b'{"jsonrpc":"2.0","id":1,"method":"no.such"}\n', ErrorCode.METHOD_NOT_FOUND),
+    (b'{"jsonrpc":"2.0","id":1,"method":"rooms.list","params":{"x":1}}\n', ErrorCode.INVALID_PARAMS),
+    (b'{"jsonrpc":"2.0","id":1,"method":"message.post","params":{"room":1}}\n', ErrorCode.INVALID_PARAMS),
+    (b'{"jsonrpc":"2.0","id":1,"method":"room.info","params":{"room":"none"}}\n', ErrorCode.FAILED),
+]
+
+
+@pytest.mark.parametrize(("data", "code"), GARBAGE)
+async def test_bad_input_has_one_error_and_the_window_goes_on(
+    tmp_path: Path, data: bytes, code: ErrorCode | None
+) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        window = await RawWindow.at(home.socket("red"))
+        window.writer.write(data)
+        error = (await window.answer())["error"]
+        assert error["code"] == (code or ErrorCode.PARSE_ERROR)
+        assert "\n" not in error["message"]
+        assert (await window.call("ping"))["result"] is None
+        await window.close()
+
+
+async def test_a_line_without_end_is_dropped_in_bounded_memory(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        window = await RawWindow.at(home.socket("red"))
+        for _ in range(100):
+            window.writer.write(bytes(MAX_REQUEST_BYTES))
+            await window.writer.drain()
+        window.writer.write(b"\n")
+        error = (await window.answer())["error"]
+        assert error["code"] == ErrorCode.INVALID_REQUEST
+        assert "this one was dropped" in error["message"]
+        assert (await window.call("ping"))["result"] is None
+        await window.close()
+
+
+async def test_nothing_is_answered_before_the_versions_are_exchanged(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        window = await RawWindow.at(home.socket("red"), greet=False)
+        assert 'begin with "hello"' in (await window.call("rooms.list"))["error"]["message"]
+        owner = (await window.call("hello", rpc=1))["result"]
+        assert (owner["process"], owner["name"], owner["rpc"]) == (os.getpid(), "red", 1)
+        assert (await window.call("rooms.list"))["result"] == []
+        await window.close()
+
+
+async def test_a_window_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        monkeypatch.setattr(server_module, "peer_of", lambda _: Peer(os.geteuid() + 1, 1))
+        window = await RawWindow.at(home.socket("red"), greet=False)
+        assert "belongs to another user" in (await window.answer())["error"]["message"]
+        assert await window.reader.read() == b""
+        await window.close()
+
+
+async def test_the_socket_is_for_its_owner_only_and_replaces_a_stale_one(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        path = home.socket("red")
+        first = await home.session("red")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        await first.close()
+        assert not path.exists()
+        path.write_text("left over")
+        second = await home.session("red")
+        third = await home.session("red")
+        assert (second.is_owner, third.is_owner) == (True, False)
+
+
+async def test_a_path_too_long_for_a_socket_is_reached(tmp_path: Path) -> None:
+    async with home_at(tmp_path / ("x" * 100) / ("y" * 100)) as home:
+        first = await home.session("red")
+        second = await home.session("red")
+        assert (first.is_owner, second.is_owner) == (True, False)
+        assert await second.ask(m.ListRooms()) == []
+
+
+async def test_an_owner_that_cannot_make_its_socket_goes_on_alone(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        (home.profile("red").folder / SOCKET_NAME).mkdir()
+        session = await home.session("red")
+        assert session.is_owner
+        assert "directory" in session.serving_failed.lower()
+        assert await session.ask(m.ListRooms()) == []
+
+
+async def test_two_hundred_windows_at_once(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        windows = await asyncio.gather(*(RawWindow.at(home.socket("red")) for _ in range(200)))
+        for number, window in enumerate(windows):
+            window.writer.write(
+                json.dumps(
+                    {
+                        "jsonrpc": "2.0",
+                        "id": number,
+                        "method": "message.post",
+                        "params": {"room": "friends", "text": f"text {number}"},
+                    }
+                ).encode()
+                + b"\n"
+            )
+        answers = await asyncio.gather(*(window.answer() for window in windows))
+        assert sorted(answer["id"] for answer in answers) == list(range(200))
+        assert await red.ask(m.WaitFlushed(wait=TIMEOUT))
+        history = await red.ask(m.GetHistory(room="friends", limit=1000))
+        assert {message.text for message in history} == {f"text {number}" for number in range(200)}
+        for window in windows:
+            await window.close()
+
+
+async def test_more_windows_than_allowed_are_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MAX_WINDOWS", 3)
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        windows = [await RawWindow.at(home.socket("red")) for _ in range(2)]
+        refused = await RawWindow.at(home.socket("red"), greet=False)
+        assert "close some" in (await refused.answer())["error"]["message"]
+        await windows.pop().close()
+        async with asyncio.timeout(TIMEOUT):
+            while "error" in await (again := await RawWindow.at(home.socket("red"), greet=False)).call(
+                "hello", rpc=1
+            ):
+                await again.close()
+        for window in (*windows, refused, again):
+            await window.close()
+
+
+async def test_a_window_that_never_reads_costs_the_others_nothing(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        deaf = await RawWindow.at(home.socket("red"))
+        await deaf.call("events.subscribe", live=False)
+        cast(asyncio.Transport, deaf.writer.transport).pause_reading()
+        text = "x" * 60_000
+        request = {"jsonrpc": "2.0", "id": 1, "method": "room.history", "params": {"room": "friends"}}
+        for _ in range(10):
+            await red.ask(m.Send(room="friends", text=text))
+        for _ in range(2000):
+            deaf.writer.write(json.dumps(request).encode() + b"\n")
+        sent = await red.ask(m.Send(room="friends", text="still here"))
+        assert sent.seq
+        owner = red._owner
+        assert owner is not None
+        assert owner.server is not None
+        (window,) = (each for each in owner.server._windows if not each.is_own)
+        assert window._writer.transport.get_write_buffer_size() < 80 * 2**20
+        assert len(window._tasks) <= 66, "its requests wait for it, unread"
+        deaf.writer.transport.abort()
+
+
+async def test_a_defect_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        owner = red._owner
+        assert owner is not None
+        assert owner.server is not None
+
+        def fail(_: object) -> None:
+            raise ZeroDivisionError("secret")
+
+        monkeypatch.setitem(owner.server._service._queries, m.ListRooms, fail)
+        window = await RawWindow.at(home.socket("red"))
+        error = (await window.call("rooms.list"))["error"]
+        assert error["code"] == ErrorCode.INTERNAL_ERROR
+        assert error["message"] == "clave made a mistake in rooms.list: ZeroDivisionError"
+        assert (await window.call("ping"))["result"] is None
+        await window.close()

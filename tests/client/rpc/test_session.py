@@ -1,0 +1,345 @@
+"""A window stays attached whatever becomes of the owner: nothing is lost, done twice or shown twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clave_client import events
+from clave_client.errors import ClientError, OwnerOutdated, PassphraseNeeded, ProfileLocked, RoomNotFound
+from clave_client.rpc import methods as m
+from clave_client.rpc import session as session_module
+from clave_client.rpc.session import Session
+from clave_client.store.profile import Profile
+from clave_host.local_sockets import bind_private
+from client.rpc.kit import TIMEOUT, Home, crash, home_at, next_of
+
+
+async def texts(session: Session) -> list[str]:
+    history = await session.ask(m.GetHistory(room="friends", limit=1000))
+    return [message.text for message in history]
+
+
+async def test_the_first_window_owns_the_profile_and_the_next_ones_attach(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        first, second, third = [await home.session("red") for _ in range(3)]
+        assert [each.is_owner for each in (first, second, third)] == [True, False, False]
+        await second.ask(m.CreateRoom(title="friends"))
+        await third.ask(m.Send(room="friends", text="hello"))
+        assert await texts(first) == ["hello"]
+
+
+async def test_every_window_sees_what_the_others_say(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        first, second = [await home.session("red") for _ in range(2)]
+        await first.subscribe()
+        await second.subscribe()
+        await first.ask(m.CreateRoom(title="friends"))
+        await first.ask(m.Send(room="friends", text="hello"))
+        for session in (first, second):
+            sent = (await next_of(session, events.Sent)).event
+            assert isinstance(sent, events.Sent)
+            assert sent.text == "hello"
+
+
+@pytest.mark.parametrize("how", ["close", "crash"])
+async def test_another_window_takes_over_when_the_owner_ends(tmp_path: Path, how: str) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        attached = await home.session("red")
+        await attached.subscribe()
+        await (red.close() if how == "close" else crash(red))
+        async with asyncio.timeout(1):
+            sent = await attached.ask(m.Post(room="friends", text="after"))
+        assert attached.is_owner
+        assert sent
+        await next_of(blue, events.Message)
+        await blue.ask(m.Send(room="friends", text="answer"))
+        heard = (await next_of(attached, events.Message)).event
+        assert isinstance(heard, events.Message)
+        assert heard.text == "answer"
+
+
+async def test_of_many_windows_exactly_one_takes_over(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        windows = [await home.session("red") for _ in range(10)]
+        await crash(red)
+        await asyncio.gather(
+            *(each.ask(m.Post(room="friends", text=str(n))) for n, each in enumerate(windows))
+        )
+        assert sum(each.is_owner for each in windows) == 1
+        assert await windows[0].ask(m.WaitFlushed(wait=TIMEOUT))
+        assert sorted(await texts(windows[3])) == sorted(map(str, range(10)))
+
+
+async def test_what_an_owner_did_not_answer_is_asked_again_and_done_once(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        attached = await home.session("red")
+        asked = [
+            asyncio.create_task(attached.ask(m.Send(room="friends", text=f"text {n}"))) for n in range(20)
+        ]
+        await next_of(blue, events.Message)
+        await crash(red)
+        results = await asyncio.gather(*asked)
+        assert len({result.seq for result in results}) == 20
+        assert sorted(await texts(attached)) == sorted(f"text {n}" for n in range(20))
+        assert len(await texts(blue)) == 20
+
+
+async def test_events_go_on_after_the_last_one_seen(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        attached = await home.session("red")
+        await attached.subscribe()
+        heard: list[str] = []
+        numbers: list[int] = []
+        for round_ in range(3):
+            for n in range(5):
+                await blue.ask(m.Send(room="friends", text=f"text {round_}.{n}"))
+            for _ in range(2):
+                number, event = await next_of(attached, events.Message)
+                assert isinstance(event, events.Message)
+                heard.append(event.text)
+                numbers.append(number)
+            if round_ == 0:
+                await crash(red)
+        while len(heard) < 15:
+            number, event = await next_of(attached, events.Message)
+            assert isinstance(event, events.Message)
+            heard.append(event.text)
+            numbers.append(number)
+        assert heard == [f"text {round_}.{n}" for round_ in range(3) for n in range(5)]
+        assert numbers == sorted(set(numbers))
+
+
+async def test_a_consumer_goes_on_where_it_stopped_after_a_restart(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        begun = await red.ask(m.ReadEvents(consumer="bot"))
+        await blue.ask(m.Send(room="friends", text="one"))
+        await blue.ask(m.Send(room="friends", text="two"))
+        page = await red.ask(m.ReadEvents(consumer="bot", limit=1, wait=TIMEOUT))
+        assert page.events[0].event["text"] == "one"
+        await red.ask(m.CommitEvents(consumer="bot", number=page.next))
+        await red.close()
+        again = await home.session("red")
+        await again.subscribe(consumer="bot")
+        heard = (await next_of(again, events.Message)).event
+        assert isinstance(heard, events.Message)
+        assert heard.text == "two"
+        assert begun.events == []
+
+
+async def test_reading_waits_for_the_next_event(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        start = (await red.ask(m.ReadEvents())).next
+        reading = asyncio.create_task(red.ask(m.ReadEvents(after=start, wait=TIMEOUT)))
+        await blue.ask(m.Send(room="friends", text="hello"))
+        page = await reading
+        assert page.events[-1].event["text"] == "hello"
+
+
+async def test_an_error_is_raised_as_the_one_that_the_owner_had(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        attached = await home.session("red")
+        with pytest.raises(RoomNotFound, match="no room called nowhere"):
+            await attached.ask(m.GetRoomInfo(room="nowhere"))
+
+
+async def test_a_cancelled_request_is_cancelled_at_the_owner(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        owner = await home.session("red")
+        attached = await home.session("red")
+        waiting = asyncio.create_task(attached.ask(m.ReadEvents(wait=TIMEOUT)))
+        await attached.ask(m.Ping())
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await attached.ask(m.Ping())
+        assert owner._owner is not None
+        assert owner._owner.server is not None
+        windows = owner._owner.server._windows
+        async with asyncio.timeout(TIMEOUT):
+            while any(len(window._running) > 1 for window in windows):
+                await attached.ask(m.Ping())
+
+
+# --- owners that do not answer ---
+
+
+async def silent(home: Home, name: str, answer: Callable[[dict[str, Any]], bytes]) -> asyncio.Server:
+    """Hold a profile's lock, and answer requests by a function."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            async for line in reader:
+                writer.write(answer(json.loads(line)))
+        writer.close()
+
+    path = home.socket(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return await asyncio.start_unix_server(serve, sock=bind_private(path, 10))
+
+
+def greeting(request: dict[str, Any], **changed: Any) -> bytes:
+    owner = {"rpc": 1, "store": 7, "software": "clave 9.9", "process": 17, "name": "red", **changed}
+    return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": owner}).encode() + b"\n"
+
+
+async def test_an_owner_that_does_not_greet_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "STALL_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        with home.profile("red"):
+            server = await silent(home, "red", lambda _: b"")
+            async with server:
+                with pytest.raises(ProfileLocked, match=r"process \d+ holds the profile red"):
+                    await home.session("red")
+
+
+async def test_a_holder_without_a_socket_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "STALL_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        with home.profile("red"), pytest.raises(ProfileLocked):
+            await home.session("red")
+
+
+@pytest.mark.parametrize("patient", [False, True])
+async def test_an_owner_that_stops_answering_is_named_and_not_robbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    monkeypatch.setattr(session_module, "STALL_SECONDS", 0.2)
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        stopped = asyncio.Event()
+        named: asyncio.Queue[int] = asyncio.Queue()
+
+        def answer(request: dict[str, Any]) -> bytes:
+            if request["id"] == "hello":
+                return greeting(request)
+            if stopped.is_set():
+                return b""
+            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode() + b"\n"
+
+        with home.profile("red"):
+            async with await silent(home, "red", answer):
+                session = await home.session("red", patient=patient, on_stall=named.put_nowait)
+                await session.ask(m.Ping())
+                stopped.set()
+                asked = asyncio.create_task(session.ask(m.Ping()))
+                if patient:
+                    assert await asyncio.wait_for(named.get(), TIMEOUT) == 17
+                    assert not asked.done()
+                    assert not session.is_owner
+                    asked.cancel()
+                else:
+                    with pytest.raises(ProfileLocked, match="process 17 holds the profile red"):
+                        await asked
+                await session.close()
+
+
+@pytest.mark.parametrize("changed", [{"rpc": 2}, {"rpc": 0}])
+async def test_an_owner_of_another_version_is_named_with_what_to_do(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        with home.profile("red"):
+            async with await silent(home, "red", lambda request: greeting(request, **changed)):
+                with pytest.raises(OwnerOutdated, match=r"process 17, clave 9\.9, .* end that one"):
+                    await home.session("red")
+
+
+async def test_an_owner_that_speaks_nonsense_is_of_another_version(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        with home.profile("red"):
+            async with await silent(home, "red", lambda _: b"what?\n"):
+                with pytest.raises(OwnerOutdated):
+                    await home.session("red")
+
+
+async def test_a_request_that_ends_every_owner_is_given_up(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        asked = 0
+
+        def answer(request: dict[str, Any]) -> bytes:
+            nonlocal asked
+            if request["id"] == "hello":
+                return greeting(request)
+            asked += 1
+            raise ConnectionError  # as an owner that ends
+
+        with home.profile("red"):
+            async with await silent(home, "red", answer):
+                session = await home.session("red", patient=True)
+                with pytest.raises(ClientError, match="every process that took over"):
+                    await session.ask(m.Ping())
+                assert asked == session_module._MOST_OWNERS
+                await session.close()
+
+
+# --- passphrases ---
+
+
+async def test_attaching_needs_no_passphrase_and_taking_over_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_HANDOVER_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        profile = Profile(home.folder, "red", ask=lambda: "correct horse", new_passphrase=True)
+        owner = Session(profile, home.client)
+        await owner.open()
+        await owner.ask(m.CreateRoom(title="friends"))
+        asked: list[str] = []
+
+        async def ask() -> str:
+            asked.append("passphrase")
+            return "correct horse"
+
+        silent_window = await home.session("red")
+        asking = await home.session("red", ask=ask)
+        assert asked == []
+        await owner.close()
+        with pytest.raises(PassphraseNeeded):
+            await silent_window.ask(m.Post(room="friends", text="lost"))
+        await asking.ask(m.Post(room="friends", text="kept"))
+        assert (asking.is_owner, asked) == (True, ["passphrase"])
+        assert await asking.ask(m.WaitFlushed(wait=TIMEOUT))
+
+
+async def test_a_wrong_passphrase_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_HANDOVER_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        owner = Session(
+            Profile(home.folder, "red", ask=lambda: "correct horse", new_passphrase=True), home.client
+        )
+        await owner.open()
+        answers = iter(["wrong", "correct horse"])
+
+        async def ask() -> str:
+            return next(answers)
+
+        window = await home.session("red", ask=ask, tries=3)
+        await owner.close()
+        await window.ask(m.ListRooms())
+        assert window.is_owner
+
+
+async def test_a_closed_session_says_so(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        session = await home.session("red")
+        await session.close()
+        with pytest.raises(ClientError, match="closed"):
+            await session.ask(m.Ping())
