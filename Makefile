@@ -8,6 +8,7 @@
 #   make demo-picture docs/demo.svg, from what `clave demo` shows in a terminal
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
+#   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
@@ -16,7 +17,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage wheel demo-picture validation-page name-tables bench-mls bench-relay bench-storm \
+.PHONY: demo test check format coverage wheel demo-picture validation-page rpc-page name-tables bench-mls bench-relay bench-storm \
 	soak clean
 
 demo: $(VENV)/.installed
@@ -60,6 +61,9 @@ soak: $(VENV)/.installed-dev
 
 validation-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rulepage.py
+
+rpc-page: $(VENV)/.installed-dev
+	$(BIN)/python tests/rpcpage.py
 
 name-tables: $(VENV)/.installed-dev
 	$(BIN)/python tests/nametables.py
