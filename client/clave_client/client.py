@@ -61,7 +61,8 @@ class Client(ClientState):
 
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved
     to; a profile remembers its relay. `pin` is the SHA-256 digest (32 bytes) of the only certificate to
-    accept, `token` what a relay with closed registration asks for. `clock` is in seconds since 1970, and
+    accept, `token` what a relay with closed registration asks for, `device` what a new profile's device is
+    called ("main" unless given). `clock` is in seconds since 1970, and
     `connect` makes a connection to the relay: over TLS unless given (see `clave_client.testing`).
 
     Methods that change something return once the relay has it on disk, and raise `ClientError`. What happens
@@ -75,12 +76,13 @@ class Client(ClientState):
         *,
         pin: bytes | None = None,
         token: str = "",
+        device: str = "",
         clock: Callable[[], float] = time.time,
         connect: Connect = RelayTransport.connect,
     ) -> None:
         self._profile = profile
         self._open_profile = partial(
-            open_profile, profile, relay, pin=pin, token=token, clock=clock, connect=connect
+            open_profile, profile, relay, pin=pin, token=token, device=device, clock=clock, connect=connect
         )
         self._connected: Connected | None = None
         self._is_new = self._refused = False

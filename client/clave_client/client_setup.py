@@ -34,6 +34,7 @@ def open_profile(
     *,
     pin: bytes | None,
     token: str,
+    device: str,
     clock: Callable[[], float],
     connect: Connect,
 ) -> OpenedProfile:
@@ -47,7 +48,7 @@ def open_profile(
         raise ProfileNotFound(profile.name)
     store = Store(profile.store_path, profile.take_key())
     try:
-        account = Account.load_or_create(store, profile.name)
+        account = Account.load_or_create(store, profile.name, device)
         stored = store.get("relay")
         if address is None and stored is None:
             raise RelayUnknown("this profile has not met its relay yet")

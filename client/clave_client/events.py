@@ -170,6 +170,7 @@ class PresenceChanged(Event):
     name: str
     online: bool
     reason: str
+    person: Person | None = None
 
 
 # --- of the room ---

@@ -44,8 +44,8 @@ async def second_device(
     async def login_as_mallory(link: Any, identity: bytes, device: Any, *rest: Any) -> Any:
         return await login(link, registered.get(device.public, identity), device, *rest)
 
-    def load_or_create(store: Any, own_name: str) -> account.Account:
-        made = load(store, own_name)
+    def load_or_create(store: Any, own_name: str, device_name: str = "") -> account.Account:
+        made = load(store, own_name, device_name)
         if own_name == name:
             registered[made.device.public] = key.certify("mallory", "second", made.device.public)
         return made

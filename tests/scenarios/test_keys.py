@@ -304,7 +304,7 @@ async def test_an_invitation_from_another_key_waits_for_a_decision(tmp_path: Pat
         talk = await Talk.of(red)
         await talk.conversation.show_event(invited)
         assert talk.lines == [
-            "[secrets] * blue (other key) invites you to secrets (with blue);"
+            "[secrets] * blue (other key) invites you to secrets (one person is there);"
             " other key than the blue you know:"
             f" known {fingerprint(account(blue))}, here {fingerprint(impostor.account)};"
             " ask blue over another channel, then /trust blue or /decline secrets"

@@ -50,7 +50,7 @@ class SimAccount(Account):
     """An account whose devices were given their keys before the story begins."""
 
     @classmethod
-    def load_or_create(cls, store: Store, name: str) -> Account:
+    def load_or_create(cls, store: Store, name: str, device_name: str = "") -> Account:
         device = cast(SimStore, store).device
         if store.get("identity") is None:
             key = DeviceKey.generate()

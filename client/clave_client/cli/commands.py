@@ -43,6 +43,7 @@ def main() -> None:
     "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A token to register with."
 )
 @click.option("--passphrase", is_flag=True, help="Protect a new profile with a passphrase.")
+@click.option("--device", default="", metavar="NAME", help="What a new profile's device is called (main).")
 @click.option("--room", help="The room to talk in, by title or id; else the last one.")
 @click.option(
     "--alert",
@@ -56,6 +57,7 @@ def chat(
     relay: str | None,
     pin: str | None,
     token_file: Path | None,
+    device: str,
     room: str | None,
     alert: Literal["off", "bell", "desktop", "content"],
     *,
@@ -67,7 +69,7 @@ def chat(
         from clave_client.ui.line_mode import run_line_mode
 
         token = first_line(token_file) if token_file else ""
-        new = NewProfile(relay, _pin(pin), token, passphrase)
+        new = NewProfile(relay, _pin(pin), token, passphrase, device)
         await run_line_mode(functools.partial(options.session, new), room, alert)
 
     run(work)

@@ -30,6 +30,7 @@ class NewProfile(NamedTuple):
     pin: bytes | None = None
     token: str = ""
     passphrase: bool = False
+    device: str = ""
 
     def __repr__(self) -> str:
         return "<NewProfile>"
@@ -121,7 +122,7 @@ class _Prompt:
 def _make_client(new: NewProfile, profile: Profile) -> Client:
     from clave_client.client import Client
 
-    return Client(profile, new.relay, pin=new.pin, token=new.token)
+    return Client(profile, new.relay, pin=new.pin, token=new.token, device=new.device)
 
 
 def profile_options(command: Callable[..., None]) -> Callable[..., None]:

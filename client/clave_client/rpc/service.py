@@ -331,7 +331,7 @@ class Service:
         unread = self._store.unread_counts(client.sync.own_device)
         waiting = self._store.waiting_counts()
         found = []
-        for record in records:
+        for record in sorted(records, key=lambda record: (record.title.casefold(), record.id)):
             similar = client.similar_room(record.id) if record.phase is Phase.INVITED else None
             found.append(
                 RoomSummary(
@@ -343,9 +343,15 @@ class Service:
                     settings.muted_until(self._store, record.id),
                     "" if similar is None else similar.title,
                     client.inviter(record.id) if record.phase is Phase.INVITED else None,
+                    self._others(record.id) if record.phase is Phase.INVITED else 0,
                 )
             )
         return found
+
+    def _others(self, room: bytes) -> int:
+        """Return how many accounts are in a room besides this one."""
+        accounts = {member.person.account for member in self._client.members(room)}
+        return len(accounts - {self._client.sync.account.verified.account})
 
     def _history(self, request: m.GetHistory) -> list[HistoryMessage]:
         room, after = self._room(request.room), request.after

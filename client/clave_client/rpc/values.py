@@ -54,7 +54,8 @@ class RoomSummary(msgspec.Struct, frozen=True):
     """A room this device is in or invited to. `unread` counts others' messages that no window has shown.
 
     `muted_until` is in seconds since 1970, 0 for not muted. `similar` is the title of a joined room with a
-    confusable title, or empty; `inviter` who invites, until it is answered.
+    confusable title, or empty; `inviter` who invites, and `people` how many accounts are there besides this
+    one, until it is answered.
     """
 
     id: bytes
@@ -65,6 +66,7 @@ class RoomSummary(msgspec.Struct, frozen=True):
     muted_until: float
     similar: str = ""
     inviter: Person | None = None
+    people: int = 0
 
 
 class HistoryMessage(msgspec.Struct, frozen=True):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import re
-
 from clave_client.errors import StoreDamaged, UsageError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.store.database import Store
@@ -12,9 +9,11 @@ from clave_crypto.errors import IdentityError
 from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity
 from clave_crypto.keys import Secret
 from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
-from clave_wire.text import MAX_NAME_CHARACTERS
 
 __all__ = ["Account", "leaf_lifetime"]
+
+_DEVICE_NAME = "main"
+"""What a device is called unless its user says otherwise; all members of a room see it."""
 
 POOL_LOW, POOL_FULL = 10, 20
 """Key packages of a suite at the relay: fewer than the first are topped up to the second."""
@@ -42,8 +41,8 @@ class Account:
         self.verified: VerifiedIdentity = verify_identity(identity, device.public)
 
     @classmethod
-    def load_or_create(cls, store: Store, name: str) -> Account:
-        """Load the profile's account, or create one with the name `name`.
+    def load_or_create(cls, store: Store, name: str, device_name: str = "") -> Account:
+        """Load the profile's account, or create one with the name `name`, and a device with its name.
 
         Raises `StoreDamaged`, or `UsageError` for a name that cannot be one.
         """
@@ -57,7 +56,7 @@ class Account:
                 ) from None
         account, device = AccountKey.generate(), DeviceKey.generate()
         try:
-            identity = account.certify(name, _device_name(), device.public)
+            identity = account.certify(name, device_name or _DEVICE_NAME, device.public)
         except IdentityError as error:
             raise UsageError(str(error)) from None
         with store.transaction():
@@ -155,9 +154,3 @@ def _last_resort_key(suite: CipherSuite) -> str:
 
 def _waiting_key(suite: CipherSuite) -> str:
     return f"last_resort_to_publish {suite.id:#06x}"
-
-
-def _device_name() -> str:
-    """Return this machine's host name as a valid device name."""
-    words = re.sub(r"[^a-z0-9]+", "-", platform.node().split(".")[0].lower()).strip("-")
-    return words[:MAX_NAME_CHARACTERS] or "device"

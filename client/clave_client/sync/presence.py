@@ -29,4 +29,5 @@ def handle_presence(
         return
     online.symmetric_difference_update({presence.device})
     name, text = sanitize(presence.name), sanitize(presence.text)
-    sync.emit(events.PresenceChanged(room.id, name, presence.online, text))
+    person = room.roster.find(presence.device)
+    sync.emit(events.PresenceChanged(room.id, name, presence.online, text, person))

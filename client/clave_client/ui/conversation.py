@@ -229,7 +229,9 @@ class Conversation:
     def _show_invitation(self, room: RoomSummary) -> None:
         """Show an invitation that waits for an answer."""
         if room.inviter is not None:
-            self.show_now(events.Invited(room.id, room.title, room.inviter, (room.inviter.name,)))
+            self.show_now(
+                events.Invited(room.id, room.title, room.inviter, (room.inviter.name,) * room.people)
+            )
         self._warn_of_similar_title(room)
 
     def _warn_of_similar_title(self, room: RoomSummary) -> None:

@@ -182,14 +182,12 @@ def relay_restored_text(event: events.RelayRestored) -> str:
 def _event_text(event: Event, me: bytes) -> str:
     match event:
         case events.Invited():
-            members = ", ".join(event.members)
+            count = len(event.members)
+            people = "one person is there" if count == 1 else f"{count} people are there"
+            what = f"{name_with_warning(event.inviter, me)} invites you to {event.title} ({people})"
             if event.inviter.known:
-                inviter = name_with_warning(event.inviter, me)
-                return f"{inviter} invites you to {event.title} (with {members}); {_key_mismatch_text(event)}"
-            return (
-                f"{name_with_warning(event.inviter, me)} invites you to {event.title} (with {members}); "
-                f"/accept {event.title} or /decline {event.title}"
-            )
+                return f"{what}; {_key_mismatch_text(event)}"
+            return f"{what}; /accept {event.title} or /decline {event.title}"
         case events.InvitationAccepted():
             return f"{name_with_warning(event.person, me)} joined"
         case events.MemberAdded():
@@ -205,7 +203,8 @@ def _event_text(event: Event, me: bytes) -> str:
             return f"{by} removed you from {event.title}" if by else f"you left {event.title}"
         case events.PresenceChanged():
             how = f" ({event.reason})" if event.reason and not event.online else ""
-            return f"{event.name} is {'online' if event.online else 'offline'}{how}"
+            name = event.name if event.person is None else name_with_warning(event.person, me)
+            return f"{name} is {'online' if event.online else 'offline'}{how}"
         case _:
             raise AssertionError(f"no words for {type(event).__name__}")
 

@@ -33,7 +33,7 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         (events.Invited(ROOM, "friends", RED, ("red", "green")), "red (unverified) invites you to friends"),
         (
             events.Invited(ROOM, "friends", OTHER, ("red",)),
-            "red (other key) invites you to friends (with red); other",
+            "red (other key) invites you to friends (one person is there); other",
         ),
         (events.InvitationAccepted(ROOM, BLUE), "blue joined"),
         (events.MemberAdded(ROOM, BLUE, OTHER), "red (other key) invited blue"),
