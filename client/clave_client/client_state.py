@@ -55,6 +55,8 @@ class ClientState:
         Joined rooms come before invitations; with `invited`, only invitations are searched. Raises
         `RoomNotFound`, or `UsageError` when several rooms match, by title or by id.
         """
+        if not words.strip():
+            raise UsageError("say which room: its title, or 8 digits of its id")
         found = resolve_room(words, self.rooms.values(), invited=invited)
         if found is not None:
             return found

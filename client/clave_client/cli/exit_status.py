@@ -42,6 +42,8 @@ def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
 
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (the same)
     try:
         asyncio.run(_until_signalled(work))
     except ClientError as error:
