@@ -27,6 +27,8 @@ class Draft(Buffer):
     def take(self) -> tuple[str, bool]:
         """Clear the text; return it, and whether it is a new entry of the history."""
         text = self.text
+        if not self._is_newest():
+            self._add(self._working_lines[-1])  # What was typed before Up.
         is_new = self._add(text)
         self._start("")
         return text, is_new
@@ -37,16 +39,28 @@ class Draft(Buffer):
             self._start(text)
             return True
         position, index = self.cursor_position, self.working_index
-        is_typing = index == len(self._working_lines) - 1
+        is_newest = self._is_newest()
         if self._add(text):
             self._working_lines.insert(len(self._working_lines) - 1, text)
-            self.working_index = index + is_typing
+            self.working_index = index + is_newest
             self.cursor_position = position
         return False
 
     def paste(self, text: str) -> None:
         """Insert a pasted text, with newlines for any line ends and without those at its end."""
         self.insert_text(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))
+
+    def replace_start(self, old: str, new: str) -> bool:
+        """Replace `old` at the start of the text, which may have grown since; return whether it is there."""
+        text, position = self.text, self.cursor_position
+        if not text.startswith(old) or position < len(old):
+            return False
+        self.document = Document(new + text[len(old) :], position + len(new) - len(old))
+        return True
+
+    def _is_newest(self) -> bool:
+        """Return whether the text is not one that Up brought back."""
+        return self.working_index == len(self._working_lines) - 1
 
     def _add(self, text: str) -> bool:
         if not text.strip() or (self._entries and self._entries[-1] == text):

@@ -33,7 +33,6 @@ class InputQueue:
         self._cancelled = cancelled
         self._waiting: deque[Job] = deque()
         self._filled = asyncio.Event()
-        self._closed = False
         self._job: Job | None = None
         self._task: asyncio.Future[None] | None = None
         self._began = 0.0
@@ -54,14 +53,8 @@ class InputQueue:
         return list(self._waiting)
 
     def put(self, job: Job) -> None:
-        """Add a job; after `close` it is ignored."""
-        if not self._closed:
-            self._waiting.append(job)
-            self._filled.set()
-
-    def close(self) -> None:
-        """Have `run` return after the jobs added so far."""
-        self._closed = True
+        """Add a job."""
+        self._waiting.append(job)
         self._filled.set()
 
     @property
@@ -76,11 +69,9 @@ class InputQueue:
             self._task = None
 
     async def run(self) -> None:
-        """Run jobs until `close`. Raises what a job raises; cancels the job when cancelled itself."""
+        """Run jobs until cancelled, which cancels the job too. Raises what a job raises."""
         while True:
             while not self._waiting:
-                if self._closed:
-                    return
                 self._filled.clear()
                 await self._filled.wait()
             self._job, self._began = self._waiting.popleft(), self._clock()
@@ -95,10 +86,10 @@ class InputQueue:
         self._changed()
         try:
             await asyncio.wait((task,))
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
         if task.cancelled():
             self._cancelled(job)
         else:

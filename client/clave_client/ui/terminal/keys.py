@@ -50,6 +50,7 @@ def make_keys(actions: KeyActions, shortcuts: Iterable[str]) -> KeyBindings:
 
     bind(("enter",), actions.enter)
     bind(("escape", "enter"), actions.new_line)
+    bind(("c-o",), actions.enter)  # By default it would drop the text.
     bind(("c-c",), actions.interrupt)
     bind(("c-d",), actions.delete_or_end)
     bind(("c-z",), actions.suspend, searching=True)
@@ -57,6 +58,10 @@ def make_keys(actions: KeyActions, shortcuts: Iterable[str]) -> KeyBindings:
     for name in shortcuts:
         sequence = ("escape", name.removeprefix("alt-")) if name.startswith("alt-") else (name,)
         bind(sequence, partial(actions.shortcut, name), searching=True)
+
+    @keys.add(Keys.CPRResponse)
+    def _(_: KeyPressEvent) -> None:
+        pass  # Nobody asked for it; by default it would make the prompt higher.
 
     @keys.add(Keys.BracketedPaste)
     def _(event: KeyPressEvent) -> None:

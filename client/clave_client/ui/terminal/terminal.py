@@ -138,7 +138,7 @@ class Terminal:
             signal.SIGCONT: self._screen.take_again,
         }
         with handle_signals(handlers):
-            working = asyncio.create_task(self._work())
+            working = asyncio.create_task(self._run_safely(self._queue.run()))
             try:
                 await self._screen.run()
             except EOFError:
@@ -153,18 +153,12 @@ class Terminal:
         self._ending = self._ending or ending
         self._screen.end()
 
-    async def _work(self) -> None:
-        if await self._succeeds(self._queue.run()):
-            self._end(Ending.END_OF_INPUT)
-
-    async def _succeeds(self, work: Coroutine[None, None, None]) -> bool:
+    async def _run_safely(self, work: Coroutine[None, None, None]) -> None:
         """Await `work`; if it fails, have `run` raise its error."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 (`run` raises it)
             self._screen.end(error)
-            return False
-        return True
 
     def _note(self, text: str, style: str = "note") -> None:
         self.print([(style, f"* {text}")])
@@ -232,7 +226,10 @@ class Terminal:
         if self._draft.text:
             self._draft.delete()
         else:
-            self._queue.close()
+            self._queue.put(Job("Ctrl-D", self._end_input))
+
+    async def _end_input(self) -> None:
+        self._end(Ending.END_OF_INPUT)
 
     def suspend(self) -> None:
         """Give the terminal back and stop until a shell continues this program."""
@@ -243,21 +240,14 @@ class Terminal:
         """Complete the text before the cursor as far as there is no choice; show the choices."""
         if self._completing is not None:
             self._completing.cancel()
-        self._completing = asyncio.create_task(self._run_completion())
-
-    async def _run_completion(self) -> None:
-        await self._succeeds(self._insert_completion(self._draft.document.text_before_cursor))
+        self._completing = asyncio.create_task(
+            self._run_safely(self._insert_completion(self._draft.document.text_before_cursor))
+        )
 
     async def _insert_completion(self, before: str) -> None:
         found = await self._complete(before)
-        if self._draft.document.text_before_cursor != before or not found:
-            return
-        common = _common_start(found)
-        if common != before:
-            self._draft.delete_before_cursor(len(before))
-            self._draft.insert_text(common)
-        if len(found) > 1:
-            self._completions = found
+        if found and self._draft.replace_start(before, _common_start(found)):
+            self._completions = found if len(found) > 1 else []
         self.refresh()
 
     def shortcut(self, name: str) -> None:

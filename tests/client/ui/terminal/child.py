@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -19,6 +20,7 @@ class Program:
         self.live: list[Line] = []
         self.name = "room"
         self.numbers = 0
+        self.remembered: list[str] = []
         self.terminal = Terminal(
             prompt=lambda: f"{self.name}> ",
             live=lambda: self.live,
@@ -37,7 +39,7 @@ class Program:
         return [word for word in WORDS if word.startswith(before)]
 
     async def remember(self, text: str) -> None:
-        self.say(f"remembered {text!r}")
+        self.remembered.append(text)
 
     async def enter_one(self) -> None:
         self.name = "one"
@@ -74,6 +76,14 @@ class Program:
             case "live":
                 self.live = [[("note", each)] for each in argument.split(",") if each]
                 self.terminal.refresh()
+            case "remembered":
+                self.say(f"remembered {self.remembered}")
+            case "pid":
+                self.say(f"pid is {os.getpid()}")
+            case "hostile":
+                self.say("\x1b[2J smile \U0001f600 end")
+            case "size":
+                self.say(f"size {len(argument)}")
             case "say":
                 self.say(argument)
             case "notify":
@@ -89,7 +99,10 @@ class Program:
 async def main() -> None:
     program = Program()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, program.continued.set)
-    await program.terminal.run()
+    try:
+        await program.terminal.run()
+    except ValueError as error:
+        sys.exit(f"failed: {error}")
     assert program.terminal.ending is not None
     program.say(f"ended: {program.terminal.ending.name}")
 

@@ -1,0 +1,375 @@
+"""The terminal on a pseudo-terminal: what is typed arrives, and what is printed stands there once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from client.ui.terminal.window import CHILD, Window, window
+
+
+def handled(shown: Window) -> list[str]:
+    """The lines that were handled, oldest first."""
+    return [row.removeprefix("handled ") for row in shown.everything if row.startswith("handled ")]
+
+
+def test_lines_typed_ahead_are_taken_one_by_one() -> None:
+    with window() as shown:
+        shown.press("wait\r")
+        shown.shows("waiting began")
+        shown.press("one\rtwo\rthree\rfour\rfive\rsix\rseven")
+        shown.prompts("seven")
+        assert handled(shown) == []
+        shown.send(signal.SIGUSR1)
+        shown.shows("handled 'six'")
+        assert handled(shown) == ["'one'", "'two'", "'three'", "'four'", "'five'", "'six'"]
+        shown.prompts("seven")
+
+
+def test_a_marked_paste_is_text_and_an_unmarked_one_is_lines() -> None:
+    with window() as shown:
+        shown.press("\x1b[200~first\r\nsecond\rthird\n\x1b[201~")
+        shown.ends_with("room> first", "      second", "      third")
+        shown.press("!\r")
+        shown.shows(r"handled 'first\nsecond\nthird!'")
+        shown.press("a\nb\rc\n")
+        shown.shows("handled 'c'")
+        assert handled(shown)[1:] == ["'a'", "'b'", "'c'"]
+        shown.press("x\x1b\ry\r")
+        shown.shows(r"handled 'x\ny'")
+        shown.press("\r \r")
+        shown.prompts()
+        assert len(handled(shown)) == 5
+
+
+def test_a_large_paste_arrives_whole() -> None:
+    pasted = "\n".join(f"{number} " + "y" * 70 for number in range(900))
+    with window() as shown:
+        shown.press("size \x1b[200~")
+        for start in range(0, len(pasted), 1000):
+            shown.press(pasted[start : start + 1000])
+            shown.read()
+        shown.press("\x1b[201~")
+        shown.shows("899 yyy")
+        shown.press("\r")
+        shown.shows(f"size {len(pasted)}")
+
+
+def test_prints_leave_the_draft_and_its_cursor_alone_and_the_terminal_raw() -> None:
+    with window() as shown:
+        shown.press("stream\r")
+        shown.shows("stream 5")
+        for character in "draft":
+            shown.press(character)
+            count = len(shown.everything)
+            shown.until(lambda before=count: len(shown.everything) > before, "more lines")  # type: ignore[misc]
+            assert shown.is_raw
+        shown.prompts("draft")
+        shown.press("\x1b[D\x1b[D_")
+        shown.prompts("dra_ft")
+        shown.send(signal.SIGUSR1)
+        shown.shows("stream ended")
+        assert (shown.screen.cursor.x, shown.screen.cursor.y) == (len("room> dra_"), len(shown.rows) - 1)
+        numbers = [row for row in shown.everything if row.startswith("stream ") and row[-1].isdigit()]
+        assert numbers == [f"stream {number}" for number in range(len(numbers))]
+        shown.press("\r")
+        shown.shows("handled 'dra_ft'")
+
+
+def test_ten_thousand_lines_are_printed_once_each_while_one_types() -> None:
+    with window() as shown:
+        shown.press("burst 10000\rtyped during it")
+        shown.shows("burst 9999")
+        shown.prompts("typed during it")
+        printed = [row for row in shown.everything if row.startswith("burst ")]
+        assert printed == [f"burst {number}" for number in range(10_000)]
+
+
+@pytest.mark.parametrize("size", [(40, 10), (20, 5), (120, 40), (200, 24)])
+def test_a_window_that_changes_keeps_the_draft_once(size: tuple[int, int]) -> None:
+    draft = "a draft of many words that takes more than one row of a window with few columns"
+    with window(rows=12) as shown:
+        shown.press("live above\r")
+        shown.shows("above")
+        shown.press("burst 30\r" + draft)
+        shown.until(lambda: "columns" in "".join(shown.rows), "the draft")
+        shown.resize(*size)
+        columns = size[0]
+        rows = [
+            ("room> " + draft)[start : start + columns].rstrip()
+            for start in range(0, 6 + len(draft), columns)
+        ]
+        shown.ends_with("above", *rows[-size[1] + 1 :])
+        shown.resize(80, 12)
+        shown.ends_with("above", ("room> " + draft)[:80].rstrip(), ("room> " + draft)[80:])
+        shown.press("\r")
+        shown.shows("handled")
+        text = "\n".join(shown.everything)
+        assert text.count("a draft of") == 1, "only as handled"
+        assert [row for row in shown.everything if row.startswith("burst ")] == [
+            f"burst {n}" for n in range(30)
+        ]
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(3, 1), (1, 1), (2, 2), (10, 2), (1000, 3), (0, 0)])
+def test_windows_of_odd_sizes_work(columns: int, rows: int) -> None:
+    with window(columns=columns, rows=rows, prompted=False) as shown:
+        shown.until(lambda: shown.is_raw, "raw mode")
+        shown.press("say 日本語 😀 e\u0301 words\rexit\r")
+        assert shown.ended() == 0
+        assert shown.is_restored
+
+
+def test_words_wrap_at_spaces() -> None:
+    with window(columns=30) as shown:
+        shown.press("say aaaaaaaaaa bbbbbbbbbb 日本語日本語 cc\r")
+        shown.shows(
+            "aaaaaaaaaa bbbbbbbbbb\n      日 本 語 日 本 語  cc".replace("日 本 語 日 本 語 ", "日本語日本語")
+        )
+
+
+@pytest.mark.parametrize(("number", "ending"), [(signal.SIGTERM, "TERMINATED"), (signal.SIGHUP, "HUNG_UP")])
+def test_signals_end_it_and_restore_the_terminal(number: signal.Signals, ending: str) -> None:
+    with window() as shown:
+        shown.press("wait\rtyped")
+        shown.shows("waiting began")
+        shown.prompts("typed")
+        assert shown.is_raw
+        shown.send(number)
+        assert shown.ended() == 0
+        assert shown.is_restored
+        assert shown.rows[-1] == f"ended: {ending}"
+
+
+def test_a_lost_terminal_ends_it() -> None:
+    with window() as shown:
+        shown.press("stream\r")
+        shown.shows("stream 5")
+        os.close(shown.master)
+        assert shown.process.wait(30) == 0
+
+
+@pytest.fixture
+def shell() -> Iterator[Window]:
+    """A window with a shell, in which the program runs as a job."""
+    with window("/bin/sh", "-i", prompted=False, PS1="$ ", ENV="") as shown:
+        shown.ends_with("$")
+        shown.press(f"{sys.executable} {CHILD}\r")
+        shown.prompts()
+        yield shown
+
+
+def test_a_stopped_program_gives_the_terminal_back_and_goes_on_where_it_was(shell: Window) -> None:
+    shell.press("live above\r")
+    shell.shows("above")
+    shell.press("a draft\x1a")
+    shell.ends_with("$")
+    assert shell.is_restored
+    assert "room>" not in shell.text
+    assert "above" not in shell.rows
+    shell.press("echo $((6 * 7))\r")
+    shell.shows("42")
+    shell.press("fg\r")
+    shell.ends_with("above", "room> a draft")
+    assert shell.is_raw
+    shell.press("\r")
+    shell.shows("handled 'a draft'")
+    assert "^" not in shell.text
+    shell.press("exit\r")
+    shell.ends_with("ended: STOPPED", "$")
+    assert shell.is_restored
+
+
+def test_a_program_stopped_by_force_goes_on_where_it_was(shell: Window) -> None:
+    shell.press("pid\r")
+    shell.shows("pid is ")
+    pid = int(shell.text.partition("pid is ")[2].split()[0])
+    shell.press("a draft")
+    shell.prompts("a draft")
+    os.kill(pid, signal.SIGSTOP)
+    shell.ends_with("$")
+    shell.press("stty sane; echo $((6 * 7))\n")
+    shell.shows("42")
+    shell.press("fg\n")
+    shell.prompts("a draft")
+    assert shell.is_raw
+    shell.press("\x1b[D-\r")
+    shell.shows("handled 'a draf-t'")
+    assert "^" not in shell.text
+    os.kill(pid, signal.SIGTERM)
+    shell.shows("ended: TERMINATED")
+    shell.ends_with("$")
+    assert shell.is_restored
+
+
+def test_interrupts_cancel_then_clear_then_ask_then_quit() -> None:
+    with window() as shown:
+        shown.press("wait\rtyped")
+        shown.shows("waiting began")
+        shown.press("\x03")
+        shown.shows("* cancelled: wait")
+        shown.prompts("typed")
+        shown.press("\x03")
+        shown.prompts()
+        shown.press("\x1b[A")
+        shown.prompts("typed")
+        shown.press("\x03\x03")
+        shown.ends_with("Ctrl-C once more quits", "room>")
+        shown.press("\x03")
+        assert shown.ended() == 0
+        assert shown.rows[-1] == "ended: INTERRUPTED"
+
+
+def test_an_interrupt_by_a_signal_is_one_by_the_key() -> None:
+    with window() as shown:
+        shown.press("wait\r")
+        shown.shows("waiting began")
+        shown.send(signal.SIGINT)
+        shown.shows("* cancelled: wait")
+
+
+def test_the_end_of_input_ends_it_after_what_was_typed_before() -> None:
+    with window() as shown:
+        shown.press("wait\r")
+        shown.shows("waiting began")
+        shown.press("one\r\x04")
+        shown.shows("one", "next: Ctrl-D")
+        shown.send(signal.SIGUSR1)
+        assert shown.ended() == 0
+        assert shown.rows[-2:] == ["handled 'one'", "ended: END_OF_INPUT"]
+
+
+def test_with_text_the_end_of_input_deletes_a_character() -> None:
+    with window() as shown:
+        shown.press("abc\x01\x04")
+        shown.prompts("bc")
+
+
+def test_a_slow_line_says_what_it_waits_for_and_what_comes_next() -> None:
+    with window() as shown:
+        shown.press("wait\r" + "".join(f"line {number}\r" for number in range(5)) + "typed")
+        shown.ends_with(
+            "wait: waiting for the test ... Ctrl-C cancels",
+            "next: line 0",
+            "next: line 1",
+            "next: line 2",
+            "and 2 more",
+            "room> typed",
+        )
+        shown.send(signal.SIGUSR1)
+        shown.shows("handled 'line 4'")
+        shown.prompts("typed")
+        assert "Ctrl-C" not in shown.text
+        assert "next:" not in shown.text
+
+
+def test_a_refused_line_returns_to_the_prompt_or_is_one_key_away() -> None:
+    with window() as shown:
+        shown.press("refuse me\r")
+        shown.prompts("refuse me")
+        shown.press("\x15refuse-later this\rtyped")
+        shown.prompts("typed")
+        shown.send(signal.SIGUSR1)
+        shown.shows("the refused line is kept; Up brings it back")
+        shown.prompts("typed")
+        shown.press("\x1b[A")
+        shown.prompts("refuse-later this")
+        shown.press("\x1b[B")
+        shown.prompts("typed")
+
+
+def test_up_goes_through_earlier_texts_whole() -> None:
+    with window() as shown:
+        shown.press("typed here\rdraft\x1b[A")
+        shown.prompts("typed here")
+        shown.press("\x1b[A")
+        shown.ends_with("room> with", "      two lines")
+        shown.press("\x1b[A\x1b[A")
+        shown.prompts("older")
+        shown.press("\r")
+        shown.shows("handled 'older'")
+        shown.press("\x1b[A\x1b[A")
+        shown.prompts("draft")
+        shown.press("\x15remembered\r")
+        shown.shows("remembered ['typed here', 'older', 'remembered']")
+
+
+def test_completion_inserts_what_is_certain_and_shows_the_choices() -> None:
+    with window() as shown:
+        shown.press("/m\t")
+        shown.prompts("/members")
+        shown.press("\x15/f\t")
+        shown.ends_with("/fingerprint  /find", "room> /fin")
+        shown.press("g")
+        shown.prompts("/fing")
+        assert "/find" not in shown.text
+        shown.press("\t me")
+        shown.prompts("/fingerprint me")
+        shown.press("\x15/nothing\t")
+        shown.prompts("/nothing")
+
+
+def test_shortcuts_run_in_turn_and_change_the_prompt() -> None:
+    with window() as shown:
+        shown.press("draft\x1b1")
+        shown.ends_with("one> draft")
+        shown.press("\x1ba")
+        shown.ends_with("next> draft")
+
+
+def test_text_of_others_is_inert_and_nothing_that_lacks_in_the_encoding_raises() -> None:
+    with window(PYTHONUTF8="0", PYTHONIOENCODING="latin-1") as shown:
+        shown.press("say caf\xe9 ".encode("latin-1") + b"\r")
+        shown.until(lambda: b"caf\xe9\r\n" in shown.written, "the line")
+        shown.press("hostile\r")
+        shown.shows("?[2J smile ? end")
+    with window() as shown:
+        shown.press("hostile\r")
+        shown.shows("?[2J smile 😀 end")
+
+
+def test_notifications_are_one_sequence_whatever_they_say() -> None:
+    with window() as shown:
+        shown.press("notify a\x16\x07b;c\r")
+        shown.until(lambda: b"\x1b]9;ab;c\x07" in shown.written, "the notification")
+        shown.press("notify 4;1\r")
+        shown.until(lambda: b"\x1b]9; 4;1\x07" in shown.written, "the notification")
+        shown.press("bell\r")
+        shown.until(lambda: shown.written.endswith(b"\x07") or b"\x07\x1b[?25l" in shown.written, "the bell")
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_can_be_turned_off(no_color: str) -> None:
+    with window(NO_COLOR=no_color) as shown:
+        shown.press("text\r")
+        shown.shows("handled 'text'")
+        assert (b"\x1b[0;32m" in shown.written) is not bool(no_color)
+
+
+def test_an_error_of_the_caller_ends_it_with_the_terminal_restored() -> None:
+    with window() as shown:
+        shown.press("fail loudly\r")
+        assert shown.ended() == 1
+        assert shown.is_restored
+        assert shown.rows[-1] == "failed: loudly"
+
+
+def test_a_cursor_position_that_nobody_asked_for_changes_nothing() -> None:
+    with window() as shown:
+        shown.press("\x1b[2;1Rtext")
+        shown.prompts("text")
+        shown.press("\x0c")
+        shown.until(lambda: shown.rows == ["room> text"], "the prompt at the top")
+        shown.press("\x0f")
+        shown.shows("handled 'text'")
+
+
+@pytest.mark.parametrize("term", ["dumb", "", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_is_not_usable(term: str) -> None:
+    with window(prompted=False, TERM=term) as shown:
+        assert shown.ended() == 1
+        assert shown.rows == ["not usable"]
