@@ -57,7 +57,6 @@ class InputQueue:
         self._waiting.append(job)
         self._filled.set()
 
-    @property
     def is_cancellable(self) -> bool:
         """Whether a job runs that was not cancelled yet."""
         return self._task is not None

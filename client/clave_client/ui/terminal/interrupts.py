@@ -28,8 +28,7 @@ class Interrupts:
         self._clock = clock
         self._asked_until = 0.0
 
-    @property
-    def asking(self) -> bool:
+    def is_asking(self) -> bool:
         """Whether the next Ctrl-C with nothing to cancel or clear quits."""
         return self._clock() < self._asked_until
 
@@ -38,7 +37,7 @@ class Interrupts:
         if running or has_text:
             self._asked_until = 0.0
             return Interrupt.CANCEL if running else Interrupt.CLEAR
-        if self.asking:
+        if self.is_asking():
             return Interrupt.QUIT
         self._asked_until = self._clock() + CONFIRM_SECONDS
         return Interrupt.ASK

@@ -170,7 +170,7 @@ class Terminal:
             lines += job_lines(job.label, self._waiting(), [each.label for each in self._queue.waiting])
         if self._completions:
             lines.append([("note", "  ".join(self._completions))])
-        if self._interrupts.asking:
+        if self._interrupts.is_asking():
             lines.append([("note", "Ctrl-C once more quits")])
         return lines
 
@@ -210,7 +210,7 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Cancel the line that runs, else clear the text, else ask, else end."""
-        match self._interrupts.press(running=self._queue.is_cancellable, has_text=bool(self._draft.text)):
+        match self._interrupts.press(running=self._queue.is_cancellable(), has_text=bool(self._draft.text)):
             case Interrupt.CANCEL:
                 self._queue.cancel()
             case Interrupt.CLEAR:

@@ -52,7 +52,7 @@ def shorten(text: str, columns: int) -> str:
 
 
 def wrap(line: Line, columns: int) -> list[Line]:
-    """Return `line` as rows of at most `columns`, at least one; only a character can be wider than that.
+    """Return `line` as rows of at most `columns`, at least one; only one character can be wider than that.
 
     Rows end at newlines and at spaces, which are dropped there. A word is broken only if wider than a row.
     """
