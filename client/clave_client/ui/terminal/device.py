@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 __all__ = ["TerminalInput", "TerminalOutput", "reflows"]
+
+_LAST_SECONDS = 1.0
+"""How long a terminal that takes nothing is waited for at the end."""
 
 _REFLOWING = (
     "ALACRITTY_WINDOW_ID",
@@ -71,16 +75,20 @@ class TerminalInput(Vt100Input):
 
 
 class TerminalOutput(Vt100_Output):
-    """What is written, one update at a time. Once the terminal is gone, `lost` is called and nothing written.
+    """What is written, one update at a time, without waiting for a terminal that does not take it.
 
-    It asks for no cursor positions, and leaves bracketed paste alone when the prompt is erased.
+    `drained` is called when it has taken all after a while. Once it is gone, `lost` is called and nothing
+    written. Asks for no cursor positions, and leaves bracketed paste alone when the prompt is erased.
     """
 
-    def __init__(self, stdout: TextIO, lost: Callable[[], None]) -> None:
+    def __init__(self, stdout: TextIO, drained: Callable[[], None], lost: Callable[[], None]) -> None:
         depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else ColorDepth.DEPTH_4_BIT
         super().__init__(stdout, self._measure, default_color_depth=depth, enable_cpr=False)
+        self._drained = drained
         self._lost = lost
-        self._is_lost = self._is_held = False
+        self._descriptor = _open_nonblocking(stdout.fileno())
+        self._unsent = bytearray()
+        self._is_begun = self._is_held = self._is_lost = False
 
     def _measure(self) -> Size:
         try:
@@ -89,12 +97,20 @@ class TerminalOutput(Vt100_Output):
             columns = rows = 0
         return Size(rows=rows or 24, columns=columns or 80)
 
+    def is_full(self) -> bool:
+        """Return whether the terminal has not taken all that was written yet."""
+        return bool(self._unsent)
+
     def begin(self) -> None:
         """Have the terminal mark what is pasted."""
+        self._is_begun = True
         super().enable_bracketed_paste()
 
     def end(self) -> None:
-        """Undo `begin`, show the cursor, and write what is left."""
+        """Undo `begin`, show the cursor, and write what is left, for `_LAST_SECONDS` at most."""
+        if self._is_begun:
+            self._is_begun = False
+            asyncio.get_running_loop().remove_writer(self._descriptor)
         super().disable_bracketed_paste()
         self.reset_attributes()
         self.show_cursor()
@@ -116,21 +132,46 @@ class TerminalOutput(Vt100_Output):
             self._is_held = False
 
     def flush(self) -> None:
-        """Write everything at once, with "?" for what the encoding lacks."""
+        """Write everything at once, with "?" for what the encoding lacks; later if the terminal is full."""
         if self._is_held:
             return
-        data = "".join(self._buffer).encode(self.encoding(), "replace")
+        was_full = self.is_full()
+        self._unsent += "".join(self._buffer).encode(self.encoding(), "replace")
         self._buffer.clear()
+        if not self._is_begun:
+            self._send_last()
+        elif not was_full:
+            self._send()
+            if self.is_full():
+                asyncio.get_running_loop().add_writer(self._descriptor, self._send_more)
+
+    def _send(self) -> None:
         try:
-            while data and not self._is_lost:
-                data = data[self._write(data) :]
+            while self._unsent and not self._is_lost:
+                del self._unsent[: os.write(self._descriptor, self._unsent)]
+        except BlockingIOError:
+            return
         except OSError:
             self._is_lost = True
             self._lost()
+        self._unsent.clear()
 
-    def _write(self, data: bytes) -> int:
-        try:
-            return os.write(self.fileno(), data)
-        except BlockingIOError:
-            select.select([], [self.fileno()], [])
-            return 0
+    def _send_more(self) -> None:
+        self._send()
+        if not self.is_full():
+            asyncio.get_running_loop().remove_writer(self._descriptor)
+            self._drained()
+
+    def _send_last(self) -> None:
+        self._send()
+        while self.is_full() and select.select([], [self._descriptor], [], _LAST_SECONDS)[1]:
+            self._send()
+        self._unsent.clear()
+
+
+def _open_nonblocking(descriptor: int) -> int:
+    """Return a descriptor of its own for the terminal, as others share the mode of the given one."""
+    try:
+        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # it has no name here
+        return descriptor

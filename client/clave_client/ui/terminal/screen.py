@@ -35,8 +35,8 @@ __all__ = ["Screen"]
 
 _REDRAW_SECONDS: Final = 1 / 30
 
-_MOST_LINES: Final = 500
-"""Most lines printed in one redraw; keys are read before the next."""
+_PRINT_SECONDS: Final = 0.02
+"""How long lines are printed in one redraw; keys are read before the next."""
 
 _STYLE = Style.from_dict(
     {
@@ -69,7 +69,7 @@ class Screen:
         self._draft = draft
         self._prompt = prompt
         self._live = live
-        self._output = TerminalOutput(stdout, lost)
+        self._output = TerminalOutput(stdout, self._redraw, lost)
         self._input = TerminalInput(stdin)
         self._reflows = reflows()
         self._pending: deque[Line] = deque()
@@ -196,7 +196,7 @@ class Screen:
         with self._output.held():
             if self._must_erase(size):
                 self._app.renderer.erase()
-            self._write_pending(size.columns, None if self._app.is_done else _MOST_LINES)
+            self._write_pending(size.columns, None if self._app.is_done else self._drawn_at + _PRINT_SECONDS)
         if self._pending:
             self.refresh()
 
@@ -212,9 +212,14 @@ class Screen:
         needed = self._app.layout.container.preferred_height(size.columns, size.rows).preferred
         return bool(self._pending) or needed < drawn.height
 
-    def _write_pending(self, columns: int, most: int | None = None) -> None:
-        output, depth = self._output, self._output.get_default_color_depth()
-        for _ in range(len(self._pending) if most is None else min(most, len(self._pending))):
+    def _write_pending(self, columns: int, until: float | None = None) -> None:
+        """Write what was printed; `until` is the time of the loop to stop at."""
+        output, depth, clock = (
+            self._output,
+            self._output.get_default_color_depth(),
+            asyncio.get_running_loop().time,
+        )
+        while self._pending and (until is None or clock() < until):
             for row, is_broken in split_rows(self._clean(self._pending.popleft()), columns):
                 for style, text in row:
                     if style:
@@ -232,10 +237,19 @@ def _class(style: str) -> str:
 
 
 class _Application(Application[None]):
-    """An Application that leaves erasing to `before_render`, which knows the cursor after a resize."""
+    """An Application that leaves erasing to `before_render`, which knows the cursor after a resize.
+
+    Draws nothing while the terminal has not taken what was drawn before.
+    """
+
+    output: TerminalOutput
 
     def _on_resize(self) -> None:
         self._redraw()
+
+    def _redraw(self, render_as_done: bool = False) -> None:
+        if render_as_done or not self.output.is_full():
+            super()._redraw(render_as_done)
 
 
 class _Prefix(Processor):

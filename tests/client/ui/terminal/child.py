@@ -6,12 +6,17 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from clave_client.ui.terminal.terminal import LineRefused, Terminal
 from clave_client.ui.terminal.usable import is_usable
 from clave_client.ui.terminal.wrapping import Line
 
 WORDS = ("/fingerprint", "/find", "/members")
+
+
+def mark(path: str) -> None:
+    Path(path).touch()
 
 
 class Program:
@@ -82,6 +87,8 @@ class Program:
                 self.say(f"pid is {os.getpid()}")
             case "hostile":
                 self.say("\x1b[2J smile \U0001f600 end")
+            case "mark":
+                mark(argument)
             case "size":
                 self.say(f"size {len(argument)}")
             case "say":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from client.ui.terminal.window import CHILD, Window, window
+from client.ui.terminal.window import CHILD, TIMEOUT, Window, window
 
 
 def handled(shown: Window) -> list[str]:
@@ -66,8 +68,9 @@ def test_prints_leave_the_draft_and_its_cursor_alone_and_the_terminal_raw() -> N
         for character in "draft":
             shown.press(character)
             count = len(shown.everything)
-            shown.until(lambda before=count: len(shown.everything) > before, "more lines")  # type: ignore[misc]
-            assert shown.is_raw
+            while len(shown.everything) == count:
+                assert shown.is_raw
+                assert shown.read(TIMEOUT)
         shown.prompts("draft")
         shown.press("\x1b[D\x1b[D_")
         shown.prompts("dra_ft")
@@ -143,6 +146,25 @@ def test_signals_end_it_and_restore_the_terminal(number: signal.Signals, ending:
         assert shown.ended() == 0
         assert shown.is_restored
         assert shown.rows[-1] == f"ended: {ending}"
+
+
+def test_a_terminal_that_takes_nothing_holds_up_nothing_else(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with window() as shown:
+        shown.press(f"burst 20000\rmark {mark}\rdraft")
+        shown.becomes(mark.exists, "the next line's effect")
+        shown.until(lambda: "burst 19999" in shown.text, "the last line")
+        shown.prompts("draft")
+        printed = [row for row in shown.everything if row.startswith("burst ")]
+        assert printed == [f"burst {number}" for number in range(20_000)]
+
+
+def test_a_terminal_that_takes_nothing_does_not_hold_up_the_end() -> None:
+    with window() as shown:
+        shown.press("burst 20000\r")
+        shown.becomes(lambda: select.select([shown.master], [], [], 0)[0] != [], "output")
+        shown.send(signal.SIGTERM)
+        assert shown.process.wait(10) == 0
 
 
 def test_a_lost_terminal_ends_it() -> None:

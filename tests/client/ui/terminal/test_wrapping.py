@@ -16,7 +16,8 @@ LINES = st.lists(
 )
 COLUMNS = st.integers(1, 60)
 
-ONE_CHARACTER = re.compile("(.[\u0301\ufe0f\U0001f3fd]*\u200d+)*.[\u0301\u200d\ufe0f\U0001f3fd]*")
+MARKS = "\u0301\ufe0f\U0001f3fd"
+ONE_CHARACTER = re.compile(f"[\u200d{MARKS}]*(.[{MARKS}]*\u200d[\u200d{MARKS}]*)*.?[\u200d{MARKS}]*")
 """What is drawn as one, as far as made of CHARACTERS."""
 
 

@@ -105,6 +105,14 @@ class Window:
             assert time.monotonic() < deadline, f"{what} never came on:\n{self.text}"
             self.read(0.05)
 
+    @staticmethod
+    def becomes(condition: Callable[[], bool], what: str) -> None:
+        """Wait for something other than output, reading none."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} never came"
+            time.sleep(0.01)
+
     @property
     def rows(self) -> list[str]:
         """The rows of the screen without blanks at their ends, without empty rows at the end."""
