@@ -37,7 +37,7 @@ def reflows() -> bool:
     """Return whether the terminal is known to break rows anew when its window becomes narrower."""
     if os.environ.get("TERM", "").startswith(("screen", "tmux")):
         return "TMUX" in os.environ and "STY" not in os.environ
-    return "XTERM_VERSION" not in os.environ and any(name in os.environ for name in _REFLOWING)
+    return "XTERM_VERSION" not in os.environ and any(os.environ.get(name) for name in _REFLOWING)
 
 
 class _Reader(PosixStdinReader):

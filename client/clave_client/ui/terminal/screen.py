@@ -205,12 +205,10 @@ class Screen:
         drawn, drawn_size = renderer.last_rendered_screen, renderer._last_size
         if drawn is None or drawn_size is None:
             return False
-        if size != drawn_size:
-            if size.columns < drawn_size.columns and self._reflows:
-                renderer._cursor_pos = cursor_after_reflow(drawn, renderer._cursor_pos, size.columns)
-            return True
+        if size.columns < drawn_size.columns and self._reflows:
+            renderer._cursor_pos = cursor_after_reflow(drawn, renderer._cursor_pos, size.columns)
         needed = self._app.layout.container.preferred_height(size.columns, size.rows).preferred
-        return bool(self._pending) or needed < drawn.height
+        return size != drawn_size or bool(self._pending) or needed < drawn.height
 
     def _write_pending(self, columns: int, until: float | None = None) -> None:
         """Write what was printed; `until` is the time of the loop to stop at."""

@@ -92,14 +92,16 @@ def test_ten_thousand_lines_are_printed_once_each_while_one_types() -> None:
         assert printed == [f"burst {number}" for number in range(10_000)]
 
 
+@pytest.mark.parametrize("reflows", [False, True])
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), (120, 40), (200, 24)])
-def test_a_window_that_changes_keeps_the_draft_once(size: tuple[int, int]) -> None:
+def test_a_window_that_changes_keeps_the_draft_once(size: tuple[int, int], reflows: bool) -> None:
     draft = "a draft of many words that takes more than one row of a window with few columns"
-    with window(rows=12) as shown:
+    with window(rows=12, VTE_VERSION="7000" if reflows else "") as shown:
+        shown.screen.reflows = reflows
         shown.press("live above\r")
         shown.shows("above")
         shown.press("burst 30\r" + draft)
-        shown.until(lambda: "columns" in "".join(shown.rows), "the draft")
+        shown.shows("burst 29\nabove\nroom> a draft")
         shown.resize(*size)
         columns = size[0]
         rows = [
@@ -125,6 +127,12 @@ def test_windows_of_odd_sizes_work(columns: int, rows: int) -> None:
         shown.press("say 日本語 😀 e\u0301 words\rexit\r")
         assert shown.ended() == 0
         assert shown.is_restored
+
+
+def test_a_size_of_nothing_is_taken_for_the_usual_one() -> None:
+    with window(columns=0, rows=0) as shown:
+        shown.press("say " + "word " * 30 + "\r")
+        shown.shows(" ".join(["word"] * 16))
 
 
 def test_words_wrap_at_spaces() -> None:
@@ -167,10 +175,12 @@ def test_a_terminal_that_takes_nothing_does_not_hold_up_the_end() -> None:
         assert shown.process.wait(10) == 0
 
 
-def test_a_lost_terminal_ends_it() -> None:
-    with window() as shown:
-        shown.press("stream\r")
-        shown.shows("stream 5")
+@pytest.mark.parametrize("trap", ["", "trap '' HUP;"])
+@pytest.mark.parametrize("line", ["stream", "live room"])
+def test_a_lost_terminal_ends_it(trap: str, line: str) -> None:
+    with window("/bin/sh", "-c", f"{trap} exec {sys.executable} {CHILD}") as shown:
+        shown.press(line + "\r")
+        shown.until(lambda: "stream 5" in shown.text or shown.rows[0] == "room", "the effect")
         os.close(shown.master)
         assert shown.process.wait(30) == 0
 
@@ -197,6 +207,7 @@ def test_a_stopped_program_gives_the_terminal_back_and_goes_on_where_it_was(shel
     shell.shows("42")
     shell.press("fg\r")
     shell.ends_with("above", "room> a draft")
+    assert shell.rows.count("above") == 1
     assert shell.is_raw
     shell.press("\r")
     shell.shows("handled 'a draft'")
@@ -244,6 +255,13 @@ def test_interrupts_cancel_then_clear_then_ask_then_quit() -> None:
         shown.press("\x03")
         assert shown.ended() == 0
         assert shown.rows[-1] == "ended: INTERRUPTED"
+
+
+def test_the_question_whether_to_quit_is_taken_back() -> None:
+    with window() as shown:
+        shown.press("\x03")
+        shown.ends_with("Ctrl-C once more quits", "room>")
+        shown.until(lambda: shown.rows == ["room>"], "the prompt alone")
 
 
 def test_an_interrupt_by_a_signal_is_one_by_the_key() -> None:
@@ -354,9 +372,15 @@ def test_text_of_others_is_inert_and_nothing_that_lacks_in_the_encoding_raises()
         shown.shows("?[2J smile 😀 end")
 
 
+def test_what_is_typed_can_be_outside_the_encoding() -> None:
+    with window(PYTHONUTF8="0", PYTHONIOENCODING="ascii") as shown:
+        shown.press(b"caf\xc3\xa9 ole")
+        shown.prompts("caf?? ole")
+
+
 def test_notifications_are_one_sequence_whatever_they_say() -> None:
     with window() as shown:
-        shown.press("notify a\x16\x07b;c\r")
+        shown.press("notify a\x11\x07b\x11\x1b;c\r")
         shown.until(lambda: b"\x1b]9;ab;c\x07" in shown.written, "the notification")
         shown.press("notify 4;1\r")
         shown.until(lambda: b"\x1b]9; 4;1\x07" in shown.written, "the notification")

@@ -101,6 +101,14 @@ def test_shorten(text: str, columns: int, shown: str) -> None:
     assert width(shown) <= columns
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [("", 0), ("ab", 2), ("日本", 4), ("e\u0301", 1), ("😀", 2), ("❤", 1), ("❤\ufe0f", 2)],
+)
+def test_width(text: str, columns: int) -> None:
+    assert width(text) == columns
+
+
 @given(st.text(), st.sampled_from(["utf-8", "latin-1", "ascii", "koi8-r"]))
 def test_printable_text_can_be_encoded_and_controls_nothing(text: str, encoding: str) -> None:
     [(style, shown)] = printable([("name", text)], encoding)

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyte
+from pyte.screens import Char
 
-TIMEOUT = 10.0
+TIMEOUT = 5.0
 CHILD = Path(__file__).with_name("child.py")
 
 _IN_SESSION = """
@@ -30,8 +31,32 @@ os.execv(sys.argv[1], sys.argv[1:])
 class Screen(pyte.HistoryScreen):
     """A screen that keeps what scrolls away, and moves the cursor along when rows are dropped at the top."""
 
+    reflows = False
+    """Whether rows that are too long for a narrower window go on in the next row, as in some terminals."""
+
+    def _reflow(self, columns: int) -> None:
+        broken: list[list[Char]] = []
+        cursor_y = 0
+        for y in range(self.lines):
+            line = self.buffer[y]
+            end = max((x + 1 for x, cell in line.items() if cell.data != " "), default=1)
+            if y == self.cursor.y:
+                end = max(end, self.cursor.x + 1)
+                cursor_y = len(broken) + self.cursor.x // columns
+            cells = [line[x] for x in range(end)]
+            broken += [cells[start : start + columns] for start in range(0, end, columns)]
+        dropped = max(0, cursor_y + 1 - self.lines)
+        self.history.top.extend(dict(enumerate(row)) for row in broken[:dropped])
+        self.buffer.clear()
+        for y, row in enumerate(broken[dropped : dropped + self.lines]):
+            for x, cell in enumerate(row):
+                self.buffer[y][x] = cell
+        self.cursor.x, self.cursor.y = self.cursor.x % columns, cursor_y - dropped
+
     def resize(self, lines: int | None = None, columns: int | None = None) -> None:
         lines, columns = lines or self.lines, columns or self.columns
+        if self.reflows and columns < self.columns:
+            self._reflow(columns)
         dropped = max(0, self.cursor.y + 1 - lines)
         for _ in range(dropped):
             self.history.top.append(self.buffer[0])
