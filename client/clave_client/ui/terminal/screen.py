@@ -196,6 +196,7 @@ class Screen:
         with self._output.held():
             if self._must_erase(size):
                 self._app.renderer.erase()
+            self._app.was_resized = False
             self._write_pending(size.columns, None if self._app.is_done else self._drawn_at + _PRINT_SECONDS)
         if self._pending:
             self.refresh()
@@ -208,7 +209,7 @@ class Screen:
         if size.columns < drawn_size.columns and self._reflows:
             renderer._cursor_pos = cursor_after_reflow(drawn, renderer._cursor_pos, size.columns)
         needed = self._app.layout.container.preferred_height(size.columns, size.rows).preferred
-        return size != drawn_size or bool(self._pending) or needed < drawn.height
+        return self._app.was_resized or size != drawn_size or bool(self._pending) or needed < drawn.height
 
     def _write_pending(self, columns: int, until: float | None = None) -> None:
         """Write what was printed; `until` is the time of the loop to stop at."""
@@ -242,7 +243,11 @@ class _Application(Application[None]):
 
     output: TerminalOutput
 
+    was_resized = False
+    """Whether the window has changed since it was drawn, if only to its former size again."""
+
     def _on_resize(self) -> None:
+        self.was_resized = True
         self._redraw()
 
     def _redraw(self, render_as_done: bool = False) -> None:

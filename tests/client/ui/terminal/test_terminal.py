@@ -102,14 +102,14 @@ def test_a_window_that_changes_keeps_the_draft_once(size: tuple[int, int], reflo
         shown.shows("above")
         shown.press("burst 30\r" + draft)
         shown.shows("burst 29\nabove\nroom> a draft")
-        shown.resize(*size)
+        shown.resize_and_wait(*size)
         columns = size[0]
         rows = [
             ("room> " + draft)[start : start + columns].rstrip()
             for start in range(0, 6 + len(draft), columns)
         ]
         shown.ends_with("above", *rows[-size[1] + 1 :])
-        shown.resize(80, 12)
+        shown.resize_and_wait(80, 12)
         shown.ends_with("above", ("room> " + draft)[:80].rstrip(), ("room> " + draft)[80:])
         shown.press("\r")
         shown.shows("handled")
@@ -127,6 +127,17 @@ def test_windows_of_odd_sizes_work(columns: int, rows: int) -> None:
         shown.press("say 日本語 😀 e\u0301 words\rexit\r")
         assert shown.ended() == 0
         assert shown.is_restored
+
+
+def test_a_window_that_gets_its_size_back_is_drawn_again() -> None:
+    with window() as shown:
+        shown.press("live above\rtext that is cut")
+        shown.ends_with("above", "room> text that is cut")
+        shown.resize(10, 24)
+        shown.resize(80, 24)
+        assert "is cut" not in shown.text
+        shown.ends_with("above", "room> text that is cut")
+        assert shown.rows == ["above", "room> text that is cut"]
 
 
 def test_a_size_of_nothing_is_taken_for_the_usual_one() -> None:
@@ -207,11 +218,11 @@ def test_a_stopped_program_gives_the_terminal_back_and_goes_on_where_it_was(shel
     shell.shows("42")
     shell.press("fg\r")
     shell.ends_with("above", "room> a draft")
-    assert shell.rows.count("above") == 1
     assert shell.is_raw
     shell.press("\r")
     shell.shows("handled 'a draft'")
     assert "^" not in shell.text
+    assert shell.rows.count("above") == 1
     shell.press("exit\r")
     shell.ends_with("ended: STOPPED", "$")
     assert shell.is_restored

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyte
-from pyte.screens import Char
+from pyte.screens import Char, StaticDefaultDict
 
 TIMEOUT = 5.0
 CHILD = Path(__file__).with_name("child.py")
@@ -34,6 +34,11 @@ class Screen(pyte.HistoryScreen):
     reflows = False
     """Whether rows that are too long for a narrower window go on in the next row, as in some terminals."""
 
+    def _past(self, cells: list[Char]) -> StaticDefaultDict[int, Char]:
+        line = StaticDefaultDict[int, Char](self.default_char)
+        line.update(enumerate(cells))
+        return line
+
     def _reflow(self, columns: int) -> None:
         broken: list[list[Char]] = []
         cursor_y = 0
@@ -46,7 +51,7 @@ class Screen(pyte.HistoryScreen):
             cells = [line[x] for x in range(end)]
             broken += [cells[start : start + columns] for start in range(0, end, columns)]
         dropped = max(0, cursor_y + 1 - self.lines)
-        self.history.top.extend(dict(enumerate(row)) for row in broken[:dropped])
+        self.history.top.extend(self._past(row) for row in broken[:dropped])
         self.buffer.clear()
         for y, row in enumerate(broken[dropped : dropped + self.lines]):
             for x, cell in enumerate(row):
@@ -99,10 +104,16 @@ class Window:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the size as a window does: what stands there is cut, and the program is told."""
+        """Change the size as a window does: what stands there is cut or broken, and the program is told."""
         self.read()
         self.screen.resize(rows, columns)
         self._set_size(columns, rows)
+
+    def resize_and_wait(self, columns: int, rows: int) -> None:
+        """Change the size, and read until the program has drawn something."""
+        before = len(self.written)
+        self.resize(columns, rows)
+        self.until(lambda: b"\x1b[J" in self.written[before:], "what is drawn")
 
     def press(self, keys: str | bytes) -> None:
         """Type, as one write."""
