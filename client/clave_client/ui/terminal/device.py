@@ -172,6 +172,6 @@ class TerminalOutput(Vt100_Output):
 def _open_nonblocking(descriptor: int) -> int:
     """Return a descriptor of its own for the terminal, as others share the mode of the given one."""
     try:
-        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:  # it has no name here
         return descriptor

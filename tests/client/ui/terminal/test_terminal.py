@@ -250,6 +250,13 @@ def test_a_program_stopped_by_force_goes_on_where_it_was(shell: Window) -> None:
     assert shell.is_restored
 
 
+def test_where_no_shell_could_continue_it_it_does_not_stop() -> None:
+    with window() as shown:
+        shown.press("a draft\x1a!")
+        shown.prompts("a draft!")
+        assert shown.is_raw
+
+
 def test_interrupts_cancel_then_clear_then_ask_then_quit() -> None:
     with window() as shown:
         shown.press("wait\rtyped")
@@ -347,6 +354,20 @@ def test_up_goes_through_earlier_texts_whole() -> None:
         shown.prompts("draft")
         shown.press("\x15remembered\r")
         shown.shows("remembered ['typed here', 'older', 'remembered']")
+
+
+def test_earlier_texts_can_be_searched() -> None:
+    with window() as shown:
+        shown.press("first one\rsecond one\r")
+        shown.shows("handled 'second one'")
+        shown.press("\x12first")
+        shown.shows("room> first one")
+        shown.press("\r")
+        shown.prompts("first one")
+        shown.press("\x12second\x03")
+        shown.prompts("first one")
+        shown.press("\r")
+        shown.until(lambda: handled(shown) == ["'first one'", "'second one'", "'first one'"], "the line")
 
 
 def test_completion_inserts_what_is_certain_and_shows_the_choices() -> None:
