@@ -154,15 +154,23 @@ class Screen:
 
     def end(self, error: BaseException | None = None) -> None:
         """Have `run` return, or raise `error`. Does nothing when it has not begun, or ends already."""
-        if self._app.future is not None and not self._app.is_done:
-            if error is None:
-                self._app.exit()
-            else:
-                self._app.exit(exception=error)
+        if not self._is_active():
+            return
+        if error is None:
+            self._app.exit()
+        else:
+            self._app.exit(exception=error)
+
+    def _is_active(self) -> bool:
+        """Return whether `run` has begun and does not end yet."""
+        return self._app.is_running and not self._app.is_done
 
     @contextmanager
     def released(self) -> Iterator[None]:
         """Erase the prompt and give the terminal back meanwhile; then draw again."""
+        if not self._is_active():
+            yield
+            return
         self._app.renderer.erase()
         self._output.end()
         mode = self._input.raw_mode()
@@ -173,7 +181,9 @@ class Screen:
             self.take_again()
 
     def take_again(self) -> None:
-        """Enter raw mode, and draw below what others have written meanwhile."""
+        """Enter raw mode, and draw below what others have written meanwhile; nothing once `run` ends."""
+        if not self._is_active():
+            return
         self._input.raw_mode().__enter__()
         with self._output.held():
             self._app.renderer.reset()

@@ -35,10 +35,13 @@ def stop_process_group() -> None:
     """
     if signal.getsignal(signal.SIGTSTP) is signal.SIG_IGN:
         return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTSTP, signal.SIGCONT)}
+    numbers = (signal.SIGTSTP, signal.SIGCONT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # None may come as the handlers change.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         os.kill(0, signal.SIGTSTP)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # Here it stops.
         for number, handler in before.items():
             signal.signal(number, handler)
             signal.siginterrupt(number, False)

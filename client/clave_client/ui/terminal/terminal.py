@@ -137,17 +137,17 @@ class Terminal:
             signal.SIGTSTP: self.suspend,
             signal.SIGCONT: self._screen.take_again,
         }
-        with handle_signals(handlers):
-            working = asyncio.create_task(self._run_safely(self._queue.run()))
-            try:
+        working = asyncio.create_task(self._run_safely(self._queue.run()))
+        try:
+            with handle_signals(handlers):
                 await self._screen.run()
-            except EOFError:
-                self._ending = self._ending or Ending.HUNG_UP
-            finally:
-                tasks = [task for task in (working, self._completing) if task is not None]
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        except EOFError:
+            self._ending = self._ending or Ending.HUNG_UP
+        finally:
+            tasks = [task for task in (working, self._completing) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _end(self, ending: Ending) -> None:
         self._ending = self._ending or ending

@@ -62,6 +62,12 @@ class Program:
                 await self.continued.wait()
                 self.continued.clear()
                 self.say("waiting ended")
+            case "linger":
+                self.say("lingering")
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await self.continued.wait()
             case "refuse":
                 raise LineRefused(text)
             case "refuse-later":

@@ -167,6 +167,18 @@ def test_signals_end_it_and_restore_the_terminal(number: signal.Signals, ending:
         assert shown.rows[-1] == f"ended: {ending}"
 
 
+def test_the_terminal_is_restored_before_a_line_has_cleaned_up() -> None:
+    with window() as shown:
+        shown.press("linger\r")
+        shown.shows("lingering")
+        shown.send(signal.SIGTERM)
+        shown.until(lambda: shown.is_restored, "the former mode")
+        shown.send(signal.SIGCONT)
+        shown.send(signal.SIGUSR1)
+        assert shown.ended() == 0
+        assert shown.is_restored
+
+
 def test_a_terminal_that_takes_nothing_holds_up_nothing_else(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with window() as shown:

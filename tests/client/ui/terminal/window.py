@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 from pyte.screens import Char, StaticDefaultDict
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 CHILD = Path(__file__).with_name("child.py")
 
 _IN_SESSION = """
