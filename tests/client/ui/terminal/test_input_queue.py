@@ -114,7 +114,8 @@ async def test_cancelling_the_queue_waits_for_the_job_to_end() -> None:
             try:
                 await asyncio.Event().wait()
             finally:
-                await asyncio.sleep(0)
+                for _ in range(10):
+                    await asyncio.sleep(0)
                 ended.set()
 
         recorder.put("a", clean_up)
