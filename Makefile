@@ -11,14 +11,15 @@
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
+#   make bench-client  how fast the commands start, and the memory of a client with many rooms
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage wheel demo-picture validation-page rpc-page name-tables bench-mls bench-relay bench-storm \
-	soak clean
+.PHONY: demo test check format coverage wheel demo-picture validation-page rpc-page name-tables bench-mls bench-client \
+	bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -70,6 +71,9 @@ name-tables: $(VENV)/.installed-dev
 
 bench-mls: $(VENV)/.installed-dev
 	$(BIN)/python -m bench.mls
+
+bench-client: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.client $(BENCH)
 
 bench-relay: $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench \

@@ -1,0 +1,157 @@
+"""The command: what is measured how often, then the table. `make bench-client` runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import click
+
+from bench.client.population import Relay, first_room, make_profiles, profile_name
+from bench.client.processes import OnTerminal, imported_modules, seconds_to_end
+
+_ROOMS = (100, 400)
+_PROMPT = f"{first_room()}>"
+_RELAY_PORT = 7649
+
+_HELP_TARGET = 2.0
+_CHAT_TARGET = 1.4
+_MEMORY_TARGET = 16.0
+"""MiB above the bare imports."""
+
+_IMPORT = "import importlib, pathlib, sys\nfor name in pathlib.Path(sys.argv[1]).read_text().split():\n"
+_IMPORT += "    try:\n        importlib.import_module(name)\n    except ImportError:\n        pass\n"
+_IMPORT += "print(sys.argv[2], flush=True)\ninput()\n"
+
+Samples = dict[str, list[float]]
+
+
+class _Bench:
+    """What every measurement needs: where the profiles are, and the environment of the commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.relay = Relay(folder / "relay", _RELAY_PORT)
+        self.modules = folder / "modules"
+        # Compiled modules are kept for the run: an installed program has them too.
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+            "TERM": "xterm",
+        }
+        self.samples: Samples = defaultdict(list)
+        self.ended: dict[str, str] = {}
+
+    def command(self, name: str, *, seconds_of: list[str]) -> None:
+        self.samples[name].append(seconds_to_end(seconds_of, self.environment))
+
+    def chat(self, name: str, rooms: int) -> None:
+        with OnTerminal(self.chat_command(rooms), self.environment, _PROMPT) as process:
+            if process.seconds is not None:
+                self.samples[name].append(process.seconds)
+                return
+        self.ended[name] = process.shown.decode(errors="replace").strip().rpartition("\n")[2]
+
+    def chat_command(self, rooms: int) -> list[str]:
+        options = ["--home", str(self.home), "--name", profile_name(rooms), "--room", first_room()]
+        return [sys.executable, "-m", "clave_client", "chat", *options]
+
+    def imports(self, name: str) -> None:
+        with OnTerminal(self.imports_command(), self.environment, _PROMPT) as process:
+            self.samples[name].append(process.seconds or 0.0)
+
+    def imports_command(self) -> list[str]:
+        return [sys.executable, "-c", _IMPORT, str(self.modules), _PROMPT]
+
+    def memory(self, name: str, command: list[str]) -> None:
+        with OnTerminal(command, self.environment, _PROMPT) as process:
+            self.samples[name].append(process.settled_mib())
+
+
+@click.command()
+@click.option("--repeat", type=click.IntRange(1), default=11, show_default=True, help="Samples of each.")
+def main(repeat: int) -> None:
+    """Measure how fast the commands start and what memory 400 rooms take; print medians and ratios."""
+    print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f}; medians of {repeat}")
+    with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
+        bench = _Bench(Path(folder))
+        with bench.relay.running():
+            make_profiles(bench.home, bench.relay, _ROOMS)
+            bench.modules.write_text(
+                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPT))
+            )
+            _repeat(repeat, lambda: _measure_help(bench))
+            _print_help(bench.samples)
+            _repeat(repeat, lambda: _measure_chat(bench, "up"))
+            _measure_memory(bench)
+        _repeat(repeat, lambda: _measure_chat(bench, "away"))
+        _print_chat(bench)
+        _print_memory(bench.samples)
+
+
+def _repeat(times: int, measure: Callable[[], None]) -> None:
+    """Measure everything by turns, so that other work on the machine falls on all alike."""
+    for _ in range(times):
+        measure()
+
+
+def _measure_help(bench: _Bench) -> None:
+    bench.command("import click", seconds_of=[sys.executable, "-c", "import click"])
+    bench.command("clave --help", seconds_of=[sys.executable, "-m", "clave_client", "--help"])
+    bench.command("clave-relay --help", seconds_of=[sys.executable, "-m", "clave_server", "--help"])
+
+
+def _measure_chat(bench: _Bench, where: str) -> None:
+    bench.imports(f"imports, relay {where}")
+    for rooms in _ROOMS:
+        bench.chat(f"{rooms} rooms, relay {where}", rooms)
+
+
+def _measure_memory(bench: _Bench) -> None:
+    for _ in range(3):
+        bench.memory("memory of imports", bench.imports_command())
+        bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]))
+
+
+def _print_help(samples: Samples) -> None:
+    base = median(samples["import click"])
+    print(f"\n{'':34}{'ms':>9}  {'in import click':>15}")
+    print(f"{'import click':34}{base * 1e3:9.1f}")
+    for name in ("clave --help", "clave-relay --help"):
+        seconds = median(samples[name])
+        print(f"{name:34}{seconds * 1e3:9.1f}  {_judged(seconds / base, _HELP_TARGET)}", flush=True)
+
+
+def _print_chat(bench: _Bench) -> None:
+    samples = bench.samples
+    print(f"\n{'clave chat to its prompt':34}{'ms':>9}  {'in its imports':>15}")
+    for where in ("up", "away"):
+        base = median(samples[f"imports, relay {where}"])
+        print(f"{f'its imports alone, relay {where}':34}{base * 1e3:9.1f}")
+        for rooms in _ROOMS:
+            name = f"{rooms} rooms, relay {where}"
+            if name in bench.ended:
+                print(f"{name:34}{'ended':>9}  {bench.ended[name]}")
+                continue
+            seconds = median(samples[name])
+            print(f"{name:34}{seconds * 1e3:9.1f}  {_judged(seconds / base, _CHAT_TARGET)}")
+
+
+def _print_memory(samples: Samples) -> None:
+    imports, chat = median(samples["memory of imports"]), median(samples["memory of chat"])
+    print(f"\n{'memory':34}{'MiB':>9}  {'above imports':>15}")
+    print(f"{'its imports alone':34}{imports:9.1f}")
+    print(f"{f'{_ROOMS[-1]} rooms, relay up':34}{chat:9.1f}  {_judged(chat - imports, _MEMORY_TARGET)}")
+
+
+def _judged(value: float, bound: float) -> str:
+    return f"{value:15.2f}  <= {bound:g}: {'reached' if value <= bound else 'MISSED'}"
+
+
+main()
