@@ -14,15 +14,21 @@ from clave_client import (
     EventStream,
     Invited,
     Message,
+    Notice,
     NotInRoom,
+    PresenceChanged,
     Profile,
     ProfileError,
     ProfileNotFound,
     RelayUnreachable,
     Room,
+    RoomUnreadable,
     UsageError,
 )
+from clave_client.rooms import stored_group
+from clave_client.rooms.policy import restore_group
 from clave_client.testing import MemoryRelay
+from clave_crypto.mls import Group, GroupState
 
 E = TypeVar("E", bound=Event)
 SECONDS = 30.0
@@ -140,3 +146,63 @@ async def _next(stream: EventStream[Event], kind: type[E]) -> E:
 async def _read_all(stream: EventStream[Event]) -> None:
     async for _ in stream:
         pass
+
+
+async def test_a_room_whose_keys_are_damaged_is_dropped_at_its_first_entry(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        with Profile(tmp_path / "home", "blue") as profile:
+            rooms = [await red.create_room(title) for title in ("friends", "family")]
+            async with Client(profile, relay.address, connect=relay.connect) as blue:
+                for room in rooms:
+                    invited = blue.events()
+                    await room.invite("blue")
+                    await blue.accept((await _next(invited, Invited)).room)
+        with Profile(tmp_path / "home", "blue") as profile:
+            client = Client(profile, connect=relay.connect)
+            client.open()
+            store = client.sync.store
+            epoch = store.part(rooms[0].id, "epoch")
+            assert epoch is not None
+            with store.transaction():
+                store.put_part(rooms[0].id, "epoch", epoch[:-1])
+            await client.close()
+        with Profile(tmp_path / "home", "blue") as profile:
+            for room in rooms:
+                await room.send("hello")
+            async with Client(profile, connect=relay.connect) as blue:
+                notices, messages = blue.events(), blue.events()
+                notice = await _next(notices, Notice)
+                assert notice.text.startswith("friends cannot be opened")
+                assert (await _next(messages, Message)).room == rooms[1].id
+                assert blue.unusable == [notice.text]
+                with pytest.raises(RoomUnreadable):
+                    blue.room(rooms[0].id)
+
+
+async def test_quiet_rooms_are_shown_and_resumed_without_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with a member that comes and goes, and with events read, which compares everybody's keys."""
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        with Profile(tmp_path / "home", "blue") as profile:
+            async with Client(profile, relay.address, connect=relay.connect) as blue:
+                for number in range(3):
+                    room, invited = await blue.create_room(f"room {number}"), red.events()
+                    await room.invite("red")
+                    await red.accept((await _next(invited, Invited)).room)
+        restored: list[GroupState] = []
+
+        def restore(state: GroupState) -> Group:
+            restored.append(state)
+            return restore_group(state)
+
+        monkeypatch.setattr(stored_group, "restore_group", restore)
+        with Profile(tmp_path / "home", "blue") as profile:
+            async with Client(profile, connect=relay.connect) as blue:
+                events = blue.events()
+                for room_id in blue.rooms:
+                    await blue.wait_synced(room_id)
+                await _next(events, PresenceChanged)
+                assert restored == []
+                await blue.send(room_id, "hello")
+                assert len(restored) == 1

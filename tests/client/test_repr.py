@@ -33,6 +33,7 @@ MAY_SHOW = {
     *("payload", "welcome", "message", "signature", "sealed", "ref", "incarnation", "seen", "reply_to"),
     *("Person.known", "Notice.text", "Notice.subject", "AgreedState.admins", "Invitee.left_out"),
     *("CertificateTrust.pin", "CertificateTrust.following", "HistoryLine.sender", "_BufferedEntry.sender"),
+    *("RosterMember.signature_key", "RosterMember.identity"),
     *("Command.usage", "Command.help", "Command.completes", "Command.run"),
     *("RelayInfo.address", "Device.key", "Device.identity", "Device.packages", "Device.last_resorts"),
     *("Device.invitations", "Appended.left", "Appended.invited", "_Rekey.author", "_Rekey.remove"),

@@ -7,6 +7,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.pins import Pins
 from clave_client.values import Phase, SeenKey
 from clave_crypto.identity import fingerprint
+from clave_wire.text import sanitize
 
 __all__ = ["KeyWatch"]
 
@@ -17,7 +18,9 @@ class KeyWatch:
     def __init__(self, pins: Pins, own: bytes) -> None:
         self._pins = pins
         self._own = own
-        self._compared: dict[bytes, tuple[int, int]] = {}
+        self._compared: dict[bytes, tuple[bytes, int]] = {}
+        self._asked: dict[tuple[str, bytes], SeenKey | None] = {}
+        self._asked_at = pins.changes
         self._reported: set[tuple[bytes, bytes, bytes]] = set()
 
     def mismatches(self, room: LocalRoom) -> list[Notice]:
@@ -26,7 +29,7 @@ class KeyWatch:
 
     def new_notices(self, room: LocalRoom) -> list[Notice]:
         """Return the notices not returned before; none for an unanswered invitation."""
-        state = room.group.epoch, self._pins.changes
+        state = room.head, self._pins.changes
         if room.record.phase is Phase.INVITED or self._compared.get(room.id) == state:
             return []
         self._compared[room.id] = state
@@ -37,11 +40,20 @@ class KeyWatch:
 
     def _notices(self, room: LocalRoom) -> dict[tuple[bytes, bytes, bytes], Notice]:
         found = {}
-        for person in room.roster.people().values():
-            known = self._pins.contradicted_by(person.name, person.account)
+        for member in room.roster.members().values():
+            known = self._contradiction(sanitize(member.name), member.account)
             if known is not None:
+                person = room.roster.person(member)
                 found[room.id, person.account, known.account] = self._notice(room, person, known)
         return found
+
+    def _contradiction(self, name: str, account: bytes) -> SeenKey | None:
+        """Return the other account that a name is pinned to; most people are in many rooms."""
+        if self._asked_at != self._pins.changes:
+            self._asked, self._asked_at = {}, self._pins.changes
+        if (name, account) not in self._asked:
+            self._asked[name, account] = self._pins.contradicted_by(name, account)
+        return self._asked[name, account]
 
     def _notice(self, room: LocalRoom, person: Person, known: SeenKey) -> Notice:
         name, here, title = person.name, fingerprint(person.account), room.record.title

@@ -9,8 +9,9 @@ import msgspec
 
 from clave_client.errors import StoreDamaged
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, decode_agreed_state
+from clave_client.rooms.roster import RosterMember
 from clave_crypto.keys import Secret
-from clave_crypto.mls import GroupContextExtensions, Member, Proposal, Remove
+from clave_crypto.mls import GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Kind
 
 __all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_keys"]
@@ -27,7 +28,7 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     shared: bool = False
 
     @classmethod
-    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, Member]) -> RekeyIntent:
+    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, RosterMember]) -> RekeyIntent:
         """Return the intent of own proposals: their removals and title."""
         removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
         title = ""

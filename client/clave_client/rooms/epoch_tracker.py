@@ -5,6 +5,8 @@ Keeps that on disk. Knows neither who is a member nor whether this device can fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from clave_client.errors import StoreDamaged
@@ -69,25 +71,22 @@ class EpochTracker:
         self.leaf_keys: list[Secret] = []
         self.rejoin_requests = 0
 
-    def load(self) -> None:
-        """Load what is stored. Raises `StoreDamaged`."""
-        fork, heads, let_in = self._part("fork"), self._part("heads") or b"", self._part("let in") or b""
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Load what is stored; `parts` are the room's. Raises `StoreDamaged`."""
+        fork, heads, let_in = parts.get("fork"), parts.get("heads", b""), parts.get("let in", b"")
         self.former_heads = [heads[i : i + 32] for i in range(0, len(heads), 32)]
         self.fork = None if fork is None else int.from_bytes(fork, "big")
-        self.diverged_at = int.from_bytes(self._part("parted") or b"", "big")
-        self.first_unread = int.from_bytes(self._part("unread") or b"", "big")
+        self.diverged_at = int.from_bytes(parts.get("parted", b""), "big")
+        self.first_unread = int.from_bytes(parts.get("unread", b""), "big")
         self.admitted_at, self.admitted_by = int.from_bytes(let_in[:8], "big"), let_in[8:]
-        former_rosters = self._part("former rosters")
+        former_rosters = parts.get("former rosters")
         try:
             self.former_rosters = [] if former_rosters is None else _decoder.decode(former_rosters)
         except msgspec.DecodeError as error:
             raise StoreDamaged(
                 f"where a device came back from cannot be read ({error}); restore a backup"
             ) from None
-        self.leaf_keys = decode_keys(self._part("leaf keys") or encode_keys([]))
-
-    def _part(self, name: str) -> bytes | None:
-        return self._store.part(self._room, name)
+        self.leaf_keys = decode_keys(parts.get("leaf keys", encode_keys([])))
 
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)

@@ -80,11 +80,10 @@ class LocalRoom(StoredRoom):
     @property
     def confirmable(self) -> Rekey | None:
         """The rekey to confirm: one that this device can open, those that remove somebody first."""
-        account = self.account
         able = [
             rekey
             for rekey in self.rekeys
-            if rekey.effect is RekeyEffect.OPENS and rekey.account != account and self.covers(rekey)
+            if rekey.effect is RekeyEffect.OPENS and rekey.account != self.account and self.covers(rekey)
         ]
         return min(able, key=lambda rekey: (not rekey.removes, rekey.seq), default=None)
 
@@ -203,7 +202,7 @@ class LocalRoom(StoredRoom):
 
         Ciphertexts of the present epoch are submitted as they are, up to the first that has to be made again.
         """
-        if not self.may_send:
+        if not self.outbox or not self.may_send:
             return []
         if self.log_replaced:  # what the relay has of it is known by now
             with self.changing():

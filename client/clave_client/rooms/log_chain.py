@@ -30,7 +30,15 @@ class LogChain:
         self._store = store
         self._room = room
         self._cursor = cursor
-        self._hash = self._stored(cursor)
+        self._known: bytes | None = None
+        self._is_known = False
+
+    @property
+    def _hash(self) -> bytes | None:
+        """The hash at the cursor, read when it is first needed; None if it is not stored."""
+        if not self._is_known:
+            self._known, self._is_known = self._stored(self._cursor), True
+        return self._known
 
     def begin(self, seen: Seen) -> None:
         """Start from the hash that a member has seen."""
@@ -55,7 +63,7 @@ class LogChain:
     def truncate(self, seq: int) -> None:
         """Drop the hashes after entry `seq`, which the relay has lost."""
         self._store.cut_chain(self._room, seq)
-        self._cursor, self._hash = seq, self._stored(seq)
+        self._cursor, self._is_known = seq, False
 
     def adopt(self, seen: Seen, entry: Entry) -> None:
         """Start from the view of the sender of `entry`, the last one appended, if no hash is known yet."""
@@ -78,7 +86,7 @@ class LogChain:
         return self._store.chain_hash(self._room, seq) or (None if seq else _start(self._room, 0))
 
     def _set(self, seq: int, hash_: bytes) -> None:
-        self._cursor, self._hash = seq, hash_
+        self._cursor, self._known, self._is_known = seq, hash_, True
         self._store.put_chain_hash(self._room, seq, hash_)
 
 

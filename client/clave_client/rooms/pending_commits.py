@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from clave_client.formats.payload import epoch_id
@@ -31,14 +33,14 @@ class PendingCommits:
         self.successor: Group | None = None
         self.earlier: list[tuple[OwnCommit, Group]] = []
 
-    def load(self) -> None:
-        """Load what is stored. Raises `MLSError`."""
-        commit, successor, ratchets = self._part("commit"), self._part("tip"), self._part("tip ratchets")
+    def load(self, parts: Mapping[str, bytes]) -> None:
+        """Load what is stored; `parts` are the room's. Raises `MLSError`."""
+        commit, successor, ratchets = (parts.get(name) for name in ("commit", "tip", "tip ratchets"))
         self.newest, self.successor = None, None
         if commit is not None and successor is not None and ratchets is not None:
             self.newest = OwnCommit.decode(commit)
             self.successor = restore_group(GroupState(successor, ratchets))
-        earlier = EarlierRekey.decode(self._part("formers") or EarlierRekey.encode([]))
+        earlier = EarlierRekey.decode(parts.get("formers", EarlierRekey.encode([])))
         self.earlier = [(one.commit, restore_group(GroupState(one.epoch, one.ratchets))) for one in earlier]
 
     def save_successor(self) -> None:
@@ -47,9 +49,6 @@ class PendingCommits:
             state = self.successor.state()
             self._put("tip", state.epoch)
             self._put("tip ratchets", state.ratchets)
-
-    def _part(self, name: str) -> bytes | None:
-        return self._store.part(self._room, name)
 
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)

@@ -58,7 +58,7 @@ def handle_own_rejoin(log: LogContext, parsed: UnverifiedEntry) -> bool:
     assert successor is not None  # noqa: S101 (it is stored with the commit)
     if entry.payload == commit.payload:
         room.commits.mark_logged()
-        roster = Roster(successor, log.store)
+        roster = Roster.of(successor, log.store)
         if not roster.others(room.account):
             _complete_rejoin(log, commit.payload, room.account)
         return True
@@ -70,7 +70,7 @@ def handle_own_rejoin(log: LogContext, parsed: UnverifiedEntry) -> bool:
         return False
     for own, group in [(commit, successor), *room.commits.earlier]:
         if own.logged and header.ref == rekey_id(own.payload) and header.head == own.head:
-            person = Roster(group, log.store).find(entry.sender)
+            person = Roster.of(group, log.store).find(entry.sender)
             if person is not None and person.account != room.account:
                 check_signature(parsed)
                 _complete_rejoin(log, own.payload, person.account)

@@ -7,7 +7,7 @@ buffered, to be read if that epoch begins. All of it is dropped when any epoch b
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,9 +92,9 @@ class PendingRekeys:
         self._waiting: dict[bytes, Rekey] = {}
         self._buffered: dict[bytes, list[_BufferedEntry]] = {}
 
-    def load(self, group: Group, roster: Roster, own: Collection[bytes]) -> None:
-        """Load the waiting rekeys; `own` are the payloads of this device's."""
-        for seq in self._store.waiting(self._room):
+    def load(self, waiting: Iterable[int], group: Group, roster: Roster, own: Collection[bytes]) -> None:
+        """Load the rekeys among the `waiting` entries; `own` are the payloads of this device's."""
+        for seq in waiting:
             parsed = self._read(seq)
             try:
                 if parsed.entry.kind is Kind.REKEY:

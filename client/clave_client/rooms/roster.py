@@ -4,33 +4,99 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from typing import Self
 
+import msgspec
+
+from clave_client.errors import StoreDamaged
 from clave_client.events import Person
-from clave_client.rooms.policy import member_identity
+from clave_client.formats.payload import epoch_id
+from clave_client.rooms.policy import device_identity, member_identity
 from clave_client.store.database import Store
 from clave_client.store.pins import Pins
 from clave_crypto.identity import VerifiedIdentity
 from clave_crypto.mls import Application, Group, Member, MemberSender, Remove
 from clave_wire.text import sanitize
 
-__all__ = ["Roster"]
+__all__ = ["Roster", "RosterMember"]
 
 _INVITER = "inviter"
 """The stored part of a room with the leaf that signed the welcome (u32)."""
 
 
+class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A member's device: its key, its account and name, and the encoded identity in which they are signed."""
+
+    leaf_index: int
+    signature_key: bytes
+    identity: bytes
+    account: bytes
+    name: str
+
+    @classmethod
+    def of(cls, member: Member) -> RosterMember:
+        """Return a member of a group. Raises `PolicyRejected` if its account did not sign its device."""
+        found = member_identity(member)
+        return cls(member.leaf_index, member.signature_key, member.identity, found.account, found.name)
+
+
+class _RosterRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A roster as stored; `leavers` are the leaves of others that have proposed their own removal."""
+
+    head: bytes
+    own_leaf: int
+    leavers: list[int]
+    members: list[RosterMember]
+
+
 class Roster:
-    """The members of one group in one epoch as people."""
+    """The members of one group in one epoch as people. Make it with `of` or `decode`."""
 
-    def __init__(self, group: Group, store: Store) -> None:
-        self._group = group
+    def __init__(self, record: _RosterRecord, room: bytes, store: Store, welcomed_by: int | None) -> None:
+        self._record = record
+        self._room = room
         self._store = store
+        self._welcomed_by = welcomed_by
         self._pins = Pins(store)
-        self._members = {member.leaf_index: member for member in group.members()}
-        self._by_device = {member.signature_key: member for member in self._members.values()}
+        self._members = {member.leaf_index: member for member in record.members}
+        self._by_device = {member.signature_key: member for member in record.members}
 
-    def person(self, member: Member | Application) -> Person:
+    @classmethod
+    def of(cls, group: Group, store: Store) -> Self:
+        """Return the roster of a group, with its proposals as they are now. Raises `PolicyRejected`."""
+        own = group.own_leaf
+        # This device's own is never pending: once it is in the log, the room is closed.
+        leavers = [
+            p.removed
+            for _, sender, p in group.pending_proposals
+            if isinstance(p, Remove) and MemberSender(p.removed) == sender and p.removed != own
+        ]
+        members = [RosterMember.of(member) for member in group.members()]
+        record = _RosterRecord(epoch_id(group), own, leavers, members)
+        return cls(record, group.group_id, store, group.welcomed_by)
+
+    @classmethod
+    def decode(cls, data: bytes, room: bytes, store: Store) -> Self:
+        """Return what `encode` stored of a room. Raises `StoreDamaged`."""
+        try:
+            record = msgspec.msgpack.decode(data, type=_RosterRecord)
+        except msgspec.DecodeError as error:
+            raise StoreDamaged(f"who is in a room cannot be read ({error}); restore a backup") from None
+        return cls(record, room, store, None)
+
+    def encode(self) -> bytes:
+        """Return the bytes to store."""
+        return msgspec.msgpack.encode(self._record)
+
+    @property
+    def head(self) -> bytes:
+        """The id of the group's epoch."""
+        return self._record.head
+
+    def person(self, member: RosterMember | Member | Application) -> Person:
         """Return who a member, or the sender of a message, is."""
+        if isinstance(member, RosterMember):
+            return self.person_of(device_identity(member.identity, member.signature_key))
         return self.person_of(member_identity(member))
 
     def person_of(self, identity: VerifiedIdentity) -> Person:
@@ -41,7 +107,7 @@ class Roster:
         other = b"" if known is None else known.account
         return Person(name, identity.account, device_name, identity.device, verified, other)
 
-    def members(self) -> dict[int, Member]:
+    def members(self) -> dict[int, RosterMember]:
         """Return the members by leaf index."""
         return self._members
 
@@ -51,12 +117,12 @@ class Roster:
 
     def account(self, leaf: int | None = None) -> bytes:
         """Return the account of the member at a leaf, or this device's own."""
-        return member_identity(self._members[self._group.own_leaf if leaf is None else leaf]).account
+        return self._members[self._record.own_leaf if leaf is None else leaf].account
 
     @cached_property
     def accounts(self) -> frozenset[bytes]:
         """The accounts of all members."""
-        return frozenset(member_identity(member).account for member in self._members.values())
+        return frozenset(member.account for member in self._members.values())
 
     def find(self, device: bytes) -> Person | None:
         """Return the member with this device, or None."""
@@ -66,13 +132,13 @@ class Roster:
     @property
     def own_device(self) -> bytes:
         """This device's key."""
-        return self._members[self._group.own_leaf].signature_key
+        return self._members[self._record.own_leaf].signature_key
 
     def has(self, device: bytes) -> bool:
         """Return whether the device with this key is a member."""
         return device in self._by_device
 
-    def missing_in(self, other: Roster) -> list[Member]:
+    def missing_in(self, other: Roster) -> list[RosterMember]:
         """Return the members whose devices are not in another roster."""
         return [member for device, member in self._by_device.items() if not other.has(device)]
 
@@ -85,21 +151,20 @@ class Roster:
         return [
             device
             for device, member in self._by_device.items()
-            if device not in without and member_identity(member).account != account
+            if device not in without and member.account != account
         ]
 
     @property
     def has_sibling_devices(self) -> bool:
         """Whether this device's account has another device in the group."""
         own = self.account()
-        return sum(member_identity(member).account == own for member in self._members.values()) > 1
+        return sum(member.account == own for member in self._members.values()) > 1
 
-    def remember(self, members: Sequence[Member]) -> None:
+    def remember(self, members: Iterable[RosterMember]) -> None:
         """Store the accounts of `members`, and who welcomed this device. The caller opens the transaction."""
         for member in members:
-            identity = member_identity(member)
-            self._store.add_account(identity.account, identity.name)
-        room, welcomed_by = self._group.group_id, self._group.welcomed_by
+            self._store.add_account(member.account, member.name)
+        room, welcomed_by = self._room, self._welcomed_by
         if welcomed_by is not None and self._store.part(room, _INVITER) is None:
             self._store.put_part(room, _INVITER, welcomed_by.to_bytes(4, "big"))
 
@@ -108,9 +173,9 @@ class Roster:
         member = self.inviting_member()
         return None if member is None else self.person(member)
 
-    def inviting_member(self) -> Member | None:
+    def inviting_member(self) -> RosterMember | None:
         """Return the member that welcomed this device, or None, without reading the store of names."""
-        leaf = self._store.part(self._group.group_id, _INVITER)
+        leaf = self._store.part(self._room, _INVITER)
         return None if leaf is None else self._members.get(int.from_bytes(leaf, "big"))
 
     def name_differences(self, registered: Iterable[tuple[bytes, str]]) -> dict[str, str]:
@@ -119,23 +184,11 @@ class Roster:
         `registered` are the relay's (device, name).
         """
         names = ((self._by_device[device], name) for device, name in registered if device in self._by_device)
-        return {
-            sanitize(member_identity(member).name): sanitize(name)
-            for member, name in names
-            if member_identity(member).name != name
-        }
+        return {sanitize(member.name): sanitize(name) for member, name in names if member.name != name}
 
     def leavers(self) -> set[int]:
-        """Return the leaves of others that have proposed their own removal.
-
-        This device's own is never pending: once it is in the log, the room is closed.
-        """
-        proposals, own = self._group.pending_proposals, self._group.own_leaf
-        return {
-            p.removed
-            for _, sender, p in proposals
-            if isinstance(p, Remove) and MemberSender(p.removed) == sender and p.removed != own
-        }
+        """Return the leaves of others that have proposed their own removal."""
+        return set(self._record.leavers)
 
     def own_rank(self, online: Collection[bytes], among: Collection[bytes] | None = None) -> int:
         """Return how many online members precede this device, by leaf, in doing what one member has to do.
@@ -143,7 +196,7 @@ class Roster:
         `online` are the devices the relay says are connected; a false answer only costs time. `among` are the
         devices that can do it, None for all.
         """
-        leavers, own = self.leavers(), self._group.own_leaf
+        leavers, own = self.leavers(), self._record.own_leaf
         before = (
             member
             for index, member in self._members.items()

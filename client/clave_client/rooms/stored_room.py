@@ -20,10 +20,11 @@ from clave_client import events
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.formats.agreed_state import AgreedState
-from clave_client.formats.payload import UnverifiedEntry, epoch_id
+from clave_client.formats.payload import UnverifiedEntry
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
+from clave_client.rooms.first_record import ERA_BITS, first_record
 from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.outbox import Outbox
 from clave_client.rooms.pending_commits import PendingCommits
@@ -31,12 +32,13 @@ from clave_client.rooms.policy import agreed_state, device_identity, restore_gro
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores, encode_restores
 from clave_client.rooms.resends import Resends
-from clave_client.rooms.roster import Roster
+from clave_client.rooms.roster import Roster, RosterMember
+from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
 from clave_client.values import Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, GroupState, Member, MemberSender, MLSError
+from clave_crypto.mls import Group, MemberSender, MLSError
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
@@ -45,13 +47,9 @@ __all__ = ["LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
 LEGACY_COMMIT_PART = "pending"
 """The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
 
-_ERA_BITS = 40
-"""Bits of a seq in a history seq; above them is the era, so that lost entries sort before later ones."""
-
-
 _CHANGES = (
-    "record", "group", "head", "roster", "intent", "late", "relay_restores", "leave_proposals",
-    "refused_payloads", "last_accepted", "draining", "_saved_epoch",
+    "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
+    "draining", "_saved_record",
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
 
@@ -71,7 +69,7 @@ class InFlight:
 class StoredRoom:
     """The stored state of a `LocalRoom`. Make it with `create`, `join` or `load`.
 
-    `head` is the id of the present epoch. `in_flight` are submissions by number; `draining` says that one was
+    `in_flight` are submissions by number; `draining` says that one was
     refused, so those behind it will be too, and nothing is submitted until all are answered. `resumed` says
     that the relay streams the log, `not_routed` that its member list lacks this device, `too_old` that the
     profile was restored from a backup, `log_replaced` that the relay was. `late` are the history seqs of
@@ -80,14 +78,12 @@ class StoredRoom:
     given up when the room was closed.
     """
 
-    group: Group
-    head: bytes
-    roster: Roster
     chain: LogChain
 
     def __init__(self, store: Store, record: RoomRecord, clock: Callable[[], float]) -> None:
         self._store = store
-        self._saved_epoch: bytes | None = None
+        self._saved_record: RoomRecord | None = None
+        self._stored_group = StoredGroup(store, record.id)
         self._end = 0
         self.clock = clock
         self.record = record
@@ -133,38 +129,21 @@ class StoredRoom:
         clock: Callable[[], float],
         incarnation: bytes,
     ) -> Self:
-        title = sanitize(agreed_state(group.extensions).title)
-        # Submission numbers go on where an earlier membership of this device ended.
-        known = store.room(group.group_id)
-        used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)
-        seen, began = (None, 0) if join_point is None else (join_point.seen, join_point.seq)
-        cursor = began if seen is None else seen.seq
-        record = RoomRecord(
-            group.group_id,
-            phase,
-            title,
-            cursor,
-            used,
-            era << _ERA_BITS | cursor if known is None else known.shown,
-            count=count,
-            began=began,
-            legacy=-1 if join_point is not None and seen is None else 0,
-            era=era,
-            incarnation=incarnation,
-        )
+        record = first_record(store, group, phase, join_point, incarnation)
+        seen = None if join_point is None else join_point.seen
         with store.transaction():
             store.forget_group(record.id)
             room = cls(store, record, clock)
-            room.chain = LogChain(store, record.id, cursor)
+            room.chain = LogChain(store, record.id, record.cursor)
             if seen is None:
-                room.chain.start_after(cursor)
+                room.chain.start_after(record.cursor)
             else:
                 room.chain.begin(seen)
-            room._set_group(group)
-            room.roster.remember(group.members())
+            room.set_group(group)
+            room.roster.remember(room.roster.members().values())
             inviter = b"" if join_point is None else room.roster.account(group.welcomed_by)
-            room.epochs.begin(inviter, cursor)
-            room.put_part("submissions before", used.to_bytes(8, "big"))
+            room.epochs.begin(inviter, record.cursor)
+            room.put_part("submissions before", record.submission.to_bytes(8, "big"))
             room._save()
         return room
 
@@ -186,30 +165,33 @@ class StoredRoom:
             self._read_back()
 
     def _read_back(self) -> None:
-        part = self.part
-        epoch, ratchets = part("epoch"), part("ratchets")
-        if epoch is None or ratchets is None:
+        """Load what is small; keys only of what waits for the log to decide."""
+        parts = self._store.small_parts(self.id)
+        if "epoch" not in parts or "ratchets" not in parts:
             raise StoreDamaged(f"the keys of room {self.record.title} are missing; restore a backup")
-        try:
-            group = restore_group(GroupState(epoch, ratchets))
-            self._set_group(group)
-            self.commits.load()
-            self.epochs.load()
-        except MLSError as error:
-            raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
-        intent, late = part("wish"), part("late") or b""
+        with self._checking_form():
+            self._stored_group.load(parts["epoch"])
+            self.commits.load(parts)
+        self.epochs.load(parts)
+        intent, late = parts.get("wish"), parts.get("late", b"")
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
-        self.leave_proposals = dict(struct.iter_unpack(">IQ", part("leavings") or b""))
-        restores = part("restores")
+        self.leave_proposals = dict(struct.iter_unpack(">IQ", parts.get("leavings", b"")))
+        restores = parts.get("restores")
         self.relay_restores = None if restores is None else decode_restores(restores)
         self.intent = RekeyIntent() if intent is None else RekeyIntent.decode(intent)
-        self._saved_epoch = epoch
+        self._saved_record = self.record
         self.chain = LogChain(self._store, self.id, self.record.cursor)
         self.rekeys = PendingRekeys(self._store, self.id)
-        self.rekeys.load(self.group, self.roster, self.commits.payloads)
+        if waiting := self._store.waiting(self.id):
+            self.rekeys.load(waiting, self.group, self.roster, self.commits.payloads)
 
-    def _set_group(self, group: Group) -> None:
-        self.group, self.head, self.roster = group, epoch_id(group), Roster(group, self._store)
+    @contextmanager
+    def _checking_form(self) -> Iterator[None]:
+        """Raise `RoomUnreadable` when what is stored cannot be restored."""
+        try:
+            yield
+        except MLSError as error:
+            raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
 
     def part(self, name: str) -> bytes | None:
         """Return a stored part of this room."""
@@ -220,6 +202,23 @@ class StoredRoom:
         self._store.put_part(self.id, name, data)
 
     # --- state ---
+
+    @property
+    def group(self) -> Group:
+        """The group; its keys are restored when this is first used. Raises `RoomUnreadable`."""
+        with self._checking_form():
+            return self._stored_group.group
+
+    @property
+    def roster(self) -> Roster:
+        """The members in the present epoch."""
+        with self._checking_form():
+            return self._stored_group.roster
+
+    @property
+    def head(self) -> bytes:
+        """The id of the present epoch."""
+        return self.roster.head
 
     @property
     def id(self) -> bytes:
@@ -243,7 +242,7 @@ class StoredRoom:
 
     def history_seq(self, seq: int) -> int:
         """Return the history seq of entry `seq`: era << 40 | seq."""
-        return self.record.era << _ERA_BITS | seq
+        return self.record.era << ERA_BITS | seq
 
     @property
     def device(self) -> DeviceKey:
@@ -257,7 +256,8 @@ class StoredRoom:
 
     def set(self, **changes: int | str | bytes | Phase) -> None:
         """Change fields of the record; `changing` writes them."""
-        self.record = msgspec.structs.replace(self.record, **changes)
+        if (changed := msgspec.structs.replace(self.record, **changes)) != self.record:
+            self.record = changed
 
     def advance(self, entry: Entry) -> None:
         """Advance the cursor and the log chain by the next entry, before it is checked."""
@@ -307,10 +307,10 @@ class StoredRoom:
         return restore_group(self.group.state())
 
     def set_group(self, group: Group) -> None:
-        """Replace the group by a copy that advanced in the same epoch (in the caller's transaction)."""
-        self._set_group(group)
+        """Replace the group, or note that its proposals changed (in the caller's transaction)."""
+        self._stored_group.set(group)
 
-    def member(self, device: bytes) -> Member:
+    def member(self, device: bytes) -> RosterMember:
         """Return the member with this device."""
         return next(m for m in self.roster.members().values() if m.signature_key == device)
 
@@ -332,7 +332,7 @@ class StoredRoom:
         self.epochs.leave_epoch(self.group, self.record.cursor, switched=switched)
         is_own, left = self.commits.successor is group, self._still_leaving(confirmed)
         self._set_leave_proposals({})
-        self._set_group(group)
+        self.set_group(group)
         buffered = self.rekeys.clear(confirmed)
         self.commits.drop()
         here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
@@ -425,7 +425,7 @@ class StoredRoom:
         self._drop_leaves_after(seq)
         self.resend_after(seq)
         self.chain.truncate(seq)
-        shown = max(self.record.shown, self.record.era + 1 << _ERA_BITS | seq)
+        shown = max(self.record.shown, self.record.era + 1 << ERA_BITS | seq)
         began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
         self.set(
             cursor=seq,
@@ -448,6 +448,7 @@ class StoredRoom:
         before = {name: getattr(self, name) for name in _CHANGES}
         in_flight, waiting = dict(self.in_flight), self.rekeys.copy()
         commits, epochs = copy.copy(self.commits), copy.copy(self.epochs)
+        stored_group = copy.copy(self._stored_group)
         try:
             with self._store.transaction():
                 yield
@@ -456,23 +457,22 @@ class StoredRoom:
             for name, value in before.items():
                 setattr(self, name, value)
             self.in_flight, self.commits, self.epochs = in_flight, commits, epochs
+            self._stored_group = stored_group
             self.rekeys.restore(waiting)
             raise
 
     def _save(self) -> None:
-        self._store.put_room(self.record)
+        if self.record is not self._saved_record:
+            self._store.put_room(self.record)
+            self._saved_record = self.record
         if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
             return
-        state = self.group.state()
-        if state.epoch != self._saved_epoch:
-            self.put_part("epoch", state.epoch)
-            self._saved_epoch = state.epoch
-        self.put_part("ratchets", state.ratchets)
+        self._stored_group.save()
         self.commits.save_successor()
 
     def apply_leave(self, group: Group, leaf: int, seq: int) -> None:
         """Replace the group by a copy that took the leave of `leaf`, entry `seq` (in a transaction)."""
-        self._set_group(group)
+        self.set_group(group)
         self._set_leave_proposals({**self.leave_proposals, leaf: seq})
 
     def _drop_leaves_after(self, seq: int) -> None:
@@ -481,6 +481,7 @@ class StoredRoom:
         for reference, sender, _ in self.group.pending_proposals:
             if sender in lost:
                 self.group.withdraw(reference)
+        self.set_group(self.group)
         self._set_leave_proposals(
             {leaf: place for leaf, place in self.leave_proposals.items() if place <= seq}
         )

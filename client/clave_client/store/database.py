@@ -299,6 +299,14 @@ class Store:
         """Return one part of a room's group state, or None."""
         return self._blob("SELECT data FROM group_parts WHERE room = ? AND part = ?", room, part)
 
+    def small_parts(self, room: bytes) -> dict[str, bytes]:
+        """Return a room's parts by name; of its keys and its roster, which are large, the first bytes."""
+        sql = (
+            "SELECT part, CASE WHEN part IN ('epoch', 'ratchets', 'roster') THEN substr(data, 1, 16)"
+            " ELSE data END FROM group_parts WHERE room = ?"
+        )
+        return {str(part): msgspec.convert(data, bytes) for part, data in self.rows(sql, room)}
+
     # --- the log's hash chain ---
 
     def put_chain_hash(self, room: bytes, seq: int, link: bytes) -> None:

@@ -76,6 +76,11 @@ CREATE TABLE typed_lines(number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT
 """
 """Events by number with their consumers, the outcomes of requests, and the lines typed at the prompt."""
 
+_STORED_ROSTERS = """
+DELETE FROM group_parts WHERE part = 'roster';
+"""
+"""Rosters are stored beside the keys from here on; earlier versions would not keep them up to date."""
+
 
 def _bind_verified_names(db: apsw.Connection) -> None:
     """Pin the names of the verified accounts, and of no others."""
@@ -94,5 +99,6 @@ MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _NUMBER_BUNDLES,
     _BUNDLE_SUITES,
     _EVENTS,
+    _STORED_ROSTERS,
 )
 """The steps from each version of the schema to the next: statements, or a function that runs them."""

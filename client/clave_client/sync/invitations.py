@@ -22,7 +22,6 @@ from clave_client.rooms.policy import (
     RoomPolicy,
     agreed_state,
     check_names_differ,
-    member_identity,
 )
 from clave_client.rooms.roster import Roster
 from clave_client.store.account import Account
@@ -176,7 +175,7 @@ class Invitations:
         if isinstance(brought, Welcome):
             brought.check(epoch_id(group), group.member(signer).signature_key)
             join_point = dataclasses.replace(join_point, seen=brought.seen)
-        inviter = Roster(group, self._store).person(group.member(signer))
+        inviter = Roster.of(group, self._store).person(group.member(signer))
         if self._must_wait(inviter, known):
             return False
         with self._store.transaction():
@@ -197,7 +196,7 @@ class Invitations:
         """
         if known is not None:
             inviting = known.roster.inviting_member()
-            is_others = inviting is not None and member_identity(inviting).account != inviter.account
+            is_others = inviting is not None and inviting.account != inviter.account
             if known.record.phase is not Phase.INVITED or not is_others:
                 return False
             text = (

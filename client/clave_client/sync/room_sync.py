@@ -316,6 +316,9 @@ class RoomSync:
             elif room.resumed:
                 try:
                     result = self.readers.setdefault(room, LogReader(room, self.store)).read(batch)
+                except RoomUnreadable as error:
+                    self._handle_unusable(room, error)
+                    continue
                 except ClientError:
                     room.reload()
                     raise
@@ -419,6 +422,12 @@ class RoomSync:
         room = self.rooms.get(resumed.room)
         if room is None:
             return
+        try:
+            self._start(room, resumed)
+        except RoomUnreadable as error:
+            self._handle_unusable(room, error)
+
+    def _start(self, room: LocalRoom, resumed: Resumed) -> None:
         room.disconnected()
         with self.store.transaction():
             reported, again = room.start(resumed, self.incarnation)
@@ -446,7 +455,7 @@ class RoomSync:
             self.handle_closed(room)
             return
         if refused.code is Code.PRUNED:
-            self._handle_behind(room)
+            self._handle_unusable(room, room.fall_behind())
             return
         if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
             self.spawn(lambda: self._recreate(room))
@@ -493,11 +502,12 @@ class RoomSync:
         error = ClientError(f"you are no longer in {room.record.title}")
         self._drop(room, "you are no longer in the room", error)
 
-    def _handle_behind(self, room: LocalRoom) -> None:
-        """Drop a room whose next entries are gone; it is unusable until this device is invited again."""
-        error = self.unusable[room.id] = room.fall_behind()
+    def _handle_unusable(self, room: LocalRoom, error: RoomUnreadable | RoomBehind) -> None:
+        """Drop a room that is of no use until this device is invited again, or the program updated."""
+        self.unusable[room.id] = error
         self.emit(events.Notice(room.id, str(error)))
-        self._drop(room, f"this device fell behind in {room.record.title}", error)
+        reason = "this device fell behind in" if isinstance(error, RoomBehind) else "this device cannot open"
+        self._drop(room, f"{reason} {room.record.title}", error)
 
     def _drop(self, room: LocalRoom, reason: str, error: ClientError) -> None:
         """Drop a room: its unsent messages and whoever waits in it fail."""

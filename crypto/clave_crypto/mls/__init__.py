@@ -73,6 +73,7 @@ from clave_crypto.mls.senders import (
     Sender,
 )
 from clave_crypto.mls.state import GroupState
+from clave_crypto.mls.stored import check_readable
 from clave_crypto.mls.suites import (
     SUITES,
     CipherSuite,
@@ -162,6 +163,7 @@ __all__ = [
     "authenticated_data",
     "certificate_chain",
     "check_chain",
+    "check_readable",
     "decode_group_info",
     "decode_key_package",
     "encode_message",

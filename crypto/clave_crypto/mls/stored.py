@@ -10,7 +10,7 @@ from typing import TypeVar
 from clave_crypto.codec import Struct, struct, u8, u16, u32, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
-from clave_crypto.mls.errors import StateError
+from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
 from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.proposals import (
@@ -30,6 +30,7 @@ from clave_crypto.mls.senders import (
     NewMemberCommitSender,
     NewMemberProposalSender,
 )
+from clave_crypto.mls.suites import find_suite
 
 __all__ = [
     "CHANGE_VERSION",
@@ -42,6 +43,7 @@ __all__ = [
     "StoredPast",
     "StoredProposal",
     "StoredRatchets",
+    "check_readable",
     "read_change",
     "read_group",
     "read_ratchets",
@@ -191,6 +193,25 @@ class _StoredChangeV1(Struct):
     updated: tuple[u32, ...]
     epoch: StoredEpoch
     secret_tree: StoredSecretTree
+
+
+def check_readable(start: bytes) -> None:
+    """Check by the first bytes of an `epoch` part, 16 or more, that this program knows its form and suite.
+
+    It can still be damaged; restoring it checks everything.
+
+    Raises:
+        StateError: the version or the cipher suite is unknown.
+
+    """
+    version = _check_version(start, VERSION)
+    context = 3 if version == 1 else 4
+    if version > 1 and start[3:4] != b"\0":
+        return  # a ReInit, of any length, precedes the context: the group is closed
+    try:
+        find_suite(int.from_bytes(start[context + 2 : context + 4], "big"))
+    except UnsupportedError as error:
+        raise StateError(str(error)) from error
 
 
 def read_group(data: bytes) -> StoredGroup:

@@ -138,12 +138,12 @@ def test_a_roster_shows_another_key_and_pins_nothing(tmp_path: Path) -> None:
 def test_who_invited_is_known_after_a_restart_until_the_group_is_left(tmp_path: Path) -> None:
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     blue.restarts()
-    inviter = Roster(blue.room.group, blue.store).inviter()
+    inviter = Roster.of(blue.room.group, blue.store).inviter()
     assert inviter is not None
     assert inviter.account == red.account.verified.account
     assert red.room.roster.inviter() is None
     blue.store.forget_group(blue.room.id)
-    assert Roster(blue.room.group, blue.store).inviter() is None
+    assert Roster.of(blue.room.group, blue.store).inviter() is None
 
 
 # The stored form
