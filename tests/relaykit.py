@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from clave_crypto.identity import AccountKey, DeviceKey
-from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.connection_limits import ConnectionCaps
-from clave_server.observe.mirror import Mirror, MirrorMode
+from clave_server.observe.mirror import Mirror
+from clave_server.option_values import MirrorMode, RegistrationMode
 from clave_server.relay.relay import Relay
 from clave_server.relay.settings import Settings
 from clave_server.rooms.rekeys import reference

@@ -15,7 +15,10 @@ Each message is one line.
 
 from __future__ import annotations
 
-from clave_wire.messages import Code
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clave_wire.messages import Code
 
 __all__ = [
     "AdminError",

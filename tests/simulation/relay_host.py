@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.bans import Bans, read_bans
 from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.net.send_queue import Tick
 from clave_server.net.transport import ClientTransport, Transports
+from clave_server.option_values import RegistrationMode
 from clave_server.relay.client_handler import ClientHandler
 from clave_server.relay.relay import build_context
 from clave_server.relay.settings import Settings

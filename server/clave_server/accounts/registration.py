@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import hmac
 import math
 import time
@@ -18,22 +17,15 @@ from clave_server.accounts.directory import Applicant
 from clave_server.accounts.tokens import spend_token, token_digest
 from clave_server.errors import Refusal
 from clave_server.limits.token_buckets import TokenBuckets
+from clave_server.option_values import RegistrationMode
 from clave_wire.errors import BadName
 from clave_wire.messages import Code, Login
 from clave_wire.text import check_name, fold, skeleton
 
-__all__ = ["RegistrationMode", "RegistrationPolicy", "verify_login"]
+__all__ = ["RegistrationPolicy", "verify_login"]
 
 _MAX_NETWORKS: Final = 100_000
 """Networks whose registrations are counted at a time."""
-
-
-class RegistrationMode(enum.StrEnum):
-    """Who may register a new name."""
-
-    OPEN = "open"
-    TOKEN = "token"  # noqa: S105  (a mode, not a password)
-    CLOSED = "closed"
 
 
 class RegistrationPolicy:

@@ -19,6 +19,7 @@ from clave_server.errors import AdminError
 from clave_server.limits import bans
 from clave_server.limits.bans import Ban
 from clave_server.net.tls import TlsFiles
+from clave_server.option_values import MAX_COUNT, MAX_DAYS, MAX_NOTE_CHARACTERS, MAX_USES
 from clave_server.relay.certificates import Certificates, Fingerprints
 from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
@@ -26,10 +27,6 @@ from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
 
 __all__ = [
-    "MAX_COUNT",
-    "MAX_DAYS",
-    "MAX_NOTE_CHARACTERS",
-    "MAX_USES",
     "AddBan",
     "AdminRequest",
     "AdminRequests",
@@ -48,13 +45,6 @@ __all__ = [
     "SwitchCertificate",
     "check_policy",
 ]
-
-MAX_COUNT: Final = 2**53 - 1
-"""The largest number in a request: what every JSON reader represents exactly."""
-
-MAX_DAYS: Final = 36_500
-MAX_USES: Final = 10**9
-MAX_NOTE_CHARACTERS: Final = 1000
 
 _MAX_TIME: Final = 2**47
 """In ms since 1970: about the year 6430; datetime ends with 9999."""

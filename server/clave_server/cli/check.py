@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import apsw
 
 from clave_host.clock import now_ms
-from clave_server.accounts.registration import RegistrationMode
 from clave_server.accounts.tokens import read_tokens
 from clave_server.admin.integrity import check_seals
 from clave_server.cli.options import Options
@@ -23,6 +22,7 @@ from clave_server.errors import DamageError, StartError
 from clave_server.limits.bans import read_bans
 from clave_server.net.listener import open_sockets
 from clave_server.net.tls import TlsFiles, load_credentials, open_tls, read_digest
+from clave_server.option_values import RegistrationMode
 from clave_server.relay.settings import Settings
 from clave_server.storage import schema
 from clave_server.storage.data_dir import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held

@@ -1,41 +1,18 @@
-"""The operator's subcommands: their arguments and what they print. Knows nothing of a relay's parts."""
+"""The operator's subcommands: their arguments and what they print. Knows nothing of a relay's parts.
+
+What a command runs is imported there, so that `--help` and completion need not wait for it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 from click.core import ParameterSource
 
-from clave_host.clock import now_ms
-from clave_server.accounts.tokens import new_token, token_digest
-from clave_server.admin.backup import back_up
-from clave_server.admin.control_socket import send_request
-from clave_server.admin.dispatch import dispatch
-from clave_server.admin.requests import (
-    MAX_COUNT,
-    MAX_DAYS,
-    MAX_USES,
-    AddBan,
-    DropDamagedBans,
-    GetCertificates,
-    GetStatus,
-    LiftBan,
-    ListBans,
-    ListTokens,
-    MakeToken,
-    PrepareCertificate,
-    Prune,
-    RevokeToken,
-    SwitchCertificate,
-)
-from clave_server.admin.status import render_size, render_status, render_time
-from clave_server.cli.check import Verdict
-from clave_server.cli.check import check as run_checks
 from clave_server.cli.decorators import (
     data_option,
     note_option,
@@ -46,11 +23,10 @@ from clave_server.cli.decorators import (
 )
 from clave_server.cli.options import VARIABLES, Options
 from clave_server.cli.parsers import FilePath, pair_files
-from clave_server.limits.bans import parse_ban
-from clave_server.net.tls import read_certificate
-from clave_server.relay.certificates import Fingerprints
-from clave_server.storage.data_dir import CONTROL
-from clave_wire.text import sanitize
+from clave_server.option_values import MAX_COUNT, MAX_DAYS, MAX_USES
+
+if TYPE_CHECKING:
+    from clave_server.relay.certificates import Fingerprints
 
 __all__ = ["ALL"]
 
@@ -69,6 +45,9 @@ def check(**options: Any) -> None:
 
     Ends with status 1 if the relay would not start.
     """
+    from clave_server.cli.check import Verdict
+    from clave_server.cli.check import check as run_checks
+
     findings = list(run_checks(Options(**options), os.environ, VARIABLES))
     click.echo(_table([tuple(finding) for finding in findings]), nl=False)
     if any(finding.verdict is Verdict.ERROR for finding in findings):
@@ -81,6 +60,13 @@ def check(**options: Any) -> None:
 @one_line_errors
 def status(data: Path, as_json: bool) -> None:
     """Show how the running relay does: people online, rooms, queues, disk."""
+    import msgspec
+
+    from clave_server.admin.control_socket import send_request
+    from clave_server.admin.requests import GetStatus
+    from clave_server.admin.status import render_status
+    from clave_server.storage.data_dir import CONTROL
+
     answer = send_request(data / CONTROL, GetStatus())
     click.echo(msgspec.json.encode(answer).decode() + "\n" if as_json else render_status(answer), nl=False)
 
@@ -112,6 +98,11 @@ def token() -> None:
 @one_line_errors
 def make_token(data: Path, note: str, uses: int, days: int) -> None:
     """Print a new token, this once: the relay keeps only its SHA-256."""
+    from clave_host.clock import now_ms
+    from clave_server.accounts.tokens import new_token, token_digest
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import MakeToken
+
     made = new_token()
     expires_at = now_ms() + days * _DAY_MS if days else None
     number = dispatch(data, MakeToken(token_digest(made), note, expires_at, uses or None))
@@ -124,6 +115,10 @@ def make_token(data: Path, note: str, uses: int, days: int) -> None:
 @one_line_errors
 def list_tokens(data: Path) -> None:
     """List the tokens made and what is left of them; never the tokens themselves."""
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import ListTokens
+    from clave_server.admin.status import render_time
+
     rows = [("id", "made", "until", "uses left", "note")]
     for kept in dispatch(data, ListTokens()):
         until = "for ever" if kept.expires_at is None else render_time(kept.expires_at)
@@ -138,6 +133,9 @@ def list_tokens(data: Path) -> None:
 @one_line_errors
 def revoke_token(data: Path, number: int) -> None:
     """Let nobody register with a token any more; who did stays."""
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import RevokeToken
+
     dispatch(data, RevokeToken(number))
 
 
@@ -148,6 +146,13 @@ def revoke_token(data: Path, number: int) -> None:
 @one_line_errors
 def ban(data: Path, subject: str | None, note: str) -> None:
     """Shut out an account or a network at once and for good; without an argument, list who is."""
+    import msgspec
+
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import AddBan, ListBans
+    from clave_server.admin.status import render_time
+    from clave_server.limits.bans import parse_ban
+
     if subject is None:
         kept = [
             (one.subject, one.kind, render_time(one.made_at), one.note) for one in dispatch(data, ListBans())
@@ -167,6 +172,11 @@ def ban(data: Path, subject: str | None, note: str) -> None:
 @one_line_errors
 def unban(data: Path, subject: str | None, damaged: bool) -> None:
     """Take a ban back, named as `clave-relay ban` lists it."""
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import DropDamagedBans, LiftBan
+    from clave_server.limits.bans import parse_ban
+    from clave_wire.text import sanitize
+
     if (subject is not None) == damaged:
         raise click.UsageError("name whom to unban, or give --damaged")
     if subject is not None:
@@ -189,6 +199,9 @@ def certificate(
     context: click.Context, data: Path, tls_certificate: Path | None, tls_key: Path | None
 ) -> None:
     """Show the fingerprints that people compare, or change the certificate without locking anybody out."""
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import GetCertificates
+
     if context.invoked_subcommand is None:
         _show_fingerprints(dispatch(data, GetCertificates(), pair_files(tls_certificate, tls_key)))
     for name in ("data", "config", "tls_certificate", "tls_key"):
@@ -210,6 +223,10 @@ def next_certificate(
 
     With FILE, announce that certificate of yours instead, which needs no key there.
     """
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import PrepareCertificate
+    from clave_server.net.tls import read_certificate
+
     wanted = None if file is None else read_certificate(file)
     _show_fingerprints(dispatch(data, PrepareCertificate(wanted), pair_files(tls_certificate, tls_key)))
 
@@ -223,6 +240,9 @@ def switch_certificate(data: Path, tls_certificate: Path | None, tls_key: Path |
 
     Who was not online since it was announced has to compare and accept it: wait until everybody was.
     """
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import SwitchCertificate
+
     _show_fingerprints(dispatch(data, SwitchCertificate(), pair_files(tls_certificate, tls_key)))
 
 
@@ -240,6 +260,10 @@ def backup(data: Path, file: Path) -> None:
 
     Whoever has the file can pose as this relay. To restore: tar -xpf FILE -C a new folder of mode 700.
     """
+    from clave_server.admin.backup import back_up
+    from clave_server.admin.status import render_size
+    from clave_wire.text import sanitize
+
     size = back_up(data, file)
     click.echo(f"{sanitize(str(file))}: {render_size(size)}, checked")
 
@@ -253,12 +277,18 @@ def prune(data: Path, retain_days: int, retain_bytes: int) -> None:
 
     Members who had not read what is deleted are told that it is no longer kept.
     """
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import Prune
+    from clave_server.admin.status import render_size
+
     deleted = dispatch(data, Prune(retain_days, retain_bytes))
     click.echo(f"deleted: {deleted.entries} entries, {render_size(deleted.size)}")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as lines of aligned, sanitized cells."""
+    from clave_wire.text import sanitize
+
     rows = [[sanitize(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)

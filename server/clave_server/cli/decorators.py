@@ -12,11 +12,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from clave_server.admin.requests import MAX_NOTE_CHARACTERS
 from clave_server.cli.options import LISTS, OPTIONS, variable_of
 from clave_server.cli.parsers import FilePath, read_config
 from clave_server.errors import ServerError, StartError
-from clave_wire.text import sanitize
+from clave_server.option_values import MAX_NOTE_CHARACTERS
 
 __all__ = ["data_option", "note_option", "one_line_errors", "retention_options", "run_options", "tls_options"]
 
@@ -103,4 +102,6 @@ def _check_note(_context: click.Context, _parameter: click.Parameter, note: str)
 
 def _one_line(error: ServerError) -> click.ClickException:
     """Return an error for click to print; it may quote a file or the answer of another process."""
+    from clave_wire.text import sanitize
+
     return click.ClickException(sanitize(str(error)))

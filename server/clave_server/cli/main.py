@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from clave_server.cli import commands, service
+from clave_server.cli import commands
 from clave_server.cli.decorators import one_line_errors, run_options
 from clave_server.cli.options import Options
 
@@ -43,6 +43,8 @@ def main(context: click.Context, /, **options: Any) -> None:
     standard error. SIGTERM and Ctrl-C stop it cleanly. The commands below operate a relay that runs.
     """
     if context.invoked_subcommand is None:
+        from clave_server.cli import service
+
         service.run(Options(**options))
         return
     given = [key for key in options if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]

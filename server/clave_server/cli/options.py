@@ -10,13 +10,10 @@ import dataclasses
 import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import platformdirs
 
-from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
-from clave_server.admin.requests import MAX_COUNT, MAX_DAYS
 from clave_server.cli.parsers import (
     FilePath,
     pair_files,
@@ -27,19 +24,27 @@ from clave_server.cli.parsers import (
     read_token,
 )
 from clave_server.errors import StartError
-from clave_server.limits.connection_limits import ConnectionCaps
-from clave_server.limits.quotas import Quota
-from clave_server.net.tls import TlsFiles
-from clave_server.observe.logging_setup import LogFormat, LogLevel
-from clave_server.observe.mirror import MirrorMode
-from clave_server.relay.settings import Settings
-from clave_server.rooms.retention import RetentionPolicy
+from clave_server.option_values import (
+    MAX_COUNT,
+    MAX_DAYS,
+    LogFormat,
+    LogLevel,
+    MirrorMode,
+    RegistrationMode,
+)
+
+if TYPE_CHECKING:
+    from clave_server.accounts.registration import RegistrationPolicy
+    from clave_server.net.tls import TlsFiles
+    from clave_server.relay.settings import Settings
 
 __all__ = ["LISTS", "OPTIONS", "VARIABLES", "Options", "default_data", "variable_of"]
 
 
 def default_data() -> Path:
     """Return the default data folder."""
+    import platformdirs
+
     return Path(platformdirs.user_data_dir("clave-relay", appauthor=False))
 
 
@@ -125,6 +130,11 @@ class Options:
 
     def settings(self) -> Settings:
         """Return the relay's settings. Raises `StartError`."""
+        from clave_server.limits.connection_limits import ConnectionCaps
+        from clave_server.limits.quotas import Quota
+        from clave_server.relay.settings import Settings
+        from clave_server.rooms.retention import RetentionPolicy
+
         host, port = parse_listen(self.listen)
         return Settings(
             host=host,
@@ -160,6 +170,8 @@ class Options:
         return pair_files(self.tls_certificate, self.tls_key)
 
     def _registration_policy(self) -> RegistrationPolicy:
+        from clave_server.accounts.registration import RegistrationPolicy
+
         mode, file = RegistrationMode(self.registration), self.registration_token_file
         if file is not None and mode is not RegistrationMode.TOKEN:
             raise StartError("--registration-token-file is of use only with --registration token")

@@ -1,21 +1,23 @@
-"""Parsers of option values: paths, addresses, a TOML file, a token file. Knows no option by name."""
+"""Parsers of option values: paths, addresses, a TOML file, a token file. Knows no option by name.
+
+What a parser needs is imported there, so that `--help` need not wait for it.
+"""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
-import tomllib
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clave_host.addresses import split_address
 from clave_server.errors import StartError
-from clave_server.net.tls import TlsFiles
 from clave_wire.limits import MAX_NAME_BYTES
+
+if TYPE_CHECKING:
+    from clave_server.net.tls import TlsFiles
 
 __all__ = [
     "FilePath",
@@ -56,11 +58,15 @@ def pair_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
         if key is not None:
             raise StartError("--tls-key is of use only with --tls-certificate")
         return None
+    from clave_server.net.tls import TlsFiles
+
     return TlsFiles(certificate, key or certificate)
 
 
 def parse_listen(text: str) -> tuple[str | None, int]:
     """Split `HOST:PORT`, `[IPV6]:PORT` or `:PORT` (None: every address). Raises `StartError`."""
+    from clave_host.addresses import split_address
+
     try:
         host, port = split_address(text)
     except ValueError:
@@ -76,6 +82,8 @@ def parse_listen(text: str) -> tuple[str | None, int]:
 
 def parse_plain(text: str) -> tuple[str, int]:
     """Split `HOST:PORT`, where HOST is a loopback address. Raises `StartError`."""
+    import ipaddress
+
     host, port = parse_listen(text)
     try:
         loopback = ipaddress.ip_address(host or "").is_loopback
@@ -96,6 +104,8 @@ def parse_metrics(text: str) -> tuple[str, int]:
 
 def parse_proxies(texts: Iterable[str]) -> frozenset[str]:
     """Read the IP addresses of proxies. Raises `StartError`."""
+    import ipaddress
+
     try:
         return frozenset(str(ipaddress.ip_address(text)) for text in texts)
     except ValueError as error:
@@ -109,6 +119,8 @@ def read_config(
 
     `known` are the names of all options. Raises `StartError`.
     """
+    import tomllib
+
     try:
         settings = tomllib.loads(path.read_text())
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import enum
 import json
 import logging
 from collections.abc import MutableMapping
@@ -12,24 +11,10 @@ from typing import Any
 import structlog
 
 from clave_server.observe.line_writer import LineWriter
+from clave_server.option_values import LogFormat, LogLevel
 from clave_wire.text import sanitize
 
-__all__ = ["LogFormat", "LogLevel", "configure_logs"]
-
-
-class LogLevel(enum.StrEnum):
-    """The lowest level that is logged."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(enum.StrEnum):
-    """The format of a log line."""
-
-    TEXT = "text"
-    JSON = "json"
+__all__ = ["configure_logs"]
 
 
 class _LineLogger:

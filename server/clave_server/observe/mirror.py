@@ -7,25 +7,16 @@ framing, which is alike in all.
 from __future__ import annotations
 
 import datetime as dt
-import enum
 import json
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from clave_server.observe.line_writer import LineWriter
+from clave_server.option_values import MirrorMode
 from clave_wire.messages import Kind
 from clave_wire.text import sanitize
 
-__all__ = ["TAIL_BYTES", "ConnectionRecord", "EntryRecord", "Mirror", "MirrorMode"]
-
-
-class MirrorMode(enum.StrEnum):
-    """What the mirror shows of an entry."""
-
-    FULL = "full"
-    SHORT = "short"
-    JSON = "json"
-    OFF = "off"
+__all__ = ["TAIL_BYTES", "ConnectionRecord", "EntryRecord", "Mirror"]
 
 
 TAIL_BYTES: Final = 32

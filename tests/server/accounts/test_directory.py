@@ -9,7 +9,8 @@ import pytest
 
 from clave_crypto.identity import AccountKey
 from clave_server.accounts.directory import MAX_DEVICES
-from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
+from clave_server.accounts.registration import RegistrationPolicy
+from clave_server.option_values import RegistrationMode
 from clave_wire import messages as m
 from clave_wire.limits import MAX_SUITES
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay

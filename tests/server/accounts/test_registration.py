@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clave_server.accounts.registration import RegistrationMode, RegistrationPolicy
+from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.accounts.tokens import token_digest
 from clave_server.admin.request_handler import AdminHandler
 from clave_server.admin.requests import ListTokens, MakeToken
+from clave_server.option_values import RegistrationMode
 from clave_wire import messages as m
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
 

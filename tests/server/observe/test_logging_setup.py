@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from clave_server.observe.logging_setup import LogFormat, LogLevel, configure_logs
+from clave_server.observe.logging_setup import configure_logs
+from clave_server.option_values import LogFormat, LogLevel
 
 HOSTILE = "\x1b]52;c;AAAA\x07\u202ered\nsecond line"
 

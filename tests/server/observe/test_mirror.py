@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clave_server.observe.mirror import ConnectionRecord, EntryRecord, Mirror, MirrorMode
+from clave_server.observe.mirror import ConnectionRecord, EntryRecord, Mirror
+from clave_server.option_values import MirrorMode
 from clave_wire import messages as m
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
 
