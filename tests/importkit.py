@@ -6,8 +6,22 @@ import subprocess
 import sys
 
 SLOW_STANDARD_MODULES = frozenset(
-    ["asyncio", "concurrent", "email", "hashlib", "http", "json", "logging", "multiprocessing", "socket"]
-    + ["sqlite3", "ssl", "subprocess", "tomllib", "unittest"]
+    {
+        "asyncio",
+        "concurrent",
+        "email",
+        "hashlib",
+        "http",
+        "json",
+        "logging",
+        "multiprocessing",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "tomllib",
+        "unittest",
+    }
 )
 """Modules of the standard library that no `--help` needs."""
 
