@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import pyte
 import pytest
+from confusable_homoglyphs import categories
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clave_wire import name_tables
+from clave_wire import name_tables, text
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, fold, sanitize, skeleton
+from importkit import imported_by
 from nametables import MODULE, UNICODE_VERSION
 from nametables import name_tables as tables_of_unicode
 
@@ -233,3 +235,22 @@ def test_any_string_can_be_checked_as_a_name(name: str) -> None:
     fold(name)
     with contextlib.suppress(BadName):
         check_name(name)
+
+
+ASCII = [chr(point) for point in range(128)]
+
+
+@pytest.mark.parametrize("character", ASCII)
+def test_what_is_known_of_ascii_is_what_the_tables_say(character: str) -> None:
+    assert text._prototype(character) == text._listed_prototype(character)
+    assert categories.unique_aliases(character) <= text._scripts(character)
+    kinds = {kind for first, last, kind in text._ranges()[1] if first <= ord(character) <= last}
+    assert {text._kind_of(character)} - {None} == kinds
+
+
+def test_tables_are_read_for_names_that_are_not_in_ascii() -> None:
+    script = (
+        "from clave_wire.text import check_name, fold, skeleton\nfor use in check_name, fold, skeleton: use"
+    )
+    assert "confusable_homoglyphs" not in imported_by(f"{script}('red-0')")
+    assert "confusable_homoglyphs" in imported_by(f"{script}('røde')")

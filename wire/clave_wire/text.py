@@ -1,7 +1,8 @@
 """Sanitizes a peer's text, and validates and compares names. Knows no terminal and no message.
 
 Names are compared by skeleton, as in Unicode Technical Standard 39. All Python versions agree on which names
-are valid, as that is decided by the tables of Unicode 14.0 in `name_tables`, not by `unicodedata`.
+are valid, as that is decided by the tables of Unicode 14.0 in `name_tables`, not by `unicodedata`. Tables are
+read when a name that is not in ASCII first needs them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import functools
 import unicodedata
 from bisect import bisect_right
 from typing import Final
-
-from confusable_homoglyphs import categories, confusables
 
 from clave_wire.errors import BadName
 from clave_wire.name_tables import DIGITS, LETTERS, MARKS
@@ -32,17 +31,17 @@ _INVISIBLE_LETTERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u316
 _LETTER, _MARK, _DIGIT = "L", "M", "N"
 
 
-def _read_ranges(table: str, kind: str) -> list[tuple[int, int, str]]:
-    bounds = (item.partition("-") for item in table.split())
-    return [(int(first, 16), int(last or first, 16), kind) for first, _, last in bounds]
-
-
-_RANGES: Final = sorted(
-    [*_read_ranges(LETTERS, _LETTER), *_read_ranges(MARKS, _MARK), *_read_ranges(DIGITS, _DIGIT)]
-)
-"""(first code point, last one, kind) of the characters allowed in names, in order."""
-
-_STARTS: Final = [first for first, _, _ in _RANGES]
+_ASCII_PROTOTYPES: Final = {
+    '"': "''",
+    "%": "º/₀",
+    "0": "O",
+    "1": "l",
+    "I": "l",
+    "`": "'",
+    "m": "rn",
+    "|": "l",
+}
+"""What UTS 39 maps ASCII characters to, but for those it maps to themselves; names in ASCII need no more."""
 
 _NAME_PUNCTUATION: Final = frozenset("-_.")
 
@@ -110,7 +109,7 @@ def check_name(name: str) -> None:
         raise BadName("a name must be in Unicode's composed form (NFC)")
     if _kind_of(name[0]) == _MARK or name[0] in _NAME_PUNCTUATION:
         raise BadName("a name starts with a letter or a digit")
-    scripts = frozenset(categories.unique_aliases(name)) - {"COMMON", "INHERITED"}
+    scripts = _scripts(name) - {"COMMON", "INHERITED"}
     if len(scripts) > 1 and not any(scripts <= together for together in _SCRIPTS_WRITTEN_TOGETHER):
         raise BadName(f"a name keeps to one script, this one mixes {' and '.join(sorted(scripts)).title()}")
 
@@ -134,12 +133,38 @@ def skeleton(name: str) -> str:
 
 def _kind_of(character: str) -> str | None:
     """Return whether a character is a letter, mark or digit in Unicode 14.0; None for others."""
+    if character.isascii():
+        return _LETTER if character.isalpha() else _DIGIT if character.isdigit() else None
     point = ord(character)
-    at = bisect_right(_STARTS, point) - 1
+    starts, ranges = _ranges()
+    at = bisect_right(starts, point) - 1
     if at < 0:
         return None
-    _, last, kind = _RANGES[at]
+    _, last, kind = ranges[at]
     return kind if point <= last else None
+
+
+@functools.cache
+def _ranges() -> tuple[list[int], list[tuple[int, int, str]]]:
+    """Return the characters allowed in names: first code points, and (first, last, kind) of the same."""
+    ranges = sorted(
+        [*_read_ranges(LETTERS, _LETTER), *_read_ranges(MARKS, _MARK), *_read_ranges(DIGITS, _DIGIT)]
+    )
+    return [first for first, _, _ in ranges], ranges
+
+
+def _read_ranges(table: str, kind: str) -> list[tuple[int, int, str]]:
+    bounds = (item.partition("-") for item in table.split())
+    return [(int(first, 16), int(last or first, 16), kind) for first, _, last in bounds]
+
+
+def _scripts(name: str) -> frozenset[str]:
+    """Return the scripts of a name's characters; for those in ASCII without reading the package's tables."""
+    if name.isascii():
+        return frozenset({"LATIN", "COMMON"})
+    from confusable_homoglyphs import categories
+
+    return frozenset(categories.unique_aliases(name))
 
 
 def _prototypes(text: str) -> str:
@@ -154,6 +179,12 @@ def _prototype(character: str) -> str:
     The package lists pairs without direction: a prototype has many look-alikes, and a look-alike has one
     prototype. Of two that have only each other, the smaller code point is the prototype.
     """
+    if character.isascii():
+        return _ASCII_PROTOTYPES.get(character, character)
+    return _listed_prototype(character)
+
+
+def _listed_prototype(character: str) -> str:
     alike = _alike(character)
     if len(alike) != 1:
         return character
@@ -162,6 +193,8 @@ def _prototype(character: str) -> str:
 
 
 def _alike(text: str) -> list[str]:
+    from confusable_homoglyphs import confusables
+
     entries = confusables.confusables_data.get(text, [])
     return [entry["c"].replace("\u200e", "") for entry in entries]
 
