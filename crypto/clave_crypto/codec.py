@@ -22,6 +22,7 @@ import struct as binary
 import types
 import typing
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
 from clave_crypto.errors import DecodeError, UnknownValueError
@@ -129,6 +130,25 @@ class Struct:
 
     __slots__ = ()
     tag: ClassVar[bytes] = b""
+    _values: ClassVar[Any] = attrgetter("__class__")
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return bool(self._values(self) == self._values(other))
+
+    def __hash__(self) -> int:
+        return hash(self._values(self))
+
+    def __repr__(self) -> str:
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self))  # type: ignore[arg-type]  # it is a dataclass once declared
+        return f"{self.__class__.__qualname__}({', '.join(shown)})"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
     def write(self, w: Write) -> None:
         """Pass the pieces of the encoding to `w`."""
@@ -315,7 +335,7 @@ class _Compiler:
             ]
         if len(cases) > 1:
             readers, reader, size = (
-                self.name({case.tag: case.read for case in cases}),
+                self.name({case.tag: case for case in cases}),
                 self.name(),
                 len(cases[0].tag),
             )
@@ -323,7 +343,7 @@ class _Compiler:
                 f"{indent}if at + {size} > end: raise DecodeError('truncated')",
                 f"{indent}{reader} = {readers}.get(data[at:at + {size}])",
                 f"{indent}if {reader} is None: raise UnknownValueError('unknown {_names(cases)}')",
-                f"{indent}{target}, at = {reader}(data, at + {size}, end)",
+                f"{indent}{target}, at = {reader}.read(data, at + {size}, end)",
             ]
         return [f"{indent}{target}, at = {self.name(cases[0])}.read(data, at, end)"]
 
@@ -372,27 +392,53 @@ def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
     """Declare a frozen wire struct; `tag` identifies it where it is a case of a select."""
 
     def declare(cls: type) -> Any:
-        declared: Any = dataclasses.dataclass(frozen=True, slots=True)(cls)
-        kinds = typing.get_type_hints(declared, include_extras=True)
-        fields = [field.name for field in dataclasses.fields(declared)]
-        compiler = _Compiler()
-        compiler.names["cls"] = declared
-        source = ["def write(self, w):", "    pass"]
-        for field in fields:
-            source += compiler.write(kinds[field], f"self.{field}", "    ")
-        source += ["def read(data, at, end):", "    start = at"]
-        for field in fields:
-            source += compiler.read(kinds[field], f"f_{field}", "    ")
-        source += [f"    value = cls({', '.join('f_' + field for field in fields)})"]
-        kept = issubclass(declared, KeptStruct)
-        if kept:
-            source += ["    value.keep(data[start:at])"]
-        source += ["    return value, at"]
-        exec("\n".join(source), compiler.names)  # noqa: S102 - the source is made of declarations, never of input
-        setattr(declared, "write_fields" if kept else "write", compiler.names["write"])
-        declared.read = staticmethod(compiler.names["read"])
+        # A dataclass without methods of its own: making those takes most of the time of an import.
+        declared: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
+        if fields := [field.name for field in dataclasses.fields(declared)]:
+            declared._values = attrgetter(*fields)
         if tag is not None:
             declared.tag = tag.to_bytes(1 if isinstance(tag, Enum8) else 2, "big")
+        for method in ("__init__", _write_method(declared)):
+            setattr(declared, method, _compiling(declared, method))
+        declared.read = staticmethod(_compiling(declared, "read"))
         return declared
 
     return declare
+
+
+def _write_method(declared: type) -> str:
+    return "write_fields" if issubclass(declared, KeptStruct) else "write"
+
+
+def _compiling(declared: Any, method: str) -> Callable[..., Any]:
+    """Return a method that compiles those of a struct when it is first called, and then is replaced."""
+
+    def compile_and_call(*arguments: Any, **named: Any) -> Any:
+        _compile(declared)
+        return getattr(declared, method)(*arguments, **named)
+
+    return compile_and_call
+
+
+def _compile(declared: Any) -> None:
+    """Give a struct its `__init__`, `write` and `read`."""
+    kinds = typing.get_type_hints(declared, include_extras=True)
+    fields = [field.name for field in dataclasses.fields(declared)]
+    compiler = _Compiler()
+    compiler.names |= {"cls": declared, "set_field": object.__setattr__}
+    source = [f"def __init__(self, {', '.join(fields)}):", "    pass"]
+    source += [f"    set_field(self, '{field}', {field})" for field in fields]
+    source += ["def write(self, w):", "    pass"]
+    for field in fields:
+        source += compiler.write(kinds[field], f"self.{field}", "    ")
+    source += ["def read(data, at, end):", "    start = at"]
+    for field in fields:
+        source += compiler.read(kinds[field], f"f_{field}", "    ")
+    source += [f"    value = cls({', '.join('f_' + field for field in fields)})"]
+    if issubclass(declared, KeptStruct):
+        source += ["    value.keep(data[start:at])"]
+    source += ["    return value, at"]
+    exec("\n".join(source), compiler.names)  # noqa: S102 - the source is made of declarations, never of input
+    declared.__init__ = compiler.names["__init__"]
+    setattr(declared, _write_method(declared), compiler.names["write"])
+    declared.read = staticmethod(compiler.names["read"])

@@ -269,3 +269,38 @@ def test_base_struct_has_no_encoding() -> None:
         Struct().encode()
     with pytest.raises(NotImplementedError):
         Struct.decode(b"")
+
+
+@struct()
+class Outer(Struct):
+    inner: Later
+
+
+@struct()
+class Later(Struct):
+    """Declared after the struct that holds it, whose methods are compiled when it is first used."""
+
+    depth: u8
+
+
+def test_methods_are_compiled_when_a_struct_is_first_used() -> None:
+    assert Outer.decode(b"\x07").encode() == b"\x07"
+    assert Outer(Later(7)) == Outer.decode(b"\x07")
+
+
+def test_a_struct_is_a_value() -> None:
+    one, other = Red(1), Red(2)
+    assert (one, hash(one)) == (Red(1), hash(Red(1)))
+    assert len({one, other, Red(depth=1)}) == 2
+    assert one != Blue(b"")
+    assert one != 1
+    assert repr(Outer(Later(7))) == "Outer(inner=Later(depth=7))"
+    assert dataclasses.replace(one, depth=2) == other
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.depth = 2  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del one.depth
+    with pytest.raises(AttributeError):
+        object.__setattr__(one, "other", 1)
+    with pytest.raises(TypeError):
+        Red()  # type: ignore[call-arg]
