@@ -92,14 +92,17 @@ class Checks:
         """Look at a device just after one of its transactions (I4)."""
         for room_id, room in device.rooms.items():
             self._read[device.label, room_id] = room.record.cursor
-            if room.group.closed or room.record.phase in (Phase.CLOSED, Phase.BEHIND):
+            has_keys = room._stored_group._group is not None  # looking at them would restore them
+            if room.record.phase in (Phase.CLOSED, Phase.BEHIND) or (has_keys and room.group.closed):
                 continue
-            authenticator = room.group.epoch_authenticator
             if not device.is_honest or not self._equal_view(device):
                 continue
-            known, who = self._authenticators.setdefault((room_id, room.head), (authenticator, device.label))
-            if known != authenticator:
-                self.fail("I4", f"{device} and {who} differ in epoch {room.head.hex()[:4]}")
+            if has_keys:
+                authenticator = room.group.epoch_authenticator
+                key = room_id, room.head
+                known, who = self._authenticators.setdefault(key, (authenticator, device.label))
+                if known != authenticator:
+                    self.fail("I4", f"{device} and {who} differ in epoch {room.head.hex()[:4]}")
             if room.cannot_follow:
                 self._blind.setdefault((device.label, room_id), set()).update(
                     range(room.record.lost, room.record.cursor + 1)
@@ -109,8 +112,8 @@ class Checks:
             )  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
-            key = room_id, room.record.cursor
-            head, who = self._heads.setdefault(key, (room.head, device.label))
+            place = room_id, room.record.cursor
+            head, who = self._heads.setdefault(place, (room.head, device.label))
             if head != room.head and self._know_each_other(room, device, self.world.device(who)):
                 self.fail(
                     "I4",
