@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -16,7 +17,9 @@ from bench.client.population import Relay, first_room, make_profiles, profile_na
 from bench.client.processes import OnTerminal, imported_modules, seconds_to_end
 
 _ROOMS = (100, 400)
-_PROMPT = f"{first_room()}>"
+_PROMPTS = {"up": f"{first_room()}>", "away": f"{first_room()} (offline)>"}
+"""The prompt in the room that is entered at the start, by where the relay is."""
+
 _RELAY_PORT = 7649
 
 _HELP_TARGET = 2.0
@@ -24,6 +27,7 @@ _CHAT_TARGET = 1.4
 _MEMORY_TARGET = 16.0
 """MiB above the bare imports."""
 
+_IMPORTED = "imported"
 _IMPORT = "import importlib, pathlib, sys\nfor name in pathlib.Path(sys.argv[1]).read_text().split():\n"
 _IMPORT += "    try:\n        importlib.import_module(name)\n    except ImportError:\n        pass\n"
 _IMPORT += "print(sys.argv[2], flush=True)\ninput()\n"
@@ -51,8 +55,9 @@ class _Bench:
     def command(self, name: str, *, seconds_of: list[str]) -> None:
         self.samples[name].append(seconds_to_end(seconds_of, self.environment))
 
-    def chat(self, name: str, rooms: int) -> None:
-        with OnTerminal(self.chat_command(rooms), self.environment, _PROMPT) as process:
+    def chat(self, rooms: int, relay: str) -> None:
+        name = f"{rooms} rooms, relay {relay}"
+        with OnTerminal(self.chat_command(rooms), self.environment, _PROMPTS[relay]) as process:
             if process.seconds is not None:
                 self.samples[name].append(process.seconds)
                 return
@@ -62,15 +67,15 @@ class _Bench:
         options = ["--home", str(self.home), "--name", profile_name(rooms), "--room", first_room()]
         return [sys.executable, "-m", "clave_client", "chat", *options]
 
-    def imports(self, name: str) -> None:
-        with OnTerminal(self.imports_command(), self.environment, _PROMPT) as process:
-            self.samples[name].append(process.seconds or 0.0)
+    def imports(self, relay: str) -> None:
+        with OnTerminal(self.imports_command(), self.environment, _IMPORTED) as process:
+            self.samples[f"imports, relay {relay}"].append(process.seconds or 0.0)
 
     def imports_command(self) -> list[str]:
-        return [sys.executable, "-c", _IMPORT, str(self.modules), _PROMPT]
+        return [sys.executable, "-c", _IMPORT, str(self.modules), _IMPORTED]
 
-    def memory(self, name: str, command: list[str]) -> None:
-        with OnTerminal(command, self.environment, _PROMPT) as process:
+    def memory(self, name: str, command: list[str], text: str) -> None:
+        with OnTerminal(command, self.environment, text) as process:
             self.samples[name].append(process.settled_mib())
 
 
@@ -78,13 +83,14 @@ class _Bench:
 @click.option("--repeat", type=click.IntRange(1), default=11, show_default=True, help="Samples of each.")
 def main(repeat: int) -> None:
     """Measure how fast the commands start and what memory 400 rooms take; print medians and ratios."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the relay is stopped
     print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f}; medians of {repeat}")
     with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
         bench = _Bench(Path(folder))
         with bench.relay.running():
             make_profiles(bench.home, bench.relay, _ROOMS)
             bench.modules.write_text(
-                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPT))
+                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPTS["up"]))
             )
             _repeat(repeat, lambda: _measure_help(bench))
             _print_help(bench.samples)
@@ -107,16 +113,16 @@ def _measure_help(bench: _Bench) -> None:
     bench.command("clave-relay --help", seconds_of=[sys.executable, "-m", "clave_server", "--help"])
 
 
-def _measure_chat(bench: _Bench, where: str) -> None:
-    bench.imports(f"imports, relay {where}")
+def _measure_chat(bench: _Bench, relay: str) -> None:
+    bench.imports(relay)
     for rooms in _ROOMS:
-        bench.chat(f"{rooms} rooms, relay {where}", rooms)
+        bench.chat(rooms, relay)
 
 
 def _measure_memory(bench: _Bench) -> None:
     for _ in range(3):
-        bench.memory("memory of imports", bench.imports_command())
-        bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]))
+        bench.memory("memory of imports", bench.imports_command(), _IMPORTED)
+        bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]), _PROMPTS["up"])
 
 
 def _print_help(samples: Samples) -> None:

@@ -23,7 +23,7 @@ from typing import Self
 
 __all__ = ["OnTerminal", "imported_modules", "seconds_to_end"]
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 10.0
 _QUIET_SECONDS = 1.0
 """A process that used no processor time for so long has done what it does at its start."""
 

@@ -6,7 +6,15 @@ import pytest
 
 from importkit import imported_by
 
-_HELP = {"clave_client", "clave_client.cli", "clave_client.cli.commands", "clave_client.errors", "click"}
+_HELP = {
+    "clave_client",
+    "clave_client.cli",
+    "clave_client.cli.commands",
+    "clave_client.cli.exit_status",
+    "clave_client.cli.profile_options",
+    "clave_client.errors",
+    "click",
+}
 
 
 def test_importing_the_package_loads_nothing_else() -> None:
