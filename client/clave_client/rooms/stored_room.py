@@ -53,7 +53,6 @@ _CHANGES = (
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
 
-
 _MOST_REFUSED = 1000
 """Most refused payloads remembered, by digest: one of them in the log shows an inconsistency."""
 
