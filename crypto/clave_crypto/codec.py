@@ -22,7 +22,6 @@ import struct as binary
 import types
 import typing
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform
 
 from clave_crypto.errors import DecodeError, UnknownValueError
@@ -130,15 +129,6 @@ class Struct:
 
     __slots__ = ()
     tag: ClassVar[bytes] = b""
-    _values: ClassVar[Any] = attrgetter("__class__")
-
-    def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return bool(self._values(self) == self._values(other))
-
-    def __hash__(self) -> int:
-        return hash(self._values(self))
 
     def __repr__(self) -> str:
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self))  # type: ignore[arg-type]  # it is a dataclass once declared
@@ -394,8 +384,6 @@ def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
     def declare(cls: type) -> Any:
         # A dataclass without methods of its own: making those takes most of the time of an import.
         declared: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
-        if fields := [field.name for field in dataclasses.fields(declared)]:
-            declared._values = attrgetter(*fields)
         if tag is not None:
             declared.tag = tag.to_bytes(1 if isinstance(tag, Enum8) else 2, "big")
         for method in ("__init__", _write_method(declared)):
@@ -421,13 +409,16 @@ def _compiling(declared: Any, method: str) -> Callable[..., Any]:
 
 
 def _compile(declared: Any) -> None:
-    """Give a struct its `__init__`, `write` and `read`."""
+    """Give a struct its `__init__`, `__eq__`, `__hash__`, `write` and `read`; it has no instances before."""
     kinds = typing.get_type_hints(declared, include_extras=True)
     fields = [field.name for field in dataclasses.fields(declared)]
     compiler = _Compiler()
     compiler.names |= {"cls": declared, "set_field": object.__setattr__}
     source = [f"def __init__(self, {', '.join(fields)}):", "    pass"]
     source += [f"    set_field(self, '{field}', {field})" for field in fields]
+    own, others = (f"({''.join(f'{of}.{field}, ' for field in fields)})" for of in ("self", "other"))
+    source += ["def __eq__(self, other):", "    if other.__class__ is not cls: return NotImplemented"]
+    source += [f"    return {own} == {others}", "def __hash__(self):", f"    return hash({own})"]
     source += ["def write(self, w):", "    pass"]
     for field in fields:
         source += compiler.write(kinds[field], f"self.{field}", "    ")
@@ -439,6 +430,8 @@ def _compile(declared: Any) -> None:
         source += ["    value.keep(data[start:at])"]
     source += ["    return value, at"]
     exec("\n".join(source), compiler.names)  # noqa: S102 - the source is made of declarations, never of input
-    declared.__init__ = compiler.names["__init__"]
+    for method in ("__init__", "__eq__", "__hash__"):
+        if method == "__init__" or method not in declared.__dict__:
+            setattr(declared, method, compiler.names[method])
     setattr(declared, _write_method(declared), compiler.names["write"])
     declared.read = staticmethod(compiler.names["read"])
