@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import NamedTuple
 
 from clave_client.errors import ClientError, ProfileNotFound, RelayUnknown
@@ -16,6 +15,7 @@ from clave_client.store.database import Store
 from clave_client.store.pins import Pins
 from clave_client.store.profile import Profile
 from clave_client.sync.room_sync import RoomSync
+from clave_host.version import VERSION
 
 __all__ = ["OpenedProfile", "open_profile"]
 
@@ -62,7 +62,7 @@ def open_profile(
     except ClientError:
         store.close()
         raise
-    software = f"clave {version('clave')}"
+    software = f"clave {VERSION}"
     sync = RoomSync(
         store, account, address, trust=trust, token=token, software=software, clock=clock, connect=connect
     )

@@ -71,7 +71,7 @@ async def test_who_fell_behind_is_told_once_and_comes_back_by_invitation(tmp_pat
         await blue.go()
         await blue.come()
         assert blue.client.unusable == [notice.text], "a restart knows it still"
-        assert blue.client.sync.pending_resumes == {}, "and does not try again"
+        assert not blue.client.sync.resumes.is_waiting, "and does not try again"
 
         await red.client.remove(room, "blue")
         await red.client.invite(room, "blue")

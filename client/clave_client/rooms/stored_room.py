@@ -461,7 +461,7 @@ class StoredRoom:
             raise
 
     def _save(self) -> None:
-        if self.record is not self._saved_record:
+        if self.record != self._saved_record:
             self._store.put_room(self.record)
             self._saved_record = self.record
         if self.record.phase in (Phase.CLOSED, Phase.BEHIND):

@@ -29,6 +29,9 @@ class BlockingSend(NamedTuple):
     news: dict[str, Any]
     result: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return "<BlockingSend>"
+
 
 def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) -> BlockingSend | None:
     """Send a message by the process that owns the profile in `folder`; `wait` as in `methods.Send`.

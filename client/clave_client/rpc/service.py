@@ -12,14 +12,12 @@ import hashlib
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from clave_client.client import Client
 from clave_client.events import Event, OutboxChanged, Person
-from clave_client.formats.content import ContentKind
 from clave_client.formats.json_values import dump, load, load_event
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import (
@@ -39,6 +37,7 @@ from clave_client.store.request_log import RequestLog
 from clave_client.store.schema import MIGRATIONS
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Fingerprint, Phase
+from clave_host.version import VERSION
 
 __all__ = ["Service"]
 
@@ -291,7 +290,7 @@ class Service:
     # --- queries ---
 
     def _hello(self, request: m.Hello) -> OwnerInfo:
-        software = f"clave {version('clave')}"
+        software = f"clave {VERSION}"
         return OwnerInfo(m.RPC_VERSION, len(MIGRATIONS), software, os.getpid(), self._client.name)
 
     def _profile(self) -> ProfileInfo:
@@ -330,6 +329,7 @@ class Service:
         client = self._client
         unread = self._store.unread_counts(client.sync.own_device)
         waiting = self._store.waiting_counts()
+        muted = settings.muted_until(self._store)
         found = []
         for record in sorted(records, key=lambda record: (record.title.casefold(), record.id)):
             similar = client.similar_room(record.id) if record.phase is Phase.INVITED else None
@@ -340,7 +340,7 @@ class Service:
                     record.phase,
                     unread.get(record.id, 0),
                     waiting.get(record.id, 0),
-                    settings.muted_until(self._store, record.id),
+                    muted.get(record.id, 0.0),
                     "" if similar is None else similar.title,
                     client.inviter(record.id) if record.phase is Phase.INVITED else None,
                     self._others(record.id) if record.phase is Phase.INVITED else 0,
@@ -376,13 +376,9 @@ class Service:
         self._client.mark_shown(self._room(request.room), request.seq, until=request.until)
 
     def _pending(self, request: m.ListPending) -> list[PendingMessage]:
-        rooms = [self._room(request.room)] if request.room else list(self._client.rooms)
-        return [
-            PendingMessage(room, item.id, item.body, item.sent_at / 1000)
-            for room in rooms
-            for item in self._store.outbox(room, _MOST_PENDING)
-            if item.kind is ContentKind.TEXT and item.placed is None
-        ][:_MOST_PENDING]
+        room = self._maybe_room(request.room)
+        items = self._store.pending_texts(room or None, _MOST_PENDING)
+        return [PendingMessage(room, item.id, item.body, item.sent_at / 1000) for room, item in items]
 
     async def _fingerprint(self, request: m.GetFingerprint) -> Fingerprint:
         await self._client.wait_settled()

@@ -14,7 +14,6 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -37,6 +36,7 @@ from clave_client.rpc.values import OwnerInfo
 from clave_client.store.folders import SOCKET_NAME
 from clave_client.store.profile import Profile
 from clave_host.local_sockets import connect_to, peer_of
+from clave_host.version import VERSION
 
 __all__ = ["STALL_SECONDS", "Session", "SessionEvent"]
 
@@ -281,7 +281,7 @@ class Session:
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Exchange versions. Raises `ProfileLocked` without an answer, `OwnerOutdated` for other versions."""
-        hello = m.Hello(rpc=m.RPC_VERSION, software=f"clave {version('clave')}")
+        hello = m.Hello(rpc=m.RPC_VERSION, software=f"clave {VERSION}")
         writer.write(encode_request(hello.NAME, dump(hello), "hello"))
         try:
             async with asyncio.timeout(STALL_SECONDS):

@@ -400,6 +400,15 @@ class Store:
         rows = self.rows(sql, int(ContentKind.TEXT))
         return {msgspec.convert(room, bytes): msgspec.convert(count, int) for room, count in rows}
 
+    def pending_texts(self, room: bytes | None, limit: int) -> list[tuple[bytes, OutboxItem]]:
+        """Return the first texts that wait to be sent with their rooms: of one room, or of all."""
+        sql = (
+            "SELECT room, position, id, kind, body, sent_at, NULL, NULL, placed FROM outbox"
+            " WHERE placed IS NULL AND kind = ? AND room = coalesce(?, room) ORDER BY position LIMIT ?"
+        )
+        rows = self.rows(sql, int(ContentKind.TEXT), room, limit)
+        return [(msgspec.convert(of, bytes), msgspec.convert(item, OutboxItem)) for of, *item in rows]
+
     def is_waiting(self, room: bytes, message_id: bytes) -> bool:
         """Return whether a message is in a room's outbox."""
         return bool(self.rows("SELECT 1 FROM outbox WHERE room = ? AND id = ?", room, message_id))

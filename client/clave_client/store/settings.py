@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from clave_client.store.database import Store
 
 __all__ = [
@@ -35,9 +37,10 @@ def set_last_room(store: Store, room: bytes) -> None:
     store.put("last room", room)
 
 
-def muted_until(store: Store, room: bytes) -> float:
-    """Return until when a room rings no bell, in seconds since 1970; 0 if it does."""
-    return float((store.get(f"muted {room.hex()}") or b"0").decode())
+def muted_until(store: Store) -> dict[bytes, float]:
+    """Return until when rooms ring no bell, in seconds since 1970, by room."""
+    rows = store.rows("SELECT key, value FROM meta WHERE key >= 'muted ' AND key < 'muted!'")
+    return {bytes.fromhex(str(key)[6:]): float(msgspec.convert(value, bytes)) for key, value in rows}
 
 
 def mute(store: Store, room: bytes, until: float) -> None:

@@ -27,6 +27,7 @@ from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.reconnecting_transport import ReconnectingTransport
 from clave_client.net.transport import Connect, RelayTransport
 from clave_client.rooms.batch_report import BatchResult, CommitResult
+from clave_client.rooms.loading import load_rooms
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
@@ -39,6 +40,7 @@ from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import publish_key_packages
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
+from clave_client.sync.resumes import Resumes
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.waiters import Waiters
@@ -53,7 +55,6 @@ from clave_wire.messages import (
     Presence,
     Refused,
     Rejected,
-    Resume,
     Resumed,
     Submit,
     ToClient,
@@ -76,7 +77,7 @@ class RoomSync:
 
     `rooms` are those in use, `unusable` those that cannot be used and why, both by id. `online` are the
     devices that the relay says are connected, by room. `events` is what happened, `tasks` what runs beside
-    the rooms, `pending_resumes` has the rooms whose resume is not answered. It is the handler of its
+    the rooms, `resumes` are the resumes of this connection. It is the handler of its
     `connection`.
     """
 
@@ -93,9 +94,6 @@ class RoomSync:
         connect: Connect = RelayTransport.connect,
     ) -> None:
         self.store = store
-        self.pending_resumes: dict[int, bytes] = {}
-        self._streams: dict[int, bytes] = {}
-        self._resume_refused: dict[bytes, ClientError] = {}
         self.readers: WeakKeyDictionary[LocalRoom, LogReader] = WeakKeyDictionary()
         self.tasks = BackgroundTasks(self.emit)
         self.account = account
@@ -104,29 +102,19 @@ class RoomSync:
         self.events = EventSource()
         self.journal = Journal(store)
         self.online: dict[bytes, set[bytes]] = {}
-        self.rooms: dict[bytes, LocalRoom] = {}
-        self.unusable: dict[bytes, RoomUnreadable | RoomBehind] = {}
+        self.rooms, self.unusable = load_rooms(store, clock)
         self.connection = ReconnectingTransport(
             self, account, address, trust=trust, token=token, software=software, connect=connect
         )
+        self.resumes = Resumes(self.connection)
         self.invitations = Invitations(self, store, account)
         self.waiters = Waiters()
         self._committer = Committer(self)
         self.rejoin = RejoinCoordinator(self, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
-        self._load_rooms()
-
-    def _load_rooms(self) -> None:
-        for record in self.store.rooms():
-            if record.phase is not Phase.CLOSED:
-                try:
-                    if record.phase is Phase.BEHIND:
-                        raise RoomBehind(record.title, record.cursor)
-                    self.rooms[record.id] = LocalRoom.load(self.store, record, self.clock)
-                except (RoomUnreadable, RoomBehind) as error:
-                    self.unusable[record.id] = error
-                    self.emit(events.Notice(b"", str(error)))
+        for error in self.unusable.values():
+            self.emit(events.Notice(b"", str(error)))
 
     # --- connecting ---
 
@@ -186,9 +174,7 @@ class RoomSync:
 
     def connected(self, logged_in: LoggedIn) -> None:
         """Resume the rooms and top up the key packages."""
-        for room in self.rooms.values():
-            if room.record.phase in (Phase.JOINED, Phase.LEAVING):
-                self._resume(room)
+        self.resumes.ask_all(list(self.rooms.values()))
         self.spawn(
             lambda: publish_key_packages(
                 lambda make: self.transport.request(make), self.account, self.clock, logged_in
@@ -197,9 +183,7 @@ class RoomSync:
 
     def disconnected(self) -> None:
         """Forget what only holds while connected, and fail whoever waits for a commit."""
-        self.pending_resumes.clear()
-        self._streams.clear()
-        self._resume_refused.clear()
+        self.resumes.clear()
         self.routing.disconnected()
         self.online.clear()
         for room in self.rooms.values():
@@ -256,11 +240,11 @@ class RoomSync:
         def decided() -> bool:
             room = self.rooms.get(room_id)
             waits = room is not None and room.record.phase is Phase.JOINED and not room.too_old
-            return not waits or room_id in self._resume_refused or (room is not None and room.may_send)
+            return not waits or room_id in self.resumes.refused or (room is not None and room.may_send)
 
         await self.wait_for(decided)
-        if room_id in self._resume_refused:
-            raise self._resume_refused[room_id]
+        if room_id in self.resumes.refused:
+            raise self.resumes.refused[room_id]
 
     async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
         """Commit a change of a room, as `Committer.commit` does."""
@@ -298,10 +282,10 @@ class RoomSync:
                 handle_presence(self, message, check_routing=self.routing.check)
             case Done() | Refused() if self.routing.handle_answer(message):
                 pass
-            case Refused() if message.id in self.pending_resumes:
-                self._handle_resume_refused(self.pending_resumes.pop(message.id), message)
-            case Refused() if message.id in self._streams:
-                self._handle_stream_end(self._streams.pop(message.id), message)
+            case Refused() if (asked := self.resumes.take_refused(message.id)) is not None:
+                self._handle_resume_refused(asked, message)
+            case Refused() if (streamed := self.resumes.take_ended(message.id)) is not None:
+                self._handle_stream_end(streamed, message)
             case Done() | Refused():
                 pass  # nobody waits for this answer any more
             case _:
@@ -363,7 +347,7 @@ class RoomSync:
             return
         if room.draining or room.record.phase is Phase.INVITED:
             return
-        self._resume_refused.pop(room.id, None)
+        self.resumes.refused.pop(room.id, None)
         if not self.routing.correct(room, partial(self._handle_not_routed, room.id)):
             return
         if room.can_resubmit_commit:
@@ -394,15 +378,14 @@ class RoomSync:
 
     def resume(self, room: LocalRoom) -> None:
         """Ask for a room's entries after its cursor, if there is a connection."""
-        if self.is_online:
-            self._resume(room)
+        self.resumes.ask(room)
 
     def submit_noted(self, room: LocalRoom) -> None:
         """Submit what is due in a room, after resuming it if that was not asked for yet."""
         if room.resumed:
             self.submit_due(room)
-        elif room.id not in self.pending_resumes.values():
-            self.resume(room)
+        else:
+            self.resumes.ask_once(room)
 
     def restart_resume(self, room: LocalRoom) -> None:
         """Resume a room again, unless submissions are in flight; nothing is submitted until the answer."""
@@ -410,15 +393,8 @@ class RoomSync:
             room.disconnected()
             self.resume(room)
 
-    def _resume(self, room: LocalRoom) -> None:
-        request = self.transport.next_id()
-        self.pending_resumes[request] = room.id
-        self.transport.send(Resume(request, room.id, room.record.cursor))
-
     def _handle_resumed(self, resumed: Resumed) -> None:
-        self.pending_resumes.pop(resumed.id, None)
-        self._streams = {id_: room for id_, room in self._streams.items() if room != resumed.room}
-        self._streams[resumed.id] = resumed.room
+        self.resumes.start_stream(resumed.id, resumed.room)
         room = self.rooms.get(resumed.room)
         if room is None:
             return
@@ -434,7 +410,7 @@ class RoomSync:
             for event in reported:
                 self.emit(event)
         if again:
-            self._resume(room)
+            self.resume(room)
             return
         if room.too_old:
             text = f"this profile comes from a backup, too old to send to {room.record.title}"
@@ -465,9 +441,9 @@ class RoomSync:
             self.invitations.retry_deferred(room.id)
         if refused.code in _RESUME_RETRY_SECONDS:
             self._timers.once(_RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
-        if room_id not in self._resume_refused:
+        if room_id not in self.resumes.refused:
             text = f"{room.record.title}: {sanitize(refused.text)}"
-            error = self._resume_refused[room_id] = ClientError(text)
+            error = self.resumes.refused[room_id] = ClientError(text)
             self._fail_waiters(room_id, error)
             self.emit(events.Notice(room_id, text))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import apsw
 
 from clave_host.addresses import join_address
 from clave_host.clock import now_ms
+from clave_host.version import VERSION
 from clave_server.admin.gauges import read_gauges
 from clave_server.admin.requests import (
     AddBan,
@@ -72,7 +72,7 @@ class AdminHandler:
         accounts, rooms = await self._relay.reader.run(_count_rows)
         relay, context = self._relay, self._relay.context
         return Status(
-            version=version("clave"),
+            version=VERSION,
             started_at=self._started_at,
             uptime=int(time.monotonic() - self._started),
             listening=[join_address(host, port) for host, port in relay.addresses],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["InputQueue", "Job"]
 
@@ -14,7 +14,7 @@ __all__ = ["InputQueue", "Job"]
 class Job:
     """A typed line or a shortcut: what to show for it, and what to run."""
 
-    label: str
+    label: str = field(repr=False)
     run: Callable[[], Awaitable[None]]
 
 
