@@ -19,6 +19,9 @@ class LoadedRooms(NamedTuple):
     rooms: dict[bytes, LocalRoom]
     unusable: dict[bytes, RoomUnreadable | RoomBehind]
 
+    def __repr__(self) -> str:
+        return f"<LoadedRooms {len(self.rooms)}, unusable {len(self.unusable)}>"
+
 
 def load_rooms(store: Store, clock: Callable[[], float]) -> LoadedRooms:
     """Load all rooms that are not closed; their keys are loaded when they are first used."""

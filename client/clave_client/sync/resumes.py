@@ -50,10 +50,10 @@ class Resumes:
 
     def ask_all(self, rooms: Sequence[LocalRoom]) -> None:
         """Resume rooms, some in each turn of the event loop, so that windows are served meanwhile."""
-        self._ask_some(self._connection.current, rooms)
+        self._ask_some(self._connection.transport, rooms)
 
-    def _ask_some(self, transport: RelayTransport, rooms: Sequence[LocalRoom]) -> None:
-        if self._connection.transport is not transport or not transport.is_up:
+    def _ask_some(self, transport: RelayTransport | None, rooms: Sequence[LocalRoom]) -> None:
+        if self._connection.transport is not transport or not self._connection.is_up:
             return
         for room in rooms[:_AT_ONCE]:
             if room.record.phase in (Phase.JOINED, Phase.LEAVING) and not room.resumed:
