@@ -41,6 +41,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.pins import check_inviter
 from clave_client.store.profile import Profile
+from clave_client.sync.committer import Propose
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Phase, SeenKey
 from clave_crypto.errors import CryptoError
@@ -263,10 +264,10 @@ class Client(ClientState):
                 raise UsageError(f"{name} is in {here.record.title} already")
             return next(p for p in here.roster.people().values() if p.name == name)
 
-        def propose(room: LocalRoom) -> Sequence[Proposal]:
+        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
             return [
                 add for add in invitee.adds if not room.roster.has(add.key_package.leaf_node.signature_key)
-            ]
+            ] or None
 
         await self._commit(room, propose)
         self._parts.pins.pin(name, SeenKey(invitee.account, "who was invited"))
@@ -314,7 +315,9 @@ class Client(ClientState):
         """Wait until an accepted room is read; return False when the relay is away. Raises `RoomBehind`."""
         here = self._room(room)
         ended = (Phase.CLOSED, Phase.BEHIND)
-        await self.sync.wait_for(lambda: here.synced or here.record.phase in ended or not self.sync.is_online)
+        await self.sync.wait_for(
+            lambda: here.synced or here.record.phase in ended or self.sync.connection.is_away
+        )
         if here.record.phase is Phase.BEHIND:
             raise RoomBehind(here.record.title, here.record.cursor)
         return here.synced
@@ -330,8 +333,9 @@ class Client(ClientState):
         if repeated:
             await self.sync.wait_until_sendable(room)
 
-        def propose(room: LocalRoom) -> Sequence[Proposal]:
-            return [Remove(index) for index, person in room.roster.people().items() if person.name == name]
+        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
+            people = room.roster.people().items()
+            return [Remove(index) for index, person in people if person.name == name] or None
 
         if not propose(here) and not repeated:
             raise MemberNotFound(f"there is no {sanitize(name)} in {here.record.title}")
@@ -341,9 +345,9 @@ class Client(ClientState):
         """Change a room's title for all members."""
         checked = check_title(title)
 
-        def propose(room: LocalRoom) -> Sequence[Proposal]:
+        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
             if room.state.title == checked:
-                return []
+                return None
             return [GroupContextExtensions(room.extensions_with(title=checked))]
 
         await self._commit(room, propose)
@@ -377,12 +381,14 @@ class Client(ClientState):
         here = self.sync.rooms.get(room)
         if here is None:
             return True
-        await self.sync.wait_for(lambda: here.record.phase is not Phase.LEAVING or not self.sync.is_online)
+        await self.sync.wait_for(
+            lambda: here.record.phase is not Phase.LEAVING or self.sync.connection.is_away
+        )
         if here.record.phase is Phase.JOINED:
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
         return here.record.phase is Phase.CLOSED
 
-    async def _commit(self, room: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
+    async def _commit(self, room: bytes, propose: Propose) -> None:
         try:
             await self.sync.commit(room, propose)
         except CryptoError as error:

@@ -95,9 +95,9 @@ async def test_what_changed_while_one_was_away_is_told_before_one_says_more(tmp_
         ran = await clave("send", "--name", "blue", "friends", "hello", home=home)
         assert ran.status == 0
         assert ran.err.splitlines() == [
-            "clave: colleagues: red invited mallory (unverified)",
-            "clave: colleagues: red calls the room colleagues now",
-            "clave: colleagues: red removed green",
+            "clave: colleagues: red (unverified) invited mallory (unverified)",
+            "clave: colleagues: red (unverified) calls the room colleagues now",
+            "clave: colleagues: red (unverified) removed green (unverified)",
         ]
         ran = await clave("send", "--name", "blue", "colleagues", "-", home=home, given="more\nand more\n")
         assert (ran.status, ran.err) == (0, ""), "told once"

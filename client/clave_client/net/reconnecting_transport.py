@@ -109,6 +109,8 @@ class ReconnectingTransport:
         self.trust = trust
         self.transport: RelayTransport | None = None
         self._settled = asyncio.Event()
+        self.is_away = False
+        """Whether the last attempt to connect failed."""
         self.task: asyncio.Task[None] | None = None
 
     # --- connecting ---
@@ -147,10 +149,13 @@ class ReconnectingTransport:
 
     async def _connect_once(self) -> Connected:
         self._settled.clear()
+        self.is_away = True
         try:
-            return await self._attempt()
+            connected = await self._attempt()
+            self.is_away = False
         finally:
             self._settled.set()
+        return connected
 
     async def _attempt(self) -> Connected:
         # Messages can follow the login answer at once, so set the transport and read the pin before it.

@@ -266,6 +266,8 @@ class _Window:
             pass
         finally:
             stream.close()
+            if live:
+                self._service.note_told(after)
 
     async def _push_stored(self, journal: Journal, after: int) -> int:
         """Send the stored events after a number; return that of the last one."""

@@ -81,6 +81,8 @@ class Service:
         self._journal = client.sync.journal
         self._requests = RequestLog(self._store)
         self._running: dict[str, asyncio.Task[Any]] = {}
+        if settings.told(self._store, b"") is None:
+            settings.set_told(self._store, b"", self._journal.head)
         self._sending: dict[bytes, asyncio.Lock] = {}
         self._queries: dict[type, Callable[[Any], Any]] = {
             m.Hello: self._hello,
@@ -136,6 +138,11 @@ class Service:
         else:
             result = await self._waits[kind](request)
         return result
+
+    def note_told(self, number: int) -> None:
+        """Note that a window showed the user what happened up to an event, by its number."""
+        if not self._store.is_closed and number > (settings.told(self._store, b"") or 0):
+            settings.set_told(self._store, b"", number)
 
     # --- changes, once per key ---
 
@@ -274,18 +281,22 @@ class Service:
 
     async def _catch_up(self, request: m.CatchUp) -> RoomNews:
         room = self._room(request.room)
-        told = settings.told(self._store, room)
-        after = self._journal.head if told is None else told
+        told = max(settings.told(self._store, each) or 0 for each in (room, b""))
         await _within(request.wait, self._client.wait_until_sendable(room))
         changes: list[Event] = []
+        after = told
         while page := self._journal.read(after, _MOST_MESSAGES).events:
             after = page[-1].number
             raw = (msgspec.json.decode(each.event) for each in page)
             changes += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
         if after != told:
             settings.set_told(self._store, room, after)
-        notices = self._client.key_mismatches(room) if room in self._client.rooms else []
-        return RoomNews(notices, changes[:_MOST_MESSAGES])
+        here = self._client.rooms.get(room)
+        notices = [] if here is None else self._client.key_mismatches(room)
+        own = self._client.sync.account.verified.account
+        others = [each for each in changes if _author(each) != own]
+        title = request.room if here is None else here.title
+        return RoomNews(title, notices, others[:_MOST_MESSAGES])
 
     # --- queries ---
 
@@ -414,6 +425,12 @@ async def _within(seconds: float, waiting: Awaitable[Any]) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _author(event: Event) -> bytes:
+    """Return the account of who made a change, if it says so."""
+    by = getattr(event, "by", None)
+    return b"" if by is None else by.account
 
 
 def _content(request: m.Change[Any]) -> bytes:

@@ -103,12 +103,13 @@ class SendResult(msgspec.Struct, frozen=True):
 
 
 class RoomNews(msgspec.Struct, frozen=True):
-    """What to know before sending to a room.
+    """What to know before sending to a room, and its title by then.
 
     `notices` are of members whose name is pinned to another key; `changes` are what happened in the room,
     other than messages, since this was asked last.
     """
 
+    title: str
     notices: list[Notice]
     changes: list[Event]
 

@@ -99,6 +99,7 @@ class Store:
 
     def __init__(self, path: Path, key: Secret) -> None:
         path.touch(mode=0o600, exist_ok=True)
+        self.is_closed = False
         self.connection = apsw.Connection(str(path))
         try:
             self.connection.pragma("key", "raw:" + key.hex())
@@ -132,6 +133,7 @@ class Store:
 
     def close(self) -> None:
         """Close the database. Closing twice does nothing."""
+        self.is_closed = True
         self.connection.close()
 
     @contextmanager

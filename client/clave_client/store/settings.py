@@ -49,13 +49,16 @@ def mute(store: Store, room: bytes, until: float) -> None:
 
 
 def told(store: Store, room: bytes) -> int | None:
-    """Return the number of the last event of a room that a sender was told of, None if there was none."""
+    """Return the number of the last event that the user was told of, None if there was none.
+
+    With a room, by whoever sent there; with b"", by a window that shows all.
+    """
     number = store.get(f"told {room.hex()}")
     return None if number is None else int(number)
 
 
 def set_told(store: Store, room: bytes, number: int) -> None:
-    """Note the last event of a room that a sender was told of."""
+    """Note the last event that the user was told of."""
     store.put(f"told {room.hex()}", str(number).encode())
 
 

@@ -18,7 +18,7 @@ from clave_client.rooms.rekeys import Rekey
 from clave_client.sync.context import SyncContext
 from clave_crypto.mls import Add, MLSError, Proposal
 
-__all__ = ["RELAY_PAUSE_SECONDS", "Committer"]
+__all__ = ["RELAY_PAUSE_SECONDS", "Committer", "Propose"]
 
 COMMIT_TRIES = 32
 RELAY_PAUSE_SECONDS = 2.0
@@ -29,6 +29,9 @@ TURN_SECONDS = 0.5
 
 CONFIRM_SECONDS = 3.0
 """Wait this long for a rekey to be confirmed; then report that it waits for another member."""
+
+Propose = Callable[[LocalRoom], Sequence[Proposal] | None]
+"""Returns the proposals of a change in the present epoch of a room."""
 
 _ResultQueue = asyncio.Queue[tuple[CommitResult, str] | ClientError]
 
@@ -42,11 +45,11 @@ class Committer:
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._on_duty: set[bytes] = set()
 
-    async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
+    async def commit(self, room_id: bytes, propose: Propose) -> None:
         """Commit a change of a room.
 
-        `propose` is called again in each epoch tried; it returns nothing if the change is made already.
-        Returns when the change applies, or when it is in the
+        `propose` is called again in each epoch tried; it returns None if the change is made already, and no
+        proposals for a mere rekey. Returns when the change applies, or when it is in the
         log and only another member's confirmation is missing, with a `Notice`. Raises what `propose` raises,
         `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it or the
         connection is lost.
@@ -57,11 +60,11 @@ class Committer:
                     return
         raise ClientError("others keep changing the room at the same time; try again")
 
-    async def _try(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> bool:
+    async def _try(self, room_id: bytes, propose: Propose) -> bool:
         sync = self._sync
         await sync.wait_for(lambda: not sync.is_online or self._may_commit(room_id))
         room = sync.rooms.get(room_id)
-        if room is not None and any(isinstance(proposal, Add) for proposal in propose(room)):
+        if room is not None and any(isinstance(proposal, Add) for proposal in propose(room) or ()):
             # An add cannot be committed while a removal or leave is open.
             await self._wait(CONFIRM_SECONDS, lambda: not self._is_rekeying(room_id))
         sync.transport  # noqa: B018 (raises when there is none)
@@ -71,18 +74,17 @@ class Committer:
         room.check_age()
         if not room.may_commit:
             return False
-        return not propose(room) or await self._attempt(room, propose, CONFIRM_SECONDS)
+        proposals = propose(room)
+        return proposals is None or await self._attempt(room, proposals, CONFIRM_SECONDS)
 
-    async def _attempt(
-        self, room: LocalRoom, propose: Callable[[LocalRoom], Sequence[Proposal]], wait_seconds: float
-    ) -> bool:
+    async def _attempt(self, room: LocalRoom, proposals: Sequence[Proposal], wait_seconds: float) -> bool:
         """Make and submit a commit.
 
         Return True once it applies, or once it has been in the log for `wait_seconds`; False if another
         commit came first.
         """
         sync = self._sync
-        submit = room.prepare_commit(propose(room))
+        submit = room.prepare_commit(proposals)
         results: _ResultQueue = asyncio.Queue()
         self._results[room.id] = results
         try:
@@ -193,7 +195,7 @@ class Committer:
         async with lock:
             if room.commit_due or room.retry_due:
                 try:
-                    await self._attempt(room, lambda _: (), 0.0)
+                    await self._attempt(room, (), 0.0)
                 except MLSError:
                     if not room.intent:
                         raise  # reported, and tried again after the room's next entry

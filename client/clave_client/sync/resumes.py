@@ -49,7 +49,8 @@ class Resumes:
     # --- asking ---
 
     def ask_all(self, rooms: Sequence[LocalRoom]) -> None:
-        """Resume rooms, some in each turn of the event loop, so that windows are served meanwhile."""
+        """Resume rooms on a new connection, some in each turn of the loop: windows are served meanwhile."""
+        self.clear()
         self._ask_some(self._connection.transport, rooms)
 
     def _ask_some(self, transport: RelayTransport | None, rooms: Sequence[LocalRoom]) -> None:

@@ -7,7 +7,7 @@ leaves the connection to `net.reconnecting_transport`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -34,7 +34,7 @@ from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.store.journal import Journal
 from clave_client.sync.background import BackgroundTasks
-from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer
+from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer, Propose
 from clave_client.sync.event_stream import EventSource
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import publish_key_packages
@@ -45,7 +45,6 @@ from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.waiters import Waiters
 from clave_client.values import Phase
-from clave_crypto.mls import Proposal
 from clave_wire.messages import (
     Code,
     CreateRoom,
@@ -192,7 +191,6 @@ class RoomSync:
             "the connection was lost; whether the change went through shows once it is back"
         )
         self._committer.fail_waiters(None, lost)
-        self.waiters.recheck()
 
     def received(self, messages: list[ToClient]) -> None:
         """Handle messages in order; consecutive entries of a room are read in one batch."""
@@ -246,7 +244,7 @@ class RoomSync:
         if room_id in self.resumes.refused:
             raise self.resumes.refused[room_id]
 
-    async def commit(self, room_id: bytes, propose: Callable[[LocalRoom], Sequence[Proposal]]) -> None:
+    async def commit(self, room_id: bytes, propose: Propose) -> None:
         """Commit a change of a room, as `Committer.commit` does."""
         await self._committer.commit(room_id, propose)
 
@@ -261,6 +259,8 @@ class RoomSync:
         """Store an event, if its kind is stored, and pass it on to all streams."""
         self.journal.append(event)
         self.events.put(event)
+        if isinstance(event, events.Disconnected):
+            self.waiters.recheck()  # some wait only while there is a relay
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Run `work` in `seconds`; its errors end what they would end if the relay had caused them."""

@@ -28,7 +28,7 @@ def report_sent(done: BlockingSend, *, as_json: bool) -> None:
     """Print what there is to say of a message that was sent. Raises `MessageWaiting` if it waits."""
     room, news = load(RoomSummary, done.room), load(RoomNews, done.news)
     result = load(SendResult, done.result)
-    warn_of([*news.notices, *news.changes], room.title)
+    warn_of([*news.notices, *news.changes], news.title)
     if as_json:
         print_out(sent_json(result, room.title))
     if not result.seq:
@@ -110,7 +110,7 @@ class Sender:
         """Print key notices, each once, and what changed in the room."""
         fresh = [notice for notice in news.notices if notice.text not in self._told]
         self._told |= {notice.text for notice in fresh}
-        warn_of([*fresh, *news.changes], self._room.title)
+        warn_of([*fresh, *news.changes], news.title)
 
     async def _show_progress(self) -> None:
         """Show on a terminal how many lines were sent."""
