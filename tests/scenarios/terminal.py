@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pyte
@@ -71,6 +71,13 @@ class Terminal:
                     await self._news.wait()
         except TimeoutError:
             raise AssertionError(f"{text!r} never showed on:\n{self.text}") from None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what stands on the screen fits."""
+        async with asyncio.timeout(TIMEOUT):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
 
     async def prompts(self, prompt: str) -> None:
         """Wait until nothing but a fresh `prompt` stands on the last line."""

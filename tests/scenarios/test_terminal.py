@@ -11,6 +11,8 @@ import pytest
 from clave_client import events
 from scenarios.stage import Relay, people_at, relay_at
 from scenarios.terminal import Terminal, terminal
+from scenarios.test_bad_input import clave
+from scenarios.test_windows import holds, running
 
 
 def chat(relay: Relay, home: Path, name: str, **environment: str) -> AbstractAsyncContextManager[Terminal]:
@@ -167,3 +169,81 @@ async def test_the_demo_on_a_terminal_lets_one_type_along(tmp_path: Path) -> Non
         screen.press("exit\r")
         assert await screen.ended() == 0
         assert "Traceback" not in screen.text
+
+
+async def test_what_is_typed_before_the_prompt_is_there_goes_to_the_room_that_it_will_be_in(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay, people_at(relay, home, "red") as (red,):
+        room = (await red.client.create_room("friends")).id
+        await red.go()
+        async with chat(relay, home, "red") as window:
+            window.press("typed ahead\rnot finished")
+            await window.prompts("friends> not finished")
+            await window.shows("red: typed ahead")
+        await red.come()
+        assert red.texts(room) == ["typed ahead"]
+
+
+async def test_a_window_without_the_key_asks_for_the_passphrase_when_the_owner_ends(tmp_path: Path) -> None:
+    home, passphrase = tmp_path / "home", tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    async with relay_at(tmp_path / "relay") as relay:
+        words = ("chat", "--relay", relay.address, "--name", "red", "--passphrase")
+        options = ("--passphrase-file", str(passphrase))
+        made = await clave(*words, *options, home=home, given="/new friends\nexit\n")
+        assert made.status == 0, made.err
+        async with running("daemon", *options, home=home) as daemon:
+            await holds(home, daemon)
+            async with chat(relay, home, "red") as window:
+                await window.prompts("friends>")
+                window.press("a draft")
+                await window.shows("a draft")
+                daemon.kill()
+                await window.shows("the process that held this profile has ended; passphrase:")
+                window.press("wrong horse\r")
+                await window.until(lambda: window.text.count("passphrase:") == 2)
+                window.press("correct horse\r")
+                await window.prompts("friends> a draft")
+                window.press("\r")
+                await window.shows("red: a draft")
+                assert b"horse" not in window.written
+
+
+async def test_leaving_asks_on_a_terminal(tmp_path: Path) -> None:
+    async with relay_at(tmp_path / "relay") as relay, chat(relay, tmp_path / "home", "red") as red:
+        await red.prompts(">")
+        await red.enter("/new friends")
+        await red.prompts("friends>")
+        await red.enter("/leave")
+        await red.shows("to do it, type /leave yes")
+        await red.prompts("friends>")
+        await red.enter("/leave yes")
+        await red.shows("you left friends")
+        await red.prompts(">")
+
+
+async def test_a_refused_line_stays_in_the_prompt(tmp_path: Path) -> None:
+    async with relay_at(tmp_path / "relay") as relay, chat(relay, tmp_path / "home", "red") as red:
+        await red.prompts(">")
+        await red.enter("hello?")
+        await red.shows("you are in no room")
+        await red.prompts("> hello?")
+
+
+async def test_the_input_history_outlives_the_window(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        async with chat(relay, home, "red") as red:
+            await red.prompts(">")
+            await red.enter("/new friends")
+            await red.prompts("friends>")
+            await red.enter("said before")
+            await red.shows("red: said before")
+            await red.enter("exit")
+            assert await red.ended() == 0
+        async with chat(relay, home, "red") as red:
+            await red.prompts("friends>")
+            red.press("\x1b[A\x1b[A")
+            await red.prompts("friends> said before")

@@ -68,7 +68,7 @@ async def holds(home: Path, daemon: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(TIMEOUT):
         while True:
             ran = await clave("rpc", "--name", "red", home=home, given=HELLO)
-            if json.loads(ran.out)["result"]["process"] == daemon.pid:
+            if ran.out and json.loads(ran.out)["result"]["process"] == daemon.pid:
                 return
 
 

@@ -23,6 +23,9 @@ Alerts = Literal["off", "bell", "desktop", "content"]
 """What tells of a message: nothing, the bell, also a desktop notification, or one that says what it is."""
 
 
+_QUESTION = "the process that held this profile has ended; passphrase: "
+
+
 class OpenSession(Protocol):
     """Makes the session of this window, not opened yet; the arguments are those of `Session`."""
 
@@ -124,8 +127,10 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
     history = await session.ask(m.GetTypedLines())
     lines: list[Line] = []
     talk = window.talk = Conversation(session, lines.append, interactive=True)
+    begun = asyncio.Event()
 
     async def handle(text: str) -> None:
+        await begun.wait()  # what is typed ahead of the prompt is for the room that it will be in
         accepted = await run_input(talk, text)
         if talk.finished:
             terminal.stop()
@@ -156,9 +161,10 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
             "alt-a": partial(switch_to_unread, talk),
         },
     )
+    window.ask = partial(terminal.ask_secret, _QUESTION)
     talk.connect(terminal.print, terminal.refresh, alert)
     running = asyncio.create_task(terminal.run())
-    listening = asyncio.create_task(_begin_and_listen(talk, room))
+    listening = asyncio.create_task(_begin_and_listen(talk, room, begun))
     try:
         await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
@@ -175,8 +181,9 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
         await asyncio.gather(running, listening, return_exceptions=True)
 
 
-async def _begin_and_listen(talk: Conversation, room: str | None) -> None:
+async def _begin_and_listen(talk: Conversation, room: str | None, begun: asyncio.Event) -> None:
     await talk.begin(room)
+    begun.set()
     await talk.listen()
 
 

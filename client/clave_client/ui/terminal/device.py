@@ -102,8 +102,9 @@ class TerminalOutput(Vt100_Output):
         return bool(self._unsent)
 
     def begin(self) -> None:
-        """Have the terminal mark what is pasted."""
+        """Have the terminal mark what is pasted; clear what it echoed of the text typed before."""
         self._is_begun = True
+        self.write_raw("\r\x1b[K")
         super().enable_bracketed_paste()
 
     def end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import getpass
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -118,6 +119,14 @@ class Terminal:
         shown = "".join(character for character in text if character.isprintable())[:_MOST_NOTIFIED]
         # Some terminals take a leading number for a command of their own.
         self._screen.write_sequence(f"\x1b]9;{' ' if shown[:1].isdigit() else ''}{shown}\x07")
+
+    def ask_secret(self, question: str) -> str:
+        """Ask for a text that is not shown, with the terminal given back meanwhile; "" if none is given."""
+        with self._screen.released():
+            try:
+                return getpass.getpass(question)
+            except (EOFError, OSError):
+                return ""
 
     def stop(self) -> None:
         """End `run`."""
