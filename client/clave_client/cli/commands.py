@@ -119,7 +119,7 @@ def _send_by_owner(
         report(error)
     if done is None:
         return False
-    if as_json or any(done.news.values()) or not done.result["seq"]:
+    if as_json or not done.is_silent:
         from clave_client.ui.sending import report_sent
 
         try:

@@ -32,6 +32,11 @@ class BlockingSend(NamedTuple):
     def __repr__(self) -> str:
         return "<BlockingSend>"
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to tell the user."""
+        return bool(self.result["seq"]) and not self.news["notices"] and not self.news["changes"]
+
 
 def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) -> BlockingSend | None:
     """Send a message by the process that owns the profile in `folder`; `wait` as in `methods.Send`.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from clave_client.rpc import methods as m
+from client.rpc.kit import home_at
 from importkit import imported_by
 
 _HELP = {
@@ -25,3 +30,24 @@ def test_importing_the_package_loads_nothing_else() -> None:
 def test_help_loads_the_command_line_only(words: list[str]) -> None:
     script = f"from clave_client.cli import main; main({[*words, '--help']}, standalone_mode=False)"
     assert imported_by(script) <= _HELP
+
+
+_SEND = _HELP | {
+    "clave_client.rpc",
+    "clave_client.rpc.blocking",
+    "clave_client.store",
+    "clave_client.store.folders",
+    "clave_host",
+    "clave_host.local_sockets",
+    "json",
+    "socket",
+}
+
+
+async def test_sending_through_an_owner_loads_no_client(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        words = ["send", "--home", str(home.folder), "--name", "red", "friends", "hello"]
+        script = f"from clave_client.cli import main; main({words}, standalone_mode=False)"
+        assert await asyncio.to_thread(imported_by, script) <= _SEND
+        assert [message.text for message in await red.ask(m.GetHistory(room="friends"))] == ["hello"]
