@@ -7,8 +7,9 @@ event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from clave_client.errors import (
     ClientError,
@@ -39,6 +40,10 @@ _FINAL = {
     Code.REPLACED,
 }
 """Refusals that a retry does not change."""
+
+
+_FIRST_SECONDS: Final = 0.15
+"""How long the first attempt to connect waits unless somebody waits for it."""
 
 
 class Credentials(Protocol):
@@ -109,6 +114,7 @@ class ReconnectingTransport:
         self.trust = trust
         self.transport: RelayTransport | None = None
         self._settled = asyncio.Event()
+        self._is_awaited = asyncio.Event()
         self.is_away = False
         """Whether the last attempt to connect failed."""
         self.task: asyncio.Task[None] | None = None
@@ -125,8 +131,21 @@ class ReconnectingTransport:
         return connected
 
     def start(self) -> None:
-        """Connect and log in in the background, and reconnect; failures are reported as events."""
-        self.task = asyncio.create_task(self._stay_connected())
+        """Connect and log in in the background, and reconnect; failures are reported as events.
+
+        It begins once somebody waits for it, or after a moment in which a window shows what is stored.
+        """
+        self.task = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_SECONDS):
+                await self._is_awaited.wait()
+        await self._stay_connected()
+
+    def hurry(self) -> None:
+        """Connect at once, as somebody waits for what only the relay has."""
+        self._is_awaited.set()
 
     def stop(self) -> None:
         """Stop reconnecting."""
@@ -145,6 +164,7 @@ class ReconnectingTransport:
 
     async def wait_settled(self) -> None:
         """Wait while an attempt to connect is being made, or until the first one is."""
+        self.hurry()
         await self._settled.wait()
 
     async def _connect_once(self) -> Connected:

@@ -220,10 +220,12 @@ class RoomSync:
         Raises the error that ended the connection for good.
         """
         self.check()
+        self.connection.hurry()
         await self.waiters.wait_for(condition)
 
     async def wait_for_delivery(self, room_id: bytes, message_id: bytes) -> int:
         """Wait until a message that waits to be sent is logged; return its seq. Raises `ClientError`."""
+        self.connection.hurry()
         event = await self.waiters.wait_for_delivery(room_id, message_id)
         if isinstance(event, events.SendFailed):
             raise ClientError(f"not sent: {event.reason}")
