@@ -44,7 +44,8 @@ async def _new(talk: Conversation, title: str) -> None:
 
 async def _invite(talk: Conversation, name: str) -> None:
     person = await talk.session.ask(m.Invite(room=talk.current(), name=_require(name, "/invite NAME")))
-    talk.show(note(f"the invitation waits for {person.name}; compare with /fingerprint {person.name}"))
+    name = name_with_warning(person, talk.account)
+    talk.show(note(f"the invitation waits for {name}; compare with /fingerprint {person.name}"))
 
 
 async def _accept(talk: Conversation, words: str) -> None:

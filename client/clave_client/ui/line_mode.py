@@ -9,12 +9,13 @@ from functools import partial
 from typing import Literal, Protocol
 
 from clave_client import events
+from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui.chat_commands import COMMANDS, run_input, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import Line, plain
-from clave_client.ui.line_reader import read_lines
+from clave_client.ui.display import Line, note, plain
+from clave_client.ui.input_lines import read_byte_lines
 from clave_client.ui.terminal.usable import is_usable
 
 __all__ = ["Alerts", "OpenSession", "run_line_mode"]
@@ -106,8 +107,14 @@ async def _run_on_pipes(window: _Window, session: Session, room: str | None) -> 
 
 
 async def _read(talk: Conversation) -> None:
-    async for text in read_lines(sys.stdin):
-        await run_input(talk, text)
+    first = True
+    async for line in read_byte_lines(sys.stdin.fileno(), MAX_BODY_BYTES):
+        if line is None:
+            talk.show(note(f"a line of more than {MAX_BODY_BYTES} bytes was not taken", "alarm"))
+            continue
+        text = line.decode(errors="replace")
+        await run_input(talk, text.removeprefix("\ufeff") if first else text)
+        first = False
         if talk.finished:
             return
 

@@ -343,3 +343,24 @@ async def test_a_closed_session_says_so(tmp_path: Path) -> None:
         await session.close()
         with pytest.raises(ClientError, match="closed"):
             await session.ask(m.Ping())
+
+
+async def test_the_goodbye_goes_out_with_the_last_window(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        attached = await home.session("red")
+        await red.close()
+        gone = (await next_of(blue, events.PresenceChanged)).event
+        assert isinstance(gone, events.PresenceChanged)
+        while gone.online:
+            gone = (await next_of(blue, events.PresenceChanged)).event
+            assert isinstance(gone, events.PresenceChanged)
+        assert "left" not in gone.reason
+        await attached.ask(m.WaitSettled())
+        back = (await next_of(blue, events.PresenceChanged)).event
+        assert isinstance(back, events.PresenceChanged)
+        assert back.online
+        await attached.close()
+        left = (await next_of(blue, events.PresenceChanged)).event
+        assert isinstance(left, events.PresenceChanged)
+        assert (left.online, left.reason) == (False, "left")
