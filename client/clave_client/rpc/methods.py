@@ -7,11 +7,12 @@ that executes them is in `service`; docs/rpc.md is generated from here. Knows no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from clave_client.events import Notice, Person
+from clave_client.rpc.method import RPC_VERSION, Change, ConsumerName, Count, Method, Number, Seconds
 from clave_client.rpc.values import (
     EventsPage,
     HistoryMessage,
@@ -25,7 +26,6 @@ from clave_client.rpc.values import (
 from clave_client.values import Fingerprint, MemberInfo, RoomInfo, SeenKey
 
 __all__ = [
-    "MAX_WAIT_SECONDS",
     "METHODS",
     "RPC_VERSION",
     "Accept",
@@ -69,39 +69,6 @@ __all__ = [
     "WaitSettled",
     "WaitSynced",
 ]
-
-RPC_VERSION: Final = 1
-"""Changes when a method, a parameter or a result changes its meaning; additions leave it."""
-
-MAX_WAIT_SECONDS: Final = 3600.0
-
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_WAIT_SECONDS)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Key = Annotated[str, msgspec.Meta(max_length=100)]
-ConsumerName = Annotated[str, msgspec.Meta(max_length=100)]
-
-T = TypeVar("T")
-
-
-class Method(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """A request. The type of its result is its parameter, and `RESULT` for decoding."""
-
-    NAME: ClassVar[str]
-    RESULT: ClassVar[Any] = None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-
-class Change(Method[T], frozen=True, kw_only=True):
-    """A request that changes something: repeated with the same `key`, it is done once.
-
-    The key is the caller's choice, unique to this request; the outcome of the last 10,000 keys is kept.
-    """
-
-    key: Key = ""
-
 
 # --- the connection ---
 

@@ -94,7 +94,6 @@ class Conversation:
         self._changed: Callable[[], None] = lambda: None
         self._alert: Callable[[events.Message, str], None] = lambda *_: None
         self._online: bool | None = None
-        self._lost = ""
         self._titles: dict[bytes, str] = {}
         self._day = ""
         self._shown: dict[bytes, set[int]] = {}
