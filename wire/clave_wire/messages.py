@@ -12,7 +12,7 @@ stores key packages by it.
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -43,6 +43,9 @@ Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+
+PING: Final = ""
+"""A name that nobody has: every relay of protocol 4 refuses its `Lookup` with `Code.NO_SUCH_NAME`."""
 
 
 class Kind(enum.IntEnum):
@@ -211,7 +214,7 @@ class PublishKeyPackages(_Message, frozen=True, tag=20):
 
 
 class Lookup(_Message, frozen=True, tag=21):
-    """Client: asks for the devices of `name`."""
+    """Client: asks for the devices of `name`. With the name `PING` it asks whether the relay answers."""
 
     id: Count
     name: Name

@@ -1,4 +1,4 @@
-"""One connection to a relay: TLS, certificate check, login, and requests matched with their answers.
+"""One connection to a relay: TLS, certificate check, login, requests matched with their answers, and pings.
 
 Knows no rooms: every message that answers no request is passed to `on_messages`, in order.
 """
@@ -28,6 +28,7 @@ from clave_wire.connection import ALPN, ClientConnection, State
 from clave_wire.errors import MisuseError, RemoteError
 from clave_wire.login import certificate_digest
 from clave_wire.messages import (
+    PING,
     Account,
     Closing,
     Code,
@@ -37,6 +38,7 @@ from clave_wire.messages import (
     KeyPackages,
     LoggedIn,
     Login,
+    Lookup,
     NextCertificate,
     Refused,
     ToClient,
@@ -47,6 +49,13 @@ from clave_wire.text import sanitize
 __all__ = ["Answer", "Connect", "OnMessages", "RelayTransport"]
 
 CONNECT_SECONDS = 10.0
+"""How long connecting may take, and then the login."""
+
+SILENCE_SECONDS = 10.0
+"""How long nothing may be received before the relay is pinged."""
+
+ANSWER_SECONDS = 20.0
+"""How long nothing may be received after a ping before the relay counts as away."""
 
 Answer = Done | Account | KeyPackages
 OnMessages = Callable[[list[ToClient]], None]
@@ -69,7 +78,10 @@ class RelayTransport(asyncio.Protocol):
         self._certificate_der = b""
         self._reason: ClientError | None = None
         self._is_closing = False
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
+        self._heard_at = self._pinged_at = 0.0
+        self._ping_id = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._greeting: asyncio.Future[Greeting] = loop.create_future()
         self._logged_in: asyncio.Future[LoggedIn] = loop.create_future()
         self.address = address
@@ -87,10 +99,14 @@ class RelayTransport(asyncio.Protocol):
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
-        if trust.asks_authorities(address.host):
-            with contextlib.suppress(ssl.SSLCertVerificationError):
-                return await cls._connect(address, trust, on_messages, vouched=True)
-        return await cls._connect(address, trust, on_messages, vouched=False)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if trust.asks_authorities(address.host):
+                    with contextlib.suppress(ssl.SSLCertVerificationError):
+                        return await cls._connect(address, trust, on_messages, vouched=True)
+                return await cls._connect(address, trust, on_messages, vouched=False)
+        except TimeoutError:
+            raise _unreachable(address) from None
 
     @classmethod
     async def _connect(
@@ -110,7 +126,6 @@ class RelayTransport(asyncio.Protocol):
                 address.port,
                 ssl=_tls_context(vouched=vouched),
                 server_hostname=address.host,
-                ssl_handshake_timeout=CONNECT_SECONDS,
             )
         except ssl.SSLCertVerificationError:
             raise
@@ -121,13 +136,10 @@ class RelayTransport(asyncio.Protocol):
                 f"{address} hangs up before it answers as a clave relay; check the port, or wait a minute: "
                 "it may be turning away too many connections from your address"
             ) from None
-        except (ConnectionAbortedError, TimeoutError):
-            raise NotARelay(f"{address} does not answer as a clave relay; check the port") from None
         except socket.gaierror:
             raise RelayUnreachable(f"there is no host {address.host}; check the address") from None
         except OSError as error:
-            reason = os.strerror(error.errno).lower() if error.errno else "no answer"
-            raise RelayUnreachable(f"no relay at {address} ({reason}); is it running?") from None
+            raise _unreachable(address, error) from None
         try:
             link.check_certificate(transport, trust, vouched=vouched)
         except ClientError:
@@ -150,7 +162,7 @@ class RelayTransport(asyncio.Protocol):
         self.trust = trust.evaluate(self.certificate, self.address.host, vouched=vouched)
 
     async def login(self, identity: bytes, device: DeviceKey, software: str, token: str) -> LoggedIn:
-        """Send hello and log in. Raises `RelayRefused`, `NotARelay` or `RelayFault`."""
+        """Send hello and log in. Raises `RelayRefused`, `RelayUnreachable` or `RelayFault`."""
         self._write(self.connection.hello(software))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -159,7 +171,7 @@ class RelayTransport(asyncio.Protocol):
                 self.send(Login(device.public, identity, signature, token))
                 return await self._wait_for(self._logged_in)
         except TimeoutError:
-            raise NotARelay(f"{self.address} does not answer the login; check the port") from None
+            raise _unreachable(self.address) from None
 
     async def _wait_for(self, awaited: asyncio.Future[T]) -> T:
         """Wait for `awaited`; if the connection ends first, raise the error that ended it."""
@@ -220,6 +232,21 @@ class RelayTransport(asyncio.Protocol):
         finally:
             self._answers.pop(request_id, None)
 
+    def _check_silence(self) -> None:
+        """Ping a relay that is silent; end the connection when it stays silent."""
+        now = self._loop.time()
+        if self._pinged_at > self._heard_at:
+            wait = self._pinged_at + ANSWER_SECONDS - now
+            if wait <= 0:
+                self.abort(RelayUnreachable("the relay does not answer"))
+                return
+        else:
+            wait = self._heard_at + SILENCE_SECONDS - now
+            if wait <= 0:
+                self._ping_id, self._pinged_at, wait = self.next_id(), now, SILENCE_SECONDS
+                self.send(Lookup(self._ping_id, PING))
+        self._timer = self._loop.call_later(wait, self._check_silence)
+
     async def close(self) -> None:
         """Send goodbye, wait at most 2 s for the relay to close, then abort."""
         if self._transport is not None and self.is_up:
@@ -245,6 +272,7 @@ class RelayTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decode and dispatch messages; a protocol error ends the connection."""
+        self._heard_at = self._loop.time()
         try:
             messages = self.connection.receive_data(data)
         except RemoteError as error:
@@ -270,6 +298,7 @@ class RelayTransport(asyncio.Protocol):
                 self._greeting.set_result(message)
             case LoggedIn():
                 self._logged_in.set_result(message)
+                self._check_silence()
             case NextCertificate():
                 check_succession(self._certificate_der, message.digest, message.signature)
                 self.trust = self.trust.with_announced(message.digest)
@@ -279,6 +308,8 @@ class RelayTransport(asyncio.Protocol):
                 self._is_closing = True
             case Done() | Account() | KeyPackages() if message.id in self._answers:
                 self._answers.pop(message.id).set_result(message)
+            case Refused() if message.id == self._ping_id:
+                pass
             case Refused() if message.id in self._answers:
                 refusal = RelayRefused(message.code, sanitize(message.text))
                 self._answers.pop(message.id).set_exception(refusal)
@@ -288,6 +319,8 @@ class RelayTransport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Resolve `closed` with the reason."""
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.closed.done():
             self.closed.set_result(self._reason or RelayUnreachable("the connection to the relay was lost"))
 
@@ -298,6 +331,11 @@ class RelayTransport(asyncio.Protocol):
 
 Connect = Callable[[RelayAddress, CertificateTrust, OnMessages], Awaitable[RelayTransport]]
 """Makes a connection to a relay and checks its certificate, as `RelayTransport.connect` does."""
+
+
+def _unreachable(address: RelayAddress, error: OSError | None = None) -> RelayUnreachable:
+    reason = os.strerror(error.errno).lower() if error is not None and error.errno else "no answer"
+    return RelayUnreachable(f"no relay at {address} ({reason}); is it running?")
 
 
 def _closing_error(closing: Closing) -> RelayRefused:

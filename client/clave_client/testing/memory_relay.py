@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,7 @@ class MemoryRelay:
         """Set it to False to have attempts to connect fail."""
 
         self.refused_with: Code | None = None
+        self._held: list[Callable[[], None]] | None = None
         self._connections: set[_Session] = set()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._last_invitation = 0
@@ -108,6 +109,17 @@ class MemoryRelay:
         for session in tuple(self._connections):
             session.abort()
 
+    def freeze(self) -> None:
+        """Answer nothing until `thaw`, as a stopped process does; clients can still connect."""
+        if self._held is None:
+            self._held = []
+
+    def thaw(self) -> None:
+        """Handle what has come since `freeze`, and whatever comes from now on."""
+        held, self._held = self._held or [], None
+        for work in held:
+            work()
+
     def refuse(self, code: Code | None) -> None:
         """Refuse from now on, until called with None, every login or every request with `code`.
 
@@ -117,6 +129,13 @@ class MemoryRelay:
         self.refused_with = code
 
     # --- called by sessions ---
+
+    def handle(self, work: Callable[[], None]) -> None:
+        """Do `work`, later while the relay is frozen."""
+        if self._held is None:
+            work()
+        else:
+            self._held.append(work)
 
     def check(self, *, login: bool) -> None:
         """Raise the `Refusal` that `refuse` asks for, if any, of a login or of a request."""
@@ -269,9 +288,12 @@ class _Session(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._relay.ended(self, self._why)
+        self._relay.handle(lambda: self._relay.ended(self, self._why))
 
     def data_received(self, data: bytes) -> None:
+        self._relay.handle(partial(self._receive, data))
+
+    def _receive(self, data: bytes) -> None:
         try:
             for message in self._connection.receive_data(data):
                 self._handle(message)

@@ -25,6 +25,7 @@ from clave_server.rooms.invitations import take_invitation
 from clave_server.rooms.session import MAX_STREAMS, Session
 from clave_server.rooms.write_batch import RoomMessage, Step
 from clave_wire.messages import (
+    PING,
     Account,
     ClaimKeyPackages,
     Code,
@@ -124,6 +125,8 @@ class ClientHandler:
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"
                 self._refuse(message.id, Refusal(Code.LIMIT, text))
+        elif isinstance(message, Lookup) and message.name == PING:
+            self._refuse(message.id, Refusal(Code.NO_SUCH_NAME, "nobody has this name here"))
         elif isinstance(message, _DirectoryRequest):
             session.begin(1, size)
             self._requests.append((message, size))

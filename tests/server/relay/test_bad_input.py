@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import random
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 
 from clave_server.limits.connection_limits import ConnectionCaps
+from clave_server.rooms.session import MAX_PENDING
 from clave_wire import messages as m
 from clave_wire.connection import VERSIONS
 from clave_wire.framing import pack
@@ -249,3 +251,43 @@ async def test_a_client_that_keeps_sending_does_not_delay_the_stop(tmp_path: Pat
         assert set(codes) <= {m.Code.SHUTDOWN, None}  # None: cut off before it had read so far
         for task in flooding:
             task.cancel()
+
+
+async def test_a_ping_is_answered_while_the_database_is_busy(relay: RelayUnderTest) -> None:
+    (red,) = await relay.room_of("red")
+    go_on = threading.Event()
+    finished: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    relay.relay.context.reader.submit(lambda _: go_on.wait(), finished.set_result)
+    try:
+        for number in range(MAX_PENDING // 2):
+            await red.send(m.Lookup(number, "red"))
+        answer = await red.ask(m.Lookup(5000, m.PING))
+        assert isinstance(answer, m.Refused)
+        assert (answer.id, answer.code) == (5000, m.Code.NO_SUCH_NAME)
+    finally:
+        go_on.set()
+        await finished
+    for number in range(MAX_PENDING // 2):
+        assert (await red.expect(m.Account)).id == number
+
+
+async def test_pings_count_towards_the_rate_and_are_all_answered(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, account_rate=1000) as relay:  # 10,000 at once
+        (red,) = await relay.room_of("red")
+        count = 11_000
+        pings = b"".join(pack(m.Lookup(number, m.PING)) for number in range(count))
+        writing = asyncio.create_task(red.write(pings))
+        assert [(await red.expect(m.Refused)).id for _ in range(count)] == list(range(count))
+        await writing
+        assert relay.relay.context.counters.rate_refusals > 0
+
+
+async def test_a_client_that_reads_no_answers_to_its_pings_is_dropped(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, send_queue_bytes=2**16) as relay:
+        (red,) = await relay.room_of("red")
+        pings = b"".join(pack(m.Lookup(number, m.PING)) for number in range(10_000))
+        counters = relay.relay.context.counters
+        with contextlib.suppress(ConnectionError):
+            while not counters.slow_drops:
+                await red.write(pings)
+        assert counters.slow_drops == 1
