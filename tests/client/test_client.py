@@ -206,3 +206,21 @@ async def test_quiet_rooms_are_shown_and_resumed_without_their_keys(
                 assert restored == []
                 await blue.send(room_id, "hello")
                 assert len(restored) == 1
+
+
+async def test_joiners_reach_who_reads_a_message_and_get_into_no_title() -> None:
+    text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f469\u200d\U0001f467"
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        for title in text.split():
+            with pytest.raises(UsageError, match="invisible characters"):
+                await red.create_room(title)
+        invitations, room = blue.events(), await red.create_room("friends")
+        await room.invite("blue")
+        theirs = blue.room((await _next(invitations, Invited)).room)
+        messages = theirs.messages()
+        await theirs.accept()
+        await room.send(text + "a\u200db")
+        async with asyncio.timeout(SECONDS):
+            assert (await anext(messages)).text == text + "a<U+200D>b"
+        with pytest.raises(UsageError, match="invisible characters"):
+            await room.set_title(text)

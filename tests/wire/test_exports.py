@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-MODULES = ["connection", "errors", "framing", "login", "text"]
+MODULES = ["connection", "errors", "framing", "joiners", "login", "text"]
 
 
 @pytest.mark.parametrize("name", MODULES)

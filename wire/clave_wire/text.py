@@ -13,6 +13,7 @@ from bisect import bisect_right
 from typing import Final
 
 from clave_wire.errors import BadName
+from clave_wire.joiners import JOINERS, is_joining
 from clave_wire.name_tables import DIGITS, LETTERS, MARKS
 
 __all__ = ["MAX_NAME_CHARACTERS", "check_name", "fold", "sanitize", "skeleton"]
@@ -53,25 +54,31 @@ _SCRIPTS_WRITTEN_TOGETHER: Final = (
 """UTS 39, section 5.2, "highly restrictive" without its Latin."""
 
 
-def sanitize(text: str, *, multiline: bool = False) -> str:
+def sanitize(text: str, *, multiline: bool = False, joiners: bool = False) -> str:
     """Make a peer's text safe for a terminal: control and hidden characters become e.g. `<U+202E>`.
 
     That is controls, escapes, bidirectional, zero-width and other format characters, surrogates, private-use
     and unassigned code points. Combining marks after the fourth in a row are cut. Newlines and tabs are kept
-    only if `multiline`. Everything else is returned unchanged.
+    only if `multiline`, zero-width joiners only if `joiners`, where they belong (`clave_wire.joiners`): that
+    is for what people say, not for names, in which they would be confusable. Everything else is returned
+    unchanged.
     """
     if text.isascii() and text.isprintable():
         return text
     shown: list[str] = []
     marks = 0
-    for character in text:
+    for index, character in enumerate(text):
         if character in "\n\t" and multiline:
             marks = 0
             shown.append(character)
+        elif (
+            joiners and character in JOINERS and is_joining(shown, character, _next_shown(text, index, marks))
+        ):
+            shown.append(character)  # marks before and after it stand on one letter
         elif _is_hidden(character):
             marks = 0
             shown.append(f"<U+{ord(character):04X}>")
-        elif unicodedata.category(character)[0] == "M":
+        elif _is_mark(character):
             marks += 1
             if marks <= _MAX_MARKS:
                 shown.append(character)
@@ -79,6 +86,14 @@ def sanitize(text: str, *, multiline: bool = False) -> str:
             marks = 0
             shown.append(character)
     return "".join(shown)
+
+
+def _next_shown(text: str, index: int, marks: int) -> str:
+    """Return the character after `index` if it will be shown as it is after so many `marks`, else ""."""
+    following = text[index + 1 : index + 2]
+    if not following or _is_hidden(following) or (marks >= _MAX_MARKS and _is_mark(following)):
+        return ""
+    return following
 
 
 def check_name(name: str) -> None:
@@ -197,6 +212,10 @@ def _alike(text: str) -> list[str]:
 
     entries = confusables.confusables_data.get(text, [])
     return [entry["c"].replace("\u200e", "") for entry in entries]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def _is_hidden(character: str) -> bool:

@@ -106,7 +106,7 @@ class LogContext:
     def store_message(self, seq: int, person: Person, content: Content) -> None:
         """Store a message of another device and report it, unless its id was stored before."""
         room = self.room
-        text = sanitize(content.body, multiline=True)
+        text = sanitize(content.body, multiline=True, joiners=True)
         place = room.history_seq(seq)
         line = HistoryLine(
             place, person.device, person.account, person.name, content.id, text, content.sent_at
