@@ -16,7 +16,7 @@ from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_client.values import Phase, SeenKey
 from clave_wire.text import sanitize
 
-__all__ = ["COMMANDS", "Command", "run_input", "switch", "switch_to_unread"]
+__all__ = ["COMMANDS", "Command", "run_input", "run_shortcut", "switch", "switch_to_unread"]
 
 _COUNT_DIGITS = 6
 """Most digits of a number of messages or hours."""
@@ -100,6 +100,14 @@ async def switch_to_unread(talk: Conversation) -> None:
             await talk.enter(room.id)
             talk.show(note(f"talking in {talk.title(room.id)}"))
             return
+
+
+async def run_shortcut(talk: Conversation, work: Callable[[], Awaitable[None]]) -> None:
+    """Run what a key does; errors are shown, not raised."""
+    try:
+        await work()
+    except ClientError as error:
+        talk.show(note(error_text(error), "alarm"))
 
 
 async def _members(talk: Conversation, _: str) -> None:

@@ -5,15 +5,16 @@ What can be typed is in `chat_commands`; line mode and plain pipes are thin shel
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from clave_client import events
-from clave_client.errors import UsageError
+from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Event
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
@@ -202,8 +203,9 @@ class Conversation:
         elif len(joined) == 1:
             chosen = joined[0].id
         if chosen is not None:
-            await self.enter(chosen)
-            self.show(note(f"talking in {self.title(chosen)}; /help lists the commands"))
+            with self._while_it_lasts(chosen):
+                await self.enter(chosen)
+                self.show(note(f"talking in {self.title(chosen)}; /help lists the commands"))
         elif joined:
             titles = ", ".join(sorted(each.title for each in joined))
             self.show(note(f"your rooms: {titles}; /room TITLE enters one"))
@@ -214,6 +216,15 @@ class Conversation:
         for each in self.rooms.values():
             if each.phase is Phase.INVITED:
                 self._show_invitation(each)
+
+    @contextlib.contextmanager
+    def _while_it_lasts(self, room: bytes) -> Iterator[None]:
+        """Ignore that a room ended meanwhile, of which an event tells."""
+        try:
+            yield
+        except (UsageError, RoomBehind):
+            if self.room == room:
+                self.room = None
 
     async def refresh(self) -> None:
         """Ask for the rooms and for what waits."""
@@ -358,7 +369,7 @@ class Conversation:
             self._show_message(event, elsewhere=room)
 
     async def _mark_shown(self, event: events.Message) -> None:
-        if event.room in self.rooms:
+        with self._while_it_lasts(event.room):
             await self.session.ask(m.MarkShown(room=event.room.hex(), seq=event.seq))
 
     def _show_own_message(self, event: events.Sent) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal, Protocol
 
 from clave_client import events
+from clave_client.errors import ClientError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.ui.chat_commands import COMMANDS, run_input, switch, switch_to_unread
+from clave_client.ui.chat_commands import COMMANDS, run_input, run_shortcut, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import Line, note, plain
 from clave_client.ui.input_lines import read_byte_lines
@@ -145,7 +147,8 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
             raise LineRefused(text)
 
     async def remember(text: str) -> None:
-        await session.ask(m.AddTypedLine(line=text))
+        with contextlib.suppress(ClientError):  # a full disk; the line itself is handled next, and says so
+            await session.ask(m.AddTypedLine(line=text))
 
     def alert(message: events.Message, title: str) -> None:
         if alerts != "off":
@@ -164,8 +167,11 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
         history=history,
         remember=remember,
         shortcuts={
-            **{f"alt-{number}": partial(switch, talk, number) for number in range(1, 10)},
-            "alt-a": partial(switch_to_unread, talk),
+            key: partial(run_shortcut, talk, work)
+            for key, work in {
+                **{f"alt-{number}": partial(switch, talk, number) for number in range(1, 10)},
+                "alt-a": partial(switch_to_unread, talk),
+            }.items()
         },
     )
     window.ask = partial(terminal.ask_secret, _QUESTION)
