@@ -408,7 +408,8 @@ class Subscribe(Method[int], frozen=True, kw_only=True):
 
     Stored events with a number above `after` come first; without `after` or a `consumer`, what happens next.
     With `consumer`, those after what it has read up to. With `live`, also events that are not stored: the
-    connection, presence, notices. Deleted events are told by a notification "gap" with the first number.
+    connection, presence, notices. Deleted events are told by a notification "gap" with the first number. A
+    connection has one subscription; another one replaces it.
     """
 
     NAME = "events.subscribe"

@@ -132,6 +132,7 @@ class _Window:
         self._free = asyncio.Semaphore(_MAX_RUNNING)
         self._running: dict[str | int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pushing: asyncio.Task[None] | None = None
         self._greeted = False
         self.ended = asyncio.ensure_future(self._serve())
 
@@ -245,8 +246,11 @@ class _Window:
         after = request.after
         if after is None:
             after = journal.consumer(request.consumer) if request.consumer else journal.head
+        if self._pushing is not None:
+            self._pushing.cancel()
         stream = self._client.events()
         task = asyncio.create_task(self._push(journal, stream, after, live=request.live), name=_QUERY)
+        self._pushing = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return journal.head

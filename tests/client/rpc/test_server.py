@@ -197,3 +197,16 @@ async def test_a_defect_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch:
         assert error["message"] == "clave made a mistake in rooms.list: ZeroDivisionError"
         assert (await window.call("ping"))["result"] is None
         await window.close()
+
+
+async def test_a_window_has_one_subscription(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        window = await RawWindow.at(home.socket("red"))
+        for _ in range(20):
+            assert (await window.call("events.subscribe", live=False))["result"] == 0
+        await red.ask(m.Send(room="friends", text="hello"))
+        event = await window.answer()
+        assert event["params"]["event"]["text"] == "hello"
+        assert (await window.call("ping"))["result"] is None, "nothing came twice before this answer"
+        await window.close()
