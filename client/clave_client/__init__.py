@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SelfRemoval,
         StateTooOld,
         StoreDamaged,
+        StoreFull,
         UsageError,
         WrongPassphrase,
     )
@@ -150,6 +151,7 @@ __all__ = [
     "Sent",
     "StateTooOld",
     "StoreDamaged",
+    "StoreFull",
     "UsageError",
     "WrongPassphrase",
     "default_home",

@@ -20,6 +20,7 @@ ClientError
 │   │   │   └── PassphraseNeeded  it has a passphrase, and nobody can be asked for it
 │   │   ├── RoomUnreadable    a stored room has a cipher suite or version that this program lacks
 │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
+│   │       └── StoreFull     the disk is full or read-only now
 │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
 ├── RelayError            the relay, or what answers at its address
 │   ├── RelayUnreachable
@@ -74,6 +75,7 @@ __all__ = [
     "SelfRemoval",
     "StateTooOld",
     "StoreDamaged",
+    "StoreFull",
     "UsageError",
     "WrongPassphrase",
 ]
@@ -181,6 +183,10 @@ class StoreDamaged(ProfileError):
     """The profile's database is damaged, newer than this program, or could not be written."""
 
 
+class StoreFull(StoreDamaged):
+    """The disk is full or cannot be written now; nothing is lost, and it is tried again."""
+
+
 class StateTooOld(LocalFault):
     """The room's state is older than what this device already sent; sending would reuse keys."""
 
@@ -249,7 +255,7 @@ class NoLongerMember(ClientError):
     exit_status = 6
 
     def __init__(self, title: str, by: str | None) -> None:
-        super().__init__(f"you left {title}" if by is None else f"{by} removed you from {title}")
+        super().__init__(f"you are no longer in {title}" if by is None else f"{by} removed you from {title}")
         self.title = title
 
 

@@ -110,10 +110,11 @@ class Sent(Event):
 
 @dataclass(frozen=True)
 class SendFailed(Event):
-    """This device's message `id` will not be sent."""
+    """This device's message `id` will not be sent; `text` is what it said."""
 
     id: bytes
     reason: str
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

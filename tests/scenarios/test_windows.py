@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -233,3 +234,80 @@ async def test_the_first_exchange_carries_the_versions_and_sigterm_ends_a_daemon
         writer.close()
         daemon.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(daemon.wait(), TIMEOUT) == 143
+
+
+async def test_a_passphrase_file_protects_a_new_profile_and_is_refused_by_an_open_one(tmp_path: Path) -> None:
+    home, passphrase = tmp_path / "home", tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    options = ("--passphrase-file", str(passphrase))
+    async with relay_at(tmp_path / "relay") as relay:
+        words = ("chat", "--relay", relay.address, "--name")
+        made = await clave(*words, "red", *options, home=home, given="exit\n")
+        assert made.status == 0, made.err
+        assert "passphrase" in (await clave("rooms", "--name", "red", home=home)).line
+        await clave(*words, "blue", home=home, given="exit\n")
+        refused = await clave("rooms", "--name", "blue", *options, home=home)
+        assert refused.status == 2
+        assert refused.line == "the profile blue has no passphrase; leave --passphrase-file out"
+
+
+async def test_a_pipe_ends_at_the_first_refusal_with_the_status_of_it(tmp_path: Path) -> None:
+    async with friends(tmp_path) as (_, blue, _, home):
+        room = (await blue.client.create_room("blues")).id
+        await blue.client.invite(room, "red")
+        await clave("chat", "--name", "red", home=home, given="/accept blues\nexit\n")
+        async with running("send", "blues", "-", home=home, pipe=True) as sending:
+            assert sending.stdin is not None
+            sending.stdin.write(b"first\n")
+            await blue.reads("first")
+            await blue.client.remove(room, "red")
+            with contextlib.suppress(ConnectionError):
+                while sending.returncode is None:
+                    sending.stdin.write(b"more\n")
+                    await sending.stdin.drain()
+                    await asyncio.sleep(0.01)
+            assert await asyncio.wait_for(sending.wait(), TIMEOUT) == 6
+            assert sending.stderr is not None
+            assert b"you are no longer in blues" in await sending.stderr.read()
+
+
+async def test_a_window_without_the_key_stays_when_another_takes_over(tmp_path: Path) -> None:
+    home, passphrase = tmp_path / "home", tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    options = ("--passphrase-file", str(passphrase))
+    async with relay_at(tmp_path / "relay") as relay:
+        words = ("chat", "--relay", relay.address, "--name", "red")
+        await clave(*words, *options, home=home, given="/new friends\nexit\n")
+        async with running("daemon", *options, home=home) as daemon:
+            await holds(home, daemon)
+            async with (
+                running("tail", "friends", home=home) as keyless,
+                running("daemon", *options, home=home) as second,
+            ):
+                await clave("send", "--name", "red", "friends", "one", home=home)
+                assert (await line_of(keyless)).endswith("red: one")
+                daemon.kill()
+                await holds(home, second)
+                await clave("send", "--name", "red", "friends", "two", home=home)
+                assert (await line_of(keyless)).endswith("red: two")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("send", "--id", "", "friends", "x"), "1 to 80 characters"),
+        (("send", "--id", "x" * 81, "friends", "x"), "1 to 80 characters"),
+        (("send", "--wait", "1e9", "friends", "x"), "--wait"),
+        (("tail", "--consumer", "", "friends"), "1 to 60 characters"),
+        (("tail", "--after", "9" * 30, "friends"), "--after"),
+        (("send", b"\xff\xfe".decode(errors="surrogateescape"), "x"), "no room called"),
+    ],
+)
+async def test_odd_options_are_a_usage_error(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    async with relay_at(tmp_path / "relay") as relay:
+        chat = ("chat", "--relay", relay.address, "--name", "red")
+        await clave(*chat, home=tmp_path / "home", given="/new friends\nexit\n")
+        ran = await clave(*words[:1], "--name", "red", *words[1:], home=tmp_path / "home")
+    assert ran.status == 2, ran.err
+    assert says in ran.err or "not UTF-8" in ran.err
+    assert "Traceback" not in ran.err

@@ -20,6 +20,9 @@ from clave_client.errors import ClientError, UsageError
 __all__ = ["main"]
 
 _MAX_WAIT_SECONDS = 3600.0
+_MAX_KEY_CHARACTERS = 80
+_MAX_CONSUMER_CHARACTERS = 60
+"""Shorter than those of the RPC, as a line's number or the room's id is appended."""
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -80,20 +83,21 @@ def chat(
 @click.option(
     "--wait",
     type=click.FloatRange(0, _MAX_WAIT_SECONDS),
+    callback=lambda _context, _option, seconds: seconds if seconds == seconds else 0.0,  # not a number
     default=30.0,
     show_default=True,
     help="Seconds to wait for the relay; then the message stays in the outbox.",
 )
-@click.option("--id", "key", default="", help="A name of this message: given again, it is not sent again.")
+@click.option("--id", "key", help="A name of this message: given again, it is not sent again.")
 @_json
 @click.argument("room")
 @click.argument("text", nargs=-1, required=True)
 def send(
-    options: ProfileOptions, wait: float, key: str, room: str, text: tuple[str, ...], *, as_json: bool
+    options: ProfileOptions, wait: float, key: str | None, room: str, text: tuple[str, ...], *, as_json: bool
 ) -> None:
     """Say TEXT in ROOM; with - say each line of standard input."""
-    words = " ".join(text)
-    key = key or os.urandom(16).hex()
+    words = " ".join(text).encode(errors="replace").decode()
+    key = os.urandom(16).hex() if key is None else _name_of(key, "--id", _MAX_KEY_CHARACTERS)
     if words != "-" and _send_by_owner(options, room, words, wait, key, as_json=as_json):
         return
 
@@ -141,22 +145,21 @@ def _send_by_owner(
     help="Earlier messages to show first.",
 )
 @click.option(
-    "--after", type=click.IntRange(0), metavar="SEQ", help="Show all messages after this one first."
+    "--after", type=click.IntRange(0, 2**62), metavar="SEQ", help="Show all messages after this one first."
 )
-@click.option(
-    "--consumer", default="", metavar="NAME", help="Go on where the last tail of this name stopped."
-)
+@click.option("--consumer", metavar="NAME", help="Go on where the last tail of this name stopped.")
 @click.argument("room")
 def tail(
-    options: ProfileOptions, lines: int, after: int | None, consumer: str, room: str, *, as_json: bool
+    options: ProfileOptions, lines: int, after: int | None, consumer: str | None, room: str, *, as_json: bool
 ) -> None:
     """Show what is said in ROOM, until interrupted."""
+    name = "" if consumer is None else _name_of(consumer, "--consumer", _MAX_CONSUMER_CHARACTERS)
 
     async def work() -> None:
         from clave_client.ui.tailing import Tail
 
         async with options.session() as session:
-            following = Tail(session, room=room, as_json=as_json, consumer=consumer)
+            following = Tail(session, room=room, as_json=as_json, consumer=name)
             await following.follow(earlier=min(lines, 1000), after=after)
 
     run(work)
@@ -232,6 +235,13 @@ def demo() -> None:
         await run_demo()
 
     run(work)
+
+
+def _name_of(text: str, option: str, most: int) -> str:
+    """Return the value of an option that names something. Raises a usage error."""
+    if not 0 < len(text) <= most:
+        raise click.BadParameter(f"has 1 to {most} characters", param_hint=option)
+    return text
 
 
 def _pin(text: str | None) -> bytes | None:

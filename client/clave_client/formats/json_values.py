@@ -141,8 +141,13 @@ def _load(kind: Any, raw: object, where: str) -> Any:
 def _load_union(kinds: tuple[Any, ...], raw: object, where: str) -> Any:
     if raw is None and type(None) in kinds:
         return None
-    others = [each for each in kinds if each is not type(None)]
-    return _load(others[0], raw, where)  # the declared types have no other unions
+    *first, last = [each for each in kinds if each is not type(None)]
+    for kind in first:
+        try:
+            return _load(kind, raw, where)
+        except BadValue:
+            pass
+    return _load(last, raw, where)
 
 
 def _load_plain(kind: Any, raw: object, where: str) -> Any:
@@ -158,8 +163,13 @@ def _load_plain(kind: Any, raw: object, where: str) -> Any:
             return bytes.fromhex(raw) if isinstance(raw, str) else _raise(_wrong(kind, raw, where))
         except ValueError:
             raise _wrong(kind, raw, where) from None
-    if kind is float and isinstance(raw, int | float) and not isinstance(raw, bool):
-        return float(raw)
+    if kind is float:
+        if not isinstance(raw, int | float) or isinstance(raw, bool):
+            raise _wrong(kind, raw, where)
+        try:
+            return float(raw)
+        except OverflowError:
+            raise _wrong(kind, raw, where) from None
     if kind in (bool, int, str):
         if type(raw) is not kind:
             raise _wrong(kind, raw, where)
@@ -205,7 +215,13 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _wrong(kind: Any, raw: object, where: str) -> BadValue:
     name = getattr(kind, "__name__", str(kind))
-    due = {"bytes": "hexadecimal digits", "str": "a text", "int": "a whole number", "bool": "true or false"}
+    due = {
+        "bytes": "hexadecimal digits",
+        "str": "a text",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+    }
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return BadValue(f"{where or 'it'} is one of {', '.join(each.name.lower() for each in kind)}")
     return BadValue(f"{where or 'it'} is not {due.get(name, f'of type {name}')} but {type(raw).__name__}")

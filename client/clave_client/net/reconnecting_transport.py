@@ -17,6 +17,7 @@ from clave_client.errors import (
     RelayChanged,
     RelayRefused,
     RelayUnreachable,
+    StoreFull,
 )
 from clave_client.events import Connected, Disconnected, Event
 from clave_client.net.address import RelayAddress
@@ -228,6 +229,8 @@ class ReconnectingTransport:
             try:
                 await self._connect_once()
                 connected = self.transport
+            except StoreFull as error:
+                reason, pause = error, backoff.after_failure(error)
             except ProfileError as error:
                 self._fail(error)
                 return
@@ -269,7 +272,7 @@ class ReconnectingTransport:
         try:
             work()
         except ClientError as error:
-            if isinstance(error, ProfileError):  # which another connection would not repair
+            if isinstance(error, ProfileError) and not isinstance(error, StoreFull):  # which would stay
                 self._fail(error)
             if self.transport is not None:
                 self.transport.abort(error)

@@ -41,8 +41,12 @@ class Outbox:
 
     def ids(self, *, include_logged: bool = False) -> list[bytes]:
         """Return the ids of the texts that wait; also of those logged in an unconfirmed epoch, if wanted."""
-        items = self._store.outbox(self._room, -1)
-        return [i.id for i in items if i.kind is ContentKind.TEXT and (include_logged or i.placed is None)]
+        return list(self.texts(include_logged=include_logged))
+
+    def texts(self, *, include_logged: bool = False) -> dict[bytes, str]:
+        """Return the texts that wait by their ids, as `ids` does."""
+        items = [item for item in self._store.outbox(self._room, -1) if item.kind is ContentKind.TEXT]
+        return {item.id: item.body for item in items if include_logged or item.placed is None}
 
     def find(self, payload: bytes) -> OutboxItem | None:
         """Return the item that was encrypted as `payload` and is not in the log yet."""

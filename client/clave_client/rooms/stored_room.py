@@ -104,7 +104,7 @@ class StoredRoom:
         self.resumed = False
         self.not_routed = False
         self.too_old = False
-        self.unsent: list[bytes] = []
+        self.unsent: dict[bytes, str] = {}
 
     # --- creating and loading ---
 
@@ -384,7 +384,7 @@ class StoredRoom:
     def close(self, by: Person | None) -> events.RoomClosed:
         """Delete the keys, as this device is no longer a member; `by` removed it, None for its own leave."""
         with self.changing():
-            self.unsent = self.outbox.ids(include_logged=True)
+            self.unsent = self.outbox.texts(include_logged=True)
             self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.last_accepted))
             self._store.forget_group(self.id)
         return events.RoomClosed(self.id, self.record.title, by)
@@ -392,7 +392,7 @@ class StoredRoom:
     def fall_behind(self) -> RoomBehind:
         """Delete the keys, as the relay no longer has the next entries. Returns the error to report."""
         with self.changing():
-            self.unsent = self.outbox.ids()
+            self.unsent = self.outbox.texts()
             self.set(phase=Phase.BEHIND)
             self._store.forget_group(self.id)
         return RoomBehind(self.record.title, self.record.cursor)

@@ -129,7 +129,7 @@ def _handle_refused_message(log: LogContext, payload: bytes, reason: str) -> Non
     if item is not None:
         room.note_refused(payload)
         room.outbox.drop(item)
-        log.report.add(events.SendFailed(room.id, item.id, reason))
+        log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
 
 
 def _handle_refused_leave(log: LogContext, code: Code, reason: str) -> None:

@@ -54,6 +54,8 @@ class RpcError(ClientError):
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)
         self.code = code
+        if code is ErrorCode.INVALID_PARAMS:
+            self.exit_status = 2
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -176,6 +176,9 @@ class _Window:
             if request.id is not None:
                 await self._write(encode_error(request.id, error))
             return
+        if self._service.is_immediate(method):
+            await self._execute(request.id, method)  # which waits while the window does not read
+            return
         await self._free.acquire()
         name = _CHANGE if isinstance(method, m.Change) else _QUERY
         task = asyncio.create_task(self._execute(request.id, method), name=name)
@@ -218,7 +221,8 @@ class _Window:
         except Exception as error:  # noqa: BLE001  (a defect: reported, and the others go on)
             answer = encode_error(id_, self._defect(method.NAME, error))
         if id_ is not None:
-            await self._write(answer)
+            with contextlib.suppress(OSError):  # the window is gone
+                await self._write(answer)
 
     def _defect(self, method: str, error: Exception) -> RpcError:
         text = f"clave made a mistake in {method}: {type(error).__name__}"
@@ -271,7 +275,8 @@ class _Window:
         finally:
             stream.close()
             if live:
-                self._service.note_told(after)
+                with contextlib.suppress(ClientError):
+                    self._service.note_told(after)
 
     async def _push_stored(self, journal: Journal, after: int) -> int:
         """Send the stored events after a number; return that of the last one."""

@@ -139,6 +139,10 @@ class Service:
             result = await self._waits[kind](request)
         return result
 
+    def is_immediate(self, request: m.Method[Any]) -> bool:
+        """Return whether a request is answered without waiting for anything."""
+        return type(request) in self._queries
+
     def note_told(self, number: int) -> None:
         """Note that a window showed the user what happened up to an event, by its number."""
         if not self._store.is_closed and number > (settings.told(self._store, b"") or 0):

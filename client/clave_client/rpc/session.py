@@ -25,6 +25,7 @@ from clave_client.errors import (
     PassphraseNeeded,
     ProfileLocked,
     ProfileOfOther,
+    UsageError,
     WrongPassphrase,
 )
 from clave_client.events import Event
@@ -177,7 +178,10 @@ class Session:
             params = {**params, "key": secrets.token_hex(16)}
         self._last_id += 1
         id_ = str(self._last_id)
-        line = encode_request(name, params, id_)
+        try:
+            line = encode_request(name, params, id_)
+        except UnicodeEncodeError:
+            raise UsageError("what was given is not UTF-8 text") from None
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending[id_] = _Pending(line, answer)
         self._write(line)
@@ -270,7 +274,9 @@ class Session:
         except ProfileLocked:
             return None
         except PassphraseNeeded:
-            raise
+            if first or since > _HANDOVER_SECONDS:
+                raise
+            return None  # another window may have the key
         except WrongPassphrase:
             self._tries -= 1
             if not self._tries:
@@ -288,6 +294,8 @@ class Session:
                 line = await reader.readuntil(b"\n")
         except TimeoutError:
             raise self._profile.locked_error() from None
+        except asyncio.LimitOverrunError:
+            raise OwnerOutdated(_outdated("another version", 0)) from None
         try:
             raw = msgspec.json.decode(line)
             if "error" in raw:

@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.errors import StoreDamaged, StoreFull, WrongPassphrase
 from clave_client.formats.content import ContentKind
 from clave_client.store.schema import MIGRATIONS
 from clave_client.values import Phase
@@ -473,5 +473,7 @@ _PUT_ROOM = (
 
 def _damaged(error: apsw.Error) -> StoreDamaged:
     if isinstance(error, apsw.FullError):
-        return StoreDamaged("the disk is full; free some space and start again, nothing is lost")
+        return StoreFull("the profile's disk is full; free some space, nothing is lost")
+    if isinstance(error, apsw.ReadOnlyError):
+        return StoreFull("the profile's folder cannot be written now; nothing is lost")
     return StoreDamaged(f"the profile's database failed ({error}); check the disk or restore a backup")

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SOCKET_NAME", "STORE_NAME", "default_home", "profile_folder", "profile_names"]
+__all__ = ["PASSPHRASE_NAME", "SOCKET_NAME", "STORE_NAME", "default_home", "profile_folder", "profile_names"]
 
 STORE_NAME: Final = "store.db"
+PASSPHRASE_NAME: Final = "passphrase.json"  # noqa: S105 (a file's name)
 SOCKET_NAME: Final = "socket"
 """The name of the socket in a profile's folder, at which its owner listens."""
 

@@ -24,6 +24,10 @@ KEPT_EVENTS: Final = 10_000
 MAX_CONSUMERS: Final = 1000
 
 _MAX_NAME_CHARACTERS: Final = 100
+_PAGE: Final = 1000
+_PAGE_BYTES: Final = 256 * 1024
+"""Most events, and bytes of events, in one page."""
+
 _DELETE_EVERY: Final = 100
 """Events between two deletions of old ones."""
 
@@ -75,13 +79,17 @@ class Journal:
         return self._number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 
     def read(self, after: int, limit: int) -> JournalPage:
-        """Return up to `limit` events with numbers above `after`."""
+        """Return up to `limit` events with numbers above `after`, fewer if they are large."""
         first = self._number("SELECT coalesce(min(number), 0) FROM events")
         sql = "SELECT number, event FROM events WHERE number > ? ORDER BY number LIMIT ?"
-        found = [
-            StoredEvent(msgspec.convert(number, int), msgspec.Raw(msgspec.convert(event, bytes)))
-            for number, event in self._store.rows(sql, after, limit)
-        ]
+        found: list[StoredEvent] = []
+        size = 0
+        for number, event in self._store.rows(sql, after, min(limit, _PAGE)):
+            raw = msgspec.convert(event, bytes)
+            size += len(raw)
+            if found and size > _PAGE_BYTES:
+                break
+            found.append(StoredEvent(msgspec.convert(number, int), msgspec.Raw(raw)))
         return JournalPage(found, after + 1 if after + 1 < first else 0)
 
     # --- consumers ---
@@ -91,18 +99,23 @@ class Journal:
 
         Raises `UsageError` for a name that is empty or too long, or when there are too many consumers.
         """
-        if not 0 < len(name) <= _MAX_NAME_CHARACTERS:
-            raise UsageError(f"a consumer's name has 1 to {_MAX_NAME_CHARACTERS} characters")
         for (number,) in self._store.rows("SELECT number FROM consumers WHERE name = ?", name):
             return msgspec.convert(number, int)
-        if self._number("SELECT count(*) FROM consumers") >= MAX_CONSUMERS:
-            raise UsageError(f"there are {MAX_CONSUMERS} consumers already; forget some")
         self.set_consumer(name, self.head)
         return self.head
 
+    def _check_new(self, name: str) -> None:
+        """Raise `UsageError` unless there can be a new consumer of this name."""
+        if not 0 < len(name) <= _MAX_NAME_CHARACTERS:
+            raise UsageError(f"a consumer's name has 1 to {_MAX_NAME_CHARACTERS} characters")
+        if self._number("SELECT count(*) FROM consumers") >= MAX_CONSUMERS:
+            raise UsageError(f"there are {MAX_CONSUMERS} consumers already; forget some")
+
     def set_consumer(self, name: str, number: int) -> None:
-        """Note that a consumer has read up to `number`."""
+        """Note that a consumer has read up to `number`. Raises what `consumer` does."""
         number = min(number, self.head)
+        if not self._store.rows("SELECT 1 FROM consumers WHERE name = ?", name):
+            self._check_new(name)
         self._store.run("INSERT OR REPLACE INTO consumers VALUES (?, ?)", name, number)
 
     def forget_consumer(self, name: str) -> None:

@@ -18,8 +18,8 @@ from clave_client.errors import (
     ProfileOfOther,
     UsageError,
 )
-from clave_client.store.folders import STORE_NAME, profile_folder
-from clave_client.store.profile_key import PASSPHRASE_FILE, AskPassphrase, read_key
+from clave_client.store.folders import PASSPHRASE_NAME, STORE_NAME, profile_folder
+from clave_client.store.profile_key import AskPassphrase, read_key
 from clave_crypto.keys import Secret
 from clave_host.private_files import FolderFault, find_fault, is_locked, take_lock
 from clave_wire.errors import BadName
@@ -91,7 +91,9 @@ class Profile:
 
     def locked_error(self) -> ProfileLocked:
         """Return the error that says which process holds the profile."""
-        return ProfileLocked(self.name, _holder(self.folder / _LOCK_FILE))
+        path = self.folder / _LOCK_FILE
+        held = path.exists() and is_locked(path)
+        return ProfileLocked(self.name, _holder(path) if held else 0)
 
     def give_passphrase(self, passphrase: str) -> None:
         """Use this passphrase in place of asking for it."""
@@ -100,7 +102,7 @@ class Profile:
     @property
     def has_passphrase(self) -> bool:
         """Whether a passphrase protects the profile."""
-        return (self.folder / PASSPHRASE_FILE).exists()
+        return (self.folder / PASSPHRASE_NAME).exists()
 
     @property
     def is_held(self) -> bool:

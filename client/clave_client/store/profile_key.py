@@ -11,15 +11,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from clave_client.errors import PassphraseNeeded, ProfileError, ProfileExposed, WrongPassphrase
+from clave_client.store.folders import PASSPHRASE_NAME
 from clave_crypto.keys import Secret
 from clave_host.private_files import write_private
 
-__all__ = ["PASSPHRASE_FILE", "AskPassphrase", "read_key"]
+__all__ = ["AskPassphrase", "read_key"]
 
 AskPassphrase = Callable[[], str]
 
 _KEY_FILE = "key"
-PASSPHRASE_FILE = "passphrase.json"  # noqa: S105 (a file's name)
 
 # RFC 9106, section 4: the second recommended option, for memory-constrained environments.
 _ARGON2 = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
@@ -30,7 +30,7 @@ def read_key(folder: Path, ask: AskPassphrase | None, *, new_passphrase: bool, h
 
     A profile with a passphrase calls `ask`, as a new one does with `new_passphrase`. Raises `ProfileError`.
     """
-    parameters, key_file = folder / PASSPHRASE_FILE, folder / _KEY_FILE
+    parameters, key_file = folder / PASSPHRASE_NAME, folder / _KEY_FILE
     if parameters.exists():
         return _derive(_read_private(parameters), ask)
     if key_file.exists():

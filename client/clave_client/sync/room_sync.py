@@ -490,7 +490,7 @@ class RoomSync:
     def _drop(self, room: LocalRoom, reason: str, error: ClientError) -> None:
         """Drop a room: its unsent messages and whoever waits in it fail."""
         self.rooms.pop(room.id, None)
-        for message_id in room.unsent:
-            self.emit(events.SendFailed(room.id, message_id, reason))
+        for message_id, text in room.unsent.items():
+            self.emit(events.SendFailed(room.id, message_id, reason, text))
         self._fail_waiters(room.id, error)
         self.invitations.retry_deferred()

@@ -36,6 +36,8 @@ _MOST_RUNNING = 64
 async def run_daemon(make_session: Callable[[], Session]) -> None:
     """Keep the profile open until the relay refuses it for good, which raises, or this is cancelled."""
     async with make_session() as session:
+        if session.serving_failed:
+            print_warning(f"other programs cannot use this profile now: {session.serving_failed}")
         await session.subscribe()
         offline = False
         while True:
@@ -73,9 +75,11 @@ class _Bridge:
         self._running: dict[str | int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pushing: asyncio.Task[None] | None = None
+        self._failed: BaseException | None = None
 
     async def take(self, line: bytes) -> None:
-        """Begin what a line asks for."""
+        """Begin what a line asks for. Raises `OSError` when an answer could not be written."""
+        self._check()
         try:
             request = parse_request(line)
         except RpcError as error:
@@ -91,6 +95,12 @@ class _Bridge:
     async def finish(self) -> None:
         """Wait until all requests are answered."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise the error that writing ended with, if any."""
+        if self._failed is not None:
+            raise self._failed
 
     def stop(self) -> None:
         """Send no more events."""
@@ -101,6 +111,8 @@ class _Bridge:
         self._tasks.discard(task)
         self._free.release()
         self._running = {key: each for key, each in self._running.items() if each is not task}
+        if not task.cancelled() and isinstance(task.exception(), OSError):
+            self._failed = task.exception()
 
     async def _execute(self, request: Request) -> None:
         try:

@@ -176,6 +176,9 @@ async def _leave(talk: Conversation, answer: str) -> None:
     if admins == {talk.account} and others:
         text = f"you are the only admin of {title}: after you nobody can invite or remove anybody there"
         talk.show(note(text, "alarm"))
+    waiting = sum(message.room.hex() == room for message in talk.waiting.values())
+    if waiting:
+        talk.show(note(f"{waiting} of your messages there wait to be sent, and will not be", "alarm"))
     if talk.interactive and answer != "yes":
         talk.show(note(f"leaving {title} deletes its keys here; to do it, type /leave yes"))
         return

@@ -260,18 +260,21 @@ class Conversation:
         self._day = ""
         await self.show_key_notices(room)
         unread = await ask(m.GetUnread(room=words))
-        if self.interactive:
-            earlier = await ask(m.GetHistory(room=words, limit=_CONTEXT + len(unread)))
-            fresh = {message.seq for message in unread}
-            for message in [each for each in earlier if each.seq not in fresh][-_CONTEXT:]:
-                self._show_message(message)
         seen = self._shown.setdefault(room, set())
         unread = [message for message in unread if message.seq not in seen]
-        if unread and self.interactive:
-            self.show(separator("new"))
-        for message in unread:
-            seen.add(message.seq)
+        news = unread
+        if self.interactive:
+            earlier = await ask(m.GetHistory(room=words, limit=_CONTEXT + len(unread)))
+            first = min((message.seq for message in unread), default=2**63)
+            for message in [each for each in earlier if each.seq < first][-_CONTEXT:]:
+                self._show_message(message)
+            if unread:  # with what was said from other windows in between
+                self.show(separator("new"))
+                by_seq = {each.seq: each for each in (*earlier, *unread) if each.seq >= first}
+                news = [by_seq[seq] for seq in sorted(by_seq)]
+        for message in news:
             self._show_message(message)
+        seen.update(message.seq for message in unread)
         if unread:
             await ask(m.MarkShown(room=words, seq=unread[-1].seq, until=True))
         if room in self.rooms:
@@ -325,8 +328,10 @@ class Conversation:
             case events.Sent():
                 self._show_own_message(event)
             case events.SendFailed():
-                self.waiting.pop(event.id, None)
                 self.show_now(event)
+                self.waiting.pop(event.id, None)
+                if event.text:
+                    self.show([("alarm", "  it said: "), ("", event.text)])
             case events.OutboxChanged():
                 pending = await self.session.ask(m.ListPending())
                 self.waiting = {message.id: message for message in pending}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from clave_client.errors import MessageWaiting, UsageError
+from clave_client.errors import MessageWaiting, NoLongerMember, NotInRoom, RoomNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.formats.json_values import load
 from clave_client.rpc import methods as m
@@ -79,8 +79,10 @@ class Sender:
                     text = line.decode(errors="replace").removeprefix("\ufeff" if number == 1 else "")
                     sending.add(asyncio.create_task(self._send_one(text, key)))
                 if len(sending) >= _MOST_UNACKNOWLEDGED:
-                    done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.gather(*done)
+                    await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                done = {task for task in sending if task.done()}
+                sending -= done
+                await asyncio.gather(*done)  # the first refusal ends it
             await asyncio.gather(*sending)
         finally:
             for task in (progress, *sending):
@@ -97,8 +99,11 @@ class Sender:
     async def _send_one(self, text: str, key: str) -> None:
         # Once the relay was away for one message, the others are just left in the outbox.
         wait, room = 0.0 if self._waiting else self._wait, self._room.id.hex()
-        self._tell(await self._session.ask(m.CatchUp(room=room, wait=wait)))
-        result = await self._session.ask(m.Send(room=room, text=text, wait=wait, key=key))
+        try:
+            self._tell(await self._session.ask(m.CatchUp(room=room, wait=wait)))
+            result = await self._session.ask(m.Send(room=room, text=text, wait=wait, key=key))
+        except (RoomNotFound, NotInRoom):  # it was found before
+            raise NoLongerMember(self._room.title, None) from None
         if result.seq:
             self._sent += 1
         else:

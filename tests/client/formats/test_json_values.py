@@ -20,7 +20,7 @@ EVERY_EVENT = [
     events.Disconnected(reason="gone", retry_in=1.5),
     events.Message(ROOM, 2**50, BLUE, b"i" * 16, 'a "text"\n\u202e', 1.25),
     events.Sent(ROOM, 7, b"i" * 16, "text", 3.5),
-    events.SendFailed(ROOM, b"i" * 16, "too large"),
+    events.SendFailed(ROOM, b"i" * 16, "too large", "text"),
     events.OutboxChanged(ROOM),
     events.Invited(ROOM, "friends", RED, ("red", "green")),
     events.InvitationAccepted(ROOM, BLUE),

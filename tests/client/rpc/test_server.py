@@ -27,6 +27,20 @@ GARBAGE = [
     (b'{"jsonrpc":"2.0","id":1,"method":"no.such"}\n', ErrorCode.METHOD_NOT_FOUND),
     (b'{"jsonrpc":"2.0","id":1,"method":"rooms.list","params":{"x":1}}\n', ErrorCode.INVALID_PARAMS),
     (b'{"jsonrpc":"2.0","id":1,"method":"message.post","params":{"room":1}}\n', ErrorCode.INVALID_PARAMS),
+    (
+        b'{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"room":"r","text":"t","wait":"a"}}\n',
+        ErrorCode.INVALID_PARAMS,
+    ),
+    (
+        b'{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"room":"r","text":"t","wait":1'
+        + b"0" * 400
+        + b"}}\n",
+        ErrorCode.INVALID_PARAMS,
+    ),
+    (
+        b'{"jsonrpc":"2.0","id":1,"method":"events.commit","params":{"consumer":"","number":0}}\n',
+        ErrorCode.FAILED,
+    ),
     (b'{"jsonrpc":"2.0","id":1,"method":"room.info","params":{"room":"none"}}\n', ErrorCode.FAILED),
 ]
 
@@ -157,27 +171,34 @@ async def test_more_windows_than_allowed_are_refused_in_a_line(
             await window.close()
 
 
-async def test_a_window_that_never_reads_costs_the_others_nothing(tmp_path: Path) -> None:
+async def test_windows_that_never_read_cost_the_others_nothing(tmp_path: Path) -> None:
     async with home_at(tmp_path) as home:
         (red,) = await home.friends("red")
-        deaf = await RawWindow.at(home.socket("red"))
-        await deaf.call("events.subscribe", live=False)
-        cast(asyncio.Transport, deaf.writer.transport).pause_reading()
-        text = "x" * 60_000
-        request = {"jsonrpc": "2.0", "id": 1, "method": "room.history", "params": {"room": "friends"}}
         for _ in range(10):
-            await red.ask(m.Send(room="friends", text=text))
-        for _ in range(2000):
-            deaf.writer.write(json.dumps(request).encode() + b"\n")
+            await red.ask(m.Send(room="friends", text="x" * 60_000))
+        deaf = [await RawWindow.at(home.socket("red")) for _ in range(20)]
+        request = {"jsonrpc": "2.0", "id": 1, "method": "room.history", "params": {"room": "friends"}}
+        for window in deaf:
+            await window.call("events.subscribe", after=0, live=False)
+            cast(asyncio.Transport, window.writer.transport).pause_reading()
+            for _ in range(500):
+                window.writer.write(json.dumps(request).encode() + b"\n")
         sent = await red.ask(m.Send(room="friends", text="still here"))
         assert sent.seq
         owner = red._owner
         assert owner is not None
         assert owner.server is not None
-        (window,) = (each for each in owner.server._windows if not each.is_own)
-        assert window._writer.transport.get_write_buffer_size() < 80 * 2**20
-        assert len(window._tasks) <= 66, "its requests wait for it, unread"
-        deaf.writer.transport.abort()
+        held = [each._writer.transport.get_write_buffer_size() for each in owner.server._windows]
+        assert max(held) < 2 * 2**20, "no more than an answer and a page of events"
+        escaped: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: escaped.append(context))
+        for window in deaf:
+            window.writer.transport.abort()
+        await red.ask(m.Ping())
+        async with asyncio.timeout(TIMEOUT):
+            while owner.server.others:
+                await red.ask(m.Ping())
+        assert escaped == []
 
 
 async def test_a_defect_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,4 +230,18 @@ async def test_a_window_has_one_subscription(tmp_path: Path) -> None:
         event = await window.answer()
         assert event["params"]["event"]["text"] == "hello"
         assert (await window.call("ping"))["result"] is None, "nothing came twice before this answer"
+        await window.close()
+
+
+@pytest.mark.parametrize("id_", [5, "five"])
+async def test_a_request_is_cancelled_by_its_id(tmp_path: Path, id_: int | str) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        window = await RawWindow.at(home.socket("red"))
+        request = {"jsonrpc": "2.0", "id": id_, "method": "events.read", "params": {"wait": 60}}
+        cancel = {"jsonrpc": "2.0", "method": "cancel", "params": {"id": id_}}
+        for each in (request, cancel):
+            window.writer.write(json.dumps(each).encode() + b"\n")
+        answer = await window.answer()
+        assert (answer["id"], answer["error"]["code"]) == (id_, ErrorCode.CANCELLED)
         await window.close()

@@ -292,3 +292,32 @@ async def test_an_owner_that_stops_is_named_and_greeted_again(tmp_path: Path) ->
         window.talk.owner_stalled(0)
         assert window.lines[-1] == "* the profile's owner answers again"
         await window.close()
+
+
+async def test_what_was_said_elsewhere_in_between_stands_in_its_place(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await red.subscribe()
+        for sender, text in ((blue, "one"), (red, "two"), (blue, "three")):
+            await sender.ask(m.Send(room="friends", text=text))
+            if sender is blue:
+                await next_of(red, events.Message)
+        window = await Window.open(home, "red")
+        texts = [line.rpartition(": ")[2] for line in window.lines if line[2:3] == ":"]
+        assert texts == ["one", "two", "three"]
+        await window.close()
+
+
+async def test_leaving_says_what_will_not_be_sent_and_shows_it(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        await red.close()
+        home.relay.is_reachable = False
+        window = await Window.open(home, "red")
+        await window.types("an unsent thought")
+        await window.until(lambda: bool(window.live))
+        await window.types("/leave yes")
+        assert any("1 of your messages there wait" in line for line in window.lines)
+        home.relay.is_reachable = True
+        await window.shows("it said: an unsent thought")
+        await window.close()
