@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from clave_client import events
-from clave_client.errors import ClientError, OwnerOutdated, PassphraseNeeded, ProfileLocked, RoomNotFound
+from clave_client.errors import (
+    ClientError,
+    OwnerOutdated,
+    PassphraseNeeded,
+    ProfileLocked,
+    RoomNotFound,
+    StoreFull,
+)
 from clave_client.rpc import methods as m
 from clave_client.rpc import session as session_module
 from clave_client.rpc.session import Session
@@ -364,3 +371,37 @@ async def test_the_goodbye_goes_out_with_the_last_window(tmp_path: Path) -> None
         left = (await next_of(blue, events.PresenceChanged)).event
         assert isinstance(left, events.PresenceChanged)
         assert (left.online, left.reason) == (False, "left")
+
+
+async def test_a_full_disk_fails_requests_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        attached = await home.session("red")
+        await attached.subscribe()
+        assert red._owner is not None
+        assert red._owner._client is not None
+        store = red._owner._client.sync.store
+        rows = store.rows
+
+        def fail_to_write(sql: str, *values: Any) -> Any:
+            if not sql.startswith(("SELECT", "ROLLBACK")):
+                raise StoreFull("the profile's disk is full; free some space, nothing is lost")
+            return rows(sql, *values)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "rows", fail_to_write)
+            for session in (attached, red):
+                with pytest.raises(StoreFull, match="disk is full"):
+                    await session.ask(m.Post(room="friends", text="not taken"))
+            await blue.ask(m.Send(room="friends", text="arrives later"))
+            lost = (await next_of(attached, events.Disconnected)).event
+            assert isinstance(lost, events.Disconnected)
+            assert "disk is full" in lost.reason
+        heard = (await next_of(attached, events.Message)).event
+        assert isinstance(heard, events.Message)
+        assert heard.text == "arrives later"
+        assert (await attached.ask(m.Send(room="friends", text="taken again"))).seq
+        assert red.is_owner
+        assert await texts(blue) == ["arrives later", "taken again"]
