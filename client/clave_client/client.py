@@ -322,8 +322,10 @@ class Client(ClientState):
             raise RoomBehind(here.record.title, here.record.cursor)
         return here.synced
 
-    async def remove(self, room: bytes, name: str, *, repeated: bool = False) -> None:
-        """Remove every device of `name` from a room and rekey it.
+    async def remove(self, room: bytes, name: str, *, repeated: bool = False) -> bool:
+        """Remove every device of `name` from a room and rekey it; return whether that counts already.
+
+        It does once another account confirms it, whose client does that by itself.
 
         With `repeated`, which says that this was tried before, it is no error when nobody has that name.
         """
@@ -339,10 +341,10 @@ class Client(ClientState):
 
         if not propose(here) and not repeated:
             raise MemberNotFound(f"there is no {sanitize(name)} in {here.record.title}")
-        await self._commit(room, propose)
+        return await self._commit(room, propose)
 
-    async def set_title(self, room: bytes, title: str) -> None:
-        """Change a room's title for all members."""
+    async def set_title(self, room: bytes, title: str) -> bool:
+        """Change a room's title for all members; return whether that counts already, as `remove` does."""
         checked = check_title(title)
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:
@@ -350,7 +352,7 @@ class Client(ClientState):
                 return None
             return [GroupContextExtensions(room.extensions_with(title=checked))]
 
-        await self._commit(room, propose)
+        return await self._commit(room, propose)
 
     def note_leave(self, room: bytes) -> None:
         """Store that this device leaves a room; `submit_noted` sends it."""
@@ -388,9 +390,9 @@ class Client(ClientState):
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
         return here.record.phase is Phase.CLOSED
 
-    async def _commit(self, room: bytes, propose: Propose) -> None:
+    async def _commit(self, room: bytes, propose: Propose) -> bool:
         try:
-            await self.sync.commit(room, propose)
+            return await self.sync.commit(room, propose)
         except CryptoError as error:
             raise UsageError(sanitize(str(error))) from None
 

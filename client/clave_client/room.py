@@ -97,26 +97,26 @@ class Room:
 
     # --- membership ---
 
-    async def accept(self) -> None:
-        """Accept the invitation and pin the inviter's name. Raises `KeyMismatch`."""
-        await self._client.accept(self.id)
+    async def accept(self) -> bool:
+        """Accept, and pin the inviter's name; return whether the relay knows. Raises `KeyMismatch`."""
+        return await self._client.accept(self.id)
 
-    async def decline(self) -> None:
-        """Decline the invitation, which has the group remove this device again."""
-        await self._client.decline(self.id)
+    async def decline(self) -> bool:
+        """Decline, which has the group remove this device again; return whether that is done."""
+        return await self._client.decline(self.id)
 
     async def invite(self, name: str) -> Person:
         """Add the devices of `name`, who has to accept. Raises `PeerLacksSuite` or `KeyMismatch`."""
         return await self._client.invite(self.id, name)
 
-    async def remove(self, name: str) -> None:
-        """Remove every device of `name` and rekey the room. Raises `MemberNotFound` or `SelfRemoval`."""
-        await self._client.remove(self.id, name)
+    async def remove(self, name: str) -> bool:
+        """Remove every device of `name` and rekey; return whether that counts already (`Client.remove`)."""
+        return await self._client.remove(self.id, name)
 
-    async def set_title(self, title: str) -> None:
-        """Change the room's title for all members."""
-        await self._client.set_title(self.id, title)
+    async def set_title(self, title: str) -> bool:
+        """Change the room's title for all members; return whether that counts already."""
+        return await self._client.set_title(self.id, title)
 
-    async def leave(self) -> None:
-        """Leave: the others rekey, and this device's keys of the room are deleted."""
-        await self._client.leave(self.id)
+    async def leave(self) -> bool:
+        """Leave: the others rekey, and this device's keys are deleted; return whether that is done."""
+        return await self._client.leave(self.id)

@@ -286,19 +286,24 @@ class Decline(Change[bool], frozen=True, kw_only=True):
     room: str
 
 
-class Remove(Change[None], frozen=True, kw_only=True):
-    """Remove every device of a person and rekey the room."""
+class Remove(Change[bool], frozen=True, kw_only=True):
+    """Remove every device of a person and rekey the room; return whether that counts already.
+
+    It does once another account confirms it, whose client does that by itself.
+    """
 
     NAME = "room.remove"
+    RESULT = bool
 
     room: str
     name: str
 
 
-class SetTitle(Change[None], frozen=True, kw_only=True):
-    """Change a room's title for all members."""
+class SetTitle(Change[bool], frozen=True, kw_only=True):
+    """Change a room's title for all members; return whether that counts already, as `room.remove` does."""
 
     NAME = "room.set_title"
+    RESULT = bool
 
     room: str
     title: str

@@ -209,17 +209,18 @@ class Service:
         person = await self._client.invite(attempt.room, request.name, repeated=attempt.again)
         return self._finish(request, person)
 
-    async def _remove(self, request: m.Remove, attempt: _Attempt) -> None:
-        if attempt.outcome is None:
-            await self._client.wait_settled()
-            await self._client.remove(attempt.room, request.name, repeated=attempt.again)
-            self._finish(request, None)
+    async def _remove(self, request: m.Remove, attempt: _Attempt) -> bool:
+        if attempt.outcome is not None:
+            return bool(attempt.outcome["done"])
+        await self._client.wait_settled()
+        counts = await self._client.remove(attempt.room, request.name, repeated=attempt.again)
+        return self._finish(request, counts)
 
-    async def _set_title(self, request: m.SetTitle, attempt: _Attempt) -> None:
-        if attempt.outcome is None:
-            await self._client.wait_settled()
-            await self._client.set_title(attempt.room, request.title)
-            self._finish(request, None)
+    async def _set_title(self, request: m.SetTitle, attempt: _Attempt) -> bool:
+        if attempt.outcome is not None:
+            return bool(attempt.outcome["done"])
+        await self._client.wait_settled()
+        return self._finish(request, await self._client.set_title(attempt.room, request.title))
 
     async def _verify(self, request: m.Verify, attempt: _Attempt) -> None:
         if attempt.outcome is None:

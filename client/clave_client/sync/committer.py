@@ -45,22 +45,24 @@ class Committer:
         self._locks: dict[bytes, asyncio.Lock] = {}
         self._on_duty: set[bytes] = set()
 
-    async def commit(self, room_id: bytes, propose: Propose) -> None:
-        """Commit a change of a room.
+    async def commit(self, room_id: bytes, propose: Propose) -> bool:
+        """Commit a change of a room; return whether it applies.
 
         `propose` is called again in each epoch tried; it returns None if the change is made already, and no
-        proposals for a mere rekey. Returns when the change applies, or when it is in the
-        log and only another member's confirmation is missing, with a `Notice`. Raises what `propose` raises,
+        proposals for a mere rekey. It does not apply yet when it is in the log and only another member's
+        confirmation is missing, which a `Notice` says. Raises what `propose` raises,
         `MLSError` when the rules do not allow the change, or `ClientError` when the relay refuses it or the
         connection is lost.
         """
         async with self._locks.setdefault(room_id, asyncio.Lock()):
             for _ in range(COMMIT_TRIES):
-                if await self._try(room_id, propose):
-                    return
+                applies = await self._try(room_id, propose)
+                if applies is not None:
+                    return applies
         raise ClientError("others keep changing the room at the same time; try again")
 
-    async def _try(self, room_id: bytes, propose: Propose) -> bool:
+    async def _try(self, room_id: bytes, propose: Propose) -> bool | None:
+        """Try once; return whether the change applies, or None if it has to be tried again."""
         sync = self._sync
         await sync.wait_for(lambda: not sync.is_online or self._may_commit(room_id))
         room = sync.rooms.get(room_id)
@@ -73,14 +75,16 @@ class Committer:
             raise ClientError("this device is no longer a member of the room")
         room.check_age()
         if not room.may_commit:
-            return False
+            return None
         proposals = propose(room)
         return proposals is None or await self._attempt(room, proposals, CONFIRM_SECONDS)
 
-    async def _attempt(self, room: LocalRoom, proposals: Sequence[Proposal], wait_seconds: float) -> bool:
+    async def _attempt(
+        self, room: LocalRoom, proposals: Sequence[Proposal], wait_seconds: float
+    ) -> bool | None:
         """Make and submit a commit.
 
-        Return True once it applies, or once it has been in the log for `wait_seconds`; False if another
+        Return True once it applies, False once it has been in the log for `wait_seconds`, and None if another
         commit came first.
         """
         sync = self._sync
@@ -99,7 +103,9 @@ class Committer:
                 del self._results[room.id]
             sync.submit_due(room)
 
-    async def _wait_for_result(self, room: LocalRoom, results: _ResultQueue, wait_seconds: float) -> bool:
+    async def _wait_for_result(
+        self, room: LocalRoom, results: _ResultQueue, wait_seconds: float
+    ) -> bool | None:
         placed = False
         while True:
             try:
@@ -110,7 +116,7 @@ class Committer:
                     title = room.record.title
                     text = f"this change of {title} waits until another member is here and confirms it"
                     self._sync.emit(events.Notice(room.id, text))
-                return True
+                return False
             if isinstance(result, ClientError):
                 raise result
             settled, reason = result
@@ -118,7 +124,7 @@ class Committer:
                 case CommitResult.APPLIED:
                     return True
                 case CommitResult.SUPERSEDED:
-                    return False
+                    return None
                 case CommitResult.REFUSED:
                     raise ClientError(f"the relay refused the change: {reason}")
                 case CommitResult.LOGGED:

@@ -246,9 +246,9 @@ class RoomSync:
         if room_id in self.resumes.refused:
             raise self.resumes.refused[room_id]
 
-    async def commit(self, room_id: bytes, propose: Propose) -> None:
+    async def commit(self, room_id: bytes, propose: Propose) -> bool:
         """Commit a change of a room, as `Committer.commit` does."""
-        await self._committer.commit(room_id, propose)
+        return await self._committer.commit(room_id, propose)
 
     def _fail_waiters(self, room_id: bytes, error: ClientError) -> None:
         """Fail whoever waits for an answer in a room."""
