@@ -186,10 +186,10 @@ async def test_a_repeated_send_with_an_id_is_one_message(tmp_path: Path) -> None
 
 async def test_a_line_too_long_is_refused_alone(tmp_path: Path) -> None:
     async with friends(tmp_path) as (_, blue, room, home):
-        given = "first\n" + "x" * 70_000 + "\nlast\n"
+        given = "\ufefffirst\n\xa0\n" + "x" * 70_000 + "\nlast\n"
         ran = await clave("send", "--name", "red", "friends", "-", home=home, given=given)
         assert ran.status == 2
-        assert "clave: line 2 has more than 65536 bytes; it was not sent" in ran.err
+        assert "clave: line 3 has more than 65536 bytes; it was not sent" in ran.err
         await blue.reads("last")
         assert blue.texts(room) == ["first", "last"]
 

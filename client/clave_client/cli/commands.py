@@ -123,7 +123,7 @@ def _send_by_owner(
         report(error)
     if done is None:
         return False
-    if as_json or not done.is_silent:
+    if as_json or not done.result["seq"]:
         from clave_client.ui.sending import report_sent
 
         try:
@@ -153,6 +153,8 @@ def tail(
     options: ProfileOptions, lines: int, after: int | None, consumer: str | None, room: str, *, as_json: bool
 ) -> None:
     """Show what is said in ROOM, until interrupted."""
+    if consumer is not None and after is not None:
+        raise click.UsageError("--consumer goes on where it was; leave --after out")
     name = "" if consumer is None else _name_of(consumer, "--consumer", _MAX_CONSUMER_CHARACTERS)
 
     async def work() -> None:

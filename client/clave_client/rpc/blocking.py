@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,26 +24,20 @@ _MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class BlockingSend(NamedTuple):
-    """What became of a message: JSON values as `methods.Send`, `methods.CatchUp` and `FindRoom` answer."""
+    """What became of a message: JSON values as `methods.FindRoom` and `methods.Send` answer."""
 
     room: dict[str, Any]
-    news: dict[str, Any]
     result: dict[str, Any]
 
     def __repr__(self) -> str:
         return "<BlockingSend>"
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether there is nothing to tell the user."""
-        return bool(self.result["seq"]) and not self.news["notices"] and not self.news["changes"]
-
 
 def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) -> BlockingSend | None:
     """Send a message by the process that owns the profile in `folder`; `wait` as in `methods.Send`.
 
-    Returns None when there is none, and when it refuses: then ask by a `Session`. Raises `ProfileLocked` when
-    it does not answer within 2 s.
+    Returns None when there is none, when it refuses, and when there is something to tell first: then ask by a
+    `Session`. Raises `ProfileLocked` when it does not answer within 2 s.
     """
     try:
         with connect_to(folder / SOCKET_NAME, _ANSWER_SECONDS) as connection:
@@ -58,11 +53,15 @@ def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) 
                 return None
             found = calls.call("rooms.find", room=room)
             connection.settimeout(wait + _ANSWER_SECONDS)
-            news = calls.call("room.catch_up", room=found["id"], wait=wait)
+            ends_at = time.monotonic() + wait
+            news = calls.call("room.catch_up", room=found["id"], wait=wait, peek=True)
+            if news["notices"] or news["changes"]:
+                return None
+            wait = max(0.0, ends_at - time.monotonic())
             result = calls.call("message.send", room=found["id"], text=text, wait=wait, key=key)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return BlockingSend(found, news, result)
+    return BlockingSend(found, result)
 
 
 class _Calls:

@@ -332,13 +332,17 @@ class Post(Change[bytes], frozen=True, kw_only=True):
 
 
 class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
-    """Read what waits in a room, for up to `wait` seconds, and return what to know before sending."""
+    """Read what waits in a room, for up to `wait` seconds, and return what to know before sending.
+
+    With `peek` it is returned again the next time.
+    """
 
     NAME = "room.catch_up"
     RESULT = RoomNews
 
     room: str
     wait: Seconds = 30.0
+    peek: bool = False
 
 
 class Send(Change[SendResult], frozen=True, kw_only=True):
@@ -414,7 +418,8 @@ class Subscribe(Method[int], frozen=True, kw_only=True):
     Stored events with a number above `after` come first; without `after` or a `consumer`, what happens next.
     With `consumer`, those after what it has read up to. With `live`, also events that are not stored: the
     connection, presence, notices. Deleted events are told by a notification "gap" with the first number. A
-    connection has one subscription; another one replaces it.
+    connection has one subscription; another one replaces it. With `shown` a person sees what comes, so that
+    `room.catch_up` need not tell it again.
     """
 
     NAME = "events.subscribe"
@@ -423,6 +428,7 @@ class Subscribe(Method[int], frozen=True, kw_only=True):
     after: Number | None = None
     consumer: ConsumerName = ""
     live: bool = True
+    shown: bool = False
 
 
 class ReadEvents(Method[EventsPage], frozen=True, kw_only=True):

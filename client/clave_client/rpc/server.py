@@ -77,7 +77,7 @@ class RpcServer:
     @property
     def others(self) -> int:
         """How many windows of other processes are attached."""
-        return sum(not window.is_own for window in self._windows)
+        return sum(not window.is_own and not window.is_gone for window in self._windows)
 
     async def close(self) -> None:
         """Accept no more windows and disconnect all; what they wait for is not answered."""
@@ -97,7 +97,7 @@ class RpcServer:
         refusal = None
         if peer is not None and peer.user != os.geteuid():
             refusal = f"this profile belongs to another user than {peer.user}"
-        elif len(self._windows) >= MAX_WINDOWS:
+        elif sum(not window.is_gone for window in self._windows) >= MAX_WINDOWS:
             refusal = f"{MAX_WINDOWS} windows are attached to this profile already; close some"
         if refusal is not None:
             writer.write(encode_error(None, UsageError(refusal)))
@@ -125,6 +125,8 @@ class _Window:
         is_own: bool,
     ) -> None:
         self.is_own = is_own
+        self.is_gone = False
+        self._closed = asyncio.Event()
         self._client = client
         self._service = service
         self._reader = reader
@@ -137,7 +139,9 @@ class _Window:
         self.ended = asyncio.ensure_future(self._serve())
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, and stop what is being done for this window."""
+        self.is_gone = True
+        self._closed.set()
         self._writer.transport.abort()
         for task in tuple(self._tasks):
             task.cancel()
@@ -151,14 +155,17 @@ class _Window:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
+            self.is_gone = True
             self._writer.close()
             for task in tuple(self._tasks):
-                if task.get_name() != _CHANGE:  # a change goes on without its window
+                if self._closed.is_set() or task.get_name() != _CHANGE:  # a change goes on without its window
                     task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _take(self, line: bytes | None) -> None:
         """Begin what a line asks for; wait while too much of this window is being executed."""
+        if self._closed.is_set():
+            return
         if line is None:
             text = f"a request has at most {MAX_REQUEST_BYTES} bytes; this one was dropped"
             await self._write(encode_error(None, RpcError(ErrorCode.INVALID_REQUEST, text)))
@@ -180,6 +187,8 @@ class _Window:
             await self._execute(request.id, method)  # which waits while the window does not read
             return
         await self._free.acquire()
+        if self._closed.is_set():
+            return
         name = _CHANGE if isinstance(method, m.Change) else _QUERY
         task = asyncio.create_task(self._execute(request.id, method), name=name)
         self._tasks.add(task)
@@ -253,20 +262,22 @@ class _Window:
         if self._pushing is not None:
             self._pushing.cancel()
         stream = self._client.events()
-        task = asyncio.create_task(self._push(journal, stream, after, live=request.live), name=_QUERY)
+        task = asyncio.create_task(self._push(journal, stream, after, request), name=_QUERY)
         self._pushing = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return journal.head
 
-    async def _push(self, journal: Journal, stream: EventStream[Any], after: int, *, live: bool) -> None:
+    async def _push(
+        self, journal: Journal, stream: EventStream[Any], after: int, wanted: m.Subscribe
+    ) -> None:
         """Send stored events after a number, then everything that happens."""
         try:
             after = await self._push_stored(journal, after)
             async for event in stream:
                 if is_stored(event):
                     after = await self._push_stored(journal, after)
-                elif live:
+                elif wanted.live:
                     await self._notify("event", {"number": 0, "event": dump(event)})
         except ClientError as error:
             await self._notify("end", {"error": dump_error(error)})
@@ -274,7 +285,7 @@ class _Window:
             pass
         finally:
             stream.close()
-            if live:
+            if wanted.shown:
                 with contextlib.suppress(ClientError):
                     self._service.note_told(after)
 

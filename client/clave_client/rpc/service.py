@@ -174,10 +174,16 @@ class Service:
         """Return the noted outcome of `work`; else do it and note the outcome, in one transaction."""
         if attempt.outcome is not None:
             return attempt.outcome["done"]
-        with self._store.transaction():
-            done = dump(work())
-            if request.key:
-                self._requests.finish(request.key, {"done": done})
+        try:
+            with self._store.transaction():
+                done = dump(work())
+                if request.key:
+                    self._requests.finish(request.key, {"done": done})
+        except BaseException:
+            here = self._client.sync.rooms.get(attempt.room)
+            if here is not None:
+                here.reload()  # what it changed in memory is not on disk
+            raise
         return done
 
     def _finish(self, request: m.Change[T], result: T) -> T:
@@ -294,7 +300,7 @@ class Service:
             after = page[-1].number
             raw = (msgspec.json.decode(each.event) for each in page)
             changes += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
-        if after != told:
+        if after != told and not request.peek:
             settings.set_told(self._store, room, after)
         here = self._client.rooms.get(room)
         notices = [] if here is None else self._client.key_mismatches(room)
@@ -394,7 +400,14 @@ class Service:
     def _pending(self, request: m.ListPending) -> list[PendingMessage]:
         room = self._maybe_room(request.room)
         items = self._store.pending_texts(room or None, _MOST_PENDING)
-        return [PendingMessage(room, item.id, item.body, item.sent_at / 1000) for room, item in items]
+        found: list[PendingMessage] = []
+        size = 0
+        for of, item in items:
+            size += len(item.body.encode())
+            if found and size > _MOST_TEXT_BYTES:
+                break
+            found.append(PendingMessage(of, item.id, item.body, item.sent_at / 1000))
+        return found
 
     async def _fingerprint(self, request: m.GetFingerprint) -> Fingerprint:
         await self._client.wait_settled()

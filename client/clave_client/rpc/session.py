@@ -36,6 +36,7 @@ from clave_client.rpc.owner import Owner
 from clave_client.rpc.values import OwnerInfo
 from clave_client.store.folders import SOCKET_NAME
 from clave_client.store.profile import Profile
+from clave_client.store.schema import MIGRATIONS
 from clave_host.local_sockets import connect_to, peer_of
 from clave_host.version import VERSION
 
@@ -49,6 +50,9 @@ _POLL_SECONDS: Final = 0.05
 
 _HANDOVER_SECONDS: Final = 1.0
 """How long a session that would have to ask for a passphrase leaves the profile to others."""
+
+_TICKS: Final = 4
+"""How often an owner that owes an answer is looked at within that time."""
 
 _MOST_OWNERS: Final = 5
 """How many owners are asked one request: perhaps it is what ends them."""
@@ -193,11 +197,14 @@ class Session:
         finally:
             self._pending.pop(id_, None)
 
-    async def subscribe(self, *, after: int | None = None, consumer: str = "", live: bool = True) -> int:
+    async def subscribe(
+        self, *, after: int | None = None, consumer: str = "", live: bool = True, shown: bool = False
+    ) -> int:
         """Begin `events`; return the number of the last stored event. See `methods.Subscribe`."""
-        head = await self.ask(m.Subscribe(after=after, consumer=consumer, live=live))
+        self._events.restart()
+        head = await self.ask(m.Subscribe(after=after, consumer=consumer, live=live, shown=shown))
         start = head if after is None and not consumer else after
-        self._subscription = m.Subscribe(after=start, consumer=consumer, live=live)
+        self._subscription = m.Subscribe(after=start, consumer=consumer, live=live, shown=shown)
         return head
 
     async def next_event(self) -> SessionEvent:
@@ -224,25 +231,36 @@ class Session:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while True:
-            connection = await self._attach()
-            if connection is None and self._make_client is not None:
-                connection = await self._own(first=first, since=loop.time() - began)
-            if connection is not None:
-                try:
-                    reader, self._writer = await asyncio.open_unix_connection(
-                        sock=connection, limit=_READ_BYTES
-                    )
-                    await self._greet(reader, self._writer)
-                except (ConnectionError, asyncio.IncompleteReadError):
-                    self._detach()  # the owner ended just now
-                    continue
-                except ClientError:
-                    self._detach()
+            try:
+                reader = await self._try_connect(first=first, since=loop.time() - began)
+            except ProfileLocked as error:
+                if first or not self._patient:
                     raise
+                self._on_stall(error.process)
+                reader = None
+            if reader is not None:
                 return reader
             if loop.time() - began > STALL_SECONDS and (first or not self._patient):
                 raise self._profile.locked_error()
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _try_connect(self, *, first: bool, since: float) -> asyncio.StreamReader | None:
+        """Try once to attach or to become the owner. Raises `ProfileLocked` when the owner does not greet."""
+        connection = await self._attach()
+        if connection is None and self._make_client is not None:
+            connection = await self._own(first=first, since=since)
+        if connection is None:
+            return None
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_READ_BYTES)
+            await self._greet(reader, self._writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self._detach()  # the owner ended just now
+            return None
+        except ClientError:
+            self._detach()
+            raise
+        return reader
 
     async def _attach(self) -> socket.socket | None:
         """Connect to the owner's socket; return None when nobody listens there."""
@@ -304,7 +322,7 @@ class Session:
             self.info = load(OwnerInfo, found)
         except (ValueError, KeyError, TypeError):
             raise OwnerOutdated(_outdated("another version", 0)) from None
-        if self.info.rpc != m.RPC_VERSION:
+        if self.info.rpc != m.RPC_VERSION or self.info.store < len(MIGRATIONS):
             raise OwnerOutdated(_outdated(self.info.software, self.info.process))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -327,20 +345,26 @@ class Session:
             except ClientError as error:
                 self._fail(error)
                 return
+            except Exception as error:  # noqa: BLE001  (of the system or a defect: nobody may wait for ever)
+                self._fail(ClientError(f"the profile cannot be taken over: {error or type(error).__name__}"))
+                return
             self._go_on()
 
     def _go_on(self) -> None:
         """Repeat at a new owner what was not answered, and go on with the events."""
         self._heard()
         if self._subscription is not None:
-            after = max(self._subscription.after or 0, self._events.last)
-            again = msgspec.structs.replace(self._subscription, after=after, consumer="")
+            again = self._subscription
+            if self._events.last:
+                after = max(again.after or 0, self._events.last)
+                again = msgspec.structs.replace(again, after=after, consumer="")
             self._write(encode_request(again.NAME, dump(again), "subscribe"))
         for pending in self._pending.values():
             pending.owners += 1
             if pending.owners > _MOST_OWNERS and not pending.answer.done():
                 text = "every process that took over the profile ended before it answered; start clave again"
                 pending.answer.set_exception(ClientError(text))
+                continue
             self._write(pending.line)
         self._on_attached()
 
@@ -378,20 +402,24 @@ class Session:
         self._heard_at = asyncio.get_running_loop().time()
 
     async def _watch(self) -> None:
-        """Ping an owner that owes an answer, and name it when it does not answer for 2 s."""
+        """Ping an owner that owes an answer, and name it when nothing came for 2 s after a ping."""
         loop = asyncio.get_running_loop()
-        stalled = False
+        pinged_at, ticks, stalled = 0.0, 0, False
         while True:
-            await asyncio.sleep(STALL_SECONDS / 4)
-            if self._owner is not None or self._writer is None:
-                continue
-            silent = loop.time() - self._heard_at
-            if self._pending and silent < STALL_SECONDS:
-                self._write(encode_request(m.Ping.NAME, {}, "ping"))
+            await asyncio.sleep(STALL_SECONDS / _TICKS)
+            if self._heard_at >= pinged_at:
+                ticks = 0
                 if stalled:
                     stalled = False
                     self._on_stall(0)
-            elif self._pending and not stalled:
+            if self._owner is not None or self._writer is None:
+                continue
+            if ticks:
+                ticks += 1  # turns of this loop, so that a machine that slept is not the owner's fault
+            elif self._pending:
+                pinged_at, ticks = loop.time(), 1
+                self._write(encode_request(m.Ping.NAME, {}, "ping"))
+            if ticks > _TICKS and not stalled:
                 stalled = True
                 if self._patient:
                     self._on_stall(self.info.process)
@@ -415,11 +443,16 @@ class _EventBuffer:
         self.last = 0
 
     def put(self, event: SessionEvent) -> None:
-        if event.number and event.number <= self.last:
+        if event.event is not None and event.number and event.number <= self.last:
             return
         self.last = max(self.last, event.number)
         self._waiting.append(event)
         self._changed.set()
+
+    def restart(self) -> None:
+        """Begin with another subscription."""
+        self._waiting.clear()
+        self.last = 0
 
     async def get(self) -> SessionEvent:
         while not self._waiting:

@@ -120,6 +120,9 @@ class NumberedEvent(msgspec.Struct, frozen=True):
     number: int
     event: Any
 
+    def __repr__(self) -> str:
+        return f"<NumberedEvent {self.number!r}>"
+
 
 class EventsPage(msgspec.Struct, frozen=True):
     """Stored events, oldest first; `next` is what to give as `after` the next time.

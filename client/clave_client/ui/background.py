@@ -6,6 +6,7 @@ Knows no options.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from clave_client.rpc.jsonrpc import (
     ErrorCode,
     Request,
     RpcError,
+    dump_error,
     encode_answer,
     encode_error,
     encode_request,
@@ -151,12 +153,18 @@ class _Bridge:
                 return await self._session.call(name, request.params)
 
     async def _push(self) -> None:
-        while True:
-            number, event = await self._session.next_event()
-            if event is None:
-                _write(encode_request("gap", {"first": number + 1}))
-            else:
-                _write(encode_request("event", {"number": number, "event": dump(event)}))
+        try:
+            while True:
+                number, event = await self._session.next_event()
+                if event is None:
+                    _write(encode_request("gap", {"first": number + 1}))
+                else:
+                    _write(encode_request("event", {"number": number, "event": dump(event)}))
+        except ClientError as error:
+            with contextlib.suppress(OSError):
+                _write(encode_request("end", {"error": dump_error(error)}))
+        except OSError as error:
+            self._failed = error
 
 
 def _write(line: bytes) -> None:

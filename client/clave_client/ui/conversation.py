@@ -5,6 +5,7 @@ What can be typed is in `chat_commands`; line mode and plain pipes are thin shel
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -98,6 +99,7 @@ class Conversation:
         self._titles: dict[bytes, str] = {}
         self._day = ""
         self._shown: dict[bytes, set[int]] = {}
+        self._showing = asyncio.Lock()
         self._told: set[tuple[bytes, str]] = set()
         self._posted: set[bytes] = set()
         self._declined: set[bytes] = set()
@@ -184,7 +186,7 @@ class Conversation:
     async def begin(self, room: str | None) -> None:
         """Show the rooms, and enter `room`, or the last one, or the only one there is."""
         ask = self.session.ask
-        await self.session.subscribe()
+        await self.session.subscribe(shown=True)
         await self.refresh()
         profile = await ask(m.GetProfile())
         self._online = profile.is_online or None
@@ -252,6 +254,10 @@ class Conversation:
 
     async def enter(self, room: bytes) -> None:
         """Make `room` the current room; show its last messages, and those that were not shown yet."""
+        async with self._showing:  # events wait, so that each message is shown once and in its place
+            await self._enter(room)
+
+    async def _enter(self, room: bytes) -> None:
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
@@ -260,21 +266,21 @@ class Conversation:
         self._day = ""
         await self.show_key_notices(room)
         unread = await ask(m.GetUnread(room=words))
-        seen = self._shown.setdefault(room, set())
-        unread = [message for message in unread if message.seq not in seen]
+        shown = self._shown[room] = set()
         news = unread
         if self.interactive:
             earlier = await ask(m.GetHistory(room=words, limit=_CONTEXT + len(unread)))
             first = min((message.seq for message in unread), default=2**63)
             for message in [each for each in earlier if each.seq < first][-_CONTEXT:]:
+                shown.add(message.seq)
                 self._show_message(message)
             if unread:  # with what was said from other windows in between
                 self.show(separator("new"))
                 by_seq = {each.seq: each for each in (*earlier, *unread) if each.seq >= first}
                 news = [by_seq[seq] for seq in sorted(by_seq)]
         for message in news:
+            shown.add(message.seq)
             self._show_message(message)
-        seen.update(message.seq for message in unread)
         if unread:
             await ask(m.MarkShown(room=words, seq=unread[-1].seq, until=True))
         if room in self.rooms:
@@ -309,17 +315,20 @@ class Conversation:
     async def listen(self) -> None:
         """Show events until the owner cannot go on; raise the error that ended it."""
         while True:
-            number, event = await self.session.next_event()
+            _, event = await self.session.next_event()
             if event is None:
-                self.show(
-                    note(f"events up to {number} are no longer kept; messages are in /history", "alarm")
-                )
+                text = "some events were deleted before they were shown; messages are in /history"
+                self.show(note(text, "alarm"))
                 await self.refresh()
             else:
                 await self.show_event(event)
 
     async def show_event(self, event: Event) -> None:
         """Show one event."""
+        async with self._showing:
+            await self._show_event(event)
+
+    async def _show_event(self, event: Event) -> None:
         match event:
             case events.Connected() | events.Disconnected():
                 self._show_connection(event)
@@ -385,6 +394,8 @@ class Conversation:
         if not event.text or (posted_here and not self.interactive):
             return
         elsewhere = event.room != self.room
+        if not elsewhere and event.seq in self._shown.get(event.room, ()):
+            return
         if elsewhere and self.interactive and not posted_here:
             return
         line: Line = [("own", self.name), ("", f": {event.text}")]

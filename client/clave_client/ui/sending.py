@@ -26,9 +26,7 @@ _PROGRESS_SECONDS = 1.0
 
 def report_sent(done: BlockingSend, *, as_json: bool) -> None:
     """Print what there is to say of a message that was sent. Raises `MessageWaiting` if it waits."""
-    room, news = load(RoomSummary, done.room), load(RoomNews, done.news)
-    result = load(SendResult, done.result)
-    warn_of([*news.notices, *news.changes], news.title)
+    room, result = load(RoomSummary, done.room), load(SendResult, done.result)
     if as_json:
         print_out(sent_json(result, room.title))
     if not result.seq:
@@ -71,12 +69,14 @@ class Sender:
         try:
             async for line in read_byte_lines(source, MAX_BODY_BYTES):
                 number += 1
-                if line is None:
+                text = None if line is None else line.decode(errors="replace")
+                if text is None or len(text.encode()) > MAX_BODY_BYTES:
                     self._refused += 1
                     print_warning(f"line {number} has more than {MAX_BODY_BYTES} bytes; it was not sent")
-                elif line.strip():
+                    continue
+                text = text.removeprefix("\ufeff" if number == 1 else "")
+                if text.strip():
                     key = f"{self._key}-{number}" if self._key else ""
-                    text = line.decode(errors="replace").removeprefix("\ufeff" if number == 1 else "")
                     sending.add(asyncio.create_task(self._send_one(text, key)))
                 if len(sending) >= _MOST_UNACKNOWLEDGED:
                     await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
@@ -99,8 +99,11 @@ class Sender:
     async def _send_one(self, text: str, key: str) -> None:
         # Once the relay was away for one message, the others are just left in the outbox.
         wait, room = 0.0 if self._waiting else self._wait, self._room.id.hex()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + wait
         try:
             self._tell(await self._session.ask(m.CatchUp(room=room, wait=wait)))
+            wait = max(0.0, ends_at - loop.time())
             result = await self._session.ask(m.Send(room=room, text=text, wait=wait, key=key))
         except (RoomNotFound, NotInRoom):  # it was found before
             raise NoLongerMember(self._room.title, None) from None

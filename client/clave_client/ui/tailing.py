@@ -44,7 +44,7 @@ class Tail:
             consumer = f"{self._consumer} {room.id.hex()}"
             await self._session.subscribe(consumer=consumer)
         else:
-            await self._session.subscribe()
+            await self._session.subscribe(shown=not self._as_json)
             consumer = ""
             if await ask(m.WaitSettled()):
                 await ask(m.WaitSynced(room=room.id.hex(), wait=_SYNC_SECONDS))
@@ -75,7 +75,7 @@ class Tail:
         event, room = happened.event, self._room
         match event:
             case None:
-                print_warning(f"{room.title}: events up to {happened.number} are no longer kept")
+                print_warning(f"{room.title}: some events were deleted before they were shown")
             case events.Message() if event.room == room.id:
                 await self._print(
                     HistoryMessage(event.seq, event.sender, False, event.id, event.text, event.sent_at)

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from clave_client import events
-from clave_client.errors import UsageError
+from clave_client.errors import StoreFull, UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
+from clave_client.store.request_log import RequestLog
 from clave_client.values import Phase
 from client.rpc.kit import TIMEOUT, Home, crash, home_at, next_of
 
@@ -263,3 +264,45 @@ async def test_settings_are_kept(tmp_path: Path) -> None:
 def test_every_method_has_a_result_that_can_be_decoded() -> None:
     for method in m.METHODS.values():
         msgspec.json.schema_components([method], ref_template="{name}")
+
+
+async def test_what_fails_with_its_transaction_changes_nothing_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+
+        def fail(*_: object) -> None:
+            raise StoreFull("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RequestLog, "finish", fail)
+            with pytest.raises(StoreFull):
+                await red.ask(m.Leave(room="friends", key="k"))
+        assert (await red.ask(m.FindRoom(room="friends"))).phase is Phase.JOINED
+        assert (await red.ask(m.Send(room="friends", text="still here"))).seq
+
+
+async def test_only_windows_that_somebody_looks_at_count_as_told(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await home.session("green")
+        for shown in (False, True):
+            window = await home.session("blue")
+            await window.subscribe(shown=shown)
+            if shown:
+                await red.ask(m.Remove(room="friends", name="green"))
+                await next_of(window, events.MemberRemoved)
+            else:
+                await red.ask(m.Invite(room="friends", name="green"))
+                await next_of(window, events.MemberAdded)
+            await window.close()
+            assert blue._owner is not None
+            assert blue._owner.server is not None
+            async with asyncio.timeout(TIMEOUT):
+                while len(blue._owner.server._windows) > 1:
+                    await blue.ask(m.Ping())
+            peeked = await blue.ask(m.CatchUp(room="friends", peek=True))
+            told = await blue.ask(m.CatchUp(room="friends"))
+            assert peeked == told
+            assert bool(told.changes) is not shown

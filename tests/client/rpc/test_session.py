@@ -23,9 +23,10 @@ from clave_client.errors import (
 from clave_client.rpc import methods as m
 from clave_client.rpc import session as session_module
 from clave_client.rpc.session import Session
+from clave_client.store import journal as journal_module
 from clave_client.store.profile import Profile
 from clave_host.local_sockets import bind_private
-from client.rpc.kit import TIMEOUT, Home, crash, home_at, next_of
+from client.rpc.kit import TIMEOUT, Home, RawWindow, crash, home_at, next_of
 
 
 async def texts(session: Session) -> list[str]:
@@ -198,7 +199,7 @@ async def silent(home: Home, name: str, answer: Callable[[dict[str, Any]], bytes
 
 
 def greeting(request: dict[str, Any], **changed: Any) -> bytes:
-    owner = {"rpc": 1, "store": 7, "software": "clave 9.9", "process": 17, "name": "red", **changed}
+    owner = {"rpc": 1, "store": 99, "software": "clave 9.9", "process": 17, "name": "red", **changed}
     return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": owner}).encode() + b"\n"
 
 
@@ -255,7 +256,7 @@ async def test_an_owner_that_stops_answering_is_named_and_not_robbed(
                 await session.close()
 
 
-@pytest.mark.parametrize("changed", [{"rpc": 2}, {"rpc": 0}])
+@pytest.mark.parametrize("changed", [{"rpc": 2}, {"rpc": 0}, {"store": 1}])
 async def test_an_owner_of_another_version_is_named_with_what_to_do(
     tmp_path: Path, changed: dict[str, Any]
 ) -> None:
@@ -293,6 +294,7 @@ async def test_a_request_that_ends_every_owner_is_given_up(tmp_path: Path) -> No
                 session = await home.session("red", patient=True)
                 with pytest.raises(ClientError, match="every process that took over"):
                     await session.ask(m.Ping())
+                await asyncio.sleep(4 * session_module._POLL_SECONDS)  # time enough for one more owner
                 assert asked == session_module._MOST_OWNERS
                 await session.close()
 
@@ -305,22 +307,26 @@ async def test_attaching_needs_no_passphrase_and_taking_over_asks_for_it(
 ) -> None:
     monkeypatch.setattr(session_module, "_HANDOVER_SECONDS", 0.1)
     async with home_at(tmp_path) as home:
-        profile = Profile(home.folder, "red", ask=lambda: "correct horse", new_passphrase=True)
-        owner = Session(profile, home.client)
-        await owner.open()
-        await owner.ask(m.CreateRoom(title="friends"))
+
+        def protected() -> Session:
+            profile = Profile(home.folder, "red", ask=lambda: "correct horse", new_passphrase=True)
+            return Session(profile, home.client)
+
+        async with protected() as owner:
+            await owner.ask(m.CreateRoom(title="friends"))
+            silent_window = await home.session("red")
+        with pytest.raises(PassphraseNeeded):
+            await silent_window.ask(m.Post(room="friends", text="lost"))
         asked: list[str] = []
 
         async def ask() -> str:
             asked.append("passphrase")
             return "correct horse"
 
-        silent_window = await home.session("red")
-        asking = await home.session("red", ask=ask)
-        assert asked == []
-        await owner.close()
-        with pytest.raises(PassphraseNeeded):
-            await silent_window.ask(m.Post(room="friends", text="lost"))
+        async with protected():
+            asking = await home.session("red", ask=ask)
+            await asking.ask(m.ListRooms())
+            assert asked == []
         await asking.ask(m.Post(room="friends", text="kept"))
         assert (asking.is_owner, asked) == (True, ["passphrase"])
         assert await asking.ask(m.WaitFlushed(wait=TIMEOUT))
@@ -405,3 +411,81 @@ async def test_a_full_disk_fails_requests_and_ends_nothing(
         assert (await attached.ask(m.Send(room="friends", text="taken again"))).seq
         assert red.is_owner
         assert await texts(blue) == ["arrives later", "taken again"]
+
+
+async def test_a_consumer_goes_on_at_the_next_owner_before_its_first_event(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await blue.ask(m.Send(room="friends", text="before"))
+        while not await red.ask(m.GetHistory(room="friends")):
+            await red.ask(m.ReadEvents(wait=1))
+        attached = await home.session("red")
+        await attached.subscribe(consumer="bot")
+        await crash(red)
+        await blue.ask(m.Send(room="friends", text="after"))
+        heard = (await next_of(attached, events.Message)).event
+        assert isinstance(heard, events.Message)
+        assert heard.text == "after"
+
+
+async def test_a_healthy_owner_is_not_called_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "STALL_SECONDS", 0.2)
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        named: list[int] = []
+        attached = await home.session("red", on_stall=named.append)
+        page = await attached.ask(m.ReadEvents(wait=1.0))  # five times as long as a stall
+        assert (page.events, named) == ([], [])
+
+
+async def test_deleted_events_are_told_of_also_at_the_next_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT_EVENTS", 5)
+    monkeypatch.setattr(journal_module, "_DELETE_EVERY", 1)
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        start = (await red.ask(m.ReadEvents())).next
+        for n in range(20):
+            await blue.ask(m.Send(room="friends", text=str(n)))
+        while (await red.ask(m.GetHistory(room="friends", limit=1)))[-1].text != "19":
+            await red.ask(m.ReadEvents(wait=1))
+        await red.subscribe(after=start)
+        first = await red.next_event()
+        assert first.event is None
+        second = await red.next_event()
+        assert isinstance(second.event, events.Message)
+        assert second.event.text == "15"
+
+
+async def test_a_window_is_told_when_it_cannot_take_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        attached = await home.session("red")
+
+        def fail(_: Profile) -> Profile:
+            raise OSError(30, "Read-only file system")
+
+        monkeypatch.setattr(Profile, "open", fail)
+        await crash(red)
+        with pytest.raises(ClientError, match=r"cannot be taken over: .*Read-only"):
+            await attached.ask(m.ListRooms())
+
+
+async def test_an_owner_that_closes_does_not_wait_for_what_windows_wait_for(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        home.relay.is_reachable = False
+        home.relay.disconnect_all()
+        window = await RawWindow.at(home.socket("red"))
+        for number in range(150):
+            params = {"room": "friends", "text": str(number), "wait": 600}
+            request = {"jsonrpc": "2.0", "id": number, "method": "message.send", "params": params}
+            window.writer.write(json.dumps(request).encode() + b"\n")
+        await window.writer.drain()
+        await red.ask(m.Ping())
+        async with asyncio.timeout(TIMEOUT):
+            await red.close()
+        await window.close()

@@ -321,3 +321,23 @@ async def test_leaving_says_what_will_not_be_sent_and_shows_it(tmp_path: Path) -
         home.relay.is_reachable = True
         await window.shows("it said: an unsent thought")
         await window.close()
+
+
+async def test_what_comes_while_a_room_is_entered_is_shown_once(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await red.ask(m.CreateRoom(title="alone"))
+        window = await Window.open(home, "red", room="alone")
+        for n in range(10):
+            await asyncio.gather(
+                blue.ask(m.Send(room="friends", text=f"blue {n}.")),
+                window.session.ask(m.Send(room="friends", text=f"red {n}.")),
+                window.types("/room friends"),
+            )
+            await window.shows(f"blue {n}.")
+            await window.shows(f"red {n}.")
+            both = [line for line in window.lines if line.endswith((f"blue {n}.", f"red {n}."))]
+            assert len(both) == 2, both
+            await window.types("/room alone")
+            window.lines.clear()
+        await window.close()
