@@ -311,3 +311,42 @@ async def test_odd_options_are_a_usage_error(tmp_path: Path, words: tuple[str, .
     assert ran.status == 2, ran.err
     assert says in ran.err or "not UTF-8" in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["tail", "rpc", "chat"])
+async def test_an_owner_whose_output_nobody_reads_holds_up_nobody(tmp_path: Path, command: str) -> None:
+    words = {"tail": ("tail", "friends"), "rpc": ("rpc",), "chat": ("chat", "--room", "friends")}[command]
+    async with friends(tmp_path) as (_, blue, room, home), unread(*words, home=home) as owner:
+        assert owner.stdin is not None
+        subscribe = b'{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":{"after":0}}\n'
+        if command == "rpc":
+            owner.stdin.write(subscribe)
+        await holds(home, owner)
+        for _ in range(20):
+            await blue.client.send(room, "x" * 20_000)
+        for _ in range(3):
+            sent = await clave("send", "--name", "red", "friends", "not held up", home=home)
+            assert (sent.status, sent.err) == (0, "")
+        owner.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(owner.wait(), TIMEOUT) == 143
+
+
+@asynccontextmanager
+async def unread(*words: str, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `clave` with an output that nobody reads."""
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "clave_client", *words, "--name", "red"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=write,
+        env={**os.environ, "CLAVE_HOME": str(home)},
+    )
+    os.close(write)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        os.close(read)

@@ -27,6 +27,7 @@ from clave_client.rpc.jsonrpc import (
 )
 from clave_client.rpc.session import Session
 from clave_client.ui.input_lines import read_byte_lines
+from clave_client.ui.output import Output
 from clave_client.ui.warnings import print_warning
 
 __all__ = ["run_bridge", "run_daemon"]
@@ -60,7 +61,7 @@ async def run_bridge(make_session: Callable[[], Session]) -> None:
             async for line in read_byte_lines(sys.stdin.fileno(), MAX_REQUEST_BYTES):
                 if line is None:
                     text = f"a request has at most {MAX_REQUEST_BYTES} bytes; this one was dropped"
-                    _write(encode_error(None, RpcError(ErrorCode.INVALID_REQUEST, text)))
+                    await bridge.output.write(encode_error(None, RpcError(ErrorCode.INVALID_REQUEST, text)))
                 elif line.strip():
                     await bridge.take(line)
             await bridge.finish()
@@ -73,6 +74,7 @@ class _Bridge:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.output = Output(sys.stdout.fileno())
         self._free = asyncio.Semaphore(_MOST_RUNNING)
         self._running: dict[str | int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,7 +87,7 @@ class _Bridge:
         try:
             request = parse_request(line)
         except RpcError as error:
-            _write(encode_error(None, error))
+            await self.output.write(encode_error(None, error))
             return
         await self._free.acquire()
         task = asyncio.create_task(self._execute(request))
@@ -129,7 +131,7 @@ class _Bridge:
         else:
             answer = encode_answer(request.id, result) if request.id is not None else b""
         if request.id is not None:
-            _write(answer)
+            await self.output.write(answer)
 
     async def _answer(self, request: Request) -> object:
         match request.method:
@@ -157,16 +159,11 @@ class _Bridge:
             while True:
                 number, event = await self._session.next_event()
                 if event is None:
-                    _write(encode_request("gap", {"first": number + 1}))
+                    await self.output.write(encode_request("gap", {"first": number + 1}))
                 else:
-                    _write(encode_request("event", {"number": number, "event": dump(event)}))
+                    await self.output.write(encode_request("event", {"number": number, "event": dump(event)}))
         except ClientError as error:
             with contextlib.suppress(OSError):
-                _write(encode_request("end", {"error": dump_error(error)}))
+                await self.output.write(encode_request("end", {"error": dump_error(error)}))
         except OSError as error:
             self._failed = error
-
-
-def _write(line: bytes) -> None:
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -68,7 +68,8 @@ class Conversation:
     """One user at one window. `show` is called with each line for the screen; `clock` is in seconds.
 
     `room` is the current room, `finished` is set by `exit`. `interactive` says that somebody looks: then
-    messages of other rooms are counted rather than shown, and leaving a room asks. A screen is connected by
+    messages of other rooms are counted rather than shown, and leaving a room asks. `shown` waits until what
+    was shown has been taken. A screen is connected by
     `connect`: `changed` is called when the prompt or what waits has changed, `alert` for each message that
     may ring a bell, with its room's title.
     """
@@ -100,6 +101,7 @@ class Conversation:
         self._day = ""
         self._shown: dict[bytes, set[int]] = {}
         self._showing = asyncio.Lock()
+        self.shown: Callable[[], Awaitable[None]] = _nothing
         self._told: set[tuple[bytes, str]] = set()
         self._posted: set[bytes] = set()
         self._declined: set[bytes] = set()
@@ -322,6 +324,7 @@ class Conversation:
                 await self.refresh()
             else:
                 await self.show_event(event)
+            await self.shown()
 
     async def show_event(self, event: Event) -> None:
         """Show one event."""
@@ -452,3 +455,7 @@ class Conversation:
         wait = 0.0 if self._online is False else FLUSH_SECONDS
         if not await self.session.ask(m.WaitFlushed(wait=wait)):
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))
+
+
+async def _nothing() -> None:
+    """Wait for nothing: what is shown is there at once."""

@@ -18,7 +18,9 @@ from clave_client.ui.chat_commands import COMMANDS, run_input, run_shortcut, swi
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import Line, note, plain
 from clave_client.ui.input_lines import read_byte_lines
+from clave_client.ui.output import Output
 from clave_client.ui.terminal.usable import is_usable
+from clave_client.ui.warnings import encoded, print_out
 
 __all__ = ["Alerts", "OpenSession", "run_line_mode"]
 
@@ -91,7 +93,9 @@ class _Window:
 
 
 async def _run_on_pipes(window: _Window, session: Session, room: str | None) -> None:
-    talk = window.talk = Conversation(session, _print)
+    output = Output(sys.stdout.fileno())
+    talk = window.talk = Conversation(session, lambda line: output.put(encoded(plain(line))))
+    talk.shown = output.flush
     await session.ask(m.WaitSettled())
     await talk.begin(room)
     reading = asyncio.create_task(_read(talk))
@@ -102,6 +106,7 @@ async def _run_on_pipes(window: _Window, session: Session, room: str | None) -> 
             if task.done():
                 task.result()
         await talk.finish()
+        await output.flush()
     finally:
         for task in (reading, listening):
             task.cancel()
@@ -117,14 +122,13 @@ async def _read(talk: Conversation) -> None:
         text = line.decode(errors="replace")
         await run_input(talk, text.removeprefix("\ufeff") if first else text)
         first = False
+        await talk.shown()
         if talk.finished:
             return
 
 
 def _print(line: Line) -> None:
-    text = plain(line)
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="replace").decode(encoding), flush=True)  # noqa: T201 (its purpose)
+    print_out(plain(line))
 
 
 # --- on a terminal ---

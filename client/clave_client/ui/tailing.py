@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from clave_client import events
 from clave_client.errors import NoLongerMember
 from clave_client.rpc import methods as m
@@ -9,7 +11,8 @@ from clave_client.rpc.session import Session, SessionEvent
 from clave_client.rpc.values import HistoryMessage, RoomSummary
 from clave_client.ui.display import message_line, name_with_warning, plain
 from clave_client.ui.json_output import message_json
-from clave_client.ui.warnings import print_out, print_warning, warn_of
+from clave_client.ui.output import Output
+from clave_client.ui.warnings import encoded, print_warning, warn_of
 
 __all__ = ["Tail"]
 
@@ -27,6 +30,7 @@ class Tail:
         self._words = room
         self._as_json = as_json
         self._consumer = consumer
+        self._output = Output(sys.stdout.fileno())
         self._printed: set[int] = set()
         self._offline = False
         self._me = b""
@@ -103,9 +107,9 @@ class Tail:
             return
         self._printed.add(message.seq)
         if self._as_json:
-            print_out(message_json(message, self._room.title))
+            await self._output.write(encoded(message_json(message, self._room.title)))
             return
         if not self._consumer:
             await self._session.ask(m.MarkShown(room=self._room.id.hex(), seq=message.seq))
         line = message_line(message.sender, message.text, message.sent_at, me=self._me)
-        print_out(plain(line))
+        await self._output.write(encoded(plain(line)))

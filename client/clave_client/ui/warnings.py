@@ -13,13 +13,18 @@ from clave_client.events import Event
 from clave_client.ui.display import event_line, plain, relay_restored_text
 from clave_client.ui.hints import notice_text
 
-__all__ = ["print_out", "print_warning", "warn_of"]
+__all__ = ["encoded", "print_out", "print_warning", "warn_of"]
+
+
+def encoded(text: str) -> bytes:
+    """Return a line for standard output; characters that its encoding lacks become question marks."""
+    return f"{text}\n".encode(sys.stdout.encoding or "utf-8", errors="replace")
 
 
 def print_out(text: str) -> None:
-    """Print a line on standard output; characters that its encoding lacks become question marks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="replace").decode(encoding), flush=True)  # noqa: T201 (its purpose)
+    """Print a line on standard output."""
+    sys.stdout.buffer.write(encoded(text))
+    sys.stdout.buffer.flush()
 
 
 def print_warning(text: str) -> None:
