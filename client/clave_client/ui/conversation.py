@@ -356,6 +356,8 @@ class Conversation:
         self._changed()
 
     async def _show_change(self, event: Event) -> None:
+        if isinstance(event, events.Invited):
+            self._titles[event.room] = event.title
         if isinstance(event, events.RoomClosed) and event.by is None and event.room in self._declined:
             self.show(note(f"you declined the invitation to {event.title}"))
         else:

@@ -248,7 +248,7 @@ async def test_declining_says_declined(tmp_path: Path) -> None:
         (red,) = await home.friends("red")
         window = await Window.open(home, "blue")
         await red.ask(m.Invite(room="friends", name="blue"))
-        await window.shows("red (unverified) invites you to friends (one person is there)")
+        await window.shows("[friends] * red (unverified) invites you to friends (one person is there)")
         await window.types("/decline")
         await window.shows("you declined the invitation to friends")
         assert not any("you left" in line for line in window.lines)
