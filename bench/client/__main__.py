@@ -20,8 +20,8 @@ from bench.client.population import Relay, first_room, make_profiles, profile_na
 from bench.client.processes import OnTerminal, imported_modules, seconds_to_end
 
 _ROOMS = (100, 400)
-_PROMPTS = {"up": f"{first_room()}>", "away": f"{first_room()} (offline)>"}
-"""The prompt in the room that is entered at the start, by where the relay is."""
+_PROMPT = rf"{first_room()}( \(offline\))?>"
+"""The prompt in the room that is entered at the start, whether or not it is known that the relay is away."""
 
 _RELAY_PORT = 7649
 
@@ -83,7 +83,7 @@ class _Bench:
 
     def chat(self, rooms: int, relay: str) -> None:
         name = f"{rooms} rooms, relay {relay}"
-        with OnTerminal(self.chat_command(rooms), self.environment, _PROMPTS[relay]) as process:
+        with OnTerminal(self.chat_command(rooms), self.environment, _PROMPT) as process:
             if process.seconds is not None:
                 self.samples[name].append(process.seconds)
                 return
@@ -116,7 +116,7 @@ def main(repeat: int) -> None:
         with bench.relay.running():
             make_profiles(bench.home, bench.relay, _ROOMS)
             bench.modules.write_text(
-                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPTS["up"]))
+                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPT))
             )
             _repeat(repeat, lambda: _measure_help(bench))
             with bench.owner():
@@ -155,7 +155,7 @@ def _measure_chat(bench: _Bench, relay: str) -> None:
 def _measure_memory(bench: _Bench) -> None:
     for _ in range(3):
         bench.memory("memory of imports", bench.imports_command(), _IMPORTED)
-        bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]), _PROMPTS["up"])
+        bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]), _PROMPT)
 
 
 def _print_help(samples: Samples) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -38,7 +39,8 @@ def seconds_to_end(command: Sequence[str], environment: Mapping[str, str]) -> fl
 class OnTerminal:
     """A command on a terminal of its own, ended with the context. `seconds` is how long it took to be ready.
 
-    It is ready when `text` is on the terminal; `seconds` is None if it ended before.
+    It is ready when what the regular expression `text` matches is on the terminal; `seconds` is None if it
+    ended before.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], text: str) -> None:
@@ -86,7 +88,7 @@ class OnTerminal:
         return int(fields[11]) + int(fields[12])
 
     def _read_until(self, text: bytes) -> bool:
-        while text not in self.shown:
+        while re.search(text, self.shown) is None:
             if not self._read(_PATIENCE_SECONDS):
                 return False
         return True
