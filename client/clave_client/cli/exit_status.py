@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,10 @@ EXIT_STATUSES: Final = {
 """The exit statuses of `clave`, in --help and the documentation."""
 
 
+_COLLECT_AFTER: Final = 50_000
+"""Objects made, and not freed, between two runs of the garbage collector."""
+
+
 class _Signalled(Exception):
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -40,6 +45,8 @@ def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
     """
     import asyncio
 
+    # A start makes many objects that stay: the collector would look through them again and again.
+    gc.set_threshold(_COLLECT_AFTER)
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
     if sys.stdout is None:
