@@ -15,7 +15,7 @@ class ClientSession(Session):
     """A session on a client that was connected or started; it can lose its connection, and gets a new one."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client._profile)
+        super().__init__(client._profile, lambda _: client)
         self.server = RpcServer(client)
 
     async def _connect(self, *, first: bool) -> asyncio.StreamReader:

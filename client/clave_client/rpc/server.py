@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from clave_client.client import Client
 from clave_client.errors import ClientError, UsageError
-from clave_client.events import Notice
+from clave_client.events import Event, Notice
 from clave_client.formats.json_values import BadValue, dump, load
 from clave_client.rpc import methods as m
 from clave_client.rpc.jsonrpc import (
@@ -42,6 +43,9 @@ MAX_WINDOWS: Final = 500
 
 _MAX_RUNNING: Final = 64
 """Most requests of one window that are executed at once; then its next ones wait."""
+
+_MOST_UNSENT: Final = 1000
+"""Most events that wait for a window that does not read."""
 
 _READ_BYTES: Final = 64 * 1024
 _BACKLOG: Final = 256
@@ -183,7 +187,7 @@ class _Window:
             if request.id is not None:
                 await self._write(encode_error(request.id, error))
             return
-        if self._service.is_immediate(method):
+        if isinstance(method, m.Cancel | m.Subscribe) or self._service.is_immediate(method):
             await self._execute(request.id, method)  # which waits while the window does not read
             return
         await self._free.acquire()
@@ -244,6 +248,7 @@ class _Window:
             case m.Subscribe():
                 result = await self._subscribe(method)
             case m.Cancel():
+                await asyncio.sleep(0)  # what came with it has begun, and answers that it was cancelled
                 running = self._running.get(method.id)
                 if running is not None:
                     running.cancel()
@@ -261,45 +266,44 @@ class _Window:
             after = journal.consumer(request.consumer) if request.consumer else journal.head
         if self._pushing is not None:
             self._pushing.cancel()
-        stream = self._client.events()
-        task = asyncio.create_task(self._push(journal, stream, after, request), name=_QUERY)
+        unsent = _Unsent(self._client.events(), live=request.live)
+        task = asyncio.create_task(self._push(journal, unsent, after, shown=request.shown), name=_QUERY)
         self._pushing = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return journal.head
 
-    async def _push(
-        self, journal: Journal, stream: EventStream[Any], after: int, wanted: m.Subscribe
-    ) -> None:
+    async def _push(self, journal: Journal, unsent: _Unsent, after: int, *, shown: bool) -> None:
         """Send stored events after a number, then everything that happens."""
         try:
             after = await self._push_stored(journal, after)
-            async for event in stream:
-                if is_stored(event):
+            async for event in unsent:
+                if event is None:
                     after = await self._push_stored(journal, after)
-                elif wanted.live:
+                else:
                     await self._notify("event", {"number": 0, "event": dump(event)})
         except ClientError as error:
             await self._notify("end", {"error": dump_error(error)})
         except OSError:
             pass
         finally:
-            stream.close()
-            if wanted.shown:
+            unsent.close()
+            if shown:
                 with contextlib.suppress(ClientError):
                     self._service.note_told(after)
 
     async def _push_stored(self, journal: Journal, after: int) -> int:
         """Send the stored events after a number; return that of the last one."""
-        while True:
+        while after < journal.head:
             page = journal.read(after, _PAGE)
             if page.gap:
                 await self._notify("gap", {"first": page.gap})
             for number, event in page.events:
                 await self._notify("event", {"number": number, "event": event})
             if not page.events:
-                return after
+                break
             after = page.events[-1].number
+        return after
 
     async def _notify(self, method: str, params: dict[str, Any]) -> None:
         await self._write(encode_request(method, params))
@@ -310,6 +314,62 @@ class _Window:
             raise BrokenPipeError
         self._writer.write(line)
         await self._writer.drain()
+
+
+class _Unsent:
+    """What happened that a window was not sent yet: an asynchronous iterator over at most 1,000 events.
+
+    None is in place of stored events, which are read from the journal when the window takes them: so a window
+    that does not read costs the owner no messages. Of others the oldest are dropped.
+    """
+
+    def __init__(self, stream: EventStream[Event], *, live: bool) -> None:
+        self._stream = stream
+        self._live = live
+        self._waiting: deque[Event | None] = deque()
+        self._changed = asyncio.Event()
+        self._error: ClientError | None = None
+        self._has_ended = False
+        self._collecting = asyncio.create_task(self._collect())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event | None:
+        """Return the next event. Raises the `ClientError` that ended the client."""
+        while not self._waiting:
+            if self._error is not None:
+                raise self._error
+            if self._has_ended:
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        return self._waiting.popleft()
+
+    def close(self) -> None:
+        """Collect no more."""
+        self._collecting.cancel()
+        self._stream.close()
+
+    async def _collect(self) -> None:
+        try:
+            async for event in self._stream:
+                self._put(event)
+        except ClientError as error:
+            self._error = error
+        finally:
+            self._has_ended = True
+            self._changed.set()
+
+    def _put(self, event: Event) -> None:
+        if is_stored(event):
+            if not self._waiting or self._waiting[-1] is not None:
+                self._waiting.append(None)
+        elif self._live:
+            self._waiting.append(event)
+        if len(self._waiting) > _MOST_UNSENT:
+            del self._waiting[1 if self._waiting[0] is None else 0]  # not what stands for stored ones
+        self._changed.set()
 
 
 _CHANGE, _QUERY = "change", "query"

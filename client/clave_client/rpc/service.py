@@ -37,6 +37,7 @@ from clave_client.store.request_log import RequestLog
 from clave_client.store.schema import MIGRATIONS
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Fingerprint, Phase
+from clave_crypto.identity import fingerprint as fingerprint_of
 from clave_host.version import VERSION
 
 __all__ = ["Service"]
@@ -300,12 +301,12 @@ class Service:
             after = page[-1].number
             raw = (msgspec.json.decode(each.event) for each in page)
             changes += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
-        if after != told and not request.peek:
+        own = self._client.sync.account.verified.account
+        others = [each for each in changes if _author(each) != own]
+        if after != told and not (request.peek and others):
             settings.set_told(self._store, room, after)
         here = self._client.rooms.get(room)
         notices = [] if here is None else self._client.key_mismatches(room)
-        own = self._client.sync.account.verified.account
-        others = [each for each in changes if _author(each) != own]
         title = request.room if here is None else here.title
         return RoomNews(title, notices, others[:_MOST_MESSAGES])
 
@@ -318,24 +319,18 @@ class Service:
     def _profile(self) -> ProfileInfo:
         client = self._client
         me = client.sync.account.verified
-        address, fingerprint = client.relay
+        address, relay_fingerprint = client.relay
         return ProfileInfo(
             client.name,
             me.account,
-            self._own_fingerprint,
+            fingerprint_of(me.account),
             address,
-            fingerprint,
+            relay_fingerprint,
             client.is_online,
             client.unusable,
             settings.last_room(self._store),
             client.known_names(),
         )
-
-    @property
-    def _own_fingerprint(self) -> str:
-        from clave_crypto.identity import fingerprint
-
-        return fingerprint(self._client.sync.account.verified.account)
 
     def _room(self, words: str, *, invited: bool = False) -> bytes:
         return self._client.find_room(words, invited=invited)

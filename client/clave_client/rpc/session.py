@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -59,7 +59,7 @@ _MOST_OWNERS: Final = 5
 
 _READ_BYTES: Final = 256 * 1024
 _MOST_UNREAD: Final = 10_000
-"""Most events kept for a consumer that does not read; then the owner has to wait."""
+"""Most events kept for a consumer that does not read; then the owner waits, unless it owes an answer."""
 
 T = TypeVar("T")
 
@@ -82,17 +82,17 @@ class _Pending:
 class Session:
     """A window's connection to the profile's owner. Use it as an async context manager.
 
-    `make_client` returns the client to own the profile with; without it the session only attaches. `ask`
-    asks the user for the passphrase when the owner has ended and this session has no key; a wrong one is
-    asked for again, `tries` times in all. With `patient`
-    a stopped owner is waited for, and `on_stall` is called with its process number, then with 0 when it
-    goes on; otherwise requests raise `ProfileLocked` then. `on_attached` is called at each new owner.
+    `make_client` returns the client to own the profile with. `ask` asks the user for the passphrase when the
+    owner has ended and this session has no key; a wrong one is asked for again, `tries` times in all. With
+    `patient` a stopped owner is waited for, and `on_stall` is called with its process number, then with 0
+    when it or another one answers; otherwise requests raise `ProfileLocked` then. `on_attached` is called at
+    each new owner.
     """
 
     def __init__(
         self,
         profile: Profile,
-        make_client: Callable[[Profile], Client] | None = None,
+        make_client: Callable[[Profile], Client],
         *,
         ask: Callable[[], Awaitable[str]] | None = None,
         tries: int = 1,
@@ -106,6 +106,7 @@ class Session:
         self._tries = tries
         self._patient = patient
         self._on_stall = on_stall
+        self._stalled = 0
         self._on_attached = on_attached
         self._owner: Owner | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -188,6 +189,7 @@ class Session:
             raise UsageError("what was given is not UTF-8 text") from None
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending[id_] = _Pending(line, answer)
+        self._events.check_room()
         self._write(line)
         try:
             return await answer
@@ -211,10 +213,6 @@ class Session:
         """Return the next event of the subscription. Raises the `ClientError` that ended the owner."""
         return await self._events.get()
 
-    def pending_events(self) -> list[SessionEvent]:
-        """Return the events that are there, without waiting."""
-        return self._events.drain()
-
     # --- the connection ---
 
     def _detach(self) -> None:
@@ -236,7 +234,7 @@ class Session:
             except ProfileLocked as error:
                 if first or not self._patient:
                     raise
-                self._on_stall(error.process)
+                self._note_stall(error.process)
                 reader = None
             if reader is not None:
                 return reader
@@ -247,19 +245,20 @@ class Session:
     async def _try_connect(self, *, first: bool, since: float) -> asyncio.StreamReader | None:
         """Try once to attach or to become the owner. Raises `ProfileLocked` when the owner does not greet."""
         connection = await self._attach()
-        if connection is None and self._make_client is not None:
+        if connection is None:
             connection = await self._own(first=first, since=since)
         if connection is None:
             return None
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_READ_BYTES)
         try:
-            reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_READ_BYTES)
-            await self._greet(reader, self._writer)
+            await self._greet(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
-            self._detach()  # the owner ended just now
+            writer.transport.abort()  # the owner ended just now
             return None
-        except ClientError:
-            self._detach()
+        except BaseException:
+            writer.transport.abort()
             raise
+        self._writer = writer
         return reader
 
     async def _attach(self) -> socket.socket | None:
@@ -280,7 +279,7 @@ class Session:
 
     async def _own(self, *, first: bool, since: float) -> socket.socket | None:
         """Become the owner; return None when another process holds the lock."""
-        if self._make_client is None or self._profile.is_held:
+        if self._profile.is_held:
             return None
         if not first and self._profile.has_passphrase and self._ask is not None:
             if since < _HANDOVER_SECONDS:
@@ -335,7 +334,8 @@ class Session:
                     for line in lines.feed(data):
                         if line is not None:
                             self._take(line)
-                    await self._events.has_room()
+                    # The consumer may wait for an answer before it reads on.
+                    await self._events.wait_for_room(unless=self._pending)
             if self._ended is not None:
                 return
             self._detach()
@@ -353,6 +353,7 @@ class Session:
     def _go_on(self) -> None:
         """Repeat at a new owner what was not answered, and go on with the events."""
         self._heard()
+        self._note_stall(0)
         if self._subscription is not None:
             again = self._subscription
             if self._events.last:
@@ -401,17 +402,22 @@ class Session:
     def _heard(self) -> None:
         self._heard_at = asyncio.get_running_loop().time()
 
+    def _note_stall(self, process: int) -> None:
+        """Report which process does not answer, or with 0 that one does; nothing if that is known."""
+        if process != self._stalled:
+            self._stalled = process
+            self._on_stall(process)
+
     async def _watch(self) -> None:
         """Ping an owner that owes an answer, and name it when nothing came for 2 s after a ping."""
         loop = asyncio.get_running_loop()
-        pinged_at, ticks, stalled = 0.0, 0, False
+        pinged_at, ticks = 0.0, 0
         while True:
             await asyncio.sleep(STALL_SECONDS / _TICKS)
             if self._heard_at >= pinged_at:
                 ticks = 0
-                if stalled:
-                    stalled = False
-                    self._on_stall(0)
+                if self._writer is not None:
+                    self._note_stall(0)
             if self._owner is not None or self._writer is None:
                 continue
             if ticks:
@@ -419,10 +425,9 @@ class Session:
             elif self._pending:
                 pinged_at, ticks = loop.time(), 1
                 self._write(encode_request(m.Ping.NAME, {}, "ping"))
-            if ticks > _TICKS and not stalled:
-                stalled = True
+            if ticks > _TICKS:
                 if self._patient:
-                    self._on_stall(self.info.process)
+                    self._note_stall(self.info.process)
                 else:
                     self._fail(ProfileLocked(self._profile.name, self.info.process))
 
@@ -438,7 +443,7 @@ class _EventBuffer:
     def __init__(self) -> None:
         self._waiting: deque[SessionEvent] = deque()
         self._changed = asyncio.Event()
-        self._read = asyncio.Event()
+        self._room = asyncio.Event()
         self._error: ClientError | None = None
         self.last = 0
 
@@ -460,22 +465,20 @@ class _EventBuffer:
                 raise self._error
             self._changed.clear()
             await self._changed.wait()
-        self._read.set()
+        self._room.set()
         return self._waiting.popleft()
-
-    def drain(self) -> list[SessionEvent]:
-        found = list(self._waiting)
-        self._waiting.clear()
-        self._read.set()
-        return found
 
     def end(self, error: ClientError) -> None:
         self._error = self._error or error
         self._changed.set()
-        self._read.set()
+        self._room.set()
 
-    async def has_room(self) -> None:
-        """Wait until the consumer has read enough."""
-        while len(self._waiting) > _MOST_UNREAD and self._error is None:
-            self._read.clear()
-            await self._read.wait()
+    def check_room(self) -> None:
+        """Have `wait_for_room` look again at what it waits for."""
+        self._room.set()
+
+    async def wait_for_room(self, *, unless: Sized) -> None:
+        """Wait until the consumer has read enough, but not while anything stands in `unless`."""
+        while len(self._waiting) > _MOST_UNREAD and not unless and self._error is None:
+            self._room.clear()
+            await self._room.wait()

@@ -36,7 +36,7 @@ class ProfileInfo(msgspec.Struct, frozen=True):
     """The profile, its relay, and whether there is a connection to it now.
 
     `unusable` has one line for each stored room that cannot be used. `last_room` is the room to begin in, or
-    empty. `never_registered` says that no relay can know the name.
+    empty. `names` are all known names of people, to complete what is typed.
     """
 
     name: str

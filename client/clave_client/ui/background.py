@@ -89,6 +89,9 @@ class _Bridge:
         except RpcError as error:
             await self.output.write(encode_error(None, error))
             return
+        if request.method == m.Cancel.NAME:
+            await self._execute(request)  # at once, also when as much runs as may
+            return
         await self._free.acquire()
         task = asyncio.create_task(self._execute(request))
         self._tasks.add(task)
@@ -139,6 +142,7 @@ class _Bridge:
                 load(m.Hello, request.params)
                 return dump(self._session.info)
             case m.Cancel.NAME:
+                await asyncio.sleep(0)  # what came with it has begun, and answers that it was cancelled
                 running = self._running.get(load(m.Cancel, request.params).id)
                 if running is not None:
                     running.cancel()
@@ -146,7 +150,7 @@ class _Bridge:
             case m.Subscribe.NAME:
                 wanted = load(m.Subscribe, request.params)
                 head = await self._session.subscribe(
-                    after=wanted.after, consumer=wanted.consumer, live=wanted.live
+                    after=wanted.after, consumer=wanted.consumer, live=wanted.live, shown=wanted.shown
                 )
                 if self._pushing is None:
                     self._pushing = asyncio.create_task(self._push())

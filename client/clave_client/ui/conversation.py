@@ -19,7 +19,7 @@ from clave_client.errors import RoomBehind, UsageError
 from clave_client.events import Event
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.rpc.values import HistoryMessage, PendingMessage, RoomSummary
+from clave_client.rpc.values import HistoryMessage, PendingMessage, ProfileInfo, RoomSummary
 from clave_client.ui.display import (
     Line,
     date_text,
@@ -69,9 +69,8 @@ class Conversation:
 
     `room` is the current room, `finished` is set by `exit`. `interactive` says that somebody looks: then
     messages of other rooms are counted rather than shown, and leaving a room asks. `shown` waits until what
-    was shown has been taken. A screen is connected by
-    `connect`: `changed` is called when the prompt or what waits has changed, `alert` for each message that
-    may ring a bell, with its room's title.
+    was shown has been taken. A screen is connected by `connect`: `changed` is called when the prompt or what
+    waits has changed, `alert` for each message that may ring a bell, with its room's title.
     """
 
     def __init__(
@@ -189,8 +188,7 @@ class Conversation:
         """Show the rooms, and enter `room`, or the last one, or the only one there is."""
         ask = self.session.ask
         await self.session.subscribe(shown=True)
-        await self.refresh()
-        profile = await ask(m.GetProfile())
+        profile = await self.refresh()
         self._online = profile.is_online or None
         self._presence.begin()
         for line in profile.unusable:
@@ -230,8 +228,8 @@ class Conversation:
             if self.room == room:
                 self.room = None
 
-    async def refresh(self) -> None:
-        """Ask for the rooms and for what waits."""
+    async def refresh(self) -> ProfileInfo:
+        """Ask for the rooms, for what waits, and for the profile, which is returned."""
         found = await self.session.ask(m.ListRooms())
         self.rooms = {room.id: room for room in found}
         profile = await self.session.ask(m.GetProfile())
@@ -239,6 +237,7 @@ class Conversation:
         pending = await self.session.ask(m.ListPending())
         self.waiting = {message.id: message for message in pending}
         self._changed()
+        return profile
 
     def _show_invitation(self, room: RoomSummary) -> None:
         """Show an invitation that waits for an answer."""

@@ -18,9 +18,10 @@ from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError, RelayUnreachable
 from clave_client.events import Event
+from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.store.profile import Profile
 from clave_client.sync.event_stream import EventStream
-from clave_client.ui.line_reader import read_lines
+from clave_client.ui.input_lines import read_byte_lines
 
 __all__ = ["run_demo"]
 
@@ -131,7 +132,8 @@ async def _next(person: _Person, kind: type[E]) -> E:
 
 async def _type_along(people: dict[str, _Person], room: bytes, screen: _Screen) -> None:
     screen.chat("", "you are red now; exit ends")
-    async for text in read_lines(sys.stdin):
+    async for line in read_byte_lines(sys.stdin.fileno(), MAX_BODY_BYTES):
+        text = (line or b"").decode(errors="replace")
         if text.strip() == "exit":
             return
         if text.strip():

@@ -27,7 +27,6 @@ __all__ = ["Alerts", "OpenSession", "run_line_mode"]
 Alerts = Literal["off", "bell", "desktop", "content"]
 """What tells of a message: nothing, the bell, also a desktop notification, or one that says what it is."""
 
-
 _QUESTION = "the process that held this profile has ended; passphrase: "
 
 
@@ -78,9 +77,13 @@ class _Window:
 
     def attached(self) -> None:
         if self.talk is not None:
-            task = asyncio.create_task(self.talk.refresh())
+            task = asyncio.create_task(self._refresh(self.talk))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _refresh(self, talk: Conversation) -> None:
+        with contextlib.suppress(ClientError):  # which whoever waits for the next event is told of
+            await talk.refresh()
 
     async def ask_passphrase(self) -> str:
         return "" if self.ask is None else self.ask()

@@ -31,7 +31,8 @@ class Tail:
         self._as_json = as_json
         self._consumer = consumer
         self._output = Output(sys.stdout.fileno())
-        self._printed: set[int] = set()
+        self._earlier: set[int] = set()
+        """The printed messages of which an event may come yet."""
         self._offline = False
         self._me = b""
         self._room: RoomSummary
@@ -64,20 +65,25 @@ class Tail:
     async def _print_earlier(self, earlier: int, after: int | None) -> None:
         words = self._room.id.hex()
         if after is None:
-            for message in await self._session.ask(m.GetHistory(room=words, limit=earlier)):
-                await self._print(message)
+            await self._print_page(await self._session.ask(m.GetHistory(room=words, limit=earlier)))
             return
         while True:
             page = await self._session.ask(m.GetHistory(room=words, after=after, limit=_PAGE, newest=False))
-            for message in page:
-                await self._print(message)
             if not page:
                 return
+            await self._print_page(page)
             after = page[-1].seq
+
+    async def _print_page(self, page: list[HistoryMessage]) -> None:
+        for message in page:
+            self._earlier.add(message.seq)
+            await self._print(message)
 
     async def _take(self, happened: SessionEvent) -> None:
         event, room = happened.event, self._room
         match event:
+            case events.Message() | events.Sent() if event.room == room.id and event.seq in self._earlier:
+                self._earlier.discard(event.seq)
             case None:
                 print_warning(f"{room.title}: some events were deleted before they were shown")
             case events.Message() if event.room == room.id:
@@ -103,9 +109,6 @@ class Tail:
                 pass
 
     async def _print(self, message: HistoryMessage) -> None:
-        if message.seq in self._printed:
-            return
-        self._printed.add(message.seq)
         if self._as_json:
             await self._output.write(encoded(message_json(message, self._room.title)))
             return

@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from clave_client.events import Notice
 from clave_client.rpc import methods as m
 from clave_client.rpc import server as server_module
 from clave_client.rpc.jsonrpc import MAX_REQUEST_BYTES, ErrorCode
@@ -201,6 +202,40 @@ async def test_windows_that_never_read_cost_the_others_nothing(tmp_path: Path) -
         assert escaped == []
 
 
+async def test_a_window_that_does_not_read_costs_no_memory_and_gets_every_message_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_MOST_UNSENT", 3)
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        window = await RawWindow.at(home.socket("red"))
+        transport = cast(asyncio.Transport, window.writer.transport)
+        await window.call("events.subscribe")
+        transport.pause_reading()
+        for number in range(40):
+            await blue.ask(m.Send(room="friends", text=f"{number} " + "x" * 60_000))
+        while (await red.ask(m.GetHistory(room="friends", limit=1)))[-1].text.partition(" ")[0] != "39":
+            await red.ask(m.ReadEvents(wait=1))
+        assert red._owner is not None
+        assert red._owner.server is not None
+        served = next(each for each in red._owner.server._windows if not each.is_own)
+        assert served._pushing is not None
+        for _ in range(10):
+            red._owner.server._client.sync.emit(Notice(b"", "something"))
+        await red.ask(m.Ping())
+        assert red._owner.server._client.sync.events.waiting <= 1
+        transport.resume_reading()
+        found: list[str] = []
+        while not found or found[-1] != "39":
+            event = (await window.answer())["params"]["event"]
+            if event["type"] == "message":
+                found.append(event["text"].partition(" ")[0])
+        assert found == [str(number) for number in range(40)]
+        assert [(await window.answer())["params"]["event"]["type"] for _ in range(2)] == ["notice"] * 2
+        assert (await window.call("ping"))["result"] is None, "the other notices were dropped"
+        await window.close()
+
+
 async def test_a_defect_is_an_error_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with home_at(tmp_path) as home:
         red = await home.session("red")
@@ -244,4 +279,18 @@ async def test_a_request_is_cancelled_by_its_id(tmp_path: Path, id_: int | str) 
             window.writer.write(json.dumps(each).encode() + b"\n")
         answer = await window.answer()
         assert (answer["id"], answer["error"]["code"]) == (id_, ErrorCode.CANCELLED)
+        await window.close()
+
+
+async def test_cancelling_does_not_wait_for_what_it_cancels(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await home.session("red")
+        window = await RawWindow.at(home.socket("red"))
+        for number in range(64):
+            request = {"jsonrpc": "2.0", "id": number, "method": "events.read", "params": {"wait": 600}}
+            window.writer.write(json.dumps(request).encode() + b"\n")
+        cancel = {"jsonrpc": "2.0", "method": "cancel", "params": {"id": 17}}
+        window.writer.write(json.dumps(cancel).encode() + b"\n")
+        answer = await window.answer()
+        assert (answer["id"], answer["error"]["code"]) == (17, ErrorCode.CANCELLED)
         await window.close()

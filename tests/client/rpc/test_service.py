@@ -14,6 +14,7 @@ from clave_client import events
 from clave_client.errors import StoreFull, UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
+from clave_client.store import settings
 from clave_client.store.request_log import RequestLog
 from clave_client.values import Phase
 from client.rpc.kit import TIMEOUT, Home, crash, home_at, next_of
@@ -306,3 +307,17 @@ async def test_only_windows_that_somebody_looks_at_count_as_told(tmp_path: Path)
             told = await blue.ask(m.CatchUp(room="friends"))
             assert peeked == told
             assert bool(told.changes) is not shown
+
+
+async def test_asking_what_happened_reads_each_change_once(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        assert red._owner is not None
+        assert red._owner.server is not None
+        store = red._owner.server._client.sync.store
+        for number in range(3):
+            await red.ask(m.Send(room="friends", text=str(number)))
+            news = await red.ask(m.CatchUp(room="friends", peek=True))
+            room = (await red.ask(m.FindRoom(room="friends"))).id
+            assert not news.changes
+            assert settings.told(store, room) == await red.subscribe()

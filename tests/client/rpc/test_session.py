@@ -181,6 +181,44 @@ async def test_a_cancelled_request_is_cancelled_at_the_owner(tmp_path: Path) -> 
                 await attached.ask(m.Ping())
 
 
+async def test_a_consumer_may_ask_while_many_events_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_MOST_UNREAD", 3)
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        for number in range(40):
+            await red.ask(m.Send(room="friends", text=f"{number} " + "x" * 20_000))
+        attached = await home.session("red")
+        await attached.subscribe(after=0)
+        found: list[str] = []
+        async with asyncio.timeout(TIMEOUT):
+            while not found or found[-1] != "39":
+                event = (await attached.next_event()).event
+                await attached.ask(m.Ping())
+                if isinstance(event, events.Sent):
+                    found.append(event.text.partition(" ")[0])
+        assert found == [str(number) for number in range(40)]
+
+
+async def test_a_consumer_that_does_not_read_keeps_few_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_MOST_UNREAD", 3)
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        for number in range(200):
+            await red.ask(m.Send(room="friends", text=f"{number} " + "x" * 20_000))
+        attached = await home.session("red")
+        await attached.subscribe(after=0)
+        await red.ask(m.Send(room="friends", text="the last"))
+        for _ in range(200):
+            await red.ask(m.Ping())  # turns of the loop in which more could be read
+        assert 3 < len(attached._events._waiting) < 100
+        while (await next_of(attached, events.Sent)).event.text != "the last":  # type: ignore[union-attr]  # a Sent
+            pass
+
+
 # --- owners that do not answer ---
 
 
@@ -254,6 +292,36 @@ async def test_an_owner_that_stops_answering_is_named_and_not_robbed(
                     with pytest.raises(ProfileLocked, match="process 17 holds the profile red"):
                         await asked
                 await session.close()
+
+
+async def test_owners_that_do_not_greet_are_reported_once_and_so_is_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "STALL_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        greeted = 0
+        named: asyncio.Queue[int] = asyncio.Queue()
+
+        def answer(request: dict[str, Any]) -> bytes:
+            nonlocal greeted
+            if request["id"] == "hello":
+                greeted += 1
+                return b"" if 1 < greeted < 6 else greeting(request)
+            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode() + b"\n"
+
+        with home.profile("red"):
+            async with await silent(home, "red", answer):
+                session = await home.session("red", patient=True, on_stall=named.put_nowait)
+                assert session._writer is not None
+                session._writer.transport.abort()
+                first = await asyncio.wait_for(named.get(), TIMEOUT)
+                second = await asyncio.wait_for(named.get(), TIMEOUT)
+                assert first > 0
+                assert (second, greeted) == (0, 6)
+                await session.ask(m.Ping())
+                await session.close()
+                assert named.empty()
 
 
 @pytest.mark.parametrize("changed", [{"rpc": 2}, {"rpc": 0}, {"store": 1}])
