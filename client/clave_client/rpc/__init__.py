@@ -1,1 +1,12 @@
 """One profile, many programs: its owner serves the library's methods as JSON-RPC, and windows call them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["MAX_ANSWER_BYTES", "RPC_VERSION"]
+
+RPC_VERSION: Final = 1
+"""Changes when a method, a parameter or a result changes its meaning; additions leave it."""
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from clave_client.errors import ProfileLocked
+from clave_client.rpc import MAX_ANSWER_BYTES, RPC_VERSION
 from clave_client.store.folders import SOCKET_NAME
 from clave_host.local_sockets import connect_to, peer_of
 
 __all__ = ["BlockingSend", "send_by_owner"]
 
-_RPC_VERSION: Final = 1
 _ANSWER_SECONDS: Final = 2.0
-_MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class BlockingSend(NamedTuple):
@@ -46,10 +45,10 @@ def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) 
                 return None
             calls = _Calls(connection)
             try:
-                owner = calls.call("hello", rpc=_RPC_VERSION)
+                owner = calls.call("hello", rpc=RPC_VERSION)
             except TimeoutError:
                 raise ProfileLocked(folder.name, 0 if peer is None else peer.process) from None
-            if owner["rpc"] != _RPC_VERSION:
+            if owner["rpc"] != RPC_VERSION:
                 return None
             found = calls.call("rooms.find", room=room)
             connection.settimeout(wait + _ANSWER_SECONDS)
@@ -83,7 +82,7 @@ class _Calls:
     def _read_line(self) -> bytes:
         while b"\n" not in self._received:
             more = self._connection.recv(1 << 16)
-            if not more or len(self._received) > _MAX_ANSWER_BYTES:
+            if not more or len(self._received) > MAX_ANSWER_BYTES:
                 raise ConnectionError
             self._received += more
         line, _, self._received = self._received.partition(b"\n")

@@ -16,7 +16,6 @@ from clave_client.errors import ClientError
 from clave_client.formats.json_values import BadValue, dump, load
 
 __all__ = [
-    "MAX_ANSWER_BYTES",
     "MAX_REQUEST_BYTES",
     "ErrorCode",
     "LineSplitter",
@@ -32,8 +31,6 @@ __all__ = [
 
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Most bytes of a request's line: a message of 64 KiB fits, whatever JSON makes of it."""
-
-MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class ErrorCode(enum.IntEnum):

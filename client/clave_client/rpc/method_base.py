@@ -6,10 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-__all__ = ["RPC_VERSION", "Change", "ConsumerName", "Count", "Key", "Method", "Number", "Seconds"]
-
-RPC_VERSION: Final = 1
-"""Changes when a method, a parameter or a result changes its meaning; additions leave it."""
+__all__ = ["Change", "ConsumerName", "Count", "Key", "Method", "Number", "Seconds"]
 
 _MAX_WAIT_SECONDS: Final = 3600.0
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from clave_client.events import Notice, Person
-from clave_client.rpc.method_base import RPC_VERSION, Change, ConsumerName, Count, Method, Number, Seconds
+from clave_client.rpc import RPC_VERSION
+from clave_client.rpc.method_base import Change, ConsumerName, Count, Method, Number, Seconds
 from clave_client.rpc.values import (
     EventsPage,
     HistoryMessage,

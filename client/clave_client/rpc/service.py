@@ -18,9 +18,10 @@ import msgspec
 
 from clave_client.client import Client
 from clave_client.events import Event, OutboxChanged, Person
-from clave_client.formats.json_values import dump, load, load_event
+from clave_client.formats.json_values import dump, load, load_event, type_tag
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import (
+    ROOM_CHANGES,
     EventsPage,
     HistoryMessage,
     NumberedEvent,
@@ -50,16 +51,7 @@ _MOST_TEXT_BYTES = 1024 * 1024
 _MOST_MESSAGES = 1000
 _MOST_PENDING = 100
 
-_TOLD = {
-    "diverged",
-    "member_added",
-    "member_left",
-    "member_removed",
-    "relay_restored",
-    "room_changed",
-    "room_closed",
-}
-"""Events that whoever sends to a room is told of."""
+_TOLD = {type_tag(each) for each in ROOM_CHANGES}
 
 
 class _Attempt(NamedTuple):

@@ -30,8 +30,9 @@ from clave_client.errors import (
 )
 from clave_client.events import Event
 from clave_client.formats.json_values import BadValue, dump, load, load_event
+from clave_client.rpc import MAX_ANSWER_BYTES
 from clave_client.rpc import methods as m
-from clave_client.rpc.jsonrpc import MAX_ANSWER_BYTES, LineSplitter, encode_request, error_from
+from clave_client.rpc.jsonrpc import LineSplitter, encode_request, error_from
 from clave_client.rpc.owner import Owner
 from clave_client.rpc.values import OwnerInfo
 from clave_client.store.folders import SOCKET_NAME

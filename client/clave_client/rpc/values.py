@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from clave_client import events
 from clave_client.events import Event, Notice, Person
 from clave_client.values import Phase
 
 __all__ = [
+    "ROOM_CHANGES",
     "EventsPage",
     "HistoryMessage",
     "NumberedEvent",
@@ -20,6 +22,18 @@ __all__ = [
     "RoomSummary",
     "SendResult",
 ]
+
+
+ROOM_CHANGES: Final = (
+    events.Diverged,
+    events.MemberAdded,
+    events.MemberLeft,
+    events.MemberRemoved,
+    events.RelayRestored,
+    events.RoomChanged,
+    events.RoomClosed,
+)
+"""What whoever sends to a room, or reads it by a script, is told of."""
 
 
 class OwnerInfo(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from clave_client import events
 from clave_client.events import Event
+from clave_client.rpc.values import ROOM_CHANGES
 from clave_client.ui.display import event_line, plain, relay_restored_text
 from clave_client.ui.hints import notice_text
 
@@ -43,14 +44,7 @@ def warn_of(happened: Iterable[Event], title: str) -> None:
                 print_warning(notice_text(event))
             case events.RelayRestored():
                 print_warning(relay_restored_text(event))
-            case (
-                events.Diverged()
-                | events.MemberAdded()
-                | events.MemberLeft()
-                | events.MemberRemoved()
-                | events.RoomChanged()
-                | events.RoomClosed()
-            ):
+            case _ if isinstance(event, ROOM_CHANGES):
                 line = event_line(event, lambda _: title, elsewhere=False, me=b"") or []
                 print_warning(f"{title}: {plain(line).removeprefix('* ')}")
             case _:
