@@ -75,7 +75,10 @@ __all__ = [
 
 
 class Hello(Method[OwnerInfo], frozen=True, kw_only=True):
-    """Exchange versions. The first request of a connection; others are refused before it."""
+    """Exchange versions. The first request of a connection; others are refused before it.
+
+    An owner that ends sends a notification "closing": whoever takes over can be asked again.
+    """
 
     NAME = "hello"
     RESULT = OwnerInfo

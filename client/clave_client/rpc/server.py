@@ -92,6 +92,7 @@ class RpcServer:
                 self._path.unlink(missing_ok=True)
         windows = tuple(self._windows)
         for window in windows:
+            window.say_closing()
             window.close()
         await asyncio.gather(*(window.ended for window in windows), return_exceptions=True)
 
@@ -141,6 +142,11 @@ class _Window:
         self._pushing: asyncio.Task[None] | None = None
         self._greeted = False
         self.ended = asyncio.ensure_future(self._serve())
+
+    def say_closing(self) -> None:
+        """Say that the owner ends as it should, if the window reads."""
+        if not self._writer.is_closing():
+            self._writer.write(encode_request("closing", {}))
 
     def close(self) -> None:
         """Disconnect, and stop what is being done for this window."""

@@ -56,7 +56,7 @@ _TICKS: Final = 4
 """How often an owner that owes an answer is looked at within that time."""
 
 _MOST_OWNERS: Final = 5
-"""How many owners are asked one request: perhaps it is what ends them."""
+"""How many owners may crash before they answer a request: perhaps it is what ends them."""
 
 _READ_BYTES: Final = 256 * 1024
 _MOST_UNREAD: Final = 10_000
@@ -74,10 +74,12 @@ class SessionEvent(NamedTuple):
 
 @dataclass
 class _Pending:
-    line: bytes = field(repr=False)
+    name: str
+    params: dict[str, Any] = field(repr=False)
     answer: asyncio.Future[Any]
+    asked_at: float
     owners: int = 1
-    """How many owners were asked."""
+    """How many owners were asked, except those that said that they end."""
 
 
 class Session:
@@ -117,6 +119,7 @@ class Session:
         self._events = _EventBuffer()
         self._subscription: m.Subscribe | None = None
         self._ended: ClientError | None = None
+        self._is_closing = False
         self._heard_at = 0.0
         self._last_id = 0
         self.info = OwnerInfo(m.RPC_VERSION, 0, "", 0, "")
@@ -188,8 +191,9 @@ class Session:
             line = encode_request(name, params, id_)
         except UnicodeEncodeError:
             raise UsageError("what was given is not UTF-8 text") from None
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending[id_] = _Pending(line, answer)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._pending[id_] = _Pending(name, params, answer, loop.time())
         self._events.check_room()
         self._write(line)
         try:
@@ -228,7 +232,8 @@ class Session:
     async def _connect(self, *, first: bool) -> asyncio.StreamReader:
         """Attach to the owner or become it, and return what it sends."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = held_since = loop.time()
+        holder = 0
         while True:
             try:
                 reader = await self._try_connect(first=first, since=loop.time() - began)
@@ -239,8 +244,11 @@ class Session:
                 reader = None
             if reader is not None:
                 return reader
-            if loop.time() - began > STALL_SECONDS and (first or not self._patient):
-                raise self._profile.locked_error()
+            locked = self._profile.locked_error()
+            if locked.process != holder:  # another one took over, and has its own time
+                holder, held_since = locked.process, loop.time()
+            if loop.time() - held_since > STALL_SECONDS and (first or not self._patient):
+                raise locked
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _try_connect(self, *, first: bool, since: float) -> asyncio.StreamReader | None:
@@ -361,14 +369,23 @@ class Session:
                 after = max(again.after or 0, self._events.last)
                 again = msgspec.structs.replace(again, after=after, consumer="")
             self._write(encode_request(again.NAME, dump(again), "subscribe"))
-        for pending in self._pending.values():
-            pending.owners += 1
+        was_closing, self._is_closing = self._is_closing, False
+        for id_, pending in self._pending.items():
+            pending.owners += not was_closing
             if pending.owners > _MOST_OWNERS and not pending.answer.done():
                 text = "every process that took over the profile ended before it answered; start clave again"
                 pending.answer.set_exception(ClientError(text))
                 continue
-            self._write(pending.line)
+            self._write(encode_request(pending.name, self._params_now(pending), id_))
         self._on_attached()
+
+    def _params_now(self, pending: _Pending) -> dict[str, Any]:
+        """Return a request's parameters, with what is left of the time that it may wait."""
+        wait = pending.params.get("wait")
+        if not isinstance(wait, int | float):
+            return pending.params
+        waited = asyncio.get_running_loop().time() - pending.asked_at
+        return {**pending.params, "wait": max(0.0, wait - waited)}
 
     def _take(self, line: bytes) -> None:
         message = msgspec.json.decode(line)
@@ -379,6 +396,8 @@ class Session:
                     self._events.put(SessionEvent(params["number"], load_event(params["event"])))
             case "gap":
                 self._events.put(SessionEvent(message["params"]["first"] - 1, None))
+            case "closing":
+                self._is_closing = True
             case "end":
                 self._fail(error_from(message["params"]["error"]))
             case _:

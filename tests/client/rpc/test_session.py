@@ -367,6 +367,56 @@ async def test_a_request_that_ends_every_owner_is_given_up(tmp_path: Path) -> No
                 await session.close()
 
 
+async def test_owners_that_end_in_order_are_not_blamed_on_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home_at(tmp_path) as home:
+        await home.friends("red")
+        home.relay.is_reachable = False
+        home.relay.disconnect_all()
+        attached = await home.session("red", patient=True)
+
+        async def never(**_: object) -> None:
+            """Leave the profile to others."""
+
+        monkeypatch.setattr(attached, "_own", never)
+        sending = asyncio.create_task(attached.ask(m.Send(room="friends", text="once", wait=TIMEOUT)))
+        for _ in range(session_module._MOST_OWNERS + 2):
+            await attached.ask(m.Ping())
+            assert not sending.done()
+            owner = next(each for each in home.open if each.is_owner)
+            following = await home.session("red")
+            assert not following.is_owner
+            await owner.close()
+            home.open.remove(owner)
+            async with asyncio.timeout(TIMEOUT):
+                while not any(each.is_owner for each in home.open):
+                    await following.ask(m.Ping())
+        home.relay.is_reachable = True
+        assert (await asyncio.wait_for(sending, TIMEOUT)).seq
+
+
+async def test_a_repeated_request_waits_no_longer_than_it_may(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await (await home.session("red")).close()
+        waits: list[float] = []
+
+        def answer(request: dict[str, Any]) -> bytes:
+            if request["id"] == "hello":
+                return greeting(request)
+            waits.append(request["params"]["wait"])
+            if len(waits) < 3:
+                raise ConnectionError  # as an owner that ends
+            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": True}).encode() + b"\n"
+
+        with home.profile("red"):
+            async with await silent(home, "red", answer):
+                session = await home.session("red", patient=True)
+                await session.ask(m.WaitFlushed(wait=0.06))
+                await session.close()
+        assert 0.06 == waits[0] > waits[1] >= waits[2] == 0
+
+
 # --- passphrases ---
 
 
