@@ -28,6 +28,7 @@ from clave_client.errors import (
     MemberNotFound,
     RelayRefused,
     RoomBehind,
+    RoomUnreadable,
     SelfRemoval,
     UsageError,
 )
@@ -186,7 +187,13 @@ class Client(ClientState):
             if self._never_registered is not None:
                 return []  # the client is closed, and with it the database
             found = self.sync.rooms.values() if not about else filter(None, [self.sync.rooms.get(about)])
-            return [notice for each in tuple(found) for notice in watch.new_notices(each)]
+            notices: list[Notice] = []
+            for each in tuple(found):
+                try:
+                    notices += watch.new_notices(each)
+                except RoomUnreadable as error:  # the other rooms go on
+                    self.sync.handle_unusable(each, error)
+            return notices
 
         return self.sync.events.open(kind, room=room, key_notices=key_notices)
 

@@ -18,7 +18,7 @@ ClientError
 │   │   ├── NotAFolder        something else than a folder is in its place
 │   │   ├── WrongPassphrase
 │   │   │   └── PassphraseNeeded  it has a passphrase, and nobody can be asked for it
-│   │   ├── RoomUnreadable    a stored room has a cipher suite or version that this program lacks
+│   │   ├── RoomUnreadable    a stored room is damaged or of a cipher suite or version not known
 │   │   └── StoreDamaged      the database is damaged, newer than this program, or the disk failed
 │   │       └── StoreFull     the disk is full or read-only now
 │   └── StateTooOld       this profile was restored from a backup; sending from it would reuse keys
@@ -170,7 +170,7 @@ class PassphraseNeeded(WrongPassphrase):
 
 
 class RoomUnreadable(ProfileError):
-    """A stored room has a cipher suite, or was written by a version, that this program lacks."""
+    """A stored room is damaged, or of a cipher suite or a version that this program lacks."""
 
     def __init__(self, title: str, reason: str) -> None:
         super().__init__(

@@ -8,7 +8,6 @@ from typing import Self
 
 import msgspec
 
-from clave_client.errors import StoreDamaged
 from clave_client.events import Person
 from clave_client.formats.payload import epoch_id
 from clave_client.rooms.policy import device_identity, member_identity
@@ -77,11 +76,8 @@ class Roster:
 
     @classmethod
     def decode(cls, data: bytes, room: bytes, store: Store) -> Self:
-        """Return what `encode` stored of a room. Raises `StoreDamaged`."""
-        try:
-            record = msgspec.msgpack.decode(data, type=_RosterRecord)
-        except msgspec.DecodeError as error:
-            raise StoreDamaged(f"who is in a room cannot be read ({error}); restore a backup") from None
+        """Return what `encode` stored of a room. Raises `msgspec.DecodeError`."""
+        record = msgspec.msgpack.decode(data, type=_RosterRecord)
         return cls(record, room, store, None)
 
     def encode(self) -> bytes:

@@ -189,7 +189,7 @@ class StoredRoom:
         """Raise `RoomUnreadable` when what is stored cannot be restored."""
         try:
             yield
-        except MLSError as error:
+        except (MLSError, msgspec.DecodeError) as error:
             raise RoomUnreadable(self.record.title, sanitize(str(error))) from None
 
     def part(self, name: str) -> bytes | None:
@@ -210,7 +210,7 @@ class StoredRoom:
 
     @property
     def roster(self) -> Roster:
-        """The members in the present epoch."""
+        """The members in the present epoch. Raises `RoomUnreadable`."""
         with self._checking_form():
             return self._stored_group.roster
 

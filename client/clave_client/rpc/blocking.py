@@ -53,11 +53,12 @@ def send_by_owner(folder: Path, *, room: str, text: str, wait: float, key: str) 
             found = calls.call("rooms.find", room=room)
             connection.settimeout(wait + _ANSWER_SECONDS)
             ends_at = time.monotonic() + wait
-            news = calls.call("room.catch_up", room=found["id"], wait=wait, peek=True)
+            news = calls.call("room.catch_up", room=found["id"], wait=wait)
             if news["notices"] or news["changes"]:
                 return None
             wait = max(0.0, ends_at - time.monotonic())
-            result = calls.call("message.send", room=found["id"], text=text, wait=wait, key=key)
+            told = news["number"]
+            result = calls.call("message.send", room=found["id"], text=text, wait=wait, told=told, key=key)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return BlockingSend(found, result)

@@ -56,6 +56,7 @@ __all__ = [
     "MarkShown",
     "Method",
     "Mute",
+    "NoteTold",
     "Ping",
     "Post",
     "ReadEvents",
@@ -94,7 +95,10 @@ class Ping(Method[None], frozen=True, kw_only=True):
 
 
 class Cancel(Method[None], frozen=True, kw_only=True):
-    """Stop waiting for the request with this JSON-RPC id; what it has changed by then stays."""
+    """Stop waiting for the request with this JSON-RPC id; what it has changed by then stays.
+
+    A window's requests are read while at most 64 of them are being executed: cancel before there are more.
+    """
 
     NAME = "cancel"
 
@@ -338,7 +342,7 @@ class Post(Change[bytes], frozen=True, kw_only=True):
 class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
     """Read what waits in a room, for up to `wait` seconds, and return what to know before sending.
 
-    With `peek` it is returned again the next time.
+    It is returned again until a `message.send` says that it was shown.
     """
 
     NAME = "room.catch_up"
@@ -346,13 +350,13 @@ class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
 
     room: str
     wait: Seconds = 30.0
-    peek: bool = False
 
 
 class Send(Change[SendResult], frozen=True, kw_only=True):
     """Send a message: read what waits in the room, then post it and wait until the relay has it.
 
-    After `wait` seconds it stays in the outbox, goes out later, and the result's `seq` is 0.
+    After `wait` seconds it stays in the outbox, goes out later, and the result's `seq` is 0. `told` is the
+    number of the `RoomNews` that the user was shown.
     """
 
     NAME = "message.send"
@@ -361,6 +365,7 @@ class Send(Change[SendResult], frozen=True, kw_only=True):
     room: str
     text: str
     wait: Seconds = 30.0
+    told: Number = 0
 
 
 # --- keys of people ---
@@ -422,8 +427,7 @@ class Subscribe(Method[int], frozen=True, kw_only=True):
     Stored events with a number above `after` come first; without `after` or a `consumer`, what happens next.
     With `consumer`, those after what it has read up to. With `live`, also events that are not stored: the
     connection, presence, notices. Deleted events are told by a notification "gap" with the first number. A
-    connection has one subscription; another one replaces it. With `shown` a person sees what comes, so that
-    `room.catch_up` need not tell it again.
+    connection has one subscription; another one replaces it.
     """
 
     NAME = "events.subscribe"
@@ -432,7 +436,6 @@ class Subscribe(Method[int], frozen=True, kw_only=True):
     after: Number | None = None
     consumer: ConsumerName = ""
     live: bool = True
-    shown: bool = False
 
 
 class ReadEvents(Method[EventsPage], frozen=True, kw_only=True):
@@ -448,6 +451,14 @@ class ReadEvents(Method[EventsPage], frozen=True, kw_only=True):
     consumer: ConsumerName = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     wait: Seconds = 0.0
+
+
+class NoteTold(Method[None], frozen=True, kw_only=True):
+    """Note that a person was shown all events up to a number, so that `room.catch_up` tells none of them."""
+
+    NAME = "events.told"
+
+    number: Number
 
 
 class CommitEvents(Method[None], frozen=True, kw_only=True):
@@ -483,7 +494,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
         ),
         *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, GetHistory, GetUnread, MarkShown),
         *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post),
-        *(CatchUp, Send),
+        *(CatchUp, Send, NoteTold),
         *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),
     )

@@ -61,6 +61,7 @@ class RpcServer:
         self._windows: set[_Window] = set()
         self._listening: asyncio.Server | None = None
         self._path: Path | None = None
+        self._is_closing = False
 
     async def listen(self, path: Path) -> None:
         """Accept windows at `path`, in a folder whose lock this process holds. Raises `OSError`."""
@@ -85,6 +86,7 @@ class RpcServer:
 
     async def close(self) -> None:
         """Accept no more windows and disconnect all; what they wait for is not answered."""
+        self._is_closing = True
         if self._listening is not None:
             self._listening.close()
         if self._path is not None:
@@ -97,12 +99,15 @@ class RpcServer:
         await asyncio.gather(*(window.ended for window in windows), return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closing:
+            writer.transport.abort()
+            return
         connection = writer.get_extra_info("socket")
         peer = peer_of(connection)
         refusal = None
         if peer is not None and peer.user != os.geteuid():
             refusal = f"this profile belongs to another user than {peer.user}"
-        elif sum(not window.is_gone for window in self._windows) >= MAX_WINDOWS:
+        elif len(self._windows) >= MAX_WINDOWS:  # also those whose changes go on without them
             refusal = f"{MAX_WINDOWS} windows are attached to this profile already; close some"
         if refusal is not None:
             writer.write(encode_error(None, UsageError(refusal)))
@@ -195,6 +200,7 @@ class _Window:
             return
         if isinstance(method, m.Cancel | m.Subscribe) or self._service.is_immediate(method):
             await self._execute(request.id, method)  # which waits while the window does not read
+            await asyncio.sleep(0)  # the other windows have their turns
             return
         await self._free.acquire()
         if self._closed.is_set():
@@ -272,14 +278,16 @@ class _Window:
             after = journal.consumer(request.consumer) if request.consumer else journal.head
         if self._pushing is not None:
             self._pushing.cancel()
+            await asyncio.wait([self._pushing])  # so that nothing of it comes after the answer
         unsent = _Unsent(self._client.events(), live=request.live)
-        task = asyncio.create_task(self._push(journal, unsent, after, shown=request.shown), name=_QUERY)
+        task = asyncio.create_task(self._push(journal, unsent, after), name=_QUERY)
         self._pushing = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: unsent.close())
         return journal.head
 
-    async def _push(self, journal: Journal, unsent: _Unsent, after: int, *, shown: bool) -> None:
+    async def _push(self, journal: Journal, unsent: _Unsent, after: int) -> None:
         """Send stored events after a number, then everything that happens."""
         try:
             after = await self._push_stored(journal, after)
@@ -288,15 +296,12 @@ class _Window:
                     after = await self._push_stored(journal, after)
                 else:
                     await self._notify("event", {"number": 0, "event": dump(event)})
-        except ClientError as error:
-            await self._notify("end", {"error": dump_error(error)})
         except OSError:
             pass
-        finally:
-            unsent.close()
-            if shown:
-                with contextlib.suppress(ClientError):
-                    self._service.note_told(after)
+        except Exception as error:  # noqa: BLE001  (a defect is reported, too: the window has to know)
+            ended = error if isinstance(error, ClientError) else self._defect(m.Subscribe.NAME, error)
+            with contextlib.suppress(OSError):
+                await self._notify("end", {"error": dump_error(ended)})
 
     async def _push_stored(self, journal: Journal, after: int) -> int:
         """Send the stored events after a number; return that of the last one."""
@@ -334,7 +339,7 @@ class _Unsent:
         self._live = live
         self._waiting: deque[Event | None] = deque()
         self._changed = asyncio.Event()
-        self._error: ClientError | None = None
+        self._error: Exception | None = None
         self._has_ended = False
         self._collecting = asyncio.create_task(self._collect())
 
@@ -342,7 +347,7 @@ class _Unsent:
         return self
 
     async def __anext__(self) -> Event | None:
-        """Return the next event. Raises the `ClientError` that ended the client."""
+        """Return the next event. Raises what ended the stream."""
         while not self._waiting:
             if self._error is not None:
                 raise self._error
@@ -361,7 +366,7 @@ class _Unsent:
         try:
             async for event in self._stream:
                 self._put(event)
-        except ClientError as error:
+        except Exception as error:  # noqa: BLE001  (raised in whoever reads)
             self._error = error
         finally:
             self._has_ended = True

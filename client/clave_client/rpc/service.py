@@ -12,13 +12,14 @@ import hashlib
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from clave_client.client import Client
 from clave_client.events import Event, OutboxChanged, Person
-from clave_client.formats.json_values import dump, load, load_event, type_tag
+from clave_client.formats.json_values import dump, load, type_tag
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import (
     ROOM_CHANGES,
@@ -65,6 +66,14 @@ class _Attempt(NamedTuple):
         return f"<_Attempt again={self.again!r}>"
 
 
+@dataclass
+class _Running:
+    """A change that is being made, and how many requests wait for it."""
+
+    task: asyncio.Future[Any]
+    waiting: int = 0
+
+
 class Service:
     """The methods of the RPC on a client that was started."""
 
@@ -73,7 +82,7 @@ class Service:
         self._store = client.sync.store
         self._journal = client.sync.journal
         self._requests = RequestLog(self._store)
-        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._running: dict[str, _Running] = {}
         if settings.told(self._store, b"") is None:
             settings.set_told(self._store, b"", self._journal.head)
         self._sending: dict[bytes, asyncio.Lock] = {}
@@ -95,6 +104,7 @@ class Service:
             m.Mute: lambda r: settings.mute(self._store, self._room(r.room), r.until),
             m.ListKeys: lambda r: client.keys(r.name, room=self._maybe_room(r.room) or None),
             m.ListMismatches: lambda r: client.key_mismatches(self._room(r.room)),
+            m.NoteTold: lambda r: self._note_told(b"", r.number),
             m.CommitEvents: lambda r: self._journal.set_consumer(r.consumer, r.number),
             m.ForgetConsumer: lambda r: self._journal.forget_consumer(r.consumer),
         }
@@ -136,10 +146,10 @@ class Service:
         """Return whether a request is answered without waiting for anything."""
         return type(request) in self._queries
 
-    def note_told(self, number: int) -> None:
-        """Note that a window showed the user what happened up to an event, by its number."""
-        if not self._store.is_closed and number > (settings.told(self._store, b"") or 0):
-            settings.set_told(self._store, b"", number)
+    def _note_told(self, room: bytes, number: int) -> None:
+        """Note that the user was told what happened up to an event, in a room or (b"") in all."""
+        if number > (settings.told(self._store, room) or 0):
+            settings.set_told(self._store, room, min(number, self._journal.head))
 
     # --- changes, once per key ---
 
@@ -151,11 +161,18 @@ class Service:
             result = await change(request, _Attempt(self._room_of(request)))
             return result
         again, room = self._requests.begin(key, _content(request), lambda: self._room_of(request))
-        if key not in self._running:
+        running = self._running.get(key)
+        if running is None:
             attempt = _Attempt(room, again, self._requests.outcome(key))
-            task = self._running[key] = asyncio.ensure_future(change(request, attempt))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-        result = await self._running[key]
+            running = self._running[key] = _Running(asyncio.ensure_future(change(request, attempt)))
+        running.waiting += 1
+        try:
+            result = await asyncio.shield(running.task)
+        finally:
+            running.waiting -= 1
+            if not running.waiting and self._running.get(key) is running:
+                del self._running[key]
+                running.task.cancel()  # if it was cancelled in all that waited
         return result
 
     def _room_of(self, request: m.Change[Any]) -> bytes:
@@ -258,7 +275,13 @@ class Service:
     def _post_now(self, request: m.Post | m.Send, attempt: _Attempt) -> bytes:
         """Append a message to the outbox and submit it, unless that was done; return its id."""
         room = attempt.room
-        done = self._once(request, attempt, lambda: self._client.note_message(room, request.text))
+
+        def note() -> bytes:
+            if isinstance(request, m.Send):
+                self._note_told(room, request.told)
+            return self._client.note_message(room, request.text)
+
+        done = self._once(request, attempt, note)
         self._submit_message(room)
         return bytes.fromhex(done)
 
@@ -287,20 +310,18 @@ class Service:
         room = self._room(request.room)
         told = max(settings.told(self._store, each) or 0 for each in (room, b""))
         await _within(request.wait, self._client.wait_until_sendable(room))
-        changes: list[Event] = []
-        after = told
-        while page := self._journal.read(after, _MOST_MESSAGES).events:
-            after = page[-1].number
-            raw = (msgspec.json.decode(each.event) for each in page)
-            changes += [load_event(e) for e in raw if e["room"] == room.hex() and e["type"] in _TOLD]
-        own = self._client.sync.account.verified.account
-        others = [each for each in changes if _author(each) != own]
-        if after != told and not (request.peek and others):
-            settings.set_told(self._store, room, after)
+        own = self._client.sync.account.verified.account.hex()
+        changes: list[NumberedEvent] = []
+        while len(changes) < _MOST_MESSAGES and (page := self._journal.read(told, _MOST_MESSAGES).events):
+            told = page[-1].number
+            for number, raw in page:
+                event = msgspec.json.decode(raw)
+                if event["room"] == room.hex() and event["type"] in _TOLD and _author(event) != own:
+                    changes.append(NumberedEvent(number, event))
         here = self._client.rooms.get(room)
         notices = [] if here is None else self._client.key_mismatches(room)
         title = request.room if here is None else here.title
-        return RoomNews(title, notices, others[:_MOST_MESSAGES])
+        return RoomNews(title, notices, changes, told)
 
     # --- queries ---
 
@@ -432,13 +453,13 @@ async def _within(seconds: float, waiting: Awaitable[Any]) -> bool:
     return True
 
 
-def _author(event: Event) -> bytes:
-    """Return the account of who made a change, if it says so."""
-    by = getattr(event, "by", None)
-    return b"" if by is None else by.account
+def _author(event: dict[str, Any]) -> str:
+    """Return the account of who made a change, if it says so; both as JSON."""
+    by = event.get("by")
+    return "" if by is None else str(by["account"])
 
 
 def _content(request: m.Change[Any]) -> bytes:
-    """Return what a key stands for: the request without its key, and without how long to wait."""
-    fields = {name: value for name, value in dump(request).items() if name not in ("key", "wait")}
+    """Return what a key stands for: the request without what may differ when it is repeated."""
+    fields = {name: value for name, value in dump(request).items() if name not in ("key", "wait", "told")}
     return hashlib.sha256(msgspec.json.encode([request.NAME, fields])).digest()

@@ -11,10 +11,9 @@ import contextlib
 import os
 import secrets
 import socket
-from collections import deque
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -28,11 +27,11 @@ from clave_client.errors import (
     UsageError,
     WrongPassphrase,
 )
-from clave_client.events import Event
 from clave_client.formats.json_values import BadValue, dump, load, load_event
 from clave_client.rpc import MAX_ANSWER_BYTES
 from clave_client.rpc import methods as m
-from clave_client.rpc.jsonrpc import LineSplitter, encode_request, error_from
+from clave_client.rpc.event_buffer import EventBuffer, SessionEvent
+from clave_client.rpc.jsonrpc import MAX_REQUEST_BYTES, LineSplitter, encode_request, error_from
 from clave_client.rpc.owner import Owner
 from clave_client.rpc.values import OwnerInfo
 from clave_client.store.folders import SOCKET_NAME
@@ -41,7 +40,7 @@ from clave_client.store.schema import MIGRATIONS
 from clave_host.local_sockets import connect_to, peer_of
 from clave_host.version import VERSION
 
-__all__ = ["STALL_SECONDS", "Session", "SessionEvent"]
+__all__ = ["STALL_SECONDS", "Session"]
 
 STALL_SECONDS: Final = 2.0
 """How long an owner may take to answer a ping before it is named."""
@@ -59,17 +58,8 @@ _MOST_OWNERS: Final = 5
 """How many owners may crash before they answer a request: perhaps it is what ends them."""
 
 _READ_BYTES: Final = 256 * 1024
-_MOST_UNREAD: Final = 10_000
-"""Most events kept for a consumer that does not read; then the owner waits, unless it owes an answer."""
 
 T = TypeVar("T")
-
-
-class SessionEvent(NamedTuple):
-    """An event, with its number if it is stored, else 0. `None` is in place of deleted events."""
-
-    number: int
-    event: Event | None
 
 
 @dataclass
@@ -116,7 +106,7 @@ class Session:
         self._reading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._pending: dict[str, _Pending] = {}
-        self._events = _EventBuffer()
+        self._events = EventBuffer()
         self._subscription: m.Subscribe | None = None
         self._ended: ClientError | None = None
         self._is_closing = False
@@ -137,7 +127,11 @@ class Session:
         Raises `ProfileLocked` when the owner does not answer within 2 s, `OwnerOutdated` when it is of
         another version, and what starting a client raises.
         """
-        reader = await self._connect(first=True)
+        try:
+            reader = await self._connect(first=True)
+        except BaseException:
+            await self.close()  # it may own the profile already
+            raise
         self._reading = asyncio.create_task(self._read(reader))
         self._watching = asyncio.create_task(self._watch())
 
@@ -191,10 +185,11 @@ class Session:
             line = encode_request(name, params, id_)
         except UnicodeEncodeError:
             raise UsageError("what was given is not UTF-8 text") from None
+        if len(line) > MAX_REQUEST_BYTES:
+            raise UsageError(f"what was given has more than {MAX_REQUEST_BYTES} bytes")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._pending[id_] = _Pending(name, params, answer, loop.time())
-        self._events.check_room()
         self._write(line)
         try:
             return await answer
@@ -204,18 +199,17 @@ class Session:
         finally:
             self._pending.pop(id_, None)
 
-    async def subscribe(
-        self, *, after: int | None = None, consumer: str = "", live: bool = True, shown: bool = False
-    ) -> int:
+    async def subscribe(self, *, after: int | None = None, consumer: str = "", live: bool = True) -> int:
         """Begin `events`; return the number of the last stored event. See `methods.Subscribe`."""
-        self._events.restart()
-        head = await self.ask(m.Subscribe(after=after, consumer=consumer, live=live, shown=shown))
+        head = await self.ask(m.Subscribe(after=after, consumer=consumer, live=live))
         start = head if after is None and not consumer else after
-        self._subscription = m.Subscribe(after=start, consumer=consumer, live=live, shown=shown)
+        self._subscription = m.Subscribe(after=start, consumer=consumer, live=live)
         return head
 
     async def next_event(self) -> SessionEvent:
         """Return the next event of the subscription. Raises the `ClientError` that ended the owner."""
+        if self._events.is_cut and self._subscription is not None:
+            await self.ask(self._subscription_from_here(self._subscription))
         return await self._events.get()
 
     # --- the connection ---
@@ -244,11 +238,10 @@ class Session:
                 reader = None
             if reader is not None:
                 return reader
-            locked = self._profile.locked_error()
-            if locked.process != holder:  # another one took over, and has its own time
-                holder, held_since = locked.process, loop.time()
+            if self._profile.last_holder != holder:  # another one took over, and has its own time
+                holder, held_since = self._profile.last_holder, loop.time()
             if loop.time() - held_since > STALL_SECONDS and (first or not self._patient):
-                raise locked
+                raise self._profile.locked_error()
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _try_connect(self, *, first: bool, since: float) -> asyncio.StreamReader | None:
@@ -334,6 +327,14 @@ class Session:
             raise OwnerOutdated(_outdated(self.info.software, self.info.process))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            await self._read_owners(reader)
+        except ClientError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001  (of the system or a defect: nobody may wait for ever)
+            self._fail(ClientError(f"this window cannot go on: {error or type(error).__name__}"))
+
+    async def _read_owners(self, reader: asyncio.StreamReader) -> None:
         """Take what the owner sends; when it ends, go on with the next one."""
         while True:
             lines = LineSplitter(MAX_ANSWER_BYTES)
@@ -341,22 +342,16 @@ class Session:
                 while data := await reader.read(_READ_BYTES):
                     self._heard()
                     for line in lines.feed(data):
-                        if line is not None:
-                            self._take(line)
-                    # The consumer may wait for an answer before it reads on.
-                    await self._events.wait_for_room(unless=self._pending)
+                        if line is None:
+                            raise OwnerOutdated(
+                                f"the profile's owner sent more than {MAX_ANSWER_BYTES} bytes"
+                            )
+                        self._take(line)
             if self._ended is not None:
                 return
             self._detach()
             await asyncio.sleep(_POLL_SECONDS)
-            try:
-                reader = await self._connect(first=False)
-            except ClientError as error:
-                self._fail(error)
-                return
-            except Exception as error:  # noqa: BLE001  (of the system or a defect: nobody may wait for ever)
-                self._fail(ClientError(f"the profile cannot be taken over: {error or type(error).__name__}"))
-                return
+            reader = await self._connect(first=False)
             self._go_on()
 
     def _go_on(self) -> None:
@@ -364,10 +359,7 @@ class Session:
         self._heard()
         self._note_stall(0)
         if self._subscription is not None:
-            again = self._subscription
-            if self._events.last:
-                after = max(again.after or 0, self._events.last)
-                again = msgspec.structs.replace(again, after=after, consumer="")
+            again = self._subscription_from_here(self._subscription)
             self._write(encode_request(again.NAME, dump(again), "subscribe"))
         was_closing, self._is_closing = self._is_closing, False
         for id_, pending in self._pending.items():
@@ -378,6 +370,13 @@ class Session:
                 continue
             self._write(encode_request(pending.name, self._params_now(pending), id_))
         self._on_attached()
+
+    def _subscription_from_here(self, subscription: m.Subscribe) -> m.Subscribe:
+        """Return what asks for the events after the last one that came."""
+        if not self._events.last:
+            return subscription
+        after = max(subscription.after or 0, self._events.last)
+        return msgspec.structs.replace(subscription, after=after, consumer="")
 
     def _params_now(self, pending: _Pending) -> dict[str, Any]:
         """Return a request's parameters, with what is left of the time that it may wait."""
@@ -406,6 +405,8 @@ class Session:
                     if "error" in message:
                         pending.answer.set_exception(error_from(message["error"]))
                     else:
+                        if pending.name == m.Subscribe.NAME:
+                            self._events.restart(pending.params.get("after") or 0)
                         pending.answer.set_result(message.get("result"))
 
     def _fail(self, error: ClientError) -> None:
@@ -455,50 +456,3 @@ class Session:
 def _outdated(software: str, process: int) -> str:
     which = f"process {process}, {software}," if process else software
     return f"this profile is held by {which} which speaks another version; end that one, then start again"
-
-
-class _EventBuffer:
-    """The events that a window has not read yet. `last` is the number of the last one that is stored."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[SessionEvent] = deque()
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._error: ClientError | None = None
-        self.last = 0
-
-    def put(self, event: SessionEvent) -> None:
-        if event.event is not None and event.number and event.number <= self.last:
-            return
-        self.last = max(self.last, event.number)
-        self._waiting.append(event)
-        self._changed.set()
-
-    def restart(self) -> None:
-        """Begin with another subscription."""
-        self._waiting.clear()
-        self.last = 0
-
-    async def get(self) -> SessionEvent:
-        while not self._waiting:
-            if self._error is not None:
-                raise self._error
-            self._changed.clear()
-            await self._changed.wait()
-        self._room.set()
-        return self._waiting.popleft()
-
-    def end(self, error: ClientError) -> None:
-        self._error = self._error or error
-        self._changed.set()
-        self._room.set()
-
-    def check_room(self) -> None:
-        """Have `wait_for_room` look again at what it waits for."""
-        self._room.set()
-
-    async def wait_for_room(self, *, unless: Sized) -> None:
-        """Wait until the consumer has read enough, but not while anything stands in `unless`."""
-        while len(self._waiting) > _MOST_UNREAD and not unless and self._error is None:
-            self._room.clear()
-            await self._room.wait()

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from clave_client import events
-from clave_client.events import Event, Notice, Person
+from clave_client.events import Notice, Person
 from clave_client.values import Phase
 
 __all__ = [
@@ -116,26 +116,27 @@ class SendResult(msgspec.Struct, frozen=True):
     seq: int
 
 
-class RoomNews(msgspec.Struct, frozen=True):
-    """What to know before sending to a room, and its title by then.
-
-    `notices` are of members whose name is pinned to another key; `changes` are what happened in the room,
-    other than messages, since this was asked last.
-    """
-
-    title: str
-    notices: list[Notice]
-    changes: list[Event]
-
-
 class NumberedEvent(msgspec.Struct, frozen=True):
-    """An event; `number` is 0 for one that is not stored."""
+    """A stored event, as JSON, and its number."""
 
     number: int
     event: Any
 
     def __repr__(self) -> str:
         return f"<NumberedEvent {self.number!r}>"
+
+
+class RoomNews(msgspec.Struct, frozen=True):
+    """What to know before sending to a room, and its title by then.
+
+    `notices` are of members whose name is pinned to another key; `changes` are what others did in the room,
+    other than messages, that nobody was told of; `number` is that of the last event looked at.
+    """
+
+    title: str
+    notices: list[Notice]
+    changes: list[NumberedEvent]
+    number: int
 
 
 class EventsPage(msgspec.Struct, frozen=True):

@@ -95,6 +95,11 @@ class Profile:
         held = path.exists() and is_locked(path)
         return ProfileLocked(self.name, _holder(path) if held else 0)
 
+    @property
+    def last_holder(self) -> int:
+        """The number of the process that took the profile last; 0 if it is not known."""
+        return _holder(self.folder / _LOCK_FILE)
+
     def give_passphrase(self, passphrase: str) -> None:
         """Use this passphrase in place of asking for it."""
         self._ask = lambda: passphrase

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.store.database import Store
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
 
 KEPT_LINES: Final = 1000
 """Most lines kept that were typed at the prompt."""
+
+_MOST_LINE_BYTES: Final = 1024 * 1024
 
 
 def last_room(store: Store) -> bytes:
@@ -63,12 +66,21 @@ def set_told(store: Store, room: bytes, number: int) -> None:
 
 
 def typed_lines(store: Store) -> list[str]:
-    """Return the lines typed at the prompt, oldest first."""
-    return [str(line) for (line,) in store.rows("SELECT line FROM typed_lines ORDER BY number")]
+    """Return the last lines typed at the prompt, oldest first: at most 1 MiB."""
+    found: list[str] = []
+    size = 0
+    for (line,) in store.rows("SELECT line FROM typed_lines ORDER BY number DESC"):
+        size += len(str(line).encode())
+        if size > _MOST_LINE_BYTES:
+            break
+        found.append(str(line))
+    return found[::-1]
 
 
 def add_typed_line(store: Store, line: str) -> None:
-    """Keep a line typed at the prompt, and the last 1,000."""
+    """Keep a line typed at the prompt, and the last 1,000; none that is longer than a message."""
+    if len(line.encode()) > MAX_BODY_BYTES:
+        return
     with store.transaction():
         store.run("INSERT INTO typed_lines(line) VALUES (?)", line)
         delete = "DELETE FROM typed_lines WHERE number <= (SELECT max(number) FROM typed_lines) - ?"

@@ -303,7 +303,7 @@ class RoomSync:
                 try:
                     result = self.readers.setdefault(room, LogReader(room, self.store)).read(batch)
                 except RoomUnreadable as error:
-                    self._handle_unusable(room, error)
+                    self.handle_unusable(room, error)
                     continue
                 except ClientError:
                     room.reload()
@@ -403,7 +403,7 @@ class RoomSync:
         try:
             self._start(room, resumed)
         except RoomUnreadable as error:
-            self._handle_unusable(room, error)
+            self.handle_unusable(room, error)
 
     def _start(self, room: LocalRoom, resumed: Resumed) -> None:
         room.disconnected()
@@ -433,7 +433,7 @@ class RoomSync:
             self.handle_closed(room)
             return
         if refused.code is Code.PRUNED:
-            self._handle_unusable(room, room.fall_behind())
+            self.handle_unusable(room, room.fall_behind())
             return
         if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
             self.spawn(lambda: self._recreate(room))
@@ -480,7 +480,7 @@ class RoomSync:
         error = ClientError(f"you are no longer in {room.record.title}")
         self._drop(room, "you are no longer in the room", error)
 
-    def _handle_unusable(self, room: LocalRoom, error: RoomUnreadable | RoomBehind) -> None:
+    def handle_unusable(self, room: LocalRoom, error: RoomUnreadable | RoomBehind) -> None:
         """Drop a room that is of no use until this device is invited again, or the program updated."""
         self.unusable[room.id] = error
         self.emit(events.Notice(room.id, str(error)))

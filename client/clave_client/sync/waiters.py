@@ -6,6 +6,7 @@ Knows no rooms: whoever changes something calls `recheck`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,8 +33,13 @@ class Waiters:
         if condition():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._conditions.append((condition, future))
-        await future
+        waiting = (condition, future)
+        self._conditions.append(waiting)
+        try:
+            await future
+        finally:
+            with contextlib.suppress(ValueError):  # taken out by whoever woke it
+                self._conditions.remove(waiting)
 
     def recheck(self) -> None:
         """Check the conditions again and wake those that hold."""

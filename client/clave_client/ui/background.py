@@ -90,7 +90,7 @@ class _Bridge:
             await self.output.write(encode_error(None, error))
             return
         if request.method == m.Cancel.NAME:
-            await self._execute(request)  # at once, also when as much runs as may
+            await self._execute(request)
             return
         await self._free.acquire()
         task = asyncio.create_task(self._execute(request))
@@ -150,7 +150,7 @@ class _Bridge:
             case m.Subscribe.NAME:
                 wanted = load(m.Subscribe, request.params)
                 head = await self._session.subscribe(
-                    after=wanted.after, consumer=wanted.consumer, live=wanted.live, shown=wanted.shown
+                    after=wanted.after, consumer=wanted.consumer, live=wanted.live
                 )
                 if self._pushing is None:
                     self._pushing = asyncio.create_task(self._push())

@@ -102,6 +102,7 @@ class Conversation:
         self._showing = asyncio.Lock()
         self.shown: Callable[[], Awaitable[None]] = _nothing
         self._told: set[tuple[bytes, str]] = set()
+        self._told_number = 0
         self._posted: set[bytes] = set()
         self._declined: set[bytes] = set()
         self._presence = PresenceLines(self.show_now)
@@ -187,7 +188,7 @@ class Conversation:
     async def begin(self, room: str | None) -> None:
         """Show the rooms, and enter `room`, or the last one, or the only one there is."""
         ask = self.session.ask
-        await self.session.subscribe(shown=True)
+        await self.session.subscribe()
         profile = await self.refresh()
         self._online = profile.is_online or None
         self._presence.begin()
@@ -316,7 +317,7 @@ class Conversation:
     async def listen(self) -> None:
         """Show events until the owner cannot go on; raise the error that ended it."""
         while True:
-            _, event = await self.session.next_event()
+            number, event = await self.session.next_event()
             if event is None:
                 text = "some events were deleted before they were shown; messages are in /history"
                 self.show(note(text, "alarm"))
@@ -324,6 +325,7 @@ class Conversation:
             else:
                 await self.show_event(event)
             await self.shown()
+            self._told_number = max(self._told_number, number)
 
     async def show_event(self, event: Event) -> None:
         """Show one event."""
@@ -453,6 +455,7 @@ class Conversation:
     async def finish(self) -> None:
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         self._presence.stop()
+        await self.session.ask(m.NoteTold(number=self._told_number))
         wait = 0.0 if self._online is False else FLUSH_SECONDS
         if not await self.session.ask(m.WaitFlushed(wait=wait)):
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))

@@ -7,7 +7,7 @@ import sys
 
 from clave_client.errors import MessageWaiting, NoLongerMember, NotInRoom, RoomNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
-from clave_client.formats.json_values import load
+from clave_client.formats.json_values import load, load_event
 from clave_client.rpc import methods as m
 from clave_client.rpc.blocking import BlockingSend
 from clave_client.rpc.session import Session
@@ -46,6 +46,7 @@ class Sender:
         self._key = key
         self._as_json = as_json
         self._told: set[str] = set()
+        self._told_number = 0
         self._sent = 0
         self._waiting = 0
         self._refused = 0
@@ -102,9 +103,11 @@ class Sender:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + wait
         try:
-            self._tell(await self._session.ask(m.CatchUp(room=room, wait=wait)))
+            news = await self._session.ask(m.CatchUp(room=room, wait=wait))
+            self._tell(news)
             wait = max(0.0, ends_at - loop.time())
-            result = await self._session.ask(m.Send(room=room, text=text, wait=wait, key=key))
+            send = m.Send(room=room, text=text, wait=wait, told=news.number, key=key)
+            result = await self._session.ask(send)
         except (RoomNotFound, NotInRoom):  # it was found before
             raise NoLongerMember(self._room.title, None) from None
         if result.seq:
@@ -115,10 +118,12 @@ class Sender:
             print_out(sent_json(result, self._room.title))
 
     def _tell(self, news: RoomNews) -> None:
-        """Print key notices, each once, and what changed in the room."""
+        """Print key notices and what changed in the room, each once."""
         fresh = [notice for notice in news.notices if notice.text not in self._told]
         self._told |= {notice.text for notice in fresh}
-        warn_of([*fresh, *news.changes], news.title)
+        changes = [load_event(each.event) for each in news.changes if each.number > self._told_number]
+        self._told_number = max(self._told_number, news.number)
+        warn_of([*fresh, *changes], news.title)
 
     async def _show_progress(self) -> None:
         """Show on a terminal how many lines were sent."""

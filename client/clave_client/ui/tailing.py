@@ -7,7 +7,8 @@ import sys
 from clave_client import events
 from clave_client.errors import NoLongerMember
 from clave_client.rpc import methods as m
-from clave_client.rpc.session import Session, SessionEvent
+from clave_client.rpc.event_buffer import SessionEvent
+from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
 from clave_client.ui.display import message_line, name_with_warning, plain
 from clave_client.ui.json_output import message_json
@@ -49,7 +50,7 @@ class Tail:
             consumer = f"{self._consumer} {room.id.hex()}"
             await self._session.subscribe(consumer=consumer)
         else:
-            await self._session.subscribe(shown=not self._as_json)
+            await self._session.subscribe()
             consumer = ""
             if await ask(m.WaitSettled()):
                 await ask(m.WaitSynced(room=room.id.hex(), wait=_SYNC_SECONDS))

@@ -12,7 +12,8 @@ from typing import Any
 from clave_client import events
 from clave_client.client import Client
 from clave_client.rpc import methods as m
-from clave_client.rpc.session import Session, SessionEvent
+from clave_client.rpc.event_buffer import SessionEvent
+from clave_client.rpc.session import Session
 from clave_client.store.folders import SOCKET_NAME
 from clave_client.store.profile import Profile
 from clave_client.testing import MemoryRelay

@@ -268,6 +268,53 @@ async def test_a_window_has_one_subscription(tmp_path: Path) -> None:
         await window.close()
 
 
+async def test_subscriptions_that_are_replaced_at_once_leave_nothing(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        assert red._owner is not None
+        assert red._owner.server is not None
+        streams = red._owner.server._client.sync.events._streams
+        before = len(streams)
+        window = await RawWindow.at(home.socket("red"))
+        subscribe = {"jsonrpc": "2.0", "method": "events.subscribe", "params": {}}
+        window.writer.write((json.dumps(subscribe).encode() + b"\n") * 20)
+        answer = await window.call("ping")
+        while "id" not in answer:  # an event
+            answer = await window.answer()
+        assert len(streams) == before + 1
+        await window.close()
+        async with asyncio.timeout(TIMEOUT):
+            while len(streams) > before:
+                await red.ask(m.Ping())
+
+
+async def test_many_quick_requests_of_one_window_leave_the_others_their_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        assert red._owner is not None
+        assert red._owner.server is not None
+        executed: list[int] = []
+        turn = 0
+
+        async def count_turns() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count_turns())
+        monkeypatch.setitem(red._owner.server._service._queries, m.Ping, lambda _: executed.append(turn))
+        window = await RawWindow.at(home.socket("red"))
+        ping = {"jsonrpc": "2.0", "method": "ping", "params": {}}
+        window.writer.write((json.dumps(ping).encode() + b"\n") * 100)
+        await window.call("ping")
+        counting.cancel()
+        assert len(set(executed)) == 101
+        await window.close()
+
+
 @pytest.mark.parametrize("id_", [5, "five"])
 async def test_a_request_is_cancelled_by_its_id(tmp_path: Path, id_: int | str) -> None:
     async with home_at(tmp_path) as home:

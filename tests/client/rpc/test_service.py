@@ -14,7 +14,6 @@ from clave_client import events
 from clave_client.errors import StoreFull, UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.store import settings
 from clave_client.store.request_log import RequestLog
 from clave_client.values import Phase
 from client.rpc.kit import TIMEOUT, Home, crash, home_at, next_of
@@ -232,16 +231,48 @@ async def test_history_is_paged_from_either_end_and_bounded(tmp_path: Path) -> N
         assert long[-1].seq == max(message.seq for message in long)
 
 
-async def test_who_sends_is_told_what_changed_once(tmp_path: Path) -> None:
+async def changes(session: Session) -> list[str]:
+    return [each.event["type"] for each in (await session.ask(m.CatchUp(room="friends"))).changes]
+
+
+async def test_what_changed_is_told_until_a_message_says_that_it_was(tmp_path: Path) -> None:
     async with home_at(tmp_path) as home:
         red, blue = await home.friends("red", "blue")
         await home.session("green")
-        assert (await blue.ask(m.CatchUp(room="friends"))).changes == []
+        told = (await blue.ask(m.CatchUp(room="friends"))).number
+        assert await changes(blue) == []
         await red.ask(m.Invite(room="friends", name="green"))
         await next_of(blue, events.MemberAdded)
-        (added,) = (await blue.ask(m.CatchUp(room="friends"))).changes
-        assert isinstance(added, events.MemberAdded)
-        assert (await blue.ask(m.CatchUp(room="friends"))).changes == []
+        assert await changes(blue) == ["member_added"]
+        await blue.ask(m.Send(room="friends", text="to those I know", told=told))
+        await crash(blue)
+        blue = await home.session("blue")
+        await blue.subscribe()
+        assert await changes(blue) == ["member_added"], "told of before it was"
+        told = (await blue.ask(m.CatchUp(room="friends"))).number
+        await blue.ask(m.Send(room="friends", text="welcome", told=told))
+        assert await changes(blue) == []
+        await red.ask(m.Remove(room="friends", name="green"))
+        await next_of(blue, events.MemberRemoved)
+        assert await changes(blue) == ["member_removed"]
+
+
+async def test_a_window_that_shows_all_events_says_so(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await home.session("green")
+        window = await home.session("blue")
+        await window.subscribe()
+        await red.ask(m.Invite(room="friends", name="green"))
+        number = (await next_of(window, events.MemberAdded)).number
+        assert await changes(blue) == ["member_added"], "not everybody who reads events shows them"
+        await window.ask(m.NoteTold(number=number))
+        await window.ask(m.NoteTold(number=1))
+        assert await changes(blue) == []
+        await window.ask(m.NoteTold(number=10**9))
+        await red.ask(m.Remove(room="friends", name="green"))
+        await next_of(window, events.MemberRemoved)
+        assert await changes(blue) == ["member_removed"], "nobody can be told of what did not happen yet"
 
 
 async def test_settings_are_kept(tmp_path: Path) -> None:
@@ -267,6 +298,31 @@ def test_every_method_has_a_result_that_can_be_decoded() -> None:
         msgspec.json.schema_components([method], ref_template="{name}")
 
 
+@pytest.mark.parametrize("part", ["roster", "epoch"])
+async def test_a_damaged_room_ends_no_window(tmp_path: Path, part: str) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        await red.ask(m.CreateRoom(title="family"))
+        assert red._owner is not None
+        assert red._owner._client is not None
+        store = red._owner._client.sync.store
+        with store.transaction():
+            room = next(each.id for each in store.rooms() if each.title == "friends")
+            store.put_part(room, part, b"damaged")
+        await crash(red)
+        windows = [await home.session("red") for _ in range(2)]
+        for window in windows:
+            await window.subscribe()
+        await blue.ask(m.Send(room="friends", text="hello"))
+        for window in windows:
+            async with asyncio.timeout(TIMEOUT):
+                while not (unusable := (await window.ask(m.GetProfile())).unusable):
+                    pass
+            assert "friends cannot be opened" in unusable[0]
+            assert (await window.ask(m.Send(room="family", text="still here"))).seq
+            assert await titles(window, blue) == ["family"]
+
+
 async def test_what_fails_with_its_transaction_changes_nothing_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,42 +338,3 @@ async def test_what_fails_with_its_transaction_changes_nothing_in_memory(
                 await red.ask(m.Leave(room="friends", key="k"))
         assert (await red.ask(m.FindRoom(room="friends"))).phase is Phase.JOINED
         assert (await red.ask(m.Send(room="friends", text="still here"))).seq
-
-
-async def test_only_windows_that_somebody_looks_at_count_as_told(tmp_path: Path) -> None:
-    async with home_at(tmp_path) as home:
-        red, blue = await home.friends("red", "blue")
-        await home.session("green")
-        for shown in (False, True):
-            window = await home.session("blue")
-            await window.subscribe(shown=shown)
-            if shown:
-                await red.ask(m.Remove(room="friends", name="green"))
-                await next_of(window, events.MemberRemoved)
-            else:
-                await red.ask(m.Invite(room="friends", name="green"))
-                await next_of(window, events.MemberAdded)
-            await window.close()
-            assert blue._owner is not None
-            assert blue._owner.server is not None
-            async with asyncio.timeout(TIMEOUT):
-                while len(blue._owner.server._windows) > 1:
-                    await blue.ask(m.Ping())
-            peeked = await blue.ask(m.CatchUp(room="friends", peek=True))
-            told = await blue.ask(m.CatchUp(room="friends"))
-            assert peeked == told
-            assert bool(told.changes) is not shown
-
-
-async def test_asking_what_happened_reads_each_change_once(tmp_path: Path) -> None:
-    async with home_at(tmp_path) as home:
-        (red,) = await home.friends("red")
-        assert red._owner is not None
-        assert red._owner.server is not None
-        store = red._owner.server._client.sync.store
-        for number in range(3):
-            await red.ask(m.Send(room="friends", text=str(number)))
-            news = await red.ask(m.CatchUp(room="friends", peek=True))
-            room = (await red.ask(m.FindRoom(room="friends"))).id
-            assert not news.changes
-            assert settings.told(store, room) == await red.subscribe()
