@@ -114,12 +114,11 @@ class ClientState:
         """Return the names of all people whose accounts are stored or pinned, sorted."""
         return self.sync.store.names()
 
-    def unshown(self, room: bytes) -> list[HistoryLine]:
-        """Return others' messages that were not shown yet, oldest first."""
-        here = self._room(room)
-        lines = self.sync.store.history(room, after=min(here.late, default=here.record.shown + 1) - 1)
-        lines = [line for line in lines if line.seq > here.record.shown or line.seq in here.late]
-        return [line for line in lines if line.sender != self.sync.account.device.public]
+    def unshown(self, room: bytes, limit: int) -> list[HistoryLine]:
+        """Return the first of others' messages that were not shown yet, oldest first."""
+        here, own = self._room(room), self.sync.account.device.public
+        late = frozenset(here.late)
+        return self.sync.store.unshown_messages(room, own, here.record.shown, late, limit)
 
     def mark_shown(self, room: bytes, seq: int, *, until: bool = False) -> bool:
         """Note that a message is about to be shown, with `until` all up to it; return False if it was."""

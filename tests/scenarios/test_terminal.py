@@ -116,7 +116,7 @@ async def test_an_interrupt_clears_the_line_then_asks_and_then_leaves(tmp_path: 
         red.press("\x03")
         await red.shows("Ctrl-C once more quits")
         red.press("\x03")
-        assert await red.ended() == 0
+        assert await red.ended() == 130
         assert "Traceback" not in red.text
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
+from clave_client.store.folders import SOCKET_NAME, profile_folder
+from clave_host.local_sockets import bind_private
 from scenarios.stage import TIMEOUT, Relay, Somebody, people_at, relay_at
 from scenarios.test_bad_input import clave
 
@@ -300,6 +302,7 @@ async def test_a_window_without_the_key_stays_when_another_takes_over(tmp_path: 
         (("send", "--wait", "1e9", "friends", "x"), "--wait"),
         (("tail", "--consumer", "", "friends"), "1 to 60 characters"),
         (("tail", "--after", "9" * 30, "friends"), "--after"),
+        (("tail", "--consumer", "bot", "-n", "5", "friends"), "leave --lines and --after out"),
         (("send", b"\xff\xfe".decode(errors="surrogateescape"), "x"), "no room called"),
     ],
 )
@@ -329,6 +332,47 @@ async def test_an_owner_whose_output_nobody_reads_holds_up_nobody(tmp_path: Path
             assert (sent.status, sent.err) == (0, "")
         owner.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(owner.wait(), TIMEOUT) == 143
+
+
+async def test_sending_through_an_owner_is_interrupted_without_a_word(tmp_path: Path) -> None:
+    async with friends(tmp_path) as (_, _, _, home):
+        asked, left = asyncio.Event(), asyncio.Event()
+
+        async def keep_waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            asked.set()
+            await reader.read()
+            writer.close()
+            left.set()
+
+        path = profile_folder(home, "red") / SOCKET_NAME
+        async with (
+            await asyncio.start_unix_server(keep_waiting, sock=bind_private(path, 1)),
+            running("send", "friends", "hello", home=home) as sending,
+        ):
+            await asyncio.wait_for(asked.wait(), TIMEOUT)
+            sending.send_signal(signal.SIGINT)
+            out, err = await asyncio.wait_for(sending.communicate(), TIMEOUT)
+            assert (sending.returncode, out, err) == (130, b"", b"")
+            await asyncio.wait_for(left.wait(), TIMEOUT)
+
+
+async def test_sending_through_an_owner_to_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    async with friends(tmp_path) as (_, blue, _, home), running("daemon", home=home) as owner:
+        await holds(home, owner)
+        source, target = os.pipe()
+        os.close(source)
+        sending = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "clave_client", "send", "--json", "--name", "red", "friends", "hello"),
+            stdout=target,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "CLAVE_HOME": str(home)},
+        )
+        os.close(target)
+        _, err = await asyncio.wait_for(sending.communicate(), TIMEOUT)
+        assert (sending.returncode, err) == (0, b"")
+        await blue.reads("hello")
 
 
 @asynccontextmanager

@@ -197,7 +197,7 @@ class Device:
 
     def _show_unseen(self, client: Client) -> None:
         for room in tuple(client.rooms):
-            for line in client.unshown(room):
+            for line in client.unshown(room, 1_000_000):
                 self.point("before show")
                 self._marking = line.id
                 if client.mark_shown(room, line.seq):

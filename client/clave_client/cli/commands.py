@@ -13,9 +13,9 @@ from typing import Literal
 
 import click
 
-from clave_client.cli.exit_status import EXIT_STATUSES, report, run
+from clave_client.cli.exit_status import EXIT_STATUSES, exits, run
 from clave_client.cli.profile_options import NewProfile, ProfileOptions, first_line, profile_options
-from clave_client.errors import ClientError, UsageError
+from clave_client.errors import UsageError
 
 __all__ = ["main"]
 
@@ -68,12 +68,12 @@ def chat(
 ) -> None:
     """Talk. The first run makes the profile and registers the name."""
 
-    async def work() -> None:
+    async def work() -> int:
         from clave_client.ui.line_mode import run_line_mode
 
         token = first_line(token_file) if token_file else ""
         new = NewProfile(relay, _pin(pin), token, passphrase, device)
-        await run_line_mode(functools.partial(options.session, new), room, alert)
+        return await run_line_mode(functools.partial(options.session, new), room, alert)
 
     run(work)
 
@@ -98,8 +98,9 @@ def send(
     """Say TEXT in ROOM; with - say each line of standard input."""
     words = " ".join(text).encode(errors="replace").decode()
     key = os.urandom(16).hex() if key is None else _name_of(key, "--id", _MAX_KEY_CHARACTERS)
-    if words != "-" and _send_by_owner(options, room, words, wait, key, as_json=as_json):
-        return
+    with exits():
+        if words != "-" and _send_by_owner(options, room, words, wait, key, as_json=as_json):
+            return
 
     async def work() -> None:
         from clave_client.ui.sending import Sender
@@ -117,19 +118,13 @@ def _send_by_owner(
     """Send through a process that owns the profile already; return False if that takes a session."""
     from clave_client.rpc.blocking import send_by_owner
 
-    try:
-        done = send_by_owner(options.folder, room=room, text=text, wait=wait, key=key)
-    except ClientError as error:
-        report(error)
+    done = send_by_owner(options.folder, room=room, text=text, wait=wait, key=key)
     if done is None:
         return False
     if as_json or not done.result["seq"]:
         from clave_client.ui.sending import report_sent
 
-        try:
-            report_sent(done, as_json=as_json)
-        except ClientError as error:
-            report(error)
+        report_sent(done, as_json=as_json)
     return True
 
 
@@ -140,8 +135,7 @@ def _send_by_owner(
     "-n",
     "--lines",
     type=click.IntRange(0),
-    default=10,
-    show_default=True,
+    show_default="10",
     help="Earlier messages to show first.",
 )
 @click.option(
@@ -150,11 +144,17 @@ def _send_by_owner(
 @click.option("--consumer", metavar="NAME", help="Go on where the last tail of this name stopped.")
 @click.argument("room")
 def tail(
-    options: ProfileOptions, lines: int, after: int | None, consumer: str | None, room: str, *, as_json: bool
+    options: ProfileOptions,
+    lines: int | None,
+    after: int | None,
+    consumer: str | None,
+    room: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Show what is said in ROOM, until interrupted."""
-    if consumer is not None and after is not None:
-        raise click.UsageError("--consumer goes on where it was; leave --after out")
+    if consumer is not None and (after is not None or lines is not None):
+        raise click.UsageError("--consumer goes on where it was; leave --lines and --after out")
     name = "" if consumer is None else _name_of(consumer, "--consumer", _MAX_CONSUMER_CHARACTERS)
 
     async def work() -> None:
@@ -162,7 +162,7 @@ def tail(
 
         async with options.session() as session:
             following = Tail(session, room=room, as_json=as_json, consumer=name)
-            await following.follow(earlier=min(lines, 1000), after=after)
+            await following.follow(earlier=10 if lines is None else min(lines, 1000), after=after)
 
     run(work)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Final, NoReturn
 
 import click
 
 from clave_client.errors import ClientError
 
-__all__ = ["EXIT_STATUSES", "report", "run"]
+__all__ = ["EXIT_STATUSES", "exits", "report", "run"]
 
 EXIT_STATUSES: Final = {
     0: "done",
@@ -38,11 +39,8 @@ class _Signalled(Exception):
         self.number = number
 
 
-def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `work` to its end; SIGTERM and SIGHUP end it in order.
-
-    A `ClientError` prints one line and exits with its status, a closed pipe exits with 0.
-    """
+def run(work: Callable[[], Coroutine[None, None, int | None]]) -> None:
+    """Run `work` to its end, and exit with the status it returns; SIGTERM and SIGHUP end it in order."""
     import asyncio
 
     # A start makes many objects that stay: the collector would look through them again and again.
@@ -51,8 +49,18 @@ def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 (stands in for a closed stdin until exit)
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (the same)
+    with exits():
+        sys.exit(asyncio.run(_until_signalled(work)) or 0)
+
+
+@contextlib.contextmanager
+def exits() -> Iterator[None]:
+    """Exit in order, whatever is raised but a defect.
+
+    A `ClientError` prints one line and exits with its status, a closed pipe exits with 0.
+    """
     try:
-        asyncio.run(_until_signalled(work))
+        yield
     except ClientError as error:
         report(error)
     except KeyboardInterrupt:
@@ -84,7 +92,7 @@ def _abandon_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _until_signalled(work: Callable[[], Coroutine[None, None, None]]) -> None:
+async def _until_signalled(work: Callable[[], Coroutine[None, None, int | None]]) -> int | None:
     """Run `work`; SIGTERM and SIGHUP cancel it, so that it closes what it has opened."""
     import asyncio
 
@@ -97,9 +105,10 @@ async def _until_signalled(work: Callable[[], Coroutine[None, None, None]]) -> N
         task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end, number)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            loop.add_signal_handler(number, end, number)
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
         if not received:
             raise

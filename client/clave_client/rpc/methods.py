@@ -202,9 +202,9 @@ class ListMembers(Method[list[MemberInfo]], frozen=True, kw_only=True):
 
 
 class GetHistory(Method[list[HistoryMessage]], frozen=True, kw_only=True):
-    """Return up to `limit` messages with a seq above `after`, oldest first.
+    """Return up to `limit` messages with a seq above `after` and, unless it is 0, below `before`.
 
-    They are the first ones after it, or with `newest` the last ones. A result has at most 1 MiB of text.
+    They are the first of these, or with `newest` the last; oldest first, at most 1 MiB of text.
     """
 
     NAME = "room.history"
@@ -212,6 +212,7 @@ class GetHistory(Method[list[HistoryMessage]], frozen=True, kw_only=True):
 
     room: str
     after: Number = 0
+    before: Number = 0
     limit: Count = 100
     newest: bool = True
 

@@ -98,7 +98,7 @@ class Service:
             m.GetRoomInfo: lambda r: client.info(self._room(r.room)),
             m.ListMembers: lambda r: client.members(self._room(r.room)),
             m.GetHistory: self._history,
-            m.GetUnread: lambda r: self._messages(client.unshown(self._room(r.room))[:_MOST_MESSAGES]),
+            m.GetUnread: lambda r: self._messages(client.unshown(self._room(r.room), _MOST_MESSAGES)),
             m.MarkShown: self._mark_shown,
             m.ListPending: self._pending,
             m.Mute: lambda r: settings.mute(self._store, self._room(r.room), r.until),
@@ -384,10 +384,11 @@ class Service:
         return len(accounts - {self._client.sync.account.verified.account})
 
     def _history(self, request: m.GetHistory) -> list[HistoryMessage]:
-        room, after = self._room(request.room), request.after
+        room, after, before = self._room(request.room), request.after, request.before or 2**63 - 1
         if request.newest:
-            return self._messages(self._client.history(room, after=after, last=request.limit), newest=True)
-        return self._messages(self._store.next_messages(room, after, request.limit))
+            lines = self._store.history(room, after=after, before=before, last=request.limit)
+            return self._messages(lines, newest=True)
+        return self._messages(self._store.next_messages(room, after, request.limit, before=before))
 
     def _messages(self, lines: list[HistoryLine], *, newest: bool = False) -> list[HistoryMessage]:
         """Return messages of at most 1 MiB together: the first of `lines`, or the last ones."""

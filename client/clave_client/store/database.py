@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
 __all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "RoomRecord", "Store"]
+
+_MAX_SEQ = 2**63 - 1
 
 MOST_BUNDLES = 500
 """Most private halves of one-time key packages kept of a suite: a relay can ask for any number."""
@@ -431,13 +434,30 @@ class Store:
         self.run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
         return self.connection.total_changes() > before
 
-    def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
-        """Return messages with a seq above `after`, oldest first; with `last` the newest only."""
-        return self._lines("room = ? AND seq > ? ORDER BY seq DESC LIMIT ?", room, after, last)[::-1]
+    def history(
+        self, room: bytes, *, after: int = 0, before: int = _MAX_SEQ, last: int = -1
+    ) -> list[HistoryLine]:
+        """Return messages with a seq between two, oldest first; with `last` the newest only."""
+        place = "room = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return self._lines(place, room, after, before, last)[::-1]
 
-    def next_messages(self, room: bytes, after: int, limit: int) -> list[HistoryLine]:
-        """Return the first `limit` messages with a seq above `after`, oldest first."""
-        return self._lines("room = ? AND seq > ? ORDER BY seq LIMIT ?", room, after, limit)
+    def next_messages(
+        self, room: bytes, after: int, limit: int, *, before: int = _MAX_SEQ
+    ) -> list[HistoryLine]:
+        """Return the first `limit` messages with a seq between `after` and `before`, oldest first."""
+        place = "room = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
+        return self._lines(place, room, after, before, limit)
+
+    def unshown_messages(
+        self, room: bytes, own: bytes, shown: int, late: frozenset[int], limit: int
+    ) -> list[HistoryLine]:
+        """Return the first messages of other devices than `own` with a seq above `shown` or in `late`."""
+        place = (
+            "room = ? AND seq > ? AND sender != ? AND (seq > ? OR seq IN (SELECT value FROM json_each(?)))"
+            " ORDER BY seq LIMIT ?"
+        )
+        first, listed = min(late, default=shown + 1) - 1, json.dumps(sorted(late))
+        return self._lines(place, room, first, own, shown, listed, limit)
 
     def unread_counts(self, own: bytes) -> dict[bytes, int]:
         """Return by room how many messages of other devices than `own` were not shown; none are left out."""

@@ -70,11 +70,8 @@ async def _decline(talk: Conversation, words: str) -> None:
 
 async def _room(talk: Conversation, words: str) -> None:
     if words:
-        room = await talk.session.ask(m.FindRoom(room=words))
-        if room.phase is Phase.INVITED:
-            raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
-        await talk.enter(room.id)
-        talk.show(note(f"talking in {talk.title(room.id)}"))
+        await talk.enter(await talk.find_joined(words))
+        talk.show(note(f"talking in {talk.title(talk.room)}"))
         return
     await talk.refresh()
     if not talk.rooms:
@@ -150,6 +147,8 @@ async def _history(talk: Conversation, count: str) -> None:
 async def _mute(talk: Conversation, words: str) -> None:
     *title, last = words.split() or [""]
     hours = _hours(last)
+    if hours == 0:
+        raise UsageError("say for how many hours, as in /mute 8h; /mute without a number mutes for good")
     named = " ".join(title) if hours is not None else words
     room = await talk.session.ask(m.FindRoom(room=named or talk.current()))
     is_muted = room.muted_until > time.time()

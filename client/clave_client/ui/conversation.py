@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from clave_client import events
-from clave_client.errors import RoomBehind, UsageError
+from clave_client.errors import RoomBehind, StoreDamaged, UsageError
 from clave_client.events import Event
 from clave_client.rpc import methods as m
-from clave_client.rpc.session import Session
+from clave_client.rpc.session import STALL_SECONDS, Session
 from clave_client.rpc.values import HistoryMessage, PendingMessage, ProfileInfo, RoomSummary
 from clave_client.ui.display import (
     Line,
@@ -26,6 +26,7 @@ from clave_client.ui.display import (
     event_line,
     message_line,
     note,
+    own_message_line,
     separator,
 )
 from clave_client.ui.presence_lines import PresenceLines
@@ -38,8 +39,14 @@ FLUSH_SECONDS = 5.0
 _CONTEXT = 10
 """Earlier messages shown when a room is entered."""
 
+_PAGE = 200
+"""Most messages asked for at once."""
+
 _MOST_LIVE = 5
 """Most lines of waiting messages above the prompt."""
+
+_MOST_SHORTENED = 200
+"""Most characters of a waiting message in its line."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +160,10 @@ class Conversation:
         lines: list[Line] = []
         waiting = list(self.waiting.values())
         for message in waiting[:_MOST_LIVE]:
-            first, *more = message.text.splitlines() or [""]
+            first = message.text[:_MOST_SHORTENED].split("\n", 1)[0]
+            more = " ..." if len(first) < len(message.text) else ""
             where = "" if message.room == self.room else f"[{self.title(message.room)}] "
-            text = f"{where}{self.name}: {first}{' ...' if more else ''}"
+            text = f"{where}{self.name}: {first}{more}"
             lines.append([("time", "waiting "), ("time", text)])
         if len(waiting) > _MOST_LIVE:
             lines.append([("time", f"... and {len(waiting) - _MOST_LIVE} more wait to be sent")])
@@ -187,7 +195,6 @@ class Conversation:
 
     async def begin(self, room: str | None) -> None:
         """Show the rooms, and enter `room`, or the last one, or the only one there is."""
-        ask = self.session.ask
         await self.session.subscribe()
         profile = await self.refresh()
         self._online = profile.is_online or None
@@ -200,7 +207,7 @@ class Conversation:
         joined = [each for each in self.rooms.values() if each.phase is Phase.JOINED]
         chosen = None
         if room is not None:
-            chosen = (await ask(m.FindRoom(room=room))).id
+            chosen = await self.find_joined(room)
         elif any(each.id == profile.last_room for each in joined):
             chosen = profile.last_room
         elif len(joined) == 1:
@@ -219,6 +226,13 @@ class Conversation:
         for each in self.rooms.values():
             if each.phase is Phase.INVITED:
                 self._show_invitation(each)
+
+    async def find_joined(self, words: str) -> bytes:
+        """Return the id of the room that `words` name. Raises `UsageError` for an invitation."""
+        room = await self.session.ask(m.FindRoom(room=words))
+        if room.phase is Phase.INVITED:
+            raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
+        return room.id
 
     @contextlib.contextmanager
     def _while_it_lasts(self, room: bytes) -> Iterator[None]:
@@ -267,28 +281,32 @@ class Conversation:
         self.title(room)
         self._day = ""
         await self.show_key_notices(room)
+        self._shown[room] = set()
         unread = await ask(m.GetUnread(room=words))
-        shown = self._shown[room] = set()
-        news = unread
         if self.interactive:
-            earlier = await ask(m.GetHistory(room=words, limit=_CONTEXT + len(unread)))
-            first = min((message.seq for message in unread), default=2**63)
-            for message in [each for each in earlier if each.seq < first][-_CONTEXT:]:
-                shown.add(message.seq)
-                self._show_message(message)
+            before = unread[0].seq if unread else 0
+            self._show_page(room, await ask(m.GetHistory(room=words, before=before, limit=_CONTEXT)))
             if unread:  # with what was said from other windows in between
                 self.show(separator("new"))
-                by_seq = {each.seq: each for each in (*earlier, *unread) if each.seq >= first}
-                news = [by_seq[seq] for seq in sorted(by_seq)]
-        for message in news:
-            shown.add(message.seq)
-            self._show_message(message)
-        if unread:
-            await ask(m.MarkShown(room=words, seq=unread[-1].seq, until=True))
+                unread = await ask(m.GetHistory(room=words, after=before - 1, newest=False, limit=_PAGE))
+        while unread:
+            self._show_page(room, unread)
+            await self.shown()
+            last = unread[-1].seq
+            await ask(m.MarkShown(room=words, seq=last, until=True))
+            if self.interactive:
+                unread = await ask(m.GetHistory(room=words, after=last, newest=False, limit=_PAGE))
+            else:
+                unread = await ask(m.GetUnread(room=words))
         if room in self.rooms:
             self._count_unread(room, reset=True)
         await ask(m.SetLastRoom(room=words))
         self._changed()
+
+    def _show_page(self, room: bytes, page: list[HistoryMessage]) -> None:
+        for message in page:
+            self._shown[room].add(message.seq)
+            self._show_message(message)
 
     def _count_unread(self, room: bytes, *, reset: bool = False) -> None:
         known = self.rooms[room]
@@ -363,6 +381,8 @@ class Conversation:
             self.show(note(f"you declined the invitation to {event.title}"))
         else:
             self.show_now(event)
+        if isinstance(event, events.RoomClosed):
+            self._declined.discard(event.room)
         await self.refresh()
         if isinstance(event, events.Invited) and event.room in self.rooms:
             self._warn_of_similar_title(self.rooms[event.room])
@@ -404,12 +424,10 @@ class Conversation:
             return
         if elsewhere and self.interactive and not posted_here:
             return
-        line: Line = [("own", self.name), ("", f": {event.text}")]
-        moment = time.strftime("%H:%M ", time.localtime(event.sent_at))
         where: Line = [("note", f"[{self.title(event.room)}] ")] if elsewhere else []
         if not elsewhere:
             self._show_day(event.sent_at)
-        self.show([*where, ("time", moment), *line])
+        self.show(where + own_message_line(self.name, event.text, event.sent_at))
 
     def _show_connection(self, event: events.Connected | events.Disconnected) -> None:
         if isinstance(event, events.Disconnected):
@@ -455,9 +473,16 @@ class Conversation:
     async def finish(self) -> None:
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         self._presence.stop()
-        await self.session.ask(m.NoteTold(number=self._told_number))
         wait = 0.0 if self._online is False else FLUSH_SECONDS
-        if not await self.session.ask(m.WaitFlushed(wait=wait)):
+        try:
+            async with asyncio.timeout(wait + STALL_SECONDS):
+                with contextlib.suppress(StoreDamaged):  # then it is told once more
+                    await self.session.ask(m.NoteTold(number=self._told_number))
+                is_flushed = await self.session.ask(m.WaitFlushed(wait=wait))
+        except TimeoutError:
+            self.show(note("the process that holds the profile does not answer", "alarm"))
+            is_flushed = False
+        if not is_flushed:
             self.show(note("not everything reached the relay; it is kept and goes out next time", "alarm"))
 
 

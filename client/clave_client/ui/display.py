@@ -23,6 +23,7 @@ __all__ = [
     "message_line",
     "name_with_warning",
     "note",
+    "own_message_line",
     "plain",
     "relay_restored_text",
     "room_info_lines",
@@ -79,8 +80,17 @@ def _local(moment: float) -> datetime:
 def message_line(sender: Person, text: str, sent_at: float, *, me: bytes) -> Line:
     """Return a message; `sent_at` is in seconds since 1970, `me` the own account."""
     style = "own" if sender.account == me else "name"
+    return _message_line((style, name_with_warning(sender, me)), text, sent_at)
+
+
+def own_message_line(name: str, text: str, sent_at: float) -> Line:
+    """Return a message of this profile, whose name is `name`; `sent_at` is in seconds since 1970."""
+    return _message_line(("own", name), text, sent_at)
+
+
+def _message_line(name: tuple[str, str], text: str, sent_at: float) -> Line:
     body = text.replace("\n", "\n" + _INDENT)
-    return [("time", f"{_local(sent_at):%H:%M} "), (style, name_with_warning(sender, me)), ("", f": {body}")]
+    return [("time", f"{_local(sent_at):%H:%M} "), name, ("", f": {body}")]
 
 
 def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, me: bytes) -> Line | None:

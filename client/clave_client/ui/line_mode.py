@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -16,7 +17,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui.chat_commands import COMMANDS, run_input, run_shortcut, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import Line, note, plain
+from clave_client.ui.display import Line, name_with_warning, note, plain
 from clave_client.ui.input_lines import read_byte_lines
 from clave_client.ui.output import Output
 from clave_client.ui.terminal.usable import is_usable
@@ -44,8 +45,11 @@ class OpenSession(Protocol):
         """Return the session."""
 
 
-async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Alerts) -> None:
-    """Run the conversation until `exit` or the end of input. Raises `ClientError` when it cannot go on."""
+async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Alerts) -> int:
+    """Run the conversation until `exit` or the end of input, and return the exit status.
+
+    Raises `ClientError` when it cannot go on.
+    """
     window = _Window()
     on_terminal = is_usable()
     session = make_session(
@@ -56,9 +60,9 @@ async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Ale
     )
     async with session:
         if on_terminal:
-            await _run_on_terminal(window, session, room, alerts)
-        else:
-            await _run_on_pipes(window, session, room)
+            return await _run_on_terminal(window, session, room, alerts)
+        await _run_on_pipes(window, session, room)
+        return 0
 
 
 class _Window:
@@ -66,7 +70,7 @@ class _Window:
 
     def __init__(self) -> None:
         self.talk: Conversation | None = None
-        self.ask: Callable[[], str] | None = None
+        self.ask: Callable[[], Awaitable[str]] | None = None
         self.stalled_by = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,7 +90,7 @@ class _Window:
             await talk.refresh()
 
     async def ask_passphrase(self) -> str:
-        return "" if self.ask is None else self.ask()
+        return "" if self.ask is None else await self.ask()
 
     def waits_for(self) -> str:
         return f"waiting for process {self.stalled_by}" if self.stalled_by else "waiting for the relay"
@@ -137,8 +141,8 @@ def _print(line: Line) -> None:
 # --- on a terminal ---
 
 
-async def _run_on_terminal(window: _Window, session: Session, room: str | None, alerts: Alerts) -> None:
-    from clave_client.ui.terminal.terminal import LineRefused, Terminal
+async def _run_on_terminal(window: _Window, session: Session, room: str | None, alerts: Alerts) -> int:
+    from clave_client.ui.terminal.terminal import Ending, LineRefused, Terminal
 
     history = await session.ask(m.GetTypedLines())
     lines: list[Line] = []
@@ -161,7 +165,7 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
         if alerts != "off":
             terminal.bell()
         if alerts == "content":
-            terminal.notify(f"{message.sender.name} in {title}: {message.text}")
+            terminal.notify(f"{name_with_warning(message.sender)} in {title}: {message.text}")
         elif alerts == "desktop":
             terminal.notify(f"a message in {title}")
 
@@ -187,14 +191,13 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
     listening = asyncio.create_task(_begin_and_listen(talk, room, begun))
     try:
         await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            terminal.stop()
-            await running
+        terminal.stop()
+        ending = await running
         talk.connect(_print, lambda: None, lambda *_: None)
-        for task in (running, listening):
-            if task.done():
-                task.result()
+        if listening.done():
+            listening.result()
         await talk.finish()
+        return {Ending.INTERRUPTED: 128 + signal.SIGINT, Ending.HUNG_UP: 128 + signal.SIGHUP}.get(ending, 0)
     finally:
         for task in (running, listening):
             task.cancel()

@@ -26,11 +26,11 @@ class _Known:
 
 
 class PresenceLines:
-    """The presence of people by name; calls `show` with what is to be announced."""
+    """The presence of people, by device; calls `show` with what is to be announced."""
 
     def __init__(self, show: Callable[[PresenceChanged], None]) -> None:
         self._show = show
-        self._people: dict[str, _Known] = {}
+        self._people: dict[str | bytes, _Known] = {}
         self._quiet_until = 0.0
 
     def begin(self) -> None:
@@ -40,12 +40,13 @@ class PresenceLines:
     def changed(self, event: PresenceChanged) -> None:
         """Note that somebody came or went."""
         loop = asyncio.get_running_loop()
-        known = self._people.setdefault(event.name, _Known(False, event))
+        who = event.name if event.person is None else event.person.device
+        known = self._people.setdefault(who, _Known(False, event))
         known.latest = event
         if loop.time() < self._quiet_until:
             known.announced = event.online
         elif known.timer is None and known.announced != event.online:
-            known.timer = loop.call_later(LAST_SECONDS, self._settle, event.name)
+            known.timer = loop.call_later(LAST_SECONDS, self._settle, who)
 
     def stop(self) -> None:
         """Announce nothing more."""
@@ -54,8 +55,8 @@ class PresenceLines:
                 known.timer.cancel()
         self._people.clear()
 
-    def _settle(self, name: str) -> None:
-        known = self._people[name]
+    def _settle(self, who: str | bytes) -> None:
+        known = self._people[who]
         known.timer = None
         if known.latest.online != known.announced:
             known.announced = known.latest.online

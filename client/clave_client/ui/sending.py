@@ -49,6 +49,8 @@ class Sender:
         self._told_number = 0
         self._sent = 0
         self._waiting = 0
+        self._is_away = False
+        self._in_order = asyncio.Lock()
         self._refused = 0
         self._room: RoomSummary
 
@@ -98,24 +100,37 @@ class Sender:
             raise MessageWaiting(self._waiting)
 
     async def _send_one(self, text: str, key: str) -> None:
-        # Once the relay was away for one message, the others are just left in the outbox.
-        wait, room = 0.0 if self._waiting else self._wait, self._room.id.hex()
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + wait
         try:
-            news = await self._session.ask(m.CatchUp(room=room, wait=wait))
-            self._tell(news)
-            wait = max(0.0, ends_at - loop.time())
-            send = m.Send(room=room, text=text, wait=wait, told=news.number, key=key)
-            result = await self._session.ask(send)
+            async with self._in_order:
+                sending = await self._begin(text, key)
+            result = await sending
         except (RoomNotFound, NotInRoom):  # it was found before
             raise NoLongerMember(self._room.title, None) from None
         if result.seq:
             self._sent += 1
         else:
             self._waiting += 1
+            self._is_away = True
         if self._as_json:
             print_out(sent_json(result, self._room.title))
+
+    async def _begin(self, text: str, key: str) -> asyncio.Task[SendResult]:
+        """Read what waits in the room, tell it, and ask for a message to be sent; return the task of it."""
+        # Once the relay was away for one message, the others are just left in the outbox.
+        wait, room = 0.0 if self._is_away else self._wait, self._room.id.hex()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + wait
+        news = await self._session.ask(m.CatchUp(room=room, wait=wait))
+        self._tell(news)
+        wait = max(0.0, ends_at - loop.time())
+        send = m.Send(room=room, text=text, wait=wait, told=news.number, key=key)
+        sending = asyncio.create_task(self._session.ask(send))
+        if wait:
+            await asyncio.sleep(0)  # it is asked before the next one
+        else:
+            self._is_away = True
+            await asyncio.gather(sending, return_exceptions=True)
+        return sending
 
     def _tell(self, news: RoomNews) -> None:
         """Print key notices and what changed in the room, each once."""

@@ -5,8 +5,11 @@ Knows no command.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 
 from clave_client import events
 from clave_client.events import Event
@@ -14,12 +17,32 @@ from clave_client.rpc.values import ROOM_CHANGES
 from clave_client.ui.display import event_line, plain, relay_restored_text
 from clave_client.ui.hints import notice_text
 
-__all__ = ["encoded", "print_out", "print_warning", "warn_of"]
+__all__ = ["encode", "encoded", "print_out", "print_warning", "warn_of"]
+
+
+def encode(text: str, encoding: str) -> bytes:
+    """Return `text` with "?" for what `encoding` lacks, and for what it has among the C1 control codes.
+
+    In cp1252, for one, U+203A is the byte 0x9B, the control sequence introducer.
+    """
+    return text.translate(_c1_characters(encoding)).encode(encoding, "replace")
+
+
+@lru_cache
+def _c1_characters(encoding: str) -> dict[int, str]:
+    """Return "?" for each character that `encoding` writes as one byte from 0x80 to 0x9F."""
+    found: dict[int, str] = {}
+    if codecs.lookup(encoding).name.startswith("utf"):
+        return found
+    for byte in range(0x80, 0xA0):
+        with contextlib.suppress(UnicodeDecodeError):  # no character, or the first byte of several
+            found[ord(bytes([byte]).decode(encoding))] = "?"
+    return found
 
 
 def encoded(text: str) -> bytes:
-    """Return a line for standard output; characters that its encoding lacks become question marks."""
-    return f"{text}\n".encode(sys.stdout.encoding or "utf-8", errors="replace")
+    """Return a line for standard output; see `encode` for what becomes a question mark."""
+    return encode(f"{text}\n", sys.stdout.encoding or "utf-8")
 
 
 def print_out(text: str) -> None:
@@ -32,7 +55,7 @@ def print_warning(text: str) -> None:
     """Print a line on standard error, after the program's name."""
     if sys.stderr is not None:
         encoding = sys.stderr.encoding or "utf-8"
-        line = f"clave: {text}".encode(encoding, errors="replace").decode(encoding)
+        line = encode(f"clave: {text}", encoding).decode(encoding)
         print(line, file=sys.stderr, flush=True)  # noqa: T201 (printing is its purpose)
 
 

@@ -290,6 +290,7 @@ async def test_what_one_window_cancels_goes_on_for_another_with_its_key(tmp_path
         await red.ask(m.Ping())
         home.relay.is_reachable = True
         assert (await asyncio.wait_for(asked[1], TIMEOUT)).seq
+        await next_of(blue, events.Message)
         assert await texts(blue) == ["once"]
 
 

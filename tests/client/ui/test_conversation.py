@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
+from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
+from clave_client.rpc import service as service_module
 from clave_client.rpc.session import Session
+from clave_client.ui import conversation as conversation_module
 from clave_client.ui.chat_commands import run_input, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
@@ -93,6 +96,40 @@ async def test_a_line_without_a_room_is_refused_and_says_what_to_do(tmp_path: Pa
         assert not await window.types("hello?")
         assert window.lines[-1] == "* you are in no room; /room TITLE enters one, /new TITLE opens one"
         await window.close()
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+async def test_all_that_is_new_is_shown_however_much_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interactive: bool
+) -> None:
+    monkeypatch.setattr(conversation_module, "_PAGE", 3)
+    monkeypatch.setattr(service_module, "_MOST_MESSAGES", 3)
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        for number in range(12):
+            await red.ask(m.Send(room="friends", text=f"own {number}"))
+        for number in range(20):
+            await blue.ask(m.Send(room="friends", text=f"new {number}"))
+        while (await red.ask(m.FindRoom(room="friends"))).unread < 20:
+            await red.ask(m.ReadEvents(wait=1))
+        window = await Window.open(home, "red", interactive=interactive)
+        said = [line.rpartition(": ")[2] for line in window.lines if ": own" in line or ": new" in line]
+        earlier = [f"own {number}" for number in range(2, 12)] if interactive else []
+        assert said == earlier + [f"new {number}" for number in range(20)]
+        assert (await red.ask(m.FindRoom(room="friends"))).unread == 0
+        await window.close()
+
+
+async def test_an_invitation_is_answered_before_its_room_is_entered(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        blue = await home.session("blue")
+        await blue.subscribe()
+        await red.ask(m.Invite(room="friends", name="blue"))
+        await next_of(blue, events.Invited)
+        window = Window(blue)
+        with pytest.raises(UsageError, match="answer the invitation first: /accept friends"):
+            await window.talk.begin("friends")
 
 
 async def test_two_windows_show_the_same_and_nothing_twice(tmp_path: Path) -> None:
@@ -341,3 +378,52 @@ async def test_what_comes_while_a_room_is_entered_is_shown_once(tmp_path: Path) 
             await window.types("/room alone")
             window.lines.clear()
         await window.close()
+
+
+async def test_a_declined_room_that_is_left_later_is_left(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        blue = await Window.open(home, "blue")
+        await red.ask(m.Invite(room="friends", name="blue"))
+        await blue.shows("invites you to friends")
+        await blue.types("/decline friends")
+        await blue.shows("you declined the invitation to friends")
+        await red.ask(m.WaitSettled())
+        while (await red.ask(m.GetRoomInfo(room="friends"))).people > 1:
+            await red.ask(m.ReadEvents(wait=1))
+        blue.lines.clear()
+        await red.ask(m.Invite(room="friends", name="blue"))
+        await blue.shows("invites you to friends")
+        await blue.types("/accept friends")
+        await blue.types("/leave yes")
+        await blue.shows("you left friends")
+        await blue.close()
+
+
+async def test_a_room_is_muted_for_hours(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        await home.friends("red")
+        window = await Window.open(home, "red")
+        assert not await window.types("/mute 0h")
+        assert await window.types("/mute 8h")
+        assert window.lines[-1] == "* friends is muted for 8 hours"
+        await window.close()
+
+
+async def test_a_window_of_an_owner_that_does_not_answer_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_module, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(conversation_module, "STALL_SECONDS", 0.1)
+    async with home_at(tmp_path) as home:
+        (red,) = await home.friends("red")
+        window = await Window.open(home, "red")
+
+        async def never(_: object) -> None:
+            await asyncio.Event().wait()
+
+        assert red._owner is not None
+        assert red._owner.server is not None
+        monkeypatch.setitem(red._owner.server._service._waits, m.WaitFlushed, never)
+        await window.close()
+        assert "* the process that holds the profile does not answer" in window.lines

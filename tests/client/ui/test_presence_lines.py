@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from clave_client.events import PresenceChanged
+from clave_client.events import Person, PresenceChanged
 from clave_client.ui import presence_lines
 from clave_client.ui.presence_lines import PresenceLines
 
@@ -69,3 +69,15 @@ async def test_nothing_is_announced_after_the_end() -> None:
     lines.stop()
     await settled()
     assert shown == []
+
+
+async def test_two_people_of_one_name_are_two() -> None:
+    shown: list[PresenceChanged] = []
+    lines = PresenceLines(shown.append)
+    people = [
+        Person("blue", bytes([number]) * 32, "laptop", bytes([number]) * 32, False) for number in (1, 2)
+    ]
+    for person in people:
+        lines.changed(PresenceChanged(b"r" * 16, "blue", True, "", person))
+    await settled()
+    assert [event.person for event in shown] == people

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -15,10 +17,15 @@ from prompt_toolkit.input.vt100 import Vt100Input, raw_mode
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
+from clave_client.ui.warnings import encode
+
 __all__ = ["TerminalInput", "TerminalOutput", "reflows"]
 
 _LAST_SECONDS = 1.0
 """How long a terminal that takes nothing is waited for at the end."""
+
+_BELL_SECONDS = 1.0
+"""Least time between two bells."""
 
 _REFLOWING = (
     "ALACRITTY_WINDOW_ID",
@@ -88,6 +95,7 @@ class TerminalOutput(Vt100_Output):
         self._lost = lost
         self._descriptor = _open_nonblocking(stdout.fileno())
         self._unsent = bytearray()
+        self._rang_at = -math.inf
         self._is_begun = self._is_held = self._is_lost = False
 
     def _measure(self) -> Size:
@@ -123,6 +131,19 @@ class TerminalOutput(Vt100_Output):
     def disable_bracketed_paste(self) -> None:
         """Do nothing: `end` will."""
 
+    def bell(self) -> None:
+        """Ring the bell, once a second at most; not while the terminal is full."""
+        now = time.monotonic()
+        if now - self._rang_at >= _BELL_SECONDS:
+            self._rang_at = now
+            self.write_sequence("\a")
+
+    def write_sequence(self, sequence: str) -> None:
+        """Write a sequence that moves nothing; drop it while the terminal is full, as many would pile up."""
+        if not self.is_full():
+            self.write_raw(sequence)
+            self.flush()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep what is written for a later flush."""
@@ -133,11 +154,11 @@ class TerminalOutput(Vt100_Output):
             self._is_held = False
 
     def flush(self) -> None:
-        """Write everything at once, with "?" for what the encoding lacks; later if the terminal is full."""
+        """Write everything at once, with "?" for what `encode` replaces; later if the terminal is full."""
         if self._is_held:
             return
         was_full = self.is_full()
-        self._unsent += "".join(self._buffer).encode(self.encoding(), "replace")
+        self._unsent += encode("".join(self._buffer), self.encoding())
         self._buffer.clear()
         if not self._is_begun:
             self._send_last()

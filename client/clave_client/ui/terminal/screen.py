@@ -27,16 +27,20 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from clave_client.ui.terminal.device import TerminalInput, TerminalOutput, reflows
 from clave_client.ui.terminal.draft import Draft
-from clave_client.ui.terminal.live_area import limit_rows
+from clave_client.ui.terminal.live_area import cut_line, limit_rows
 from clave_client.ui.terminal.reflow import cursor_after_reflow
 from clave_client.ui.terminal.wrapping import Line, printable, split_rows, width
 
-__all__ = ["Screen"]
+__all__ = ["PendingLines", "Screen"]
 
 _REDRAW_SECONDS: Final = 1 / 30
 
 _PRINT_SECONDS: Final = 0.02
 """How long lines are printed in one redraw; keys are read before the next."""
+
+_MOST_LINES: Final = 20_000
+_MOST_CHARACTERS: Final = 4 * 2**20
+"""Most lines, and characters of them, that wait to be printed."""
 
 _STYLE = Style.from_dict(
     {
@@ -47,6 +51,42 @@ _STYLE = Style.from_dict(
         "alarm": "ansired",
     }
 )
+
+
+class PendingLines:
+    """Lines that wait to be printed. Of too many the oldest are left out; a line says so in their place."""
+
+    def __init__(self) -> None:
+        self._lines: deque[Line] = deque()
+        self._characters = 0
+        self._left_out = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, line: Line) -> None:
+        """Add a line, which is never left out itself while it is the last."""
+        self._lines.append(line)
+        self._characters += _length(line)
+        while len(self._lines) > 1 and self._is_too_much():
+            self._remove()
+            self._left_out += 1
+
+    def _is_too_much(self) -> bool:
+        return len(self._lines) > _MOST_LINES or self._characters > _MOST_CHARACTERS
+
+    def _remove(self) -> Line:
+        line = self._lines.popleft()
+        self._characters -= _length(line)
+        return line
+
+    def take(self) -> Line:
+        """Remove and return the next line to print. Raises `IndexError` if there is none."""
+        if self._left_out:
+            lines = "1 line was" if self._left_out == 1 else f"{self._left_out} lines were"
+            self._left_out = 0
+            return [("note", f"* {lines} left out; /history shows them")]
+        return self._remove()
 
 
 class Screen:
@@ -72,7 +112,7 @@ class Screen:
         self._output = TerminalOutput(stdout, self._redraw, lost)
         self._input = TerminalInput(stdin)
         self._reflows = reflows()
-        self._pending: deque[Line] = deque()
+        self._pending = PendingLines()
         self._prompt_text = ""
         self._rows: list[Line] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -114,7 +154,7 @@ class Screen:
 
     def print(self, line: Line) -> None:
         """Print a line above the prompt, at one of the next redraws; at once after `run`."""
-        self._pending.append(line)
+        self._pending.add(line)
         if self._has_ended:
             self._write_pending(self._output.get_size().columns)
             self._output.flush()
@@ -132,13 +172,12 @@ class Screen:
         self._app.invalidate()
 
     def bell(self) -> None:
-        """Ring the bell."""
+        """Ring the bell, once a second at most; not while the terminal takes nothing."""
         self._output.bell()
 
     def write_sequence(self, sequence: str) -> None:
-        """Write an escape sequence that moves nothing."""
-        self._output.write_raw(sequence)
-        self._output.flush()
+        """Write an escape sequence that moves nothing; drop it while the terminal takes nothing."""
+        self._output.write_sequence(sequence)
 
     async def run(self) -> None:
         """Draw and read keys until `end`. Raises EOFError if the terminal is gone, or the error of `end`."""
@@ -167,17 +206,20 @@ class Screen:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Erase the prompt and give the terminal back meanwhile; then draw again."""
+        """Erase the prompt and give the terminal back meanwhile, also its input; then draw again."""
         if not self._is_active():
             yield
             return
         self._app.renderer.erase()
         self._output.end()
+        self._app.is_released = True
         mode = self._input.raw_mode()
         mode.__exit__()
         try:
-            yield
+            with self._input.detach():
+                yield
         finally:
+            self._app.is_released = False
             self.take_again()
 
     def take_again(self) -> None:
@@ -196,13 +238,14 @@ class Screen:
         """Before the prompt is drawn: erase it where needed, and write what was printed."""
         self._drawn_at = asyncio.get_running_loop().time()
         size = self._output.get_size()
+        most_rows = min(size.rows - 1, size.rows // 2)
         try:
             [(_, self._prompt_text)] = self._clean([("", self._prompt())])
-            live = [self._clean(line) for line in self._live()]
+            live = [self._clean(cut_line(line, most_rows * size.columns)) for line in self._live()]
         except Exception as error:  # noqa: BLE001 (it ends `run`, which raises it)
             self.end(error)
             return
-        self._rows = limit_rows(live, size.columns, min(size.rows - 1, size.rows // 2))
+        self._rows = limit_rows(live, size.columns, most_rows)
         with self._output.held():
             if self._must_erase(size):
                 self._app.renderer.erase()
@@ -229,16 +272,20 @@ class Screen:
             asyncio.get_running_loop().time,
         )
         while self._pending and (until is None or clock() < until):
-            for row, is_broken in split_rows(self._clean(self._pending.popleft()), columns):
+            for row, goes_on in split_rows(self._clean(self._pending.take()), columns):
                 for style, text in row:
                     if style:
                         output.set_attributes(_STYLE.get_attrs_for_style_str(_class(style)), depth)
                     output.write(text)
                     if style:
                         output.reset_attributes()
-                # A terminal joins the rows of a broken word again when it is copied, if it broke them itself.
-                if not (is_broken and width("".join(text for _, text in row)) == columns):
+                # A terminal joins the rows of a URL again when it is copied, if it broke them itself.
+                if not goes_on:
                     output.write_raw("\r\n")
+
+
+def _length(line: Line) -> int:
+    return sum(len(text) for _, text in line)
 
 
 def _class(style: str) -> str:
@@ -256,12 +303,15 @@ class _Application(Application[None]):
     was_resized = False
     """Whether the window has changed since it was drawn, if only to its former size again."""
 
+    is_released = False
+    """Whether others use the terminal, so that nothing is drawn."""
+
     def _on_resize(self) -> None:
         self.was_resized = True
         self._redraw()
 
     def _redraw(self, render_as_done: bool = False) -> None:
-        if render_as_done or not self.output.is_full():
+        if render_as_done or not (self.is_released or self.output.is_full()):
             super()._redraw(render_as_done)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import getpass
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -15,8 +14,9 @@ from clave_client.ui.terminal.draft import Draft
 from clave_client.ui.terminal.input_queue import InputQueue, Job
 from clave_client.ui.terminal.interrupts import CONFIRM_SECONDS, Interrupt, Interrupts
 from clave_client.ui.terminal.keys import make_keys
-from clave_client.ui.terminal.live_area import job_lines
+from clave_client.ui.terminal.live_area import LABEL_COLUMNS, job_lines
 from clave_client.ui.terminal.screen import Screen
+from clave_client.ui.terminal.secret import SecretQuestion
 from clave_client.ui.terminal.signals import handle_signals, stop_process_group
 from clave_client.ui.terminal.wrapping import Line, shorten
 
@@ -24,9 +24,6 @@ __all__ = ["Ending", "LineRefused", "Terminal"]
 
 _SLOW_SECONDS: Final = 1.0
 """After this time it is shown what runs."""
-
-_LABEL_COLUMNS: Final = 40
-"""Most columns of a cancelled line that are printed."""
 
 _MOST_NOTIFIED: Final = 200
 """Most characters of a notification."""
@@ -46,8 +43,7 @@ class Ending(enum.Enum):
     STOPPED = "stop() was called"
     END_OF_INPUT = "Ctrl-D"
     INTERRUPTED = "Ctrl-C, confirmed"
-    TERMINATED = "SIGTERM"
-    HUNG_UP = "SIGHUP, or the terminal is gone"
+    HUNG_UP = "the terminal is gone"
 
 
 class Terminal:
@@ -80,6 +76,7 @@ class Terminal:
         self._remember = remember
         self._shortcuts = shortcuts
         self._ending: Ending | None = None
+        self._asking: SecretQuestion | None = None
         self._completions: list[str] = []
         self._completing: asyncio.Task[None] | None = None
         self._draft = Draft(history)
@@ -96,11 +93,6 @@ class Terminal:
             stdin=sys.stdin,
             stdout=sys.stdout,
         )
-
-    @property
-    def ending(self) -> Ending | None:
-        """How `run` ended; None before that."""
-        return self._ending
 
     def print(self, line: Line) -> None:
         """Print a line above the prompt; many are printed together, 30 times a second."""
@@ -120,31 +112,31 @@ class Terminal:
         # Some terminals take a leading number for a command of their own.
         self._screen.write_sequence(f"\x1b]9;{' ' if shown[:1].isdigit() else ''}{shown}\x07")
 
-    def ask_secret(self, question: str) -> str:
+    async def ask_secret(self, question: str) -> str:
         """Ask for a text that is not shown, with the terminal given back meanwhile; "" if none is given."""
         with self._screen.released():
+            self._asking = SecretQuestion(question, source=sys.stdin.fileno(), target=sys.stdout.fileno())
             try:
-                return getpass.getpass(question)
-            except (EOFError, OSError):
-                return ""
+                return await self._asking.ask()
+            finally:
+                self._asking = None
 
     def stop(self) -> None:
         """End `run`."""
         self._end(Ending.STOPPED)
 
-    async def run(self) -> None:
-        """Run until `stop`, Ctrl-D with no text, Ctrl-C confirmed, SIGTERM, SIGHUP, or the terminal is gone.
+    async def run(self) -> Ending:
+        """Run until `stop`, Ctrl-D with no text, Ctrl-C confirmed, or the terminal is gone; return which.
 
         After Ctrl-D the lines typed before are still handled. Must be called in the main thread, once.
+        Cancelling it restores the terminal.
         """
         if self._ending is not None:
-            return
+            return self._ending
         handlers: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: partial(self._end, Ending.TERMINATED),
-            signal.SIGHUP: partial(self._end, Ending.HUNG_UP),
             signal.SIGINT: self.interrupt,
             signal.SIGTSTP: self.suspend,
-            signal.SIGCONT: self._screen.take_again,
+            signal.SIGCONT: self._continued,
         }
         working = asyncio.create_task(self._run_safely(self._queue.run()))
         try:
@@ -157,6 +149,7 @@ class Terminal:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return self._ending or Ending.STOPPED
 
     def _end(self, ending: Ending) -> None:
         self._ending = self._ending or ending
@@ -192,7 +185,7 @@ class Terminal:
         self.refresh()
 
     def _job_cancelled(self, job: Job) -> None:
-        self._note(f"cancelled: {shorten(job.label, _LABEL_COLUMNS)}")
+        self._note(f"cancelled: {shorten(job.label, LABEL_COLUMNS)}")
 
     async def _run_line(self, text: str, is_new: bool) -> None:
         if is_new:
@@ -218,7 +211,10 @@ class Terminal:
         self._draft.paste(text)
 
     def interrupt(self) -> None:
-        """Cancel the line that runs, else clear the text, else ask, else end."""
+        """Cancel the question or the line that runs, else clear the text, else ask, else end."""
+        if self._asking is not None:
+            self._asking.cancel()
+            return
         match self._interrupts.press(running=self._queue.is_cancellable(), has_text=bool(self._draft.text)):
             case Interrupt.CANCEL:
                 self._queue.cancel()
@@ -242,8 +238,19 @@ class Terminal:
 
     def suspend(self) -> None:
         """Give the terminal back and stop until a shell continues this program."""
+        if self._asking is not None:
+            self._asking.hide()
+            stop_process_group()
+            self._asking.show()
+            return
         with self._screen.released():
             stop_process_group()
+
+    def _continued(self) -> None:
+        if self._asking is not None:
+            self._asking.show()
+        else:
+            self._screen.take_again()
 
     def complete(self) -> None:
         """Complete the text before the cursor as far as there is no choice; show the choices."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from prompt_toolkit.utils import get_cwidth
+
+from clave_client.ui.warnings import encode
 
 __all__ = ["Line", "printable", "shorten", "split_rows", "width", "wrap"]
 
@@ -16,9 +19,22 @@ _Characters = list[tuple[str, str]]
 """As `Line`, with one character in each piece."""
 
 _INDENT = 6
-"""Spaces before the second and later rows of a line, in a window of at least four times as many columns."""
+"""Spaces before the second and later rows of a line, in a window of at least four times as many columns.
+
+Without them, the text of one line could look like the start of another. Narrower windows have fewer, but one
+at least, except before a wide character in a window of two columns.
+"""
+
+_URL = re.compile(r"https?://[!-~]*")
+"""A word whose rows have no indent: as it holds no space, none of them looks like the start of a line."""
 
 _TAB = " " * 4
+
+_WIDE = 2
+"""Columns of a wide character."""
+
+_MOST_PER_COLUMN = 8
+"""Characters that are looked at for each column of a text to shorten; marks take no columns."""
 
 _JOINER, _EMOJI_SELECTOR = "\u200d", "\ufe0f"
 
@@ -26,11 +42,8 @@ _CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if code not in
 
 
 def printable(line: Line, encoding: str) -> Line:
-    """Return `line` with "?" for what `encoding` lacks, and for control characters but tabs and newlines."""
-    return [
-        (style, text.translate(_CONTROLS).encode(encoding, "replace").decode(encoding))
-        for style, text in line
-    ]
+    """Return `line` with "?" for what `encode` replaces, and for control characters but tabs and newlines."""
+    return [(style, encode(text.translate(_CONTROLS), encoding).decode(encoding)) for style, text in line]
 
 
 def width(text: str) -> int:
@@ -43,8 +56,9 @@ def width(text: str) -> int:
 
 def shorten(text: str, columns: int) -> str:
     """Return the first line of `text`; with "..." if that is not all or wider than `columns`."""
-    first, *more = text.splitlines() or [""]
-    if not more and width(first) <= columns:
+    start = text[: columns * _MOST_PER_COLUMN]
+    first, *more = start.splitlines() or [""]
+    if not more and len(start) == len(text) and width(first) <= columns:
         return first
     while first and width(first) > columns - 3:
         first = first[: min(len(first) - 1, columns)]
@@ -54,92 +68,109 @@ def shorten(text: str, columns: int) -> str:
 def wrap(line: Line, columns: int) -> list[Line]:
     """Return `line` as rows of at most `columns`, at least one; only one character can be wider than that.
 
-    Rows end at newlines and at spaces, which are dropped there. A word is broken only if wider than a row.
+    Rows end at newlines and at spaces, which are dropped there. All but the first are indented; a word is
+    broken only if wider than an indented row. Only a broken URL has rows that begin in the first column.
     """
     return [row for row, _ in split_rows(line, columns)]
 
 
 def split_rows(line: Line, columns: int) -> list[tuple[Line, bool]]:
-    """Return the rows of `wrap`, each with whether its last word goes on in the next row."""
+    """Return the rows of `wrap`, each with whether it is full and its URL goes on in the next row."""
     text = "".join(piece for _, piece in line)
     if text.isascii() and len(text) <= columns and "\n" not in text and "\t" not in text:
         return [(line, False)]
     characters = [(style, each) for style, piece in line for each in piece.replace("\t", _TAB)]
     rows: list[tuple[Line, bool]] = []
-    for paragraph in _paragraphs(characters):
-        rows += ((_merge(row), broken) for row, broken in _wrap_paragraph(paragraph, columns))
+    for paragraph in _paragraphs(characters, _indent(columns)):
+        rows += ((_merge(row), goes_on) for row, goes_on in _wrap_paragraph(paragraph, columns))
     return rows
 
 
-def _paragraphs(characters: _Characters) -> list[_Characters]:
+def _indent(columns: int) -> _Characters:
+    return [("", " ")] * min(_INDENT, max(1, columns // 4), columns - 1)
+
+
+def _paragraphs(characters: _Characters, indent: _Characters) -> list[_Characters]:
+    """Return what newlines separate; with `indent` before the second and later ones that have none."""
     found: list[_Characters] = [[]]
     for style, character in characters:
         if character == "\n":
             found.append([])
-        else:
-            found[-1].append((style, character))
+            continue
+        if len(found) > 1 and not found[-1] and character != " ":
+            found[-1] += indent
+        found[-1].append((style, character))
     return found
 
 
 def _wrap_paragraph(paragraph: _Characters, columns: int) -> Iterator[tuple[_Characters, bool]]:
-    indent: _Characters = [("", " ")] * (_INDENT if columns >= 4 * _INDENT else 0)
+    indent = _indent(columns)
     row: _Characters = []
     used = 0  # columns of the row
     begun = False  # whether a word stands in the row
     gap: _Characters = []
-    for is_space, group in groupby(paragraph, lambda item: item[1] == " "):
+    for is_space, group in groupby(paragraph, lambda item: item[1].isspace()):
         word = list(group)
         if is_space:
             gap = word
             continue
-        needed = _width(word)
-        if used + len(gap) + needed <= columns:
+        blank, needed = _width(gap), _width(word)
+        if used + blank + needed <= columns:
             row += gap + word
-            used += len(gap) + needed
-        elif needed > columns:
-            if used + len(gap) < columns:
-                row += gap
-            elif begun:
-                yield row, False
-                row = []
-            *full, row = _break_word(row, word, columns)
-            yield from ((each, True) for each in full)
-            used = _width(row)
-        else:
+            used += blank + needed
+        elif len(indent) + needed <= columns:
             if begun:
                 yield row, False
-            row = [*indent, *word] if len(indent) + needed <= columns else word
-            used = _width(row)
+            row = [*indent, *word]
+            used = len(indent) + needed
+        else:
+            if used + blank < columns:
+                row += gap
+            else:
+                if begun:
+                    yield row, False
+                row, begun = [*indent], False
+            is_url = _URL.fullmatch("".join(character for _, character in word)) is not None
+            *full, row = _break_word(row, begun, word, columns, [] if is_url else indent)
+            yield from ((each, is_url) for each in full)
+            # With a word after it, the end of a URL could look like the start of a line.
+            used = columns if is_url else _width(row)
         begun, gap = True, []
     yield row, False
 
 
-def _break_word(row: _Characters, word: _Characters, columns: int) -> Iterator[_Characters]:
-    """Yield the rows that `word` takes from the end of `row` on."""
+def _break_word(
+    row: _Characters, begun: bool, word: _Characters, columns: int, indent: _Characters
+) -> Iterator[_Characters]:
+    """Yield the rows that `word` takes from the end of `row` on; `begun` says that a word stands in it."""
     used = _width(row)
-    for cluster in _clusters(word):
+    for cluster in _clusters(word, columns - len(indent)):
         needed = _width(cluster)
-        if row and used + needed > columns:
-            yield row
-            row, used = [], 0
-        row = row + cluster
+        if used + needed > columns:
+            if begun:
+                yield row
+            row = [*indent] if columns > _WIDE or needed < _WIDE else []
+            used = len(row)
+        row += cluster
         used += needed
+        begun = True
     yield row
 
 
-def _clusters(word: _Characters) -> Iterator[_Characters]:
-    """Yield characters with what is drawn on or joined to them."""
+def _clusters(word: _Characters, columns: int) -> Iterator[_Characters]:
+    """Yield characters with what is drawn on them, and with what is joined to them as far as `columns` go."""
     cluster: _Characters = []
+    used = 0
     for item in word:
-        if cluster and not (_is_joined(item[1]) or cluster[-1][1] == _JOINER):
+        character = item[1]
+        needed = width(character)
+        is_joined = "\U0001f3fb" <= character <= "\U0001f3ff" or (cluster and cluster[-1][1] == _JOINER)
+        if cluster and get_cwidth(character) and not (is_joined and used + needed <= columns):
             yield cluster
-            cluster = []
+            cluster, used = [], 0
         cluster.append(item)
+        used += needed
     yield cluster
-
-
-def _is_joined(character: str) -> bool:
-    return get_cwidth(character) == 0 or "\U0001f3fb" <= character <= "\U0001f3ff"
 
 
 def _width(characters: _Characters) -> int:

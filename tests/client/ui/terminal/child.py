@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from clave_client.cli.exit_status import run
 from clave_client.ui.terminal.terminal import LineRefused, Terminal
 from clave_client.ui.terminal.usable import is_usable
 from clave_client.ui.terminal.wrapping import Line
@@ -97,6 +98,8 @@ class Program:
                 mark(argument)
             case "size":
                 self.say(f"size {len(argument)}")
+            case "secret":
+                self.say(f"the secret is {await self.terminal.ask_secret('secret: ')!r}")
             case "say":
                 self.say(argument)
             case "notify":
@@ -113,13 +116,15 @@ async def main() -> None:
     program = Program()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, program.continued.set)
     try:
-        await program.terminal.run()
+        ending = await program.terminal.run()
     except ValueError as error:
         sys.exit(f"failed: {error}")
-    assert program.terminal.ending is not None
-    program.say(f"ended: {program.terminal.ending.name}")
+    except asyncio.CancelledError:
+        program.say("ended: CANCELLED")
+        raise
+    program.say(f"ended: {ending.name}")
 
 
 if not is_usable():
     sys.exit("not usable")
-asyncio.run(main())
+run(main)

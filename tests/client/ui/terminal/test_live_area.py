@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clave_client.ui.terminal.live_area import job_lines, limit_rows
+from clave_client.ui.terminal.live_area import cut_line, job_lines, limit_rows
 from clave_client.ui.terminal.wrapping import Line
 
 
@@ -24,6 +24,13 @@ def test_rows_beyond_the_most_are_counted() -> None:
     lines: list[Line] = [[("", f"line {number}")] for number in range(5)]
     assert plain(limit_rows(lines, 80, 5)) == [f"line {number}" for number in range(5)]
     assert plain(limit_rows(lines, 80, 3)) == ["(3 more)", "line 3", "line 4"]
-    assert plain(limit_rows(lines, 4, 3)) == ["(...", "line", "4"]
+    assert plain(limit_rows(lines, 4, 3)) == ["(...", "line", " 4"]
     assert plain(limit_rows(lines, 80, 1)) == ["line 4"]
     assert limit_rows(lines, 80, 0) == []
+
+
+def test_a_long_line_is_cut() -> None:
+    line: Line = [("time", "waiting "), ("note", "text")]
+    assert cut_line(line, 12) == line
+    assert cut_line(line, 10) == [("time", "waiting "), ("note", "te...")]
+    assert cut_line(line, 3) == [("time", "wai...")]

@@ -154,17 +154,17 @@ def test_words_wrap_at_spaces() -> None:
         )
 
 
-@pytest.mark.parametrize(("number", "ending"), [(signal.SIGTERM, "TERMINATED"), (signal.SIGHUP, "HUNG_UP")])
-def test_signals_end_it_and_restore_the_terminal(number: signal.Signals, ending: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_cancelled_restores_the_terminal(number: signal.Signals) -> None:
     with window() as shown:
         shown.press("wait\rtyped")
         shown.shows("waiting began")
         shown.prompts("typed")
         assert shown.is_raw
         shown.send(number)
-        assert shown.ended() == 0
+        assert shown.ended() == 128 + number
         assert shown.is_restored
-        assert shown.rows[-1] == f"ended: {ending}"
+        assert shown.rows[-1] == "ended: CANCELLED"
 
 
 def test_the_terminal_is_restored_before_a_line_has_cleaned_up() -> None:
@@ -175,7 +175,7 @@ def test_the_terminal_is_restored_before_a_line_has_cleaned_up() -> None:
         shown.until(lambda: shown.is_restored, "the former mode")
         shown.send(signal.SIGCONT)
         shown.send(signal.SIGUSR1)
-        assert shown.ended() == 0
+        assert shown.ended() == 128 + signal.SIGTERM
         assert shown.is_restored
 
 
@@ -195,7 +195,7 @@ def test_a_terminal_that_takes_nothing_does_not_hold_up_the_end() -> None:
         shown.press("burst 20000\r")
         shown.becomes(lambda: select.select([shown.master], [], [], 0)[0] != [], "output")
         shown.send(signal.SIGTERM)
-        assert shown.process.wait(10) == 0
+        assert shown.process.wait(10) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' HUP;"])
@@ -205,7 +205,7 @@ def test_a_lost_terminal_ends_it(trap: str, line: str) -> None:
         shown.press(line + "\r")
         shown.until(lambda: "stream 5" in shown.text or shown.rows[0] == "room", "the effect")
         os.close(shown.master)
-        assert shown.process.wait(30) == 0
+        assert shown.process.wait(30) == (0 if trap else 128 + signal.SIGHUP)
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_a_program_stopped_by_force_goes_on_where_it_was(shell: Window) -> None:
     shell.shows("handled 'a draf-t'")
     assert "^" not in shell.text
     os.kill(pid, signal.SIGTERM)
-    shell.shows("ended: TERMINATED")
+    shell.shows("ended: CANCELLED")
     shell.ends_with("$")
     assert shell.is_restored
 
@@ -267,6 +267,53 @@ def test_where_no_shell_could_continue_it_it_does_not_stop() -> None:
         shown.press("a draft\x1a!")
         shown.prompts("a draft!")
         assert shown.is_raw
+
+
+def test_a_secret_is_asked_for_without_showing_it() -> None:
+    with window() as shown:
+        shown.press("secret\r")
+        shown.shows("secret:")
+        shown.until(lambda: not shown.is_raw, "the usual mode")
+        shown.press("hidden\n")
+        shown.shows("the secret is 'hidden'")
+        shown.press("typed")
+        shown.prompts("typed")
+        assert "hidden" not in shown.text.replace("is 'hidden'", "")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_end_it_while_a_secret_is_asked_for(number: signal.Signals, status: int) -> None:
+    with window() as shown:
+        shown.press("secret\r")
+        shown.shows("secret:")
+        shown.send(number)
+        assert shown.ended() == status
+        assert shown.is_restored
+
+
+def test_an_interrupt_gives_no_secret() -> None:
+    with window() as shown:
+        shown.press("secret\r")
+        shown.shows("secret:")
+        shown.until(lambda: not shown.is_raw, "the usual mode")
+        shown.press("\x03")
+        shown.shows("the secret is ''")
+        shown.press("typed")
+        shown.prompts("typed")
+
+
+def test_a_question_for_a_secret_can_be_suspended(shell: Window) -> None:
+    shell.press("secret\r")
+    shell.shows("secret:")
+    shell.until(lambda: not shell.is_raw, "the usual mode")
+    shell.press("\x1a")
+    shell.ends_with("$")
+    shell.press("echo $((6 * 7))\n")
+    shell.shows("42")
+    shell.press("fg\n")
+    shell.ends_with("secret:")
+    shell.press("hidden\n")
+    shell.shows("the secret is 'hidden'")
 
 
 def test_interrupts_cancel_then_clear_then_ask_then_quit() -> None:
