@@ -136,11 +136,6 @@ NOT_CHECKED = (
     ),
     ("10", "an init key is used for one key package only", "a receiver does not see the others"),
     (
-        "10",
-        "a key package's own extensions are listed in its capabilities",
-        "GREASE extensions stand there unlisted (section 13.5)",
-    ),
-    (
         "11",
         "the creator chose the best suite that all support",
         "a joiner does not know the others' key packages",

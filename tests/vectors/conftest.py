@@ -57,6 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     reasons: dict[tuple[str, str], set[str]] = defaultdict(set)
+    refusals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for outcome in ("passed", "failed", "skipped"):
         for report in terminalreporter.getreports(outcome):
             vector = dict(report.user_properties).get("vector")
@@ -64,6 +65,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 continue
             file, suite, count = vector
             rows[file, suite][outcome] += count
+            refused = dict(report.user_properties).get("refused")
+            if refused is not None:
+                refusals[file, suite][refused] += count
             if outcome == "skipped":
                 reasons[file, suite].add(report.longrepr[2].removeprefix("Skipped: "))
     if not rows:
@@ -71,5 +75,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("vectors")
     terminalreporter.write_line(f"{'file':44} {'suite':5} {'passed':>6} {'failed':>6} {'skipped':>7}  reason")
     for (file, suite), counts in sorted(rows.items()):
+        for rule, number in refusals[file, suite].items():
+            reasons[file, suite].add(f"{number} break {rule}: refused, and pass without that rule")
         line = f"{file:44} {suite:5} {counts['passed']:6} {counts['failed']:6} {counts['skipped']:7}"
         terminalreporter.write_line(f"{line}  {'; '.join(sorted(reasons[file, suite]))}".rstrip())

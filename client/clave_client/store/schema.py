@@ -81,6 +81,11 @@ DELETE FROM group_parts WHERE part = 'roster';
 """
 """Rosters are stored beside the keys from here on; earlier versions would not keep them up to date."""
 
+_REPLACE_KEY_PACKAGES = """
+DELETE FROM meta WHERE key = 'publications' OR key GLOB 'last_resort_to_publish *';
+"""
+"""Have the relay's key packages replaced: earlier versions' ones had extensions that were not listed."""
+
 
 def _bind_verified_names(db: apsw.Connection) -> None:
     """Pin the names of the verified accounts, and of no others."""
@@ -100,5 +105,6 @@ MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _BUNDLE_SUITES,
     _EVENTS,
     _STORED_ROSTERS,
+    _REPLACE_KEY_PACKAGES,
 )
 """The steps from each version of the schema to the next: statements, or a function that runs them."""

@@ -43,6 +43,7 @@ from clave_crypto.mls.extensions import (
     find_extension,
 )
 from clave_crypto.mls.framing import authenticated_data, decode_key_package, encode_message, peek
+from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group import Group
 from clave_crypto.mls.group_view import GroupView
 from clave_crypto.mls.joining import FindBundle, Spread
@@ -85,6 +86,7 @@ from clave_crypto.mls.welcome import GroupInfo
 from clave_crypto.mls.x509 import certificate_chain, check_chain
 
 __all__ = [
+    "DEFAULT_GREASE",
     "SUITES",
     "Add",
     "Application",
@@ -107,6 +109,7 @@ __all__ = [
     "ExternalSenders",
     "FindBundle",
     "FindPsk",
+    "Grease",
     "Group",
     "GroupClosedError",
     "GroupContextExtensions",

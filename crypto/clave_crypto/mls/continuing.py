@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from clave_crypto.mls.applying import apply_proposals, check_proposal
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.epoch import Epoch
+from clave_crypto.mls.grease import Grease
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues
@@ -35,6 +36,7 @@ def continue_group(
     path: bool,
     ratchet_tree: bool,
     limits: Limits,
+    grease: Grease,
     random: RandomBytes,
 ) -> tuple[Epoch, SecretTree, bytes]:
     """Return epoch 1 of the group whose epoch 0 is `first`, its message keys, and the Welcome for the others.
@@ -74,6 +76,7 @@ def continue_group(
         psk_secret=made.psk_secret,
         psks=applied.psks,
         ratchet_tree=ratchet_tree,
+        grease=grease,
         random=random,
     )
     limits.check_message(len(welcome))

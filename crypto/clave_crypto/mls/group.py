@@ -45,6 +45,7 @@ from clave_crypto.mls.framing import (
     PublicMessage,
     decode_message,
 )
+from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group_start import GroupStart
 from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
@@ -172,6 +173,7 @@ class Group(GroupStart):
         ratchet_tree: bool = True,
         authenticated_data: bytes = b"",
         find_psk: FindPsk = no_psks,
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> PendingCommit:
         """Make a commit of `proposals` and of the pending ones that do not conflict with them.
@@ -231,6 +233,7 @@ class Group(GroupStart):
                 psk_secret=made.psk_secret,
                 psks=selection.applied.psks,
                 ratchet_tree=ratchet_tree,
+                grease=grease,
                 random=random,
             )
             self._limits.check_message(len(welcome))

@@ -14,6 +14,7 @@ from clave_crypto.mls.credentials import Credential
 from clave_crypto.mls.epoch import FindPsk, no_psks
 from clave_crypto.mls.errors import LocalError
 from clave_crypto.mls.extensions import Extension
+from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group_view import GroupView
 from clave_crypto.mls.joining import FindBundle, Spread, join
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes, leaf_template, new_leaf_node
@@ -44,6 +45,7 @@ class GroupStart(GroupView):
         not_after: int,
         extension_types: Sequence[int] = (),
         limits: Limits = DEFAULT_LIMITS,
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> Self:
         """Create a group with one member (section 11). Its leaf's lifetime is in seconds since 1970.
@@ -63,6 +65,7 @@ class GroupStart(GroupView):
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            grease=grease,
             random=random,
         )
         policy.check_leaf(leaf)
@@ -137,6 +140,7 @@ class GroupStart(GroupView):
         extension_types: Sequence[int] = (),
         limits: Limits = DEFAULT_LIMITS,
         spread: Spread = map,
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
         """Join by an external commit to a GroupInfo (an encoded MLSMessage); return the group and the commit.
@@ -157,7 +161,7 @@ class GroupStart(GroupView):
         suite = find_suite(decode_group_info(group_info).group_context.cipher_suite)
         made = join_externally(
             group_info,
-            leaf_template(suite, identity, signature_secret, extension_types, random),
+            leaf_template(suite, identity, signature_secret, extension_types, grease, random),
             signature_secret,
             policy=policy,
             ratchet_tree=ratchet_tree,
@@ -204,6 +208,7 @@ class GroupStart(GroupView):
         extension_types: Sequence[int] = (),
         path: bool = True,
         ratchet_tree: bool = True,
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
         """Create the group that replaces this one after a ReInit (section 11.2); return it and its Welcome.
@@ -233,9 +238,12 @@ class GroupStart(GroupView):
             not_after=not_after,
             extension_types=extension_types,
             limits=self._limits,
+            grease=grease,
             random=random,
         )
-        return self._continue(ResumptionUsage.REINIT, fresh, key_packages, now, path, ratchet_tree, random)
+        return self._continue(
+            ResumptionUsage.REINIT, fresh, key_packages, now, path, ratchet_tree, grease, random
+        )
 
     def branch(
         self,
@@ -249,6 +257,7 @@ class GroupStart(GroupView):
         extension_types: Sequence[int] = (),
         path: bool = True,
         ratchet_tree: bool = True,
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> tuple[Self, bytes]:
         """Create a group with some of this one's members (section 11.3); return it and its Welcome.
@@ -273,9 +282,12 @@ class GroupStart(GroupView):
             not_after=not_after,
             extension_types=extension_types,
             limits=self._limits,
+            grease=grease,
             random=random,
         )
-        return self._continue(ResumptionUsage.BRANCH, fresh, key_packages, now, path, ratchet_tree, random)
+        return self._continue(
+            ResumptionUsage.BRANCH, fresh, key_packages, now, path, ratchet_tree, grease, random
+        )
 
     def _continue(
         self,
@@ -285,6 +297,7 @@ class GroupStart(GroupView):
         now: int,
         path: bool,
         ratchet_tree: bool,
+        grease: Grease,
         random: RandomBytes,
     ) -> tuple[Self, bytes]:
         epoch, secret_tree, welcome = continue_group(
@@ -298,6 +311,7 @@ class GroupStart(GroupView):
             path=path,
             ratchet_tree=ratchet_tree,
             limits=self._limits,
+            grease=grease,
             random=random,
         )
         return type(self)(epoch, secret_tree, self._policy, limits=self._limits), welcome

@@ -10,6 +10,7 @@ from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
 from clave_crypto.mls.errors import GroupClosedError, LocalError
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.framing import encode_message
+from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.key_schedule import export_secret
 from clave_crypto.mls.limits import Limits
@@ -166,7 +167,13 @@ class GroupView:
         """Return the encoded ratchet tree, for joiners whose Welcome or GroupInfo comes without it."""
         return self._epoch.tree.encode()
 
-    def group_info(self, *, ratchet_tree: bool = True, random: RandomBytes = os.urandom) -> bytes:
+    def group_info(
+        self,
+        *,
+        ratchet_tree: bool = True,
+        grease: Grease = DEFAULT_GREASE,
+        random: RandomBytes = os.urandom,
+    ) -> bytes:
         """Return the signed GroupInfo of this epoch, an encoded MLSMessage.
 
         Anyone who has it can join by an external commit (section 12.4.3.2): give it only to those invited.
@@ -176,7 +183,9 @@ class GroupView:
 
         """
         self._check_open()
-        info = make_group_info(self._epoch, ratchet_tree=ratchet_tree, external_pub=True, random=random)
+        info = make_group_info(
+            self._epoch, ratchet_tree=ratchet_tree, external_pub=True, grease=grease, random=random
+        )
         return encode_message(info)
 
     def seal_to_member(self, leaf_index: int, label: str, data: bytes) -> bytes:

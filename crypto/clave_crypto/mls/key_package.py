@@ -13,7 +13,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls.credentials import BasicCredential, Credential, CredentialType
 from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension, ExtensionType, find_extension
-from clave_crypto.mls.grease import grease_extension, pick_grease
+from clave_crypto.mls.grease import DEFAULT_GREASE, GREASE, Grease, grease_extension, pick_grease
 from clave_crypto.mls.leaf_node import (
     Capabilities,
     KeyPackageSource,
@@ -124,6 +124,7 @@ class KeyPackageBundle:
         not_after: int,
         last_resort: bool = False,
         extension_types: Sequence[int] = (),
+        grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> KeyPackageBundle:
         """Make a key package with new keys, valid between two times in seconds since 1970.
@@ -131,9 +132,9 @@ class KeyPackageBundle:
         `identity` given as bytes makes a basic credential. `extension_types` are those the application
         supports beyond the default ones.
         """
-        extensions: tuple[Extension, ...] = (grease_extension(random),)
+        extensions: tuple[Extension, ...] = ()
         if last_resort:
-            extensions = (Extension(ExtensionType.LAST_RESORT, b""), *extensions)
+            extensions = (Extension(ExtensionType.LAST_RESORT, b""),)
             extension_types = (*extension_types, ExtensionType.LAST_RESORT)
         init_secret, init_key = suite.kem.derive_key_pair(random(suite.hash_size))
         leaf, leaf_secret = new_leaf_node(
@@ -143,8 +144,12 @@ class KeyPackageBundle:
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            grease=grease,
             random=random,
         )
+        if grease.key_package_extensions:
+            listed = next(each for each in leaf.capabilities.extensions if each in GREASE)
+            extensions = (*extensions, grease_extension(random, listed))
         unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init_key, leaf, extensions, b"")
         signature = suite.sign_with_label(signature_secret, b"KeyPackageTBS", unsigned.tbs())
         key_package = KeyPackage(ProtocolVersion.MLS10, suite.id, init_key, leaf, extensions, signature)
@@ -187,20 +192,26 @@ def leaf_template(
     identity: bytes | Credential,
     signature_secret: Secret,
     extension_types: Sequence[int],
+    grease: Grease,
     random: RandomBytes,
 ) -> LeafNode:
     """Return an unsigned leaf; `sign_leaf_node` sets its encryption key, source and signature."""
-    grease = pick_grease(random)
+    value = pick_grease(random)
+    ignored = (value,) if grease.capabilities else ()
+    is_used = grease.leaf_extensions or grease.key_package_extensions
     capabilities = Capabilities(
         versions=(ProtocolVersion.MLS10,),
-        cipher_suites=(*SUITES, grease),
-        extensions=(*sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES), grease),
-        proposals=(grease,),
-        credentials=(*CredentialType, grease),
+        cipher_suites=(*SUITES, *ignored),
+        extensions=(
+            *sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES),
+            *((value,) if is_used else ignored),
+        ),
+        proposals=ignored,
+        credentials=(*CredentialType, *ignored),
     )
     signature_key = suite.signature.public_key(signature_secret)
     credential = BasicCredential(identity) if isinstance(identity, bytes) else identity
-    extensions = (Extension(grease, b""),)
+    extensions = (Extension(value, b""),) if grease.leaf_extensions else ()
     return LeafNode(b"", signature_key, credential, capabilities, UpdateSource(), extensions, b"")
 
 
@@ -212,11 +223,12 @@ def new_leaf_node(
     not_before: int,
     not_after: int,
     extension_types: Sequence[int],
+    grease: Grease,
     random: RandomBytes,
 ) -> tuple[LeafNode, Secret]:
     """Return a signed leaf as in a key package, and its private encryption key."""
     leaf_secret, encryption_key = suite.kem.derive_key_pair(random(suite.hash_size))
-    template = leaf_template(suite, identity, signature_secret, extension_types, random)
+    template = leaf_template(suite, identity, signature_secret, extension_types, grease, random)
     source = KeyPackageSource(not_before, not_after)
     leaf = sign_leaf_node(suite, signature_secret, template, encryption_key=encryption_key, source=source)
     return leaf, leaf_secret

@@ -12,7 +12,7 @@ from clave_crypto.mls import tree_math
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.extensions import Extension, ExtensionType, ExternalPub
 from clave_crypto.mls.framing import encode_message
-from clave_crypto.mls.grease import grease_extension
+from clave_crypto.mls.grease import Grease, grease_extension
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes
 from clave_crypto.mls.key_schedule import welcome_key_nonce
 from clave_crypto.mls.psk import PreSharedKeyID
@@ -29,7 +29,7 @@ def external_key_pair(epoch: Epoch) -> tuple[Secret, bytes]:
 
 
 def make_group_info(
-    epoch: Epoch, *, ratchet_tree: bool, external_pub: bool, random: RandomBytes
+    epoch: Epoch, *, ratchet_tree: bool, external_pub: bool, grease: Grease, random: RandomBytes
 ) -> GroupInfo:
     """Return the epoch's GroupInfo, signed by this member, with the tree and the external key on request."""
     extensions = []
@@ -38,7 +38,8 @@ def make_group_info(
     if external_pub:
         _, public = external_key_pair(epoch)
         extensions.append(Extension(ExtensionType.EXTERNAL_PUB, ExternalPub(public).encode()))
-    extensions.append(grease_extension(random))
+    if grease.group_info_extensions:
+        extensions.append(grease_extension(random))
 
     def with_signature(signature: bytes) -> GroupInfo:
         return GroupInfo(epoch.context, tuple(extensions), epoch.confirmation_tag, epoch.own_leaf, signature)
@@ -56,6 +57,7 @@ def make_welcome(
     psk_secret: Secret,
     psks: tuple[PreSharedKeyID, ...],
     ratchet_tree: bool,
+    grease: Grease,
     random: RandomBytes,
 ) -> bytes:
     """Return one Welcome into `epoch`, an encoded MLSMessage, for all members added, by leaf index.
@@ -63,7 +65,9 @@ def make_welcome(
     `path`, `joiner_secret`, `psk_secret` and `psks` are those of the commit that added them.
     """
     suite = epoch.suite
-    group_info = make_group_info(epoch, ratchet_tree=ratchet_tree, external_pub=False, random=random)
+    group_info = make_group_info(
+        epoch, ratchet_tree=ratchet_tree, external_pub=False, grease=grease, random=random
+    )
     key, nonce = welcome_key_nonce(suite, joiner_secret, psk_secret)
     encrypted_group_info = suite.seal(key, nonce, b"", group_info.encode())
     secrets = []

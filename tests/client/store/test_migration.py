@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from clave_client.client import Client
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
+from clave_client.store import schema
 from clave_client.store.profile import Profile
 from clave_client.store.schema import MIGRATIONS
 from clave_client.testing import MemoryRelay
@@ -56,3 +59,20 @@ async def test_a_profile_of_version_6_goes_on_where_it_was_left(tmp_path: Path) 
                 "written offline",
                 "and this",
             ]
+
+
+async def test_key_packages_of_an_earlier_version_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(tmp_path)
+    async with MemoryRelay() as relay:
+        published: list[int] = []
+        for migrations in (MIGRATIONS[:8], MIGRATIONS):
+            monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+            with Profile(tmp_path, "blue") as profile:
+                client = Client(profile, connect=relay.connect)
+                client.open()
+                published.append(client.sync.account.publications)
+                await client.close()
+    before, after = published
+    assert before > after == 0, "another count than the relay's has them all replaced"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from clave_crypto.mls import Add, Extension, KeyPackage, UnsupportedError
+from clave_crypto.mls import Add, Extension, Grease, KeyPackage, UnsupportedError
+from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.leaf_node import leaf_node_tbs
 from forgekit import capabilities, forged_commit, forged_proposal, signed
 from groupkit import NOW, SUITE, Party, form
@@ -18,7 +20,8 @@ BAD_PACKAGES: list[tuple[str, Callable[[KeyPackage], KeyPackage]]] = [
     ("key-package-init-key", lambda one: replace(one, init_key=bytes(32))),
     ("key-package-init-key", lambda one: replace(one, init_key=b"short")),
     ("key-package-init-key-differs", lambda one: replace(one, init_key=one.leaf_node.encryption_key)),
-    ("extensions-unique", lambda one: replace(one, extensions=(Extension(9, b""), Extension(9, b"")))),
+    ("extensions-unique", lambda one: replace(one, extensions=(Extension(1, b""), Extension(1, b"")))),
+    ("key-package-extensions-listed", lambda one: replace(one, extensions=(Extension(0x3A3A, b"grease"),))),
 ]
 
 
@@ -59,7 +62,7 @@ def test_key_package_for_another_suite() -> None:
 
 def test_unknown_extensions_and_capabilities_are_ignored() -> None:
     red, blue = form("red", "blue")
-    grease = capabilities(extensions=(0x0A0A,), proposals=(0x1A1A,), credentials=(1, 0x2A2A))
+    grease = capabilities(extensions=(0x0A0A, 0x3A3A), proposals=(0x1A1A,), credentials=(1, 0x2A2A))
     owner = Party("green")
     package = replace(owner.offer().key_package, extensions=(Extension(0x3A3A, b"grease"),))
     leaf = replace(package.leaf_node, capabilities=grease, extensions=(Extension(0x0A0A, b""),))
@@ -70,3 +73,26 @@ def test_unknown_extensions_and_capabilities_are_ignored() -> None:
     assert verified.identity == b"green"
     assert verified.signature_key == leaf.signature_key
     red.commits([Add(package)], to=[blue])
+
+
+@pytest.mark.parametrize("last_resort", [False, True])
+@pytest.mark.parametrize(
+    "grease", [Grease(*places) for places in itertools.product((False, True), repeat=4)], ids=str
+)
+def test_grease_is_where_it_is_wanted_and_listed(grease: Grease, last_resort: bool) -> None:
+    red, green = Party("red"), Party("green")
+    for _ in range(30):
+        package = green.offer(last_resort=last_resort, grease=grease).key_package
+        package.verify(policy=red.policy, now=NOW)
+        leaf = package.leaf_node
+        used = [each.extension_type for each in package.extensions if each.extension_type in GREASE]
+        assert len(used) == grease.key_package_extensions
+        assert len(leaf.extensions) == grease.leaf_extensions
+        assert any(each in GREASE for each in leaf.capabilities.proposals) == grease.capabilities
+
+
+def test_no_extension_is_grease_by_default() -> None:
+    """OpenMLS refuses such leaves and key packages."""
+    package = Party("green").offer().key_package
+    assert package.extensions == package.leaf_node.extensions == ()
+    assert set(GREASE) & set(package.leaf_node.capabilities.extensions)

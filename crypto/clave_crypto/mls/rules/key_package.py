@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES
 from clave_crypto.mls.leaf_node import KeyPackageSource, ProtocolVersion
 from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
@@ -20,15 +21,13 @@ __all__ = ["check_key_package"]
 
 
 def check_key_package(suite: CipherSuite, key_package: KeyPackage, *, now: int | None) -> None:
-    """Check a key package for use with `suite`; its lifetime too unless `now` is None.
-
-    Its extensions need not be listed in the capabilities: unknown ones are ignored (sections 10 and 13.5).
-    """
+    """Check a key package for use with `suite`; its lifetime too unless `now` is None."""
     check_version(key_package)
     check_suite(suite, key_package)
     check_init_key(suite, key_package)
     check_init_key_differs(key_package)
     check_extensions_unique(key_package.extensions)
+    check_extensions_listed(key_package)
     check_leaf(suite, key_package.leaf_node, KeyPackageSource)
     if now is not None:
         check_lifetime(key_package.leaf_node, now)
@@ -60,6 +59,14 @@ def check_init_key_differs(key_package: KeyPackage) -> None:
     """A key package's init key is not its leaf's encryption key."""
     if key_package.init_key == key_package.leaf_node.encryption_key:
         raise BrokenRuleError("the init key is the leaf's encryption key")
+
+
+@rule("key-package-extensions-listed", "10")
+def check_extensions_listed(key_package: KeyPackage) -> None:
+    """Every extension a key package has is listed in its leaf's capabilities."""
+    used = {extension.extension_type for extension in key_package.extensions}
+    if not used - DEFAULT_EXTENSION_TYPES <= set(key_package.leaf_node.capabilities.extensions):
+        raise BrokenRuleError("an extension of the key package is not listed in the capabilities")
 
 
 @rule("key-package-signature", "10.1")
