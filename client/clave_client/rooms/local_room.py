@@ -7,6 +7,7 @@ transaction, so what it returns is on disk already. Knows no network, and no clo
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,9 @@ from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
 __all__ = ["LocalRoom"]
+
+_MOST_UNANSWERED: Final = 3
+"""Rejoin requests after which a device that waits to rejoin speaks in the epoch that it is in."""
 
 
 class LocalRoom(StoredRoom):
@@ -109,7 +113,9 @@ class LocalRoom(StoredRoom):
         ):
             return False
         if self.commits.awaits_confirmation:
-            return not self.commits.rejoining or not self.should_rejoin
+            waits_to_rejoin = self.commits.rejoining and self.should_rejoin
+            # Members of one epoch that all wait for another one must hear of each other to stop waiting.
+            return not waits_to_rejoin or self.epochs.rejoin_requests > _MOST_UNANSWERED
         return self.commits.newest is None and not self.group.pending_proposals
 
     def _handshake_in_flight(self) -> bool:
