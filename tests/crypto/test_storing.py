@@ -24,9 +24,11 @@ from clave_crypto.mls import (
     PendingCommit,
     Remove,
     StateError,
+    ValidationError,
     decode_key_package,
     encode_message,
 )
+from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.state import decode_change, encode_change
 from clave_crypto.mls.stored import StoredChange, StoredGroup, StoredRatchets
 from groupkit import NOW, Party, Rules, form
@@ -207,6 +209,13 @@ def test_groups_stored_by_version_1_can_be_used() -> None:
         PendingCommit.decode(bytes.fromhex(stored["pending"])[:-1], policy=Rules())
 
 
+class _TakesUnlisted(Rules):
+    """Takes in key packages that were made before extensions had to be listed."""
+
+    def may_be_unlisted(self, extension_type: int) -> bool:
+        return extension_type in GREASE
+
+
 @pytest.mark.parametrize("name", ["with_path", "without_path"])
 def test_pending_commits_stored_by_version_2_can_be_used(name: str) -> None:
     """They do not record whether they have a path, and count as having one."""
@@ -215,10 +224,13 @@ def test_pending_commits_stored_by_version_2_can_be_used(name: str) -> None:
         GroupState(**{part: bytes.fromhex(data) for part, data in stored[party].items()})
         for party in ("red", "blue")
     ]
-    red, blue = (Group.restore(state, policy=Rules()) for state in states)
+    red = Group.restore(states[0], policy=Rules())
+    strict, blue = (Group.restore(states[1], policy=policy) for policy in (Rules(), _TakesUnlisted()))
     pending = PendingCommit.decode(bytes.fromhex(stored[name]), policy=Rules())
     assert pending.path
     assert PendingCommit.decode(pending.encode(), policy=Rules()).path
+    with pytest.raises(ValidationError, match="key-package-extensions-listed"):
+        strict.receive(pending.message)
     received = blue.receive(pending.message)
     assert isinstance(received, Committed)
     assert received.path is (name == "with_path")

@@ -33,6 +33,7 @@ from clave_crypto.mls import (
     Sender,
     Update,
 )
+from clave_crypto.mls.grease import GREASE
 from clave_wire.errors import BadName
 from clave_wire.text import check_name, skeleton
 
@@ -101,6 +102,13 @@ class RoomPolicy:
     def check_leaf(self, leaf: LeafNode) -> None:
         """Refuse a leaf whose account did not sign its device key, or whose name is not one."""
         leaf_identity(leaf)
+
+    def may_be_unlisted(self, extension_type: int) -> bool:
+        """Take in the key packages of earlier versions, which had a GREASE extension that was not listed.
+
+        All members have to judge alike, and those who have not updated accept it.
+        """
+        return extension_type in GREASE
 
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
         """Refuse a leaf that changes its account, its name or its device."""

@@ -120,7 +120,7 @@ def check_proposal(
     """
     match proposal:
         case Add():
-            check_key_package(epoch.suite, proposal.key_package, now=now)
+            check_key_package(epoch.suite, proposal.key_package, policy=policy, now=now)
             policy.check_leaf(proposal.key_package.leaf_node)
         case Update():
             leaf_index, old = check_update_sender(epoch.tree, sender)

@@ -71,7 +71,7 @@ class KeyPackage(KeptStruct):
         from clave_crypto.mls.rules.key_package import check_key_package
 
         suite = find_suite(self.cipher_suite)
-        check_key_package(suite, self, now=now)
+        check_key_package(suite, self, policy=policy, now=now)
         policy.check_leaf(self.leaf_node)
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", self.encode())
         return VerifiedKeyPackage(self, suite, reference)

@@ -21,6 +21,13 @@ class Policy(Protocol):
     def check_leaf(self, leaf: LeafNode) -> None:
         """Check that a leaf's credential is true, in a key package, Add, Update, path or joined tree."""
 
+    def may_be_unlisted(self, extension_type: int) -> bool:
+        """Return whether a key package may have an extension that its leaf's capabilities do not list.
+
+        RFC 9420, section 10, forbids that, and other libraries refuse it. True takes in packages that an
+        earlier version of the application made.
+        """
+
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
         """Check that `new` may replace `old` in an Update, path, or external commit that removes `old`."""
 
@@ -50,6 +57,10 @@ class NoPolicy(Policy):
 
     def check_leaf(self, leaf: LeafNode) -> None:
         """Accept it."""
+
+    def may_be_unlisted(self, extension_type: int) -> bool:
+        """Return False."""
+        return False
 
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
         """Accept it."""

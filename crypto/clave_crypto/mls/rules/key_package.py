@@ -15,19 +15,22 @@ from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
     from clave_crypto.mls.key_package import KeyPackage
+    from clave_crypto.mls.policy import Policy
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = ["check_key_package"]
 
 
-def check_key_package(suite: CipherSuite, key_package: KeyPackage, *, now: int | None) -> None:
+def check_key_package(
+    suite: CipherSuite, key_package: KeyPackage, *, policy: Policy, now: int | None
+) -> None:
     """Check a key package for use with `suite`; its lifetime too unless `now` is None."""
     check_version(key_package)
     check_suite(suite, key_package)
     check_init_key(suite, key_package)
     check_init_key_differs(key_package)
     check_extensions_unique(key_package.extensions)
-    check_extensions_listed(key_package)
+    check_extensions_listed(key_package, policy)
     check_leaf(suite, key_package.leaf_node, KeyPackageSource)
     if now is not None:
         check_lifetime(key_package.leaf_node, now)
@@ -62,10 +65,10 @@ def check_init_key_differs(key_package: KeyPackage) -> None:
 
 
 @rule("key-package-extensions-listed", "10")
-def check_extensions_listed(key_package: KeyPackage) -> None:
-    """Every extension a key package has is listed in its leaf's capabilities."""
-    used = {extension.extension_type for extension in key_package.extensions}
-    if not used - DEFAULT_EXTENSION_TYPES <= set(key_package.leaf_node.capabilities.extensions):
+def check_extensions_listed(key_package: KeyPackage, policy: Policy) -> None:
+    """Every extension a key package has is listed in its leaf's capabilities, unless the policy waives it."""
+    used = {extension.extension_type for extension in key_package.extensions} - DEFAULT_EXTENSION_TYPES
+    if not all(map(policy.may_be_unlisted, used - set(key_package.leaf_node.capabilities.extensions))):
         raise BrokenRuleError("an extension of the key package is not listed in the capabilities")
 
 
