@@ -27,7 +27,7 @@ from clave_crypto.mls import (
     Proposal,
     Sender,
 )
-from clave_crypto.mls.joining import Spread
+from clave_crypto.mls.spread import Spread
 
 SUITE = MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
 NOW = 1_800_000_000
@@ -177,9 +177,11 @@ class Party:
         assert isinstance(received, Application)
         return received.data
 
-    def commits(self, proposals: Sequence[Proposal] = (), *, to: Sequence[Party] = ()) -> PendingCommit:
+    def commits(
+        self, proposals: Sequence[Proposal] = (), *, to: Sequence[Party] = (), **options: Any
+    ) -> PendingCommit:
         """Commit, let `to` process it, and merge."""
-        pending = self.group.commit(proposals, now=NOW)
+        pending = self.group.commit(proposals, now=NOW, **options)
         for other in to:
             assert isinstance(other.sees(pending.message), Committed)
         self.group.merge(pending)

@@ -102,7 +102,7 @@ class OurMember:
 
     def update(self) -> bytes:
         """Make a commit of nothing but new keys of one's own."""
-        return self.group.commit(now=self.now).message
+        return self.group.commit(now=self.now, spread=_POOL.map).message
 
     def add(self, key_package: bytes) -> bytes:
         """Make a commit that adds one member."""
@@ -110,7 +110,7 @@ class OurMember:
 
     def remove(self, leaf_index: int, removed: Theirs) -> bytes:
         """Make a commit that removes an mls-rs member."""
-        return self.group.commit([Remove(leaf_index)], now=self.now).message
+        return self.group.commit([Remove(leaf_index)], now=self.now, spread=_POOL.map).message
 
 
 class Theirs:

@@ -1,17 +1,37 @@
-"""HPKE by `cryptography` and by the key schedule here give the same results."""
+"""HPKE gives the same results as `cryptography`, where that has the KEM."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hpke as theirs
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from clave_crypto.errors import KeyRejected
+from clave_crypto.keys import load_ec_private, load_ec_public
 from clave_crypto.mls import SUITES, CipherSuite, DecryptionError
-from clave_crypto.mls.dhkem import X448, X25519
+from clave_crypto.mls.dhkem import P256, P384, P521, X448, X25519
 from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA512
 from clave_crypto.mls.hpke import AES_256_GCM, CHACHA20_POLY1305, Hpke
+from clave_crypto.mls.hybrid_kem import MLKEM768_X25519, _expand
 from clave_crypto.mls.kem import Kem
+
+
+def hybrid_private(seed: bytes) -> theirs.MLKEM768X25519PrivateKey:
+    mlkem, x25519 = _expand(seed)
+    return theirs.MLKEM768X25519PrivateKey(mlkem, X25519PrivateKey.from_private_bytes(x25519))
+
+
+def hybrid_public(public: bytes) -> theirs.MLKEM768X25519PublicKey:
+    half = X25519PublicKey.from_public_bytes(public[-32:])
+    return theirs.MLKEM768X25519PublicKey(MLKEM768PublicKey.from_public_bytes(public[:-32]), half)
+
 
 each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: f"{suite.id:#06x}")
 
@@ -20,25 +40,33 @@ def hpke_of(suite: CipherSuite) -> Hpke:
     return Hpke(suite.kem, suite.kdf, suite.aead_entry)
 
 
-@each_suite
-def test_what_the_key_schedule_seals_opens(suite: CipherSuite) -> None:
-    private, public = suite.kem.derive_key_pair(os.urandom(32))
-    hpke = hpke_of(suite)
-    shared_secret, enc = suite.kem.encap(public)
-    context = hpke._schedule(shared_secret, b"info")
-    ciphertext = suite.aead(context.key).encrypt(context.base_nonce, b"plaintext", b"")
-    assert hpke.open(private, enc, b"info", ciphertext) == b"plaintext"
+THEIRS: dict[int, tuple[theirs.KEM, Callable[[bytes], Any], Callable[[bytes], Any]]] = {
+    X25519.id: (theirs.KEM.X25519, X25519PrivateKey.from_private_bytes, X25519PublicKey.from_public_bytes),
+    P256.id: (theirs.KEM.P256, partial(load_ec_private, SECP256R1()), partial(load_ec_public, SECP256R1())),
+    P384.id: (theirs.KEM.P384, partial(load_ec_private, SECP384R1()), partial(load_ec_public, SECP384R1())),
+    P521.id: (theirs.KEM.P521, partial(load_ec_private, SECP521R1()), partial(load_ec_public, SECP521R1())),
+    MLKEM768_X25519.id: (theirs.KEM.MLKEM768_X25519, hybrid_private, hybrid_public),
+}
+KDFS = {1: theirs.KDF.HKDF_SHA256, 2: theirs.KDF.HKDF_SHA384, 3: theirs.KDF.HKDF_SHA512}
+AEADS = {1: theirs.AEAD.AES_128_GCM, 2: theirs.AEAD.AES_256_GCM, 3: theirs.AEAD.CHACHA20_POLY1305}
 
 
 @each_suite
-def test_what_is_sealed_opens_with_the_key_schedule(suite: CipherSuite) -> None:
+def test_what_one_seals_the_other_opens(suite: CipherSuite) -> None:
+    if suite.kem.id not in THEIRS:
+        pytest.skip("`cryptography` does not encrypt with X448")
+    kem, load_private, load_public = THEIRS[suite.kem.id]
+    other = theirs.Suite(kem, KDFS[suite.kdf.id], AEADS[suite.aead_entry.id])
     private, public = suite.kem.derive_key_pair(os.urandom(32))
-    hpke = hpke_of(suite)
-    enc, ciphertext = hpke.seal(public, b"info", b"plaintext")
-    context = hpke._schedule(suite.kem.decap(private, enc), b"info")
-    assert suite.aead(context.key).decrypt(context.base_nonce, ciphertext, b"") == b"plaintext"
-    assert "bytes>" in repr(context)
-    assert context.key.hex() not in repr(context)
+    ours = hpke_of(suite)
+    for info in (b"", b"info", os.urandom(10_000)):
+        enc, ciphertext = ours.seal(public, info, b"plaintext")
+        assert other.decrypt(enc + ciphertext, load_private(private), info) == b"plaintext"
+        sealed = other.encrypt(b"plaintext", load_public(public), info)
+        size = suite.kem.enc_size
+        assert ours.open(private, sealed[:size], info, sealed[size:]) == b"plaintext"
+        with pytest.raises(DecryptionError):
+            ours.open(private, sealed[:size], b"another", sealed[size:])
 
 
 @each_suite
@@ -61,7 +89,7 @@ def test_each_part_of_the_suite_is_part_of_the_key() -> None:
         Hpke(X448, HKDF_SHA512, CHACHA20_POLY1305).open(private, enc, b"", ciphertext)
 
 
-@pytest.mark.parametrize("kem", [X25519, X448], ids=["ready", "here"])
+@pytest.mark.parametrize("kem", [X25519, X448], ids=["X25519", "X448"])
 def test_small_order_enc_is_refused(kem: Kem) -> None:
     private, public = kem.derive_key_pair(bytes(56))
     hpke = Hpke(kem, HKDF_SHA512, AES_256_GCM)
@@ -84,8 +112,8 @@ def test_another_encoding_of_a_good_enc_is_refused() -> None:
 
     def sealed(enc: bytes) -> bytes:
         # The shared point of the base point, u = 9, is the public key itself.
-        context = hpke._schedule(X25519._shared_secret(public, enc + public), b"")
-        return AES_256_GCM.cipher(context.key).encrypt(context.base_nonce, b"plaintext", b"")
+        key, nonce = hpke._key_nonce(X25519._shared_secret(public, enc + public), b"")
+        return AES_256_GCM.cipher(key).encrypt(nonce, b"plaintext", b"")
 
     nine, nine_and_p = (9).to_bytes(32, "little"), (9 + 2**255 - 19).to_bytes(32, "little")
     assert hpke.open(private, nine, b"", sealed(nine)) == b"plaintext"

@@ -42,6 +42,7 @@ from clave_crypto.mls.framing import PublicMessage, decode_message
 from clave_crypto.mls.proposals import Commit, ContentType, ExternalInit, ProposalByValue
 from clave_crypto.mls.rules.registry import RULES
 from clave_crypto.mls.senders import MemberSender
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath
 from forgekit import forged_commit, forged_entry, good_path, key_pair
 from groupkit import NOW, SUITE, Party, Rules, assert_agree, form
@@ -191,10 +192,12 @@ def test_path_secret_that_gives_one_member_other_keys(monkeypatch: pytest.Monkey
     secrets: list[tuple[bytes, bytes]] = []
     encrypt = treekem.encrypt_path
 
-    def encrypt_another(tree: Any, path: Any, context: bytes, added: frozenset[int]) -> UpdatePath:
+    def encrypt_another(
+        tree: Any, path: Any, context: bytes, added: frozenset[int], spread: Spread
+    ) -> UpdatePath:
         key = blue.group.member(1).leaf.encryption_key
         secrets.append(SUITE.encrypt_with_label(key, b"UpdatePathNode", context, os.urandom(size)))
-        return resealed(0, 0, *secrets[0])(encrypt(tree, path, context, added))
+        return resealed(0, 0, *secrets[0])(encrypt(tree, path, context, added, spread))
 
     with monkeypatch.context() as patch:
         patch.setattr(committing, "encrypt_path", encrypt_another)

@@ -1,18 +1,21 @@
-"""Checks of leaves when joining, in batches and on threads."""
+"""What is done for each member is done in batches, and on threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from clave_crypto.mls import Add, ValidationError
-from clave_crypto.mls.joining import LeavesOfTree
 from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.spread import apply_spread
 from groupkit import Party, assert_agree
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def crowd(size: int) -> tuple[Party, Party, bytes]:
@@ -25,20 +28,39 @@ def crowd(size: int) -> tuple[Party, Party, bytes]:
     return red, blue, pending.welcome
 
 
-def test_every_leaf_is_in_one_batch() -> None:
+class Counting:
+    """A `Spread` that counts its batches."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def __call__(self, function: Callable[[_T], _R], items: Iterable[_T], /) -> Iterable[_R]:
+        for item in items:
+            self.batches += 1
+            yield function(item)
+
+
+def test_each_item_is_in_one_batch() -> None:
+    counting = Counting()
+    assert apply_spread(counting, str, range(70)) == [str(number) for number in range(70)]
+    assert counting.batches > 1
+    assert apply_spread(counting, str, []) == []
+
+
+def test_joining_and_committing_are_spread() -> None:
     red, blue, welcome = crowd(70)
-    batches: list[list[int]] = []
-
-    def spread(check: Callable[[LeavesOfTree], None], parts: Iterable[LeavesOfTree]) -> Iterable[None]:
-        for part in parts:
-            batches.append([leaf_index for leaf_index, _ in part])
-            check(part)
-            yield
-
-    blue.join(welcome, spread=spread)
+    joining, committing, adding = Counting(), Counting(), Counting()
+    blue.join(welcome, spread=joining)
     assert_agree([red, blue])
-    assert [leaf_index for batch in batches for leaf_index in batch] == list(range(70))
-    assert len(batches) > 1
+    blue.sees(red.commits([], spread=committing).message)
+    newcomers = [Party(f"newcomer {number}") for number in range(70)]
+    pending = red.commits([Add(one.offer().key_package) for one in newcomers], spread=adding)
+    blue.sees(pending.message)
+    for one in newcomers:
+        one.join(pending.welcome)
+    assert_agree([red, blue, *newcomers])
+    assert min(joining.batches, committing.batches) > 1
+    assert adding.batches > 2, "the path and the Welcome"
 
 
 @pytest.mark.parametrize("position", [0, 35, 69])

@@ -31,7 +31,6 @@ class _Kem:
     """Keys are 32 bytes; the public one is the hash of the private one, and so on."""
 
     id = 0xFFFE
-    hpke_id = None
     enc_size = 32
 
     def derive_key_pair(self, ikm: bytes) -> tuple[Secret, bytes]:
@@ -48,12 +47,6 @@ class _Kem:
             raise KeyRejected("a public key has 32 bytes")
 
     check_enc = check_public
-
-    def load_private(self, private: bytes) -> bytes:
-        return private
-
-    def load_public(self, public: bytes) -> bytes:
-        return public
 
     def encap(self, public: bytes) -> tuple[Secret, bytes]:
         self.check_public(public)
@@ -100,7 +93,7 @@ FAST = CipherSuite(
     0xF0FA,
     "SIMULATION_NO_SECURITY",
     "hashes without security (simulation only)",
-    _Kem(),  # type: ignore[arg-type]  # its keys are bytes, not key objects of `cryptography`
+    _Kem(),
     HKDF_SHA256,
     _Signature(),
     AES_128_GCM,

@@ -17,11 +17,8 @@ from functools import cache
 from typing import Any
 from unittest import mock
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
-from clave_crypto.mls import dhkem
 from clave_crypto.mls.suites import CipherSuite
 
 __all__ = ["clave_modules", "dice", "seeded"]
@@ -90,9 +87,6 @@ def seeded(seed: int | str, *suites: CipherSuite) -> Iterator[None]:
         stack.enter_context(_defaults_replaced(draw))
         for key in (AccountKey, DeviceKey):
             patch(key, "generate", classmethod(lambda cls: cls(Secret(draw(32)))))
-        patch(dhkem._X25519, "_generate", lambda _: X25519PrivateKey.from_private_bytes(draw(32)))
-        for suite in suites:
-            patch(suite._hpke, "_ready", None)
         shared = dice(seed, "random module")
         for module in clave_modules():
             if getattr(module, "random", None) is random:

@@ -46,7 +46,7 @@ from clave_crypto.mls.framing import authenticated_data, decode_key_package, enc
 from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group import Group
 from clave_crypto.mls.group_view import GroupView
-from clave_crypto.mls.joining import FindBundle, Spread
+from clave_crypto.mls.joining import FindBundle
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
 from clave_crypto.mls.leaf_node import Capabilities, KeyPackageSource, LeafNode
 from clave_crypto.mls.limits import Limits
@@ -73,6 +73,7 @@ from clave_crypto.mls.senders import (
     NewMemberProposalSender,
     Sender,
 )
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.state import GroupState
 from clave_crypto.mls.stored import check_readable
 from clave_crypto.mls.suites import (

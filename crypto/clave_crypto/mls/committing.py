@@ -17,6 +17,7 @@ from clave_crypto.mls.proposals import Commit, ProposalByReference, ProposalByVa
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.senders import Sender
 from clave_crypto.mls.sending import frame, protect, sign, wire_format_of
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.treekem import NewPath, create_path, encrypt_path
 from clave_crypto.mls.update_path import UpdatePath
 
@@ -64,6 +65,7 @@ def make_commit(
     authenticated_data: bytes,
     find_psk: FindPsk,
     limits: Limits,
+    spread: Spread = map,
     random: RandomBytes,
 ) -> CommitMade:
     """Make the commit of the proposals `named`; `applied` is their effect.
@@ -90,7 +92,7 @@ def make_commit(
         commit_secret = new_path.commit_secret
     provisional = next_context(epoch, tree, applied.extensions)
     if new_path is not None:
-        path = encrypt_path(tree, new_path, provisional.encode(), frozenset(applied.added))
+        path = encrypt_path(tree, new_path, provisional.encode(), frozenset(applied.added), spread)
     content = frame(epoch.context, sender, Commit(tuple(named), path), authenticated_data)
     signature = sign(epoch, content, found)
     psk_secret = combine_psks(suite, applied.psks, find_psk)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clave_crypto.keys import (
@@ -19,6 +17,7 @@ from clave_crypto.keys import (
     load_ec_private,
     load_ec_public,
 )
+from clave_crypto.mls import x25519
 from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA384, HKDF_SHA512, Hkdf
 
 __all__ = ["P256", "P384", "P521", "X448", "X25519", "DhKem"]
@@ -30,15 +29,14 @@ _Public = TypeVar("_Public")
 class DhKem(ABC, Generic[_Private, _Public]):
     """A `Kem` made of a Diffie-Hellman group and HKDF; sizes are in bytes."""
 
-    def __init__(
-        self, kem_id: int, hpke_id: hpke.KEM | None, kdf: Hkdf, *, key_size: int, enc_size: int
-    ) -> None:
+    def __init__(self, kem_id: int, kdf: Hkdf, *, key_size: int, enc_size: int) -> None:
         self.id = kem_id
-        self.hpke_id = hpke_id
         self.enc_size = enc_size
         self._key_size = key_size
         self._kdf = kdf
         self._suite_id = b"KEM" + kem_id.to_bytes(2, "big")
+        self._prk_label = kdf.extract_label(self._suite_id, b"eae_prk")
+        self._secret_label = kdf.expand_label(self._suite_id, b"shared_secret", kdf.size)
 
     def derive_key_pair(self, ikm: bytes) -> tuple[Secret, bytes]:
         """Return (private, public) derived from `ikm` (section 7.1.3)."""
@@ -69,8 +67,8 @@ class DhKem(ABC, Generic[_Private, _Public]):
         return self._shared_secret(shared, enc + self._public_bytes(own))
 
     def _shared_secret(self, shared: bytes, kem_context: bytes) -> Secret:
-        prk = self._kdf.labeled_extract(self._suite_id, b"", b"eae_prk", shared)
-        return self._kdf.labeled_expand(self._suite_id, prk, b"shared_secret", kem_context, self._kdf.size)
+        prk = self._kdf.extract(b"", self._prk_label + shared)
+        return self._kdf.expand(prk, self._secret_label + kem_context, self._kdf.size)
 
     @abstractmethod
     def check_public(self, public: bytes) -> None:
@@ -97,56 +95,63 @@ class DhKem(ABC, Generic[_Private, _Public]):
     def _exchange(self, private: _Private, public: _Public) -> bytes: ...
 
 
-_XPrivate = TypeVar("_XPrivate", X25519PrivateKey, X448PrivateKey)
-_XPublic = TypeVar("_XPublic", X25519PublicKey, X448PublicKey)
-
-
-class _MontgomeryKem(DhKem[_XPrivate, _XPublic]):
+class _MontgomeryKem(DhKem[_Private, _Public]):
     """DHKEM over a curve of RFC 7748: any string of the right length is a private key."""
-
-    _private_type: type[_XPrivate]
-    _public_type: type[_XPublic]
-    _check: Callable[[bytes], None]
-
-    def check_public(self, public: bytes) -> None:
-        self._check(public)
-
-    def load_private(self, private: bytes) -> _XPrivate:
-        return self._private_type.from_private_bytes(private)
-
-    def load_public(self, public: bytes) -> _XPublic:
-        self._check(public)
-        return self._public_type.from_public_bytes(public)
 
     def _private_from(self, dkp_prk: bytes) -> Secret:
         return self._kdf.labeled_expand(self._suite_id, dkp_prk, b"sk", b"", self._key_size)
 
-    def _generate(self) -> _XPrivate:
-        return self._private_type.generate()
 
-    def _public_bytes(self, private: _XPrivate) -> bytes:
-        return private.public_key().public_bytes_raw()
+class _X25519(_MontgomeryKem[bytes, bytes]):
+    def check_public(self, public: bytes) -> None:
+        check_x25519_public(public)
 
-    def _exchange(self, private: _XPrivate, public: _XPublic) -> bytes:
-        return private.exchange(public)  # type: ignore[arg-type]  # the two types are of one curve
+    def load_private(self, private: bytes) -> bytes:
+        if len(private) != x25519.KEY_BYTES:
+            raise ValueError(f"an X25519 private key has {x25519.KEY_BYTES} bytes, not {len(private)}")
+        return private
 
+    def load_public(self, public: bytes) -> bytes:
+        check_x25519_public(public)
+        return public
 
-class _X25519(_MontgomeryKem[X25519PrivateKey, X25519PublicKey]):
-    _private_type, _public_type = X25519PrivateKey, X25519PublicKey
-    _check = staticmethod(check_x25519_public)
+    def _generate(self) -> Secret:
+        return Secret(os.urandom(x25519.KEY_BYTES))
+
+    def _public_bytes(self, private: bytes) -> bytes:
+        return x25519.BACKEND.public_key(private)
+
+    def _exchange(self, private: bytes, public: bytes) -> bytes:
+        return x25519.BACKEND.exchange(private, public)
 
 
 class _X448(_MontgomeryKem[X448PrivateKey, X448PublicKey]):
-    _private_type, _public_type = X448PrivateKey, X448PublicKey
-    _check = staticmethod(check_x448_public)
+    def check_public(self, public: bytes) -> None:
+        check_x448_public(public)
+
+    def load_private(self, private: bytes) -> X448PrivateKey:
+        return X448PrivateKey.from_private_bytes(private)
+
+    def load_public(self, public: bytes) -> X448PublicKey:
+        check_x448_public(public)
+        return X448PublicKey.from_public_bytes(public)
+
+    def _generate(self) -> X448PrivateKey:
+        return X448PrivateKey.generate()
+
+    def _public_bytes(self, private: X448PrivateKey) -> bytes:
+        return private.public_key().public_bytes_raw()
+
+    def _exchange(self, private: X448PrivateKey, public: X448PublicKey) -> bytes:
+        return private.exchange(public)
 
 
 class _NistKem(DhKem[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
     """DHKEM over a NIST curve: private keys are big-endian scalars, public keys uncompressed points."""
 
-    def __init__(self, kem_id: int, hpke_id: hpke.KEM, kdf: Hkdf, curve: ec.EllipticCurve) -> None:
+    def __init__(self, kem_id: int, kdf: Hkdf, curve: ec.EllipticCurve) -> None:
         size = (curve.key_size + 7) // 8
-        super().__init__(kem_id, hpke_id, kdf, key_size=size, enc_size=1 + 2 * size)
+        super().__init__(kem_id, kdf, key_size=size, enc_size=1 + 2 * size)
         self._curve = curve
 
     def check_public(self, public: bytes) -> None:
@@ -179,8 +184,8 @@ class _NistKem(DhKem[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]):
         return private.exchange(ec.ECDH(), public)
 
 
-P256 = _NistKem(0x0010, hpke.KEM.P256, HKDF_SHA256, ec.SECP256R1())
-P384 = _NistKem(0x0011, hpke.KEM.P384, HKDF_SHA384, ec.SECP384R1())
-P521 = _NistKem(0x0012, hpke.KEM.P521, HKDF_SHA512, ec.SECP521R1())
-X25519 = _X25519(0x0020, hpke.KEM.X25519, HKDF_SHA256, key_size=32, enc_size=32)
-X448 = _X448(0x0021, None, HKDF_SHA512, key_size=56, enc_size=56)
+P256 = _NistKem(0x0010, HKDF_SHA256, ec.SECP256R1())
+P384 = _NistKem(0x0011, HKDF_SHA384, ec.SECP384R1())
+P521 = _NistKem(0x0012, HKDF_SHA512, ec.SECP521R1())
+X25519 = _X25519(0x0020, HKDF_SHA256, key_size=32, enc_size=32)
+X448 = _X448(0x0021, HKDF_SHA512, key_size=56, enc_size=56)

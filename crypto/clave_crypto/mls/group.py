@@ -49,7 +49,7 @@ from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group_start import GroupStart
 from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
-from clave_crypto.mls.opening import VerifiedContent, open_private, open_public
+from clave_crypto.mls.opening import VerifiedContent, VerifyLater, open_private, open_public
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.pending import PendingCommit
@@ -63,6 +63,7 @@ from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.selecting import resolve, select
 from clave_crypto.mls.senders import MemberSender, NewMemberCommitSender, Sender
 from clave_crypto.mls.sending import frame, protect, sign, wire_format_of
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.state import PendingProposal
 from clave_crypto.mls.welcoming import make_welcome
 
@@ -174,6 +175,7 @@ class Group(GroupStart):
         authenticated_data: bytes = b"",
         find_psk: FindPsk = no_psks,
         grease: Grease = DEFAULT_GREASE,
+        spread: Spread = map,
         random: RandomBytes = os.urandom,
     ) -> PendingCommit:
         """Make a commit of `proposals` and of the pending ones that do not conflict with them.
@@ -182,7 +184,8 @@ class Group(GroupStart):
         (section 12.4). It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is
         false. Pending proposals are left out if they break a rule together with the others or the policy
         refuses them. The group stays in its epoch; only the key that encrypted the message is used up: store
-        `state()` before sending.
+        `state()` before sending. Secrets are encrypted to one member after the other unless `spread`
+        distributes that, as a `ThreadPoolExecutor`'s `map` does.
 
         Raises:
             ValidationError: one of `proposals` breaks a rule, or they conflict.
@@ -220,6 +223,7 @@ class Group(GroupStart):
             authenticated_data=authenticated_data,
             find_psk=finder,
             limits=self._limits,
+            spread=spread,
             random=random,
         )
         welcome = None
@@ -234,6 +238,7 @@ class Group(GroupStart):
                 psks=selection.applied.psks,
                 ratchet_tree=ratchet_tree,
                 grease=grease,
+                spread=spread,
                 random=random,
             )
             self._limits.check_message(len(welcome))
@@ -304,11 +309,14 @@ class Group(GroupStart):
         *,
         find_psk: FindPsk = no_psks,
         check: Callable[[Application], None] | None = None,
+        verify_later: VerifyLater | None = None,
     ) -> Received:
         """Process an encoded MLSMessage to the group.
 
         `check` is called with verified application data before the message's key is deleted; if it raises,
-        the group is unchanged.
+        the group is unchanged. With `verify_later` application data of this epoch is not verified, neither
+        then nor when it is returned: the check of its signature is passed to `verify_later`. Until that was
+        called and raised nothing, show and store nothing; if it raises, restore the group as stored before.
 
         A commit that removes this member closes the group for good (`Committed.removed_self`). This is only
         the signer's claim: a removed member cannot check the confirmation tag, so other members may have
@@ -333,18 +341,22 @@ class Group(GroupStart):
         decoded = decode_message(message)
         match decoded:
             case PrivateMessage():
-                return self._receive_private(decoded, find_psk, check)
+                return self._receive_private(decoded, find_psk, check, verify_later)
             case PublicMessage():
                 return self._accept(self._open_public(decoded), None, find_psk)
             case _:
                 raise MalformedError("the message is not one to a group")
 
     def _receive_private(
-        self, message: PrivateMessage, find_psk: FindPsk, check: Callable[[Application], None] | None
+        self,
+        message: PrivateMessage,
+        find_psk: FindPsk,
+        check: Callable[[Application], None] | None,
+        verify_later: VerifyLater | None,
     ) -> Received:
         self._check_group_id(message.group_id)
         if message.epoch == self.epoch:
-            content, application, found = self._open_private(message)
+            content, application, found = self._open_private(message, verify_later)
             if application is None:
                 return self._accept(content, found, find_psk)
             if check is not None:
@@ -369,7 +381,9 @@ class Group(GroupStart):
         past.secret_tree.consume(found)
         return application
 
-    def _open_private(self, message: PrivateMessage) -> tuple[VerifiedContent, Application | None, FoundKey]:
+    def _open_private(
+        self, message: PrivateMessage, verify_later: VerifyLater | None = None
+    ) -> tuple[VerifiedContent, Application | None, FoundKey]:
         """Decrypt and verify a private message of the current epoch; changes nothing."""
         self._check_group_id(message.group_id)
         if message.epoch != self.epoch:
@@ -382,6 +396,7 @@ class Group(GroupStart):
             secret_tree=self._secret_tree,
             find_leaf=self._epoch.tree.leaf,
             own_leaf=self.own_leaf,
+            verify_later=verify_later,
         )
 
     def _open_public(self, message: PublicMessage) -> VerifiedContent:

@@ -16,12 +16,13 @@ from clave_crypto.mls.errors import LocalError
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group_view import GroupView
-from clave_crypto.mls.joining import FindBundle, Spread, join
+from clave_crypto.mls.joining import FindBundle, join
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes, leaf_template, new_leaf_node
 from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.outside import decode_group_info, join_externally
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.psk import PreSharedKeyID, ResumptionUsage
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.state import GroupState, restore
 from clave_crypto.mls.suites import CipherSuite, find_suite
 

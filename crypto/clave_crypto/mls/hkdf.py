@@ -44,14 +44,23 @@ class Hkdf:
 
     def labeled_extract(self, suite_id: bytes, salt: bytes, label: bytes, ikm: bytes) -> Secret:
         """Return LabeledExtract(salt, label, ikm) for the KEM or HPKE suite `suite_id`."""
-        return self.extract(salt, _VERSION + suite_id + label + ikm)
+        return self.extract(salt, self.extract_label(suite_id, label) + ikm)
 
     def labeled_expand(
         self, suite_id: bytes, secret: bytes, label: bytes, info: bytes, length: int
     ) -> Secret:
         """Return LabeledExpand(secret, label, info, length) for the KEM or HPKE suite `suite_id`."""
-        labeled_info = length.to_bytes(2, "big") + _VERSION + suite_id + label + info
-        return self.expand(secret, labeled_info, length)
+        return self.expand(secret, self.expand_label(suite_id, label, length) + info, length)
+
+    @staticmethod
+    def extract_label(suite_id: bytes, label: bytes) -> bytes:
+        """Return what LabeledExtract puts before its input."""
+        return _VERSION + suite_id + label
+
+    @staticmethod
+    def expand_label(suite_id: bytes, label: bytes, length: int) -> bytes:
+        """Return what LabeledExpand puts before its info, for `length` bytes."""
+        return length.to_bytes(2, "big") + _VERSION + suite_id + label
 
 
 HKDF_SHA256 = Hkdf(0x0001, "sha256", 32)

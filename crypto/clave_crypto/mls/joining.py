@@ -5,7 +5,7 @@ Computes the epoch that is joined; stores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from clave_crypto.codec import Struct
@@ -43,22 +43,14 @@ from clave_crypto.mls.rules.welcome import (
     find_own_leaf,
 )
 from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.spread import Spread, apply_spread
 from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.treekem import derive_path_keys
 from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 
-__all__ = ["FindBundle", "Spread", "decode_part", "join", "verify_group_info"]
-
-LeavesOfTree = Sequence[tuple[int, LeafNode]]
-"""Pairs of leaf index and leaf."""
+__all__ = ["FindBundle", "decode_part", "join", "verify_group_info"]
 
 _T = TypeVar("_T", bound=Struct)
-
-_BATCH = 32
-"""Number of leaves in one batch."""
-
-Spread = Callable[[Callable[[LeavesOfTree], None], Iterable[LeavesOfTree]], Iterable[None]]
-"""Applies a function to batches of leaves: `map`, or a thread pool's `map` to use all cores."""
 
 FindBundle = Callable[[bytes], KeyPackageBundle | None]
 """Returns this client's key package with that reference, or None."""
@@ -157,14 +149,13 @@ def verify_group_info(
     check_leaves_unique(tree.census)
     check_leaves_fit_group(tree.census, context.extensions)
 
-    def check_leaves(batch: LeavesOfTree) -> None:
-        for leaf_index, leaf in batch:
-            limits.check_leaf(len(leaf.encode()))
-            check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
+    def check(place: tuple[int, LeafNode]) -> None:
+        leaf_index, leaf = place
+        limits.check_leaf(len(leaf.encode()))
+        check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
 
     leaves = list(tree.leaves())
-    for _ in spread(check_leaves, (leaves[at : at + _BATCH] for at in range(0, len(leaves), _BATCH))):
-        pass
+    apply_spread(spread, check, leaves)
     for _, leaf in leaves:
         policy.check_leaf(leaf)
     return tree

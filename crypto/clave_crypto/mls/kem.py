@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
 from clave_crypto.keys import Secret
 
-__all__ = ["Kem", "PrivateKey", "PublicKey"]
-
-PrivateKey = X25519PrivateKey | X448PrivateKey | EllipticCurvePrivateKey | hpke.MLKEM768X25519PrivateKey
-PublicKey = X25519PublicKey | X448PublicKey | EllipticCurvePublicKey | hpke.MLKEM768X25519PublicKey
+__all__ = ["Kem"]
 
 
 class Kem(Protocol):
@@ -23,10 +15,6 @@ class Kem(Protocol):
     @property
     def id(self) -> int:
         """Its number in HPKE's registry."""
-
-    @property
-    def hpke_id(self) -> hpke.KEM | None:
-        """Its value in `cryptography`, None if that cannot encrypt with it."""
 
     @property
     def enc_size(self) -> int:
@@ -43,12 +31,6 @@ class Kem(Protocol):
 
     def check_enc(self, enc: bytes) -> None:
         """Check that `enc` may be used as an encapsulated key; raises `KeyRejected`."""
-
-    def load_private(self, private: bytes) -> PrivateKey:
-        """Return the key object of `private`; raises `ValueError` if that is not a private key."""
-
-    def load_public(self, public: bytes) -> PublicKey:
-        """Return the key object of a peer's key; raises `KeyRejected`."""
 
     def encap(self, public: bytes) -> tuple[Secret, bytes]:
         """Return a new (shared_secret, enc) for the holder of `public`; raises `KeyRejected`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.epoch import Epoch
@@ -41,7 +42,10 @@ from clave_crypto.mls.senders import (
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["VerifiedContent", "open_private", "open_public"]
+__all__ = ["VerifiedContent", "VerifyLater", "open_private", "open_public"]
+
+VerifyLater = Callable[[Callable[[], None]], None]
+"""Takes the check of a signature, to call later, also in another thread; it raises what verifying raises."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,12 @@ def open_private(
     secret_tree: SecretTree,
     find_leaf: Callable[[int], LeafNode | None],
     own_leaf: int,
+    verify_later: VerifyLater | None = None,
 ) -> tuple[VerifiedContent, Application | None, FoundKey]:
     """Decrypt and verify a private message of the epoch with this encoded context.
 
     Return its content, the application data if it has any, and its key: consume that once all is accepted.
+    The check of application data's signature is passed to `verify_later`, if given, in place of being made.
 
     Raises:
         OwnMessageError: it claims this member as its sender, as any member can: no proof of delivery.
@@ -78,9 +84,13 @@ def open_private(
         raise OwnMessageError("the message is this member's own")
     found = secret_tree.find(sender.leaf_index, message.content_type, sender.generation)
     authenticated = open_content(suite, message, sender, found)
-    _verify(suite, authenticated, leaf.signature_key, context)
     application = None
     body = authenticated.content.body
+    if verify_later is None or not isinstance(body, ApplicationData):
+        _verify(suite, authenticated, leaf.signature_key, context)
+    else:
+        tbs, signature = _signed(authenticated, context)
+        verify_later(partial(check_message_signature, suite, leaf.signature_key, tbs, signature))
     if isinstance(body, ApplicationData):
         application = Application(
             sender.leaf_index,
@@ -127,5 +137,10 @@ def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
 def _verify(
     suite: CipherSuite, authenticated: AuthenticatedContent, signature_key: bytes, context: bytes
 ) -> None:
+    check_message_signature(suite, signature_key, *_signed(authenticated, context))
+
+
+def _signed(authenticated: AuthenticatedContent, context: bytes) -> tuple[bytes, bytes]:
+    """Return what is signed (FramedContentTBS) and its signature."""
     tbs = content_tbs(authenticated.wire_format, authenticated.content, context)
-    check_message_signature(suite, signature_key, tbs, authenticated.auth.signature)
+    return tbs, authenticated.auth.signature

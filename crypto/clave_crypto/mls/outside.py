@@ -17,7 +17,7 @@ from clave_crypto.mls.framing import (
     decode_message,
     encode_message,
 )
-from clave_crypto.mls.joining import Spread, verify_group_info
+from clave_crypto.mls.joining import verify_group_info
 from clave_crypto.mls.key_package import KeyPackageBundle, RandomBytes
 from clave_crypto.mls.key_schedule import EpochSecrets, interim_transcript_hash
 from clave_crypto.mls.leaf_node import LeafNode
@@ -36,6 +36,7 @@ from clave_crypto.mls.senders import (
     NewMemberProposalSender,
     Sender,
 )
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.welcome import GroupInfo
 from clave_crypto.mls.wire_format import WireFormat
@@ -139,6 +140,7 @@ def join_externally(
         authenticated_data=authenticated_data,
         find_psk=find_psk,
         limits=limits,
+        spread=spread,
         random=random,
     )
     check_leaves_unique(made.epoch.tree.census)

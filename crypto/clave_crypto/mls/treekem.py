@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
@@ -15,6 +16,7 @@ from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.parent_hash import parent_hash
 from clave_crypto.mls.ratchet_tree import ParentNode, RatchetTree
 from clave_crypto.mls.rules.path import check_path_keys_match, check_path_secret_reachable
+from clave_crypto.mls.spread import Spread, apply_spread
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.update_path import HPKECiphertext, UpdatePath, UpdatePathNode
 
@@ -68,22 +70,27 @@ def create_path(
     return NewPath(leaf_node, filtered, private_keys, path_secrets, path_secret)
 
 
-def encrypt_path(tree: RatchetTree, path: NewPath, group_context: bytes, added: frozenset[int]) -> UpdatePath:
+def encrypt_path(
+    tree: RatchetTree, path: NewPath, group_context: bytes, added: frozenset[int], spread: Spread
+) -> UpdatePath:
     """Encrypt the path secrets to all other members except the leaves (by index) that the commit adds."""
     suite = tree.suite
-    nodes = []
+    to_seal: list[tuple[bytes, Secret]] = []
+    counts = []
     for node, copath in path.filtered_path:
-        ciphertexts = []
-        for recipient in _recipients(tree, copath, added):
-            contents = tree.node(recipient)
-            assert contents is not None  # noqa: S101 - a resolution holds no blank nodes
-            sealed = suite.encrypt_with_label(
-                contents.encryption_key, _PATH_LABEL, group_context, path.path_secrets[node]
-            )
-            ciphertexts.append(HPKECiphertext(*sealed))
-        parent = tree.parent_node(node)
-        assert parent is not None  # noqa: S101 - create_path filled it
-        nodes.append(UpdatePathNode(parent.encryption_key, tuple(ciphertexts)))
+        recipients = _recipients(tree, copath, added)
+        counts.append(len(recipients))
+        to_seal += ((_encryption_key(tree, each), path.path_secrets[node]) for each in recipients)
+
+    def seal(one: tuple[bytes, Secret]) -> HPKECiphertext:
+        public, path_secret = one
+        return HPKECiphertext(*suite.encrypt_with_label(public, _PATH_LABEL, group_context, path_secret))
+
+    sealed = iter(apply_spread(spread, seal, to_seal))
+    nodes = (
+        UpdatePathNode(_encryption_key(tree, node), tuple(islice(sealed, count)))
+        for (node, _), count in zip(path.filtered_path, counts, strict=True)
+    )
     return UpdatePath(path.leaf_node, tuple(nodes))
 
 
@@ -152,6 +159,12 @@ def recipient_counts(tree: RatchetTree, leaf_index: int, added: frozenset[int]) 
 
 def _recipients(tree: RatchetTree, copath: int, added: frozenset[int]) -> list[int]:
     return [node for node in tree.resolution(copath) if not (tree_math.is_leaf(node) and node // 2 in added)]
+
+
+def _encryption_key(tree: RatchetTree, node: int) -> bytes:
+    contents = tree.node(node)
+    assert contents is not None  # noqa: S101 - neither a path nor a resolution has blank nodes
+    return contents.encryption_key
 
 
 def _node_key_pair(suite: CipherSuite, path_secret: Secret) -> tuple[Secret, bytes]:

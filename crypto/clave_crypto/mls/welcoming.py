@@ -16,6 +16,7 @@ from clave_crypto.mls.grease import Grease, grease_extension
 from clave_crypto.mls.key_package import KeyPackage, RandomBytes
 from clave_crypto.mls.key_schedule import welcome_key_nonce
 from clave_crypto.mls.psk import PreSharedKeyID
+from clave_crypto.mls.spread import Spread, apply_spread
 from clave_crypto.mls.treekem import NewPath
 from clave_crypto.mls.update_path import HPKECiphertext
 from clave_crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
@@ -58,6 +59,7 @@ def make_welcome(
     psks: tuple[PreSharedKeyID, ...],
     ratchet_tree: bool,
     grease: Grease,
+    spread: Spread = map,
     random: RandomBytes,
 ) -> bytes:
     """Return one Welcome into `epoch`, an encoded MLSMessage, for all members added, by leaf index.
@@ -70,8 +72,9 @@ def make_welcome(
     )
     key, nonce = welcome_key_nonce(suite, joiner_secret, psk_secret)
     encrypted_group_info = suite.seal(key, nonce, b"", group_info.encode())
-    secrets = []
-    for leaf_index, key_package in added:
+
+    def seal(newcomer: tuple[int, KeyPackage]) -> EncryptedGroupSecrets:
+        leaf_index, key_package = newcomer
         common = tree_math.common_ancestor(2 * epoch.own_leaf, 2 * leaf_index)
         path_secret = None if path is None else path.path_secrets[common]
         group_secrets = GroupSecrets(joiner_secret, path_secret, psks)
@@ -79,5 +82,7 @@ def make_welcome(
             key_package.init_key, b"Welcome", encrypted_group_info, group_secrets.encode()
         )
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
-        secrets.append(EncryptedGroupSecrets(reference, HPKECiphertext(*sealed)))
+        return EncryptedGroupSecrets(reference, HPKECiphertext(*sealed))
+
+    secrets = apply_spread(spread, seal, added)
     return encode_message(Welcome(suite.id, tuple(secrets), encrypted_group_info))

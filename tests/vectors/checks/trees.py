@@ -147,7 +147,7 @@ def treekem(case: Case) -> None:
             )
 
         made = create_path(made_tree, sender, make_leaf, random=deterministic_random())
-        made_path = encrypt_path(made_tree, made, context(made_tree), frozenset())
+        made_path = encrypt_path(made_tree, made, context(made_tree), frozenset(), map)
         for receiver, _ in original.leaves():
             if receiver == sender:
                 assert one["path_secrets"][receiver] is None
