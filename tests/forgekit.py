@@ -43,6 +43,7 @@ from clave_crypto.mls.key_schedule import derive_epoch, welcome_key_nonce
 from clave_crypto.mls.leaf_node import (
     CommitSource,
     KeyPackageSource,
+    LeafNode,
     UpdateSource,
     leaf_node_tbs,
     sign_leaf_node,
@@ -97,6 +98,14 @@ def signed(party: Party, package: KeyPackage) -> KeyPackage:
 def capabilities(**changes: Any) -> Capabilities:
     """Return usual capabilities with some fields changed."""
     return replace(Party("blue").offer().key_package.leaf_node.capabilities, **changes)
+
+
+def with_capabilities(party: Party, **changes: Any) -> LeafNode:
+    """Return a good leaf of `party`'s for a key package, with some fields of its capabilities changed."""
+    leaf = party.offer().key_package.leaf_node
+    leaf = replace(leaf, capabilities=replace(leaf.capabilities, **changes))
+    tbs = leaf_node_tbs(leaf, b"", 0)
+    return replace(leaf, signature=SUITE.sign_with_label(party.signature_secret, b"LeafNodeTBS", tbs))
 
 
 def certified(party: Party) -> X509Credential:

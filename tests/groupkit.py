@@ -63,6 +63,7 @@ class ExternalJoinOptions(TypedDict, total=False):
     ratchet_tree: bytes | None
     removes: int | None
     psks: Sequence[PreSharedKeyID]
+    self_removes: Sequence[bytes]
     find_psk: Callable[[PreSharedKeyID], Secret | None]
     authenticated_data: bytes
     extension_types: Sequence[int]

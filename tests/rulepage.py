@@ -120,11 +120,6 @@ NOT_CHECKED = (
     ("6.3.1", "the AEAD's limits on sizes are kept", "`Limits.message` keeps each message far below them"),
     (
         "7.2",
-        "a leaf's total lifetime is not longer than the application allows",
-        "left to `Policy`, which sees each leaf",
-    ),
-    (
-        "7.2",
         "capabilities list all that a client supports, and no default types",
         "only its owner knows what it supports; extra entries do no harm",
     ),
@@ -194,10 +189,13 @@ def _refusal(row: tuple[str, ...]) -> Sequence[str]:
 
 
 def _numbers(section: str) -> tuple[int, ...]:
-    return tuple(map(int, section.split(".")))
+    """Return the numbers of a section, to sort by; what is not in RFC 9420 comes last."""
+    return tuple(map(int, section.split("."))) if section[0].isdigit() else (99,)
 
 
 def _link(section: str) -> str:
+    if not section[0].isdigit():
+        return f"[{section}](https://datatracker.ietf.org/doc/draft-ietf-mls-extensions/)"
     return f"[{section}](https://www.rfc-editor.org/rfc/rfc9420#section-{section})"
 
 

@@ -197,6 +197,11 @@ class KeptStruct(Struct):
             self.write_fields(parts.append)
             return self.keep(b"".join(parts))
 
+    @property
+    def has_encoding(self) -> bool:
+        """Whether it was decoded, or encoded before."""
+        return hasattr(self, "_encoding")
+
     def keep(self, encoding: bytes) -> bytes:
         """Cache the encoding and return it."""
         object.__setattr__(self, "_encoding", encoding)
@@ -325,15 +330,23 @@ class _Compiler:
             ]
         if len(cases) > 1:
             readers, reader, size = (
-                self.name({case.tag: case for case in cases}),
+                self.name({case.tag: case for case in cases if case.tag}),
                 self.name(),
                 len(cases[0].tag),
             )
+            otherwise = [f"raise UnknownValueError('unknown {_names(cases)}')"]
+            if others := [case for case in cases if not case.tag]:
+                otherwise = [
+                    f"try: {target}, at = {self.name(others[0])}.read(data, at, end)",
+                    f"except DecodeError: {otherwise[0]} from None",
+                ]
             return [
                 f"{indent}if at + {size} > end: raise DecodeError('truncated')",
                 f"{indent}{reader} = {readers}.get(data[at:at + {size}])",
-                f"{indent}if {reader} is None: raise UnknownValueError('unknown {_names(cases)}')",
-                f"{indent}{target}, at = {reader}.read(data, at + {size}, end)",
+                f"{indent}if {reader} is None:",
+                *(f"{deeper}{line}" for line in otherwise),
+                f"{indent}else:",
+                f"{deeper}{target}, at = {reader}.read(data, at + {size}, end)",
             ]
         return [f"{indent}{target}, at = {self.name(cases[0])}.read(data, at, end)"]
 
@@ -378,14 +391,19 @@ def _names(cases: list[Any]) -> str:
 
 
 @dataclass_transform(frozen_default=True)
-def struct(tag: Enum8 | Enum16 | None = None) -> Callable[[type], Any]:
-    """Declare a frozen wire struct; `tag` identifies it where it is a case of a select."""
+def struct(tag: Enum8 | Enum16 | None = None, *, others: bool = False) -> Callable[[type], Any]:
+    """Declare a frozen wire struct; `tag` identifies it where it is a case of a select.
+
+    One of `others` stands for all tags that no other case has, and has the tag as its first field.
+    """
 
     def declare(cls: type) -> Any:
         # A dataclass without methods of its own: making those takes most of the time of an import.
         declared: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
         if tag is not None:
             declared.tag = tag.to_bytes(1 if isinstance(tag, Enum8) else 2, "big")
+        elif others:
+            declared.tag = b""
         for method in ("__init__", _write_method(declared)):
             setattr(declared, method, _compiling(declared, method))
         declared.read = staticmethod(_compiling(declared, "read"))

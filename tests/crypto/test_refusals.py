@@ -16,7 +16,7 @@ from clave_crypto.mls import (
     encode_message,
 )
 from clave_crypto.mls.framing import ProposalContent, decode_message
-from clave_crypto.mls.proposals import ProposalType
+from clave_crypto.mls.proposal_types import ProposalType
 from forgekit import forged, public
 from groupkit import NOW, SUITE, Party, form
 from rulekit import refused
@@ -55,8 +55,9 @@ class FromTheFuture(Remove):
 def test_unknown_proposal() -> None:
     red, blue, _ = form("red", "blue", "green")
     assert 0x0A0A not in set(ProposalType)
-    refused(blue, forged(red, ProposalContent(FromTheFuture(2))), UnsupportedError)
-    refused(blue, encode_message(public(red, ProposalContent(FromTheFuture(2)))), UnsupportedError)
+    unreadable = FromTheFuture(0xFFFFFFFF)
+    refused(blue, forged(red, ProposalContent(unreadable)), UnsupportedError)
+    refused(blue, encode_message(public(red, ProposalContent(unreadable))), UnsupportedError)
 
 
 def test_unknown_credential() -> None:

@@ -15,15 +15,19 @@ from clave_crypto.mls import (
     DecryptionError,
     Group,
     KeyPackageBundle,
+    LocalError,
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
     MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
     NoPolicy,
     Remove,
     UnsupportedError,
     find_suite,
+    set_mlkem768_suite_id,
 )
 from clave_crypto.mls.hpke import Hpke
 from clave_crypto.mls.suites import MLKEM768_SUITE_ID
+from groupkit import NOW as GROUP_NOW
+from groupkit import Party
 
 REGISTRY = [
     # id; KEM, KDF, AEAD; hash, Nh, Nk, Nn; Nenc, Npk, Nsk; signature keys, public and private
@@ -225,3 +229,30 @@ def test_nothing_secret_shows(suite: CipherSuite) -> None:
     for secret in (private, init_secret, opened, signer, expanded):
         assert repr(secret) == f"<Secret, {len(secret)} bytes>"
     assert repr(suite) == f"<CipherSuite {suite.name}>"
+
+
+def test_the_post_quantum_suite_has_the_number_that_is_set() -> None:
+    suite = MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519
+    other = 0xF123
+    red, blue = (Party(name, suite=suite) for name in ("red", "blue"))
+    before = blue.offer().key_package
+    set_mlkem768_suite_id(other)
+    try:
+        red.create()
+        with pytest.raises(UnsupportedError):
+            before.verify(policy=red.policy, now=GROUP_NOW)
+        red.adds(blue)
+        assert blue.hears(red.group.encrypt(b"hello")) == b"hello"
+        blue.restart()
+        assert (blue.group.suite.id, find_suite(other)) == (other, suite)
+    finally:
+        set_mlkem768_suite_id(MLKEM768_SUITE_ID)
+    assert find_suite(MLKEM768_SUITE_ID) is suite
+    with pytest.raises(UnsupportedError):
+        find_suite(other)
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 0x0A0A, 1 << 16, -1])
+def test_numbers_that_the_post_quantum_suite_cannot_have(number: int) -> None:
+    with pytest.raises(LocalError, match="cannot be the number"):
+        set_mlkem768_suite_id(number)

@@ -205,7 +205,7 @@ def test_export_is_shared_and_changes() -> None:
 @pytest.mark.parametrize("length", [-5, 0, 255 * 32 + 1, 1 << 16])
 def test_export_length_is_bounded(length: int) -> None:
     red, _ = form("red", "blue")
-    with pytest.raises(LocalError, match=f"1 to 8160 bytes, not {length}"):
+    with pytest.raises(LocalError, match="1 to 8160 bytes" if length >= 0 else "length must be from 0"):
         red.group.export("label", b"", length)
     assert len(red.group.export("label", b"", 255 * 32)) == 255 * 32
 

@@ -57,12 +57,14 @@ from clave_crypto.mls.policy import NoPolicy, Policy
 from clave_crypto.mls.proposals import (
     Add,
     ContentType,
+    CustomProposal,
     ExternalInit,
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
     ReInit,
     Remove,
+    SelfRemove,
     Update,
 )
 from clave_crypto.mls.psk import ExternalPsk, PreSharedKeyID, ResumptionPsk, ResumptionUsage, new_psk_id
@@ -82,6 +84,7 @@ from clave_crypto.mls.suites import (
     MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
     MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519,
     find_suite,
+    set_mlkem768_suite_id,
 )
 from clave_crypto.mls.welcome import GroupInfo
 from clave_crypto.mls.x509 import certificate_chain, check_chain
@@ -100,6 +103,7 @@ __all__ = [
     "Committed",
     "ContentType",
     "Credential",
+    "CustomProposal",
     "DecryptionError",
     "Extension",
     "ExtensionType",
@@ -152,6 +156,7 @@ __all__ = [
     "ResumptionPsk",
     "ResumptionUsage",
     "Secret",
+    "SelfRemove",
     "Sender",
     "Spread",
     "StalePendingError",
@@ -178,4 +183,5 @@ __all__ = [
     "peek",
     "propose_externally",
     "propose_join",
+    "set_mlkem768_suite_id",
 ]

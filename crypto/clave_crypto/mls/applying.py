@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.change import Change
@@ -16,12 +17,14 @@ from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
     Add,
+    CustomProposal,
     ExternalInit,
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
     ReInit,
     Remove,
+    SelfRemove,
     Update,
 )
 from clave_crypto.mls.psk import PreSharedKeyID, psk_secret
@@ -40,16 +43,21 @@ from clave_crypto.mls.rules.message import check_sender_is_member
 from clave_crypto.mls.rules.path import check_encryption_key_fresh
 from clave_crypto.mls.rules.proposal import (
     Sent,
+    check_custom_type,
     check_epoch_countable,
     check_no_external_init_alone,
+    check_one_change_per_leaf,
     check_proposal_list,
+    check_proposals_supported,
     check_psk_nonce,
     check_psk_usage,
     check_psks_countable,
     check_psks_unique,
     check_reinit_version,
     check_removed_is_member,
+    check_self_remove_sender,
     check_update_sender,
+    removed_by,
 )
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
@@ -73,7 +81,8 @@ class Applied:
     """The tree after a commit's proposals, before its path, and the changed members by leaf index.
 
     `committer` is the committer's leaf in that tree. After an external commit's proposals it is blank,
-    reserved for the leaf of the path, and `external_init` has the KEM output.
+    reserved for the leaf of the path, `external_init` has the KEM output, and `replaced` is the leaf that the
+    joiner had before, if any.
     """
 
     tree: RatchetTree
@@ -85,6 +94,7 @@ class Applied:
     psks: tuple[PreSharedKeyID, ...]
     reinit: ReInit | None = None
     external_init: bytes | None = None
+    replaced: int | None = None
 
     def change(
         self, path: bool, authenticated_data: bytes, epoch: Epoch | None, secret_tree: SecretTree | None
@@ -105,7 +115,7 @@ class Applied:
 
 
 def check_proposal(
-    epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, now: int | None
+    epoch: Epoch, sender: Sender, proposal: Proposal, *, policy: Policy, limits: Limits, now: int | None
 ) -> None:
     """Check one proposal by itself; `now` is None for a peer's proposal.
 
@@ -120,7 +130,7 @@ def check_proposal(
     """
     match proposal:
         case Add():
-            check_key_package(epoch.suite, proposal.key_package, policy=policy, now=now)
+            check_key_package(epoch.suite, proposal.key_package, policy=policy, limits=limits, now=now)
             policy.check_leaf(proposal.key_package.leaf_node)
         case Update():
             leaf_index, old = check_update_sender(epoch.tree, sender)
@@ -151,6 +161,12 @@ def check_proposal(
                 judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
         case ExternalInit():
             check_no_external_init_alone()
+        case SelfRemove():
+            check_self_remove_sender(epoch.tree, sender)
+            check_proposals_supported(epoch.tree.census, [proposal])
+        case CustomProposal():
+            check_custom_type(proposal)
+            check_proposals_supported(epoch.tree.census, [proposal])
 
 
 def context_size(extensions: Sequence[Extension]) -> int:
@@ -193,9 +209,10 @@ def apply_proposals(
         if isinstance(proposal, Update) and isinstance(sender, MemberSender):
             tree.update_leaf(sender.leaf_index, proposal.leaf_node)
             updated.append(sender.leaf_index)
-    removed = [proposal.removed for _, proposal in proposals if isinstance(proposal, Remove)]
+    removed = [leaf for leaf in starmap(removed_by, proposals) if leaf is not None]
     for leaf_index in removed:
         tree.remove_leaf(leaf_index)
+    check_proposals_supported(tree.census, [proposal for _, proposal in proposals])
     added = tree.add_leaves(
         proposal.key_package.leaf_node for _, proposal in proposals if isinstance(proposal, Add)
     )
@@ -218,7 +235,7 @@ def apply_proposals(
     )
 
 
-def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limits) -> Applied:
+def apply_external(epoch: Epoch, proposals: Sequence[Sent], *, limits: Limits) -> Applied:
     """Apply the proposals of an external commit, whose kinds and number are already checked.
 
     Raises:
@@ -226,21 +243,28 @@ def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limit
         LimitError: the tree grows too large.
 
     """
+    check_one_change_per_leaf(proposals)
     tree = epoch.tree.copy()
-    removed, psks, kem_output = [], [], b""
-    for proposal in proposals:
+    removed, psks, kem_output, replaced = [], [], b"", None
+    for sender, proposal in proposals:
         match proposal:
             case Remove():
                 check_removed_is_member(epoch.tree, proposal.removed)
-                tree.remove_leaf(proposal.removed)
+                replaced = proposal.removed
                 removed.append(proposal.removed)
+            case SelfRemove():
+                removed.append(check_self_remove_sender(epoch.tree, sender))
             case PreSharedKey():
                 check_psk_nonce(epoch.suite, proposal.psk)
                 check_psk_usage(proposal.psk)
                 psks.append(proposal.psk)
             case ExternalInit():
                 kem_output = proposal.kem_output
-    check_psks_unique(proposals)
+    for leaf_index in removed:
+        tree.remove_leaf(leaf_index)
+    kinds = [proposal for _, proposal in proposals]
+    check_proposals_supported(tree.census, kinds)
+    check_psks_unique(kinds)
     joined = tree.make_room()
     limits.check_leaves(tree.n_leaves)
     return Applied(
@@ -252,6 +276,7 @@ def apply_external(epoch: Epoch, proposals: Sequence[Proposal], *, limits: Limit
         (),
         tuple(psks),
         external_init=kem_output,
+        replaced=replaced,
     )
 
 

@@ -14,6 +14,7 @@ from clave_crypto.mls.leaf_node import CommitSource, LeafNode, sign_leaf_node
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.padding import pad_to_bucket
 from clave_crypto.mls.proposals import Commit, ProposalByReference, ProposalByValue
+from clave_crypto.mls.rules.leaf import check_leaves_fit_group, check_leaves_unique
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.senders import Sender
 from clave_crypto.mls.sending import frame, protect, sign, wire_format_of
@@ -36,13 +37,15 @@ class CommitMade:
     psk_secret: Secret
 
 
-def leaf_signer(epoch: Epoch, leaf_index: int, template: LeafNode) -> Callable[[bytes, bytes], LeafNode]:
+def leaf_signer(
+    epoch: Epoch, leaf_index: int, template: LeafNode, signature_secret: Secret
+) -> Callable[[bytes, bytes], LeafNode]:
     """Return a function that signs `template` with a path's encryption key and parent hash."""
 
     def sign_leaf(encryption_key: bytes, parent_hash: bytes) -> LeafNode:
         return sign_leaf_node(
             epoch.suite,
-            epoch.signature_secret,
+            signature_secret,
             template,
             encryption_key=encryption_key,
             source=CommitSource(parent_hash),
@@ -61,6 +64,7 @@ def make_commit(
     *,
     template: LeafNode | None,
     init_secret: Secret,
+    signature_secret: Secret | None = None,
     found: FoundKey | None,
     authenticated_data: bytes,
     find_psk: FindPsk,
@@ -71,10 +75,12 @@ def make_commit(
     """Make the commit of the proposals `named`; `applied` is their effect.
 
     The path's leaf is made from `template`; without one there is no path. The message is encrypted with the
-    key `found`, or sent unencrypted if that is None.
+    key `found`, or sent unencrypted if that is None. `signature_secret` is this member's own from then on, if
+    it is another one.
 
     Raises:
         UnsupportedError: this member does not have a pre-shared key.
+        ValidationError: another member has the leaf's key, or the leaf does not fit the group.
         LimitError: the leaf or the message grows too large.
 
     """
@@ -85,9 +91,12 @@ def make_commit(
     path: UpdatePath | None = None
     commit_secret = Secret(bytes(suite.hash_size))
     if template is not None:
-        sign_leaf = leaf_signer(epoch, applied.committer, template)
+        own_secret = epoch.signature_secret if signature_secret is None else signature_secret
+        sign_leaf = leaf_signer(epoch, applied.committer, template, own_secret)
         new_path = create_path(tree, applied.committer, sign_leaf, random=random)
         limits.check_leaf(len(new_path.leaf_node.encode()))
+        check_leaves_unique(tree.census)
+        check_leaves_fit_group(tree.census, applied.extensions)
         private_keys |= new_path.private_keys
         commit_secret = new_path.commit_secret
     provisional = next_context(epoch, tree, applied.extensions)
@@ -113,7 +122,7 @@ def make_commit(
     limits.check_message(len(message))
     return CommitMade(
         message,
-        next_epoch(epoch, tree, following, applied.committer, private_keys),
+        next_epoch(epoch, tree, following, applied.committer, private_keys, signature_secret),
         following.secret_tree,
         following.joiner_secret,
         new_path,

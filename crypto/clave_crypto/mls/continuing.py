@@ -51,7 +51,7 @@ def continue_group(
     psk = ResumptionPsk(usage, origin.epoch.context.group_id, origin.epoch.context.epoch)
     adds = [Add(key_package) for key_package in key_packages]
     for add in adds:
-        check_proposal(first, sender, add, policy=policy, now=now)
+        check_proposal(first, sender, add, policy=policy, limits=limits, now=now)
     proposals: list[Proposal] = [*adds, PreSharedKey(new_psk_id(first.suite, psk, random))]
     applied = apply_proposals(first, sender, [(sender, one) for one in proposals], limits=limits)
     made = make_commit(

@@ -142,8 +142,12 @@ def next_epoch(
     following: NextEpoch,
     own_leaf: int,
     private_keys: Mapping[int, Secret],
+    signature_secret: Secret | None = None,
 ) -> Epoch:
-    """Return the epoch after `epoch`, with its tree, its derived secrets and this member's private keys."""
+    """Return the epoch after `epoch`, with its tree, its derived secrets and this member's private keys.
+
+    `signature_secret` is this member's, if it is another one than before.
+    """
     return Epoch(
         following.context,
         tree,
@@ -152,5 +156,5 @@ def next_epoch(
         following.interim_transcript_hash,
         own_leaf,
         private_keys,
-        epoch.signature_secret,
+        epoch.signature_secret if signature_secret is None else signature_secret,
     )

@@ -120,10 +120,11 @@ class TooFarAheadError(LimitError):
 
 
 class ValidationError(PeerError):
-    """It breaks rule `rule` of RFC 9420, section `section`."""
+    """It breaks rule `rule` of RFC 9420, section `section`, or of draft-ietf-mls-extensions by its title."""
 
     def __init__(self, rule: str, section: str, detail: str) -> None:
-        super().__init__(f"{detail} (RFC 9420, section {section}: {rule})")
+        document = "RFC 9420" if section[0].isdigit() else "draft-ietf-mls-extensions"
+        super().__init__(f"{detail} ({document}, section {section}: {rule})")
         self.rule = rule
         self.section = section
 

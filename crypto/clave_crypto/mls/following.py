@@ -234,8 +234,9 @@ def _merge(
     limits.check_leaf(len(leaf.encode()))
     check_leaf(suite, leaf, CommitSource, group_id=epoch.context.group_id, leaf_index=committer)
     policy.check_leaf(leaf)
-    for leaf_index in (committer,) if applied.external_init is None else applied.removed:
-        old = check_sender_is_member(epoch.tree.leaf(leaf_index))
+    before = committer if applied.external_init is None else applied.replaced
+    if before is not None:
+        old = check_sender_is_member(epoch.tree.leaf(before))
         check_encryption_key_fresh(old, leaf)
         policy.check_successor(old, leaf)
     if applied.external_init is not None:

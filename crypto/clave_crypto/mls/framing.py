@@ -7,20 +7,11 @@ from typing import ClassVar
 
 from clave_crypto.codec import Struct, Write, struct, u64
 from clave_crypto.errors import DecodeError
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.errors import MalformedError, undecodable
 from clave_crypto.mls.key_package import KeyPackage
 from clave_crypto.mls.leaf_node import ProtocolVersion
-from clave_crypto.mls.proposals import (
-    Add,
-    Commit,
-    ContentType,
-    ExternalInit,
-    GroupContextExtensions,
-    PreSharedKey,
-    ReInit,
-    Remove,
-    Update,
-)
+from clave_crypto.mls.proposals import Commit, ContentType, Proposal
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
     MemberSender,
@@ -60,7 +51,7 @@ class ApplicationData(Struct):
 class ProposalContent(Struct):
     """A proposal that is sent by itself."""
 
-    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    proposal: Proposal
 
 
 @struct()
@@ -209,11 +200,13 @@ class _MLSMessage(Struct):
     body: PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
 
 
+@checked
 def encode_message(message: MLSMessage) -> bytes:
     """Return the encoded MLSMessage that holds `message`."""
     return _MLSMessage(ProtocolVersion.MLS10, message).encode()
 
 
+@checked
 def decode_message(data: bytes) -> MLSMessage:
     """Return what the encoded MLSMessage holds; nothing in it is verified.
 
@@ -228,6 +221,7 @@ def decode_message(data: bytes) -> MLSMessage:
         raise undecodable("the message", error) from error
 
 
+@checked
 def decode_key_package(data: bytes) -> KeyPackage:
     """Return the key package in an encoded MLSMessage; it is not verified.
 

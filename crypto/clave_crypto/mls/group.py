@@ -12,22 +12,20 @@ store the following in one transaction per call, before anything is sent or show
 - `receive` deletes the message's key: store the state and what was received, then show it.
 - `preview` changes nothing: store nothing.
 
-The base class `GroupStart` creates, joins and restores groups; `GroupView` reads them.
+Its base classes are `GroupSending`, which sends, `GroupStart`, which creates, joins and restores groups, and
+`GroupView`, which reads them.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls.applying import Applied, apply_external, apply_proposals, check_proposal, combine_psks
+from clave_crypto.mls.applying import apply_external
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.change import Change
-from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.epoch import FindPsk, no_psks
 from clave_crypto.mls.errors import (
-    CommitRequiredError,
-    LocalError,
     MalformedError,
     ReplayError,
     WrongEpochError,
@@ -36,217 +34,34 @@ from clave_crypto.mls.errors import (
 from clave_crypto.mls.events import Application, CommitPreview, Committed, ProposalReceived, Received
 from clave_crypto.mls.following import CheckedCommit, check_commit, describe, follow_commit
 from clave_crypto.mls.framing import (
-    ApplicationData,
-    AuthData,
-    AuthenticatedContent,
     FramedContent,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     decode_message,
 )
-from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
-from clave_crypto.mls.group_start import GroupStart
-from clave_crypto.mls.key_package import RandomBytes
-from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
+from clave_crypto.mls.group_sending import GroupSending
 from clave_crypto.mls.opening import VerifiedContent, VerifyLater, open_private, open_public
-from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.previewing import preview_commit
-from clave_crypto.mls.proposals import Add, Commit, ContentType, Proposal, Update
+from clave_crypto.mls.proposals import Commit, ContentType
 from clave_crypto.mls.protection import proposal_reference
 from clave_crypto.mls.rules.external import check_external_commit
-from clave_crypto.mls.rules.leaf import check_lifetime
-from clave_crypto.mls.rules.proposal import Sent, needs_path
+from clave_crypto.mls.rules.proposal import Sent, check_proposal_known, check_self_remove_public
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
-from clave_crypto.mls.selecting import resolve, select
-from clave_crypto.mls.senders import MemberSender, NewMemberCommitSender, Sender
-from clave_crypto.mls.sending import frame, protect, sign, wire_format_of
-from clave_crypto.mls.spread import Spread
+from clave_crypto.mls.selecting import resolve
+from clave_crypto.mls.senders import MemberSender, NewMemberCommitSender
 from clave_crypto.mls.state import PendingProposal
-from clave_crypto.mls.welcoming import make_welcome
+from clave_crypto.mls.wire_format import WireFormat
 
 __all__ = ["Group"]
 
 
-class Group(GroupStart):
+class Group(GroupSending):
     """One member's group, which sends, receives and moves from epoch to epoch."""
 
-    # Sending
-
-    def encrypt(
-        self,
-        data: bytes,
-        *,
-        authenticated_data: bytes = b"",
-        padding: Padding = pad_to_bucket,
-        random: RandomBytes = os.urandom,
-    ) -> bytes:
-        """Return `data` as an encrypted MLSMessage; `authenticated_data` is authenticated, not encrypted.
-
-        Raises:
-            CommitRequiredError: proposals are pending.
-            LimitError: the message would be too long.
-            GroupClosedError: this member was removed, or a ReInit was committed.
-
-        """
-        self._check_open()
-        if self._pending:
-            raise CommitRequiredError("proposals are pending: commit before sending data")
-        found = self._secret_tree.find_next(self.own_leaf, ContentType.APPLICATION)
-        content = frame(self._epoch.context, self._sender, ApplicationData(data), authenticated_data)
-        auth = AuthData(sign(self._epoch, content, found))
-        message = protect(self._epoch, content, auth, found, padding=padding, random=random)
-        self._limits.check_message(len(message))
-        self._secret_tree.consume(found)
-        return message
-
-    def propose(
-        self,
-        proposal: Proposal,
-        *,
-        now: int,
-        public: bool = False,
-        authenticated_data: bytes = b"",
-        random: RandomBytes = os.urandom,
-    ) -> bytes:
-        """Return a proposal as an MLSMessage, encrypted unless `public`, and keep it as pending.
-
-        Raises:
-            LocalError: it is an Update (use `propose_update`), or is pending already.
-            ValidationError: it breaks a rule.
-            PolicyRejected: the application refuses it.
-            LimitError: too many proposals are pending.
-            GroupClosedError: this member was removed, or a ReInit was committed.
-
-        """
-        if isinstance(proposal, Update):
-            raise LocalError("an Update needs new keys: use propose_update")
-        return self._propose(proposal, None, now, public, authenticated_data, random)
-
-    def propose_update(
-        self,
-        *,
-        now: int,
-        public: bool = False,
-        authenticated_data: bytes = b"",
-        random: RandomBytes = os.urandom,
-    ) -> bytes:
-        """Propose new keys for this member's leaf, as an MLSMessage that is encrypted unless `public`.
-
-        Raises:
-            PolicyRejected: the application refuses the new leaf.
-            LimitError: too many proposals are pending.
-            GroupClosedError: this member was removed, or a ReInit was committed.
-
-        """
-        self._check_open()
-        leaf_secret, encryption_key = self.suite.kem.derive_key_pair(random(self.suite.hash_size))
-        leaf = sign_leaf_node(
-            self.suite,
-            self._epoch.signature_secret,
-            self.member(self.own_leaf).leaf,
-            encryption_key=encryption_key,
-            source=UpdateSource(),
-            group_id=self.group_id,
-            leaf_index=self.own_leaf,
-        )
-        return self._propose(Update(leaf), leaf_secret, now, public, authenticated_data, random)
-
-    def withdraw(self, reference: bytes) -> None:
-        """Delete a pending proposal; all members that have it must delete it.
-
-        Raises:
-            LocalError: no proposal is pending under that reference.
-
-        """
-        if self._pending.pop(reference, None) is None:
-            raise LocalError("no proposal is pending under that reference")
-
-    def commit(
-        self,
-        proposals: Sequence[Proposal] = (),
-        *,
-        now: int,
-        path: bool = True,
-        public: bool = False,
-        ratchet_tree: bool = True,
-        authenticated_data: bytes = b"",
-        find_psk: FindPsk = no_psks,
-        grease: Grease = DEFAULT_GREASE,
-        spread: Spread = map,
-        random: RandomBytes = os.urandom,
-    ) -> PendingCommit:
-        """Make a commit of `proposals` and of the pending ones that do not conflict with them.
-
-        It has a path, which renews this member's keys, unless `path` is false and no proposal requires one
-        (section 12.4). It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is
-        false. Pending proposals are left out if they break a rule together with the others or the policy
-        refuses them. The group stays in its epoch; only the key that encrypted the message is used up: store
-        `state()` before sending. Secrets are encrypted to one member after the other unless `spread`
-        distributes that, as a `ThreadPoolExecutor`'s `map` does.
-
-        Raises:
-            ValidationError: one of `proposals` breaks a rule, or they conflict.
-            PolicyRejected: the application refuses them.
-            UnsupportedError: this member does not have a pre-shared key.
-            LimitError: the tree, the message or the Welcome would be too large.
-            GroupClosedError: this member was removed, or a ReInit was committed.
-
-        """
-        self._check_open()
-        for proposal in proposals:
-            check_proposal(self._epoch, self._sender, proposal, policy=self._policy, now=now)
-        finder = self._find_psk(find_psk)
-
-        def judge(sent: Sequence[Sent]) -> Applied:
-            for _, proposal in sent:
-                if isinstance(proposal, Add):
-                    check_lifetime(proposal.key_package.leaf_node, now)
-            applied = self._apply(self._sender, sent)
-            combine_psks(self.suite, applied.psks, finder)
-            return applied
-
-        selection = select(self._sender, proposals, self._pending, judge)
-        covered = [proposal for _, proposal in selection.sent]
-        with_path = path or needs_path(covered)
-        found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.COMMIT)
-        made = make_commit(
-            self._epoch,
-            self._sender,
-            selection.applied,
-            selection.named,
-            template=self.member(self.own_leaf).leaf if with_path else None,
-            init_secret=self._epoch.secrets.init_secret,
-            found=found,
-            authenticated_data=authenticated_data,
-            find_psk=finder,
-            limits=self._limits,
-            spread=spread,
-            random=random,
-        )
-        welcome = None
-        if selection.applied.added:
-            added = [proposal.key_package for proposal in covered if isinstance(proposal, Add)]
-            welcome = make_welcome(
-                made.epoch,
-                made.joiner_secret,
-                list(zip(selection.applied.added, added, strict=True)),
-                path=made.path,
-                psk_secret=made.psk_secret,
-                psks=selection.applied.psks,
-                ratchet_tree=ratchet_tree,
-                grease=grease,
-                spread=spread,
-                random=random,
-            )
-            self._limits.check_message(len(welcome))
-        if found is not None:
-            self._secret_tree.consume(found)
-        change = selection.applied.change(with_path, authenticated_data, made.epoch, made.secret_tree)
-        return PendingCommit(made.message, welcome, self.epoch, self.epoch_authenticator, change)
-
+    @checked
     def merge(self, pending: PendingCommit) -> Committed:
         """Enter the epoch of this member's own commit, once it is known to be accepted.
 
@@ -258,6 +73,7 @@ class Group(GroupStart):
         self._check_open()
         return self._enter(pending.take(self.epoch_authenticator))
 
+    @checked
     def discard(self, pending: PendingCommit) -> None:
         """Delete the secrets of a commit that was not accepted; its message key stays used.
 
@@ -269,6 +85,7 @@ class Group(GroupStart):
 
     # Receiving
 
+    @checked
     def preview(self, message: bytes, *, find_psk: FindPsk = no_psks) -> CommitPreview:
         """Return what another member's commit would do and whether this member can follow it.
 
@@ -303,6 +120,7 @@ class Group(GroupStart):
         checked = self._check_commit(content, commit)
         return preview_commit(checked, find_psk=self._find_psk(find_psk), limits=self._limits)
 
+    @checked
     def receive(
         self,
         message: bytes,
@@ -416,6 +234,8 @@ class Group(GroupStart):
                 reference = proposal_reference(self.suite, content.authenticated)
                 if reference in self._pending:
                     raise ReplayError("the proposal is pending already")
+                is_public = content.authenticated.wire_format is WireFormat.PUBLIC_MESSAGE
+                check_self_remove_public(proposal, is_public=is_public)
                 self._judge_proposal(content.sender, proposal, None)
                 received = ProposalReceived(content.sender, proposal, reference, framed.authenticated_data)
             case Commit() as commit:
@@ -433,14 +253,19 @@ class Group(GroupStart):
     def _check_commit(self, content: VerifiedContent, commit: Commit) -> CheckedCommit:
         """Check what every member of this epoch can check of a commit; changes nothing."""
         own_leaf_secret = None
-        proposals: Sequence[Proposal] = ()
+        proposals: Sequence[Sent] = ()
         if isinstance(content.sender, NewMemberCommitSender):
-            proposals = check_external_commit(commit)
+            proposals = check_external_commit(commit, self._pending_sent)
             applied = apply_external(self._epoch, proposals, limits=self._limits)
         else:
             assert isinstance(content.sender, MemberSender)  # noqa: S101 - only these two send commits
             sent, own_leaf_secret = resolve(
-                self._epoch, content.sender, commit, self._pending, policy=self._policy
+                self._epoch,
+                content.sender,
+                commit,
+                self._pending,
+                policy=self._policy,
+                limits=self._limits,
             )
             applied = self._apply(content.sender, sent)
         return check_commit(
@@ -450,21 +275,16 @@ class Group(GroupStart):
             applied,
             own_leaf_secret=own_leaf_secret,
             policy=self._policy,
-            judge_joiner=lambda leaf: self._policy.check_external_commit(self, leaf, proposals),
+            judge_joiner=lambda leaf: self._policy.check_external_commit(
+                self, leaf, [proposal for _, proposal in proposals]
+            ),
             limits=self._limits,
         )
 
-    # Used by both
-
-    @property
-    def _sender(self) -> MemberSender:
-        return MemberSender(self.own_leaf)
-
-    def _apply(self, committer: MemberSender, sent: Sequence[Sent]) -> Applied:
-        """Check a commit's proposals together and apply them to a copy of the tree."""
-        applied = apply_proposals(self._epoch, committer, sent, limits=self._limits)
-        self._policy.check_commit(self, committer, sent)
-        return applied
+    def _pending_sent(self, reference: bytes) -> Sent:
+        """Return a pending proposal with its sender. Raises `ValidationError`."""
+        known = check_proposal_known(self._pending.get(reference))
+        return known.sender, known.proposal
 
     def _enter(self, change: Change) -> Committed:
         committed = describe(self._epoch, change)
@@ -479,37 +299,6 @@ class Group(GroupStart):
         self._epoch, self._secret_tree = change.epoch, change.secret_tree
         self._reinit = change.reinit
         return committed
-
-    def _propose(
-        self,
-        proposal: Proposal,
-        leaf_secret: Secret | None,
-        now: int,
-        public: bool,
-        authenticated_data: bytes,
-        random: RandomBytes,
-    ) -> bytes:
-        self._check_open()
-        self._judge_proposal(self._sender, proposal, now)
-        found = None if public else self._secret_tree.find_next(self.own_leaf, ContentType.PROPOSAL)
-        content = frame(self._epoch.context, self._sender, ProposalContent(proposal), authenticated_data)
-        auth = AuthData(sign(self._epoch, content, found))
-        authenticated = AuthenticatedContent(wire_format_of(found), content, auth)
-        reference = proposal_reference(self.suite, authenticated)
-        if reference in self._pending:
-            raise LocalError("this member has the same proposal pending already")
-        message = protect(self._epoch, content, auth, found, padding=pad_to_bucket, random=random)
-        if found is not None:
-            self._secret_tree.consume(found)
-        self._pending[reference] = PendingProposal(self._sender, proposal, leaf_secret)
-        return message
-
-    def _judge_proposal(self, sender: Sender, proposal: Proposal, now: int | None) -> None:
-        """Check a proposal by itself; once pending it blocks application messages until a commit."""
-        self._limits.check_proposal(len(proposal.encode()))
-        self._limits.check_waiting(sum(one.sender == sender for one in self._pending.values()))
-        check_proposal(self._epoch, sender, proposal, policy=self._policy, now=now)
-        self._policy.check_proposal(self, sender, proposal)
 
     def _check_group_id(self, group_id: bytes) -> None:
         if group_id != self.group_id:

@@ -6,8 +6,10 @@ import os
 from collections.abc import Container, Sequence
 from typing import Self
 
+from clave_crypto.codec import u16
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import judge_external_senders
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.continuing import continue_group
 from clave_crypto.mls.creating import create
 from clave_crypto.mls.credentials import Credential
@@ -33,6 +35,7 @@ class GroupStart(GroupView):
     """The part of `Group` that makes groups."""
 
     @classmethod
+    @checked
     def create(
         cls,
         suite: CipherSuite,
@@ -44,7 +47,8 @@ class GroupStart(GroupView):
         extensions: Sequence[Extension] = (),
         not_before: int,
         not_after: int,
-        extension_types: Sequence[int] = (),
+        extension_types: Sequence[u16] = (),
+        proposal_types: Sequence[u16] = (),
         limits: Limits = DEFAULT_LIMITS,
         grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
@@ -66,6 +70,7 @@ class GroupStart(GroupView):
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            proposal_types=proposal_types,
             grease=grease,
             random=random,
         )
@@ -78,6 +83,7 @@ class GroupStart(GroupView):
         return cls(epoch, secret_tree, policy, limits=limits)
 
     @classmethod
+    @checked
     def join(
         cls,
         welcome: bytes,
@@ -125,6 +131,7 @@ class GroupStart(GroupView):
         return cls(epoch, secret_tree, policy, limits=limits, welcomed_by=signer)
 
     @classmethod
+    @checked
     def join_externally(
         cls,
         group_info: bytes,
@@ -135,10 +142,12 @@ class GroupStart(GroupView):
         ratchet_tree: bytes | None = None,
         removes: int | None = None,
         psks: Sequence[PreSharedKeyID] = (),
+        self_removes: Sequence[bytes] = (),
         find_psk: FindPsk = no_psks,
         other_groups: Container[bytes],
         authenticated_data: bytes = b"",
-        extension_types: Sequence[int] = (),
+        extension_types: Sequence[u16] = (),
+        proposal_types: Sequence[u16] = (),
         limits: Limits = DEFAULT_LIMITS,
         spread: Spread = map,
         grease: Grease = DEFAULT_GREASE,
@@ -150,6 +159,7 @@ class GroupStart(GroupView):
         store it before sending the commit, send nothing else until the commit is accepted, and delete the
         group if another commit is accepted. `removes` is the leaf index that this client had before, if any;
         `other_groups` are the ids of this client's groups, without the one it returns to by `removes`.
+        `self_removes` are the messages with SelfRemoves of the GroupInfo's epoch that are known.
 
         Raises:
             MalformedError: an encoding is not valid.
@@ -162,12 +172,13 @@ class GroupStart(GroupView):
         suite = find_suite(decode_group_info(group_info).group_context.cipher_suite)
         made = join_externally(
             group_info,
-            leaf_template(suite, identity, signature_secret, extension_types, grease, random),
+            leaf_template(suite, identity, signature_secret, extension_types, proposal_types, grease, random),
             signature_secret,
             policy=policy,
             ratchet_tree=ratchet_tree,
             removes=removes,
             psks=psks,
+            self_removes=self_removes,
             find_psk=find_psk,
             other_groups=other_groups,
             authenticated_data=authenticated_data,
@@ -178,6 +189,7 @@ class GroupStart(GroupView):
         return cls(made.epoch, made.secret_tree, policy, limits=limits), made.message
 
     @classmethod
+    @checked
     def restore(cls, state: GroupState, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> Self:
         """Return the group whose `state()` this is.
 
@@ -197,6 +209,7 @@ class GroupStart(GroupView):
             reinit=stored.reinit,
         )
 
+    @checked
     def reinitialize(
         self,
         key_packages: Sequence[KeyPackage],
@@ -206,7 +219,8 @@ class GroupStart(GroupView):
         now: int,
         not_before: int,
         not_after: int,
-        extension_types: Sequence[int] = (),
+        extension_types: Sequence[u16] = (),
+        proposal_types: Sequence[u16] = (),
         path: bool = True,
         ratchet_tree: bool = True,
         grease: Grease = DEFAULT_GREASE,
@@ -238,6 +252,7 @@ class GroupStart(GroupView):
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            proposal_types=proposal_types,
             limits=self._limits,
             grease=grease,
             random=random,
@@ -246,6 +261,7 @@ class GroupStart(GroupView):
             ResumptionUsage.REINIT, fresh, key_packages, now, path, ratchet_tree, grease, random
         )
 
+    @checked
     def branch(
         self,
         group_id: bytes,
@@ -255,7 +271,8 @@ class GroupStart(GroupView):
         now: int,
         not_before: int,
         not_after: int,
-        extension_types: Sequence[int] = (),
+        extension_types: Sequence[u16] = (),
+        proposal_types: Sequence[u16] = (),
         path: bool = True,
         ratchet_tree: bool = True,
         grease: Grease = DEFAULT_GREASE,
@@ -282,6 +299,7 @@ class GroupStart(GroupView):
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            proposal_types=proposal_types,
             limits=self._limits,
             grease=grease,
             random=random,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from clave_crypto.keys import Secret
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.epoch import Epoch, FindPsk, Member, no_psks
 from clave_crypto.mls.errors import GroupClosedError, LocalError
 from clave_crypto.mls.extensions import Extension
@@ -136,6 +137,7 @@ class GroupView:
         """Return the members in the order of their leaves."""
         return tuple(Member.of(leaf_index, leaf) for leaf_index, leaf in self._epoch.tree.leaves())
 
+    @checked
     def member(self, leaf_index: int) -> Member:
         """Return the member at a leaf.
 
@@ -148,6 +150,7 @@ class GroupView:
             raise LocalError(f"no member is at leaf {leaf_index}")
         return Member.of(leaf_index, leaf)
 
+    @checked
     def export(self, label: str, context: bytes, length: int) -> Secret:
         """Return `length` secret bytes that all members, and only they, have in this epoch (section 8.5).
 
@@ -188,6 +191,7 @@ class GroupView:
         )
         return encode_message(info)
 
+    @checked
     def seal_to_member(self, leaf_index: int, label: str, data: bytes) -> bytes:
         """Return `data` encrypted to the key of one member's leaf, by EncryptWithLabel (section 5.1.3).
 
@@ -215,6 +219,7 @@ class GroupView:
         self._check_member()
         return self._epoch.private_keys[2 * self._epoch.own_leaf]
 
+    @checked
     def open_from_member(self, label: str, sealed: bytes, key: Secret | None = None) -> Secret:
         """Decrypt what `seal_to_member` returned, with this member's leaf key or a former one (`key`).
 

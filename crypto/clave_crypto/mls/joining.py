@@ -28,6 +28,7 @@ from clave_crypto.mls.rules.leaf import (
     check_leaf,
     check_leaves_fit_group,
     check_leaves_unique,
+    check_lifetime_bounded,
 )
 from clave_crypto.mls.rules.message import check_confirmation_tag
 from clave_crypto.mls.rules.tree import check_tree, check_tree_hash, check_tree_shape, leaf_source
@@ -152,6 +153,7 @@ def verify_group_info(
     def check(place: tuple[int, LeafNode]) -> None:
         leaf_index, leaf = place
         limits.check_leaf(len(leaf.encode()))
+        check_lifetime_bounded(leaf, limits)
         check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
 
     leaves = list(tree.leaves())

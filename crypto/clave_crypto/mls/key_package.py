@@ -10,8 +10,9 @@ from typing import Self
 from clave_crypto.codec import KeptStruct, Struct, encode_vector, struct, u16
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.credentials import BasicCredential, Credential, CredentialType
-from clave_crypto.mls.errors import StateError, UnsupportedError
+from clave_crypto.mls.errors import LocalError, StateError, UnsupportedError
 from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension, ExtensionType, find_extension
 from clave_crypto.mls.grease import DEFAULT_GREASE, GREASE, Grease, grease_extension, pick_grease
 from clave_crypto.mls.leaf_node import (
@@ -22,7 +23,9 @@ from clave_crypto.mls.leaf_node import (
     UpdateSource,
     sign_leaf_node,
 )
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.proposal_types import ProposalType
 from clave_crypto.mls.suites import SUITES, CipherSuite, find_suite
 from clave_crypto.mls.wire_format import WireFormat
 
@@ -33,6 +36,7 @@ __all__ = [
     "VerifiedKeyPackage",
     "leaf_template",
     "new_leaf_node",
+    "replace_identity",
 ]
 
 RandomBytes = Callable[[int], bytes]
@@ -59,7 +63,8 @@ class KeyPackage(KeptStruct):
         """Whether its owner allows it to be used more than once, when no other is left."""
         return find_extension(self.extensions, ExtensionType.LAST_RESORT) is not None
 
-    def verify(self, *, policy: Policy, now: int) -> VerifiedKeyPackage:
+    @checked
+    def verify(self, *, policy: Policy, limits: Limits = DEFAULT_LIMITS, now: int) -> VerifiedKeyPackage:
         """Check it before adding its client (section 10.1); `now` is in seconds since 1970.
 
         Raises:
@@ -71,7 +76,7 @@ class KeyPackage(KeptStruct):
         from clave_crypto.mls.rules.key_package import check_key_package
 
         suite = find_suite(self.cipher_suite)
-        check_key_package(suite, self, policy=policy, now=now)
+        check_key_package(suite, self, policy=policy, limits=limits, now=now)
         policy.check_leaf(self.leaf_node)
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", self.encode())
         return VerifiedKeyPackage(self, suite, reference)
@@ -114,6 +119,7 @@ class KeyPackageBundle:
     signature_secret: Secret
 
     @classmethod
+    @checked
     def generate(
         cls,
         suite: CipherSuite,
@@ -123,14 +129,19 @@ class KeyPackageBundle:
         not_before: int,
         not_after: int,
         last_resort: bool = False,
-        extension_types: Sequence[int] = (),
+        extension_types: Sequence[u16] = (),
+        proposal_types: Sequence[u16] = (),
         grease: Grease = DEFAULT_GREASE,
         random: RandomBytes = os.urandom,
     ) -> KeyPackageBundle:
         """Make a key package with new keys, valid between two times in seconds since 1970.
 
-        `identity` given as bytes makes a basic credential. `extension_types` are those the application
-        supports beyond the default ones.
+        `identity` given as bytes makes a basic credential. `extension_types` and `proposal_types` are those
+        that the application supports beyond the default ones.
+
+        Raises:
+            LocalError: the lifetime ends before it begins, or `signature_secret` is not a key of the suite.
+
         """
         extensions: tuple[Extension, ...] = ()
         if last_resort:
@@ -144,6 +155,7 @@ class KeyPackageBundle:
             not_before=not_before,
             not_after=not_after,
             extension_types=extension_types,
+            proposal_types=proposal_types,
             grease=grease,
             random=random,
         )
@@ -172,6 +184,7 @@ class KeyPackageBundle:
         ).encode()
 
     @classmethod
+    @checked
     def decode(cls, data: bytes) -> Self:
         """Return the bundle that `encode` stored.
 
@@ -192,10 +205,14 @@ def leaf_template(
     identity: bytes | Credential,
     signature_secret: Secret,
     extension_types: Sequence[int],
+    proposal_types: Sequence[int],
     grease: Grease,
     random: RandomBytes,
 ) -> LeafNode:
-    """Return an unsigned leaf; `sign_leaf_node` sets its encryption key, source and signature."""
+    """Return an unsigned leaf; `sign_leaf_node` sets its encryption key, source and signature.
+
+    Raises `LocalError`.
+    """
     value = pick_grease(random)
     ignored = (value,) if grease.capabilities else ()
     is_used = grease.leaf_extensions or grease.key_package_extensions
@@ -206,13 +223,37 @@ def leaf_template(
             *sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES),
             *((value,) if is_used else ignored),
         ),
-        proposals=ignored,
+        proposals=(ProposalType.SELF_REMOVE, *sorted(set(proposal_types)), *ignored),
         credentials=(*CredentialType, *ignored),
     )
-    signature_key = suite.signature.public_key(signature_secret)
+    signature_key = _signature_key(suite, signature_secret)
     credential = BasicCredential(identity) if isinstance(identity, bytes) else identity
     extensions = (Extension(value, b""),) if grease.leaf_extensions else ()
     return LeafNode(b"", signature_key, credential, capabilities, UpdateSource(), extensions, b"")
+
+
+def replace_identity(
+    suite: CipherSuite, leaf: LeafNode, signature_secret: Secret | None, credential: Credential | None
+) -> LeafNode:
+    """Return `leaf` with another signature key and credential where they are given. Raises `LocalError`."""
+    if signature_secret is None and credential is None:
+        return leaf
+    return LeafNode(
+        leaf.encryption_key,
+        leaf.signature_key if signature_secret is None else _signature_key(suite, signature_secret),
+        credential or leaf.credential,
+        leaf.capabilities,
+        leaf.source,
+        leaf.extensions,
+        b"",
+    )
+
+
+def _signature_key(suite: CipherSuite, signature_secret: Secret) -> bytes:
+    try:
+        return suite.signature.public_key(signature_secret)
+    except ValueError as error:
+        raise LocalError(f"signature_secret is not a private key of {suite.name}: {error}") from None
 
 
 def new_leaf_node(
@@ -223,12 +264,17 @@ def new_leaf_node(
     not_before: int,
     not_after: int,
     extension_types: Sequence[int],
+    proposal_types: Sequence[int],
     grease: Grease,
     random: RandomBytes,
 ) -> tuple[LeafNode, Secret]:
-    """Return a signed leaf as in a key package, and its private encryption key."""
+    """Return a signed leaf as in a key package, and its private encryption key. Raises `LocalError`."""
+    if not_after < not_before:
+        raise LocalError("not_after is before not_before")
     leaf_secret, encryption_key = suite.kem.derive_key_pair(random(suite.hash_size))
-    template = leaf_template(suite, identity, signature_secret, extension_types, grease, random)
+    template = leaf_template(
+        suite, identity, signature_secret, extension_types, proposal_types, grease, random
+    )
     source = KeyPackageSource(not_before, not_after)
     leaf = sign_leaf_node(suite, signature_secret, template, encryption_key=encryption_key, source=source)
     return leaf, leaf_secret

@@ -29,6 +29,7 @@ class Limits:
         context: bytes of the group context's extensions.
         proposal: bytes of one proposal sent by itself.
         sender_proposals: pending proposals per sender; all new members together count as one sender.
+        lifetime: seconds from the beginning to the end of a leaf's lifetime (section 7.2).
 
     """
 
@@ -41,6 +42,7 @@ class Limits:
     context: int = 1 << 16
     proposal: int = 1 << 16
     sender_proposals: int = 100
+    lifetime: int = 400 * 86_400
 
     def check_message(self, size: int) -> None:
         """Raise `LimitError` if `size` bytes are too many for a message."""

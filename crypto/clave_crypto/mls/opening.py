@@ -31,6 +31,7 @@ from clave_crypto.mls.rules.message import (
     check_not_public_application,
     check_sender_is_member,
 )
+from clave_crypto.mls.rules.proposal import check_self_remove_sender
 from clave_crypto.mls.secret_tree import FoundKey, SecretTree
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
@@ -42,7 +43,7 @@ from clave_crypto.mls.senders import (
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["VerifiedContent", "VerifyLater", "open_private", "open_public"]
+__all__ = ["VerifiedContent", "VerifyLater", "open_private", "open_public", "open_self_remove"]
 
 VerifyLater = Callable[[Callable[[], None]], None]
 """Takes the check of a signature, to call later, also in another thread; it raises what verifying raises."""
@@ -131,6 +132,20 @@ def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
     _verify(epoch.suite, authenticated, signature_key, epoch.context_bytes)
     if sender == MemberSender(epoch.own_leaf):
         raise OwnMessageError("the message is this member's own")
+    return VerifiedContent(authenticated, sender)
+
+
+def open_self_remove(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
+    """Verify a SelfRemove of the current epoch without its membership tag, which those outside cannot check.
+
+    Raises:
+        ValidationError: not sent by a member, or not signed by it.
+
+    """
+    sender = message.content.sender
+    leaf = epoch.tree.leaf(check_self_remove_sender(epoch.tree, sender))
+    authenticated = AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, message.content, message.auth)
+    _verify(epoch.suite, authenticated, check_sender_is_member(leaf).signature_key, epoch.context_bytes)
     return VerifiedContent(authenticated, sender)
 
 

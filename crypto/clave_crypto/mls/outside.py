@@ -6,9 +6,10 @@ from collections.abc import Container, Sequence
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import apply_external
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.committing import CommitMade, make_commit
 from clave_crypto.mls.epoch import Epoch, FindPsk
-from clave_crypto.mls.errors import MalformedError
+from clave_crypto.mls.errors import MalformedError, WrongEpochError, WrongGroupError
 from clave_crypto.mls.framing import (
     AuthData,
     FramedContent,
@@ -22,13 +23,23 @@ from clave_crypto.mls.key_package import KeyPackageBundle, RandomBytes
 from clave_crypto.mls.key_schedule import EpochSecrets, interim_transcript_hash
 from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.opening import VerifiedContent, open_self_remove
 from clave_crypto.mls.policy import Policy
-from clave_crypto.mls.proposals import Add, ExternalInit, PreSharedKey, Proposal, ProposalByValue, Remove
-from clave_crypto.mls.protection import sign_content
+from clave_crypto.mls.proposals import (
+    Add,
+    ExternalInit,
+    PreSharedKey,
+    Proposal,
+    ProposalByReference,
+    ProposalByValue,
+    Remove,
+    SelfRemove,
+)
+from clave_crypto.mls.protection import proposal_reference, sign_content
 from clave_crypto.mls.psk import PreSharedKeyID
 from clave_crypto.mls.rules.external import check_external_sender_content
 from clave_crypto.mls.rules.leaf import check_leaves_fit_group, check_leaves_unique
-from clave_crypto.mls.rules.proposal import check_removed_is_member
+from clave_crypto.mls.rules.proposal import Sent, check_removed_is_member
 from clave_crypto.mls.rules.welcome import check_group_id_new, find_external_pub
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
@@ -44,6 +55,7 @@ from clave_crypto.mls.wire_format import WireFormat
 __all__ = ["decode_group_info", "join_externally", "propose_externally", "propose_join"]
 
 
+@checked
 def decode_group_info(data: bytes) -> GroupInfo:
     """Return the GroupInfo in an encoded MLSMessage; nothing in it is verified.
 
@@ -57,6 +69,7 @@ def decode_group_info(data: bytes) -> GroupInfo:
     return message
 
 
+@checked
 def propose_join(bundle: KeyPackageBundle, group_id: bytes, epoch: int) -> bytes:
     """Return an MLSMessage that proposes to add the owner of `bundle` to a group in `epoch`."""
     proposal = Add(bundle.key_package)
@@ -65,6 +78,7 @@ def propose_join(bundle: KeyPackageBundle, group_id: bytes, epoch: int) -> bytes
     )
 
 
+@checked
 def propose_externally(
     suite: CipherSuite,
     sender_index: int,
@@ -92,6 +106,7 @@ def join_externally(
     ratchet_tree: bytes | None,
     removes: int | None,
     psks: Sequence[PreSharedKeyID],
+    self_removes: Sequence[bytes],
     find_psk: FindPsk,
     other_groups: Container[bytes],
     authenticated_data: bytes,
@@ -111,9 +126,9 @@ def join_externally(
     check_group_id_new(context.group_id in other_groups)
     tree = verify_group_info(suite, group_info, ratchet_tree, policy=policy, limits=limits, spread=spread)
     kem_output, init_secret = suite.seal_external_init(external_pub)
-    proposals: list[Proposal] = [ExternalInit(kem_output)]
-    proposals += [] if removes is None else [Remove(removes)]
-    proposals += [PreSharedKey(psk) for psk in psks]
+    own: list[Proposal] = [ExternalInit(kem_output)]
+    own += [] if removes is None else [Remove(removes)]
+    own += [PreSharedKey(psk) for psk in psks]
     tag = group_info.confirmation_tag
     # A client outside has none of the epoch's secrets; the new init secret replaces them.
     seen = Epoch(
@@ -126,14 +141,19 @@ def join_externally(
         private_keys={},
         signature_secret=signature_secret,
     )
-    applied = apply_external(seen, proposals, limits=limits)
+    leaving = [_check_self_remove(seen, message) for message in self_removes]
+    sent: list[Sent] = [(NewMemberCommitSender(), proposal) for proposal in own]
+    sent += ((content.sender, SelfRemove()) for content in leaving)
+    applied = apply_external(seen, sent, limits=limits)
+    named: list[ProposalByValue | ProposalByReference] = [ProposalByValue(proposal) for proposal in own]
+    named += (ProposalByReference(proposal_reference(suite, each.authenticated)) for each in leaving)
     if removes is not None:
         policy.check_successor(check_removed_is_member(tree, removes), template)
     made = make_commit(
         seen,
         NewMemberCommitSender(),
         applied,
-        [ProposalByValue(proposal) for proposal in proposals],
+        named,
         template=template,
         init_secret=init_secret,
         found=None,
@@ -146,6 +166,28 @@ def join_externally(
     check_leaves_unique(made.epoch.tree.census)
     check_leaves_fit_group(made.epoch.tree.census, context.extensions)
     return made
+
+
+def _check_self_remove(seen: Epoch, message: bytes) -> VerifiedContent:
+    """Check a member's message with a SelfRemove, as far as somebody outside the group can.
+
+    Raises:
+        MalformedError: it is not one.
+        WrongGroupError, WrongEpochError: it is for another group or epoch.
+        ValidationError: no member signed it.
+
+    """
+    decoded = decode_message(message)
+    if not isinstance(decoded, PublicMessage):
+        raise MalformedError("the message is not a public one")
+    content = decoded.content
+    if not (isinstance(content.body, ProposalContent) and isinstance(content.body.proposal, SelfRemove)):
+        raise MalformedError("the message has no SelfRemove")
+    if content.group_id != seen.context.group_id:
+        raise WrongGroupError("the SelfRemove is for another group")
+    if content.epoch != seen.context.epoch:
+        raise WrongEpochError(content.epoch, seen.context.epoch)
+    return open_self_remove(seen, decoded)
 
 
 def _propose(

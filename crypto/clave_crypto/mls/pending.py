@@ -5,6 +5,7 @@ from __future__ import annotations
 from clave_crypto.codec import Struct, struct, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
+from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Member
 from clave_crypto.mls.errors import StalePendingError, StateError
@@ -71,6 +72,7 @@ class PendingCommit:
         return _Stored(self.message, self.welcome, self.epoch, Secret(self._parent), change).encode()
 
     @classmethod
+    @checked
     def decode(cls, data: bytes, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> PendingCommit:
         """Return what `encode` stored; `policy` checks the leaves it adds again.
 

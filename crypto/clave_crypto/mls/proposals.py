@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from clave_crypto.codec import Enum8, Enum16, KeptStruct, Struct, struct, u16, u32
+from clave_crypto.codec import Enum8, KeptStruct, Struct, struct, u16, u32
 from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.key_package import KeyPackage
 from clave_crypto.mls.leaf_node import LeafNode
+from clave_crypto.mls.proposal_types import ProposalType
 from clave_crypto.mls.psk import PreSharedKeyID
 from clave_crypto.mls.update_path import UpdatePath
 
@@ -13,16 +14,18 @@ __all__ = [
     "Add",
     "Commit",
     "ContentType",
+    "CustomProposal",
     "ExternalInit",
     "GroupContextExtensions",
     "PreSharedKey",
     "Proposal",
     "ProposalByReference",
     "ProposalByValue",
-    "ProposalType",
     "ReInit",
     "Remove",
+    "SelfRemove",
     "Update",
+    "proposal_type_of",
 ]
 
 
@@ -32,18 +35,6 @@ class ContentType(Enum8):
     APPLICATION = 1
     PROPOSAL = 2
     COMMIT = 3
-
-
-class ProposalType(Enum16):
-    """MLS Proposal Types (section 17.4)."""
-
-    ADD = 1
-    UPDATE = 2
-    REMOVE = 3
-    PSK = 4
-    REINIT = 5
-    EXTERNAL_INIT = 6
-    GROUP_CONTEXT_EXTENSIONS = 7
 
 
 class _ProposalOrRefType(Enum8):
@@ -103,7 +94,40 @@ class GroupContextExtensions(Struct):
     extensions: tuple[Extension, ...]
 
 
-Proposal = Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+@struct(tag=ProposalType.SELF_REMOVE)
+class SelfRemove(Struct):
+    """Remove the sender, also by an external commit (draft-ietf-mls-extensions, SelfRemove Proposal)."""
+
+
+@struct(others=True)
+class CustomProposal(Struct):
+    """A proposal of the application's: a type and its data, as other libraries encode it, too.
+
+    The policy judges it; to this library it has no effect. Every member must list its type (section 12.2).
+    """
+
+    proposal_type: u16
+    data: bytes
+
+
+Proposal = (
+    Add
+    | Update
+    | Remove
+    | PreSharedKey
+    | ReInit
+    | ExternalInit
+    | GroupContextExtensions
+    | SelfRemove
+    | CustomProposal
+)
+
+
+def proposal_type_of(proposal: Proposal) -> int:
+    """Return the number of a proposal's type (section 17.4)."""
+    if isinstance(proposal, CustomProposal):
+        return proposal.proposal_type
+    return int.from_bytes(proposal.tag, "big")
 
 
 @struct(tag=_ProposalOrRefType.PROPOSAL)

@@ -9,6 +9,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import Applied, check_proposal
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.errors import LimitError, PolicyRejected, UnsupportedError, ValidationError
+from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
     Commit,
@@ -17,9 +18,15 @@ from clave_crypto.mls.proposals import (
     ProposalByValue,
     ReInit,
     Remove,
+    SelfRemove,
     Update,
 )
-from clave_crypto.mls.rules.proposal import Sent, check_path_present, check_proposal_known
+from clave_crypto.mls.rules.proposal import (
+    Sent,
+    check_not_self_remove,
+    check_path_present,
+    check_proposal_known,
+)
 from clave_crypto.mls.senders import MemberSender
 from clave_crypto.mls.state import PendingProposal
 
@@ -74,6 +81,7 @@ def resolve(
     pending: Mapping[bytes, PendingProposal],
     *,
     policy: Policy,
+    limits: Limits,
 ) -> tuple[list[Sent], Secret | None]:
     """Return what a received commit covers, and the private key of this member's Update if that is covered.
 
@@ -89,20 +97,26 @@ def resolve(
             sent.append((known.sender, known.proposal))
             own_leaf_secret = known.leaf_secret or own_leaf_secret
         else:
-            check_proposal(epoch, committer, one.proposal, policy=policy, now=None)
+            check_not_self_remove(one.proposal)
+            check_proposal(epoch, committer, one.proposal, policy=policy, limits=limits, now=None)
             sent.append((committer, one.proposal))
     check_path_present([proposal for _, proposal in sent], commit.path is not None)
     return sent, own_leaf_secret
 
 
 def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes, PendingProposal]]:
-    """Put Removes first, then Updates, the latest first, since each leaf is changed once; ReInits last."""
+    """Put SelfRemoves first, then Removes, then Updates, the latest first, as each leaf is changed once.
+
+    ReInits come last.
+    """
     items = list(pending.items())
+    leaving = [item for item in items if isinstance(item[1].proposal, SelfRemove)]
     removes = [item for item in items if isinstance(item[1].proposal, Remove)]
     updates = [item for item in reversed(items) if isinstance(item[1].proposal, Update)]
     reinits = [item for item in items if isinstance(item[1].proposal, ReInit)]
-    others = [item for item in items if not isinstance(item[1].proposal, Remove | Update | ReInit)]
-    return removes + updates + others + reinits
+    special = SelfRemove | Remove | Update | ReInit
+    others = [item for item in items if not isinstance(item[1].proposal, special)]
+    return leaving + removes + updates + others + reinits
 
 
 def _sent(waiting: tuple[bytes, PendingProposal]) -> Sent:

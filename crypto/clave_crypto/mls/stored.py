@@ -13,15 +13,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
 from clave_crypto.mls.leaf_node import LeafNode
-from clave_crypto.mls.proposals import (
-    Add,
-    ExternalInit,
-    GroupContextExtensions,
-    PreSharedKey,
-    ReInit,
-    Remove,
-    Update,
-)
+from clave_crypto.mls.proposals import Proposal, ReInit
 from clave_crypto.mls.ratchet_tree import TreeNodes
 from clave_crypto.mls.secret_tree import StoredSecretTree
 from clave_crypto.mls.senders import (
@@ -107,7 +99,7 @@ class StoredProposal(Struct):
 
     reference: bytes
     sender: MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
-    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    proposal: Proposal
     leaf_secret: Secret | None
 
 
@@ -154,7 +146,7 @@ class _StoredProposalV1(Struct):
 
     reference: bytes
     sender: u32
-    proposal: Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+    proposal: Proposal
     leaf_secret: Secret | None
 
 

@@ -13,7 +13,8 @@ from cryptography.exceptions import InvalidTag
 from clave_crypto.codec import encode_vector
 from clave_crypto.keys import Secret
 from clave_crypto.mls.dhkem import P256, P384, P521, X448, X25519
-from clave_crypto.mls.errors import DecryptionError, UnsupportedError
+from clave_crypto.mls.errors import DecryptionError, LocalError, UnsupportedError
+from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.hkdf import HKDF_SHA256, HKDF_SHA384, HKDF_SHA512, Hkdf
 from clave_crypto.mls.hpke import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, Aead, Cipher, Hpke
 from clave_crypto.mls.hybrid_kem import MLKEM768_X25519
@@ -34,10 +35,14 @@ __all__ = [
     "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
     "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519",
     "find_suite",
+    "set_mlkem768_suite_id",
 ]
 
 MLKEM768_SUITE_ID = 0xF47A
-"""Private-use number of MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519, until it is registered."""
+"""Private-use number of MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519, until it is registered.
+
+`set_mlkem768_suite_id` sets another one.
+"""
 
 _LABEL_PREFIX = b"MLS 1.0 "
 _EXTERNAL_INIT_LABEL = b"MLS 1.0 external init secret"
@@ -312,3 +317,20 @@ def find_suite(suite_id: int) -> CipherSuite:
         return SUITES[suite_id]
     except KeyError:
         raise UnsupportedError(f"cipher suite {suite_id:#06x} is not supported") from None
+
+
+def set_mlkem768_suite_id(suite_id: int) -> None:
+    """Give the post-quantum suite another number in this process, as peers may use another private one.
+
+    Call it before anything is made or restored: what was stored under the former number is refused then.
+
+    Raises:
+        LocalError: another suite has the number, or it is none: 0, a GREASE value, or beyond 16 bits.
+
+    """
+    suite = MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519
+    if not 0 < suite_id < 1 << 16 or suite_id in GREASE or SUITES.get(suite_id, suite) is not suite:
+        raise LocalError(f"{suite_id:#06x} cannot be the number of a cipher suite here")
+    del SUITES[suite.id]
+    object.__setattr__(suite, "id", suite_id)
+    SUITES[suite_id] = suite

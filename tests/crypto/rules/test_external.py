@@ -27,6 +27,7 @@ from clave_crypto.mls import (
     Remove,
     ResumptionPsk,
     ResumptionUsage,
+    SelfRemove,
     Update,
     encode_message,
     new_psk_id,
@@ -68,7 +69,8 @@ BRANCHED = PreSharedKey(new_psk_id(SUITE, ResumptionPsk(ResumptionUsage.BRANCH, 
 
 Covered = Callable[[Any], Sequence[Any]]
 BAD_ENTRIES: list[tuple[str, Covered]] = [
-    ("external-commit-by-value", lambda init: (init, ProposalByReference(bytes(32)))),
+    ("proposal-known", lambda init: (init, ProposalByReference(bytes(32)))),
+    ("self-remove-by-reference", lambda init: (init, SelfRemove())),
     ("external-commit-one-init", lambda init: ()),
     ("external-commit-one-init", lambda init: (init, init)),
     ("external-commit-one-remove", lambda init: (init, Remove(1), Remove(2))),
@@ -91,6 +93,15 @@ def test_bad_external_commit(rule_id: str, covered: Covered) -> None:
         for one in covered(init)
     )
     refused(red, forged_entry(red.group, joiner, message, proposals=named), rule_id)
+
+
+@proves("external-commit-by-value")
+def test_external_commit_that_covers_a_pending_remove() -> None:
+    red, joiner, message, commit = entry()
+    red.group.propose(Remove(1), now=NOW)
+    ((reference, _, _),) = red.group.pending_proposals
+    named = (*commit.proposals, ProposalByReference(reference))
+    refused(red, forged_entry(red.group, joiner, message, proposals=named), "external-commit-by-value")
 
 
 @proves("external-commit-path")

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from clave_crypto.mls import Add, Extension, Grease, KeyPackage, UnsupportedError
+from clave_crypto.mls import Add, Extension, Grease, KeyPackage, Limits, LocalError, UnsupportedError
 from clave_crypto.mls.grease import GREASE
-from clave_crypto.mls.leaf_node import leaf_node_tbs
+from clave_crypto.mls.leaf_node import KeyPackageSource, leaf_node_tbs
+from clave_crypto.mls.limits import DEFAULT_LIMITS
 from forgekit import capabilities, forged_commit, forged_proposal, signed
 from groupkit import NOW, SUITE, Party, form
 from rulekit import breaks, proves, refused
@@ -96,3 +97,44 @@ def test_no_extension_is_grease_by_default() -> None:
     package = Party("green").offer().key_package
     assert package.extensions == package.leaf_node.extensions == ()
     assert set(GREASE) & set(package.leaf_node.capabilities.extensions)
+
+
+@proves("leaf-lifetime-bounded")
+def test_lifetimes_that_are_too_long_or_end_before_they_begin() -> None:
+    red, blue = form("red", "blue")
+    owner = Party("green")
+    longest = DEFAULT_LIMITS.lifetime
+    owner.offer(not_before=NOW, not_after=NOW + longest).key_package.verify(policy=red.policy, now=NOW)
+    for source in (KeyPackageSource(NOW, NOW + longest + 1), KeyPackageSource(NOW, NOW - 1)):
+        package = owner.offer().key_package
+        leaf = replace(package.leaf_node, source=source)
+        tbs = leaf_node_tbs(leaf, b"", 0)
+        leaf = replace(leaf, signature=SUITE.sign_with_label(owner.signature_secret, b"LeafNodeTBS", tbs))
+        package = signed(owner, replace(package, leaf_node=leaf))
+        with breaks("leaf-lifetime-bounded"):
+            package.verify(policy=red.policy, now=NOW)
+        refused(blue, forged_commit(red, [Add(package)]), "leaf-lifetime-bounded")
+
+
+def test_the_longest_lifetime_is_set_by_the_caller() -> None:
+    red = Party("red")
+    red.create(limits=Limits(lifetime=1 << 40))
+    package = Party("green").offer(not_after=NOW + (1 << 39)).key_package
+    with breaks("leaf-lifetime-bounded"):
+        package.verify(policy=red.policy, now=NOW)
+    package.verify(policy=red.policy, limits=Limits(lifetime=1 << 40), now=NOW)
+    welcome = red.commits([Add(package)]).welcome
+    assert welcome is not None
+    joiner = Party("green")
+    with pytest.raises(LocalError, match="none of this client's key packages"):
+        joiner.join(welcome)
+
+
+@proves("leaf-lifetime-bounded")
+def test_a_joiner_checks_the_lifetimes_of_all_members() -> None:
+    red, green = Party("red"), Party("green")
+    red.create(not_after=NOW + DEFAULT_LIMITS.lifetime * 2)
+    welcome = red.commits([Add(green.offer().key_package)], path=False).welcome
+    with breaks("leaf-lifetime-bounded"):
+        green.join(welcome)
+    green.join(welcome, limits=Limits(lifetime=1 << 40))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, KeyPackageBundle, NoPolicy, PreSharedKeyID, find_suite
+from clave_crypto.mls import Group, KeyPackageBundle, Limits, NoPolicy, PreSharedKeyID, find_suite
 from clave_crypto.mls.framing import decode_key_package
 from clave_crypto.mls.leaf_node import KeyPackageSource
 from clave_crypto.mls.psk import ExternalPsk
 from vectors.checks.schema import LEAF, Case, secret, unhex, vector
+
+UNBOUNDED = Limits(lifetime=1 << 64)
+"""Leaves of the official vectors live for ever."""
 
 
 @vector(
@@ -48,6 +51,7 @@ def passive_client(case: Case) -> None:
         ratchet_tree=unhex(case["ratchet_tree"]) if case["ratchet_tree"] else None,
         find_psk=find_psk,
         other_groups=(),
+        limits=UNBOUNDED,
     )
     assert group.epoch_authenticator == unhex(case["initial_epoch_authenticator"])
     for expected in case["epochs"]:
@@ -55,4 +59,4 @@ def passive_client(case: Case) -> None:
             group.receive(unhex(proposal), find_psk=find_psk)
         group.receive(unhex(expected["commit"]), find_psk=find_psk)
         assert group.epoch_authenticator == unhex(expected["epoch_authenticator"])
-        group = Group.restore(group.state(), policy=NoPolicy())
+        group = Group.restore(group.state(), policy=NoPolicy(), limits=UNBOUNDED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from clave_crypto.mls.extensions import ExtensionType, ExternalSender, ExternalSenders, find_extension
@@ -17,9 +17,12 @@ from clave_crypto.mls.proposals import (
     ProposalByReference,
     ReInit,
     Remove,
+    SelfRemove,
 )
 from clave_crypto.mls.rules.credential import check_credential
+from clave_crypto.mls.rules.proposal import Sent, check_not_self_remove
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
+from clave_crypto.mls.senders import NewMemberCommitSender
 
 if TYPE_CHECKING:
     from clave_crypto.codec import Struct
@@ -84,14 +87,24 @@ def check_joiner_content(body: Struct) -> Commit:
     return body
 
 
-def check_external_commit(commit: Commit) -> tuple[Proposal, ...]:
-    """Check an external commit's shape; return its proposals."""
+def check_external_commit(commit: Commit, find_pending: Callable[[bytes], Sent]) -> tuple[Sent, ...]:
+    """Check an external commit's shape; return its proposals.
+
+    `find_pending` returns the proposal of a reference, or raises `ValidationError`.
+    """
     check_path_in_external_commit(commit)
-    proposals = check_by_value(commit)
-    check_one_external_init(proposals)
-    check_one_remove(proposals)
-    check_kinds(proposals)
-    return proposals
+    proposals: list[Sent] = []
+    for one in commit.proposals:
+        if isinstance(one, ProposalByReference):
+            proposals.append(check_reference(find_pending(one.reference)))
+        else:
+            check_not_self_remove(one.proposal)
+            proposals.append((NewMemberCommitSender(), one.proposal))
+    kinds = [proposal for _, proposal in proposals]
+    check_one_external_init(kinds)
+    check_one_remove(kinds)
+    check_kinds(kinds)
+    return tuple(proposals)
 
 
 @rule("external-commit-path", "12.4.3.2")
@@ -103,14 +116,11 @@ def check_path_in_external_commit(commit: Commit) -> UpdatePath:
 
 
 @rule("external-commit-by-value", "12.4.3.2")
-def check_by_value(commit: Commit) -> tuple[Proposal, ...]:
-    """An external commit refers to no proposals sent before."""
-    proposals = []
-    for one in commit.proposals:
-        if isinstance(one, ProposalByReference):
-            raise BrokenRuleError("the external commit refers to a proposal sent before")
-        proposals.append(one.proposal)
-    return tuple(proposals)
+def check_reference(sent: Sent) -> Sent:
+    """An external commit refers to no proposals sent before, but SelfRemoves."""
+    if not isinstance(sent[1], SelfRemove):
+        raise BrokenRuleError("the external commit refers to a proposal sent before")
+    return sent
 
 
 @rule("external-commit-one-init", "12.2")
@@ -129,6 +139,6 @@ def check_one_remove(proposals: Sequence[Proposal]) -> None:
 
 @rule("external-commit-kinds", "12.2")
 def check_kinds(proposals: Sequence[Proposal]) -> None:
-    """An external commit has no proposals but ExternalInit, Remove and PreSharedKey."""
-    if not all(isinstance(proposal, ExternalInit | Remove | PreSharedKey) for proposal in proposals):
+    """An external commit has no proposals but ExternalInit, Remove, PreSharedKey and SelfRemove."""
+    if not all(isinstance(one, ExternalInit | Remove | PreSharedKey | SelfRemove) for one in proposals):
         raise BrokenRuleError("the external commit has a proposal of another kind")

@@ -10,11 +10,13 @@ from clave_crypto.mls.rules.leaf import (
     check_extensions_unique,
     check_leaf,
     check_lifetime,
+    check_lifetime_bounded,
 )
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
     from clave_crypto.mls.key_package import KeyPackage
+    from clave_crypto.mls.limits import Limits
     from clave_crypto.mls.policy import Policy
     from clave_crypto.mls.suites import CipherSuite
 
@@ -22,7 +24,7 @@ __all__ = ["check_key_package"]
 
 
 def check_key_package(
-    suite: CipherSuite, key_package: KeyPackage, *, policy: Policy, now: int | None
+    suite: CipherSuite, key_package: KeyPackage, *, policy: Policy, limits: Limits, now: int | None
 ) -> None:
     """Check a key package for use with `suite`; its lifetime too unless `now` is None."""
     check_version(key_package)
@@ -32,6 +34,7 @@ def check_key_package(
     check_extensions_unique(key_package.extensions)
     check_extensions_listed(key_package, policy)
     check_leaf(suite, key_package.leaf_node, KeyPackageSource)
+    check_lifetime_bounded(key_package.leaf_node, limits)
     if now is not None:
         check_lifetime(key_package.leaf_node, now)
     check_signature(suite, key_package)

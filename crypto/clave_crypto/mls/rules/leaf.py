@@ -14,13 +14,14 @@ from clave_crypto.mls.extensions import (
 )
 from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.leaf_node import KeyPackageSource, LeafNode, ProtocolVersion, leaf_node_tbs
-from clave_crypto.mls.proposals import ProposalType
+from clave_crypto.mls.proposal_types import DEFAULT_PROPOSAL_TYPES
 from clave_crypto.mls.rules.credential import check_credential
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
     from clave_crypto.codec import Struct
     from clave_crypto.mls.census import Census
+    from clave_crypto.mls.limits import Limits
     from clave_crypto.mls.ratchet_tree import RatchetTree
     from clave_crypto.mls.suites import CipherSuite
 
@@ -31,10 +32,9 @@ __all__ = [
     "check_leaves_fit_group",
     "check_leaves_unique",
     "check_lifetime",
+    "check_lifetime_bounded",
     "decode_required_capabilities",
 ]
-
-_DEFAULT_PROPOSAL_TYPES = frozenset(ProposalType)
 
 
 def check_leaf(
@@ -123,6 +123,18 @@ def check_lifetime(leaf: LeafNode, now: int) -> None:
         raise BrokenRuleError("the leaf node's lifetime has not begun or is over")
 
 
+@rule("leaf-lifetime-bounded", "7.2")
+def check_lifetime_bounded(leaf: LeafNode, limits: Limits) -> None:
+    """A leaf's lifetime ends after it begins, and is no longer than the application accepts."""
+    source = leaf.source
+    if isinstance(source, KeyPackageSource) and not (
+        0 <= source.not_after - source.not_before <= limits.lifetime
+    ):
+        raise BrokenRuleError(
+            f"the leaf node's lifetime is longer than {limits.lifetime} s, or ends too early"
+        )
+
+
 @rule("leaf-key-not-a-parents", "16.7")
 def check_key_not_a_parents(tree: RatchetTree, leaf: LeafNode) -> None:
     """A leaf that comes into the tree does not have the encryption key of a parent."""
@@ -157,7 +169,7 @@ def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> N
     credentials = {int.from_bytes(tag, "big") for tag in census.credential_tags}
     check_grease_unused(used_extensions, required)
     required_extensions = set(required.extension_types) - DEFAULT_EXTENSION_TYPES
-    required_proposals = set(required.proposal_types) - _DEFAULT_PROPOSAL_TYPES
+    required_proposals = set(required.proposal_types) - DEFAULT_PROPOSAL_TYPES
     required_credentials = set(required.credential_types)
     for capabilities in census.capabilities:
         check_context_extensions_supported(used_extensions, capabilities.extensions)

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.leaf_node import ProtocolVersion
+from clave_crypto.mls.proposal_types import DEFAULT_PROPOSAL_TYPES, ProposalType
 from clave_crypto.mls.proposals import (
     Add,
+    CustomProposal,
     ExternalInit,
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
     ReInit,
     Remove,
+    SelfRemove,
     Update,
+    proposal_type_of,
 )
 from clave_crypto.mls.psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 from clave_crypto.mls.senders import MemberSender, Sender
 
 if TYPE_CHECKING:
+    from clave_crypto.mls.census import Census
     from clave_crypto.mls.leaf_node import LeafNode
     from clave_crypto.mls.ratchet_tree import RatchetTree
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = [
     "Sent",
+    "check_custom_type",
     "check_epoch_countable",
     "check_no_external_init_alone",
+    "check_not_self_remove",
+    "check_one_change_per_leaf",
     "check_path_present",
     "check_proposal_known",
     "check_proposal_list",
+    "check_proposals_supported",
     "check_psk_nonce",
     "check_psk_usage",
     "check_psks_countable",
     "check_psks_unique",
     "check_reinit_version",
     "check_removed_is_member",
+    "check_self_remove_public",
+    "check_self_remove_sender",
     "check_update_sender",
     "needs_path",
+    "removed_by",
 ]
 
 T = TypeVar("T")
@@ -51,11 +64,19 @@ Sent = tuple[Sender, Proposal]
 """A sender and its proposal."""
 
 
+def removed_by(sender: Sender, proposal: Proposal) -> int | None:
+    """Return the leaf index that a proposal removes, or None."""
+    if isinstance(proposal, Remove):
+        return proposal.removed
+    is_leaving = isinstance(proposal, SelfRemove) and isinstance(sender, MemberSender)
+    return sender.leaf_index if is_leaving and isinstance(sender, MemberSender) else None
+
+
 def check_proposal_list(committer: MemberSender, proposals: Sequence[Sent]) -> None:
     """Check the proposals of a member's commit against each other."""
     kinds = [proposal for _, proposal in proposals]
     check_no_own_update(committer, proposals)
-    check_committer_stays(committer, kinds)
+    check_committer_stays(committer, proposals)
     check_one_change_per_leaf(proposals)
     check_adds_unique(kinds)
     check_psks_unique(kinds)
@@ -86,11 +107,9 @@ def check_no_own_update(committer: MemberSender, proposals: Sequence[Sent]) -> N
 
 
 @rule("commit-committer-stays", "12.2")
-def check_committer_stays(committer: MemberSender, proposals: Sequence[Proposal]) -> None:
+def check_committer_stays(committer: MemberSender, proposals: Sequence[Sent]) -> None:
     """A commit does not remove its committer."""
-    if any(
-        isinstance(proposal, Remove) and MemberSender(proposal.removed) == committer for proposal in proposals
-    ):
+    if any(removed_by(sender, proposal) == committer.leaf_index for sender, proposal in proposals):
         raise BrokenRuleError("the commit removes its committer")
 
 
@@ -100,7 +119,7 @@ def check_one_change_per_leaf(proposals: Sequence[Sent]) -> None:
     changed = [
         MemberSender(proposal.removed) if isinstance(proposal, Remove) else sender
         for sender, proposal in proposals
-        if isinstance(proposal, Remove | Update)
+        if isinstance(proposal, Remove | Update | SelfRemove)
     ]
     if len(set(changed)) != len(changed):
         raise BrokenRuleError("the commit changes a leaf twice")
@@ -145,9 +164,46 @@ def check_no_external_init(proposals: Sequence[Proposal]) -> None:
         raise BrokenRuleError("a member's commit covers an ExternalInit")
 
 
+@rule("commit-proposals-supported", "12.2")
+def check_proposals_supported(census: Census, proposals: Iterable[Proposal]) -> None:
+    """Every member that processes a commit supports its proposals of types that are not default ones."""
+    used = {proposal_type_of(proposal) for proposal in proposals} - DEFAULT_PROPOSAL_TYPES
+    if used and not all(used <= set(capabilities.proposals) for capabilities in census.capabilities):
+        raise BrokenRuleError("a member does not support a proposal's type")
+
+
+@rule("custom-proposal-type", "13.5")
+def check_custom_type(proposal: CustomProposal) -> None:
+    """A proposal of the application's has a type that is no GREASE value and not one of this library's."""
+    if proposal.proposal_type in (0, *GREASE, *ProposalType):
+        raise BrokenRuleError(f"{proposal.proposal_type:#06x} is not the type of a custom proposal")
+
+
+@rule("self-remove-sender", "SelfRemove Proposal")
+def check_self_remove_sender(tree: RatchetTree, sender: Sender) -> int:
+    """A SelfRemove is sent by a member."""
+    if not isinstance(sender, MemberSender) or tree.leaf(sender.leaf_index) is None:
+        raise BrokenRuleError("the sender of the SelfRemove is not a member")
+    return sender.leaf_index
+
+
+@rule("self-remove-public", "SelfRemove Proposal")
+def check_self_remove_public(proposal: Proposal, *, is_public: bool) -> None:
+    """A SelfRemove is sent in a public message, for those who join externally."""
+    if isinstance(proposal, SelfRemove) and not is_public:
+        raise BrokenRuleError("the SelfRemove came encrypted")
+
+
+@rule("self-remove-by-reference", "SelfRemove Proposal")
+def check_not_self_remove(proposal: Proposal) -> None:
+    """A commit covers a SelfRemove by reference only."""
+    if isinstance(proposal, SelfRemove):
+        raise BrokenRuleError("a commit has a SelfRemove by value")
+
+
 def needs_path(proposals: Sequence[Proposal]) -> bool:
     """Return whether a commit of `proposals` must have a path: there are none, or one requires it."""
-    kinds = Update | Remove | ExternalInit | GroupContextExtensions
+    kinds = Update | Remove | ExternalInit | GroupContextExtensions | SelfRemove
     return not proposals or any(isinstance(proposal, kinds) for proposal in proposals)
 
 
