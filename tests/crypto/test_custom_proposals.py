@@ -9,14 +9,18 @@ import pytest
 from clave_crypto.mls import (
     Add,
     CustomProposal,
+    Extension,
+    GroupContextExtensions,
     GroupView,
     NoPolicy,
     PolicyRejected,
     Proposal,
     ProposalReceived,
+    ReInit,
     Sender,
     UnsupportedError,
 )
+from clave_crypto.mls.extensions import find_extension
 from clave_crypto.mls.framing import ProposalContent
 from clave_crypto.mls.senders import MemberSender
 from forgekit import forged, forged_commit
@@ -24,6 +28,7 @@ from groupkit import NOW, Party, assert_agree
 from rulekit import breaks, proves, refused
 
 KIND = 0xF001
+EXTENSION = 0xF002
 
 
 class _Noting(NoPolicy):
@@ -114,3 +119,31 @@ class _Number(CustomProposal):
     def write(self, w: object) -> None:
         assert callable(w)
         w(KIND.to_bytes(2, "big") + b"\xff\xff")
+
+
+class _Wary(_Noting):
+    """Refuses a group whose extension of one kind has bad contents."""
+
+    def check_context_extensions(self, extensions: Sequence[Extension]) -> None:
+        if find_extension(extensions, EXTENSION) == b"bad":
+            raise PolicyRejected("bad contents")
+
+
+def test_the_policy_judges_the_contents_of_a_groups_extensions() -> None:
+    bad, good = ((Extension(EXTENSION, data),) for data in (b"bad", b"good"))
+    red, blue, green = (Party(name, policy=_Wary()) for name in ("red", "blue", "green"))
+    with pytest.raises(PolicyRejected):
+        red.create(extensions=bad, extension_types=(EXTENSION,))
+    careless = Party("careless")
+    careless.create(extensions=bad, extension_types=(EXTENSION,))
+    welcome = careless.commits([Add(blue.offer(extension_types=(EXTENSION,)).key_package)]).welcome
+    with pytest.raises(PolicyRejected):
+        blue.join(welcome)
+    with pytest.raises(PolicyRejected):
+        green.enters(careless.group.group_info(), extension_types=(EXTENSION,))
+    red.create(extensions=good, extension_types=(EXTENSION,))
+    red.commits([Add(blue.offer(extension_types=(EXTENSION,)).key_package)])
+    with pytest.raises(PolicyRejected):
+        red.group.commit([GroupContextExtensions(bad)], now=NOW)
+    with pytest.raises(PolicyRejected):
+        red.group.propose(ReInit(b"next", 1, 1, bad), now=NOW)

@@ -131,6 +131,9 @@ class RoomPolicy:
         if any(not isinstance(proposal, Remove | ExternalInit) for proposal in proposals):
             raise PolicyRejected(f"{leaf_identity(leaf).name} tried to come back with something else")
 
+    def check_context_extensions(self, extensions: Sequence[Extension]) -> None:
+        """Accept them: `check_commit` judges a change of the agreed state, which needs the state before."""
+
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Refuse all external senders."""
         raise PolicyRejected("a room takes no proposals from outside it")

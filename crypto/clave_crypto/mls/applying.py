@@ -70,7 +70,7 @@ __all__ = [
     "check_proposal",
     "combine_psks",
     "context_size",
-    "judge_external_senders",
+    "judge_extensions",
     "next_context",
     "surviving_keys",
 ]
@@ -149,7 +149,7 @@ def check_proposal(
         case GroupContextExtensions():
             check_extensions_unique(proposal.extensions)
             decode_required_capabilities(proposal.extensions)
-            judge_external_senders(epoch.suite, proposal.extensions, policy)
+            judge_extensions(epoch.suite, proposal.extensions, policy)
         case ReInit():
             check_reinit_version(proposal)
             check_extensions_unique(proposal.extensions)
@@ -158,7 +158,7 @@ def check_proposal(
                 raise UnsupportedError(f"MLS version {proposal.version} is not supported")
             # A peer's ReInit to an unknown suite is accepted: other members may support it.
             if now is not None or proposal.cipher_suite in SUITES:
-                judge_external_senders(find_suite(proposal.cipher_suite), proposal.extensions, policy)
+                judge_extensions(find_suite(proposal.cipher_suite), proposal.extensions, policy)
         case ExternalInit():
             check_no_external_init_alone()
         case SelfRemove():
@@ -174,16 +174,17 @@ def context_size(extensions: Sequence[Extension]) -> int:
     return sum(len(one.extension_data) for one in extensions)
 
 
-def judge_external_senders(suite: CipherSuite, extensions: Sequence[Extension], policy: Policy) -> None:
-    """Check the external senders that these extensions list, and ask the policy about each.
+def judge_extensions(suite: CipherSuite, extensions: Sequence[Extension], policy: Policy) -> None:
+    """Check the external senders that a group's extensions list, and ask the policy about each and about all.
 
     Raises:
         ValidationError: the extension breaks a rule.
-        PolicyRejected: the application refuses one of them.
+        PolicyRejected: the application refuses one of them, or the extensions.
 
     """
     for sender in check_external_senders(suite, extensions):
         policy.check_external_sender(sender)
+    policy.check_context_extensions(extensions)
 
 
 def apply_proposals(

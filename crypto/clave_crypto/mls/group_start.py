@@ -8,7 +8,7 @@ from typing import Self
 
 from clave_crypto.codec import u16
 from clave_crypto.keys import Secret
-from clave_crypto.mls.applying import judge_external_senders
+from clave_crypto.mls.applying import judge_extensions
 from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.continuing import continue_group
 from clave_crypto.mls.creating import create
@@ -79,7 +79,7 @@ class GroupStart(GroupView):
         epoch, secret_tree = create(
             suite, group_id, leaf, leaf_secret, signature_secret, extensions, epoch_secret, limits
         )
-        judge_external_senders(suite, extensions, policy)
+        judge_extensions(suite, extensions, policy)
         return cls(epoch, secret_tree, policy, limits=limits)
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import TypeVar
 from clave_crypto.codec import Struct
 from clave_crypto.errors import DecodeError
 from clave_crypto.mls import tree_math
-from clave_crypto.mls.applying import combine_psks, context_size, judge_external_senders
+from clave_crypto.mls.applying import combine_psks, context_size, judge_extensions
 from clave_crypto.mls.epoch import Epoch, FindPsk
 from clave_crypto.mls.errors import LocalError, MalformedError, undecodable
 from clave_crypto.mls.extensions import ExtensionType, find_extension
@@ -140,7 +140,7 @@ def verify_group_info(
     check_extensions_unique(group_info.extensions)
     check_extensions_unique(context.extensions)
     limits.check_context(context_size(context.extensions))
-    judge_external_senders(suite, context.extensions, policy)
+    judge_extensions(suite, context.extensions, policy)
     embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
     tree = _read_tree(suite, check_tree_given(ratchet_tree if embedded is None else embedded), limits)
     signer = check_signer(tree, group_info)

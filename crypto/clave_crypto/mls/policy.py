@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from clave_crypto.mls.extensions import ExternalSender
+    from clave_crypto.mls.extensions import Extension, ExternalSender
     from clave_crypto.mls.group_view import GroupView
     from clave_crypto.mls.leaf_node import LeafNode
     from clave_crypto.mls.proposals import Proposal
@@ -36,6 +36,9 @@ class Policy(Protocol):
 
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Check an external sender whose proposals the group is to accept (section 12.1.8.1)."""
+
+    def check_context_extensions(self, extensions: Sequence[Extension]) -> None:
+        """Check the contents of a group's extensions, when it is made or joined, and as they are proposed."""
 
     def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
         """Check a proposal that was sent by itself; a commit can refer to it only if it is accepted.
@@ -71,6 +74,9 @@ class NoPolicy(Policy):
 
     def check_external_sender(self, sender: ExternalSender) -> None:
         """Accept it."""
+
+    def check_context_extensions(self, extensions: Sequence[Extension]) -> None:
+        """Accept them."""
 
     def check_proposal(self, group: GroupView, sender: Sender, proposal: Proposal) -> None:
         """Accept it."""
