@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -50,6 +51,14 @@ class SignatureScheme(Protocol):
         """Check a signature; raises `KeyRejected` or `SignatureInvalid`."""
 
 
+_KEPT_KEYS: Final = 4
+"""Private keys kept loaded: a client has one or two, and loading one takes as long as signing with it."""
+
+_load_ed25519 = lru_cache(_KEPT_KEYS)(Ed25519PrivateKey.from_private_bytes)
+_load_ed448 = lru_cache(_KEPT_KEYS)(Ed448PrivateKey.from_private_bytes)
+_load_ecdsa = lru_cache(_KEPT_KEYS)(load_ec_private)
+
+
 class _Ed25519:
     """EdDSA with Ed25519 (RFC 8032): any 32 bytes are a private key."""
 
@@ -57,7 +66,7 @@ class _Ed25519:
         return Secret(random(32))
 
     def public_key(self, private: bytes) -> bytes:
-        return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        return _load_ed25519(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed25519_encoding(public)
@@ -68,7 +77,7 @@ class _Ed25519:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+        return _load_ed25519(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed25519_encoding(public)
@@ -85,7 +94,7 @@ class _Ed448:
         return Secret(random(57))
 
     def public_key(self, private: bytes) -> bytes:
-        return Ed448PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        return _load_ed448(private).public_key().public_bytes_raw()
 
     def check_public(self, public: bytes) -> None:
         check_ed448_encoding(public)
@@ -96,7 +105,7 @@ class _Ed448:
         return key.public_bytes_raw()
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return Ed448PrivateKey.from_private_bytes(private).sign(message)
+        return _load_ed448(private).sign(message)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         check_ed448_encoding(public)
@@ -120,7 +129,7 @@ class _Ecdsa:
         return Secret((wide % (self._curve.group_order - 1) + 1).to_bytes(size, "big"))
 
     def public_key(self, private: bytes) -> bytes:
-        return self.encode_public(load_ec_private(self._curve, private).public_key())
+        return self.encode_public(_load_ecdsa(self._curve, private).public_key())
 
     def check_public(self, public: bytes) -> None:
         load_ec_public(self._curve, public)
@@ -131,7 +140,7 @@ class _Ecdsa:
         return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def sign(self, private: bytes, message: bytes) -> bytes:
-        return load_ec_private(self._curve, private).sign(message, self._algorithm)
+        return _load_ecdsa(self._curve, private).sign(message, self._algorithm)
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         try:
