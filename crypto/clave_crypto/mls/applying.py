@@ -61,12 +61,14 @@ from clave_crypto.mls.rules.proposal import (
 )
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
+from clave_crypto.mls.spread import Spread, apply_spread
 from clave_crypto.mls.suites import SUITES, CipherSuite, find_suite
 
 __all__ = [
     "Applied",
     "apply_external",
     "apply_proposals",
+    "check_own_proposals",
     "check_proposal",
     "combine_psks",
     "context_size",
@@ -167,6 +169,32 @@ def check_proposal(
         case CustomProposal():
             check_custom_type(proposal)
             check_proposals_supported(epoch.tree.census, [proposal])
+
+
+def check_own_proposals(
+    epoch: Epoch,
+    sender: Sender,
+    proposals: Sequence[Proposal],
+    *,
+    policy: Policy,
+    limits: Limits,
+    now: int,
+    spread: Spread,
+) -> None:
+    """Check proposals of this client's, each by itself; key packages to add by `spread`.
+
+    Raises as `check_proposal` does.
+    """
+
+    def check_added(add: Add) -> None:
+        check_key_package(epoch.suite, add.key_package, policy=policy, limits=limits, now=now)
+
+    apply_spread(spread, check_added, [proposal for proposal in proposals if isinstance(proposal, Add)])
+    for proposal in proposals:
+        if isinstance(proposal, Add):
+            policy.check_leaf(proposal.key_package.leaf_node)
+        else:
+            check_proposal(epoch, sender, proposal, policy=policy, limits=limits, now=now)
 
 
 def context_size(extensions: Sequence[Extension]) -> int:

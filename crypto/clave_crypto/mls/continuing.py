@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clave_crypto.mls.applying import apply_proposals, check_proposal
+from clave_crypto.mls.applying import apply_proposals, check_own_proposals
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.grease import Grease
@@ -50,8 +50,7 @@ def continue_group(
     sender = MemberSender(first.own_leaf)
     psk = ResumptionPsk(usage, origin.epoch.context.group_id, origin.epoch.context.epoch)
     adds = [Add(key_package) for key_package in key_packages]
-    for add in adds:
-        check_proposal(first, sender, add, policy=policy, limits=limits, now=now)
+    check_own_proposals(first, sender, adds, policy=policy, limits=limits, now=now, spread=map)
     proposals: list[Proposal] = [*adds, PreSharedKey(new_psk_id(first.suite, psk, random))]
     applied = apply_proposals(first, sender, [(sender, one) for one in proposals], limits=limits)
     made = make_commit(

@@ -6,7 +6,13 @@ import os
 from collections.abc import Sequence
 
 from clave_crypto.keys import Secret
-from clave_crypto.mls.applying import Applied, apply_proposals, check_proposal, combine_psks
+from clave_crypto.mls.applying import (
+    Applied,
+    apply_proposals,
+    check_own_proposals,
+    check_proposal,
+    combine_psks,
+)
 from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.committing import make_commit
 from clave_crypto.mls.credentials import Credential
@@ -162,8 +168,8 @@ class GroupSending(GroupStart):
         (section 12.4). It is encrypted unless `public`. The Welcome has the tree unless `ratchet_tree` is
         false. Pending proposals are left out if they break a rule together with the others or the policy
         refuses them. The group stays in its epoch; only the key that encrypted the message is used up: store
-        `state()` before sending. Secrets are encrypted to one member after the other unless `spread`
-        distributes that, as a `ThreadPoolExecutor`'s `map` does.
+        `state()` before sending. Key packages are checked, and secrets encrypted, for one member after the
+        other unless `spread` distributes that, as a `ThreadPoolExecutor`'s `map` does.
 
         `signature_secret` and `credential` replace this member's own from the next epoch on: the new leaf is
         signed by the new key, the commit by the former one. It has a path then.
@@ -179,9 +185,15 @@ class GroupSending(GroupStart):
         self._check_open()
         for proposal in proposals:
             check_not_self_remove(proposal)
-            check_proposal(
-                self._epoch, self._sender, proposal, policy=self._policy, limits=self._limits, now=now
-            )
+        check_own_proposals(
+            self._epoch,
+            self._sender,
+            proposals,
+            policy=self._policy,
+            limits=self._limits,
+            now=now,
+            spread=spread,
+        )
         own = self.member(self.own_leaf).leaf
         template = replace_identity(self.suite, own, signature_secret, credential)
         if template is not own:
