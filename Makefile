@@ -4,6 +4,8 @@
 # Beside them:
 #   make coverage     the tests with branch coverage, and the share reached, file by file; without test_bites.py,
 #                     which changes the source and has a time limit (TESTS=tests/wire for a part)
+#   make interop      the MLS library in groups with other libraries, and a table of what passed; it installs those
+#                     that need Node.js (`make interop-peers` does only that), without which their tests are skipped
 #   make wheel        the wheel built, and the demo run from it in an environment of its own
 #   make demo-picture docs/demo.svg, from what `clave demo` shows in a terminal
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
@@ -18,8 +20,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage wheel demo-picture validation-page rpc-page name-tables bench-mls bench-client \
-	bench-relay bench-storm soak clean
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page rpc-page name-tables \
+	bench-mls bench-client bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -45,6 +47,13 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest -n 2 --ignore=tests/simulation/test_bites.py $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+interop: $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory interop-peers \
+		|| echo "core-crypto does not install here: its tests are skipped; they need Node.js 20 or newer with npm"
+	$(BIN)/python -m pytest -n 2 -v tests/interop
+
+interop-peers: tests/interop/node_modules/.package-lock.json
 
 wheel: $(VENV)/bin/python
 	rm -rf build/wheel
@@ -98,8 +107,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group interop \
-		|| echo "mls-rs does not install here: tests/interop are skipped, and make bench-mls does not run"
+		|| echo "mls-rs does not install here: its tests in tests/interop are skipped, and make bench-mls does not run"
+	@touch $@
+
+tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
+	npm ci --no-audit --no-fund --prefix tests/interop
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .nox build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) tests/interop/node_modules .nox build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
