@@ -22,11 +22,12 @@ from clave_crypto.mls import (
     encode_message,
 )
 
-__all__ = ["HOUR", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
+__all__ = ["HOUR", "POOL", "Member", "OurMember", "Ours", "Side", "TheirMember", "Theirs"]
 
 HOUR = 3600
 
-_POOL = ThreadPoolExecutor()
+POOL = ThreadPoolExecutor(os.cpu_count())
+"""As many threads as cores, for both what is checked and what is encrypted."""
 
 
 class Side(Protocol):
@@ -81,7 +82,7 @@ class Ours:
 
     def join(self, welcome: bytes) -> OurMember:
         """Join, the leaves checked on all cores as mls-rs does."""
-        group = Group.join(welcome, self.bundles.get, policy=self.policy, other_groups=(), spread=_POOL.map)
+        group = Group.join(welcome, self.bundles.get, policy=self.policy, other_groups=(), spread=POOL.map)
         return OurMember(group)
 
 
@@ -102,7 +103,7 @@ class OurMember:
 
     def update(self) -> bytes:
         """Make a commit of nothing but new keys of one's own."""
-        return self.group.commit(now=self.now, spread=_POOL.map).message
+        return self.group.commit(now=self.now, spread=POOL.map).message
 
     def add(self, key_package: bytes) -> bytes:
         """Make a commit that adds one member."""
@@ -110,7 +111,7 @@ class OurMember:
 
     def remove(self, leaf_index: int, removed: Theirs) -> bytes:
         """Make a commit that removes an mls-rs member."""
-        return self.group.commit([Remove(leaf_index)], now=self.now, spread=_POOL.map).message
+        return self.group.commit([Remove(leaf_index)], now=self.now, spread=POOL.map).message
 
 
 class Theirs:

@@ -43,7 +43,7 @@ def test_the_examples_go_on_from_each_other() -> None:
 def test_every_method_of_a_policy_and_every_bound_is_explained() -> None:
     text = PAGE.read_text(encoding="utf-8")
     asked = {name for name in vars(mls.Policy) if not name.startswith("_")}
-    assert asked == set(re.findall(r"^\| `(c\w+)` \| (?:whether|what to)", text, re.MULTILINE))
+    assert asked == set(re.findall(r"^\| `(\w+)` \| (?:whether|what to)", text, re.MULTILINE))
     bounds = text.split("## Bounds")[1].split("\n## ")[0]
     limits = {(field.name, str(field.default)) for field in dataclasses.fields(mls.Limits)}
     assert limits == set(re.findall(r"^\| `(\w+)` \| (\d+) \|", bounds, re.MULTILINE))
