@@ -73,6 +73,27 @@ def test_who_returns_removes_its_old_leaf_and_who_left() -> None:
     assert blue
 
 
+def test_a_member_that_leaves_twice_keeps_nobody_from_joining() -> None:
+    red, blue, green = form("red", "blue", "green")
+    twice = [
+        encode_message(public(green, ProposalContent(SelfRemove()), authenticated_data=data))
+        for data in (b"one", b"two")
+    ]
+    for message in twice:
+        red.sees(message)
+    Party("grey").enters(red.group.group_info(), self_removes=twice, to=[red])
+    assert [member.identity for member in red.group.members()] == [b"red", b"blue", b"grey"]
+    assert blue
+
+
+def test_who_returns_may_have_wanted_to_leave() -> None:
+    red, blue = form("red", "blue")
+    message = leaves(blue, red)
+    again = Party("blue")
+    again.enters(red.group.group_info(), removes=1, self_removes=[message], to=[red])
+    assert_agree([red, again])
+
+
 def test_a_remove_of_who_leaves_is_left_out() -> None:
     red, blue, green = form("red", "blue", "green")
     removal = blue.group.propose(Remove(2), now=NOW)

@@ -43,6 +43,7 @@ from clave_crypto.mls.rules.proposal import Sent, check_removed_is_member
 from clave_crypto.mls.rules.welcome import check_group_id_new, find_external_pub
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
+    MemberSender,
     NewMemberCommitSender,
     NewMemberProposalSender,
     Sender,
@@ -141,7 +142,7 @@ def join_externally(
         private_keys={},
         signature_secret=signature_secret,
     )
-    leaving = [_check_self_remove(seen, message) for message in self_removes]
+    leaving = _check_self_removes(seen, self_removes, removes)
     sent: list[Sent] = [(NewMemberCommitSender(), proposal) for proposal in own]
     sent += ((content.sender, SelfRemove()) for content in leaving)
     applied = apply_external(seen, sent, limits=limits)
@@ -166,6 +167,20 @@ def join_externally(
     check_leaves_unique(made.epoch.tree.census)
     check_leaves_fit_group(made.epoch.tree.census, context.extensions)
     return made
+
+
+def _check_self_removes(seen: Epoch, messages: Sequence[bytes], removes: int | None) -> list[VerifiedContent]:
+    """Check the SelfRemoves of a group; return the first of each member, without that of leaf `removes`.
+
+    A member that sends two does not keep anybody from joining. Raises as `_check_self_remove` does.
+    """
+    found: dict[Sender, VerifiedContent] = {}
+    for message in messages:
+        content = _check_self_remove(seen, message)
+        found.setdefault(content.sender, content)
+    if removes is not None:
+        found.pop(MemberSender(removes), None)
+    return list(found.values())
 
 
 def _check_self_remove(seen: Epoch, message: bytes) -> VerifiedContent:
