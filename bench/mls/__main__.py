@@ -13,6 +13,7 @@ from bench.mls.bulk import print_bulk_adds
 from bench.mls.floor import floor, unavoidable
 from bench.mls.full_tree import FullTree
 from bench.mls.memory import joined_group
+from bench.mls.post_quantum import print_post_quantum
 from bench.mls.scene import OPERATIONS, Scene
 from bench.mls.sides import Ours, Theirs
 
@@ -115,6 +116,7 @@ def main() -> None:
             )
     print_growth()
     print_bulk_adds(BULK_ROUNDS, target=BULK_TARGET, large="--large" in sys.argv)
+    print_post_quantum(max(ROUNDS))
     if sys.platform == "linux":
         held, most, seconds = joined_group(10_000)
         verdict = "reached" if most <= MEMORY_TARGET else "missed"
