@@ -1,8 +1,8 @@
 """Puts one seed in the place of every source of randomness of client, relay and MLS. Knows no story.
 
 What is replaced: `os.urandom` (also where it is a parameter's default), the `random` module of clave's
-modules, the generation of identity keys, and the ephemeral keys of DHKEM. `cryptography`'s own HPKE draws by
-itself, so suites use clave's HPKE instead, which gives the same format.
+modules, and the generation of identity keys. Only the ephemeral keys of P-256, P-384, P-521, X448 and ML-KEM
+are drawn by `cryptography` itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _functions() -> Iterator[Any]:
             for each in list(vars(owner).values()):
                 plain = each.__func__ if isinstance(each, classmethod | staticmethod) else each
                 if inspect.isfunction(plain):
-                    yield plain
+                    yield inspect.unwrap(plain)
 
 
 @cache

@@ -5,12 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from clave_client.client import Client
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.store import schema
 from clave_client.store.profile import Profile
 from clave_client.store.schema import MIGRATIONS
 from clave_client.testing import MemoryRelay
@@ -61,18 +58,26 @@ async def test_a_profile_of_version_6_goes_on_where_it_was_left(tmp_path: Path) 
             ]
 
 
-async def test_key_packages_of_an_earlier_version_are_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_key_packages_of_an_earlier_version_are_replaced(tmp_path: Path) -> None:
     place(tmp_path)
     async with MemoryRelay() as relay:
-        published: list[int] = []
-        for migrations in (MIGRATIONS[:8], MIGRATIONS):
-            monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+
+        async def publications(store_version: int | None = None) -> int:
             with Profile(tmp_path, "blue") as profile:
                 client = Client(profile, connect=relay.connect)
                 client.open()
-                published.append(client.sync.account.publications)
+                account, store = client.sync.account, client.sync.store
+                found = account.publications
+                if store_version is not None:
+                    account.note_publications(3)
+                    store.run(f"PRAGMA user_version = {store_version}")
                 await client.close()
-    before, after = published
-    assert before > after == 0, "another count than the relay's has them all replaced"
+            return found
+
+        await publications(len(MIGRATIONS))
+        assert await publications(_BEFORE_REPLACING) == 3
+        assert await publications() == 0, "another count than the relay's has them all replaced"
+
+
+_BEFORE_REPLACING = 8
+"""The version of the store whose key packages had extensions that were not listed."""
