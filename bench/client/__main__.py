@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,6 +17,7 @@ from statistics import median
 
 import click
 
+from bench.client.catching_up import LIVE_RATE, Backlogs, p99
 from bench.client.population import Relay, first_room, make_profiles, profile_name
 from bench.client.processes import OnTerminal, imported_modules, seconds_to_end
 
@@ -33,6 +35,12 @@ _SEND_TARGET = 3.0
 _CHAT_TARGET = 1.4
 _MEMORY_TARGET = 16.0
 """MiB above the bare imports."""
+_RATE_TARGETS = {10_000: 1.15, 50_000: 0.85}
+"""Least rate of catching up with so many missed messages, in that of bare MLS decryption."""
+_DELAY_TARGET = 0.030
+"""Seconds, p99: how late the event loop is while catching up, and how long a key takes to be shown."""
+_LIVE_TARGET = 3.0
+"""Processor time of a message received live, in bare decryptions."""
 
 _IMPORTED = "imported"
 _IMPORT = "import importlib, pathlib, sys\nfor name in pathlib.Path(sys.argv[1]).read_text().split():\n"
@@ -107,26 +115,41 @@ class _Bench:
 
 @click.command()
 @click.option("--repeat", type=click.IntRange(1), default=11, show_default=True, help="Samples of each.")
-def main(repeat: int) -> None:
-    """Measure how fast the commands start and what memory 400 rooms take; print medians and ratios."""
+@click.option(
+    "--catch-up", type=click.IntRange(0), default=3, show_default=True, help="Samples of catching up."
+)
+@click.option("--only-catch-up", is_flag=True, help="Measure nothing else.")
+def main(repeat: int, catch_up: int, only_catch_up: bool) -> None:
+    """Measure how fast the commands start, what memory 400 rooms take, and how fast missed messages are read.
+
+    Prints medians and ratios.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the relay is stopped
     print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f}; medians of {repeat}")
     with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
+        if not only_catch_up:
+            _measure_starting(_Bench(Path(folder)), repeat)
+    with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
         bench = _Bench(Path(folder))
         with bench.relay.running():
-            make_profiles(bench.home, bench.relay, _ROOMS)
-            bench.modules.write_text(
-                "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPT))
-            )
-            _repeat(repeat, lambda: _measure_help(bench))
-            with bench.owner():
-                _repeat(repeat, lambda: _measure_send(bench))
-            _print_help(bench.samples)
-            _repeat(repeat, lambda: _measure_chat(bench, "up"))
-            _measure_memory(bench)
-        _repeat(repeat, lambda: _measure_chat(bench, "away"))
-        _print_chat(bench)
-        _print_memory(bench.samples)
+            asyncio.run(_measure_catching_up(bench, catch_up))
+
+
+def _measure_starting(bench: _Bench, repeat: int) -> None:
+    with bench.relay.running():
+        make_profiles(bench.home, bench.relay, _ROOMS)
+        bench.modules.write_text(
+            "\n".join(imported_modules(bench.chat_command(_ROOMS[0]), bench.environment, _PROMPT))
+        )
+        _repeat(repeat, lambda: _measure_help(bench))
+        with bench.owner():
+            _repeat(repeat, lambda: _measure_send(bench))
+        _print_help(bench.samples)
+        _repeat(repeat, lambda: _measure_chat(bench, "up"))
+        _measure_memory(bench)
+    _repeat(repeat, lambda: _measure_chat(bench, "away"))
+    _print_chat(bench)
+    _print_memory(bench.samples)
 
 
 def _repeat(times: int, measure: Callable[[], None]) -> None:
@@ -156,6 +179,37 @@ def _measure_memory(bench: _Bench) -> None:
     for _ in range(3):
         bench.memory("memory of imports", bench.imports_command(), _IMPORTED)
         bench.memory("memory of chat", bench.chat_command(_ROOMS[-1]), _PROMPT)
+
+
+async def _measure_catching_up(bench: _Bench, repeat: int) -> None:
+    """Measure and print; the rooms are made at a relay that runs."""
+    backlogs = await Backlogs.make(bench.home, bench.relay, tuple(_RATE_TARGETS), bench.environment)
+    for _ in range(repeat):
+        for count in _RATE_TARGETS:
+            await backlogs.measure(count, live=count == min(_RATE_TARGETS))
+        await asyncio.to_thread(backlogs.type_meanwhile, max(_RATE_TARGETS))
+    await backlogs.close()
+    if repeat:
+        _print_catching_up(backlogs)
+
+
+def _print_catching_up(backlogs: Backlogs) -> None:
+    bare = median(seconds for result in backlogs.results.values() for seconds in result.bare)
+    print(f"\n{'missed messages':34}{'per second':>10}  {'in bare MLS':>14}")
+    print(f"{'bare MLS decryption, one core':34}{1 / bare:10.0f}")
+    for count, result in backlogs.results.items():
+        rate = median(result.rates)
+        print(f"{f'{count} missed':34}{rate / bare:10.0f}  {_judged_least(rate, _RATE_TARGETS[count])}")
+    print(f"\n{'meanwhile':34}{'max ms':>10}  {'p99 ms':>14}")
+    for count, result in backlogs.results.items():
+        judged = _judged(p99(result.delays) * 1e3, _DELAY_TARGET * 1e3)
+        print(f"{f'{count} missed, timer':34}{max(result.delays) * 1e3:10.0f}  {judged}")
+        if result.echoes:
+            judged = _judged(p99(result.echoes) * 1e3, _DELAY_TARGET * 1e3)
+            print(f"{f'{count} missed, key at prompt':34}{max(result.echoes) * 1e3:10.0f}  {judged}")
+    print(f"\n{'received live':34}{'':10}  {'bare decryptions':>15}")
+    live = [ratio for result in backlogs.results.values() for ratio in result.live]
+    print(f"{f'{LIVE_RATE} a second':44}  {_judged(median(live), _LIVE_TARGET)}")
 
 
 def _print_help(samples: Samples) -> None:
@@ -196,6 +250,10 @@ def _print_memory(samples: Samples) -> None:
 
 def _judged(value: float, bound: float) -> str:
     return f"{value:15.2f}  <= {bound:g}: {'reached' if value <= bound else 'MISSED'}"
+
+
+def _judged_least(value: float, bound: float) -> str:
+    return f"{value:14.2f}  >= {bound:g}: {'reached' if value >= bound else 'MISSED'}"
 
 
 main()

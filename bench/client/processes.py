@@ -83,6 +83,18 @@ class OnTerminal:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
+    def echo_seconds(self, character: str) -> float | None:
+        """Type a character, delete it once it is shown, and return how long that took; None if it is not."""
+        self._read(0.0)
+        self.shown = b""
+        begin = time.perf_counter()
+        os.write(self._terminal, character.encode())
+        if not self._read_until(re.escape(character).encode()):
+            return None
+        seconds = time.perf_counter() - begin
+        os.write(self._terminal, b"\x7f")
+        return seconds
+
     def _processor_ticks(self) -> int:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])

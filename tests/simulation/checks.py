@@ -92,7 +92,7 @@ class Checks:
         """Look at a device just after one of its transactions (I4)."""
         for room_id, room in device.rooms.items():
             self._read[device.label, room_id] = room.record.cursor
-            has_keys = room._stored_group._group is not None  # looking at them would restore them
+            has_keys = room._stored_group.restored is not None  # looking at them would restore them
             if room.record.phase in (Phase.CLOSED, Phase.BEHIND) or (has_keys and room.group.closed):
                 continue
             if not device.is_honest or not self._equal_view(device):

@@ -172,7 +172,7 @@ BITES = {
     "counts of one sender are not compared": Bite(
         LogContext,
         "compare_views",
-        "if header.count <= self.store.last_count(room.id, person.device)",
+        "if header.count <= room.counts.last(person.device)",
         "if False",
         ("ReverseForAll",),
         quick=True,

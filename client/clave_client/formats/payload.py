@@ -17,7 +17,9 @@ from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Entry, Kind
 
 __all__ = [
+    "OTHER_HEADER",
     "UnverifiedEntry",
+    "check_label",
     "check_mls_body",
     "check_signature",
     "epoch_id",
@@ -26,6 +28,9 @@ __all__ = [
     "rekey_id",
     "sign_payload",
 ]
+
+OTHER_HEADER = "its header is not the one its sender wrote"
+"""Why a message is refused whose authenticated data is not that of its header."""
 
 _EPOCH_LABEL = b"clave epoch\0"
 _HEADER_LABEL = b"clave header\0"
@@ -84,15 +89,19 @@ def check_mls_body(parsed: UnverifiedEntry, group: Group) -> None:
 
     Its signature and content remain to be verified. Raises `PeerError`.
     """
+    check_label(parsed, group)
+    if authenticated_data(parsed.body) != header_digest(parsed.raw_header):
+        raise PeerError(OTHER_HEADER)
+
+
+def check_label(parsed: UnverifiedEntry, group: Group) -> None:
+    """Check that a body is an MLS message of the group's epoch and the entry's kind. Raises `PeerError`."""
     try:
         label = peek(parsed.body)
-        covered = authenticated_data(parsed.body)
     except MLSError as error:
         raise PeerError(str(error)) from None
     if label != (group.group_id, group.epoch, _CONTENT_TYPES[parsed.header.kind]):
         raise PeerError("its label does not match its content")
-    if covered != header_digest(parsed.raw_header):
-        raise PeerError("its header is not the one its sender wrote")
 
 
 def sign_payload(room: bytes, header: Header, device: DeviceKey) -> bytes:

@@ -213,6 +213,17 @@ class RelayTransport(asyncio.Protocol):
         except MisuseError as error:
             raise RelayFault(f"the relay does not take what is to be sent: {error}") from None
 
+    def pause_reading(self) -> None:
+        """Read nothing more from the relay until `resume_reading`, as what came waits to be handled."""
+        if self._is_writable and self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the relay again."""
+        if self._is_writable and self._transport is not None:
+            self._heard_at = self._loop.time()
+            self._transport.resume_reading()
+
     def next_id(self) -> int:
         """Return the next unused request id."""
         self._next_id += 1

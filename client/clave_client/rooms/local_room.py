@@ -26,14 +26,7 @@ from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.stored_room import InFlight, StoredRoom
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
-from clave_crypto.mls import (
-    Add,
-    Extension,
-    Group,
-    GroupContextExtensions,
-    Proposal,
-    Remove,
-)
+from clave_crypto.mls import Add, Extension, Group, GroupContextExtensions, Proposal, Remove
 from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
@@ -491,7 +484,7 @@ class LocalRoom(StoredRoom):
         """Return the submission of a payload under the next number, and note it as in flight."""
         number = self.last_accepted + len(self.in_flight) + 1
         self.set(submission=max(self.record.submission, number))
-        self.forget_refusal(payload)
+        self.refused_payloads = self.refused_payloads.without(payload)
         self.in_flight[number] = InFlight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
 

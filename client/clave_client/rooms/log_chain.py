@@ -10,6 +10,7 @@ the hash is taken from the next entry whose sender has read all before it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
 from clave_client.store.database import Store
@@ -22,9 +23,12 @@ _LABEL = b"clave 4 log chain"
 HASHES_KEPT = 10_000
 """Hashes kept, one per entry; the view of a sender that lags further behind is not compared."""
 
+_TRIM_EVERY = 100
+"""Entries between two deletions of old hashes."""
+
 
 class LogChain:
-    """The chain of one room up to its cursor. The caller opens transactions."""
+    """The chain of one room up to its cursor. The caller opens transactions; `save` writes what changed."""
 
     def __init__(self, store: Store, room: bytes, cursor: int) -> None:
         self._store = store
@@ -32,6 +36,7 @@ class LogChain:
         self._cursor = cursor
         self._known: bytes | None = None
         self._is_known = False
+        self._unsaved: dict[int, bytes] = {}
 
     @property
     def _hash(self) -> bytes | None:
@@ -57,11 +62,10 @@ class LogChain:
         payload = hashlib.sha256(entry.payload).digest()
         linked = b"".join((_LABEL, self._hash, numbers[0], entry.sender, numbers[1], payload))
         self._set(entry.seq, hashlib.sha256(linked).digest())
-        if entry.seq % 100 == 0:
-            self._store.trim_chain(self._room, entry.seq - HASHES_KEPT)
 
     def truncate(self, seq: int) -> None:
         """Drop the hashes after entry `seq`, which the relay has lost."""
+        self.save()
         self._store.cut_chain(self._room, seq)
         self._cursor, self._is_known = seq, False
 
@@ -79,15 +83,30 @@ class LogChain:
 
     def contradicts(self, seen: Seen) -> bool:
         """Return whether a member has seen another log than this device, as far as hashes are kept."""
-        known = self._store.chain_hash(self._room, seen.seq)
+        known = self._unsaved.get(seen.seq) or self._store.chain_hash(self._room, seen.seq)
         return known is not None and known != seen.hash
 
+    def save(self) -> None:
+        """Write the hashes appended since the last call, and delete the oldest beyond those kept."""
+        if self._unsaved:
+            self._store.put_chain_hashes(self._room, self._unsaved)
+            if any(seq % _TRIM_EVERY == 0 for seq in self._unsaved):
+                self._store.trim_chain(self._room, self._cursor - HASHES_KEPT)
+            self._unsaved = {}
+
+    def copy(self) -> LogChain:
+        """Return a copy, to restore the state before an operation that failed."""
+        copied = copy.copy(self)
+        copied._unsaved = dict(self._unsaved)
+        return copied
+
     def _stored(self, seq: int) -> bytes | None:
-        return self._store.chain_hash(self._room, seq) or (None if seq else _start(self._room, 0))
+        known = self._unsaved.get(seq) or self._store.chain_hash(self._room, seq)
+        return known or (None if seq else _start(self._room, 0))
 
     def _set(self, seq: int, hash_: bytes) -> None:
         self._cursor, self._known, self._is_known = seq, hash_, True
-        self._store.put_chain_hash(self._room, seq, hash_)
+        self._unsaved[seq] = hash_
 
 
 def _start(room: bytes, seq: int) -> bytes:

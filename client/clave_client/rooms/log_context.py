@@ -9,11 +9,18 @@ from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Inconsistency, Person
 from clave_client.formats.content import Content, ContentKind, decode_content
-from clave_client.formats.payload import UnverifiedEntry, check_mls_body, check_signature
+from clave_client.formats.payload import (
+    OTHER_HEADER,
+    UnverifiedEntry,
+    check_label,
+    check_signature,
+    header_digest,
+)
 from clave_client.rooms.batch_report import BatchReport, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
+from clave_client.rooms.signature_checks import SignatureChecks
 from clave_client.store.database import HistoryLine, Store
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
 from clave_wire.messages import Entry, Kind
@@ -26,6 +33,7 @@ class LogContext:
     """Reading of one room's log. `report` is of the present batch, or of the last one.
 
     `relay_misled` says that the relay routes by a commit that members refuse, since the last epoch change.
+    `checks`, unless None, takes the checks of the signatures of messages, which then are not verified yet.
     """
 
     def __init__(self, room: LocalRoom, store: Store) -> None:
@@ -33,6 +41,7 @@ class LogContext:
         self.store = store
         self.report = BatchReport(room.id)
         self.relay_misled = False
+        self.checks: SignatureChecks | None = None
 
     # --- checks ---
 
@@ -75,21 +84,25 @@ class LogContext:
         else:
             room.chain.adopt(header.seen, parsed.entry)
         if parsed.entry.kind is Kind.APPLICATION:
-            if header.count <= self.store.last_count(room.id, person.device):
+            if header.count <= room.counts.last(person.device):
                 self.report.inconsistency(Inconsistency.ORDER, person)
             else:
-                self.store.put_count(room.id, person.device, header.count)
+                room.counts.put(person.device, header.count)
 
     # --- messages ---
 
     def receive_message(self, parsed: UnverifiedEntry) -> None:
         """Decrypt and store a message of another device. Raises `PeerError` or `MLSError`."""
         room, entry = self.room, parsed.entry
-        check_mls_body(parsed, room.group)
+        check_label(parsed, room.group)
+        found: list[tuple[Person, Content]] = []
         # A refused message must not use up its ratchet key: the true entry may follow.
-        received = room.group.receive(parsed.body, check=lambda message: self._check_message(entry, message))
-        assert isinstance(received, Application)  # noqa: S101 (its content type was checked)
-        person, content = room.roster.person(received), decode_content(received.data)
+        room.group.receive(
+            parsed.body,
+            check=lambda message: found.append(self._check_message(parsed, message)),
+            verify_later=None if self.checks is None else self.checks.add,
+        )
+        ((person, content),) = found  # as the label was that of application data
         self.compare_views(parsed, person)
         match content.kind:
             case ContentKind.TEXT:
@@ -97,11 +110,14 @@ class LogContext:
             case ContentKind.JOINED:
                 self.report.add(events.InvitationAccepted(room.id, person))
 
-    def _check_message(self, entry: Entry, message: Application) -> None:
-        person = self.room.roster.person(message)
+    def _check_message(self, parsed: UnverifiedEntry, message: Application) -> tuple[Person, Content]:
+        """Return the sender and the content of a message. Raises `PeerError`."""
+        entry, person = parsed.entry, self.room.roster.person(message)
+        if message.authenticated_data != header_digest(parsed.raw_header):
+            raise PeerError(OTHER_HEADER)
         if entry.sender != person.device:
             raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
-        decode_content(message.data)
+        return person, decode_content(message.data)
 
     def store_message(self, seq: int, person: Person, content: Content) -> None:
         """Store a message of another device and report it, unless its id was stored before."""
@@ -163,7 +179,7 @@ class LogContext:
         added = after.missing_in(before)
         after.remember(added)
         for member in added:
-            self.store.put_count(room.id, member.signature_key, 0)
+            room.counts.put(member.signature_key, 0)
             if author is not None:
                 self.report.add(events.MemberAdded(room.id, after.person(member), author))
         for member in before.missing_in(after):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Final
 
 from clave_client.errors import PeerError, RelayFault
 from clave_client.events import Inconsistency, Notice
@@ -19,6 +20,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.policy import member_identity
 from clave_client.rooms.rekeys import Rekey, RekeyEffect, check_rekey
+from clave_client.rooms.signature_checks import BadSignatures, SignatureChecks
 from clave_client.store.database import Store
 from clave_client.store.journal import Journal
 from clave_client.values import Phase
@@ -30,6 +32,9 @@ __all__ = ["LogMessage", "LogReader"]
 
 LogMessage = Entry | Accepted | Rejected
 
+_ONE_BY_ONE: Final = 1000
+"""Entries that are verified one by one after a bad signature, for which a batch had to be read twice."""
+
 
 class LogReader:
     """Reads one room's log."""
@@ -37,6 +42,7 @@ class LogReader:
     def __init__(self, room: LocalRoom, store: Store) -> None:
         self._room = room
         self._journal = Journal(store)
+        self._one_by_one = 0
         self.log = LogContext(room, store)
 
     def read(self, batch: Sequence[LogMessage]) -> BatchResult:
@@ -45,21 +51,48 @@ class LogReader:
         Raises `RelayFault`, and takes nothing of the batch, when the relay left entries out or acknowledged
         what it was not sent.
         """
+        self._one_by_one = max(0, self._one_by_one - len(batch))
+        if len(batch) > 1 and not self._one_by_one:
+            try:
+                return self._read(batch, SignatureChecks())
+            except BadSignatures:
+                # Others of the batch may count, with the keys that the rolled back attempt has used.
+                self._room.restore_group()
+                self._one_by_one = _ONE_BY_ONE
+        return self._read(batch, None)
+
+    def _read(self, batch: Sequence[LogMessage], checks: SignatureChecks | None) -> BatchResult:
+        """Read a batch; signatures are verified by the end with `checks`, each at once without.
+
+        Raises `BadSignatures`, with nothing changed but message keys used up, if one of `checks` fails.
+        """
         log = self.log
         report, relay_misled = log.report, log.relay_misled
-        log.report = report.next()
+        log.report, log.checks = report.next(), checks
         try:
-            self._read(batch)
+            self._read_all(batch)
         except BaseException:
             log.report, log.relay_misled = report, relay_misled
             raise
+        finally:
+            if checks is not None:
+                checks.drop()
+            log.checks = None
         return log.report.result
 
-    def _read(self, batch: Sequence[LogMessage]) -> None:
+    def _finish_checks(self) -> None:
+        """Verify the signatures of what was read so far; the rest of the batch is verified one by one."""
+        checks, self.log.checks = self.log.checks, None
+        if checks is not None:
+            checks.finish()
+
+    def _read_all(self, batch: Sequence[LogMessage]) -> None:
         with self._room.changing():
             for message in batch:
                 if self._room.record.phase is Phase.CLOSED:
                     break
+                if not isinstance(message, Entry) or message.kind is not Kind.APPLICATION:
+                    self._finish_checks()  # as not all that others change can be taken back
                 match message:
                     case Entry():
                         if message.seq > self._room.record.cursor:
@@ -68,8 +101,8 @@ class LogReader:
                         self._handle_accepted(message)
                     case Rejected():
                         submissions.handle_rejected(self.log, message)
-            for event in self.log.report.result.events:
-                self._journal.append(event)
+            self._journal.append_all(self.log.report.result.events)
+            self._finish_checks()
 
     # --- one entry ---
 
@@ -93,7 +126,7 @@ class LogReader:
             title, cursor = room.record.title, room.record.cursor
             raise RelayFault(f"the relay left out entries of {title} between {cursor} and {entry.seq}")
         room.advance(entry)
-        if entry.sender == room.roster.own_device and room.was_refused(entry.payload):
+        if entry.sender == room.roster.own_device and entry.payload in room.refused_payloads:
             log.report.inconsistency(Inconsistency.STORED, room.roster.find(entry.sender))
         if entry.seq <= room.record.legacy:
             if _has_header(entry):  # the relay calls it legacy to have it skipped

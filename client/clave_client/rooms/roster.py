@@ -57,6 +57,8 @@ class Roster:
         self._store = store
         self._welcomed_by = welcomed_by
         self._pins = Pins(store)
+        self._people: dict[VerifiedIdentity, Person] = {}
+        self._people_version = -1
         self._members = {member.leaf_index: member for member in record.members}
         self._by_device = {member.signature_key: member for member in record.members}
 
@@ -97,6 +99,14 @@ class Roster:
 
     def person_of(self, identity: VerifiedIdentity) -> Person:
         """Return the person of an identity, with what this profile knows of its account."""
+        if self._people_version != self._store.pins_version:
+            self._people, self._people_version = {}, self._store.pins_version
+        person = self._people.get(identity)
+        if person is None:
+            person = self._people[identity] = self._make_person(identity)
+        return person
+
+    def _make_person(self, identity: VerifiedIdentity) -> Person:
         known = self._pins.contradicted_by(identity.name, identity.account)
         verified = known is None and self._pins.is_verified(identity.name, identity.account)
         name, device_name = sanitize(identity.name), sanitize(identity.device_name)

@@ -16,14 +16,15 @@ __all__ = ["StoredGroup"]
 class StoredGroup:
     """The group of one room as stored. The caller opens transactions.
 
-    `group` and `roster` raise `MLSError` when the stored form is unknown to this program or damaged.
+    `group` and `roster` raise `MLSError` when the stored form is unknown to this program or damaged;
+    `restored` and `decoded` are the same without reading the store, None before the first use.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
-        self._group: Group | None = None
-        self._roster: Roster | None = None
+        self.restored: Group | None = None
+        self.decoded: Roster | None = None
         self._saved_epoch: bytes | None = None
 
     def load(self, epoch: bytes) -> None:
@@ -31,39 +32,43 @@ class StoredGroup:
 
         Raises `MLSError` when they show a version or a cipher suite that is unknown to this program.
         """
-        self._group = self._roster = self._saved_epoch = None
+        self.restored = self.decoded = self._saved_epoch = None
         check_readable(epoch)
+
+    def forget(self) -> None:
+        """Have the keys restored again when they are used next."""
+        self.restored = None
 
     @property
     def group(self) -> Group:
         """The group; its keys are restored when this is first used."""
-        if self._group is None:
+        if self.restored is None:
             epoch, ratchets = self._part("epoch"), self._part("ratchets")
-            self._group, self._saved_epoch = restore_group(GroupState(epoch, ratchets)), epoch
-        return self._group
+            self.restored, self._saved_epoch = restore_group(GroupState(epoch, ratchets)), epoch
+        return self.restored
 
     @property
     def roster(self) -> Roster:
         """The members; needs no keys, except once in a room that an earlier version stored."""
-        if self._roster is None:
+        if self.decoded is None:
             stored = self._store.part(self._room, "roster")
             if stored is not None:
-                self._roster = Roster.decode(stored, self._room, self._store)
+                self.decoded = Roster.decode(stored, self._room, self._store)
             else:
-                self._roster = Roster.of(self.group, self._store)
+                self.decoded = Roster.of(self.group, self._store)
                 with self._store.transaction():
-                    self._store.put_part(self._room, "roster", self._roster.encode())
-        return self._roster
+                    self._store.put_part(self._room, "roster", self.decoded.encode())
+        return self.decoded
 
     def set(self, group: Group) -> None:
         """Replace the group, or note that its pending proposals changed."""
-        self._group, self._roster = group, Roster.of(group, self._store)
+        self.restored, self.decoded = group, Roster.of(group, self._store)
 
     def save(self) -> None:
         """Store what changed; nothing has if the keys were not used."""
-        if self._group is None:
+        if self.restored is None:
             return
-        state = self._group.state()
+        state = self.restored.state()
         if state.epoch != self._saved_epoch:
             self._store.put_part(self._room, "epoch", state.epoch)
             self._store.put_part(self._room, "roster", self.roster.encode())

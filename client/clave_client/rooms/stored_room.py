@@ -6,7 +6,6 @@ Each operation is written in one transaction. Knows no network, and decides noth
 from __future__ import annotations
 
 import copy
-import hashlib
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,9 +25,11 @@ from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.first_record import ERA_BITS, first_record
 from clave_client.rooms.log_chain import LogChain
+from clave_client.rooms.message_counts import MessageCounts
 from clave_client.rooms.outbox import Outbox
 from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.policy import agreed_state, device_identity, restore_group
+from clave_client.rooms.refused_payloads import RefusedPayloads
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores, encode_restores
 from clave_client.rooms.resends import Resends
@@ -52,9 +53,6 @@ _CHANGES = (
     "draining", "_saved_record",
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
-
-_MOST_REFUSED = 1000
-"""Most refused payloads remembered, by digest: one of them in the log shows an inconsistency."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,14 @@ class StoredRoom:
         self.outbox = Outbox(store, record.id)
         self.commits = PendingCommits(store, record.id, self.outbox)
         self.rekeys = PendingRekeys(store, record.id)
+        self.counts = MessageCounts(store, record.id)
         self.resends = Resends(store, record.id)
         self.epochs = EpochTracker(store, record.id)
         self.intent = RekeyIntent()
         self.relay_restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
         self.in_flight: dict[int, InFlight] = {}
-        self.refused_payloads: frozenset[bytes] = frozenset()
+        self.refused_payloads = RefusedPayloads()
         self.rejoin_infos: Counter[bytes] = Counter()
         self.leave_proposals: dict[int, int] = {}
         self.last_accepted = 0
@@ -163,6 +162,10 @@ class StoredRoom:
             self.record = record
             self._read_back()
 
+    def restore_group(self) -> None:
+        """Have the group restored from what is on disk, after messages that were rolled back."""
+        self._stored_group.forget()
+
     def _read_back(self) -> None:
         """Load what is small; keys only of what waits for the log to decide."""
         parts = self._store.small_parts(self.id)
@@ -205,12 +208,16 @@ class StoredRoom:
     @property
     def group(self) -> Group:
         """The group; its keys are restored when this is first used. Raises `RoomUnreadable`."""
+        if (group := self._stored_group.restored) is not None:
+            return group
         with self._checking_form():
             return self._stored_group.group
 
     @property
     def roster(self) -> Roster:
         """The members in the present epoch. Raises `RoomUnreadable`."""
+        if (roster := self._stored_group.decoded) is not None:
+            return roster
         with self._checking_form():
             return self._stored_group.roster
 
@@ -267,22 +274,8 @@ class StoredRoom:
         if entry.sender == self.roster.own_device:
             self.last_accepted = max(self.last_accepted, entry.submission)
             if self.in_flight.pop(entry.submission, None) is not None:
-                self.forget_refusal(entry.payload)
+                self.refused_payloads = self.refused_payloads.without(entry.payload)
             self.draining &= bool(self.in_flight)
-
-    def note_refused(self, payload: bytes) -> None:
-        """Remember that the relay refused a payload."""
-        if len(self.refused_payloads) < _MOST_REFUSED:
-            self.refused_payloads |= {hashlib.sha256(payload).digest()}
-
-    def was_refused(self, payload: bytes) -> bool:
-        """Return whether the relay refused a payload that was not submitted again since."""
-        return bool(self.refused_payloads) and hashlib.sha256(payload).digest() in self.refused_payloads
-
-    def forget_refusal(self, payload: bytes) -> None:
-        """Forget that the relay refused a payload: it was submitted again, or is in the log."""
-        if self.was_refused(payload):
-            self.refused_payloads -= {hashlib.sha256(payload).digest()}
 
     def finish_legacy(self, seq: int) -> None:
         """After the last entry of protocol 3, restart the log chain and delete what was made for it."""
@@ -447,7 +440,7 @@ class StoredRoom:
         before = {name: getattr(self, name) for name in _CHANGES}
         in_flight, waiting = dict(self.in_flight), self.rekeys.copy()
         commits, epochs = copy.copy(self.commits), copy.copy(self.epochs)
-        stored_group = copy.copy(self._stored_group)
+        stored_group, chain = copy.copy(self._stored_group), self.chain.copy()
         try:
             with self._store.transaction():
                 yield
@@ -456,7 +449,7 @@ class StoredRoom:
             for name, value in before.items():
                 setattr(self, name, value)
             self.in_flight, self.commits, self.epochs = in_flight, commits, epochs
-            self._stored_group = stored_group
+            self._stored_group, self.chain, self.counts = stored_group, chain, self.counts.renewed()
             self.rekeys.restore(waiting)
             raise
 
@@ -467,6 +460,8 @@ class StoredRoom:
         if self.record.phase in (Phase.CLOSED, Phase.BEHIND):
             return
         self._stored_group.save()
+        self.chain.save()
+        self.counts.save()
         self.commits.save_successor()
 
     def apply_leave(self, group: Group, leaf: int, seq: int) -> None:

@@ -63,7 +63,7 @@ def handle_unknown_own_entry(log: LogContext, entry: Entry) -> None:
     room = log.room
     if room.too_old or room.is_from_earlier_membership(entry):
         return
-    if not room.was_refused(entry.payload):
+    if entry.payload not in room.refused_payloads:
         log.report.inconsistency(Inconsistency.INVENTED, room.roster.find(entry.sender))
 
 
@@ -103,7 +103,7 @@ def handle_rejected(log: LogContext, rejected: Rejected) -> None:
     reason = sanitize(rejected.text)
     result.pause |= code in _RETRY_LATER
     if code in _RETRY:
-        room.note_refused(submitted.payload)
+        room.refused_payloads = room.refused_payloads.with_added(submitted.payload)
         if submitted.kind is Kind.PROPOSAL:
             room.withdraw_leave()
         return
@@ -127,7 +127,7 @@ def _handle_refused_message(log: LogContext, payload: bytes, reason: str) -> Non
     room = log.room
     item = room.outbox.find(payload)
     if item is not None:
-        room.note_refused(payload)
+        room.refused_payloads = room.refused_payloads.with_added(payload)
         room.outbox.drop(item)
         log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
 

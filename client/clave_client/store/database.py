@@ -1,4 +1,4 @@
-"""The encrypted database of one profile: keys, group states, outbox and history. Knows no protocol.
+"""The tables of one profile's database: keys, group states, outbox and history. Knows no protocol.
 
 What belongs to one operation is written in one `transaction()`, so a crash leaves all of it or nothing: a
 ratchet with the ciphertext made by it, a commit with its submission number, a cursor with the messages before
@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import apsw
 import msgspec
 
-from clave_client.errors import StoreDamaged, StoreFull, WrongPassphrase
+from clave_client.errors import StoreDamaged
 from clave_client.formats.content import ContentKind
-from clave_client.store.schema import MIGRATIONS
+from clave_client.store.connection import StoreConnection
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
@@ -94,90 +93,21 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
         return f"<HistoryLine {self.seq!r} {self.name!r} {self.id!r}, {len(self.text)} characters>"
 
 
-class Store:
-    """An open database. All methods raise `StoreDamaged` when the disk or the file fails.
+class Store(StoreConnection):
+    """The tables of an open database. All methods raise `StoreDamaged` when the disk or the file fails.
 
-    Opening raises `WrongPassphrase` when `key` does not decrypt it.
+    Opening raises `WrongPassphrase` when `key` does not decrypt it. `pins_version` changes whenever a pin or
+    a verified account may have changed.
     """
 
     def __init__(self, path: Path, key: Secret) -> None:
-        path.touch(mode=0o600, exist_ok=True)
-        self.is_closed = False
-        self.connection = apsw.Connection(str(path))
-        try:
-            self.connection.pragma("key", "raw:" + key.hex())
-            self.connection.set_busy_timeout(2000)
-            self.connection.pragma("journal_mode", "wal")
-            self.connection.pragma("synchronous", "full")
-            self.connection.pragma("secure_delete", "on")
-            self._migrate()
-        except apsw.NotADBError:
-            self.connection.close()
-            raise WrongPassphrase(
-                "that passphrase or key does not open this profile, or its store.db is damaged"
-            ) from None
-        except apsw.Error as error:
-            self.connection.close()
-            raise _damaged(error) from None
-
-    def _migrate(self) -> None:
-        version = self.connection.pragma("user_version")
-        if version > len(MIGRATIONS):
-            self.connection.close()
-            raise StoreDamaged("this profile was written by a newer clave; update this one")
-        if version < len(MIGRATIONS):
-            with self.connection:
-                for migration in MIGRATIONS[version:]:
-                    if isinstance(migration, str):
-                        self.connection.execute(migration)
-                    else:
-                        migration(self.connection)
-                self.connection.pragma("user_version", len(MIGRATIONS))
-
-    def close(self) -> None:
-        """Close the database. Closing twice does nothing."""
-        self.is_closed = True
-        self.connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything inside durably, or roll it back on an exception.
-
-        Inside another transaction it is part of that one.
-        """
-        if self.connection.in_transaction:
-            yield
-            return
-        self.run("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.run("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
+        super().__init__(path, key)
+        self.pins_version = 0
 
     def roll_back(self) -> None:
         """Roll back, unless SQLite has done so itself, as after a full disk."""
-        if self.connection.in_transaction:
-            self.run("ROLLBACK")
-
-    def rows(self, sql: str, *values: apsw.SQLiteValue) -> list[tuple[apsw.SQLiteValue, ...]]:
-        """Run a statement and return its rows. Raises `StoreDamaged`."""
-        try:
-            # All at once: apsw 3.54 never frees a cursor that is alive while another one ends.
-            return self.connection.execute(sql, values).fetchall()
-        except apsw.Error as error:
-            raise _damaged(error) from None
-
-    def run(self, sql: str, *values: apsw.SQLiteValue) -> None:
-        """Run a statement that returns nothing. Raises `StoreDamaged`."""
-        self.rows(sql, *values)
-
-    def _blob(self, sql: str, *values: apsw.SQLiteValue) -> bytes | None:
-        """Return the first value that `sql` finds, or None."""
-        for (value,) in self.rows(sql, *values):
-            return msgspec.convert(value, bytes)
-        return None
+        self.pins_version += 1
+        super().roll_back()
 
     # --- meta and accounts ---
 
@@ -222,6 +152,7 @@ class Store:
 
     def verify_account(self, account: bytes) -> None:
         """Mark an account as verified."""
+        self.pins_version += 1
         self.run("UPDATE accounts SET verified = 1 WHERE account = ?", account)
 
     # --- names bound to accounts; `pins.Pins` says when ---
@@ -237,11 +168,13 @@ class Store:
 
     def add_pin(self, name: str, account: bytes) -> None:
         """Bind a name to an account, unless a name of the same skeleton is bound."""
+        self.pins_version += 1
         row = (skeleton(name), fold(name), name, account)
         self.run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
 
     def drop_pin(self, name: str) -> None:
         """Delete a pin, by its name as it was bound."""
+        self.pins_version += 1
         self.run("DELETE FROM pins WHERE skeleton = ?", skeleton(name))
 
     # --- key packages ---
@@ -314,9 +247,10 @@ class Store:
 
     # --- the log's hash chain ---
 
-    def put_chain_hash(self, room: bytes, seq: int, link: bytes) -> None:
-        """Store the chain's hash after entry `seq`."""
-        self.run("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", room, seq, link)
+    def put_chain_hashes(self, room: bytes, hashes: Mapping[int, bytes]) -> None:
+        """Store the chain's hashes by the entries they are of."""
+        rows = ((room, seq, link) for seq, link in hashes.items())
+        self.run_all("INSERT OR REPLACE INTO chain VALUES (?, ?, ?)", rows)
 
     def chain_hash(self, room: bytes, seq: int) -> bytes | None:
         """Return the chain's hash after entry `seq`, or None if it is not stored."""
@@ -361,9 +295,10 @@ class Store:
             return int(str(count))
         return 0
 
-    def put_count(self, room: bytes, device: bytes, count: int) -> None:
-        """Store the highest count in a device's messages; 0 when it joins again."""
-        self.run("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", room, device, count)
+    def put_counts(self, room: bytes, counts: Mapping[bytes, int]) -> None:
+        """Store the highest counts in the messages of devices."""
+        rows = ((room, device, count) for device, count in counts.items())
+        self.run_all("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", rows)
 
     # --- outbox ---
 
@@ -489,11 +424,3 @@ _PUT_ROOM = (
     f"INSERT OR REPLACE INTO rooms({_ROOM_FIELDS})"  # noqa: S608 (constant names)
     f" VALUES ({', '.join('?' * len(RoomRecord.__struct_fields__))})"
 )
-
-
-def _damaged(error: apsw.Error) -> StoreDamaged:
-    if isinstance(error, apsw.FullError):
-        return StoreFull("the profile's disk is full; free some space, nothing is lost")
-    if isinstance(error, apsw.ReadOnlyError):
-        return StoreFull("the profile's folder cannot be written now; nothing is lost")
-    return StoreDamaged(f"the profile's database failed ({error}); check the disk or restore a backup")

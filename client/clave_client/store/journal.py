@@ -6,14 +6,16 @@ none twice, also across crashes. Knows no connection.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from clave_client import events
 from clave_client.errors import UsageError
-from clave_client.events import Event
-from clave_client.formats.json_values import dump
+from clave_client.events import Event, Person
+from clave_client.formats.json_values import dump, type_tag
 from clave_client.store.database import Store
 
 __all__ = ["KEPT_EVENTS", "MAX_CONSUMERS", "Journal", "JournalPage", "StoredEvent", "is_stored"]
@@ -57,6 +59,27 @@ def is_stored(event: Event) -> bool:
     return not isinstance(event, live)
 
 
+def _encode(event: Event) -> bytes:
+    """Return an event as JSON, as `dump` has it."""
+    fields = {
+        name: _person(value) if isinstance(value, Person) else dump(value)
+        for name, value in vars(event).items()
+    }
+    return msgspec.json.encode({"type": _tag(type(event).__name__), **fields})
+
+
+@functools.cache
+def _tag(name: str) -> str:
+    """Return the "type" of events whose class has this name."""
+    return type_tag(getattr(events, name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _person(person: Person) -> msgspec.Raw:
+    """Return a person as JSON; most events are of few people."""
+    return msgspec.Raw(msgspec.json.encode(dump(person)))
+
+
 class Journal:
     """The stored events of one profile."""
 
@@ -65,12 +88,17 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Store an event if its kind is stored. The caller's transaction, if any, covers it."""
-        if not is_stored(event):
+        self.append_all((event,))
+
+    def append_all(self, found: Iterable[Event]) -> None:
+        """Store the events whose kind is stored, in order. The caller's transaction, if any, covers them."""
+        rows = [(_encode(event),) for event in found if is_stored(event)]
+        if not rows:
             return
         with self._store.transaction():
-            self._store.run("INSERT INTO events(event) VALUES (?)", msgspec.json.encode(dump(event)))
+            self._store.run_all("INSERT INTO events(event) VALUES (?)", rows)
             number = self._store.connection.last_insert_rowid()
-            if number % _DELETE_EVERY == 0:
+            if number % _DELETE_EVERY < len(rows):
                 self._store.run("DELETE FROM events WHERE number <= ?", number - KEPT_EVENTS)
 
     @property

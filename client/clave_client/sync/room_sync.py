@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,7 @@ from clave_client.store.journal import Journal
 from clave_client.sync.background import BackgroundTasks
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer, Propose
 from clave_client.sync.event_stream import EventSource
+from clave_client.sync.inbox import Inbox
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import publish_key_packages
 from clave_client.sync.presence import handle_presence
@@ -106,6 +108,7 @@ class RoomSync:
             self, account, address, trust=trust, token=token, software=software, connect=connect
         )
         self.resumes = Resumes(self.connection)
+        self._inbox = Inbox(self.connection, read=self._read, handle=self._handle, turn_done=self.batch_done)
         self.invitations = Invitations(self, store, account)
         self.waiters = Waiters()
         self._committer = Committer(self)
@@ -133,6 +136,7 @@ class RoomSync:
         self.connection.stop()
         await self.tasks.cancel()
         await self.connection.close(goodbye=goodbye)
+        self._inbox.clear()
         self.events.end()
 
     def check(self) -> None:
@@ -182,6 +186,7 @@ class RoomSync:
 
     def disconnected(self) -> None:
         """Forget what only holds while connected, and fail whoever waits for a commit."""
+        self._inbox.clear()
         self.resumes.clear()
         self.routing.disconnected()
         self.online.clear()
@@ -193,15 +198,8 @@ class RoomSync:
         self._committer.fail_waiters(None, lost)
 
     def received(self, messages: list[ToClient]) -> None:
-        """Handle messages in order; consecutive entries of a room are read in one batch."""
-        batches: dict[bytes, list[LogMessage]] = {}
-        for message in messages:
-            if isinstance(message, LogMessage):
-                batches.setdefault(message.room, []).append(message)
-            else:
-                self._read(batches)
-                self._handle(message)
-        self._read(batches)
+        """Handle messages in order, in turns; consecutive entries of a room are read in batches."""
+        self._inbox.put(messages)
 
     def batch_done(self) -> None:
         """Wake whoever waits for what has become true."""
@@ -209,6 +207,7 @@ class RoomSync:
 
     def failed(self, error: ClientError) -> None:
         """Fail whatever waits; the event streams end with `error`."""
+        self._inbox.clear()
         self.waiters.fail_all(error)
         self.events.end(error)
 
@@ -293,29 +292,31 @@ class RoomSync:
             case _:
                 raise RelayFault(f"the relay sent a {type(message).__name__} out of turn")
 
-    def _read(self, batches: dict[bytes, list[LogMessage]]) -> None:
-        """Read each room's batch, report its result and submit what is due; empties `batches`."""
-        for room_id, batch in batches.items():
-            room = self.rooms.get(room_id)
-            if room is None:
-                self.routing.handle_entry_of_unknown_room(room_id)
-            elif room.resumed:
-                try:
-                    result = self.readers.setdefault(room, LogReader(room, self.store)).read(batch)
-                except RoomUnreadable as error:
-                    self.handle_unusable(room, error)
-                    continue
-                except ClientError:
-                    room.reload()
-                    raise
-                self._apply(room, result)
-                if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
-                    self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
-                if result.pause:
-                    self.later(RELAY_PAUSE_SECONDS, partial(self.submit_due, room))
-                else:
-                    self.submit_due(room)
-        batches.clear()
+    def _read(self, room_id: bytes, batch: list[LogMessage]) -> None:
+        """Read a batch of a room, report its result and submit what is due."""
+        room = self.rooms.get(room_id)
+        if room is None:
+            self.routing.handle_entry_of_unknown_room(room_id)
+        elif room.resumed:
+            reader = self.readers.get(room)
+            if reader is None:
+                reader = self.readers[room] = LogReader(room, self.store)
+            try:
+                with self.store.unsynced() if self._inbox.is_behind else nullcontext():
+                    result = reader.read(batch)
+            except RoomUnreadable as error:
+                self.handle_unusable(room, error)
+                return
+            except ClientError:
+                room.reload()
+                raise
+            self._apply(room, result)
+            if any(isinstance(m, Rejected) and m.code is Code.STORAGE for m in batch):
+                self.emit(events.Notice(room_id, "the relay cannot store messages now; trying again"))
+            if result.pause:
+                self.later(RELAY_PAUSE_SECONDS, partial(self.submit_due, room))
+            else:
+                self.submit_due(room)
 
     def _apply(self, room: LocalRoom, result: BatchResult) -> None:
         """Emit a batch's events and pass on the rest of its result."""

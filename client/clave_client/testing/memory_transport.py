@@ -23,6 +23,8 @@ class MemoryTransport(asyncio.Transport):
         self._tls = _ShownCertificate(certificate)
         self._is_closing = False
         self._is_lost = False
+        self._is_paused = False
+        self._held: list[bytes] = []
         self.other: MemoryTransport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -37,6 +39,21 @@ class MemoryTransport(asyncio.Transport):
         """Send bytes to the other end; drop them once this end is closing."""
         if not self._is_closing:
             self._loop.call_soon(self.other.receive, bytes(data))
+
+    def pause_reading(self) -> None:
+        """Keep what arrives until `resume_reading`."""
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        """Pass on what was kept, and what arrives from now on."""
+        self._is_paused = False
+        self._loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        held = b"".join(self._held)
+        if held and not self._is_paused:
+            self._held = []
+            self.receive(held)
 
     def close(self) -> None:
         """Close both ends, after what was written has arrived."""
@@ -55,7 +72,9 @@ class MemoryTransport(asyncio.Transport):
 
     def receive(self, data: bytes) -> None:
         """Pass bytes to the protocol, unless this end is closing."""
-        if not self._is_closing:
+        if self._is_paused or self._held:
+            self._held.append(data)
+        elif not self._is_closing:
             self._protocol.data_received(data)
 
     def lose(self, error: Exception | None) -> None:

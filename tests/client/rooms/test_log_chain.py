@@ -80,6 +80,8 @@ def test_a_view_older_than_the_kept_hashes_is_not_compared(
     chain = LogChain(store, ROOM, 0)
     for seq in range(1, 301):
         chain.extend(entry(seq))
+        if seq % 30 == 0:
+            chain.save()
     assert not chain.contradicts(Seen(100, b"x" * 32))
     assert chain.contradicts(Seen(299, b"x" * 32))
     assert not chain.contradicts(chain.seen())
@@ -90,12 +92,14 @@ def test_the_chain_is_truncated_and_loaded(store: Store) -> None:
     chain = LogChain(store, ROOM, 0)
     for seq in range(1, 6):
         chain.extend(entry(seq))
+    chain.save()
     at_three = Seen(3, store.chain_hash(ROOM, 3) or b"")
     assert LogChain(store, ROOM, 5).seen() == chain.seen()
     chain.truncate(3)
     assert chain.seen() == at_three
     assert not chain.contradicts(Seen(4, b"x" * 32))
     chain.start_after(9)
+    chain.save()
     assert LogChain(store, ROOM, 9).seen() == chain.seen()
     assert chain.seen().hash != LogChain(store, b"s" * 16, 9).seen().hash
 

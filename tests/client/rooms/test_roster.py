@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from clave_client.rooms.policy import check_names_differ
+from clave_client.store.pins import Pins
 from clave_crypto.mls import PolicyRejected
 from client.memory_relay import NOW, Member, brings_in, in_one_room
 
@@ -44,3 +46,20 @@ def test_members_are_compared_with_their_names_at_the_relay(tmp_path: Path) -> N
     _, (red, blue) = in_one_room(tmp_path, "red", "blue")
     registered = [(red.device, "red"), (blue.device, "mallory"), (b"s" * 32, "stranger")]
     assert red.room.roster.name_differences(registered) == {"blue": "mallory"}
+
+
+def test_a_person_is_as_the_pins_say_now(tmp_path: Path) -> None:
+    _, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    roster, pins = red.room.roster, Pins(red.store)
+    (other,) = (member for member in roster.members().values() if member.name == "blue")
+    assert not roster.person(other).verified
+    pins.verify("blue", other.account)
+    assert roster.person(other).verified
+    pins.repin("blue", b"a" * 32)
+    assert roster.person(other).known == b"a" * 32
+    with contextlib.suppress(ZeroDivisionError), red.store.transaction():
+        pins.repin("blue", other.account)
+        assert not roster.person(other).known
+        raise ZeroDivisionError
+    assert roster.person(other).known == b"a" * 32, "what was rolled back is not"
+    assert blue.account.verified.account == other.account

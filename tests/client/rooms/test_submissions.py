@@ -72,12 +72,12 @@ def test_refused_payloads_are_kept_as_digests_only(tmp_path: Path) -> None:
     for code in (Code.STALE, Code.TOO_LARGE):
         (submit,) = red.room.prepare_messages()
         feed(red, [Rejected(red.room.id, submit.submission, code, "no")])
-        assert red.room.was_refused(submit.payload)
+        assert submit.payload in red.room.refused_payloads
         assert not red.room.in_flight
-        assert {len(kept) for kept in red.room.refused_payloads} == {32}
+        assert {len(kept) for kept in red.room.refused_payloads.digests} == {32}
     for number in range(2000):
-        red.room.note_refused(number.to_bytes(2, "big"))
-    assert len(red.room.refused_payloads) == 1000
+        red.room.refused_payloads = red.room.refused_payloads.with_added(number.to_bytes(2, "big"))
+    assert len(red.room.refused_payloads.digests) == 1000
 
 
 def test_a_resubmitted_payload_no_longer_counts_as_refused(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_resubmitted_payload_no_longer_counts_as_refused(tmp_path: Path) -> No
     feed(red, [Rejected(red.room.id, submit.submission, Code.STALE, "another change came first")])
     (again,) = red.room.prepare_messages()
     assert again.payload == submit.payload
-    assert not red.room.was_refused(submit.payload)
+    assert submit.payload not in red.room.refused_payloads
     log.append(red, again)
     assert lies(*deliver(log, red)) == []
 

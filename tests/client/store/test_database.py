@@ -10,7 +10,7 @@ import pytest
 
 from clave_client.errors import StoreDamaged, WrongPassphrase
 from clave_client.formats.content import ContentKind
-from clave_client.store import database as store_module
+from clave_client.store import schema
 from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, RoomRecord, Store
 from clave_client.store.schema import MIGRATIONS
 from clave_client.values import Phase
@@ -143,10 +143,10 @@ def test_history_gives_the_newest_oldest_first(store: Store) -> None:
 
 def test_deleting_a_group_keeps_the_history(store: Store) -> None:
     store.put_part(ROOM, "epoch", b"e")
-    store.put_chain_hash(ROOM, 1, b"l" * 32)
+    store.put_chain_hashes(ROOM, {1: b"l" * 32})
     store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
     store.add_waiting(ROOM, 1, b"entry")
-    store.put_count(ROOM, b"d" * 32, 4)
+    store.put_counts(ROOM, {b"d" * 32: 4})
     store.add_message(ROOM, line(1))
     store.forget_group(ROOM)
     assert store.waiting(ROOM) == []
@@ -186,14 +186,14 @@ def test_waiting_entries_are_listed_in_order_and_deleted_by_seq(store: Store) ->
 
 def test_the_chain_is_cut_after_and_trimmed_before(store: Store) -> None:
     for seq in range(1, 8):
-        store.put_chain_hash(ROOM, seq, bytes([seq]) * 32)
+        store.put_chain_hashes(ROOM, {seq: bytes([seq]) * 32})
     store.cut_chain(ROOM, 5)
     store.trim_chain(ROOM, 3)
     assert [seq for seq in range(1, 8) if store.chain_hash(ROOM, seq)] == [3, 4, 5]
 
 
 def test_counts_are_per_device_and_room(store: Store) -> None:
-    store.put_count(ROOM, b"d" * 32, 4)
+    store.put_counts(ROOM, {b"d" * 32: 4})
     assert store.last_count(ROOM, b"d" * 32) == 4
     assert store.last_count(ROOM, b"e" * 32) == 0
     assert store.last_count(b"s" * 16, b"d" * 32) == 0
@@ -228,7 +228,7 @@ def test_the_newest_bundles_of_each_kind_are_kept(store: Store) -> None:
 
 def test_key_packages_of_an_older_profile_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as former:
-        former.setattr(store_module, "MIGRATIONS", MIGRATIONS[:5])
+        former.setattr(schema, "MIGRATIONS", MIGRATIONS[:5])
         older = Store(path, KEY)
         for number in range(9):
             older.run("INSERT INTO bundles VALUES (?, ?, 1, ?)", bytes([number]), b"private", number)

@@ -9,7 +9,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import UsageError
-from clave_client.formats.json_values import load_event
+from clave_client.formats.json_values import dump, load_event
 from clave_client.store import journal as journal_module
 from clave_client.store.database import Store
 from clave_client.store.journal import MAX_CONSUMERS, Journal
@@ -96,3 +96,34 @@ def test_consumers_are_named_and_not_too_many(store: Store) -> None:
     with pytest.raises(UsageError, match="forget some"):
         journal.consumer("one more")
     assert journal.consumer("7") == 0
+
+
+def test_events_of_a_batch_are_stored_in_order_and_as_json_says(store: Store) -> None:
+    person = events.Person("red", b"a" * 32, "main", b"d" * 32, verified=True)
+    batch: list[events.Event] = [
+        events.Message(ROOM, 1, person, b"i" * 16, "hello", 1.5),
+        events.Notice(ROOM, "not stored"),
+        events.MemberAdded(ROOM, person, person),
+        events.Diverged(ROOM, None, events.Inconsistency.ORDER),
+        events.RoomClosed(ROOM, "friends", person),
+        sent(2),
+    ]
+    journal = Journal(store)
+    journal.append_all(batch)
+    journal.append_all([])
+    kept = [event for event in batch if not isinstance(event, events.Notice)]
+    read = journal.read(0, 10).events
+    assert [msgspec.json.decode(each.event) for each in read] == [dump(event) for event in kept]
+    assert [load_event(msgspec.json.decode(each.event)) for each in read] == kept
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 250])
+def test_old_events_are_deleted_whatever_the_size_of_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT_EVENTS", 300)
+    journal = Journal(store)
+    for start in range(0, 1000, size):
+        journal.append_all([sent(number) for number in range(start, min(start + size, 1000))])
+    ((left,),) = store.rows("SELECT count(*) FROM events")
+    assert 300 <= int(str(left)) <= 300 + max(size, 100)
