@@ -22,7 +22,8 @@ TIMEOUT = 30.0
 CHILD = Path(__file__).with_name("child.py")
 
 _IN_SESSION = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
