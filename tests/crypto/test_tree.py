@@ -228,7 +228,7 @@ def test_leaves_added_together_are_as_added_one_by_one(seed: int) -> None:
     before = scattered_tree(random.Random(seed))  # noqa: S311 - a tree, not a secret
     together, one_by_one = before.copy(), before.copy()
     newcomers = [leaf(f"m{number}") for number in range(12)]
-    blanks = [index for index, contents in enumerate(before.all_leaves()) if contents is None]
+    blanks = [index for index in range(before.n_leaves) if before.leaf(index) is None]
     added = together.add_leaves(newcomers)
     assert added == [one_by_one.add_leaves([newcomer])[0] for newcomer in newcomers]
     assert added == [*blanks, *range(16, 32)][:12]

@@ -68,6 +68,7 @@ from clave_crypto.mls.proposals import (
     Update,
 )
 from clave_crypto.mls.psk import ExternalPsk, PreSharedKeyID, ResumptionPsk, ResumptionUsage, new_psk_id
+from clave_crypto.mls.reading_stored import check_readable
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
     MemberSender,
@@ -76,8 +77,7 @@ from clave_crypto.mls.senders import (
     Sender,
 )
 from clave_crypto.mls.spread import Spread
-from clave_crypto.mls.state import GroupState
-from clave_crypto.mls.stored import check_readable
+from clave_crypto.mls.state import GroupState, StateChange
 from clave_crypto.mls.suites import (
     SUITES,
     CipherSuite,
@@ -160,6 +160,7 @@ __all__ = [
     "Sender",
     "Spread",
     "StalePendingError",
+    "StateChange",
     "StateError",
     "TooFarAheadError",
     "UnsupportedError",

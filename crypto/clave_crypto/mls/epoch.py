@@ -20,6 +20,7 @@ from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.psk import PreSharedKeyID
 from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.secret_tree import SecretTree
+from clave_crypto.mls.stored_tree import StoredTree
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.wire_format import WireFormat
 
@@ -52,12 +53,13 @@ class Member:
 class Epoch:
     """An epoch's public state and this member's secrets in it. The tree must not be modified.
 
+    `held_tree` is the tree, or its stored form, of which `leaf` reads what it needs and `tree` all.
     `private_keys` holds the HPKE private keys of this member's leaf and of the parents above it that it has,
     by node index.
     """
 
     context: GroupContext
-    tree: RatchetTree
+    held_tree: RatchetTree | StoredTree
     secrets: EpochSecrets
     confirmation_tag: bytes
     interim_transcript_hash: bytes
@@ -77,7 +79,31 @@ class Epoch:
     @property
     def suite(self) -> CipherSuite:
         """The group's cipher suite."""
-        return self.tree.suite
+        return self.held_tree.suite
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of the tree's leaves, blank ones included."""
+        return self.held_tree.n_leaves
+
+    @property
+    def tree(self) -> RatchetTree:
+        """The whole tree.
+
+        Raises:
+            StateError: a page of the stored tree is missing or does not belong to this epoch.
+
+        """
+        return self.held_tree.whole() if isinstance(self.held_tree, StoredTree) else self.held_tree
+
+    def leaf(self, leaf_index: int) -> LeafNode | None:
+        """Return the leaf, None when blank or outside the tree; of a stored tree, read only what is needed.
+
+        Raises:
+            StateError: a page of the stored tree is missing or does not belong to this epoch.
+
+        """
+        return self.held_tree.leaf(leaf_index)
 
 
 @dataclass(frozen=True, repr=False)

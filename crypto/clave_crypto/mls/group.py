@@ -67,11 +67,12 @@ class Group(GroupSending):
 
         Raises:
             StalePendingError: it was made in another epoch, or is discarded or merged already.
+            StateError: a page of the stored tree is missing or does not belong to this epoch.
             GroupClosedError: this member was removed, or a ReInit was committed.
 
         """
         self._check_open()
-        return self._enter(pending.take(self.epoch_authenticator))
+        return self._enter(pending.take(self.epoch_authenticator, self._epoch.held_tree))
 
     @checked
     def discard(self, pending: PendingCommit) -> None:
@@ -190,7 +191,7 @@ class Group(GroupSending):
             context=past.context,
             sender_data_secret=past.sender_data_secret,
             secret_tree=past.secret_tree,
-            find_leaf=past.leaf,
+            find_leaf=lambda leaf_index: past.leaf(leaf_index, self._epoch),
             own_leaf=past.own_leaf,
         )
         assert application is not None  # noqa: S101 - the content type says so, and the codec goes by that
@@ -212,7 +213,7 @@ class Group(GroupSending):
             context=self._epoch.context_bytes,
             sender_data_secret=self._epoch.secrets.sender_data_secret,
             secret_tree=self._secret_tree,
-            find_leaf=self._epoch.tree.leaf,
+            find_leaf=self._epoch.leaf,
             own_leaf=self.own_leaf,
             verify_later=verify_later,
         )
@@ -294,8 +295,9 @@ class Group(GroupSending):
             self._epoch = self._epoch.without_secrets()
             self._secret_tree = SecretTree(self.suite, 1, Secret(), self._limits)
             return committed
-        past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past]
-        self._past = past[: self._limits.past_epochs]
+        before = self._epoch.tree.leaves_that_differ(change.epoch.tree)
+        past = [PastEpoch.of(self._epoch, self._secret_tree), *self._past][: self._limits.past_epochs]
+        self._past = [one.seen_from(change.epoch, before) for one in past]
         self._epoch, self._secret_tree = change.epoch, change.secret_tree
         self._reinit = change.reinit
         return committed

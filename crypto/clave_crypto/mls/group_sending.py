@@ -247,7 +247,9 @@ class GroupSending(GroupStart):
         if found is not None:
             self._secret_tree.consume(found)
         change = selection.applied.change(with_path, authenticated_data, made.epoch, made.secret_tree)
-        return PendingCommit(made.message, welcome, self.epoch, self.epoch_authenticator, change)
+        return PendingCommit(
+            made.message, welcome, self.epoch, self.epoch_authenticator, change, self._epoch.tree
+        )
 
     @property
     def _sender(self) -> MemberSender:

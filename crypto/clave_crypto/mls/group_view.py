@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.arguments import checked
@@ -19,14 +20,26 @@ from clave_crypto.mls.origin import Origin
 from clave_crypto.mls.past import PastEpoch, with_resumption
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.sealing import open_from_member, seal_to_member
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.senders import Sender
-from clave_crypto.mls.state import GroupState, PendingProposal, store
+from clave_crypto.mls.state import GroupState, PendingProposal, StateChange, store
+from clave_crypto.mls.stored_tree import StoredTree
 from clave_crypto.mls.suites import CipherSuite
+from clave_crypto.mls.tree_pages import changed_pages
 from clave_crypto.mls.welcoming import make_group_info
 
 __all__ = ["GroupView"]
+
+
+@dataclass(frozen=True, repr=False)
+class _Given:
+    """What was last given to the application to store; None for what was not."""
+
+    epoch: bytes | None = None
+    ratchets: bytes | None = None
+    tree: RatchetTree | StoredTree | None = None
 
 
 class GroupView:
@@ -44,6 +57,7 @@ class GroupView:
         closed: bool = False,
         reinit: ReInit | None = None,
         welcomed_by: int | None = None,
+        stored: GroupState | None = None,
     ) -> None:
         self._epoch = epoch
         self._secret_tree = secret_tree
@@ -54,12 +68,47 @@ class GroupView:
         self._closed = closed
         self._reinit = reinit
         self._welcomed_by = welcomed_by
+        self._given = _Given() if stored is None else _Given(stored.epoch, stored.ratchets, epoch.held_tree)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.group_id.hex()} in epoch {self.epoch}>"
 
     def state(self) -> GroupState:
-        """Return the group for storage, private keys included; equal states give equal bytes."""
+        """Return the whole group for storage, private keys included; equal states give equal bytes.
+
+        Raises:
+            StateError: a page of the stored tree is missing or does not belong to this epoch.
+
+        """
+        epoch, ratchets = self._store()
+        pages, _ = changed_pages(None, self._epoch.tree)
+        return GroupState(epoch, ratchets, pages)
+
+    def changes(self) -> StateChange:
+        """Return what is to be stored since this was last called, or since `restore`; else all of the group.
+
+        Write it in one transaction, as `state`. If that fails, restore the group from what is stored.
+
+        Raises:
+            StateError: a page of the stored tree is missing or does not belong to its epoch.
+
+        """
+        epoch, ratchets = self._store()
+        given, held = self._given, self._epoch.held_tree
+        pages: dict[int, bytes] = {}
+        removed: tuple[int, ...] = ()
+        if given.tree is not held:
+            before = given.tree.whole() if isinstance(given.tree, StoredTree) else given.tree
+            pages, removed = changed_pages(before, self._epoch.tree)
+        self._given = _Given(epoch, ratchets, held)
+        return StateChange(
+            None if epoch == given.epoch else epoch,
+            None if ratchets == given.ratchets else ratchets,
+            pages,
+            removed,
+        )
+
+    def _store(self) -> tuple[bytes, bytes]:
         return store(
             self._epoch,
             self._secret_tree,
@@ -145,7 +194,7 @@ class GroupView:
             LocalError: the leaf is blank or outside the tree.
 
         """
-        leaf = self._epoch.tree.leaf(leaf_index)
+        leaf = self._epoch.leaf(leaf_index)
         if leaf is None:
             raise LocalError(f"no member is at leaf {leaf_index}")
         return Member.of(leaf_index, leaf)

@@ -117,7 +117,7 @@ def open_public(epoch: Epoch, message: PublicMessage) -> VerifiedContent:
     check_not_public_application(isinstance(body, ApplicationData))
     match sender:
         case MemberSender(leaf_index):
-            signature_key = check_sender_is_member(epoch.tree.leaf(leaf_index)).signature_key
+            signature_key = check_sender_is_member(epoch.leaf(leaf_index)).signature_key
             expected = membership_tag(epoch.suite, epoch.secrets.membership_key, message, epoch.context_bytes)
             check_membership_tag(expected, message.membership_tag)
         case ExternalSenderIndex(sender_index):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.epoch import Epoch, FindPsk
@@ -16,23 +16,46 @@ __all__ = ["PastEpoch", "with_resumption"]
 
 @dataclass(frozen=True, repr=False)
 class PastEpoch:
-    """The keys and leaves of an epoch the group has left; `context` is its encoded GroupContext."""
+    """The keys and leaves of an epoch the group has left; `context` is its encoded GroupContext.
+
+    `changed` are the leaves, by index, that differ from those of the epoch the group is in.
+    """
 
     epoch: int
     context: bytes
     sender_data_secret: Secret
     resumption_psk: Secret
     own_leaf: int
-    leaves: tuple[LeafNode | None, ...]
+    n_leaves: int
+    changed: Mapping[int, LeafNode | None]
     secret_tree: SecretTree
 
-    def leaf(self, leaf_index: int) -> LeafNode | None:
-        """Return the leaf, None when blank or outside the tree."""
-        return self.leaves[leaf_index] if leaf_index < len(self.leaves) else None
+    def leaf(self, leaf_index: int, current: Epoch) -> LeafNode | None:
+        """Return the leaf, None when blank or outside the tree; `current` is the epoch the group is in.
+
+        Raises:
+            StateError: a page of the stored tree of `current` is missing or does not belong to it.
+
+        """
+        if leaf_index >= self.n_leaves:
+            return None
+        return self.changed[leaf_index] if leaf_index in self.changed else current.leaf(leaf_index)
+
+    def seen_from(self, current: Epoch, leaves_before: Mapping[int, LeafNode | None]) -> PastEpoch:
+        """Return it for a group that enters `current`; `leaves_before` are those that differ there."""
+        leaves = {**leaves_before, **self.changed}
+        return replace(
+            self,
+            changed={
+                leaf_index: leaf
+                for leaf_index, leaf in sorted(leaves.items())
+                if leaf_index < self.n_leaves and leaf is not current.leaf(leaf_index)
+            },
+        )
 
     @classmethod
     def of(cls, epoch: Epoch, secret_tree: SecretTree) -> PastEpoch:
-        """Return what to keep of `epoch`, whose keys are retired."""
+        """Return what to keep of `epoch`, which the group is still in and whose keys are retired."""
         secret_tree.retire(epoch.own_leaf)
         return cls(
             epoch.context.epoch,
@@ -40,7 +63,8 @@ class PastEpoch:
             epoch.secrets.sender_data_secret,
             epoch.secrets.resumption_psk,
             epoch.own_leaf,
-            epoch.tree.all_leaves(),
+            epoch.n_leaves,
+            {},
             secret_tree,
         )
 

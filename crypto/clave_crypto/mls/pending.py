@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clave_crypto.codec import Struct, struct, u64
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
@@ -11,7 +13,9 @@ from clave_crypto.mls.epoch import Member
 from clave_crypto.mls.errors import StalePendingError, StateError
 from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.policy import Policy
+from clave_crypto.mls.ratchet_tree import RatchetTree
 from clave_crypto.mls.state import decode_change, encode_change
+from clave_crypto.mls.stored_tree import StoredTree
 
 __all__ = ["PendingCommit"]
 
@@ -32,14 +36,21 @@ class PendingCommit:
     """
 
     def __init__(
-        self, message: bytes, welcome: bytes | None, epoch: int, parent: bytes, change: Change
+        self,
+        message: bytes,
+        welcome: bytes | None,
+        epoch: int,
+        parent: bytes,
+        change: Change,
+        tree: RatchetTree | None,
     ) -> None:
-        """`parent` is the epoch authenticator of the epoch it was made in."""
+        """`parent` is the authenticator of the epoch it was made in, and `tree` that epoch's if known."""
         self.message = message
         self.welcome = welcome
         self.epoch = epoch
         self._parent = parent
         self._change: Change | None = change
+        self._tree = tree
 
     def __repr__(self) -> str:
         return f"<PendingCommit in epoch {self.epoch}>"
@@ -48,8 +59,8 @@ class PendingCommit:
     def added(self) -> tuple[Member, ...]:
         """The members it adds."""
         change = self._held()
-        tree = () if change.epoch is None else change.epoch.tree.leaves()
-        return tuple(Member.of(index, leaf) for index, leaf in tree if index in change.added)
+        leaves = {} if change.epoch is None else {index: change.epoch.leaf(index) for index in change.added}
+        return tuple(Member.of(index, leaf) for index, leaf in leaves.items() if leaf is not None)
 
     @property
     def removed(self) -> tuple[int, ...]:
@@ -62,13 +73,13 @@ class PendingCommit:
         return self._held().path
 
     def encode(self) -> bytes:
-        """Return it for storage, private keys included.
+        """Return it for storage, private keys included; of the tree it has what it changes.
 
         Raises:
             StalePendingError: it is discarded or merged already.
 
         """
-        change = Secret(encode_change(self._held()))
+        change = Secret(encode_change(self._held(), self._tree))
         return _Stored(self.message, self.welcome, self.epoch, Secret(self._parent), change).encode()
 
     @classmethod
@@ -86,22 +97,27 @@ class PendingCommit:
         except DecodeError as error:
             raise StateError(f"not a stored pending commit: {error}") from error
         change = decode_change(stored.change, limits)
-        pending = cls(stored.message, stored.welcome, stored.epoch, stored.parent, change)
+        pending = cls(stored.message, stored.welcome, stored.epoch, stored.parent, change, None)
         for member in pending.added:
             policy.check_leaf(member.leaf)
         return pending
 
-    def take(self, parent: bytes) -> Change:
-        """Return the change and forget it, for a group whose epoch authenticator is `parent`.
+    def take(self, parent: bytes, held_tree: RatchetTree | StoredTree) -> Change:
+        """Return the change and forget it, for a group with this epoch authenticator and tree.
 
         Raises:
             StalePendingError: it was made in another epoch, or is discarded or merged already.
+            StateError: a page of a stored tree is missing or does not belong to it.
 
         """
         change = self._held()
         if self._parent != parent:
             raise StalePendingError(f"the commit was made in epoch {self.epoch}, which the group is not in")
-        self._change = None
+        if change.epoch is not None and isinstance(change.epoch.held_tree, StoredTree):
+            base = held_tree.whole() if isinstance(held_tree, StoredTree) else held_tree
+            epoch = replace(change.epoch, held_tree=change.epoch.held_tree.whole(base))
+            change = replace(change, epoch=epoch)
+        self._forget()
         return change
 
     def drop(self) -> None:
@@ -112,7 +128,10 @@ class PendingCommit:
 
         """
         self._held()
-        self._change = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._change = self._tree = None
 
     def _held(self) -> Change:
         if self._change is None:

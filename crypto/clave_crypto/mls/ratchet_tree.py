@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self, cast
+from itertools import zip_longest
+from typing import Self
 
 from clave_crypto.codec import Struct, encode_vector, struct, u32, vector_end
 from clave_crypto.errors import DecodeError
@@ -18,7 +19,15 @@ from clave_crypto.mls.census import Census
 from clave_crypto.mls.leaf_node import LeafNode, NodeType
 from clave_crypto.mls.suites import CipherSuite
 
-__all__ = ["Node", "ParentNode", "RatchetTree", "TreeNodes", "decode_nodes"]
+__all__ = [
+    "Node",
+    "ParentNode",
+    "RatchetTree",
+    "TreeNodes",
+    "decode_nodes",
+    "hash_leaf",
+    "hash_parent",
+]
 
 
 @struct(tag=NodeType.PARENT)
@@ -31,6 +40,9 @@ class ParentNode(Struct):
 
 
 Node = LeafNode | ParentNode
+
+_COMPARED = 256
+"""Leaves that are compared at once."""
 
 
 @struct()
@@ -62,6 +74,18 @@ def decode_nodes(data: bytes, at_most: int) -> tuple[Node | None, ...]:
     return tuple(nodes)
 
 
+def hash_leaf(suite: CipherSuite, node: int, contents: Node | None) -> bytes:
+    """Return the tree hash of the leaf at index `node` (section 7.8)."""
+    present = b"\0" if contents is None else b"\1" + contents.encode()
+    return suite.hash(LeafNode.tag + (node // 2).to_bytes(4, "big") + present)
+
+
+def hash_parent(suite: CipherSuite, contents: Node | None, left: bytes, right: bytes) -> bytes:
+    """Return the tree hash of a parent whose children have the hashes `left` and `right` (section 7.8)."""
+    present = b"\0" if contents is None else b"\1" + contents.encode()
+    return suite.hash(ParentNode.tag + present + encode_vector(left) + encode_vector(right))
+
+
 class RatchetTree:
     """A tree of `n_leaves` leaves, a power of two; node indices as in `tree_math`."""
 
@@ -69,15 +93,20 @@ class RatchetTree:
     # needed, so that adding or removing many leaves visits each leaf once.
     __slots__ = ("_blanks_from", "_hashes", "_members_until", "_nodes", "_parent_keys", "census", "suite")
 
-    def __init__(self, suite: CipherSuite, nodes: Iterable[Node | None]) -> None:
-        """Take `nodes` in array order, and append blank ones up to a full tree."""
+    def __init__(
+        self, suite: CipherSuite, nodes: Iterable[Node | None], hashes: list[bytes | None] | None = None
+    ) -> None:
+        """Take `nodes` in array order, and append blank ones up to a full tree.
+
+        `hashes` are the tree hashes that are known already, by node index of the full tree.
+        """
         self.suite = suite
         self._nodes = list(nodes)
         whole = 1
         while whole < len(self._nodes):
             whole = 2 * whole + 1
         self._nodes += [None] * (whole - len(self._nodes))
-        self._hashes: list[bytes | None] = [None] * whole
+        self._hashes: list[bytes | None] = [None] * whole if hashes is None else hashes
         self._blanks_from, self._members_until = 0, self.n_leaves
         self._parent_keys = Counter(parent.encryption_key for _, parent in self.parents())
         self.census = Census(leaf for _, leaf in self.leaves())
@@ -133,9 +162,21 @@ class RatchetTree:
             if isinstance(leaf, LeafNode):
                 yield leaf_index, leaf
 
-    def all_leaves(self) -> tuple[LeafNode | None, ...]:
-        """Return the leaves by leaf index, None where one is blank."""
-        return tuple(cast("list[LeafNode | None]", self._nodes[::2]))
+    def subtree(self, node: int) -> tuple[list[Node | None], list[bytes | None]]:
+        """Return the nodes under `node` and itself in array order, and their tree hashes where known."""
+        span = (1 << tree_math.level(node)) - 1
+        return self._nodes[node - span : node + span + 1], self._hashes[node - span : node + span + 1]
+
+    def leaves_that_differ(self, other: RatchetTree) -> dict[int, LeafNode | None]:
+        """Return the leaves, by index, that are not the same in `other`; None where one is blank."""
+        ours, theirs = self._nodes[::2], other._nodes[::2]
+        differing = {}
+        for start in range(0, max(len(ours), len(theirs)), _COMPARED):
+            part = slice(start, start + _COMPARED)
+            if ours[part] != theirs[part]:
+                pairs = enumerate(zip_longest(ours[part], theirs[part]), start)
+                differing.update({index: self.leaf(index) for index, (one, two) in pairs if one is not two})
+        return differing
 
     def parents(self) -> Iterator[tuple[int, ParentNode]]:
         """Yield (node index, parent) of every parent that is not blank."""
@@ -225,10 +266,15 @@ class RatchetTree:
         path, below = [], 2 * leaf_index
         for node in tree_math.direct_path(below, self.n_leaves):
             copath = tree_math.sibling(below, self.n_leaves)
-            if self._covers_anyone(copath):
+            if self.covers_anyone(copath):
                 path.append((node, copath))
             below = node
         return path
+
+    def covers_anyone(self, node: int) -> bool:
+        """Return whether the resolution of `node` is not empty."""
+        span = (1 << tree_math.level(node)) - 1
+        return any(self._nodes[node - span : node + span + 1])
 
     def tree_hash(self, node: int | None = None) -> bytes:
         """Return the tree hash of `node`, by default the root (section 7.8)."""
@@ -264,11 +310,6 @@ class RatchetTree:
             self._members_until -= 1
         return self._members_until <= half
 
-    def _covers_anyone(self, node: int) -> bool:
-        """Return whether the resolution of `node` is not empty."""
-        span = (1 << tree_math.level(node)) - 1
-        return any(self._nodes[node - span : node + span + 1])
-
     def _fill_hash(self, node: int, half: int) -> bytes:
         """Compute a hash that is not cached, and those it needs; the children are `half` nodes away."""
         contents = self._nodes[node]
@@ -276,9 +317,9 @@ class RatchetTree:
             left, right, quarter = node - half, node + half, half >> 1
             left_hash = self._hashes[left] or self._fill_hash(left, quarter)
             right_hash = self._hashes[right] or self._fill_hash(right, quarter)
-            digest = self._hash_parent(contents, left_hash, right_hash)
+            digest = hash_parent(self.suite, contents, left_hash, right_hash)
         else:
-            digest = self._hash_leaf(node, contents)
+            digest = hash_leaf(self.suite, node, contents)
         self._hashes[node] = digest
         return digest
 
@@ -289,22 +330,13 @@ class RatchetTree:
         if not absent:
             return self.tree_hash(node)
         if tree_math.is_leaf(node):
-            return self._hash_leaf(node, None)
+            return hash_leaf(self.suite, node, None)
         contents = self.parent_node(node)
         if contents is not None:
             gone = frozenset(absent)
             unmerged = tuple(index for index in contents.unmerged_leaves if index not in gone)
             contents = ParentNode(contents.encryption_key, contents.parent_hash, unmerged)
         left, right = tree_math.left(node), tree_math.right(node)
-        return self._hash_parent(
-            contents, self._hash_without(left, absent), self._hash_without(right, absent)
+        return hash_parent(
+            self.suite, contents, self._hash_without(left, absent), self._hash_without(right, absent)
         )
-
-    def _hash_leaf(self, node: int, contents: Node | None) -> bytes:
-        present = b"\0" if contents is None else b"\1" + contents.encode()
-        return self.suite.hash(LeafNode.tag + (node // 2).to_bytes(4, "big") + present)
-
-    def _hash_parent(self, contents: Node | None, left: bytes, right: bytes) -> bytes:
-        present = b"\0" if contents is None else b"\1" + contents.encode()
-        children = encode_vector(left) + encode_vector(right)
-        return self.suite.hash(ParentNode.tag + present + children)

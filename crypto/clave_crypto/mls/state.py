@@ -1,13 +1,15 @@
 """Convert groups and pending commits to bytes and back; equal states give equal bytes. Does no I/O.
 
-The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. Both name the
-epoch they belong to, so that parts of different epochs are not put together. Restoring checks everything that
-later code relies on: damage is found then, and not while the group is used.
+The `epoch` part changes with each commit and proposal, the `ratchets` part with each message, and a few pages
+of the tree with each commit. The parts name the epoch they belong to, and its tree hash tells which pages
+belong to it, so that those of different epochs are not put together. Restoring checks all of the two parts,
+and reads only the pages above this member's leaf; others are checked when they are read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls import tree_math
@@ -17,7 +19,8 @@ from clave_crypto.mls.errors import StateError, UnsupportedError
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.proposals import Proposal, ReInit
-from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.ratchet_tree import RatchetTree, TreeNodes
+from clave_crypto.mls.reading_stored import read_change, read_group, read_ratchets
 from clave_crypto.mls.secret_tree import SecretTree, StoredSecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
 from clave_crypto.mls.stored import (
@@ -28,24 +31,48 @@ from clave_crypto.mls.stored import (
     StoredGroup,
     StoredKey,
     StoredLeaf,
+    StoredPage,
     StoredPast,
     StoredProposal,
     StoredRatchets,
-    read_change,
-    read_group,
-    read_ratchets,
 )
+from clave_crypto.mls.stored_tree import StoredTree
 from clave_crypto.mls.suites import find_suite
+from clave_crypto.mls.tree_pages import changed_pages, encode_page, pages_above
 
-__all__ = ["GroupState", "PendingProposal", "Restored", "decode_change", "encode_change", "restore", "store"]
+__all__ = [
+    "GroupState",
+    "PendingProposal",
+    "Restored",
+    "StateChange",
+    "decode_change",
+    "encode_change",
+    "restore",
+    "store",
+]
 
 
 @dataclass(frozen=True, repr=False)
 class GroupState:
-    """A stored group: write both parts in one transaction; an unchanged `epoch` need not be written."""
+    """A stored group: write all of it in one transaction.
+
+    `pages` are those of the tree, by number; what versions 1 and 2 stored has none. A restored group reads
+    pages when it needs them, until it enters the next epoch: the mapping may read a database.
+    """
 
     epoch: bytes
     ratchets: bytes
+    pages: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class StateChange:
+    """The parts of a stored group that changed; None and pages not named stay as they are stored."""
+
+    epoch: bytes | None
+    ratchets: bytes | None
+    pages: Mapping[int, bytes]
+    removed_pages: tuple[int, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,26 +92,26 @@ def store(
     *,
     closed: bool,
     reinit: ReInit | None,
-) -> GroupState:
-    """Return a group for storage."""
+) -> tuple[bytes, bytes]:
+    """Return the `epoch` and the `ratchets` of a group for storage."""
     group = StoredGroup(
         VERSION,
         int(closed),
         reinit,
         _store_epoch(epoch),
-        tuple(_store_past(one, epoch.tree) for one in past),
+        tuple(map(_store_past, past)),
         tuple(
             StoredProposal(reference, one.sender, one.proposal, one.leaf_secret)
             for reference, one in pending.items()
         ),
     )
     trees = (secret_tree.store(), *(one.secret_tree.store() for one in past))
-    return GroupState(group.encode(), StoredRatchets(VERSION, epoch.context.epoch, trees).encode())
+    return group.encode(), StoredRatchets(VERSION, epoch.context.epoch, trees).encode()
 
 
 @dataclass(frozen=True, repr=False)
 class Restored:
-    """What `store` was given."""
+    """What `store` was given; `current` says whether it was stored by the present version."""
 
     epoch: Epoch
     secret_tree: SecretTree
@@ -92,6 +119,7 @@ class Restored:
     pending: dict[bytes, PendingProposal]
     closed: bool
     reinit: ReInit | None
+    current: bool
 
 
 def restore(state: GroupState, limits: Limits) -> Restored:
@@ -99,25 +127,38 @@ def restore(state: GroupState, limits: Limits) -> Restored:
 
     Raises:
         StateError: the bytes are not a stored group, or the parts belong to different epochs.
+        LocalError: a page is not given as bytes.
 
     """
-    group, ratchets = read_group(state.epoch), read_ratchets(state.ratchets)
+    (group, nodes), ratchets = read_group(state.epoch), read_ratchets(state.ratchets)
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
+    if (nodes is None) != (ratchets.version == VERSION):
+        raise StateError("the two parts of the stored group are of different versions")
     if group.closed not in {0, 1}:
         raise StateError("the stored group's closed flag is neither 0 nor 1")
     closed = bool(group.closed)
-    epoch = _restore_epoch(group.epoch)
-    n_leaves = 1 if closed else epoch.tree.n_leaves
+    epoch = _restore_epoch(group.epoch, nodes, state.pages)
+    n_leaves = 1 if closed else epoch.n_leaves
     secret_tree = _restore_secret_tree(epoch, ratchets.trees[0], n_leaves, limits)
     past = [_restore_past(epoch, *item, limits) for item in zip(group.past, ratchets.trees[1:], strict=True)]
     pending = {one.reference: _restore_proposal(epoch, one) for one in group.pending}
-    return Restored(epoch, secret_tree, past, pending, closed, group.reinit)
+    return Restored(epoch, secret_tree, past, pending, closed, group.reinit, nodes is None)
 
 
-def encode_change(change: Change) -> bytes:
-    """Return the change of an own commit for storage, until the commit is accepted or rejected."""
+def encode_change(change: Change, tree: RatchetTree | None) -> bytes:
+    """Return the change of an own commit for storage, until the commit is accepted or rejected.
+
+    Of the tree it has the pages above this member's leaf, and those that differ in `tree`, which is the
+    group's; all if that is None.
+    """
     assert change.epoch is not None and change.secret_tree is not None  # noqa: S101, PT018 - one's own
+    held = change.epoch.held_tree
+    if isinstance(held, StoredTree):
+        pages = held.pages
+    else:
+        above = {page: encode_page(held, page) for page in pages_above(change.epoch.own_leaf, held.n_leaves)}
+        pages = dict(sorted((above | changed_pages(tree, held)[0]).items()))
     return StoredChange(
         CHANGE_VERSION,
         change.committer,
@@ -127,21 +168,27 @@ def encode_change(change: Change) -> bytes:
         change.reinit,
         change.authenticated_data,
         _store_epoch(change.epoch),
+        tuple(StoredPage(*item) for item in pages.items()),
         change.secret_tree.store(),
         int(change.path),
     ).encode()
 
 
 def decode_change(data: bytes, limits: Limits) -> Change:
-    """Return the change that `encode_change` stored.
+    """Return the change that `encode_change` stored; its tree can be whole only with that of the group.
 
     Raises:
         StateError: `data` is not a stored change.
 
     """
-    stored = read_change(data)
-    epoch = _restore_epoch(stored.epoch)
-    if any(epoch.tree.leaf(index) is None for index in (stored.committer, *stored.added, *stored.updated)):
+    stored, nodes = read_change(data)
+    pages = {one.page: one.data for one in stored.pages}
+    if len(pages) != len(stored.pages):
+        raise StateError("the stored change has a page twice")
+    epoch = _restore_epoch(stored.epoch, nodes, pages)
+    if isinstance(epoch.held_tree, StoredTree):
+        epoch.held_tree.check_pages()
+    if any(epoch.leaf(index) is None for index in (stored.committer, *stored.added, *stored.updated)):
         raise StateError("the stored change names a leaf that is not in the tree it leads to")
     if stored.path not in {0, 1}:
         raise StateError("the stored change's path flag is neither 0 nor 1")
@@ -155,14 +202,14 @@ def decode_change(data: bytes, limits: Limits) -> Change:
         reinit=stored.reinit,
         authenticated_data=stored.authenticated_data,
         epoch=epoch,
-        secret_tree=_restore_secret_tree(epoch, stored.secret_tree, epoch.tree.n_leaves, limits),
+        secret_tree=_restore_secret_tree(epoch, stored.secret_tree, epoch.n_leaves, limits),
     )
 
 
 def _store_epoch(epoch: Epoch) -> StoredEpoch:
     return StoredEpoch(
         epoch.context,
-        epoch.tree.contents(),
+        epoch.n_leaves,
         epoch.secrets,
         epoch.confirmation_tag,
         epoch.interim_transcript_hash,
@@ -172,14 +219,21 @@ def _store_epoch(epoch: Epoch) -> StoredEpoch:
     )
 
 
-def _restore_epoch(stored: StoredEpoch) -> Epoch:
+def _restore_epoch(stored: StoredEpoch, nodes: TreeNodes | None, pages: Mapping[int, bytes]) -> Epoch:
+    """Restore an epoch with a tree of `nodes`; if None, of `pages`: read those above this member's leaf."""
     try:
         suite = find_suite(stored.context.cipher_suite)
     except UnsupportedError as error:
         raise StateError(str(error)) from error
-    tree = RatchetTree(suite, stored.ratchet_tree.nodes)
-    if tree.tree_hash() != stored.context.tree_hash:
-        raise StateError("the stored tree does not have the group's tree hash")
+    tree: RatchetTree | StoredTree
+    if nodes is None:
+        if stored.n_leaves.bit_count() != 1:
+            raise StateError(f"the stored group has {stored.n_leaves} leaves, which no tree can have")
+        tree = StoredTree(suite, stored.n_leaves, stored.context.tree_hash, pages)
+    else:
+        tree = RatchetTree(suite, nodes.nodes)
+        if tree.tree_hash() != stored.context.tree_hash:
+            raise StateError("the stored tree does not have the group's tree hash")
     if tree.leaf(stored.own_leaf) is None:
         raise StateError("the stored group has no leaf of this member")
     private_keys = {item.node: item.secret for item in stored.private_keys}
@@ -222,48 +276,44 @@ def _restore_secret_tree(
 
 
 def _restore_proposal(epoch: Epoch, stored: StoredProposal) -> PendingProposal:
-    if isinstance(stored.sender, MemberSender) and epoch.tree.leaf(stored.sender.leaf_index) is None:
+    if isinstance(stored.sender, MemberSender) and epoch.leaf(stored.sender.leaf_index) is None:
         raise StateError("a stored proposal's sender is not in the group")
     return PendingProposal(stored.sender, stored.proposal, stored.leaf_secret)
 
 
-def _store_past(past: PastEpoch, tree: RatchetTree) -> StoredPast:
-    changed = tuple(
-        StoredLeaf(leaf_index, leaf)
-        for leaf_index, leaf in enumerate(past.leaves)
-        if leaf is not tree.leaf(leaf_index)
-    )
+def _store_past(past: PastEpoch) -> StoredPast:
     return StoredPast(
         past.epoch,
         past.context,
         past.sender_data_secret,
         past.resumption_psk,
         past.own_leaf,
-        len(past.leaves),
-        changed,
+        past.n_leaves,
+        tuple(StoredLeaf(*item) for item in past.changed.items()),
     )
 
 
 def _restore_past(
     epoch: Epoch, stored: StoredPast, secret_tree: StoredSecretTree, limits: Limits
 ) -> PastEpoch:
-    tree, n_leaves = epoch.tree, stored.n_leaves
-    if n_leaves.bit_count() != 1 or n_leaves > max(tree.n_leaves, limits.leaves):
+    n_leaves = stored.n_leaves
+    if n_leaves.bit_count() != 1 or n_leaves > max(epoch.n_leaves, limits.leaves):
         raise StateError(f"a stored epoch has {n_leaves} leaves, which no tree here can have")
     changed = {item.leaf_index: item.leaf for item in stored.changed}
     if len(changed) != len(stored.changed) or max(changed, default=0) >= n_leaves:
         raise StateError("the stored leaves of an epoch do not fit its tree")
-    leaves = [changed.get(leaf_index, tree.leaf(leaf_index)) for leaf_index in range(n_leaves)]
-    if stored.own_leaf >= n_leaves or leaves[stored.own_leaf] is None:
-        raise StateError("a stored epoch has no leaf of this member")
     late = _restore_secret_tree(epoch, secret_tree, n_leaves, limits, stored.own_leaf)
     late.retire(stored.own_leaf)
-    return PastEpoch(
+    past = PastEpoch(
         stored.epoch,
         stored.context,
         stored.sender_data_secret,
         stored.resumption_psk,
         stored.own_leaf,
-        tuple(leaves),
+        n_leaves,
+        changed,
         late,
     )
+    if past.leaf(stored.own_leaf, epoch) is None:
+        raise StateError("a stored epoch has no leaf of this member")
+    return past

@@ -195,7 +195,7 @@ def test_branch_with_a_member_from_elsewhere_is_refused() -> None:
         red.group.branch(b"aside", [Party("mallory").offer().key_package], **TIMES)
     tree = blue.group._epoch.tree.copy()
     tree.remove_leaf(0)
-    blue.group._epoch = replace(blue.group._epoch, tree=tree)
+    blue.group._epoch = replace(blue.group._epoch, held_tree=tree)
     with breaks("branch-members"):
         blue.join(forger.welcome_with(), origin=blue.group)
 
