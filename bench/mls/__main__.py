@@ -16,6 +16,7 @@ from bench.mls.memory import joined_group
 from bench.mls.post_quantum import print_post_quantum
 from bench.mls.scene import OPERATIONS, Scene
 from bench.mls.sides import Ours, Theirs
+from bench.mls.storing import print_storing
 
 ROUNDS = {2: 30, 10: 30, 100: 15, 1000: 7}
 """How often each operation is measured, by the size of the group."""
@@ -91,7 +92,7 @@ def print_growth() -> None:
 
 
 def main() -> None:
-    """Print what each operation costs at each size, then growth and memory."""
+    """Print what each operation costs at each size, then growth, memory and storing."""
     fillers = [Theirs() for _ in range(max(ROUNDS) - 1)]
     print("threads: mls-rs as many as cores; this library as many in joining and committing, else one")
     print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f} (a busy machine slows mls-rs more)")
@@ -124,6 +125,7 @@ def main() -> None:
             f"a joined group of 10,000: {held:.0f} MiB, {most:.0f} MiB at most in joining ({seconds:.2f} s)"
         )
         print(f"target <= {MEMORY_TARGET:.0f} MiB: {verdict}")
+    print_storing((100, 1000, 10_000))
 
 
 main()
