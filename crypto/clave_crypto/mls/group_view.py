@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.arguments import checked
@@ -68,6 +69,7 @@ class GroupView:
         self._closed = closed
         self._reinit = reinit
         self._welcomed_by = welcomed_by
+        self._paged: tuple[RatchetTree, Mapping[int, bytes]] | None = None
         self._given = _Given() if stored is None else _Given(stored.epoch, stored.ratchets, epoch.held_tree)
 
     def __repr__(self) -> str:
@@ -81,8 +83,10 @@ class GroupView:
 
         """
         epoch, ratchets = self._store()
-        pages, _ = changed_pages(None, self._epoch.tree)
-        return GroupState(epoch, ratchets, pages)
+        tree = self._epoch.tree
+        if self._paged is None or self._paged[0] is not tree:  # a tree in an epoch is never modified
+            self._paged = tree, MappingProxyType(changed_pages(None, tree)[0])
+        return GroupState(epoch, ratchets, self._paged[1])
 
     def changes(self) -> StateChange:
         """Return what is to be stored since this was last called, or since `restore`; else all of the group.

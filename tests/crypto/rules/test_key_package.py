@@ -22,7 +22,7 @@ BAD_PACKAGES: list[tuple[str, Callable[[KeyPackage], KeyPackage]]] = [
     ("key-package-init-key", lambda one: replace(one, init_key=b"short")),
     ("key-package-init-key-differs", lambda one: replace(one, init_key=one.leaf_node.encryption_key)),
     ("extensions-unique", lambda one: replace(one, extensions=(Extension(1, b""), Extension(1, b"")))),
-    ("key-package-extensions-listed", lambda one: replace(one, extensions=(Extension(0x3A3A, b"grease"),))),
+    ("key-package-extensions-listed", lambda one: replace(one, extensions=(Extension(0xF00D, b"unlisted"),))),
 ]
 
 
