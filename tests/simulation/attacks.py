@@ -67,7 +67,7 @@ def submits(held: Any, made: Sequence[Made], *, gap: int = 0) -> list[ToRelay]:
 def _twin(held: Any) -> Group:
     """Return a copy of the device's group, which follows no rules."""
     state = held.group.state()
-    return Group.restore(GroupState(state.epoch, state.ratchets), policy=NoPolicy(), limits=ROOM_LIMITS)
+    return Group.restore(state, policy=NoPolicy(), limits=ROOM_LIMITS)
 
 
 def _merged(group: Group, commit: PendingCommit) -> Group:
