@@ -246,7 +246,7 @@ async def test_a_stored_room_this_program_cannot_read_is_one_line_and_the_others
         await blue.come()
         reason = {
             "suite": "cipher suite 0xf4ff is not supported",
-            "version": "stored by version 9, this program knows 1 to 2",
+            "version": "stored by version 9, this program knows 1 to 3",
         }
         told = f"friends cannot be opened ({reason[fault]}); update clave, or ask to be removed and invited"
         assert (await blue.sees(events.Notice)).text.startswith(told)
