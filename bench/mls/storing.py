@@ -41,11 +41,11 @@ class _CountedPages(Mapping[int, bytes]):
 
 
 def print_storing(sizes: Sequence[int]) -> None:
-    """Print what storing costs in groups of these sizes, and what it cost with the whole tree in one part."""
+    """Print what storing costs in groups of these sizes, by `changes` and by `state`."""
     print(
         "\nstoring: bytes per commit followed, of a pending commit but for its message, and ms from restoring"
     )
-    print("to the first decryption; before: the whole tree in one part, as versions 1 and 2 stored it")
+    print("to the first decryption; before: by `state`, with the whole tree; now: by `changes`")
     columns = ("before", "now", "pending", "before", "now", "ratio", "pages read")
     print(f"{'':5}" + "".join(f"{name:>{width}}" for name, width in zip(columns, _WIDTHS, strict=True)))
     for size in sizes:
@@ -59,14 +59,15 @@ def print_storing(sizes: Sequence[int]) -> None:
         update = founders.update()
         founders.process(update)
         group.receive(update)
-        now, before = _size(group.changes()), len(_as_version_2(group).epoch)
+        now, before = _size(group.changes()), len(group.state().epoch)
         pending = group.commit(now=int(time.time()))
         pending_size = len(pending.encode()) - len(pending.message)
 
-        state, whole = group.state(), _as_version_2(group)
-        pages = _CountedPages(state.pages)
+        whole = group.state()
+        parts = Group.restore(whole, policy=NoPolicy()).changes()
+        pages = _CountedPages(parts.pages)
         message = founders.encrypt(bytes(100))
-        paged_time = _time(GroupState(state.epoch, state.ratchets, pages), message)
+        paged_time = _time(GroupState(parts.epoch or b"", parts.ratchets or b"", pages), message)
         whole_time = _time(whole, message)
         ratio = paged_time / whole_time
         print(
@@ -91,11 +92,3 @@ def _time(state: GroupState, message: bytes) -> float:
 
 def _size(change: StateChange) -> int:
     return len(change.epoch or b"") + len(change.ratchets or b"") + sum(map(len, change.pages.values()))
-
-
-def _as_version_2(group: Group) -> GroupState:
-    """Return a group's state as version 2 stored it: with the tree behind the context."""
-    state = group.state()
-    start = len(b"\0\3" + b"\0" + b"\0") + len(group._epoch.context_bytes)
-    epoch = b"\0\2" + state.epoch[2:start] + group.ratchet_tree() + state.epoch[start + 4 :]
-    return GroupState(epoch, b"\0\2" + state.ratchets[2:])

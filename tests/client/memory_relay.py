@@ -19,7 +19,6 @@ from clave_client.formats.welcome import JoinPoint, Welcome, parse_invitation
 from clave_client.rooms.batch_report import BatchResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
-from clave_client.rooms.packed_state import unpack_state
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.account import Account, leaf_lifetime
@@ -375,7 +374,7 @@ def stored_group(member: Member) -> GroupState:
     epoch, ratchets = (member.store.part(member.room.id, part) for part in ("epoch", "ratchets"))
     assert epoch is not None
     assert ratchets is not None
-    return unpack_state(epoch, ratchets)
+    return GroupState(epoch, ratchets)
 
 
 def forge_wrong_tag(member: Member, header: Header, *proposals: Proposal) -> Forged:

@@ -118,10 +118,10 @@ class Scene:
             "GroupInfo": lambda data: Party("black").enters(data),
             "key package": lambda data: decode_key_package(data).verify(policy=policy, now=NOW),
             "stored epoch": lambda data: Group.restore(
-                GroupState(data, state.ratchets, state.pages), policy=policy
+                GroupState(data, state.ratchets), policy=policy
             ).state(),
             "stored ratchets": lambda data: Group.restore(
-                GroupState(state.epoch, data, state.pages), policy=policy
+                GroupState(state.epoch, data), policy=policy
             ).state(),
             "stored commit": lambda data: PendingCommit.decode(data, policy=policy).encode(),
             "stored bundle": lambda data: KeyPackageBundle.decode(data).reference,

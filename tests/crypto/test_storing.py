@@ -32,10 +32,10 @@ from clave_crypto.mls import (
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.state import decode_change, encode_change
-from clave_crypto.mls.stored import StoredChange, StoredGroup, StoredRatchets
+from clave_crypto.mls.stored import StoredChange, StoredRatchets, StoredWholeGroup
 from groupkit import NOW, Party, Rules, form
 
-PARTS = ("epoch", "ratchets", "pages")
+PARTS = ("epoch", "ratchets")
 
 
 def with_part(state: GroupState, part: str, data: bytes) -> GroupState:
@@ -49,8 +49,8 @@ def test_parts_of_different_epochs_do_not_go_together() -> None:
     red.commits(to=[blue])
     after = red.group.state()
     both = (before, after)
-    for epoch, ratchets, pages in product(*([getattr(one, part) for one in both] for part in PARTS)):
-        mixed = GroupState(epoch, ratchets, pages)
+    for epoch, ratchets in product(*([getattr(one, part) for one in both] for part in PARTS)):
+        mixed = GroupState(epoch, ratchets)
         if mixed not in both:
             with pytest.raises(StateError):
                 Group.restore(mixed, policy=Rules())
@@ -134,7 +134,7 @@ def disk() -> Disk:
 def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
     """For example 2**31 leaves, for which no memory is allocated."""
     parts = dict(disk().parts)
-    group, ratchets = StoredGroup.decode(parts["epoch"]), StoredRatchets.decode(parts["ratchets"])
+    group, ratchets = StoredWholeGroup.decode(parts["epoch"]), StoredRatchets.decode(parts["ratchets"])
     (now, before), (past,), huge = ratchets.trees, group.past, 1 << 31
     match what:
         case "n_leaves":
@@ -152,7 +152,7 @@ def test_numbers_that_fit_no_tree_are_refused_at_once(what: str) -> None:
         case "ratchets":
             ratchets = replace(ratchets, trees=(replace(now, ratchets=now.ratchets[1:]), before))
     with pytest.raises(StateError):
-        Group.restore(GroupState(group.encode(), ratchets.encode(), disk().state.pages), policy=Rules())
+        Group.restore(GroupState(group.encode(), ratchets.encode()), policy=Rules())
 
 
 def change_of(party: Party) -> Change:

@@ -76,10 +76,7 @@ class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class EarlierRekey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A rekey in the log that a newer one is to replace, and its group's state, which is secret.
-
-    The state is stored as in `packed_state`.
-    """
+    """A rekey in the log that a newer one is to replace, and its group's state, which is secret."""
 
     commit: OwnCommit
     epoch: bytes

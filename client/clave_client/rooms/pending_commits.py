@@ -9,10 +9,9 @@ import msgspec
 from clave_client.formats.payload import epoch_id
 from clave_client.rooms.commit_records import EarlierRekey, OwnCommit
 from clave_client.rooms.outbox import Outbox
-from clave_client.rooms.packed_state import pack_epoch, unpack_state
 from clave_client.rooms.policy import restore_group
 from clave_client.store.database import Store
-from clave_crypto.mls import Group
+from clave_crypto.mls import Group, GroupState
 
 __all__ = ["PendingCommits"]
 
@@ -40,15 +39,15 @@ class PendingCommits:
         self.newest, self.successor = None, None
         if commit is not None and successor is not None and ratchets is not None:
             self.newest = OwnCommit.decode(commit)
-            self.successor = restore_group(unpack_state(successor, ratchets))
+            self.successor = restore_group(GroupState(successor, ratchets))
         earlier = EarlierRekey.decode(parts.get("formers", EarlierRekey.encode([])))
-        self.earlier = [(one.commit, restore_group(unpack_state(one.epoch, one.ratchets))) for one in earlier]
+        self.earlier = [(one.commit, restore_group(GroupState(one.epoch, one.ratchets))) for one in earlier]
 
     def save_successor(self) -> None:
         """Store the newest commit's group as it is now: its ratchets advance with each message."""
         if self.successor is not None:
             state = self.successor.state()
-            self._put("tip", pack_epoch(state))
+            self._put("tip", state.epoch)
             self._put("tip ratchets", state.ratchets)
 
     def _put(self, name: str, data: bytes | None) -> None:
@@ -136,5 +135,5 @@ class PendingCommits:
     def _set_earlier(self, earlier: list[tuple[OwnCommit, Group]]) -> None:
         self.earlier = earlier
         states = [(pending, successor.state()) for pending, successor in earlier]
-        stored = [EarlierRekey(pending, pack_epoch(state), state.ratchets) for pending, state in states]
+        stored = [EarlierRekey(pending, state.epoch, state.ratchets) for pending, state in states]
         self._put("formers", EarlierRekey.encode(stored) if stored else None)

@@ -5,11 +5,10 @@ The roster is stored beside the keys, as comparing it with the relay's takes non
 
 from __future__ import annotations
 
-from clave_client.rooms.packed_state import pack_epoch, unpack_state
 from clave_client.rooms.policy import restore_group
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Store
-from clave_crypto.mls import Group, StateError, check_readable
+from clave_crypto.mls import Group, GroupState, StateError, check_readable
 
 __all__ = ["StoredGroup"]
 
@@ -44,8 +43,8 @@ class StoredGroup:
     def group(self) -> Group:
         """The group; its keys are restored when this is first used."""
         if self.restored is None:
-            state = unpack_state(self._part("epoch"), self._part("ratchets"))
-            self.restored, self._saved_epoch = restore_group(state), state.epoch
+            epoch, ratchets = self._part("epoch"), self._part("ratchets")
+            self.restored, self._saved_epoch = restore_group(GroupState(epoch, ratchets)), epoch
         return self.restored
 
     @property
@@ -71,7 +70,7 @@ class StoredGroup:
             return
         state = self.restored.state()
         if state.epoch != self._saved_epoch:
-            self._store.put_part(self._room, "epoch", pack_epoch(state))
+            self._store.put_part(self._room, "epoch", state.epoch)
             self._store.put_part(self._room, "roster", self.roster.encode())
             self._saved_epoch = state.epoch
         self._store.put_part(self._room, "ratchets", state.ratchets)

@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 from clave_crypto.codec import KeptStruct, Struct
@@ -33,17 +33,17 @@ _Check = Callable[[Any, str], None]
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Have `function` raise `LocalError` for arguments of other types than it declares."""
     names = tuple(inspect.signature(function).parameters)
-    known: dict[str, _Check] = {}
 
-    def compile_checks() -> None:
+    @cache
+    def checks() -> dict[str, _Check]:
+        """Compile them at the first call, as annotations name what is declared later."""
         hints = typing.get_type_hints(function, include_extras=True)
         found = ((name, _check_of(hints[name])) for name in names if name in hints)
-        known.update((name, check) for name, check in found if check is not None)
+        return {name: check for name, check in found if check is not None}
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not known:
-            compile_checks()  # not before, as annotations name what is declared later
+        known = checks()
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if name in known:
                 known[name](value, name)
@@ -98,20 +98,17 @@ def _instance(kind: type) -> _Check:
 def _struct(kind: type[Struct]) -> _Check:
     check_kind = _instance(kind)
 
-    fields: list[tuple[str, _Check]] = []
-
-    def compile_fields() -> None:
+    @cache
+    def fields() -> list[tuple[str, _Check]]:
         hints = typing.get_type_hints(kind, include_extras=True)
         found = ((field.name, _check_of(hints[field.name])) for field in dataclasses.fields(kind))  # type: ignore[arg-type]  # a declared struct is a dataclass
-        fields.extend((name, check) for name, check in found if check is not None)
+        return [(name, check) for name, check in found if check is not None]
 
     def check(value: Any, name: str) -> None:
         check_kind(value, name)
         if isinstance(value, KeptStruct) and value.has_encoding:
             return
-        if not fields:
-            compile_fields()
-        for field, check_field in fields:
+        for field, check_field in fields():
             check_field(getattr(value, field), f"{name}.{field}")
 
     return check

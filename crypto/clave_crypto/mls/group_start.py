@@ -193,7 +193,7 @@ class GroupStart(GroupView):
     def restore(cls, state: GroupState, *, policy: Policy, limits: Limits = DEFAULT_LIMITS) -> Self:
         """Return the group whose `state()` this is, or whose `changes()` were written to it.
 
-        Of `state.pages` only those above this member's leaf are read now, others when they are needed.
+        Of `pages` only those above this member's leaf are read now, others when they are needed.
 
         Raises:
             StateError: it is not a state, or its parts belong to different epochs.
@@ -209,7 +209,7 @@ class GroupStart(GroupView):
             pending=stored.pending,
             closed=stored.closed,
             reinit=stored.reinit,
-            stored=state if stored.current else None,
+            stored=state if stored.is_paged else None,
         )
 
     @checked

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.arguments import checked
@@ -69,7 +68,6 @@ class GroupView:
         self._closed = closed
         self._reinit = reinit
         self._welcomed_by = welcomed_by
-        self._paged: tuple[RatchetTree, Mapping[int, bytes]] | None = None
         self._given = _Given() if stored is None else _Given(stored.epoch, stored.ratchets, epoch.held_tree)
 
     def __repr__(self) -> str:
@@ -82,22 +80,19 @@ class GroupView:
             StateError: a page of the stored tree is missing or does not belong to this epoch.
 
         """
-        epoch, ratchets = self._store()
-        tree = self._epoch.tree
-        if self._paged is None or self._paged[0] is not tree:  # a tree in an epoch is never modified
-            self._paged = tree, MappingProxyType(changed_pages(None, tree)[0])
-        return GroupState(epoch, ratchets, self._paged[1])
+        return GroupState(*self._store(with_tree=True))
 
     def changes(self) -> StateChange:
-        """Return what is to be stored since this was last called, or since `restore`; else all of the group.
+        """Return what is to be stored since this was last called, or since such parts were restored.
 
-        Write it in one transaction, as `state`. If that fails, restore the group from what is stored.
+        Of any other group that is all of it. Write it in one transaction, as `state`; if that fails, restore
+        the group from what is stored.
 
         Raises:
             StateError: a page of the stored tree is missing or does not belong to its epoch.
 
         """
-        epoch, ratchets = self._store()
+        epoch, ratchets = self._store(with_tree=False)
         given, held = self._given, self._epoch.held_tree
         pages: dict[int, bytes] = {}
         removed: tuple[int, ...] = ()
@@ -112,7 +107,7 @@ class GroupView:
             removed,
         )
 
-    def _store(self) -> tuple[bytes, bytes]:
+    def _store(self, *, with_tree: bool) -> tuple[bytes, bytes]:
         return store(
             self._epoch,
             self._secret_tree,
@@ -120,6 +115,7 @@ class GroupView:
             self._pending,
             closed=self._closed,
             reinit=self._reinit,
+            with_tree=with_tree,
         )
 
     @property

@@ -1,6 +1,6 @@
 """Read stored groups and pending commits of every version. Knows bytes only.
 
-Before version 3 of groups and 4 of changes, the whole tree is part of the stored epoch.
+In versions 1 and 2 of groups, and 1 to 3 of changes, the whole tree is part of the stored epoch.
 """
 
 from __future__ import annotations
@@ -11,53 +11,28 @@ from clave_crypto.codec import Struct, struct, u8, u16, u32
 from clave_crypto.errors import DecodeError
 from clave_crypto.keys import Secret
 from clave_crypto.mls.errors import StateError, UnsupportedError
-from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
 from clave_crypto.mls.proposals import Proposal, ReInit
 from clave_crypto.mls.ratchet_tree import TreeNodes
 from clave_crypto.mls.secret_tree import StoredSecretTree
 from clave_crypto.mls.senders import MemberSender
 from clave_crypto.mls.stored import (
     CHANGE_VERSION,
-    VERSION,
+    PAGED_VERSION,
+    WHOLE_VERSION,
     StoredChange,
     StoredEpoch,
     StoredGroup,
-    StoredKey,
     StoredPast,
     StoredProposal,
     StoredRatchets,
+    StoredWholeEpoch,
+    StoredWholeGroup,
 )
 from clave_crypto.mls.suites import find_suite
 
 __all__ = ["check_readable", "read_change", "read_group", "read_ratchets"]
 
 _T = TypeVar("_T", bound=Struct)
-
-
-@struct()
-class _WholeEpoch(Struct):
-    """An epoch with its whole tree."""
-
-    context: GroupContext
-    ratchet_tree: TreeNodes
-    secrets: EpochSecrets
-    confirmation_tag: bytes
-    interim_transcript_hash: bytes
-    own_leaf: u32
-    private_keys: tuple[StoredKey, ...]
-    signature_secret: Secret
-
-
-@struct()
-class _StoredGroupV2(Struct):
-    """Version 2, with the whole tree."""
-
-    version: u16
-    closed: u8
-    reinit: ReInit | None
-    epoch: _WholeEpoch
-    past: tuple[StoredPast, ...]
-    pending: tuple[StoredProposal, ...]
 
 
 @struct()
@@ -76,7 +51,7 @@ class _StoredGroupV1(Struct):
 
     version: u16
     closed: u8
-    epoch: _WholeEpoch
+    epoch: StoredWholeEpoch
     past: tuple[StoredPast, ...]
     pending: tuple[_StoredProposalV1, ...]
 
@@ -92,7 +67,7 @@ class _StoredChangeV3(Struct):
     updated: tuple[u32, ...]
     reinit: ReInit | None
     authenticated_data: bytes
-    epoch: _WholeEpoch
+    epoch: StoredWholeEpoch
     secret_tree: StoredSecretTree
     path: u8
 
@@ -108,7 +83,7 @@ class _StoredChangeV2(Struct):
     updated: tuple[u32, ...]
     reinit: ReInit | None
     authenticated_data: bytes
-    epoch: _WholeEpoch
+    epoch: StoredWholeEpoch
     secret_tree: StoredSecretTree
 
 
@@ -119,7 +94,7 @@ class _StoredChangeV1(Struct):
     added: tuple[u32, ...]
     removed: tuple[u32, ...]
     updated: tuple[u32, ...]
-    epoch: _WholeEpoch
+    epoch: StoredWholeEpoch
     secret_tree: StoredSecretTree
 
 
@@ -132,7 +107,7 @@ def check_readable(start: bytes) -> None:
         StateError: the version or the cipher suite is unknown.
 
     """
-    version = _check_version(start, VERSION)
+    version = _check_version(start, PAGED_VERSION)
     context = 3 if version == 1 else 4
     if version > 1 and start[3:4] != b"\0":
         return  # a ReInit, of any length, precedes the context: the group is closed
@@ -143,16 +118,16 @@ def check_readable(start: bytes) -> None:
 
 
 def read_group(data: bytes) -> tuple[StoredGroup, TreeNodes | None]:
-    """Return the `epoch` part of a group, and its tree if that is in there: before version 3.
+    """Return the `epoch` part of a group, and its tree if that is in there.
 
     Raises:
         StateError: the bytes are malformed, or of an unknown version.
 
     """
-    version = _check_version(data, VERSION)
-    if version == VERSION:
+    version = _check_version(data, PAGED_VERSION)
+    if version == PAGED_VERSION:
         return _decode(StoredGroup, data), None
-    return _read_old_group(data, version)
+    return _read_whole_group(data, version)
 
 
 def read_ratchets(data: bytes) -> StoredRatchets:
@@ -162,7 +137,7 @@ def read_ratchets(data: bytes) -> StoredRatchets:
         StateError: the bytes are malformed, or of an unknown version.
 
     """
-    _check_version(data, VERSION)
+    _check_version(data, PAGED_VERSION)
     return _decode(StoredRatchets, data)
 
 
@@ -181,18 +156,20 @@ def read_change(data: bytes) -> tuple[StoredChange, TreeNodes | None]:
     return _read_old_change(data, version)
 
 
-def _read_old_group(data: bytes, version: int) -> tuple[StoredGroup, TreeNodes]:
+def _read_whole_group(data: bytes, version: int) -> tuple[StoredGroup, TreeNodes]:
     if version == 1:
         oldest = _decode(_StoredGroupV1, data)
         pending = tuple(
             StoredProposal(one.reference, MemberSender(one.sender), one.proposal, one.leaf_secret)
             for one in oldest.pending
         )
-        old = _StoredGroupV2(VERSION, oldest.closed, None, oldest.epoch, oldest.past, pending)
+        old = StoredWholeGroup(WHOLE_VERSION, oldest.closed, None, oldest.epoch, oldest.past, pending)
     else:
-        old = _decode(_StoredGroupV2, data)
+        old = _decode(StoredWholeGroup, data)
     epoch = _without_tree(old.epoch)
-    return StoredGroup(VERSION, old.closed, old.reinit, epoch, old.past, old.pending), old.epoch.ratchet_tree
+    return StoredGroup(
+        PAGED_VERSION, old.closed, old.reinit, epoch, old.past, old.pending
+    ), old.epoch.ratchet_tree
 
 
 def _read_old_change(data: bytes, version: int) -> tuple[StoredChange, TreeNodes]:
@@ -223,7 +200,7 @@ def _read_old_change(data: bytes, version: int) -> tuple[StoredChange, TreeNodes
     return change, old.epoch.ratchet_tree
 
 
-def _without_tree(old: _WholeEpoch) -> StoredEpoch:
+def _without_tree(old: StoredWholeEpoch) -> StoredEpoch:
     """Return the epoch as it is stored now; its number of leaves is that of a full tree with these nodes."""
     return StoredEpoch(
         old.context,

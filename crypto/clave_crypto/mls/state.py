@@ -1,9 +1,10 @@
 """Convert groups and pending commits to bytes and back; equal states give equal bytes. Does no I/O.
 
-The `epoch` part changes with each commit and proposal, the `ratchets` part with each message, and a few pages
-of the tree with each commit. The parts name the epoch they belong to, and its tree hash tells which pages
-belong to it, so that those of different epochs are not put together. Restoring checks all of the two parts,
-and reads only the pages above this member's leaf; others are checked when they are read.
+The `epoch` part changes with each commit and proposal, the `ratchets` part with each message. The tree is in
+the `epoch` part, or in pages, a few of which change with each commit. The parts name the epoch they belong
+to, and its tree hash tells which pages belong to it, so that those of different epochs are not put together.
+Restoring checks all of the two parts, and reads only the pages above this member's leaf; others are checked
+when they are read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from clave_crypto.mls import tree_math
 from clave_crypto.mls.change import Change
 from clave_crypto.mls.epoch import Epoch
 from clave_crypto.mls.errors import StateError, UnsupportedError
+from clave_crypto.mls.key_schedule import EpochSecrets
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.past import PastEpoch
 from clave_crypto.mls.proposals import Proposal, ReInit
@@ -25,7 +27,8 @@ from clave_crypto.mls.secret_tree import SecretTree, StoredSecretTree
 from clave_crypto.mls.senders import MemberSender, Sender
 from clave_crypto.mls.stored import (
     CHANGE_VERSION,
-    VERSION,
+    PAGED_VERSION,
+    WHOLE_VERSION,
     StoredChange,
     StoredEpoch,
     StoredGroup,
@@ -35,6 +38,8 @@ from clave_crypto.mls.stored import (
     StoredPast,
     StoredProposal,
     StoredRatchets,
+    StoredWholeEpoch,
+    StoredWholeGroup,
 )
 from clave_crypto.mls.stored_tree import StoredTree
 from clave_crypto.mls.suites import find_suite
@@ -56,8 +61,8 @@ __all__ = [
 class GroupState:
     """A stored group: write all of it in one transaction.
 
-    `pages` are those of the tree, by number; what versions 1 and 2 stored has none. A restored group reads
-    pages when it needs them, until it enters the next epoch: the mapping may read a database.
+    The tree is in `epoch`, unless that was stored by `changes`: then it is in `pages`, by number. A restored
+    group reads pages when it needs them, until it enters the next epoch: the mapping may read a database.
     """
 
     epoch: bytes
@@ -92,26 +97,29 @@ def store(
     *,
     closed: bool,
     reinit: ReInit | None,
+    with_tree: bool,
 ) -> tuple[bytes, bytes]:
     """Return the `epoch` and the `ratchets` of a group for storage."""
-    group = StoredGroup(
-        VERSION,
-        int(closed),
-        reinit,
-        _store_epoch(epoch),
+    version = WHOLE_VERSION if with_tree else PAGED_VERSION
+    rest = (
         tuple(map(_store_past, past)),
         tuple(
             StoredProposal(reference, one.sender, one.proposal, one.leaf_secret)
             for reference, one in pending.items()
         ),
     )
+    group = (
+        StoredWholeGroup(version, int(closed), reinit, _store_whole_epoch(epoch), *rest)
+        if with_tree
+        else StoredGroup(version, int(closed), reinit, _store_epoch(epoch), *rest)
+    )
     trees = (secret_tree.store(), *(one.secret_tree.store() for one in past))
-    return group.encode(), StoredRatchets(VERSION, epoch.context.epoch, trees).encode()
+    return group.encode(), StoredRatchets(version, epoch.context.epoch, trees).encode()
 
 
 @dataclass(frozen=True, repr=False)
 class Restored:
-    """What `store` was given; `current` says whether it was stored by the present version."""
+    """What `store` was given; `is_paged` says whether its tree was stored in pages."""
 
     epoch: Epoch
     secret_tree: SecretTree
@@ -119,7 +127,7 @@ class Restored:
     pending: dict[bytes, PendingProposal]
     closed: bool
     reinit: ReInit | None
-    current: bool
+    is_paged: bool
 
 
 def restore(state: GroupState, limits: Limits) -> Restored:
@@ -133,7 +141,7 @@ def restore(state: GroupState, limits: Limits) -> Restored:
     (group, nodes), ratchets = read_group(state.epoch), read_ratchets(state.ratchets)
     if ratchets.epoch != group.epoch.context.epoch or len(ratchets.trees) != 1 + len(group.past):
         raise StateError("the two parts of the stored group belong to different epochs")
-    if (nodes is None) != (ratchets.version == VERSION):
+    if (nodes is None) != (ratchets.version == PAGED_VERSION):
         raise StateError("the two parts of the stored group are of different versions")
     if group.closed not in {0, 1}:
         raise StateError("the stored group's closed flag is neither 0 nor 1")
@@ -207,9 +215,18 @@ def decode_change(data: bytes, limits: Limits) -> Change:
 
 
 def _store_epoch(epoch: Epoch) -> StoredEpoch:
-    return StoredEpoch(
-        epoch.context,
-        epoch.n_leaves,
+    return StoredEpoch(epoch.context, epoch.n_leaves, *_store_secrets(epoch))
+
+
+def _store_whole_epoch(epoch: Epoch) -> StoredWholeEpoch:
+    return StoredWholeEpoch(epoch.context, epoch.tree.contents(), *_store_secrets(epoch))
+
+
+def _store_secrets(
+    epoch: Epoch,
+) -> tuple[EpochSecrets, bytes, bytes, int, tuple[StoredKey, ...], Secret]:
+    """Return what both stored forms of an epoch have behind its tree."""
+    return (
         epoch.secrets,
         epoch.confirmation_tag,
         epoch.interim_transcript_hash,

@@ -10,6 +10,7 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls.key_schedule import EpochSecrets, GroupContext
 from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.proposals import Proposal, ReInit
+from clave_crypto.mls.ratchet_tree import TreeNodes
 from clave_crypto.mls.secret_tree import StoredSecretTree
 from clave_crypto.mls.senders import (
     ExternalSenderIndex,
@@ -20,7 +21,8 @@ from clave_crypto.mls.senders import (
 
 __all__ = [
     "CHANGE_VERSION",
-    "VERSION",
+    "PAGED_VERSION",
+    "WHOLE_VERSION",
     "StoredChange",
     "StoredEpoch",
     "StoredGroup",
@@ -30,10 +32,15 @@ __all__ = [
     "StoredPast",
     "StoredProposal",
     "StoredRatchets",
+    "StoredWholeEpoch",
+    "StoredWholeGroup",
 ]
 
-VERSION = 3
-"""Version of stored groups that is written; 1 and 2 are read too."""
+WHOLE_VERSION = 2
+"""Version of groups that are stored with the whole tree; 1 is read too."""
+
+PAGED_VERSION = 3
+"""Version of groups whose tree is stored in pages."""
 
 CHANGE_VERSION = 4
 """Version of stored changes that is written; 1 to 3 are read too."""
@@ -53,6 +60,20 @@ class StoredEpoch(Struct):
 
     context: GroupContext
     n_leaves: u32
+    secrets: EpochSecrets
+    confirmation_tag: bytes
+    interim_transcript_hash: bytes
+    own_leaf: u32
+    private_keys: tuple[StoredKey, ...]
+    signature_secret: Secret
+
+
+@struct()
+class StoredWholeEpoch(Struct):
+    """An epoch with its whole tree."""
+
+    context: GroupContext
+    ratchet_tree: TreeNodes
     secrets: EpochSecrets
     confirmation_tag: bytes
     interim_transcript_hash: bytes
@@ -101,8 +122,20 @@ class StoredProposal(Struct):
 
 
 @struct()
+class StoredWholeGroup(Struct):
+    """The `epoch` part of a group that is stored with its tree."""
+
+    version: u16
+    closed: u8
+    reinit: ReInit | None
+    epoch: StoredWholeEpoch
+    past: tuple[StoredPast, ...]
+    pending: tuple[StoredProposal, ...]
+
+
+@struct()
 class StoredGroup(Struct):
-    """The `epoch` part of a group."""
+    """The `epoch` part of a group whose tree is stored in pages."""
 
     version: u16
     closed: u8
