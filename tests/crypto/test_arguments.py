@@ -163,6 +163,6 @@ def test_wrong_types_are_refused(name: str) -> None:
 
 def test_what_fits_is_taken() -> None:
     red = Party("red")
-    red.create(extensions=(Extension(1, b""),))
-    red.commits([Add(Party("blue").offer().key_package), GroupContextExtensions((Extension(1, b"x"),))])
+    red.create(extensions=(Extension(1, b"\0"),))
+    red.commits([Add(Party("blue").offer().key_package), GroupContextExtensions((Extension(1, b"\1x"),))])
     assert len(red.group.members()) == 2

@@ -191,7 +191,7 @@ class CountedTypes(tuple[int, ...]):
 def test_required_types_are_checked_once_for_any_number_of_kinds_of_members(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    decode = leaf_rules.decode_required_capabilities
+    decode = leaf_rules._required_capabilities
 
     def counting(extensions: Sequence[Extension]) -> RequiredCapabilities:
         required = decode(extensions)
@@ -201,7 +201,7 @@ def test_required_types_are_checked_once_for_any_number_of_kinds_of_members(
             CountedTypes(required.credential_types),
         )
 
-    monkeypatch.setattr(leaf_rules, "decode_required_capabilities", counting)
+    monkeypatch.setattr(leaf_rules, "_required_capabilities", counting)
     types = (1,) * 1000
     required = Extension(
         ExtensionType.REQUIRED_CAPABILITIES, RequiredCapabilities(types, types, types).encode()

@@ -96,7 +96,7 @@ def test_reinitialise_needs_a_committed_reinit() -> None:
         with pytest.raises(UnsupportedError):
             red.group.commit([reinit], now=NOW)
     malformed = ReInit(b"next", 1, SUITE.id, (Extension(ExtensionType.REQUIRED_CAPABILITIES, b"?"),))
-    with breaks("required-capabilities-form"):
+    with breaks("extension-content"):
         red.group.commit([malformed], now=NOW)
 
 

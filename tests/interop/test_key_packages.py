@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +15,10 @@ from clave_crypto.mls import (
     Grease,
     Group,
     KeyPackage,
-    NoPolicy,
     ValidationError,
     encode_message,
 )
+from clave_crypto.mls.rules.registry import RULES
 from interop.clave import ClavePeer
 from interop.mixes import CORE_CRYPTO, Mix, mixes
 from interop.peer import Peer, Refused
@@ -56,62 +59,79 @@ def test_they_add_our_key_package(mix: Mix, what: str, request: pytest.FixtureRe
     talk(members, members)
 
 
-def with_unlisted_extension(client: ClavePeer) -> KeyPackage:
-    """Return a key package with a GREASE extension that its leaf's capabilities do not list."""
+BROKEN: dict[str, tuple[Extension, str, str]] = {
+    "unlisted extension": (
+        Extension(0x0A0A, b""),
+        "key-package-extensions-listed",
+        "A key package extension is not supported in the leaf's capabilities",
+    ),
+    "malformed extension": (Extension(1, b""), "extension-content", "InvalidVectorLength"),
+}
+"""What a key package has, the rule that it breaks, and what core-crypto says."""
+
+
+def with_extension(client: ClavePeer, extension: Extension) -> KeyPackage:
+    """Return a key package with that extension, which its leaf's capabilities do not list."""
     made = client.bundle(grease=Grease(capabilities=False)).key_package
-    extensions = (Extension(0x0A0A, b""),)
 
     def with_signature(signature: bytes) -> KeyPackage:
         return KeyPackage(
-            made.version, made.cipher_suite, made.init_key, made.leaf_node, extensions, signature
+            made.version, made.cipher_suite, made.init_key, made.leaf_node, (extension,), signature
         )
 
     tbs = with_signature(b"").tbs()
     return with_signature(client.suite.sign_with_label(client.signature_secret, b"KeyPackageTBS", tbs))
 
 
-class Waiving(NoPolicy):
-    """Accepts key packages whose extensions are not listed."""
+@contextmanager
+def without(rule_id: str) -> Iterator[None]:
+    """Have this library not check a rule."""
+    rule = RULES[rule_id]
+    RULES[rule_id] = replace(rule, check=lambda *_: None)
+    yield
+    RULES[rule_id] = rule
 
-    def may_be_unlisted(self, extension_type: int) -> bool:
-        return True
 
-
-def check_rule(member: Peer, refusal: Exception) -> None:
+def check_refusal(member: Peer, refusal: Exception, what: str) -> None:
+    _, rule_id, words = BROKEN[what]
     if isinstance(member, ClavePeer):
         assert isinstance(refusal, ValidationError)
-        assert refusal.rule == "key-package-extensions-listed"
+        assert refusal.rule == rule_id
     else:
-        assert "A key package extension is not supported in the leaf's capabilities" in str(refusal)
+        assert words in str(refusal)
 
 
 @pytest.mark.parametrize("mix", mixes(["ct", "tc"], [], libraries=[CORE_CRYPTO]))
-def test_nobody_adds_a_key_package_with_an_unlisted_extension(mix: Mix) -> None:
+@pytest.mark.parametrize("what", BROKEN)
+def test_nobody_adds_a_key_package_that_breaks_a_rule(mix: Mix, what: str) -> None:
     members = form(mix.clients())
-    key_package = encode_message(with_unlisted_extension(ours(mix)))
+    key_package = encode_message(with_extension(ours(mix), BROKEN[what][0]))
     for member in members:
         with pytest.raises((ValidationError, Refused)) as refusal:
             member.add(key_package)
-        check_rule(member, refusal.value)
+        check_refusal(member, refusal.value, what)
         agree(members)
         talk(members, members)
 
 
 @pytest.mark.parametrize("mix", mixes(["cct", "ctc"], [], libraries=[CORE_CRYPTO]))
-def test_nobody_follows_who_adds_a_key_package_with_an_unlisted_extension(mix: Mix) -> None:
+@pytest.mark.parametrize("what", BROKEN)
+def test_nobody_follows_who_adds_a_key_package_that_breaks_a_rule(mix: Mix, what: str) -> None:
     members = form(mix.clients())
     careless = members[0]
     assert isinstance(careless, ClavePeer)
-    waiving = Group.restore(careless.group.state(), policy=Waiving())
-    addition = Add(with_unlisted_extension(ours(mix)))
-    proposal = waiving.propose(addition, now=careless.now, public=True)
-    waiving.withdraw(waiving.pending_proposals[0][0])
-    commit = waiving.commit([addition], now=careless.now, public=True)
+    copy = Group.restore(careless.group.state(), policy=careless.policy)
+    extension, rule_id, _ = BROKEN[what]
+    addition = Add(with_extension(ours(mix), extension))
+    with without(rule_id):
+        proposal = copy.propose(addition, now=careless.now, public=True)
+        copy.withdraw(copy.pending_proposals[0][0])
+        commit = copy.commit([addition], now=careless.now, public=True)
     for member in members[1:]:
         for message in (proposal, commit.message):
             with pytest.raises((ValidationError, Refused)) as refusal:
                 member.receive(message)
-            check_rule(member, refusal.value)
+            check_refusal(member, refusal.value, what)
     agree(members)
     talk(members, members)
     update(members)

@@ -29,15 +29,14 @@ from clave_crypto.mls.proposals import (
 )
 from clave_crypto.mls.psk import PreSharedKeyID, psk_secret
 from clave_crypto.mls.ratchet_tree import RatchetTree
+from clave_crypto.mls.rules.extensions import check_extensions
 from clave_crypto.mls.rules.external import check_external_senders
 from clave_crypto.mls.rules.key_package import check_key_package
 from clave_crypto.mls.rules.leaf import (
-    check_extensions_unique,
     check_key_not_a_parents,
     check_leaf,
     check_leaves_fit_group,
     check_leaves_unique,
-    decode_required_capabilities,
 )
 from clave_crypto.mls.rules.message import check_sender_is_member
 from clave_crypto.mls.rules.path import check_encryption_key_fresh
@@ -149,13 +148,11 @@ def check_proposal(
             check_psk_nonce(epoch.suite, proposal.psk)
             check_psk_usage(proposal.psk)
         case GroupContextExtensions():
-            check_extensions_unique(proposal.extensions)
-            decode_required_capabilities(proposal.extensions)
+            check_extensions(proposal.extensions)
             judge_extensions(epoch.suite, proposal.extensions, policy)
         case ReInit():
             check_reinit_version(proposal)
-            check_extensions_unique(proposal.extensions)
-            decode_required_capabilities(proposal.extensions)
+            check_extensions(proposal.extensions)
             if now is not None and proposal.version != ProtocolVersion.MLS10:
                 raise UnsupportedError(f"MLS version {proposal.version} is not supported")
             # A peer's ReInit to an unknown suite is accepted: other members may support it.

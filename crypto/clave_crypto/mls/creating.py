@@ -12,7 +12,8 @@ from clave_crypto.mls.key_schedule import GroupContext, first_epoch, interim_tra
 from clave_crypto.mls.leaf_node import LeafNode, ProtocolVersion
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.ratchet_tree import RatchetTree
-from clave_crypto.mls.rules.leaf import check_extensions_unique, check_leaves_fit_group
+from clave_crypto.mls.rules.extensions import check_extensions
+from clave_crypto.mls.rules.leaf import check_leaves_fit_group
 from clave_crypto.mls.secret_tree import SecretTree
 from clave_crypto.mls.suites import CipherSuite
 
@@ -38,7 +39,7 @@ def create(
     """
     limits.check_newcomer(len(leaf.encode()))
     limits.check_context(context_size(extensions))
-    check_extensions_unique(extensions)
+    check_extensions(extensions)
     tree = RatchetTree(suite, [leaf])
     check_leaves_fit_group(tree.census, extensions)
     context = GroupContext(

@@ -9,6 +9,7 @@ from clave_crypto.mls.credentials import BasicCredential, X509Credential
 
 __all__ = [
     "DEFAULT_EXTENSION_TYPES",
+    "ApplicationId",
     "Extension",
     "ExtensionType",
     "ExternalPub",
@@ -40,6 +41,13 @@ class Extension(Struct):
 
     extension_type: u16
     extension_data: bytes
+
+
+@struct()
+class ApplicationId(Struct):
+    """An identifier of a client whose form the application defines (section 5.3.3)."""
+
+    application_id: bytes
 
 
 @struct()

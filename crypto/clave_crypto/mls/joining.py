@@ -23,8 +23,8 @@ from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.ratchet_tree import RatchetTree, decode_nodes
+from clave_crypto.mls.rules.extensions import check_extensions, check_extensions_unique
 from clave_crypto.mls.rules.leaf import (
-    check_extensions_unique,
     check_leaf,
     check_leaves_fit_group,
     check_leaves_unique,
@@ -138,7 +138,7 @@ def verify_group_info(
     """
     context = group_info.group_context
     check_extensions_unique(group_info.extensions)
-    check_extensions_unique(context.extensions)
+    check_extensions(context.extensions)
     limits.check_context(context_size(context.extensions))
     judge_extensions(suite, context.extensions, policy)
     embedded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)

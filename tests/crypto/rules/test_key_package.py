@@ -21,6 +21,7 @@ BAD_PACKAGES: list[tuple[str, Callable[[KeyPackage], KeyPackage]]] = [
     ("key-package-init-key", lambda one: replace(one, init_key=bytes(32))),
     ("key-package-init-key", lambda one: replace(one, init_key=b"short")),
     ("key-package-init-key-differs", lambda one: replace(one, init_key=one.leaf_node.encryption_key)),
+    ("extension-content", lambda one: replace(one, extensions=(Extension(3, b"nonsense"),))),
     ("extensions-unique", lambda one: replace(one, extensions=(Extension(1, b""), Extension(1, b"")))),
     ("key-package-extensions-listed", lambda one: replace(one, extensions=(Extension(0xF00D, b"unlisted"),))),
 ]

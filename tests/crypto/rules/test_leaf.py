@@ -43,6 +43,7 @@ BAD_LEAVES: list[tuple[str, Callable[[], KeyPackage]]] = [
     ("leaf-signature", lambda: offered(signature=bytes(64))),
     ("leaf-signature", lambda: offered(signature_key=Party("x").offer().key_package.leaf_node.signature_key)),
     ("extensions-unique", lambda: offered(extensions=(Extension(1, b""), Extension(1, b"")))),
+    ("extension-content", lambda: offered(extensions=(Extension(1, b""),))),
     ("leaf-extensions-listed", lambda: offered(extensions=(Extension(0xF001, b""),))),
     ("leaf-credential-listed", lambda: offered(capabilities=capabilities(credentials=(2,)))),
     ("leaf-version-listed", lambda: offered(capabilities=capabilities(versions=(2,)))),
@@ -171,7 +172,11 @@ NEEDS: list[tuple[str, list[Extension]]] = [
     ("required-extensions", [Extension(3, RequiredCapabilities((0xF001,), (), ()).encode())]),
     ("required-proposals", [Extension(3, RequiredCapabilities((), (0xF001,), ()).encode())]),
     ("required-credentials", [Extension(3, RequiredCapabilities((), (), (3,)).encode())]),
-    ("required-capabilities-form", [Extension(3, b"nonsense")]),
+    ("extension-content", [Extension(1, b"nonsense")]),
+    ("extension-content", [Extension(2, b"nonsense")]),
+    ("extension-content", [Extension(3, b"nonsense")]),
+    ("extension-content", [Extension(4, b"nonsense")]),
+    ("extension-content", [Extension(5, b"nonsense")]),
     ("extensions-unique", [Extension(5, b""), Extension(5, b"")]),
 ]
 

@@ -14,6 +14,8 @@ from clave_crypto.mls import (
     Extension,
     ExtensionType,
     ExternalPsk,
+    ExternalSender,
+    ExternalSenders,
     LocalError,
     MalformedError,
     PreSharedKeyID,
@@ -63,7 +65,8 @@ def _resumption(usage: ResumptionUsage) -> PreSharedKeyID:
 BRANCH, REINIT = _resumption(ResumptionUsage.BRANCH), _resumption(ResumptionUsage.REINIT)
 SHORT = PreSharedKeyID(ExternalPsk(b"key"), b"short")
 OTHER_SUITE = 3
-WATCHED = Extension(ExtensionType.EXTERNAL_SENDERS, b"nonsense")
+UNFIT_SENDERS = ExternalSenders((ExternalSender(bytes(32), BasicCredential(b"")),))
+WATCHED = Extension(ExtensionType.EXTERNAL_SENDERS, UNFIT_SENDERS.encode())
 
 FORGERIES: list[tuple[str, Callable[[Forger], bytes]]] = [
     ("welcome-suite", lambda one: one.welcome_with(context={"cipher_suite": OTHER_SUITE})),
@@ -72,6 +75,7 @@ FORGERIES: list[tuple[str, Callable[[Forger], bytes]]] = [
     ("welcome-one-origin", lambda one: one.welcome_with(secrets={"psks": (BRANCH, REINIT)})),
     ("extensions-unique", lambda one: one.welcome_with(info={"extensions": (Extension(9, b""),) * 2})),
     ("extensions-unique", lambda one: one.welcome_with(context={"extensions": (Extension(1, b""),) * 2})),
+    ("extension-content", lambda one: one.welcome_with(context={"extensions": (Extension(1, b""),)})),
     ("external-senders-form", lambda one: one.welcome_with(context={"extensions": (WATCHED,)})),
     (
         "context-extensions-supported",

@@ -62,7 +62,7 @@ def find_external_sender(extensions: Sequence[Extension], sender_index: int) -> 
 
 @rule("external-senders-form", "12.1.8.1")
 def check_external_senders(suite: CipherSuite, extensions: Sequence[Extension]) -> tuple[ExternalSender, ...]:
-    """An external_senders extension is well formed and its keys are fit for use."""
+    """The keys of the external senders that a group lists are fit for use."""
     data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
     senders = () if data is None else ExternalSenders.decode(data).senders
     for sender in senders:

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 
 from clave_crypto.mls.extensions import DEFAULT_EXTENSION_TYPES
 from clave_crypto.mls.leaf_node import KeyPackageSource, ProtocolVersion
-from clave_crypto.mls.rules.leaf import (
-    check_extensions_unique,
-    check_leaf,
-    check_lifetime,
-    check_lifetime_bounded,
-)
+from clave_crypto.mls.rules.extensions import check_extensions
+from clave_crypto.mls.rules.leaf import check_leaf, check_lifetime, check_lifetime_bounded
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
@@ -31,7 +27,7 @@ def check_key_package(
     check_suite(suite, key_package)
     check_init_key(suite, key_package)
     check_init_key_differs(key_package)
-    check_extensions_unique(key_package.extensions)
+    check_extensions(key_package.extensions)
     check_extensions_listed(key_package, policy)
     check_leaf(suite, key_package.leaf_node, KeyPackageSource)
     check_lifetime_bounded(key_package.leaf_node, limits)

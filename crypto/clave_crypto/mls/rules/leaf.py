@@ -16,6 +16,7 @@ from clave_crypto.mls.grease import GREASE
 from clave_crypto.mls.leaf_node import KeyPackageSource, LeafNode, ProtocolVersion, leaf_node_tbs
 from clave_crypto.mls.proposal_types import DEFAULT_PROPOSAL_TYPES
 from clave_crypto.mls.rules.credential import check_credential
+from clave_crypto.mls.rules.extensions import check_extensions
 from clave_crypto.mls.rules.registry import BrokenRuleError, rule
 
 if TYPE_CHECKING:
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
     from clave_crypto.mls.suites import CipherSuite
 
 __all__ = [
-    "check_extensions_unique",
     "check_key_not_a_parents",
     "check_leaf",
     "check_leaves_fit_group",
     "check_leaves_unique",
     "check_lifetime",
     "check_lifetime_bounded",
-    "decode_required_capabilities",
 ]
 
 
@@ -44,7 +43,7 @@ def check_leaf(
     check_source(leaf, source)
     check_encryption_key(suite, leaf)
     check_signature_key(suite, leaf)
-    check_extensions_unique(leaf.extensions)
+    check_extensions(leaf.extensions)
     check_extensions_listed(leaf.extensions, leaf)
     check_credential_listed(leaf)
     check_version_listed(leaf)
@@ -77,13 +76,6 @@ def check_signature(suite: CipherSuite, leaf: LeafNode, group_id: bytes, leaf_in
     """A leaf is signed by its own signature key, for the group and place it is in."""
     tbs = leaf_node_tbs(leaf, group_id, leaf_index)
     suite.verify_with_label(leaf.signature_key, b"LeafNodeTBS", tbs, leaf.signature)
-
-
-@rule("extensions-unique", "13.4")
-def check_extensions_unique(extensions: Sequence[Extension]) -> None:
-    """A list of extensions has no type twice."""
-    if len({extension.extension_type for extension in extensions}) != len(extensions):
-        raise BrokenRuleError("an extension type appears twice")
 
 
 @rule("leaf-extensions-listed", "7.3")
@@ -164,7 +156,7 @@ def check_encryption_keys_unique(census: Census) -> None:
 
 def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> None:
     """Check that every member supports what the group and the other members use."""
-    required = decode_required_capabilities(extensions)
+    required = _required_capabilities(extensions)
     used_extensions = {extension.extension_type for extension in extensions} - DEFAULT_EXTENSION_TYPES
     credentials = {int.from_bytes(tag, "big") for tag in census.credential_tags}
     check_grease_unused(used_extensions, required)
@@ -177,13 +169,6 @@ def check_leaves_fit_group(census: Census, extensions: Sequence[Extension]) -> N
         check_required_extensions(required_extensions, capabilities.extensions)
         check_required_proposals(required_proposals, capabilities.proposals)
         check_required_credentials(required_credentials, capabilities.credentials)
-
-
-@rule("required-capabilities-form", "11.1")
-def decode_required_capabilities(extensions: Sequence[Extension]) -> RequiredCapabilities:
-    """A required_capabilities extension is well formed."""
-    data = find_extension(extensions, ExtensionType.REQUIRED_CAPABILITIES)
-    return RequiredCapabilities((), (), ()) if data is None else RequiredCapabilities.decode(data)
 
 
 @rule("context-extensions-supported", "13.4")
@@ -227,6 +212,11 @@ def check_required_credentials(required: set[int], supported: Sequence[int]) -> 
     """Every member supports the required credential types."""
     if not required <= set(supported):
         raise BrokenRuleError("a member does not support a required credential type")
+
+
+def _required_capabilities(extensions: Sequence[Extension]) -> RequiredCapabilities:
+    data = find_extension(extensions, ExtensionType.REQUIRED_CAPABILITIES)
+    return RequiredCapabilities((), (), ()) if data is None else RequiredCapabilities.decode(data)
 
 
 def _credential_type(leaf: LeafNode) -> int:
