@@ -47,10 +47,13 @@ class Scene:
         self.sent: dict[str, int] = {}
 
     def forget(self) -> None:
-        """Empty every cache, so that the next joining is the first."""
+        """Empty every cache of keys and contents, so that the next joining is the first.
+
+        Those have a limit; what has none is compiled once in a process, like the struct's codecs.
+        """
         for thing in gc.get_objects():
             is_cache = isinstance(thing, functools._lru_cache_wrapper)
-            if is_cache and thing.__module__.startswith("clave_crypto"):
+            if is_cache and thing.__module__.startswith("clave_crypto") and thing.cache_parameters()["maxsize"]:
                 thing.cache_clear()
         self.offered = self.newcomer.offer()
         gc.collect()

@@ -5,13 +5,12 @@ Knows no positions and no rules.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Self, TypeVar
 
 from clave_crypto.mls.leaf_node import Capabilities, LeafNode
 
-__all__ = ["Census"]
+__all__ = ["Census", "decrement", "increment"]
 
 _T = TypeVar("_T")
 
@@ -23,10 +22,11 @@ class Census:
 
     def __init__(self, leaves: Iterable[LeafNode] = ()) -> None:
         self.members = 0
-        self.signature_keys: Counter[bytes] = Counter()
-        self.encryption_keys: Counter[bytes] = Counter()
-        self.capabilities: Counter[Capabilities] = Counter()
-        self.credential_tags: Counter[bytes] = Counter()
+        # Not `Counter`, which is slow to copy, and every commit copies them.
+        self.signature_keys: dict[bytes, int] = {}
+        self.encryption_keys: dict[bytes, int] = {}
+        self.capabilities: dict[Capabilities, int] = {}
+        self.credential_tags: dict[bytes, int] = {}
         for leaf in leaves:
             self.add(leaf)
 
@@ -43,21 +43,27 @@ class Census:
     def add(self, leaf: LeafNode) -> None:
         """Add a leaf to the counts."""
         self.members += 1
-        self.signature_keys[leaf.signature_key] += 1
-        self.encryption_keys[leaf.encryption_key] += 1
-        self.capabilities[leaf.capabilities] += 1
-        self.credential_tags[leaf.credential.tag] += 1
+        increment(self.signature_keys, leaf.signature_key)
+        increment(self.encryption_keys, leaf.encryption_key)
+        increment(self.capabilities, leaf.capabilities)
+        increment(self.credential_tags, leaf.credential.tag)
 
     def remove(self, leaf: LeafNode) -> None:
         """Remove a leaf from the counts it was added to."""
         self.members -= 1
-        _take(self.signature_keys, leaf.signature_key)
-        _take(self.encryption_keys, leaf.encryption_key)
-        _take(self.capabilities, leaf.capabilities)
-        _take(self.credential_tags, leaf.credential.tag)
+        decrement(self.signature_keys, leaf.signature_key)
+        decrement(self.encryption_keys, leaf.encryption_key)
+        decrement(self.capabilities, leaf.capabilities)
+        decrement(self.credential_tags, leaf.credential.tag)
 
 
-def _take(counter: Counter[_T], key: _T) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
+def increment(counts: dict[_T, int], key: _T) -> None:
+    """Count `key` once more."""
+    counts[key] = counts.get(key, 0) + 1
+
+
+def decrement(counts: dict[_T, int], key: _T) -> None:
+    """Count `key`, which was counted, once less; drop it at 0."""
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

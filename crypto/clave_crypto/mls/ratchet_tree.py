@@ -7,7 +7,7 @@ O(log n) hashes, and keeping many epochs costs little memory.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Self
@@ -15,7 +15,7 @@ from typing import Self
 from clave_crypto.codec import Struct, encode_vector, struct, u32, vector_end
 from clave_crypto.errors import DecodeError
 from clave_crypto.mls import tree_math
-from clave_crypto.mls.census import Census
+from clave_crypto.mls.census import Census, decrement, increment
 from clave_crypto.mls.leaf_node import LeafNode, NodeType
 from clave_crypto.mls.suites import CipherSuite
 
@@ -108,7 +108,9 @@ class RatchetTree:
         self._nodes += [None] * (whole - len(self._nodes))
         self._hashes: list[bytes | None] = [None] * whole if hashes is None else hashes
         self._blanks_from, self._members_until = 0, self.n_leaves
-        self._parent_keys = Counter(parent.encryption_key for _, parent in self.parents())
+        self._parent_keys: dict[bytes, int] = {}
+        for _, parent in self.parents():
+            increment(self._parent_keys, parent.encryption_key)
         self.census = Census(leaf for _, leaf in self.leaves())
 
     def copy(self) -> Self:
@@ -290,16 +292,14 @@ class RatchetTree:
         match self._nodes[node]:
             case LeafNode() as old:
                 self.census.remove(old)
-            case ParentNode(encryption_key=key) if self._parent_keys[key] > 1:
-                self._parent_keys[key] -= 1
-            case ParentNode(encryption_key=key):
-                del self._parent_keys[key]
+            case ParentNode() as old:
+                decrement(self._parent_keys, old.encryption_key)
         match contents:
             case LeafNode():
                 self.census.add(contents)
                 self._members_until = max(self._members_until, node // 2 + 1)
             case ParentNode():
-                self._parent_keys[contents.encryption_key] += 1
+                increment(self._parent_keys, contents.encryption_key)
             case None if tree_math.is_leaf(node):
                 self._blanks_from = min(self._blanks_from, node // 2)
         self._nodes[node], self._hashes[node] = contents, None

@@ -23,6 +23,8 @@ class Spread(Protocol):
 
 def apply_spread(spread: Spread, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """Return the result of `function` for each item; raises what it raises."""
+    if len(items) <= _BATCH:
+        return [function(item) for item in items]
 
     def apply(batch: Sequence[_T]) -> list[_R]:
         return [function(item) for item in batch]
