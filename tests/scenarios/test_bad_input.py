@@ -138,7 +138,7 @@ async def test_a_wrong_passphrase(tmp_path: Path) -> None:
         assert made.status == 0, made.err
         refused = await chat("red", relay, home, "--passphrase-file", str(wrong))
         assert refused.status == 3
-        assert "does not open this profile" in refused.line
+        assert refused.line == "that passphrase is wrong"
         silent = await chat("red", relay, home)
         assert silent.status == 3
         assert "--passphrase-file" in silent.line

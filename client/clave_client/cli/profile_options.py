@@ -66,15 +66,16 @@ class ProfileOptions(NamedTuple):
 
     def profile(self, new: NewProfile | None = None) -> Profile:
         """Return the profile, not opened yet."""
-        from clave_client.store.folders import PASSPHRASE_NAME, STORE_NAME, default_home, profile_folder
+        from clave_client.store.folders import STORE_NAME, default_home, profile_folder
         from clave_client.store.profile import Profile
+        from clave_client.store.profile_key import has_passphrase
 
         home = self.home or default_home()
         name = self.chosen_name(home)
         folder = profile_folder(home, name)
         is_new = not (folder / STORE_NAME).exists()
         protect = self.passphrase_file is not None or (new is not None and new.passphrase)
-        if self.passphrase_file is not None and not is_new and not (folder / PASSPHRASE_NAME).exists():
+        if self.passphrase_file is not None and not is_new and not has_passphrase(folder):
             raise UsageError(f"the profile {name} has no passphrase; leave --passphrase-file out")
         return Profile(home, name, ask=self._ask(confirm=protect and is_new), new_passphrase=protect)
 

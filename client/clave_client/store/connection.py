@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from clave_client.errors import StoreDamaged, StoreFull, WrongPassphrase
+from clave_client.errors import StoreDamaged, StoreFull
 from clave_client.store import schema
 from clave_crypto.keys import Secret
 
@@ -23,10 +23,12 @@ _FULL: Final = 2
 class StoreConnection:
     """An open database. All methods raise `StoreDamaged` when the disk or the file fails.
 
-    Opening raises `WrongPassphrase` when `key` does not decrypt it.
+    Opening raises `StoreDamaged` also when `key` does not decrypt it.
     """
 
     def __init__(self, path: Path, key: Secret) -> None:
+        if path.exists() and not path.stat().st_size:
+            raise StoreDamaged(f"{path} is empty, by a crash or a lost disk; restore a backup")
         path.touch(mode=0o600, exist_ok=True)
         self.is_closed = False
         self.connection = apsw.Connection(str(path))
@@ -39,8 +41,8 @@ class StoreConnection:
             self._migrate()
         except apsw.NotADBError:
             self.connection.close()
-            raise WrongPassphrase(
-                "that passphrase or key does not open this profile, or its store.db is damaged"
+            raise StoreDamaged(
+                f"{path} is damaged or of another profile: its key does not open it; restore a backup"
             ) from None
         except apsw.Error as error:
             self.connection.close()

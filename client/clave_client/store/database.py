@@ -96,8 +96,8 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
 class Store(StoreConnection):
     """The tables of an open database. All methods raise `StoreDamaged` when the disk or the file fails.
 
-    Opening raises `WrongPassphrase` when `key` does not decrypt it. `pins_version` changes whenever a pin or
-    a verified account may have changed.
+    Opening raises it also when `key` does not decrypt the file. `pins_version` changes whenever a pin or a
+    verified account may have changed.
     """
 
     def __init__(self, path: Path, key: Secret) -> None:

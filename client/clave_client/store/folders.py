@@ -6,10 +6,21 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PASSPHRASE_NAME", "SOCKET_NAME", "STORE_NAME", "default_home", "profile_folder", "profile_names"]
+__all__ = [
+    "FORMER_PASSPHRASE_NAME",
+    "KEY_NAME",
+    "SOCKET_NAME",
+    "STORE_NAME",
+    "default_home",
+    "profile_folder",
+    "profile_names",
+]
 
 STORE_NAME: Final = "store.db"
-PASSPHRASE_NAME: Final = "passphrase.json"  # noqa: S105 (a file's name)
+KEY_NAME: Final = "key.json"
+FORMER_PASSPHRASE_NAME: Final = "passphrase.json"  # noqa: S105 (a file's name)
+"""What earlier versions derived the database's key by, from a passphrase."""
+
 SOCKET_NAME: Final = "socket"
 """The name of the socket in a profile's folder, at which its owner listens."""
 

@@ -15,11 +15,21 @@ from clave_client.errors import (
     ProfileError,
     ProfileExposed,
     ProfileLocked,
+    ProfileNotFound,
     ProfileOfOther,
     UsageError,
 )
-from clave_client.store.folders import PASSPHRASE_NAME, STORE_NAME, profile_folder
-from clave_client.store.profile_key import AskPassphrase, read_key
+from clave_client.store.file_systems import network_file_system
+from clave_client.store.folders import KEY_NAME, STORE_NAME, profile_folder
+from clave_client.store.profile_key import (
+    AskPassphrase,
+    UnlockedKey,
+    has_passphrase,
+    make_key,
+    settle_key,
+    store_key,
+    unlock_key,
+)
 from clave_crypto.keys import Secret
 from clave_host.private_files import FolderFault, find_fault, is_locked, take_lock
 from clave_wire.errors import BadName
@@ -33,9 +43,8 @@ _LOCK_FILE = "lock"
 class Profile:
     """The profile `name` under `home`. Use it as a context manager: entering opens and locks it.
 
-    Constructing it does nothing. A new profile's key is stored in a file that only its owner can read, or
-    with `new_passphrase` derived from what `ask` returns (Argon2id); an existing profile with a passphrase
-    calls `ask` too.
+    Constructing it does nothing. A new profile's key is stored in a file that only its owner can read, with
+    `new_passphrase` encrypted by what `ask` returns; an existing profile with a passphrase calls `ask` too.
     """
 
     def __init__(
@@ -64,30 +73,60 @@ class Profile:
             check_name(self.name)
         except BadName as error:
             raise UsageError(str(error)) from None
+        if (kind := network_file_system(self._home)) is not None:
+            raise ProfileError(
+                f"{self._home} is on a network disk ({kind}), where a database can be damaged;"
+                " set CLAVE_HOME to a folder on this machine"
+            )
         for level in (self._home, self.folder.parent, self.folder):
             _make_private(level)
         path = self.folder / _LOCK_FILE
         if path.exists() and is_locked(path):
             raise self.locked_error()
         # Asked for before the lock is taken, so that nobody waits for whoever does not answer.
-        key = self._read_key() if self.has_passphrase else None
-        lock = take_lock(path)
-        if lock is None:
-            raise self.locked_error()
+        unlocked = unlock_key(self.folder, self._ask) if self.has_passphrase else None
+        lock = self._take_lock(path)
         try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
-            self._key = key or self._read_key()
+            unlocked = unlocked or unlock_key(self.folder, self._ask) or self._make_key()
+            self._key = settle_key(self.folder, unlocked)
+        except OSError as error:
+            os.close(lock)
+            raise ProfileError(f"cannot write in {self.folder}: {error.strerror}") from None
         except BaseException:
             os.close(lock)
             raise
         self._lock = lock
         return self
 
-    def _read_key(self) -> Secret:
-        return read_key(
-            self.folder, self._ask, new_passphrase=self._new_passphrase, has_database=self.has_store
-        )
+    def _take_lock(self, path: Path) -> int:
+        try:
+            lock = take_lock(path)
+        except OSError as error:
+            raise ProfileError(f"cannot write in {self.folder}: {error.strerror}") from None
+        if lock is None:
+            raise self.locked_error()
+        return lock
+
+    def _make_key(self) -> UnlockedKey:
+        return make_key(self.folder, self._ask if self._new_passphrase else None)
+
+    def change_passphrase(self, new: AskPassphrase | None) -> None:
+        """Have what `new` returns protect the profile from now on, None for nothing; others may have it open.
+
+        Raises `UsageError` if there is no such profile, `WrongPassphrase`, and other `ProfileError`s.
+        """
+        if not self.has_store:
+            raise ProfileNotFound(self.name)
+        unlocked = unlock_key(self.folder, self._ask)
+        if unlocked is None or unlocked.former is not None or not (self.folder / KEY_NAME).exists():
+            if unlocked is not None and unlocked.passphrase is not None:
+                self.give_passphrase(unlocked.passphrase)
+            with self:  # moves what an earlier version stored
+                unlocked = unlock_key(self.folder, self._ask)
+        if unlocked is not None:
+            store_key(self.folder, unlocked._replace(passphrase=None if new is None else new()))
 
     def locked_error(self) -> ProfileLocked:
         """Return the error that says which process holds the profile."""
@@ -107,7 +146,7 @@ class Profile:
     @property
     def has_passphrase(self) -> bool:
         """Whether a passphrase protects the profile."""
-        return (self.folder / PASSPHRASE_NAME).exists()
+        return has_passphrase(self.folder)
 
     @property
     def is_held(self) -> bool:
@@ -158,7 +197,7 @@ def _make_private(folder: Path) -> None:
         case FolderFault.NOT_A_FOLDER:
             raise NotAFolder(f"{folder} is not a folder; move it away")
         case FolderFault.OTHER_OWNER:
-            raise ProfileOfOther(f"{folder} belongs to another user")
+            raise ProfileOfOther(f"{folder} belongs to another user; run: chown -R $USER {folder}")
         case FolderFault.OPEN_TO_OTHERS:
             raise ProfileExposed(f"{folder} can be read by others; run: chmod 700 {folder}")
 

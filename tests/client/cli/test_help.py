@@ -14,6 +14,7 @@ from importkit import imported_by
 _HELP = {
     "clave_client",
     "clave_client.cli",
+    "clave_client.cli.account_commands",
     "clave_client.cli.commands",
     "clave_client.cli.exit_status",
     "clave_client.cli.profile_options",

@@ -50,11 +50,19 @@ def test_nothing_on_disk_is_readable(store: Store, path: Path) -> None:
 def test_another_key_does_not_open_it(store: Store, path: Path) -> None:
     store.put("a", b"1")
     store.close()
-    with pytest.raises(WrongPassphrase, match="does not open"):
+    with pytest.raises(StoreDamaged, match="its key does not open it"):
         Store(path, Secret(b"x" * 32))
     reopened = Store(path, KEY)
     assert reopened.get("a") == b"1"
     reopened.close()
+
+
+def test_an_empty_file_is_no_new_database(store: Store, path: Path) -> None:
+    store.close()
+    os.truncate(path, 0)
+    with pytest.raises(StoreDamaged, match=r"is empty.*restore a backup"):
+        Store(path, KEY)
+    assert not path.stat().st_size
 
 
 def test_a_newer_schema_is_refused(store: Store, path: Path) -> None:

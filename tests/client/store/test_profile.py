@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
+from clave_client.store import profile as profile_module
+from clave_client.store.file_systems import network_file_system
 from clave_client.store.folders import profile_names
 from clave_client.store.profile import Profile
 
@@ -16,7 +19,7 @@ def test_a_new_profile_is_accessible_to_its_owner_only(tmp_path: Path) -> None:
     with Profile(tmp_path / "home", "red") as profile:
         for path in (tmp_path / "home", profile.folder.parent, profile.folder):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert stat.S_IMODE((profile.folder / "key").stat().st_mode) == 0o600
+        assert stat.S_IMODE((profile.folder / "key.json").stat().st_mode) == 0o600
 
 
 def test_the_key_is_the_same_at_every_opening(tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_a_folder_that_others_can_read_is_refused(tmp_path: Path, level: str) ->
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "home"
     Profile(home, "red").open().close()
-    (home / "profiles/red/key").chmod(0o644)
+    (home / "profiles/red/key.json").chmod(0o644)
     with pytest.raises(ProfileExposed, match="chmod 600"):
         Profile(home, "red").open()
 
@@ -85,55 +88,16 @@ def test_an_invalid_name_creates_no_folder(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "home").exists()
 
 
-def test_a_key_is_derived_from_its_passphrase(tmp_path: Path) -> None:
-    def parsed(passphrase: str, *, new: bool = False) -> bytes:
-        with Profile(tmp_path / "home", "red", ask=lambda: passphrase, new_passphrase=new) as profile:
-            return bytes(profile.take_key())
-
-    first = parsed("correct horse", new=True)
-    assert parsed("correct horse") == first
-    assert parsed("wrong horse") != first
-    assert not (tmp_path / "home/profiles/red/key").exists()
-
-
 def test_a_passphrase_without_a_terminal_is_one_line(tmp_path: Path) -> None:
     Profile(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).open().close()
     with pytest.raises(WrongPassphrase, match="has a passphrase"):
         Profile(tmp_path / "home", "red").open()
 
 
-def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongPassphrase, match="empty"):
-        Profile(tmp_path / "home", "red", ask=lambda: "", new_passphrase=True).open()
-
-
-ARGON2 = {"salt": "00" * 16, "iterations": 3, "lanes": 4, "memory_cost": 65536}
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *("{}", "not json", json.dumps({"salt": "zz"}), json.dumps(ARGON2 | {"iterations": float("inf")})),
-        *(
-            json.dumps(ARGON2 | {name: number})
-            for name in ("iterations", "memory_cost")
-            for number in (0, -1)
-        ),
-        json.dumps(ARGON2 | {"lanes": 2**70}),
-        json.dumps(ARGON2 | {"salt": "00"}),
-    ],
-)
-def test_damaged_passphrase_parameters_are_one_line(tmp_path: Path, damage: str) -> None:
-    Profile(tmp_path / "home", "red", ask=lambda: "x", new_passphrase=True).open().close()
-    (tmp_path / "home/profiles/red/passphrase.json").write_text(damage)
-    with pytest.raises(ProfileError, match="damaged"):
-        Profile(tmp_path / "home", "red", ask=lambda: "x").open()
-
-
 def test_a_lost_key_is_not_replaced_beside_a_database(tmp_path: Path) -> None:
     with Profile(tmp_path / "home", "red") as profile:
         profile.store_path.touch()
-        (profile.folder / "key").unlink()
+        (profile.folder / "key.json").unlink()
     with pytest.raises(WrongPassphrase, match="missing"):
         Profile(tmp_path / "home", "red").open()
 
@@ -152,7 +116,40 @@ def test_only_folders_with_a_database_count_as_profiles(tmp_path: Path) -> None:
 
 def test_the_profiles_repr_shows_no_key(tmp_path: Path) -> None:
     with Profile(tmp_path / "home", "red") as profile:
-        key = (profile.folder / "key").read_bytes()
-        assert key.hex() not in repr(profile)
-        assert repr(key) not in repr(vars(profile))
+        key = json.loads((profile.folder / "key.json").read_text())["key"]
+        assert key not in repr(profile)
+        assert repr(bytes.fromhex(key)) not in repr(vars(profile))
         assert os.fspath(profile.folder).endswith("red")
+
+
+def test_a_profile_on_a_network_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "21 1 8:1 / / rw - ext4 /dev/sda rw\n"
+        f"22 21 0:5 / {tmp_path}/my\\040home rw - nfs4 server:/home rw\n"
+        f"23 22 0:6 / {tmp_path}/my\\040home/here rw - ext4 /dev/sdb rw\n"
+        "a line of another kind\n"
+    )
+    kinds = {
+        name: network_file_system(tmp_path / name, mounts)
+        for name in ("my home", "my home/sub", "my home/here", "my homes", "other")
+    }
+    assert kinds == {
+        "my home": "nfs4", "my home/sub": "nfs4", "my home/here": None, "my homes": None, "other": None
+    }  # fmt: skip
+    assert network_file_system(tmp_path, tmp_path / "no such file") is None
+    monkeypatch.setattr(profile_module, "network_file_system", lambda _: "nfs4")
+    with pytest.raises(ProfileError, match=r"network disk \(nfs4\).*CLAVE_HOME"):
+        Profile(tmp_path / "my home", "red").open()
+    assert not (tmp_path / "my home").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Profile(tmp_path / "home", "red").open().close()
+
+    def refuse(path: Path) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(profile_module, "take_lock", refuse)
+    with pytest.raises(ProfileError, match=r"cannot write in .*red: Read-only file system"):
+        Profile(tmp_path / "home", "red").open()
