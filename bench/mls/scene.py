@@ -53,7 +53,11 @@ class Scene:
         """
         for thing in gc.get_objects():
             is_cache = isinstance(thing, functools._lru_cache_wrapper)
-            if is_cache and thing.__module__.startswith("clave_crypto") and thing.cache_parameters()["maxsize"]:
+            if (
+                is_cache
+                and thing.__module__.startswith("clave_crypto")
+                and thing.cache_parameters()["maxsize"]
+            ):
                 thing.cache_clear()
         self.offered = self.newcomer.offer()
         gc.collect()

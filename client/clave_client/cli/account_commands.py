@@ -8,21 +8,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from clave_client.cli.exit_status import exits
-from clave_client.cli.profile_options import ProfileOptions, first_line, profile_options
+from clave_client.cli.profile_options import ProfileOptions, first_line, home_option, profile_options
 from clave_client.errors import PassphraseNeeded, UsageError, WrongPassphrase
+
+if TYPE_CHECKING:
+    from clave_client.store.profile import Profile
 
 __all__ = ["ALL"]
 
 _TRIES = 3
 
+T = TypeVar("T")
+
+_File = click.Path(dir_okay=False, path_type=Path)
+
 _new_passphrase = click.option(
-    "--new-passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Read the new passphrase from this file's first line.",
+    "--new-passphrase-file", type=_File, help="Read the new passphrase from this file's first line."
+)
+_backup_passphrase = click.option(
+    "--backup-passphrase-file", type=_File, help="Read the backup's passphrase from this file's first line."
 )
 
 
@@ -42,7 +51,7 @@ def set_passphrase(options: ProfileOptions, new_passphrase_file: Path | None) ->
         profile = options.profile()
         if profile.has_passphrase:
             raise click.UsageError("it has a passphrase; run: clave passphrase change")
-        profile.change_passphrase(_new(new_passphrase_file))
+        profile.change_passphrase(_new(new_passphrase_file, "--new-passphrase-file"))
     click.echo("the passphrase is set; copies of the profile made before still open without it")
 
 
@@ -51,7 +60,10 @@ def set_passphrase(options: ProfileOptions, new_passphrase_file: Path | None) ->
 @_new_passphrase
 def change_passphrase(options: ProfileOptions, new_passphrase_file: Path | None) -> None:
     """Replace a profile's passphrase by another."""
-    _rewrap(options, lambda: _new(new_passphrase_file))
+    with exits():
+        profile = _protected(options)
+        new = _new(new_passphrase_file, "--new-passphrase-file")
+        _try_often(options.passphrase_file, lambda: profile.change_passphrase(new))
     click.echo("the passphrase is changed; copies of the profile made before still open with the former one")
 
 
@@ -59,42 +71,112 @@ def change_passphrase(options: ProfileOptions, new_passphrase_file: Path | None)
 @profile_options
 def remove_passphrase(options: ProfileOptions) -> None:
     """Have a profile open without a passphrase, by whoever can read its folder."""
-    _rewrap(options, None)
+    with exits():
+        profile = _protected(options)
+        _try_often(options.passphrase_file, lambda: profile.change_passphrase(None))
     click.echo("the passphrase is removed; whoever can read the profile's folder can open it")
 
 
-def _rewrap(options: ProfileOptions, make_new: Callable[[], Callable[[], str]] | None) -> None:
-    """Change the passphrase of a profile that has one; the present one may be typed wrong twice."""
+@click.command(epilog="Example: clave backup red-2026-11-28.clave --name red")
+@profile_options
+@_backup_passphrase
+@click.argument("file", type=_File)
+def backup(options: ProfileOptions, backup_passphrase_file: Path | None, file: Path) -> None:
+    """Write a profile to a new FILE, encrypted under a passphrase of its own; windows may stay open.
+
+    Whoever has the file and its passphrase can pose as you. To restore it: clave restore FILE
+    """
     with exits():
+        from clave_client.store.backup import write_backup
+
         profile = options.profile()
-        if not profile.has_passphrase:
-            raise click.UsageError("it has no passphrase; run: clave passphrase set")
-        new = None if make_new is None else make_new()
-        tries = _TRIES if options.passphrase_file is None else 1
-        while True:
-            try:
-                profile.change_passphrase(new)
-            except PassphraseNeeded:
-                raise
-            except WrongPassphrase:
-                tries -= 1
-                if not tries:
-                    raise
-            else:
-                return
+        key = _try_often(options.passphrase_file, profile.read_key)
+        passphrase = _new(backup_passphrase_file, "--backup-passphrase-file", "passphrase of the backup")()
+        size = write_backup(profile.store_path, key, file, passphrase)
+    click.echo(f"{file}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
 
 
-def _new(file: Path | None) -> Callable[[], str]:
+@click.command(epilog="Example: clave restore red-2026-11-28.clave")
+@home_option
+@_backup_passphrase
+@_new_passphrase
+@click.option("--passphrase", is_flag=True, help="Protect the restored profile with a passphrase.")
+@click.argument("file", type=_File)
+def restore(
+    home: Path | None,
+    backup_passphrase_file: Path | None,
+    new_passphrase_file: Path | None,
+    file: Path,
+    *,
+    passphrase: bool,
+) -> None:
+    """Make a profile again from a backup, on this machine or another one.
+
+    It rejoins its rooms with new keys as soon as somebody there is online; everybody there sees that it was
+    restored. Do not use the profile that was backed up any more.
+    """
+    with exits():
+        from time import time
+
+        from clave_client.restoring import restore_profile
+        from clave_client.store.backup import read_wrapping
+        from clave_client.store.folders import default_home
+
+        read_wrapping(file)  # before anybody is asked
+        ask = _known(backup_passphrase_file)
+        protected = passphrase or new_passphrase_file is not None
+        new = _new(new_passphrase_file, "--new-passphrase-file") if protected else None
+        restored = _try_often(
+            backup_passphrase_file,
+            lambda: restore_profile(file, ask(), home or default_home(), new_passphrase=new, clock=time),
+        )
+    for line in restored.unusable:
+        click.echo(f"needs an invitation: {line}")
+    click.echo(f"restored {restored.name}, rooms: {', '.join(restored.rooms) or 'none'}")
+    click.echo(
+        f"they are rejoined with new keys once somebody there is online: clave chat --name {restored.name}"
+    )
+
+
+def _protected(options: ProfileOptions) -> Profile:
+    """Return the profile; raise a usage error if it has no passphrase."""
+    profile = options.profile()
+    if not profile.has_passphrase:
+        raise click.UsageError("it has no passphrase; run: clave passphrase set")
+    return profile
+
+
+def _try_often(file: Path | None, attempt: Callable[[], T]) -> T:
+    """Return what `attempt` does; a passphrase that is typed, not read from `file`, may be wrong twice."""
+    for _ in range(_TRIES - 1 if file is None else 0):
+        try:
+            return attempt()
+        except PassphraseNeeded:
+            raise
+        except WrongPassphrase as error:
+            click.echo(f"{error}; try again", err=True)
+    return attempt()
+
+
+def _known(file: Path | None) -> Callable[[], str]:
+    """Return what gets the passphrase of a backup: from a file, or asked for. Raises `UsageError`."""
+    if file is not None:
+        return lambda: first_line(file)
+    _check_terminal("--backup-passphrase-file")
+    return lambda: str(click.prompt("passphrase of the backup", hide_input=True, err=True))
+
+
+def _new(file: Path | None, option: str, words: str = "new passphrase") -> Callable[[], str]:
     """Return what gets a new passphrase: from a file, or asked for twice. Raises `UsageError`."""
     if file is not None:
         return lambda: first_line(file)
+    _check_terminal(option)
+    return lambda: str(click.prompt(words, hide_input=True, confirmation_prompt="once more", err=True))
+
+
+def _check_terminal(option: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nobody to ask for the new passphrase; give --new-passphrase-file FILE")
-
-    def ask() -> str:
-        return str(click.prompt("new passphrase", hide_input=True, confirmation_prompt="once more", err=True))
-
-    return ask
+        raise UsageError(f"nobody is here to type a passphrase; give {option} FILE")
 
 
-ALL = (passphrase,)
+ALL = (passphrase, backup, restore)

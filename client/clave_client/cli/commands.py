@@ -71,7 +71,7 @@ def chat(
     async def work() -> int:
         from clave_client.ui.line_mode import run_line_mode
 
-        token = first_line(token_file) if token_file else ""
+        token = first_line(token_file).strip() if token_file else ""
         new = NewProfile(relay, _pin(pin), token, passphrase, device)
         return await run_line_mode(functools.partial(options.session, new), room, alert)
 

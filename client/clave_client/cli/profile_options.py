@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clave_client.rpc.session import Session
     from clave_client.store.profile import Profile
 
-__all__ = ["NewProfile", "ProfileOptions", "first_line", "profile_options"]
+__all__ = ["NewProfile", "ProfileOptions", "first_line", "home_option", "profile_options"]
 
 _TRIES = 3
 """How often a passphrase is asked for on a terminal."""
@@ -129,6 +129,16 @@ def _make_client(new: NewProfile, profile: Profile) -> Client:
     return Client(profile, new.relay, pin=new.pin, token=new.token, device=new.device)
 
 
+def home_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that says where profiles are kept; the command gets it as `home`."""
+    return click.option(
+        "--home",
+        envvar="CLAVE_HOME",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where profiles are kept (or CLAVE_HOME).",
+    )(command)
+
+
 def profile_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select the profile; the command gets them as `options`."""
 
@@ -138,32 +148,28 @@ def profile_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         command(*args, options=ProfileOptions(name, home, passphrase_file), **others)
 
+    decorated: Callable[..., None] = with_options
     for option in (
         click.option(
             "--passphrase-file",
             type=click.Path(dir_okay=False, path_type=Path),
             help="Read the profile's passphrase from this file's first line.",
         ),
-        click.option(
-            "--home",
-            envvar="CLAVE_HOME",
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Where profiles are kept (or CLAVE_HOME).",
-        ),
+        home_option,
         click.option(
             "--name",
             envvar="CLAVE_NAME",
             help="Who you are: the profile, and the name it registers (or CLAVE_NAME).",
         ),
     ):
-        with_options = option(with_options)
-    return with_options
+        decorated = option(decorated)
+    return decorated
 
 
 def first_line(path: Path) -> str:
-    """Return a file's first line. Raises `UsageError`."""
+    """Return a file's first line, without the mark that some editors begin a file with. Raises `UsageError`."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return file.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

@@ -18,6 +18,7 @@ from clave_wire.messages import Entry, Kind
 
 __all__ = [
     "OTHER_HEADER",
+    "RESTORED",
     "UnverifiedEntry",
     "check_label",
     "check_mls_body",
@@ -31,6 +32,9 @@ __all__ = [
 
 OTHER_HEADER = "its header is not the one its sender wrote"
 """Why a message is refused whose authenticated data is not that of its header."""
+
+RESTORED = b"restored"
+"""The `ref` of a rejoin request whose device was restored from a backup."""
 
 _EPOCH_LABEL = b"clave epoch\0"
 _HEADER_LABEL = b"clave header\0"

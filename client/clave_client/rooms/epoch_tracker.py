@@ -52,7 +52,8 @@ class EpochTracker:
     because the relay was restored. `admitted_by` is the account that alone vouches for the present epoch,
     entered after entry `admitted_at`; empty once another one does. `former_rosters` and `leaf_keys` let this
     device know members that stayed in epochs it left, and open their rejoin infos. `rejoin_requests` counts
-    those sent in this epoch. The caller opens transactions.
+    those sent in this epoch. `restored` says that this device comes from a backup: it sends nothing before it
+    has rejoined with new keys. The caller opens transactions.
     """
 
     def __init__(self, store: Store, room: bytes) -> None:
@@ -70,6 +71,7 @@ class EpochTracker:
         self.former_rosters: list[FormerRoster] = []
         self.leaf_keys: list[Secret] = []
         self.rejoin_requests = 0
+        self.restored = False
 
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Load what is stored; `parts` are the room's. Raises `StoreDamaged`."""
@@ -87,6 +89,7 @@ class EpochTracker:
                 f"where a device came back from cannot be read ({error}); restore a backup"
             ) from None
         self.leaf_keys = decode_keys(parts.get("leaf keys", encode_keys([])))
+        self.restored = "restored" in parts
 
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)
@@ -125,6 +128,11 @@ class EpochTracker:
         self.fork = seq
         self.here = self.ahead = self.behind = frozenset()
         self._put("fork", None if seq is None else seq.to_bytes(8, "big"))
+
+    def set_restored(self, *, restored: bool) -> None:
+        """Note that this device comes from a backup, or that it has rejoined since."""
+        self.restored = restored
+        self._put("restored", b"1" if restored else None)
 
     def keep_leaf_key(self, group: Group) -> None:
         """Keep this device's leaf key of a group, to open rejoin infos of members that stay in it."""
@@ -199,7 +207,8 @@ class EpochTracker:
         """
         is_forked = self.fork is not None and bool(self.ahead)
         return (
-            self._is_misled
+            self.restored
+            or self._is_misled
             or is_forked
             or self._overtaken(account, quorum)
             or self._left_behind(account, quorum)

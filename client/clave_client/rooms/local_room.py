@@ -16,7 +16,7 @@ from clave_client.errors import PeerError, StateTooOld, UsageError
 from clave_client.events import Event
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.content import Content, ContentKind, encode_content
-from clave_client.formats.payload import epoch_id, header_digest, sign_payload
+from clave_client.formats.payload import RESTORED, epoch_id, header_digest, sign_payload
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
@@ -62,7 +62,7 @@ class LocalRoom(StoredRoom):
         """Whether this device can make a commit now."""
         return (
             self.is_open
-            and not self.cannot_follow
+            and not (self.cannot_follow or self.epochs.restored)
             and (self.commits.newest is None or self.commits.awaits_confirmation)
         )
 
@@ -101,6 +101,7 @@ class LocalRoom(StoredRoom):
         if (
             not self.is_open
             or self.cannot_follow
+            or self.epochs.restored
             or self.confirmable is not None
             or self._handshake_in_flight()
         ):
@@ -179,7 +180,7 @@ class LocalRoom(StoredRoom):
         self._end = resumed.seq
         self.last_accepted = resumed.submission
         self.resumed = True
-        if resumed.submission > self.record.submission and not self.too_old:
+        if resumed.submission > self.record.submission and not (self.too_old or self.epochs.restored):
             self.too_old = True
             text = f"state too old: this profile comes from a backup; leave {self.record.title} and rejoin"
             reported.append(events.Notice(self.id, text))
@@ -376,7 +377,8 @@ class LocalRoom(StoredRoom):
         """Return the request for a rejoin info: this device cannot follow the group."""
         with self.changing():
             self.epochs.rejoin_requests += 1
-            return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen()))
+            ref = RESTORED if self.epochs.restored else b""
+            return self._prepare_signed(Header(Kind.LOST, self.head, self.chain.seen(), ref=ref))
 
     def prepare_rejoin_info(self, device: bytes) -> Submit:
         """Return the answer to a rejoin request: a GroupInfo sealed to its device. Raises `MLSError`."""
@@ -388,8 +390,10 @@ class LocalRoom(StoredRoom):
         """Return whether to rejoin with this info: this device cannot follow, or a quorum is in its epoch."""
         commit = self.commits.newest
         tried = commit is not None and commit.external and commit.head == rejoin_info.head
-        if rejoin_info.head == self.head or tried or not self.can_submit:
+        if tried or not self.can_submit:
             return False
+        if rejoin_info.head == self.head:
+            return self.epochs.restored
         return self.cannot_follow or self.epochs.should_enter(rejoin_info.head, self.account, self._quorum)
 
     @property
@@ -422,7 +426,7 @@ class LocalRoom(StoredRoom):
             message = self.group.propose(
                 Remove(self.group.own_leaf),
                 now=int(self.clock()),
-                public=self.too_old,
+                public=self.too_old or self.epochs.restored,
                 authenticated_data=header_digest(header),
             )
             return self._submit(Kind.PROPOSAL, header + message)

@@ -149,6 +149,8 @@ class LogReader:
         if entry.kind is Kind.LOST:
             rejoin_entries.handle_rejoin_request(self.log, parsed)
             return
+        if room.epochs.restored and entry.kind is Kind.APPLICATION and entry.sender == room.roster.own_device:
+            rejoin_entries.note_forgotten_message(self.log, parsed)
         if room.commits.rejoining and rejoin_entries.handle_own_rejoin(self.log, parsed):
             return
         if room.cannot_follow:
@@ -246,6 +248,8 @@ class LogReader:
             return
         if entry.sender == room.roster.own_device:
             submissions.handle_unknown_own_entry(self.log, entry)
+            if room.epochs.restored:  # it was made after the backup, and its keys are lost
+                rejoin_entries.mark_cannot_follow(self.log, entry.seq)
             self.log.report.result.epoch_suspect = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
@@ -314,6 +318,8 @@ class LogReader:
                 return
         fork = room.epochs.fork
         self.log.enter_epoch(successor, author, rekey)
+        if rekey.external:
+            self.log.report.forget(rekey.parsed.entry.sender, "restored")
         if rekey.external and fork is not None:  # its device could not read what was sent since the fork
             room.resend_after(fork)
 

@@ -5,15 +5,26 @@ A part of `log_reader`. Knows the room; what is submitted to rejoin is in `sync.
 
 from __future__ import annotations
 
+from typing import Final
+
 from clave_client import events
-from clave_client.formats.payload import UnverifiedEntry, check_signature, rekey_id
+from clave_client.formats.payload import RESTORED, UnverifiedEntry, check_signature, rekey_id
 from clave_client.rooms.epoch_tracker import FormerRoster
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.submissions import handle_own_message_of_other_epoch
 from clave_wire.messages import Kind
 
-__all__ = ["handle_own_rejoin", "handle_rejoin_info", "handle_rejoin_request", "mark_cannot_follow"]
+__all__ = [
+    "handle_own_rejoin",
+    "handle_rejoin_info",
+    "handle_rejoin_request",
+    "mark_cannot_follow",
+    "note_forgotten_message",
+]
+
+_MOST_SKIPPED: Final = 1000
+"""Most counts between two messages of a device: a relay could make up any."""
 
 
 def mark_cannot_follow(log: LogContext, seq: int) -> None:
@@ -37,6 +48,15 @@ def handle_rejoin_request(log: LogContext, parsed: UnverifiedEntry) -> None:
         return
     check_signature(parsed)
     log.report.result.rejoin_requests.append(person.device)
+    if parsed.header.ref == RESTORED and log.report.is_new(person.device, "restored"):
+        title, whose = room.record.title, f"{person.name}'s device {person.device_name}"
+        log.report.add(events.Notice(room.id, f"{whose} was restored from a backup; it rejoins {title}"))
+
+
+def note_forgotten_message(log: LogContext, parsed: UnverifiedEntry) -> None:
+    """Go on counting where this device stopped before it was restored from a backup."""
+    count = log.room.record.count
+    log.room.set(count=max(count, min(parsed.header.count, count + _MOST_SKIPPED)))
 
 
 def handle_rejoin_info(log: LogContext, parsed: UnverifiedEntry) -> None:
@@ -85,6 +105,7 @@ def _complete_rejoin(log: LogContext, payload: bytes, account: bytes) -> None:
     unread = [seq for seq in (room.record.lost, since, room.epochs.first_unread) if seq]
     missed, before = min(unread, default=0), room.roster
     room.epochs.note_unread(0)
+    room.epochs.set_restored(restored=False)
     if since:
         room.resend_after(since - 1)
     room.epochs.add_former_roster(FormerRoster.of(room.group), account, room.record.cursor)

@@ -61,7 +61,7 @@ def handle_unknown_own_entry(log: LogContext, entry: Entry) -> None:
     Reasons are a restored profile, an earlier membership, and a refused payload, which is reported already.
     """
     room = log.room
-    if room.too_old or room.is_from_earlier_membership(entry):
+    if room.too_old or room.epochs.restored or room.is_from_earlier_membership(entry):
         return
     if entry.payload not in room.refused_payloads:
         log.report.inconsistency(Inconsistency.INVENTED, room.roster.find(entry.sender))

@@ -35,7 +35,7 @@ from clave_host.private_files import FolderFault, find_fault, is_locked, take_lo
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
-__all__ = ["Profile"]
+__all__ = ["Profile", "make_private"]
 
 _LOCK_FILE = "lock"
 
@@ -79,7 +79,7 @@ class Profile:
                 " set CLAVE_HOME to a folder on this machine"
             )
         for level in (self._home, self.folder.parent, self.folder):
-            _make_private(level)
+            make_private(level)
         path = self.folder / _LOCK_FILE
         if path.exists() and is_locked(path):
             raise self.locked_error()
@@ -127,6 +127,21 @@ class Profile:
                 unlocked = unlock_key(self.folder, self._ask)
         if unlocked is not None:
             store_key(self.folder, unlocked._replace(passphrase=None if new is None else new()))
+
+    def read_key(self) -> Secret:
+        """Return the key of the database, which another process may have open.
+
+        Raises `ProfileNotFound`, `WrongPassphrase`, and other `ProfileError`s.
+        """
+        if not self.has_store:
+            raise ProfileNotFound(self.name)
+        unlocked = unlock_key(self.folder, self._ask)
+        if unlocked is not None and unlocked.former is None:
+            return unlocked.key
+        if unlocked is not None and unlocked.passphrase is not None:
+            self.give_passphrase(unlocked.passphrase)
+        with self:  # moves what an earlier version stored
+            return self.take_key()
 
     def locked_error(self) -> ProfileLocked:
         """Return the error that says which process holds the profile."""
@@ -183,7 +198,7 @@ class Profile:
         self.close()
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Create `folder` with mode 0700, or check that an existing one is accessible to its owner only."""
     try:
         folder.mkdir(mode=0o700, parents=True)

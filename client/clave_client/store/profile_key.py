@@ -31,6 +31,7 @@ from clave_crypto.keys import Secret
 from clave_host.private_files import write_private
 
 __all__ = [
+    "KEY_BYTES",
     "AskPassphrase",
     "UnlockedKey",
     "has_passphrase",

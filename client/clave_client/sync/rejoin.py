@@ -18,6 +18,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import Account
 from clave_client.sync.context import SyncContext
 from clave_crypto.mls import MLSError
+from clave_wire.messages import Submit
 
 __all__ = ["RejoinCoordinator"]
 
@@ -74,11 +75,13 @@ class RejoinCoordinator:
             again, unanswered = True, 0
             while again and sync.rooms.get(room.id) is room and sync.is_online:
                 if room.can_submit:  # also while leaving, which takes following the group
-                    sync.submit(room, room.prepare_rejoin_request())
+                    sync.submit(room, self._prepare(room))
                 unanswered += await self._wait_for_rejoin(room)
                 if unanswered == _REPORT_AFTER:
                     title = room.record.title
                     text = f"nobody lets this device back into {title}"
+                    if room.epochs.restored:
+                        text += "; ask an admin to remove you there and to invite you again"
                     sync.emit(events.Notice(room.id, text, events.Advice.LEAVE_ROOM))
                 if room.commits.rejoining:
                     room.abandon_rejoin()
@@ -88,6 +91,12 @@ class RejoinCoordinator:
             return  # started again once the room is resumed
         finally:
             self._requesting.discard(room.id)
+
+    def _prepare(self, room: LocalRoom) -> Submit:
+        """Return a rejoin request; a restored device that is alone rejoins at once."""
+        if room.epochs.restored and not room.others:
+            return room.prepare_rejoin(room.group.group_info(), room.head, self._account.identity)
+        return room.prepare_rejoin_request()
 
     async def _wait_for_rejoin(self, room: LocalRoom) -> bool:
         """Wait for a new epoch or the next request; return True if members were online, none answered."""

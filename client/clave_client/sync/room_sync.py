@@ -358,7 +358,7 @@ class RoomSync:
         elif room.commit_is_stale:
             room.drop_commit()
             self._committer.note_result(room.id, CommitResult.SUPERSEDED, "")
-        if room.cannot_follow:
+        if room.cannot_follow or room.epochs.restored:
             self.rejoin.request_rejoin(room)
         if room.commit_due or room.confirmable is not None or room.retry_due:
             self._committer.run_duties(room)

@@ -1,0 +1,82 @@
+"""Makes a profile again from a backup. Connects to nothing.
+
+The profile is made in a folder beside the others, and renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from clave_client.errors import StoreDamaged, UsageError
+from clave_client.rooms.restoring import mark_restored
+from clave_client.store.account import Account
+from clave_client.store.backup import extract_backup
+from clave_client.store.database import Store
+from clave_client.store.database_copy import copy_database
+from clave_client.store.folders import STORE_NAME, profile_folder
+from clave_client.store.profile import make_private
+from clave_client.store.profile_key import AskPassphrase, UnlockedKey, store_key
+from clave_client.values import Phase
+from clave_crypto.keys import Secret
+
+__all__ = ["Restored", "restore_profile"]
+
+
+class Restored(NamedTuple):
+    """What was restored: the profile's name, the titles of its rooms, and one line for each unusable room."""
+
+    name: str
+    rooms: list[str]
+    unusable: list[str]
+
+    def __repr__(self) -> str:
+        return f"<Restored {self.name!r}, {len(self.rooms)} rooms>"
+
+
+def restore_profile(
+    file: Path,
+    passphrase: str,
+    home: Path,
+    *,
+    new_passphrase: AskPassphrase | None,
+    clock: Callable[[], float],
+) -> Restored:
+    """Make the profile that the backup `file` holds, under `home`.
+
+    What `new_passphrase` returns protects it, if given. Raises `UsageError` if there is a profile of that
+    name, or `file` is no backup, `WrongPassphrase`, and `ProfileError`.
+    """
+    profiles = profile_folder(home, "x").parent
+    for level in (home, profiles):
+        make_private(level)
+    making = Path(tempfile.mkdtemp(prefix=".restoring-", dir=home))
+    try:
+        extracted, database = making / "extracted.db", making / STORE_NAME
+        former = extract_backup(file, passphrase, extracted)
+        key = Secret(os.urandom(len(former)))
+        copy_database(extracted, former, database, key)
+        extracted.unlink()
+        store = Store(database, key)
+        try:
+            if store.get("identity") is None:
+                raise StoreDamaged(f"{file} holds no account; take another backup")
+            name = Account.load_or_create(store, "").name
+            folder = profile_folder(home, name)
+            if folder.exists():
+                raise UsageError(f"there is a profile {name} here already; choose another --home")
+            unusable = mark_restored(store, clock)
+            rooms = [
+                record.title for record in store.rooms() if record.phase in (Phase.JOINED, Phase.INVITED)
+            ]
+        finally:
+            store.close()
+        store_key(making, UnlockedKey(key, None if new_passphrase is None else new_passphrase()))
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return Restored(name, rooms, unusable)

@@ -1,0 +1,27 @@
+"""Has the rooms of a profile that was restored from a backup rejoin with new keys. Knows no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clave_client.rooms.loading import load_rooms
+from clave_client.store.database import Store
+
+__all__ = ["mark_restored"]
+
+
+def mark_restored(store: Store, clock: Callable[[], float]) -> list[str]:
+    """Note in every room that this device comes from a backup; return one line for each that cannot be used.
+
+    It may have used each of its keys after the backup was made. So it sends nothing in these epochs, and its
+    key packages are replaced.
+    """
+    rooms, unusable = load_rooms(store, clock)
+    with store.transaction():
+        store.put("publications", b"")  # differs from the relay's count
+        for room in rooms.values():
+            with room.changing():
+                room.commits.drop()
+                room.discard_ciphertexts()
+                room.epochs.set_restored(restored=True)
+    return [str(error) for error in unusable.values()]
