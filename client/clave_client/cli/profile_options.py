@@ -167,7 +167,7 @@ def profile_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def first_line(path: Path) -> str:
-    """Return a file's first line, without the mark that some editors begin a file with. Raises `UsageError`."""
+    """Return a file's first line, without the mark that some editors put first. Raises `UsageError`."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return file.readline().rstrip("\r\n")
