@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from clave_client.cli.exit_status import EXIT_STATUSES
-from scenarios.stage import relay_at
+from scenarios.stage import people_at, relay_at
 from scenarios.terminal import terminal
 from scenarios.test_bad_input import chat, clave
 
@@ -68,3 +69,77 @@ async def test_a_passphrase_is_changed_and_removed_from_files(tmp_path: Path) ->
         assert (await clave("rooms", "--passphrase-file", str(second), home=home)).out.startswith("friends")
         assert (await clave("passphrase", "remove", "--passphrase-file", str(second), home=home)).status == 0
         assert (await clave("rooms", home=home)).out.startswith("friends")
+
+
+async def test_a_backup_is_taken_beside_an_open_window_and_restored_elsewhere(tmp_path: Path) -> None:
+    home, other, secret, file = (tmp_path / name for name in ("home", "other", "secret", "red.clave"))
+    secret.write_text("of the backup\n")
+    backup_secret = ("--backup-passphrase-file", str(secret))
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("blue", relay, home, given="exit\n")
+        await chat("red", relay, home, given="/new friends\n/invite blue\nexit\n")
+        await chat("blue", relay, home, given="/accept\nexit\n")
+        async with people_at(relay, home, "red") as (red,):
+            made = await clave("backup", "--name", "red", str(file), *backup_secret, home=home)
+            assert (made.status, made.err) == (0, "")
+            await red.client.send(red.client.find_room("friends"), "after the backup")
+        again = await clave("backup", "--name", "red", str(file), *backup_secret, home=home)
+        assert (again.status, "exists" in again.line) == (2, True)
+        assert b"friends" not in file.read_bytes()
+        (tmp_path / "wrong").write_text("wrong\n")
+        wrong = ("--backup-passphrase-file", str(tmp_path / "wrong"))
+        refused = await clave("restore", str(file), *wrong, home=other)
+        assert (refused.status, refused.line) == (3, "that passphrase is wrong")
+        assert list(other.iterdir()) == [other / "profiles"], "nothing is left of it"
+        restored = await clave("restore", str(file), *backup_secret, home=other)
+        assert (restored.status, restored.err) == (0, "")
+        assert restored.out.startswith("restored red, rooms: friends\n")
+        again = await clave("restore", str(file), *backup_secret, home=other)
+        assert (again.status, "there is a profile red here already" in again.line) == (2, True)
+        looked = await clave("doctor", "--name", "red", home=other)
+        assert "warning  rooms        friends waits to be rejoined after a restore" in looked.out
+        assert looked.status == 0
+        async with people_at(relay, home, "blue") as (blue,):
+            sent = await clave("send", "--name", "red", "friends", "hello from the new machine", home=other)
+            assert (sent.status, sent.err) == (0, "")
+            await blue.reads("hello from the new machine")
+            assert any("was restored from a backup" in str(event) for event in blue.happened)
+
+
+async def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("red", relay, home, given="/new friends\nexit\n")
+        well = await clave("doctor", home=home)
+        assert well.status == 0, well.out
+        assert {line.split()[1] for line in well.out.splitlines()} >= {
+            *("permissions", "key", "disk", "locale", "terminal", "profile", "relay", "rooms")
+        }
+        found = [json.loads(line) for line in (await clave("doctor", "--json", home=home)).out.splitlines()]
+        assert {tuple(one) for one in found} == {("verdict", "subject", "text")}
+        assert all(one["verdict"] == "ok" for one in found if one["subject"] != "locale"), found
+        narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        assert "warning  locale" in (await clave("doctor", home=home, environment=narrow)).out
+    away = await clave("doctor", home=home)
+    assert (away.status, "error    relay" in away.out, "is it running?" in away.out) == (1, True, True)
+    (home / "profiles/red").chmod(0o755)
+    exposed = await clave("doctor", home=home)
+    assert (exposed.status, "run: chmod 700" in exposed.out) == (1, True)
+    (home / "profiles/red").chmod(0o700)
+    (home / "profiles/red/store.db").write_bytes(b"x" * 4096)
+    damaged = await clave("doctor", home=home)
+    assert (damaged.status, "error    profile" in damaged.out) == (1, True)
+    assert "Traceback" not in damaged.out + damaged.err
+
+
+async def test_an_account_is_shown(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("red", relay, home, "--device", "laptop", given="exit\n")
+        shown = await clave("account", home=home)
+        words = dict(line.split(maxsplit=1) for line in shown.out.splitlines()[:4])
+        assert (words["name"], words["device"], words["relay"]) == ("red", "laptop (this one)", relay.address)
+        told = json.loads((await clave("account", "--json", home=home)).out)
+        assert told["fingerprint"] == words["fingerprint"]
+        assert [device["name"] for device in told["devices"]] == ["laptop"]
+    assert "away: its devices are not known" in (await clave("account", home=home)).out

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from clave_client.cli.exit_status import exits
-from clave_client.cli.profile_options import ProfileOptions, first_line, home_option, profile_options
+from clave_client.cli.exit_status import exits, run
+from clave_client.cli.profile_options import (
+    ProfileOptions,
+    first_line,
+    home_option,
+    json_option,
+    profile_options,
+)
 from clave_client.errors import PassphraseNeeded, UsageError, WrongPassphrase
 
 if TYPE_CHECKING:
@@ -138,6 +144,43 @@ def restore(
     )
 
 
+@click.command(epilog="Example: clave doctor --name red")
+@profile_options
+@json_option
+def doctor(options: ProfileOptions, *, as_json: bool) -> None:
+    """Look at profile, disk, locale, terminal, relay and rooms, and say what to do.
+
+    Ends with status 1 if one of them is an error.
+    """
+
+    async def work() -> int:
+        from clave_client.store.folders import default_home
+        from clave_client.ui.doctor import run_doctor
+
+        home = options.home or default_home()
+        return await run_doctor(home, options.folder, options.session(), as_json=as_json)
+
+    run(work)
+
+
+@click.group(invoke_without_command=True, epilog="Example: clave account --name red")
+@profile_options
+@json_option
+@click.pass_context
+def account(context: click.Context, options: ProfileOptions, *, as_json: bool) -> None:
+    """Show your name, fingerprint, devices and relay."""
+    if context.invoked_subcommand is not None:
+        return
+
+    async def work() -> None:
+        from clave_client.ui.reports import print_account
+
+        async with options.session() as session:
+            await print_account(session, as_json=as_json)
+
+    run(work)
+
+
 def _protected(options: ProfileOptions) -> Profile:
     """Return the profile; raise a usage error if it has no passphrase."""
     profile = options.profile()
@@ -179,4 +222,4 @@ def _check_terminal(option: str) -> None:
         raise UsageError(f"nobody is here to type a passphrase; give {option} FILE")
 
 
-ALL = (passphrase, backup, restore)
+ALL = (account, passphrase, backup, restore, doctor)

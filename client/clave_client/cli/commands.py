@@ -14,7 +14,13 @@ from typing import Literal
 import click
 
 from clave_client.cli.exit_status import EXIT_STATUSES, exits, run
-from clave_client.cli.profile_options import NewProfile, ProfileOptions, first_line, profile_options
+from clave_client.cli.profile_options import (
+    NewProfile,
+    ProfileOptions,
+    first_line,
+    json_option,
+    profile_options,
+)
 from clave_client.errors import UsageError
 
 __all__ = ["main"]
@@ -23,8 +29,6 @@ _MAX_WAIT_SECONDS = 3600.0
 _MAX_KEY_CHARACTERS = 80
 _MAX_CONSUMER_CHARACTERS = 60
 """Shorter than those of the RPC, as a line's number or the room's id is appended."""
-
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group(
@@ -89,7 +93,7 @@ def chat(
     help="Seconds to wait for the relay; then the message stays in the outbox.",
 )
 @click.option("--id", "key", help="A name of this message: given again, it is not sent again.")
-@_json
+@json_option
 @click.argument("room")
 @click.argument("text", nargs=-1, required=True)
 def send(
@@ -130,7 +134,7 @@ def _send_by_owner(
 
 @main.command(epilog="Example: clave tail friends --json | jq -r .text")
 @profile_options
-@_json
+@json_option
 @click.option(
     "-n",
     "--lines",
@@ -169,7 +173,7 @@ def tail(
 
 @main.command(epilog="Example: clave rooms --json | jq 'select(.unread > 0).title'")
 @profile_options
-@_json
+@json_option
 def rooms(options: ProfileOptions, *, as_json: bool) -> None:
     """List your rooms, and how much is new in each."""
 
@@ -184,7 +188,7 @@ def rooms(options: ProfileOptions, *, as_json: bool) -> None:
 
 @main.command(epilog="Example: clave info friends")
 @profile_options
-@_json
+@json_option
 @click.argument("room", required=False)
 def info(options: ProfileOptions, room: str | None, *, as_json: bool) -> None:
     """Show how your rooms are encrypted.

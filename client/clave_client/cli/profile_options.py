@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clave_client.rpc.session import Session
     from clave_client.store.profile import Profile
 
-__all__ = ["NewProfile", "ProfileOptions", "first_line", "home_option", "profile_options"]
+__all__ = ["NewProfile", "ProfileOptions", "first_line", "home_option", "json_option", "profile_options"]
 
 _TRIES = 3
 """How often a passphrase is asked for on a terminal."""
@@ -137,6 +137,11 @@ def home_option(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(file_okay=False, path_type=Path),
         help="Where profiles are kept (or CLAVE_HOME).",
     )(command)
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that asks for JSON; the command gets it as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
 
 
 def profile_options(command: Callable[..., None]) -> Callable[..., None]:

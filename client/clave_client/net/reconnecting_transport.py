@@ -153,6 +153,11 @@ class ReconnectingTransport:
         if self.task is not None:
             self.task.cancel()
 
+    async def probe(self) -> None:
+        """Connect once more and check the relay's certificate, without a login. Raises `RelayError`."""
+        transport = await self._make_connection(self.address, self.trust, lambda _: None)
+        transport.abort()
+
     async def close(self, *, goodbye: bool = True) -> None:
         """Stop reconnecting, send goodbye if wanted, and close."""
         self.stop()

@@ -13,6 +13,7 @@ import msgspec
 
 from clave_client.events import Notice, Person
 from clave_client.rpc import RPC_VERSION
+from clave_client.rpc.account_methods import CheckHealth, GetAccount
 from clave_client.rpc.method_base import Change, ConsumerName, Count, Method, Number, Seconds
 from clave_client.rpc.values import (
     EventsPage,
@@ -34,11 +35,13 @@ __all__ = [
     "Cancel",
     "CatchUp",
     "Change",
+    "CheckHealth",
     "CommitEvents",
     "CreateRoom",
     "Decline",
     "FindRoom",
     "ForgetConsumer",
+    "GetAccount",
     "GetFingerprint",
     "GetHistory",
     "GetProfile",
@@ -493,6 +496,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
             WaitFlushed,
             WaitSettled,
         ),
+        *(GetAccount, CheckHealth),
         *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, GetHistory, GetUnread, MarkShown),
         *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post),
         *(CatchUp, Send, NoteTold),

@@ -21,6 +21,7 @@ from clave_client.client import Client
 from clave_client.events import Event, OutboxChanged, Person
 from clave_client.formats.json_values import dump, load, type_tag
 from clave_client.rpc import methods as m
+from clave_client.rpc.account_service import account_info, check_health
 from clave_client.rpc.values import (
     ROOM_CHANGES,
     EventsPage,
@@ -115,6 +116,8 @@ class Service:
             m.GetFingerprint: self._fingerprint,
             m.ReadEvents: self._read_events,
             m.CatchUp: self._catch_up,
+            m.GetAccount: lambda _: account_info(client),
+            m.CheckHealth: lambda _: check_health(client),
         }
         self._changes: dict[type, Callable[[Any, _Attempt], Awaitable[Any]]] = {
             m.CreateRoom: self._create,

@@ -12,7 +12,10 @@ from clave_client.values import Phase
 
 __all__ = [
     "ROOM_CHANGES",
+    "AccountDevice",
+    "AccountInfo",
     "EventsPage",
+    "Health",
     "HistoryMessage",
     "NumberedEvent",
     "OwnerInfo",
@@ -21,6 +24,7 @@ __all__ = [
     "RoomNews",
     "RoomSummary",
     "SendResult",
+    "SuiteCount",
 ]
 
 
@@ -62,6 +66,62 @@ class ProfileInfo(msgspec.Struct, frozen=True):
     unusable: list[str]
     last_room: bytes
     names: list[str]
+
+
+class AccountDevice(msgspec.Struct, frozen=True):
+    """A device of this account; `own` is the one that answers."""
+
+    name: str
+    device: bytes
+    own: bool = False
+
+
+class AccountInfo(msgspec.Struct, frozen=True):
+    """This account and its devices, as the relay knows them; without a connection only this one.
+
+    `other_owner` is the fingerprint of another account to which the relay has given the name, or empty.
+    """
+
+    name: str
+    fingerprint: str
+    devices: list[AccountDevice]
+    relay: str
+    relay_fingerprint: str
+    is_online: bool
+    other_owner: str = ""
+
+    def __repr__(self) -> str:
+        return f"<AccountInfo {self.name!r}, {len(self.devices)} devices>"
+
+
+class SuiteCount(msgspec.Struct, frozen=True):
+    """How many key packages of a suite, by its name in the registry, there are."""
+
+    suite: str
+    count: int
+
+    def __repr__(self) -> str:
+        return f"<SuiteCount {self.count!r}>"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The state of a profile in use, and of its relay.
+
+    `relay_error` says why the relay cannot be connected to, or is empty. `key_packages` is how many of each
+    suite the relay had of this device at the login. `unusable` has one line for each room that cannot be
+    used, `restored` the titles of rooms to be rejoined after a restore; `invitations` counts open ones.
+    """
+
+    relay: str
+    relay_error: str
+    is_online: bool
+    key_packages: list[SuiteCount]
+    unusable: list[str]
+    restored: list[str]
+    invitations: int
+
+    def __repr__(self) -> str:
+        return f"<Health of {self.relay!r}, online {self.is_online!r}>"
 
 
 class RoomSummary(msgspec.Struct, frozen=True):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from clave_client.errors import UsageError
+from clave_client.formats.json_values import dump
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui.display import room_info_lines, room_line
 from clave_client.ui.hints import notice_text
 from clave_client.ui.json_output import info_json, room_json
 from clave_client.ui.warnings import print_out
+from clave_wire.text import sanitize
 
-__all__ = ["print_info", "print_rooms"]
+__all__ = ["print_account", "print_info", "print_rooms"]
 
 
 async def print_info(session: Session, room: str | None, *, as_json: bool) -> None:
@@ -32,6 +36,25 @@ async def print_info(session: Session, room: str | None, *, as_json: bool) -> No
     if room is None:
         lines += [line for reason in profile.unusable for line in ("", reason)]
     print_out("\n".join(lines).lstrip("\n"))
+
+
+async def print_account(session: Session, *, as_json: bool) -> None:
+    """Print who this is, its devices and its relay."""
+    account = await session.ask(m.GetAccount())
+    if as_json:
+        print_out(msgspec.json.encode(dump(account)).decode())
+        return
+    lines = [f"name         {account.name}", f"fingerprint  {account.fingerprint}"]
+    lines += [
+        f"device       {sanitize(device.name)}{' (this one)' if device.own else ''}"
+        for device in account.devices
+    ]
+    away = "" if account.is_online else ", away: its devices are not known"
+    lines.append(f"relay        {account.relay}{away}")
+    lines.append(f"             {account.relay_fingerprint}")
+    if account.other_owner:
+        lines.append(f"the relay gave your name to another key, {account.other_owner}; ask its operator")
+    print_out("\n".join(lines))
 
 
 async def print_rooms(session: Session, *, as_json: bool) -> None:
