@@ -46,6 +46,7 @@ from clave_client.sync.committer import Propose
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Phase, SeenKey
 from clave_crypto.errors import CryptoError
+from clave_crypto.identity import verify_identity
 from clave_crypto.mls import CipherSuite, GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Code, CreateRoom
 from clave_wire.text import sanitize
@@ -269,7 +270,10 @@ class Client(ClientState):
         if invitee is None:
             if not repeated:
                 raise UsageError(f"{name} is in {here.record.title} already")
-            return next(p for p in here.roster.people().values() if p.name == name)
+            for person in here.roster.people().values():
+                if person.name == name:
+                    return person
+            raise MemberNotFound(f"{name} has just left {here.record.title}")
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:
             return [
@@ -281,7 +285,9 @@ class Client(ClientState):
         for device in invitee.left_out:
             text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
             self.sync.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
-        return next(p for p in here.roster.people().values() if p.account == invitee.account)
+        # Not looked for in the roster: who has left again already is not there any more.
+        leaf = invitee.adds[0].key_package.leaf_node
+        return here.roster.person_of(verify_identity(leaf.credential.identity, leaf.signature_key))
 
     def note_answer(self, room: bytes, *, accept: bool) -> None:
         """Store the answer to an invitation; `submit_noted` sends it.

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TypeVar
 
+import platformdirs
 import pytest
 
 from clave_client import (
@@ -24,6 +25,7 @@ from clave_client import (
     Room,
     RoomUnreadable,
     UsageError,
+    default_home,
 )
 from clave_client.rooms import stored_group
 from clave_client.rooms.policy import restore_group
@@ -224,3 +226,38 @@ async def test_joiners_reach_who_reads_a_message_and_get_into_no_title() -> None
             assert (await anext(messages)).text == text + "a<U+200D>b"
         with pytest.raises(UsageError, match="invisible characters"):
             await room.set_title(text)
+
+
+async def test_who_is_invited_may_have_left_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with MemoryRelay() as relay:
+        with Profile(tmp_path, "red") as first, Profile(tmp_path, "blue") as second:
+            red, blue = (Client(each, "chat.example.org", connect=relay.connect) for each in (first, second))
+            async with red, blue:
+                room = await red.create_room("friends")
+                commit, invitations = red._commit, blue.stream(Invited)
+
+                async def commit_and_wait(*words: object) -> bool:
+                    done = await commit(*words)  # type: ignore[arg-type]  # passed on as they come
+                    await anext(invitations)
+                    await blue.accept(room.id)
+                    await blue.leave(room.id)
+                    await red.sync.wait_for(lambda: len(red.members(room.id)) == 1)
+                    return done
+
+                monkeypatch.setattr(red, "_commit", commit_and_wait)
+                person = await red.invite(room.id, "blue")
+                assert (person.name, person.account) == ("blue", blue.sync.account.verified.account)
+                invitations.close()
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLAVE_HOME", raising=False)
+
+    def refuse(*_: object, **__: object) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(platformdirs, "user_data_dir", refuse)
+    with pytest.raises(UsageError, match="no home folder; say where profiles are with --home DIR"):
+        default_home()

@@ -108,13 +108,15 @@ def check_name(name: str) -> None:
         raise BadName(f"a name has at most {MAX_NAME_CHARACTERS} characters, this one has {len(name)}")
     marks = 0
     for character in name:
+        if 0xD800 <= ord(character) <= 0xDFFF:  # a byte that is no UTF-8, as Python keeps it in arguments
+            raise BadName(f"a name is text in UTF-8, and the byte {ord(character) & 0xFF:#04x} is none here")
         kind = _kind_of(character)
         marks = marks + 1 if kind == _MARK else 0
         allowed = kind is not None or character in _NAME_PUNCTUATION
         if character in _INVISIBLE_LETTERS or (not allowed and _is_hidden(character)):
             raise BadName(f"a name cannot hold the invisible character U+{ord(character):04X}")
         if not allowed:
-            raise BadName(f"a name holds letters, digits (of Unicode 14.0) and - _ . only, not {character!a}")
+            raise BadName(f"a name holds letters, digits and - _ . only, not {character}")
         if marks > _MAX_MARKS:
             raise BadName(f"a name stacks at most {_MAX_MARKS} combining marks")
     # From here on only characters of Unicode 14.0 are left, which every later version normalizes and folds

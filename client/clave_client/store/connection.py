@@ -16,6 +16,16 @@ from clave_crypto.keys import Secret
 
 __all__ = ["StoreConnection"]
 
+_FAILED_WRITES: Final = {
+    apsw.SQLITE_IOERR_WRITE,
+    apsw.SQLITE_IOERR_FSYNC,
+    apsw.SQLITE_IOERR_DIR_FSYNC,
+    apsw.SQLITE_IOERR_TRUNCATE,
+    apsw.SQLITE_IOERR_SHMSIZE,
+    apsw.SQLITE_IOERR_SHMMAP,
+}
+"""What SQLite says of a disk that is full, beside "full" itself: these come from its other files."""
+
 _FULL: Final = 2
 """SQLite's number of the setting by which a commit waits until it is on disk."""
 
@@ -136,4 +146,6 @@ def _damaged(error: apsw.Error) -> StoreDamaged:
         return StoreFull("the profile's disk is full; free some space, nothing is lost")
     if isinstance(error, apsw.ReadOnlyError):
         return StoreFull("the profile's folder cannot be written now; nothing is lost")
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in _FAILED_WRITES:
+        return StoreFull("the profile's disk takes no more: it is full or fails; nothing is lost")
     return StoreDamaged(f"the profile's database failed ({error}); check the disk or restore a backup")

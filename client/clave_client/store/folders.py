@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from clave_client.errors import UsageError
+
 __all__ = [
     "FORMER_PASSPHRASE_NAME",
     "KEY_NAME",
@@ -26,13 +28,19 @@ SOCKET_NAME: Final = "socket"
 
 
 def default_home() -> Path:
-    """Return the folder that holds all profiles: `$CLAVE_HOME`, else the platform's data folder."""
+    """Return the folder that holds all profiles: `$CLAVE_HOME`, else the platform's data folder.
+
+    Raises `UsageError` for a user without a home folder.
+    """
     chosen = os.environ.get("CLAVE_HOME")
     if chosen:
         return Path(chosen)
     import platformdirs  # here, as it is rarely needed
 
-    return Path(platformdirs.user_data_dir("clave", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("clave", appauthor=False))
+    except RuntimeError:  # no HOME, and no entry in the system's list of users
+        raise UsageError("this user has no home folder; say where profiles are with --home DIR") from None
 
 
 def profile_folder(home: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ Knows no chat.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
 import threading
@@ -23,6 +24,7 @@ _AHEAD = 4
 async def read_byte_lines(source: int, most: int) -> AsyncIterator[bytes | None]:
     """Yield the lines of the file descriptor `source`, without line ends; None for one over `most` bytes.
 
+    The mark that some editors put before the first line is left out.
     A thread reads them, as files and some terminals cannot be awaited; it is a daemon, so a blocked read does
     not keep the process alive.
     """
@@ -44,10 +46,12 @@ async def read_byte_lines(source: int, most: int) -> AsyncIterator[bytes | None]
 
     threading.Thread(target=read, name="clave-input", daemon=True).start()
     lines = LineSplitter(most)
+    mark = codecs.BOM_UTF8
     while piece := await pieces.get():
         for line in lines.feed(piece):
-            yield line if line is None else line.removesuffix(b"\r")
+            yield line if line is None else line.removeprefix(mark).removesuffix(b"\r")
+            mark = b""
         free.release()
     for line in lines.feed(b"\n"):
-        if line is None or line:
-            yield line
+        if line is None or line.removeprefix(mark):
+            yield line if line is None else line.removeprefix(mark)

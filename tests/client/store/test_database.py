@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_client.errors import StoreDamaged, WrongPassphrase
+from clave_client.errors import StoreDamaged, StoreFull, WrongPassphrase
 from clave_client.formats.content import ContentKind
 from clave_client.store import schema
 from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, RoomRecord, Store
@@ -263,3 +263,18 @@ def test_a_query_leaves_no_open_cursor(store: Store) -> None:
         assert store.account(b"a") == ("red", False)
     gc.collect()
     assert sum(isinstance(each, apsw.Cursor) for each in gc.get_objects()) <= before
+
+
+@pytest.mark.parametrize("result", ["SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC"])
+def test_a_disk_that_takes_no_more_is_full_and_not_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    class Failing:
+        def execute(self, *_: object) -> None:
+            error = apsw.IOError("disk I/O error")
+            vars(error)["extendedresult"] = getattr(apsw, result)
+            raise error
+
+    monkeypatch.setattr(store, "connection", Failing())
+    with pytest.raises(StoreFull, match="full or fails; nothing is lost"):
+        store.rows("SELECT 1")

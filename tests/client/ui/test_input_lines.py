@@ -33,6 +33,9 @@ def write_all(descriptor: int, data: bytes) -> None:
         (b"x" * 101 + b"\nnext\n", [None, b"next"]),
         (b"x" * 100 + b"\n" + b"y" * 300, [b"x" * 100, None]),
         (b"\xff\x00\n", [b"\xff\x00"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", [b"one", b"\xef\xbb\xbftwo"]),
+        (b"\xef\xbb\xbf", []),
+        (b"\xef\xbb\xbflast", [b"last"]),
     ],
 )
 async def test_lines_come_whole_or_not_at_all(data: bytes, lines: list[bytes | None]) -> None:
