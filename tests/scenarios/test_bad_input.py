@@ -65,6 +65,14 @@ async def test_no_relay_there(tmp_path: Path) -> None:
     assert "no profile" in again.line, "a first run that never reached a relay leaves nothing behind"
 
 
+@pytest.mark.parametrize("host", ["a..b", ".example.org", "x" * 70 + ".org", "\udcff.org"])
+async def test_what_cannot_be_a_host(tmp_path: Path, host: str) -> None:
+    ran = await clave("chat", "--relay", f"{host}:7878", "--name", "red", home=tmp_path / "home")
+    assert ran.status == 2
+    assert "cannot be a host's name" in ran.line
+    assert "no profile" in (await clave("chat", "--name", "red", home=tmp_path / "home")).line
+
+
 async def test_something_else_on_the_port(tmp_path: Path) -> None:
     async def banner(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -30,7 +30,9 @@ async def test_a_stopped_relay_is_noticed_and_come_back_to(
                 await person.sees(
                     events.Disconnected, lambda event: event.reason == "the relay does not answer"
                 )
-            await red.sees(events.Disconnected, lambda event: "no answer" in event.reason)
+            await red.sees(
+                events.Disconnected, lambda event: "takes the connection but does not answer" in event.reason
+            )
             red.client.post(room, "meanwhile")
         finally:
             os.kill(relay.pid, signal.SIGCONT)

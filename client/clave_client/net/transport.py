@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
@@ -22,6 +20,7 @@ from clave_client.errors import (
 )
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust, check_succession
+from clave_client.net.route import open_connection
 from clave_crypto.identity import DeviceKey
 from clave_host.keepalive import enable_keepalive
 from clave_wire.connection import ALPN, ClientConnection, State
@@ -48,8 +47,8 @@ from clave_wire.text import sanitize
 
 __all__ = ["Answer", "Connect", "OnMessages", "RelayTransport"]
 
-CONNECT_SECONDS = 10.0
-"""How long connecting may take, and then the login."""
+CONNECT_SECONDS = 15.0
+"""How long connecting may take as a whole: name lookup, TCP, TLS, certificate and login."""
 
 SILENCE_SECONDS = 10.0
 """How long nothing may be received before the relay is pinged."""
@@ -65,11 +64,12 @@ T = TypeVar("T")
 class RelayTransport(asyncio.Protocol):
     """A TLS connection to the relay. `closed` resolves once, with the error that ended it.
 
-    `on_messages` is called with what answers no request. `certificate` is the SHA-256 digest of the relay's
+    `on_messages` is called with what answers no request. The login has to be done by `deadline`, in the event
+    loop's time; `CONNECT_SECONDS` from now unless given. `certificate` is the SHA-256 digest of the relay's
     certificate; `trust` says which certificates to accept from now on.
     """
 
-    def __init__(self, address: RelayAddress, on_messages: OnMessages) -> None:
+    def __init__(self, address: RelayAddress, on_messages: OnMessages, deadline: float | None = None) -> None:
         self.on_messages = on_messages
         self.connection = ClientConnection()
         self._transport: asyncio.Transport | None = None
@@ -79,6 +79,9 @@ class RelayTransport(asyncio.Protocol):
         self._reason: ClientError | None = None
         self._is_closing = False
         loop = self._loop = asyncio.get_running_loop()
+        self.deadline = loop.time() + CONNECT_SECONDS if deadline is None else deadline
+        self._below: asyncio.Transport | None = None
+        self._has_ended = False
         self._heard_at = self._pinged_at = 0.0
         self._ping_id = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -99,14 +102,11 @@ class RelayTransport(asyncio.Protocol):
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                if trust.asks_authorities(address.host):
-                    with contextlib.suppress(ssl.SSLCertVerificationError):
-                        return await cls._connect(address, trust, on_messages, vouched=True)
-                return await cls._connect(address, trust, on_messages, vouched=False)
-        except TimeoutError:
-            raise _unreachable(address) from None
+        deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+        if trust.asks_authorities(address.host):
+            with contextlib.suppress(ssl.SSLCertVerificationError):
+                return await cls._connect(address, trust, on_messages, deadline, vouched=True)
+        return await cls._connect(address, trust, on_messages, deadline, vouched=False)
 
     @classmethod
     async def _connect(
@@ -114,32 +114,38 @@ class RelayTransport(asyncio.Protocol):
         address: RelayAddress,
         trust: CertificateTrust,
         on_messages: OnMessages,
+        deadline: float,
         *,
         vouched: bool,
     ) -> RelayTransport:
         """Connect; with `vouched`, raise `ssl.SSLCertVerificationError` unless a known authority signed."""
         loop = asyncio.get_running_loop()
+        connection = await open_connection(address, deadline)
+        link = cls(address, on_messages, deadline)
         try:
-            transport, link = await loop.create_connection(
-                lambda: cls(address, on_messages),
-                address.host,
-                address.port,
-                ssl=_tls_context(vouched=vouched),
-                server_hostname=address.host,
-            )
+            async with asyncio.timeout_at(deadline):
+                link._below, _ = await loop.create_connection(_Paused, sock=connection)
+                # TLS is begun apart, so that the transport below it is known: see `_is_writable`.
+                transport = await loop.start_tls(
+                    link._below,
+                    link,
+                    _tls_context(vouched=vouched),
+                    server_hostname=address.host.partition("%")[0],
+                )
+                if transport is None:
+                    raise ConnectionResetError
         except ssl.SSLCertVerificationError:
             raise
         except ssl.SSLError:
             raise NotARelay(f"{address} answers, but not as a clave relay; check the port") from None
-        except ConnectionResetError:
+        except ConnectionError:
             raise NotARelay(
                 f"{address} hangs up before it answers as a clave relay; check the port, or wait a minute: "
                 "it may be turning away too many connections from your address"
             ) from None
-        except socket.gaierror:
-            raise RelayUnreachable(f"there is no host {address.host}; check the address") from None
-        except OSError as error:
-            raise _unreachable(address, error) from None
+        except OSError:  # a TimeoutError too
+            raise _silent(address) from None
+        link.connection_made(transport)
         try:
             link.check_certificate(transport, trust, vouched=vouched)
         except ClientError:
@@ -165,13 +171,13 @@ class RelayTransport(asyncio.Protocol):
         """Send hello and log in. Raises `RelayRefused`, `RelayUnreachable` or `RelayFault`."""
         self._write(self.connection.hello(software))
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout_at(self.deadline):
                 await self._wait_for(self._greeting)
                 signature = device.sign(self.connection.transcript(self.certificate, identity))
                 self.send(Login(device.public, identity, signature, token))
                 return await self._wait_for(self._logged_in)
         except TimeoutError:
-            raise _unreachable(self.address) from None
+            raise _silent(self.address) from None
 
     async def _wait_for(self, awaited: asyncio.Future[T]) -> T:
         """Wait for `awaited`; if the connection ends first, raise the error that ended it."""
@@ -199,7 +205,15 @@ class RelayTransport(asyncio.Protocol):
 
     @property
     def _is_writable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing() and not self.closed.done()
+        """Whether what is written can still reach the relay.
+
+        asyncio tells `connection_lost` only at the next turn of the loop, and TLS says nothing before; until
+        then it would log each write to the lost connection.
+        """
+        is_lost = self._has_ended or (self._below is not None and self._below.is_closing())
+        if self._transport is None or is_lost:
+            return False
+        return not self._transport.is_closing() and not self.closed.done()
 
     def send(self, message: ToRelay) -> None:
         """Send a message; drop it if the connection has ended (`closed` reports that).
@@ -280,9 +294,14 @@ class RelayTransport(asyncio.Protocol):
         """Keep the socket transport and turn on TCP keepalive."""
         self._transport = cast(asyncio.Transport, transport)
         enable_keepalive(transport.get_extra_info("socket"))
+        if self._reason is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Decode and dispatch messages; a protocol error ends the connection."""
+        if self._transport is None:  # it comes with the end of the TLS handshake: before `Hello`
+            self._reason = RelayFault("the relay broke the protocol: it speaks before it is asked")
+            return
         self._heard_at = self._loop.time()
         try:
             messages = self.connection.receive_data(data)
@@ -328,6 +347,10 @@ class RelayTransport(asyncio.Protocol):
                 return False
         return True
 
+    def eof_received(self) -> None:
+        """Send nothing more, as nobody reads it."""
+        self._has_ended = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Resolve `closed` with the reason."""
         if self._timer is not None:
@@ -344,9 +367,17 @@ Connect = Callable[[RelayAddress, CertificateTrust, OnMessages], Awaitable[Relay
 """Makes a connection to a relay and checks its certificate, as `RelayTransport.connect` does."""
 
 
-def _unreachable(address: RelayAddress, error: OSError | None = None) -> RelayUnreachable:
-    reason = os.strerror(error.errno).lower() if error is not None and error.errno else "no answer"
-    return RelayUnreachable(f"no relay at {address} ({reason}); is it running?")
+class _Paused(asyncio.Protocol):
+    """Reads nothing: what comes before TLS begins is left to it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).pause_reading()
+
+
+def _silent(address: RelayAddress) -> RelayUnreachable:
+    return RelayUnreachable(
+        f"{address} takes the connection but does not answer; try again later, or ask its operator"
+    )
 
 
 def _closing_error(closing: Closing) -> RelayRefused:

@@ -31,6 +31,7 @@ class QuietRelay(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.answers = True
+        self.is_mute = False
         self.pings: list[float] = []
         self._connection = RelayConnection()
         self._transport: asyncio.Transport
@@ -39,6 +40,8 @@ class QuietRelay(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_mute:
+            return
         for message in self._connection.receive_data(data):
             match message:
                 case m.Hello():
@@ -166,7 +169,7 @@ async def test_a_login_that_gets_no_answer_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.05)
     async with MemoryRelay() as relay:
         relay.freeze()
-        with pytest.raises(RelayUnreachable, match="no answer"):
+        with pytest.raises(RelayUnreachable, match="takes the connection but does not answer"):
             async with relay.client("red"):
                 pass
 
@@ -186,6 +189,21 @@ async def test_a_port_that_says_nothing_is_given_up(
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server, asyncio.timeout(PATIENCE):
         address = RelayAddress(*server.sockets[0].getsockname())
-        with pytest.raises(RelayUnreachable, match=r"no answer\); is it running"):
+        with pytest.raises(RelayUnreachable, match=r"takes the connection but does not answer"):
             await RelayTransport.connect(address, trust, lambda _: None)
         await gone.wait()
+
+
+def test_the_login_has_the_time_that_connecting_left() -> None:
+    async def main() -> float:
+        relay = QuietRelay()
+        client = RelayTransport(RelayAddress("quiet.invalid", 1), lambda _: None, 3.0)
+        end = connect_pair(client, relay, b"certificate")
+        client.check_certificate(end, CertificateTrust(), vouched=False)
+        relay.is_mute = True
+        await asyncio.sleep(2)
+        with pytest.raises(RelayUnreachable, match="takes the connection but does not answer"):
+            await client.login(b"identity", DeviceKey.generate(), "test", "")
+        return asyncio.get_running_loop().time()
+
+    assert run(VirtualLoop(), main()) == pytest.approx(3.0)

@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, UsageError
+from clave_client.net import transport
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.route import open_connection
 from clave_client.net.transport import RelayTransport
 from clave_wire.connection import ALPN
 
@@ -47,6 +49,45 @@ def test_an_invalid_address_is_refused(text: str) -> None:
         RelayAddress.parse(text)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a..b",
+        ".example.org",
+        "x" * 70 + ".org",
+        "a b",
+        "host\x00",
+        "\udcff",
+        "a/b",
+        ".",
+        "x." * 140,
+        "a@b.org",
+    ],
+)
+@pytest.mark.parametrize("port", [":7878", ""])
+def test_what_cannot_be_a_host_is_refused_in_words(host: str, port: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be a host's name: .*; check the relay's address"):
+        RelayAddress.parse(host + port)
+
+
+@pytest.mark.parametrize("text", ["[::g]:1", "1:2:3", "[1.2.3.4]x:1"])
+def test_what_is_no_ipv6_address_is_refused_in_words(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no IPv6 address|is not an address"):
+        RelayAddress.parse(text)
+
+
+@pytest.mark.parametrize("text", ["b\xfccher.example", "\u65e5\u672c.example:99"])
+def test_a_name_beyond_ascii_is_looked_up_and_shown_as_ascii(text: str) -> None:
+    address = RelayAddress.parse(text)
+    assert address.host.startswith("xn--")
+    assert RelayAddress.parse(str(address)) == address
+
+
+def test_a_name_may_end_with_a_dot_and_a_container_may_have_an_underscore() -> None:
+    assert RelayAddress.parse("chat.example.org.:1").host == "chat.example.org."
+    assert RelayAddress.parse("clave_relay:1").host == "clave_relay"
+
+
 @asynccontextmanager
 async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[RelayAddress]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
@@ -59,6 +100,10 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
+    return certificate_context(tmp_path)
+
+
+def certificate_context(folder: Path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "something else")])
     now = datetime.now(UTC)
@@ -70,9 +115,9 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (tmp_path / "both.pem").write_bytes(certificate + private)
+    (folder / "both.pem").write_bytes(certificate + private)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "both.pem")
+    context.load_cert_chain(folder / "both.pem")
     return context
 
 
@@ -147,3 +192,27 @@ async def test_an_unknown_host_is_one_line() -> None:
         await RelayTransport.connect(
             RelayAddress("no-such-host.invalid", 1), CertificateTrust(), lambda _: None
         )
+
+
+async def test_connecting_passes_its_deadline_on_to_the_login(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines: list[float] = []
+
+    async def note(address: RelayAddress, deadline: float) -> socket.socket:
+        deadlines.append(deadline)
+        return await open_connection(address, deadline)
+
+    monkeypatch.setattr(transport, "open_connection", note)
+    tls.set_alpn_protocols([ALPN])
+    async with serving(_wait, tls) as address:
+        link = await RelayTransport.connect(address, CertificateTrust(), lambda _: None)
+        assert [*deadlines, link.deadline] == [deadlines[0]] * 3, "one for both attempts and the login"
+        link.abort()
+        await link.closed
+
+
+async def _wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await reader.read()
+    writer.close()
