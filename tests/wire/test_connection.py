@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ TO_RELAY: list[m.ToRelay] = [
     LOGIN,
     m.PublishKeyPackages(1, 1, [b"package"], b""),
     m.PublishKeyPackages(1, 1, [b"package"], b"", replace=True),
+    m.PublishKeyPackages(1, 1, [b"package"], b"", not_after=1_800_000_000),
     m.Lookup(1, "blue"),
     m.ClaimKeyPackages(1, "blue", 1),
     m.CreateRoom(1, ROOM),
@@ -36,6 +38,7 @@ TO_RELAY: list[m.ToRelay] = [
 TO_CLIENT: list[m.ToClient] = [
     m.Greeting(VERSIONS[0], NONCE, "relay", MAX_FRAME),
     m.LoggedIn("red", False, [], 0, bytes(16)),
+    m.LoggedIn("red", False, [], 0, bytes(16), 3, 1_800_000_000_000),
     m.NextCertificate(bytes(32), bytes(64)),
     m.Done(1),
     m.Refused(1, m.Code.LIMIT, "no"),
@@ -226,3 +229,43 @@ def test_garbage_gives_typed_errors_and_closes(pieces: list[bytes], state: State
                 connection.receive_data(piece)
         except RemoteError:
             assert connection.state is State.CLOSED
+
+
+# A peer of the version before
+
+
+PUBLICATION = m.PublishKeyPackages(1, 1, [b"package"], b"last", True, 1_800_000_000)
+LOGGED_IN = m.LoggedIn("red", False, [(1, 2)], 5, bytes(16), 3, 1_800_000_000_000)
+
+
+def open_pair(
+    client_versions: tuple[int, ...], relay_versions: tuple[int, ...]
+) -> list[m.ToClient | m.ToRelay]:
+    """Log in with ends of these versions; return what came through of the login and a publication."""
+    client, relay = ClientConnection(client_versions), RelayConnection(relay_versions)
+    relay.receive_data(client.hello("test"))
+    client.receive_data(relay.greet(NONCE, "relay"))
+    assert client.version == relay.version == min(client_versions[0], relay_versions[0])
+    relay.receive_data(client.send(LOGIN))
+    return [*client.receive_data(relay.send(LOGGED_IN)), *relay.receive_data(client.send(PUBLICATION))]
+
+
+def test_version_5_carries_the_relays_time_and_when_key_packages_expire() -> None:
+    assert open_pair(VERSIONS, VERSIONS) == [LOGGED_IN, PUBLICATION]
+
+
+@pytest.mark.parametrize(("client", "relay"), [((4,), VERSIONS), (VERSIONS, (4,))])
+def test_with_a_peer_of_version_4_the_fields_of_version_5_are_left_out(
+    client: tuple[int, ...], relay: tuple[int, ...]
+) -> None:
+    logged_in, publication = open_pair(client, relay)
+    assert logged_in == msgspec.structs.replace(LOGGED_IN, time=0)
+    assert publication == msgspec.structs.replace(PUBLICATION, not_after=0)
+
+
+def test_the_bytes_for_a_peer_of_version_4_are_those_of_version_4() -> None:
+    assert pack(PUBLICATION, 5)[4:] == msgspec.msgpack.encode([20, 1, 1, [b"package"], b"last", True])
+    assert pack(LOGGED_IN, 6)[4:] == msgspec.msgpack.encode([4, "red", False, [[1, 2]], 5, bytes(16), 3])
+    assert pack(PUBLICATION)[4:] == msgspec.msgpack.encode(
+        [20, 1, 1, [b"package"], b"last", True, 1_800_000_000]
+    )

@@ -24,8 +24,11 @@ __all__ = ["ALPN", "TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnecti
 ALPN: Final = "clave/1"
 """The protocol's name in TLS (RFC 7301)."""
 
-VERSIONS: Final[tuple[int, ...]] = (4,)
+VERSIONS: Final[tuple[int, ...]] = (5, 4)
 """The protocol versions that this package supports, best first."""
+
+_FIELDS_OF_4: Final[Mapping[type, int]] = {m.LoggedIn: 6, m.PublishKeyPackages: 5}
+"""How many fields version 4 has of the messages to which version 5 added some; its peers take no more."""
 
 
 class State(enum.Enum):
@@ -153,7 +156,7 @@ class _Connection(Generic[_In, _Out]):
         following = TRANSITIONS[self._state].get(type(message)) if self._is_sendable(message) else None
         if following is None:
             raise MisuseError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
-        frame = pack(message)
+        frame = pack(message, _FIELDS_OF_4.get(type(message)) if self._version == 4 else None)
         if len(frame) - HEADER_BYTES > self._send_limit:
             raise MisuseError(f"a frame of {len(frame)} bytes; the other end takes {self._send_limit}")
         self._enter(following)

@@ -36,12 +36,15 @@ DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError
 """What the decoders raise for a body that is no such message."""
 
 
-def pack(message: ToRelay | ToClient) -> bytes:
-    """Encode `message` as one frame, with its length.
+def pack(message: ToRelay | ToClient, fields: int | None = None) -> bytes:
+    """Encode `message`, or only its first `fields` fields, as one frame with its length.
 
     Raises `MisuseError` if it is larger than `MAX_FRAME`.
     """
-    body = _encoder.encode(message)
+    if fields is None:
+        body = _encoder.encode(message)
+    else:
+        body = _encoder.encode((message.__struct_config__.tag, *msgspec.structs.astuple(message)[:fields]))
     if len(body) > MAX_FRAME:
         raise MisuseError(
             f"a {type(message).__name__} of {len(body)} bytes is larger than the {MAX_FRAME} allowed"

@@ -45,7 +45,7 @@ Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
 
 PING: Final = ""
-"""A name that nobody has: every relay of protocol 4 refuses its `Lookup` with `Code.NO_SUCH_NAME`."""
+"""A name that nobody has: every relay since protocol 4 refuses its `Lookup` with `Code.NO_SUCH_NAME`."""
 
 
 class Kind(enum.IntEnum):
@@ -146,7 +146,8 @@ class LoggedIn(_Message, frozen=True, tag=4):
     A client whose connection breaks without a `Closing` reconnects after a random part of `spread`
     milliseconds, so that not all clients do so at once. `incarnation` changes when the relay is restored from
     a backup. `published` counts this device's `PublishKeyPackages`; if the client's own count differs, one of
-    the two was restored, and the client publishes anew.
+    the two was restored, and the client publishes anew. `time` is the relay's clock, in milliseconds since
+    1970, by which a client can say whose clock is off; 0 if it is not told.
     """
 
     name: Name
@@ -155,6 +156,7 @@ class LoggedIn(_Message, frozen=True, tag=4):
     spread: Count
     incarnation: Incarnation
     published: Count = 0
+    time: Count = 0
 
 
 class NextCertificate(_Message, frozen=True, tag=5):
@@ -203,7 +205,8 @@ class PublishKeyPackages(_Message, frozen=True, tag=20):
     """Client: adds one-time key packages of a suite; `last_resort` (or b"") is for when none is left.
 
     With `replace`, the device's earlier packages of that suite and its last resort are deleted first, in the
-    same transaction.
+    same transaction. The relay hands none of `packages` out after `not_after`, in seconds since 1970; 0 if
+    that is not told.
     """
 
     id: Count
@@ -211,6 +214,7 @@ class PublishKeyPackages(_Message, frozen=True, tag=20):
     packages: Annotated[list[KeyPackageBytes], msgspec.Meta(max_length=MAX_KEY_PACKAGES)]
     last_resort: KeyPackageBytes
     replace: bool = False
+    not_after: Count = 0
 
 
 class Lookup(_Message, frozen=True, tag=21):

@@ -43,6 +43,9 @@ _PACKAGE: Final = (
 _LAST_RESORT: Final = f"SELECT seal = {LAST_RESORT}, package FROM last_resorts WHERE device = ? AND suite = ?"  # noqa: S608
 """Each selects first whether the row is undamaged."""
 
+_IS_FRESH: Final = "(not_after = 0 OR not_after >= ?)"
+"""Whether a key package has not expired by a time in seconds since 1970."""
+
 _DAMAGED_PERSON: Final = "what a name compares as, or how many devices its account has, is damaged on disk"
 
 _log = structlog.get_logger()
@@ -64,8 +67,9 @@ class Applicant:
 class Enrolment:
     """The state of a device and its account at login.
 
-    `key_packages` has (suite, number not yet claimed) of the device, `rooms` the number the account created,
-    `stored` the bytes of its entries. `published` counts how often the device published key packages.
+    `key_packages` has (suite, number neither claimed nor expired) of the device, `rooms` the number the
+    account created, `stored` the bytes of its entries. `published` counts how often the device published key
+    packages.
     """
 
     registered: bool
@@ -75,8 +79,11 @@ class Enrolment:
     published: int
 
 
-def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment | None:
-    """Return the enrolment of a device that is registered with exactly this identity, else None."""
+def find_device(connection: apsw.Connection, applicant: Applicant, now: int) -> Enrolment | None:
+    """Return the enrolment of a device that is registered with exactly this identity, else None.
+
+    `now` is in seconds since 1970, here and elsewhere.
+    """
     row = connection.execute(
         f"SELECT {_WHOLE}, person = {PERSON} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
         " WHERE device = ? AND identity = ?",
@@ -88,11 +95,11 @@ def find_device(connection: apsw.Connection, applicant: Applicant) -> Enrolment 
     _check(whole)
     if not person:
         _log.error(_DAMAGED_PERSON, name=applicant.name)
-    return _enrolment(connection, applicant, registered=False)
+    return _enrolment(connection, applicant, now, registered=False)
 
 
 def enrol(
-    connection: apsw.Connection, applicant: Applicant, permit: Callable[[apsw.Connection], None]
+    connection: apsw.Connection, applicant: Applicant, permit: Callable[[apsw.Connection], None], now: int
 ) -> Enrolment:
     """Register the device, and its account if that is new and `permit` raises no `Refusal`.
 
@@ -138,16 +145,17 @@ def enrol(
         for what in DeviceCount:
             update_count(connection, applicant.device, what)
     connection.execute(_SEAL_PERSON, (account,))
-    return _enrolment(connection, applicant, registered=row is None)
+    return _enrolment(connection, applicant, now, registered=row is None)
 
 
-def _enrolment(connection: apsw.Connection, applicant: Applicant, *, registered: bool) -> Enrolment:
+def _enrolment(connection: apsw.Connection, applicant: Applicant, now: int, *, registered: bool) -> Enrolment:
     packages: list[Any] = connection.execute(
-        "SELECT suite, count(*) FROM key_packages WHERE device = ? GROUP BY suite", (applicant.device,)
+        f"SELECT suite, count(*) FROM key_packages WHERE device = ? AND {_IS_FRESH} GROUP BY suite",  # noqa: S608
+        (applicant.device, now),
     ).fetchall()
     check_count(connection, applicant.device, DeviceCount.INVITATIONS)
     if not check_count(connection, applicant.device, DeviceCount.KEY_PACKAGES):
-        packages = _count_undamaged(connection, applicant.device)
+        packages = _count_undamaged(connection, applicant.device, now)
     rooms, stored = connection.execute(
         "SELECT (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored FROM accounts"
         " WHERE account = ?",
@@ -198,14 +206,17 @@ def publish_key_packages(
     packages: Sequence[bytes],
     last_resort: bytes,
     *,
+    now: int,
     replace: bool = False,
+    not_after: int = 0,
 ) -> None:
     """Add one-time key packages of a suite, and a last-resort one for when they are used up (b"" for none).
 
-    With `replace`, the device's earlier packages of that suite and its last resort are deleted first.
-    Raises `Refusal`.
+    With `replace`, the device's earlier packages of that suite and its last resort are deleted first; expired
+    ones are in any case. `not_after` is when the new ones expire, 0 for not known. Raises `Refusal`.
     """
     check_count(connection, device, DeviceCount.KEY_PACKAGES)
+    _delete_expired(connection, device, now)
     if replace:
         for table in ("key_packages", "last_resorts"):
             connection.execute(f"DELETE FROM {table} WHERE device = ? AND suite = ?", (device, suite))  # noqa: S608
@@ -222,9 +233,9 @@ def publish_key_packages(
     if others >= MAX_SUITES:
         raise Refusal(Code.LIMIT, f"a device has key packages of at most {MAX_SUITES} cipher suites")
     connection.executemany(
-        "INSERT INTO key_packages(device, suite, package, seal)"
-        " VALUES (?1, ?2, ?3, seal('key package', ?1, ?2, ?3))",
-        [(device, suite, package) for package in packages],
+        "INSERT INTO key_packages(device, suite, package, not_after, seal)"
+        " VALUES (?1, ?2, ?3, ?4, seal('key package', ?1, ?2, ?3, ?4))",
+        [(device, suite, package, not_after) for package in packages],
     )
     if last_resort:
         connection.execute(
@@ -236,16 +247,17 @@ def publish_key_packages(
     connection.execute("UPDATE devices SET published = published + 1 WHERE device = ?", (device,))
 
 
-def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> list[bytes]:
+def claim_key_packages(connection: apsw.Connection, name: str, suite: int, now: int) -> list[bytes]:
     """Return one key package of a suite of each device of `name`, and delete it unless it is a last resort.
 
-    Damaged ones are deleted and logged. Raises `Refusal` if there is none, `DamageError` if there were only
-    damaged ones.
+    Expired ones are deleted, except last resorts: the client judges those. Damaged ones are deleted and
+    logged. Raises `Refusal` if there is none, `DamageError` if there were only damaged ones.
     """
     claimed: list[bytes] = []
     undamaged = True
     for device, _ in look_up(connection, name):
         undamaged &= check_count(connection, device, DeviceCount.KEY_PACKAGES)
+        _delete_expired(connection, device, now)
         package, whole = _take_package(connection, device, suite)
         undamaged &= whole
         if package is not None:
@@ -258,6 +270,15 @@ def claim_key_packages(connection: apsw.Connection, name: str, suite: int) -> li
             Code.NO_KEY_PACKAGE, f"no device of this name has a key package of cipher suite {suite:#06x} here"
         )
     return claimed
+
+
+def _delete_expired(connection: apsw.Connection, device: bytes, now: int) -> None:
+    """Delete the device's expired one-time key packages; a damaged time is not believed."""
+    with contextlib.suppress(apsw.CorruptError), connection:  # its place in the index may be lost
+        connection.execute(
+            f"DELETE FROM key_packages WHERE device = ? AND NOT {_IS_FRESH} AND seal = {KEY_PACKAGE}",  # noqa: S608
+            (device, now),
+        )
 
 
 def _take_package(connection: apsw.Connection, device: bytes, suite: int) -> tuple[bytes | None, bool]:
@@ -290,15 +311,15 @@ def _package_ids(connection: apsw.Connection, device: bytes, suite: int) -> list
     return [number for (number,) in ids]
 
 
-def _count_undamaged(connection: apsw.Connection, device: bytes) -> list[tuple[int, int]]:
-    """Return (suite, number) of a device's undamaged key packages."""
+def _count_undamaged(connection: apsw.Connection, device: bytes, now: int) -> list[tuple[int, int]]:
+    """Return (suite, number) of a device's key packages that are neither damaged nor expired."""
     suites: list[Any] = connection.execute(
         "SELECT DISTINCT suite FROM key_packages WHERE device = ?", (device,)
     ).fetchall()
     counts: list[tuple[int, int]] = []
     for (suite,) in suites:
         rows = [
-            connection.execute(_PACKAGE, (number, device, suite)).get
+            connection.execute(f"{_PACKAGE} AND {_IS_FRESH}", (number, device, suite, now)).get
             for number in _package_ids(connection, device, suite)
         ]
         if whole := sum(1 for row in rows if row and row[0]):

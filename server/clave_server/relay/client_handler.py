@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import structlog
 
+from clave_host.clock import now_ms
 from clave_server.accounts import directory
 from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.accounts.registration import verify_login
@@ -170,7 +171,7 @@ class ClientHandler:
         except Refusal as refusal:
             self._close(refusal)
             return
-        find = partial(directory.find_device, applicant=applicant)
+        find = partial(directory.find_device, applicant=applicant, now=_now())
         self._context.reader.submit(find, partial(self._found, login, applicant))
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | ServerError | None) -> None:
@@ -178,7 +179,7 @@ class ClientHandler:
             permit = partial(
                 self._context.registration.check, login=login, name=applicant.name, ip=self._transport.ip
             )
-            enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit)
+            enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit, now=_now())
             self._context.sequencer.submit(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
@@ -219,6 +220,7 @@ class ClientHandler:
                 transport.spread,
                 self._context.incarnation,
                 outcome.published,
+                now_ms(),
             )
         )
         self._context.mirror.show_connection(
@@ -269,11 +271,13 @@ class ClientHandler:
                 suite=request.suite,
                 packages=request.packages,
                 last_resort=request.last_resort,
+                now=_now(),
                 replace=request.replace,
+                not_after=request.not_after,
             )
             sequencer.submit(publish, partial(answered, lambda _: Done(request.id)))
         elif isinstance(request, ClaimKeyPackages):
-            claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite)
+            claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite, now=_now())
             sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
         else:
             take = partial(take_invitation, device=session.device, invitation=request.invitation)
@@ -310,3 +314,8 @@ def _code_of(error: ServerError) -> Code:
         return error.code
     _log.error("directory request failed", reason=str(error))
     return Code.STORAGE
+
+
+def _now() -> int:
+    """Return the seconds since 1970."""
+    return now_ms() // 1000

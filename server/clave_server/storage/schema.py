@@ -291,6 +291,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         WHEN NOT EXISTS (SELECT 1 FROM invitations WHERE welcome = old.welcome)
         BEGIN DELETE FROM welcomes WHERE id = old.welcome; END;
     """,
+    # When a key package expires, in seconds since 1970; 0: nobody told. One that is damaged stays so.
+    """
+    ALTER TABLE key_packages ADD COLUMN not_after INTEGER NOT NULL DEFAULT 0;
+    UPDATE key_packages SET seal = CASE WHEN seal = seal('key package', device, suite, package)
+        THEN seal('key package', device, suite, package, not_after) ELSE x'' END;
+    """,
 )
 """SQL from each schema version to the next. Released entries never change."""
 

@@ -50,7 +50,10 @@ INVITED: Final = (
 )
 """`devices.invited`: how many invitations wait for a device."""
 
-KEY_PACKAGE: Final = "seal('key package', key_packages.device, key_packages.suite, key_packages.package)"
+KEY_PACKAGE: Final = (
+    "seal('key package', key_packages.device, key_packages.suite, key_packages.package,"
+    " key_packages.not_after)"
+)
 LAST_RESORT: Final = "seal('last resort', last_resorts.device, last_resorts.suite, last_resorts.package)"
 WELCOME: Final = (
     "seal('welcome', welcomes.id, welcomes.room, welcomes.seq, welcomes.sender, welcomes.welcome,"

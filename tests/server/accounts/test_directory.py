@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clave_crypto.identity import AccountKey
+from clave_host.clock import now_ms
 from clave_server.accounts.directory import MAX_DEVICES
 from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.option_values import RegistrationMode
@@ -26,10 +27,11 @@ async def test_a_name_is_registered_once_and_recognised_afterwards(relay: RelayU
     red = Participant("red")
     first = await relay.join(red)
     incarnation = first.logged_in.incarnation
-    assert first.logged_in == m.LoggedIn("red", True, [], 4, incarnation)
+    assert abs(first.logged_in.time - now_ms()) < 60_000
+    assert first.logged_in == m.LoggedIn("red", True, [], 4, incarnation, 0, first.logged_in.time)
     await relay.restart()
     again = await relay.join(red)
-    assert again.logged_in == m.LoggedIn("red", False, [], 4, incarnation)
+    assert again.logged_in == m.LoggedIn("red", False, [], 4, incarnation, 0, again.logged_in.time)
 
 
 async def test_an_account_has_several_devices_up_to_the_limit(relay: RelayUnderTest) -> None:
@@ -291,6 +293,31 @@ async def test_a_failed_replace_deletes_nothing(relay: RelayUnderTest) -> None:
     claims = [await blue.ask(m.ClaimKeyPackages(4, "red", 1)) for _ in range(2)]
     assert claims == [m.KeyPackages(4, [b"one"]), m.KeyPackages(4, [b"last"])]
     assert await red.ask(m.PublishKeyPackages(5, 1, [b"many"] * 50, b"", replace=True)) == m.Done(5)
+
+
+async def test_expired_key_packages_are_neither_counted_nor_handed_out(relay: RelayUnderTest) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    now = now_ms() // 1000
+    for number, not_after in enumerate((now - 10, now + 1000, 0)):
+        package = b"%d" % number
+        await red.ask(m.PublishKeyPackages(number, 1, [package] * 30, b"last", not_after=not_after))
+    await red.ask(m.PublishKeyPackages(9, 2, [b"two"] * 40, b"", not_after=now - 10))
+    assert (await relay.join(red.participant)).logged_in.key_packages == [(1, 60)]
+    claimed = [await blue.ask(m.ClaimKeyPackages(i, "red", 1)) for i in range(61)]
+    packages = [package for each in claimed if isinstance(each, m.KeyPackages) for package in each.packages]
+    assert packages == [b"1"] * 30 + [b"2"] * 30 + [b"last"]
+    refused = await blue.ask(m.ClaimKeyPackages(99, "red", 2))
+    assert isinstance(refused, m.Refused)
+    assert refused.code is m.Code.NO_KEY_PACKAGE, "which is no damage"
+
+
+async def test_expired_key_packages_take_no_place(relay: RelayUnderTest) -> None:
+    red = await relay.join("red")
+    for number in range(4):
+        assert isinstance(
+            await red.ask(m.PublishKeyPackages(number, 1, [b"x"] * 60, b"", not_after=1)), m.Done
+        )
+    assert (await relay.join(red.participant)).logged_in.key_packages == []
 
 
 async def test_claims_of_unknown_names_and_of_empty_pools_are_refused(relay: RelayUnderTest) -> None:

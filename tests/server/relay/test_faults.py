@@ -279,7 +279,7 @@ def read_everything(database: Path) -> Reading:
             except Refusal:
                 reading["name", name] = None
             try:
-                reading["package", name] = attempt(partial(directory.claim_key_packages, writer, name, 1))
+                reading["package", name] = attempt(partial(directory.claim_key_packages, writer, name, 1, 0))
             except Refusal:
                 reading["package", name] = None
         reading["invitations",] = attempt(partial(read_all_invitations, writer))

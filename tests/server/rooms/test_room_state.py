@@ -167,7 +167,12 @@ def test_a_room_is_loaded_from_disk_as_it_was_saved(tmp_path: Path) -> None:
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
         for device, name in NAMES.items():
-            enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
+            enrol(
+                connection,
+                Applicant(device, b"identity", device, name, name, name),
+                permit=lambda _: None,
+                now=0,
+            )
     room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
 
@@ -272,7 +277,12 @@ def test_entries_that_followed_the_saved_rows_are_counted_when_a_room_is_loaded(
     connection = schema.connect_writer(tmp_path / "relay.db")
     with connection:
         for device, name in NAMES.items():
-            enrol(connection, Applicant(device, b"identity", device, name, name, name), permit=lambda _: None)
+            enrol(
+                connection,
+                Applicant(device, b"identity", device, name, name, name),
+                permit=lambda _: None,
+                now=0,
+            )
     room = RoomState(ROOM)
     room.stage_creation(DEVICES[0], "red")
     for flush in range(4):

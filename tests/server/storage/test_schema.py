@@ -73,15 +73,15 @@ def test_key_packages_of_an_older_relay_count_as_suite_1(tmp_path: Path) -> None
     older.close()
     (tmp_path / "relay.db").chmod(0o600)
     connection = schema.connect_writer(tmp_path / "relay.db")
-    found = directory.find_device(connection, Applicant(b"\xdd", b"\x11", b"\xaa", "red", "red", "red"))
+    found = directory.find_device(connection, Applicant(b"\xdd", b"\x11", b"\xaa", "red", "red", "red"), 0)
     assert found == Enrolment(registered=False, key_packages=[(1, 2)], rooms=0, stored=0, published=0)
-    claimed = [directory.claim_key_packages(connection, "red", 1)[0] for _ in range(3)]
+    claimed = [directory.claim_key_packages(connection, "red", 1, 0)[0] for _ in range(3)]
     assert claimed == [b"\x01", b"\x02", b"\x99"]
     with pytest.raises(Refusal):
-        directory.claim_key_packages(connection, "red", 2)
-    directory.publish_key_packages(connection, b"\xdd", 1, [], b"\x98")
-    directory.publish_key_packages(connection, b"\xdd", 2, [], b"\x97")
-    assert directory.claim_key_packages(connection, "red", 1) == [b"\x98"]
+        directory.claim_key_packages(connection, "red", 2, 0)
+    directory.publish_key_packages(connection, b"\xdd", 1, [], b"\x98", now=0)
+    directory.publish_key_packages(connection, b"\xdd", 2, [], b"\x97", now=0)
+    assert directory.claim_key_packages(connection, "red", 1, 0) == [b"\x98"]
     assert connection.pragma("foreign_key_check") is None
     connection.close()
     schema.connect_writer(tmp_path / "relay.db").close()
@@ -149,7 +149,7 @@ def test_a_changed_row_is_an_error(tmp_path: Path, change: str, read: str) -> No
     device, room = b"d" * 32, RoomState(b"r" * 16)
     for name, key in (("red", b"\xaa"), ("blue", b"\xbb")):
         applicant = Applicant(device if name == "red" else b"e" * 32, b"\x11", key, name, name, name)
-        directory.enrol(connection, applicant, lambda _: None)
+        directory.enrol(connection, applicant, lambda _: None, now=0)
     room.stage_creation(device, "red")
     header = Header(Kind.REKEY, bytes(32), Seen(0, bytes(32)), remove=[b"e" * 32])
     room.stage_handshake(device, Submit(room.id, 1, 0, Kind.REKEY, pack_header(header)), header, {})
@@ -221,8 +221,12 @@ def test_invitations_of_an_older_schema_are_kept_and_their_ids_not_reused(
         former_version.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:6])
         former = schema.connect_writer(path)
     for number, name in enumerate(("red", "blue")):
-        applicant = Applicant(bytes([number]) * 32, b"identity", name.encode(), name, name, name)
-        directory.enrol(former, applicant, lambda _: None)
+        account = (number + 1, name.encode(), name, name, name)
+        former.execute(
+            "INSERT INTO accounts(id, account, name, folded, skeleton) VALUES (?, ?, ?, ?, ?)", account
+        )
+        device = (bytes([number]) * 32, number + 1, b"identity")
+        former.execute("INSERT INTO devices(device, account, identity) VALUES (?, ?, ?)", device)
     for number in range(1, 5):
         room = bytes([number]) * 16
         former.execute("INSERT INTO rooms(room, seq) VALUES (?, 1)", (room,))

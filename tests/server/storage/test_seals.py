@@ -36,8 +36,10 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
     """Yield a database in which red has key packages and has invited blue to two rooms."""
     connection = schema.connect_writer(tmp_path / "relay.db")
     for applicant in (RED, BLUE):
-        directory.enrol(connection, applicant, lambda _: None)
-        directory.publish_key_packages(connection, applicant.device, 1, [b"one", b"two", b"three"], b"last")
+        directory.enrol(connection, applicant, lambda _: None, now=0)
+        directory.publish_key_packages(
+            connection, applicant.device, 1, [b"one", b"two", b"three"], b"last", now=0
+        )
     for number in (1, 2):
         room, changes = RoomState(bytes([number]) * 16), RowChanges()
         room.stage_creation(RED.device, RED.name)
@@ -53,7 +55,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
 
 
 def claim(connection: apsw.Connection) -> list[bytes]:
-    return directory.claim_key_packages(connection, RED.name, 1)
+    return directory.claim_key_packages(connection, RED.name, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +128,29 @@ def test_a_damaged_last_resort_is_refused_as_damage(connection: apsw.Connection)
     with capture_logs() as logs, pytest.raises(DamageError, match="0x0001 of this name are damaged"):
         claim(connection)
     assert logs
-    directory.publish_key_packages(connection, RED.device, 1, [], b"new")
+    directory.publish_key_packages(connection, RED.device, 1, [], b"new", now=0)
     assert claim(connection) == [b"new"]
+
+
+def test_a_damaged_time_makes_no_key_package_expire(connection: apsw.Connection) -> None:
+    connection.execute("UPDATE key_packages SET not_after = 5 WHERE id = 1")
+    assert directory.claim_key_packages(connection, RED.name, 1, 100) == [b"two"]
+    connection.execute("UPDATE key_packages SET not_after = 5 WHERE id = 3")
+    with pytest.raises(DamageError, match="a key package of device"):
+        check_rows(connection)
+
+
+def test_expired_key_packages_leave_the_count_right(connection: apsw.Connection) -> None:
+    directory.publish_key_packages(connection, RED.device, 1, [b"four"] * 5, b"", now=0, not_after=50)
+    assert directory.claim_key_packages(connection, RED.name, 1, 100) == [b"one"]
+    check_rows(connection)
+    found = directory.find_device(connection, RED, 100)
+    assert found is not None
+    assert found.key_packages == [(1, 2)]
+    connection.execute("DELETE FROM key_packages WHERE id = 2")
+    found = directory.find_device(connection, RED, 100)
+    assert found is not None
+    assert found.key_packages == [(1, 1)], "after a loss, too"
 
 
 @pytest.mark.parametrize("lost", ["key_packages", "last_resorts", "invitations"])
@@ -135,7 +158,7 @@ def test_missing_rows_of_a_device_are_logged_once_and_then_recounted(
     connection: apsw.Connection, lost: str
 ) -> None:
     connection.execute(f"DELETE FROM {lost}")  # noqa: S608  (a test's own words)
-    found = directory.find_device(connection, BLUE)
+    found = directory.find_device(connection, BLUE, 0)
     assert found is not None
     assert found.key_packages == ([] if lost == "key_packages" else [(1, 3)])
     what = DeviceCount.INVITATIONS if lost == "invitations" else DeviceCount.KEY_PACKAGES
@@ -144,14 +167,14 @@ def test_missing_rows_of_a_device_are_logged_once_and_then_recounted(
     ]
     for times in (1, 0):
         with capture_logs() as logs:
-            directory.publish_key_packages(connection, BLUE.device, 2, [b"x"], b"x")
+            directory.publish_key_packages(connection, BLUE.device, 2, [b"x"], b"x", now=0)
             take_invitation(connection, BLUE.device, 7)
         assert [entry["log_level"] for entry in logs] == ["error"] * times
 
 
 def test_an_empty_pool_is_damage_only_if_it_had_key_packages(connection: apsw.Connection) -> None:
     with pytest.raises(Refusal):
-        directory.claim_key_packages(connection, RED.name, 7)
+        directory.claim_key_packages(connection, RED.name, 7, 0)
     connection.execute("DELETE FROM key_packages")
     connection.execute("DELETE FROM last_resorts")
     with pytest.raises(DamageError):
@@ -216,14 +239,14 @@ async def test_a_token_missing_from_its_index_is_damage_and_not_a_wrong_token(
 
 def test_a_missing_device_of_an_account_is_an_error(connection: apsw.Connection) -> None:
     phone = Applicant(b"p" * 32, b"identity", RED.account, RED.name, RED.folded, RED.skeleton)
-    directory.enrol(connection, phone, lambda _: None)
+    directory.enrol(connection, phone, lambda _: None, now=0)
     assert len(directory.look_up(connection, RED.name)) == 2
     connection.execute("DELETE FROM devices WHERE device = ?", (phone.device,))
     with pytest.raises(DamageError):
         directory.look_up(connection, RED.name)
     with capture_logs() as logs:
-        assert directory.find_device(connection, RED)  # who is whole logs in
-        directory.enrol(connection, phone, lambda _: None)
+        assert directory.find_device(connection, RED, 0)  # who is whole logs in
+        directory.enrol(connection, phone, lambda _: None, now=0)
     assert [entry["log_level"] for entry in logs] == ["error", "error"]
     assert len(directory.look_up(connection, RED.name)) == 2
 
@@ -231,7 +254,7 @@ def test_a_missing_device_of_an_account_is_an_error(connection: apsw.Connection)
 def test_the_next_login_of_an_account_repairs_its_compared_names(connection: apsw.Connection) -> None:
     connection.execute("UPDATE accounts SET folded = 'x', skeleton = 'y' WHERE id = 1")
     phone = Applicant(b"p" * 32, b"identity", RED.account, RED.name, RED.folded, RED.skeleton)
-    directory.enrol(connection, phone, lambda _: None)
+    directory.enrol(connection, phone, lambda _: None, now=0)
     assert connection.execute("SELECT folded, skeleton FROM accounts WHERE id = 1").get == ("r", "r")
     check_rows(connection)
 
