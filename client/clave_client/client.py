@@ -36,6 +36,7 @@ from clave_client.events import Connected, Event, Notice, Person
 from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
 from clave_client.net.transport import Connect, RelayTransport
 from clave_client.people.key_lookup import claim_invitee
+from clave_client.people.lifetimes import Clocks
 from clave_client.room import Room
 from clave_client.rooms.creation import check_title, create_group
 from clave_client.rooms.local_room import LocalRoom
@@ -253,10 +254,11 @@ class Client(ClientState):
     async def invite(self, room: bytes, name: str, *, repeated: bool = False) -> Person:
         """Add the devices of `name` to a room; each receives a welcome, and the user has to accept it.
 
-        A device that lacks the room's cipher suite is left out and named in a `Notice`. Raises
-        `PeerLacksSuite` when all do, and `KeyMismatch` when the relay names another account than the pinned
-        one, or than that of a member of a room with that name. With `repeated`, which says that this was
-        tried before, it is no error when `name` is a member.
+        A device that lacks the room's cipher suite, or whose key packages are not valid now, is left out and
+        named in a `Notice`. Raises `PeerLacksSuite` when all lack the suite; `PeerError`, or `UsageError` if
+        this machine's clock is off, when none has a valid key package; and `KeyMismatch` when the relay names
+        another account than the pinned one, or than that of a member of a room with that name. With
+        `repeated`, which says that this was tried before, it is no error when `name` is a member.
         """
         here, suite = self._room(room), self._room(room).group.suite
         if repeated:
@@ -266,7 +268,9 @@ class Client(ClientState):
         def check(found: SeenKey) -> None:
             self._parts.pins.check(name, found, self._parts.people.seen(name, room))
 
-        invitee = await claim_invitee(self.sync.transport, name, suite, members=members, check=check)
+        invitee = await claim_invitee(
+            self.sync.transport, name, suite, members=members, check=check, clocks=self._clocks
+        )
         if invitee is None:
             if not repeated:
                 raise UsageError(f"{name} is in {here.record.title} already")
@@ -282,12 +286,16 @@ class Client(ClientState):
 
         await self._commit(room, propose)
         self._parts.pins.pin(name, SeenKey(invitee.account, "who was invited"))
-        for device in invitee.left_out:
-            text = f"{name}'s device {sanitize(device.device_name)} stays out: it lacks {suite.words}"
-            self.sync.emit(Notice(room, f"{text}; update clave there and invite {name} again"))
+        for device, reason in invitee.left_out:
+            text = f"{name}'s device {sanitize(device.device_name)} stays out: {reason}"
+            self.sync.emit(Notice(room, text))
         # Not looked for in the roster: who has left again already is not there any more.
         leaf = invitee.adds[0].key_package.leaf_node
         return here.roster.person_of(verify_identity(leaf.credential.identity, leaf.signature_key))
+
+    @property
+    def _clocks(self) -> Clocks:
+        return Clocks(self.sync.clock(), self.sync.clock_check.ahead)
 
     def note_answer(self, room: bytes, *, accept: bool) -> None:
         """Store the answer to an invitation; `submit_noted` sends it.

@@ -65,11 +65,11 @@ class RelayTransport(asyncio.Protocol):
     """A TLS connection to the relay. `closed` resolves once, with the error that ended it.
 
     `on_messages` is called with what answers no request. The login has to be done by `deadline`, in the event
-    loop's time; `CONNECT_SECONDS` from now unless given. `certificate` is the SHA-256 digest of the relay's
+    loop's time. `certificate` is the SHA-256 digest of the relay's
     certificate; `trust` says which certificates to accept from now on.
     """
 
-    def __init__(self, address: RelayAddress, on_messages: OnMessages, deadline: float | None = None) -> None:
+    def __init__(self, address: RelayAddress, on_messages: OnMessages) -> None:
         self.on_messages = on_messages
         self.connection = ClientConnection()
         self._transport: asyncio.Transport | None = None
@@ -79,7 +79,7 @@ class RelayTransport(asyncio.Protocol):
         self._reason: ClientError | None = None
         self._is_closing = False
         loop = self._loop = asyncio.get_running_loop()
-        self.deadline = loop.time() + CONNECT_SECONDS if deadline is None else deadline
+        self.deadline = loop.time() + CONNECT_SECONDS
         self._below: asyncio.Transport | None = None
         self._has_ended = False
         self._heard_at = self._pinged_at = 0.0
@@ -120,8 +120,9 @@ class RelayTransport(asyncio.Protocol):
     ) -> RelayTransport:
         """Connect; with `vouched`, raise `ssl.SSLCertVerificationError` unless a known authority signed."""
         loop = asyncio.get_running_loop()
+        link = cls(address, on_messages)
+        link.deadline = deadline
         connection = await open_connection(address, deadline)
-        link = cls(address, on_messages, deadline)
         try:
             async with asyncio.timeout_at(deadline):
                 link._below, _ = await loop.create_connection(_Paused, sock=connection)

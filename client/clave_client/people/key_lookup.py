@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
 from clave_client.net.transport import RelayTransport
+from clave_client.people.lifetimes import Clocks, LifetimeFault, is_over, is_valid, lifetime_fault
 from clave_client.rooms.suites import suite_words
 from clave_client.values import SeenKey
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
 from clave_crypto.mls import Add, CipherSuite, decode_key_package
 from clave_wire.errors import BadName
+from clave_wire.limits import MAX_KEY_PACKAGES
 from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
 from clave_wire.text import check_name, sanitize
 
@@ -27,11 +29,11 @@ _SOURCE = "the relay's word only"
 
 @dataclass(frozen=True)
 class Invitee:
-    """Somebody to add to a group: a proposal for each device, and the devices that lack the group's suite."""
+    """Somebody to add to a group: a proposal for each device, and which devices cannot be added and why."""
 
     account: bytes
     adds: list[Add]
-    left_out: list[VerifiedIdentity]
+    left_out: list[tuple[VerifiedIdentity, str]]
 
 
 async def look_up(transport: RelayTransport, name: str) -> tuple[SeenKey, list[VerifiedIdentity]]:
@@ -60,31 +62,77 @@ async def claim_invitee(
     *,
     members: Collection[bytes],
     check: Callable[[SeenKey], None],
+    clocks: Clocks,
 ) -> Invitee | None:
     """Claim key packages of the devices of `name` that are not in `members`; return None when all are.
 
-    Raises what `look_up` does, what `check` raises about the account that the relay names, and
-    `PeerLacksSuite` when none of the devices has a key package of `suite`.
+    Raises what `look_up` does, what `check` raises about the account that the relay names, `PeerLacksSuite`
+    when none of the devices has a key package of `suite`, and `PeerError`, or `UsageError` if this machine's
+    clock is off, when none has one that is valid now.
     """
     found, devices = await look_up(transport, name)
     check(found)
     absent = [device for device in devices if device.device not in members]
     if not absent:
         return None
-    adds = {device: add for device, add in await _claim(transport, name, suite) if device not in members}
-    for add in adds.values():
-        other = _identity(name, add).account
-        if other != found.account:
-            raise RelayFault(
-                f"the relay names one account for {name}, {fingerprint(found.account)},"
-                f" and hands over keys of another, {fingerprint(other)}; nothing was done"
-            )
+    adds, invalid = await _claim_valid(
+        transport, name, suite, account=found.account, wanted={each.device for each in absent}, clocks=clocks
+    )
+    if not adds and invalid:
+        fault = next(iter(invalid.values()))
+        kind = UsageError if fault.is_own else PeerError
+        raise kind(f"{name} cannot be invited: {fault.text}")
     if not adds:
         raise PeerLacksSuite(
             f"{name} cannot be invited: their client lacks {suite.words}; ask them to update clave"
         )
-    left_out = [device for device in absent if device.device not in adds]
+    lacks = f"it lacks {suite.words}; update clave there and invite {name} again"
+    left_out = [
+        (each, invalid[each.device].text if each.device in invalid else lacks)
+        for each in absent
+        if each.device not in adds
+    ]
     return Invitee(found.account, list(adds.values()), left_out)
+
+
+async def _claim_valid(
+    transport: RelayTransport,
+    name: str,
+    suite: CipherSuite,
+    *,
+    account: bytes,
+    wanted: Collection[bytes],
+    clocks: Clocks,
+) -> tuple[dict[bytes, Add], dict[bytes, LifetimeFault]]:
+    """Claim until each of the `wanted` devices has a valid key package or can have none.
+
+    Returns the valid ones by device, and of the other devices that have any why theirs are not. The relay
+    deletes an expired one as it hands it out, and next time hands out another one or the last resort; if
+    that has expired too, it comes again. While only this machine's clock says that one is expired, no more
+    are used up.
+    """
+    valid: dict[bytes, Add] = {}
+    refused: dict[bytes, Add] = {}
+    for _ in range(MAX_KEY_PACKAGES + 1):
+        is_done = True
+        for device, add in await _claim(transport, name, suite):
+            other = _identity(name, add).account
+            if other != account:
+                raise RelayFault(
+                    f"the relay names one account for {name}, {fingerprint(account)},"
+                    f" and hands over keys of another, {fingerprint(other)}; nothing was done"
+                )
+            if device not in wanted or device in valid:
+                continue
+            if is_valid(add.key_package, clocks.own):
+                valid[device] = add
+                refused.pop(device, None)
+            elif refused.get(device) != add:
+                refused[device] = add
+                is_done &= not is_over(add.key_package, min(clocks.own, clocks.relays))
+        if is_done:
+            break
+    return valid, {device: lifetime_fault(add.key_package, clocks) for device, add in refused.items()}
 
 
 async def _claim(transport: RelayTransport, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:

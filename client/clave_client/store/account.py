@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from clave_client.errors import StoreDamaged, UsageError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.store.database import Store
@@ -10,7 +12,7 @@ from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verif
 from clave_crypto.keys import Secret
 from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
 
-__all__ = ["Account", "leaf_lifetime"]
+__all__ = ["POOL_FULL", "RENEWAL_SECONDS", "Account", "FreshPackages", "leaf_lifetime"]
 
 _DEVICE_NAME = "main"
 """What a device is called unless its user says otherwise; all members of a room see it."""
@@ -18,17 +20,37 @@ _DEVICE_NAME = "main"
 POOL_LOW, POOL_FULL = 10, 20
 """Key packages of a suite at the relay: fewer than the first are topped up to the second."""
 
-_DAY = 24 * 3600
-_LIFETIME = 90 * _DAY
-_SKEW = 3600
-_LAST_RESORT_AGE = 30 * _DAY
+_DAY: Final = 24 * 3600
+
+RENEWAL_SECONDS: Final = 30 * _DAY
+"""Age of a suite's key packages at which all are replaced, the last resort too."""
+
+_LIFETIME: Final = 90 * _DAY
+_LAST_RESORT_LIFETIME: Final = 365 * _DAY
+"""Clients of all versions accept lifetimes of at most 400 days, `_BACKDATED` included (decision 0010)."""
+
+_BACKDATED: Final = _DAY
+"""How long ago a lifetime began when it is made: a clock that is ahead by less keeps nobody out."""
+
+_CLOCK_TOLERANCE: Final = 300
+"""Seconds that the clock may go back before what was made in its future is replaced."""
+
 _MOST_UNPUBLISHED = 5 * POOL_FULL
 """Most private halves kept of key packages that are not known to have reached the relay."""
 
 
-def leaf_lifetime(now: float) -> tuple[int, int]:
-    """Return not_before and not_after, in seconds since 1970, of a leaf made now."""
-    return int(now) - _SKEW, int(now) + _LIFETIME
+def leaf_lifetime(now: float, lasting: int = _LIFETIME) -> tuple[int, int]:
+    """Return not_before and not_after, in seconds since 1970, of a leaf made now; neither is before 1970."""
+    return max(0, int(now) - _BACKDATED), max(0, int(now)) + lasting
+
+
+class FreshPackages(NamedTuple):
+    """What to publish of a suite: fields of `PublishKeyPackages`, in its order."""
+
+    packages: list[bytes]
+    last_resort: bytes
+    replace: bool
+    not_after: int
 
 
 class Account:
@@ -72,17 +94,18 @@ class Account:
 
     def key_packages(
         self, suite: CipherSuite, held_by_relay: int, now: float, *, replace: bool = False
-    ) -> tuple[list[bytes], bytes] | None:
-        """Return a suite's key packages to publish and a last-resort one or b"", or None if there are enough.
+    ) -> FreshPackages | None:
+        """Return a suite's key packages to publish, or None if the relay has enough that are not too old.
 
-        With `replace` there always is a last-resort one. Their private halves are stored when this returns.
+        All are replaced if they are too old, or made in the future as the clock was ahead then, or with
+        `replace`; only then there is a last resort. Their private halves are stored when this returns.
         Call `published` once the relay has them; until then each call returns the same last resort.
         """
-        made_at = int.from_bytes(self.store.get(_last_resort_key(suite)) or b"", "big")
-        renew = replace or now - made_at > _LAST_RESORT_AGE
-        if held_by_relay >= POOL_LOW and not renew:
+        replace = replace or self.must_renew(suite, now)
+        if held_by_relay >= POOL_LOW and not replace:
             return None
-        fresh = [self.make_bundle(suite, now) for _ in range(max(0, POOL_FULL - held_by_relay))]
+        missing = POOL_FULL if replace else max(0, POOL_FULL - held_by_relay)
+        fresh = [self.make_bundle(suite, now) for _ in range(missing)]
         unpublished = self.store.get(_unpublished_key(suite)) or b""
         with self.store.transaction():
             # The latest ones may still reach the relay.
@@ -93,19 +116,25 @@ class Account:
             self.store.put(_unpublished_key(suite), unpublished[-kept:])
             for bundle in fresh:
                 self.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=False)
-            last_resort = self._next_last_resort(suite, now) if renew else None
+            last_resort = self._next_last_resort(suite, now) if replace else None
         packages = [encode_message(bundle.key_package) for bundle in fresh]
-        return packages, encode_message(last_resort.key_package) if last_resort is not None else b""
+        encoded = encode_message(last_resort.key_package) if last_resort is not None else b""
+        return FreshPackages(packages, encoded, replace, leaf_lifetime(now)[1])
+
+    def must_renew(self, suite: CipherSuite, now: float) -> bool:
+        """Return whether the key packages of a suite at the relay are to be replaced, as far as is known."""
+        stored = self.store.get(_replaced_key(suite))
+        return stored is None or not _is_recent(int.from_bytes(stored, "big"), now)
 
     def _next_last_resort(self, suite: CipherSuite, now: float) -> KeyPackageBundle:
         """Return the last resort to publish: the same until it is published or too old."""
         waiting = self.store.get(_waiting_key(suite)) or b""
         made_at, bundle = int.from_bytes(waiting[:8], "big"), self.bundle(waiting[8:])
-        if bundle is not None and now - made_at <= _LAST_RESORT_AGE:
+        if bundle is not None and _is_recent(made_at, now):
             return bundle
         bundle = self.make_bundle(suite, now, last_resort=True)
         self.store.add_bundle(bundle.reference, bundle.encode(), suite.id, last_resort=True)
-        self.store.put(_waiting_key(suite), int(now).to_bytes(8, "big") + bundle.reference)
+        self.store.put(_waiting_key(suite), _stamp(now) + bundle.reference)
         return bundle
 
     @property
@@ -122,7 +151,7 @@ class Account:
         with self.store.transaction():
             self.store.put(_unpublished_key(suite), b"")
             if last_resort:
-                self.store.put(_last_resort_key(suite), int(now).to_bytes(8, "big"))
+                self.store.put(_replaced_key(suite), _stamp(now))
                 self.store.put(_waiting_key(suite), b"")
 
     def bundle(self, reference: bytes) -> KeyPackageBundle | None:
@@ -132,7 +161,7 @@ class Account:
 
     def make_bundle(self, suite: CipherSuite, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
         """Return a new key package with its private half, which is not stored yet."""
-        not_before, not_after = leaf_lifetime(now)
+        not_before, not_after = leaf_lifetime(now, _LAST_RESORT_LIFETIME if last_resort else _LIFETIME)
         return KeyPackageBundle.generate(
             suite,
             self.identity,
@@ -148,9 +177,17 @@ def _unpublished_key(suite: CipherSuite) -> str:
     return f"key_packages_unpublished {suite.id:#06x}"
 
 
-def _last_resort_key(suite: CipherSuite) -> str:
-    return f"last_resort_made_at {suite.id:#06x}"
+def _replaced_key(suite: CipherSuite) -> str:
+    return f"key_packages_replaced_at {suite.id:#06x}"
 
 
 def _waiting_key(suite: CipherSuite) -> str:
     return f"last_resort_to_publish {suite.id:#06x}"
+
+
+def _stamp(now: float) -> bytes:
+    return max(0, int(now)).to_bytes(8, "big")
+
+
+def _is_recent(made_at: int, now: float) -> bool:
+    return -_CLOCK_TOLERANCE <= now - made_at <= RENEWAL_SECONDS

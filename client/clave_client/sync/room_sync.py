@@ -35,11 +35,12 @@ from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.store.journal import Journal
 from clave_client.sync.background import BackgroundTasks
+from clave_client.sync.clock_check import ClockCheck
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer, Propose
 from clave_client.sync.event_stream import EventSource
 from clave_client.sync.inbox import Inbox
 from clave_client.sync.invitations import Invitations
-from clave_client.sync.key_packages import publish_key_packages
+from clave_client.sync.key_packages import KeyPackageUpkeep
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.resumes import Resumes
@@ -112,6 +113,8 @@ class RoomSync:
         self.invitations = Invitations(self, store, account)
         self.waiters = Waiters()
         self._committer = Committer(self)
+        self._key_packages = KeyPackageUpkeep(self)
+        self.clock_check = ClockCheck(clock, self.emit)
         self.rejoin = RejoinCoordinator(self, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
@@ -134,6 +137,7 @@ class RoomSync:
     async def close(self, *, goodbye: bool = True) -> None:
         """Stop, send goodbye if wanted, and close. What was not acknowledged stays in the outbox."""
         self.connection.stop()
+        self._key_packages.disconnected()
         await self.tasks.cancel()
         await self.connection.close(goodbye=goodbye)
         self._inbox.clear()
@@ -178,15 +182,13 @@ class RoomSync:
     def connected(self, logged_in: LoggedIn) -> None:
         """Resume the rooms and top up the key packages."""
         self.resumes.ask_all(list(self.rooms.values()))
-        self.spawn(
-            lambda: publish_key_packages(
-                lambda make: self.transport.request(make), self.account, self.clock, logged_in
-            )
-        )
+        self._key_packages.connected(logged_in)
+        self.clock_check.connected(logged_in)
 
     def disconnected(self) -> None:
         """Forget what only holds while connected, and fail whoever waits for a commit."""
         self._inbox.clear()
+        self._key_packages.disconnected()
         self.resumes.clear()
         self.routing.disconnected()
         self.online.clear()

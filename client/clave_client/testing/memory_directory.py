@@ -17,13 +17,16 @@ __all__ = ["Device", "MemoryDirectory"]
 
 @dataclass
 class Device:
-    """A registered device; packages are by cipher suite, and each is given out once but the last resort."""
+    """A registered device; packages are by cipher suite, and each is given out once but the last resort.
+
+    Each comes with the time after which it is not given out, in seconds since 1970; 0 for none.
+    """
 
     key: bytes
     name: str
     account: bytes
     identity: bytes
-    packages: dict[int, list[bytes]] = field(default_factory=dict)
+    packages: dict[int, list[tuple[bytes, int]]] = field(default_factory=dict)
     last_resorts: dict[int, bytes] = field(default_factory=dict)
     published: int = 0
     invitations: dict[int, Invitation] = field(default_factory=dict)
@@ -33,15 +36,22 @@ class Device:
         if request.replace:
             self.packages.pop(request.suite, None)
             self.last_resorts.pop(request.suite, None)
-        self.packages.setdefault(request.suite, []).extend(request.packages)
+        waiting = self.packages.setdefault(request.suite, [])
+        waiting += [(package, request.not_after) for package in request.packages]
         if request.last_resort:
             self.last_resorts[request.suite] = request.last_resort
         self.published += 1
 
-    def claim(self, suite: int) -> bytes | None:
+    def claim(self, suite: int, now: float) -> bytes | None:
         """Return a key package of a suite, None if the device has none."""
+        self.drop_expired(now)
         waiting = self.packages.get(suite)
-        return waiting.pop(0) if waiting else self.last_resorts.get(suite)
+        return waiting.pop(0)[0] if waiting else self.last_resorts.get(suite)
+
+    def drop_expired(self, now: float) -> None:
+        """Delete the packages that have expired."""
+        for suite, waiting in self.packages.items():
+            self.packages[suite] = [each for each in waiting if not each[1] or each[1] >= now]
 
     @property
     def counts(self) -> list[tuple[int, int]]:
@@ -88,9 +98,10 @@ class MemoryDirectory:
             raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
         return found
 
-    def claim(self, name: str, suite: int) -> list[bytes]:
+    def claim(self, name: str, suite: int, now: float) -> list[bytes]:
         """Return one key package of a suite of each device of a name. Raises `Refusal`."""
-        claimed = [package for device in self.find(name) if (package := device.claim(suite)) is not None]
+        devices = self.find(name)
+        claimed = [package for device in devices if (package := device.claim(suite, now)) is not None]
         if not claimed:
             text = f"no device of this name has a key package of cipher suite {suite:#06x} here"
             raise Refusal(Code.NO_KEY_PACKAGE, text)

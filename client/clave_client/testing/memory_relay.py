@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from clave_client.testing.memory_directory import Device, MemoryDirectory
 from clave_client.testing.memory_room import AlreadyAccepted, MemoryRoom, Refusal
 from clave_client.testing.memory_transport import connect_pair
 from clave_wire import messages as m
-from clave_wire.connection import RelayConnection, State
+from clave_wire.connection import VERSIONS, RelayConnection, State
 from clave_wire.errors import RemoteError
 from clave_wire.login import certificate_digest
 from clave_wire.messages import Code
@@ -45,13 +46,16 @@ _OF_CONNECTIONS = {
 class MemoryRelay:
     """A relay in memory. Use it as an async context manager; several clients can connect.
 
+    `clock` is its clock, in seconds since 1970, and `versions` are those of the protocol that it speaks.
     `client(name)` is a client on a profile of its own, kept until the relay is left. For a client on another
     profile pass on both: `Client(profile, relay.address, connect=relay.connect)`.
     """
 
     address = "memory.invalid:7878"
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, versions: Sequence[int] = VERSIONS) -> None:
+        self.clock = clock
+        self.versions = versions
         self.directory = MemoryDirectory()
         self.rooms: dict[bytes, MemoryRoom] = {}
         self.sessions: dict[bytes, _Session] = {}
@@ -76,15 +80,17 @@ class MemoryRelay:
             self._folder.cleanup()
 
     @asynccontextmanager
-    async def client(self, name: str) -> AsyncIterator[Client]:
+    async def client(self, name: str, *, clock: Callable[[], float] | None = None) -> AsyncIterator[Client]:
         """Enter a client that goes by `name`; the second time it is the same account again.
 
-        It has published its key packages, so that others can invite it.
+        Its clock is the relay's unless one is given. It has published its key packages, so that others can
+        invite it.
         """
         if self._folder is None:
             raise RuntimeError("enter the relay first: async with MemoryRelay() as relay")
         with Profile(Path(self._folder.name) / "home", name) as profile:
-            async with Client(profile, self.address, connect=self.connect) as client:
+            clock = clock or self.clock
+            async with Client(profile, self.address, clock=clock, connect=self.connect) as client:
                 await asyncio.gather(*client.sync.tasks)
                 yield client
 
@@ -278,7 +284,7 @@ class _Session(asyncio.Protocol):
 
     def __init__(self, relay: MemoryRelay) -> None:
         self._relay = relay
-        self._connection = RelayConnection()
+        self._connection = RelayConnection(relay.versions)
         self._transport: asyncio.Transport
         self._why = "connection lost"
         self.device: Device | None = None
@@ -341,8 +347,10 @@ class _Session(asyncio.Protocol):
             return
         self._relay.logged_in(self, device)
         self.device = device
+        now = self._relay.clock()
+        device.drop_expired(now)
         logged_in = partial(m.LoggedIn, device.name, registered, device.counts, 0, self._relay.incarnation)
-        self.send(logged_in(device.published))
+        self.send(logged_in(device.published, int(now * 1000)))
         for invitation in device.invitations.values():
             self.send(invitation)
 
@@ -364,7 +372,7 @@ class _Session(asyncio.Protocol):
 
     def _answer(self, device: Device, request: m.ToRelay) -> None:
         """Answer a request. Raises `Refusal`."""
-        directory = self._relay.directory
+        relay, directory = self._relay, self._relay.directory
         match request:
             case m.PublishKeyPackages():
                 device.publish(request)
@@ -373,15 +381,17 @@ class _Session(asyncio.Protocol):
                 self.send(m.Account(request.id, found))
                 return
             case m.ClaimKeyPackages():
-                self.send(m.KeyPackages(request.id, directory.claim(request.name, request.suite)))
+                self.send(
+                    m.KeyPackages(request.id, directory.claim(request.name, request.suite, relay.clock()))
+                )
                 return
             case m.CreateRoom():
-                self._relay.create_room(device, request.room)
+                relay.create_room(device, request.room)
             case m.Resume():
-                self._relay.open_stream(self, device, request)
+                relay.open_stream(self, device, request)
                 return
             case m.Mend():
-                self._relay.mend(device, request)
+                relay.mend(device, request)
             case m.TakeInvitation():
                 device.invitations.pop(request.invitation, None)
             case _:

@@ -197,7 +197,8 @@ async def test_a_port_that_says_nothing_is_given_up(
 def test_the_login_has_the_time_that_connecting_left() -> None:
     async def main() -> float:
         relay = QuietRelay()
-        client = RelayTransport(RelayAddress("quiet.invalid", 1), lambda _: None, 3.0)
+        client = RelayTransport(RelayAddress("quiet.invalid", 1), lambda _: None)
+        client.deadline = 3.0
         end = connect_pair(client, relay, b"certificate")
         client.check_certificate(end, CertificateTrust(), vouched=False)
         relay.is_mute = True

@@ -8,7 +8,7 @@ import pytest
 
 from clave_client.rooms.suites import NEW_ROOMS, OFFERED, is_post_quantum, suite_words
 from clave_client.store.account import POOL_FULL, POOL_LOW
-from clave_crypto.mls import SUITES, CipherSuite, decode_key_package
+from clave_crypto.mls import SUITES, CipherSuite, KeyPackageSource, decode_key_package
 from client.memory_relay import NOW, Member
 
 MONTH = 31 * 24 * 3600
@@ -23,7 +23,10 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
             account.published(other, b"last resort", NOW)
     fresh = account.key_packages(suite, 0, NOW)
     assert fresh is not None
-    packages, last_resort = fresh
+    packages, last_resort, replace, not_after = fresh
+    source = decode_key_package(packages[0]).leaf_node.source
+    assert isinstance(source, KeyPackageSource)
+    assert (replace, not_after) == (True, source.not_after)
     assert len(packages) == POOL_FULL
     assert decode_key_package(last_resort).last_resort
     for package in (*packages, last_resort):
@@ -32,16 +35,18 @@ def test_each_suite_is_topped_up_by_itself(tmp_path: Path, suite: CipherSuite) -
         reference = suite.ref_hash(b"MLS 1.0 KeyPackage Reference", key_package.encode())
         assert account.bundle(reference) is not None, "its private half is on disk first"
     lost = account.key_packages(suite, POOL_FULL, NOW)
-    assert lost == ([], last_resort), "what never reached the relay is published again"
+    assert lost is not None
+    assert (len(lost.packages), lost.last_resort) == (POOL_FULL, last_resort), "it never reached the relay"
     account.published(suite, lost[1], NOW)
     assert account.key_packages(suite, POOL_LOW, NOW) is None
     more = account.key_packages(suite, POOL_LOW - 1, NOW)
     assert more is not None
-    assert (len(more[0]), more[1]) == (POOL_FULL - POOL_LOW + 1, b"")
+    assert (len(more.packages), more.last_resort, more.replace) == (POOL_FULL - POOL_LOW + 1, b"", False)
     account.published(suite, more[1], NOW + MONTH)
     renewed = account.key_packages(suite, POOL_FULL, NOW + MONTH)
     assert renewed is not None
-    assert (renewed[0], renewed[1] != last_resort) == ([], True)
+    assert (len(renewed.packages), renewed.last_resort != last_resort) == (POOL_FULL, True)
+    assert renewed.replace
 
 
 def test_the_published_last_resort_stays_usable_after_failed_publications(
@@ -66,7 +71,8 @@ def test_an_old_unpublished_last_resort_is_replaced(tmp_path: Path) -> None:
     first, again = (account.key_packages(NEW_ROOMS, POOL_FULL, NOW + later) for later in (0, MONTH - 86400))
     later = account.key_packages(NEW_ROOMS, POOL_FULL, NOW + MONTH)
     assert first is not None
-    assert again == first
+    assert again is not None
+    assert again.last_resort == first.last_resort
     assert later is not None
     assert later[1] != first[1]
 
