@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import os
 import ssl
 import sys
+import threading
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Self, TypeVar
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.connection_limits import ConnectionCaps
+from clave_server.observe.line_output import LineOutput
 from clave_server.observe.mirror import Mirror
 from clave_server.option_values import MirrorMode, RegistrationMode
 from clave_server.relay.relay import Relay
@@ -303,6 +306,37 @@ async def entries(client: RawClient, count: int) -> list[m.Entry]:
     return [await client.expect(m.Entry) for _ in range(count)]
 
 
+class Told:
+    """Keeps what a writer of lines reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[str, str | int]] = []
+        self._changed = threading.Condition()
+
+    def _report(self, what: str, value: str | int) -> None:
+        with self._changed:
+            self.reports.append((what, value))
+            self._changed.notify_all()
+
+    def failed(self, reason: str) -> None:
+        self._report("failed", reason)
+
+    def recovered(self, lost: int) -> None:
+        self._report("recovered", lost)
+
+    def ended(self) -> None:
+        self._report("ended", "")
+
+    def not_reopened(self, reason: str) -> None:
+        self._report("not reopened", reason)
+
+    def wait_for(self, what: str) -> str | int:
+        """Wait until `what` is reported; return with which value."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: what in dict(self.reports), PATIENCE_SECONDS)
+            return dict(self.reports)[what]
+
+
 class RelayUnderTest:
     """A relay in this process; `mirror_text` is what its screen shows."""
 
@@ -319,10 +353,10 @@ class RelayUnderTest:
         self._screen = os.open(self.folder / "mirror.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._mirror = Mirror(
             MirrorMode.SHORT,
-            self._screen,
+            LineOutput(self._screen),
             coloured=False,
             clock=lambda: dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
-            broken=lambda: None,
+            listener=Told(),
         )
         chosen = {
             "registration": RegistrationPolicy(RegistrationMode.OPEN),
@@ -422,7 +456,11 @@ class RelayProcess:
         if not self._ready:
             return self
         self.first_line = await self.next_line()
-        self.port = int(self.first_line.split()[2].rpartition(":")[2])
+        if self.first_line.startswith("{"):
+            address = json.loads(self.first_line)["address"]
+        else:
+            address = self.first_line.split()[2]
+        self.port = int(address.rpartition(":")[2])
         return self
 
     async def __aexit__(self, *_: object) -> None:

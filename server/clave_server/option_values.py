@@ -44,6 +44,7 @@ class MirrorMode(enum.StrEnum):
 class LogLevel(enum.StrEnum):
     """The lowest level that is logged."""
 
+    DEBUG = "debug"
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"

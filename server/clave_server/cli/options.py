@@ -119,6 +119,11 @@ class Options:
     retain_days: int = _count("Delete entries older than this; 0 keeps them for ever.", 0, most=MAX_DAYS)
     retain_bytes: int = _count("Delete a room's oldest entries beyond so many bytes; 0 keeps them all.", 0)
     mirror: str = _choice("How to show each entry on standard output.", MirrorMode, "short")
+    mirror_file: Path | None = _option(
+        "Append the mirror to this file instead; SIGHUP opens it anew, for logrotate.",
+        type=FilePath(),
+        metavar="FILE",
+    )
     metrics: str | None = _option(
         "Serve /metrics, /healthz and /readyz there over plain HTTP; no host means 127.0.0.1.",
         metavar="HOST:PORT",
@@ -127,6 +132,9 @@ class Options:
         "What the log on standard error leaves out: everything below this.", LogLevel, "info"
     )
     log_format: str = _choice("How a line of that log is written.", LogFormat, "text")
+    log_file: Path | None = _option(
+        "Append that log to this file instead; SIGHUP opens it anew.", type=FilePath(), metavar="FILE"
+    )
 
     def settings(self) -> Settings:
         """Return the relay's settings. Raises `StartError`."""

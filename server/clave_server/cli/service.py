@@ -10,7 +10,9 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import structlog
@@ -24,6 +26,7 @@ from clave_server.admin.request_handler import AdminHandler
 from clave_server.cli.options import Options
 from clave_server.errors import StartError
 from clave_server.net.systemd import notify
+from clave_server.observe.line_output import LineOutput
 from clave_server.observe.logging_setup import configure_logs
 from clave_server.observe.mirror import Mirror
 from clave_server.relay.relay import Relay
@@ -59,20 +62,24 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_log_loop_error)
-    logs = configure_logs(_descriptor(sys.stderr), *options.logging)
+    shown = _open_output(options.mirror_file, sys.stdout)
+    logs = configure_logs(_open_output(options.log_file, sys.stderr), *options.logging)
     mirror = Mirror(
         options.mirror_mode,
-        _descriptor(sys.stdout),
-        coloured=sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        shown,
+        coloured=shown.is_terminal and not os.environ.get("NO_COLOR"),
         clock=lambda: dt.datetime.now().astimezone(),
-        broken=lambda: _log.warning("mirror stopped: standard output is closed"),
+        listener=_MirrorListener(),
     )
     try:
         async with contextlib.AsyncExitStack() as stack:
             relay = await Relay.start(settings, folder, mirror)
             stack.push_async_callback(relay.stop)
             handler = AdminHandler(relay, folder)
-            loop.add_signal_handler(signal.SIGHUP, _on_hangup, relay, stop if _on_terminal() else None)
+            reopen = (mirror.reopen, logs.reopen)
+            loop.add_signal_handler(
+                signal.SIGHUP, _on_hangup, relay, reopen, stop if _on_terminal() else None
+            )
             control = await ControlSocket.open(folder.control, handler.handle)
             stack.push_async_callback(control.close)
             if options.metrics_address:
@@ -85,7 +92,9 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
                     _log.info("metrics served", address=join_address(host, port))
             for host, port in relay.addresses:
                 where, fingerprint = join_address(host, port), fingerprint_text(relay.certificate)
-                mirror.announce(f"listening on {where}  fingerprint {fingerprint}")
+                mirror.announce_address(where, fingerprint)
+                if options.mirror_file:
+                    _log.info("listening", address=where, fingerprint=fingerprint)
             notify("READY=1")
             await stop.wait()
             notify("STOPPING=1")
@@ -94,14 +103,18 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
         logs.stop(timeout=1.0)
 
 
-def _on_hangup(relay: Relay, stop: asyncio.Event | None) -> None:
-    """Handle SIGHUP: reload the operator's certificate, or set `stop` if the terminal was closed.
+def _on_hangup(relay: Relay, reopen: Sequence[Callable[[], None]], stop: asyncio.Event | None) -> None:
+    """Handle SIGHUP: open files of lines anew and reload the operator's certificate.
+
+    Or set `stop` if the terminal was closed.
 
     `stop` is None for a relay that was started without a terminal.
     """
     if stop is not None and not _on_terminal():
         stop.set()
         return
+    for each in reopen:
+        each()
     try:
         changed = relay.certificates.reload()
     except StartError as error:
@@ -115,9 +128,27 @@ def _on_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _descriptor(stream: TextIO | None) -> int:
-    """Return a standard stream's descriptor; /dev/null for one that was closed from the start."""
-    return os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
+class _MirrorListener:
+    """Logs how writing the mirror goes."""
+
+    def failed(self, reason: str) -> None:
+        _log.warning("mirror not written, tried again until it is", reason=reason)
+
+    def recovered(self, lost: int) -> None:
+        _log.info("mirror written again", lost=lost)
+
+    def ended(self) -> None:
+        _log.warning("mirror stopped: standard output is closed")
+
+    def not_reopened(self, reason: str) -> None:
+        _log.error("mirror file not opened anew, the former one stays", reason=reason)
+
+
+def _open_output(path: Path | None, stream: TextIO | None) -> LineOutput:
+    """Return the file at `path`, or else a standard stream; /dev/null for one closed from the start."""
+    if path is not None:
+        return LineOutput.open(path)
+    return LineOutput(os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno())
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

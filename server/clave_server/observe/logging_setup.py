@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from clave_server.observe.line_writer import LineWriter
+from clave_server.observe.line_output import LineOutput
+from clave_server.observe.line_writer import Gap, LineWriter
 from clave_server.option_values import LogFormat, LogLevel
 from clave_wire.text import sanitize
 
@@ -29,20 +30,32 @@ class _LineLogger:
     info = warning = error = critical = exception = msg
 
 
+class _Nobody:
+    """Hears of the log's failures: there is nowhere to report them but the log, once it works again."""
+
+    def failed(self, reason: str) -> None:
+        pass
+
+    def recovered(self, lost: int) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
+    def not_reopened(self, reason: str) -> None:
+        structlog.get_logger().error("log file not opened anew, the former one stays", reason=reason)
+
+
 def configure_logs(
-    descriptor: int, level: LogLevel = LogLevel.INFO, form: LogFormat = LogFormat.TEXT
+    output: LineOutput, level: LogLevel = LogLevel.INFO, form: LogFormat = LogFormat.TEXT
 ) -> LineWriter[str]:
-    """Write structlog's events of `level` and above to `descriptor`; return the writer, to be stopped."""
+    """Write structlog's events of `level` and above to `output`; return the writer, to be stopped."""
     render = _render_json if form is LogFormat.JSON else _render
     writer = LineWriter[str](
-        descriptor,
+        output,
         render=str,
-        summarise=lambda count: render(
-            None,
-            "",
-            {"at": _now(), "level": "warning", "event": f"{count} more log lines, too many to write"},
-        ),
-        broken=lambda: None,  # there is nowhere to report it
+        summarise=lambda gap: render(None, "", {"at": _now(), "level": "warning", "event": _summary(gap)}),
+        listener=_Nobody(),
     )
     structlog.configure(
         processors=[
@@ -56,6 +69,12 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     return writer
+
+
+def _summary(gap: Gap) -> str:
+    if gap.reason:
+        return f"{gap.lines} log lines lost, as they could not be written: {gap.reason}"
+    return f"{gap.lines} more log lines, too many to write"
 
 
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from clave_server.observe.line_writer import LineWriter
+from clave_server.observe.line_output import LineOutput
+from clave_server.observe.line_writer import Gap, LineWriter, Listener
 from clave_server.option_values import MirrorMode
 from clave_wire.messages import Kind
 from clave_wire.text import sanitize
@@ -47,7 +48,8 @@ _SHORT_ROOM: Final = 4
 _SHORT_TAIL: Final = 8
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
-_Item = tuple[dt.datetime, EntryRecord | ConnectionRecord] | str
+_Fields = Mapping[str, str]
+_Item = tuple[dt.datetime, EntryRecord | ConnectionRecord | _Fields]
 
 
 class Mirror:
@@ -56,17 +58,17 @@ class Mirror:
     def __init__(
         self,
         mode: MirrorMode,
-        descriptor: int,
+        output: LineOutput,
         *,
         coloured: bool,
         clock: Callable[[], dt.datetime],
-        broken: Callable[[], None],
+        listener: Listener,
     ) -> None:
         self._mode = mode
         self._coloured = coloured
         self._clock = clock
         self.enabled = mode is not MirrorMode.OFF
-        self._lines = LineWriter[_Item](descriptor, self._line, self._summary, broken)
+        self._lines = LineWriter[_Item](output, self._line, self._summary, listener)
 
     @property
     def capacity(self) -> int:
@@ -84,18 +86,24 @@ class Mirror:
         if self.enabled:
             self._lines.put([(self._clock(), record)])
 
-    def announce(self, line: str) -> None:
-        """Write a line in every mode."""
-        self._lines.put([line])
+    def announce_address(self, address: str, fingerprint: str) -> None:
+        """Write in every mode where the relay listens, and what its certificate is compared by."""
+        self._lines.put([(self._clock(), {"address": address, "fingerprint": fingerprint})])
+
+    def reopen(self) -> None:
+        """Go on in the file that has the output's name now."""
+        self._lines.reopen()
 
     def stop(self) -> None:
         """Write what is queued, for at most one second."""
         self._lines.stop(timeout=1.0)
 
     def _line(self, item: _Item) -> str:
-        if isinstance(item, str):
-            return sanitize(item) + "\n"
         at, record = item
+        if isinstance(record, Mapping):
+            if self._mode is MirrorMode.JSON:
+                return _json(at, event="listening", **record)
+            return f"listening on {record['address']}  fingerprint {record['fingerprint']}\n"
         name, address = sanitize(record.name), sanitize(record.address)
         if isinstance(record, ConnectionRecord):
             event = sanitize(record.event)
@@ -129,10 +137,14 @@ class Mirror:
         cells = (f"{_DIM}{time}{_PLAIN}", f"{_BOLD}{name}{_PLAIN}", address, first)
         return "  ".join((*cells, *(f"{_DIM}{field}{_PLAIN}" for field in rest))) + "\n"
 
-    def _summary(self, count: int) -> str:
-        at = self._clock()
+    def _summary(self, gap: Gap) -> str:
+        at, (count, reason) = self._clock(), gap
         if self._mode is MirrorMode.JSON:
+            if reason:
+                return _json(at, event="lost", count=count, reason=reason)
             return _json(at, event="summed", count=count)
+        if reason:
+            return f"{at:%Y-%m-%d %H:%M:%S}  {count} lines lost, as they could not be written: {reason}\n"
         return f"{at:%Y-%m-%d %H:%M:%S}  {count} more lines, too many to show one by one\n"
 
 

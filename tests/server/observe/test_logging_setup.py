@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from clave_server.observe.line_output import LineOutput
 from clave_server.observe.logging_setup import configure_logs
 from clave_server.option_values import LogFormat, LogLevel
 
@@ -18,7 +19,7 @@ HOSTILE = "\x1b]52;c;AAAA\x07\u202ered\nsecond line"
 
 def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    writer = configure_logs(descriptor, level, form)
+    writer = configure_logs(LineOutput(descriptor), level, form)
     log = structlog.get_logger()
     log.info("first", name=HOSTILE, count=3)
     log.warning("second")
@@ -37,7 +38,7 @@ def logged(path: Path, level: LogLevel, form: LogFormat) -> list[str]:
 @pytest.mark.parametrize("level", LogLevel)
 def test_events_below_the_level_are_not_logged(tmp_path: Path, level: LogLevel) -> None:
     lines = logged(tmp_path / "log", level, LogFormat.TEXT)
-    wanted = {LogLevel.INFO: 3, LogLevel.WARNING: 2, LogLevel.ERROR: 1}[level]
+    wanted = {LogLevel.DEBUG: 3, LogLevel.INFO: 3, LogLevel.WARNING: 2, LogLevel.ERROR: 1}[level]
     assert len(lines) == wanted
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from clave_server.observe.line_output import LineOutput
 from clave_server.observe.mirror import ConnectionRecord, EntryRecord, Mirror
 from clave_server.option_values import MirrorMode
 from clave_wire import messages as m
-from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest
+from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest, Told
 
 NOW = dt.datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)
 PAYLOAD_END = bytes(range(32))
@@ -35,7 +36,7 @@ def shown(
     mode: MirrorMode, records: Sequence[EntryRecord | ConnectionRecord], *, coloured: bool = False
 ) -> str:
     reading, writing = os.pipe()
-    mirror = Mirror(mode, writing, coloured=coloured, clock=lambda: NOW, broken=lambda: None)
+    mirror = Mirror(mode, LineOutput(writing), coloured=coloured, clock=lambda: NOW, listener=Told())
     for record in records:
         if isinstance(record, EntryRecord):
             mirror.show_entries([record], 0)
@@ -95,7 +96,7 @@ def test_colours_surround_single_fields() -> None:
 
 def test_a_blocked_reader_blocks_nothing_and_gets_a_summary() -> None:
     reading, writing = os.pipe()
-    mirror = Mirror(MirrorMode.SHORT, writing, coloured=False, clock=lambda: NOW, broken=lambda: None)
+    mirror = Mirror(MirrorMode.SHORT, LineOutput(writing), coloured=False, clock=lambda: NOW, listener=Told())
     total = 50_000
     for number in range(total):
         mirror.show_entries([ENTRY._replace(seq=number)], 1)
@@ -123,13 +124,11 @@ def test_a_full_nonblocking_pipe_is_waited_for() -> None:
     with contextlib.suppress(BlockingIOError):
         while True:
             filled += os.write(writing, b"-")
-    noticed: list[bool] = []
-    mirror = Mirror(
-        MirrorMode.SHORT, writing, coloured=False, clock=lambda: NOW, broken=lambda: noticed.append(True)
-    )
+    told = Told()
+    mirror = Mirror(MirrorMode.SHORT, LineOutput(writing), coloured=False, clock=lambda: NOW, listener=told)
     mirror.show_entries([ENTRY] * 1500, 0)  # more than the pipe holds
     mirror.stop()  # does not wait for ever
-    assert not noticed
+    assert told.reports == []
     text = b""
     while text.count(b"\n") < 1500:
         text += os.read(reading, 2**16)
@@ -142,14 +141,12 @@ def test_a_full_nonblocking_pipe_is_waited_for() -> None:
 def test_a_closed_reader_is_reported_once() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    noticed: list[bool] = []
-    mirror = Mirror(
-        MirrorMode.SHORT, writing, coloured=False, clock=lambda: NOW, broken=lambda: noticed.append(True)
-    )
+    told = Told()
+    mirror = Mirror(MirrorMode.SHORT, LineOutput(writing), coloured=False, clock=lambda: NOW, listener=told)
     mirror.show_entries([ENTRY], 0)
     mirror.stop()
     mirror.show_entries([ENTRY], 0)
-    assert noticed == [True]
+    assert told.reports == [("ended", "")]
     os.close(writing)
 
 
