@@ -53,6 +53,7 @@ class ControlSocket:
         self._decoder = msgspec.json.Decoder(AdminRequests)
         self._loop = asyncio.get_running_loop()
         self._clients: dict[asyncio.Task[None], socket.socket] = {}
+        self._failing = False
         self._resume()
 
     @classmethod
@@ -88,10 +89,13 @@ class ControlSocket:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
-            _log.warning("control connection not accepted", reason=str(error))
+            if not self._failing:
+                _log.warning("control connection not accepted, tried again", reason=str(error))
+            self._failing = True
             self._loop.remove_reader(self._listening)
             self._loop.call_later(_ACCEPT_PAUSE_SECONDS, self._resume)
             return
+        self._failing = False
         connection.setblocking(False)
         client = self._loop.create_task(self._serve(connection))
         self._clients[client] = connection

@@ -15,6 +15,7 @@ from typing import Final
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from clave_server.errors import StartError
+from clave_server.net.listener import open_sockets
 
 __all__ = ["CONNECTION_SECONDS", "REUSE_SECONDS", "HttpEndpoints"]
 
@@ -44,7 +45,7 @@ class HttpEndpoints:
         self._silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
         self._rendered = b""
         self._rendered_at = -math.inf
-        self._server: asyncio.Server
+        self._servers: list[asyncio.Server] = []
 
     @classmethod
     async def open(
@@ -53,21 +54,23 @@ class HttpEndpoints:
         """Listen at `host` and `port`. Raises `StartError`."""
         endpoints = cls(metrics, readiness_fault)
         try:
-            endpoints._server = await asyncio.start_server(
-                endpoints._serve, host, port, limit=_MAX_REQUEST_BYTES
-            )
-        except OSError as error:
-            raise StartError(f"cannot serve metrics on {host}, port {port}: {error.strerror}") from None
+            sockets = open_sockets(host, port)
+        except StartError as error:
+            raise StartError(f"metrics: {error}") from None
+        for listening in sockets:
+            server = await asyncio.start_server(endpoints._serve, sock=listening, limit=_MAX_REQUEST_BYTES)
+            endpoints._servers.append(server)
         return endpoints
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens, as (host, port)."""
-        return [listening.getsockname()[:2] for listening in self._server.sockets]
+        return [listening.getsockname()[:2] for server in self._servers for listening in server.sockets]
 
     async def close(self) -> None:
         """Stop listening and drop requests that are not answered."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for client in self._clients:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)

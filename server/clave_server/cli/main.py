@@ -40,7 +40,8 @@ def main(context: click.Context, /, **options: Any) -> None:
 
     The first line printed is "listening on HOST:PORT  fingerprint XXXX ...", the SHA-256 of the certificate
     that clients compare; with --mirror json an object with "event": "listening". Entries follow, one line
-    each, on standard output; the relay's own log is on standard error. SIGTERM and Ctrl-C stop it cleanly. The commands below operate a relay that runs.
+    each, on standard output; the relay's own log is on standard error. SIGTERM and Ctrl-C stop it cleanly.
+    The commands below operate a relay that runs.
     """
     if context.invoked_subcommand is None:
         from clave_server.cli import service

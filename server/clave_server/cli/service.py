@@ -169,7 +169,9 @@ def _raise_file_limit() -> None:
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    if isinstance(error, OSError):  # the network's doing, or a failed TLS handshake
+    if isinstance(error, ConnectionError):
+        _log.debug("connection failed", reason=str(error))
+    elif isinstance(error, OSError):  # the network's doing, or a failed TLS handshake
         _log.info("connection failed", reason=str(error))
     else:
         _log.error(context["message"], exc_info=error)

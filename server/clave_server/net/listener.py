@@ -8,12 +8,16 @@ had its slot for 3 seconds is closed in favour of those that wait.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
+import resource
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -25,7 +29,7 @@ from clave_server.net.proxy_protocol import Peer
 from clave_server.net.tls import Credentials
 from clave_server.net.transport import ClientTransport
 
-__all__ = ["MAX_WAITING", "SLOT_SECONDS", "Listener", "ListeningSocket", "open_sockets"]
+__all__ = ["KEPT_DESCRIPTORS", "MAX_WAITING", "SLOT_SECONDS", "Listener", "ListeningSocket", "open_sockets"]
 
 MAX_WAITING: Final = 4096
 """Connections accepted and not yet logged in, with a login slot or without."""
@@ -37,6 +41,32 @@ _ACCEPTS: Final = 8
 """Connections accepted in one turn of the loop; a handshake takes a millisecond of it."""
 
 _BACKLOG: Final = 4096
+
+KEPT_DESCRIPTORS: Final = 32
+"""File descriptors that connections of clients leave for the operator's, for metrics and for files."""
+
+_ACCEPT_PAUSE_SECONDS: Final = 1.0
+"""Between two tries to accept while there are no descriptors."""
+
+_SHORTAGE_SECONDS: Final = 60.0
+"""A shortage of descriptors has ended when there was none for so long: in a flood it comes and goes."""
+
+_NO_CLIENTS: Final = frozenset(
+    {
+        "HTTP_REQUEST",
+        "HTTPS_PROXY_REQUEST",
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    }
+)
+"""OpenSSL's names of what port scans and browsers cause; a client of a relay never does."""
+
+_ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+"""Errors of an address or a family of addresses that a machine does not have."""
+
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger()
@@ -85,6 +115,7 @@ class Listener:
         self._logging_in: dict[asyncio.Task[None], float] = {}
         self._reclaiming = False
         self._paused = False
+        self._short_until = 0.0
         self._closed = False
         self._resume()
 
@@ -116,17 +147,18 @@ class Listener:
                 self._loop.remove_reader(each.raw)
 
     def _accept(self, listening: ListeningSocket) -> None:
+        if _descriptors_left() < KEPT_DESCRIPTORS:
+            self._wait_for_descriptors("too many open files")
+            return
         for _ in range(_ACCEPTS):
             if len(self._waiting) >= MAX_WAITING:
                 self._slots.drop_queued()
             try:
                 connection, name = listening.raw.accept()
-            except BlockingIOError:
-                return
+            except (BlockingIOError, ConnectionAbortedError):
+                break
             except OSError as error:
-                _log.warning("connection not accepted", reason=str(error))
-                self._pause()  # most likely out of descriptors: wait until some are closed
-                self._loop.call_later(1.0, self._retry)
+                self._wait_for_descriptors(error.strerror or str(error))
                 return
             connection.setblocking(False)
             peer = (_plain_ip(name[0]), name[1])
@@ -134,6 +166,22 @@ class Listener:
                 task = self._loop.create_task(self._log_in(listening, connection, peer))
                 self._waiting.add(task)
                 task.add_done_callback(self._settled)
+
+        if self._short_until and self._loop.time() > self._short_until:
+            self._short_until = 0.0
+            _log.info("connections accepted again")
+
+    def _wait_for_descriptors(self, reason: str) -> None:
+        """Leave connections in the system's queue for a second; say so once in a shortage."""
+        if not self._short_until:
+            _log.warning(
+                "connections wait to be accepted: raise the limit on open files, or lower --max-clients",
+                reason=reason,
+                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+        self._short_until = self._loop.time() + _SHORTAGE_SECONDS
+        self._pause()
+        self._loop.call_later(_ACCEPT_PAUSE_SECONDS, self._retry)
 
     def _reclaim_slots(self) -> None:
         """Close connections that have had their login slot for long enough, while others wait."""
@@ -177,7 +225,8 @@ class Listener:
                     return
         except (OSError, ProxyError) as error:
             connection.close()
-            _log.info("connection failed", address=peer[0], reason=str(error) or "no header in time")
+            log = _log.debug if isinstance(error, ConnectionError) else _log.info
+            log("connection failed", address=peer[0], reason=str(error) or "no header in time")
             return
         except asyncio.CancelledError:
             connection.close()
@@ -216,7 +265,8 @@ class Listener:
         except OSError as error:  # the network's doing, or a failed TLS handshake
             late = isinstance(error, TimeoutError)
             reason = "no handshake in time" if late else str(error) or "the other end gave the handshake up"
-            _log.info("connection failed", address=peer[0], reason=reason)
+            log = _log.debug if _is_first_contact(error) else _log.info
+            log("connection failed", address=peer[0], reason=reason)
         except asyncio.CancelledError:
             client.yield_slot()
             raise
@@ -233,37 +283,70 @@ class Listener:
         data = b""
         while len(data) < count:
             more = await self._loop.sock_recv(connection, count - len(data))
+            if not more and not data:
+                raise ConnectionAbortedError(
+                    "a proxy's connection ended before its PROXY header"
+                )  # its check
             if not more:
-                raise ProxyError("a proxy's connection ended before its PROXY header")
+                raise ProxyError("a proxy's connection ended within its PROXY header")
             data += more
         return data
 
 
+def _is_first_contact(error: OSError) -> bool:
+    """Return whether the other end only looked: hung up, did not take the certificate, or spoke no TLS."""
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or error.reason in _NO_CLIENTS
+    return isinstance(error, ConnectionError)
+
+
 def open_sockets(host: str | None, port: int) -> list[socket.socket]:
-    """Listen on every address of `host` (None: all there are). Raises `StartError`."""
+    """Listen on every address of `host` that this machine has (None: all there are). Raises `StartError`."""
     where = f"{host or 'any address'}, port {port}"
     sockets: list[socket.socket] = []
+    missing = "this machine has no such address"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in dict.fromkeys(found):
             try:
-                listening = socket.socket(family, kind, protocol)
-            except OSError:
-                continue  # an address family this machine does not have
-            sockets.append(listening)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind(address)
-            listening.listen(_BACKLOG)
-            listening.setblocking(False)
+                sockets.append(_listen(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                missing = error.strerror or missing  # as of `::1` where IPv6 is off
     except OSError as error:
         for listening in sockets:
             listening.close()
         raise StartError(f"cannot listen on {where}: {error.strerror}") from None
     if not sockets:
-        raise StartError(f"cannot listen on {where}: this machine has no such address")
+        raise StartError(f"cannot listen on {where}: {missing}")
     return sockets
+
+
+def _listen(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    listening.setblocking(False)
+    return listening
+
+
+def _descriptors_left() -> int:
+    """Return about how many files can still be opened: the system gives the lowest free descriptor."""
+    try:
+        probe = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    os.close(probe)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return KEPT_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit - probe
 
 
 def _plain_ip(ip: str) -> str:

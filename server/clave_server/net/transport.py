@@ -23,6 +23,7 @@ from clave_wire.messages import Code, Hello, LoggedIn, ToRelay
 
 __all__ = [
     "FRAME_SECONDS",
+    "LOST",
     "MAX_BUFFERED_BYTES",
     "RETURNS_PER_SECOND",
     "SOFTWARE",
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 SOFTWARE: Final = "clave-relay"
+
+LOST: Final = "connection lost"
+"""How a connection ended that the other end or the network closed."""
+
 _LINGER_SECONDS: Final = 5.0
 """How long a client may take to read the last bytes before its connection is aborted."""
 
@@ -266,7 +271,7 @@ class ClientTransport(asyncio.Protocol):
             self._transports.count_slow_drop()
             _log.warning("client dropped", name=self.name, address=self.address, reason="it stopped reading")
         self.send_queue.discard()
-        self._end("connection lost")
+        self._end(LOST)
 
     def pause_writing(self) -> None:
         """Stop writing: asyncio's buffer is full."""

@@ -27,7 +27,7 @@ class _LineLogger:
     def msg(self, line: str) -> None:
         self._writer.put([line])
 
-    info = warning = error = critical = exception = msg
+    debug = info = warning = error = critical = exception = msg
 
 
 class _Nobody:

@@ -18,7 +18,7 @@ from clave_server.accounts import directory
 from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.accounts.registration import verify_login
 from clave_server.errors import Refusal, ServerError
-from clave_server.net.transport import ClientTransport
+from clave_server.net.transport import LOST, ClientTransport
 from clave_server.observe.mirror import ConnectionRecord
 from clave_server.relay.context import RelayContext
 from clave_server.rooms.catchup import InvitationFeed
@@ -152,7 +152,8 @@ class ClientHandler:
             self._context.limits.remove(self._transport.ip)
         session = self._session
         if session is None:
-            _log.info("connection ended before login", address=self._transport.address, reason=how)
+            log = _log.debug if how == LOST else _log.info  # who only looks at the certificate hangs up
+            log("connection ended before login", address=self._transport.address, reason=how)
             return
         session.over = True
         if self._context.sessions.get(session.device) is session:

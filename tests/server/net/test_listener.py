@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import socket
 import ssl
 import struct
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clave_server.errors import ProxyError
+from clave_server.admin.http_endpoints import HttpEndpoints
+from clave_server.errors import ProxyError, StartError
 from clave_server.limits.connection_limits import ConnectionCaps
 from clave_server.net import listener
 from clave_server.net.login_slots import LoginSlots
@@ -198,3 +202,46 @@ async def test_above_the_waiting_limit_the_longest_queue_loses_a_connection(
         await client.close()
         for _, writer in crowd:
             writer.close()
+
+
+# --- addresses that this machine does not have ---------------------------------------------------------
+
+
+def found(*addresses: str) -> Callable[..., list[tuple[Any, ...]]]:
+    """Return a `getaddrinfo` that finds these IPv4 addresses for any host."""
+    kind, protocol = socket.SOCK_STREAM, socket.IPPROTO_TCP
+
+    def find(_host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, kind, protocol, "", (address, port)) for address in addresses]
+
+    return find
+
+
+def test_an_address_that_cannot_be_assigned_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", found("192.0.2.1", "127.0.0.1"))
+    (listening,) = listener.open_sockets("localhost", 0)
+    assert listening.getsockname()[0] == "127.0.0.1"
+    listening.close()
+
+
+def test_a_host_with_no_address_of_this_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", found("192.0.2.1"))
+    with pytest.raises(StartError, match="cannot listen on localhost, port 1: Cannot assign requested"):
+        listener.open_sockets("localhost", 1)
+
+
+def test_a_port_in_use_at_one_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", found("127.0.0.2", "127.0.0.1"))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(StartError, match="in use"):
+        listener.open_sockets("localhost", taken.getsockname()[1])
+
+
+async def test_metrics_are_served_where_there_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", found("192.0.2.1", "127.0.0.1"))
+    endpoints = await HttpEndpoints.open("localhost", 0, lambda: b"", ready)
+    assert [host for host, _ in endpoints.addresses] == ["127.0.0.1"]
+    await endpoints.close()
+
+
+async def ready() -> str:
+    return ""

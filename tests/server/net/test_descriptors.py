@@ -1,0 +1,44 @@
+"""A relay that is out of file descriptors: its operator still gets through, and it recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from commandkit import said
+from relaykit import PATIENCE_SECONDS, Participant, RawClient
+
+LIMIT = 90
+
+
+async def test_the_operator_gets_through_when_connections_have_all_descriptors(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data)),
+        *("--address-rate", "0", "--metrics", ":0", "--log-level", "warning"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT)),
+    )
+    assert process.stdout
+    assert process.stderr
+    port = int((await process.stdout.readline()).split()[2].rpartition(b":")[2])
+    flood = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * LIMIT)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        first = await process.stderr.readline()
+    assert b"connections wait to be accepted" in first
+    assert b"limit=90" in first
+    assert "people" in await said(data, "status")
+    assert "127.0.0.0/30 is banned" in await said(data, "ban", "127.0.0.0/30")
+    await said(data, "unban", "127.0.0.0/30")
+    for connection in flood:
+        connection.close()
+    client = await (await RawClient.connect(port)).log_in(Participant("red"))
+    await client.close()
+    process.send_signal(signal.SIGTERM)
+    _, rest = await process.communicate()
+    assert rest == b""
