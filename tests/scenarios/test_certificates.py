@@ -96,6 +96,7 @@ async def test_a_change_without_a_word_stops_everyone(tmp_path: Path) -> None:
         before = relay.fingerprint
         await relay.stop()
         (relay.data / "tls.pem").unlink()
+        relay.options = ("--new-identity",)
         await relay.start()
         await stopped(red, before, relay.fingerprint)
         await refused(blue)
@@ -132,6 +133,7 @@ async def test_a_person_is_told_in_one_line(tmp_path: Path) -> None:
             await screen.shows("online again")
         await relay.stop()
         (relay.data / "tls.pem").unlink()
+        relay.options = ("--new-identity",)
         await relay.start()
         async with terminal(*words, **home) as screen:
             assert await screen.ended() == 4

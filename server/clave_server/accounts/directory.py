@@ -22,6 +22,7 @@ __all__ = [
     "Enrolment",
     "add_stored",
     "claim_key_packages",
+    "count_accounts",
     "enrol",
     "find_device",
     "look_up",
@@ -77,6 +78,12 @@ class Enrolment:
     rooms: int
     stored: int
     published: int
+
+
+def count_accounts(connection: apsw.Connection) -> int:
+    """Return how many accounts are registered."""
+    count: int = connection.execute("SELECT count(*) FROM accounts").get
+    return count
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant, now: int) -> Enrolment | None:

@@ -11,6 +11,7 @@ import apsw
 from clave_host.addresses import join_address
 from clave_host.clock import now_ms
 from clave_host.version import VERSION
+from clave_server.accounts.directory import count_accounts
 from clave_server.admin.gauges import read_gauges
 from clave_server.admin.requests import (
     AddBan,
@@ -137,9 +138,8 @@ class AdminHandler:
 
 
 def _count_rows(connection: apsw.Connection) -> tuple[int, int]:
-    accounts: int = connection.execute("SELECT count(*) FROM accounts").get
     rooms: int = connection.execute("SELECT count(*) FROM rooms").get
-    return accounts, rooms
+    return count_accounts(connection), rooms
 
 
 def _read_version(connection: apsw.Connection) -> object:

@@ -199,7 +199,10 @@ class CertificateRequest(AdminRequest[Fingerprints], frozen=True):
     def execute_in(self, folder: DataDir, own: TlsFiles | None, now: int) -> Fingerprints:
         """Execute it on the files in the data folder, or on the operator's."""
         if own is None and not folder.certificate.exists():
-            raise AdminError("this relay shows a certificate of yours: name it with --tls-certificate")
+            raise AdminError(
+                f"{folder.certificate} is missing. If this relay shows a certificate of yours: name it with"
+                " --tls-certificate; else restore it from a backup"
+            )
         return self.apply(Certificates.open(folder, own, dt.datetime.now(dt.UTC)))
 
 

@@ -14,24 +14,32 @@ from typing import Final, NamedTuple
 
 import apsw
 
+from clave_host.addresses import split_address
 from clave_host.clock import now_ms
 from clave_server.accounts.tokens import read_tokens
+from clave_server.admin.control_socket import send_request
 from clave_server.admin.integrity import check_seals
+from clave_server.admin.requests import GetStatus
+from clave_server.admin.status import render_size
 from clave_server.cli.options import Options
-from clave_server.errors import DamageError, StartError
+from clave_server.errors import AdminError, DamageError, StartError
 from clave_server.limits.bans import read_bans
-from clave_server.net.listener import open_sockets
+from clave_server.net.listener import KEPT_DESCRIPTORS, open_sockets
 from clave_server.net.tls import TlsFiles, load_credentials, open_tls, read_digest
 from clave_server.option_values import RegistrationMode
+from clave_server.relay.certificates import check_identity
 from clave_server.relay.settings import Settings
 from clave_server.storage import schema
-from clave_server.storage.data_dir import CERTIFICATE, DATABASE, NEXT_CERTIFICATE, is_held
+from clave_server.storage.data_dir import CERTIFICATE, CONTROL, DATABASE, NEXT_CERTIFICATE, is_held
 from clave_wire.login import fingerprint_text
 
 __all__ = ["SYSTEMD", "Finding", "Verdict", "check"]
 
-_OWN_FILES: Final = 64
+_OWN_FILES: Final = 32 + KEPT_DESCRIPTORS
 """Descriptors that a relay needs besides those of connections."""
+
+_LITTLE_BYTES: Final = 100 * 1024 * 1024
+"""Free bytes below which a disk is nearly full."""
 
 SYSTEMD: Final = Path("/run/systemd/system")
 """Exists where systemd runs, which may hold the relay's port (sd_booted(3))."""
@@ -65,15 +73,17 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
         return
     folder, running = _check_folder(options.data)
     yield folder
+    yield _check_space(options.data)
     if folder.verdict is Verdict.OK:
         yield _check_database(options.data / DATABASE)
     if folder.verdict is Verdict.OK or settings.tls:
         yield _check_certificate(options.data / CERTIFICATE, settings.tls)
-    for matter, address in (
-        ("listen", (settings.host, settings.port)),
-        ("plain", settings.plain),
-        ("metrics", metrics),
-    ):
+    yield (
+        _check_listening(options.data, settings)
+        if running
+        else _check_port("listen", settings.host, settings.port)
+    )
+    for matter, address in (("plain", settings.plain), ("metrics", metrics)):
         if address is not None:
             yield _check_port(matter, *address, running=running)
     yield _check_registration(settings, options)
@@ -92,6 +102,38 @@ def _check_folder(data: Path) -> tuple[Finding, bool]:
     except StartError as error:
         return Finding(Verdict.ERROR, "data", str(error)), False
     return Finding(Verdict.OK, "data", f"{data}{', a relay is running on it' if running else ''}"), running
+
+
+def _check_space(data: Path) -> Finding:
+    """Judge the space that is left for the data folder, or where it will be made."""
+    place = next(place for place in (data.absolute(), *data.absolute().parents) if place.exists())
+    try:
+        disk = os.statvfs(place)
+    except OSError as error:
+        return Finding(Verdict.WARNING, "space", f"not known: {error.strerror}")
+    free, size = disk.f_bavail * disk.f_frsize, render_size(disk.f_bavail * disk.f_frsize)
+    if not free or (disk.f_files and not disk.f_favail):
+        return Finding(Verdict.ERROR, "space", f"none is free for {data}; no relay starts there or accepts")
+    if free < _LITTLE_BYTES:
+        return Finding(Verdict.WARNING, "space", f"{size} are free for {data}; a full disk stops the relay")
+    return Finding(Verdict.OK, "space", f"{size} free")
+
+
+def _check_listening(data: Path, settings: Settings) -> Finding:
+    """Compare the port that a start would use with those of the relay that runs."""
+    where = f"{settings.host or 'every address'}, port {settings.port or 'any'}"
+    try:
+        used = send_request(data / CONTROL, GetStatus()).listening
+    except AdminError as error:
+        return Finding(Verdict.WARNING, "listen", f"{where}; the running relay does not say its own: {error}")
+    present = ", ".join(used)
+    if settings.port in (0, *(split_address(each)[1] for each in used)):
+        return Finding(Verdict.OK, "listen", f"the running relay has {present}; not tried")
+    own = _check_port("listen", settings.host, settings.port)
+    verdict = Verdict.ERROR if own.verdict is Verdict.ERROR else Verdict.WARNING
+    return Finding(
+        verdict, "listen", f"the running relay has {present}; a start would use another: {own.text}"
+    )
 
 
 def _check_database(path: Path) -> Finding:
@@ -129,6 +171,8 @@ def _check_certificate(path: Path, own: TlsFiles | None) -> Finding:
     try:
         if following.exists():
             read_digest(following)
+        if own is None:
+            check_identity(path, path.with_name(DATABASE))
         if own is None and not path.exists():
             return Finding(Verdict.OK, "certificate", "made at the first start")
         digest = (load_credentials(own) if own else open_tls(path, dt.datetime.now(dt.UTC))).digest
@@ -141,7 +185,7 @@ def _check_certificate(path: Path, own: TlsFiles | None) -> Finding:
     )
 
 
-def _check_port(matter: str, host: str | None, port: int, *, running: bool) -> Finding:
+def _check_port(matter: str, host: str | None, port: int, *, running: bool = False) -> Finding:
     where = f"{host or 'every address'}, port {port or 'any'}"
     if running:
         return Finding(Verdict.OK, matter, f"{where}; not tried, as the relay has it")

@@ -32,10 +32,15 @@ Every option can be set by environment (CLAVE_RELAY_LISTEN, ...) or in the file 
     subcommand_metavar="[COMMAND [ARGS]...]",
 )
 @run_options
+@click.option(
+    "--new-identity",
+    is_flag=True,
+    help="Make another key if tls.pem is lost: every client stops until its user accepts it.",
+)
 @click.version_option(package_name="clave", message="clave-relay %(version)s")
 @click.pass_context
 @one_line_errors
-def main(context: click.Context, /, **options: Any) -> None:
+def main(context: click.Context, /, new_identity: bool, **options: Any) -> None:
     """Run a relay for encrypted group chat: it passes on what it cannot read.
 
     The first line printed is "listening on HOST:PORT  fingerprint XXXX ...", the SHA-256 of the certificate
@@ -46,8 +51,10 @@ def main(context: click.Context, /, **options: Any) -> None:
     if context.invoked_subcommand is None:
         from clave_server.cli import service
 
-        service.run(Options(**options))
+        service.run(Options(**options), new_identity=new_identity)
         return
+    if new_identity:
+        raise click.UsageError("--new-identity is of a start; it goes with no command")
     given = [key for key in options if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         name = "--" + given[0].replace("_", "-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import gc
 import os
@@ -46,9 +47,9 @@ _OPEN_FILES: Final = 65_536
 """Soft limit on open files where the system has no hard limit."""
 
 
-def run(options: Options) -> None:
-    """Run a relay until SIGTERM or SIGINT. Raises `StartError`."""
-    settings = options.settings()
+def run(options: Options, *, new_identity: bool = False) -> None:
+    """Run a relay until SIGTERM or SIGINT; `new_identity` is a setting. Raises `StartError`."""
+    settings = dataclasses.replace(options.settings(), new_identity=new_identity)
     gc.set_threshold(*_GC_THRESHOLDS)
     os.umask(0o077)
     _raise_file_limit()

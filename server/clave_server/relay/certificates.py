@@ -5,12 +5,14 @@ Knows files and signatures, no connections.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 
 import msgspec
 
 from clave_host.private_files import write_private
+from clave_server.accounts.directory import count_accounts
 from clave_server.errors import AdminError, StartError
 from clave_server.net.tls import (
     Credentials,
@@ -21,11 +23,29 @@ from clave_server.net.tls import (
     open_tls,
     read_digest,
 )
+from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text, succession
 from clave_wire.messages import NextCertificate
 
-__all__ = ["Certificates", "Fingerprints"]
+__all__ = ["Certificates", "Fingerprints", "check_identity"]
+
+
+def check_identity(certificate: Path, database: Path) -> None:
+    """Raise `StartError` if the relay's `certificate` is missing beside a database with accounts.
+
+    Their clients pinned it, and would stop at a new one.
+    """
+    if certificate.exists() or not database.exists():
+        return
+    with schema.start_errors(database), contextlib.closing(schema.connect_reader(database)) as connection:
+        if not (schema.read_version(connection, database) and count_accounts(connection)):
+            return
+    raise StartError(
+        f"{certificate} is missing, by which clients know this relay: restore it from a backup"
+        f" (tar -xpf FILE {certificate.name}), or name the one they know with --tls-certificate;"
+        " with --new-identity the relay makes another, and every client stops until its user accepts it"
+    )
 
 
 class Fingerprints(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from clave_server.net.tls import Credentials
 from clave_server.net.transport import ClientTransport, Transports
 from clave_server.observe.counters import Counters
 from clave_server.observe.mirror import Mirror
-from clave_server.relay.certificates import Certificates
+from clave_server.relay.certificates import Certificates, check_identity
 from clave_server.relay.client_handler import ClientHandler
 from clave_server.relay.context import RelayContext
 from clave_server.relay.settings import Settings
@@ -84,6 +84,8 @@ class Relay:
     async def start(cls, settings: Settings, folder: DataDir, mirror: Mirror) -> Relay:
         """Open the database and listen. Raises `StartError`."""
         loop = asyncio.get_running_loop()
+        if settings.tls is None and not settings.new_identity:
+            check_identity(folder.certificate, folder.database)
         certificates = Certificates.open(folder, settings.tls, dt.datetime.now(dt.UTC))
         sockets = _open_sockets(settings)
         connection = schema.connect_writer(folder.database)

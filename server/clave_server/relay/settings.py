@@ -19,7 +19,8 @@ class Settings:
     """A relay's settings. Sizes in bytes, times in seconds.
 
     `account_rate` is requests of one account per second; 0 for no limit. `changes_per_second` and
-    `change_burst` limit the changes (handshakes and `Mend`s) of one account in one room.
+    `change_burst` limit the changes (handshakes and `Mend`s) of one account in one room. With `new_identity`
+    the relay may make a certificate that clients it has already do not know.
     """
 
     host: str | None
@@ -35,4 +36,5 @@ class Settings:
     changes_per_second: float = 0.5
     change_burst: int = 64
     login_seconds: float = 10.0
+    new_identity: bool = False
     send_queue_bytes: int = MAX_SEND_QUEUE_BYTES

@@ -23,6 +23,7 @@ __all__ = [
     "connect",
     "connect_reader",
     "connect_writer",
+    "read_version",
     "start_errors",
     "versions_behind",
 ]
@@ -345,7 +346,7 @@ def versions_behind(path: Path) -> int:
     with start_errors(path):
         connection = connect(path, apsw.SQLITE_OPEN_READWRITE)
         try:
-            return len(MIGRATIONS) - _read_version(connection, path)
+            return len(MIGRATIONS) - read_version(connection, path)
         finally:
             connection.close()
 
@@ -365,7 +366,8 @@ def _seal(*values: apsw.SQLiteValue) -> bytes:
     return hashlib.blake2b(msgspec.msgpack.encode(values), digest_size=_SEAL_BYTES).digest()
 
 
-def _read_version(connection: apsw.Connection, path: Path) -> int:
+def read_version(connection: apsw.Connection, path: Path) -> int:
+    """Return how many migrations a relay's database has, 0 for an empty one. Raises `StartError`."""
     version = int(str(connection.pragma("user_version")))
     owner = int(str(connection.pragma("application_id")))
     if version and owner != APPLICATION_ID:
@@ -376,7 +378,7 @@ def _read_version(connection: apsw.Connection, path: Path) -> int:
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
-    version = _read_version(connection, path)
+    version = read_version(connection, path)
     with connection:
         for migration in MIGRATIONS[version:]:
             connection.execute(migration)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -15,8 +17,8 @@ from clave_server.cli import check
 from clave_server.cli.check import Verdict
 from clave_server.cli.decorators import run_options
 from clave_server.cli.options import Options
-from commandkit import make_folder, names, run
-from relaykit import RelayProcess
+from commandkit import make_folder, names, refused, run
+from relaykit import Participant, RawClient, RelayProcess
 
 
 def findings(result: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
@@ -30,7 +32,7 @@ def test_check_before_the_first_start_creates_nothing(data: Path) -> None:
     assert result.returncode == 0
     assert found["data"] == ("ok", f"{data}, made at the first start")
     assert found["metrics"] == ("ok", "127.0.0.1, port any")
-    assert {verdict for verdict, _ in found.values()} == {"ok"}
+    assert {verdict for subject, (verdict, _) in found.items() if subject != "space"} == {"ok"}
     assert list(data.parent.iterdir()) == []
 
 
@@ -62,7 +64,7 @@ async def test_check_works_beside_a_running_relay(data: Path) -> None:
         assert result.returncode == 0
         assert "a relay is running on it" in found["data"][1]
         assert process.first_line.split("fingerprint")[1].strip() in found["certificate"][1]
-        assert "not tried" in found["listen"][1]
+        assert found["listen"] == ("ok", f"the running relay has 127.0.0.1:{process.port}; not tried")
         other = await asyncio.to_thread(
             run, data.parent / "other", "check", "--metrics", f"127.0.0.1:{process.port}"
         )
@@ -118,3 +120,89 @@ def test_check_counts_tokens_and_migrations_and_migrates_nothing(data: Path) -> 
     assert "migrated by 1" in findings(run(data, "check"))["database"][1]
     assert connection.execute("PRAGMA user_version").fetchone() == (version - 1,)
     connection.close()
+
+
+# --- space, ports, identity ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "verdict", "words"),
+    [
+        (0, 9, Verdict.ERROR, "none is free"),
+        (10, 0, Verdict.ERROR, "none is free"),
+        (99, 9, Verdict.WARNING, "99.0 MiB are free"),
+        (100, 9, Verdict.OK, "100.0 MiB free"),
+    ],
+)
+def test_a_full_disk_is_an_error_and_a_nearly_full_one_a_warning(
+    data: Path, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, verdict: Verdict, words: str
+) -> None:
+    asked: list[Path] = []
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        asked.append(path)
+        block = 1024 * 1024
+        return os.statvfs_result((block, block, 1000, free, free, 1000, inodes, inodes, 0, 255))
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    found = {finding.subject: finding for finding in check.check(options(data), {}, ())}
+    assert found["space"].verdict is verdict
+    assert words in found["space"].text
+    assert asked == [data.parent]
+
+
+def options(data: Path) -> Options:
+    given = run_options(click.command()(lambda **_: None)).make_context("check", []).params
+    return Options(**{**given, "data": data, "listen": "127.0.0.1:0"})
+
+
+async def test_the_port_of_the_relay_that_runs_is_named(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        free = other.getsockname()[1]
+        other.close()
+        async with RelayProcess(data) as process:
+            result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{free}")
+            verdict, text = findings(result)["listen"]
+            assert (verdict, result.returncode) == ("warning", 0)
+            assert f"the running relay has 127.0.0.1:{process.port}; a start would use another" in text
+            port = taken.getsockname()[1]
+            result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{port}")
+            verdict, text = findings(result)["listen"]
+            assert (verdict, result.returncode) == ("error", 1)
+            assert f"127.0.0.1:{process.port}" in text
+            assert f"port {port}: Address already in use" in text
+
+
+async def test_a_certificate_missing_beside_accounts_is_refused_until_it_is_meant(data: Path) -> None:
+    async with RelayProcess(data) as process:
+        client = await (await RawClient.connect(process.port)).log_in(Participant("red"))
+        await client.close()
+        process.process.terminate()
+        await process.process.wait()
+    former = (data / "tls.pem").read_bytes()
+    (data / "tls.pem").unlink()
+    result = await asyncio.to_thread(run, data, "check", "--listen", "127.0.0.1:0")
+    verdict, text = findings(result)["certificate"]
+    assert (verdict, result.returncode) == ("error", 1)
+    for words in ("tls.pem is missing", "from a backup", "--new-identity"):
+        assert words in text
+    refused(
+        await asyncio.to_thread(run, data, "--listen", "127.0.0.1:0"), "tls.pem is missing", "--new-identity"
+    )
+    assert not (data / "tls.pem").exists()
+    async with RelayProcess(data, "--new-identity"):
+        assert (data / "tls.pem").read_bytes() != former
+
+
+async def test_a_relay_that_nobody_knows_makes_its_certificate(data: Path) -> None:
+    make_folder(data)
+    (data / "tls.pem").unlink()
+    async with RelayProcess(data):
+        assert (data / "tls.pem").exists()
+
+
+def test_new_identity_goes_with_no_command(data: Path) -> None:
+    command = [sys.executable, "-m", "clave_server", "--new-identity", "status", "--data", str(data)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 2
+    assert "--new-identity is of a start" in result.stderr

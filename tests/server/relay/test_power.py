@@ -22,7 +22,7 @@ async def talk_until_power_cut(
     folder: Path, after: Path, talkers: list[Talker], ledger: Ledger, dice: Random
 ) -> None:
     with Disk() as disk:
-        async with running_relay(folder) as relay, asyncio.TaskGroup() as visits:
+        async with running_relay(folder, new_identity=True) as relay, asyncio.TaskGroup() as visits:
             dark, loop = asyncio.Event(), asyncio.get_running_loop()
             disk.cut_power_after(dice.randrange(1, 400), lambda: loop.call_soon_threadsafe(dark.set))
             for talker in talkers:
@@ -34,7 +34,7 @@ async def talk_until_power_cut(
 
 
 async def read_all_again(folder: Path, talkers: list[Talker], ledger: Ledger) -> None:
-    async with running_relay(folder) as relay, asyncio.TaskGroup() as visits:
+    async with running_relay(folder, new_identity=True) as relay, asyncio.TaskGroup() as visits:
         for talker in talkers:
             visits.create_task(talker.visit(relay.port, reread=True, quiet=True))
         for talker in talkers:

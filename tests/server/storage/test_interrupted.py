@@ -50,7 +50,7 @@ async def test_a_killed_migration_starts_again(tmp_path: Path) -> None:
     log_ahead = database.with_name("relay.db-wal")
     dice = Random(3)  # noqa: S311  (dice, not keys)
     for _ in range(3):
-        async with RelayProcess(tmp_path / "data", ready=False) as process:
+        async with RelayProcess(tmp_path / "data", "--new-identity", ready=False) as process:
             size = dice.randrange(1, 6_000_000)  # the log ahead grows while the transaction lasts
             while not log_ahead.exists() or log_ahead.stat().st_size < size:
                 assert process.process.returncode is None

@@ -50,6 +50,7 @@ async def start_with_version(relay: RelayUnderTest, version: int) -> None:
     relay.folder /= "before"
     relay.folder.mkdir()
     assert schema.versions_behind(place_stored_database(relay.folder / "data", version)) > 0
+    relay.settings["new_identity"] = True
     await relay.start()
 
 
@@ -148,6 +149,7 @@ async def test_a_room_damaged_before_the_migration_is_refused_afterwards(relay: 
     connection = apsw.Connection(str(place_stored_database(relay.folder / "data", 3)))
     connection.execute("UPDATE rooms SET epoch = epoch + 1")
     connection.close()
+    relay.settings["new_identity"] = True
     await relay.start()
     blue = await relay.join(former_participant("blue", 3))
     refused = await blue.ask(m.Resume(1, ROOM, 1))
