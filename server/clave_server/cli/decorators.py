@@ -53,10 +53,16 @@ def note_option(command: _F) -> _F:
 
 
 def one_line_errors(command: _F) -> _F:
-    """Have a command print a `ServerError` as one line and end with status 1."""
+    """Have a command print a `ServerError` as one line and end with status 1.
+
+    The list of paths that is the context's object gets the command's data folder, for a crash report.
+    """
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> Any:
+        context = click.get_current_context(silent=True)
+        if context is not None and isinstance(context.obj, list) and "data" in options:
+            context.obj.append(options["data"])
         try:
             return command(*arguments, **options)
         except ServerError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from clave_host.program import run_program
 from clave_server.cli import commands
 from clave_server.cli.decorators import one_line_errors, run_options
 from clave_server.cli.options import Options
@@ -25,10 +28,21 @@ Every option can be set by environment (CLAVE_RELAY_LISTEN, ...) or in the file 
 """
 
 
+class _Program(click.Group):
+    """The group as a program, which ends without a traceback; a crash report goes to its data folder."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run it, and exit if it is a program by itself."""
+        folders: list[Path] = []
+        run = partial(super().main, *arguments, standalone_mode=standalone_mode, obj=folders, **extra)
+        return run_program("clave-relay", run, folders) if standalone_mode else run()
+
+
 @click.group(
+    cls=_Program,
     invoke_without_command=True,
     epilog=_EPILOG,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
     subcommand_metavar="[COMMAND [ARGS]...]",
 )
 @run_options

@@ -42,10 +42,16 @@ __all__ = ["LISTS", "OPTIONS", "VARIABLES", "Options", "default_data", "variable
 
 
 def default_data() -> Path:
-    """Return the default data folder."""
+    """Return the default data folder; one line ends the command where this user has no home."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("clave-relay", appauthor=False))
+    try:
+        folder = Path(platformdirs.user_data_dir("clave-relay", appauthor=False))
+    except (KeyError, RuntimeError):  # neither HOME nor an entry in the system's list of users
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise click.ClickException("this user has no home folder: name the data folder with --data")
+    return folder
 
 
 def _option(text: str, **click_attributes: Any) -> Any:

@@ -40,7 +40,10 @@ class FilePath(click.Path):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Refuse a path that no system can look up."""
         try:
+            os.fspath(value).encode()  # as SQLite takes it
             os.lstat(value)
+        except UnicodeEncodeError:
+            self.fail("the path is not text in UTF-8", parameter, context)
         except ValueError:
             self.fail("a path cannot hold the character NUL", parameter, context)
         except OSError as error:
@@ -122,7 +125,7 @@ def read_config(
     import tomllib
 
     try:
-        settings = tomllib.loads(path.read_text())
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StartError(f"cannot read the configuration {path}: {error.strerror}") from None
     except RecursionError:
@@ -154,7 +157,7 @@ def _is_setting(value: object) -> bool:
 def read_token(path: Path) -> str:
     """Return the registration token, the file's only line. Raises `StartError`."""
     try:
-        token = path.read_text().strip()
+        token = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise StartError(f"cannot read the registration token in {path}: {reason}") from None
