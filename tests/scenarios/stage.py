@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -59,10 +60,14 @@ class Relay:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [asyncio.create_task(self._collect(self._process.stderr, self.log))]
-        first = (await asyncio.wait_for(self._process.stdout.readline(), TIMEOUT)).decode().split()
-        assert first[:2] == ["listening", "on"], (first, self.log)
-        self.address = first[2]
-        self.fingerprint = " ".join(first[4:])
+        first = (await asyncio.wait_for(self._process.stdout.readline(), TIMEOUT)).decode()
+        if first.startswith("{"):
+            told = json.loads(first)
+            self.address, self.fingerprint = told["address"], told["fingerprint"]
+        else:
+            words = first.split()
+            assert words[:2] == ["listening", "on"], (first, self.log)
+            self.address, self.fingerprint = words[2], " ".join(words[4:])
         self._readers.append(asyncio.create_task(self._collect(self._process.stdout, self.mirror)))
 
     async def _collect(self, output: asyncio.StreamReader, lines: list[str]) -> None:

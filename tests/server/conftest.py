@@ -16,9 +16,14 @@ _PROCESSES = (
     "test_check.py",
     "test_main.py",
     "test_commands.py",
+    "test_descriptors.py",
+    "test_first_contact.py",
     "test_floods.py",
     "test_interrupted.py",
     "test_kills.py",
+    "test_line_writer.py",
+    "test_output.py",
+    "test_top.py",
 )
 
 

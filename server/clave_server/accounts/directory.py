@@ -1,4 +1,8 @@
-"""Accounts, devices and their key packages in the database. Runs on the database threads."""
+"""Accounts, devices and their key packages in the database. Runs on the database threads.
+
+An account whose name was freed keeps its row, as its devices are in rooms until members remove them. The name
+in that row is the former one, a blank, and the row's id; no name that can be registered has a blank.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
+import msgspec
 import structlog
 
 from clave_server.accounts.device_counts import DeviceCount, check_count, update_count
-from clave_server.errors import DamageError, Refusal
+from clave_server.errors import AdminError, DamageError, Refusal
 from clave_server.storage.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
 from clave_wire.messages import Code
 
 __all__ = [
     "MAX_DEVICES",
+    "AccountRow",
     "Applicant",
     "Enrolment",
     "add_stored",
@@ -25,6 +31,11 @@ __all__ = [
     "count_accounts",
     "enrol",
     "find_device",
+    "free_name",
+    "freed_text",
+    "is_registered",
+    "known_name",
+    "list_accounts",
     "look_up",
     "publish_key_packages",
     "resolve",
@@ -80,26 +91,96 @@ class Enrolment:
     published: int
 
 
+class AccountRow(msgspec.Struct, frozen=True):
+    """An account for the operator: its name and key, its devices, rooms made and bytes stored."""
+
+    name: str
+    account: bytes
+    devices: int
+    rooms: int
+    stored: int
+
+
 def count_accounts(connection: apsw.Connection) -> int:
-    """Return how many accounts are registered."""
-    count: int = connection.execute("SELECT count(*) FROM accounts").get
+    """Return how many names are registered."""
+    count: int = connection.execute("SELECT count(*) FROM accounts WHERE instr(name, ' ') = 0").get
     return count
+
+
+def list_accounts(connection: apsw.Connection) -> list[AccountRow]:
+    """Return all accounts by name; those whose name was freed are not among them."""
+    rows: list[Any] = connection.execute(
+        "SELECT name, account, (SELECT count(*) FROM devices WHERE devices.account = accounts.id),"
+        " (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored"
+        " FROM accounts WHERE instr(name, ' ') = 0 ORDER BY folded"
+    ).fetchall()
+    return [AccountRow(*row) for row in rows]
+
+
+def is_registered(connection: apsw.Connection, folded: str) -> bool:
+    """Return whether an account has the name that compares as `folded`."""
+    return connection.execute("SELECT 1 FROM accounts WHERE folded = ?", (folded,)).get is not None
+
+
+def free_name(connection: apsw.Connection, folded: str) -> tuple[bytes, str, list[bytes]]:
+    """Let anybody register the name that compares as `folded`; return whose it was: key, name, devices.
+
+    That account can no longer log in, and its key packages are deleted. Raises `AdminError` or `DamageError`.
+    """
+    row = connection.execute(
+        f"SELECT id, account, name, seal = {ACCOUNT} AND person = {PERSON} FROM accounts"  # noqa: S608
+        " WHERE folded = ? AND instr(folded, ' ') = 0",
+        (folded,),
+    ).get
+    if row is None:
+        raise AdminError(f"nobody has the name {folded} here; see: clave-relay account list")
+    number, account, name, whole = row
+    _check(whole)
+    found: list[Any] = connection.execute(
+        "SELECT device FROM devices WHERE account = ?", (number,)
+    ).fetchall()
+    devices = [device for (device,) in found]
+    for device in devices:
+        for table in ("key_packages", "last_resorts"):
+            connection.execute(f"DELETE FROM {table} WHERE device = ?", (device,))  # noqa: S608  (names from above)
+        update_count(connection, device, DeviceCount.KEY_PACKAGES)
+    connection.execute(
+        "UPDATE accounts SET name = name || ' ' || id, folded = folded || ' ' || id,"
+        " skeleton = skeleton || ' ' || id WHERE id = ?",
+        (number,),
+    )
+    connection.execute(f"UPDATE accounts SET seal = {ACCOUNT}, person = {PERSON} WHERE id = ?", (number,))  # noqa: S608
+    return account, name, devices
+
+
+def freed_text(name: str) -> str:
+    """Return what an account is told whose name was freed."""
+    return (
+        f"the relay's operator has freed the name {name}: it is no longer this key's;"
+        " ask the operator, or register anew with a new profile"
+    )
+
+
+def known_name(stored: str) -> str:
+    """Return the name that an account has or had."""
+    return stored.partition(" ")[0]
 
 
 def find_device(connection: apsw.Connection, applicant: Applicant, now: int) -> Enrolment | None:
     """Return the enrolment of a device that is registered with exactly this identity, else None.
 
-    `now` is in seconds since 1970, here and elsewhere.
+    `now` is in seconds since 1970, here and elsewhere. Raises `Refusal` if the account's name was freed.
     """
     row = connection.execute(
-        f"SELECT {_WHOLE}, person = {PERSON} FROM devices JOIN accounts ON accounts.id = devices.account"  # noqa: S608
-        " WHERE device = ? AND identity = ?",
+        f"SELECT {_WHOLE}, person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
+        " JOIN accounts ON accounts.id = devices.account WHERE device = ? AND identity = ?",
         (applicant.device, applicant.identity),
     ).get
     if row is None:
         return None
-    whole, person = row
+    whole, person, name = row
     _check(whole)
+    _check_name(name, applicant)
     if not person:
         _log.error(_DAMAGED_PERSON, name=applicant.name)
     return _enrolment(connection, applicant, now, registered=False)
@@ -128,8 +209,7 @@ def enrol(
     else:
         account, name, whole, person = row
         _check(whole)
-        if name != applicant.name:
-            raise Refusal(Code.BAD_LOGIN, f"this account is registered as {name}; a name cannot be changed")
+        _check_name(name, applicant)
         if not person:
             _log.error(_DAMAGED_PERSON, name=name)
             connection.execute(
@@ -177,6 +257,15 @@ def add_stored(connection: apsw.Connection, account: bytes, size: int) -> None:
     connection.execute("UPDATE accounts SET stored = max(0, stored + ?) WHERE account = ?", (size, account))
 
 
+def _check_name(stored: str, applicant: Applicant) -> None:
+    """Raise `Refusal` unless the account is registered under the applicant's name."""
+    if stored == applicant.name:
+        return
+    if known_name(stored) != stored:
+        raise Refusal(Code.BAD_LOGIN, freed_text(known_name(stored)))
+    raise Refusal(Code.BAD_LOGIN, f"this account is registered as {stored}; a name cannot be changed")
+
+
 def _check(whole: bool | int) -> None:
     if not whole:
         raise DamageError("an account or a device of it is damaged on disk")
@@ -193,6 +282,8 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
     """Return (device, identity) of each device of `name`. Raises `Refusal`."""
+    if known_name(name) != name:
+        raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
     rows: list[Any] = connection.execute(
         f"SELECT device, identity, {_WHOLE} AND person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
         " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
@@ -335,7 +426,7 @@ def _count_undamaged(connection: apsw.Connection, device: bytes, now: int) -> li
 
 
 def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes, str]:
-    """Return the account names of those devices that are registered. Raises `DamageError`."""
+    """Return the account names of those devices that are registered, freed or not. Raises `DamageError`."""
     names: dict[bytes, str] = {}
     for device in devices:
         row = connection.execute(
@@ -344,6 +435,7 @@ def resolve(connection: apsw.Connection, devices: Iterable[bytes]) -> dict[bytes
             (device,),
         ).get
         if row is not None:
-            names[device], whole = row
+            stored, whole = row
             _check(whole)
+            names[device] = known_name(stored)
     return names

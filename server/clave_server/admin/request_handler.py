@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import apsw
+import msgspec
+import structlog
 
 from clave_host.addresses import join_address
 from clave_host.clock import now_ms
 from clave_host.version import VERSION
-from clave_server.accounts.directory import count_accounts
+from clave_server.accounts.directory import count_accounts, freed_text
 from clave_server.admin.gauges import read_gauges
 from clave_server.admin.requests import (
     AddBan,
     AdminRequest,
     CertificateRequest,
     Deleted,
+    FreeAccount,
+    Freed,
     GetStatus,
     LiftBan,
     Prune,
     check_policy,
 )
-from clave_server.admin.status import DiskUse, Status
+from clave_server.admin.status import DiskUse, Status, Totals
 from clave_server.errors import AdminError, Refusal, ServerError
 from clave_server.limits.bans import Ban
 from clave_server.relay.relay import Relay
 from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy
 from clave_server.storage.data_dir import DataDir
 from clave_wire.login import fingerprint_text
+from clave_wire.messages import Code
 
 __all__ = ["AdminHandler"]
 
@@ -39,6 +45,8 @@ _STORAGE_SECONDS: Final = 3.0
 _REQUEST_ERRORS: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError)
 
 _T = TypeVar("_T")
+
+_log = structlog.get_logger()
 
 
 class AdminHandler:
@@ -51,7 +59,13 @@ class AdminHandler:
         self._started = time.monotonic()
 
     async def handle(self, request: AdminRequest[Any]) -> object:
-        """Carry out `request`; return its answer. Raises `ServerError`."""
+        """Carry out `request`, log it if it is a change, and return its answer. Raises `ServerError`."""
+        answer = await self._carry_out(request)
+        if request.EVENT:
+            _log.info(request.EVENT, by="operator", **request.facts(answer))
+        return answer
+
+    async def _carry_out(self, request: AdminRequest[Any]) -> object:
         if isinstance(request, GetStatus):
             return await self.status()
         if isinstance(request, CertificateRequest):
@@ -60,7 +74,9 @@ class AdminHandler:
             return told
         if isinstance(request, Prune):
             return await self._prune(RetentionPolicy(request.days, request.room_bytes))
-        answer = await self._write(request)
+        if isinstance(request, FreeAccount):
+            return await self._free(request)
+        answer = await self._write(request.step)
         if isinstance(request, AddBan):
             self._relay.context.limits.bans.add(request.ban)
             return self._close_banned(request.ban)
@@ -84,6 +100,7 @@ class AdminHandler:
             rooms=rooms,
             gauges=read_gauges(relay),
             disk=DiskUse(*self._folder.disk_use()),
+            totals=msgspec.convert(context.counters, Totals, from_attributes=True),
         )
 
     async def readiness_fault(self) -> str:
@@ -117,14 +134,25 @@ class AdminHandler:
                 closed += 1
         return closed
 
-    async def _write(self, request: AdminRequest[_T]) -> _T:
+    async def _free(self, request: FreeAccount) -> Freed:
+        freed, released = await self._write(lambda connection, _: request.free(connection))
+        context = self._relay.context
+        context.freed.add(freed.account)
+        context.quotas.release(released)
+        sessions = [each for each in context.sessions.values() if each.usage.account == freed.account]
+        for session in sessions:
+            session.close(Code.BAD_LOGIN, freed_text(freed.name), "name freed")
+        return msgspec.structs.replace(freed, closed=len(sessions))
+
+    async def _write(self, work: Callable[[apsw.Connection, int], _T]) -> _T:
+        """Run `work` in a write batch, with the time in ms since 1970."""
         now = now_ms()
 
         def step(connection: apsw.Connection) -> _T | Exception:
             """Fail alone, not with the write batch that has other accounts' entries."""
             try:
                 with connection:  # a savepoint
-                    answer = request.step(connection, now)
+                    answer = work(connection, now)
             except _REQUEST_ERRORS as error:
                 return AdminError(f"the database does not take this order: {error}")
             except apsw.Error:  # of the disk, so of the whole batch

@@ -6,25 +6,30 @@ Knows no running relay: what a request does there besides is in `request_handler
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 import apsw
 import msgspec
 
-from clave_server.accounts import tokens
+from clave_server.accounts import directory, tokens
+from clave_server.accounts.directory import AccountRow
 from clave_server.accounts.tokens import Token
 from clave_server.admin.status import Status
 from clave_server.errors import AdminError
 from clave_server.limits import bans
-from clave_server.limits.bans import Ban
+from clave_server.limits.bans import Ban, BanKind
 from clave_server.net.tls import TlsFiles
 from clave_server.option_values import MAX_COUNT, MAX_DAYS, MAX_NOTE_CHARACTERS, MAX_USES
 from clave_server.relay.certificates import Certificates, Fingerprints
+from clave_server.rooms.invitations import delete_invitations_of
 from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
+from clave_wire.limits import MAX_NAME_BYTES
+from clave_wire.text import fold
 
 __all__ = [
     "AddBan",
@@ -33,9 +38,12 @@ __all__ = [
     "CertificateRequest",
     "Deleted",
     "DropDamagedBans",
+    "FreeAccount",
+    "Freed",
     "GetCertificates",
     "GetStatus",
     "LiftBan",
+    "ListAccounts",
     "ListBans",
     "ListTokens",
     "MakeToken",
@@ -62,6 +70,13 @@ class AdminRequest(msgspec.Struct, Generic[_T], frozen=True, tag_field="order", 
 
     TIMEOUT: ClassVar[float] = 60.0
     """Seconds to wait for a running relay's answer."""
+
+    EVENT: ClassVar[str] = ""
+    """What the log of a running relay calls it, "" for a request that changes nothing."""
+
+    def facts(self, answer: _T) -> dict[str, object]:
+        """Return what the log says of it beside `EVENT`: no secrets."""
+        return {}
 
     def execute(self, connection: apsw.Connection, now: int) -> _T:
         """Execute it at `now` (ms since 1970) on a database that no relay runs on. Raises `AdminError`."""
@@ -102,6 +117,11 @@ class MakeToken(AdminRequest[int], frozen=True, tag="make-token"):
     uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] | None
 
     ANSWER = int
+    EVENT = "token made"
+
+    def facts(self, answer: int) -> dict[str, object]:
+        """Name the token by its number."""
+        return {"token": answer, "uses": self.uses or "any", "note": self.note}
 
     def step(self, connection: apsw.Connection, now: int) -> int:
         """Store the token."""
@@ -131,6 +151,11 @@ class RevokeToken(AdminRequest[None], frozen=True, tag="revoke-token"):
     id: _Count
 
     ANSWER = None
+    EVENT = "token revoked"
+
+    def facts(self, answer: None) -> dict[str, object]:
+        """Name the token by its number."""
+        return {"token": self.id}
 
     def step(self, connection: apsw.Connection, now: int) -> None:
         """Delete the token."""
@@ -139,17 +164,32 @@ class RevokeToken(AdminRequest[None], frozen=True, tag="revoke-token"):
 
 
 class AddBan(AdminRequest[int], frozen=True, tag="add-ban"):
-    """Ban an account, an address or a network; the answer is the number of connections closed."""
+    """Ban an account, an address or a network; the answer is the number of connections closed.
+
+    A name that nobody has is banned only if it may be `unknown`.
+    """
 
     ban: Ban
+    unknown: bool = False
 
     ANSWER = int
+    EVENT = "banned"
+
+    def facts(self, answer: int) -> dict[str, object]:
+        """Say who, and how many connections that closed."""
+        return {"subject": self.ban.subject, "note": self.ban.note, "closed": answer}
 
     def step(self, connection: apsw.Connection, now: int) -> int:
         """Store the ban; without a running relay no connections are closed."""
         bans.check_ban(self.ban)
         if len(self.ban.note) > MAX_NOTE_CHARACTERS:
             raise AdminError(f"a note has at most {MAX_NOTE_CHARACTERS} characters")
+        known = self.unknown or directory.is_registered(connection, self.ban.subject)
+        if self.ban.kind is BanKind.NAME and not known:
+            raise AdminError(
+                f"nobody has the name {self.ban.subject} here, see: clave-relay account list;"
+                " to ban it before anybody has it, add --unknown"
+            )
         bans.add_ban(connection, msgspec.structs.replace(self.ban, made_at=now))
         return 0
 
@@ -160,6 +200,11 @@ class LiftBan(AdminRequest[None], frozen=True, tag="lift-ban"):
     ban: Ban
 
     ANSWER = None
+    EVENT = "ban lifted"
+
+    def facts(self, answer: None) -> dict[str, object]:
+        """Say whose."""
+        return {"subject": self.ban.subject}
 
     def step(self, connection: apsw.Connection, now: int) -> None:
         """Delete the ban."""
@@ -171,6 +216,11 @@ class DropDamagedBans(AdminRequest[list[str]], frozen=True, tag="drop-damaged-ba
     """Delete the bans that are damaged on disk; the answer is the subjects they have now."""
 
     ANSWER = list[str]
+    EVENT = "damaged bans forgotten"
+
+    def facts(self, answer: list[str]) -> dict[str, object]:
+        """Say how many."""
+        return {"bans": len(answer)}
 
     def step(self, connection: apsw.Connection, now: int) -> list[str]:
         """Delete them; a running relay that has them in memory enforces them until it ends."""
@@ -185,6 +235,53 @@ class ListBans(AdminRequest[list[Ban]], frozen=True, tag="list-bans"):
     def step(self, connection: apsw.Connection, now: int) -> list[Ban]:
         """Read the bans."""
         return bans.read_bans(connection)
+
+
+class ListAccounts(AdminRequest[list[AccountRow]], frozen=True, tag="list-accounts"):
+    """All accounts whose name was not freed."""
+
+    ANSWER = list[AccountRow]
+
+    def step(self, connection: apsw.Connection, now: int) -> list[AccountRow]:
+        """Read the accounts."""
+        return directory.list_accounts(connection)
+
+
+class Freed(msgspec.Struct, frozen=True):
+    """A name that was freed: whose account key it was, with how many devices, how many of them connected."""
+
+    name: str
+    account: bytes
+    devices: int
+    closed: int = 0
+
+
+class FreeAccount(AdminRequest[Freed], frozen=True, tag="free-account"):
+    """Free the name of an account, so that anybody can register it with another key.
+
+    Its devices can no longer log in; in rooms they stay members until others remove them.
+    """
+
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
+
+    ANSWER = Freed
+    EVENT = "account freed"
+
+    def facts(self, answer: Freed) -> dict[str, object]:
+        """Say whose name."""
+        return {"name": answer.name, "devices": answer.devices, "closed": answer.closed}
+
+    def step(self, connection: apsw.Connection, now: int) -> Freed:
+        """Free the name."""
+        return self.free(connection)[0]
+
+    def free(self, connection: apsw.Connection) -> tuple[Freed, Counter[bytes]]:
+        """Free the name, and return also the bytes of welcomes to it that are deleted, by account."""
+        account, name, devices = directory.free_name(connection, fold(self.name))
+        released = Counter[bytes]()
+        for device in devices:
+            released += delete_invitations_of(connection, device)
+        return Freed(name, account, len(devices)), released
 
 
 class CertificateRequest(AdminRequest[Fingerprints], frozen=True):
@@ -219,6 +316,12 @@ class PrepareCertificate(CertificateRequest, frozen=True, tag="prepare-certifica
 
     certificate: bytes | None
 
+    EVENT = "next certificate announced"
+
+    def facts(self, answer: Fingerprints) -> dict[str, object]:
+        """Name it by its fingerprint."""
+        return {"fingerprint": answer.following}
+
     def apply(self, certificates: Certificates) -> Fingerprints:
         """Make or take it, and store it."""
         certificates.prepare(dt.datetime.now(dt.UTC), self.certificate)
@@ -227,6 +330,12 @@ class PrepareCertificate(CertificateRequest, frozen=True, tag="prepare-certifica
 
 class SwitchCertificate(CertificateRequest, frozen=True, tag="switch-certificate"):
     """Switch to the next certificate."""
+
+    EVENT = "certificate switched"
+
+    def facts(self, answer: Fingerprints) -> dict[str, object]:
+        """Name it by its fingerprint."""
+        return {"fingerprint": answer.present}
 
     def apply(self, certificates: Certificates) -> Fingerprints:
         """Replace the present one."""
@@ -249,6 +358,11 @@ class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
 
     ANSWER = Deleted
     TIMEOUT = 3600.0
+    EVENT = "entries pruned"
+
+    def facts(self, answer: Deleted) -> dict[str, object]:
+        """Say how many."""
+        return {"entries": answer.entries, "bytes": answer.size}
 
     def execute(self, connection: apsw.Connection, now: int) -> Deleted:
         """Prune all rooms, in a transaction each."""
@@ -277,6 +391,8 @@ AdminRequests: Final = (
     | LiftBan
     | DropDamagedBans
     | ListBans
+    | ListAccounts
+    | FreeAccount
     | GetCertificates
     | PrepareCertificate
     | SwitchCertificate

@@ -10,7 +10,7 @@ import msgspec
 from clave_server.admin.gauges import Gauges
 from clave_wire.text import sanitize
 
-__all__ = ["DiskUse", "Status", "render_size", "render_status", "render_time"]
+__all__ = ["DiskUse", "Status", "Totals", "render_size", "render_status", "render_time"]
 
 _NAMES_SHOWN: Final = 20
 
@@ -20,6 +20,17 @@ class DiskUse(msgspec.Struct, frozen=True):
 
     database: int
     free: int
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What grew since the relay started, as counted by `Counters`; seconds for `flush_seconds`."""
+
+    connections_accepted: int = 0
+    logins: int = 0
+    entries: int = 0
+    deliveries: int = 0
+    flushes: int = 0
+    flush_seconds: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -38,6 +49,7 @@ class Status(msgspec.Struct, frozen=True):
     rooms: int
     gauges: Gauges
     disk: DiskUse
+    totals: Totals = Totals()
 
 
 def render_status(status: Status) -> str:

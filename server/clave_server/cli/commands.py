@@ -6,6 +6,7 @@ What a command runs is imported there, so that `--help` and completion need not 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from clave_host.program import OutputFailed
 from clave_server.cli.decorators import (
     data_option,
     note_option,
@@ -23,6 +25,7 @@ from clave_server.cli.decorators import (
 )
 from clave_server.cli.options import VARIABLES, Options
 from clave_server.cli.parsers import FilePath, pair_files
+from clave_server.errors import AdminError
 from clave_server.option_values import MAX_COUNT, MAX_DAYS, MAX_USES
 
 if TYPE_CHECKING:
@@ -71,6 +74,31 @@ def status(data: Path, as_json: bool) -> None:
     click.echo(msgspec.json.encode(answer).decode() + "\n" if as_json else render_status(answer), nl=False)
 
 
+@click.command(epilog=_epilog("top", "top --interval 60 >> relay.txt"))
+@data_option
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 86_400),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@click.option(
+    "--count", type=click.IntRange(0, MAX_COUNT), default=0, help="Looks to take; 0, as unless given: no end."
+)
+@one_line_errors
+def top(data: Path, interval: float, count: int) -> None:
+    """Show how the running relay does, again and again, with rates; q or Ctrl-C ends it.
+
+    On a terminal that is a table, elsewhere a line for each look.
+    """
+    from clave_server.cli.top import show_lines, show_screen
+    from clave_server.storage.data_dir import CONTROL
+
+    show = show_screen if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty() else show_lines
+    show(data / CONTROL, interval, count)
+
+
 @click.group(
     epilog=_epilog("token make --note 'for the choir' --uses 20 --days 14", "token list", "token revoke 3")
 )
@@ -101,13 +129,20 @@ def make_token(data: Path, note: str, uses: int, days: int) -> None:
     from clave_host.clock import now_ms
     from clave_server.accounts.tokens import new_token, token_digest
     from clave_server.admin.dispatch import dispatch
-    from clave_server.admin.requests import MakeToken
+    from clave_server.admin.requests import MakeToken, RevokeToken
 
     made = new_token()
     expires_at = now_ms() + days * _DAY_MS if days else None
     number = dispatch(data, MakeToken(token_digest(made), note, expires_at, uses or None))
+    try:
+        click.echo(made)
+    except OutputFailed as error:
+        dispatch(data, RevokeToken(number))  # nobody has seen it
+        raise AdminError(
+            f"token {number} is revoked again, as it could not be shown: cannot write to standard output:"
+            f" {error.strerror}"
+        ) from None
     click.echo(f"token {number}, shown this once; who got it runs: clave chat --token-file FILE", err=True)
-    click.echo(made)
 
 
 @token.command("list", epilog=_epilog("token list"))
@@ -137,14 +172,59 @@ def revoke_token(data: Path, number: int) -> None:
     from clave_server.admin.requests import RevokeToken
 
     dispatch(data, RevokeToken(number))
+    click.echo(f"token {number} is revoked; names registered with it stay")
+
+
+@click.group(epilog=_epilog("account list", "account free red"))
+def account() -> None:
+    """List the accounts, or free the name of one whose devices are lost."""
+
+
+@account.command("list", epilog=_epilog("account list"))
+@data_option
+@one_line_errors
+def list_accounts(data: Path) -> None:
+    """List the names registered, and the fingerprint of each one's key, which its people can compare."""
+    from clave_crypto.identity import fingerprint
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import ListAccounts
+    from clave_server.admin.status import render_size
+
+    rows = [("name", "devices", "rooms made", "stored", "fingerprint")]
+    for one in dispatch(data, ListAccounts()):
+        numbers = (str(one.devices), str(one.rooms), render_size(one.stored))
+        rows.append((one.name, *numbers, fingerprint(one.account)))
+    click.echo(_table(rows), nl=False)
+
+
+@account.command("free", epilog=_epilog("account free red"))
+@data_option
+@click.argument("name")
+@one_line_errors
+def free_account(data: Path, name: str) -> None:
+    """Let anybody register NAME with another key, as when all devices of its owner are lost.
+
+    The former key can no longer log in here. Its devices stay in their rooms until members remove them;
+    people who knew it are told that the name has another key, and compare that one anew.
+    """
+    from clave_server.admin.dispatch import dispatch
+    from clave_server.admin.requests import FreeAccount
+    from clave_wire.text import sanitize
+
+    freed = dispatch(data, FreeAccount(name))
+    click.echo(
+        f"{sanitize(freed.name)} is free to be registered anew; devices that can no longer log in:"
+        f" {freed.devices}, connections closed: {freed.closed}"
+    )
 
 
 @click.command(epilog=_epilog("ban red --note spam", "ban 192.0.2.7", "ban 2001:db8:7::/48", "ban"))
 @data_option
 @click.argument("subject", required=False, metavar="[NAME|ADDRESS|NETWORK]")
 @note_option
+@click.option("--unknown", is_flag=True, help="Ban a name that nobody has yet.")
 @one_line_errors
-def ban(data: Path, subject: str | None, note: str) -> None:
+def ban(data: Path, subject: str | None, note: str, unknown: bool) -> None:
     """Shut out an account or a network at once and for good; without an argument, list who is."""
     import msgspec
 
@@ -160,7 +240,7 @@ def ban(data: Path, subject: str | None, note: str) -> None:
         click.echo(_table([("banned", "kind", "since", "note"), *kept]), nl=False)
         return
     wanted = msgspec.structs.replace(parse_ban(subject), note=note)
-    closed = dispatch(data, AddBan(wanted))
+    closed = dispatch(data, AddBan(wanted, unknown))
     widened = ", the whole network of that address," if "/" in wanted.subject and "/" not in subject else ""
     click.echo(f"{wanted.subject}{widened} is banned; connections closed: {closed}")
 
@@ -180,7 +260,9 @@ def unban(data: Path, subject: str | None, damaged: bool) -> None:
     if (subject is not None) == damaged:
         raise click.UsageError("name whom to unban, or give --damaged")
     if subject is not None:
-        dispatch(data, LiftBan(parse_ban(subject)))
+        lifted = parse_ban(subject)
+        dispatch(data, LiftBan(lifted))
+        click.echo(f"{lifted.subject} is no longer banned")
         return
     for forgotten in dispatch(data, DropDamagedBans()):
         click.echo(f"forgotten: {sanitize(forgotten)}; ban anew whom this was about")
@@ -295,4 +377,4 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-ALL: Final = (check, status, token, ban, unban, certificate, backup, prune)
+ALL: Final = (check, status, top, token, account, ban, unban, certificate, backup, prune)

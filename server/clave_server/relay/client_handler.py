@@ -192,12 +192,14 @@ class ClientHandler:
             if isinstance(outcome, ServerError):
                 raise outcome
             self._context.limits.bans.check_name(applicant.name)  # it may have been banned meanwhile
+            if applicant.account in self._context.freed:
+                raise Refusal(Code.BAD_LOGIN, directory.freed_text(applicant.name))
         except ServerError as error:
             self._close(error)
             return
         former = self._context.sessions.get(applicant.device)
         if former is not None:
-            former.replace()
+            former.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
         transport = self._transport
         session = Session(
             applicant.device,
@@ -207,7 +209,7 @@ class ClientHandler:
             transport.send_queue,
             transport.hold_reading,
             self._wake_invitations,
-            self._replace,
+            transport.close,
         )
         self._session = session
         self._context.counters.logins += 1
@@ -236,9 +238,6 @@ class ClientHandler:
     def _wake_invitations(self) -> None:
         if self._feed is not None:
             self._feed.wake()
-
-    def _replace(self) -> None:
-        self._transport.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
 
     def _close(self, error: ServerError) -> None:
         code = _code_of(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from clave_server.accounts.registration import RegistrationPolicy
@@ -32,7 +32,7 @@ class RelayContext:
     """The parts of a relay that client handlers use; `sessions` has the logged-in devices, by key.
 
     `request_rates` limits requests of one account (None: no limit). `incarnation` changes when the relay is
-    restored from a backup.
+    restored from a backup. `freed` has the accounts whose names were freed since the relay started.
     """
 
     registration: RegistrationPolicy
@@ -45,6 +45,7 @@ class RelayContext:
     quotas: QuotaTracker
     request_rates: TokenBuckets[bytes] | None
     incarnation: bytes
+    freed: set[bytes] = field(default_factory=set)
 
     def rate_delay(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
         """Count requests of `size` bytes together; return the seconds until they may be handled."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import apsw
 
+from clave_server.accounts.directory import known_name
 from clave_server.errors import DamageError
 from clave_server.rooms.invitations import add_invitations
 from clave_server.rooms.rekeys import Rekey
@@ -129,7 +130,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> RoomState | None:
             _check(whole, key)
             room.memberships[device] = (*room.memberships.get(device, ()), Membership(joined, left))
             if left is None:
-                room.members[device] = name
+                room.members[device] = known_name(name)
         submissions: list[Any] = connection.execute(
             "SELECT device, recent, seal = seal('submissions', room, device, recent) FROM submissions"
             " WHERE room = ?",

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_INVITATIONS",
     "add_invitations",
     "delete_invitations_before",
+    "delete_invitations_of",
     "highest_ids",
     "read_invitations",
     "take_invitation",
@@ -195,6 +196,13 @@ def delete_invitations_before(connection: apsw.Connection, at: int) -> Counter[b
     connection.execute(f"DELETE FROM {_OLDER}", (at,))  # noqa: S608  (a constant)
     for (device,) in devices:
         update_count(connection, device, DeviceCount.INVITATIONS)
+    return released
+
+
+def delete_invitations_of(connection: apsw.Connection, device: bytes) -> Counter[bytes]:
+    """Delete all that wait for a device; return the bytes of the welcomes deleted with them, by account."""
+    released = _delete(connection, "SELECT id FROM invitations WHERE device = ?", (device,))
+    update_count(connection, device, DeviceCount.INVITATIONS)
     return released
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from clave_server.limits.quotas import Usage
 from clave_server.net.send_queue import SendQueue
 from clave_wire.framing import pack
-from clave_wire.messages import ToClient
+from clave_wire.messages import Code, ToClient
 
 __all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
@@ -47,7 +47,8 @@ class Stream:
 class Session:
     """One device's connection, from login to its end.
 
-    `wake_invitations` is called when an invitation is on disk, `replace` when the device connects again.
+    `wake_invitations` is called when an invitation is on disk; `close` ends the connection, with a code and a
+    text for the client, and how it ended for others.
     """
 
     device: bytes
@@ -57,7 +58,7 @@ class Session:
     send_queue: SendQueue
     hold_reading: Callable[[bool], None]
     wake_invitations: Callable[[], None]
-    replace: Callable[[], None]
+    close: Callable[[Code, str, str], None]
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False

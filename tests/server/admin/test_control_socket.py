@@ -109,7 +109,7 @@ async def test_a_device_banned_during_its_login_is_refused(relay: RelayUnderTest
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not relay.relay.reader.waiting:  # noqa: ASYNC110  (a queue tells nobody that it fills)
             await asyncio.sleep(0.001)
-    assert await ask(path, AddBan(parse_ban("red"))) == 0
+    assert await ask(path, AddBan(parse_ban("red"), unknown=True)) == 0
     gate.set()
     with pytest.raises(ConnectionClosed) as closed:
         await joining
@@ -119,7 +119,7 @@ async def test_a_device_banned_during_its_login_is_refused(relay: RelayUnderTest
 
 async def test_a_lifted_ban_no_longer_applies(relay: RelayUnderTest, path: Path) -> None:
     red = Participant("red")
-    await ask(path, AddBan(parse_ban("red")))
+    await ask(path, AddBan(parse_ban("red"), unknown=True))
     with pytest.raises(ConnectionClosed):
         await relay.join(red)
     await ask(path, LiftBan(parse_ban("red")))
@@ -165,6 +165,16 @@ async def test_an_invalid_ban_is_refused_and_not_stored(relay: RelayUnderTest, p
     assert await ask(path, ListBans()) == []
     await relay.restart()
     await relay.join("red")
+
+
+async def test_a_name_that_nobody_has_is_banned_only_as_an_unknown_one(
+    relay: RelayUnderTest, path: Path
+) -> None:
+    with pytest.raises(AdminError, match=r"nobody has the name red here.*account list.*--unknown"):
+        await ask(path, AddBan(parse_ban("red")))
+    assert await ask(path, ListBans()) == []
+    await relay.join("red")
+    assert await ask(path, AddBan(parse_ban("Red"))) == 1
 
 
 class FailingRequest(AdminRequest[int], frozen=True, tag="failing_request"):

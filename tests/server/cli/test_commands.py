@@ -26,12 +26,16 @@ from relaykit import ROOM, ConnectionClosed, Participant, RawClient, RelayProces
 COMMANDS = [
     ["check"],
     ["status"],
+    ["top"],
     ["token"],
     ["token", "make"],
     ["token", "list"],
     ["token", "revoke"],
     ["ban"],
     ["unban"],
+    ["account"],
+    ["account", "list"],
+    ["account", "free"],
     ["backup"],
     ["prune"],
 ]
@@ -59,7 +63,7 @@ def test_help_shows_an_example(data: Path, command: list[str]) -> None:
     result = run(data, *command, "--help")
     assert result.returncode == 0
     assert re.search(rf"Example:\n +clave-relay {' '.join(command)}", result.stdout)
-    assert "--data" in result.stdout or command == ["token"]
+    assert "--data" in result.stdout or command in (["token"], ["account"])
 
 
 def test_commands_without_a_data_folder_fail_and_create_nothing(data: Path) -> None:
@@ -127,7 +131,8 @@ async def test_tokens_can_be_made_while_the_relay_runs_and_while_it_is_stopped(
     assert re.fullmatch(r"2 +20\S+ \S+ +for ever +2 +stopped", second)
     async with RelayProcess(data, *options) as process:
         assert await can_log_in(process.port, green, twice)
-        await said(data, "token", "revoke", "2")
+        revoked = await said(data, "token", "revoke", "2")
+        assert revoked == "token 2 is revoked; names registered with it stay\n"
         assert not await can_log_in(process.port, last, twice)
     refused(run(data, "token", "revoke", "2"), "no token 2", "token list")
 
@@ -193,10 +198,8 @@ async def test_a_start_with_a_damaged_or_missing_ban_is_refused(
     data: Path, damage: str, named: str | None
 ) -> None:
     make_folder(data)
-    assert (run(data, "ban", "red", "--note", "spam").returncode, run(data, "ban", "blue").returncode) == (
-        0,
-        0,
-    )
+    for name in ("red", "blue"):
+        assert run(data, "ban", name, "--unknown", "--note", "spam").returncode == 0
     connection = sqlite3.connect(data / "relay.db")
     connection.execute(damage)
     connection.commit()
@@ -206,7 +209,7 @@ async def test_a_start_with_a_damaged_or_missing_ban_is_refused(
     assert re.search("error +database +.*(ban of .* is damaged|a ban is missing)", found.stdout)
     for command in (["--listen", "127.0.0.1:0"], ["ban"]):
         refused(run(data, *command), "ban", "on disk", "clave-relay unban --damaged")
-    assert run(data, "ban", "green").returncode == 0
+    assert run(data, "ban", "green", "--unknown").returncode == 0
     refused(run(data, "ban"), "clave-relay unban --damaged")  # a change hides nothing
     mended = await said(data, "unban", "--damaged")
     assert mended.count("forgotten: ") == (named is not None)
@@ -293,7 +296,7 @@ async def test_bans_work_while_the_relay_runs_and_while_it_is_stopped(data: Path
         assert await log_in(process.port, red) is m.Code.BANNED
     answer = await said(data, "ban", "2001:db8::1")
     assert answer == "2001:db8::/64, the whole network of that address, is banned; connections closed: 0\n"
-    await said(data, "unban", "2001:db8::2")
+    assert await said(data, "unban", "2001:db8::2") == "2001:db8::/64 is no longer banned\n"
     await said(data, "ban", "127.0.0.0/8")
     assert "127.0.0.0/8  network" in (listed := await said(data, "ban"))
     assert re.search(r"^red +name +20\S+ \S+ +spam$", listed, re.MULTILINE)
@@ -305,6 +308,7 @@ async def test_bans_work_while_the_relay_runs_and_while_it_is_stopped(data: Path
     await said(data, "unban", "red")
     refused(run(data, "unban", "red"), "red is not banned")
     refused(run(data, "ban", "two words"), "neither an address")
+    refused(run(data, "ban", "rde"), "nobody has the name rde here", "account list", "--unknown")
     async with RelayProcess(data) as process:
         assert await can_log_in(process.port, red)
 
@@ -359,3 +363,33 @@ async def test_entries_sent_before_a_ban_are_kept(data: Path) -> None:
         client = await (await RawClient.connect(process.port)).log_in(red)
         assert (await client.resume(0, ROOM)).seq == 1
         await client.close()
+
+
+# --- what the log says of the operator -----------------------------------------------------------------
+
+
+async def test_the_log_of_a_running_relay_says_what_its_operator_did(data: Path) -> None:
+    async with RelayProcess(data) as process:
+        client = await log_in(process.port, Participant("red"))
+        assert isinstance(client, RawClient)
+        made = (await said(data, "token", "make", "--note", "choir")).strip()
+        await said(data, "token", "list")
+        await said(data, "token", "revoke", "1")
+        await said(data, "ban", "red", "--note", "spam")
+        await said(data, "ban")
+        await said(data, "unban", "red")
+        await said(data, "account", "free", "red")
+        await said(data, "prune", "--retain-days", "7")
+        await client.close()
+        process.process.terminate()
+        _, log = await process.process.communicate()
+    said_of = [line.split("  ", 2)[1:] for line in log.decode().splitlines() if "by=operator" in line]
+    assert [" ".join(words) for words in said_of] == [
+        "info token made  by=operator  token=1  uses=1  note=choir",
+        "info token revoked  by=operator  token=1",
+        "info banned  by=operator  subject=red  note=spam  closed=1",
+        "info ban lifted  by=operator  subject=red",
+        "info account freed  by=operator  name=red  devices=1  closed=0",
+        "info entries pruned  by=operator  entries=0  bytes=0",
+    ]
+    assert made not in log.decode()
