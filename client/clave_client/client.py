@@ -26,6 +26,7 @@ from clave_client.client_state import ClientState
 from clave_client.errors import (
     ClientError,
     MemberNotFound,
+    RelayFault,
     RelayRefused,
     RoomBehind,
     RoomUnreadable,
@@ -49,12 +50,15 @@ from clave_client.values import Phase, SeenKey
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import verify_identity
 from clave_crypto.mls import CipherSuite, GroupContextExtensions, Proposal, Remove
-from clave_wire.messages import Code, CreateRoom
+from clave_wire.messages import Code, CreateRoom, DeleteAccount
 from clave_wire.text import sanitize
 
 __all__ = ["Client"]
 
 E = TypeVar("E", bound=Event)
+
+_DELETING_SINCE = 5
+"""The version of the protocol that has `DeleteAccount`."""
 
 _NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOSED, Code.TOKEN}
 """Refusals of a new name."""
@@ -410,6 +414,18 @@ class Client(ClientState):
         if here.record.phase is Phase.JOINED:
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
         return here.record.phase is Phase.CLOSED
+
+    async def delete_account(self) -> None:
+        """Have the relay delete this account and free its name; this client is of no use from then on.
+
+        Rooms have to be left before. Raises `RelayError`.
+        """
+        transport = self.sync.transport
+        if (transport.connection.version or 0) < _DELETING_SINCE:
+            raise RelayFault("this relay is too old to delete an account; ask its operator to free the name")
+        await transport.request(DeleteAccount)
+        self.sync.connection.stop()
+        self.sync.store.put("deleted", b"1")
 
     async def _commit(self, room: bytes, propose: Propose) -> bool:
         try:

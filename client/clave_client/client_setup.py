@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from clave_client.errors import ClientError, ProfileNotFound, RelayUnknown
+from clave_client.errors import ClientError, ProfileError, ProfileNotFound, RelayUnknown
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import Connect
@@ -48,6 +48,10 @@ def open_profile(
         raise ProfileNotFound(profile.name)
     store = Store(profile.store_path, profile.take_key())
     try:
+        if store.get("deleted") is not None:
+            raise ProfileError(
+                f"the account {profile.name} was deleted; to erase the rest: clave account delete --here-only"
+            )
         account = Account.load_or_create(store, profile.name, device)
         stored = store.get("relay")
         if address is None and stored is None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from clave_client import events
 from clave_client.cli.exit_status import EXIT_STATUSES
+from clave_client.errors import KeyMismatch
 from scenarios.stage import people_at, relay_at
 from scenarios.terminal import terminal
 from scenarios.test_bad_input import chat, clave
@@ -143,3 +147,41 @@ async def test_an_account_is_shown(tmp_path: Path) -> None:
         assert told["fingerprint"] == words["fingerprint"]
         assert [device["name"] for device in told["devices"]] == ["laptop"]
     assert "away: its devices are not known" in (await clave("account", home=home)).out
+
+
+async def test_an_account_is_deleted_with_its_name_and_its_profile(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("blue", relay, home, given="exit\n")
+        await chat("red", relay, home, given="/new friends\n/invite blue\nexit\n")
+        await chat("blue", relay, home, given="/accept\nexit\n")
+        unasked = await clave("account", "delete", "--name", "red", home=home)
+        assert (unasked.status, "nobody is here to confirm it; give --yes" in unasked.line) == (2, True)
+        async with terminal(
+            "-m", "clave_client", "account", "delete", "--name", "red", CLAVE_HOME=str(home)
+        ) as asked:
+            await asked.shows("type red to go on:")
+            asked.press("blue\r")
+            await asked.shows("that is not the name; nothing was deleted")
+        async with people_at(relay, home, "red"):
+            held = await clave("account", "delete", "--yes", "--name", "red", home=home)
+            assert held.status != 0
+        async with people_at(relay, home, "blue") as (blue,):
+            room = blue.client.find_room("friends")
+            deleted = await clave("account", "delete", "--yes", "--name", "red", home=home)
+            assert (deleted.status, deleted.err) == (0, "")
+            assert deleted.out == "the account red is deleted\n"
+            assert not (home / "profiles/red").exists()
+            await blue.sees(events.MemberLeft, lambda left: left.person.name == "red")
+            async with people_at(relay, tmp_path / "other", "red") as (newcomer,):
+                with pytest.raises(KeyMismatch, match="two keys go by red"):
+                    await blue.client.invite(room, "red")
+                assert not newcomer.client.rooms
+        shown = [line for line in relay.log if "account deleted" in line]
+        assert len(shown) == 1
+    async with relay_at(tmp_path / "another") as relay:
+        await chat("green", relay, home, given="exit\n")
+    away = await clave("account", "delete", "--yes", "--name", "green", home=home)
+    assert (away.status, "nothing was deleted" in away.line) == (4, True)
+    erased = await clave("account", "delete", "--yes", "--here-only", "--name", "green", home=home)
+    assert (erased.status, (home / "profiles/green").exists()) == (0, False)

@@ -28,6 +28,7 @@ TO_RELAY: list[m.ToRelay] = [
     m.PublishKeyPackages(1, 1, [b"package"], b"", not_after=1_800_000_000),
     m.Lookup(1, "blue"),
     m.ClaimKeyPackages(1, "blue", 1),
+    m.DeleteAccount(1),
     m.CreateRoom(1, ROOM),
     m.Resume(1, ROOM, 0),
     SUBMIT,

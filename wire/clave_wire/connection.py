@@ -47,6 +47,7 @@ _REQUESTS: Final = (
     m.PublishKeyPackages,
     m.Lookup,
     m.ClaimKeyPackages,
+    m.DeleteAccount,
     m.CreateRoom,
     m.Resume,
     m.Submit,

@@ -249,6 +249,15 @@ class KeyPackages(_Message, frozen=True, tag=24):
     packages: list[KeyPackageBytes]
 
 
+class DeleteAccount(_Message, frozen=True, tag=25):
+    """Client: has its account deleted and its name freed; not in version 4.
+
+    The key can no longer log in then, on any device, and anybody can register the name with another one.
+    """
+
+    id: Count
+
+
 # --- rooms ---------------------------------------------------------------------------------------------
 
 
@@ -389,6 +398,7 @@ ToRelay = (
     | PublishKeyPackages
     | Lookup
     | ClaimKeyPackages
+    | DeleteAccount
     | CreateRoom
     | Resume
     | Submit

@@ -181,6 +181,52 @@ def account(context: click.Context, options: ProfileOptions, *, as_json: bool) -
     run(work)
 
 
+@account.command("delete", epilog="Example: clave account delete --name red")
+@profile_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--here-only", is_flag=True, help="Erase only the profile here; the name stays taken.")
+def delete_account(options: ProfileOptions, *, yes: bool, here_only: bool) -> None:
+    """Leave all rooms, free your name at the relay, and erase the profile. Nothing brings it back."""
+    with exits():
+        from clave_client.store.folders import default_home
+
+        profile = options.profile()
+        name = options.chosen_name(options.home or default_home())
+        what = (
+            "erases the profile here"
+            if here_only
+            else "leaves all rooms, frees the name and erases the profile"
+        )
+        if not yes and _typed_name(name, what) != name:
+            raise UsageError("that is not the name; nothing was deleted")
+
+    async def work() -> None:
+        if not here_only:
+            await _delete_at_relay(options)
+        profile.erase()
+        click.echo(f"the {'profile' if here_only else 'account'} {name} is deleted")
+
+    run(work)
+
+
+async def _delete_at_relay(options: ProfileOptions) -> None:
+    from clave_client.rpc import methods as m
+    from clave_client.ui.warnings import print_warning
+
+    async with options.session() as session:
+        if not session.is_owner:
+            process = session.info.process
+            raise UsageError(f"process {process} has the profile open; end it first, nothing was deleted")
+        for title in await session.ask(m.DeleteAccount()):
+            print_warning(f"not left: {title}; its members have to remove you")
+
+
+def _typed_name(name: str, what: str) -> str:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nobody is here to confirm it; give --yes")
+    return str(click.prompt(f"this {what}, for ever; type {name} to go on", err=True))
+
+
 def _protected(options: ProfileOptions) -> Profile:
     """Return the profile; raise a usage error if it has no passphrase."""
     profile = options.profile()

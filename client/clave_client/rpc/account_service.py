@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from clave_client.client import Client
-from clave_client.errors import ClientError
+from clave_client.errors import ClientError, RelayUnreachable
 from clave_client.people.key_lookup import look_up
 from clave_client.rooms.suites import OFFERED
 from clave_client.rpc.values import AccountDevice, AccountInfo, Health, SuiteCount
 from clave_client.values import Phase
 from clave_crypto.identity import fingerprint
 
-__all__ = ["account_info", "check_health"]
+__all__ = ["account_info", "check_health", "delete_account"]
 
 
 async def account_info(client: Client) -> AccountInfo:
@@ -37,6 +39,26 @@ async def account_info(client: Client) -> AccountInfo:
         client.is_online,
         other_owner,
     )
+
+
+async def delete_account(client: Client, seconds: float) -> list[str]:
+    """Leave all rooms and delete the account; return the titles of those not left. Raises `RelayError`."""
+    if not await client.wait_settled():
+        client.sync.connection.check()
+        raise RelayUnreachable("the relay is away, and only it can free the name; nothing was deleted")
+    kept: list[str] = []
+    for room, record in list(client.rooms.items()):
+        try:
+            async with asyncio.timeout(seconds):
+                client.note_leave(room)
+                client.submit_noted(room)
+                left = await client.wait_left(room)
+        except (TimeoutError, ClientError):
+            left = False
+        if not left:
+            kept.append(record.title)
+    await client.delete_account()
+    return [*kept, *client.unusable]
 
 
 async def check_health(client: Client) -> Health:

@@ -13,14 +13,23 @@ import msgspec
 
 from clave_client.events import Notice, Person
 from clave_client.rpc import RPC_VERSION
-from clave_client.rpc.account_methods import CheckHealth, GetAccount
+from clave_client.rpc.account_methods import (
+    AddTypedLine,
+    CheckHealth,
+    DeleteAccount,
+    GetAccount,
+    GetProfile,
+    GetTypedLines,
+    SetLastRoom,
+    WaitFlushed,
+    WaitSettled,
+)
 from clave_client.rpc.method_base import Change, ConsumerName, Count, Method, Number, Seconds
 from clave_client.rpc.values import (
     EventsPage,
     HistoryMessage,
     OwnerInfo,
     PendingMessage,
-    ProfileInfo,
     RoomNews,
     RoomSummary,
     SendResult,
@@ -39,6 +48,7 @@ __all__ = [
     "CommitEvents",
     "CreateRoom",
     "Decline",
+    "DeleteAccount",
     "FindRoom",
     "ForgetConsumer",
     "GetAccount",
@@ -106,55 +116,6 @@ class Cancel(Method[None], frozen=True, kw_only=True):
     NAME = "cancel"
 
     id: str | int
-
-
-# --- the profile ---
-
-
-class GetProfile(Method[ProfileInfo], frozen=True, kw_only=True):
-    """Return who this is, and its relay."""
-
-    NAME = "profile.get"
-    RESULT = ProfileInfo
-
-
-class SetLastRoom(Method[None], frozen=True, kw_only=True):
-    """Note the room to begin in the next time; "" for none."""
-
-    NAME = "profile.set_last_room"
-
-    room: str
-
-
-class GetTypedLines(Method[list[str]], frozen=True, kw_only=True):
-    """Return the lines typed at the prompt, oldest first."""
-
-    NAME = "profile.typed_lines"
-    RESULT = list[str]
-
-
-class AddTypedLine(Method[None], frozen=True, kw_only=True):
-    """Add a line typed at the prompt; the last 1,000 are kept."""
-
-    NAME = "profile.add_typed_line"
-
-    line: str
-
-
-class WaitFlushed(Method[bool], frozen=True, kw_only=True):
-    """Wait until nothing waits to be sent; return whether that is so within `wait` seconds."""
-
-    NAME = "profile.wait_flushed"
-    RESULT = bool
-
-    wait: Seconds = 5.0
-
-
-class WaitSettled(Method[bool], frozen=True, kw_only=True):
-    """Wait while an attempt to connect to the relay is being made; return whether there is a connection."""
-
-    NAME = "profile.wait_settled"
-    RESULT = bool
 
 
 # --- rooms ---
@@ -496,7 +457,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
             WaitFlushed,
             WaitSettled,
         ),
-        *(GetAccount, CheckHealth),
+        *(GetAccount, DeleteAccount, CheckHealth),
         *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, GetHistory, GetUnread, MarkShown),
         *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post),
         *(CatchUp, Send, NoteTold),

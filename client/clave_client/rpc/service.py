@@ -21,7 +21,7 @@ from clave_client.client import Client
 from clave_client.events import Event, OutboxChanged, Person
 from clave_client.formats.json_values import dump, load, type_tag
 from clave_client.rpc import methods as m
-from clave_client.rpc.account_service import account_info, check_health
+from clave_client.rpc.account_service import account_info, check_health, delete_account
 from clave_client.rpc.values import (
     ROOM_CHANGES,
     EventsPage,
@@ -117,6 +117,7 @@ class Service:
             m.ReadEvents: self._read_events,
             m.CatchUp: self._catch_up,
             m.GetAccount: lambda _: account_info(client),
+            m.DeleteAccount: lambda r: delete_account(client, r.wait),
             m.CheckHealth: lambda _: check_health(client),
         }
         self._changes: dict[type, Callable[[Any, _Attempt], Awaitable[Any]]] = {

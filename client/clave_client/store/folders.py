@@ -9,6 +9,7 @@ from typing import Final
 from clave_client.errors import UsageError
 
 __all__ = [
+    "FORMER_KEY_NAME",
     "FORMER_PASSPHRASE_NAME",
     "KEY_NAME",
     "SOCKET_NAME",
@@ -20,6 +21,9 @@ __all__ = [
 
 STORE_NAME: Final = "store.db"
 KEY_NAME: Final = "key.json"
+FORMER_KEY_NAME: Final = "key"
+"""The key as earlier versions stored it, 32 bytes, if the profile had no passphrase."""
+
 FORMER_PASSPHRASE_NAME: Final = "passphrase.json"  # noqa: S105 (a file's name)
 """What earlier versions derived the database's key by, from a passphrase."""
 

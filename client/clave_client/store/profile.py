@@ -20,7 +20,13 @@ from clave_client.errors import (
     UsageError,
 )
 from clave_client.store.file_systems import network_file_system
-from clave_client.store.folders import KEY_NAME, STORE_NAME, profile_folder
+from clave_client.store.folders import (
+    FORMER_KEY_NAME,
+    FORMER_PASSPHRASE_NAME,
+    KEY_NAME,
+    STORE_NAME,
+    profile_folder,
+)
 from clave_client.store.profile_key import (
     AskPassphrase,
     UnlockedKey,
@@ -190,6 +196,20 @@ class Profile:
         """Delete the profile's folder and close it."""
         shutil.rmtree(self.folder)
         self.close()
+
+    def erase(self) -> None:
+        """Delete the profile, its key first, without opening it. Raises `ProfileLocked`, `ProfileError`."""
+        if not self.folder.is_dir():
+            raise ProfileNotFound(self.name)
+        lock = self._take_lock(self.folder / _LOCK_FILE)
+        try:
+            for name in (KEY_NAME, FORMER_PASSPHRASE_NAME, FORMER_KEY_NAME):
+                (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder)
+        except OSError as error:
+            raise ProfileError(f"cannot erase {self.folder}: {error.strerror}") from None
+        finally:
+            os.close(lock)
 
     def __enter__(self) -> Self:
         return self.open()

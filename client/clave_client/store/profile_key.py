@@ -26,7 +26,7 @@ from clave_client.errors import (
     WrongPassphrase,
 )
 from clave_client.store.database_copy import copy_database, opens_with, sync_file
-from clave_client.store.folders import FORMER_PASSPHRASE_NAME, KEY_NAME, STORE_NAME
+from clave_client.store.folders import FORMER_KEY_NAME, FORMER_PASSPHRASE_NAME, KEY_NAME, STORE_NAME
 from clave_crypto.keys import Secret
 from clave_host.private_files import write_private
 
@@ -46,9 +46,6 @@ __all__ = [
 AskPassphrase = Callable[[], str]
 
 KEY_BYTES: Final = 32
-
-_FORMER_KEY_NAME: Final = "key"
-"""The key as earlier versions stored it, 32 bytes, if the profile had no passphrase."""
 
 _VERSION: Final = 2
 _NONCE_BYTES: Final = 12
@@ -94,10 +91,10 @@ def unlock_key(folder: Path, ask: AskPassphrase | None) -> UnlockedKey | None:
         passphrase = _asked(ask)
         former = _derive(_read_json(folder / FORMER_PASSPHRASE_NAME), passphrase, FORMER_PASSPHRASE_NAME)
         return UnlockedKey(Secret(os.urandom(KEY_BYTES)), passphrase, former)
-    if (folder / _FORMER_KEY_NAME).exists():
-        key = Secret(_read_private(folder / _FORMER_KEY_NAME))
+    if (folder / FORMER_KEY_NAME).exists():
+        key = Secret(_read_private(folder / FORMER_KEY_NAME))
         if len(key) != KEY_BYTES:
-            raise _damaged(folder / _FORMER_KEY_NAME)
+            raise _damaged(folder / FORMER_KEY_NAME)
         return UnlockedKey(key, None)
     if (folder / STORE_NAME).exists():
         raise WrongPassphrase(f"{path} is missing, and nothing else opens this profile; restore a backup")
@@ -131,7 +128,7 @@ def settle_key(folder: Path, unlocked: UnlockedKey) -> Secret:
         store_key(folder, unlocked._replace(former=None))
     elif not (folder / KEY_NAME).exists():
         store_key(folder, unlocked._replace(former=None))
-    for name in (_FORMER_KEY_NAME, FORMER_PASSPHRASE_NAME):
+    for name in (FORMER_KEY_NAME, FORMER_PASSPHRASE_NAME):
         (folder / name).unlink(missing_ok=True)
     return unlocked.key
 

@@ -91,6 +91,10 @@ class MemoryDirectory:
         known.identity = login.identity
         return known, not others
 
+    def delete(self, account: bytes) -> None:
+        """Delete an account and all its devices."""
+        self.devices = {key: each for key, each in self.devices.items() if each.account != account}
+
     def find(self, name: str) -> list[Device]:
         """Return the devices of a name, by key. Raises `Refusal`."""
         found = sorted((d for d in self.devices.values() if d.name == name), key=lambda device: device.key)

@@ -392,6 +392,8 @@ class _Session(asyncio.Protocol):
                 return
             case m.Mend():
                 relay.mend(device, request)
+            case m.DeleteAccount():
+                directory.delete(device.account)
             case m.TakeInvitation():
                 device.invitations.pop(request.invitation, None)
             case _:

@@ -122,17 +122,20 @@ def is_registered(connection: apsw.Connection, folded: str) -> bool:
     return connection.execute("SELECT 1 FROM accounts WHERE folded = ?", (folded,)).get is not None
 
 
-def free_name(connection: apsw.Connection, folded: str) -> tuple[bytes, str, list[bytes]]:
+def free_name(
+    connection: apsw.Connection, folded: str, owner: bytes | None = None
+) -> tuple[bytes, str, list[bytes]]:
     """Let anybody register the name that compares as `folded`; return whose it was: key, name, devices.
 
-    That account can no longer log in, and its key packages are deleted. Raises `AdminError` or `DamageError`.
+    That account, which has to be `owner` if that is given, can no longer log in, and its key packages are
+    deleted. Raises `AdminError` or `DamageError`.
     """
     row = connection.execute(
         f"SELECT id, account, name, seal = {ACCOUNT} AND person = {PERSON} FROM accounts"  # noqa: S608
         " WHERE folded = ? AND instr(folded, ' ') = 0",
         (folded,),
     ).get
-    if row is None:
+    if row is None or owner not in (None, row[1]):
         raise AdminError(f"nobody has the name {folded} here; see: clave-relay account list")
     number, account, name, whole = row
     _check(whole)
@@ -156,7 +159,7 @@ def free_name(connection: apsw.Connection, folded: str) -> tuple[bytes, str, lis
 def freed_text(name: str) -> str:
     """Return what an account is told whose name was freed."""
     return (
-        f"the relay's operator has freed the name {name}: it is no longer this key's;"
+        f"the name {name} is no longer this key's: its account was deleted, or the operator freed it;"
         " ask the operator, or register anew with a new profile"
     )
 

@@ -23,13 +23,12 @@ from clave_server.limits.bans import Ban, BanKind
 from clave_server.net.tls import TlsFiles
 from clave_server.option_values import MAX_COUNT, MAX_DAYS, MAX_NOTE_CHARACTERS, MAX_USES
 from clave_server.relay.certificates import Certificates, Fingerprints
-from clave_server.rooms.invitations import delete_invitations_of
+from clave_server.relay.freeing import free_account
 from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.limits import MAX_NAME_BYTES
-from clave_wire.text import fold
 
 __all__ = [
     "AddBan",
@@ -277,11 +276,8 @@ class FreeAccount(AdminRequest[Freed], frozen=True, tag="free-account"):
 
     def free(self, connection: apsw.Connection) -> tuple[Freed, Counter[bytes]]:
         """Free the name, and return also the bytes of welcomes to it that are deleted, by account."""
-        account, name, devices = directory.free_name(connection, fold(self.name))
-        released = Counter[bytes]()
-        for device in devices:
-            released += delete_invitations_of(connection, device)
-        return Freed(name, account, len(devices)), released
+        freed = free_account(connection, self.name)
+        return Freed(freed.name, freed.account, freed.devices), freed.released
 
 
 class CertificateRequest(AdminRequest[Fingerprints], frozen=True):

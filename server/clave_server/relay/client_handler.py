@@ -21,6 +21,7 @@ from clave_server.errors import Refusal, ServerError
 from clave_server.net.transport import LOST, ClientTransport
 from clave_server.observe.mirror import ConnectionRecord
 from clave_server.relay.context import RelayContext
+from clave_server.relay.freeing import FreedAccount, free_account
 from clave_server.rooms.catchup import InvitationFeed
 from clave_server.rooms.invitations import take_invitation
 from clave_server.rooms.session import MAX_STREAMS, Session
@@ -31,6 +32,7 @@ from clave_wire.messages import (
     ClaimKeyPackages,
     Code,
     CreateRoom,
+    DeleteAccount,
     Done,
     Goodbye,
     KeyPackages,
@@ -54,7 +56,7 @@ _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
 _MAX_RUNNING: Final = 4
 """Directory requests of one connection that run at a time."""
 
-_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation
+_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation | DeleteAccount
 _log = structlog.get_logger()
 
 
@@ -279,9 +281,26 @@ class ClientHandler:
         elif isinstance(request, ClaimKeyPackages):
             claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite, now=_now())
             sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
+        elif isinstance(request, DeleteAccount):
+            free = partial(free_account, name=session.name, account=session.usage.account)
+            sequencer.submit(free, partial(self._deleted, partial(answered, lambda _: Done(request.id))))
         else:
             take = partial(take_invitation, device=session.device, invitation=request.invitation)
             sequencer.submit(take, partial(self._taken, partial(answered, lambda _: Done(request.id))))
+
+    def _deleted(self, answered: Callable[[Any], None], outcome: FreedAccount | ServerError) -> None:
+        """Close the connections of an account that was deleted, this one once the answer is sent."""
+        if not isinstance(outcome, ServerError):
+            context = self._context
+            context.freed.add(outcome.account)
+            context.quotas.release(outcome.released)
+            _log.info("account deleted", by="its owner", name=outcome.name, devices=outcome.devices)
+            for session in list(context.sessions.values()):
+                if session.usage.account == outcome.account and session is not self._session:
+                    session.close(Code.BAD_LOGIN, directory.freed_text(outcome.name), "account deleted")
+        answered(outcome)
+        if not isinstance(outcome, ServerError):
+            self._transport.close(Code.BAD_LOGIN, directory.freed_text(outcome.name), "account deleted")
 
     def _taken(self, answered: Callable[[Any], None], outcome: Counter[bytes] | ServerError) -> None:
         """Subtract the welcome of a taken invitation from its sender's stored bytes."""

@@ -43,10 +43,10 @@ async def test_the_name_can_be_registered_anew_and_the_former_key_is_told(relay:
     assert await free(relay, "Red") == Freed("red", red.participant.account.public, 1, 1)
     assert await red.closed() is m.Code.BAD_LOGIN
     for _ in range(2):
-        with pytest.raises(ConnectionClosed, match="freed the name red") as closed:
+        with pytest.raises(ConnectionClosed, match="the name red is no longer this key") as closed:
             await relay.join(red.participant)
         assert closed.value.code is m.Code.BAD_LOGIN
-        with pytest.raises(ConnectionClosed, match="freed the name red"):
+        with pytest.raises(ConnectionClosed, match="the name red is no longer this key"):
             await relay.join(Participant("red", red.participant.account))  # another device of that key
         await relay.restart()
     heir = await relay.join("red")
@@ -55,7 +55,7 @@ async def test_the_name_can_be_registered_anew_and_the_former_key_is_told(relay:
     answer = await blue.ask(m.Lookup(blue.next_id(), "red"))
     assert isinstance(answer, m.Account)
     assert [device for device, _ in answer.devices] == [heir.participant.device]
-    with pytest.raises(ConnectionClosed, match="freed the name red"):
+    with pytest.raises(ConnectionClosed, match="the name red is no longer this key"):
         await relay.join(red.participant)
     check_database(relay)
 
