@@ -35,7 +35,7 @@ from clave_client.errors import (
 )
 from clave_client.events import Connected, Event, Notice, Person
 from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
-from clave_client.net.transport import Connect, RelayTransport
+from clave_client.net.transport import Connect
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.lifetimes import Clocks
 from clave_client.room import Room
@@ -68,10 +68,12 @@ class Client(ClientState):
     """A profile in use, as an async context manager: entering connects, leaving closes.
 
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved
-    to; a profile remembers its relay. `pin` is the SHA-256 digest (32 bytes) of the only certificate to
+    to; a profile remembers its relay. `proxy` is a SOCKS5 proxy to reach it by (`socks5://HOST:PORT`), or
+    "none" for none; a profile remembers that too, and one that was never told takes ALL_PROXY from the
+    environment. `pin` is the SHA-256 digest (32 bytes) of the only certificate to
     accept, `token` what a relay with closed registration asks for, `device` what a new profile's device is
     called ("main" unless given). `clock` is in seconds since 1970, and
-    `connect` makes a connection to the relay: over TLS unless given (see `clave_client.testing`).
+    `connect` makes a connection to the relay, in place of TLS and the proxy (see `clave_client.testing`).
 
     Methods that change something return once the relay has it on disk, and raise `ClientError`. What happens
     is reported by `events()`. Rooms are named by their id, 16 bytes; `room()` returns a handle for one.
@@ -82,15 +84,24 @@ class Client(ClientState):
         profile: Profile,
         relay: str | None = None,
         *,
+        proxy: str | None = None,
         pin: bytes | None = None,
         token: str = "",
         device: str = "",
         clock: Callable[[], float] = time.time,
-        connect: Connect = RelayTransport.connect,
+        connect: Connect | None = None,
     ) -> None:
         self._profile = profile
         self._open_profile = partial(
-            open_profile, profile, relay, pin=pin, token=token, device=device, clock=clock, connect=connect
+            open_profile,
+            profile,
+            relay,
+            proxy=proxy,
+            pin=pin,
+            token=token,
+            device=device,
+            clock=clock,
+            connect=connect,
         )
         self._connected: Connected | None = None
         self._is_new = self._refused = False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 from clave_client.errors import ClientError, ProfileError, ProfileNotFound, RelayUnknown
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
-from clave_client.net.transport import Connect
+from clave_client.net.proxy import NO_PROXY, Proxy, proxy_of_environment
+from clave_client.net.transport import Connect, RelayTransport
 from clave_client.people.known_keys import KnownKeys
 from clave_client.store.account import Account
 from clave_client.store.database import Store
@@ -18,6 +21,9 @@ from clave_client.sync.room_sync import RoomSync
 from clave_host.version import VERSION
 
 __all__ = ["OpenedProfile", "open_profile"]
+
+_PROXY_KEY: Final = "proxy"
+"""Where the store keeps the proxy that the user gave, or `NO_PROXY`."""
 
 
 class OpenedProfile(NamedTuple):
@@ -32,11 +38,12 @@ def open_profile(
     profile: Profile,
     relay: str | None,
     *,
+    proxy: str | None,
     pin: bytes | None,
     token: str,
     device: str,
     clock: Callable[[], float],
-    connect: Connect,
+    connect: Connect | None,
 ) -> OpenedProfile:
     """Open the database of an open profile; create it and the account if the profile is new.
 
@@ -46,6 +53,10 @@ def open_profile(
     address = None if relay is None else RelayAddress.parse(relay)
     if address is None and not profile.has_store:
         raise ProfileNotFound(profile.name)
+    if proxy is not None:
+        proxy = _checked_proxy(proxy)
+    elif address is not None and not profile.has_store:
+        proxy_of_environment(os.environ, address)  # so that a wrong one leaves no profile behind
     store = Store(profile.store_path, profile.take_key())
     try:
         if store.get("deleted") is not None:
@@ -58,6 +69,8 @@ def open_profile(
             raise RelayUnknown("this profile has not met its relay yet")
         address = address or RelayAddress.parse((stored or b"").decode())
         # A profile belongs to one relay: the pinned certificate holds for any address of it.
+        if connect is None:
+            connect = partial(RelayTransport.connect, proxy=_chosen_proxy(store, proxy, address))
         trust = CertificateTrust.load(store)
         if pin is not None:
             trust = trust.with_pin(pin)
@@ -71,3 +84,22 @@ def open_profile(
         store, account, address, trust=trust, token=token, software=software, clock=clock, connect=connect
     )
     return OpenedProfile(sync, pins, KnownKeys(pins, sync))
+
+
+def _checked_proxy(given: str) -> str:
+    """Return a proxy as it is stored, or `NO_PROXY`. Raises `UsageError`."""
+    return NO_PROXY if given.strip() in ("", NO_PROXY) else Proxy.parse(given).encode()
+
+
+def _chosen_proxy(store: Store, given: str | None, address: RelayAddress) -> Proxy | None:
+    """Return the proxy to use: the given one, which is stored at once, else the stored one, else ALL_PROXY's.
+
+    It is stored before anything is connected, so that no later start connects without. Raises `UsageError`.
+    """
+    if given is not None:
+        store.put(_PROXY_KEY, given.encode())
+    stored = store.get(_PROXY_KEY)
+    if stored is None:
+        return proxy_of_environment(os.environ, address)
+    text = stored.decode()
+    return None if text == NO_PROXY else Proxy.parse(text)

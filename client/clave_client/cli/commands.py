@@ -45,6 +45,11 @@ def main() -> None:
 @main.command(epilog="Example: clave chat --relay chat.example.org:7878 --name red")
 @profile_options
 @click.option("--relay", metavar="HOST:PORT", help="The relay; remembered after the first time.")
+@click.option(
+    "--proxy",
+    metavar="URL",
+    help="Reach the relay by this SOCKS5 proxy, or by none; remembered. Else by ALL_PROXY.",
+)
 @click.option("--pin", help="The relay's fingerprint: insist on it, or accept a new one.")
 @click.option(
     "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A token to register with."
@@ -62,6 +67,7 @@ def main() -> None:
 def chat(
     options: ProfileOptions,
     relay: str | None,
+    proxy: str | None,
     pin: str | None,
     token_file: Path | None,
     device: str,
@@ -76,8 +82,10 @@ def chat(
         from clave_client.ui.line_mode import run_line_mode
 
         token = first_line(token_file).strip() if token_file else ""
-        new = NewProfile(relay, _pin(pin), token, passphrase, device)
-        return await run_line_mode(functools.partial(options.session, new), room, alert)
+        new = NewProfile(relay, _pin(pin), token, passphrase, device, proxy)
+        return await run_line_mode(
+            functools.partial(options.session, new), room, alert, must_own=proxy is not None
+        )
 
     run(work)
 

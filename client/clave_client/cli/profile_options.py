@@ -31,6 +31,7 @@ class NewProfile(NamedTuple):
     token: str = ""
     passphrase: bool = False
     device: str = ""
+    proxy: str | None = None
 
     def __repr__(self) -> str:
         return "<NewProfile>"
@@ -126,7 +127,7 @@ class _Prompt:
 def _make_client(new: NewProfile, profile: Profile) -> Client:
     from clave_client.client import Client
 
-    return Client(profile, new.relay, pin=new.pin, token=new.token, device=new.device)
+    return Client(profile, new.relay, proxy=new.proxy, pin=new.pin, token=new.token, device=new.device)
 
 
 def home_option(command: Callable[..., None]) -> Callable[..., None]:

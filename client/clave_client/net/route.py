@@ -8,16 +8,27 @@ import socket
 
 from clave_client.errors import RelayUnreachable
 from clave_client.net.address import RelayAddress
+from clave_client.net.proxy import Proxy
 from clave_client.net.tcp import connect_to_any, resolve
 
 __all__ = ["open_connection"]
 
 
-async def open_connection(address: RelayAddress, deadline: float) -> socket.socket:
-    """Return a socket connected to a relay by `deadline`, in the event loop's time.
+async def open_connection(
+    address: RelayAddress, deadline: float, proxy: Proxy | None = None
+) -> socket.socket:
+    """Return a socket connected to a relay, through the proxy if there is one.
 
-    Raises `RelayUnreachable`.
+    It is connected by `deadline`, in the event loop's time. Raises `RelayUnreachable`.
     """
+    if proxy is not None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await proxy.connect(address)
+        except TimeoutError:
+            raise RelayUnreachable(
+                f"no way to {address}: the proxy {proxy} takes too long; check it, or try again later"
+            ) from None
     try:
         async with asyncio.timeout_at(deadline):
             endpoints = await resolve(address.host, address.port)

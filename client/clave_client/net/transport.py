@@ -20,6 +20,7 @@ from clave_client.errors import (
 )
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust, check_succession
+from clave_client.net.proxy import Proxy
 from clave_client.net.route import open_connection
 from clave_crypto.identity import DeviceKey
 from clave_host.keepalive import enable_keepalive
@@ -49,6 +50,9 @@ __all__ = ["Answer", "Connect", "OnMessages", "RelayTransport"]
 
 CONNECT_SECONDS = 15.0
 """How long connecting may take as a whole: name lookup, TCP, TLS, certificate and login."""
+
+PROXY_CONNECT_SECONDS = 60.0
+"""The same through a proxy: a way through several others, as Tor makes one, takes its time."""
 
 SILENCE_SECONDS = 10.0
 """How long nothing may be received before the relay is pinged."""
@@ -96,17 +100,23 @@ class RelayTransport(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: RelayAddress, trust: CertificateTrust, on_messages: OnMessages
+        cls,
+        address: RelayAddress,
+        trust: CertificateTrust,
+        on_messages: OnMessages,
+        *,
+        proxy: Proxy | None = None,
     ) -> RelayTransport:
-        """Connect and check the relay's certificate against `trust`, before anything is sent.
+        """Connect, perhaps through a proxy, and check the relay's certificate before anything is sent.
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
-        deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+        limit = CONNECT_SECONDS if proxy is None else PROXY_CONNECT_SECONDS
+        deadline = asyncio.get_running_loop().time() + limit
         if trust.asks_authorities(address.host):
             with contextlib.suppress(ssl.SSLCertVerificationError):
-                return await cls._connect(address, trust, on_messages, deadline, vouched=True)
-        return await cls._connect(address, trust, on_messages, deadline, vouched=False)
+                return await cls._connect(address, trust, on_messages, deadline, proxy, vouched=True)
+        return await cls._connect(address, trust, on_messages, deadline, proxy, vouched=False)
 
     @classmethod
     async def _connect(
@@ -115,6 +125,7 @@ class RelayTransport(asyncio.Protocol):
         trust: CertificateTrust,
         on_messages: OnMessages,
         deadline: float,
+        proxy: Proxy | None,
         *,
         vouched: bool,
     ) -> RelayTransport:
@@ -122,7 +133,7 @@ class RelayTransport(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         link = cls(address, on_messages)
         link.deadline = deadline
-        connection = await open_connection(address, deadline)
+        connection = await open_connection(address, deadline, proxy)
         try:
             async with asyncio.timeout_at(deadline):
                 link._below, _ = await loop.create_connection(_Paused, sock=connection)

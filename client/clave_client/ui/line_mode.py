@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from clave_client import events
-from clave_client.errors import ClientError
+from clave_client.errors import ClientError, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
@@ -45,10 +45,13 @@ class OpenSession(Protocol):
         """Return the session."""
 
 
-async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Alerts) -> int:
+async def run_line_mode(
+    make_session: OpenSession, room: str | None, alerts: Alerts, *, must_own: bool = False
+) -> int:
     """Run the conversation until `exit` or the end of input, and return the exit status.
 
-    Raises `ClientError` when it cannot go on.
+    With `must_own`, another process may not hold the profile, as that one has connected already. Raises
+    `ClientError` when it cannot go on.
     """
     window = _Window()
     on_terminal = is_usable()
@@ -59,6 +62,11 @@ async def run_line_mode(make_session: OpenSession, room: str | None, alerts: Ale
         ask=window.ask_passphrase if on_terminal else None,
     )
     async with session:
+        if must_own and not session.is_owner:
+            raise UsageError(
+                f"process {session.info.process} holds this profile and is connected already; end it,"
+                " then give --proxy again"
+            )
         if on_terminal:
             return await _run_on_terminal(window, session, room, alerts)
         await _run_on_pipes(window, session, room)

@@ -19,6 +19,7 @@ from clave_client.errors import NotARelay, RelayChanged, RelayUnreachable, Usage
 from clave_client.net import transport
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
+from clave_client.net.proxy import Proxy
 from clave_client.net.route import open_connection
 from clave_client.net.transport import RelayTransport
 from clave_wire.connection import ALPN
@@ -199,9 +200,9 @@ async def test_connecting_passes_its_deadline_on_to_the_login(
 ) -> None:
     deadlines: list[float] = []
 
-    async def note(address: RelayAddress, deadline: float) -> socket.socket:
+    async def note(address: RelayAddress, deadline: float, proxy: Proxy | None) -> socket.socket:
         deadlines.append(deadline)
-        return await open_connection(address, deadline)
+        return await open_connection(address, deadline, proxy)
 
     monkeypatch.setattr(transport, "open_connection", note)
     tls.set_alpn_protocols([ALPN])
