@@ -308,3 +308,60 @@ async def test_a_change_the_relay_would_not_take_leaves_the_room_as_it_was(tmp_p
         await red.client.send(room, "still mine")
         await red.client.invite(room, "blue")
         await blue.sees(events.Invited)
+
+
+async def test_a_line_without_end_takes_no_memory_and_ends_nothing(tmp_path: Path) -> None:
+    measured = (
+        "import resource, subprocess, sys;"
+        "ran = subprocess.run([sys.executable, '-m', 'clave_client', *sys.argv[1:]]);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(ran.returncode)"
+    )
+
+    async def send(*pieces: bytes) -> tuple[int, int, str]:
+        """Pipe into `clave send`; return its exit status, its peak memory in KiB, and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", measured, "send", "friends", "-"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "CLAVE_HOME": str(tmp_path / "home"), "CLAVE_NAME": "red"},
+        )
+        assert process.stdin is not None
+        for piece in pieces:
+            process.stdin.write(piece)
+            await process.stdin.drain()
+        process.stdin.close()
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
+        assert process.returncode is not None
+        return process.returncode, int(out), err.decode()
+
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        await gather_in("friends", red, blue)
+        await red.go()
+        status, usual, _ = await send(b"first\n")
+        assert status == 0
+        megabyte = b"x" * 2**20
+        status, peak, said = await send(b"before\n", *[megabyte] * 300, b"\nafter\n", *[megabyte] * 10)
+        await blue.reads("after")
+        assert status == 2
+        assert said.splitlines() == [
+            "clave: line 2 has more than 65536 bytes; it was not sent",
+            "clave: line 4 has more than 65536 bytes; it was not sent",
+            "clave: 2 of 4 lines were too long and were not sent",
+        ]
+        assert peak - usual < 20 * 1024
+        assert [event.text for event in blue.happened if isinstance(event, events.Message)][-2:] == [
+            "before",
+            "after",
+        ]
+        await red.come()
+
+
+async def test_a_file_without_a_line_end_takes_no_memory(tmp_path: Path) -> None:
+    endless = Path("/dev/zero")
+    words = ("chat", "--relay", "127.0.0.1:1", "--name", "red", "--token-file", str(endless))
+    ran = await clave(*words, home=tmp_path / "home")
+    assert (ran.status, ran.line) == (2, "the first line of /dev/zero has more than 4096 characters")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NewProfile", "ProfileOptions", "first_line", "home_option", "json_option", "profile_options"]
 
+_MOST_LINE_CHARACTERS = 4096
+"""Most characters of a first line: a passphrase or a token."""
+
 _TRIES = 3
 """How often a passphrase is asked for on a terminal."""
 
@@ -176,7 +179,10 @@ def first_line(path: Path) -> str:
     """Return a file's first line, without the mark that some editors put first. Raises `UsageError`."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return file.readline().rstrip("\r\n")
+            line = file.readline(_MOST_LINE_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}") from None
+    if len(line) > _MOST_LINE_CHARACTERS:
+        raise UsageError(f"the first line of {path} has more than {_MOST_LINE_CHARACTERS} characters")
+    return line.rstrip("\r\n")
