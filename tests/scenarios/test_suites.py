@@ -154,7 +154,8 @@ async def test_a_client_that_lacks_the_rooms_suite_is_named_and_the_room_is_not_
         with pytest.raises(PeerLacksSuite) as refused:
             await red.client.invite(room, "blue")
         assert str(refused.value) == (
-            f"blue cannot be invited: their client lacks {NEW_ROOMS.words}; ask them to update clave"
+            f"blue cannot be invited yet: the relay has no key package of theirs for {NEW_ROOMS.words};"
+            " if they are new here try again in a moment, else ask them to update clave"
         )
         assert red.authenticator(room)[0] == 0, "nothing was committed"
         await red.client.send(room, "alone")

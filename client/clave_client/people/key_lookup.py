@@ -84,7 +84,8 @@ async def claim_invitee(
         raise kind(f"{name} cannot be invited: {fault.text}")
     if not adds:
         raise PeerLacksSuite(
-            f"{name} cannot be invited: their client lacks {suite.words}; ask them to update clave"
+            f"{name} cannot be invited yet: the relay has no key package of theirs for {suite.words};"
+            " if they are new here try again in a moment, else ask them to update clave"
         )
     lacks = f"it lacks {suite.words}; update clave there and invite {name} again"
     left_out = [

@@ -99,6 +99,21 @@ def test_a_migration_seals_the_rows_of_older_versions(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_a_key_package_damaged_before_the_migration_stays_damaged(tmp_path: Path) -> None:
+    database = place_stored_database(tmp_path / "data")
+    with pytest.MonkeyPatch.context() as former_version:
+        former_version.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:7])
+        former = schema.connect_writer(database)
+    former.execute("UPDATE key_packages SET package = x'00' WHERE id = (SELECT min(id) FROM key_packages)")
+    former.close()
+    connection = schema.connect_writer(database)
+    whole = connection.execute(f"SELECT seal = {seals.KEY_PACKAGE}, not_after FROM key_packages").fetchall()  # noqa: S608
+    assert whole == [(0, 0), (1, 0)]
+    with pytest.raises(DamageError, match="a key package of device"):
+        check_rows(connection)
+    connection.close()
+
+
 async def test_a_resubmission_from_before_the_migration_gets_its_seq(relay: RelayUnderTest) -> None:
     await start_with_version(relay, 2)
     red = await relay.join(former_participant("red"))
