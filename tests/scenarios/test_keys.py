@@ -19,8 +19,9 @@ from clave_client.ui.display import plain
 from clave_client.ui.hints import notice_text
 from clave_client.ui.sending import Sender
 from clave_crypto.identity import fingerprint
+from commandkit import said
 from scenarios.impostor import Impostor, lying_relay, plant
-from scenarios.stage import Relay, Somebody, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.test_bad_input import clave
 from sessionkit import ClientSession, session_on
 
@@ -445,3 +446,38 @@ async def test_a_strangers_room_is_not_taken_for_ones_own(tmp_path: Path) -> Non
         assert red.client.find_room(room.hex()) == room
         assert red.client.find_room("friends") == room
         assert (await talk.types("/decline friends"))[-1] == "* there is no open invitation to friends"
+
+
+# A name that the operator freed
+
+
+async def test_who_knew_a_freed_name_is_told_that_another_key_has_it(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue") as (red, blue),
+    ):
+        former = account(red)
+        await blue.client.fingerprint("red")
+        await blue.client.verify("red")
+        friends = await gather_in("friends", blue, red)
+        freed = await said(relay.data, "account", "free", "red")
+        assert freed.startswith("red is free to be registered anew; devices that can no longer log in: 1,")
+        async with asyncio.timeout(TIMEOUT), red.news:
+            await red.news.wait_for(lambda: red.ended_by is not None)
+        assert "the relay's operator has freed the name red" in str(red.ended_by)
+        async with people_at(relay, tmp_path / "anew", "red") as (heir,):
+            for room in (friends, (await blue.client.create_room("own")).id):
+                with pytest.raises(KeyMismatch, match="two keys go by red") as mismatch:
+                    await blue.client.invite(room, "red")
+                assert (mismatch.value.known, mismatch.value.found) == (former, account(heir))
+            assert (await blue.client.fingerprint("red")).account == former, "what was compared stays"
+            theirs = (await heir.client.create_room("theirs")).id
+            await heir.client.invite(theirs, "blue")
+            await blue.sees(events.Invited, lambda invited: invited.room == theirs)
+            with pytest.raises(KeyMismatch, match="two keys go by red"):
+                await blue.client.accept(theirs)
+            blue.client.repin("red", account(heir))
+            await blue.client.accept(theirs)
+            await heir.sees(events.InvitationAccepted, lambda accepted: accepted.room == theirs)
+            shown = await blue.client.fingerprint("red")
+            assert (shown.account, shown.verified) == (account(heir), False)
