@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -331,7 +332,17 @@ def start_errors(path: Path) -> Iterator[None]:
             f"the database {path} is damaged or not a database; restore it from a backup, or move it away"
         ) from None
     except apsw.Error as error:
-        raise StartError(f"cannot open the database {path}: {error}") from None
+        full = isinstance(error, apsw.FullError) or _is_full(path.parent)
+        reason = "its disk is full; free space" if full else error
+        raise StartError(f"cannot open the database {path}: {reason}") from None
+
+
+def _is_full(folder: Path) -> bool:
+    """Return whether a disk has no space left, of which SQLite may tell as of any failed write."""
+    try:
+        return shutil.disk_usage(folder).free == 0
+    except OSError:
+        return False
 
 
 def connect_reader(path: Path) -> apsw.Connection:

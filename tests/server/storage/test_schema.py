@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import stat
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def test_a_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
     assert connection.pragma("synchronous") == 2  # FULL
     assert connection.pragma("foreign_keys") == 1
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "reason"),
+    [
+        (apsw.FullError("database or disk is full"), 1, "its disk is full; free space"),
+        (apsw.IOError("disk I/O error"), 0, "its disk is full; free space"),
+        (apsw.IOError("disk I/O error"), 1, "disk I/O error"),
+    ],
+)
+def test_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: apsw.Error, free: int, reason: str
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StartError) as raised, schema.start_errors(tmp_path / "relay.db"):
+        raise error
+    assert str(raised.value) == f"cannot open the database {tmp_path / 'relay.db'}: {reason}"
 
 
 def test_every_database_file_is_private(tmp_path: Path) -> None:
