@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from clave_client.cli.exit_status import EXIT_STATUSES
 from clave_client.errors import KeyMismatch
 from scenarios.stage import people_at, relay_at
 from scenarios.terminal import terminal
-from scenarios.test_bad_input import chat, clave
+from scenarios.test_bad_input import chat, clave, run_program
+
+
+def crash_reports(folder: Path) -> list[Path]:
+    return list(folder.glob("clave-crash-*.txt"))
 
 
 async def test_a_passphrase_is_asked_twice_when_set_and_three_times_when_opening(tmp_path: Path) -> None:
@@ -185,3 +190,55 @@ async def test_an_account_is_deleted_with_its_name_and_its_profile(tmp_path: Pat
     assert (away.status, "nothing was deleted" in away.line) == (4, True)
     erased = await clave("account", "delete", "--yes", "--here-only", "--name", "green", home=home)
     assert (erased.status, (home / "profiles/green").exists()) == (0, False)
+
+
+async def test_a_mistake_in_clave_is_one_line_and_a_report_without_secrets(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("red", relay, home, given="exit\n")
+    script = (
+        "import sys; from clave_client.ui import reports\n"
+        "async def broken(*_, **__): raise KeyError('a secret word')\n"
+        "reports.print_rooms = broken\n"
+        "sys.argv = ['clave', 'rooms']\n"
+        "from clave_client.cli import main; main(prog_name='clave')\n"
+    )
+    ran = await run_program(sys.executable, "-c", script, CLAVE_HOME=str(home))
+    (report,) = crash_reports(home / "profiles/red")
+    assert (ran.status, str(report) in ran.line) == (70, True)
+    assert ran.line.startswith("a mistake in clave ended this (KeyError);")
+    written = report.read_text()
+    assert "builtins.KeyError" in written
+    assert "secret word" not in written
+    assert report.stat().st_mode & 0o077 == 0
+
+
+async def test_what_fails_in_the_background_is_told_once_and_without_a_traceback(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys, threading; from clave_client.ui import demo\n"
+        "def fail(): raise ValueError('a secret word')\n"
+        "async def broken():\n"
+        "    asyncio.get_running_loop().call_soon(fail)\n"
+        "    thread = threading.Thread(target=fail); thread.start(); thread.join()\n"
+        "    await asyncio.sleep(0)\n"
+        "demo.run_demo = broken\n"
+        "sys.argv = ['clave', 'demo']\n"
+        "from clave_client.cli import main; main(prog_name='clave')\n"
+    )
+    ran = await run_program(sys.executable, "-c", script, TMPDIR=str(tmp_path))
+    assert ran.status == 0
+    assert ran.line.startswith("a mistake in clave ended this (ValueError);")
+    assert len(crash_reports(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["rooms"]])
+async def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, words: list[str]) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        await chat("red", relay, home, given="/new friends\nexit\n")
+    for redirection in (">/dev/full", ">&-"):
+        command = f'exec "$0" -m clave_client {" ".join(words)} {redirection}'
+        ran = await run_program("sh", "-c", command, sys.executable, CLAVE_HOME=str(home))
+        assert ran.status == 1 or (words == ["rooms"] and redirection == ">&-")
+        assert len(ran.err.splitlines()) <= 1
+        assert "Traceback" not in ran.err

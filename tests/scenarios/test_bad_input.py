@@ -35,15 +35,18 @@ class Ran:
 
 async def clave(*words: str, home: Path, given: str = "", environment: dict[str, str] | None = None) -> Ran:
     """Run `clave` as a person would, with `given` on a pipe."""
+    changed = {"CLAVE_HOME": str(home), **(environment or {})}
+    return await run_program(sys.executable, "-m", "clave_client", *words, given=given, **changed)
+
+
+async def run_program(*words: str, given: str = "", **environment: str) -> Ran:
+    """Run a program with `given` on a pipe."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "clave_client",
         *words,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "CLAVE_HOME": str(home), **(environment or {})},
+        env={**os.environ, **environment},
     )
     out, err = await asyncio.wait_for(process.communicate(given.encode()), TIMEOUT)
     assert process.returncode is not None

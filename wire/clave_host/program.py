@@ -25,8 +25,12 @@ class OutputFailed(OSError):
     """What was to be printed could not be written to standard output."""
 
 
-def run_program(name: str, command: Callable[[], object], report_folders: Iterable[Path]) -> NoReturn:
+def run_program(
+    name: str, command: Callable[[], object], report_folders: Iterable[Path], *, prefix: str = "Error: "
+) -> NoReturn:
     """Run a command and exit with its status; `report_folders` may change until it has ended.
+
+    Its own lines begin with `prefix`.
 
     A command that raises `SystemExit` ends with that status, any other error with a line and no traceback.
     """
@@ -35,14 +39,14 @@ def run_program(name: str, command: Callable[[], object], report_folders: Iterab
         status = _run(command)
     except OutputFailed as error:
         if error.errno != errno.EPIPE:  # who closed a pipe knows
-            _say(f"Error: cannot write to standard output: {error.strerror}")
+            _say(f"{prefix}cannot write to standard output: {error.strerror}")
         status = 1
     except KeyboardInterrupt:
         status = 130
     except Exception as error:  # noqa: BLE001  (a defect: reported)
         from clave_host.crash_report import crash_line
 
-        _say(f"Error: {crash_line(name, error, report_folders)}")
+        _say(f"{prefix}{crash_line(name, error, report_folders)}")
         status = DEFECT
     raise SystemExit(status)
 

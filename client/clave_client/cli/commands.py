@@ -13,6 +13,7 @@ from typing import Literal
 
 import click
 
+from clave_client.cli.defects import Program
 from clave_client.cli.exit_status import EXIT_STATUSES, exits, run
 from clave_client.cli.profile_options import (
     NewProfile,
@@ -32,6 +33,7 @@ _MAX_CONSUMER_CHARACTERS = 60
 
 
 @click.group(
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExit status:\n"
     + "\n".join(f"{number:>5}  {text}" for number, text in EXIT_STATUSES.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Final, NoReturn
 
 import click
 
+from clave_client.cli.defects import watch_loop
 from clave_client.errors import ClientError
 
 __all__ = ["EXIT_STATUSES", "exits", "report", "run"]
@@ -24,6 +26,7 @@ EXIT_STATUSES: Final = {
     4: "the relay: not reachable, not the pinned one, or it refused",
     5: "the message waits in the outbox and goes out later",
     6: "this device is no longer in the room",
+    70: "a mistake in clave itself; a report of it is in the profile's folder",
     130: "interrupted by Ctrl-C (SIGTERM: 143, SIGHUP: 129)",
 }
 """The exit statuses of `clave`, in --help and the documentation."""
@@ -67,10 +70,10 @@ def exits() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     except _Signalled as ended:
         sys.exit(128 + ended.number)
-    except BrokenPipeError:
-        _abandon_stdout()
-        sys.exit(0)
     except OSError as error:
+        if error.errno == errno.EPIPE:  # who closed the pipe knows
+            _abandon_stdout()
+            sys.exit(0)
         click.echo(f"clave: {error.strerror or error}; nothing more could be read or written", err=True)
         _abandon_stdout()
         sys.exit(1)
@@ -97,6 +100,7 @@ async def _until_signalled(work: Callable[[], Coroutine[None, None, int | None]]
     import asyncio
 
     loop = asyncio.get_running_loop()
+    watch_loop(loop)
     task = asyncio.ensure_future(work())
     received: list[int] = []
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from clave_client.cli.defects import note_folder
 from clave_client.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class ProfileOptions(NamedTuple):
         home = self.home or default_home()
         name = self.chosen_name(home)
         folder = profile_folder(home, name)
+        note_folder(folder)
         is_new = not (folder / STORE_NAME).exists()
         protect = self.passphrase_file is not None or (new is not None and new.passphrase)
         if self.passphrase_file is not None and not is_new and not has_passphrase(folder):

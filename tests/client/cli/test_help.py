@@ -16,9 +16,12 @@ _HELP = {
     "clave_client.cli",
     "clave_client.cli.account_commands",
     "clave_client.cli.commands",
+    "clave_client.cli.defects",
     "clave_client.cli.exit_status",
     "clave_client.cli.profile_options",
     "clave_client.errors",
+    "clave_host",
+    "clave_host.program",
     "click",
 }
 

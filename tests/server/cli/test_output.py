@@ -116,6 +116,6 @@ def test_a_defect_while_the_relay_starts_is_reported_in_its_folder(data: Path) -
     (report,) = data.glob("clave-relay-crash-*.txt")
     assert result.returncode == 70
     assert result.stderr == (
-        "Error: clave-relay made a mistake (IndexError); please pass on the report, which holds no secrets:"
-        f" {report}\n"
+        "Error: a mistake in clave-relay ended this (IndexError);"
+        f" please pass on the report, which holds no secrets: {report}\n"
     )
