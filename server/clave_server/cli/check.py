@@ -86,6 +86,9 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
     for matter, address in (("plain", settings.plain), ("metrics", metrics)):
         if address is not None:
             yield _check_port(matter, *address, running=running)
+    for matter, file in (("mirror-file", options.mirror_file), ("log-file", options.log_file)):
+        if file is not None:
+            yield _check_output(matter, file)
     yield _check_registration(settings, options)
     yield _check_limits(settings)
 
@@ -201,6 +204,15 @@ def _check_port(matter: str, host: str | None, port: int, *, running: bool = Fal
             )
         return Finding(Verdict.ERROR, matter, str(error))
     return Finding(Verdict.OK, matter, where)
+
+
+def _check_output(matter: str, path: Path) -> Finding:
+    """Judge whether a file can be appended to, or made."""
+    if path.is_dir():
+        return Finding(Verdict.ERROR, matter, f"{path} is a folder; name a file in it")
+    if os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK):
+        return Finding(Verdict.OK, matter, str(path))
+    return Finding(Verdict.ERROR, matter, f"cannot write to {path}; name a file in a folder of this user")
 
 
 def _check_registration(settings: Settings, options: Options) -> Finding:

@@ -147,7 +147,7 @@ class Listener:
                 self._loop.remove_reader(each.raw)
 
     def _accept(self, listening: ListeningSocket) -> None:
-        if _descriptors_left() < KEPT_DESCRIPTORS:
+        if _is_short_of_descriptors():
             self._wait_for_descriptors("too many open files")
             return
         for _ in range(_ACCEPTS):
@@ -338,15 +338,18 @@ def _listen(family: int, kind: int, protocol: int, address: Any) -> socket.socke
     return listening
 
 
-def _descriptors_left() -> int:
-    """Return about how many files can still be opened: the system gives the lowest free descriptor."""
+def _is_short_of_descriptors() -> bool:
+    """Return whether only those to be kept are left: the system gives the lowest descriptor that is free.
+
+    Of a small limit a quarter is kept.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         probe = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return 0
+        return True
     os.close(probe)
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return KEPT_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit - probe
+    return limit != resource.RLIM_INFINITY and limit - probe < min(KEPT_DESCRIPTORS, limit // 4)
 
 
 def _plain_ip(ip: str) -> str:

@@ -87,6 +87,11 @@ def test_check_finds_the_errors_that_a_start_would(data: Path, tmp_path: Path) -
     assert "CLAVE_RELAY_LISTNE" in wrong("environment", environment={"CLAVE_RELAY_LISTNE": ":1"})
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "in use" in wrong("metrics", "--metrics", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "cannot write to" in wrong("mirror-file", "--mirror-file", tmp_path / "none" / "mirror")
+    assert "is a folder" in wrong("log-file", "--log-file", tmp_path)
+    good = findings(run(data, "check", "--listen", "127.0.0.1:0", "--log-file", tmp_path / "log"))
+    assert good["log-file"] == ("ok", str(tmp_path / "log"))
+    assert not (tmp_path / "log").exists()
     data.mkdir(mode=0o755)
     assert "chmod 700" in wrong("data")
     data.chmod(0o700)
