@@ -119,3 +119,46 @@ def test_a_defect_while_the_relay_starts_is_reported_in_its_folder(data: Path) -
         "Error: a mistake in clave-relay ended this (IndexError);"
         f" please pass on the report, which holds no secrets: {report}\n"
     )
+
+
+CLOCK = """
+import datetime, sys, time
+SECONDS = {seconds}
+class Then(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(SECONDS, tz)
+datetime.datetime = Then
+time.time, time.time_ns = lambda: float(SECONDS), lambda: SECONDS * 10**9
+from clave_server.cli.main import main
+main(prog_name="clave-relay")
+"""
+
+
+@pytest.mark.parametrize("seconds", [30, -1000, 2**37])
+def test_commands_work_at_any_time(data: Path, tmp_path: Path, seconds: int) -> None:
+    script = [sys.executable, "-c", CLOCK.format(seconds=seconds)]
+    made = subprocess.run(
+        [*script, "check", "--listen", "127.0.0.1:0", "--data", str(data)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    make_folder(data)
+    for words in (
+        ("check", "--listen", "127.0.0.1:0"),
+        ("token", "make"),
+        ("token", "list"),
+        ("ban", "192.0.2.1"),
+        ("ban",),
+        ("certificate", "next"),
+        ("prune", "--retain-days", "30"),
+        ("backup", str(tmp_path / "backup.tar")),
+    ):
+        result = subprocess.run(
+            [*script, *words, "--data", str(data)], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert result.returncode == 0, (words, result.stderr)
+        assert "mistake" not in result.stderr
