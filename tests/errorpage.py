@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -154,6 +155,7 @@ def words_of(kind: type[client.ClientError]) -> str:
     return error_text(error)
 
 
+@cache
 def literals() -> set[str]:
     """Return every piece of text in the code, as long as no value is put into it."""
     found: set[str] = set()
