@@ -57,6 +57,8 @@ async def test_a_passphrase_is_changed_and_removed_from_files(tmp_path: Path) ->
     second.write_text("second\n")
     async with relay_at(tmp_path) as relay:
         await chat("red", relay, home, given="/new friends\nexit\n")
+        late = await chat("red", relay, home, "--passphrase", given="exit\n")
+        assert late.line == "the profile red has no passphrase; set one with: clave passphrase set"
         refused = await clave("passphrase", "change", home=home)
         assert (refused.status, "clave passphrase set" in refused.err) == (2, True)
         assert (await clave("passphrase", "set", home=home)).line.endswith("give --new-passphrase-file FILE")
@@ -122,7 +124,8 @@ async def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
         well = await clave("doctor", home=home)
         assert well.status == 0, well.out
         assert {line.split()[1] for line in well.out.splitlines()} >= {
-            *("permissions", "key", "disk", "locale", "terminal", "profile", "relay", "rooms")
+            *("permissions", "key", "disk", "locale", "terminal", "profile"),
+            *("relay", "certificate", "clock", "key", "rooms"),
         }
         found = [json.loads(line) for line in (await clave("doctor", "--json", home=home)).out.splitlines()]
         assert {tuple(one) for one in found} == {("verdict", "subject", "text")}
@@ -160,6 +163,9 @@ async def test_an_account_is_deleted_with_its_name_and_its_profile(tmp_path: Pat
         await chat("blue", relay, home, given="exit\n")
         await chat("red", relay, home, given="/new friends\n/invite blue\nexit\n")
         await chat("blue", relay, home, given="/accept\nexit\n")
+        misplaced = await clave("account", "--name", "red", "delete", "--yes", home=home)
+        assert misplaced.status == 2
+        assert "--name goes after the command: clave account delete --name" in misplaced.err
         unasked = await clave("account", "delete", "--name", "red", home=home)
         assert (unasked.status, "nobody is here to confirm it; give --yes" in unasked.line) == (2, True)
         async with terminal(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from clave_client.cli.exit_status import exits, run
 from clave_client.cli.profile_options import (
@@ -170,6 +171,11 @@ def doctor(options: ProfileOptions, *, as_json: bool) -> None:
 def account(context: click.Context, options: ProfileOptions, *, as_json: bool) -> None:
     """Show your name, fingerprint, devices and relay."""
     if context.invoked_subcommand is not None:
+        for name in ("name", "home", "passphrase_file", "as_json"):
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                option = "--json" if name == "as_json" else "--" + name.replace("_", "-")
+                command = f"clave account {context.invoked_subcommand} {option}"
+                raise click.UsageError(f"{option} goes after the command: {command}")
         return
 
     async def work() -> None:

@@ -83,6 +83,8 @@ class ProfileOptions(NamedTuple):
         protect = self.passphrase_file is not None or (new is not None and new.passphrase)
         if self.passphrase_file is not None and not is_new and not has_passphrase(folder):
             raise UsageError(f"the profile {name} has no passphrase; leave --passphrase-file out")
+        if new is not None and new.passphrase and not is_new and not has_passphrase(folder):
+            raise UsageError(f"the profile {name} has no passphrase; set one with: clave passphrase set")
         return Profile(home, name, ask=self._ask(confirm=protect and is_new), new_passphrase=protect)
 
     def session(

@@ -81,5 +81,6 @@ async def check_health(client: Client) -> Health:
         key_packages=[SuiteCount(suite.name, held.get(suite.id, 0)) for suite in OFFERED if held],
         unusable=client.unusable,
         restored=restored,
+        clock_ahead=client.sync.clock_check.ahead if client.is_online else None,
         invitations=sum(record.phase is Phase.INVITED for record in client.rooms.values()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from clave_client.errors import StoreDamaged, StoreFull
+from clave_client.errors import ProfileOfOther, StoreDamaged, StoreFull
 from clave_client.store import schema
 from clave_crypto.keys import Secret
 
@@ -39,6 +40,8 @@ class StoreConnection:
     def __init__(self, path: Path, key: Secret) -> None:
         if path.exists() and not path.stat().st_size:
             raise StoreDamaged(f"{path} is empty, by a crash or a lost disk; restore a backup")
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise ProfileOfOther(f"{path} cannot be written: it is another user's, or its disk is read-only")
         path.touch(mode=0o600, exist_ok=True)
         self.is_closed = False
         self.connection = apsw.Connection(str(path))

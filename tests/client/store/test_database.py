@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from clave_client.errors import StoreDamaged, StoreFull, WrongPassphrase
+from clave_client.errors import ProfileOfOther, StoreDamaged, StoreFull, WrongPassphrase
 from clave_client.formats.content import ContentKind
 from clave_client.store import schema
 from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, RoomRecord, Store
@@ -278,3 +278,12 @@ def test_a_disk_that_takes_no_more_is_full_and_not_damaged(
     monkeypatch.setattr(store, "connection", Failing())
     with pytest.raises(StoreFull, match="full or fails; nothing is lost"):
         store.rows("SELECT 1")
+
+
+def test_a_file_of_another_user_or_on_a_read_only_disk_is_named(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ProfileOfOther, match="another user's, or its disk is read-only"):
+        Store(path, KEY)
