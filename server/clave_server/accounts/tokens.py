@@ -9,6 +9,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from clave_host.clock import utc_text
 from clave_server.errors import DamageError, Refusal
 from clave_server.storage.seals import TOKEN
 from clave_wire.messages import Code
@@ -24,7 +25,6 @@ __all__ = [
 ]
 
 _SEAL: Final = f"UPDATE tokens SET seal = {TOKEN} WHERE id = ?"  # noqa: S608  (a constant)
-_UNUSABLE: Final = "the registration token is wrong, expired or used up"
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -98,11 +98,17 @@ def spend_token(connection: apsw.Connection, digest: bytes, now: int) -> None:
     if row is None:
         if connection.execute("SELECT 1 FROM tokens NOT INDEXED WHERE digest = ?", (digest,)).get:
             raise DamageError("a registration token cannot be looked up: its index is damaged on disk")
-        raise Refusal(Code.TOKEN, _UNUSABLE)
+        raise Refusal(Code.TOKEN, "the registration token is wrong, or was revoked")
     number, expires_at, uses_left, whole = row
     if not whole:
         raise DamageError(f"registration token {number} is damaged on disk")
+    if uses_left == 0:
+        raise Refusal(Code.TOKEN, "the registration token is used up")
     if not Token(number, "", 0, expires_at, uses_left).usable(now):
-        raise Refusal(Code.TOKEN, _UNUSABLE)
+        raise Refusal(
+            Code.TOKEN,
+            f"the registration token expired at {utc_text(expires_at)};"
+            f" this relay's clock says {utc_text(now)}",
+        )
     connection.execute("UPDATE tokens SET uses_left = uses_left - 1 WHERE id = ?", (number,))
     connection.execute(_SEAL, (number,))

@@ -120,6 +120,7 @@ class AdminHandler:
         retention_task = self._relay.retention_task
         if policy == KEEP_ALL:
             policy = check_policy(retention_task.policy)
+        await retention_task.confirm_clock()
         pruned = await retention_task.prune(policy)
         return Deleted(pruned.entries, pruned.size)
 

@@ -28,6 +28,7 @@ from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
+from clave_server.storage.run_clock import confirm_clock
 from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
@@ -361,8 +362,10 @@ class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
         return {"entries": answer.entries, "bytes": answer.size}
 
     def execute(self, connection: apsw.Connection, now: int) -> Deleted:
-        """Prune all rooms, in a transaction each."""
-        pruned = prune_all(connection, self.policy, now)
+        """Prune all rooms, in a transaction each, by a clock that the operator confirms by it."""
+        policy = self.policy
+        in_transaction(connection, partial(confirm_clock, now=now))
+        pruned = prune_all(connection, policy, now)
         return Deleted(pruned.entries, pruned.size)
 
     @property

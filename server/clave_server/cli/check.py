@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import apsw
 
 from clave_host.addresses import split_address
-from clave_host.clock import now_ms
+from clave_host.clock import now_ms, utc_text
 from clave_server.accounts.tokens import read_tokens
 from clave_server.admin.control_socket import send_request
 from clave_server.admin.integrity import check_seals
@@ -31,6 +31,7 @@ from clave_server.relay.certificates import check_identity
 from clave_server.relay.settings import Settings
 from clave_server.storage import schema
 from clave_server.storage.data_dir import CERTIFICATE, CONTROL, DATABASE, NEXT_CERTIFICATE, is_held
+from clave_server.storage.run_clock import find_jump
 from clave_wire.login import fingerprint_text
 
 __all__ = ["SYSTEMD", "Finding", "Verdict", "check"]
@@ -76,6 +77,7 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
     yield _check_space(options.data)
     if folder.verdict is Verdict.OK:
         yield _check_database(options.data / DATABASE)
+        yield _check_clock(options.data / DATABASE)
     if folder.verdict is Verdict.OK or settings.tls:
         yield _check_certificate(options.data / CERTIFICATE, settings.tls)
     yield (
@@ -157,6 +159,19 @@ def _check_database(path: Path) -> Finding:
     if damage is not None:
         return Finding(Verdict.WARNING, "database", f"{path}: {damage}; keep older backups")
     return Finding(Verdict.OK, "database", f"{path}, checked but for its entries, which a backup checks")
+
+
+def _check_clock(path: Path) -> Finding:
+    now, jump = now_ms(), None
+    try:
+        if path.exists() and not schema.versions_behind(path):
+            with schema.start_errors(path), contextlib.closing(schema.connect_reader(path)) as connection:
+                jump = find_jump(connection, now)
+    except StartError:
+        pass  # reported with the database
+    if jump is not None:
+        return Finding(Verdict.WARNING, "clock", jump.text)
+    return Finding(Verdict.OK, "clock", utc_text(now))
 
 
 def _find_damage(connection: apsw.Connection) -> DamageError | None:

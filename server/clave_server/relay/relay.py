@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from clave_host.clock import now_ms
 from clave_server.limits.bans import Bans, read_bans
 from clave_server.limits.connection_limits import ConnectionLimits
 from clave_server.limits.quotas import QuotaTracker
@@ -32,7 +33,8 @@ from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import Session
 from clave_server.storage import incarnation, schema
 from clave_server.storage.data_dir import DataDir
-from clave_server.storage.db_thread import DbThread
+from clave_server.storage.db_thread import DbThread, in_transaction
+from clave_server.storage.run_clock import note_time
 from clave_wire.connection import State
 
 __all__ = ["Relay", "build_context"]
@@ -94,6 +96,7 @@ class Relay:
                 _log.warning("database restored from a backup; clients are told when they log in")
             used_ids, bans = highest_ids(connection), Bans(read_bans(connection))
             present = incarnation.read_incarnation(connection)
+            jump = in_transaction(connection, partial(note_time, now=now_ms()))
         writer = DbThread("database writer", connection, loop)
         reader = DbThread("database reader", schema.connect_reader(folder.database), loop)
         context = build_context(settings, writer, reader, mirror, used_ids, bans, present)
@@ -120,7 +123,7 @@ class Relay:
             login_seconds=settings.login_seconds,
         )
         retention_task = RetentionTask(
-            settings.retention, reader, context.sequencer, context.quotas, context.counters
+            settings.retention, reader, context.sequencer, context.quotas, context.counters, jump
         )
         return cls(certificates, context, transports, reader, writer, listener, retention_task)
 

@@ -1,4 +1,7 @@
-"""Prunes a running relay's rooms, every hour and on request, one room at a time. Knows no SQL."""
+"""Prunes a running relay's rooms, every hour and on request, one room at a time. Knows no SQL.
+
+Not while the clock is doubted, by which entries would be too old (`storage.run_clock`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from clave_server.observe.counters import Counters
 from clave_server.rooms import retention
 from clave_server.rooms.retention import Pruned, RetentionPolicy
 from clave_server.rooms.sequencer import Sequencer
+from clave_server.storage import run_clock
 from clave_server.storage.db_thread import DbThread
+from clave_server.storage.run_clock import Jump
 
 __all__ = ["RetentionTask"]
 
@@ -26,7 +31,10 @@ _log = structlog.get_logger()
 
 
 class RetentionTask:
-    """Deletes what a policy does not keep: every hour, and when `prune` is called."""
+    """Deletes what a policy does not keep: every hour, and when `prune` is called; keeps the time of the run.
+
+    `jump` is why the clock is doubted at the start.
+    """
 
     def __init__(
         self,
@@ -35,20 +43,25 @@ class RetentionTask:
         sequencer: Sequencer,
         quotas: QuotaTracker,
         counters: Counters,
+        jump: Jump | None,
     ) -> None:
         self.policy = policy
         self._reader = reader
         self._sequencer = sequencer
         self._quotas = quotas
         self._counters = counters
-        self._task: asyncio.Task[None] | None = None
-        if policy != retention.KEEP_ALL:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._jump: Jump | None = None
+        self._note_jump(jump)
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
         """Stop the hourly passes."""
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
+
+    async def confirm_clock(self) -> None:
+        """Believe the clock, as the operator does who prunes by it. Raises `ServerError`."""
+        await self._sequencer.run(partial(run_clock.confirm_clock, now=now_ms()))
+        self._note_jump(None)
 
     async def prune(self, policy: RetentionPolicy | None = None) -> Pruned:
         """Prune all rooms once, by `policy` or else by the settings. Raises `ServerError`."""
@@ -65,13 +78,33 @@ class RetentionTask:
 
     async def _run(self) -> None:
         while True:
-            try:
-                pruned = await self.prune()
-                if pruned.entries:
-                    _log.info("entries pruned", entries=pruned.entries, bytes=pruned.size)
-            except ServerError as error:
-                _log.error("pruning failed", reason=str(error))
+            await self._pass()
             await asyncio.sleep(_PAUSE_SECONDS)
+            await self._look_at_clock()
+
+    async def _pass(self) -> None:
+        if self._jump is not None or self.policy == retention.KEEP_ALL:
+            return
+        try:
+            pruned = await self.prune()
+        except ServerError as error:
+            _log.error("pruning failed", reason=str(error))
+            return
+        if pruned.entries:
+            _log.info("entries pruned", entries=pruned.entries, bytes=pruned.size)
+
+    async def _look_at_clock(self) -> None:
+        try:
+            self._note_jump(await self._sequencer.run(partial(run_clock.note_time, now=now_ms())))
+        except ServerError as error:
+            _log.error("time of the run not kept", reason=str(error))
+
+    def _note_jump(self, jump: Jump | None) -> None:
+        if jump is not None and self._jump is None:
+            _log.warning("clock doubted", reason=jump.text)
+        elif jump is None and self._jump is not None:
+            _log.info("clock believed again")
+        self._jump = jump
 
     async def _prune_room(self, room: bytes, policy: RetentionPolicy, now: int, pruned: Pruned) -> None:
         if self._sequencer.save(room):
