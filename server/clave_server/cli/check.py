@@ -134,6 +134,11 @@ def _check_listening(data: Path, settings: Settings) -> Finding:
     present = ", ".join(used)
     if settings.port in (0, *(split_address(each)[1] for each in used)):
         return Finding(Verdict.OK, "listen", f"the running relay has {present}; not tried")
+    if SYSTEMD.is_dir():
+        text = (
+            f"the running relay has {present}, these options name {where}; right if a socket unit has those"
+        )
+        return Finding(Verdict.WARNING, "listen", text)
     own = _check_port("listen", settings.host, settings.port)
     verdict = Verdict.ERROR if own.verdict is Verdict.ERROR else Verdict.WARNING
     return Finding(

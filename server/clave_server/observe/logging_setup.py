@@ -30,6 +30,14 @@ class _LineLogger:
     debug = info = warning = error = critical = exception = msg
 
 
+class _Forwarder(logging.Handler):
+    """Takes over what asyncio would print as it is, such as "socket.send() raised exception."."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        (log.error if record.levelno >= logging.ERROR else log.debug)(record.getMessage(), by=record.name)
+
+
 class _Nobody:
     """Hears of the log's failures: there is nowhere to report them but the log, once it works again."""
 
@@ -68,6 +76,8 @@ def configure_logs(
         logger_factory=lambda *_: _LineLogger(writer),
         cache_logger_on_first_use=False,
     )
+    logging.getLogger("asyncio").handlers = [_Forwarder()]
+    logging.getLogger("asyncio").propagate = False
     return writer
 
 

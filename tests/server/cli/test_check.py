@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ import click
 import pytest
 
 from clave_server.cli import check
-from clave_server.cli.check import Verdict
+from clave_server.cli.check import Finding, Verdict
 from clave_server.cli.decorators import run_options
 from clave_server.cli.options import Options
 from commandkit import make_folder, names, refused, run
@@ -161,21 +162,33 @@ def options(data: Path) -> Options:
     return Options(**{**given, "data": data, "listen": "127.0.0.1:0"})
 
 
-async def test_the_port_of_the_relay_that_runs_is_named(data: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+@pytest.mark.parametrize("systemd", [True, False])
+async def test_the_port_of_the_relay_that_runs_is_named(
+    data: Path, monkeypatch: pytest.MonkeyPatch, systemd: bool
+) -> None:
+    monkeypatch.setattr(check, "SYSTEMD", data.parent if systemd else data.parent / "none")
+
+    async def found(listen: str) -> Finding:
+        given = dataclasses.replace(options(data), listen=listen)
+        findings = await asyncio.to_thread(lambda: list(check.check(given, {}, ())))
+        (of_port,) = (finding for finding in findings if finding.subject == "listen")
+        return of_port
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
         free = other.getsockname()[1]
-        other.close()
-        async with RelayProcess(data) as process:
-            result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{free}")
-            verdict, text = findings(result)["listen"]
-            assert (verdict, result.returncode) == ("warning", 0)
-            assert f"the running relay has 127.0.0.1:{process.port}; a start would use another" in text
-            port = taken.getsockname()[1]
-            result = await asyncio.to_thread(run, data, "check", "--listen", f"127.0.0.1:{port}")
-            verdict, text = findings(result)["listen"]
-            assert (verdict, result.returncode) == ("error", 1)
-            assert f"127.0.0.1:{process.port}" in text
-            assert f"port {port}: Address already in use" in text
+    async with RelayProcess(data) as process:
+        present = f"the running relay has 127.0.0.1:{process.port}"
+        assert await found("127.0.0.1:0") == (Verdict.OK, "listen", f"{present}; not tried")
+        unlike = await found(f"127.0.0.1:{free}")
+        assert unlike.verdict is Verdict.WARNING
+        assert unlike.text.startswith(present)
+        assert f"port {free}" in unlike.text
+        assert ("socket unit" in unlike.text) is systemd
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            unlike = await found(f"127.0.0.1:{taken.getsockname()[1]}")
+        assert unlike.verdict is (Verdict.WARNING if systemd else Verdict.ERROR)
+        assert unlike.text.startswith(present)
+        assert ("already in use" in unlike.text) is not systemd
 
 
 async def test_a_certificate_missing_beside_accounts_is_refused_until_it_is_meant(data: Path) -> None:

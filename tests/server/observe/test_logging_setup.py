@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -59,3 +60,20 @@ def test_a_json_line_has_its_fields(tmp_path: Path) -> None:
     assert (first["count"], first["level"], first["event"]) == (3, "info", "first")
     assert list(second) == ["at", "level", "event"]
     assert "Traceback" in third["exception"]
+
+
+def test_what_asyncio_prints_is_a_line_of_the_log(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600)
+    writer = configure_logs(LineOutput(descriptor), LogLevel.DEBUG, LogFormat.JSON)
+    logger = logging.getLogger("asyncio")
+    logger.warning("socket.send() raised %s.", "exception")
+    logger.error("worse")
+    writer.stop(timeout=10)
+    os.close(descriptor)
+    structlog.reset_defaults()
+    logger.handlers, logger.propagate = [], True
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("debug", "socket.send() raised exception."),
+        ("error", "worse"),
+    ]
