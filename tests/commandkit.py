@@ -13,6 +13,17 @@ from clave_server.net.tls import open_tls
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 
+_LIMITED = (
+    "import os, resource, sys; _, kind, most, *words = sys.argv;"
+    "resource.setrlimit(getattr(resource, kind), (int(most), int(most)));"
+    "os.execv(sys.executable, [sys.executable, *words])"
+)
+
+
+def limited(kind: str, most: int, *words: str) -> list[str]:
+    """Return the command that runs Python with `words` and a limit, e.g. of "RLIMIT_NOFILE"."""
+    return [sys.executable, "-c", _LIMITED, kind, str(most), *words]
+
 
 def run(
     data: Path, *arguments: str | Path, environment: dict[str, str] | None = None

@@ -1,4 +1,4 @@
-"""What client and relay both need of the machine: addresses, clock, keepalive, private files and folders.
+"""What client and relay both need of the machine: addresses, clock, private files, how a program ends.
 
 Knows neither the protocol nor what is stored.
 """

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,7 @@ async def _serve(options: Options, settings: Settings, folder: DataDir) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_log_loop_error)
+    threading.excepthook = _log_thread_error
     shown = _open_output(options.mirror_file, sys.stdout)
     logs = configure_logs(_open_output(options.log_file, sys.stderr), *options.logging)
     mirror = Mirror(
@@ -166,6 +168,11 @@ def _raise_file_limit() -> None:
     wanted = hard if hard != resource.RLIM_INFINITY else max(soft, _OPEN_FILES)
     with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit that it does not report
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _log_thread_error(failed: threading.ExceptHookArgs) -> None:
+    name = failed.thread.name if failed.thread else "unknown"
+    _log.error("a thread ended by a mistake", thread=name, exc_info=failed.exc_value)
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import signal
 import socket
-import sys
 from pathlib import Path
 
-from commandkit import said
+from commandkit import limited, said
 from relaykit import PATIENCE_SECONDS, Participant, RawClient
 
 LIMIT = 90
@@ -18,11 +16,10 @@ LIMIT = 90
 async def test_the_operator_gets_through_when_connections_have_all_descriptors(tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "clave_server", "--listen", "127.0.0.1:0", "--data", str(data)),
-        *("--address-rate", "0", "--metrics", ":0", "--log-level", "warning"),
+        *limited("RLIMIT_NOFILE", LIMIT, "-m", "clave_server", "--listen", "127.0.0.1:0"),
+        *("--data", str(data), "--address-rate", "0", "--metrics", ":0", "--log-level", "warning"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT)),
     )
     assert process.stdout
     assert process.stderr

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from clave_server.errors import StartError
 from clave_server.observe import line_writer
 from clave_server.observe.line_output import LineOutput
 from clave_server.observe.line_writer import Gap, LineWriter
+from commandkit import limited
 from relaykit import PATIENCE_SECONDS, Participant, RawClient, RelayProcess, Told
 
 FILE_LIMIT = 1024 * 1024
@@ -152,11 +152,10 @@ async def test_a_full_disk_interrupts_the_mirror_of_a_relay_and_does_not_end_it(
     with mirror.open("r+") as file:  # not for appending, as a shell redirects
         file.seek(0, os.SEEK_END)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "clave_server", "--mirror", "json", "--listen", "127.0.0.1:0"),
-            *("--log-level", "info", "--data", str(tmp_path / "data")),
+            *limited("RLIMIT_FSIZE", FILE_LIMIT, "-m", "clave_server", "--mirror", "json"),
+            *("--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")),
             stdout=file,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)),
         )
     assert process.stderr
     async with asyncio.timeout(PATIENCE_SECONDS):

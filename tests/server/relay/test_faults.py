@@ -156,7 +156,7 @@ async def test_a_full_disk_refuses_writes_until_space_is_freed(tmp_path: Path) -
             await client.close()
         fill(disk / "junk")
         async with RelayProcess(disk / "data", ready=False) as process:
-            why = f"cannot open the database {disk}/data/relay.db: database or disk is full"
+            why = f"cannot open the database {disk}/data/relay.db: its disk is full; free space"
             assert await process.last_words() == f"Error: {why}"
         (disk / "junk").unlink()
         async with RelayProcess(disk / "data") as process:
