@@ -12,7 +12,7 @@ from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verif
 from clave_crypto.keys import Secret
 from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
 
-__all__ = ["POOL_FULL", "RENEWAL_SECONDS", "Account", "FreshPackages", "leaf_lifetime"]
+__all__ = ["POOL_FULL", "POOL_LOW", "RENEWAL_SECONDS", "Account", "FreshPackages", "leaf_lifetime"]
 
 _DEVICE_NAME = "main"
 """What a device is called unless its user says otherwise; all members of a room see it."""
@@ -137,6 +137,16 @@ class Account:
         self.store.put(_waiting_key(suite), _stamp(now) + bundle.reference)
         return bundle
 
+    def drop_used(self, suite: CipherSuite, reference: bytes) -> None:
+        """Delete and count the private half of a one-time key package that was used; keep a last resort."""
+        self.store.drop_bundle(reference)
+        if self.store.bundle(reference) is None:
+            self.store.put(_used_key(suite), (self.used(suite) + 1).to_bytes(8, "big"))
+
+    def used(self, suite: CipherSuite) -> int:
+        """Return how many one-time key packages of a suite were used since some were published."""
+        return int.from_bytes(self.store.get(_used_key(suite)) or b"", "big")
+
     @property
     def publications(self) -> int:
         """How often this device published key packages, by its own count."""
@@ -150,6 +160,7 @@ class Account:
         """Note that the relay has what `key_packages` returned at `now`."""
         with self.store.transaction():
             self.store.put(_unpublished_key(suite), b"")
+            self.store.put(_used_key(suite), b"")
             if last_resort:
                 self.store.put(_replaced_key(suite), _stamp(now))
                 self.store.put(_waiting_key(suite), b"")
@@ -175,6 +186,10 @@ class Account:
 
 def _unpublished_key(suite: CipherSuite) -> str:
     return f"key_packages_unpublished {suite.id:#06x}"
+
+
+def _used_key(suite: CipherSuite) -> str:
+    return f"key_packages_used {suite.id:#06x}"
 
 
 def _replaced_key(suite: CipherSuite) -> str:

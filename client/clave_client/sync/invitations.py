@@ -183,7 +183,7 @@ class Invitations:
             self._store.note_joined_epoch(group.epoch_authenticator)
             self._store.note_welcome_used(invitation.room + invitation.welcome)
             for reference in used:
-                self._store.drop_bundle(reference)
+                self._account.drop_used(group.suite, reference)
             self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)

@@ -97,5 +97,6 @@ class KeyPackageUpkeep:
         )
 
     def _check(self) -> None:
-        """Replace what is too old; how many were claimed since, the relay tells only at a login."""
-        self._publish({suite.id: POOL_FULL for suite in OFFERED}, self._sync.account.publications)
+        """Replace what is too old or was used; what else was claimed, the relay tells only at a login."""
+        account = self._sync.account
+        self._publish({suite.id: POOL_FULL - account.used(suite) for suite in OFFERED}, account.publications)

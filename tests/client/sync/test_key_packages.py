@@ -13,7 +13,7 @@ from clave_client.errors import ClientError, PeerError, UsageError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.net import transport
 from clave_client.rooms.suites import NEW_ROOMS, OFFERED
-from clave_client.store.account import POOL_FULL
+from clave_client.store.account import POOL_FULL, POOL_LOW
 from clave_client.sync.key_packages import CHECK_SECONDS
 from clave_client.testing import MemoryRelay
 from clave_client.testing.memory_directory import Device
@@ -155,6 +155,29 @@ def test_a_connection_that_lasts_for_months_replaces_them_too(monkeypatch: pytes
             assert device.published == 2 * 4, "the counts of both agree"
 
     assert CHECK_SECONDS == DAY
+    run(VirtualLoop(), main())
+
+
+def test_a_connection_that_lasts_tops_up_what_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "SILENCE_SECONDS", 1e9)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with MemoryRelay(clock=lambda: NOW + loop.time()) as relay:
+            async with relay.client("blue") as blue, relay.client("red") as red:
+                for number in range(POOL_FULL - POOL_LOW + 1):
+                    room = await red.create_room(f"room {number}")
+                    await room.invite("blue")
+                    await blue.sync.wait_for(lambda: bool(blue.invitations()))
+                    await blue.invitations()[0].accept()
+                assert held(relay, "blue")[0] == POOL_LOW - 1
+                await asyncio.sleep(1.5 * DAY)
+                assert held(relay, "blue")[0] == POOL_FULL
+            (device,) = relay.directory.find("blue")
+            published = device.published
+            await come_and_go(relay, "blue")
+            assert device.published == published, "the counts of both agree"
+
     run(VirtualLoop(), main())
 
 
