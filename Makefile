@@ -11,6 +11,7 @@
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
 #   make errors-page   docs/errors.md, from the errors of client and relay
+#   make bad-nights   docs/bad-nights.md, from real runs (it needs root, for a full disk)
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
@@ -21,7 +22,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page errors-page rpc-page name-tables \
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights errors-page rpc-page name-tables \
 	bench-mls bench-client bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
@@ -75,6 +76,9 @@ validation-page: $(VENV)/.installed-dev
 
 rpc-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rpcpage.py
+
+bad-nights: $(VENV)/.installed-dev
+	$(BIN)/python tests/badnights.py
 
 errors-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/errorpage.py

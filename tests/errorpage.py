@@ -151,7 +151,7 @@ def words_of(kind: type[client.ClientError]) -> str:
     """Return the words of an error with what `clave` adds to them."""
     error: Any = kind.__new__(kind)
     error.args = (CLIENT_WORDS[kind],)
-    error.name = "<name>"
+    error.name, error.code = "<name>", "<code>"
     return error_text(error)
 
 

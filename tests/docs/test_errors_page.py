@@ -42,7 +42,9 @@ def test_an_error_ends_a_command_with_one_line_and_its_status(
     assert kind.exit_status in EXIT_STATUSES
     assert kind.__doc__
     words = errorpage.CLIENT_WORDS[kind]
-    error = error_from({"message": words, "data": {"kind": kind.__name__, "fields": {"name": "red"}}})
+    error = error_from(
+        {"message": words, "data": {"kind": kind.__name__, "fields": {"name": "red", "code": "limit"}}}
+    )
     assert type(error) is kind
     with pytest.raises(SystemExit) as ended, exits():
         raise error

@@ -16,6 +16,7 @@ from clave_client.errors import (
     ProfileNotFound,
     ProfileOfOther,
     RelayChanged,
+    RelayRefused,
     RelayUnknown,
     RoomNotFound,
     SelfRemoval,
@@ -48,6 +49,8 @@ def error_text(error: ClientError) -> str:
     """Return an error's line with the command or option that helps, if any."""
     if isinstance(error, KeyMismatch):
         return f"{error}, then /trust {error.name}"
+    if isinstance(error, RelayRefused) and error.code == "name-taken":
+        return f"{error}; if it is yours, restore your backup (clave restore), or ask the operator to free it"
     if isinstance(error, SelfRemoval):
         return "to leave a room yourself, use /leave"
     if isinstance(error, ProfileNotFound):
