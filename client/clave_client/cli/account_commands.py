@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from clave_client.cli.exit_status import exits, run
 from clave_client.cli.profile_options import (
     ProfileOptions,
+    Prompt,
     first_line,
     home_option,
     json_option,
@@ -248,8 +249,8 @@ def _try_often(file: Path | None, attempt: Callable[[], T]) -> T:
             return attempt()
         except PassphraseNeeded:
             raise
-        except WrongPassphrase as error:
-            click.echo(f"{error}; try again", err=True)
+        except WrongPassphrase:
+            continue  # the next question says so
     return attempt()
 
 
@@ -258,7 +259,7 @@ def _known(file: Path | None) -> Callable[[], str]:
     if file is not None:
         return lambda: first_line(file)
     _check_terminal("--backup-passphrase-file")
-    return lambda: str(click.prompt("passphrase of the backup", hide_input=True, err=True))
+    return Prompt("passphrase of the backup", confirm=False)
 
 
 def _new(file: Path | None, option: str, words: str = "new passphrase") -> Callable[[], str]:

@@ -66,7 +66,7 @@ def exits() -> Iterator[None]:
         yield
     except ClientError as error:
         report(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # the second at a question
         sys.exit(128 + signal.SIGINT)
     except _Signalled as ended:
         sys.exit(128 + ended.number)

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from clave_client.rpc.session import Session
     from clave_client.store.profile import Profile
 
-__all__ = ["NewProfile", "ProfileOptions", "first_line", "home_option", "json_option", "profile_options"]
+__all__ = [
+    "NewProfile",
+    "ProfileOptions",
+    "Prompt",
+    "first_line",
+    "home_option",
+    "json_option",
+    "profile_options",
+]
 
 _MOST_LINE_CHARACTERS = 4096
 """Most characters of a first line: a passphrase or a token."""
@@ -114,19 +122,21 @@ class ProfileOptions(NamedTuple):
             path = self.passphrase_file
             return lambda: first_line(path)
         if sys.stdin is not None and sys.stdin.isatty():
-            return _Prompt(confirm=confirm)
+            return Prompt(confirm=confirm)
         return None
 
 
-class _Prompt:
-    """Asks for a passphrase on the terminal, with `confirm` twice."""
+class Prompt:
+    """Asks for a passphrase on the terminal, with `confirm` twice; called again, says that it was wrong."""
 
-    def __init__(self, *, confirm: bool) -> None:
+    def __init__(self, words: str = "passphrase", *, confirm: bool) -> None:
+        self._words = words
         self._confirm = confirm
         self._asked = False
 
     def __call__(self) -> str:
-        text = "passphrase" if not self._asked else "wrong; passphrase"
+        """Return what is typed."""
+        text = f"wrong; {self._words}" if self._asked else self._words
         self._asked = True
         return str(click.prompt(text, hide_input=True, confirmation_prompt=self._confirm, err=True))
 
