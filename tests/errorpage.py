@@ -72,7 +72,7 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
     client.PeerLacksSuite: "<name> cannot be invited",
     client.KeyMismatch: (
         "two keys go by <name>, nothing was done: <fingerprint> (<source>) and <fingerprint> (<source>);"
-        " ask <name> over another channel which is right"
+        " the name may have a new owner: ask <name> over another channel which is right"
     ),
 }
 

@@ -287,7 +287,8 @@ class KeyMismatch(PeerError):
         name = sanitize(name)
         super().__init__(
             f"two keys go by {name}, nothing was done: {fingerprint(known)} ({known_source}) and"
-            f" {fingerprint(found)} ({source}); ask {name} over another channel which is right"
+            f" {fingerprint(found)} ({source}); the name may have a new owner:"
+            f" ask {name} over another channel which is right"
         )
         self.name = name
         self.known = known

@@ -42,7 +42,8 @@ def test_another_key_under_a_pinned_name_is_refused_and_shows_both(pins: Pins) -
         pins.pin("blue", SeenKey(OTHER, RELAY))
     assert str(caught.value) == (
         f"two keys go by blue, nothing was done: {fingerprint(TRUE)} (the blue you know) and"
-        f" {fingerprint(OTHER)} (the relay's word only); ask blue over another channel which is right"
+        f" {fingerprint(OTHER)} (the relay's word only);"
+        " the name may have a new owner: ask blue over another channel which is right"
     )
     assert error_text(caught.value) == f"{caught.value}, then /trust blue"
     assert (caught.value.known, caught.value.found) == (TRUE, OTHER)
