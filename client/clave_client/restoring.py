@@ -5,6 +5,7 @@ The profile is made in a folder beside the others, and renamed when it is comple
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,19 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from clave_client.errors import StoreDamaged, UsageError
+from clave_client.errors import ProfileError, StoreDamaged, UsageError
 from clave_client.rooms.restoring import mark_restored
 from clave_client.store.account import Account
 from clave_client.store.backup import extract_backup
 from clave_client.store.database import Store
 from clave_client.store.database_copy import copy_database
 from clave_client.store.folders import STORE_NAME, profile_folder
-from clave_client.store.profile import make_private
+from clave_client.store.profile import Profile, make_private
 from clave_client.store.profile_key import AskPassphrase, UnlockedKey, store_key
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
+from clave_host.private_files import is_locked, take_lock
 
 __all__ = ["Restored", "restore_profile"]
+
+
+_PREFIX = ".restoring-"
+"""What the folders of profiles begin with that are not complete."""
 
 
 class Restored(NamedTuple):
@@ -54,7 +60,9 @@ def restore_profile(
     profiles = profile_folder(home, "x").parent
     for level in (home, profiles):
         make_private(level)
-    making = Path(tempfile.mkdtemp(prefix=".restoring-", dir=home))
+    _sweep(home)
+    making = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=home))
+    lock = take_lock(making / "lock")
     try:
         extracted, database = making / "extracted.db", making / STORE_NAME
         former = extract_backup(file, passphrase, extracted)
@@ -66,9 +74,10 @@ def restore_profile(
             if store.get("identity") is None:
                 raise StoreDamaged(f"{file} holds no account; take another backup")
             name = Account.load_or_create(store, "").name
-            folder = profile_folder(home, name)
+            folder = Profile(home, name).folder
+            taken = UsageError(f"there is a profile {name} here already; choose another --home")
             if folder.exists():
-                raise UsageError(f"there is a profile {name} here already; choose another --home")
+                raise taken
             unusable = mark_restored(store, clock)
             rooms = [
                 record.title for record in store.rooms() if record.phase in (Phase.JOINED, Phase.INVITED)
@@ -76,7 +85,25 @@ def restore_profile(
         finally:
             store.close()
         store_key(making, UnlockedKey(key, None if new_passphrase is None else new_passphrase()))
-        making.rename(folder)
+        try:
+            making.rename(folder)
+        except OSError:
+            if folder.exists():  # made while a question was open
+                raise taken from None
+            raise
+    except OSError as error:
+        raise ProfileError(f"cannot restore to {home}: {error.strerror}; nothing was changed") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
     return Restored(name, rooms, unusable)
+
+
+def _sweep(home: Path) -> None:
+    """Delete what a restore that was killed has left, which holds a key."""
+    for folder in home.glob(f"{_PREFIX}*"):
+        lock = folder / "lock"
+        with contextlib.suppress(OSError):
+            if lock.exists() and not is_locked(lock):
+                shutil.rmtree(folder)

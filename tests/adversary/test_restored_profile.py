@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from adversary.kit import of_kind, read_up, room_of, stage, talk, until, wire_of
+from adversary.kit import changed, members, of_kind, read_up, room_of, stage, talk, until, wire_of
 from clave_client import events
+from clave_client.formats.welcome import RejoinInfo
 from clave_client.restoring import restore_profile
+from clave_client.rooms import stored_group
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.backup import write_backup
 from clave_client.store.profile import Profile
-from clave_client.sync import rejoin
+from clave_client.sync import rejoin, routing
 from clave_client.values import Phase
+from clave_crypto.mls import StateError
 from clave_wire.header import split_payload
-from clave_wire.messages import Kind, Submit, ToRelay
+from clave_wire.messages import Entry, Invitation, Kind, Resumed, Submit, ToClient, ToRelay
 from scenarios.stage import Somebody, gather_in
 
 
@@ -197,3 +201,130 @@ async def test_a_room_whose_key_it_changed_after_the_backup_needs_an_invitation(
         advice = "ask an admin to remove you there and to invite you again"
         await red.sees(events.Notice, lambda notice: advice in notice.text)
         await blue.client.send(room, "the others go on")
+
+
+async def test_who_was_invited_after_the_backup_is_not_left_out(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = (await red.client.create_room("alone")).id
+        back_up(red, tmp_path / "backup")
+        for guest in (blue, green):
+            await red.client.invite(room, guest.name)
+            await guest.sees(events.Invited)
+            await guest.client.accept(room)
+        await talk(room, red, blue, green)
+        await restore(red, tmp_path / "backup")
+        await red.sees(events.Notice, lambda notice: "follows alone again" in notice.text)
+        await talk(room, red, blue, green)
+        assert members(red, room) == {"red", "blue", "green"}
+        assert "was restored from a backup" in notices(blue)
+
+
+async def test_the_original_used_once_more_does_not_put_the_restored_one_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "_STOP_ROUTING_SECONDS", 0.0)
+    async with stage(tmp_path, "red", "blue") as (relay, (red, blue)):
+        room = await gather_in("friends", red, blue)
+        back_up(red, tmp_path / "backup")
+        copy = Somebody(tmp_path / "copy", "red", relay)
+        restore_profile(tmp_path / "backup", "of the backup", copy.home, new_passphrase=None, clock=time.time)
+        await red.go()
+        await copy.come()
+        await talk(room, copy, blue)
+        await copy.go()
+        red.happened.clear()
+        red._taken = 0
+        await red.come()
+        await red.sees(events.RoomClosed)
+        assert "this profile was restored elsewhere and is in friends there: use that one" in notices(red)
+        for number in range(3):
+            await blue.client.send(room, f"while the original is here {number}")
+        await red.go()
+        await copy.come()
+        await talk(room, copy, blue)
+        await copy.go()
+
+
+async def test_an_invitation_shown_again_after_the_restore_uses_no_key_twice(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
+        back_up(red, tmp_path / "backup")
+        taken: list[Invitation] = []
+
+        def keep(message: ToClient) -> tuple[ToClient]:
+            if isinstance(message, Invitation):
+                taken.append(message)
+            return (message,)
+
+        wire_of("red").shown = keep
+        heads = heads_of_messages("red")
+        room = (await blue.client.create_room("friends")).id
+        await blue.client.invite(room, "red")
+        await red.sees(events.Invited)
+        await red.client.accept(room)
+        await red.client.send(room, "the first use")
+        before = set(heads)
+        heads.clear()
+
+        def rewind(message: ToClient) -> tuple[ToClient, ...]:
+            """Pretend that red has said nothing yet."""
+            if isinstance(message, Resumed) and message.room == room:
+                return (changed(message, seq=taken[0].seq, submission=0, handshake=taken[0].seq),)
+            is_later = isinstance(message, Entry) and message.room == room and message.seq > taken[0].seq
+            return () if is_later else (message,)
+
+        wire_of("red").shown = rewind
+        await restore(red, tmp_path / "backup")
+        wire_of("red").show(taken[0])
+        await red.sees(events.Invited)
+        assert room_of(red, room).epochs.restored
+        await red.client.accept(room)
+        red.client.post(room, "no second use")
+        await until(lambda: room_of(red, room).commits.rejoining)
+        assert before
+        assert before.isdisjoint(heads)
+
+
+async def test_a_member_cannot_lead_a_restored_device_away(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
+        room = await gather_in("friends", red, blue, green, grey)
+        back_up(red, tmp_path / "backup")
+        opened: list[bytes] = []
+        given = LocalRoom.open_rejoin_info
+
+        def spied(self: LocalRoom, rejoin_info: RejoinInfo) -> bytes:
+            opened.append(rejoin_info.head)
+            return given(self, rejoin_info)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalRoom, "open_rejoin_info", spied)
+            await restore(red, tmp_path / "backup")
+            await talk(room, red, blue, green, grey)
+        assert not opened, "it knows the epoch itself, and takes nobody's word for it"
+        assert members(red, room) == {"red", "blue", "green", "grey"}
+
+
+async def test_a_room_that_could_not_be_opened_at_the_restore_is_marked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, "red", "blue") as (_, (red, blue)):
+        room = await gather_in("friends", red, blue)
+        back_up(red, tmp_path / "backup")
+        await red.go()
+        shutil.rmtree(red.profile.folder)
+
+        def unreadable(*_: object) -> None:
+            raise StateError("a newer version wrote it")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stored_group, "check_readable", unreadable)
+            restored = restore_profile(
+                tmp_path / "backup", "of the backup", red.home, new_passphrase=None, clock=time.time
+            )
+        assert "friends cannot be opened" in restored.unusable[0]
+        red.happened.clear()
+        red._taken = 0
+        await red.come()
+        await talk(room, red, blue)
+        assert "was restored from a backup" in notices(blue)

@@ -96,12 +96,13 @@ def backup(options: ProfileOptions, backup_passphrase_file: Path | None, file: P
     """
     with exits():
         from clave_client.store.backup import write_backup
+        from clave_wire.text import sanitize
 
         profile = options.profile()
         key = _try_often(options.passphrase_file, profile.read_key)
         passphrase = _new(backup_passphrase_file, "--backup-passphrase-file", "passphrase of the backup")()
         size = write_backup(profile.store_path, key, file, passphrase)
-    click.echo(f"{file}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
+    click.echo(f"{sanitize(str(file))}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
 
 
 @click.command(epilog="Example: clave restore red-2026-11-28.clave")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -138,7 +139,12 @@ class Prompt:
         """Return what is typed."""
         text = f"wrong; {self._words}" if self._asked else self._words
         self._asked = True
-        return str(click.prompt(text, hide_input=True, confirmation_prompt=self._confirm, err=True))
+        # Inside asyncio Ctrl-C would only cancel a task, which cannot end while the question is open.
+        former = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return str(click.prompt(text, hide_input=True, confirmation_prompt=self._confirm, err=True))
+        finally:
+            signal.signal(signal.SIGINT, former)
 
 
 def _make_client(new: NewProfile, profile: Profile) -> Client:

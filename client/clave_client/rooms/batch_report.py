@@ -42,6 +42,12 @@ class BatchResult:
     routing_suspect: bool = False
     pause: bool = False
 
+    @property
+    def closed_by(self) -> Person | None:
+        """Who removed this device, if somebody did."""
+        closed = (event.by for event in self.events if isinstance(event, events.RoomClosed))
+        return next(closed, None)
+
 
 class BatchReport:
     """Collects the result of one batch; remembers what was reported before."""

@@ -6,6 +6,7 @@ Keeps that on disk. Knows neither who is a member nor whether this device can fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -16,7 +17,10 @@ from clave_client.store.database import Store
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group
 
-__all__ = ["EpochTracker", "FormerRoster"]
+__all__ = ["RESTORED_PART", "EpochTracker", "FormerRoster"]
+
+RESTORED_PART: Final = "restored"
+"""The stored part of a room whose device comes from a backup and has not rejoined since."""
 
 _HEADS_KEPT = 64
 _MOST_FORMER_ROSTERS = 8
@@ -89,7 +93,7 @@ class EpochTracker:
                 f"where a device came back from cannot be read ({error}); restore a backup"
             ) from None
         self.leaf_keys = decode_keys(parts.get("leaf keys", encode_keys([])))
-        self.restored = "restored" in parts
+        self.restored = RESTORED_PART in parts
 
     def _put(self, name: str, data: bytes | None) -> None:
         self._store.put_part(self._room, name, data)
@@ -132,7 +136,7 @@ class EpochTracker:
     def set_restored(self, *, restored: bool) -> None:
         """Note that this device comes from a backup, or that it has rejoined since."""
         self.restored = restored
-        self._put("restored", b"1" if restored else None)
+        self._put(RESTORED_PART, b"1" if restored else None)
 
     def keep_leaf_key(self, group: Group) -> None:
         """Keep this device's leaf key of a group, to open rejoin infos of members that stay in it."""

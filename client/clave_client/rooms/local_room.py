@@ -390,10 +390,8 @@ class LocalRoom(StoredRoom):
         """Return whether to rejoin with this info: this device cannot follow, or a quorum is in its epoch."""
         commit = self.commits.newest
         tried = commit is not None and commit.external and commit.head == rejoin_info.head
-        if tried or not self.can_submit:
+        if rejoin_info.head == self.head or tried or not self.can_submit:
             return False
-        if rejoin_info.head == self.head:
-            return self.epochs.restored
         return self.cannot_follow or self.epochs.should_enter(rejoin_info.head, self.account, self._quorum)
 
     @property

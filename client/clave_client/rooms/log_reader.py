@@ -160,6 +160,9 @@ class LogReader:
             return
         if entry.seq <= room.record.began:  # the commit that added this device precedes all of its epoch
             self.log.report.inconsistency(Inconsistency.PLACE, room.roster.find(entry.sender))
+        if room.epochs.restored and entry.kind in (Kind.COMMIT, Kind.REKEY) and self._is_forgotten(entry):
+            rejoin_entries.mark_cannot_follow(self.log, entry.seq)
+            return
         match entry.kind:
             case Kind.APPLICATION:
                 self._handle_message(parsed)
@@ -173,6 +176,12 @@ class LogReader:
                 self._handle_confirm(parsed)
             case Kind.GROUP_INFO:
                 rejoin_entries.handle_rejoin_info(self.log, parsed)
+
+    def _is_forgotten(self, entry: Entry) -> bool:
+        """Return whether this device made a commit that it does not know: after the backup it comes from."""
+        return (
+            entry.sender == self._room.roster.own_device and entry.payload not in self._room.commits.payloads
+        )
 
     def _handle_other_epoch(self, parsed: UnverifiedEntry) -> None:
         """Handle an entry of another epoch than the present one: buffer it, or note where its sender is."""
@@ -248,8 +257,6 @@ class LogReader:
             return
         if entry.sender == room.roster.own_device:
             submissions.handle_unknown_own_entry(self.log, entry)
-            if room.epochs.restored:  # it was made after the backup, and its keys are lost
-                rejoin_entries.mark_cannot_follow(self.log, entry.seq)
             self.log.report.result.epoch_suspect = True  # a copy of this profile may have made it
             return
         if room.roster.leavers():
@@ -302,6 +309,9 @@ class LogReader:
         author = room.roster.find(rekey.parsed.entry.sender)
         match rekey.effect:
             case RekeyEffect.REMOVES:
+                if author is not None and author.device == room.roster.own_device:
+                    where = f"this profile was restored elsewhere and is in {room.record.title} there"
+                    self.log.report.add(Notice(room.id, f"{where}: use that one"))
                 self.log.report.add(room.close(author))
                 return
             case RekeyEffect.OWN:

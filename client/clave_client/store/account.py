@@ -170,6 +170,12 @@ class Account:
         stored = self.store.bundle(reference)
         return None if stored is None else KeyPackageBundle.decode(stored)
 
+    def is_restored(self, reference: bytes) -> bool:
+        """Return whether a key package comes from a backup: what it opens may have been used since."""
+        stored = self.store.get("restored bundles") or b""
+        size = len(reference)
+        return any(stored[place : place + size] == reference for place in range(0, len(stored), size))
+
     def make_bundle(self, suite: CipherSuite, now: float, *, last_resort: bool = False) -> KeyPackageBundle:
         """Return a new key package with its private half, which is not stored yet."""
         not_before, not_after = leaf_lifetime(now, _LAST_RESORT_LIFETIME if last_resort else _LIFETIME)

@@ -6,6 +6,7 @@ the database encrypted under the first half of that key, and an HMAC-SHA256 of a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -32,12 +33,13 @@ def write_backup(database: Path, key: Secret, file: Path, passphrase: str) -> in
 
     Raises `UsageError` if the file exists, `WrongPassphrase` for an empty passphrase, and `ProfileError`.
     """
-    if file.exists() or file.is_symlink():
-        raise UsageError(f"{file} exists; a backup goes to a new file")
     fresh = Secret(os.urandom(2 * KEY_BYTES))
     head = _MAGIC + json.dumps(wrap_key(fresh, passphrase)).encode() + b"\n"
-    copied, partial = file.with_name(file.name + ".database"), file.with_name(file.name + ".partial")
+    own = f".clave-backup-{os.urandom(6).hex()}"  # as another one may be under way to the same file
+    copied, partial = file.with_name(f"{own}.database"), file.with_name(f"{own}.partial")
     try:
+        if file.exists() or file.is_symlink():
+            raise FileExistsError
         copy_database(database, key, copied, Secret(fresh[:KEY_BYTES]))
         mac = hmac.new(fresh[KEY_BYTES:], head, hashlib.sha256)
         with copied.open("rb") as source, _create(partial) as target:
@@ -47,19 +49,34 @@ def write_backup(database: Path, key: Secret, file: Path, passphrase: str) -> in
                 target.write(chunk)
             target.write(mac.digest())
         sync_file(partial)
-        partial.rename(file)
+        _publish(partial, file)
         sync_file(file)
+    except FileExistsError:
+        raise UsageError(f"{file} exists; a backup goes to a new file") from None
     except OSError as error:
         raise ProfileError(f"cannot write {file}: {error.strerror}; no backup was made") from None
     finally:
         for each in (copied, partial):
-            each.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                each.unlink()
     return file.stat().st_size
+
+
+def _publish(partial: Path, file: Path) -> None:
+    """Give a complete backup its name. Raises `FileExistsError` rather than replace a file."""
+    try:
+        os.link(partial, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, as on many sticks
+        partial.rename(file)
 
 
 def read_wrapping(file: Path) -> dict[str, Any]:
     """Return what a backup's passphrase wraps, as JSON values. Raises `UsageError`."""
     try:
+        if file.exists() and not file.is_file():
+            raise UsageError(f"{file} is no file")
         with file.open("rb") as source:
             return _read_head(source, file)[0]
     except OSError as error:

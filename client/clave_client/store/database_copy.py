@@ -42,16 +42,16 @@ def copy_database(source: Path, key: Secret, target: Path, target_key: Secret) -
             connection.close()
         sync_file(target)
     except apsw.NotADBError:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise StoreDamaged(f"{source} does not open with its key; restore a backup") from None
     except apsw.FullError:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise StoreFull(f"the disk of {target.parent} is full; nothing was changed") from None
     except apsw.Error as error:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise StoreDamaged(f"{source} cannot be copied ({error}); the original is as it was") from None
     except BaseException:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise
 
 

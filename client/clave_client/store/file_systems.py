@@ -7,7 +7,18 @@ from typing import Final
 
 __all__ = ["network_file_system"]
 
-_NETWORK: Final = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "fuse.sshfs", "glusterfs"}
+_NETWORK: Final = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "afs",
+    "ceph",
+    "fuse.sshfs",
+    "glusterfs",
+    "fuse.glusterfs",
+}
 """Kinds whose locks and shared memory do not hold between machines, so that a database is damaged there."""
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -23,12 +34,13 @@ def network_file_system(folder: Path, mounts: Path = _MOUNTS) -> str | None:
     except OSError:
         return None
     best, kind = -1, ""
+    folder = folder.resolve()
     for line in lines:
         fields, _, rest = line.partition(" - ")
         columns = fields.split()
         if len(columns) < 5 or not rest:
             continue
         place = Path(columns[4].replace("\\040", " "))
-        if folder.absolute().is_relative_to(place) and len(place.parts) >= best:
+        if folder.is_relative_to(place) and len(place.parts) >= best:
             best, kind = len(place.parts), rest.split()[0]
     return kind if kind in _NETWORK else None

@@ -24,6 +24,7 @@ from clave_client.store.folders import (
     FORMER_KEY_NAME,
     FORMER_PASSPHRASE_NAME,
     KEY_NAME,
+    SOCKET_NAME,
     STORE_NAME,
     profile_folder,
 )
@@ -45,17 +46,28 @@ __all__ = ["Profile", "make_private"]
 
 _LOCK_FILE = "lock"
 
+_FILES = (
+    *(f"{name}*" for name in (KEY_NAME, FORMER_PASSPHRASE_NAME)),
+    *(FORMER_KEY_NAME, f"{STORE_NAME}*", SOCKET_NAME, "clave-crash-*.txt", _LOCK_FILE),
+)
+"""Patterns of all files of a profile; the keys come first."""
+
 
 class Profile:
     """The profile `name` under `home`. Use it as a context manager: entering opens and locks it.
 
-    Constructing it does nothing. A new profile's key is stored in a file that only its owner can read, with
-    `new_passphrase` encrypted by what `ask` returns; an existing profile with a passphrase calls `ask` too.
+    Constructing it only checks the name; raises `UsageError` for one that nobody can have. A new profile's
+    key is stored in a file that only its owner can read, with `new_passphrase` encrypted by what `ask`
+    returns; an existing profile with a passphrase calls `ask` too.
     """
 
     def __init__(
         self, home: Path, name: str, *, ask: AskPassphrase | None = None, new_passphrase: bool = False
     ) -> None:
+        try:
+            check_name(name)  # so that it names a folder in that of all profiles, and nothing else
+        except BadName as error:
+            raise UsageError(str(error)) from None
         self.folder = profile_folder(home, name)
         self.name = name
         self.store_path = self.folder / STORE_NAME
@@ -71,14 +83,9 @@ class Profile:
     def open(self) -> Self:
         """Lock the profile and read its key; create it if it does not exist. Return the profile.
 
-        Raises `UsageError` for an invalid name, `ProfileExposed` if others can read the folder,
-        `ProfileLocked` if another process has it open, `WrongPassphrase` if the key is missing, and
-        `ProfileError` if the folder is no profile.
+        Raises `ProfileExposed` if others can read the folder, `ProfileLocked` if another process has it open,
+        `WrongPassphrase` if the key is missing, and `ProfileError` if the folder is no profile.
         """
-        try:
-            check_name(self.name)
-        except BadName as error:
-            raise UsageError(str(error)) from None
         if (kind := network_file_system(self._home)) is not None:
             raise ProfileError(
                 f"{self._home} is on a network disk ({kind}), where a database can be damaged;"
@@ -87,7 +94,7 @@ class Profile:
         for level in (self._home, self.folder.parent, self.folder):
             make_private(level)
         path = self.folder / _LOCK_FILE
-        if path.exists() and is_locked(path):
+        if self._is_locked(path):
             raise self.locked_error()
         # Asked for before the lock is taken, so that nobody waits for whoever does not answer.
         unlocked = unlock_key(self.folder, self._ask) if self.has_passphrase else None
@@ -105,6 +112,12 @@ class Profile:
             raise
         self._lock = lock
         return self
+
+    def _is_locked(self, path: Path) -> bool:
+        try:
+            return path.exists() and is_locked(path)
+        except OSError as error:
+            raise ProfileError(f"cannot write in {self.folder}: {error.strerror}") from None
 
     def _take_lock(self, path: Path) -> int:
         try:
@@ -152,8 +165,7 @@ class Profile:
     def locked_error(self) -> ProfileLocked:
         """Return the error that says which process holds the profile."""
         path = self.folder / _LOCK_FILE
-        held = path.exists() and is_locked(path)
-        return ProfileLocked(self.name, _holder(path) if held else 0)
+        return ProfileLocked(self.name, _holder(path) if self._is_locked(path) else 0)
 
     @property
     def last_holder(self) -> int:
@@ -198,14 +210,28 @@ class Profile:
         self.close()
 
     def erase(self) -> None:
-        """Delete the profile, its key first, without opening it. Raises `ProfileLocked`, `ProfileError`."""
-        if not self.folder.is_dir():
+        """Delete the profile's files, its key first, without opening it; files of others stay.
+
+        Raises `ProfileNotFound`, `ProfileExposed` for a folder that is no profile's, `UsageError` while a
+        process has it open, and `ProfileError`.
+        """
+        if not self.folder.exists():
             raise ProfileNotFound(self.name)
+        make_private(self.folder)
+        if self._is_locked(self.folder / _LOCK_FILE):
+            process = _holder(self.folder / _LOCK_FILE)
+            raise UsageError(f"process {process} has the profile open; end it first, nothing was deleted")
         lock = self._take_lock(self.folder / _LOCK_FILE)
         try:
-            for name in (KEY_NAME, FORMER_PASSPHRASE_NAME, FORMER_KEY_NAME):
-                (self.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(self.folder)
+            for pattern in _FILES:
+                for path in self.folder.glob(pattern):
+                    path.unlink()
+            left = sorted(path.name for path in self.folder.iterdir())
+            if left:
+                raise ProfileError(
+                    f"the profile is erased; what is not its own stays in {self.folder}: {left[0]}"
+                )
+            self.folder.rmdir()
         except OSError as error:
             raise ProfileError(f"cannot erase {self.folder}: {error.strerror}") from None
         finally:

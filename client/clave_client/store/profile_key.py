@@ -53,7 +53,7 @@ _NONCE_BYTES: Final = 12
 # RFC 9106, section 4: the second recommended option, for memory-constrained environments.
 _ARGON2: Final = {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}
 _MOST_ITERATIONS: Final = 64
-_MOST_MEMORY: Final = 4 * 1024 * 1024
+_MOST_MEMORY: Final = 1024 * 1024
 """In KiB."""
 
 

@@ -184,6 +184,8 @@ class Invitations:
             self._store.note_welcome_used(invitation.room + invitation.welcome)
             for reference in used:
                 self._account.drop_used(group.suite, reference)
+            if any(map(self._account.is_restored, used)):
+                room.epochs.set_restored(restored=True)
             self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)

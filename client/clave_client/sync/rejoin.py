@@ -75,7 +75,7 @@ class RejoinCoordinator:
             again, unanswered = True, 0
             while again and sync.rooms.get(room.id) is room and sync.is_online:
                 if room.can_submit:  # also while leaving, which takes following the group
-                    sync.submit(room, self._prepare(room))
+                    sync.submit(room, *self._prepare(room))
                 unanswered += await self._wait_for_rejoin(room)
                 if unanswered == _REPORT_AFTER:
                     title = room.record.title
@@ -92,11 +92,16 @@ class RejoinCoordinator:
         finally:
             self._requesting.discard(room.id)
 
-    def _prepare(self, room: LocalRoom) -> Submit:
-        """Return a rejoin request; a restored device that is alone rejoins at once."""
-        if room.epochs.restored and not room.others:
-            return room.prepare_rejoin(room.group.group_info(), room.head, self._account.identity)
-        return room.prepare_rejoin_request()
+    def _prepare(self, room: LocalRoom) -> list[Submit]:
+        """Return a rejoin request; a restored device that can follow rejoins by what it knows itself.
+
+        So nobody can lead it elsewhere; its request tells the others that it was restored.
+        """
+        request = room.prepare_rejoin_request()
+        if not room.epochs.restored or room.cannot_follow or room.commits.rejoining:
+            return [request]
+        info = room.group.group_info()
+        return [request, room.prepare_rejoin(info, room.head, self._account.identity)]
 
     async def _wait_for_rejoin(self, room: LocalRoom) -> bool:
         """Wait for a new epoch or the next request; return True if members were online, none answered."""

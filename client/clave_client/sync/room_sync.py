@@ -338,7 +338,7 @@ class RoomSync:
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own_device for e in result.events):
             self.routing.recheck_later(room)
         if room.record.phase is Phase.CLOSED:
-            self.handle_closed(room)
+            self.handle_closed(room, by=result.closed_by)
 
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
@@ -477,9 +477,10 @@ class RoomSync:
 
     # --- rooms that end ---
 
-    def handle_closed(self, room: LocalRoom) -> None:
-        """Drop a room that this device is no longer in."""
-        self.routing.note_left(room.id)
+    def handle_closed(self, room: LocalRoom, by: events.Person | None = None) -> None:
+        """Drop a room this device is no longer in; `by` removed it: itself, if it was restored elsewhere."""
+        if by is None or by.device != self.own_device:
+            self.routing.note_left(room.id)  # else the relay routes to the restored copy, by the same key
         error = ClientError(f"you are no longer in {room.record.title}")
         self._drop(room, "you are no longer in the room", error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,10 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     other.write_bytes(b"clave backup 2\n{}\n")
     with pytest.raises(UsageError, match="newer clave"):
         read_wrapping(other)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="is no file"):
         read_wrapping(tmp_path)
+    with pytest.raises(UsageError, match="cannot read"):
+        read_wrapping(tmp_path / "missing")
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,3 +107,40 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ProfileError, match="No space left on device; no backup was made"):
         write_backup(tmp_path / "store.db", KEY, tmp_path / "backup", "x")
     assert {path.name for path in tmp_path.iterdir() if "db" not in path.name} == set()
+
+
+def test_backups_to_one_file_at_once_leave_one_whole_backup(tmp_path: Path) -> None:
+    Store(tmp_path / "store.db", KEY).close()
+
+    def back_up(number: int) -> bool:
+        try:
+            write_backup(tmp_path / "store.db", KEY, tmp_path / "backup", f"passphrase {number}")
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(back_up, range(4)))
+    assert made.count(True) == 1
+    extract_backup(tmp_path / "backup", f"passphrase {made.index(True)}", tmp_path / "restored.db")
+    assert {path.name for path in tmp_path.iterdir() if "db" not in path.name} == {"backup"}
+
+
+def test_a_file_system_without_links_takes_a_backup_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "store.db", KEY).close()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_backup(tmp_path / "store.db", KEY, tmp_path / "backup", "x")
+    extract_backup(tmp_path / "backup", "x", tmp_path / "restored.db")
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path: Path) -> None:
+    Store(tmp_path / "store.db", KEY).close()
+    for file in (tmp_path / ("x" * 300), tmp_path / "store.db" / "backup", tmp_path / "missing" / "backup"):
+        with pytest.raises(ProfileError, match="no backup was made"):
+            write_backup(tmp_path / "store.db", KEY, file, "x")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.errors import ProfileError, ProfileExposed, ProfileLocked, UsageError, WrongPassphrase
+from clave_client.errors import (
+    ProfileError,
+    ProfileExposed,
+    ProfileLocked,
+    ProfileNotFound,
+    UsageError,
+    WrongPassphrase,
+)
 from clave_client.store import profile as profile_module
 from clave_client.store.file_systems import network_file_system
 from clave_client.store.folders import profile_names
@@ -153,3 +160,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(profile_module, "take_lock", refuse)
     with pytest.raises(ProfileError, match=r"cannot write in .*red: Read-only file system"):
         Profile(tmp_path / "home", "red").open()
+
+
+@pytest.mark.parametrize("name", [".", "..", "../..", "", "a/b", "/"])
+def test_nothing_but_a_profile_is_erased(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "outer" / "home"
+    with Profile(home, "red") as profile:
+        profile.store_path.touch()
+    kept = sorted(path for path in tmp_path.rglob("*"))
+    with pytest.raises(UsageError):
+        Profile(home, name).erase()
+    assert sorted(path for path in tmp_path.rglob("*")) == kept
+
+
+def test_a_profile_is_erased_and_files_of_others_stay(tmp_path: Path) -> None:
+    with Profile(tmp_path, "red") as profile:
+        profile.store_path.touch()
+        with pytest.raises(UsageError, match=f"process {os.getpid()} has the profile open"):
+            Profile(tmp_path, "red").erase()
+    Profile(tmp_path, "red").erase()
+    assert not profile.folder.exists()
+    with Profile(tmp_path, "red") as profile:
+        profile.store_path.touch()
+    (profile.folder / "photo.jpg").touch()
+    with pytest.raises(ProfileError, match=r"stays in .*red: photo.jpg"):
+        Profile(tmp_path, "red").erase()
+    assert [path.name for path in profile.folder.iterdir()] == ["photo.jpg"]
+    with pytest.raises(ProfileNotFound):
+        Profile(tmp_path, "blue").erase()
+    (tmp_path / "profiles" / "green").symlink_to(profile.folder)
+    with pytest.raises(ProfileExposed, match="symbolic link"):
+        Profile(tmp_path, "green").erase()
+    assert (profile.folder / "photo.jpg").exists()
