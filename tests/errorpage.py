@@ -98,7 +98,10 @@ CODES: Final[dict[Code, tuple[str, str]]] = {
     Code.SLOW: ("the network", "what was to be read piled up; it is tried again"),
     Code.REPLACED: ("you", "this device connected from elsewhere; close one of the two"),
     Code.SHUTDOWN: ("the relay", "it stops or restarts; it is tried again"),
-    Code.BAD_LOGIN: ("the client", "the identity or its signature is not valid for this name"),
+    Code.BAD_LOGIN: (
+        "the client",
+        "the identity does not hold, or the name is no longer this key's",
+    ),
     Code.BANNED: ("the operator", "this account or network is banned; ask the operator"),
     Code.BAD_NAME: ("you", "this cannot be a name; take another one"),
     Code.NAME_TAKEN: ("you", "somebody has this name; take another one"),

@@ -426,15 +426,18 @@ class Client(ClientState):
             raise ClientError(f"you are still in {here.record.title}: the relay refused to let you leave")
         return here.record.phase is Phase.CLOSED
 
+    def check_deletable(self) -> None:
+        """Raise `RelayFault` if the relay is too old for `delete_account`."""
+        if (self.sync.transport.connection.version or 0) < _DELETING_SINCE:
+            raise RelayFault("this relay is too old to delete an account; ask its operator to free the name")
+
     async def delete_account(self) -> None:
         """Have the relay delete this account and free its name; this client is of no use from then on.
 
         Rooms have to be left before. Raises `RelayError`.
         """
-        transport = self.sync.transport
-        if (transport.connection.version or 0) < _DELETING_SINCE:
-            raise RelayFault("this relay is too old to delete an account; ask its operator to free the name")
-        await transport.request(DeleteAccount)
+        self.check_deletable()
+        await self.sync.transport.request(DeleteAccount)
         self.sync.connection.stop()
         self.sync.store.put("deleted", b"1")
 

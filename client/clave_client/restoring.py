@@ -20,7 +20,7 @@ from clave_client.store.backup import extract_backup
 from clave_client.store.database import Store
 from clave_client.store.database_copy import copy_database
 from clave_client.store.folders import STORE_NAME, profile_folder
-from clave_client.store.profile import Profile, make_private
+from clave_client.store.profile import Profile, check_disk, make_private
 from clave_client.store.profile_key import AskPassphrase, UnlockedKey, store_key
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
@@ -58,6 +58,7 @@ def restore_profile(
     name, or `file` is no backup, `WrongPassphrase`, and `ProfileError`.
     """
     profiles = profile_folder(home, "x").parent
+    check_disk(home)
     for level in (home, profiles):
         make_private(level)
     _sweep(home)
@@ -84,7 +85,10 @@ def restore_profile(
             ]
         finally:
             store.close()
-        store_key(making, UnlockedKey(key, None if new_passphrase is None else new_passphrase()))
+        chosen = None if new_passphrase is None else new_passphrase()
+        if chosen == "":
+            raise UsageError("an empty passphrase protects nothing; choose one")
+        store_key(making, UnlockedKey(key, chosen))
         try:
             making.rename(folder)
         except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adversary.kit import changed, members, of_kind, read_up, room_of, stage, talk, until, wire_of
+from adversary.kit import changed, device, members, of_kind, read_up, room_of, stage, talk, until, wire_of
 from clave_client import events
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.restoring import restore_profile
@@ -19,7 +19,7 @@ from clave_client.store.profile import Profile
 from clave_client.sync import rejoin, routing
 from clave_client.values import Phase
 from clave_crypto.mls import StateError
-from clave_wire.header import split_payload
+from clave_wire.header import Header, Seen, pack_header, split_payload
 from clave_wire.messages import Entry, Invitation, Kind, Resumed, Submit, ToClient, ToRelay
 from scenarios.stage import Somebody, gather_in
 
@@ -328,3 +328,33 @@ async def test_a_room_that_could_not_be_opened_at_the_restore_is_marked_too(
         await red.come()
         await talk(room, red, blue)
         assert "was restored from a backup" in notices(blue)
+
+
+async def test_a_commit_of_its_own_that_the_relay_made_up_does_not_keep_it_out(tmp_path: Path) -> None:
+    async with stage(tmp_path, "red", "blue", "green") as (_, (red, blue, green)):
+        room = await gather_in("friends", red, blue, green)
+        back_up(red, tmp_path / "backup")
+        await blue.client.send(room, "one more")
+        await read_up(room, red, blue, green)
+        forged, head, own = room_of(red, room).record.cursor, room_of(red, room).head, device(red)
+
+        def forge(message: ToClient) -> tuple[ToClient]:
+            if isinstance(message, Entry) and message.seq == forged:
+                header = pack_header(Header(Kind.COMMIT, head, Seen(0, bytes(32))))
+                message = changed(message, sender=own, kind=Kind.COMMIT, payload=header + b"garbage")
+            return (message,)
+
+        def pass_on(message: ToRelay) -> tuple[ToRelay]:
+            """Take what red submits, although red has read a commit that is not there."""
+            if isinstance(message, Submit):
+                message = changed(message, read=room_of(blue, room).record.read)
+            return (message,)
+
+        wire_of("red").shown, wire_of("red").told = forge, pass_on
+        await restore(red, tmp_path / "backup")
+        await red.sees(events.Notice, lambda notice: "could not open a change" in notice.text)
+        await red.sees(events.Notice, lambda notice: "follows friends again" in notice.text)
+        await talk(room, red, blue, green)
+        for person in (blue, green):
+            assert "was restored from a backup" in notices(person)
+            assert of_kind(person, events.Diverged), "red was shown another log"

@@ -50,7 +50,8 @@ def main() -> None:
 @click.option(
     "--proxy",
     metavar="URL",
-    help="Reach the relay by this SOCKS5 proxy, or by none; remembered. Else by ALL_PROXY.",
+    help="Reach the relay by this SOCKS5 proxy, or by none; remembered. Else by ALL_PROXY, which also hides"
+    " a password from others on this machine.",
 )
 @click.option("--pin", help="The relay's fingerprint: insist on it, or accept a new one.")
 @click.option(

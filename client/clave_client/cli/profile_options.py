@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from clave_client.cli.defects import note_folder
-from clave_client.errors import UsageError
+from clave_client.errors import ProfileOfOther, UsageError
 
 if TYPE_CHECKING:
     from clave_client.client import Client
@@ -88,7 +88,11 @@ class ProfileOptions(NamedTuple):
         name = self.chosen_name(home)
         folder = profile_folder(home, name)
         note_folder(folder)
-        is_new = not (folder / STORE_NAME).exists()
+        try:
+            is_new = not (folder / STORE_NAME).exists()
+        except PermissionError:
+            text = f"{folder} belongs to another user; run: chown -R $USER {folder}"
+            raise ProfileOfOther(text) from None
         protect = self.passphrase_file is not None or (new is not None and new.passphrase)
         if self.passphrase_file is not None and not is_new and not has_passphrase(folder):
             raise UsageError(f"the profile {name} has no passphrase; leave --passphrase-file out")

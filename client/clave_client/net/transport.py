@@ -111,6 +111,13 @@ class RelayTransport(asyncio.Protocol):
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
+        if proxy is None and address.host.lower().endswith(
+            ".onion"
+        ):  # names that nobody may look up (RFC 7686)
+            raise RelayUnreachable(
+                f"no way to {address}: an onion service is reached through Tor; give clave chat its --proxy, as"
+                " socks5://127.0.0.1:9050"
+            )
         limit = CONNECT_SECONDS if proxy is None else PROXY_CONNECT_SECONDS
         deadline = asyncio.get_running_loop().time() + limit
         if trust.asks_authorities(address.host):

@@ -46,6 +46,7 @@ async def delete_account(client: Client, seconds: float) -> list[str]:
     if not await client.wait_settled():
         client.sync.connection.check()
         raise RelayUnreachable("the relay is away, and only it can free the name; nothing was deleted")
+    client.check_deletable()
     kept: list[str] = []
     for room, record in list(client.rooms.items()):
         try:
@@ -78,7 +79,7 @@ async def check_health(client: Client) -> Health:
         relay=str(client.sync.connection.address),
         relay_error=relay_error,
         is_online=client.is_online,
-        key_packages=[SuiteCount(suite.name, held.get(suite.id, 0)) for suite in OFFERED if held],
+        key_packages=[SuiteCount(suite.name, held.get(suite.id, 0)) for suite in OFFERED if client.is_online],
         unusable=client.unusable,
         restored=restored,
         clock_ahead=client.sync.clock_check.ahead if client.is_online else None,

@@ -8,13 +8,12 @@ from urllib.parse import quote
 
 import apsw
 
-from clave_client.errors import StoreDamaged, StoreFull
+from clave_client.errors import ProfileError, StoreDamaged, StoreFull
 from clave_crypto.keys import Secret
 
 __all__ = ["copy_database", "opens_with", "sync_file"]
 
 _OPEN = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-_SIDES = ("-wal", "-shm", "-journal")
 
 
 def opens_with(path: Path, key: Secret) -> bool:
@@ -24,13 +23,15 @@ def opens_with(path: Path, key: Secret) -> bool:
         connection.close()
     except apsw.NotADBError:
         return False
+    except apsw.Error as error:
+        raise StoreDamaged(f"{path} cannot be opened ({error}); look at its disk and owner") from None
     return True
 
 
 def copy_database(source: Path, key: Secret, target: Path, target_key: Secret) -> None:
     """Write a copy of the database at `source`, which others may use, to a new file under `target_key`.
 
-    The copy is on disk when this returns, and not there if it raises. Raises `StoreDamaged`.
+    The copy is on disk when this returns, and not there if it raises. Raises `ProfileError`.
     """
     target.unlink(missing_ok=True)
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -49,7 +50,11 @@ def copy_database(source: Path, key: Secret, target: Path, target_key: Secret) -
         raise StoreFull(f"the disk of {target.parent} is full; nothing was changed") from None
     except apsw.Error as error:
         target.unlink(missing_ok=True)
-        raise StoreDamaged(f"{source} cannot be copied ({error}); the original is as it was") from None
+        # Not its text, which has the name with the key.
+        reason = type(error).__name__.removesuffix("Error")
+        raise ProfileError(
+            f"{source} cannot be copied to {target.parent} ({reason}); it is as it was"
+        ) from None
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -42,7 +42,7 @@ from clave_host.private_files import FolderFault, find_fault, is_locked, take_lo
 from clave_wire.errors import BadName
 from clave_wire.text import check_name
 
-__all__ = ["Profile", "make_private"]
+__all__ = ["Profile", "check_disk", "make_private"]
 
 _LOCK_FILE = "lock"
 
@@ -86,11 +86,7 @@ class Profile:
         Raises `ProfileExposed` if others can read the folder, `ProfileLocked` if another process has it open,
         `WrongPassphrase` if the key is missing, and `ProfileError` if the folder is no profile.
         """
-        if (kind := network_file_system(self._home)) is not None:
-            raise ProfileError(
-                f"{self._home} is on a network disk ({kind}), where a database can be damaged;"
-                " set CLAVE_HOME to a folder on this machine"
-            )
+        check_disk(self._home)
         for level in (self._home, self.folder.parent, self.folder):
             make_private(level)
         path = self.folder / _LOCK_FILE
@@ -242,6 +238,15 @@ class Profile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_disk(home: Path) -> None:
+    """Raise `ProfileError` if profiles cannot be kept where `home` is."""
+    if (kind := network_file_system(home)) is not None:
+        raise ProfileError(
+            f"{home} is on a network disk ({kind}), where a database can be damaged;"
+            " set CLAVE_HOME to a folder on this machine"
+        )
 
 
 def make_private(folder: Path) -> None:

@@ -74,9 +74,12 @@ class UnlockedKey(NamedTuple):
 
 def has_passphrase(folder: Path) -> bool:
     """Return whether a passphrase protects the profile in `folder`. Raises `ProfileError`."""
-    if (folder / KEY_NAME).exists():
-        return "wrapped" in _read_json(folder / KEY_NAME)
-    return (folder / FORMER_PASSPHRASE_NAME).exists()
+    try:
+        if (folder / KEY_NAME).exists():
+            return "wrapped" in _read_json(folder / KEY_NAME)
+        return (folder / FORMER_PASSPHRASE_NAME).exists()
+    except PermissionError:
+        raise ProfileOfOther(f"{folder} belongs to another user; run: chown -R $USER {folder}") from None
 
 
 def unlock_key(folder: Path, ask: AskPassphrase | None) -> UnlockedKey | None:

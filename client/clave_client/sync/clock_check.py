@@ -25,12 +25,16 @@ class ClockCheck:
         self._relay_began: float | None = None
         """The relay's time at which the event loop's was 0."""
 
+        self._is_told = False
+
     def connected(self, logged_in: LoggedIn) -> None:
-        """Take the relay's time from its answer to a login, and tell the user when the clocks differ."""
+        """Take the relay's time from its answer to a login, and tell the user once when the clocks differ."""
         loop_time = asyncio.get_running_loop().time()
         self._relay_began = logged_in.time / 1000 - loop_time if logged_in.time else None
         ahead = self.ahead
-        if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:
+        is_off = ahead is not None and abs(ahead) > CLOCK_TOLERANCE
+        was_told, self._is_told = self._is_told, is_off
+        if ahead is not None and is_off and not was_told:
             how = f"{duration_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'}"
             self._emit(
                 Notice(

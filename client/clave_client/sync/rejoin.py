@@ -116,11 +116,16 @@ class RejoinCoordinator:
 
     def handle_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Submit an external commit with the GroupInfo a member sealed, if this device asked for one."""
-        if room.id not in self._requesting or not room.should_rejoin_with(rejoin_info):
+        if room.id not in self._requesting:
             return
         try:
-            identity = self._account.identity
-            submit = room.prepare_rejoin(room.open_rejoin_info(rejoin_info), rejoin_info.head, identity)
+            if _is_in_epoch_of(room, rejoin_info):
+                info = room.group.group_info()
+            elif room.should_rejoin_with(rejoin_info):
+                info = room.open_rejoin_info(rejoin_info)
+            else:
+                return
+            submit = room.prepare_rejoin(info, rejoin_info.head, self._account.identity)
         except (MLSError, PeerError):
             return  # the next answer may work
         self._sync.submit(room, submit)
@@ -156,3 +161,12 @@ class RejoinCoordinator:
                 and room.roster.has(device)
             ):
                 sync.submit(room, room.prepare_rejoin_info(device))
+
+
+def _is_in_epoch_of(room: LocalRoom, rejoin_info: RejoinInfo) -> bool:
+    """Return whether a restored device that took itself for lost is told that it knows the epoch.
+
+    What it took for a commit of its own may have been made up by the relay.
+    """
+    known = rejoin_info.head == room.head and room.epochs.restored and room.cannot_follow
+    return known and room.can_submit and not room.commits.rejoining

@@ -110,6 +110,8 @@ def _look_at_permissions(home: Path, folder: Path) -> Finding:
 
 
 def _look_at_key(folder: Path) -> Finding:
+    if not folder.exists():
+        return Finding(ERROR, "key", "there is none yet")
     try:
         protected = has_passphrase(folder)
     except ProfileError as error:

@@ -233,3 +233,13 @@ async def test_a_proxy_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
 def test_without_a_proxy_nothing_for_one_is_loaded() -> None:
     code = "import sys, clave_client.client; sys.exit('python_socks' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+async def test_an_onion_service_is_never_looked_up_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a name server was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for host in ("abcdefghijklmnopqrstuvwxyz.onion", "chat.ABCDEFGHIJKLMNOPQRSTUVWXYZ.ONION"):
+        with pytest.raises(RelayUnreachable, match="reached through Tor"):
+            await RelayTransport.connect(RelayAddress(host, 7878), CertificateTrust(), lambda _: None)

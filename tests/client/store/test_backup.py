@@ -13,6 +13,7 @@ from clave_client.errors import ProfileError, StoreDamaged, UsageError, WrongPas
 from clave_client.store import backup, profile_key
 from clave_client.store.backup import extract_backup, read_wrapping, write_backup
 from clave_client.store.database import Store
+from clave_client.store.database_copy import copy_database
 from clave_crypto.keys import Secret
 
 KEY = Secret(b"k" * 32)
@@ -144,3 +145,16 @@ def test_a_name_that_no_disk_takes_is_one_line(tmp_path: Path) -> None:
     for file in (tmp_path / ("x" * 300), tmp_path / "store.db" / "backup", tmp_path / "missing" / "backup"):
         with pytest.raises(ProfileError, match="no backup was made"):
             write_backup(tmp_path / "store.db", KEY, file, "x")
+
+
+def test_no_error_shows_the_key_of_a_copy(tmp_path: Path) -> None:
+    Store(tmp_path / "store.db", KEY).close()
+    deep = tmp_path
+    while len(str(deep)) < 600:
+        deep /= "x" * 100
+    deep.mkdir(parents=True)
+    target = Secret(b"t" * 32)
+    with pytest.raises(ProfileError) as raised:
+        copy_database(tmp_path / "store.db", KEY, deep / "copy.db", target)
+    assert target.hex() not in str(raised.value)
+    assert "cannot be copied" in str(raised.value)
