@@ -111,9 +111,8 @@ class RelayTransport(asyncio.Protocol):
 
         Raises `RelayUnreachable`, `NotARelay` or `RelayChanged`.
         """
-        if proxy is None and address.host.lower().endswith(
-            ".onion"
-        ):  # names that nobody may look up (RFC 7686)
+        is_onion = address.host.lower().endswith(".onion")
+        if is_onion and proxy is None:  # nobody may look such a name up (RFC 7686)
             raise RelayUnreachable(
                 f"no way to {address}: an onion service is reached through Tor; give clave chat its --proxy, as"
                 " socks5://127.0.0.1:9050"
