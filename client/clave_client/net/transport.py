@@ -114,8 +114,8 @@ class RelayTransport(asyncio.Protocol):
         is_onion = address.host.lower().endswith(".onion")
         if is_onion and proxy is None:  # nobody may look such a name up (RFC 7686)
             raise RelayUnreachable(
-                f"no way to {address}: an onion service is reached through Tor; give clave chat its --proxy, as"
-                " socks5://127.0.0.1:9050"
+                f"no way to {address}: an onion service is reached through Tor; give clave chat its"
+                " --proxy, as socks5://127.0.0.1:9050"
             )
         limit = CONNECT_SECONDS if proxy is None else PROXY_CONNECT_SECONDS
         deadline = asyncio.get_running_loop().time() + limit
