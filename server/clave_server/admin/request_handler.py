@@ -26,6 +26,7 @@ from clave_server.admin.requests import (
     GetStatus,
     LiftBan,
     Prune,
+    check_clock,
     check_policy,
 )
 from clave_server.admin.status import DiskUse, Status, Totals
@@ -73,7 +74,7 @@ class AdminHandler:
             self._relay.announce()
             return told
         if isinstance(request, Prune):
-            return await self._prune(RetentionPolicy(request.days, request.room_bytes))
+            return await self._prune(request)
         if isinstance(request, FreeAccount):
             return await self._free(request)
         answer = await self._write(request.step)
@@ -116,11 +117,17 @@ class AdminHandler:
             return "storage does not answer"
         return ""
 
-    async def _prune(self, policy: RetentionPolicy) -> Deleted:
+    async def _prune(self, request: Prune) -> Deleted:
         retention_task = self._relay.retention_task
+        policy = RetentionPolicy(request.days, request.room_bytes)
         if policy == KEEP_ALL:
-            policy = check_policy(retention_task.policy)
-        await retention_task.confirm_clock()
+            policy = retention_task.policy
+        if request.confirm_clock:
+            await retention_task.confirm_clock()
+            if policy == KEEP_ALL:
+                return Deleted(0, 0)
+        check_policy(policy)
+        check_clock(await retention_task.look_at_clock())
         pruned = await retention_task.prune(policy)
         return Deleted(pruned.entries, pruned.size)
 

@@ -28,7 +28,7 @@ from clave_server.rooms.retention import KEEP_ALL, RetentionPolicy, prune_all
 from clave_server.storage import schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import in_transaction
-from clave_server.storage.run_clock import confirm_clock
+from clave_server.storage.run_clock import Jump, confirm_clock, find_jump
 from clave_wire.limits import MAX_NAME_BYTES
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Prune",
     "RevokeToken",
     "SwitchCertificate",
+    "check_clock",
     "check_policy",
 ]
 
@@ -347,38 +348,51 @@ class Deleted(msgspec.Struct, frozen=True):
     size: int
 
 
-class Prune(AdminRequest[Deleted], frozen=True, tag="prune"):
-    """Delete old entries; with both limits 0, by the running relay's settings."""
+class Prune(AdminRequest[Deleted], frozen=True, tag="prune", omit_defaults=True):
+    """Delete old entries; with both limits 0, by the running relay's settings.
+
+    Refused while the clock is doubted, unless the operator confirms it; that is done also where all is kept.
+    """
 
     days: Annotated[int, msgspec.Meta(ge=0, le=MAX_DAYS)]
     room_bytes: _Count
+    confirm_clock: bool = False
 
     ANSWER = Deleted
     TIMEOUT = 3600.0
     EVENT = "entries pruned"
 
     def facts(self, answer: Deleted) -> dict[str, object]:
-        """Say how many."""
-        return {"entries": answer.entries, "bytes": answer.size}
+        """Say how many, and whether the clock was confirmed."""
+        confirmed = {"clock": "confirmed"} if self.confirm_clock else {}
+        return {"entries": answer.entries, "bytes": answer.size, **confirmed}
 
     def execute(self, connection: apsw.Connection, now: int) -> Deleted:
-        """Prune all rooms, in a transaction each, by a clock that the operator confirms by it."""
-        policy = self.policy
-        in_transaction(connection, partial(confirm_clock, now=now))
+        """Prune all rooms, in a transaction each."""
+        policy = RetentionPolicy(self.days, self.room_bytes)
+        if self.confirm_clock:
+            in_transaction(connection, partial(confirm_clock, now=now))
+            if policy == KEEP_ALL:
+                return Deleted(0, 0)
+        check_policy(policy)
+        check_clock(find_jump(connection, now))
         pruned = prune_all(connection, policy, now)
         return Deleted(pruned.entries, pruned.size)
 
-    @property
-    def policy(self) -> RetentionPolicy:
-        """What to keep. Raises `AdminError` if that is everything."""
-        return check_policy(RetentionPolicy(self.days, self.room_bytes))
+
+def check_clock(jump: Jump | None) -> None:
+    """Raise `AdminError` if the clock is doubted."""
+    if jump is not None:
+        raise AdminError(
+            f"nothing was deleted, as the clock is doubted: {jump.times}; if it is wrong, set it;"
+            " if it is right, add --confirm-clock"
+        )
 
 
-def check_policy(policy: RetentionPolicy) -> RetentionPolicy:
-    """Return `policy`. Raises `AdminError` if it keeps everything."""
+def check_policy(policy: RetentionPolicy) -> None:
+    """Raise `AdminError` if `policy` keeps everything."""
     if policy == KEEP_ALL:
         raise AdminError("everything is kept; say how much is not with --retain-days or --retain-bytes")
-    return policy
 
 
 AdminRequests: Final = (

@@ -353,17 +353,19 @@ def backup(data: Path, file: Path) -> None:
 @click.command(epilog=_epilog("prune --retain-days 90"))
 @data_option
 @retention_options
+@click.option("--confirm-clock", is_flag=True, help="Believe the clock, which jumped; you have looked at it.")
 @one_line_errors
-def prune(data: Path, retain_days: int, retain_bytes: int) -> None:
+def prune(data: Path, retain_days: int, retain_bytes: int, confirm_clock: bool) -> None:
     """Delete old entries now; without a limit here, by those the running relay has.
 
-    Members who had not read what is deleted are told that it is no longer kept.
+    Members who had not read what is deleted are told that it is no longer kept. Refused while the clock is
+    doubted, as it would decide what is old.
     """
     from clave_server.admin.dispatch import dispatch
     from clave_server.admin.requests import Prune
     from clave_server.admin.status import render_size
 
-    deleted = dispatch(data, Prune(retain_days, retain_bytes))
+    deleted = dispatch(data, Prune(retain_days, retain_bytes, confirm_clock))
     click.echo(f"deleted: {deleted.entries} entries, {render_size(deleted.size)}")
 
 

@@ -19,6 +19,7 @@ from clave_server.observe.mirror import Mirror
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.rooms.session import Session
 from clave_server.storage.db_thread import DbThread
+from clave_server.storage.run_clock import RunClock
 from clave_wire.messages import ToRelay
 
 __all__ = ["RelayContext"]
@@ -33,6 +34,7 @@ class RelayContext:
 
     `request_rates` limits requests of one account (None: no limit). `incarnation` changes when the relay is
     restored from a backup. `freed` has the accounts whose names were freed since the relay started.
+    `clock` knows whether the time is doubted.
     """
 
     registration: RegistrationPolicy
@@ -46,6 +48,7 @@ class RelayContext:
     request_rates: TokenBuckets[bytes] | None
     incarnation: bytes
     freed: set[bytes] = field(default_factory=set)
+    clock: RunClock = field(default_factory=RunClock)
 
     def rate_delay(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:
         """Count requests of `size` bytes together; return the seconds until they may be handled."""

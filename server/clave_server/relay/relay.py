@@ -34,7 +34,7 @@ from clave_server.rooms.session import Session
 from clave_server.storage import incarnation, schema
 from clave_server.storage.data_dir import DataDir
 from clave_server.storage.db_thread import DbThread, in_transaction
-from clave_server.storage.run_clock import note_time
+from clave_server.storage.run_clock import RunTime, note_time
 from clave_wire.connection import State
 
 __all__ = ["Relay", "build_context"]
@@ -96,10 +96,12 @@ class Relay:
                 _log.warning("database restored from a backup; clients are told when they log in")
             used_ids, bans = highest_ids(connection), Bans(read_bans(connection))
             present = incarnation.read_incarnation(connection)
-            jump = in_transaction(connection, partial(note_time, now=now_ms()))
+            now = now_ms()
+            jump = in_transaction(connection, partial(note_time, now=now))
         writer = DbThread("database writer", connection, loop)
         reader = DbThread("database reader", schema.connect_reader(folder.database), loop)
         context = build_context(settings, writer, reader, mirror, used_ids, bans, present)
+        context.clock.note(jump, now, RunTime(0, 0))
         transports, tick = Transports(context.counters.count_slow_drop), Tick(loop)
 
         def make_transport(peer: Peer, shown: Credentials) -> ClientTransport:
@@ -123,7 +125,7 @@ class Relay:
             login_seconds=settings.login_seconds,
         )
         retention_task = RetentionTask(
-            settings.retention, reader, context.sequencer, context.quotas, context.counters, jump
+            settings.retention, reader, context.sequencer, context.quotas, context.counters, context.clock
         )
         return cls(certificates, context, transports, reader, writer, listener, retention_task)
 

@@ -6,9 +6,11 @@ Not while the clock is doubted, by which entries would be too old (`storage.run_
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import apsw
 import structlog
 
 from clave_host.clock import now_ms
@@ -20,7 +22,7 @@ from clave_server.rooms.retention import Pruned, RetentionPolicy
 from clave_server.rooms.sequencer import Sequencer
 from clave_server.storage import run_clock
 from clave_server.storage.db_thread import DbThread
-from clave_server.storage.run_clock import Jump
+from clave_server.storage.run_clock import Jump, RunClock, RunTime
 
 __all__ = ["RetentionTask"]
 
@@ -33,7 +35,7 @@ _log = structlog.get_logger()
 class RetentionTask:
     """Deletes what a policy does not keep: every hour, and when `prune` is called; keeps the time of the run.
 
-    `jump` is why the clock is doubted at the start.
+    `clock` is kept up to date with what each look at the clock finds.
     """
 
     def __init__(
@@ -43,15 +45,16 @@ class RetentionTask:
         sequencer: Sequencer,
         quotas: QuotaTracker,
         counters: Counters,
-        jump: Jump | None,
+        clock: RunClock,
     ) -> None:
         self.policy = policy
         self._reader = reader
         self._sequencer = sequencer
         self._quotas = quotas
         self._counters = counters
-        self._jump: Jump | None = None
-        self._note_jump(jump)
+        self._clock = clock
+        self._looking = asyncio.Lock()
+        self._tell(None, clock.jump)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -59,9 +62,12 @@ class RetentionTask:
         self._task.cancel()
 
     async def confirm_clock(self) -> None:
-        """Believe the clock, as the operator does who prunes by it. Raises `ServerError`."""
-        await self._sequencer.run(partial(run_clock.confirm_clock, now=now_ms()))
-        self._note_jump(None)
+        """Believe the clock, as the operator says. Raises `ServerError`."""
+        await self._look(_confirm)
+
+    async def look_at_clock(self) -> Jump | None:
+        """Return why the clock is doubted now, None if it is not. Raises `ServerError`."""
+        return await self._look(run_clock.note_time)
 
     async def prune(self, policy: RetentionPolicy | None = None) -> Pruned:
         """Prune all rooms once, by `policy` or else by the settings. Raises `ServerError`."""
@@ -80,10 +86,13 @@ class RetentionTask:
         while True:
             await self._pass()
             await asyncio.sleep(_PAUSE_SECONDS)
-            await self._look_at_clock()
+            try:
+                await self.look_at_clock()
+            except ServerError as error:
+                _log.error("time of the run not kept", reason=str(error))
 
     async def _pass(self) -> None:
-        if self._jump is not None or self.policy == retention.KEEP_ALL:
+        if self._clock.is_doubted(now_ms()) or self.policy == retention.KEEP_ALL:
             return
         try:
             pruned = await self.prune()
@@ -93,18 +102,20 @@ class RetentionTask:
         if pruned.entries:
             _log.info("entries pruned", entries=pruned.entries, bytes=pruned.size)
 
-    async def _look_at_clock(self) -> None:
-        try:
-            self._note_jump(await self._sequencer.run(partial(run_clock.note_time, now=now_ms())))
-        except ServerError as error:
-            _log.error("time of the run not kept", reason=str(error))
+    async def _look(self, work: Callable[[apsw.Connection, int, RunTime], Jump | None]) -> Jump | None:
+        async with self._looking:
+            now, passed = now_ms(), self._clock.passed()
+            jump = await self._sequencer.run(lambda connection: work(connection, now, passed))
+            former = self._clock.jump
+            self._clock.note(jump, now, passed)
+        self._tell(former, jump)
+        return jump
 
-    def _note_jump(self, jump: Jump | None) -> None:
-        if jump is not None and self._jump is None:
+    def _tell(self, former: Jump | None, jump: Jump | None) -> None:
+        if jump is not None and former is None:
             _log.warning("clock doubted", reason=jump.text)
-        elif jump is None and self._jump is not None:
+        elif jump is None and former is not None:
             _log.info("clock believed again")
-        self._jump = jump
 
     async def _prune_room(self, room: bytes, policy: RetentionPolicy, now: int, pruned: Pruned) -> None:
         if self._sequencer.save(room):
@@ -121,3 +132,7 @@ class RetentionTask:
             self._counters.pruned_bytes += step.size
             self._sequencer.note_pruned(step.kept_from)
             self._quotas.release(step.released)
+
+
+def _confirm(connection: apsw.Connection, now: int, _passed: RunTime) -> None:
+    run_clock.confirm_clock(connection, now)
