@@ -174,7 +174,7 @@ class ClientHandler:
         except Refusal as refusal:
             self._close(refusal)
             return
-        find = partial(directory.find_device, applicant=applicant, now=_now())
+        find = partial(directory.find_device, applicant=applicant, now=self._package_time())
         self._context.reader.submit(find, partial(self._found, login, applicant))
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | ServerError | None) -> None:
@@ -182,7 +182,9 @@ class ClientHandler:
             permit = partial(
                 self._context.registration.check, login=login, name=applicant.name, ip=self._transport.ip
             )
-            enrol: Step = partial(directory.enrol, applicant=applicant, permit=permit, now=_now())
+            enrol: Step = partial(
+                directory.enrol, applicant=applicant, permit=permit, now=self._package_time()
+            )
             self._context.sequencer.submit(enrol, partial(self._enrolled, applicant))
         else:
             self._enrolled(applicant, outcome)
@@ -246,6 +248,13 @@ class ClientHandler:
         self._context.counters.logins_refused[code] += 1
         self._transport.close(code, str(error), f"login refused: {error}")
 
+    def _package_time(self) -> int:
+        """Return the seconds since 1970 by which key packages expire."""
+        now = now_ms()
+        if self._context.clock.is_doubted(now):
+            return 0  # none has expired by then: a clock that jumped must not delete or hide them
+        return now // 1000
+
     # --- directory ------------------------------------------------------------------------------------------
 
     def _start_requests(self) -> None:
@@ -273,13 +282,15 @@ class ClientHandler:
                 suite=request.suite,
                 packages=request.packages,
                 last_resort=request.last_resort,
-                now=_now(),
+                now=self._package_time(),
                 replace=request.replace,
                 not_after=request.not_after,
             )
             sequencer.submit(publish, partial(answered, lambda _: Done(request.id)))
         elif isinstance(request, ClaimKeyPackages):
-            claim = partial(directory.claim_key_packages, name=request.name, suite=request.suite, now=_now())
+            claim = partial(
+                directory.claim_key_packages, name=request.name, suite=request.suite, now=self._package_time()
+            )
             sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
         elif isinstance(request, DeleteAccount):
             free = partial(free_account, name=session.name, account=session.usage.account)
@@ -333,8 +344,3 @@ def _code_of(error: ServerError) -> Code:
         return error.code
     _log.error("directory request failed", reason=str(error))
     return Code.STORAGE
-
-
-def _now() -> int:
-    """Return the seconds since 1970."""
-    return now_ms() // 1000

@@ -16,6 +16,8 @@ from clave_wire import messages as m
 from clave_wire.limits import MAX_SUITES
 from relaykit import ConnectionClosed, Participant, RelayUnderTest, running_relay
 
+DAY_SECONDS = 24 * 60 * 60
+
 
 async def refusal(relay: RelayUnderTest, participant: Participant, token: str = "") -> m.Code | None:
     with pytest.raises(ConnectionClosed) as caught:
@@ -309,6 +311,28 @@ async def test_expired_key_packages_are_neither_counted_nor_handed_out(relay: Re
     refused = await blue.ask(m.ClaimKeyPackages(99, "red", 2))
     assert isinstance(refused, m.Refused)
     assert refused.code is m.Code.NO_KEY_PACKAGE, "which is no damage"
+
+
+async def test_no_key_package_expires_by_a_clock_that_jumped(
+    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red, blue = await relay.join("red"), await relay.join("blue")
+    month = now_ms() // 1000 + 30 * DAY_SECONDS
+    await red.ask(m.PublishKeyPackages(1, 1, [b"one", b"two"], b"last", not_after=month))
+    monkeypatch.setattr(
+        "clave_server.relay.client_handler.now_ms", lambda: now_ms() + 365 * DAY_SECONDS * 1000
+    )
+    red = await relay.join(red.participant)
+    assert red.logged_in.key_packages == [(1, 2)]
+    assert await blue.ask(m.ClaimKeyPackages(2, "red", 1)) == m.KeyPackages(2, [b"one"])
+    monkeypatch.setattr(
+        "clave_server.rooms.retention_task.now_ms", lambda: now_ms() + 365 * DAY_SECONDS * 1000
+    )
+    await relay.relay.retention_task.look_at_clock()
+    assert await blue.ask(m.ClaimKeyPackages(3, "red", 1)) == m.KeyPackages(3, [b"two"])
+    await red.ask(m.PublishKeyPackages(4, 1, [b"three"], b"last", not_after=month))
+    await relay.relay.retention_task.confirm_clock()
+    assert await blue.ask(m.ClaimKeyPackages(5, "red", 1)) == m.KeyPackages(5, [b"last"])
 
 
 async def test_expired_key_packages_take_no_place(relay: RelayUnderTest) -> None:
