@@ -93,3 +93,25 @@ def test_a_report_goes_to_the_temporary_folder_if_no_other_takes_it(
     assert "KeyError" in path.read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     assert write_crash_report("prog", ValueError("x"), []) is None
+
+
+def test_a_report_that_no_folder_takes_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def find_none() -> str:
+        raise FileNotFoundError(2, "no usable temporary folder")
+
+    monkeypatch.setattr("tempfile.gettempdir", find_none)
+    assert write_crash_report("prog", ValueError("x"), [tmp_path / "none"]) is None
+    path = write_crash_report("prog", ValueError("x"), [tmp_path])
+    assert path is not None
+    assert path.parent == tmp_path, "which was tried first"
+
+
+def test_nothing_is_left_of_a_report_that_a_full_disk_does_not_take(tmp_path: Path) -> None:
+    body = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n1 / 0"
+    )
+    result = run(body, folders=f"[Path({str(tmp_path)!r})]", TMPDIR=str(tmp_path))
+    assert result.returncode == 70
+    assert result.stderr.endswith(b"(ZeroDivisionError), and a report of it could not be written\n")
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ The texts of errors and the values of variables are left out, as they may hold w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import tempfile
@@ -39,15 +40,30 @@ def write_crash_report(program: str, error: BaseException, folders: Iterable[Pat
     """
     text = "\n".join(_report(program, error)) + "\n"
     name = f"{program}-crash-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
-    for folder in (*folders, Path(tempfile.gettempdir())):
-        try:
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-        except (OSError, ValueError):
-            continue
-        return folder / name
-    return None
+    for folder in folders:
+        if _write(folder / name, text):
+            return folder / name
+    try:
+        path = Path(tempfile.gettempdir()) / name  # which looks for one that takes a file
+    except OSError:
+        return None
+    return path if _write(path, text) else None
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a new file; return whether it is whole, else leave nothing of it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError):
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return False
+    return True
 
 
 def _report(program: str, error: BaseException) -> Iterator[str]:
