@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line(redirections: str
 def test_a_pipe_that_is_closed_ends_it_silently() -> None:
     result = run("for _ in range(10000): print('x' * 1000)", "| true")
     assert result.stderr == b""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_pauses_costs_no_processor_time(stream: str) -> None:
+    body = (
+        f"import os, time\nos.set_blocking({1 if stream == 'stdout' else 2}, False)\n"
+        f"print('x' * 300_000, file=sys.{stream})\nsys.{stream}.flush()\n"
+        "used = time.process_time()\nopen(os.environ['USED'], 'w').write(str(used))"
+    )
+    redirections = "| (sleep 1.5; cat)" if stream == "stdout" else "2>&1 >/dev/null | (sleep 1.5; cat)"
+    with tempfile.NamedTemporaryFile("r") as used:
+        result = run(body, redirections, USED=used.name)
+        assert len(result.stdout) == 300_001
+        assert float(used.read()) < 1.0
 
 
 @pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -93,6 +94,15 @@ def _is_open(number: int) -> bool:
     return True
 
 
+def _write(write: Callable[[Any], int | None], number: int, data: Any) -> int:
+    """Write what can be written to descriptor `number`, waiting if need be; return how many bytes."""
+    while (written := write(data)) is None:  # another process that shares it made it non-blocking
+        writable = select.poll()
+        writable.register(number, select.POLLOUT)
+        writable.poll()
+    return written
+
+
 class _Output(io.FileIO):
     """Standard output, whose first failure raises `OutputFailed`; what follows is dropped."""
 
@@ -107,7 +117,7 @@ class _Output(io.FileIO):
         try:
             if self._fault is not None:
                 raise self._fault
-            return super().write(data) or 0
+            return _write(super().write, self.fileno(), data)
         except OSError as error:
             self._failed = True
             raise OutputFailed(error.errno, error.strerror) from None
@@ -118,5 +128,5 @@ class _Complaints(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         with contextlib.suppress(OSError):
-            return super().write(data) or 0
+            return _write(super().write, self.fileno(), data)
         return len(data)
