@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import errno
 import os
+import pwd
 import resource
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -97,8 +98,10 @@ def check(options: Options, environment: Mapping[str, str], variables: Collectio
 
 def _check_folder(data: Path) -> tuple[Finding, bool]:
     """Return the finding about the data folder, and whether a relay runs on it."""
-    if not data.exists():
-        parent = next(parent for parent in data.absolute().parents if parent.exists())
+    if not _exists(data):
+        parent = next(parent for parent in data.absolute().parents if _exists(parent))
+        if not _is_searchable(parent):
+            return Finding(Verdict.ERROR, "data", _unreadable(data, parent)), False
         if not os.access(parent, os.W_OK | os.X_OK):
             return Finding(Verdict.ERROR, "data", f"{data} cannot be made: {parent} is not writable"), False
         return Finding(Verdict.OK, "data", f"{data}, made at the first start"), False
@@ -109,9 +112,31 @@ def _check_folder(data: Path) -> tuple[Finding, bool]:
     return Finding(Verdict.OK, "data", f"{data}{', a relay is running on it' if running else ''}"), running
 
 
+def _exists(path: Path) -> bool:
+    """Return whether `path` exists; unlike that of `Path`, False also where it cannot be looked up."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _is_searchable(folder: Path) -> bool:
+    return os.access(folder, os.X_OK)
+
+
+def _unreadable(data: Path, parent: Path) -> str:
+    user, owner = _user_name(os.geteuid()), _user_name(parent.stat().st_uid)
+    advice = f"run: chmod u+x {parent}" if user == owner else "run this as the relay's user"
+    return f"{data} cannot be read by {user}: {parent}, of {owner}, is closed to them; {advice}"
+
+
+def _user_name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
 def _check_space(data: Path) -> Finding:
     """Judge the space that is left for the data folder, or where it will be made."""
-    place = next(place for place in (data.absolute(), *data.absolute().parents) if place.exists())
+    place = next(place for place in (data.absolute(), *data.absolute().parents) if _exists(place))
     try:
         disk = os.statvfs(place)
     except OSError as error:
@@ -147,7 +172,7 @@ def _check_listening(data: Path, settings: Settings) -> Finding:
 
 
 def _check_database(path: Path) -> Finding:
-    if not path.exists():
+    if not _exists(path):
         return Finding(Verdict.OK, "database", "made at the first start")
     try:
         behind = schema.versions_behind(path)
@@ -169,7 +194,7 @@ def _check_database(path: Path) -> Finding:
 def _check_clock(path: Path) -> Finding:
     now, jump = now_ms(), None
     try:
-        if path.exists() and not schema.versions_behind(path):
+        if _exists(path) and not schema.versions_behind(path):
             with schema.start_errors(path), contextlib.closing(schema.connect_reader(path)) as connection:
                 jump = find_jump(connection, now)
     except StartError:
@@ -192,11 +217,11 @@ def _find_damage(connection: apsw.Connection) -> DamageError | None:
 def _check_certificate(path: Path, own: TlsFiles | None) -> Finding:
     following = path.with_name(NEXT_CERTIFICATE)
     try:
-        if following.exists():
+        if _exists(following):
             read_digest(following)
         if own is None:
             check_identity(path, path.with_name(DATABASE))
-        if own is None and not path.exists():
+        if own is None and not _exists(path):
             return Finding(Verdict.OK, "certificate", "made at the first start")
         digest = (load_credentials(own) if own else open_tls(path, dt.datetime.now(dt.UTC))).digest
     except StartError as error:
@@ -228,9 +253,9 @@ def _check_port(matter: str, host: str | None, port: int, *, running: bool = Fal
 
 def _check_output(matter: str, path: Path) -> Finding:
     """Judge whether a file can be appended to, or made."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  (see `_exists`)
         return Finding(Verdict.ERROR, matter, f"{path} is a folder; name a file in it")
-    if os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK):
+    if os.access(path, os.W_OK) if _exists(path) else os.access(path.parent, os.W_OK | os.X_OK):
         return Finding(Verdict.OK, matter, str(path))
     return Finding(Verdict.ERROR, matter, f"cannot write to {path}; name a file in a folder of this user")
 
@@ -248,7 +273,7 @@ def _check_registration(settings: Settings, options: Options) -> Finding:
 
 def _usable_tokens(database: Path) -> int:
     try:
-        if not database.exists() or schema.versions_behind(database):
+        if not _exists(database) or schema.versions_behind(database):
             return 0
         connection = schema.connect_reader(database)
     except StartError:

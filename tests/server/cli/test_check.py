@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import os
+import pwd
 import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -50,6 +53,35 @@ def test_a_port_in_use_is_a_warning_where_systemd_runs_and_else_an_error(
     assert found["listen"].verdict is verdict
     assert ("socket unit" in found["listen"].text) is systemd
     assert found["metrics"].verdict is Verdict.ERROR
+
+
+def test_a_folder_that_this_user_cannot_look_up_is_named_with_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, stat, access = tmp_path / "closed", os.stat, os.access
+    closed.mkdir()
+    log = closed / "relay.log"
+
+    def refuse(path: str | Path, *arguments: Any, **options: Any) -> os.stat_result:
+        if closed in Path(os.fspath(path)).parents:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed and access(path, mode))
+    options = run_options(click.command()(lambda **_: None)).make_context("check", []).params
+    changed = {"data": closed / "data", "listen": "127.0.0.1:0", "log_file": log, "registration": "token"}
+    found = {finding.subject: finding for finding in check.check(Options(**{**options, **changed}), {}, ())}
+    owner = pwd.getpwuid(stat(closed).st_uid).pw_name
+    assert found["data"] == (
+        Verdict.ERROR,
+        "data",
+        f"{closed}/data cannot be read by user 4000000: {closed}, of {owner}, is closed to them;"
+        " run this as the relay's user",
+    )
+    assert found["space"].verdict is Verdict.OK
+    assert found["log-file"].verdict is Verdict.ERROR
 
 
 def test_check_creates_nothing_in_a_data_folder(data: Path) -> None:
