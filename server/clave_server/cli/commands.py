@@ -5,6 +5,7 @@ What a command runs is imported there, so that `--help` and completion need not 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -96,7 +97,8 @@ def top(data: Path, interval: float, count: int) -> None:
     from clave_server.storage.data_dir import CONTROL
 
     show = show_screen if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty() else show_lines
-    show(data / CONTROL, interval, count)
+    with contextlib.suppress(KeyboardInterrupt):  # which ends it, as it should
+        show(data / CONTROL, interval, count)
 
 
 @click.group(

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 from clave_server.admin.control_socket import send_request
 from clave_server.admin.requests import GetStatus
 from clave_server.admin.status import Status, render_size, render_status
-from clave_server.errors import AdminError
+from clave_server.errors import AdminError, NotRunning
 from clave_wire.text import sanitize
 
 __all__ = ["rates", "show_lines", "show_screen"]
@@ -60,14 +60,24 @@ def rates(former: Status | None, status: Status, seconds: float) -> dict[str, st
 
 
 def show_lines(path: Path, interval: float, count: int) -> None:
-    """Print a line each `interval` seconds, `count` times (0: for ever). Raises `AdminError`."""
+    """Print a line each `interval` seconds, `count` times (0: for ever); a relay that is gone may come back.
+
+    Raises `AdminError` if none answers at first.
+    """
     former, at = None, 0.0
     for number in _numbers(count):
         if number:
             time.sleep(interval)
-        now, status = time.monotonic(), send_request(path, GetStatus())
-        sys.stdout.write(_line(status, rates(former, status, now - at)) + "\n")
-        sys.stdout.flush()
+        now = time.monotonic()
+        try:
+            status = send_request(path, GetStatus())
+        except AdminError as error:
+            if former is None:
+                raise
+            gone = "no relay runs here" if isinstance(error, NotRunning) else sanitize(str(error))
+            _print_line(gone)
+            continue
+        _print_line(_line(status, rates(former, status, now - at)))
         former, at = status, now
 
 
@@ -94,6 +104,11 @@ def _numbers(count: int) -> Iterable[int]:
     return range(count) if count else itertools.count()
 
 
+def _print_line(text: str) -> None:
+    sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+    sys.stdout.flush()
+
+
 def _line(status: Status, found: dict[str, str]) -> str:
     gauges = status.gauges
     waiting = f"{gauges.waiting_requests}/{gauges.waiting_writes}/{gauges.waiting_reads}"
@@ -109,7 +124,7 @@ def _line(status: Status, found: dict[str, str]) -> str:
         "free": render_size(status.disk.free),
         "storage": "works" if gauges.storage_works else "FAILS",
     }
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')}  " + "  ".join(f"{k} {v}" for k, v in fields.items())
+    return "  ".join(f"{k} {v}" for k, v in fields.items())
 
 
 def _table(status: Status, found: dict[str, str], interval: float) -> list[str]:

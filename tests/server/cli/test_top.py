@@ -57,6 +57,32 @@ async def test_elsewhere_than_on_a_terminal_it_prints_lines(data: Path) -> None:
     refused(await asyncio.to_thread(run, data, "top"), "no relay runs")
 
 
+async def test_lines_go_on_when_a_relay_comes_back_and_end_at_ctrl_c(data: Path) -> None:
+    async with RelayProcess(data) as process:
+        top = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clave_server", "top", "--interval", "0.1", "--data", str(data)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        lines = top.stdout
+        assert lines
+
+        async def shows(words: bytes) -> None:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while words not in (line := await lines.readline()):
+                    assert line, "it goes on"
+
+        await shows(b"  people 0")
+        process.process.terminate()
+        await shows(b"  no relay runs here\n")
+    async with RelayProcess(data):
+        await shows(b"  people 0")
+        top.send_signal(signal.SIGINT)
+        _, complaints = await top.communicate()
+    assert (top.returncode, complaints) == (0, b"")
+
+
 class Top:
     """`clave-relay top` on a terminal of its own."""
 
@@ -100,7 +126,7 @@ async def top_of(data: Path) -> AsyncIterator[Top]:
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [("q", 0), (signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [("q", 0), (signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 async def test_a_terminal_is_left_as_it_was(data: Path, end: str | signal.Signals, status: int) -> None:
     async with RelayProcess(data), top_of(data) as top:
@@ -113,6 +139,7 @@ async def test_a_terminal_is_left_as_it_was(data: Path, end: str | signal.Signal
             top.process.send_signal(end)
         await top.shows("\x1b[?25h\x1b[?1049l")
         assert await top.process.wait() == status
+        assert "Aborted" not in top.text
 
 
 async def test_a_relay_that_comes_back_is_shown_again(data: Path) -> None:
