@@ -46,10 +46,10 @@ KEPT_DESCRIPTORS: Final = 32
 """File descriptors that connections of clients leave for the operator's, for metrics and for files."""
 
 _ACCEPT_PAUSE_SECONDS: Final = 1.0
-"""Between two tries to accept while there are no descriptors."""
+"""Between two tries to accept while the system gives no connections."""
 
 _SHORTAGE_SECONDS: Final = 60.0
-"""A shortage of descriptors has ended when there was none for so long: in a flood it comes and goes."""
+"""A shortage has ended when there was none for so long: in a flood it comes and goes."""
 
 _NO_CLIENTS: Final = frozenset(
     {
@@ -66,6 +66,9 @@ _NO_CLIENTS: Final = frozenset(
 
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 """Errors of an address or a family of addresses that a machine does not have."""
+
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""Errors of a process, or of a machine, that has as many files open as it may."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -147,8 +150,8 @@ class Listener:
                 self._loop.remove_reader(each.raw)
 
     def _accept(self, listening: ListeningSocket) -> None:
-        if _is_short_of_descriptors():
-            self._wait_for_descriptors("too many open files")
+        if _is_short_of_descriptors(listening.raw.fileno()):
+            self._wait(OSError(errno.EMFILE, "too many open files"))
             return
         for _ in range(_ACCEPTS):
             if len(self._waiting) >= MAX_WAITING:
@@ -158,7 +161,7 @@ class Listener:
             except (BlockingIOError, ConnectionAbortedError):
                 break
             except OSError as error:
-                self._wait_for_descriptors(error.strerror or str(error))
+                self._wait(error)
                 return
             connection.setblocking(False)
             peer = (_plain_ip(name[0]), name[1])
@@ -171,13 +174,21 @@ class Listener:
             self._short_until = 0.0
             _log.info("connections accepted again")
 
-    def _wait_for_descriptors(self, reason: str) -> None:
+    def _wait(self, error: OSError) -> None:
         """Leave connections in the system's queue for a second; say so once in a shortage."""
-        if not self._short_until:
+        reason = error.strerror or str(error)
+        if self._short_until:
+            pass
+        elif error.errno in _OUT_OF_DESCRIPTORS:
             _log.warning(
                 "connections wait to be accepted: raise the limit on open files, or lower --max-clients",
                 reason=reason,
                 limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+        else:
+            _log.warning(
+                "connections wait to be accepted: this machine does not let them in; tried again each second",
+                reason=reason,
             )
         self._short_until = self._loop.time() + _SHORTAGE_SECONDS
         self._pause()
@@ -338,16 +349,16 @@ def _listen(family: int, kind: int, protocol: int, address: Any) -> socket.socke
     return listening
 
 
-def _is_short_of_descriptors() -> bool:
+def _is_short_of_descriptors(some: int) -> bool:
     """Return whether only those to be kept are left: the system gives the lowest descriptor that is free.
 
-    Of a small limit a quarter is kept.
+    `some` is one that is open. Of a small limit a quarter is kept.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        probe = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
+        probe = os.dup(some)
+    except OSError as error:
+        return error.errno in _OUT_OF_DESCRIPTORS
     os.close(probe)
     return limit != resource.RLIM_INFINITY and limit - probe < min(KEPT_DESCRIPTORS, limit // 4)
 

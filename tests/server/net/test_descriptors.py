@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from clave_server.net import listener
 from commandkit import limited, said
-from relaykit import PATIENCE_SECONDS, Participant, RawClient
+from relaykit import PATIENCE_SECONDS, Participant, RawClient, RelayUnderTest
 
 LIMIT = 90
 
@@ -39,3 +45,33 @@ async def test_the_operator_gets_through_when_connections_have_all_descriptors(t
     process.send_signal(signal.SIGTERM)
     _, rest = await process.communicate()
     assert rest == b""
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE])
+async def test_what_keeps_connections_waiting_is_named(relay: RelayUnderTest, number: int) -> None:
+    with capture_logs() as logs:
+        relay.relay.listener._wait(OSError(number, os.strerror(number)))
+    (entry,) = logs
+    assert entry["reason"] == os.strerror(number)
+    assert ("open files" in entry["event"]) is (number in {errno.EMFILE, errno.ENFILE})
+    await relay.join("red")  # when it tries again
+
+
+async def test_connections_are_accepted_where_no_file_can_be_opened(
+    relay: RelayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "devnull", "/nonexistent/null")
+    await relay.join("red")
+
+
+@pytest.mark.parametrize(
+    ("number", "short"), [(errno.EMFILE, True), (errno.ENFILE, True), (errno.EBADF, False)]
+)
+def test_only_a_lack_of_descriptors_is_a_shortage(
+    monkeypatch: pytest.MonkeyPatch, number: int, short: bool
+) -> None:
+    def fail(_: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "dup", fail)
+    assert listener._is_short_of_descriptors(0) is short
