@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -31,11 +32,27 @@ class _LineLogger:
 
 
 class _Forwarder(logging.Handler):
-    """Takes over what asyncio would print as it is, such as "socket.send() raised exception."."""
+    """Takes over what asyncio would print as it is, such as "socket.send() raised exception.".
+
+    Of an exception its class and place; not its text, nor what asyncio says after the first line, as they
+    may hold what is secret.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger()
-        (log.error if record.levelno >= logging.ERROR else log.debug)(record.getMessage(), by=record.name)
+        write = log.error if record.levelno >= logging.ERROR else log.debug
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            write(record.getMessage(), by=record.name)
+        else:
+            event, _, _ = record.getMessage().partition("\n")
+            write(event, by=record.name, error=type(error).__qualname__, **_place(error))
+
+
+def _place(error: BaseException) -> dict[str, str]:
+    """Return where in the code `error` was raised, if that is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"where": f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}"} if frames else {}
 
 
 class _Nobody:

@@ -68,6 +68,10 @@ def test_what_asyncio_prints_is_a_line_of_the_log(tmp_path: Path) -> None:
     logger = logging.getLogger("asyncio")
     logger.warning("socket.send() raised %s.", "exception")
     logger.error("worse")
+    try:
+        int("hunter2")
+    except ValueError as error:
+        logger.error("Task exception was never retrieved\nfuture: %r", error, exc_info=error)  # noqa: TRY400
     writer.stop(timeout=10)
     os.close(descriptor)
     structlog.reset_defaults()
@@ -76,4 +80,8 @@ def test_what_asyncio_prints_is_a_line_of_the_log(tmp_path: Path) -> None:
     assert [(line["level"], line["event"]) for line in lines] == [
         ("debug", "socket.send() raised exception."),
         ("error", "worse"),
+        ("error", "Task exception was never retrieved"),
     ]
+    assert lines[2]["error"] == "ValueError"
+    assert lines[2]["where"].endswith("in test_what_asyncio_prints_is_a_line_of_the_log")
+    assert "hunter2" not in (tmp_path / "log").read_text()
