@@ -34,6 +34,7 @@ SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
     "accept": (m.Accept,),
     "create_room": (m.CreateRoom,),
     "decline": (m.Decline,),
+    "check_deletable": (m.DeleteAccount,),
     "delete_account": (m.DeleteAccount,),
     "events": (m.Subscribe, m.ReadEvents),
     "find_room": (m.FindRoom,),
