@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/clave demo
 
 test: check
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -88,6 +88,10 @@ class VirtualTime:
         """Return the seconds since the simulation began."""
         return self._loop.time()
 
+    def monotonic_ns(self) -> int:
+        """Return the nanoseconds since the simulation began."""
+        return int(self.monotonic() * 1_000_000_000)
+
     perf_counter = monotonic
 
 
