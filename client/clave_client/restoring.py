@@ -21,7 +21,7 @@ from clave_client.store.database import Store
 from clave_client.store.database_copy import copy_database
 from clave_client.store.folders import STORE_NAME, profile_folder
 from clave_client.store.profile import Profile, check_disk, make_private
-from clave_client.store.profile_key import AskPassphrase, UnlockedKey, store_key
+from clave_client.store.profile_key import KEY_BYTES, AskPassphrase, UnlockedKey, store_key
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_host.private_files import is_locked, take_lock
@@ -67,7 +67,7 @@ def restore_profile(
     try:
         extracted, database = making / "extracted.db", making / STORE_NAME
         former = extract_backup(file, passphrase, extracted)
-        key = Secret(os.urandom(len(former)))
+        key = Secret(os.urandom(KEY_BYTES))
         copy_database(extracted, former, database, key)
         extracted.unlink()
         store = Store(database, key)

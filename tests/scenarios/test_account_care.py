@@ -212,7 +212,7 @@ async def test_a_mistake_in_clave_is_one_line_and_a_report_without_secrets(tmp_p
     ran = await run_program(sys.executable, "-c", script, CLAVE_HOME=str(home))
     (report,) = crash_reports(home / "profiles/red")
     assert (ran.status, str(report) in ran.line) == (70, True)
-    assert ran.line.startswith("a mistake in clave ended this (KeyError);")
+    assert ran.line.startswith("a mistake in clave (KeyError);")
     written = report.read_text()
     assert "builtins.KeyError" in written
     assert "secret word" not in written
@@ -233,7 +233,7 @@ async def test_what_fails_in_the_background_is_told_once_and_without_a_traceback
     )
     ran = await run_program(sys.executable, "-c", script, TMPDIR=str(tmp_path))
     assert ran.status == 0
-    assert ran.line.startswith("a mistake in clave ended this (ValueError);")
+    assert ran.line.startswith("a mistake in clave (ValueError);")
     assert len(crash_reports(tmp_path)) == 1
 
 

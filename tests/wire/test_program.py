@@ -87,8 +87,7 @@ def test_a_defect_is_reported_to_a_file_without_what_was_handled(tmp_path: Path)
     assert result.returncode == 70
     (report,) = tmp_path.iterdir()
     assert result.stderr.decode() == (
-        "Error: a mistake in prog ended this (OSError);"
-        f" please pass on the report, which holds no secrets: {report}\n"
+        f"Error: a mistake in prog (OSError); please pass on the report, which holds no secrets: {report}\n"
     )
     text = report.read_text()
     assert report.stat().st_mode & 0o777 == 0o600

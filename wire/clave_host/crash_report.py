@@ -27,10 +27,10 @@ def crash_line(program: str, error: BaseException, folders: Iterable[Path]) -> s
     """Write a report to the first of `folders` that takes it; return the line that tells of it."""
     kind = type(error).__name__
     path = write_crash_report(program, error, folders)
-    ended = f"a mistake in {program} ended this ({kind})"
+    mistake = f"a mistake in {program} ({kind})"
     if path is None:
-        return f"{ended}, and a report of it could not be written"
-    return f"{ended}; please pass on the report, which holds no secrets: {path}"
+        return f"{mistake}, and a report of it could not be written"
+    return f"{mistake}; please pass on the report, which holds no secrets: {path}"
 
 
 def write_crash_report(program: str, error: BaseException, folders: Iterable[Path]) -> Path | None:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from clave_client.cli.exit_status import exits, run
 from clave_client.cli.profile_options import (
+    TRIES,
     ProfileOptions,
     Prompt,
     first_line,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from clave_client.store.profile import Profile
 
 __all__ = ["ALL"]
-
-_TRIES = 3
 
 T = TypeVar("T")
 
@@ -245,7 +244,7 @@ def _protected(options: ProfileOptions) -> Profile:
 
 def _try_often(file: Path | None, attempt: Callable[[], T]) -> T:
     """Return what `attempt` does; a passphrase that is typed, not read from `file`, may be wrong twice."""
-    for _ in range(_TRIES - 1 if file is None else 0):
+    for _ in range(TRIES - 1 if file is None else 0):
         try:
             return attempt()
         except PassphraseNeeded:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clave_client.store.profile import Profile
 
 __all__ = [
+    "TRIES",
     "NewProfile",
     "ProfileOptions",
     "Prompt",
@@ -32,7 +33,7 @@ __all__ = [
 _MOST_LINE_CHARACTERS = 4096
 """Most characters of a first line: a passphrase or a token."""
 
-_TRIES = 3
+TRIES = 3
 """How often a passphrase is asked for on a terminal."""
 
 
@@ -116,7 +117,7 @@ class ProfileOptions(NamedTuple):
             self.profile(new),
             functools.partial(_make_client, new or NewProfile()),
             ask=ask if self.passphrase_file is None else None,
-            tries=_TRIES if self.passphrase_file is None else 1,
+            tries=TRIES if self.passphrase_file is None else 1,
             patient=patient,
             on_stall=on_stall,
             on_attached=on_attached,

@@ -29,5 +29,4 @@ def mark_restored(store: Store, clock: Callable[[], float]) -> list[str]:
             with room.changing():
                 room.commits.drop()
                 room.discard_ciphertexts()
-                room.epochs.set_restored(restored=True)
     return [str(error) for error in unusable.values()]

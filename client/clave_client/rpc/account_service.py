@@ -9,7 +9,6 @@ from clave_client.errors import ClientError, RelayUnreachable
 from clave_client.people.key_lookup import look_up
 from clave_client.rooms.suites import OFFERED
 from clave_client.rpc.values import AccountDevice, AccountInfo, Health, SuiteCount
-from clave_client.values import Phase
 from clave_crypto.identity import fingerprint
 
 __all__ = ["account_info", "check_health", "delete_account"]
@@ -83,5 +82,4 @@ async def check_health(client: Client) -> Health:
         unusable=client.unusable,
         restored=restored,
         clock_ahead=client.sync.clock_check.ahead if client.is_online else None,
-        invitations=sum(record.phase is Phase.INVITED for record in client.rooms.values()),
     )

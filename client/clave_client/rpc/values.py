@@ -109,8 +109,8 @@ class Health(msgspec.Struct, frozen=True):
 
     `relay_error` says why the relay cannot be connected to, or is empty. `key_packages` is how many of each
     suite the relay had of this device at the login. `unusable` has one line for each room that cannot be
-    used, `restored` the titles of rooms to be rejoined after a restore; `invitations` counts open ones.
-    `clock_ahead` is how many seconds this machine's clock is ahead of the relay's, None if it is not known.
+    used, `restored` the titles of rooms to be rejoined after a restore. `clock_ahead` is by how many seconds
+    this machine's clock is ahead of the relay's, None if it is not known.
     """
 
     relay: str
@@ -119,7 +119,6 @@ class Health(msgspec.Struct, frozen=True):
     key_packages: list[SuiteCount]
     unusable: list[str]
     restored: list[str]
-    invitations: int
     clock_ahead: float | None
 
     def __repr__(self) -> str:

@@ -33,6 +33,8 @@ def write_backup(database: Path, key: Secret, file: Path, passphrase: str) -> in
 
     Raises `UsageError` if the file exists, `WrongPassphrase` for an empty passphrase, and `ProfileError`.
     """
+    if file.name in ("", "-"):
+        raise UsageError("name the file that the backup goes to")
     fresh = Secret(os.urandom(2 * KEY_BYTES))
     head = _MAGIC + json.dumps(wrap_key(fresh, passphrase)).encode() + b"\n"
     own = f".clave-backup-{os.urandom(6).hex()}"  # as another one may be under way to the same file

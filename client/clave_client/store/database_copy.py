@@ -42,22 +42,21 @@ def copy_database(source: Path, key: Secret, target: Path, target_key: Secret) -
         finally:
             connection.close()
         sync_file(target)
-    except apsw.NotADBError:
+    except BaseException as error:
         target.unlink(missing_ok=True)
-        raise StoreDamaged(f"{source} does not open with its key; restore a backup") from None
-    except apsw.FullError:
-        target.unlink(missing_ok=True)
-        raise StoreFull(f"the disk of {target.parent} is full; nothing was changed") from None
-    except apsw.Error as error:
-        target.unlink(missing_ok=True)
-        # Not its text, which has the name with the key.
-        reason = type(error).__name__.removesuffix("Error")
-        raise ProfileError(
-            f"{source} cannot be copied to {target.parent} ({reason}); it is as it was"
-        ) from None
-    except BaseException:
-        target.unlink(missing_ok=True)
+        if isinstance(error, apsw.Error):
+            raise _fault(error, source, target) from None
         raise
+
+
+def _fault(error: apsw.Error, source: Path, target: Path) -> ProfileError:
+    """Return the error of a copy that failed; never the text of SQLite's, which has the new key."""
+    if isinstance(error, apsw.NotADBError):
+        return StoreDamaged(f"{source} does not open with its key; restore a backup")
+    if isinstance(error, apsw.FullError):
+        return StoreFull(f"the disk of {target.parent} is full; nothing was changed")
+    reason = type(error).__name__.removesuffix("Error")
+    return ProfileError(f"{source} cannot be copied to {target.parent} ({reason}); it is as it was")
 
 
 def sync_file(path: Path) -> None:

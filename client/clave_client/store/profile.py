@@ -132,31 +132,29 @@ class Profile:
 
         Raises `UsageError` if there is no such profile, `WrongPassphrase`, and other `ProfileError`s.
         """
-        if not self.has_store:
-            raise ProfileNotFound(self.name)
-        unlocked = unlock_key(self.folder, self._ask)
-        if unlocked is None or unlocked.former is not None or not (self.folder / KEY_NAME).exists():
-            if unlocked is not None and unlocked.passphrase is not None:
-                self.give_passphrase(unlocked.passphrase)
-            with self:  # moves what an earlier version stored
-                unlocked = unlock_key(self.folder, self._ask)
-        if unlocked is not None:
-            store_key(self.folder, unlocked._replace(passphrase=None if new is None else new()))
+        unlocked = self._unlock()
+        store_key(self.folder, unlocked._replace(passphrase=None if new is None else new()))
 
     def read_key(self) -> Secret:
         """Return the key of the database, which another process may have open.
 
         Raises `ProfileNotFound`, `WrongPassphrase`, and other `ProfileError`s.
         """
+        return self._unlock().key
+
+    def _unlock(self) -> UnlockedKey:
+        """Return the key of an existing profile; what an earlier version stored is moved, under the lock."""
         if not self.has_store:
             raise ProfileNotFound(self.name)
         unlocked = unlock_key(self.folder, self._ask)
-        if unlocked is not None and unlocked.former is None:
-            return unlocked.key
-        if unlocked is not None and unlocked.passphrase is not None:
-            self.give_passphrase(unlocked.passphrase)
-        with self:  # moves what an earlier version stored
-            return self.take_key()
+        if unlocked is None or unlocked.former is not None or not (self.folder / KEY_NAME).exists():
+            if unlocked is not None and unlocked.passphrase is not None:
+                self.give_passphrase(unlocked.passphrase)
+            with self:
+                unlocked = unlocked and unlocked._replace(key=self.take_key(), former=None)
+        if unlocked is None:
+            raise ProfileError(f"the profile {self.name} has no key; restore a backup")
+        return unlocked
 
     def locked_error(self) -> ProfileLocked:
         """Return the error that says which process holds the profile."""

@@ -145,6 +145,9 @@ def test_a_name_that_no_disk_takes_is_one_line(tmp_path: Path) -> None:
     for file in (tmp_path / ("x" * 300), tmp_path / "store.db" / "backup", tmp_path / "missing" / "backup"):
         with pytest.raises(ProfileError, match="no backup was made"):
             write_backup(tmp_path / "store.db", KEY, file, "x")
+    for file in (Path(), Path("-")):
+        with pytest.raises(UsageError, match="name the file"):
+            write_backup(tmp_path / "store.db", KEY, file, "x")
 
 
 def test_no_error_shows_the_key_of_a_copy(tmp_path: Path) -> None:

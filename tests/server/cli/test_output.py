@@ -116,7 +116,7 @@ def test_a_defect_while_the_relay_starts_is_reported_in_its_folder(data: Path) -
     (report,) = data.glob("clave-relay-crash-*.txt")
     assert result.returncode == 70
     assert result.stderr == (
-        "Error: a mistake in clave-relay ended this (IndexError);"
+        "Error: a mistake in clave-relay (IndexError);"
         f" please pass on the report, which holds no secrets: {report}\n"
     )
 
