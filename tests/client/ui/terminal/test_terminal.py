@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -208,16 +207,6 @@ def test_a_lost_terminal_ends_it(trap: str, line: str) -> None:
         assert shown.process.wait(30) == (0 if trap else 128 + signal.SIGHUP)
 
 
-@pytest.fixture
-def shell() -> Iterator[Window]:
-    """A window with a shell, in which the program runs as a job."""
-    with window("/bin/sh", "-i", prompted=False, PS1="$ ", ENV="") as shown:
-        shown.ends_with("$")
-        shown.press(f"{sys.executable} {CHILD}\r")
-        shown.prompts()
-        yield shown
-
-
 def test_a_stopped_program_gives_the_terminal_back_and_goes_on_where_it_was(shell: Window) -> None:
     shell.press("live above\r")
     shell.shows("above")
@@ -267,53 +256,6 @@ def test_where_no_shell_could_continue_it_it_does_not_stop() -> None:
         shown.press("a draft\x1a!")
         shown.prompts("a draft!")
         assert shown.is_raw
-
-
-def test_a_secret_is_asked_for_without_showing_it() -> None:
-    with window() as shown:
-        shown.press("secret\r")
-        shown.shows("secret:")
-        shown.until(lambda: not shown.is_raw, "the usual mode")
-        shown.press("hidden\n")
-        shown.shows("the secret is 'hidden'")
-        shown.press("typed")
-        shown.prompts("typed")
-        assert "hidden" not in shown.text.replace("is 'hidden'", "")
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_end_it_while_a_secret_is_asked_for(number: signal.Signals, status: int) -> None:
-    with window() as shown:
-        shown.press("secret\r")
-        shown.shows("secret:")
-        shown.send(number)
-        assert shown.ended() == status
-        assert shown.is_restored
-
-
-def test_an_interrupt_gives_no_secret() -> None:
-    with window() as shown:
-        shown.press("secret\r")
-        shown.shows("secret:")
-        shown.until(lambda: not shown.is_raw, "the usual mode")
-        shown.press("\x03")
-        shown.shows("the secret is ''")
-        shown.press("typed")
-        shown.prompts("typed")
-
-
-def test_a_question_for_a_secret_can_be_suspended(shell: Window) -> None:
-    shell.press("secret\r")
-    shell.shows("secret:")
-    shell.until(lambda: not shell.is_raw, "the usual mode")
-    shell.press("\x1a")
-    shell.ends_with("$")
-    shell.press("echo $((6 * 7))\n")
-    shell.shows("42")
-    shell.press("fg\n")
-    shell.ends_with("secret:")
-    shell.press("hidden\n")
-    shell.shows("the secret is 'hidden'")
 
 
 def test_interrupts_cancel_then_clear_then_ask_then_quit() -> None:
