@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from clave_client.formats.durations import duration_words
-from clave_client.sync.clock_check import CLOCK_TOLERANCE
+from clave_client.sync.clock_check import CLOCK_TOLERANCE, difference_words
 from clave_crypto.mls import KeyPackage, KeyPackageSource
 
 __all__ = ["Clocks", "LifetimeFault", "is_over", "is_valid", "lifetime_fault"]
@@ -49,11 +49,8 @@ def is_over(package: KeyPackage, now: float) -> bool:
 def lifetime_fault(package: KeyPackage, clocks: Clocks) -> LifetimeFault:
     """Return why a key package cannot be used now: whose clock is off and by how much, and what to do."""
     if clocks.ahead is not None and clocks.own_is_off and is_valid(package, clocks.relays):
-        how = "ahead of" if clocks.ahead > 0 else "behind"
-        return LifetimeFault(
-            f"this machine's clock is {duration_words(abs(clocks.ahead))} {how} the relay's; set it first",
-            is_own=True,
-        )
+        text = f"this machine's clock is {difference_words(clocks.ahead)}; set it first"
+        return LifetimeFault(text, is_own=True)
     begins, ends = _lifetime(package)
     now = clocks.relays if clocks.own_is_off else clocks.own
     doubt = "" if clocks.ahead is not None else ", unless this machine's clock is off"

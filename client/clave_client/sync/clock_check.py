@@ -10,10 +10,15 @@ from clave_client.events import Event, Notice
 from clave_client.formats.durations import duration_words
 from clave_wire.messages import LoggedIn
 
-__all__ = ["CLOCK_TOLERANCE", "ClockCheck"]
+__all__ = ["CLOCK_TOLERANCE", "ClockCheck", "difference_words"]
 
 CLOCK_TOLERANCE: Final = 300.0
 """Seconds between two clocks that are not worth a word."""
+
+
+def difference_words(ahead: float) -> str:
+    """Say how many seconds a clock is ahead of the relay's, e.g. "3 hours behind the relay's"."""
+    return f"{duration_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the relay's"
 
 
 class ClockCheck:
@@ -35,12 +40,11 @@ class ClockCheck:
         is_off = ahead is not None and abs(ahead) > CLOCK_TOLERANCE
         was_told, self._is_told = self._is_told, is_off
         if ahead is not None and is_off and not was_told:
-            how = f"{duration_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'}"
             self._emit(
                 Notice(
                     b"",
-                    f"this machine's clock is {how} the relay's: set it, or times are wrong and invitations"
-                    " fail; if it is right, tell the relay's operator",
+                    f"this machine's clock is {difference_words(ahead)}: set it, or times are wrong and"
+                    " invitations fail; if it is right, tell the relay's operator",
                 )
             )
 

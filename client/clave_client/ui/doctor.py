@@ -17,14 +17,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from clave_client.errors import ClientError, ProfileError
-from clave_client.formats.durations import duration_words
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.store.file_systems import network_file_system
 from clave_client.store.folders import KEY_NAME, STORE_NAME
 from clave_client.store.profile import make_private
 from clave_client.store.profile_key import has_passphrase
-from clave_client.sync.clock_check import CLOCK_TOLERANCE
+from clave_client.sync.clock_check import CLOCK_TOLERANCE, difference_words
 from clave_client.ui.hints import error_text
 from clave_client.ui.warnings import print_out
 from clave_wire.text import sanitize
@@ -141,10 +140,11 @@ def _look_at_terminal() -> Finding:
 
 
 def _look_at_clock(ahead: float) -> Finding:
-    how = f"{duration_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the relay's"
     if abs(ahead) <= CLOCK_TOLERANCE:
         return Finding(OK, "clock", f"as the relay's, within {CLOCK_TOLERANCE / 60:.0f} minutes")
-    return Finding(WARNING, "clock", f"{how}: set it; if it is right, tell the relay's operator")
+    return Finding(
+        WARNING, "clock", f"{difference_words(ahead)}: set it; if it is right, tell the relay's operator"
+    )
 
 
 async def look_at_account(session: Session) -> AsyncIterator[Finding]:
