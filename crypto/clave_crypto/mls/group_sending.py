@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from clave_crypto.codec import u16
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import (
     Applied,
@@ -29,7 +30,7 @@ from clave_crypto.mls.framing import (
 )
 from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.group_start import GroupStart
-from clave_crypto.mls.key_package import RandomBytes, replace_identity
+from clave_crypto.mls.key_package import RandomBytes, replace_in_leaf
 from clave_crypto.mls.leaf_node import UpdateSource, sign_leaf_node
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.pending import PendingCommit
@@ -158,6 +159,7 @@ class GroupSending(GroupStart):
         find_psk: FindPsk = no_psks,
         signature_secret: Secret | None = None,
         credential: Credential | None = None,
+        extension_types: Sequence[u16] = (),
         grease: Grease = DEFAULT_GREASE,
         spread: Spread = map,
         random: RandomBytes = os.urandom,
@@ -172,7 +174,8 @@ class GroupSending(GroupStart):
         other unless `spread` distributes that, as a `ThreadPoolExecutor`'s `map` does.
 
         `signature_secret` and `credential` replace this member's own from the next epoch on: the new leaf is
-        signed by the new key, the commit by the former one. It has a path then.
+        signed by the new key, the commit by the former one. `extension_types` are listed in the leaf's
+        capabilities from then on, beside those that are. A commit that changes the leaf so has a path.
 
         Raises:
             ValidationError: one of `proposals` breaks a rule, or they conflict.
@@ -195,7 +198,7 @@ class GroupSending(GroupStart):
             spread=spread,
         )
         own = self.member(self.own_leaf).leaf
-        template = replace_identity(self.suite, own, signature_secret, credential)
+        template = replace_in_leaf(self.suite, own, signature_secret, credential, extension_types)
         if template is not own:
             self._policy.check_leaf(template)
             self._policy.check_successor(own, template)

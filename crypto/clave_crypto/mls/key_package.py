@@ -36,7 +36,7 @@ __all__ = [
     "VerifiedKeyPackage",
     "leaf_template",
     "new_leaf_node",
-    "replace_identity",
+    "replace_in_leaf",
 ]
 
 RandomBytes = Callable[[int], bytes]
@@ -232,17 +232,33 @@ def leaf_template(
     return LeafNode(b"", signature_key, credential, capabilities, UpdateSource(), extensions, b"")
 
 
-def replace_identity(
-    suite: CipherSuite, leaf: LeafNode, signature_secret: Secret | None, credential: Credential | None
+def replace_in_leaf(
+    suite: CipherSuite,
+    leaf: LeafNode,
+    signature_secret: Secret | None,
+    credential: Credential | None,
+    extension_types: Sequence[int],
 ) -> LeafNode:
-    """Return `leaf` with another signature key and credential where they are given. Raises `LocalError`."""
-    if signature_secret is None and credential is None:
+    """Return `leaf` with another signature key and credential where they are given, listing more extensions.
+
+    `extension_types` are listed in its capabilities beside those that are. Raises `LocalError`.
+    """
+    listed = leaf.capabilities.extensions
+    added = sorted(set(extension_types) - DEFAULT_EXTENSION_TYPES - set(listed))
+    if signature_secret is None and credential is None and not added:
         return leaf
+    capabilities = Capabilities(
+        leaf.capabilities.versions,
+        leaf.capabilities.cipher_suites,
+        (*listed, *added),
+        leaf.capabilities.proposals,
+        leaf.capabilities.credentials,
+    )
     return LeafNode(
         leaf.encryption_key,
         leaf.signature_key if signature_secret is None else _signature_key(suite, signature_secret),
         credential or leaf.credential,
-        leaf.capabilities,
+        capabilities,
         leaf.source,
         leaf.extensions,
         b"",
