@@ -16,7 +16,7 @@ from typing import Self
 
 from bench.client.population import MEMBERS, Relay
 from clave_client import Client, Invited, Profile
-from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
 from clave_client.formats.payload import header_digest
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
@@ -191,8 +191,8 @@ class Writers:
         writer.submission += 1
         header = pack_header(Header(Kind.APPLICATION, writer.head, self._chain.seen(), writer.count))
         text = _TEXT.format(self._made)
-        content = Content(os.urandom(16), ContentKind.TEXT, text, b"", 1_800_000_000_000)
-        body = writer.group.encrypt(encode_content(content), authenticated_data=header_digest(header))
+        content = FormerContent(os.urandom(16), FormerKind.TEXT, text, b"", 1_800_000_000_000)
+        body = writer.group.encrypt(encode_former(content), authenticated_data=header_digest(header))
         submit = Submit(self._room, writer.submission, self._read, Kind.APPLICATION, header + body, b"")
         self._seq += 1
         sender = writer.account.device.public

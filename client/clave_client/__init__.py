@@ -80,8 +80,9 @@ if TYPE_CHECKING:
     )
     from clave_client.net.address import RelayInfo
     from clave_client.room import Room
-    from clave_client.store.database import HistoryLine, RoomRecord
+    from clave_client.store.database import RoomRecord
     from clave_client.store.folders import default_home, profile_names
+    from clave_client.store.message_tables import HistoryLine
     from clave_client.store.profile import Profile
     from clave_client.sync.event_stream import EventStream
     from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
@@ -165,7 +166,7 @@ _MODULES = {
     "Room": "room",
     "MemberInfo": "values",
     "RoomInfo": "values",
-    "HistoryLine": "store.database",
+    "HistoryLine": "store.message_tables",
     "Phase": "values",
     "RoomRecord": "store.database",
     "SeenKey": "values",

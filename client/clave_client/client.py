@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
+from clave_client.client_messages import ClientMessages
 from clave_client.client_setup import open_profile
-from clave_client.client_state import ClientState
 from clave_client.errors import (
     ClientError,
     MemberNotFound,
@@ -34,7 +34,6 @@ from clave_client.errors import (
     UsageError,
 )
 from clave_client.events import Connected, Event, Notice, Person
-from clave_client.formats.content import MAX_BODY_BYTES, ContentKind
 from clave_client.net.transport import Connect
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.lifetimes import Clocks
@@ -64,7 +63,7 @@ _NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOS
 """Refusals of a new name."""
 
 
-class Client(ClientState):
+class Client(ClientMessages):
     """A profile in use, as an async context manager: entering connects, leaving closes.
 
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved
@@ -130,6 +129,7 @@ class Client(ClientState):
             return
         self._is_new = not self._profile.has_store
         self._opened = self._open_profile()
+        self.sync.expiry.check()  # before anything is shown
 
     async def connect(self) -> Connected:
         """Open the profile's database, connect, register a new profile's name, and resume the rooms.
@@ -324,7 +324,7 @@ class Client(ClientState):
                 self._parts.pins.pin(inviter.name, check_inviter(self._parts.pins, inviter))
             if accept:
                 here.accept()
-                here.enqueue(ContentKind.JOINED, "")
+                here.enqueue_joined()
             else:
                 here.decline()
 
@@ -398,13 +398,6 @@ class Client(ClientState):
         else:
             here.start_leaving()
 
-    def submit_noted(self, room: bytes) -> None:
-        """Send what was noted for a room, if there is a connection; else it is sent once there is one."""
-        here = self.sync.rooms.get(room)
-        if here is not None:
-            self.sync.invitations.retry_deferred()
-            self.sync.submit_noted(here)
-
     async def leave(self, room: bytes) -> bool:
         """Leave a room: the others rekey, and this device's keys of the room are deleted.
 
@@ -446,48 +439,3 @@ class Client(ClientState):
             return await self.sync.commit(room, propose)
         except CryptoError as error:
             raise UsageError(sanitize(str(error))) from None
-
-    # --- messages ---
-
-    def post(self, room: bytes, text: str) -> bytes:
-        """Append a message to a room's outbox and return its id; an event `Sent` or `SendFailed` follows.
-
-        Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
-        """
-        message_id = self.note_message(room, text)
-        self.submit_noted(room)
-        return message_id
-
-    def note_message(self, room: bytes, text: str) -> bytes:
-        """Append a message to a room's outbox and return its id; `submit_noted` sends it."""
-        self.sync.check()
-        here = self._room(room)
-        text = text.encode(errors="replace").decode()
-        if not text.strip():
-            raise UsageError("an empty message says nothing")
-        if len(text.encode()) > MAX_BODY_BYTES:
-            raise UsageError(f"a message has at most {MAX_BODY_BYTES} bytes; send it in pieces")
-        if here.record.phase is not Phase.JOINED:
-            raise UsageError(f"accept the invitation to {here.record.title} first")
-        return here.enqueue(ContentKind.TEXT, text)
-
-    async def wait_until_sendable(self, room: bytes) -> None:
-        """Wait until a room is read and messages can be encrypted for its present members.
-
-        Raises `ClientError` when the relay refuses to resume the room.
-        """
-        await self.sync.wait_until_sendable(room)
-
-    async def wait_delivered(self, room: bytes, message_id: bytes) -> int:
-        """Wait until a posted message is in the log; return its history seq. Raises `ClientError`."""
-        sync = self.sync
-        line = sync.store.message(room, sync.account.verified.account, message_id)
-        if line is not None:
-            return line.seq
-        if not sync.store.is_waiting(room, message_id):
-            raise ClientError("that message was not sent, and waits no longer")
-        return await sync.wait_for_delivery(room, message_id)
-
-    async def send(self, room: bytes, text: str) -> int:
-        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""
-        return await self.sync.wait_for_delivery(room, self.post(room, text))

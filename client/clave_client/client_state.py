@@ -15,7 +15,8 @@ from clave_client.people.key_watch import KeyWatch
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.room_info import room_info
 from clave_client.rooms.room_names import resolve_room, similar_room
-from clave_client.store.database import HistoryLine, RoomRecord
+from clave_client.store.database import RoomRecord
+from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.room_sync import RoomSync
 from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
 from clave_wire.login import fingerprint_text
@@ -124,7 +125,10 @@ class ClientState:
         """Note that a message is about to be shown, with `until` all up to it; return False if it was."""
         here = self.sync.rooms.get(room)
         if here is not None:
-            return here.mark_shown(seq, until=until)
+            is_new = here.mark_shown(seq, until=until)
+            self.sync.expiry.check()
+            self.sync.receipts.check(here)
+            return is_new
         record = self.sync.store.room(room)
         if record is None or seq <= record.shown:
             return record is None

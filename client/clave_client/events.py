@@ -18,15 +18,22 @@ __all__ = [
     "MemberLeft",
     "MemberRemoved",
     "Message",
+    "MessageDeleted",
+    "MessageEdited",
+    "MessageKind",
+    "MessagesExpired",
     "Notice",
     "OutboxChanged",
     "Person",
     "PresenceChanged",
+    "ReactionChanged",
     "RelayRestored",
     "RoomChanged",
     "RoomClosed",
     "SendFailed",
     "Sent",
+    "SettingsChanged",
+    "StatusChanged",
 ]
 
 
@@ -84,15 +91,88 @@ class Disconnected(Event):
 # --- of messages ---
 
 
+class MessageKind(enum.IntEnum):
+    """What there is of a message: its text, something this version cannot show, or that it is gone.
+
+    It was deleted by its author, removed by an admin, deleted on time, or deleted on this device only.
+    """
+
+    TEXT = 1
+    UNKNOWN = 2
+    DELETED = 3
+    REMOVED = 4
+    EXPIRED = 5
+    HIDDEN = 6
+
+
 @dataclass(frozen=True)
 class Message(Event):
-    """A message of another device. `sent_at` is in seconds since 1970, by the sender's clock."""
+    """A message of another device.
+
+    `sent_at` is the time to show, in seconds since 1970: by the sender's clock in the former content format,
+    else by the relay's, which is `accepted_at` (0 if not known). `kind` may say that this version cannot show
+    it. `markup` is the Markdown that `text` comes from, if any; `reply_to` the id of the message that it
+    answers. `mentions_me` says that it mentions this account.
+    """
 
     seq: int
     sender: Person
     id: bytes
     text: str = field(repr=False)
     sent_at: float
+    kind: MessageKind = MessageKind.TEXT
+    markup: str = field(default="", repr=False)
+    reply_to: bytes = b""
+    accepted_at: float = 0.0
+    mentions_me: bool = False
+
+
+@dataclass(frozen=True)
+class MessageEdited(Event):
+    """`person` gave its message `id`, at history seq `seq`, another text; `sent_at` as in `Message`."""
+
+    seq: int
+    person: Person
+    id: bytes
+    text: str = field(repr=False)
+    sent_at: float
+    markup: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class MessageDeleted(Event):
+    """`person` deleted the message `id`, or as an admin removed it; `author` is the name of who wrote it."""
+
+    seq: int
+    person: Person
+    id: bytes
+    author: str
+
+
+@dataclass(frozen=True)
+class MessagesExpired(Event):
+    """The messages at these history seqs were deleted on this device as their time was over."""
+
+    seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ReactionChanged(Event):
+    """`person` reacted to the message `id`, at history seq `seq`, or took that back."""
+
+    seq: int
+    person: Person
+    id: bytes
+    reaction: str
+    added: bool
+
+
+@dataclass(frozen=True)
+class StatusChanged(Event):
+    """More members received or read this account's message `id`, at history seq `seq`."""
+
+    seq: int
+    id: bytes
 
 
 @dataclass(frozen=True)
@@ -182,6 +262,14 @@ class RoomChanged(Event):
     """`by` changed the title or who may do what."""
 
     title: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class SettingsChanged(Event):
+    """`by` changed when messages disappear: `expiry` seconds after they were read, 0 for never."""
+
+    expiry: int
     by: Person
 
 

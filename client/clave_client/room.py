@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clave_client.events import Event, Message, Person
-from clave_client.store.database import HistoryLine
+from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import MemberInfo, RoomInfo
 

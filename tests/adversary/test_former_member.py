@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adversary.kit import Insider, device, members, stage, talk, until
 from clave_client import events
-from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
 from clave_client.formats.payload import header_digest, rekey_id
 from clave_wire.header import Header, pack_header
 from clave_wire.messages import Accepted, Kind
@@ -18,8 +18,8 @@ from scenarios.stage import Somebody, gather_in
 def words(former: Insider, head: bytes | None = None) -> bytes:
     """Return something said with the keys that were kept."""
     header = pack_header(Header(Kind.APPLICATION, head or former.head, former.seen, 1000))
-    content = Content(os.urandom(16), ContentKind.TEXT, "still here", b"", int(time.time() * 1000))
-    return header + former.group.encrypt(encode_content(content), authenticated_data=header_digest(header))
+    content = FormerContent(os.urandom(16), FormerKind.TEXT, "still here", b"", int(time.time() * 1000))
+    return header + former.group.encrypt(encode_former(content), authenticated_data=header_digest(header))
 
 
 async def try_everything(former: Insider, others: list[Somebody]) -> list[bool]:

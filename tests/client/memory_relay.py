@@ -13,7 +13,6 @@ import pytest
 from clave_client import events
 from clave_client.events import Event, Inconsistency
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
-from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import header_digest, rekey_id, sign_payload
 from clave_client.formats.welcome import JoinPoint, Welcome, parse_invitation
 from clave_client.rooms.batch_report import BatchResult
@@ -95,7 +94,7 @@ class Member:
         self.opens(LocalRoom.load(self.store, record, clock))
 
     def says(self, text: str) -> bytes:
-        return self.room.enqueue(ContentKind.TEXT, text)
+        return self.room.enqueue_text(text)
 
     def texts(self) -> list[str]:
         return [line.text for line in self.store.history(self.room.id)]

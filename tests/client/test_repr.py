@@ -12,9 +12,13 @@ import msgspec
 import pytest
 
 import clave_client
+from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import Content, ContentKind
+from clave_client.formats.former_content import FormerContent, FormerKind
 from clave_client.rooms.commit_records import EarlierRekey, OwnCommit
-from clave_client.store.database import HistoryLine, OutboxItem
+from clave_client.store.conversation_tables import SentContent
+from clave_client.store.database import OutboxItem
+from clave_client.store.message_tables import HistoryLine, Version
 from clave_wire.messages import Kind
 
 MAY_SHOW = {
@@ -93,8 +97,12 @@ def test_a_field_is_hidden_unless_it_may_show(record: type) -> None:
 def test_secrets_show_in_no_repr() -> None:
     pending = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32)
     secrets = [
-        Content(bytes(16), ContentKind.TEXT, "hush", b"", 0),
-        OutboxItem(1, bytes(16), ContentKind.TEXT, "hush", 0, None, None, None),
+        Content(bytes(32), ContentKind.TEXT, "hush", "hush"),
+        FormerContent(bytes(16), FormerKind.TEXT, "hush", b"", 0),
+        Outgoing(bytes(32), ContentKind.TEXT, b"hush", "hush"),
+        OutboxItem(1, bytes(32), ContentKind.TEXT, "hush", 0, b"", b"hush", None, None, None),
+        SentContent(bytes(32), 1, 1, b"", b"hush", "hush", 0),
+        Version(bytes(32), "hush", "hush", 0),
         HistoryLine(1, b"device", b"account", "red", bytes(16), "hush", 0),
         EarlierRekey(pending, b"hush", b"hush"),
     ]

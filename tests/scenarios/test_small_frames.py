@@ -12,7 +12,6 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import ClientError, RelayFault, StoreDamaged
-from clave_client.formats.content import ContentKind
 from clave_wire.connection import ClientConnection
 from scenarios.stage import TIMEOUT, Somebody, gather_in, people_at, relay_at
 
@@ -66,7 +65,7 @@ async def test_a_relay_that_takes_too_little_is_told_and_tried_again(tmp_path: P
         room = await gather_in("friends", red, blue)
         here = red.client.sync.rooms[room]
         for text in ("waits", "waits too"):
-            here.enqueue(ContentKind.TEXT, text)
+            here.enqueue_text(text)
         with frames_up_to(100, red):
             await blue.client.send(room, "have red go on")
             fault = await red.sees(events.Disconnected)

@@ -15,7 +15,7 @@ from unittest import mock
 
 import msgspec
 
-from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
 from clave_client.formats.payload import epoch_id, header_digest, rekey_id, sign_payload
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.policy import ROOM_LIMITS
@@ -168,7 +168,7 @@ def _encrypted(group: Group, header: Header, data: bytes) -> Made:
 
 
 def _content(chance: Random) -> bytes:
-    return encode_content(Content(chance.randbytes(16), ContentKind.TEXT, "a lie", b"", 0))
+    return encode_former(FormerContent(chance.randbytes(16), FormerKind.TEXT, "a lie", b"", 0))
 
 
 def _message(world: World, device: Device, held: Any, chance: Random) -> list[ToRelay]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.events import Inconsistency
-from clave_client.store.database import HistoryLine
+from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
 from clave_crypto.mls import Group
 from clave_crypto.mls.suites import CipherSuite

@@ -14,7 +14,8 @@ from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.account import Account
-from clave_client.store.database import HistoryLine, Store
+from clave_client.store.database import Store
+from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.room_sync import RoomSync
 from clave_client.values import Phase
 from clave_crypto.identity import AccountKey, DeviceKey

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
-from clave_client.store.database import HistoryLine, RoomRecord, Store
+from clave_client.store.database import RoomRecord, Store
+from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_server.errors import ServerError, StorageError
@@ -159,10 +161,10 @@ class SimStore(Store):
         if not self.dead:
             self.crash()
 
-    def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
-        super().enqueue(room, message_id, kind, body, sent_at)
-        if kind is ContentKind.TEXT:
-            self.device.enqueued(room, message_id, body)
+    def enqueue(self, room: bytes, item: Outgoing, sent_at: int) -> None:
+        super().enqueue(room, item, sent_at)
+        if item.kind is ContentKind.TEXT:
+            self.device.enqueued(room, item.id, item.text)
 
     def put_room(self, record: RoomRecord) -> None:
         super().put_room(record)

@@ -1,90 +1,188 @@
-"""The plaintext of an application message, which MLS encrypts. Knows no keys and no display rules.
+"""What a message does, read from either content format. Knows no room state and no display rules.
 
-A content is one msgpack array. MLS signs its id, so a message that the relay repeats is recognised.
+MIMI content is in `formats.mimi`, the format before it in `former_content`. A peer's text is made safe here,
+at the boundary where it was decrypted: nothing beyond holds it as it came.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Final
 
 import msgspec
 
 from clave_client.errors import PeerError
+from clave_client.formats.former_content import MAX_BODY_BYTES, FormerContent, decode_former
+from clave_client.formats.markdown import readable
+from clave_client.formats.mimi.content import (
+    MARKDOWN,
+    MESSAGE_STATUS,
+    Disposition,
+    Expiration,
+    MimiContent,
+    MultiPart,
+    NestedPart,
+    NullPart,
+    PartSemantics,
+    SinglePart,
+    check_origin,
+    check_times,
+    choose_text,
+    decode_mimi,
+)
+from clave_client.formats.mimi.message_id import account_uri, legacy_message_id, message_id, room_uri
+from clave_client.formats.mimi.status import decode_status
+from clave_wire.text import sanitize
 
 __all__ = [
+    "JOINED_EXTENSION",
     "MAX_BODY_BYTES",
+    "MAX_CONTENT_BYTES",
     "Content",
     "ContentKind",
-    "decode_content",
-    "decode_legacy_content",
-    "encode_content",
+    "is_reaction",
+    "of_former",
+    "read_content",
 ]
 
-MAX_BODY_BYTES = 64 * 1024
-"""Most UTF-8 bytes of a message's text."""
+MAX_CONTENT_BYTES: Final = 2 * MAX_BODY_BYTES
+"""Most bytes of a content: its text and what stands beside it."""
 
-MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+JOINED_EXTENSION: Final = "clave joined"
+"""The content extension by which an invited member says that it accepted; its value is true."""
 
+MAX_REACTION_BYTES: Final = 64
+MAX_REACTION_CHARACTERS: Final = 16
+"""Most of one reaction: a family of five with skin tones has nine code points."""
 
-Moment = Annotated[int, msgspec.Meta(ge=0, le=253_370_764_800_000)]
-"""Milliseconds since 1970, up to what calendars can show (the year 9999)."""
+_MOST_REACTIONS: Final = 20
+"""Most reactions in one message."""
+
+_CBOR_ARRAY_OF_7: Final = 0x87
+"""The first byte of MIMI content; the format before it begins with 0x95."""
 
 
 class ContentKind(enum.IntEnum):
-    """The kind of a content: a text, or the note that an invited member accepted."""
+    """What a message does. The numbers are stored; the first two are those of the former format."""
 
     TEXT = 1
     JOINED = 2
+    EDIT = 3
+    DELETION = 4
+    REACTION = 5
+    STATUS = 6
+    UNKNOWN = 7
 
 
-class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One application message.
+class Content(msgspec.Struct, frozen=True):
+    """One application message by what it does; its text is safe to show.
 
-    `sent_at` is in milliseconds since 1970, by the sender's clock. `reply_to` is another message's id, or
-    empty.
+    `id` are 32 bytes. `text` is what to read, `markup` the Markdown that it comes from, empty for plain text.
+    `target` is the id of the message that is edited, deleted or reacted to; `replaces` that of the reaction
+    that this one replaces. `reply_to` and `target` may name what nobody has. `sent_at` is in milliseconds
+    since 1970 by the sender's clock, None where the format does not tell it.
     """
 
-    id: MessageId
+    id: bytes
     kind: ContentKind
-    body: Annotated[str, msgspec.Meta(max_length=MAX_BODY_BYTES)]
-    reply_to: Annotated[bytes, msgspec.Meta(max_length=16)]
-    sent_at: Moment
+    text: str = ""
+    markup: str = ""
+    target: bytes = b""
+    replaces: bytes = b""
+    reply_to: bytes = b""
+    reactions: tuple[str, ...] = ()
+    statuses: tuple[tuple[bytes, int], ...] = ()
+    expires: Expiration | None = None
+    sent_at: int | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id!r}, {len(self.body)} characters>"
+        return f"<Content {self.id!r}, {self.kind.name}, {len(self.text)} characters>"
 
 
-class _LegacyContent(Content, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A content of protocol 3, which holds what its sender had seen of the log."""
+def read_content(data: bytes, *, room: bytes, account: bytes, now: float) -> Content:
+    """Return what MLS decrypted of `account` in `room`; `now` is in seconds since 1970.
 
-    seen: tuple[int, bytes]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Content)
-_legacy_decoder = msgspec.msgpack.Decoder(_LegacyContent)
-
-
-def encode_content(content: Content) -> bytes:
-    """Encode a content for MLS to encrypt."""
-    return _encoder.encode(content)
-
-
-def decode_content(data: bytes) -> Content:
-    """Parse what MLS decrypted. Raises `PeerError` when this version cannot read it."""
-    return _decode(_decoder, data)
+    A content that is valid but beyond this version is of the kind UNKNOWN. Raises `PeerError`.
+    """
+    if data[:1] != bytes([_CBOR_ARRAY_OF_7]):
+        return of_former(decode_former(data), room, account)
+    if len(data) > MAX_CONTENT_BYTES:
+        raise PeerError(f"a member sent a message of more than {MAX_CONTENT_BYTES} bytes")
+    content = decode_mimi(data)
+    sender, where = account_uri(account), room_uri(room)
+    check_origin(content, sender, where)
+    check_times(content, now)
+    return _of_mimi(content, message_id(data, content.salt, sender=sender, room=where))
 
 
-def decode_legacy_content(data: bytes) -> Content:
-    """Parse what MLS decrypted of an entry of protocol 3. Raises `PeerError`."""
-    return _decode(_legacy_decoder, data)
+def of_former(former: FormerContent, room: bytes, account: bytes) -> Content:
+    """Return a content of the former format; its id is the one that all members derive from its own."""
+    reply_to = legacy_message_id(room, account, former.reply_to) if former.reply_to else b""
+    text = sanitize(former.body, multiline=True, joiners=True)
+    found = legacy_message_id(room, account, former.id)
+    return Content(found, ContentKind(former.kind), text, reply_to=reply_to, sent_at=former.sent_at)
 
 
-def _decode(
-    decoder: msgspec.msgpack.Decoder[Content] | msgspec.msgpack.Decoder[_LegacyContent], data: bytes
-) -> Content:
-    try:
-        return decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise PeerError(f"a member sent a message this version cannot read ({error})") from None
+def _of_mimi(content: MimiContent, found: bytes) -> Content:
+    """Return what a MIMI content with the id `found` does."""
+    unknown = Content(found, ContentKind.UNKNOWN, expires=content.expires)
+    part, replaces = content.part, content.replaces or b""
+    if isinstance(part, NullPart):
+        if replaces:
+            return Content(found, ContentKind.DELETION, target=replaces)
+        joined = content.extensions.get(JOINED_EXTENSION) == b"\xf5"
+        return Content(found, ContentKind.JOINED) if joined else unknown
+    if isinstance(part, SinglePart) and _is_type(part.content_type, MESSAGE_STATUS):
+        return Content(found, ContentKind.STATUS, statuses=tuple(decode_status(part.content)))
+    if part.disposition == Disposition.REACTION or _has_reactions(part):
+        reactions = _reactions(part)
+        if not reactions or not content.in_reply_to:
+            return unknown
+        target = content.in_reply_to
+        return Content(found, ContentKind.REACTION, target=target, replaces=replaces, reactions=reactions)
+    shown = choose_text(part)
+    if shown is None or len(shown.content) > MAX_BODY_BYTES:
+        return unknown
+    source = sanitize(shown.content.decode(), multiline=True, joiners=True)
+    is_markdown = _is_type(shown.content_type, MARKDOWN)
+    return Content(
+        found,
+        ContentKind.EDIT if replaces else ContentKind.TEXT,
+        readable(source) if is_markdown else source,
+        source if is_markdown else "",
+        target=replaces,
+        reply_to=content.in_reply_to or b"",
+        expires=content.expires,
+    )
+
+
+def _is_type(content_type: str, wanted: str) -> bool:
+    """Return whether two media types are the same, whatever their parameters."""
+    return content_type.partition(";")[0].strip().lower() == wanted.partition(";")[0]
+
+
+def _has_reactions(part: NestedPart) -> bool:
+    """Return whether a part is several reactions, each a part of its own."""
+    return (
+        isinstance(part, MultiPart)
+        and part.semantics is PartSemantics.PROCESS_ALL
+        and all(each.disposition == Disposition.REACTION for each in part.parts)
+    )
+
+
+def _reactions(part: NestedPart) -> tuple[str, ...]:
+    """Return the reactions that can be shown, each once."""
+    parts = part.parts if isinstance(part, MultiPart) else (part,)
+    found = (choose_text(each) for each in parts[:_MOST_REACTIONS])
+    texts = (each.content.decode() for each in found if each is not None)
+    return tuple(dict.fromkeys(text for text in texts if is_reaction(text)))
+
+
+def is_reaction(text: str) -> bool:
+    """Return whether a text can be one reaction: short, in one line, and shown as it is."""
+    return (
+        0 < len(text) <= MAX_REACTION_CHARACTERS
+        and len(text.encode(errors="replace")) <= MAX_REACTION_BYTES
+        and not any(character.isspace() for character in text)
+        and sanitize(text, joiners=True) == text
+    )

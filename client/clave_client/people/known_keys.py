@@ -5,7 +5,7 @@ from __future__ import annotations
 from clave_client.errors import KeyNotShown, UsageError
 from clave_client.events import Person
 from clave_client.people.key_lookup import look_up
-from clave_client.store.database import HistoryLine
+from clave_client.store.message_tables import HistoryLine
 from clave_client.store.pins import Pins, seen_keys
 from clave_client.sync.room_sync import RoomSync
 from clave_client.values import Fingerprint, Phase, SeenKey

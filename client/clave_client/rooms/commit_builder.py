@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from clave_client.errors import UsageError
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id, header_digest
+from clave_client.formats.room_settings import EXTENSION_TYPES
 from clave_client.formats.welcome import Welcome
 from clave_client.rooms.commit_records import OwnCommit
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, leaf_identity, restore_group
@@ -46,6 +46,7 @@ def build_commit(
         now=now,
         path=kind is Kind.REKEY,
         authenticated_data=header_digest(header),
+        extension_types=EXTENSION_TYPES if kind is Kind.REKEY else (),
     )
     covered = sorted(members[leaf].signature_key for leaf in commit.removed)
     if covered != removes or commit.path is not (kind is Kind.REKEY):
@@ -83,7 +84,7 @@ def build_rejoin(
                 removes=leaf,
                 other_groups=(),
                 authenticated_data=header_digest(header),
-                extension_types=(AGREED_STATE_EXTENSION,),
+                extension_types=EXTENSION_TYPES,
                 limits=ROOM_LIMITS,
             )
             break

@@ -8,39 +8,57 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, decode_agreed_state
+from clave_client.rooms.policy import agreed_state, room_settings
 from clave_client.rooms.roster import RosterMember
 from clave_crypto.keys import Secret
-from clave_crypto.mls import GroupContextExtensions, Proposal, Remove
+from clave_crypto.mls import Extension, GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Kind
 
 __all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_keys"]
 
 
 class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a rekey is to do, so that a later one can do it: devices to remove, and a title unless empty.
+    """What a rekey is to do, so that a later one can do it: devices to remove, another title, another expiry.
 
-    `shared` says that the other members have the same intent, and one of them is enough.
+    `title` is empty for no change, `expiry` (in seconds) negative. `shared` says that the other members have
+    the same intent, and one of them is enough.
     """
 
     removes: list[bytes] = []
     title: str = ""
     shared: bool = False
+    expiry: int = -1
 
     @classmethod
-    def of(cls, proposals: Sequence[Proposal], members: Mapping[int, RosterMember]) -> RekeyIntent:
-        """Return the intent of own proposals: their removals and title."""
+    def of(
+        cls,
+        proposals: Sequence[Proposal],
+        members: Mapping[int, RosterMember],
+        extensions: Sequence[Extension],
+    ) -> RekeyIntent:
+        """Return the intent of own proposals in a group with these extensions: removals, and what changes."""
         removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
-        title = ""
+        intent = cls(sorted(set(removes)))
         for proposal in proposals:
             if isinstance(proposal, GroupContextExtensions):
-                for extension in proposal.extensions:
-                    if extension.extension_type == AGREED_STATE_EXTENSION:
-                        title = decode_agreed_state(extension.extension_data).title
-        return cls(sorted(set(removes)), title)
+                title = agreed_state(proposal.extensions).title
+                expiry = room_settings(proposal.extensions).expiry
+                intent = cls(
+                    intent.removes,
+                    "" if title == agreed_state(extensions).title else title,
+                    expiry=-1 if expiry == room_settings(extensions).expiry else expiry,
+                )
+        return intent
 
     def __bool__(self) -> bool:
-        return bool(self.removes or self.title)
+        return bool(self.removes or self.title or self.expiry >= 0)
+
+    def undone(self, extensions: Sequence[Extension]) -> RekeyIntent:
+        """Return what is left of it in a group with these extensions, without the removals."""
+        title = "" if self.title == agreed_state(extensions).title else self.title
+        return RekeyIntent(
+            title=title, expiry=-1 if self.expiry == room_settings(extensions).expiry else self.expiry
+        )
 
     def encode(self) -> bytes:
         """Return the bytes to store."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clave_client.errors import UsageError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, MAX_TITLE, AgreedState, Role
+from clave_client.formats.room_settings import EXTENSION_TYPES, SETTINGS_EXTENSION, RoomSettings
 from clave_client.rooms.policy import RoomPolicy
 from clave_client.store.account import Account, leaf_lifetime
 from clave_crypto.mls import CipherSuite, Extension, Group
@@ -12,11 +15,25 @@ from clave_wire.text import sanitize
 __all__ = ["check_title", "create_group"]
 
 
-def create_group(account: Account, room_id: bytes, title: str, suite: CipherSuite, now: float) -> Group:
-    """Return the group of a new room whose only member and admin is `account`. Raises `UsageError`."""
-    state = AgreedState(
-        1, check_title(title), [account.verified.account], Role.MEMBER, Role.ADMIN, Role.ADMIN
-    )
+def create_group(
+    account: Account,
+    room_id: bytes,
+    title: str,
+    suite: CipherSuite,
+    now: float,
+    direct: Sequence[bytes] = (),
+) -> Group:
+    """Return the group of a new room whose only member and admin is `account`.
+
+    A room between the accounts `direct` has no others, ever, and all of them are its admins. Raises
+    `UsageError`.
+    """
+    admins = sorted({account.verified.account, *direct})
+    state = AgreedState(1, check_title(title), admins, Role.MEMBER, Role.ADMIN, Role.ADMIN)
+    extensions = [Extension(AGREED_STATE_EXTENSION, state.encode())]
+    if direct:
+        settings = RoomSettings(direct=sorted(set(direct)))
+        extensions.append(Extension(SETTINGS_EXTENSION, settings.encode()))
     not_before, not_after = leaf_lifetime(now)
     return Group.create(
         suite,
@@ -24,10 +41,10 @@ def create_group(account: Account, room_id: bytes, title: str, suite: CipherSuit
         account.identity,
         account.device.secret,
         policy=RoomPolicy(),
-        extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
+        extensions=extensions,
         not_before=not_before,
         not_after=not_after,
-        extension_types=(AGREED_STATE_EXTENSION,),
+        extension_types=EXTENSION_TYPES,
     )
 
 

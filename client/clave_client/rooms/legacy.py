@@ -7,7 +7,8 @@ Nothing of this kind is written any more.
 from __future__ import annotations
 
 from clave_client.errors import PeerError
-from clave_client.formats.content import ContentKind, decode_legacy_content
+from clave_client.formats.content import ContentKind, of_former
+from clave_client.formats.former_content import decode_protocol_3
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy
 from clave_client.rooms.stored_room import LEGACY_COMMIT_PART
@@ -32,10 +33,11 @@ def read_entry(log: LogContext, entry: Entry) -> None:
         received = successor.receive(entry.payload)
         match received:
             case Application():
-                content = decode_legacy_content(received.data)
+                sender = room.roster.person(received)
+                content = of_former(decode_protocol_3(received.data), room.id, sender.account)
                 room.set_group(successor)
                 if content.kind is ContentKind.TEXT:
-                    log.store_message(entry.seq, room.roster.person(received), content)
+                    log.apply(content, sender, entry.seq)
             case ProposalReceived():
                 log.report_leave(received, entry.sender)
                 room.set_group(successor)

@@ -12,18 +12,19 @@ from typing import Final
 import msgspec
 
 from clave_client import events
-from clave_client.errors import PeerError, StateTooOld, UsageError
+from clave_client.errors import PeerError, UsageError
 from clave_client.events import Event
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
-from clave_client.formats.content import Content, ContentKind, encode_content
 from clave_client.formats.payload import RESTORED, epoch_id, header_digest, sign_payload
+from clave_client.formats.room_settings import SETTINGS_EXTENSION
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
 from clave_client.rooms.policy import agreed_state
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
-from clave_client.rooms.stored_room import InFlight, StoredRoom
+from clave_client.rooms.room_messages import RoomMessages
+from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
 from clave_crypto.mls import Add, Extension, Group, GroupContextExtensions, Proposal, Remove
@@ -36,7 +37,7 @@ _MOST_UNANSWERED: Final = 3
 """Rejoin requests after which a device that waits to rejoin speaks in the epoch that it is in."""
 
 
-class LocalRoom(StoredRoom):
+class LocalRoom(RoomMessages):
     """One room. Make it with `create`, `join` or `load`."""
 
     # --- state ---
@@ -127,11 +128,23 @@ class LocalRoom(StoredRoom):
             and not any(submitted.kind is Kind.PROPOSAL for submitted in self.in_flight.values())
         )
 
-    def extensions_with(self, *, title: str) -> tuple[Extension, ...]:
-        """Return the group's extensions with another title in the agreed state."""
-        state = msgspec.structs.replace(self.state, title=title).encode()
-        others = [e for e in self.group.extensions if e.extension_type != AGREED_STATE_EXTENSION]
-        return (*others, Extension(AGREED_STATE_EXTENSION, state))
+    def extensions_with(self, *, title: str = "", expiry: int = -1) -> tuple[Extension, ...]:
+        """Return the group's extensions with another title unless it is empty, and another expiry.
+
+        `expiry` is in seconds, 0 for never; nothing changes with a negative one.
+        """
+        changed: dict[int, bytes] = {}
+        if title:
+            changed[AGREED_STATE_EXTENSION] = msgspec.structs.replace(self.state, title=title).encode()
+        if expiry >= 0:
+            changed[SETTINGS_EXTENSION] = msgspec.structs.replace(self.settings, expiry=expiry).encode()
+        others = [each for each in self.group.extensions if each.extension_type not in changed]
+        return (*others, *(Extension(kind, data) for kind, data in changed.items()))
+
+    @property
+    def advertise_due(self) -> bool:
+        """Whether this device has to tell the members, by a rekey, that it reads MIMI content."""
+        return self.may_commit and not self.roster.is_current(self.roster.own_device)
 
     def invitation(self) -> events.Invited:
         """Return the event of an invitation, after `join`; the signer of the welcome is the inviter."""
@@ -191,12 +204,6 @@ class LocalRoom(StoredRoom):
 
     # --- submitting ---
 
-    def enqueue(self, kind: ContentKind, body: str) -> bytes:
-        """Append a message to the outbox and return its id; from here on it survives a crash."""
-        self.check_age()
-        with self.changing():
-            return self.outbox.append(kind, body, round(self.clock() * 1000))
-
     def prepare_messages(self) -> list[Submit]:
         """Encrypt what waits in the outbox, up to the window, and return the submissions.
 
@@ -233,8 +240,7 @@ class LocalRoom(StoredRoom):
         count = self.record.count + 1
         self.set(count=count)
         header = pack_header(Header(Kind.APPLICATION, head, self.chain.seen(), count))
-        content = encode_content(Content(item.id, item.kind, item.body, b"", item.sent_at))
-        return header + group.encrypt(content, authenticated_data=header_digest(header))
+        return header + group.encrypt(item.data, authenticated_data=header_digest(header))
 
     def _sending_group(self) -> tuple[Group, bytes]:
         """Return the group to encrypt in, and its epoch id: that of the own rekey, if that is in the log."""
@@ -276,13 +282,16 @@ class LocalRoom(StoredRoom):
             for leaf, member in self.roster.members().items()
             if member.signature_key in self.intent.removes and leaf not in named
         ]
-        if self.intent.title and not any(isinstance(p, GroupContextExtensions) for p in proposals):
-            intended.append(GroupContextExtensions(self.extensions_with(title=self.intent.title)))
+        undone = self.intent.undone(self.group.extensions)
+        if undone and not any(isinstance(p, GroupContextExtensions) for p in proposals):
+            intended.append(
+                GroupContextExtensions(self.extensions_with(title=undone.title, expiry=undone.expiry))
+            )
         return intended
 
     def _make_commit(self, proposals: Sequence[Proposal], kind: Kind) -> None:
         if kind is Kind.REKEY:
-            self._set_intent(RekeyIntent.of(proposals, self.roster.members()))
+            self._set_intent(RekeyIntent.of(proposals, self.roster.members(), self.group.extensions))
         commit, successor = build_commit(
             self.group,
             self.roster,
@@ -466,22 +475,6 @@ class LocalRoom(StoredRoom):
         with self.changing():
             self.set(phase=Phase.LEAVING)
 
-    def mark_shown(self, place: int, *, until: bool = False) -> bool:
-        """Note that the message at history seq `place` is shown; return False when it was before.
-
-        With `until`, all up to it are.
-        """
-        is_late = place in self.late
-        if place <= self.record.shown and not is_late and not (until and self.late):
-            return False
-        with self.changing():
-            if until:
-                self._set_late(frozenset(late for late in self.late if late > place))
-            elif is_late:
-                self._set_late(self.late - {place})
-            self.set(shown=max(self.record.shown, place))
-        return True
-
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:
         """Return the submission of a payload under the next number, and note it as in flight."""
         number = self.last_accepted + len(self.in_flight) + 1
@@ -489,10 +482,3 @@ class LocalRoom(StoredRoom):
         self.refused_payloads = self.refused_payloads.without(payload)
         self.in_flight[number] = InFlight(kind, payload)
         return Submit(self.id, number, self.record.read, kind, payload, welcome)
-
-    def check_age(self) -> None:
-        """Raise `StateTooOld` if this device has submitted what it does not remember."""
-        if self.too_old:
-            raise StateTooOld(
-                f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"
-            )

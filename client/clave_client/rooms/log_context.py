@@ -8,7 +8,7 @@ from __future__ import annotations
 from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Inconsistency, Person
-from clave_client.formats.content import Content, ContentKind, decode_content
+from clave_client.formats.content import Content, read_content
 from clave_client.formats.payload import (
     OTHER_HEADER,
     UnverifiedEntry,
@@ -18,10 +18,11 @@ from clave_client.formats.payload import (
 )
 from clave_client.rooms.batch_report import BatchReport, CommitResult
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.message_effects import MessageEffects
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
-from clave_client.store.database import HistoryLine, Store
+from clave_client.store.database import Store
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
@@ -42,6 +43,8 @@ class LogContext:
         self.report = BatchReport(room.id)
         self.relay_misled = False
         self.checks: SignatureChecks | None = None
+        self.accepted_at = 0
+        self._effects = MessageEffects(room, store)
 
     # --- checks ---
 
@@ -104,11 +107,7 @@ class LogContext:
         )
         ((person, content),) = found  # as the label was that of application data
         self.compare_views(parsed, person)
-        match content.kind:
-            case ContentKind.TEXT:
-                self.store_message(entry.seq, person, content)
-            case ContentKind.JOINED:
-                self.report.add(events.InvitationAccepted(room.id, person))
+        self.apply(content, person, entry.seq)
 
     def _check_message(self, parsed: UnverifiedEntry, message: Application) -> tuple[Person, Content]:
         """Return the sender and the content of a message. Raises `PeerError`."""
@@ -117,20 +116,16 @@ class LogContext:
             raise PeerError(OTHER_HEADER)
         if entry.sender != person.device:
             raise PeerError(f"the relay put another's name on entry {entry.seq}, which {person.name} signed")
-        return person, decode_content(message.data)
+        return person, self.read_content(message.data, person)
 
-    def store_message(self, seq: int, person: Person, content: Content) -> None:
-        """Store a message of another device and report it, unless its id was stored before."""
-        room = self.room
-        text = sanitize(content.body, multiline=True, joiners=True)
-        place = room.history_seq(seq)
-        line = HistoryLine(
-            place, person.device, person.account, person.name, content.id, text, content.sent_at
-        )
-        if self.store.add_message(room.id, line):
-            room.note_late(place)
-            sent_at = content.sent_at / 1000
-            self.report.add(events.Message(room.id, place, person, content.id, text, sent_at))
+    def read_content(self, data: bytes, person: Person) -> Content:
+        """Return the content of a message of `person`. Raises `PeerError`."""
+        return read_content(data, room=self.room.id, account=person.account, now=self.room.clock())
+
+    def apply(self, content: Content, person: Person, seq: int) -> None:
+        """Apply a content of `person`, which came as entry `seq`."""
+        place = self.room.history_seq(seq)
+        self._effects.apply(content, person, place, self.accepted_at, self.report)
 
     def report_leave(self, received: object, sender: bytes) -> None:
         """Report who leaves. Raises `PeerError` unless `sender` proposed to remove itself."""
@@ -152,7 +147,7 @@ class LogContext:
         """
         room = self.room
         before, leavers = room.roster, room.roster.leavers()
-        former = room.state
+        former, former_settings = room.state, room.settings
         is_own = room.commits.successor is successor
         had_commit = room.commits.newest is not None
         buffered = room.enter_epoch(successor, rekey)
@@ -164,6 +159,8 @@ class LogContext:
         title = sanitize(room.state.title)
         if room.state != former and author is not None:
             self.report.add(events.RoomChanged(room.id, title, author))
+        if room.settings.expiry != former_settings.expiry and author is not None:
+            self.report.add(events.SettingsChanged(room.id, room.settings.expiry, author))
         room.set(title=title, lost=0)
         for parsed in buffered:
             if parsed.header.head == room.head and parsed.entry.sender != room.roster.own_device:

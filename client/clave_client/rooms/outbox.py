@@ -1,12 +1,13 @@
-"""The messages of one room that are not in its log yet. Knows the store; encrypts and sends nothing."""
+"""The contents of one room that are not in its log yet. Knows the store; encrypts and sends nothing."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 
+from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
-from clave_client.store.database import HistoryLine, OutboxItem, Store
+from clave_client.store.conversation_tables import SentContent
+from clave_client.store.database import OutboxItem, Store
 
 __all__ = ["WINDOW", "Outbox"]
 
@@ -24,11 +25,9 @@ class Outbox:
         self._store = store
         self._room = room
 
-    def append(self, kind: ContentKind, body: str, sent_at: int, message_id: bytes = b"") -> bytes:
-        """Append a message (`sent_at` in ms since 1970) and return its id, a random one unless given."""
-        message_id = message_id or os.urandom(16)
-        self._store.enqueue(self._room, message_id, kind, body, sent_at)
-        return message_id
+    def append(self, item: Outgoing, sent_at: int) -> None:
+        """Append a content; `sent_at` is in milliseconds since 1970."""
+        self._store.enqueue(self._room, item, sent_at)
 
     def waiting(self) -> list[OutboxItem]:
         """Return the next messages to submit, oldest first, at most a window."""
@@ -39,12 +38,12 @@ class Outbox:
             return []
         return [item for item in items if item.placed is None][:WINDOW]
 
-    def ids(self, *, include_logged: bool = False) -> list[bytes]:
-        """Return the ids of the texts that wait; also of those logged in an unconfirmed epoch, if wanted."""
-        return list(self.texts(include_logged=include_logged))
+    def ids(self) -> set[bytes]:
+        """Return the ids of all contents, also of those that are logged in an unconfirmed epoch."""
+        return {item.id for item in self._store.outbox(self._room, -1)}
 
     def texts(self, *, include_logged: bool = False) -> dict[bytes, str]:
-        """Return the texts that wait by their ids, as `ids` does."""
+        """Return the texts that wait by their ids; also those logged in an unconfirmed epoch, if wanted."""
         items = [item for item in self._store.outbox(self._room, -1) if item.kind is ContentKind.TEXT]
         return {item.id: item.body for item in items if include_logged or item.placed is None}
 
@@ -70,8 +69,8 @@ class Outbox:
             elif item.placed is not None:
                 self._store.put_ciphertext(item.position, None, None)
 
-    def requeue_before(self, lines: Sequence[HistoryLine], in_flight_payloads: Collection[bytes]) -> None:
-        """Queue messages of the history again, before all that waits and each once; encrypt all of it again.
+    def requeue_before(self, sent: Sequence[SentContent], in_flight_payloads: Collection[bytes]) -> None:
+        """Queue contents again, before all that waits and each once; encrypt all of it again.
 
         Items whose payloads are `in_flight_payloads`, and items in the log, stay in front.
         """
@@ -80,14 +79,15 @@ class Outbox:
             for item in self._store.outbox(self._room, -1)
             if item.placed is None and item.payload not in in_flight_payloads
         ]
-        again = {line.id for line in lines}
+        again = {content.id for content in sent}
         for item in items:
             self.drop(item)
-        for line in lines:
-            self.append(ContentKind.TEXT, line.text, line.sent_at, line.id)
+        for each in sent:
+            kind = ContentKind(each.kind)
+            self.append(Outgoing(each.id, kind, each.data, each.text, each.target), each.sent_at)
         for item in items:
             if item.id not in again:
-                self.append(item.kind, item.body, item.sent_at, item.id)
+                self.append(Outgoing(item.id, item.kind, item.data, item.body, item.target), item.sent_at)
 
     def drop(self, item: OutboxItem) -> None:
         """Delete an item that is in the log or will never be."""

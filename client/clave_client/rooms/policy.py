@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, decode_agreed_state
+from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings, decode_room_settings
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import VerifiedIdentity, verify_identity
 from clave_crypto.mls import (
@@ -47,6 +48,7 @@ __all__ = [
     "leaf_identity",
     "member_identity",
     "restore_group",
+    "room_settings",
 ]
 
 
@@ -84,6 +86,18 @@ def agreed_state(extensions: Sequence[Extension]) -> AgreedState:
         raise PolicyRejected("the group has no room state; it was not made by clave")
     try:
         return decode_agreed_state(found[0].extension_data)
+    except PeerError as error:
+        raise PolicyRejected(str(error)) from None
+
+
+def room_settings(extensions: Sequence[Extension]) -> RoomSettings:
+    """Return the settings among a group's extensions, those of earlier rooms if there are none.
+
+    Raises `PolicyRejected` if they cannot be read.
+    """
+    found = [each.extension_data for each in extensions if each.extension_type == SETTINGS_EXTENSION]
+    try:
+        return decode_room_settings(found[0]) if found else RoomSettings()
     except PeerError as error:
         raise PolicyRejected(str(error)) from None
 
@@ -151,7 +165,7 @@ class RoomPolicy:
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
         """Refuse a commit with a proposal that the state of `group`, the prior epoch, forbids its sender."""
-        state = agreed_state(group.extensions)
+        state, direct = agreed_state(group.extensions), room_settings(group.extensions).direct
         accounts = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in accounts.values()}
         for sender, proposal in proposals:
@@ -159,7 +173,10 @@ class RoomPolicy:
                 raise PolicyRejected("a room takes no proposals from outside it")
             match proposal:
                 case Add():
-                    _check_newcomer(leaf_identity(proposal.key_package.leaf_node), names)
+                    newcomer = leaf_identity(proposal.key_package.leaf_node)
+                    _check_newcomer(newcomer, names)
+                    if direct and newcomer.account not in direct:
+                        raise PolicyRejected("this room is between two people; open another one for more")
                     role, deed = state.add, "add people"
                 case Remove(removed) if MemberSender(removed) == sender:
                     continue
@@ -167,6 +184,8 @@ class RoomPolicy:
                     role, deed = state.remove, "remove people"
                 case GroupContextExtensions(extensions):
                     agreed_state(extensions)
+                    if room_settings(extensions).direct != direct:
+                        raise PolicyRejected("a room between two people stays one, and no other becomes one")
                     role, deed = state.edit, "change the room"
                 case Update():
                     continue

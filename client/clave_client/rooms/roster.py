@@ -10,6 +10,7 @@ import msgspec
 
 from clave_client.events import Person
 from clave_client.formats.payload import epoch_id
+from clave_client.formats.room_settings import SETTINGS_EXTENSION
 from clave_client.rooms.policy import device_identity, member_identity
 from clave_client.store.database import Store
 from clave_client.store.pins import Pins
@@ -24,19 +25,26 @@ _INVITER = "inviter"
 
 
 class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A member's device: its key, its account and name, and the encoded identity in which they are signed."""
+    """A member's device: its key, its account and name, and the encoded identity in which they are signed.
+
+    `is_current` says that it reads MIMI content and knows settings of rooms.
+    """
 
     leaf_index: int
     signature_key: bytes
     identity: bytes
     account: bytes
     name: str
+    is_current: bool
 
     @classmethod
     def of(cls, member: Member) -> RosterMember:
         """Return a member of a group. Raises `PolicyRejected` if its account did not sign its device."""
         found = member_identity(member)
-        return cls(member.leaf_index, member.signature_key, member.identity, found.account, found.name)
+        is_current = SETTINGS_EXTENSION in member.leaf.capabilities.extensions
+        return cls(
+            member.leaf_index, member.signature_key, member.identity, found.account, found.name, is_current
+        )
 
 
 class _RosterRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -143,6 +151,15 @@ class Roster:
     def has(self, device: bytes) -> bool:
         """Return whether the device with this key is a member."""
         return device in self._by_device
+
+    def is_current(self, device: bytes) -> bool:
+        """Return whether a member's device reads MIMI content and knows settings of rooms."""
+        return self._by_device[device].is_current
+
+    @cached_property
+    def outdated(self) -> tuple[str, ...]:
+        """The names of the members that read only the former content format, sorted."""
+        return tuple(sorted({sanitize(each.name) for each in self._members.values() if not each.is_current}))
 
     def missing_in(self, other: Roster) -> list[RosterMember]:
         """Return the members whose devices are not in another roster."""

@@ -20,6 +20,7 @@ from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.payload import UnverifiedEntry
+from clave_client.formats.room_settings import RoomSettings
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
@@ -28,11 +29,10 @@ from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.message_counts import MessageCounts
 from clave_client.rooms.outbox import Outbox
 from clave_client.rooms.pending_commits import PendingCommits
-from clave_client.rooms.policy import agreed_state, device_identity, restore_group
+from clave_client.rooms.policy import agreed_state, device_identity, restore_group, room_settings
 from clave_client.rooms.refused_payloads import RefusedPayloads
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores, encode_restores
-from clave_client.rooms.resends import Resends
 from clave_client.rooms.roster import Roster, RosterMember
 from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
@@ -88,7 +88,6 @@ class StoredRoom:
         self.commits = PendingCommits(store, record.id, self.outbox)
         self.rekeys = PendingRekeys(store, record.id)
         self.counts = MessageCounts(store, record.id)
-        self.resends = Resends(store, record.id)
         self.epochs = EpochTracker(store, record.id)
         self.intent = RekeyIntent()
         self.relay_restores: list[tuple[bytes, int]] | None = None
@@ -242,9 +241,19 @@ class StoredRoom:
         return self.record.lost > 0
 
     @property
+    def is_joined(self) -> bool:
+        """Whether this device is a member that accepted its invitation and does not leave."""
+        return self.record.phase is Phase.JOINED
+
+    @property
     def account(self) -> bytes:
         """The account of this device."""
         return self.roster.account()
+
+    @property
+    def settings(self) -> RoomSettings:
+        """What the members agree on beside the agreed state."""
+        return room_settings(self.group.extensions)
 
     def history_seq(self, seq: int) -> int:
         """Return the history seq of entry `seq`: era << 40 | seq."""
@@ -328,8 +337,9 @@ class StoredRoom:
         buffered = self.rekeys.clear(confirmed)
         self.commits.drop()
         here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
-        title = self.intent.title if self.intent.title != self.state.title else ""
-        intent = RekeyIntent([*here, *left], title, shared=not here and not title and bool(left))
+        undone = self.intent.undone(group.extensions)
+        shared = not here and not undone and bool(left)
+        intent = msgspec.structs.replace(undone, removes=[*here, *left], shared=shared)
         self._set_intent(RekeyIntent() if is_own else intent)
         return buffered
 
@@ -399,14 +409,16 @@ class StoredRoom:
             self.put_part("restores", encode_restores(restores))
 
     def resend_after(self, seq: int) -> None:
-        """Queue this device's messages after entry `seq` again, with the same ids (in a transaction)."""
-        place, waiting = self.history_seq(seq), self.outbox.ids(include_logged=True)
-        lines = self.resends.due_after(place, self.roster.own_device, self.account, waiting)
-        if lines:  # what is in flight behind a refused submission is refused too: it waits as well
+        """Queue what this device sent after entry `seq` again, with the same ids (in a transaction)."""
+        waiting = self.outbox.ids()
+        again = [
+            each for each in self._store.sent_after(self.id, self.history_seq(seq)) if each.id not in waiting
+        ]
+        if again:  # what is in flight behind a refused submission is refused too: it waits as well
             in_flight_payloads = (
                 set() if self.draining else {submitted.payload for submitted in self.in_flight.values()}
             )
-            self.outbox.requeue_before(lines, in_flight_payloads)
+            self.outbox.requeue_before(again, in_flight_payloads)
 
     def _roll_back(self, seq: int) -> Event:
         """Roll back to entry `seq`, after which a restored relay has lost all; queue own messages again."""

@@ -11,7 +11,8 @@ from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.log_context import LogContext
-from clave_client.store.database import HistoryLine, OutboxItem
+from clave_client.store.conversation_tables import SentContent
+from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
 from clave_wire.messages import Code, Entry, Kind, Rejected
 from clave_wire.text import sanitize
@@ -29,6 +30,9 @@ _RETRY = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER, Code.PACE, Code.STORAGE}
 
 _RETRY_LATER = {Code.PACE, Code.STORAGE}
 """Those of them that ask for a pause."""
+
+_KEPT = {ContentKind.TEXT, ContentKind.EDIT, ContentKind.DELETION, ContentKind.REACTION}
+"""What is sent again when the relay has lost it or others could not read it."""
 
 # --- in the log ---
 
@@ -79,15 +83,17 @@ def handle_own_legacy_message(log: LogContext, entry: Entry) -> bool:
 
 
 def _record_own_message(log: LogContext, item: OutboxItem, seq: int) -> None:
-    """Add an own message to the history, or note its new entry if it was there before; report it as sent."""
+    """Apply an own content as others do, keep it to be sent again if need be, and report it as sent."""
     room, place = log.room, log.room.history_seq(seq)
-    if item.kind is ContentKind.TEXT:
-        me = room.roster.person(room.group.member(room.group.own_leaf))
-        line = HistoryLine(place, me.device, me.account, me.name, item.id, item.body, item.sent_at)
-        if not log.store.add_message(room.id, line):
-            room.resends.note_logged(item.id, place)
+    me = room.roster.person(room.group.member(room.group.own_leaf))
+    log.apply(log.read_content(item.data, me), me, seq)
+    if item.kind in _KEPT:
+        kept = SentContent(item.id, place, item.kind, item.target, item.data, item.body, item.sent_at)
+        log.store.add_sent(room.id, kept)
     text = item.body if item.kind is ContentKind.TEXT else ""
-    log.report.add(events.Sent(room.id, place, item.id, text, item.sent_at / 1000))
+    line = log.store.message(room.id, item.id) if text else None
+    sent_at = (item.sent_at if line is None else line.sent_at) / 1000
+    log.report.add(events.Sent(room.id, place, item.id, text, sent_at))
 
 
 # --- refused ---

@@ -35,7 +35,8 @@ from clave_client.rpc.values import (
     SendResult,
 )
 from clave_client.store import settings
-from clave_client.store.database import HistoryLine, RoomRecord
+from clave_client.store.database import RoomRecord
+from clave_client.store.message_tables import HistoryLine
 from clave_client.store.request_log import RequestLog
 from clave_client.store.schema import MIGRATIONS
 from clave_client.sync.event_stream import EventStream
@@ -372,7 +373,7 @@ class Service:
                     record.id,
                     record.title,
                     record.phase,
-                    unread.get(record.id, 0),
+                    unread.get(record.id, (0, 0))[0],
                     waiting.get(record.id, 0),
                     muted.get(record.id, 0.0),
                     "" if similar is None else similar.title,

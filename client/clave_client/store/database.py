@@ -1,4 +1,4 @@
-"""The tables of one profile's database: keys, group states, outbox and history. Knows no protocol.
+"""The tables of one profile's database: keys, group states and the outbox. Knows no protocol.
 
 What belongs to one operation is written in one `transaction()`, so a crash leaves all of it or nothing: a
 ratchet with the ciphertext made by it, a commit with its submission number, a cursor with the messages before
@@ -8,24 +8,20 @@ it.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from clave_client.errors import StoreDamaged
+from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
-from clave_client.store.connection import StoreConnection
+from clave_client.store.conversation_tables import ConversationTables
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
 from clave_wire.text import fold, skeleton
 
-__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "HistoryLine", "OutboxItem", "RoomRecord", "Store"]
-
-_MAX_SEQ = 2**63 - 1
+__all__ = ["MOST_BUNDLES", "MOST_LAST_RESORTS", "OutboxItem", "RoomRecord", "Store"]
 
 MOST_BUNDLES = 500
 """Most private halves of one-time key packages kept of a suite: a relay can ask for any number."""
@@ -60,9 +56,11 @@ class RoomRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
-    """A message that is not in the log for good; `payload` is its ciphertext, made in the epoch `head`.
+    """A content that is not in the log for good; `payload` is its ciphertext, made in the epoch `head`.
 
-    `sent_at` is in milliseconds since 1970. `placed` is its entry, while a rekey before it is not confirmed.
+    `data` is the content, and `body` the text to show of it while it waits. `target` is the message that it
+    changes. `sent_at` is in milliseconds since 1970. `placed` is its entry, while a rekey before it is not
+    confirmed.
     """
 
     position: int
@@ -70,6 +68,8 @@ class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
     kind: ContentKind
     body: str
     sent_at: int
+    target: bytes
+    data: bytes
     payload: bytes | None
     head: bytes | None
     placed: int | None
@@ -78,22 +78,7 @@ class OutboxItem(msgspec.Struct, frozen=True, array_like=True):
         return f"<OutboxItem {self.id!r}, {len(self.body)} characters, placed {self.placed!r}>"
 
 
-class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
-    """One message of a room's history; `sent_at` is in milliseconds since 1970."""
-
-    seq: int
-    sender: bytes
-    account: bytes
-    name: str
-    id: bytes
-    text: str
-    sent_at: int
-
-    def __repr__(self) -> str:
-        return f"<HistoryLine {self.seq!r} {self.name!r} {self.id!r}, {len(self.text)} characters>"
-
-
-class Store(StoreConnection):
+class Store(ConversationTables):
     """The tables of an open database. All methods raise `StoreDamaged` when the disk or the file fails.
 
     Opening raises it also when `key` does not decrypt the file. `pins_version` changes whenever a pin or a
@@ -302,23 +287,22 @@ class Store(StoreConnection):
 
     # --- outbox ---
 
-    def enqueue(self, room: bytes, message_id: bytes, kind: ContentKind, body: str, sent_at: int) -> None:
-        """Append a message to a room's outbox."""
+    def enqueue(self, room: bytes, item: Outgoing, sent_at: int) -> None:
+        """Append a content to a room's outbox."""
         self.run(
-            "INSERT INTO outbox(room, id, kind, body, sent_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO outbox(room, id, kind, body, sent_at, target, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
             room,
-            message_id,
-            int(kind),
-            body,
+            item.id,
+            int(item.kind),
+            item.text,
             sent_at,
+            item.target,
+            item.data,
         )
 
     def outbox(self, room: bytes, limit: int) -> list[OutboxItem]:
-        """Return the first `limit` messages of a room's outbox, oldest first."""
-        sql = (
-            "SELECT position, id, kind, body, sent_at, payload, head, placed FROM outbox"
-            " WHERE room = ? ORDER BY position LIMIT ?"
-        )
+        """Return the first `limit` contents of a room's outbox, oldest first."""
+        sql = f"SELECT {_OUTBOX_FIELDS} FROM outbox WHERE room = ? ORDER BY position LIMIT ?"  # noqa: S608
         return [msgspec.convert(row, OutboxItem) for row in self.rows(sql, room, limit)]
 
     def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
@@ -343,7 +327,7 @@ class Store(StoreConnection):
     def pending_texts(self, room: bytes | None, limit: int) -> list[tuple[bytes, OutboxItem]]:
         """Return the first texts that wait to be sent with their rooms: of one room, or of all."""
         sql = (
-            "SELECT room, position, id, kind, body, sent_at, NULL, NULL, placed FROM outbox"
+            f"SELECT room, {_OUTBOX_FIELDS} FROM outbox"  # noqa: S608 (constant names)
             " WHERE placed IS NULL AND kind = ? AND room = coalesce(?, room) ORDER BY position LIMIT ?"
         )
         rows = self.rows(sql, int(ContentKind.TEXT), room, limit)
@@ -357,68 +341,8 @@ class Store(StoreConnection):
         """Delete an outbox item: it is in the log, or will never be."""
         self.run("DELETE FROM outbox WHERE position = ?", position)
 
-    # --- history ---
 
-    def add_message(self, room: bytes, line: HistoryLine) -> bool:
-        """Add a message to the history; return False when one of that account and id is there already."""
-        sql = (
-            "INSERT INTO messages(room, seq, sender, account, name, id, text, sent_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        )
-        before = self.connection.total_changes()
-        self.run(sql, room, line.seq, line.sender, line.account, line.name, line.id, line.text, line.sent_at)
-        return self.connection.total_changes() > before
-
-    def history(
-        self, room: bytes, *, after: int = 0, before: int = _MAX_SEQ, last: int = -1
-    ) -> list[HistoryLine]:
-        """Return messages with a seq between two, oldest first; with `last` the newest only."""
-        place = "room = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return self._lines(place, room, after, before, last)[::-1]
-
-    def next_messages(
-        self, room: bytes, after: int, limit: int, *, before: int = _MAX_SEQ
-    ) -> list[HistoryLine]:
-        """Return the first `limit` messages with a seq between `after` and `before`, oldest first."""
-        place = "room = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
-        return self._lines(place, room, after, before, limit)
-
-    def unshown_messages(
-        self, room: bytes, own: bytes, shown: int, late: frozenset[int], limit: int
-    ) -> list[HistoryLine]:
-        """Return the first messages of other devices than `own` with a seq above `shown` or in `late`."""
-        place = (
-            "room = ? AND seq > ? AND sender != ? AND (seq > ? OR seq IN (SELECT value FROM json_each(?)))"
-            " ORDER BY seq LIMIT ?"
-        )
-        first, listed = min(late, default=shown + 1) - 1, json.dumps(sorted(late))
-        return self._lines(place, room, first, own, shown, listed, limit)
-
-    def unread_counts(self, own: bytes) -> dict[bytes, int]:
-        """Return by room how many messages of other devices than `own` were not shown; none are left out."""
-        sql = (
-            "SELECT rooms.id, count(*) FROM rooms JOIN messages ON room = rooms.id"
-            " WHERE seq > shown AND sender != ? GROUP BY rooms.id"
-            " UNION ALL SELECT room, length(data) / 8 FROM group_parts WHERE part = 'late'"
-        )
-        counts: Counter[bytes] = Counter()
-        for room, count in self.rows(sql, own):
-            counts[msgspec.convert(room, bytes)] += msgspec.convert(count, int)
-        return counts
-
-    def messages_of(self, room: bytes, sender: bytes, *, after: int) -> list[HistoryLine]:
-        """Return a device's messages with a seq above `after`, oldest first."""
-        return self._lines("room = ? AND seq > ? AND sender = ? ORDER BY seq", room, after, sender)
-
-    def message(self, room: bytes, account: bytes, message_id: bytes) -> HistoryLine | None:
-        """Return an account's message with this id, or None."""
-        return next(iter(self._lines("room = ? AND account = ? AND id = ?", room, account, message_id)), None)
-
-    def _lines(self, where: str, *values: apsw.SQLiteValue) -> list[HistoryLine]:
-        sql = f"SELECT seq, sender, account, name, id, text, sent_at FROM messages WHERE {where}"  # noqa: S608 (constant words)
-        return [msgspec.convert(row, HistoryLine) for row in self.rows(sql, *values)]
-
-
+_OUTBOX_FIELDS = ", ".join(OutboxItem.__struct_fields__)
 _ROOM_FIELDS = ", ".join(RoomRecord.__struct_fields__)
 _PUT_ROOM = (
     f"INSERT OR REPLACE INTO rooms({_ROOM_FIELDS})"  # noqa: S608 (constant names)

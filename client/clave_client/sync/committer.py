@@ -130,6 +130,12 @@ class Committer:
                 case CommitResult.LOGGED:
                     placed = True
 
+    async def renew(self, room: LocalRoom) -> None:
+        """Commit a rekey that changes only this device's leaf, if that has to list more than it does."""
+        async with self._locks.setdefault(room.id, asyncio.Lock()):
+            if room.advertise_due:
+                await self._attempt(room, (), 0.0)
+
     def _may_commit(self, room_id: bytes) -> bool:
         rooms = self._sync.rooms
         return room_id not in rooms or rooms[room_id].may_commit or rooms[room_id].too_old

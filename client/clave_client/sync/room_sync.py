@@ -34,15 +34,18 @@ from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.store.journal import Journal
+from clave_client.sync.advertising import Advertiser
 from clave_client.sync.background import BackgroundTasks
 from clave_client.sync.clock_check import ClockCheck
 from clave_client.sync.committer import RELAY_PAUSE_SECONDS, Committer, Propose
 from clave_client.sync.event_stream import EventSource
+from clave_client.sync.expiry import ExpiryTimer
 from clave_client.sync.inbox import Inbox
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import KeyPackageUpkeep
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
+from clave_client.sync.reporting import ReceiptReporter
 from clave_client.sync.resumes import Resumes
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
@@ -118,6 +121,9 @@ class RoomSync:
         self.rejoin = RejoinCoordinator(self, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
+        self.receipts = ReceiptReporter(self, store, self._timers)
+        self._advertiser = Advertiser(self, self._timers, self._committer.renew)
+        self.expiry = ExpiryTimer(store, account.verified.account, clock, self.emit)
         for error in self.unusable.values():
             self.emit(events.Notice(b"", str(error)))
 
@@ -137,6 +143,7 @@ class RoomSync:
     async def close(self, *, goodbye: bool = True) -> None:
         """Stop, send goodbye if wanted, and close. What was not acknowledged stays in the outbox."""
         self.connection.stop()
+        self.expiry.stop()
         self._key_packages.disconnected()
         await self.tasks.cancel()
         await self.connection.close(goodbye=goodbye)
@@ -326,6 +333,8 @@ class RoomSync:
             if isinstance(event, events.Sent | events.SendFailed):
                 self.waiters.deliver(event)
             self.events.put(event)  # the reader has stored it
+        self.store.remove_traces()
+        self.expiry.check()
         if result.commit_result is not None:
             self._committer.note_result(room.id, result.commit_result, result.reason)
         for device in result.rejoin_requests:
@@ -366,6 +375,8 @@ class RoomSync:
             self._committer.run_duties(room)
         if room.leave_due:
             self.submit(room, room.prepare_leave())
+        self.receipts.check(room)
+        self._advertiser.check(room)
         self.submit(room, *room.prepare_messages())
 
     def submit(self, room: LocalRoom, *submits: Submit) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clave_client.formats.content import Content, ContentKind, encode_content
+from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
 from clave_client.formats.payload import header_digest
 from clave_client.rooms import log_reader
 from clave_client.rooms.batch_report import BatchResult
@@ -44,7 +44,7 @@ def badly_signed(log: Log, member: Member, text: str) -> Entry:
     group = member.villain()
     group._epoch = dataclasses.replace(group._epoch, signature_secret=Secret(os.urandom(32)))
     header = member.header(Kind.APPLICATION, count=member.room.record.count + 1)
-    content = encode_content(Content(os.urandom(16), ContentKind.TEXT, text, b"", 0))
+    content = encode_former(FormerContent(os.urandom(16), FormerKind.TEXT, text, b"", 0))
     packed = pack_header(header)
     body = group.encrypt(content, authenticated_data=header_digest(packed))
     entry = log.entry(member, Forged(Kind.APPLICATION, packed + body))

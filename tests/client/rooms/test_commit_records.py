@@ -47,7 +47,20 @@ def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
         Remove(red.leaf_of(blue)),
         Member(tmp_path, "white").add(),
     ]
-    intent = RekeyIntent.of(proposals, red.room.roster.members())
+    members, extensions = red.room.roster.members(), red.room.group.extensions
+    intent = RekeyIntent.of(proposals, members, extensions)
     assert intent == RekeyIntent([blue.device], "team")
     assert intent
-    assert not RekeyIntent.of((), red.room.roster.members())
+    assert not RekeyIntent.of((), members, extensions)
+
+
+def test_an_intent_is_only_what_changes(tmp_path: Path) -> None:
+    """Else a change made again would undo another member's change of something else."""
+    _, (red, _) = in_one_room(tmp_path, "red", "blue")
+    members, extensions = red.room.roster.members(), red.room.group.extensions
+    expiry = GroupContextExtensions(red.room.extensions_with(expiry=60))
+    intent = RekeyIntent.of([expiry], members, extensions)
+    assert intent == RekeyIntent(expiry=60)
+    assert not intent.undone(expiry.extensions)
+    assert intent.undone(extensions) == intent
+    assert not RekeyIntent.of([GroupContextExtensions(extensions)], members, extensions)

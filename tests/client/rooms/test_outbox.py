@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.formats.content import ContentKind
+from clave_client.formats.composing import Composer
 from clave_client.rooms.outbox import WINDOW, Outbox
 from clave_client.store.database import Store
 from clave_crypto.keys import Secret
@@ -42,23 +42,27 @@ def take(log: Log, member: Member, submits: list[Submit]) -> None:
 def test_logged_messages_wait_to_be_confirmed(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.db", Secret(b"k" * 32))
     outbox = Outbox(store, ROOM)
-    ids = [outbox.append(ContentKind.TEXT, str(number), number) for number in range(3)]
-    assert outbox.append(ContentKind.JOINED, "", 3, b"j" * 16) == b"j" * 16
-    assert [item.id for item in outbox.waiting()] == [*ids, b"j" * 16]
-    assert outbox.ids() == ids, "only texts are named"
+    compose = Composer(ROOM, b"a" * 32)
+    contents = [*(compose.text(str(number)) for number in range(3)), compose.joined()]
+    for number, content in enumerate(contents):
+        outbox.append(content, number)
+    *ids, joined = [content.id for content in contents]
+    assert [item.id for item in outbox.waiting()] == [*ids, joined]
+    assert list(outbox.texts()) == ids, "only texts are named"
+    assert outbox.ids() == {*ids, joined}
     for item in outbox.waiting()[:2]:
         outbox.store_ciphertext(item, item.id, b"h" * 32)
     one = outbox.find(ids[0])
     assert one is not None
     outbox.mark_logged(one, 7)
     assert outbox.find(ids[0]) is None
-    assert outbox.ids() == ids[1:]
+    assert list(outbox.texts()) == ids[1:]
     outbox.confirm(b"o" * 32)
-    assert outbox.ids() == ids, "in another epoch it is to be said anew"
+    assert list(outbox.texts()) == ids, "in another epoch it is to be said anew"
     outbox.store_ciphertext(one, b"again", b"h" * 32)
     outbox.mark_logged(one, 9)
     outbox.confirm(b"h" * 32)
-    assert outbox.ids() == ids[1:]
+    assert list(outbox.texts()) == ids[1:]
     for item in outbox.waiting():
         outbox.drop(item)
     assert not outbox

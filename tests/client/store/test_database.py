@@ -9,9 +9,11 @@ import apsw
 import pytest
 
 from clave_client.errors import ProfileOfOther, StoreDamaged, StoreFull, WrongPassphrase
+from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
 from clave_client.store import schema
-from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, HistoryLine, RoomRecord, Store
+from clave_client.store.database import MOST_BUNDLES, MOST_LAST_RESORTS, RoomRecord, Store
+from clave_client.store.message_tables import HistoryLine
 from clave_client.store.schema import MIGRATIONS
 from clave_client.values import Phase
 from clave_crypto.keys import Secret
@@ -33,7 +35,7 @@ def store(path: Path) -> Iterator[Store]:
 
 
 def line(seq: int, message_id: bytes = b"", text: str = "hello") -> HistoryLine:
-    return HistoryLine(seq, b"d" * 32, b"a" * 32, "red", message_id or os.urandom(16), text, 1_000)
+    return HistoryLine(seq, b"d" * 32, b"a" * 32, "red", message_id or os.urandom(32), text, 1_000)
 
 
 def test_nothing_on_disk_is_readable(store: Store, path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_transaction_is_all_or_nothing(store: Store) -> None:
         with store.transaction():
             store.put("a", b"1")
             with store.transaction():
-                store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
+                store.enqueue(ROOM, Outgoing(b"i" * 32, ContentKind.TEXT, b"hello", "hello"), 5)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -120,7 +122,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(store: Store) -> None:
 
 def test_the_outbox_keeps_order_and_ciphertext(store: Store) -> None:
     for number in range(5):
-        store.enqueue(ROOM, bytes([number]) * 16, ContentKind.TEXT, str(number), number)
+        store.enqueue(ROOM, Outgoing(bytes([number]) * 32, ContentKind.TEXT, b"", str(number)), number)
     first, second = store.outbox(ROOM, 2)
     assert (first.body, second.body) == ("0", "1")
     store.put_ciphertext(first.position, b"sealed", b"h" * 32)
@@ -136,9 +138,9 @@ def test_the_outbox_keeps_order_and_ciphertext(store: Store) -> None:
 
 
 def test_a_message_of_the_same_sender_and_id_is_kept_once(store: Store) -> None:
-    assert store.add_message(ROOM, line(1, b"i" * 16))
-    assert not store.add_message(ROOM, line(2, b"i" * 16))
-    assert store.add_message(b"s" * 16, line(1, b"i" * 16))
+    assert store.add_message(ROOM, line(1, b"i" * 32))
+    assert not store.add_message(ROOM, line(2, b"i" * 32))
+    assert store.add_message(b"s" * 16, line(1, b"i" * 32))
     assert [found.seq for found in store.history(ROOM)] == [1]
 
 
@@ -152,7 +154,7 @@ def test_history_gives_the_newest_oldest_first(store: Store) -> None:
 def test_deleting_a_group_keeps_the_history(store: Store) -> None:
     store.put_part(ROOM, "epoch", b"e")
     store.put_chain_hashes(ROOM, {1: b"l" * 32})
-    store.enqueue(ROOM, b"i" * 16, ContentKind.TEXT, "hello", 5)
+    store.enqueue(ROOM, Outgoing(b"i" * 32, ContentKind.TEXT, b"hello", "hello"), 5)
     store.add_waiting(ROOM, 1, b"entry")
     store.put_counts(ROOM, {b"d" * 32: 4})
     store.add_message(ROOM, line(1))
@@ -166,7 +168,7 @@ def test_deleting_a_group_keeps_the_history(store: Store) -> None:
 
 
 def test_a_room_record_is_loaded_as_stored(store: Store) -> None:
-    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3, 7, 1, 6, -1, 2, b"i" * 16)
+    record = RoomRecord(ROOM, Phase.JOINED, "friends", 5, 2, 4, 3, 7, 1, 6, -1, 2, b"i" * 32)
     store.put_room(record)
     assert store.rooms() == [record]
     assert store.room(ROOM) == record

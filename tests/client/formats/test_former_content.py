@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import AgreedState, Role, decode_agreed_state
-from clave_client.formats.content import (
-    Content,
-    ContentKind,
-    decode_content,
-    decode_legacy_content,
-    encode_content,
+from clave_client.formats.former_content import (
+    FormerContent,
+    FormerKind,
+    decode_former,
+    decode_protocol_3,
+    encode_former,
 )
 
-CONTENT = Content(b"i" * 16, ContentKind.TEXT, "hello", b"", 5)
+CONTENT = FormerContent(b"i" * 16, FormerKind.TEXT, "hello", b"", 5)
 STATE = AgreedState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
 
 
 def test_content_is_decoded_as_encoded() -> None:
-    assert decode_content(encode_content(CONTENT)) == CONTENT
+    assert decode_former(encode_former(CONTENT)) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -37,29 +37,29 @@ def test_content_is_decoded_as_encoded() -> None:
 def test_content_out_of_bounds_is_refused(fields: dict[str, object]) -> None:
     values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
     for name, value in fields.items():
-        values[Content.__struct_fields__.index(name)] = value
+        values[FormerContent.__struct_fields__.index(name)] = value
     with pytest.raises(PeerError):
-        decode_content(msgspec.msgpack.encode(values))
+        decode_former(msgspec.msgpack.encode(values))
 
 
 def test_content_of_protocol_3_holds_its_senders_view() -> None:
     values = list(msgspec.to_builtins(CONTENT, builtin_types=(bytes,)))
     before = msgspec.msgpack.encode([*values, [3, b"h" * 32]])
-    read = decode_legacy_content(before)
+    read = decode_protocol_3(before)
     assert (read.id, read.kind, read.body, read.sent_at) == (CONTENT.id, CONTENT.kind, CONTENT.body, 5)
     with pytest.raises(PeerError):
-        decode_content(before)
+        decode_former(before)
     with pytest.raises(PeerError):
-        decode_legacy_content(encode_content(CONTENT))
+        decode_protocol_3(encode_former(CONTENT))
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200))
 def test_undecodable_content_is_a_peer_error(data: bytes) -> None:
     with pytest.raises(PeerError):
-        decode_content(data)
+        decode_former(data)
     with pytest.raises(PeerError):
-        decode_legacy_content(data)
+        decode_protocol_3(data)
     with pytest.raises(PeerError):
         decode_agreed_state(data)
 
@@ -84,4 +84,4 @@ def test_agreed_state_has_one_encoding() -> None:
 def test_a_time_no_calendar_can_show_is_refused() -> None:
     late = msgspec.structs.replace(CONTENT, sent_at=2**62)
     with pytest.raises(PeerError):
-        decode_content(encode_content(late))
+        decode_former(encode_former(late))

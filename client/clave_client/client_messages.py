@@ -1,0 +1,188 @@
+"""What a client says in its rooms, and does to what was said there.
+
+The part of `client.Client` that appends to outboxes. A method `note_...` stores what is to be sent and
+returns its id; `submit_noted` sends it. An event says what became of it.
+"""
+
+from __future__ import annotations
+
+from clave_client.client_state import ClientState
+from clave_client.errors import ClientError, UsageError
+from clave_client.events import MessageKind
+from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
+from clave_client.formats.mimi.content import Expiration
+from clave_client.formats.mimi.message_id import legacy_message_id
+from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.store.message_tables import HistoryLine
+from clave_client.values import Phase
+from clave_wire.text import sanitize
+
+__all__ = ["ClientMessages"]
+
+_FORMER_ID_BYTES = 16
+
+
+class ClientMessages(ClientState):
+    """The messages of one profile; the base of `Client`."""
+
+    def submit_noted(self, room: bytes) -> None:
+        """Send what was noted for a room, if there is a connection; else it is sent once there is one."""
+        here = self.sync.rooms.get(room)
+        if here is not None:
+            self.sync.invitations.retry_deferred()
+            self.sync.submit_noted(here)
+
+    # --- saying something ---
+
+    def post(self, room: bytes, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> bytes:
+        """Append a message to a room's outbox and return its id; an event `Sent` or `SendFailed` follows.
+
+        Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
+        """
+        message_id = self.note_message(room, text, reply_to=reply_to, expires_after=expires_after)
+        self.submit_noted(room)
+        return message_id
+
+    def note_message(self, room: bytes, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> bytes:
+        """Append a message, an answer to the message `reply_to` if that is given.
+
+        It disappears `expires_after` seconds after it was read, or with 0 when those of the room do. Raises
+        `UsageError` when it is empty or too long, or needs what a member of the room does not know yet.
+        """
+        here, text = self._speaking_in(room), _checked_text(text)
+        if reply_to:
+            self._find(here, reply_to)
+            _check_current(here, "replies")
+        if expires_after:
+            _check_current(here, "messages that disappear")
+            if not 0 < expires_after <= MAX_EXPIRY_SECONDS:
+                raise UsageError("a message disappears within a year")
+        seconds = expires_after or here.settings.expiry
+        expires = Expiration(relative=True, time=seconds) if seconds else None
+        return here.enqueue_text(text, reply_to=reply_to, expires=expires)
+
+    def note_edit(self, room: bytes, message: bytes, text: str) -> bytes:
+        """Append another text for one's own message. Raises `UsageError` when that cannot be."""
+        here, text = self._speaking_in(room), _checked_text(text)
+        line = self._own(here, message, "edit")
+        _check_current(here, "edited messages")
+        return here.enqueue(here.composer.text(text, reply_to=line.reply_to, replaces=line.id))
+
+    def note_deletion(self, room: bytes, message: bytes) -> bytes:
+        """Append the deletion of one's own message for all, or as an admin the removal of another's."""
+        here = self._speaking_in(room)
+        line = self._find(here, message)
+        if line.account != here.account and here.account not in here.state.admins:
+            raise UsageError(f"only {line.name} or an admin can delete that; /delete it here only")
+        _check_current(here, "deleted messages")
+        return here.enqueue(here.composer.deletion(line.id))
+
+    def hide_message(self, room: bytes, message: bytes) -> None:
+        """Delete a message on this device only."""
+        here = self._room(room)
+        line = self._find(here, message)
+        with self.sync.store.transaction():
+            self.sync.store.erase_message(room, line.id, MessageKind.HIDDEN)
+        self.sync.store.remove_traces()
+
+    def note_reaction(self, room: bytes, message: bytes, reaction: str) -> bytes:
+        """Append a reaction to a message: an emoji, or a few letters. Raises `UsageError`."""
+        here = self._speaking_in(room)
+        if not is_reaction(reaction):
+            raise UsageError("a reaction is one emoji, or a few letters without spaces")
+        line = self._find(here, message)
+        _check_current(here, "reactions")
+        own = self.sync.store.reactions(room, line.id)
+        if any(each.account == here.account and each.reaction == reaction for each in own):
+            raise UsageError(f"you have reacted with {reaction} already; /unreact takes it back")
+        return here.enqueue(here.composer.reaction(line.id, reaction))
+
+    def note_unreaction(self, room: bytes, message: bytes, reaction: str = "") -> bytes:
+        """Append that one's own reaction to a message is taken back: the named one, or the only one."""
+        here = self._speaking_in(room)
+        line = self._find(here, message)
+        reactions = [
+            each for each in self.sync.store.reactions(room, line.id) if each.account == here.account
+        ]
+        found = [each for each in reactions if reaction in ("", each.reaction)]
+        if not found:
+            raise UsageError(
+                "you have not reacted to that" + (f" with {sanitize(reaction)}" if reaction else "")
+            )
+        if len(found) > 1:
+            raise UsageError(f"say which reaction: {' '.join(each.reaction for each in found)}")
+        return here.enqueue(here.composer.deletion(found[0].id))
+
+    # --- sent and delivered ---
+
+    async def wait_until_sendable(self, room: bytes) -> None:
+        """Wait until a room is read and messages can be encrypted for its present members.
+
+        Raises `ClientError` when the relay refuses to resume the room.
+        """
+        await self.sync.wait_until_sendable(room)
+
+    async def wait_delivered(self, room: bytes, message_id: bytes) -> int:
+        """Wait until something posted is in the log; return its history seq. Raises `ClientError`.
+
+        `message_id` is what `post` or a method `note_...` returned, also in an earlier version.
+        """
+        sync = self.sync
+        if len(message_id) == _FORMER_ID_BYTES:
+            message_id = legacy_message_id(room, sync.account.verified.account, message_id)
+        if seq := sync.store.sent_place(message_id):
+            return seq
+        if (line := sync.store.message(room, message_id)) is not None:  # what it said was deleted since
+            return line.seq
+        if not sync.store.is_waiting(room, message_id):
+            raise ClientError("that message was not sent, and waits no longer")
+        return await sync.wait_for_delivery(room, message_id)
+
+    async def send(self, room: bytes, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> int:
+        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""
+        message_id = self.post(room, text, reply_to=reply_to, expires_after=expires_after)
+        return await self.sync.wait_for_delivery(room, message_id)
+
+    # --- checks ---
+
+    def _speaking_in(self, room: bytes) -> LocalRoom:
+        """Return a room in which this device can say something. Raises `UsageError`."""
+        self.sync.check()
+        here = self._room(room)
+        if here.record.phase is not Phase.JOINED:
+            raise UsageError(f"accept the invitation to {here.record.title} first")
+        return here
+
+    def _find(self, here: LocalRoom, message: bytes) -> HistoryLine:
+        """Return a message that can be changed, answered or reacted to. Raises `UsageError`."""
+        line = self.sync.store.message(here.id, message)
+        if line is None:
+            raise UsageError(f"there is no such message in {here.record.title}")
+        if line.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
+            raise UsageError("that message was deleted")
+        return line
+
+    def _own(self, here: LocalRoom, message: bytes, deed: str) -> HistoryLine:
+        line = self._find(here, message)
+        if line.account != here.account:
+            raise UsageError(f"only {line.name} can {deed} that")
+        return line
+
+
+def _checked_text(text: str) -> str:
+    text = text.encode(errors="replace").decode()
+    if not text.strip():
+        raise UsageError("an empty message says nothing")
+    if len(text.encode()) > MAX_BODY_BYTES:
+        raise UsageError(f"a message has at most {MAX_BODY_BYTES} bytes; send it in pieces")
+    return text
+
+
+def _check_current(here: LocalRoom, what: str) -> None:
+    """Raise `UsageError` if a member of the room does not know `what` yet."""
+    outdated = here.roster.outdated
+    if outdated:
+        names = ", ".join(outdated[:3]) + (" and others" if len(outdated) > 3 else "")
+        have = "has" if len(outdated) == 1 else "have"
+        raise UsageError(f"{names} {have} to update clave before {here.record.title} can have {what}")

@@ -1,0 +1,211 @@
+"""What the contents of messages do to a room's history, alike at all members. Knows the store; sends nothing.
+
+Who may change a message is judged at the place of the change in the log: its author's account, or for a
+removal an admin by the agreed state there. What names a message that is not here, or changes another's, does
+nothing and is reported once per member.
+"""
+
+from __future__ import annotations
+
+import re
+
+from clave_client import events
+from clave_client.events import MessageKind, Person
+from clave_client.formats.content import Content, ContentKind
+from clave_client.formats.markdown import mentioned
+from clave_client.formats.mimi.status import MessageStatus
+from clave_client.rooms.batch_report import BatchReport
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.store.database import Store
+from clave_client.store.message_tables import HistoryLine
+
+__all__ = ["MessageEffects"]
+
+_REPORTED = (MessageStatus.DELIVERED, MessageStatus.READ)
+
+
+class MessageEffects:
+    """What contents do to the history of one room. Use it in the transaction in which the log is read."""
+
+    def __init__(self, room: LocalRoom, store: Store) -> None:
+        self._room = room
+        self._store = store
+        self._report = BatchReport(room.id)
+
+    def apply(
+        self, content: Content, person: Person, place: int, accepted_at: int, report: BatchReport
+    ) -> None:
+        """Apply a content of `person`, at history seq `place`, and report what it did.
+
+        `accepted_at` is the relay's time in milliseconds since 1970, 0 if not known.
+        """
+        self._report = report
+        is_own = person.device == self._room.roster.own_device
+        if content.kind is ContentKind.JOINED:
+            if not is_own:
+                report.add(events.InvitationAccepted(self._room.id, person))
+            return
+        line = self._line(content, person, place, accepted_at)
+        if self._store.is_blocked(person.account) and content.kind is not ContentKind.DELETION:
+            return
+        match content.kind:
+            case ContentKind.TEXT | ContentKind.UNKNOWN:
+                self._add(content, person, line, is_own=is_own)
+            case ContentKind.EDIT:
+                self._edit(content, person, line)
+            case ContentKind.DELETION:
+                self._delete(content, person, line)
+            case ContentKind.REACTION:
+                self._react(content, person, line)
+            case ContentKind.STATUS:
+                self._note_statuses(content, person, line)
+
+    def _line(self, content: Content, person: Person, place: int, accepted_at: int) -> HistoryLine:
+        """Return the line of a content as if it were a message of its own."""
+        now = round(self._room.clock() * 1000)
+        sent_at = content.sent_at if content.sent_at is not None else accepted_at or now
+        expires = content.expires
+        is_own = person.device == self._room.roster.own_device
+        after = expires.time if expires is not None and expires.relative else 0
+        at = expires.time * 1000 if expires is not None and not expires.relative else 0
+        if after and is_own:  # who said it has read it
+            at = now + after * 1000
+        return HistoryLine(
+            place,
+            person.device,
+            person.account,
+            person.name,
+            content.id,
+            content.text,
+            sent_at,
+            MessageKind.UNKNOWN if content.kind is ContentKind.UNKNOWN else MessageKind.TEXT,
+            content.markup,
+            content.reply_to,
+            accepted_at,
+            expires_at=at,
+            expires_after=after,
+            mentions_me=bool(content.markup) and self._room.account in mentioned(content.markup),
+        )
+
+    # --- messages ---
+
+    def _add(self, content: Content, person: Person, line: HistoryLine, *, is_own: bool) -> None:
+        room = self._room
+        if line.expires_at and line.expires_at <= room.clock() * 1000:
+            self._store.add_message(room.id, _expired(line))  # its id is kept, so that it never comes again
+            return
+        if not self._store.add_message(room.id, line) or is_own:
+            return
+        room.note_late(line.seq)
+        self._report.add(
+            events.Message(
+                room.id,
+                line.seq,
+                person,
+                line.id,
+                line.text,
+                line.sent_at / 1000,
+                line.kind,
+                line.markup,
+                line.reply_to,
+                line.accepted_at / 1000,
+                line.mentions_me,
+            )
+        )
+        if room.owes_receipts_to(person):
+            self._store.add_due_receipt(room.id, line.id, MessageStatus.DELIVERED)
+
+    def _edit(self, content: Content, person: Person, line: HistoryLine) -> None:
+        room = self._room
+        found = self._store.message(room.id, content.target)
+        if found is None or found.kind is not MessageKind.TEXT:
+            if found is None:
+                self._report_inert(person, "edited a message that is not here")
+            return
+        if found.account != person.account:
+            self._report_inert(person, f"tried to edit a message of {found.name}")
+            return
+        if self._store.is_version(room.id, found.id, content.id):
+            return  # it was sent again
+        ends = [at for at in (found.expires_at, line.expires_at) if at]  # an expiry can only shorten
+        edited = HistoryLine(
+            found.seq,
+            found.sender,
+            found.account,
+            found.name,
+            found.id,
+            line.text,
+            line.sent_at,
+            markup=line.markup,
+            expires_at=min(ends, default=0),
+            mentions_me=line.mentions_me,
+        )
+        self._store.edit_message(room.id, found.id, content.id, edited)
+        self._report.add(
+            events.MessageEdited(
+                room.id, found.seq, person, found.id, line.text, line.sent_at / 1000, line.markup
+            )
+        )
+
+    def _delete(self, content: Content, person: Person, line: HistoryLine) -> None:
+        """Delete a message of this account, or as an admin remove another's; or take a reaction back."""
+        room = self._room
+        reacted = self._store.drop_reaction(room.id, person.account, content.target)
+        for message, reaction in reacted:
+            self._report.add(
+                events.ReactionChanged(room.id, message.seq, person, message.id, reaction, added=False)
+            )
+        found = self._store.message(room.id, content.target)
+        if reacted or found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
+            if found is None and not reacted:
+                self._report_inert(person, "deleted a message that is not here")
+            return
+        if found.account == person.account:
+            self._store.erase_message(room.id, found.id, MessageKind.DELETED)
+        elif person.account in room.state.admins:
+            self._store.erase_message(room.id, found.id, MessageKind.REMOVED, line)
+        else:
+            self._report_inert(person, f"tried to delete a message of {found.name}")
+            return
+        self._report.add(events.MessageDeleted(room.id, found.seq, person, found.id, found.name))
+
+    def _react(self, content: Content, person: Person, line: HistoryLine) -> None:
+        room = self._room
+        if content.replaces:
+            for message, reaction in self._store.drop_reaction(room.id, person.account, content.replaces):
+                self._report.add(
+                    events.ReactionChanged(room.id, message.seq, person, message.id, reaction, added=False)
+                )
+        found = self._store.message(room.id, content.target)
+        if found is None:
+            self._report_inert(person, "reacted to a message that is not here")
+        if found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
+            return
+        for reaction in content.reactions:
+            if self._store.add_reaction(room.id, found.id, line, reaction):
+                self._report.add(
+                    events.ReactionChanged(room.id, found.seq, person, found.id, reaction, added=True)
+                )
+
+    def _note_statuses(self, content: Content, person: Person, line: HistoryLine) -> None:
+        """Note what became of this account's messages at another one."""
+        room = self._room
+        if person.account == room.account or not room.owes_receipts:
+            return
+        for message, status in content.statuses:
+            if status not in _REPORTED:
+                continue
+            found = self._store.message(room.id, message)
+            own = found is not None and found.account == room.account and found.kind is MessageKind.TEXT
+            if found is not None and own and self._store.add_receipt(room.id, found.id, line, status):
+                self._report.add(events.StatusChanged(room.id, found.seq, found.id))
+
+    def _report_inert(self, person: Person, text: str) -> None:
+        if self._report.is_new(person.device, re.sub(r" of .*", "", text)):
+            self._report.add(events.Notice(self._room.id, f"{person.name} {text}; nothing changed"))
+
+
+def _expired(line: HistoryLine) -> HistoryLine:
+    return HistoryLine(
+        line.seq, line.sender, line.account, line.name, line.id, "", line.sent_at, MessageKind.EXPIRED
+    )

@@ -1,0 +1,120 @@
+"""What is said in one room, as far as it needs no keys: what waits to be sent, what was shown, what is owed.
+
+A part of `LocalRoom`. Each call is one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clave_client.errors import StateTooOld
+from clave_client.events import Person
+from clave_client.formats.composing import Composer, Outgoing
+from clave_client.formats.former_content import FormerKind
+from clave_client.formats.mimi.content import Expiration
+from clave_client.formats.mimi.status import MessageStatus
+from clave_client.rooms.stored_room import StoredRoom
+
+__all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
+
+MOST_RECEIPT_ACCOUNTS: Final = 20
+"""Accounts of the largest room in which receipts are sent."""
+
+READ_RECEIPTS: Final = "read receipts"
+"""The setting of a room by which its user has others told what was read."""
+
+_MOST_RECEIPTS: Final = 500
+"""Most messages of which it is told at once that they were read."""
+
+
+class RoomMessages(StoredRoom):
+    """A room with what is said in it; the base of `LocalRoom`."""
+
+    # --- to be sent ---
+
+    @property
+    def composer(self) -> Composer:
+        """What makes contents to send here; mentions are of the members' names."""
+        names = {member.name: member.account for member in self.roster.members().values()}
+        return Composer(self.id, self.account, names)
+
+    def enqueue(self, item: Outgoing) -> bytes:
+        """Append a content to the outbox and return its id; from here on it survives a crash."""
+        self.check_age()
+        with self.changing():
+            self.outbox.append(item, round(self.clock() * 1000))
+        return item.id
+
+    def enqueue_text(self, text: str, *, reply_to: bytes = b"", expires: Expiration | None = None) -> bytes:
+        """Append a message and return its id; in the former format if a member reads no other.
+
+        That format has neither answers nor expiry, which the caller has to check.
+        """
+        if self.roster.outdated:
+            return self._enqueue_former(FormerKind.TEXT, text)
+        return self.enqueue(self.composer.text(text, reply_to=reply_to, expires=expires))
+
+    def enqueue_joined(self) -> bytes:
+        """Append the note that this device accepted its invitation."""
+        if self.roster.outdated:
+            return self._enqueue_former(FormerKind.JOINED, "")
+        return self.enqueue(self.composer.joined())
+
+    def _enqueue_former(self, kind: FormerKind, text: str) -> bytes:
+        return self.enqueue(self.composer.former(kind, text, round(self.clock() * 1000)))
+
+    def check_age(self) -> None:
+        """Raise `StateTooOld` if this device has submitted what it does not remember."""
+        if self.too_old:
+            raise StateTooOld(
+                f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"
+            )
+
+    # --- receipts ---
+
+    @property
+    def owes_receipts(self) -> bool:
+        """Whether receipts are sent here: the room is small and joined, and all its members know them."""
+        small = len(self.roster.accounts) <= MOST_RECEIPT_ACCOUNTS
+        return small and self.is_joined and not self.roster.outdated
+
+    def owes_receipts_to(self, person: Person) -> bool:
+        """Return whether `person` is told what became of its messages: in a room of two only if verified."""
+        return self.owes_receipts and (not self.settings.direct or person.verified)
+
+    def enqueue_receipts(self) -> bool:
+        """Append a report of the statuses that are due; return whether there were any."""
+        with self.changing():
+            found = self._store.take_due_receipts(self.id, _MOST_RECEIPTS)
+            if found and self.owes_receipts:
+                self.outbox.append(self.composer.statuses(found), round(self.clock() * 1000))
+        return bool(found)
+
+    # --- shown ---
+
+    def mark_shown(self, place: int, *, until: bool = False) -> bool:
+        """Note that the message at history seq `place` is shown; return False when it was before.
+
+        With `until`, all up to it are. Those that are to be deleted some time after that are from now on.
+        """
+        is_late = place in self.late
+        if place <= self.record.shown and not is_late and not (until and self.late):
+            return False
+        with self.changing():
+            self._note_read(min([self.record.shown + 1, *self.late]) if until else place, place)
+            if until:
+                self._set_late(frozenset(late for late in self.late if late > place))
+            elif is_late:
+                self._set_late(self.late - {place})
+            self.set(shown=max(self.record.shown, place))
+        return True
+
+    def _note_read(self, first: int, last: int) -> None:
+        """Begin the time of messages from `first` to `last`, and owe receipts for them if wanted."""
+        self._store.start_expiry(self.id, first, last, round(self.clock() * 1000))
+        if not self._store.room_setting(self.id, READ_RECEIPTS) or not self.owes_receipts:
+            return
+        for line in self._store.next_messages(self.id, first - 1, _MOST_RECEIPTS, before=last + 1):
+            sender = self.find(line.sender)
+            if sender is not None and sender.account != self.account and self.owes_receipts_to(sender):
+                self._store.add_due_receipt(self.id, line.id, MessageStatus.READ)
