@@ -9,7 +9,7 @@
 #   make wheel        the wheel built, and the demo run from it in an environment of its own
 #   make demo-picture docs/demo.svg, from what `clave demo` shows in a terminal
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
-#   make validation-page   docs/mls-validation.md, from the rules of the MLS library and their tests
+#   make validation-page   docs/mls-validation.md and docs/mimi-validation.md, from the rules and their tests
 #   make errors-page   docs/errors.md, from the errors of client and relay
 #   make bad-nights   docs/bad-nights.md, from real runs (it needs root, for a full disk)
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
@@ -73,6 +73,7 @@ soak: $(VENV)/.installed-dev
 
 validation-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rulepage.py
+	$(BIN)/python tests/mimirulepage.py
 
 rpc-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rpcpage.py

@@ -1,4 +1,4 @@
-"""Expecting that something is refused, and finding which tests prove which rule of RFC 9420."""
+"""Expecting that something is refused, and finding which tests prove which rule of a catalogue."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Proof:
 
 
 @cache
-def proofs() -> tuple[Proof, ...]:
-    """Return every test in tests/crypto that proves a rule, in the order of files and lines."""
+def proofs(folder: str = "crypto") -> tuple[Proof, ...]:
+    """Return every test in that folder of tests that proves a rule, in the order of files and lines."""
     return tuple(
         Proof(path.relative_to(TESTS.parent).as_posix(), name, test.proves, test)
-        for path in sorted(TESTS.glob("crypto/**/test_*.py"))
+        for path in sorted(TESTS.glob(f"{folder}/**/test_*.py"))
         if "@proves(" in path.read_text()
         for name, test in inspect.getmembers(_load(path), inspect.isfunction)
         if hasattr(test, "proves")

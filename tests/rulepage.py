@@ -167,11 +167,11 @@ def validation_page() -> str:
     parts = [
         _HEAD,
         f"## The {len(rules)} rules\n",
-        _table(("rule", "section", "what must hold", "tests"), rows),
+        table(("rule", "section", "what must hold", "tests"), rows),
         "## Refused by other errors\n",
-        _table(("section", "what is refused", "error", "tests"), map(_refusal, REFUSED_OTHERWISE)),
+        table(("section", "what is refused", "error", "tests"), map(_refusal, REFUSED_OTHERWISE)),
         "## Not checked\n",
-        _table(
+        table(
             ("section", "what must hold", "why no receiver here checks it"),
             ((_link(section), what, why) for section, what, why in NOT_CHECKED),
         ),
@@ -199,7 +199,8 @@ def _link(section: str) -> str:
     return f"[{section}](https://www.rfc-editor.org/rfc/rfc9420#section-{section})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
