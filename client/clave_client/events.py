@@ -163,7 +163,7 @@ class ReactionChanged(Event):
     seq: int
     person: Person
     id: bytes
-    reaction: str
+    reaction: str = field(repr=False)
     added: bool
 
 

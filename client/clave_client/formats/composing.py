@@ -46,7 +46,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     target: bytes = b""
 
     def __repr__(self) -> str:
-        return f"<Outgoing {self.id!r}, {self.kind.name}, {len(self.data)} bytes>"
+        return f"<Outgoing {self.id!r}, {self.kind!r}, {len(self.data)} bytes>"
 
 
 class Composer:

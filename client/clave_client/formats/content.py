@@ -96,7 +96,7 @@ class Content(msgspec.Struct, frozen=True):
     sent_at: int | None = None
 
     def __repr__(self) -> str:
-        return f"<Content {self.id!r}, {self.kind.name}, {len(self.text)} characters>"
+        return f"<Content {self.id!r}, {self.kind!r}, {len(self.text)} characters>"
 
 
 def read_content(data: bytes, *, room: bytes, account: bytes, now: float) -> Content:

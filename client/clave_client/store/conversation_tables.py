@@ -42,6 +42,9 @@ class Reaction(msgspec.Struct, frozen=True, array_like=True):
     name: str
     reaction: str
 
+    def __repr__(self) -> str:
+        return f"<Reaction {self.id!r} of {self.name!r}>"
+
 
 class ConversationTables(MessageTables):
     """The messages of all rooms with what surrounds them. The caller opens transactions."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clave_client import events
-from clave_client.events import Event, Inconsistency, Person
+from clave_client.events import Event, Inconsistency, MessageKind, Person
 from clave_client.formats.json_values import BadValue, dump, event_types, load, load_event, type_tag
 from clave_client.rpc import methods as m
 from clave_client.values import MemberInfo, Phase, RoomInfo, SeenKey
@@ -19,6 +19,15 @@ EVERY_EVENT = [
     events.Connected(relay="x:1", fingerprint="ab cd", registered=True, first_use=False, vouched=False),
     events.Disconnected(reason="gone", retry_in=1.5),
     events.Message(ROOM, 2**50, BLUE, b"i" * 16, 'a "text"\n\u202e', 1.25),
+    events.Message(
+        ROOM, 2**50, BLUE, b"i" * 32, "bold", 1.25, MessageKind.TEXT, "**bold**", b"r" * 32, 1.5, True
+    ),
+    events.MessageEdited(ROOM, 7, BLUE, b"i" * 32, "other text", 2.5, "**other** text"),
+    events.MessageDeleted(ROOM, 7, RED, b"i" * 32, "blue"),
+    events.MessagesExpired(ROOM, (7, 8)),
+    events.ReactionChanged(ROOM, 7, RED, b"i" * 32, "\N{PARTY POPPER}", added=True),
+    events.StatusChanged(ROOM, 7, b"i" * 32),
+    events.SettingsChanged(ROOM, 86_400, RED),
     events.Sent(ROOM, 7, b"i" * 16, "text", 3.5),
     events.SendFailed(ROOM, b"i" * 16, "too large", "text"),
     events.OutboxChanged(ROOM),

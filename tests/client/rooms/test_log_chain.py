@@ -242,9 +242,9 @@ def forged_message(member: Member, **fields: object) -> Forged:
     packed = pack_header(header)
     member.says("forged")
     (item,) = member.room.outbox.waiting()
-    content = msgspec.msgpack.encode([item.id, 1, item.body, b"", item.sent_at])
     return Forged(
-        Kind.APPLICATION, packed + member.villain().encrypt(content, authenticated_data=header_digest(packed))
+        Kind.APPLICATION,
+        packed + member.villain().encrypt(item.data, authenticated_data=header_digest(packed)),
     )
 
 
