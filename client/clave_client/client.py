@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
-from clave_client.client_messages import ClientMessages
+from clave_client.client_messages import ClientMessages, check_current
 from clave_client.client_setup import open_profile
 from clave_client.errors import (
     ClientError,
@@ -34,6 +34,8 @@ from clave_client.errors import (
     UsageError,
 )
 from clave_client.events import Connected, Event, Notice, Person
+from clave_client.formats.agreed_state import MAX_TITLE
+from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS, SETTINGS_EXTENSION
 from clave_client.net.transport import Connect
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.lifetimes import Clocks
@@ -55,6 +57,8 @@ from clave_wire.text import sanitize
 __all__ = ["Client"]
 
 E = TypeVar("E", bound=Event)
+
+_NOTES = "notes to self"
 
 _DELETING_SINCE = 5
 """The version of the protocol that has `DeleteAccount`."""
@@ -243,17 +247,23 @@ class Client(ClientMessages):
         return [Room(self, record.id, record.title) for record in invited]
 
     async def create_room(
-        self, title: str, *, suite: CipherSuite = NEW_ROOMS, room_id: bytes | None = None
+        self,
+        title: str,
+        *,
+        suite: CipherSuite = NEW_ROOMS,
+        room_id: bytes | None = None,
+        direct: Sequence[bytes] = (),
     ) -> Room:
         """Create a room with this device as its only member and its admin.
 
         `room_id` are 16 bytes that nobody can guess, random ones unless given; creating a room under the id
-        of one that this device has created before does nothing.
+        of one that this device has created before does nothing. `direct` are the accounts of a room that
+        stays between these; see `open_direct`.
         """
         sync, room_id = self.sync, room_id or os.urandom(16)
         room = sync.rooms.get(room_id)
         if room is None:
-            group = create_group(sync.account, room_id, title, suite, sync.clock())
+            group = create_group(sync.account, room_id, title, suite, sync.clock(), direct)
             try:
                 await sync.transport.request(lambda request: CreateRoom(request, room_id))
             except RelayRefused as error:
@@ -265,6 +275,50 @@ class Client(ClientMessages):
         created = room
         await sync.wait_for(lambda: created.synced)
         return Room(self, room_id, room.record.title)
+
+    async def open_direct(self, name: str, *, room_id: bytes | None = None) -> Room:
+        """Find or make the room between this account and `name`, or with the own name that for own notes.
+
+        If both have made one, it is the one with the lower id of those that both have joined. An open
+        invitation of `name` to one is accepted. Raises what `fingerprint`, `create_room` and `invite` do.
+        """
+        me = self.sync.account.verified.account
+        other = me if name == self.name else (await self.fingerprint(name)).account
+        pair = sorted({me, other})
+        found = [room for room in self.sync.rooms.values() if room.direct == pair]
+        joined = sorted((each for each in found if each.is_joined), key=lambda each: each.id)
+        both = [each for each in joined if each.is_joint]
+        invited = [each for each in found if each.record.phase is Phase.INVITED]
+        if both or (joined and not invited):
+            here = (both or joined)[0]
+        elif invited:
+            here = min(invited, key=lambda each: each.id)
+            await self.accept(here.id)
+        else:
+            title = (
+                _NOTES if other == me else f"{min(name, self.name)} and {max(name, self.name)}"[:MAX_TITLE]
+            )
+            room = await self.create_room(title, room_id=room_id, direct=pair)
+            here = self._room(room.id)
+        if other not in here.roster.accounts:
+            await self.invite(here.id, name, repeated=True)
+        return Room(self, here.id, here.record.title)
+
+    async def set_expiry(self, room: bytes, seconds: int) -> bool:
+        """Have new messages of a room disappear that long after they were read, or with 0 never.
+
+        Returns whether that counts already, as `remove` does. Raises `UsageError`.
+        """
+        check_current(self._room(room), "messages that disappear")
+        if not 0 <= seconds <= MAX_EXPIRY_SECONDS:
+            raise UsageError("messages disappear within a year; 0 keeps them")
+
+        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
+            if room.settings.expiry == seconds:
+                return None
+            return [GroupContextExtensions(room.extensions_with(expiry=seconds))]
+
+        return await self._commit(room, propose)
 
     async def invite(self, room: bytes, name: str, *, repeated: bool = False) -> Person:
         """Add the devices of `name` to a room; each receives a welcome, and the user has to accept it.
@@ -293,6 +347,11 @@ class Client(ClientMessages):
                 if person.name == name:
                     return person
             raise MemberNotFound(f"{name} has just left {here.record.title}")
+
+        if here.has_settings:
+            leaves = [add.key_package.leaf_node for add in invitee.adds]
+            if any(SETTINGS_EXTENSION not in leaf.capabilities.extensions for leaf in leaves):
+                raise UsageError(f"{name} has to update clave before joining {here.record.title}")
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:
             return [
@@ -324,6 +383,7 @@ class Client(ClientMessages):
                 self._parts.pins.pin(inviter.name, check_inviter(self._parts.pins, inviter))
             if accept:
                 here.accept()
+                here.note_joint()
                 here.enqueue_joined()
             else:
                 here.decline()

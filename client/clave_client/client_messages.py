@@ -6,24 +6,29 @@ returns its id; `submit_noted` sends it. An event says what became of it.
 
 from __future__ import annotations
 
-from clave_client.client_state import ClientState
+from clave_client.client_settings import ClientSettings
 from clave_client.errors import ClientError, UsageError
 from clave_client.events import MessageKind
 from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.message_id import legacy_message_id
 from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
+from clave_client.rooms.first_record import ERA_BITS, MOST_NUMBER
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
 from clave_wire.text import sanitize
 
-__all__ = ["ClientMessages"]
+__all__ = ["ClientMessages", "check_current"]
 
 _FORMER_ID_BYTES = 16
 
+_MOST_DIGITS = 18
+_LOOKED_AT = 1000
+"""Messages that are looked at for the last one of somebody."""
 
-class ClientMessages(ClientState):
+
+class ClientMessages(ClientSettings):
     """The messages of one profile; the base of `Client`."""
 
     def submit_noted(self, room: bytes) -> None:
@@ -53,9 +58,9 @@ class ClientMessages(ClientState):
         here, text = self._speaking_in(room), _checked_text(text)
         if reply_to:
             self._find(here, reply_to)
-            _check_current(here, "replies")
+            check_current(here, "replies")
         if expires_after:
-            _check_current(here, "messages that disappear")
+            check_current(here, "messages that disappear")
             if not 0 < expires_after <= MAX_EXPIRY_SECONDS:
                 raise UsageError("a message disappears within a year")
         seconds = expires_after or here.settings.expiry
@@ -66,7 +71,7 @@ class ClientMessages(ClientState):
         """Append another text for one's own message. Raises `UsageError` when that cannot be."""
         here, text = self._speaking_in(room), _checked_text(text)
         line = self._own(here, message, "edit")
-        _check_current(here, "edited messages")
+        check_current(here, "edited messages")
         return here.enqueue(here.composer.text(text, reply_to=line.reply_to, replaces=line.id))
 
     def note_deletion(self, room: bytes, message: bytes) -> bytes:
@@ -75,7 +80,7 @@ class ClientMessages(ClientState):
         line = self._find(here, message)
         if line.account != here.account and here.account not in here.state.admins:
             raise UsageError(f"only {line.name} or an admin can delete that; /delete it here only")
-        _check_current(here, "deleted messages")
+        check_current(here, "deleted messages")
         return here.enqueue(here.composer.deletion(line.id))
 
     def hide_message(self, room: bytes, message: bytes) -> None:
@@ -92,7 +97,7 @@ class ClientMessages(ClientState):
         if not is_reaction(reaction):
             raise UsageError("a reaction is one emoji, or a few letters without spaces")
         line = self._find(here, message)
-        _check_current(here, "reactions")
+        check_current(here, "reactions")
         own = self.sync.store.reactions(room, line.id)
         if any(each.account == here.account and each.reaction == reaction for each in own):
             raise UsageError(f"you have reacted with {reaction} already; /unreact takes it back")
@@ -144,6 +149,41 @@ class ClientMessages(ClientState):
         message_id = self.post(room, text, reply_to=reply_to, expires_after=expires_after)
         return await self.sync.wait_for_delivery(room, message_id)
 
+    # --- finding messages ---
+
+    def find_message(self, room: bytes, words: str, *, own: bool | None = None) -> HistoryLine:
+        """Return the message that `words` name: its number, its id, or without words the last one.
+
+        The last one is that of this account with `own`, of others if that is False. Raises `UsageError`.
+        """
+        here = self._room(room)
+        if not words.strip():
+            found = self._last_message(here, own)
+        elif words.strip().isascii() and words.strip().isdecimal():
+            found = self._numbered(here, int(words.strip()[:_MOST_DIGITS]))
+        else:
+            try:
+                found = self.sync.store.message(room, bytes.fromhex(words))
+            except ValueError:
+                raise UsageError("say which message: its number, as /numbers shows it") from None
+        if found is None:
+            raise UsageError(f"there is no such message in {here.record.title}")
+        return found
+
+    def _last_message(self, here: LocalRoom, own: bool | None) -> HistoryLine | None:
+        for line in reversed(self.history(here.id, last=_LOOKED_AT)):
+            is_own = line.account == here.account
+            if own in (None, is_own) and line.kind in (MessageKind.TEXT, MessageKind.UNKNOWN):
+                return line
+        return None
+
+    def _numbered(self, here: LocalRoom, number: int) -> HistoryLine | None:
+        """Return the message with a number, the latest if the relay has given it several times."""
+        if number > MOST_NUMBER:
+            return self.sync.store.message_at(here.id, number)
+        places = (era << ERA_BITS | number for era in range(here.record.era, -1, -1))
+        return next(filter(None, (self.sync.store.message_at(here.id, place) for place in places)), None)
+
     # --- checks ---
 
     def _speaking_in(self, room: bytes) -> LocalRoom:
@@ -179,7 +219,7 @@ def _checked_text(text: str) -> str:
     return text
 
 
-def _check_current(here: LocalRoom, what: str) -> None:
+def check_current(here: LocalRoom, what: str) -> None:
     """Raise `UsageError` if a member of the room does not know `what` yet."""
     outdated = here.roster.outdated
     if outdated:

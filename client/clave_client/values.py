@@ -9,7 +9,7 @@ import msgspec
 
 from clave_client.events import Person
 
-__all__ = ["Fingerprint", "MemberInfo", "Phase", "RoomInfo", "SeenKey"]
+__all__ = ["BlockedPerson", "Fingerprint", "MemberInfo", "Phase", "RoomInfo", "SeenKey"]
 
 
 class Phase(enum.IntEnum):
@@ -20,6 +20,14 @@ class Phase(enum.IntEnum):
     LEAVING = 3
     CLOSED = 4
     BEHIND = 5
+
+
+class BlockedPerson(msgspec.Struct, frozen=True):
+    """An account that is blocked, with the name it was blocked under."""
+
+    name: str
+    account: bytes
+    fingerprint: str
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -56,7 +64,10 @@ class RoomInfo(msgspec.Struct, frozen=True):
     """A summary of a room as this device knows it.
 
     `people`, `devices` and `unverified` are counts; `epoch` is the MLS epoch number. `suite` is the cipher
-    suite's number, `suite_name` its name in the registry and `encryption` its description.
+    suite's number, `suite_name` its name in the registry and `encryption` its description. Messages disappear
+    `expiry` seconds after they were read; 0 for never. `direct` says that the room is between two people, or
+    for own notes. `outdated` are members that read only the former content format. `receipts` says whether it
+    is told what was received, `read_receipts` also what was read.
     """
 
     id: bytes
@@ -71,3 +82,8 @@ class RoomInfo(msgspec.Struct, frozen=True):
     suite_name: str
     encryption: str
     post_quantum: bool
+    expiry: int = 0
+    direct: bool = False
+    outdated: tuple[str, ...] = ()
+    receipts: bool = False
+    read_receipts: bool = False

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from clave_client.formats.welcome import JoinPoint
-from clave_client.rooms.policy import agreed_state
+from clave_client.rooms.policy import room_title
 from clave_client.store.database import RoomRecord, Store
 from clave_client.values import Phase
 from clave_crypto.mls import Group
-from clave_wire.text import sanitize
 
-__all__ = ["ERA_BITS", "first_record"]
+__all__ = ["ERA_BITS", "MOST_NUMBER", "first_record"]
 
 ERA_BITS = 40
 """Bits of a seq in a history seq; above them is the era, so that lost entries sort before later ones."""
+
+MOST_NUMBER = (1 << ERA_BITS) - 1
+"""The highest number that a message has in its era."""
 
 
 def first_record(
     store: Store, group: Group, phase: Phase, join_point: JoinPoint | None, incarnation: bytes
 ) -> RoomRecord:
     """Return the record of a group that this device made, or joined at `join_point`; it is not stored yet."""
-    title = sanitize(agreed_state(group.extensions).title)
+    title = room_title(group)
     # Submission numbers go on where an earlier membership of this device ended.
     known = store.room(group.group_id)
     used, count, era = (0, 0, 0) if known is None else (known.submission, known.count, known.era)

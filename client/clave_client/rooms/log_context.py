@@ -19,6 +19,7 @@ from clave_client.formats.payload import (
 from clave_client.rooms.batch_report import BatchReport, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.message_effects import MessageEffects
+from clave_client.rooms.policy import room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
@@ -156,7 +157,7 @@ class LogContext:
         if had_commit:
             self.report.result.commit_result = CommitResult.APPLIED if is_own else CommitResult.SUPERSEDED
         self._report_changes(before, leavers, author)
-        title = sanitize(room.state.title)
+        title = room_title(room.group)
         if room.state != former and author is not None:
             self.report.add(events.RoomChanged(room.id, title, author))
         if room.settings.expiry != former_settings.expiry and author is not None:

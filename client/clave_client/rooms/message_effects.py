@@ -16,6 +16,7 @@ from clave_client.formats.markdown import mentioned
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.room_messages import ARCHIVED
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 
@@ -43,6 +44,7 @@ class MessageEffects:
         is_own = person.device == self._room.roster.own_device
         if content.kind is ContentKind.JOINED:
             if not is_own:
+                self._room.note_joint()
                 report.add(events.InvitationAccepted(self._room.id, person))
             return
         line = self._line(content, person, place, accepted_at)
@@ -97,6 +99,7 @@ class MessageEffects:
         if not self._store.add_message(room.id, line) or is_own:
             return
         room.note_late(line.seq)
+        self._store.set_room_setting(room.id, ARCHIVED, "")
         self._report.add(
             events.Message(
                 room.id,

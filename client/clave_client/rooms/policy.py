@@ -36,7 +36,7 @@ from clave_crypto.mls import (
 )
 from clave_crypto.mls.grease import GREASE
 from clave_wire.errors import BadName
-from clave_wire.text import check_name, skeleton
+from clave_wire.text import check_name, sanitize, skeleton
 
 __all__ = [
     "MAX_DEVICES",
@@ -49,6 +49,7 @@ __all__ = [
     "member_identity",
     "restore_group",
     "room_settings",
+    "room_title",
 ]
 
 
@@ -100,6 +101,16 @@ def room_settings(extensions: Sequence[Extension]) -> RoomSettings:
         return decode_room_settings(found[0]) if found else RoomSettings()
     except PeerError as error:
         raise PolicyRejected(str(error)) from None
+
+
+def room_title(group: Group) -> str:
+    """Return what to call a room: its title, or that it is with somebody if it is between two people."""
+    accounts = {member.leaf_index: member_identity(member) for member in group.members()}
+    own = accounts[group.own_leaf].account
+    direct = room_settings(group.extensions).direct
+    others = {each.name for each in accounts.values() if each.account in direct and each.account != own}
+    title = f"@{min(others)}" if others else agreed_state(group.extensions).title
+    return sanitize(title)
 
 
 MAX_DEVICES = 500

@@ -28,4 +28,9 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         suite.name,
         suite.words,
         is_post_quantum(suite),
+        room.settings.expiry,
+        bool(room.settings.direct),
+        room.roster.outdated,
+        room.owes_receipts,
+        room.owes_receipts and room.tells_what_was_read,
     )

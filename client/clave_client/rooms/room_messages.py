@@ -15,13 +15,18 @@ from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.stored_room import StoredRoom
 
-__all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
+__all__ = ["ARCHIVED", "MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
 
 MOST_RECEIPT_ACCOUNTS: Final = 20
 """Accounts of the largest room in which receipts are sent."""
 
+ARCHIVED: Final = "archived"
+"""The setting of a room by which lists leave it out until somebody says something there."""
+
 READ_RECEIPTS: Final = "read receipts"
 """The setting of a room by which its user has others told what was read."""
+
+_JOINT: Final = "joint"
 
 _MOST_RECEIPTS: Final = 500
 """Most messages of which it is told at once that they were read."""
@@ -70,6 +75,18 @@ class RoomMessages(StoredRoom):
                 f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"
             )
 
+    # --- rooms between two people ---
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether both people of a room between two are known to have joined it."""
+        return bool(self._store.room_setting(self.id, _JOINT))
+
+    def note_joint(self) -> None:
+        """Note that both people of a room between two have joined it."""
+        if self.direct:
+            self._store.set_room_setting(self.id, _JOINT, "yes")
+
     # --- receipts ---
 
     @property
@@ -78,9 +95,14 @@ class RoomMessages(StoredRoom):
         small = len(self.roster.accounts) <= MOST_RECEIPT_ACCOUNTS
         return small and self.is_joined and not self.roster.outdated
 
+    @property
+    def tells_what_was_read(self) -> bool:
+        """Whether the user wants the others to be told what was read."""
+        return bool(self._store.room_setting(self.id, READ_RECEIPTS))
+
     def owes_receipts_to(self, person: Person) -> bool:
         """Return whether `person` is told what became of its messages: in a room of two only if verified."""
-        return self.owes_receipts and (not self.settings.direct or person.verified)
+        return self.owes_receipts and (not self.direct or person.verified)
 
     def enqueue_receipts(self) -> bool:
         """Append a report of the statuses that are due; return whether there were any."""
@@ -112,7 +134,7 @@ class RoomMessages(StoredRoom):
     def _note_read(self, first: int, last: int) -> None:
         """Begin the time of messages from `first` to `last`, and owe receipts for them if wanted."""
         self._store.start_expiry(self.id, first, last, round(self.clock() * 1000))
-        if not self._store.room_setting(self.id, READ_RECEIPTS) or not self.owes_receipts:
+        if not self.owes_receipts or not self.tells_what_was_read:
             return
         for line in self._store.next_messages(self.id, first - 1, _MOST_RECEIPTS, before=last + 1):
             sender = self.find(line.sender)

@@ -20,7 +20,7 @@ from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
 from clave_client.events import Event, Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.payload import UnverifiedEntry
-from clave_client.formats.room_settings import RoomSettings
+from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
@@ -47,6 +47,9 @@ __all__ = ["LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
 
 LEGACY_COMMIT_PART = "pending"
 """The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
+
+_DIRECT = "direct"
+"""The setting of a room with the accounts that it is between, as asking the group takes keys."""
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
@@ -141,6 +144,8 @@ class StoredRoom:
             inviter = b"" if join_point is None else room.roster.account(group.welcomed_by)
             room.epochs.begin(inviter, record.cursor)
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
+            direct = "".join(account.hex() for account in room.settings.direct)
+            store.set_room_setting(record.id, _DIRECT, direct)
             room._save()
         return room
 
@@ -249,6 +254,17 @@ class StoredRoom:
     def account(self) -> bytes:
         """The account of this device."""
         return self.roster.account()
+
+    @property
+    def direct(self) -> list[bytes]:
+        """The accounts, sorted, of a room between two people or for own notes; empty for others."""
+        stored = bytes.fromhex(self._store.room_setting(self.id, _DIRECT))
+        return [stored[place : place + 32] for place in range(0, len(stored), 32)]
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether the group has settings, so that only devices that know them can join it."""
+        return any(each.extension_type == SETTINGS_EXTENSION for each in self.group.extensions)
 
     @property
     def settings(self) -> RoomSettings:

@@ -24,16 +24,32 @@ from clave_client.rpc.account_methods import (
     WaitFlushed,
     WaitSettled,
 )
-from clave_client.rpc.method_base import Change, ConsumerName, Count, Method, Number, Seconds
-from clave_client.rpc.values import (
-    EventsPage,
-    HistoryMessage,
-    OwnerInfo,
-    PendingMessage,
-    RoomNews,
-    RoomSummary,
-    SendResult,
+from clave_client.rpc.message_methods import (
+    MESSAGE_METHODS,
+    Archive,
+    Block,
+    DeleteMessage,
+    Edit,
+    GetDraft,
+    GetHistory,
+    GetMessage,
+    GetUnread,
+    ListBlocked,
+    ListPending,
+    MarkShown,
+    OpenDirect,
+    Post,
+    React,
+    Search,
+    Send,
+    SetDraft,
+    SetExpiry,
+    SetReadReceipts,
+    Unblock,
+    Unreact,
 )
+from clave_client.rpc.method_base import Change, ConsumerName, Method, Number, Seconds
+from clave_client.rpc.values import EventsPage, OwnerInfo, RoomNews, RoomSummary
 from clave_client.values import Fingerprint, MemberInfo, RoomInfo, SeenKey
 
 __all__ = [
@@ -41,6 +57,8 @@ __all__ = [
     "RPC_VERSION",
     "Accept",
     "AddTypedLine",
+    "Archive",
+    "Block",
     "Cancel",
     "CatchUp",
     "Change",
@@ -49,11 +67,15 @@ __all__ = [
     "CreateRoom",
     "Decline",
     "DeleteAccount",
+    "DeleteMessage",
+    "Edit",
     "FindRoom",
     "ForgetConsumer",
     "GetAccount",
+    "GetDraft",
     "GetFingerprint",
     "GetHistory",
+    "GetMessage",
     "GetProfile",
     "GetRoomInfo",
     "GetTypedLines",
@@ -61,6 +83,7 @@ __all__ = [
     "Hello",
     "Invite",
     "Leave",
+    "ListBlocked",
     "ListKeys",
     "ListMembers",
     "ListMismatches",
@@ -70,15 +93,23 @@ __all__ = [
     "Method",
     "Mute",
     "NoteTold",
+    "OpenDirect",
     "Ping",
     "Post",
+    "React",
     "ReadEvents",
     "Remove",
     "Repin",
+    "Search",
     "Send",
+    "SetDraft",
+    "SetExpiry",
     "SetLastRoom",
+    "SetReadReceipts",
     "SetTitle",
     "Subscribe",
+    "Unblock",
+    "Unreact",
     "Verify",
     "WaitFlushed",
     "WaitSettled",
@@ -163,50 +194,6 @@ class ListMembers(Method[list[MemberInfo]], frozen=True, kw_only=True):
     RESULT = list[MemberInfo]
 
     room: str
-
-
-class GetHistory(Method[list[HistoryMessage]], frozen=True, kw_only=True):
-    """Return up to `limit` messages with a seq above `after` and, unless it is 0, below `before`.
-
-    They are the first of these, or with `newest` the last; oldest first, at most 1 MiB of text.
-    """
-
-    NAME = "room.history"
-    RESULT = list[HistoryMessage]
-
-    room: str
-    after: Number = 0
-    before: Number = 0
-    limit: Count = 100
-    newest: bool = True
-
-
-class GetUnread(Method[list[HistoryMessage]], frozen=True, kw_only=True):
-    """Return others' messages that no window has shown yet, oldest first, at most 1,000 and 1 MiB."""
-
-    NAME = "room.unread"
-    RESULT = list[HistoryMessage]
-
-    room: str
-
-
-class MarkShown(Method[None], frozen=True, kw_only=True):
-    """Note that the message at `seq` was shown; with `until`, all messages up to it."""
-
-    NAME = "room.mark_shown"
-
-    room: str
-    seq: Number
-    until: bool = False
-
-
-class ListPending(Method[list[PendingMessage]], frozen=True, kw_only=True):
-    """Return the first 100 messages that wait to be sent: in a room, or with "" in all."""
-
-    NAME = "room.pending"
-    RESULT = list[PendingMessage]
-
-    room: str = ""
 
 
 class Mute(Method[None], frozen=True, kw_only=True):
@@ -294,16 +281,6 @@ class Leave(Change[bool], frozen=True, kw_only=True):
 # --- messages ---
 
 
-class Post(Change[bytes], frozen=True, kw_only=True):
-    """Append a message to a room's outbox and return its id; an event "sent" or "send_failed" follows."""
-
-    NAME = "message.post"
-    RESULT = bytes
-
-    room: str
-    text: str
-
-
 class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
     """Read what waits in a room, for up to `wait` seconds, and return what to know before sending.
 
@@ -315,22 +292,6 @@ class CatchUp(Method[RoomNews], frozen=True, kw_only=True):
 
     room: str
     wait: Seconds = 30.0
-
-
-class Send(Change[SendResult], frozen=True, kw_only=True):
-    """Send a message: read what waits in the room, then post it and wait until the relay has it.
-
-    After `wait` seconds it stays in the outbox, goes out later, and the result's `seq` is 0. `told` is the
-    number of the `RoomNews` that the user was shown.
-    """
-
-    NAME = "message.send"
-    RESULT = SendResult
-
-    room: str
-    text: str
-    wait: Seconds = 30.0
-    told: Number = 0
 
 
 # --- keys of people ---
@@ -458,9 +419,9 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
             WaitSettled,
         ),
         *(GetAccount, DeleteAccount, CheckHealth),
-        *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, GetHistory, GetUnread, MarkShown),
-        *(ListPending, Mute, WaitSynced, Invite, Accept, Decline, Remove, SetTitle, Leave, Post),
-        *(CatchUp, Send, NoteTold),
+        *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, Mute, WaitSynced),
+        *(Invite, Accept, Decline, Remove, SetTitle, Leave, CatchUp, NoteTold),
+        *MESSAGE_METHODS,
         *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),
     )

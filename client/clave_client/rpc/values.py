@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from clave_client import events
-from clave_client.events import Notice, Person
+from clave_client.events import MessageKind, Notice, Person
 from clave_client.values import Phase
 
 __all__ = [
@@ -15,14 +15,21 @@ __all__ = [
     "AccountDevice",
     "AccountInfo",
     "EventsPage",
+    "FoundMessage",
     "Health",
     "HistoryMessage",
+    "MessageDetails",
+    "MessageVersion",
     "NumberedEvent",
     "OwnerInfo",
     "PendingMessage",
     "ProfileInfo",
+    "Quote",
+    "ReactionCount",
+    "Receipt",
     "RoomNews",
     "RoomSummary",
+    "SearchPage",
     "SendResult",
     "SuiteCount",
 ]
@@ -36,6 +43,7 @@ ROOM_CHANGES: Final = (
     events.RelayRestored,
     events.RoomChanged,
     events.RoomClosed,
+    events.SettingsChanged,
 )
 """What whoever sends to a room, or reads it by a script, is told of."""
 
@@ -128,9 +136,10 @@ class Health(msgspec.Struct, frozen=True):
 class RoomSummary(msgspec.Struct, frozen=True):
     """A room this device is in or invited to. `unread` counts others' messages that no window has shown.
 
-    `muted_until` is in seconds since 1970, 0 for not muted. `similar` is the title of a joined room with a
-    confusable title, or empty; `inviter` who invites, and `people` how many accounts are there besides this
-    one, until it is answered.
+    `mentions` counts those of them that mention this account; `archived` says that lists leave the room out.
+    `direct` says that it is between two people, or for own notes. `muted_until` is in seconds since 1970, 0
+    for not muted. `similar` is the title of a joined room with a confusable title, or empty; `inviter` who
+    invites, and `people` how many accounts are there besides this one, until it is answered.
     """
 
     id: bytes
@@ -142,10 +151,45 @@ class RoomSummary(msgspec.Struct, frozen=True):
     similar: str = ""
     inviter: Person | None = None
     people: int = 0
+    mentions: int = 0
+    archived: bool = False
+    direct: bool = False
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The message that another one answers: its number, who wrote it, and the first of its text.
+
+    Without a `name` this device does not have it.
+    """
+
+    number: int = 0
+    name: str = ""
+    text: str = ""
+    kind: MessageKind = MessageKind.TEXT
+
+    def __repr__(self) -> str:
+        return f"<Quote of {self.number!r}>"
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """Who reacted to a message with one reaction; `own` says that this account did."""
+
+    reaction: str
+    names: list[str]
+    own: bool
+
+    def __repr__(self) -> str:
+        return f"<ReactionCount of {len(self.names)} people>"
 
 
 class HistoryMessage(msgspec.Struct, frozen=True):
-    """A message of a room's history; `sent_at` is in seconds since 1970, by the sender's clock."""
+    """A message of a room's history.
+
+    `sent_at` and `accepted_at` are in seconds since 1970, as in the event `Message`. `number` is what a
+    person types to name it. `edits` counts how often it was edited; `removed_by` is the admin that removed
+    it. It disappears at `expires_at` (seconds since 1970), or `expires_after` seconds after it was read; 0
+    for never. Of one's own message, `delivered` and `read` of `others` are known to have got and read it.
+    """
 
     seq: int
     sender: Person
@@ -153,9 +197,78 @@ class HistoryMessage(msgspec.Struct, frozen=True):
     id: bytes
     text: str
     sent_at: float
+    number: int = 0
+    kind: MessageKind = MessageKind.TEXT
+    markup: str = ""
+    reply_to: bytes = b""
+    quote: Quote | None = None
+    accepted_at: float = 0.0
+    edits: int = 0
+    removed_by: str = ""
+    expires_at: float = 0.0
+    expires_after: int = 0
+    mentions_me: bool = False
+    reactions: list[ReactionCount] = []
+    delivered: int = 0
+    read: int = 0
+    others: int = 0
 
     def __repr__(self) -> str:
         return f"<HistoryMessage {self.seq!r}, {len(self.text)} characters>"
+
+
+class MessageVersion(msgspec.Struct, frozen=True):
+    """A former version of a message; `sent_at` is in seconds since 1970."""
+
+    text: str
+    markup: str
+    sent_at: float
+
+    def __repr__(self) -> str:
+        return f"<MessageVersion, {len(self.text)} characters>"
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of one's own message at a person: "delivered", "read", or "" if that is not known."""
+
+    name: str
+    state: str
+
+
+class MessageDetails(msgspec.Struct, frozen=True):
+    """A message with its former versions, oldest first, and of one's own message the receipts."""
+
+    message: HistoryMessage
+    versions: list[MessageVersion]
+    receipts: list[Receipt]
+
+    def __repr__(self) -> str:
+        return f"<MessageDetails of {self.message!r}>"
+
+
+class FoundMessage(msgspec.Struct, frozen=True):
+    """A message that a search found, in the room `room` called `title`.
+
+    `marks` are the places of what was searched for in `text`: (start, end) in characters.
+    """
+
+    room: bytes
+    title: str
+    message: HistoryMessage
+    marks: list[tuple[int, int]]
+
+    def __repr__(self) -> str:
+        return f"<FoundMessage {self.message!r}>"
+
+
+class SearchPage(msgspec.Struct, frozen=True):
+    """Found messages, newest first; `next` is what to give as `before` for more, 0 if there are none."""
+
+    found: list[FoundMessage]
+    next: int
+
+    def __repr__(self) -> str:
+        return f"<SearchPage of {len(self.found)}>"
 
 
 class PendingMessage(msgspec.Struct, frozen=True):

@@ -84,6 +84,17 @@ class ConversationTables(MessageTables):
         blocked = {account for account, _ in self.blocked()}
         return [each for each in self._reactions(row) if each.account not in blocked]
 
+    def reactions_between(self, room: bytes, first: int, last: int) -> list[tuple[bytes, Reaction]]:
+        """Return the reactions to the messages from seq `first` to `last`, with the messages' ids."""
+        sql = (
+            "SELECT messages.id, reactions.id, account, name, reaction FROM messages"  # noqa: S608
+            " JOIN reactions ON message = row JOIN senders ON senders.number = reactions.sender"
+            f" WHERE {_ROOM} AND seq BETWEEN ? AND ? AND account NOT IN (SELECT account FROM blocked)"
+            " ORDER BY seq, reaction, name"
+        )
+        rows = self.rows(sql, room, first, last)
+        return [(msgspec.convert(of, bytes), msgspec.convert(rest, Reaction)) for of, *rest in rows]
+
     def _reactions(self, row: int) -> list[Reaction]:
         sql = (
             "SELECT reactions.id, account, name, reaction FROM reactions"
@@ -115,6 +126,16 @@ class ConversationTables(MessageTables):
             " WHERE message = ? GROUP BY account"
         )
         return dict(msgspec.convert(each, tuple[bytes, int]) for each in self.rows(sql, row))
+
+    def receipt_counts(self, room: bytes, first: int, last: int) -> dict[bytes, tuple[int, int]]:
+        """Return how many accounts received and read own messages, from seq `first` to `last`, by id."""
+        sql = (
+            "SELECT id, count(*), sum(status = 2) FROM (SELECT messages.id, account, max(status) AS status"  # noqa: S608
+            " FROM messages JOIN receipts ON message = row JOIN senders ON senders.number = receipts.sender"
+            f" WHERE {_ROOM} AND seq BETWEEN ? AND ? GROUP BY messages.id, account) GROUP BY id"
+        )
+        rows = (msgspec.convert(row, tuple[bytes, int, int]) for row in self.rows(sql, room, first, last))
+        return {message: (delivered, read) for message, delivered, read in rows}
 
     def add_due_receipt(self, room: bytes, message: bytes, status: int) -> None:
         """Note that a status of another's message has to be reported."""

@@ -11,8 +11,8 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import UsageError
+from clave_client.rpc import message_service as service_module
 from clave_client.rpc import methods as m
-from clave_client.rpc import service as service_module
 from clave_client.rpc.session import Session
 from clave_client.ui import conversation as conversation_module
 from clave_client.ui.chat_commands import run_input, switch, switch_to_unread
@@ -103,7 +103,7 @@ async def test_all_that_is_new_is_shown_however_much_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interactive: bool
 ) -> None:
     monkeypatch.setattr(conversation_module, "_PAGE", 3)
-    monkeypatch.setattr(service_module, "_MOST_MESSAGES", 3)
+    monkeypatch.setattr(service_module, "MOST_MESSAGES", 3)
     async with home_at(tmp_path) as home:
         red, blue = await home.friends("red", "blue")
         for number in range(12):
