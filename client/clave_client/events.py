@@ -112,7 +112,7 @@ class Message(Event):
     `sent_at` is the time to show, in seconds since 1970: by the sender's clock in the former content format,
     else by the relay's, which is `accepted_at` (0 if not known). `kind` may say that this version cannot show
     it. `markup` is the Markdown that `text` comes from, if any; `reply_to` the id of the message that it
-    answers. `mentions_me` says that it mentions this account.
+    answers. `mentions_me` says that it mentions this account, `disappears` that it will be deleted some time.
     """
 
     seq: int
@@ -125,6 +125,7 @@ class Message(Event):
     reply_to: bytes = b""
     accepted_at: float = 0.0
     mentions_me: bool = False
+    disappears: bool = False
 
 
 @dataclass(frozen=True)

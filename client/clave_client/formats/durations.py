@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["duration_words"]
+__all__ = ["duration_words", "parse_duration"]
+
+_MOST_DIGITS: Final = 8
 
 _UNITS: Final = ((365.25 * 86_400, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes"))
+
+
+_SUFFIXES: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def parse_duration(text: str) -> int | None:
+    """Return the seconds of a duration such as 30s, 10m, 8h, 7d or 4w; None for anything else."""
+    digits, unit = text[:-1], _SUFFIXES.get(text[-1:].lower())
+    if unit is None or not (digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS):
+        return None
+    return int(digits) * unit
 
 
 def duration_words(seconds: float) -> str:

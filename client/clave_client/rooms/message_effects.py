@@ -113,6 +113,7 @@ class MessageEffects:
                 line.reply_to,
                 line.accepted_at / 1000,
                 line.mentions_me,
+                bool(line.expires_at or line.expires_after),
             )
         )
         if room.owes_receipts_to(person):

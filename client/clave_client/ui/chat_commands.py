@@ -4,46 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from clave_client.errors import ClientError, KeyMismatch, UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import RoomSummary
+from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import name_with_warning, note, room_info_lines, room_line, warning_word
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
+from clave_client.ui.message_commands import MESSAGE_COMMANDS
 from clave_client.values import Phase, SeenKey
 from clave_wire.text import sanitize
 
-__all__ = ["COMMANDS", "Command", "run_input", "run_shortcut", "switch", "switch_to_unread"]
+__all__ = ["COMMANDS", "run_input", "run_shortcut", "switch", "switch_to_unread"]
 
 _COUNT_DIGITS = 6
 """Most digits of a number of messages or hours."""
 
 _MOST_HISTORY = 1000
 _FOREVER_HOURS = 24 * 36_500
+_ALL = "all"
 _ONCE = "once the relay is back"
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command. `completes` is the kind of its argument: "name", "room", or "" for free text or none."""
-
-    usage: str
-    help: str
-    completes: str
-    run: Callable[[Conversation, str], Awaitable[None]]
-
-
 async def _new(talk: Conversation, title: str) -> None:
-    room = await talk.session.ask(m.CreateRoom(title=_require(title, "/new TITLE")))
+    room = await talk.session.ask(m.CreateRoom(title=require(title, "/new TITLE")))
     await talk.enter(room.id)
     talk.show(note(f"{room.title} is open; /invite NAME brings people in"))
 
 
 async def _invite(talk: Conversation, name: str) -> None:
-    person = await talk.session.ask(m.Invite(room=talk.current(), name=_require(name, "/invite NAME")))
+    person = await talk.session.ask(m.Invite(room=talk.current(), name=require(name, "/invite NAME")))
     name = name_with_warning(person, talk.account)
     talk.show(note(f"the invitation waits for {name}; compare with /fingerprint {person.name}"))
 
@@ -69,15 +61,21 @@ async def _decline(talk: Conversation, words: str) -> None:
 
 
 async def _room(talk: Conversation, words: str) -> None:
-    if words:
+    if words and words != _ALL:
         await talk.enter(await talk.find_joined(words))
         talk.show(note(f"talking in {talk.title(talk.room)}"))
         return
     await talk.refresh()
     if not talk.rooms:
         raise UsageError("you are in no room; /new TITLE opens one")
+    archived = 0
     for number, room in enumerate(talk.rooms.values(), start=1):
-        talk.show(note(f"{number} {room_line(room, here=room.id == talk.room)}"))
+        if room.archived and words != _ALL and room.id != talk.room:
+            archived += 1
+        else:
+            talk.show(note(f"{number} {room_line(room, here=room.id == talk.room)}"))
+    if archived:
+        talk.show(note(f"and {archived} archived; /room all lists them too"))
 
 
 async def switch(talk: Conversation, number: int) -> None:
@@ -131,11 +129,11 @@ async def _info(talk: Conversation, words: str) -> None:
 
 
 async def _remove(talk: Conversation, name: str) -> None:
-    await talk.session.ask(m.Remove(room=talk.current(), name=_require(name, "/remove NAME")))
+    await talk.session.ask(m.Remove(room=talk.current(), name=require(name, "/remove NAME")))
 
 
 async def _title(talk: Conversation, title: str) -> None:
-    await talk.session.ask(m.SetTitle(room=talk.current(), title=_require(title, "/title TITLE")))
+    await talk.session.ask(m.SetTitle(room=talk.current(), title=require(title, "/title TITLE")))
 
 
 async def _history(talk: Conversation, count: str) -> None:
@@ -220,6 +218,7 @@ COMMANDS = {
     "title": Command("/title TITLE", "call this room something else", "", _title),
     "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
     "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
+    **MESSAGE_COMMANDS,
     "mute": Command("/mute [ROOM] [8h]", "ring no bell for a room, or ring again", "room", _mute),
     "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
     "help": Command("/help", "show this", "", _help),
@@ -253,12 +252,6 @@ async def _run_input(talk: Conversation, text: str) -> None:
         await command.run(talk, rest.strip())
     elif words:
         await talk.post(words[1:] if words.startswith("//") else text)
-
-
-def _require(argument: str, usage: str) -> str:
-    if not argument:
-        raise UsageError(f"say what or whom: {usage}")
-    return argument
 
 
 async def _invitation(talk: Conversation, words: str) -> RoomSummary:

@@ -19,16 +19,17 @@ from clave_client.errors import RoomBehind, StoreDamaged, UsageError
 from clave_client.events import Event
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import STALL_SECONDS, Session
-from clave_client.rpc.values import HistoryMessage, PendingMessage, ProfileInfo, RoomSummary
+from clave_client.rpc.values import FoundMessage, HistoryMessage, PendingMessage, ProfileInfo, RoomSummary
 from clave_client.ui.display import (
     Line,
     date_text,
     event_line,
     message_line,
     note,
-    own_message_line,
     separator,
 )
+from clave_client.ui.draft_line import DraftLine, NoDraft
+from clave_client.ui.message_lines import message_lines, reaction_text
 from clave_client.ui.presence_lines import PresenceLines
 from clave_client.values import Fingerprint, Phase, SeenKey
 
@@ -99,6 +100,11 @@ class Conversation:
         self.names: list[str] = []
         self.rooms: dict[bytes, RoomSummary] = {}
         self.waiting: dict[bytes, PendingMessage] = {}
+        self.members: dict[bytes, str] = {}
+        self.numbered = False
+        self.found: list[FoundMessage] = []
+        self.find_more: m.Search | None = None
+        self.draft: DraftLine = NoDraft()
         self._out = show
         self._changed: Callable[[], None] = lambda: None
         self._alert: Callable[[events.Message, str], None] = lambda *_: None
@@ -119,9 +125,12 @@ class Conversation:
         show: Callable[[Line], None],
         changed: Callable[[], None],
         alert: Callable[[events.Message, str], None],
+        draft: DraftLine | None = None,
     ) -> None:
-        """Use another screen from now on."""
+        """Use another screen from now on; with `draft` the line that is typed there is kept by room."""
         self._out, self._changed, self._alert = show, changed, alert
+        if draft is not None:
+            self.draft = draft
 
     # --- what is shown ---
 
@@ -135,19 +144,38 @@ class Conversation:
         if line is not None:
             self.show(line)
 
-    def _show_message(self, message: HistoryMessage | events.Message, *, elsewhere: bytes = b"") -> None:
+    def show_message(self, message: HistoryMessage, *, elsewhere: bytes = b"") -> None:
         """Show a message, after a line with its day if that is another one than the last message's."""
         if not elsewhere:
             self._show_day(message.sent_at)
-        line = message_line(message.sender, message.text, message.sent_at, me=self.account)
         where: Line = [("note", f"[{self.title(elsewhere)}] ")] if elsewhere else []
-        self.show(where + line)
+        names = self.members | {self.account: self.name}
+        for line in message_lines(message, me=self.account, names=names, numbered=self.numbered):
+            self.show(where + line)
+
+    async def _show_new_message(self, event: events.Message, *, elsewhere: bytes = b"") -> None:
+        """Show a message that has come; what it answers has to be asked for."""
+        if event.reply_to or event.markup or self.numbered or event.kind is not events.MessageKind.TEXT:
+            with self._while_it_lasts(event.room):
+                details = await self.session.ask(m.GetMessage(room=event.room.hex(), message=event.id.hex()))
+                self.show_message(details.message, elsewhere=elsewhere)
+            return
+        if not elsewhere:
+            self._show_day(event.sent_at)
+        where: Line = [("note", f"[{self.title(elsewhere)}] ")] if elsewhere else []
+        tail: Line = [("time", " (disappears)")] if event.disappears else []
+        self.show(where + message_line(event.sender, event.text, event.sent_at, me=self.account) + tail)
 
     def _show_day(self, moment: float) -> None:
         day = date_text(moment)
         if day not in (self._day, date_text(time.time()) if not self._day else ""):
             self.show(separator(day))
         self._day = day
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there was a connection to the relay when last heard of it."""
+        return self._online is not False
 
     @property
     def prompt(self) -> str:
@@ -277,7 +305,10 @@ class Conversation:
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
+        if self.room != room:
+            await self.keep_draft()
         self.room = room
+        await self.ask_members()
         self.title(room)
         self._day = ""
         await self.show_key_notices(room)
@@ -301,12 +332,29 @@ class Conversation:
         if room in self.rooms:
             self._count_unread(room, reset=True)
         await ask(m.SetLastRoom(room=words))
+        if not self.draft.text():
+            self.draft.set_text(await ask(m.GetDraft(room=words)))
         self._changed()
+
+    async def ask_members(self) -> None:
+        """Ask who is in the current room, as mentions are shown by these names."""
+        if self.room is not None:
+            found = await self.session.ask(m.ListMembers(room=self.room.hex()))
+            self.members = {each.person.account: each.person.name for each in found}
+
+    async def keep_draft(self) -> None:
+        """Keep what is typed and not sent with the current room, and clear the line."""
+        if self.room is None or self.room not in self.rooms:
+            return
+        text = self.draft.text()
+        await self.session.ask(m.SetDraft(room=self.room.hex(), text=text))
+        if text:
+            self.draft.set_text("")
 
     def _show_page(self, room: bytes, page: list[HistoryMessage]) -> None:
         for message in page:
             self._shown[room].add(message.seq)
-            self._show_message(message)
+            self.show_message(message)
 
     def _count_unread(self, room: bytes, *, reset: bool = False) -> None:
         known = self.rooms[room]
@@ -316,7 +364,7 @@ class Conversation:
     async def show_history(self, count: int) -> None:
         """Show the last messages of the current room again."""
         for message in await self.session.ask(m.GetHistory(room=self.current(), limit=count)):
-            self._show_message(message)
+            self.show_message(message)
 
     async def show_key_notices(self, room: bytes) -> None:
         """Show notices of members whose name is pinned to another key, each once."""
@@ -357,7 +405,7 @@ class Conversation:
             case events.Message():
                 await self._show_others_message(event)
             case events.Sent():
-                self._show_own_message(event)
+                await self._show_own_message(event)
             case events.SendFailed():
                 self.show_now(event)
                 self.waiting.pop(event.id, None)
@@ -366,6 +414,10 @@ class Conversation:
             case events.OutboxChanged():
                 pending = await self.session.ask(m.ListPending())
                 self.waiting = {message.id: message for message in pending}
+            case events.MessageEdited() | events.MessageDeleted() | events.ReactionChanged():
+                await self._show_message_change(event)
+            case events.StatusChanged() | events.MessagesExpired():
+                pass  # what became of messages is in /show
             case events.PresenceChanged():
                 self._presence.changed(event)
             case events.Notice():
@@ -384,11 +436,30 @@ class Conversation:
         if isinstance(event, events.RoomClosed):
             self._declined.discard(event.room)
         await self.refresh()
+        if event.room == self.room and event.room in self.rooms:
+            await self.ask_members()
         if isinstance(event, events.Invited) and event.room in self.rooms:
             self._warn_of_similar_title(self.rooms[event.room])
         if isinstance(event, events.RoomClosed) and event.room == self.room:
             self._titles[event.room] = event.title
             self.room = None
+
+    async def _show_message_change(
+        self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
+    ) -> None:
+        """Show what happened to a message of the current room; with a screen, nothing of other rooms."""
+        if event.room != self.room and self.interactive:
+            return
+        if not isinstance(event, events.ReactionChanged):
+            self.show_now(event)
+            return
+        found: HistoryMessage | None = None
+        with self._while_it_lasts(event.room):
+            words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
+            found = (await self.session.ask(words)).message
+        elsewhere = event.room != self.room
+        where: Line = [("note", f"[{self.title(event.room)}] ")] if elsewhere else []
+        self.show(where + note(reaction_text(event, found, self.account)))
 
     async def _show_others_message(self, event: events.Message) -> None:
         room, seen = event.room, self._shown.setdefault(event.room, set())
@@ -400,19 +471,19 @@ class Conversation:
             self._alert(event, self.title(room))
         if room == self.room:
             await self._mark_shown(event)
-            self._show_message(event)
+            await self._show_new_message(event)
         elif self.interactive:
             if known is not None:
                 self._count_unread(room)
         else:
             await self._mark_shown(event)
-            self._show_message(event, elsewhere=room)
+            await self._show_new_message(event, elsewhere=room)
 
     async def _mark_shown(self, event: events.Message) -> None:
         with self._while_it_lasts(event.room):
             await self.session.ask(m.MarkShown(room=event.room.hex(), seq=event.seq))
 
-    def _show_own_message(self, event: events.Sent) -> None:
+    async def _show_own_message(self, event: events.Sent) -> None:
         """Show a message of this profile that the relay has now; in a pipe, only other windows' ones."""
         self.waiting.pop(event.id, None)
         posted_here = event.id in self._posted
@@ -424,10 +495,10 @@ class Conversation:
             return
         if elsewhere and self.interactive and not posted_here:
             return
-        where: Line = [("note", f"[{self.title(event.room)}] ")] if elsewhere else []
-        if not elsewhere:
-            self._show_day(event.sent_at)
-        self.show(where + own_message_line(self.name, event.text, event.sent_at))
+        with self._while_it_lasts(event.room):
+            words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
+            details = await self.session.ask(words)
+            self.show_message(details.message, elsewhere=event.room if elsewhere else b"")
 
     def _show_connection(self, event: events.Connected | events.Disconnected) -> None:
         if isinstance(event, events.Disconnected):
@@ -459,12 +530,13 @@ class Conversation:
 
     # --- what is typed ---
 
-    async def post(self, text: str) -> None:
-        """Post a message in the current room."""
+    async def post(self, text: str, *, reply_to: str = "", expires: int = 0) -> None:
+        """Post a message in the current room, in answer to the message that `reply_to` names, if any."""
         room = self.current()
         await self.show_key_notices(bytes.fromhex(room))
-        message_id = await self.session.ask(m.Post(room=room, text=text, key=secrets.token_hex(16)))
-        self._posted.add(message_id)
+        key = secrets.token_hex(16)
+        post = m.Post(room=room, text=text, reply_to=reply_to, expires=expires, key=key)
+        self._posted.add(await self.session.ask(post))
 
     def note_declined(self, room: bytes) -> None:
         """Note that the user declined an invitation."""
@@ -473,6 +545,8 @@ class Conversation:
     async def finish(self) -> None:
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         self._presence.stop()
+        with contextlib.suppress(UsageError, StoreDamaged):
+            await self.keep_draft()
         wait = 0.0 if self._online is False else FLUSH_SECONDS
         try:
             async with asyncio.timeout(wait + STALL_SECONDS):

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clave_client import events
-from clave_client.events import Event, Inconsistency, Person
+from clave_client.events import Event, Inconsistency, MessageKind, Person
+from clave_client.formats.durations import duration_words
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
 from clave_client.values import Phase, RoomInfo
 
 __all__ = [
     "Line",
+    "clock_text",
     "date_text",
     "event_line",
     "inconsistency_text",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 Line = list[tuple[str, str]]
-"""Pieces of one line: a style ("", "name", "own", "time", "note", "alarm") and its text."""
+"""Pieces of one line: a style ("", "name", "own", "time", "note", "alarm", or one of `markup`) and its text."""
 
 _INDENT = "      "
 
@@ -70,6 +72,11 @@ def date_text(moment: float) -> str:
     return f"{day:%A} {day.day} {day:%B} {day.year}"
 
 
+def clock_text(moment: float) -> str:
+    """Return the time of day of a time in seconds since 1970, as in "12:34"."""
+    return f"{_local(moment):%H:%M}"
+
+
 def _local(moment: float) -> datetime:
     try:
         return datetime.fromtimestamp(moment).astimezone()
@@ -77,10 +84,19 @@ def _local(moment: float) -> datetime:
         return datetime.fromtimestamp(0).astimezone()
 
 
-def message_line(sender: Person, text: str, sent_at: float, *, me: bytes) -> Line:
+def message_line(
+    sender: Person, text: str, sent_at: float, *, me: bytes, kind: MessageKind = MessageKind.TEXT
+) -> Line:
     """Return a message; `sent_at` is in seconds since 1970, `me` the own account."""
     style = "own" if sender.account == me else "name"
-    return _message_line((style, name_with_warning(sender, me)), text, sent_at)
+    who = (style, name_with_warning(sender, me))
+    if kind is MessageKind.UNKNOWN:
+        return [
+            ("time", f"{clock_text(sent_at)} "),
+            who,
+            ("note", " sent something this version cannot show"),
+        ]
+    return _message_line(who, text, sent_at)
 
 
 def own_message_line(name: str, text: str, sent_at: float) -> Line:
@@ -90,7 +106,7 @@ def own_message_line(name: str, text: str, sent_at: float) -> Line:
 
 def _message_line(name: tuple[str, str], text: str, sent_at: float) -> Line:
     body = text.replace("\n", "\n" + _INDENT)
-    return [("time", f"{_local(sent_at):%H:%M} "), name, ("", f": {body}")]
+    return [("time", f"{clock_text(sent_at)} "), name, ("", f": {body}")]
 
 
 def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, me: bytes) -> Line | None:
@@ -102,7 +118,7 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, 
     where: Line = [("note", f"[{title(event.room)}] ")] if elsewhere and event.room else []
     match event:
         case events.Message():
-            return where + message_line(event.sender, event.text, event.sent_at, me=me)
+            return where + message_line(event.sender, event.text, event.sent_at, me=me, kind=event.kind)
         case events.SendFailed():
             return where + note(f"not sent: {event.reason}", "alarm")
         case events.Notice():
@@ -113,6 +129,8 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, 
             return where + note(relay_restored_text(event), "alarm")
         case events.Connected() | events.Disconnected() | events.Sent() | events.OutboxChanged():
             return None
+        case events.StatusChanged() | events.MessagesExpired():
+            return None  # what became of own messages is in /show
         case events.Invited() if event.inviter.known:
             return where + note(_event_text(event, me), "alarm")
         case _:
@@ -156,6 +174,7 @@ def room_line(room: RoomSummary, *, here: bool = False) -> str:
     words += ["leaving"] if room.phase is Phase.LEAVING else []
     words += [f"{room.unread} new"] if room.unread else []
     words += [f"{room.waiting} waiting to be sent"] if room.waiting else []
+    words += [f"{room.mentions} mention you"] if room.mentions else []
     words += ["muted"] if room.muted_until > time.time() else []
     words += ["here"] if here else []
     return f"{room.title}  {room.id.hex()[:8]}" + "".join(f" ({word})" for word in words)
@@ -172,6 +191,17 @@ def room_info_lines(info: RoomInfo) -> list[str]:
         f"encryption: {info.encryption}",
         f"cipher suite: {info.suite_name}, epoch {info.epoch}",
     ]
+    if info.expiry:
+        lines.append(f"new messages disappear {duration_words(info.expiry)} after they are read")
+    if info.read_receipts:
+        lines.append("the others see what you have received and read")
+    elif info.receipts:
+        lines.append("the others see what you have received; /receipts on also shows what you have read")
+    if info.outdated:
+        have = "has" if len(info.outdated) == 1 else "have"
+        lines.append(
+            f"{', '.join(info.outdated[:5])} {have} to update clave: no replies and edits until then"
+        )
     if not info.post_quantum:
         lines.append(
             "not post-quantum: recorded traffic would not withstand a future quantum computer;"
@@ -208,6 +238,20 @@ def _event_text(event: Event, me: bytes) -> str:
             return f"{name_with_warning(event.by, me)} removed {name_with_warning(event.person, me)}"
         case events.RoomChanged():
             return f"{name_with_warning(event.by, me)} calls the room {event.title} now"
+        case events.SettingsChanged():
+            who = name_with_warning(event.by, me)
+            if not event.expiry:
+                return f"{who} has messages kept from now on"
+            return f"{who} has new messages disappear {duration_words(event.expiry)} after they are read"
+        case events.MessageEdited():
+            return f"{name_with_warning(event.person, me)} edited a message: {event.text}"
+        case events.MessageDeleted() if event.author != event.person.name:
+            return f"{name_with_warning(event.person, me)} removed a message of {event.author}"
+        case events.MessageDeleted():
+            return f"{name_with_warning(event.person, me)} deleted a message"
+        case events.ReactionChanged():
+            how = "reacted with" if event.added else "took back"
+            return f"{name_with_warning(event.person, me)} {how} {event.reaction}"
         case events.RoomClosed():
             by = name_with_warning(event.by, me) if event.by else ""
             return f"{by} removed you from {event.title}" if by else f"you left {event.title}"

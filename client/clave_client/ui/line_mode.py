@@ -194,7 +194,7 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
         },
     )
     window.ask = partial(terminal.ask_secret, _QUESTION)
-    talk.connect(terminal.print, terminal.refresh, alert)
+    talk.connect(terminal.print, terminal.refresh, alert, terminal)
     running = asyncio.create_task(terminal.run())
     listening = asyncio.create_task(_begin_and_listen(talk, room, begun))
     try:
@@ -227,6 +227,10 @@ async def _complete(talk: Conversation, text: str) -> list[str]:
         return [f"/{command}" for command in COMMANDS if command.startswith(name.lower())]
     known = COMMANDS.get(name.lower())
     kind = known.completes if known else ""
+    if kind == "emoji" and argument.startswith(":"):
+        from clave_client.formats.emoji_names import complete
+
+        return [f"/{name} {choice}" for choice in complete(argument)]
     choices = sorted(room.title for room in talk.rooms.values()) if kind == "room" else talk.names
     if kind not in ("room", "name"):
         return []

@@ -46,6 +46,10 @@ class Draft(Buffer):
             self.cursor_position = position
         return False
 
+    def replace(self, text: str) -> None:
+        """Make `text` what is being typed."""
+        self._start(text)
+
     def paste(self, text: str) -> None:
         """Insert a pasted text, with newlines for any line ends and without those at its end."""
         self.insert_text(text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))

@@ -98,6 +98,15 @@ class Terminal:
         """Print a line above the prompt; many are printed together, 30 times a second."""
         self._screen.print(line)
 
+    def text(self) -> str:
+        """Return what is typed."""
+        return self._draft.text
+
+    def set_text(self, text: str) -> None:
+        """Replace what is typed."""
+        self._draft.replace(text)
+        self.refresh()
+
     def refresh(self) -> None:
         """Draw again soon, as the prompt or the live lines have changed."""
         self._screen.refresh()

@@ -1,0 +1,145 @@
+"""Turns messages and what happens to them into lines. Knows no terminal.
+
+Text of peers is sanitised already; styles are names, never markup inside the text.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clave_client import events
+from clave_client.events import MessageKind
+from clave_client.formats.durations import duration_words
+from clave_client.rpc.values import FoundMessage, HistoryMessage, MessageDetails, Quote
+from clave_client.ui.display import Line, clock_text, date_text, name_with_warning, note
+from clave_client.ui.markup import bare_text, marked_pieces
+
+__all__ = ["detail_lines", "found_lines", "message_lines", "quote_line", "reaction_text", "short"]
+
+_INDENT: Final = "      "
+_MOST_SHORTENED: Final = 60
+"""Most characters of a message that a line about it repeats."""
+
+_STATE_WORDS: Final = {
+    MessageKind.UNKNOWN: "sent something this version cannot show",
+    MessageKind.DELETED: "deleted this message",
+}
+
+
+def short(text: str) -> str:
+    """Return the first of a text, in one line."""
+    first = text.split("\n", 1)[0]
+    cut = first[:_MOST_SHORTENED].rstrip()
+    return cut + (" ..." if len(cut) < len(text) else "")
+
+
+def quote_line(quote: Quote) -> Line:
+    """Return the line of what a message answers."""
+    if not quote.name:
+        return [("time", f"{_INDENT}> a message that is not here")]
+    gone = quote.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN)
+    text = "a deleted message" if gone else short(quote.text) or "something"
+    return [("time", f"{_INDENT}> {quote.name}: {text}")]
+
+
+def message_lines(
+    message: HistoryMessage, *, me: bytes, names: dict[bytes, str], numbered: bool = False
+) -> list[Line]:
+    """Return the lines of a message: what it answers, if anything, and what it says.
+
+    `me` is the own account, `names` those of the room's members by account; with `numbered` its number
+    comes first.
+    """
+    lines = [quote_line(message.quote)] if message.quote is not None else []
+    head: Line = [("time", f"[{message.number}] ")] if numbered else []
+    head.append(("time", f"{clock_text(message.sent_at)} "))
+    style = "own" if message.sender.account == me else "name"
+    head.append((style, name_with_warning(message.sender, me)))
+    if message.kind is MessageKind.REMOVED:
+        by = message.removed_by or "an admin"
+        return [*lines, [*head, ("note", f": (removed by {by})")]]
+    if message.kind is not MessageKind.TEXT:
+        words = _STATE_WORDS.get(message.kind, "said something that is gone")
+        return [*lines, [*head, ("note", f" {words}")]]
+    pieces = marked_pieces(message.markup, lambda account: names.get(account, "")) if message.markup else []
+    body = [(kind, text.replace("\n", "\n" + _INDENT)) for kind, text in pieces or [("", message.text)]]
+    tail: Line = [("time", " (edited)")] if message.edits else []
+    if message.expires_at or message.expires_after:
+        tail.append(("time", " (disappears)"))
+    return [*lines, [*head, ("", ": "), *body, *tail]]
+
+
+def reaction_text(event: events.ReactionChanged, found: HistoryMessage | None, me: bytes) -> str:
+    """Return the text of a reaction to the message `found`, which may be gone."""
+    who = name_with_warning(event.person, me)
+    what = _named(found, me)
+    how = "reacted with" if event.added else "took back"
+    return f"{who} {how} {event.reaction} {'to' if event.added else 'from'} {what}"
+
+
+def _named(found: HistoryMessage | None, me: bytes) -> str:
+    """Return words for a message: whose it is, and how it begins."""
+    if found is None:
+        return "a message"
+    whose = "yours" if found.sender.account == me else f"one of {found.sender.name}"
+    return f"{whose}: {short(found.text)}" if found.text else whose
+
+
+def detail_lines(details: MessageDetails, *, me: bytes) -> list[Line]:
+    """Return the lines of all there is to know of a message; its text comes last, bare, to be copied."""
+    message = details.message
+    who = name_with_warning(message.sender, me)
+    lines = [note(f"message {message.number} of {who}, {_moment(message.sent_at)}")]
+    if message.accepted_at:
+        lines.append(note(f"the relay says it took it {_moment(message.accepted_at)}"))
+    if message.quote is not None:
+        lines.append(quote_line(message.quote))
+    lines += [note(f"before, {_moment(each.sent_at)}: {short(each.text)}") for each in details.versions]
+    if message.edits:
+        lines.append(note(f"edited {'once' if message.edits == 1 else f'{message.edits} times'}"))
+    lines += [
+        note(f"{each.reaction} {len(each.names)}: {', '.join(each.names)}") for each in message.reactions
+    ]
+    if message.expires_at:
+        lines.append(note(f"disappears {_moment(message.expires_at)}"))
+    elif message.expires_after:
+        lines.append(note(f"disappears {duration_words(message.expires_after)} after you have read it"))
+    if message.own and details.receipts:
+        read = f", read by {message.read}" if message.read else ""
+        lines.append(note(f"at the relay; delivered to {message.delivered} of {message.others}{read}"))
+        lines += [note(f"{each.name}: {each.state or 'not known'}") for each in details.receipts]
+    elif message.own:
+        lines.append(note("at the relay"))
+    text = bare_text(message.markup) if message.markup else message.text
+    return [*lines, [("", text)]] if text else lines
+
+
+def found_lines(number: int, found: FoundMessage, *, me: bytes, elsewhere: bool) -> list[Line]:
+    """Return the lines of a message that a search found, the one with this number; matches are marked."""
+    message = found.message
+    where = f"{found.title}, " if elsewhere else ""
+    head: Line = [("note", f"{number}. "), ("time", f"{where}{_moment(message.sent_at)} ")]
+    head.append(("own" if message.own else "name", name_with_warning(message.sender, me)))
+    head.append(("", ": "))
+    return [[*head, *_marked(message.text, found.marks)]]
+
+
+def _marked(text: str, marks: list[tuple[int, int]]) -> Line:
+    """Return the part of a text around what was found, in one line, with that marked."""
+    start = max(0, marks[0][0] - _MOST_SHORTENED) if marks else 0
+    end = min(len(text), (marks[0][1] if marks else 0) + 2 * _MOST_SHORTENED)
+    pieces: Line = [("time", "... ")] if start else []
+    place = start
+    for first, last in marks:
+        if first >= end or first < place:
+            continue
+        pieces += [("", text[place:first]), ("mention", text[first : min(last, end)])]
+        place = min(last, end)
+    pieces.append(("", text[place:end]))
+    if end < len(text):
+        pieces.append(("time", " ..."))
+    return [(style, part.replace("\n", " ")) for style, part in pieces if part]
+
+
+def _moment(moment: float) -> str:
+    return f"{date_text(moment)} {clock_text(moment)}"
