@@ -52,6 +52,7 @@ TO_CLIENT: list[m.ToClient] = [
     m.Entry(ROOM, 1, bytes(32), 1, m.Kind.APPLICATION, 0, b""),
     m.Invitation(1, ROOM, 1, bytes(32), b"welcome"),
     m.Presence(ROOM, bytes(32), "blue", True, ""),
+    m.AcceptedAt(ROOM, 1_800_000_000_000),
 ]
 PATH: list[m.ToRelay | m.ToClient] = [TO_RELAY[0], TO_CLIENT[0], LOGIN, TO_CLIENT[1], m.Goodbye()]
 """What is said on the way through the states."""
@@ -232,7 +233,7 @@ def test_garbage_gives_typed_errors_and_closes(pieces: list[bytes], state: State
             assert connection.state is State.CLOSED
 
 
-# A peer of the version before
+# A peer of a version before
 
 
 PUBLICATION = m.PublishKeyPackages(1, 1, [b"package"], b"last", True, 1_800_000_000)
@@ -243,16 +244,56 @@ def open_pair(
     client_versions: tuple[int, ...], relay_versions: tuple[int, ...]
 ) -> list[m.ToClient | m.ToRelay]:
     """Log in with ends of these versions; return what came through of the login and a publication."""
+    client, relay = logging_in(client_versions, relay_versions)
+    return [*client.receive_data(relay.send(LOGGED_IN)), *relay.receive_data(client.send(PUBLICATION))]
+
+
+def logging_in(
+    client_versions: tuple[int, ...], relay_versions: tuple[int, ...]
+) -> tuple[ClientConnection, RelayConnection]:
+    """Return ends of these versions, of which the relay is about to say that the client is logged in."""
     client, relay = ClientConnection(client_versions), RelayConnection(relay_versions)
+    assert not relay.has_times
     relay.receive_data(client.hello("test"))
     client.receive_data(relay.greet(NONCE, "relay"))
     assert client.version == relay.version == min(client_versions[0], relay_versions[0])
     relay.receive_data(client.send(LOGIN))
-    return [*client.receive_data(relay.send(LOGGED_IN)), *relay.receive_data(client.send(PUBLICATION))]
+    return client, relay
 
 
-def test_version_5_carries_the_relays_time_and_when_key_packages_expire() -> None:
-    assert open_pair(VERSIONS, VERSIONS) == [LOGGED_IN, PUBLICATION]
+@pytest.mark.parametrize("versions", [VERSIONS, (5, 4)])
+def test_version_5_carries_the_relays_time_and_when_key_packages_expire(versions: tuple[int, ...]) -> None:
+    assert open_pair(versions, VERSIONS) == [LOGGED_IN, PUBLICATION]
+    assert open_pair(VERSIONS, versions) == [LOGGED_IN, PUBLICATION]
+
+
+def test_version_6_carries_when_the_relay_accepted_what_follows() -> None:
+    client, relay = logging_in(VERSIONS, VERSIONS)
+    client.receive_data(relay.send(LOGGED_IN))
+    time = m.AcceptedAt(ROOM, 1_800_000_000_000)
+    assert relay.has_times
+    assert client.receive_data(relay.send(time)) == [time]
+    assert pack(time)[4:] == msgspec.msgpack.encode([43, ROOM, 1_800_000_000_000])
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_a_peer_of_a_version_before_6_is_not_told_when(version: int) -> None:
+    for client_versions, relay_versions in (((version,), VERSIONS), (VERSIONS, (version,))):
+        client, relay = logging_in(client_versions, relay_versions)
+        client.receive_data(relay.send(LOGGED_IN))
+        assert not relay.has_times
+        with pytest.raises(MisuseError):
+            relay.send(m.AcceptedAt(ROOM, 1_800_000_000_000))
+        assert client.receive_data(relay.send(m.Done(1))) == [m.Done(1)]
+
+
+@pytest.mark.parametrize("at", [-1, 2**53, 2**63, "soon", None, 0.5])
+def test_a_time_that_is_no_count_is_malformed(at: object) -> None:
+    client, _ = pair_in(State.OPEN)
+    body = msgspec.msgpack.encode([43, ROOM, at])
+    with pytest.raises(RemoteError) as caught:
+        client.receive_data(len(body).to_bytes(4, "big") + body)
+    assert caught.value.code is m.Code.MALFORMED
 
 
 @pytest.mark.parametrize(("client", "relay"), [((4,), VERSIONS), (VERSIONS, (4,))])

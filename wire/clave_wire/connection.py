@@ -24,11 +24,14 @@ __all__ = ["ALPN", "TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnecti
 ALPN: Final = "clave/1"
 """The protocol's name in TLS (RFC 7301)."""
 
-VERSIONS: Final[tuple[int, ...]] = (5, 4)
+VERSIONS: Final[tuple[int, ...]] = (6, 5, 4)
 """The protocol versions that this package supports, best first."""
 
 _FIELDS_OF_4: Final[Mapping[type, int]] = {m.LoggedIn: 6, m.PublishKeyPackages: 5}
 """How many fields version 4 has of the messages to which version 5 added some; its peers take no more."""
+
+_FIRST_WITH_TIMES: Final = 6
+"""The first version that has `AcceptedAt`."""
 
 
 class State(enum.Enum):
@@ -66,6 +69,7 @@ _ANSWERS: Final = (
     m.Entry,
     m.Invitation,
     m.Presence,
+    m.AcceptedAt,
 )
 
 TRANSITIONS: Final[Mapping[State, Mapping[type, State]]] = {
@@ -241,6 +245,11 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
         super().__init__()
         self._versions = tuple(versions)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the version agreed on has `AcceptedAt`; it may not be sent otherwise."""
+        return self._version is not None and self._version >= _FIRST_WITH_TIMES
+
     def greet(self, nonce: bytes, software: str) -> bytes:
         """Return the greeting; `nonce` is 32 random bytes, used for this connection only."""
         if self._version is None:
@@ -266,4 +275,4 @@ class RelayConnection(_Connection[m.ToRelay, m.ToClient]):
         self._send_limit = MAX_FRAME
 
     def _is_sendable(self, message: m.ToClient) -> bool:
-        return isinstance(message, m.ToClient)
+        return isinstance(message, m.ToClient) and (self.has_times or not isinstance(message, m.AcceptedAt))

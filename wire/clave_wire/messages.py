@@ -392,6 +392,17 @@ class Goodbye(_Message, frozen=True, tag=42):
     """Client, last message: it disconnects on purpose; other members are told so."""
 
 
+class AcceptedAt(_Message, frozen=True, tag=43):
+    """Relay: when it accepted what follows; not before version 6.
+
+    The entries and acknowledgements of this room that follow on this connection, until its next `AcceptedAt`,
+    were accepted at `at`, in ms since 1970 by the relay's clock; 0 if that is not known.
+    """
+
+    room: RoomId
+    at: Count
+
+
 ToRelay = (
     Hello
     | Login
@@ -421,4 +432,5 @@ ToClient = (
     | Entry
     | Invitation
     | Presence
+    | AcceptedAt
 )
