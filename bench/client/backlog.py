@@ -29,7 +29,7 @@ from clave_client.store.database import Store
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group, GroupState
 from clave_wire.header import Header, pack_header
-from clave_wire.messages import Accepted, Entry, Kind, Submit, ToClient
+from clave_wire.messages import Accepted, AcceptedAt, Entry, Kind, Submit, ToClient
 
 __all__ = ["QUIET", "Backlog", "Writers"]
 
@@ -80,6 +80,8 @@ class _Writer:
 
     def _received(self, messages: list[ToClient]) -> None:
         for message in messages:
+            if isinstance(message, AcceptedAt):
+                continue
             if not isinstance(message, Accepted):
                 raise TypeError(f"the relay answered a message with {message}")
             self._accepted_until = message.submission

@@ -79,7 +79,8 @@ class _Founder:
         received: list[m.ToClient] = []
         while not received:
             data = self._socket.recv(2**16)
-            received = self._connection.receive_data(data)
+            messages = self._connection.receive_data(data)
+            received = [message for message in messages if not isinstance(message, m.AcceptedAt)]
             if not data:
                 raise LoadError("the relay closed the connection of a room's founder")
         if not isinstance(received[0], kind):

@@ -35,6 +35,8 @@ class LogContext:
     """Reading of one room's log. `report` is of the present batch, or of the last one.
 
     `relay_misled` says that the relay routes by a commit that members refuse, since the last epoch change.
+    `accepted_at` is when the relay says that it accepted the entry being handled, in ms since 1970; 0 if it
+    does not say. Nobody can check it, so nothing is decided by it.
     `checks`, unless None, takes the checks of the signatures of messages, which then are not verified yet.
     """
 
@@ -43,6 +45,7 @@ class LogContext:
         self.store = store
         self.report = BatchReport(room.id)
         self.relay_misled = False
+        self.accepted_at = 0
         self.checks: SignatureChecks | None = None
         self.accepted_at = 0
         self._effects = MessageEffects(room, store)
@@ -163,12 +166,14 @@ class LogContext:
         if room.settings.expiry != former_settings.expiry and author is not None:
             self.report.add(events.SettingsChanged(room.id, room.settings.expiry, author))
         room.set(title=title, lost=0)
+        confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before
         for parsed in buffered:
             if parsed.header.head == room.head and parsed.entry.sender != room.roster.own_device:
                 try:
                     self.receive_message(parsed)
                 except (MLSError, PeerError) as error:
                     self.report_refused(parsed.entry, str(error))
+        self.accepted_at = confirmed_at
 
     def _report_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
         """Report who was added and removed since the roster `before`; those who left are reported already."""

@@ -26,11 +26,11 @@ from clave_client.store.journal import Journal
 from clave_client.values import Phase
 from clave_crypto.mls import Committed, MLSError
 from clave_wire.header import digest_names
-from clave_wire.messages import Accepted, Entry, Kind, Rejected
+from clave_wire.messages import Accepted, AcceptedAt, Entry, Kind, Rejected
 
 __all__ = ["LogMessage", "LogReader"]
 
-LogMessage = Entry | Accepted | Rejected
+LogMessage = Entry | Accepted | AcceptedAt | Rejected
 
 _ONE_BY_ONE: Final = 1000
 """Entries that are verified one by one after a bad signature, for which a batch had to be read twice."""
@@ -51,8 +51,9 @@ class LogReader:
         Raises `RelayFault`, and takes nothing of the batch, when the relay left entries out or acknowledged
         what it was not sent.
         """
-        self._one_by_one = max(0, self._one_by_one - len(batch))
-        if len(batch) > 1 and not self._one_by_one:
+        count = sum(not isinstance(message, AcceptedAt) for message in batch)
+        self._one_by_one = max(0, self._one_by_one - count)
+        if count > 1 and not self._one_by_one:
             try:
                 return self._read(batch, SignatureChecks())
             except BadSignatures:
@@ -67,12 +68,12 @@ class LogReader:
         Raises `BadSignatures`, with nothing changed but message keys used up, if one of `checks` fails.
         """
         log = self.log
-        report, relay_misled = log.report, log.relay_misled
+        report, relay_misled, accepted_at = log.report, log.relay_misled, log.accepted_at
         log.report, log.checks = report.next(), checks
         try:
             self._read_all(batch)
         except BaseException:
-            log.report, log.relay_misled = report, relay_misled
+            log.report, log.relay_misled, log.accepted_at = report, relay_misled, accepted_at
             raise
         finally:
             if checks is not None:
@@ -91,6 +92,9 @@ class LogReader:
             for message in batch:
                 if self._room.record.phase is Phase.CLOSED:
                     break
+                if isinstance(message, AcceptedAt):
+                    self.log.accepted_at = message.at
+                    continue
                 if not isinstance(message, Entry) or message.kind is not Kind.APPLICATION:
                     self._finish_checks()  # as not all that others change can be taken back
                 match message:

@@ -13,7 +13,7 @@ from typing import Final
 from clave_client.net.reconnecting_transport import ReconnectingTransport
 from clave_client.net.transport import RelayTransport
 from clave_client.rooms.log_reader import LogMessage
-from clave_wire.messages import Entry, Kind, ToClient
+from clave_wire.messages import AcceptedAt, Entry, Kind, ToClient
 
 __all__ = ["BATCH_BYTES", "BATCH_MESSAGES", "Inbox"]
 
@@ -90,7 +90,9 @@ class Inbox:
 
     def _may_wait(self, messages: list[ToClient]) -> bool:
         """Return whether what just came may wait for more: a few messages of others and nothing else."""
-        return len(self._waiting) < BATCH_MESSAGES and all(map(_is_message, messages))
+        return len(self._waiting) < BATCH_MESSAGES and all(
+            isinstance(message, AcceptedAt) or _is_message(message) for message in messages
+        )
 
     @property
     def is_behind(self) -> bool:
@@ -144,13 +146,15 @@ class Inbox:
             message = self._waiting[0]
             if not isinstance(message, LogMessage):
                 break
+            batches.setdefault(message.room, []).append(message)
+            self._waiting.popleft()
+            if isinstance(message, AcceptedAt):
+                continue
             if not _is_message(message):
                 self._streak = 0
-            batches.setdefault(message.room, []).append(message)
             size += len(message.payload) if isinstance(message, Entry) else 0
             count += 1
-            self._waiting.popleft()
-        if not count:
+        if not batches:
             self._streak = 0
             self._handle(self._waiting.popleft())
         begin = asyncio.get_running_loop().time()

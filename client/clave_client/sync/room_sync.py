@@ -82,8 +82,7 @@ class RoomSync:
 
     `rooms` are those in use, `unusable` those that cannot be used and why, both by id. `online` are the
     devices that the relay says are connected, by room. `events` is what happened, `tasks` what runs beside
-    the rooms, `resumes` are the resumes of this connection. It is the handler of its
-    `connection`.
+    the rooms, `resumes` are the resumes of this connection. It is its `connection`'s handler.
     """
 
     def __init__(
@@ -411,8 +410,7 @@ class RoomSync:
 
     def _handle_resumed(self, resumed: Resumed) -> None:
         self.resumes.start_stream(resumed.id, resumed.room)
-        room = self.rooms.get(resumed.room)
-        if room is None:
+        if (room := self.rooms.get(resumed.room)) is None:
             return
         try:
             self._start(room, resumed)
@@ -421,6 +419,8 @@ class RoomSync:
 
     def _start(self, room: LocalRoom, resumed: Resumed) -> None:
         room.disconnected()
+        if room in self.readers:
+            self.readers[room].log.accepted_at = 0
         with self.store.transaction():
             reported, again = room.start(resumed, self.incarnation)
             for event in reported:

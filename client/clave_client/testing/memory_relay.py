@@ -182,7 +182,8 @@ class MemoryRelay:
         Raises `Refusal` or `AlreadyAccepted`.
         """
         room = self.room(submit.room)
-        entry, left, invited = room.submit(device.key, submit, self.directory.names)
+        now = int(self.clock() * 1000)
+        entry, left, invited = room.submit(device.key, submit, self.directory.names, now)
         self._end_streams(room, left, by_mend=False)
         self._deliver(room)
         for key in invited:
@@ -242,9 +243,16 @@ class MemoryRelay:
         if stream.is_over or session.device is None:
             return
         last = len(room.entries) if stream.end is None else stream.end
-        for entry in room.entries[stream.cursor : last]:
+        said = -1
+        for seq, entry in enumerate(room.entries[stream.cursor : last], stream.cursor + 1):
             own = entry.sender == session.device.key
-            session.send(m.Accepted(room.id, entry.submission, entry.seq) if own else entry)
+            sent = m.Accepted(room.id, entry.submission, seq) if own else entry
+            at = room.times[seq - 1]
+            if at == said:
+                session.send(sent)
+            else:
+                session.send_timed(at, sent)
+                said = at
         stream.cursor = max(stream.cursor, last)
         if stream.end is not None:
             stream.is_over = True
@@ -310,6 +318,14 @@ class _Session(asyncio.Protocol):
         if self._connection.state is not State.CLOSED:
             self._transport.write(self._connection.send(message))
 
+    def send_timed(self, at: int, message: m.Entry | m.Accepted) -> None:
+        """Send a message behind its time `at` (ms since 1970), in one piece; before version 6 alone."""
+        if self._connection.has_times and self._connection.state is not State.CLOSED:
+            time = self._connection.send(m.AcceptedAt(message.room, at))
+            self._transport.write(time + self._connection.send(message))
+        else:
+            self.send(message)
+
     def close(self, code: Code, text: str) -> None:
         self._transport.write(self._connection.closing(code, text))
         self._transport.close()
@@ -363,12 +379,13 @@ class _Session(asyncio.Protocol):
             self._relay.check(login=False)
             seq = self._relay.submit(self.device, submit)
         except AlreadyAccepted as accepted:
-            self.send(m.Accepted(submit.room, submit.submission, accepted.seq))
+            self.send_timed(0, m.Accepted(submit.room, submit.submission, accepted.seq))
         except Refusal as refusal:
             self.send(m.Rejected(submit.room, submit.submission, refusal.code, str(refusal)))
         else:
             if not in_stream:  # else the stream has acknowledged it
-                self.send(m.Accepted(submit.room, submit.submission, seq))
+                at = self._relay.room(submit.room).times[seq - 1]
+                self.send_timed(at, m.Accepted(submit.room, submit.submission, seq))
 
     def _answer(self, device: Device, request: m.ToRelay) -> None:
         """Answer a request. Raises `Refusal`."""

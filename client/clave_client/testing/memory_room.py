@@ -61,11 +61,15 @@ class _Rekey(NamedTuple):
 
 
 class MemoryRoom:
-    """One room: its log, and whom it is sent to. `members` are device public keys with account names."""
+    """One room: its log, and whom it is sent to. `members` are device public keys with account names.
+
+    `times` are when its `entries` were accepted, in ms since 1970.
+    """
 
     def __init__(self, id: bytes, device: bytes, name: str) -> None:  # noqa: A002  (named as the attribute)
         self.id = id
         self.entries: list[Entry] = []
+        self.times: list[int] = []
         self.handshake = 0
         self.members: dict[bytes, str] = {}
         self._memberships: dict[bytes, list[_Membership]] = {}
@@ -76,8 +80,8 @@ class MemoryRoom:
 
     # --- submitting ---
 
-    def submit(self, device: bytes, submit: Submit, names: Mapping[bytes, str]) -> Appended:
-        """Append a submission; `names` are the accounts of all registered devices.
+    def submit(self, device: bytes, submit: Submit, names: Mapping[bytes, str], at: int) -> Appended:
+        """Append a submission at `at` (ms since 1970); `names` are the accounts of all registered devices.
 
         Raises `Refusal`, or `AlreadyAccepted` for one that is in the log.
         """
@@ -85,10 +89,10 @@ class MemoryRoom:
         if submit.kind is Kind.APPLICATION:
             if submit.welcome:
                 raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
-            return Appended(self._append(device, submit))
+            return Appended(self._append(device, submit, at))
         header = self._check_header(device, submit, names)
         account = self.members[device]
-        entry = self._append(device, submit)
+        entry = self._append(device, submit, at)
         self.handshake = entry.seq
         left: Sequence[bytes] = ()
         match submit.kind:
@@ -144,10 +148,11 @@ class MemoryRoom:
                 raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
         return header
 
-    def _append(self, device: bytes, submit: Submit) -> Entry:
+    def _append(self, device: bytes, submit: Submit, at: int) -> Entry:
         seq = len(self.entries) + 1
         entry = Entry(self.id, seq, device, submit.submission, submit.kind, 0, submit.payload)
         self.entries.append(entry)
+        self.times.append(at)
         self._accepted.setdefault(device, {})[submit.submission] = seq
         return entry
 

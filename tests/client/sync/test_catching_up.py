@@ -54,15 +54,18 @@ async def missed(relay: MemoryRelay, home: Path, count: int) -> AsyncIterator[Mi
 
 
 def come_at_once(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Have so many entries come in one piece, as over TCP; the relay in memory sends each by itself."""
+    """Have so many entries come in one piece, as over TCP; the relay in memory sends each by itself.
+
+    With an entry comes its time, if that is another than that of the entry before.
+    """
     put, held = Inbox.put, list[ToClient]()
 
     def holding(inbox: Inbox, messages: list[ToClient]) -> None:
-        if not isinstance(messages[0], Entry):
+        if not isinstance(messages[-1], Entry):
             put(inbox, messages)
             return
         held.extend(messages)
-        if len(held) == count:
+        if sum(isinstance(message, Entry) for message in held) == count:
             put(inbox, held)
 
     monkeypatch.setattr(Inbox, "put", holding)
@@ -164,7 +167,7 @@ def note_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def reading(reader: LogReader, batch: list[object]) -> object:
         _reading.append(len(batch))
-        _sizes.append(len(batch))
+        _sizes.append(sum(isinstance(message, Entry) for message in batch))
         try:
             return read(reader, batch)  # type: ignore[arg-type]
         finally:

@@ -14,7 +14,7 @@ from clave_client.net.reconnecting_transport import ReconnectingTransport
 from clave_client.rooms.log_reader import LogMessage
 from clave_client.sync import inbox as inbox_module
 from clave_client.sync.inbox import BATCH_MESSAGES, Inbox
-from clave_wire.messages import Done, Entry, Kind, ToClient
+from clave_wire.messages import Accepted, AcceptedAt, Done, Entry, Kind, ToClient
 
 ROOM, OTHER = b"r" * 16, b"s" * 16
 
@@ -249,3 +249,47 @@ async def test_nothing_of_an_ended_connection_is_handled(monkeypatch: pytest.Mon
     for _ in range(20):
         await asyncio.sleep(0)
     assert reader.handled[BATCH_MESSAGES:] == [Done(7)]
+
+
+# --- when entries were accepted ------------------------------------------------------------------------
+
+
+def time(at: int, room: bytes = ROOM) -> AcceptedAt:
+    return AcceptedAt(room, at)
+
+
+async def test_times_stay_in_place_and_make_no_batch_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch)
+    messages: list[ToClient] = []
+    for seq in range(1, 2 * BATCH_MESSAGES + 1):
+        messages += [time(seq), entry(seq)]
+    reader.inbox.put(messages)
+    await until(lambda: not reader.inbox.is_behind)
+    assert reader.handled == messages
+    assert [len(seqs) for _, seqs in reader.batches] == [BATCH_MESSAGES] * 2
+
+
+async def test_times_are_in_the_batches_of_their_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch)
+    here, there = time(1), time(2, OTHER)
+    reader.inbox.put([here, there, entry(1), entry(1, room=OTHER), time(3), entry(2)])
+    assert reader.batches == [(ROOM, [1, 2]), (OTHER, [1])]
+    assert reader.handled == [here, entry(1), time(3), entry(2), there, entry(1, room=OTHER)]
+
+
+async def test_times_alone_are_read_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch)
+    messages: list[ToClient] = [*map(time, range(3000)), Done(1), entry(1)]
+    reader.inbox.put(messages)
+    await until(lambda: not reader.inbox.is_behind)
+    assert reader.handled == messages
+    assert reader.batches == [(ROOM, []), (ROOM, [1])]
+
+
+async def test_messages_with_their_times_may_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(monkeypatch, seconds=0.0)
+    for seq in range(1, 50):
+        reader.inbox.put([time(seq), entry(seq)])
+    assert len(reader.batches) == inbox_module._STREAK
+    reader.inbox.put([time(50), Accepted(ROOM, 1, 50)])
+    assert len(reader.handled) == 100, "an acknowledgement does not wait"

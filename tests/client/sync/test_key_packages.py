@@ -26,7 +26,7 @@ from simulation.clock import VirtualLoop, run
 NOW = 1_800_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
-of_each_version = pytest.mark.parametrize("versions", [VERSIONS, (4,)], ids=["5", "4"])
+of_each_version = pytest.mark.parametrize("versions", [VERSIONS, (5, 4), (4,)], ids=["6", "5", "4"])
 
 
 class Clock:
