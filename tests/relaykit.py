@@ -110,6 +110,9 @@ class RawClient:
         self._ids = 0
         self.connection = ClientConnection()
         self.presence: list[m.Presence] = []
+        self.times: defaultdict[bytes, list[tuple[int, int | None]]] = defaultdict(list)
+        """By room, the seqs of entries and acknowledgements with what `AcceptedAt` said of them, or None."""
+        self.accepted_at: dict[bytes, int] = {}
         self.plain_certificate = b""
         self._participant: Participant | None = None
         self.logged_in: m.LoggedIn
@@ -189,6 +192,11 @@ class RawClient:
                     raise ConnectionClosed(None)
                 self._received.extend(self.connection.receive_data(data))
         message = self._received.popleft()
+        if isinstance(message, m.AcceptedAt):
+            self.accepted_at[message.room] = message.at
+            return await self._next()
+        if isinstance(message, m.Entry | m.Accepted):
+            self.times[message.room].append((message.seq, self.accepted_at.get(message.room)))
         if isinstance(message, m.Closing):
             raise ConnectionClosed(message)
         if self._participant is not None:

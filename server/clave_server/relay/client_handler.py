@@ -214,6 +214,7 @@ class ClientHandler:
             transport.hold_reading,
             self._wake_invitations,
             transport.close,
+            transport.connection.has_times,
         )
         self._session = session
         self._context.counters.logins += 1

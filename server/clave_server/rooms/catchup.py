@@ -59,7 +59,13 @@ class CatchUp:
         stream.session.reading_log = True
         self._counters.catch_up_reads += 1
         until = channel.room.durable if stream.end is None else stream.end
-        work = partial(entry_store.read_entries, key=stream.room, after=stream.cursor, until=until)
+        work = partial(
+            entry_store.read_entries,
+            key=stream.room,
+            after=stream.cursor,
+            until=until,
+            with_times=stream.session.has_times,
+        )
         self._reader.submit(work, partial(self._send_chunk, stream))
 
     def _send_chunk(self, stream: Stream, outcome: entry_store.Chunk | ServerError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,7 @@ from clave_server.net.send_queue import SendQueue
 from clave_server.rooms.room_state import NO_LONGER_MEMBER, RoomState
 from clave_server.rooms.session import Session, Stream
 from clave_wire.framing import pack
-from clave_wire.messages import Accepted, Code, Entry, Presence, Refused, Submit
+from clave_wire.messages import Accepted, AcceptedAt, Code, Entry, Presence, Refused, Submit
 
 __all__ = ["MAX_PRESENCE_MEMBERS", "Channel", "RoomWrite"]
 
@@ -26,6 +26,7 @@ class Channel:
         self.room = room
         self.streams: dict[bytes, Stream] = {}
         self._live: dict[bytes, SendQueue] = {}
+        self._live_without_times: dict[bytes, SendQueue] = {}
 
     def start(self, stream: Stream, cursor: int, end: int | None) -> None:
         """Start a stream after `cursor`, to end at `end` (None: never); send presence both ways."""
@@ -44,13 +45,15 @@ class Channel:
                 return True
         elif stream.cursor >= self.room.durable:
             stream.live = True
-            self._live[stream.session.device] = stream.session.send_queue
+            session = stream.session
+            live = self._live if session.has_times else self._live_without_times
+            live[session.device] = session.send_queue
             return True
         return False
 
     def is_live(self, device: bytes) -> bool:
         """Return whether a device has a live stream."""
-        return device in self._live
+        return device in self._live or device in self._live_without_times
 
     def reopen(self, stream: Stream) -> None:
         """Continue a stream that has an end, as its device is a member again."""
@@ -75,6 +78,7 @@ class Channel:
         stream.live, stream.over = False, True
         self.streams.pop(device, None)
         self._live.pop(device, None)
+        self._live_without_times.pop(device, None)
 
     def _announce(self, session: Session, *, online: bool, text: str) -> None:
         if len(self.room.members) > MAX_PRESENCE_MEMBERS:
@@ -91,23 +95,17 @@ class Channel:
     def _presence(self, session: Session, *, online: bool, text: str) -> bytes:
         return pack(Presence(self.room.id, session.device, session.name, online, text))
 
-    def fan_out(self, write: RoomWrite) -> int:
-        """Send durable entries to all live streams, and to their senders acknowledgements instead.
+    def fan_out(self, write: RoomWrite, at: int) -> int:
+        """Send durable entries, accepted at `at`, to all live streams, and to their senders acknowledgements.
 
-        Returns the number of deliveries.
+        An `AcceptedAt` precedes them, but for clients that do not take it. Returns the number of deliveries.
         """
-        deliveries = len(write.frames) * len(self._live)
+        deliveries = 0
         if write.frames:
-            shared = b"".join(write.frames)
-            senders, departures = write.submissions, write.departures
-            ends = list(itertools.accumulate(map(len, write.frames)))
-            view = memoryview(shared)
-            for device, send_queue in self._live.items():
-                if device in senders or device in departures:
-                    deliveries -= len(senders.get(device, ()))
-                    send_queue.push_parts(self._own_view(write, device, view, ends))
-                else:
-                    send_queue.push(shared)
+            time = pack(AcceptedAt(self.room.id, at))
+            deliveries = self._send(write, self._live, time)
+            if self._live_without_times:
+                deliveries += self._send(write, self._live_without_times, b"")
         for device, seq in write.departures.items():
             stream = self.streams.get(device)
             if stream is not None:
@@ -117,12 +115,28 @@ class Channel:
                     self._finish(stream)
         return deliveries
 
+    def _send(self, write: RoomWrite, live: Mapping[bytes, SendQueue], time: bytes) -> int:
+        """Send `time` and the entries to these streams; return the number of deliveries."""
+        shared = b"".join((time, *write.frames))
+        senders, departures = write.submissions, write.departures
+        deliveries = len(write.frames) * len(live)
+        starts = list(itertools.accumulate(map(len, write.frames), initial=len(time)))
+        view = memoryview(shared)
+        for device, send_queue in live.items():
+            if device in senders or device in departures:
+                deliveries -= len(senders.get(device, ()))
+                send_queue.push_parts(self._own_view(write, device, view, starts))
+            else:
+                send_queue.push(shared)
+        return deliveries
+
     def _own_view(
-        self, write: RoomWrite, device: bytes, shared: memoryview, ends: list[int]
+        self, write: RoomWrite, device: bytes, shared: memoryview, starts: list[int]
     ) -> list[bytes | memoryview]:
         """Return the entries as `device` gets them: its own as `Accepted`, none after it left.
 
-        `shared` has all frames; that of seq `write.first + i` ends at `ends[i]`.
+        `shared` has their time, if it is sent, and all frames; that of seq `write.first + i` lies from
+        `starts[i]` to `starts[i + 1]`.
         """
         room, first = self.room.id, write.first
         until = write.departures.get(device, self.room.durable) - first + 1
@@ -132,13 +146,12 @@ class Channel:
             index = seq - first
             if index >= until:
                 break
-            start = ends[index - 1] if index else 0
-            if start > copied:
-                parts.append(shared[copied:start])
+            if starts[index] > copied:
+                parts.append(shared[copied : starts[index]])
             parts.append(pack(Accepted(room, submission, seq)))
-            copied = ends[index]
-        if until > 0 and copied < ends[until - 1]:
-            parts.append(shared[copied : ends[until - 1]])
+            copied = starts[index + 1]
+        if until > 0 and copied < starts[until]:
+            parts.append(shared[copied : starts[until]])
         return parts
 
 

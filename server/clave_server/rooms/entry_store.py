@@ -17,6 +17,8 @@ from clave_server.rooms.room_state import Membership, RoomState, pack_recent, un
 from clave_server.rooms.segment import CHUNK_BYTES, Segment
 from clave_server.storage.incarnation import unpack_restores
 from clave_server.storage.seals import ROOM
+from clave_wire.framing import pack
+from clave_wire.messages import AcceptedAt
 
 __all__ = ["Chunk", "RowChanges", "drop_segments", "load_room", "read_entries", "segments_until"]
 
@@ -41,6 +43,8 @@ _SELECT_ROOM: Final = (
     " FROM rooms WHERE room = ?"
 )
 _NO_END: Final = 2**63 - 1
+_NO_TIME: Final = 2**53
+"""A time from which on a client takes none; only a damaged row has one."""
 
 
 @dataclass(slots=True)
@@ -164,7 +168,7 @@ def _check(whole: int | None, key: bytes) -> None:
 
 def _replay(connection: apsw.Connection, room: RoomState) -> None:
     """Count the messages that are newer than the room's rows. Raises `DamageError`."""
-    for segment in _segments(connection, room.id, room.saved):
+    for segment, _ in _segments(connection, room.id, room.saved):
         for entry in segment.entries():
             if entry.seq == room.seq + 1:
                 room.replay(entry.sender, entry.submission)
@@ -174,24 +178,30 @@ def _replay(connection: apsw.Connection, room: RoomState) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Frames of consecutive entries up to the seq `last`."""
+    """Frames of consecutive entries up to the seq `last`, perhaps with those of their times."""
 
     last: int
     frames: bytes
 
 
-def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int) -> Chunk:
+def read_entries(
+    connection: apsw.Connection, key: bytes, after: int, until: int, *, with_times: bool = False
+) -> Chunk:
     """Read entries above `after`, up to and including `until`, about `CHUNK_BYTES` of them.
 
+    With `with_times`, an `AcceptedAt` precedes the first one and each that was accepted at another time.
     Raises `DamageError`, also if there is no entry `after` + 1.
     """
     parts: list[bytes] = []
-    size, last = 0, after
-    for segment in _segments(connection, key, after):
+    size, last, said = 0, after, -1
+    for segment, at in _segments(connection, key, after):
         if parts and (size + len(segment.frames) > CHUNK_BYTES or last >= until):
             break
         if segment.first > last + 1:
             break
+        if with_times and at != said:
+            parts.append(pack(AcceptedAt(key, at)))
+            said = at
         parts.append(segment.between(last, until))
         size += len(parts[-1])
         last = min(segment.last, until)
@@ -202,7 +212,7 @@ def read_entries(connection: apsw.Connection, key: bytes, after: int, until: int
 
 def segments_until(connection: apsw.Connection, key: bytes, until: int) -> Iterator[Segment]:
     """Yield the segments with no entry above `until`, in order, without verifying digests."""
-    for segment, _ in _rows(connection, key, 0, until):
+    for segment, _, _ in _rows(connection, key, 0, until):
         yield segment
 
 
@@ -213,18 +223,23 @@ def drop_segments(connection: apsw.Connection, key: bytes, until: int) -> None:
     connection.execute(_SEAL_ROOM, (key,))
 
 
-def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[Segment]:
-    """Yield the segments with entries above `after`, in order, verified. Raises `DamageError`."""
-    for segment, digest in _rows(connection, key, after, _NO_END):
+def _segments(connection: apsw.Connection, key: bytes, after: int) -> Iterator[tuple[Segment, int]]:
+    """Yield the segments with entries above `after`, in order, verified, and when each was accepted.
+
+    That is in ms since 1970, and 0 if it cannot be. Raises `DamageError`.
+    """
+    for segment, at, digest in _rows(connection, key, after, _NO_END):
         segment.verify(digest)
-        yield segment
+        yield segment, at if 0 <= at < _NO_TIME else 0
 
 
-def _rows(connection: apsw.Connection, key: bytes, after: int, until: int) -> Iterator[tuple[Segment, bytes]]:
+def _rows(
+    connection: apsw.Connection, key: bytes, after: int, until: int
+) -> Iterator[tuple[Segment, int, bytes]]:
     rows = connection.execute(
-        "SELECT first_seq, last_seq, digest, frames FROM segments"
+        "SELECT first_seq, last_seq, at, digest, frames FROM segments"
         " WHERE room = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq",
         (key, after, until),
     )
-    for first_seq, last_seq, digest, frames in rows:
-        yield Segment(key, first_seq, last_seq, frames), digest
+    for first_seq, last_seq, at, digest, frames in rows:
+        yield Segment(key, first_seq, last_seq, frames), at, digest

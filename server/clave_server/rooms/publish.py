@@ -13,7 +13,7 @@ from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
 from clave_server.rooms.write_batch import RoomMessage, WriteBatch
-from clave_wire.messages import Accepted, Code, Done, Refused, Rejected, Submit
+from clave_wire.messages import Code, Done, Refused, Rejected, Submit
 
 __all__ = ["NOT_WRITTEN", "Publisher", "refusal"]
 
@@ -67,9 +67,9 @@ class Publisher:
                 if sender.usage.add(write.size_of(submissions)) or sender.over:
                     self._save(sender.usage)
                 if not write.channel.is_live(device):
-                    self._acknowledge(key, device, submissions)
+                    self._acknowledge(key, device, batch.at, submissions)
             entries += len(write.frames)
-            self._counters.deliveries += write.channel.fan_out(write)
+            self._counters.deliveries += write.channel.fan_out(write, batch.at)
         for _, _, _, device, welcome, _ in batch.changes.welcomes:  # on disk they are counted already
             senders[device].usage.stored += len(welcome)
         for key, devices in batch.readmitted.items():
@@ -88,13 +88,14 @@ class Publisher:
                 entries - len(batch.shown),
             )
 
-    def _acknowledge(self, key: bytes, device: bytes, submissions: Iterable[tuple[int, int]]) -> None:
+    def _acknowledge(
+        self, key: bytes, device: bytes, at: int, submissions: Iterable[tuple[int, int]]
+    ) -> None:
         """Send `Accepted` to a sender without an open stream of the room; to others fan-out sends it."""
         sender = self._sessions.get(device)
         stream = sender and sender.streams.get(key)
         if sender is not None and (stream is None or stream.over):
-            for seq, submission in submissions:
-                sender.send(Accepted(key, submission, seq))
+            sender.acknowledge(key, at, *submissions)
 
     def _reopen(self, key: bytes, devices: Iterable[bytes]) -> None:
         """Continue the streams of devices that are members again where they ended."""

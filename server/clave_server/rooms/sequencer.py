@@ -46,7 +46,6 @@ from clave_server.rooms.write_batch import (
 from clave_server.storage.db_thread import DbThread, call_async
 from clave_wire.header import Header
 from clave_wire.messages import (
-    Accepted,
     Code,
     CreateRoom,
     Kind,
@@ -409,7 +408,7 @@ class Sequencer:
         else:
             is_sent = seq <= channel.room.durable
         if is_sent:
-            session.send(Accepted(channel.room.id, submission, seq))
+            session.acknowledge(channel.room.id, 0, (seq, submission))
 
     # --- after a flush --------------------------------------------------------------------------------------
 

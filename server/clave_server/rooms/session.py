@@ -9,7 +9,7 @@ from typing import Final
 from clave_server.limits.quotas import Usage
 from clave_server.net.send_queue import SendQueue
 from clave_wire.framing import pack
-from clave_wire.messages import Code, ToClient
+from clave_wire.messages import Accepted, AcceptedAt, Code, ToClient
 
 __all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
@@ -48,7 +48,7 @@ class Session:
     """One device's connection, from login to its end.
 
     `wake_invitations` is called when an invitation is on disk; `close` ends the connection, with a code and a
-    text for the client, and how it ended for others.
+    text for the client, and how it ended for others. `has_times` says that its client takes `AcceptedAt`.
     """
 
     device: bytes
@@ -59,6 +59,7 @@ class Session:
     hold_reading: Callable[[bool], None]
     wake_invitations: Callable[[], None]
     close: Callable[[Code, str, str], None]
+    has_times: bool
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False
@@ -69,6 +70,13 @@ class Session:
     def send(self, message: ToClient) -> None:
         """Queue one message."""
         self.send_queue.push(pack(message))
+
+    def acknowledge(self, room: bytes, at: int, *accepted: tuple[int, int]) -> None:
+        """Queue acknowledgements, of (seq, submission), of what was accepted at `at`: ms since 1970, or 0."""
+        if self.has_times:
+            self.send(AcceptedAt(room, at))
+        for seq, submission in accepted:
+            self.send(Accepted(room, submission, seq))
 
     def begin(self, count: int, weight: int) -> None:
         """Count requests of `weight` bytes as unanswered; pause reading if there are too many."""

@@ -61,7 +61,7 @@ class WriteBatch:
     `taken` has (session, messages, weight in bytes) for each request batch, `readmitted` the devices that
     became members again, by room, and `shown` the (session, room, seq, kind, size, end of payload) of entries
     for the mirror, at most `showing`. The rows of rooms in `due` are written even if nothing else of them
-    changes.
+    changes. `at` is when its entries are accepted, in ms since 1970.
     """
 
     showing: int
@@ -79,6 +79,7 @@ class WriteBatch:
     invited: dict[bytes, None] = field(default_factory=dict)
     shown: list[tuple[Session, bytes, int, Kind, int, bytes]] = field(default_factory=list)
     weight: int = 0
+    at: int = 0
 
     def begin_write(self, channel: Channel, first: int) -> RoomWrite:
         """Begin to write to a room, with seq `first`."""
@@ -108,6 +109,7 @@ class WriteBatch:
 
         The work returns the steps' results.
         """
+        self.at = at
         for key, channel in self.touched.items():
             room = channel.room
             if key in self.due or room.has_staged_changes or room.seq - room.saved >= _SAVE_ENTRIES:

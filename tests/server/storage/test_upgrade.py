@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -155,6 +156,24 @@ async def test_everything_of_version_3_is_migrated(relay: RelayUnderTest) -> Non
     green = await relay.join(green.participant)
     resumed = await green.resume(7)
     assert (resumed.seq, resumed.legacy) == (8, 7)
+
+
+@pytest.mark.parametrize(("version", "reader"), [(2, "red"), (3, "blue")])
+async def test_the_times_of_older_entries_are_told(
+    relay: RelayUnderTest, tmp_path: Path, version: int, reader: str
+) -> None:
+    connection = apsw.Connection(str(place_stored_database(tmp_path / "former", version)))
+    rows: list[Any] = connection.execute(
+        "SELECT first_seq, last_seq, at FROM segments ORDER BY last_seq"
+    ).fetchall()
+    connection.close()
+    stored = [(seq, at) for first, last, at in rows for seq in range(first, last + 1)]
+    assert len({at for _, at in stored}) > 1
+    await start_with_version(relay, version)
+    client = await relay.join(former_participant(reader, version))
+    await client.resume(1)
+    await entries(client, 6)
+    assert client.times[ROOM] == stored[1:]
 
 
 async def test_a_room_damaged_before_the_migration_is_refused_afterwards(relay: RelayUnderTest) -> None:
