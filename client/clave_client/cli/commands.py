@@ -104,24 +104,35 @@ def chat(
     help="Seconds to wait for the relay; then the message stays in the outbox.",
 )
 @click.option("--id", "key", help="A name of this message: given again, it is not sent again.")
+@click.option(
+    "--expires", metavar="TIME", default="", help="It disappears that long after it was read (1h, 7d)."
+)
 @json_option
 @click.argument("room")
 @click.argument("text", nargs=-1, required=True)
 def send(
-    options: ProfileOptions, wait: float, key: str | None, room: str, text: tuple[str, ...], *, as_json: bool
+    options: ProfileOptions,
+    wait: float,
+    key: str | None,
+    expires: str,
+    room: str,
+    text: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Say TEXT in ROOM; with - say each line of standard input."""
     words = " ".join(text).encode(errors="replace").decode()
     key = os.urandom(16).hex() if key is None else _name_of(key, "--id", _MAX_KEY_CHARACTERS)
+    after = _duration(expires)
     with exits():
-        if words != "-" and _send_by_owner(options, room, words, wait, key, as_json=as_json):
+        if words != "-" and not after and _send_by_owner(options, room, words, wait, key, as_json=as_json):
             return
 
     async def work() -> None:
         from clave_client.ui.sending import Sender
 
         async with options.session() as session:
-            sender = Sender(session, room=room, wait=wait, key=key, as_json=as_json)
+            sender = Sender(session, room=room, wait=wait, key=key, expires=after, as_json=as_json)
             await (sender.send_lines(sys.stdin.fileno()) if words == "-" else sender.send(words))
 
     run(work)
@@ -259,6 +270,16 @@ def _name_of(text: str, option: str, most: int) -> str:
     if not 0 < len(text) <= most:
         raise click.BadParameter(f"has 1 to {most} characters", param_hint=option)
     return text
+
+
+def _duration(text: str) -> int:
+    """Return the seconds of --expires, 0 for none. Raises a usage error."""
+    from clave_client.formats.durations import parse_duration
+
+    seconds = parse_duration(text) if text else 0
+    if seconds is None or (text and not seconds):
+        raise click.BadParameter("say how long, as in 30s, 10m, 8h, 7d", param_hint="--expires")
+    return seconds
 
 
 def _pin(text: str | None) -> bytes | None:

@@ -47,7 +47,6 @@ class LogContext:
         self.relay_misled = False
         self.accepted_at = 0
         self.checks: SignatureChecks | None = None
-        self.accepted_at = 0
         self._effects = MessageEffects(room, store)
 
     # --- checks ---

@@ -90,6 +90,8 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int) -> None:
     if item.kind in _KEPT:
         kept = SentContent(item.id, place, item.kind, item.target, item.data, item.body, item.sent_at)
         log.store.add_sent(room.id, kept)
+    if item.kind is ContentKind.STATUS:
+        return
     text = item.body if item.kind is ContentKind.TEXT else ""
     line = log.store.message(room.id, item.id) if text else None
     sent_at = (item.sent_at if line is None else line.sent_at) / 1000

@@ -10,43 +10,83 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from clave_client.formats.json_values import dump
-from clave_client.rpc.values import HistoryMessage, ProfileInfo, RoomSummary, SendResult
+from clave_client.rpc.values import HistoryMessage, MessageDetails, ProfileInfo, RoomSummary, SendResult
 from clave_client.values import RoomInfo
 
-__all__ = ["info_json", "message_json", "room_json", "sent_json"]
+__all__ = [
+    "details_json",
+    "info_json",
+    "line_json",
+    "message_fields",
+    "message_json",
+    "room_json",
+    "sent_json",
+]
 
 _VERSION: Final = 1
 
 
 def message_json(message: HistoryMessage, room: str) -> str:
     """Return the line of a message: `clave tail --json`."""
-    sent_at = datetime.fromtimestamp(message.sent_at, UTC)
-    return _line(
-        room=room,
-        seq=message.seq,
-        id=message.id.hex(),
-        **{"from": message.sender.name},
-        account=message.sender.account.hex(),
-        verified=message.sender.verified,
-        own=message.own,
-        sent_at=sent_at.isoformat(timespec="milliseconds"),
-        text=message.text,
-    )
+    return line_json(**message_fields(message, room))
+
+
+def message_fields(message: HistoryMessage, room: str) -> dict[str, Any]:
+    """Return the fields of a message, as `clave tail --json` has them."""
+    quote = message.quote
+    return {
+        "room": room,
+        "seq": message.seq,
+        "number": message.number,
+        "id": message.id.hex(),
+        "from": message.sender.name,
+        "account": message.sender.account.hex(),
+        "verified": message.sender.verified,
+        "own": message.own,
+        "sent_at": _time(message.sent_at),
+        "accepted_at": _time(message.accepted_at) if message.accepted_at else None,
+        "kind": message.kind.name.lower(),
+        "text": message.text,
+        "markdown": message.markup or None,
+        "reply_to": None if quote is None else {"number": quote.number or None, "from": quote.name or None},
+        "edits": message.edits,
+        "removed_by": message.removed_by or None,
+        "expires_at": _time(message.expires_at) if message.expires_at else None,
+        "expires_after": message.expires_after or None,
+        "mentions_me": message.mentions_me,
+        "reactions": [{"reaction": each.reaction, "from": each.names} for each in message.reactions],
+        "delivered": message.delivered if message.own else None,
+        "read": message.read if message.own else None,
+    }
+
+
+def details_json(details: MessageDetails, room: str) -> str:
+    """Return the line of a message with all there is to know of it: `clave show --json`."""
+    versions = [{"text": each.text, "sent_at": _time(each.sent_at)} for each in details.versions]
+    receipts = [{"name": each.name, "state": each.state or None} for each in details.receipts]
+    return line_json(**message_fields(details.message, room), versions=versions, receipts=receipts)
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 def sent_json(result: SendResult, room: str) -> str:
     """Return the line of a message that was sent, or waits: `clave send --json`."""
     state = "sent" if result.seq else "waiting"
-    return _line(room=room, id=result.id.hex(), seq=result.seq or None, state=state)
+    return line_json(room=room, id=result.id.hex(), seq=result.seq or None, state=state)
 
 
 def room_json(room: RoomSummary) -> str:
     """Return the line of a room: `clave rooms --json`."""
-    return _line(
+    return line_json(
         id=room.id.hex(),
         title=room.title,
         phase=room.phase.name.lower(),
         unread=room.unread,
+        mentions=room.mentions,
+        archived=room.archived,
+        direct=room.direct,
         waiting=room.waiting,
         muted_until=room.muted_until,
     )
@@ -56,8 +96,9 @@ def info_json(profile: ProfileInfo, rooms: list[RoomInfo]) -> str:
     """Return the line of a profile and its rooms: `clave info --json`."""
     me = {"name": profile.name, "account": profile.account.hex(), "fingerprint": profile.fingerprint}
     relay = {"address": profile.relay, "fingerprint": profile.relay_fingerprint, "online": profile.is_online}
-    return _line(profile=me, relay=relay, rooms=dump(rooms), unusable=profile.unusable)
+    return line_json(profile=me, relay=relay, rooms=dump(rooms), unusable=profile.unusable)
 
 
-def _line(**fields: Any) -> str:
+def line_json(**fields: Any) -> str:
+    """Return an object with these fields as a line."""
     return json.dumps({"v": _VERSION, **fields}, ensure_ascii=False)

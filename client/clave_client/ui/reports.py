@@ -8,13 +8,14 @@ from clave_client.errors import UsageError
 from clave_client.formats.json_values import dump
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.ui.display import room_info_lines, room_line
+from clave_client.ui.display import plain, room_info_lines, room_line
 from clave_client.ui.hints import notice_text
-from clave_client.ui.json_output import info_json, room_json
+from clave_client.ui.json_output import details_json, info_json, room_json
+from clave_client.ui.message_lines import detail_lines
 from clave_client.ui.warnings import print_out
 from clave_wire.text import sanitize
 
-__all__ = ["print_account", "print_info", "print_rooms"]
+__all__ = ["print_account", "print_info", "print_message", "print_rooms"]
 
 
 async def print_info(session: Session, room: str | None, *, as_json: bool) -> None:
@@ -36,6 +37,18 @@ async def print_info(session: Session, room: str | None, *, as_json: bool) -> No
     if room is None:
         lines += [line for reason in profile.unusable for line in ("", reason)]
     print_out("\n".join(lines).lstrip("\n"))
+
+
+async def print_message(session: Session, room: str, message: str, *, bare: bool, as_json: bool) -> None:
+    """Print all there is to know of a message, or with `bare` only its text."""
+    found = await session.ask(m.FindRoom(room=room))
+    details = await session.ask(m.GetMessage(room=found.id.hex(), message=message))
+    if as_json:
+        print_out(details_json(details, found.title))
+        return
+    profile = await session.ask(m.GetProfile())
+    lines = detail_lines(details, me=profile.account)
+    print_out("\n".join(plain(line) for line in (lines[-1:] if bare else lines)))
 
 
 async def print_account(session: Session, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from clave_client.ui.input_lines import read_byte_lines
 from clave_client.ui.json_output import sent_json
 from clave_client.ui.warnings import print_out, print_warning, warn_of
 
-__all__ = ["Sender", "report_sent"]
+__all__ = ["Sender", "make_change", "report_sent"]
 
 _MOST_UNACKNOWLEDGED = 32
 """Most lines sent and not yet acknowledged; then reading pauses."""
@@ -33,18 +33,32 @@ def report_sent(done: BlockingSend, *, as_json: bool) -> None:
         raise MessageWaiting(1)
 
 
+async def make_change(session: Session, room: str, change: m.Change[SendResult], *, as_json: bool) -> None:
+    """Make a change of a message and print what became of it. Raises `MessageWaiting` if it waits."""
+    found = await session.ask(m.FindRoom(room=room))
+    result = await session.ask(change)
+    if as_json:
+        print_out(sent_json(result, found.title))
+    if not result.seq:
+        raise MessageWaiting(1)
+
+
 class Sender:
     """Sends messages to `room`; each waits up to `wait` seconds for the relay and then stays in the outbox.
 
-    A repeated `key` sends nothing a second time.
+    A repeated `key` sends nothing a second time. Messages disappear `expires` seconds after they were read,
+    or with 0 when those of the room do.
     """
 
-    def __init__(self, session: Session, *, room: str, wait: float, key: str, as_json: bool) -> None:
+    def __init__(
+        self, session: Session, *, room: str, wait: float, key: str, as_json: bool, expires: int = 0
+    ) -> None:
         self._session = session
         self._words = room
         self._wait = wait
         self._key = key
         self._as_json = as_json
+        self._expires = expires
         self._told: set[str] = set()
         self._told_number = 0
         self._sent = 0
@@ -123,7 +137,7 @@ class Sender:
         news = await self._session.ask(m.CatchUp(room=room, wait=wait))
         self._tell(news)
         wait = max(0.0, ends_at - loop.time())
-        send = m.Send(room=room, text=text, wait=wait, told=news.number, key=key)
+        send = m.Send(room=room, text=text, expires=self._expires, wait=wait, told=news.number, key=key)
         sending = asyncio.create_task(self._session.ask(send))
         if wait:
             await asyncio.sleep(0)  # it is asked before the next one

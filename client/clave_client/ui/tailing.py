@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from clave_client import events
-from clave_client.errors import NoLongerMember
+from clave_client.errors import NoLongerMember, UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.event_buffer import SessionEvent
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
-from clave_client.ui.display import message_line, name_with_warning, plain
+from clave_client.ui.display import event_line, name_with_warning, plain
 from clave_client.ui.json_output import message_json
+from clave_client.ui.message_lines import message_lines
 from clave_client.ui.output import Output
 from clave_client.ui.warnings import encoded, print_warning, warn_of
 
@@ -36,6 +38,7 @@ class Tail:
         """The printed messages of which an event may come yet."""
         self._offline = False
         self._me = b""
+        self._names: dict[bytes, str] = {}
         self._room: RoomSummary
 
     async def follow(self, *, earlier: int, after: int | None) -> None:
@@ -46,6 +49,7 @@ class Tail:
         ask = self._session.ask
         self._room = room = await ask(m.FindRoom(room=self._words))
         self._me = (await ask(m.GetProfile())).account
+        await self._ask_names()
         if self._consumer:
             consumer = f"{self._consumer} {room.id.hex()}"
             await self._session.subscribe(consumer=consumer)
@@ -62,6 +66,10 @@ class Tail:
             await self._take(event)
             if consumer and event.number:
                 await ask(m.CommitEvents(consumer=consumer, number=event.number))
+
+    async def _ask_names(self) -> None:
+        members = await self._session.ask(m.ListMembers(room=self._room.id.hex()))
+        self._names = {each.person.account: each.person.name for each in members}
 
     async def _print_earlier(self, earlier: int, after: int | None) -> None:
         words = self._room.id.hex()
@@ -88,13 +96,14 @@ class Tail:
             case None:
                 print_warning(f"{room.title}: some events were deleted before they were shown")
             case events.Message() if event.room == room.id:
-                await self._print(
-                    HistoryMessage(event.seq, event.sender, False, event.id, event.text, event.sent_at)
-                )
+                await self._print_present(event.id)
             case events.Sent() if event.room == room.id and event.text:
-                page = m.GetHistory(room=room.id.hex(), after=event.seq - 1, limit=1, newest=False)
-                for message in await self._session.ask(page):
-                    await self._print(message)
+                await self._print_present(event.id)
+            case events.MessageEdited() | events.MessageDeleted() | events.ReactionChanged():
+                if event.room == room.id:
+                    await self._print_change(event)
+            case events.StatusChanged() | events.MessagesExpired():
+                pass
             case events.Disconnected():
                 if not self._offline:
                     print_warning(f"{event.reason}; trying again")
@@ -106,8 +115,27 @@ class Tail:
                 raise NoLongerMember(event.title, by)
             case _ if event.room in (room.id, b""):
                 warn_of([event], room.title)
+                if isinstance(event, events.MemberAdded):
+                    await self._ask_names()
             case _:
                 pass
+
+    async def _print_present(self, message: bytes) -> None:
+        """Print a message as it is now; nothing if it is gone."""
+        with contextlib.suppress(UsageError):
+            words = m.GetMessage(room=self._room.id.hex(), message=message.hex())
+            await self._print((await self._session.ask(words)).message)
+
+    async def _print_change(
+        self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
+    ) -> None:
+        """Print what happened to a message, or as JSON the message again as it is now."""
+        if self._as_json:
+            await self._print_present(event.id)
+            return
+        line = event_line(event, lambda _: self._room.title, elsewhere=False, me=self._me)
+        if line is not None:
+            await self._output.write(encoded(plain(line)))
 
     async def _print(self, message: HistoryMessage) -> None:
         if self._as_json:
@@ -115,5 +143,5 @@ class Tail:
             return
         if not self._consumer:
             await self._session.ask(m.MarkShown(room=self._room.id.hex(), seq=message.seq))
-        line = message_line(message.sender, message.text, message.sent_at, me=self._me)
-        await self._output.write(encoded(plain(line)))
+        for line in message_lines(message, me=self._me, names=self._names):
+            await self._output.write(encoded(plain(line)))
