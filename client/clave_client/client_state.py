@@ -48,7 +48,7 @@ class ClientState:
     @property
     def rooms(self) -> dict[bytes, RoomRecord]:
         """The rooms this device is in or invited to, by id."""
-        return {room.id: room.record for room in self.sync.rooms.values()}
+        return {room.id: room.record for room in self.sync.rooms.values() if not room.is_refused}
 
     def find_room(self, words: str, *, invited: bool = False) -> bytes:
         """Return the id of the room that `words` names, by title or by 8 or more digits of its id's start.

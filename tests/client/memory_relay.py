@@ -14,6 +14,7 @@ from clave_client import events
 from clave_client.events import Event, Inconsistency
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
 from clave_client.formats.payload import header_digest, rekey_id, sign_payload
+from clave_client.formats.room_settings import EXTENSION_TYPES
 from clave_client.formats.welcome import JoinPoint, Welcome, parse_invitation
 from clave_client.rooms.batch_report import BatchResult
 from clave_client.rooms.local_room import LocalRoom
@@ -188,10 +189,13 @@ class Log:
         ]
 
 
-def in_one_room(folder: Path, *names: str, remove: Role = Role.MEMBER) -> tuple[Log, list[Member]]:
+def in_one_room(
+    folder: Path, *names: str, remove: Role = Role.MEMBER, current: bool = True
+) -> tuple[Log, list[Member]]:
     """Make a room in which all of `names` are, everyone caught up. "red/desk" is another device of red's.
 
-    `remove` says who may remove people; the first is the admin.
+    `remove` says who may remove people; the first is the admin. Without `current` the first reads only the
+    former content format.
     """
     members: list[Member] = []
     for name in names:
@@ -211,7 +215,7 @@ def in_one_room(folder: Path, *names: str, remove: Role = Role.MEMBER) -> tuple[
         extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
         not_before=not_before,
         not_after=not_after,
-        extension_types=(AGREED_STATE_EXTENSION,),
+        extension_types=EXTENSION_TYPES if current else (AGREED_STATE_EXTENSION,),
     )
     log = Log()
     host.opens(LocalRoom.create(host.store, group, clock))

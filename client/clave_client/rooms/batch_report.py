@@ -52,18 +52,22 @@ class BatchResult:
 class BatchReport:
     """Collects the result of one batch; remembers what was reported before."""
 
-    def __init__(self, room: bytes, reported: Iterable[tuple[bytes, str]] = ()) -> None:
+    def __init__(
+        self, room: bytes, reported: Iterable[tuple[bytes, str]] = (), *, is_hidden: bool = False
+    ) -> None:
         self._room = room
+        self._is_hidden = is_hidden
         self.reported = set(reported)
         self.result = BatchResult()
 
     def next(self) -> BatchReport:
         """Return the report of the next batch, which remembers the same."""
-        return BatchReport(self._room, self.reported)
+        return BatchReport(self._room, self.reported, is_hidden=self._is_hidden)
 
     def add(self, event: Event) -> None:
-        """Add an event."""
-        self.result.events.append(event)
+        """Add an event, unless its room is not to be shown."""
+        if not self._is_hidden:
+            self.result.events.append(event)
 
     def inconsistency(self, kind: Inconsistency, person: Person | None) -> None:
         """Report an inconsistency of the relay, once per person and kind."""

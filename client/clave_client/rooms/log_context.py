@@ -43,7 +43,7 @@ class LogContext:
     def __init__(self, room: LocalRoom, store: Store) -> None:
         self.room = room
         self.store = store
-        self.report = BatchReport(room.id)
+        self.report = BatchReport(room.id, is_hidden=room.is_refused)
         self.relay_misled = False
         self.accepted_at = 0
         self.checks: SignatureChecks | None = None

@@ -13,7 +13,11 @@ from clave_client.formats.composing import Composer, Outgoing
 from clave_client.formats.former_content import FormerKind
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
-from clave_client.rooms.stored_room import StoredRoom
+from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings
+from clave_client.rooms.lost_entries import LostEntries
+from clave_client.rooms.policy import room_settings
+from clave_client.rooms.stored_room import DIRECT
+from clave_client.values import Phase
 
 __all__ = ["ARCHIVED", "MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
 
@@ -32,7 +36,7 @@ _MOST_RECEIPTS: Final = 500
 """Most messages of which it is told at once that they were read."""
 
 
-class RoomMessages(StoredRoom):
+class RoomMessages(LostEntries):
     """A room with what is said in it; the base of `LocalRoom`."""
 
     # --- to be sent ---
@@ -75,7 +79,28 @@ class RoomMessages(StoredRoom):
                 f"this profile comes from a backup, too old to send to {self.record.title}; leave and rejoin"
             )
 
-    # --- rooms between two people ---
+    # --- what kind of room it is ---
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether this device is a member that accepted its invitation and does not leave."""
+        return self.record.phase is Phase.JOINED
+
+    @property
+    def direct(self) -> list[bytes]:
+        """The accounts, sorted, of a room between two people or for own notes; empty for others."""
+        stored = bytes.fromhex(self._store.room_setting(self.id, DIRECT))
+        return [stored[place : place + 32] for place in range(0, len(stored), 32)]
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether the group has settings, so that only devices that know them can join it."""
+        return any(each.extension_type == SETTINGS_EXTENSION for each in self.group.extensions)
+
+    @property
+    def settings(self) -> RoomSettings:
+        """What the members agree on beside the agreed state."""
+        return room_settings(self.group.extensions)
 
     @property
     def is_joint(self) -> bool:

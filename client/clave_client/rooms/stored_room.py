@@ -17,10 +17,9 @@ import msgspec
 
 from clave_client import events
 from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
-from clave_client.events import Event, Person
+from clave_client.events import Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.payload import UnverifiedEntry
-from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
@@ -32,7 +31,7 @@ from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.policy import agreed_state, device_identity, restore_group, room_settings
 from clave_client.rooms.refused_payloads import RefusedPayloads
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
-from clave_client.rooms.relay_restores import decode_restores, encode_restores
+from clave_client.rooms.relay_restores import decode_restores
 from clave_client.rooms.roster import Roster, RosterMember
 from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
@@ -43,13 +42,15 @@ from clave_crypto.mls import Group, MemberSender, MLSError
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
-__all__ = ["LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
+__all__ = ["DIRECT", "LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
 
 LEGACY_COMMIT_PART = "pending"
 """The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
 
-_DIRECT = "direct"
+DIRECT = "direct"
 """The setting of a room with the accounts that it is between, as asking the group takes keys."""
+
+_REFUSED = "refused"
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
@@ -69,13 +70,13 @@ class InFlight:
 class StoredRoom:
     """The stored state of a `LocalRoom`. Make it with `create`, `join` or `load`.
 
-    `in_flight` are submissions by number; `draining` says that one was
-    refused, so those behind it will be too, and nothing is submitted until all are answered. `resumed` says
-    that the relay streams the log, `not_routed` that its member list lacks this device, `too_old` that the
-    profile was restored from a backup, `log_replaced` that the relay was. `late` are the history seqs of
-    messages read after what follows them in the log. `leave_proposals` are the entries by which members
-    leave, by leaf. `rejoin_infos` counts the answers that devices got. `unsent` are the messages that were
-    given up when the room was closed.
+    `in_flight` are submissions by number; `draining` says that one was refused, so those behind it will be
+    too, and nothing is submitted until all are answered. `resumed` says that the relay streams the log,
+    `not_routed` that its member list lacks this device, `too_old` that the profile was restored from a
+    backup, `log_replaced` that the relay was. `late` are the history seqs of messages read after what follows
+    them in the log. `leave_proposals` are the entries by which members leave, by leaf. `rejoin_infos` counts
+    the answers that devices got. `unsent` are the messages that were given up when the room was closed.
+    `is_refused` says that this is an invitation of a blocked account, which is declined and never shown.
     """
 
     chain: LogChain
@@ -106,6 +107,7 @@ class StoredRoom:
         self.not_routed = False
         self.too_old = False
         self.unsent: dict[bytes, str] = {}
+        self.is_refused = False
 
     # --- creating and loading ---
 
@@ -144,8 +146,9 @@ class StoredRoom:
             inviter = b"" if join_point is None else room.roster.account(group.welcomed_by)
             room.epochs.begin(inviter, record.cursor)
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
-            direct = "".join(account.hex() for account in room.settings.direct)
-            store.set_room_setting(record.id, _DIRECT, direct)
+            direct = "".join(account.hex() for account in room_settings(group.extensions).direct)
+            store.set_room_setting(record.id, DIRECT, direct)
+            store.set_room_setting(record.id, _REFUSED, "")
             room._save()
         return room
 
@@ -179,6 +182,7 @@ class StoredRoom:
             self._stored_group.load(parts["epoch"])
             self.commits.load(parts)
         self.epochs.load(parts)
+        self.is_refused = bool(self._store.room_setting(self.id, _REFUSED))
         intent, late = parts.get("wish"), parts.get("late", b"")
         self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
         self.leave_proposals = dict(struct.iter_unpack(">IQ", parts.get("leavings", b"")))
@@ -246,30 +250,9 @@ class StoredRoom:
         return self.record.lost > 0
 
     @property
-    def is_joined(self) -> bool:
-        """Whether this device is a member that accepted its invitation and does not leave."""
-        return self.record.phase is Phase.JOINED
-
-    @property
     def account(self) -> bytes:
         """The account of this device."""
         return self.roster.account()
-
-    @property
-    def direct(self) -> list[bytes]:
-        """The accounts, sorted, of a room between two people or for own notes; empty for others."""
-        stored = bytes.fromhex(self._store.room_setting(self.id, _DIRECT))
-        return [stored[place : place + 32] for place in range(0, len(stored), 32)]
-
-    @property
-    def has_settings(self) -> bool:
-        """Whether the group has settings, so that only devices that know them can join it."""
-        return any(each.extension_type == SETTINGS_EXTENSION for each in self.group.extensions)
-
-    @property
-    def settings(self) -> RoomSettings:
-        """What the members agree on beside the agreed state."""
-        return room_settings(self.group.extensions)
 
     def history_seq(self, seq: int) -> int:
         """Return the history seq of entry `seq`: era << 40 | seq."""
@@ -398,7 +381,14 @@ class StoredRoom:
         self.intent = intent
         self.put_part("wish", intent.encode() if intent else None)
 
-    # --- closing, and entries lost by the relay ---
+    # --- closing ---
+
+    def refuse(self) -> None:
+        """Decline the invitation of a blocked account: start to leave, and show nothing of it."""
+        with self.changing():
+            self._store.set_room_setting(self.id, _REFUSED, "yes")
+            self.set(phase=Phase.LEAVING)
+        self.is_refused = True
 
     def close(self, by: Person | None) -> events.RoomClosed:
         """Delete the keys, as this device is no longer a member; `by` removed it, None for its own leave."""
@@ -415,47 +405,6 @@ class StoredRoom:
             self.set(phase=Phase.BEHIND)
             self._store.forget_group(self.id)
         return RoomBehind(self.record.title, self.record.cursor)
-
-    def _note_incarnation(self, incarnation: bytes, restores: list[tuple[bytes, int]]) -> None:
-        """Store the relay's incarnation and restores. The caller opens the transaction."""
-        if incarnation != self.record.incarnation:
-            self.set(incarnation=incarnation)
-        if restores != self.relay_restores:
-            self.relay_restores = restores
-            self.put_part("restores", encode_restores(restores))
-
-    def resend_after(self, seq: int) -> None:
-        """Queue what this device sent after entry `seq` again, with the same ids (in a transaction)."""
-        waiting = self.outbox.ids()
-        again = [
-            each for each in self._store.sent_after(self.id, self.history_seq(seq)) if each.id not in waiting
-        ]
-        if again:  # what is in flight behind a refused submission is refused too: it waits as well
-            in_flight_payloads = (
-                set() if self.draining else {submitted.payload for submitted in self.in_flight.values()}
-            )
-            self.outbox.requeue_before(again, in_flight_payloads)
-
-    def _roll_back(self, seq: int) -> Event:
-        """Roll back to entry `seq`, after which a restored relay has lost all; queue own messages again."""
-        count = self.record.cursor - seq
-        self.commits.drop()
-        self.rekeys.clear(None)
-        self.discard_ciphertexts()  # their headers name entries that are lost
-        self._drop_leaves_after(seq)
-        self.resend_after(seq)
-        self.chain.truncate(seq)
-        shown = max(self.record.shown, self.record.era + 1 << ERA_BITS | seq)
-        began, legacy = min(self.record.began, seq), min(self.record.legacy, seq)
-        self.set(
-            cursor=seq,
-            read=min(self.record.read, seq),
-            began=began,
-            legacy=legacy,
-            era=self.record.era + 1,
-            shown=shown,
-        )
-        return events.RelayRestored(self.id, self.record.title, count)
 
     # --- transactions ---
 

@@ -65,6 +65,9 @@ class InvitationContext(SyncContext, Protocol):
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
 
+    def submit_noted(self, room: LocalRoom) -> None:
+        """Submit what is due in a room, after resuming it if that was not asked for yet."""
+
 
 class Invitations:
     """The invitations of one profile."""
@@ -176,7 +179,8 @@ class Invitations:
             brought.check(epoch_id(group), group.member(signer).signature_key)
             join_point = dataclasses.replace(join_point, seen=brought.seen)
         inviter = Roster.of(group, self._store).person(group.member(signer))
-        if self._must_wait(inviter, known):
+        is_blocked = self._store.is_blocked(inviter.account)
+        if not is_blocked and self._must_wait(inviter, known):
             return False
         with self._store.transaction():
             room = LocalRoom.join(self._store, group, join_point, self._sync.clock)
@@ -186,9 +190,14 @@ class Invitations:
                 self._account.drop_used(group.suite, reference)
             if any(map(self._account.is_restored, used)):
                 room.epochs.set_restored(restored=True)
-            self._sync.emit(room.invitation())
+            if is_blocked:
+                room.refuse()
+            else:
+                self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)
+        if is_blocked:
+            self._sync.submit_noted(room)
         return True
 
     def _must_wait(self, inviter: Person, known: LocalRoom | None) -> bool:

@@ -265,7 +265,10 @@ class RoomSync:
     # --- tasks, timers and events ---
 
     def emit(self, event: events.Event) -> None:
-        """Store an event, if its kind is stored, and pass it on to all streams."""
+        """Store an event, if its kind is stored, and pass it on to all streams; none of a refused room."""
+        room = self.rooms.get(event.room)
+        if room is not None and room.is_refused:
+            return
         self.journal.append(event)
         self.events.put(event)
         if isinstance(event, events.Disconnected):
