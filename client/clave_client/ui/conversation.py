@@ -9,27 +9,25 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from clave_client import events
-from clave_client.errors import RoomBehind, StoreDamaged, UsageError
+from clave_client.errors import StoreDamaged, UsageError
 from clave_client.events import Event
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import STALL_SECONDS, Session
-from clave_client.rpc.values import FoundMessage, HistoryMessage, PendingMessage, ProfileInfo, RoomSummary
+from clave_client.rpc.values import FoundMessage, HistoryMessage, ProfileInfo, RoomSummary
+from clave_client.ui.conversation_screen import ConversationScreen
 from clave_client.ui.display import (
     Line,
-    date_text,
-    event_line,
-    message_line,
     note,
     separator,
 )
 from clave_client.ui.draft_line import DraftLine, NoDraft
-from clave_client.ui.message_lines import message_lines, reaction_text
+from clave_client.ui.message_lines import reaction_text
 from clave_client.ui.presence_lines import PresenceLines
 from clave_client.values import Fingerprint, Phase, SeenKey
 
@@ -42,12 +40,6 @@ _CONTEXT = 10
 
 _PAGE = 200
 """Most messages asked for at once."""
-
-_MOST_LIVE = 5
-"""Most lines of waiting messages above the prompt."""
-
-_MOST_SHORTENED = 200
-"""Most characters of a waiting message in its line."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class ShownKeys:
     refused: dict[str, SeenKey] = field(default_factory=dict)
 
 
-class Conversation:
+class Conversation(ConversationScreen):
     """One user at one window. `show` is called with each line for the screen; `clock` is in seconds.
 
     `room` is the current room, `finished` is set by `exit`. `interactive` says that somebody looks: then
@@ -89,28 +81,16 @@ class Conversation:
         interactive: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.session = session
-        self.interactive = interactive
+        super().__init__(session, show, interactive=interactive)
         self.clock = clock
         self.keys = ShownKeys()
-        self.room: bytes | None = None
         self.finished = False
-        self.name = ""
-        self.account = b""
         self.names: list[str] = []
-        self.rooms: dict[bytes, RoomSummary] = {}
-        self.waiting: dict[bytes, PendingMessage] = {}
-        self.members: dict[bytes, str] = {}
-        self.numbered = False
         self.found: list[FoundMessage] = []
         self.find_more: m.Search | None = None
         self.draft: DraftLine = NoDraft()
-        self._out = show
         self._changed: Callable[[], None] = lambda: None
         self._alert: Callable[[events.Message, str], None] = lambda *_: None
-        self._online: bool | None = None
-        self._titles: dict[bytes, str] = {}
-        self._day = ""
         self._shown: dict[bytes, set[int]] = {}
         self._showing = asyncio.Lock()
         self.shown: Callable[[], Awaitable[None]] = _nothing
@@ -131,93 +111,6 @@ class Conversation:
         self._out, self._changed, self._alert = show, changed, alert
         if draft is not None:
             self.draft = draft
-
-    # --- what is shown ---
-
-    def show(self, line: Line) -> None:
-        """Show a line."""
-        self._out(line)
-
-    def show_now(self, event: Event) -> None:
-        """Show an event that needs no answer of the owner."""
-        line = event_line(event, self.title, elsewhere=event.room != self.room, me=self.account)
-        if line is not None:
-            self.show(line)
-
-    def show_message(self, message: HistoryMessage, *, elsewhere: bytes = b"") -> None:
-        """Show a message, after a line with its day if that is another one than the last message's."""
-        if not elsewhere:
-            self._show_day(message.sent_at)
-        where: Line = [("note", f"[{self.title(elsewhere)}] ")] if elsewhere else []
-        names = self.members | {self.account: self.name}
-        for line in message_lines(message, me=self.account, names=names, numbered=self.numbered):
-            self.show(where + line)
-
-    async def _show_new_message(self, event: events.Message, *, elsewhere: bytes = b"") -> None:
-        """Show a message that has come; what it answers has to be asked for."""
-        if event.reply_to or event.markup or self.numbered or event.kind is not events.MessageKind.TEXT:
-            with self._while_it_lasts(event.room):
-                details = await self.session.ask(m.GetMessage(room=event.room.hex(), message=event.id.hex()))
-                self.show_message(details.message, elsewhere=elsewhere)
-            return
-        if not elsewhere:
-            self._show_day(event.sent_at)
-        where: Line = [("note", f"[{self.title(elsewhere)}] ")] if elsewhere else []
-        tail: Line = [("time", " (disappears)")] if event.disappears else []
-        self.show(where + message_line(event.sender, event.text, event.sent_at, me=self.account) + tail)
-
-    def _show_day(self, moment: float) -> None:
-        day = date_text(moment)
-        if day not in (self._day, date_text(time.time()) if not self._day else ""):
-            self.show(separator(day))
-        self._day = day
-
-    @property
-    def is_online(self) -> bool:
-        """Whether there was a connection to the relay when last heard of it."""
-        return self._online is not False
-
-    @property
-    def prompt(self) -> str:
-        """The prompt before the line being typed."""
-        away = " (offline)" if self._online is False else ""
-        return f"{self.title(self.room)}{away}> " if self.room is not None else f"{away.strip()}> ".lstrip()
-
-    def live(self) -> list[Line]:
-        """Return the lines above the prompt: what waits to be sent, and where there is something new."""
-        lines: list[Line] = []
-        waiting = list(self.waiting.values())
-        for message in waiting[:_MOST_LIVE]:
-            first = message.text[:_MOST_SHORTENED].split("\n", 1)[0]
-            more = " ..." if len(first) < len(message.text) else ""
-            where = "" if message.room == self.room else f"[{self.title(message.room)}] "
-            text = f"{where}{self.name}: {first}{more}"
-            lines.append([("time", "waiting "), ("time", text)])
-        if len(waiting) > _MOST_LIVE:
-            lines.append([("time", f"... and {len(waiting) - _MOST_LIVE} more wait to be sent")])
-        unread = [f"{number} {room.title} {room.unread}" for number, room in self._unread_rooms()]
-        if unread:
-            lines.append([("note", f"new: {', '.join(unread)}  (Alt-a)")])
-        return lines
-
-    def _unread_rooms(self) -> list[tuple[int, RoomSummary]]:
-        numbered = enumerate(self.rooms.values(), start=1)
-        return [(n, room) for n, room in numbered if room.unread and room.id != self.room]
-
-    def title(self, room: bytes | None) -> str:
-        """Return a room's title, also after it was closed."""
-        if room is None:
-            return ""
-        record = self.rooms.get(room)
-        if record is not None:
-            self._titles[room] = record.title
-        return self._titles.get(room, room.hex()[:8])
-
-    def current(self) -> str:
-        """Return the id of the current room, as a method's parameter. Raises `UsageError` without one."""
-        if self.room is None:
-            raise UsageError("you are in no room; /room TITLE enters one, /new TITLE opens one")
-        return self.room.hex()
 
     # --- beginning and rooms ---
 
@@ -241,7 +134,7 @@ class Conversation:
         elif len(joined) == 1:
             chosen = joined[0].id
         if chosen is not None:
-            with self._while_it_lasts(chosen):
+            with self.while_it_lasts(chosen):
                 await self.enter(chosen)
                 self.show(note(f"talking in {self.title(chosen)}; /help lists the commands"))
         elif joined:
@@ -261,15 +154,6 @@ class Conversation:
         if room.phase is Phase.INVITED:
             raise UsageError(f"answer the invitation first: /accept {words} or /decline {words}")
         return room.id
-
-    @contextlib.contextmanager
-    def _while_it_lasts(self, room: bytes) -> Iterator[None]:
-        """Ignore that a room ended meanwhile, of which an event tells."""
-        try:
-            yield
-        except (UsageError, RoomBehind):
-            if self.room == room:
-                self.room = None
 
     async def refresh(self) -> ProfileInfo:
         """Ask for the rooms, for what waits, and for the profile, which is returned."""
@@ -454,7 +338,7 @@ class Conversation:
             self.show_now(event)
             return
         found: HistoryMessage | None = None
-        with self._while_it_lasts(event.room):
+        with self.while_it_lasts(event.room):
             words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
             found = (await self.session.ask(words)).message
         elsewhere = event.room != self.room
@@ -471,16 +355,16 @@ class Conversation:
             self._alert(event, self.title(room))
         if room == self.room:
             await self._mark_shown(event)
-            await self._show_new_message(event)
+            await self.show_new_message(event)
         elif self.interactive:
             if known is not None:
                 self._count_unread(room)
         else:
             await self._mark_shown(event)
-            await self._show_new_message(event, elsewhere=room)
+            await self.show_new_message(event, elsewhere=room)
 
     async def _mark_shown(self, event: events.Message) -> None:
-        with self._while_it_lasts(event.room):
+        with self.while_it_lasts(event.room):
             await self.session.ask(m.MarkShown(room=event.room.hex(), seq=event.seq))
 
     async def _show_own_message(self, event: events.Sent) -> None:
@@ -495,7 +379,7 @@ class Conversation:
             return
         if elsewhere and self.interactive and not posted_here:
             return
-        with self._while_it_lasts(event.room):
+        with self.while_it_lasts(event.room):
             words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
             details = await self.session.ask(words)
             self.show_message(details.message, elsewhere=event.room if elsewhere else b"")
