@@ -13,10 +13,9 @@ from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.message_id import legacy_message_id
 from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
-from clave_client.rooms.first_record import ERA_BITS, MOST_NUMBER
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.message_tables import HistoryLine
-from clave_client.values import Phase
+from clave_client.values import ERA_BITS, MOST_NUMBER, Phase
 from clave_wire.text import sanitize
 
 __all__ = ["ClientMessages", "check_current"]

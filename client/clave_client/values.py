@@ -9,7 +9,22 @@ import msgspec
 
 from clave_client.events import Person
 
-__all__ = ["BlockedPerson", "Fingerprint", "MemberInfo", "Phase", "RoomInfo", "SeenKey"]
+__all__ = [
+    "ERA_BITS",
+    "MOST_NUMBER",
+    "BlockedPerson",
+    "Fingerprint",
+    "MemberInfo",
+    "Phase",
+    "RoomInfo",
+    "SeenKey",
+]
+
+ERA_BITS = 40
+"""Bits of a seq in a history seq; above them is the era, so that lost entries sort before later ones."""
+
+MOST_NUMBER = (1 << ERA_BITS) - 1
+"""The highest number that a message has in its era."""
 
 
 class Phase(enum.IntEnum):

@@ -5,16 +5,10 @@ from __future__ import annotations
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.policy import room_title
 from clave_client.store.database import RoomRecord, Store
-from clave_client.values import Phase
+from clave_client.values import ERA_BITS, Phase
 from clave_crypto.mls import Group
 
-__all__ = ["ERA_BITS", "MOST_NUMBER", "first_record"]
-
-ERA_BITS = 40
-"""Bits of a seq in a history seq; above them is the era, so that lost entries sort before later ones."""
-
-MOST_NUMBER = (1 << ERA_BITS) - 1
-"""The highest number that a message has in its era."""
+__all__ = ["first_record"]
 
 
 def first_record(

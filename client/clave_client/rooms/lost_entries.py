@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from clave_client import events
 from clave_client.events import Event
-from clave_client.rooms.first_record import ERA_BITS
 from clave_client.rooms.relay_restores import encode_restores
 from clave_client.rooms.stored_room import StoredRoom
+from clave_client.values import ERA_BITS
 
 __all__ = ["LostEntries"]
 

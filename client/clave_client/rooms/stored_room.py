@@ -23,7 +23,7 @@ from clave_client.formats.payload import UnverifiedEntry
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
-from clave_client.rooms.first_record import ERA_BITS, first_record
+from clave_client.rooms.first_record import first_record
 from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.message_counts import MessageCounts
 from clave_client.rooms.outbox import Outbox
@@ -35,7 +35,7 @@ from clave_client.rooms.relay_restores import decode_restores
 from clave_client.rooms.roster import Roster, RosterMember
 from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
-from clave_client.values import Phase
+from clave_client.values import ERA_BITS, Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group, MemberSender, MLSError

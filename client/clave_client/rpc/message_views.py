@@ -9,7 +9,6 @@ from typing import Final
 from clave_client.client import Client
 from clave_client.events import MessageKind
 from clave_client.formats.mimi.status import MessageStatus
-from clave_client.rooms.first_record import MOST_NUMBER
 from clave_client.rpc.message_methods import Search
 from clave_client.rpc.values import (
     HistoryMessage,
@@ -22,6 +21,7 @@ from clave_client.rpc.values import (
 )
 from clave_client.store.conversation_tables import Reaction
 from clave_client.store.message_tables import HistoryLine
+from clave_client.values import MOST_NUMBER
 
 __all__ = ["MessageViews"]
 

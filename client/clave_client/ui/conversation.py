@@ -311,6 +311,8 @@ class Conversation(ConversationScreen):
         self._changed()
 
     async def _show_change(self, event: Event) -> None:
+        if event.room and not self.knows(event.room):
+            await self.refresh()  # for its title
         if isinstance(event, events.Invited):
             self._titles[event.room] = event.title
         if isinstance(event, events.RoomClosed) and event.by is None and event.room in self._declined:

@@ -138,6 +138,10 @@ class ConversationScreen:
             self._titles[room] = record.title
         return self._titles.get(room, room.hex()[:8])
 
+    def knows(self, room: bytes) -> bool:
+        """Return whether the title of a room is known."""
+        return room in self.rooms or room in self._titles
+
     def current(self) -> str:
         """Return the id of the current room, as a method's parameter. Raises `UsageError` without one."""
         if self.room is None:

@@ -14,7 +14,7 @@ from clave_client.events import Event, Inconsistency, MessageKind, Person
 from clave_client.formats.durations import duration_words
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
-from clave_client.values import Phase, RoomInfo
+from clave_client.values import MOST_NUMBER, Phase, RoomInfo
 
 __all__ = [
     "Line",
@@ -244,11 +244,13 @@ def _event_text(event: Event, me: bytes) -> str:
                 return f"{who} has messages kept from now on"
             return f"{who} has new messages disappear {duration_words(event.expiry)} after they are read"
         case events.MessageEdited():
-            return f"{name_with_warning(event.person, me)} edited a message: {event.text}"
+            number = event.seq & MOST_NUMBER
+            return f"{name_with_warning(event.person, me)} edited message {number}: {event.text}"
         case events.MessageDeleted() if event.author != event.person.name:
-            return f"{name_with_warning(event.person, me)} removed a message of {event.author}"
+            number = event.seq & MOST_NUMBER
+            return f"{name_with_warning(event.person, me)} removed message {number} of {event.author}"
         case events.MessageDeleted():
-            return f"{name_with_warning(event.person, me)} deleted a message"
+            return f"{name_with_warning(event.person, me)} deleted message {event.seq & MOST_NUMBER}"
         case events.ReactionChanged():
             how = "reacted with" if event.added else "took back"
             return f"{name_with_warning(event.person, me)} {how} {event.reaction}"

@@ -81,7 +81,7 @@ def _named(found: HistoryMessage | None, me: bytes) -> str:
     """Return words for a message: whose it is, and how it begins."""
     if found is None:
         return "a message"
-    whose = "yours" if found.sender.account == me else f"one of {found.sender.name}"
+    whose = "your message" if found.sender.account == me else f"{found.sender.name}'s message"
     return f"{whose}: {short(found.text)}" if found.text else whose
 
 
