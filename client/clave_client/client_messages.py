@@ -44,9 +44,8 @@ class ClientMessages(ClientSettings):
 
         Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
         """
-        message_id = self.note_message(room, text, reply_to=reply_to, expires_after=expires_after)
-        self.submit_noted(room)
-        return message_id
+        noted = self.note_message(room, text, reply_to=reply_to, expires_after=expires_after)
+        return self._submitted(room, noted)
 
     def note_message(self, room: bytes, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> bytes:
         """Append a message, an answer to the message `reply_to` if that is given.
@@ -117,6 +116,26 @@ class ClientMessages(ClientSettings):
         if len(found) > 1:
             raise UsageError(f"say which reaction: {' '.join(each.reaction for each in found)}")
         return here.enqueue(here.composer.deletion(found[0].id))
+
+    def edit(self, room: bytes, message: bytes, text: str) -> bytes:
+        """Give one's own message another text, for all; return the id of what says so, as `post` does."""
+        return self._submitted(room, self.note_edit(room, message, text))
+
+    def delete(self, room: bytes, message: bytes) -> bytes:
+        """Delete one's own message for all, or as an admin another's; return the id of what says so."""
+        return self._submitted(room, self.note_deletion(room, message))
+
+    def react(self, room: bytes, message: bytes, reaction: str) -> bytes:
+        """React to a message; return the id of what says so."""
+        return self._submitted(room, self.note_reaction(room, message, reaction))
+
+    def unreact(self, room: bytes, message: bytes, reaction: str = "") -> bytes:
+        """Take a reaction back, the named one or the only one; return the id of what says so."""
+        return self._submitted(room, self.note_unreaction(room, message, reaction))
+
+    def _submitted(self, room: bytes, content: bytes) -> bytes:
+        self.submit_noted(room)
+        return content
 
     # --- sent and delivered ---
 

@@ -73,16 +73,36 @@ class Room:
 
     # --- messages and events ---
 
-    async def send(self, text: str) -> int:
-        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`."""
-        return await self._client.send(self.id, text)
+    async def send(self, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> int:
+        """Send a message; return its history seq once the relay has it on disk. Raises `ClientError`.
 
-    def post(self, text: str) -> bytes:
+        `reply_to` is the id of the message that it answers; it disappears `expires_after` seconds after it
+        was read, or with 0 when those of the room do.
+        """
+        return await self._client.send(self.id, text, reply_to=reply_to, expires_after=expires_after)
+
+    def post(self, text: str, *, reply_to: bytes = b"", expires_after: int = 0) -> bytes:
         """Append a message to the outbox and return its id; an event `Sent` or `SendFailed` follows.
 
         Once this returns the message survives a crash. Raises `UsageError` when it is empty or too long.
         """
-        return self._client.post(self.id, text)
+        return self._client.post(self.id, text, reply_to=reply_to, expires_after=expires_after)
+
+    def edit(self, message: bytes, text: str) -> bytes:
+        """Give one's own message another text, for all; return the id of what says so, as `post` does."""
+        return self._client.edit(self.id, message, text)
+
+    def delete(self, message: bytes) -> bytes:
+        """Delete one's own message for all, or as an admin another's; return the id of what says so."""
+        return self._client.delete(self.id, message)
+
+    def react(self, message: bytes, reaction: str) -> bytes:
+        """React to a message with an emoji or a few letters; return the id of what says so."""
+        return self._client.react(self.id, message, reaction)
+
+    def unreact(self, message: bytes, reaction: str = "") -> bytes:
+        """Take a reaction back, the named one or the only one; return the id of what says so."""
+        return self._client.unreact(self.id, message, reaction)
 
     def messages(self) -> EventStream[Message]:
         """Open a stream of others' messages in this room; it ends when this device leaves the room.
@@ -116,6 +136,10 @@ class Room:
     async def set_title(self, title: str) -> bool:
         """Change the room's title for all members; return whether that counts already."""
         return await self._client.set_title(self.id, title)
+
+    async def set_expiry(self, seconds: int) -> bool:
+        """Have new messages disappear that long after they were read; return whether that counts already."""
+        return await self._client.set_expiry(self.id, seconds)
 
     async def leave(self) -> bool:
         """Leave: the others rekey, and this device's keys are deleted; return whether that is done."""

@@ -46,6 +46,8 @@ MAY_SHOW = {
         "AgreedState.admins",
         "Invitee.left_out",
         "MessageDeleted.author",
+        "RoomInfo.outdated",
+        "Receipt.state",
         "RoomSettings.direct",
         "Outgoing.target",
         "Content.target",

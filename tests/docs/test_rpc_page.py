@@ -32,6 +32,21 @@ def test_the_page_and_the_schema_are_made_from_the_code() -> None:
 
 SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
     "accept": (m.Accept,),
+    "block": (m.Block,),
+    "blocked": (m.ListBlocked,),
+    "delete": (m.DeleteMessage,),
+    "draft": (m.GetDraft,),
+    "edit": (m.Edit,),
+    "find_message": (m.GetMessage,),
+    "hide_message": (m.DeleteMessage,),
+    "open_direct": (m.OpenDirect,),
+    "react": (m.React,),
+    "set_archived": (m.Archive,),
+    "set_draft": (m.SetDraft,),
+    "set_expiry": (m.SetExpiry,),
+    "set_read_receipts": (m.SetReadReceipts,),
+    "unblock": (m.Unblock,),
+    "unreact": (m.Unreact,),
     "create_room": (m.CreateRoom,),
     "decline": (m.Decline,),
     "check_deletable": (m.DeleteAccount,),
@@ -81,6 +96,7 @@ SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
 OF_THE_OWNER = {
     *("open", "connect", "start", "close", "connected", "never_registered", "sync"),
     *("note_answer", "note_leave", "note_message", "submit_noted"),
+    *("note_edit", "note_deletion", "note_reaction", "note_unreaction"),
 }
 """Methods that only the process that owns the profile has a use for."""
 

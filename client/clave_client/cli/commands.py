@@ -274,10 +274,12 @@ def _name_of(text: str, option: str, most: int) -> str:
 
 def _duration(text: str) -> int:
     """Return the seconds of --expires, 0 for none. Raises a usage error."""
+    if not text:
+        return 0
     from clave_client.formats.durations import parse_duration
 
-    seconds = parse_duration(text) if text else 0
-    if seconds is None or (text and not seconds):
+    seconds = parse_duration(text)
+    if not seconds:
         raise click.BadParameter("say how long, as in 30s, 10m, 8h, 7d", param_hint="--expires")
     return seconds
 

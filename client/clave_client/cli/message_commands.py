@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from clave_client.rpc.method_base import Change
     from clave_client.rpc.values import SendResult
 
-__all__ = ["ALL", "wait_option"]
+__all__ = ["ALL"]
 
 _MAX_WAIT_SECONDS: Final = 3600.0
 
-wait_option = click.option(
+_wait_option = click.option(
     "--wait",
     type=click.FloatRange(0, _MAX_WAIT_SECONDS),
     callback=lambda _context, _option, seconds: seconds if seconds == seconds else 0.0,  # not a number
@@ -49,7 +49,7 @@ def _change(
 
 @click.command(epilog="Example: clave reply friends 12 I will be there")
 @profile_options
-@wait_option
+@_wait_option
 @json_option
 @click.argument("room")
 @click.argument("message")
@@ -71,7 +71,7 @@ def reply(
 
 @click.command(epilog="Example: clave edit friends last see you at nine")
 @profile_options
-@wait_option
+@_wait_option
 @json_option
 @click.argument("room")
 @click.argument("message")
@@ -93,7 +93,7 @@ def edit(
 
 @click.command(epilog="Example: clave delete friends 12    or: clave delete friends 12 --here-only")
 @profile_options
-@wait_option
+@_wait_option
 @json_option
 @click.option("--here-only", is_flag=True, help="Delete it on this device only, whose ever it is.")
 @click.argument("room")
@@ -114,7 +114,7 @@ def delete(
 
 @click.command(epilog="Example: clave react friends last :tada:")
 @profile_options
-@wait_option
+@_wait_option
 @json_option
 @click.argument("room")
 @click.argument("message")
@@ -136,7 +136,7 @@ def react(
 
 @click.command(epilog="Example: clave unreact friends last")
 @profile_options
-@wait_option
+@_wait_option
 @json_option
 @click.argument("room")
 @click.argument("message")

@@ -13,7 +13,7 @@ import msgspec
 
 from clave_client.errors import PeerError
 
-__all__ = ["AGREED_STATE_EXTENSION", "MAX_TITLE", "AgreedState", "Role", "decode_agreed_state"]
+__all__ = ["AGREED_STATE_EXTENSION", "MAX_TITLE", "AccountKey", "AgreedState", "Role", "decode_agreed_state"]
 
 AGREED_STATE_EXTENSION = 0xF0C1
 """The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3)."""

@@ -15,6 +15,7 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
     verified = {person.account: person.verified for person in devices}
     verified[account] = True
     suite = room.group.suite
+    owes = room.owes_receipts and len(verified) > 1
     return RoomInfo(
         room.id,
         room.record.title,
@@ -31,6 +32,6 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         room.settings.expiry,
         bool(room.settings.direct),
         room.roster.outdated,
-        room.owes_receipts,
-        room.owes_receipts and room.tells_what_was_read,
+        owes,
+        owes and room.tells_what_was_read,
     )

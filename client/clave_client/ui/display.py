@@ -191,21 +191,21 @@ def room_info_lines(info: RoomInfo) -> list[str]:
         f"encryption: {info.encryption}",
         f"cipher suite: {info.suite_name}, epoch {info.epoch}",
     ]
+    if not info.post_quantum:
+        lines.append(
+            "not post-quantum: recorded traffic would not withstand a future quantum computer;"
+            " only a new room changes that"
+        )
     if info.expiry:
         lines.append(f"new messages disappear {duration_words(info.expiry)} after they are read")
     if info.read_receipts:
         lines.append("the others see what you have received and read")
     elif info.receipts:
-        lines.append("the others see what you have received; /receipts on also shows what you have read")
+        lines.append("the others see what you have received, not what you have read")
     if info.outdated:
         have = "has" if len(info.outdated) == 1 else "have"
         lines.append(
             f"{', '.join(info.outdated[:5])} {have} to update clave: no replies and edits until then"
-        )
-    if not info.post_quantum:
-        lines.append(
-            "not post-quantum: recorded traffic would not withstand a future quantum computer;"
-            " only a new room changes that"
         )
     return lines
 
