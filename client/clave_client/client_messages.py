@@ -172,11 +172,12 @@ class ClientMessages(ClientSettings):
     def find_message(self, room: bytes, words: str, *, own: bool | None = None) -> HistoryLine:
         """Return the message that `words` name: its number, its id, or without words the last one.
 
-        The last one is that of this account with `own`, of others if that is False. Raises `UsageError`.
+        The last one is that of this account with `own`; if that is False that of others, or else the own
+        one. Raises `UsageError`.
         """
         here = self._room(room)
         if not words.strip():
-            found = self._last_message(here, own)
+            found = self._last_message(here, own) or (None if own else self._last_message(here, None))
         elif words.strip().isascii() and words.strip().isdecimal():
             found = self._numbered(here, int(words.strip()[:_MOST_DIGITS]))
         else:

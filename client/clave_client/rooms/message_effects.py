@@ -8,6 +8,7 @@ nothing and is reported once per member.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from clave_client import events
 from clave_client.events import MessageKind, Person
@@ -17,12 +18,16 @@ from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.room_messages import ARCHIVED
+from clave_client.store import settings
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 
 __all__ = ["MessageEffects"]
 
-_REPORTED = (MessageStatus.DELIVERED, MessageStatus.READ)
+_LATEST: Final = 253_370_764_800_000
+"""The last moment that calendars can show (the year 9999), in milliseconds since 1970: relays can lie."""
+
+_REPORTED: Final = (MessageStatus.DELIVERED, MessageStatus.READ)
 
 
 class MessageEffects:
@@ -65,6 +70,7 @@ class MessageEffects:
     def _line(self, content: Content, person: Person, place: int, accepted_at: int) -> HistoryLine:
         """Return the line of a content as if it were a message of its own."""
         now = round(self._room.clock() * 1000)
+        accepted_at = accepted_at if accepted_at <= _LATEST else 0
         sent_at = content.sent_at if content.sent_at is not None else accepted_at or now
         expires = content.expires
         is_own = person.device == self._room.roster.own_device
@@ -165,6 +171,8 @@ class MessageEffects:
                 self._report_inert(person, "deleted a message that is not here")
             return
         if found.account == person.account:
+            if found.account == room.account:
+                settings.forget_typed(self._store, found.text)
             self._store.erase_message(room.id, found.id, MessageKind.DELETED)
         elif person.account in room.state.admins:
             self._store.erase_message(room.id, found.id, MessageKind.REMOVED, line)

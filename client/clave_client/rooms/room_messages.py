@@ -148,7 +148,8 @@ class RoomMessages(LostEntries):
         if place <= self.record.shown and not is_late and not (until and self.late):
             return False
         with self.changing():
-            self._note_read(min([self.record.shown + 1, *self.late]) if until else place, place)
+            passed = self.late if until else frozenset()
+            self._note_read(min([self.record.shown + 1, place, *passed]), place)
             if until:
                 self._set_late(frozenset(late for late in self.late if late > place))
             elif is_late:
