@@ -13,7 +13,7 @@ import msgspec
 
 from clave_client.formats.content import JOINED_EXTENSION, ContentKind
 from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
-from clave_client.formats.markdown import readable, write
+from clave_client.formats.markdown import readable
 from clave_client.formats.mimi.content import (
     MARKDOWN,
     MESSAGE_STATUS,
@@ -28,6 +28,7 @@ from clave_client.formats.mimi.content import (
 )
 from clave_client.formats.mimi.message_id import account_uri, legacy_message_id, message_id, room_uri
 from clave_client.formats.mimi.status import encode_status
+from clave_client.formats.typed_markdown import write
 
 __all__ = ["Composer", "Outgoing"]
 
