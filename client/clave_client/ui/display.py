@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Line = list[tuple[str, str]]
-"""Pieces of one line: a style ("", "name", "own", "time", "note", "alarm", or one of `markup`) and a text."""
+"""Pieces of one line: a style ("", "name", "own", "time", "note", "alarm", or of `markup`) and its text."""
 
 _INDENT = "      "
 

@@ -1,20 +1,67 @@
-"""The Markdown of messages as pieces of lines. Knows no terminal."""
+"""Turns the Markdown of a message into pieces of a line. Knows no terminal and no members.
+
+A terminal shows bold, italic and underlined text also without colours. What would say something else if its
+style were lost has a sign in the text: code its backquotes, struck text its tildes, and a link its target.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Final
 
-from clave_client.formats.markdown import readable
+from clave_client.formats.emphasis import Style
+from clave_client.formats.markdown import mention_text, parse, readable, target_text
+from clave_client.formats.markdown_inline import Span
 from clave_client.ui.display import Line
 
 __all__ = ["bare_text", "marked_pieces"]
 
+_STYLES: Final = (
+    (Style.BOLD, "bold"),
+    (Style.ITALIC, "italic"),
+    (Style.STRIKE, "strike"),
+    (Style.CODE, "code"),
+)
+
 
 def marked_pieces(source: str, name_of: Callable[[bytes], str]) -> Line:
-    """Return what to show of a source."""
-    return [("", readable(source))]
+    """Return the pieces of a message; a style is names joined by spaces, such as "bold link".
+
+    `name_of` returns what an account is called here, "" if it is no member: then the sender's words are
+    shown, which never stand for a member.
+    """
+    pieces: Line = []
+    for span in parse(source):
+        style = " ".join(name for each, name in _STYLES if each in span.style)
+        if span.mention:
+            name = name_of(span.mention)
+            shown = f"@{name}" if name else f"{mention_text(span)} (not here)"
+            pieces.append((f"{style} mention".strip() if name else style, shown))
+        elif span.link:
+            pieces.append((f"{style} link".strip(), _signed(span, begins_line=False)))
+            pieces.append(("", target_text(span)))
+        else:
+            begins_line = not pieces or pieces[-1][1].endswith("\n")
+            pieces.append((style, _signed(span, begins_line=begins_line)))
+    return [(style, text) for style, text in pieces if text]
 
 
 def bare_text(source: str) -> str:
-    """Return the text without marks."""
+    """Return the text of a message to copy: without marks, also those that `marked_pieces` shows."""
     return readable(source)
+
+
+def _signed(span: Span, *, begins_line: bool) -> str:
+    """Return the text of a span with the signs that must not be lost."""
+    text = span.text
+    if Style.CODE in span.style:
+        longest = max(map(len, re.findall("`++", text)), default=0)
+        if "\n" in text and begins_line:
+            fence = "`" * max(3, longest + 1)
+            text = f"{fence}\n{text}\n{fence}"
+        else:
+            ticks = "`" * (longest + 1)
+            space = " " * ("`" in (text[0], text[-1]))
+            text = f"{ticks}{space}{text}{space}{ticks}"
+    return f"~~{text}~~" if Style.STRIKE in span.style else text

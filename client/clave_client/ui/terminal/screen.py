@@ -49,6 +49,12 @@ _STYLE = Style.from_dict(
         "time": "ansibrightblack",
         "note": "ansibrightblack",
         "alarm": "ansired",
+        "bold": "bold",
+        "italic": "italic",
+        "strike": "strike",
+        "code": "ansiyellow",
+        "link": "underline",
+        "mention": "bold ansimagenta",
     }
 )
 
@@ -289,7 +295,7 @@ def _length(line: Line) -> int:
 
 
 def _class(style: str) -> str:
-    return f"class:{style}" if style else ""
+    return " ".join(f"class:{name}" for name in style.split())
 
 
 class _Application(Application[None]):

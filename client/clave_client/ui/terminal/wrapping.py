@@ -25,7 +25,7 @@ Without them, the text of one line could look like the start of another. Narrowe
 at least, except before a wide character in a window of two columns.
 """
 
-_URL = re.compile(r"https?://[!-~]*")
+_URL = re.compile(r"<?https?://[!-~]*")
 """A word whose rows have no indent: as it holds no space, none of them looks like the start of a line."""
 
 _TAB = " " * 4
