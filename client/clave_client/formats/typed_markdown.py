@@ -30,8 +30,8 @@ _AFTER_CLOSING: Final = frozenset(_MARKS + ")]}\"'.,;:!?-")
 """ASCII punctuation that may stand beside a mark, outside and inside of words."""
 
 _NO_MENTION_AFTER: Final = frozenset("@/\\")
-_END_OF_URL: Final = _MARKS + "`)]}>\"'.,;:!?"
-"""What a URL does not end with."""
+_END_OF_URL: Final = _MARKS + "`)]}>\"'.,:!?"
+"""What a URL does not end with; a semicolon can end an entity in it."""
 
 _TOKEN = re.compile(r"(?P<code>`++)|(?P<run>\*++|_++|~++)|(?P<url>https?://\S++)|(?P<link>\[)|(?P<mention>@)")
 _LINK = re.compile(

@@ -42,6 +42,7 @@ def to(account: bytes) -> str:
         "**open",
         "close**",
         "*one\ntwo*",
+        '*a (*"b"*) c*',  # GFM would end the first mark at the second
         "it`s 5 o`clock",
         "` a ` and ``` b",
         "```\nnot closed",
@@ -211,7 +212,7 @@ def test_what_is_written_is_read_as_the_typed_text_means(typed: Typed) -> None:
 
 @given(
     st.lists(
-        st.sampled_from([*PLAIN_WORDS, "a", "(", "**", "```", "`", "\n", "\n\n"])
+        st.sampled_from([*PLAIN_WORDS, "a", "(", "**", "`", "\n", "\n\n"])
         | mentions.map(lambda each: each.text)
     )
 )
@@ -288,6 +289,7 @@ def _without_indentation(text: str) -> str:
 
 @given(texts.map(_without_indentation))
 @example('*a (*"b"*) c*, *"x"*')
+@example("*https://x.org&lt;*")
 @example("**a\U0001f44d**b **c**")
 def test_another_reader_of_gfm_reads_the_same(text: str) -> None:
     source = write(text, NAMES)

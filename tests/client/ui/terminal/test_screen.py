@@ -105,3 +105,24 @@ async def test_no_more_of_a_live_line_is_laid_out_than_can_be_shown(
         await running
     os.close(master)
     assert 100 < longest <= 80 * 24
+
+
+def test_every_style_of_a_line_is_drawn_alone_and_beside_another() -> None:
+    for name in (
+        "name",
+        "own",
+        "time",
+        "note",
+        "alarm",
+        "bold",
+        "italic",
+        "strike",
+        "code",
+        "link",
+        "mention",
+    ):
+        drawn = screen._STYLE.get_attrs_for_style_str(screen._class(name))
+        assert drawn != screen._STYLE.get_attrs_for_style_str(screen._class("")), name
+    both = screen._STYLE.get_attrs_for_style_str(screen._class("bold link"))
+    assert both.bold
+    assert both.underline

@@ -134,6 +134,7 @@ def test_no_text_looks_like_the_line_of_another(text: str, columns: int) -> None
         ("one two three four five six", 24, ["one two three four five", "      six"]),
         ("one " + "x" * 30 + " six", 24, ["one " + "x" * 20, "      " + "x" * 10 + " six"]),
         ("see http://abcdefgh ij", 10, ["see http:/", "/abcdefgh", "  ij"]),
+        ("see <http://abcdefg> ij", 10, ["see <http:", "//abcdefg>", "  ij"]),
         ("a loooong http://abcdefgh", 10, ["a loooong", "  http://a", "bcdefgh"]),
     ],
 )
