@@ -13,7 +13,7 @@ import msgspec
 
 from clave_client.formats.content import JOINED_EXTENSION, ContentKind
 from clave_client.formats.former_content import FormerContent, FormerKind, encode_former
-from clave_client.formats.markdown import readable
+from clave_client.formats.markdown import is_bounded, readable
 from clave_client.formats.mimi.content import (
     MARKDOWN,
     MESSAGE_STATUS,
@@ -63,6 +63,8 @@ class Composer:
     ) -> Outgoing:
         """Return a message, or with `replaces` the edit of one; names with @ become mentions."""
         markup = write(text, self._names)
+        if markup is not None and not is_bounded(markup):  # others would not read its marks
+            markup = None
         part = (
             SinglePart(TEXT_PLAIN, text.encode()) if markup is None else SinglePart(MARKDOWN, markup.encode())
         )

@@ -13,7 +13,7 @@ import msgspec
 
 from clave_client.errors import PeerError
 from clave_client.formats.former_content import MAX_BODY_BYTES, FormerContent, decode_former
-from clave_client.formats.markdown import readable
+from clave_client.formats.markdown import is_bounded, readable
 from clave_client.formats.mimi.content import (
     MARKDOWN,
     MESSAGE_STATUS,
@@ -144,7 +144,7 @@ def _of_mimi(content: MimiContent, found: bytes) -> Content:
     if shown is None or len(shown.content) > MAX_BODY_BYTES:
         return unknown
     source = sanitize(shown.content.decode(), multiline=True, joiners=True)
-    is_markdown = _is_type(shown.content_type, MARKDOWN)
+    is_markdown = _is_type(shown.content_type, MARKDOWN) and is_bounded(source)
     return Content(
         found,
         ContentKind.EDIT if replaces else ContentKind.TEXT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from clave_client.formats.emphasis import Style
@@ -18,10 +18,12 @@ from clave_client.formats.markdown_inline import Span, Spans, read_paragraph
 __all__ = [
     "FENCE_END",
     "is_blank",
+    "is_bounded",
     "mention_text",
     "mentioned",
     "parse",
     "readable",
+    "shown_mention",
     "target_text",
 ]
 
@@ -35,6 +37,11 @@ _OWN_LINE = re.compile(r"\s*+(?:>|\||[-+*][ \t]|[0-9]{1,9}[.)][ \t])")
 
 _LIKE_TARGET = re.compile(r"://|@|\w:\d|\w\.[^\W\d_]{2}|\d\.\d+\.\d|^\s*+(?:mailto|clave):", re.IGNORECASE)
 """Words that could be taken for a target, or for somebody's name."""
+
+_MOST_CHARACTERS: Final = 16 * 1024
+_MOST_MARKS: Final = 1000
+_COSTLY: Final = "*_~`[]\\<"
+"""The largest source that is read, the most characters in it that may be marks, and which these are."""
 
 _ID_DIGITS: Final = 8
 """Digits that stand for an account of which the sender says no name."""
@@ -53,11 +60,31 @@ def parse(source: str) -> list[Span]:
     return spans.end()
 
 
-def readable(source: str) -> str:
-    """Return what to read of a message in plain text, for search, quotes, notifications and scripts."""
-    return "".join(
-        mention_text(span) if span.mention else span.text + target_text(span) for span in parse(source)
-    )
+def is_bounded(source: str) -> bool:
+    """Return whether a source is read at all: one with very many marks is shown as it is."""
+    return len(source) <= _MOST_CHARACTERS and sum(map(source.count, _COSTLY)) <= _MOST_MARKS
+
+
+def readable(source: str, name_of: Callable[[bytes], str] | None = None) -> str:
+    """Return what to read of a message in plain text, for search, quotes, notifications and scripts.
+
+    `name_of` returns what an account is called, "" for nobody known; without it mentions are as their sender
+    wrote them.
+    """
+    pieces = []
+    for span in parse(source):
+        if not span.mention:
+            pieces.append(span.text + target_text(span))
+        elif name_of is None:
+            pieces.append(mention_text(span))
+        else:
+            pieces.append(shown_mention(span, name_of(span.mention)))
+    return "".join(pieces)
+
+
+def shown_mention(span: Span, name: str) -> str:
+    """Return a mention of somebody called `name` here, or with "" of nobody here."""
+    return f"@{name}" if name else f"{mention_text(span)} (not here)"
 
 
 def mentioned(source: str) -> frozenset[bytes]:

@@ -13,7 +13,7 @@ from typing import Final
 from clave_client import events
 from clave_client.events import MessageKind, Person
 from clave_client.formats.content import Content, ContentKind
-from clave_client.formats.markdown import mentioned
+from clave_client.formats.markdown import mentioned, readable
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
@@ -72,6 +72,9 @@ class MessageEffects:
         now = round(self._room.clock() * 1000)
         accepted_at = accepted_at if accepted_at <= _LATEST else 0
         sent_at = content.sent_at if content.sent_at is not None else accepted_at or now
+        text, mentions = content.text, frozenset[bytes]()
+        if content.markup and (mentions := mentioned(content.markup)):
+            text = readable(content.markup, self._room.name_of)
         expires = content.expires
         is_own = person.device == self._room.roster.own_device
         after = expires.time if expires is not None and expires.relative else 0
@@ -84,7 +87,7 @@ class MessageEffects:
             person.account,
             person.name,
             content.id,
-            content.text,
+            text,
             sent_at,
             MessageKind.UNKNOWN if content.kind is ContentKind.UNKNOWN else MessageKind.TEXT,
             content.markup,
@@ -92,7 +95,7 @@ class MessageEffects:
             accepted_at,
             expires_at=at,
             expires_after=after,
-            mentions_me=bool(content.markup) and self._room.account in mentioned(content.markup),
+            mentions_me=self._room.account in mentions,
         )
 
     # --- messages ---

@@ -47,6 +47,11 @@ class RoomMessages(LostEntries):
         names = {member.name: member.account for member in self.roster.members().values()}
         return Composer(self.id, self.account, names)
 
+    def name_of(self, account: bytes) -> str:
+        """Return the name of a member by its account, or nothing for somebody who is none."""
+        people = self.roster.people().values()
+        return next((person.name for person in people if person.account == account), "")
+
     def enqueue(self, item: Outgoing) -> bytes:
         """Append a content to the outbox and return its id; from here on it survives a crash."""
         self.check_age()

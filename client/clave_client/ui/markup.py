@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from clave_client.formats.emphasis import Style
-from clave_client.formats.markdown import mention_text, parse, readable, target_text
+from clave_client.formats.markdown import parse, readable, shown_mention, target_text
 from clave_client.formats.markdown_inline import Span
 from clave_client.ui.display import Line
 
@@ -36,8 +36,7 @@ def marked_pieces(source: str, name_of: Callable[[bytes], str]) -> Line:
         style = " ".join(name for each, name in _STYLES if each in span.style)
         if span.mention:
             name = name_of(span.mention)
-            shown = f"@{name}" if name else f"{mention_text(span)} (not here)"
-            pieces.append((f"{style} mention".strip() if name else style, shown))
+            pieces.append((f"{style} mention".strip() if name else style, shown_mention(span, name)))
         elif span.link:
             pieces.append((f"{style} link".strip(), _signed(span, begins_line=False)))
             pieces.append(("", target_text(span)))

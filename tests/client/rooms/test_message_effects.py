@@ -241,6 +241,37 @@ def _with_type(data: bytes) -> bytes:
     return data.replace(b"text/plain", b"text/zzzzz")
 
 
+def test_a_mention_is_of_an_account_and_shown_by_its_name_here(room: Room) -> None:
+    log, red, blue, green = room
+    does(log, red, red.room.composer.text("look here, @green"))
+    item = red.room.composer.text("see @green **now**")
+    spoofed = item.data.replace(b"@green", b"@blue!")  # another's name as the words of the mention
+    assert spoofed != item.data
+    does(log, red, Outgoing(item.id, ContentKind.TEXT, spoofed, "see"))
+    told = alike(log, red, blue, green)
+    messages = [event for event in told if isinstance(event, events.Message)]
+    assert [event.text for event in messages] == ["look here, @green", "see @green now"]
+    assert [event.mentions_me for event in messages] == [True, True]
+    assert [line.mentions_me for line in blue.store.history(blue.room.id)] == [False, False]
+
+
+def test_a_mention_of_somebody_who_left_is_shown_as_that(room: Room) -> None:
+    log, red, blue, green = room
+    compose = Composer(red.room.id, red.account.verified.account, {"white": b"w" * 32})
+    does(log, red, compose.text("where is @white?"))
+    alike(log, red, blue, green)
+    assert only(blue.store.history(blue.room.id)).text == "where is @white (not here)?"
+
+
+def test_a_source_with_very_many_marks_is_shown_as_it_is(room: Room) -> None:
+    log, red, blue, green = room
+    text = "**a** " * 5000
+    does(log, red, red.room.composer.text(text))
+    alike(log, red, blue, green)
+    line = only(blue.store.history(blue.room.id))
+    assert (line.text, line.markup) == (text, "")
+
+
 def test_what_a_blocked_account_says_is_not_kept(room: Room) -> None:
     log, red, blue, green = room
     before = said(log, red, "before")
