@@ -11,7 +11,7 @@ from datetime import datetime
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency, MessageKind, Person
-from clave_client.formats.durations import duration_words
+from clave_client.formats.durations import exact_duration_words
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
 from clave_client.values import MOST_NUMBER, Phase, RoomInfo
@@ -197,7 +197,7 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             " only a new room changes that"
         )
     if info.expiry:
-        lines.append(f"new messages disappear {duration_words(info.expiry)} after they are read")
+        lines.append(f"new messages disappear {exact_duration_words(info.expiry)} after they are read")
     if info.read_receipts:
         lines.append("the others see what you have received and read")
     elif info.receipts:
@@ -242,7 +242,9 @@ def _event_text(event: Event, me: bytes) -> str:
             who = name_with_warning(event.by, me)
             if not event.expiry:
                 return f"{who} has messages kept from now on"
-            return f"{who} has new messages disappear {duration_words(event.expiry)} after they are read"
+            return (
+                f"{who} has new messages disappear {exact_duration_words(event.expiry)} after they are read"
+            )
         case events.MessageEdited():
             number = event.seq & MOST_NUMBER
             return f"{name_with_warning(event.person, me)} edited message {number}: {event.text}"

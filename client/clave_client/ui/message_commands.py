@@ -9,7 +9,7 @@ import secrets
 from typing import Final
 
 from clave_client.errors import UsageError
-from clave_client.formats.durations import duration_words, parse_duration
+from clave_client.formats.durations import exact_duration_words, parse_duration
 from clave_client.formats.emoji_names import emoji_of
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import SendResult
@@ -193,7 +193,11 @@ async def _dm(talk: Conversation, name: str) -> None:
 async def _disappear(talk: Conversation, words: str) -> None:
     if not words:
         info = await talk.session.ask(m.GetRoomInfo(room=talk.current()))
-        after = f"disappear {duration_words(info.expiry)} after they are read" if info.expiry else "are kept"
+        after = (
+            f"disappear {exact_duration_words(info.expiry)} after they are read"
+            if info.expiry
+            else "are kept"
+        )
         talk.show(note(f"new messages here {after}; /disappear 1d changes that, /disappear off ends it"))
         return
     seconds = 0 if words == "off" else parse_duration(words)

@@ -9,7 +9,7 @@ from typing import Final
 
 from clave_client import events
 from clave_client.events import MessageKind
-from clave_client.formats.durations import duration_words
+from clave_client.formats.durations import exact_duration_words
 from clave_client.rpc.values import FoundMessage, HistoryMessage, MessageDetails, Quote
 from clave_client.ui.display import Line, clock_text, date_text, name_with_warning, note
 from clave_client.ui.markup import bare_text, marked_pieces
@@ -103,7 +103,7 @@ def detail_lines(details: MessageDetails, *, me: bytes) -> list[Line]:
     if message.expires_at:
         lines.append(note(f"disappears {_moment(message.expires_at)}"))
     elif message.expires_after:
-        lines.append(note(f"disappears {duration_words(message.expires_after)} after you have read it"))
+        lines.append(note(f"disappears {exact_duration_words(message.expires_after)} after you have read it"))
     if message.own and details.receipts:
         read = f", read by {message.read}" if message.read else ""
         lines.append(note(f"at the relay; delivered to {message.delivered} of {message.others}{read}"))

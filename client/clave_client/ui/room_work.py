@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clave_client.errors import MessageWaiting, UsageError
-from clave_client.formats.durations import duration_words, parse_duration
+from clave_client.formats.durations import exact_duration_words, parse_duration
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui.json_output import line_json, room_json, sent_json
@@ -46,7 +46,9 @@ async def set_expiry(session: Session, room: str, after: str, key: str, *, as_js
     if as_json:
         print_out(line_json(room=info.title, expiry=seconds))
     elif seconds:
-        print_out(f"new messages of {info.title} disappear {duration_words(seconds)} after they are read")
+        print_out(
+            f"new messages of {info.title} disappear {exact_duration_words(seconds)} after they are read"
+        )
     else:
         print_out(f"messages of {info.title} are kept")
 
