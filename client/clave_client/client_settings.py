@@ -8,7 +8,7 @@ from __future__ import annotations
 from clave_client.client_state import ClientState
 from clave_client.errors import MemberNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
-from clave_client.rooms.room_messages import ARCHIVED, READ_RECEIPTS
+from clave_client.rooms.room_messages import READ_RECEIPTS
 from clave_client.values import BlockedPerson
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
@@ -60,8 +60,7 @@ class ClientSettings(ClientState):
 
     def set_archived(self, room: bytes, *, archived: bool) -> None:
         """Leave a room out of lists until somebody says something there, or take it in again."""
-        self._room(room)
-        self.sync.store.set_room_setting(room, ARCHIVED, _YES if archived else "")
+        self._room(room).set_archived(archived=archived)
 
     def set_read_receipts(self, room: bytes, *, on: bool) -> None:
         """Tell the others of a room what was read from now on, or tell them no longer."""

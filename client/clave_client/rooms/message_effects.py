@@ -17,7 +17,6 @@ from clave_client.formats.markdown import mentioned, readable
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.rooms.room_messages import ARCHIVED
 from clave_client.store import settings
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
@@ -108,7 +107,7 @@ class MessageEffects:
         if not self._store.add_message(room.id, line) or is_own:
             return
         room.note_late(line.seq)
-        self._store.set_room_setting(room.id, ARCHIVED, "")
+        room.set_archived(archived=False)
         self._report.add(
             events.Message(
                 room.id,
@@ -125,8 +124,7 @@ class MessageEffects:
                 bool(line.expires_at or line.expires_after),
             )
         )
-        if room.owes_receipts_to(person):
-            self._store.add_due_receipt(room.id, line.id, MessageStatus.DELIVERED)
+        room.note_received(line.id, person)
 
     def _edit(self, content: Content, person: Person, line: HistoryLine) -> None:
         room = self._room

@@ -19,12 +19,12 @@ from clave_client.rooms.policy import room_settings
 from clave_client.rooms.stored_room import DIRECT
 from clave_client.values import Phase
 
-__all__ = ["ARCHIVED", "MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
+__all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
 
 MOST_RECEIPT_ACCOUNTS: Final = 20
 """Accounts of the largest room in which receipts are sent."""
 
-ARCHIVED: Final = "archived"
+_ARCHIVED: Final = "archived"
 """The setting of a room by which lists leave it out until somebody says something there."""
 
 READ_RECEIPTS: Final = "read receipts"
@@ -33,11 +33,16 @@ READ_RECEIPTS: Final = "read receipts"
 _JOINT: Final = "joint"
 
 _MOST_RECEIPTS: Final = 500
-"""Most messages of which it is told at once that they were read."""
+"""Most messages of which it is told at once that they were received or read."""
+
+_MOST_BEHIND: Final = 1000
+"""Entries behind the end of the log from which on it is not told that a message was received."""
 
 
 class RoomMessages(LostEntries):
     """A room with what is said in it; the base of `LocalRoom`."""
+
+    _direct: list[bytes] | None = None
 
     # --- to be sent ---
 
@@ -94,8 +99,23 @@ class RoomMessages(LostEntries):
     @property
     def direct(self) -> list[bytes]:
         """The accounts, sorted, of a room between two people or for own notes; empty for others."""
-        stored = bytes.fromhex(self._store.room_setting(self.id, DIRECT))
-        return [stored[place : place + 32] for place in range(0, len(stored), 32)]
+        if self._direct is None:
+            stored = bytes.fromhex(self._store.room_setting(self.id, DIRECT))
+            self._direct = [stored[place : place + 32] for place in range(0, len(stored), 32)]
+        return self._direct
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether lists leave this room out until somebody says something there."""
+        if self._is_archived is None:
+            self._is_archived = bool(self._store.room_setting(self.id, _ARCHIVED))
+        return self._is_archived
+
+    def set_archived(self, *, archived: bool) -> None:
+        """Leave this room out of lists, or take it in again."""
+        if archived != self.is_archived:
+            self._store.set_room_setting(self.id, _ARCHIVED, "yes" if archived else "")
+            self._is_archived = archived
 
     @property
     def has_settings(self) -> bool:
@@ -133,6 +153,11 @@ class RoomMessages(LostEntries):
     def owes_receipts_to(self, person: Person) -> bool:
         """Return whether `person` is told what became of its messages: in a room of two only if verified."""
         return self.owes_receipts and (not self.direct or person.verified)
+
+    def note_received(self, message: bytes, person: Person) -> None:
+        """Owe `person` the report that its message was received, unless it is one of very many."""
+        if self._end - self.record.cursor <= _MOST_BEHIND and self.owes_receipts_to(person):
+            self._store.add_due_receipt(self.id, message, MessageStatus.DELIVERED)
 
     def enqueue_receipts(self) -> bool:
         """Append a report of the statuses that are due; return whether there were any."""

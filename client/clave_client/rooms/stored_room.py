@@ -54,7 +54,7 @@ _REFUSED = "refused"
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
-    "draining", "_saved_record",
+    "draining", "_saved_record", "_is_archived",
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
 
@@ -80,6 +80,7 @@ class StoredRoom:
     """
 
     chain: LogChain
+    _is_archived: bool | None = None
 
     def __init__(self, store: Store, record: RoomRecord, clock: Callable[[], float]) -> None:
         self._store = store

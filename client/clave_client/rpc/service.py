@@ -12,7 +12,6 @@ import msgspec
 from clave_client.client import Client
 from clave_client.events import Event, Person
 from clave_client.formats.json_values import load, type_tag
-from clave_client.rooms.room_messages import ARCHIVED
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
 from clave_client.rpc.message_service import MOST_MESSAGES, MessageService
@@ -219,7 +218,6 @@ class Service(MessageService):
         unread = self._store.unread_counts(client.sync.own_device)
         waiting = self._store.waiting_counts()
         muted = settings.muted_until(self._store)
-        archived = self._store.room_settings(ARCHIVED)
         found = []
         for record in sorted(records, key=lambda record: (record.title.casefold(), record.id)):
             similar = client.similar_room(record.id) if record.phase is Phase.INVITED else None
@@ -235,7 +233,7 @@ class Service(MessageService):
                     client.inviter(record.id) if record.phase is Phase.INVITED else None,
                     self._others(record.id) if record.phase is Phase.INVITED else 0,
                     unread.get(record.id, (0, 0))[1],
-                    bool(archived.get(record.id)),
+                    client.sync.rooms[record.id].is_archived,
                     bool(client.sync.rooms[record.id].direct),
                 )
             )

@@ -49,6 +49,13 @@ class Reaction(msgspec.Struct, frozen=True, array_like=True):
 class ConversationTables(MessageTables):
     """The messages of all rooms with what surrounds them. The caller opens transactions."""
 
+    _blocked: frozenset[bytes] | None = None
+
+    def roll_back(self) -> None:
+        """Roll back, and ask anew who is blocked."""
+        self._blocked = None
+        super().roll_back()
+
     # --- reactions ---
 
     def add_reaction(self, room: bytes, message: bytes, person: HistoryLine, reaction: str) -> bool:
@@ -194,14 +201,18 @@ class ConversationTables(MessageTables):
 
     def is_blocked(self, account: bytes) -> bool:
         """Return whether an account is blocked."""
-        return bool(self.rows("SELECT 1 FROM blocked WHERE account = ?", account))
+        if self._blocked is None:
+            self._blocked = frozenset(each for each, _ in self.blocked())
+        return account in self._blocked
 
     def block(self, account: bytes, name: str) -> None:
         """Block an account."""
+        self._blocked = None
         self.run("INSERT OR REPLACE INTO blocked VALUES (?, ?)", account, name)
 
     def unblock(self, account: bytes) -> None:
         """Block an account no longer."""
+        self._blocked = None
         self.run("DELETE FROM blocked WHERE account = ?", account)
 
     # --- settings of rooms, which are this profile's alone ---
@@ -217,8 +228,3 @@ class ConversationTables(MessageTables):
         self.run("DELETE FROM room_settings WHERE room = ? AND name = ?", room, name)
         if value:
             self.run("INSERT INTO room_settings VALUES (?, ?, ?)", room, name, value)
-
-    def room_settings(self, name: str) -> dict[bytes, str]:
-        """Return a setting of all rooms that have it."""
-        rows = self.rows("SELECT room, value FROM room_settings WHERE name = ?", name)
-        return dict(msgspec.convert(row, tuple[bytes, str]) for row in rows)
