@@ -421,9 +421,8 @@ class Client(ClientMessages):
     async def remove(self, room: bytes, name: str, *, repeated: bool = False) -> bool:
         """Remove every device of `name` from a room and rekey it; return whether that counts already.
 
-        It does once another account confirms it, whose client does that by itself.
-
-        With `repeated`, which says that this was tried before, it is no error when nobody has that name.
+        It does once another account confirms it, whose client does that by itself. With `repeated`, which
+        says that this was tried before, it is no error when nobody has that name.
         """
         here = self._room(room)
         if name == self.name:

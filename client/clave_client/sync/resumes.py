@@ -16,9 +16,15 @@ from clave_client.net.reconnecting_transport import ReconnectingTransport
 from clave_client.net.transport import RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.values import Phase
-from clave_wire.messages import Resume
+from clave_wire.messages import Code, Resume
 
-__all__ = ["Resumes"]
+__all__ = ["NOTHING_TO_LEAVE", "RESUME_RETRY_SECONDS", "Resumes"]
+
+RESUME_RETRY_SECONDS = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
+"""Delay before a refused resume is tried again: others may correct the routing, or the disk may recover."""
+
+NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
+"""Refusals to resume a room after which a leave cannot, or need not, be announced to its members."""
 
 _AT_ONCE: Final = 32
 """Most rooms that are resumed in one turn of the event loop."""

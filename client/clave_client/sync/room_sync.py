@@ -16,7 +16,6 @@ from clave_client import events
 from clave_client.errors import (
     ClientError,
     RelayFault,
-    RelayRefused,
     RelayUnreachable,
     RoomBehind,
     RoomUnreadable,
@@ -46,14 +45,13 @@ from clave_client.sync.key_packages import KeyPackageUpkeep
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.reporting import ReceiptReporter
-from clave_client.sync.resumes import Resumes
+from clave_client.sync.resumes import NOTHING_TO_LEAVE, RESUME_RETRY_SECONDS, Resumes
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.waiters import Waiters
 from clave_client.values import Phase
 from clave_wire.messages import (
     Code,
-    CreateRoom,
     Done,
     Invitation,
     LoggedIn,
@@ -68,13 +66,7 @@ from clave_wire.text import sanitize
 
 __all__ = ["RoomSync"]
 
-_RESUME_RETRY_SECONDS = {Code.NOT_MEMBER: 10.0, Code.STORAGE: 60.0}
-"""Delay before a refused resume is tried again: others may correct the routing, or the disk may recover."""
-
 _NOT_ROUTED_TEXT = "this device is no longer a member of the room"
-
-_NOTHING_TO_LEAVE = {Code.NOT_MEMBER, Code.NO_SUCH_ROOM, Code.PRUNED}
-"""Refusals to resume a room after which a leave cannot, or need not, be announced to its members."""
 
 
 class RoomSync:
@@ -444,7 +436,7 @@ class RoomSync:
         room = self.rooms.get(room_id)
         if room is None:
             return
-        if room.record.phase is Phase.LEAVING and refused.code in _NOTHING_TO_LEAVE:
+        if room.record.phase is Phase.LEAVING and refused.code in NOTHING_TO_LEAVE:
             with self.store.transaction():
                 self.emit(room.close(None))
             self.handle_closed(room)
@@ -453,13 +445,13 @@ class RoomSync:
             self.handle_unusable(room, room.fall_behind())
             return
         if refused.code is Code.NO_SUCH_ROOM and room.record.incarnation not in (b"", self.incarnation):
-            self.spawn(lambda: self._recreate(room))
+            self.spawn(lambda: self.routing.recreate(room))
             return
         room.not_routed = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
         if room.cannot_follow:
             self.invitations.retry_deferred(room.id)
-        if refused.code in _RESUME_RETRY_SECONDS:
-            self._timers.once(_RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
+        if refused.code in RESUME_RETRY_SECONDS:
+            self._timers.once(RESUME_RETRY_SECONDS[refused.code], self._retry_resume, room_id)
         if room_id not in self.resumes.refused:
             text = f"{room.record.title}: {sanitize(refused.text)}"
             error = self.resumes.refused[room_id] = ClientError(text)
@@ -479,15 +471,6 @@ class RoomSync:
 
     def _handle_not_routed(self, room_id: bytes, resumed: Resumed) -> None:
         self._handle_stream_end(room_id, Refused(resumed.id, Code.NOT_MEMBER, _NOT_ROUTED_TEXT))
-
-    async def _recreate(self, room: LocalRoom) -> None:
-        """Create a room again that is younger than the backup its relay was restored from."""
-        try:
-            await self.transport.request(lambda request: CreateRoom(request, room.id))
-        except RelayRefused as error:
-            if error.code is not Code.ROOM_EXISTS:  # another member was first, and adds the others
-                raise
-        self.resume(room)
 
     # --- rooms that end ---
 

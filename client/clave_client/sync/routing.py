@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import partial
 
 from clave_client import events
+from clave_client.errors import RelayRefused
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.sync.context import SyncContext
 from clave_client.sync.timers import RoomTimers
 from clave_client.values import Phase
 from clave_wire.limits import MAX_BATCH_MEMBERS
-from clave_wire.messages import Done, Mend, Refused, Resumed
+from clave_wire.messages import Code, CreateRoom, Done, Mend, Refused, Resumed
 
 __all__ = ["CHECK_SECONDS", "RECHECK_SECONDS", "RoutingCheck"]
 
@@ -148,3 +149,12 @@ class RoutingCheck:
     def _stop_routing(self, room_id: bytes) -> None:
         if self._sync.is_online and room_id not in self._sync.rooms:  # else it was added again
             self._submit(room_id, [], [self._sync.own_device])
+
+    async def recreate(self, room: LocalRoom) -> None:
+        """Create a room again that is younger than the backup its relay was restored from."""
+        try:
+            await self._sync.transport.request(lambda request: CreateRoom(request, room.id))
+        except RelayRefused as error:
+            if error.code is not Code.ROOM_EXISTS:  # another member was first, and adds the others
+                raise
+        self._sync.restart_resume(room)
