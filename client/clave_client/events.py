@@ -170,9 +170,8 @@ class ReactionChanged(Event):
 
 @dataclass(frozen=True)
 class StatusChanged(Event):
-    """More members received or read this account's message `id`, at history seq `seq`."""
+    """More members received or read this account's message `id`."""
 
-    seq: int
     id: bytes
 
 

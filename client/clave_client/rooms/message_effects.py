@@ -205,13 +205,10 @@ class MessageEffects:
         room = self._room
         if person.account == room.account or not room.owes_receipts:
             return
-        for message, status in content.statuses:
-            if status not in _REPORTED:
-                continue
-            found = self._store.message(room.id, message)
-            own = found is not None and found.account == room.account and found.kind is MessageKind.TEXT
-            if found is not None and own and self._store.add_receipt(room.id, found.id, line, status):
-                self._report.add(events.StatusChanged(room.id, found.seq, found.id))
+        statuses = {message: status for message, status in content.statuses if status in _REPORTED}
+        for message in self._store.said(room.id, room.account, statuses):
+            if self._store.add_receipt(room.id, message, line, statuses[message]):
+                self._report.add(events.StatusChanged(room.id, message))
 
     def _report_inert(self, person: Person, text: str) -> None:
         if self._report.is_new(person.device, re.sub(r" of .*", "", text)):

@@ -5,7 +5,7 @@ Knows no protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -110,6 +110,14 @@ class ConversationTables(MessageTables):
         return [msgspec.convert(each, Reaction) for each in self.rows(sql, row)]
 
     # --- receipts ---
+
+    def said(self, room: bytes, account: bytes, messages: Collection[bytes]) -> list[bytes]:
+        """Return those of `messages`, by their ids, that `account` said and that are still there."""
+        sql = (
+            "SELECT id FROM messages JOIN senders ON number = sender"  # noqa: S608 (constant words)
+            f" WHERE id = ? AND {_ROOM} AND account = ? AND kind = 1"
+        )
+        return [each for each in messages if self.rows(sql, each, room, account)]
 
     def add_receipt(self, room: bytes, message: bytes, person: HistoryLine, status: int) -> bool:
         """Note the status (delivered or read) of an own message at a person; return whether it is news."""

@@ -92,11 +92,11 @@ class Journal:
 
     def append_all(self, found: Iterable[Event]) -> None:
         """Store the events whose kind is stored, in order. The caller's transaction, if any, covers them."""
-        rows = [(_encode(event),) for event in found if is_stored(event)]
+        rows = [(_encode(event), getattr(event, "id", None)) for event in found if is_stored(event)]
         if not rows:
             return
         with self._store.transaction():
-            self._store.run_all("INSERT INTO events(event) VALUES (?)", rows)
+            self._store.run_all("INSERT INTO events(event, message) VALUES (?, ?)", rows)
             number = self._store.connection.last_insert_rowid()
             if number % _DELETE_EVERY < len(rows):
                 self._store.run("DELETE FROM events WHERE number <= ?", number - KEPT_EVENTS)

@@ -204,7 +204,7 @@ class MessageTables(StoreConnection):
         )
         # What was reported of it becomes an event that says nothing, so that numbers have no gap.
         nothing = b'{"type":"outbox_changed","room":"%s"}' % room.hex().encode()
-        self.run("UPDATE events SET event = ? WHERE instr(event, ?)", nothing, message.hex().encode())
+        self.run("UPDATE events SET event = ?, message = NULL WHERE message = ?", nothing, message)
         self.erased = True
 
     def remove_traces(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import apsw
 import msgspec
@@ -125,6 +126,8 @@ CREATE INDEX sent_by_place ON sent(room, place);
 CREATE TABLE blocked(account BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE room_settings(room BLOB, name TEXT, value TEXT NOT NULL, PRIMARY KEY(room, name))
     STRICT, WITHOUT ROWID;
+ALTER TABLE events ADD COLUMN message BLOB;
+CREATE INDEX events_by_message ON events(message) WHERE message IS NOT NULL;
 ALTER TABLE outbox ADD COLUMN target BLOB NOT NULL DEFAULT x'';
 ALTER TABLE outbox ADD COLUMN data BLOB NOT NULL DEFAULT x'';
 DELETE FROM group_parts WHERE part = 'roster';
@@ -181,12 +184,24 @@ def _convert_messages(db: apsw.Connection) -> None:
         data = encode_former(FormerContent(own_id, FormerKind(kind), body, b"", sent_at))
         found = legacy_message_id(room, account, own_id)
         db.execute("UPDATE outbox SET id = ?, data = ? WHERE position = ?", (found, data, position))
+    for row in db.execute("SELECT number, event FROM events").fetchall():
+        number, event = msgspec.convert(row, tuple[int, bytes])
+        if (about := _message_of(msgspec.json.decode(event), account)) is not None:
+            db.execute("UPDATE events SET message = ? WHERE number = ?", (about, number))
     db.create_scalar_function("derived_id", None)
     db.execute("DROP TABLE former_messages; DELETE FROM group_parts WHERE part = 'said again'")
 
 
 def _derived_id(*values: apsw.SQLiteValue) -> bytes:
     return legacy_message_id(*msgspec.convert(values, tuple[bytes, bytes, bytes]))
+
+
+def _message_of(event: dict[str, Any], own: bytes) -> bytes | None:
+    """Return the id of the message that a stored event is about, as members derive it, or None."""
+    if "id" not in event:
+        return None
+    account = bytes.fromhex(event["sender"]["account"]) if "sender" in event else own
+    return legacy_message_id(bytes.fromhex(event["room"]), account, bytes.fromhex(event["id"]))
 
 
 def _own_keys(db: apsw.Connection) -> tuple[bytes, bytes]:

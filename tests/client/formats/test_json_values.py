@@ -26,7 +26,7 @@ EVERY_EVENT = [
     events.MessageDeleted(ROOM, 7, RED, b"i" * 32, "blue"),
     events.MessagesExpired(ROOM, (7, 8)),
     events.ReactionChanged(ROOM, 7, RED, b"i" * 32, "\N{PARTY POPPER}", added=True),
-    events.StatusChanged(ROOM, 7, b"i" * 32),
+    events.StatusChanged(ROOM, b"i" * 32),
     events.SettingsChanged(ROOM, 86_400, RED),
     events.Sent(ROOM, 7, b"i" * 16, "text", 3.5),
     events.SendFailed(ROOM, b"i" * 16, "too large", "text"),

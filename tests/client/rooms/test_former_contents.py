@@ -127,3 +127,14 @@ def test_until_all_were_updated_texts_are_of_the_former_format(people: tuple[For
     assert (received.id, received.text) == (message, "in the new one")
     (item,) = red.store.outbox(red.room.id, 9)
     assert item.data[0] == 0x87
+
+
+def test_events_of_earlier_versions_are_erased_with_their_messages(people: tuple[Former, Former]) -> None:
+    _, blue = people
+    first, second = blue.store.history(blue.room.id)
+    for line in (first, second):
+        before = blue.store.rows("SELECT event FROM events WHERE instr(event, ?)", line.text.encode())
+        assert before
+        with blue.store.transaction():
+            blue.store.erase_message(blue.room.id, line.id, events.MessageKind.EXPIRED)
+        assert blue.store.rows("SELECT 1 FROM events WHERE instr(event, ?)", line.text.encode()) == []
