@@ -2,8 +2,9 @@
 
 from clave_client.cli import account_commands, message_commands, room_commands
 from clave_client.cli.commands import main
+from clave_client.cli.search_command import search
 
 __all__ = ["main"]
 
-for command in (*message_commands.ALL, *room_commands.ALL, *account_commands.ALL):
+for command in (*message_commands.ALL, *room_commands.ALL, search, *account_commands.ALL):
     main.add_command(command)

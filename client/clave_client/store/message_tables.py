@@ -7,6 +7,7 @@ every table and in the search index, and by `secure_delete` from the file's page
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -16,6 +17,7 @@ from clave_client.events import MessageKind
 from clave_client.store.connection import StoreConnection
 from clave_client.store.search_index import SearchIndex
 from clave_crypto.keys import Secret
+from clave_wire.text import fold
 
 __all__ = ["MOST_VERSIONS", "HistoryLine", "MessageTables", "Version"]
 
@@ -104,6 +106,7 @@ class MessageTables(StoreConnection):
         """Roll back, and forget numbers that were given since."""
         self._rooms.clear()
         self._senders.clear()
+        self.index.roll_back()
         super().roll_back()
 
     # --- numbers ---
@@ -127,6 +130,21 @@ class MessageTables(StoreConnection):
             self._senders[sender] = number
         return number
 
+    def senders_called(self, name: str) -> list[int]:
+        """Return the numbers of the accounts that go by a name, or if none does, by it in another case."""
+        rows = self.rows("SELECT DISTINCT account, name FROM senders")
+        found = [account for account, other in rows if other == name]
+        found = found or [account for account, other in rows if fold(str(other)) == fold(name)]
+        return [number for account in dict.fromkeys(found) for number in self._numbers("= ?", account)]
+
+    def blocked_senders(self) -> list[int]:
+        """Return the numbers of the blocked accounts."""
+        return self._numbers("IN (SELECT account FROM blocked)")
+
+    def _numbers(self, accounts: str, *values: apsw.SQLiteValue) -> list[int]:
+        sql = f"SELECT number FROM senders WHERE account {accounts}"  # noqa: S608 (constant words)
+        return [msgspec.convert(number, int) for (number,) in self.rows(sql, *values)]
+
     def integer(self, sql: str, *values: apsw.SQLiteValue) -> int:
         """Return the first value that `sql` finds, 0 for none."""
         for (value,) in self.rows(sql, *values):
@@ -149,8 +167,9 @@ class MessageTables(StoreConnection):
         self.run(sql, *head, *rest)
         if self.connection.total_changes() == before:
             return False
-        if line.text:
-            self.index.add(self.connection.last_insert_rowid(), number, sender, line.text)
+        row = self.connection.last_insert_rowid()
+        self.index.add(row, number, sender, line.text)
+        self.index.note_time(row, line.sent_at)
         return True
 
     def edit_message(self, room: bytes, message: bytes, version: bytes, line: HistoryLine) -> None:
@@ -190,8 +209,7 @@ class MessageTables(StoreConnection):
         """
         row, number, sender, former = self.row_of(room, message)
         remover = None if by is None else self.sender_number((by.sender, by.account, by.name))
-        if former:
-            self.index.remove(row, number, sender, former)
+        self.index.remove(row, number, sender, former)
         for table in ("versions", "reactions", "receipts"):
             self.run(f"DELETE FROM {table} WHERE message = ?", row)  # noqa: S608 (constant names)
         self.run("DELETE FROM sent WHERE text != '' AND (id = ?1 OR target = ?1)", message)
@@ -295,6 +313,23 @@ class MessageTables(StoreConnection):
         """Return the messages for which the SQL condition `where` holds."""
         sql = f"SELECT {_FIELDS} FROM {_JOINED} WHERE {where}"  # noqa: S608 (constant words)
         return [msgspec.convert(row, HistoryLine, strict=False) for row in self.rows(sql, *values)]
+
+    def lines_at(self, rows: Sequence[int]) -> list[tuple[int, bytes, HistoryLine]]:
+        """Return the messages in these rows with row and room, newest first."""
+        sql = (
+            f"SELECT row, room_numbers.id, {_FIELDS} FROM {_JOINED}"  # noqa: S608 (constant words)
+            " JOIN room_numbers ON room_numbers.number = messages.room"
+            f" WHERE row IN (SELECT value FROM json_each(?)) AND {_SHOWN} ORDER BY row DESC"
+        )
+        found = self.rows(sql, json.dumps(list(rows)))
+        return [
+            (
+                msgspec.convert(row, int),
+                msgspec.convert(room, bytes),
+                msgspec.convert(rest, HistoryLine, strict=False),
+            )
+            for row, room, *rest in found
+        ]
 
     # --- disappearing messages ---
 

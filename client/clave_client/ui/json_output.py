@@ -10,11 +10,19 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from clave_client.formats.json_values import dump
-from clave_client.rpc.values import HistoryMessage, MessageDetails, ProfileInfo, RoomSummary, SendResult
+from clave_client.rpc.values import (
+    FoundMessage,
+    HistoryMessage,
+    MessageDetails,
+    ProfileInfo,
+    RoomSummary,
+    SendResult,
+)
 from clave_client.values import RoomInfo
 
 __all__ = [
     "details_json",
+    "found_json",
     "info_json",
     "line_json",
     "message_fields",
@@ -65,6 +73,11 @@ def details_json(details: MessageDetails, room: str) -> str:
     versions = [{"text": each.text, "sent_at": _time(each.sent_at)} for each in details.versions]
     receipts = [{"name": each.name, "state": each.state or None} for each in details.receipts]
     return line_json(**message_fields(details.message, room), versions=versions, receipts=receipts)
+
+
+def found_json(found: FoundMessage) -> str:
+    """Return the line of a message that a search found: `clave search --json`."""
+    return line_json(**message_fields(found.message, found.title), marks=found.marks)
 
 
 def _time(moment: float) -> str:

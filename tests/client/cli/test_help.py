@@ -21,6 +21,7 @@ _HELP = {
     "clave_client.cli.message_commands",
     "clave_client.cli.profile_options",
     "clave_client.cli.room_commands",
+    "clave_client.cli.search_command",
     "clave_client.errors",
     "clave_host",
     "clave_host.program",
@@ -32,7 +33,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert imported_by("import clave_client") == {"clave_client"}
 
 
-@pytest.mark.parametrize("words", [[], ["chat"], ["send"]])
+@pytest.mark.parametrize("words", [[], ["chat"], ["send"], ["search"]])
 def test_help_loads_the_command_line_only(words: list[str]) -> None:
     script = f"from clave_client.cli import main; main({[*words, '--help']}, standalone_mode=False)"
     assert imported_by(script) <= _HELP
