@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,14 @@ class _Writer:
 class Writers:
     """The nine other members of one room. Make it with `make`; the receiver is offline from then on."""
 
-    def __init__(self, receiver: LocalRoom, writers: Sequence[_Writer], chain: LogChain) -> None:
+    def __init__(
+        self,
+        receiver: LocalRoom,
+        writers: Sequence[_Writer],
+        chain: LogChain,
+        text: Callable[[int], str],
+    ) -> None:
+        self._text = text
         self._room = receiver.id
         self._seq = receiver.record.cursor
         self._read = receiver.record.read
@@ -114,8 +121,13 @@ class Writers:
         self._made = 0
 
     @classmethod
-    async def make(cls, home: Path, relay: Relay, name: str, missed: int) -> tuple[Backlog, Self]:
-        """Make a room and its members, and have the nine others write `missed` messages."""
+    async def make(
+        cls, home: Path, relay: Relay, name: str, missed: int, text: Callable[[int], str] = _TEXT.format
+    ) -> tuple[Backlog, Self]:
+        """Make a room and its members, and have the nine others write `missed` messages.
+
+        `text` returns that of a message by its number.
+        """
         names = [f"{name}-{number}" for number in range(MEMBERS - 1)]
         profiles = [Profile(home, each) for each in (name, *names)]
         clients = [Client(profile.open(), relay.address) for profile in profiles]
@@ -145,6 +157,7 @@ class Writers:
                 for each in others
             ],
             chain,
+            text,
         )
         for client, profile in zip(clients, profiles, strict=True):
             await client.close()
@@ -192,7 +205,7 @@ class Writers:
         writer.count += 1
         writer.submission += 1
         header = pack_header(Header(Kind.APPLICATION, writer.head, self._chain.seen(), writer.count))
-        text = _TEXT.format(self._made)
+        text = self._text(self._made)
         content = FormerContent(os.urandom(16), FormerKind.TEXT, text, b"", 1_800_000_000_000)
         body = writer.group.encrypt(encode_former(content), authenticated_data=header_digest(header))
         submit = Submit(self._room, writer.submission, self._read, Kind.APPLICATION, header + body, b"")

@@ -1,8 +1,8 @@
 """The process that is measured while it catches up: a client on a profile, which reads a room up to an entry.
 
-Run as `python -m bench.client.receiver HOME NAME ROOM LAST LIVE`. It prints a line of JSON once entry LAST is
-read. If LIVE is not 0, it then waits for a line of standard input, prints one, and another once entry LIVE is
-read. The last line says how many messages are stored.
+Run as `python -m bench.client.receiver HOME NAME ROOM LAST LIVE [plain]`; "plain" is without the index.
+It prints a line of JSON once entry LAST is read. If LIVE is not 0, it then waits for a line of standard input,
+prints one, and another once entry LIVE is read. The last line says how many messages are stored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from clave_client import Client, Profile
+from clave_client.store.search_index import SearchIndex
 
 _TICK_SECONDS = 0.005
 
@@ -50,12 +51,13 @@ async def main(home: Path, name: str, room_id: bytes, last: int, live: int) -> N
         reading = asyncio.create_task(_drain(client))
         ticker = _Ticker()
         await client.connect()
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         first = room.record.cursor
         await client.sync.wait_for(lambda: room.record.cursor >= last)
         seconds = time.perf_counter() - begin
         ticker.stop()
-        report(count=last - first, seconds=seconds, delays=ticker.delays)
+        used = time.process_time() - used
+        report(count=last - first, seconds=seconds, processor=used, delays=ticker.delays)
         if live:
             await asyncio.to_thread(sys.stdin.readline)
             used = time.process_time()
@@ -73,6 +75,8 @@ def report(**values: object) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[6:] == ["plain"]:
+        SearchIndex.add = lambda *_: None  # type: ignore[method-assign]
     asyncio.run(
         main(Path(sys.argv[1]), sys.argv[2], bytes.fromhex(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     )

@@ -6,8 +6,14 @@ by turns, one without the index. Prints a table.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import random
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from itertools import accumulate
@@ -17,8 +23,10 @@ from typing import Any, Final
 
 import click
 
+from bench.client.backlog import Writers
 from bench.client.catching_up import p99
 from bench.client.chat_texts import ChatTexts
+from bench.client.population import Relay
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 from clave_client.store.search_index import SEARCH_SCHEMA, SearchIndex, index_all
@@ -31,6 +39,10 @@ _ROOMS: Final = 100
 _SENDERS: Final = 200
 _DAY: Final = 86_400_000
 _PAGES: Final = 50
+
+_RELAY_PORT: Final = 7650
+_MISSED: Final = 20_000
+"""Messages that are received for one sample."""
 
 _PAGE_TARGET: Final = 50.0
 _SIZE_TARGET: Final = 0.8
@@ -142,10 +154,37 @@ def _measure(history: _History) -> dict[str, list[float]]:
     return {name: samples[1:] for name, samples in found.items()}
 
 
+async def _receive(folder: Path, repeat: int) -> tuple[list[float], list[float]]:
+    """Return the processor time of catching up in microseconds a message, with and without the index."""
+    home, relay, texts = folder / "home", Relay(folder / "relay", _RELAY_PORT), ChatTexts()
+    found: tuple[list[float], list[float]] = ([], [])
+    with relay.running():
+        backlog, writers = await Writers.make(home, relay, "late", _MISSED, lambda _: texts.text())
+        for _ in range(repeat):
+            for samples, words in zip(found, ([], ["plain"]), strict=True):
+                copy = folder / "copy" / "profiles" / backlog.name
+                shutil.copytree(home / "profiles" / backlog.name, copy)
+                copy.parent.chmod(0o700)
+                copy.parents[1].chmod(0o700)
+                place = [backlog.name, backlog.room.hex(), str(writers.last), "0"]
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "bench.client.receiver", str(copy.parents[1]), *place, *words),
+                    stdout=subprocess.PIPE,
+                )
+                out, _ = await process.communicate()
+                result = json.loads(out.splitlines()[0])
+                samples.append(result["processor"] / result["count"] * 1e6)
+                shutil.rmtree(folder / "copy")
+        await writers.close()
+    return found
+
+
 @click.command()
 @click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True)
-def main(messages: int) -> None:
-    """Measure the search in a history of so many messages."""
+@click.option("--receive", type=click.IntRange(0), default=5, show_default=True, help="Samples of receiving.")
+def main(messages: int, receive: int) -> None:
+    """Measure the search in a history of so many messages, and what the index costs in receiving."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the relay is stopped
     print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.2f}; {messages} messages")
     with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
         history = _History(Path(folder), messages)
@@ -153,6 +192,9 @@ def main(messages: int) -> None:
         _print_cost(history)
         _print_pages(_measure(history))
         _print_migration(history)
+    with tempfile.TemporaryDirectory(prefix="clave-bench-") as folder:
+        if receive:
+            _print_receiving(*asyncio.run(_receive(Path(folder), receive)))
 
 
 def _print_pages(pages: dict[str, list[float]]) -> None:
@@ -189,6 +231,13 @@ def _print_migration(history: _History) -> None:
     print(
         f"{'its index in the size of the text':44}{history.size(history.bare, 'x') / history.text_bytes:9.2f}"
     )
+
+
+def _print_receiving(indexed: list[float], plain: list[float]) -> None:
+    print(f"\n{'receiving a message, microseconds':44}{median(indexed):9.1f}")
+    print(f"{'without the index':44}{median(plain):9.1f}")
+    ratio = median(one / other for one, other in zip(indexed, plain, strict=True))
+    print(f"{'ratio':44}{ratio:9.2f}  {_judged(ratio, _COST_TARGET)}")
 
 
 def _judged(value: float, bound: float) -> str:
