@@ -1,8 +1,8 @@
 """The process that is measured while it catches up: a client on a profile, which reads a room up to an entry.
 
 Run as `python -m bench.client.receiver HOME NAME ROOM LAST LIVE [plain]`; "plain" is without the index.
-It prints a line of JSON once entry LAST is read. If LIVE is not 0, it then waits for a line of standard input,
-prints one, and another once entry LIVE is read. The last line says how many messages are stored.
+It prints a line of JSON once entry LAST is read. If LIVE is not 0, it then waits for a line of standard
+input, prints one, and another once entry LIVE is read. The last line says how many messages are stored.
 """
 
 from __future__ import annotations

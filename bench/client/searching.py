@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -23,7 +24,7 @@ from typing import Any, Final
 
 import click
 
-from bench.client.backlog import Writers
+from bench.client.backlog import Backlog, Writers
 from bench.client.catching_up import p99
 from bench.client.chat_texts import ChatTexts
 from bench.client.population import Relay
@@ -42,7 +43,11 @@ _PAGES: Final = 50
 
 _RELAY_PORT: Final = 7650
 _MISSED: Final = 20_000
-"""Messages that are received for one sample."""
+"""Messages that are received at once for one sample."""
+
+_LIVE: Final = 2000
+_LIVE_RATE: Final = 500
+"""Messages that are received as they are said, and how many a second."""
 
 _PAGE_TARGET: Final = 50.0
 _SIZE_TARGET: Final = 0.8
@@ -154,29 +159,53 @@ def _measure(history: _History) -> dict[str, list[float]]:
     return {name: samples[1:] for name, samples in found.items()}
 
 
-async def _receive(folder: Path, repeat: int) -> tuple[list[float], list[float]]:
-    """Return the processor time of catching up in microseconds a message, with and without the index."""
+@dataclass
+class _Received:
+    """Processor time in microseconds a message: of what was missed, and of what was received live."""
+
+    missed: list[float] = field(default_factory=list)
+    live: list[float] = field(default_factory=list)
+
+
+async def _receive(folder: Path, repeat: int) -> tuple[_Received, _Received]:
+    """Return what receiving costs with the index and without it, measured by turns."""
     home, relay, texts = folder / "home", Relay(folder / "relay", _RELAY_PORT), ChatTexts()
-    found: tuple[list[float], list[float]] = ([], [])
+    found = _Received(), _Received()
     with relay.running():
         backlog, writers = await Writers.make(home, relay, "late", _MISSED, lambda _: texts.text())
         for _ in range(repeat):
-            for samples, words in zip(found, ([], ["plain"]), strict=True):
-                copy = folder / "copy" / "profiles" / backlog.name
-                shutil.copytree(home / "profiles" / backlog.name, copy)
-                copy.parent.chmod(0o700)
-                copy.parents[1].chmod(0o700)
-                place = [backlog.name, backlog.room.hex(), str(writers.last), "0"]
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "bench.client.receiver", str(copy.parents[1]), *place, *words),
-                    stdout=subprocess.PIPE,
-                )
-                out, _ = await process.communicate()
-                result = json.loads(out.splitlines()[0])
-                samples.append(result["processor"] / result["count"] * 1e6)
-                shutil.rmtree(folder / "copy")
+            for result, words in zip(found, ([], ["plain"]), strict=True):
+                copy = folder / "copy"
+                (copy / "profiles").mkdir(mode=0o700, parents=True)
+                copy.chmod(0o700)
+                shutil.copytree(home / "profiles" / backlog.name, copy / "profiles" / backlog.name)
+                await _receive_once(result, copy, backlog, writers, words)
+                shutil.rmtree(copy)
         await writers.close()
     return found
+
+
+async def _receive_once(
+    result: _Received, home: Path, backlog: Backlog, writers: Writers, words: list[str]
+) -> None:
+    last, target = writers.last, writers.last + _LIVE
+    place = [str(home), backlog.name, backlog.room.hex(), str(last), str(target)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.client.receiver", *place, *words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        limit=2**26,
+    )
+    assert process.stdin is not None  # noqa: S101 (it is a pipe)
+    assert process.stdout is not None  # noqa: S101 (it is a pipe)
+    missed = json.loads(await process.stdout.readline())
+    process.stdin.write(b"\n")
+    await process.stdout.readline()
+    await writers.write_evenly(_LIVE, _LIVE_RATE)
+    live = json.loads(await process.stdout.readline())
+    await process.communicate()
+    result.missed.append(missed["processor"] / missed["count"] * 1e6)
+    result.live.append(live["processor"] / live["count"] * 1e6)
 
 
 @click.command()
@@ -233,11 +262,16 @@ def _print_migration(history: _History) -> None:
     )
 
 
-def _print_receiving(indexed: list[float], plain: list[float]) -> None:
-    print(f"\n{'receiving a message, microseconds':44}{median(indexed):9.1f}")
-    print(f"{'without the index':44}{median(plain):9.1f}")
-    ratio = median(one / other for one, other in zip(indexed, plain, strict=True))
-    print(f"{'ratio':44}{ratio:9.2f}  {_judged(ratio, _COST_TARGET)}")
+def _print_receiving(indexed: _Received, plain: _Received) -> None:
+    print()
+    for name, ones, others in (
+        ("missed", indexed.missed, plain.missed),
+        (f"live, {_LIVE_RATE} a second", indexed.live, plain.live),
+    ):
+        print(f"{f'receiving, {name}: microseconds':44}{median(ones):9.1f}")
+        print(f"{'without the index':44}{median(others):9.1f}")
+        ratio = median(one / other for one, other in zip(ones, others, strict=True))
+        print(f"{'ratio':44}{ratio:9.2f}  {_judged(ratio, _COST_TARGET)}")
 
 
 def _judged(value: float, bound: float) -> str:
