@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import apsw
@@ -27,7 +29,7 @@ MOST_TOKENS: Final = 500
 """Most tokens of a search; what is spaced apart has one a character."""
 
 MOST_MARKS: Final = 100
-"""Most places that are marked in one text."""
+"""Most places that are marked in one text, the first ones."""
 
 _TAG: Final = "\ue000"
 """Begins the tokens that are no words; texts lose it."""
@@ -140,30 +142,29 @@ class SearchWords:
     def marks(self, text: str) -> list[tuple[int, int]]:
         """Return where the words are in a text: (start, end) in characters, ascending, none in another."""
         out = spaced(text)
-        encoded = out.encode()
-        tokens = self._tokens(out)
-        origins = _Origins(text)
+        encoded, tokens, origins = out.encode(), self._tokens(out), _Origins(text)
         found: list[tuple[int, int]] = []
-        for place, (start, _, token) in enumerate(tokens):
-            length = max(
-                (
-                    len(phrase)
-                    for phrase in self.phrases
-                    if phrase[0] == token and _is_at(phrase, tokens, place)
-                ),
-                default=0,
-            )
-            if not length:
-                continue
+        for start, end in islice(self._places(tokens), MOST_MARKS):
             first = origins.start(len(encoded[:start].decode()))
-            last = origins.end(len(encoded[: tokens[place + length - 1][1]].decode()))
+            last = origins.end(len(encoded[:end].decode()))
             if found and first < found[-1][1]:
                 found[-1] = (found[-1][0], max(last, found[-1][1]))
-            elif len(found) == MOST_MARKS:
-                break
             else:
                 found.append((first, last))
         return found
+
+    def _places(self, tokens: list[tuple[int, int, str]]) -> Iterator[tuple[int, int]]:
+        """Yield where a word is among tokens, the longest of those that begin at one token."""
+        longest = sorted(self.phrases, key=len, reverse=True)
+        starts = {phrase[0]: [each for each in longest if each[0] == phrase[0]] for phrase in longest}
+        for place, (start, _, token) in enumerate(tokens):
+            for phrase in starts.get(token, ()):
+                last = place + len(phrase)
+                if last <= len(tokens) and all(
+                    each == tokens[number][2] for number, each in enumerate(phrase, start=place)
+                ):
+                    yield start, tokens[last - 1][1]
+                    break
 
     def _tokens(self, text: str) -> list[tuple[int, int, str]]:
         """Return the tokens of a text with their places, in bytes."""
@@ -171,11 +172,6 @@ class SearchWords:
             text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=True, include_colocated=False
         )
         return msgspec.convert(found, list[tuple[int, int, str]])
-
-
-def _is_at(phrase: tuple[str, ...], tokens: list[tuple[int, int, str]], place: int) -> bool:
-    there = tokens[place : place + len(phrase)]
-    return len(there) == len(phrase) and all(a == b for a, (_, _, b) in zip(phrase, there, strict=True))
 
 
 class _Origins:

@@ -104,6 +104,7 @@ def marked(store: Store, words: str, text: str) -> list[str]:
         ("C++ and C#", "c++", ["C", "C"]),
         ("one one one", "one", ["one", "one", "one"]),
         ("a b a b a", 'a"b"a', None),
+        ("a b c", "a a.b", ["a b"]),
     ],
 )
 def test_what_was_said_is_found_and_marked(
@@ -407,7 +408,9 @@ def test_the_index_equals_a_fresh_one_after_any_history(path: Path, data: st.Dat
                 for _ in range(data.draw(st.integers(1, 4))):
                     what = data.draw(st.sampled_from(["add", "add", "edit", "erase"]))
                     if what == "add" or not ids:
-                        line = message(len(ids) + 1, data.draw(text))
+                        line = message(
+                            len(ids) + 1, data.draw(text), sent_at=data.draw(st.integers(0, 9)) * HOUR
+                        )
                         assert store.add_message(ROOM, line)
                         ids.append(line.id)
                     elif what == "edit":
