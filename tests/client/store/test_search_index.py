@@ -291,6 +291,15 @@ def test_a_page_looks_at_a_bounded_number_of_messages(store: Store) -> None:
     assert rows == [*(row for row in range(3 * MOST_VISITS - 1, 200, -1) if row % 256 == 0), 101, 1]
 
 
+def test_a_time_noted_in_a_transaction_that_failed_is_noted_again(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        store.add_message(ROOM, message(1, "word", sent_at=5 * HOUR))
+        raise KeyboardInterrupt
+    with store.transaction():
+        store.add_message(ROOM, message(1, "word", sent_at=5 * HOUR))
+    assert found(store, "word", since=5 * HOUR) == ["word"]
+
+
 # --- what is gone ---
 
 
