@@ -6,8 +6,10 @@ returns its id; `submit_noted` sends it. An event says what became of it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from clave_client.client_settings import ClientSettings
-from clave_client.errors import ClientError, UsageError
+from clave_client.errors import ClientError, MemberNotFound, UsageError
 from clave_client.events import MessageKind
 from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
 from clave_client.formats.mimi.content import Expiration
@@ -15,16 +17,29 @@ from clave_client.formats.mimi.message_id import legacy_message_id
 from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.message_tables import HistoryLine
+from clave_client.store.search_index import MOST_ROW
 from clave_client.values import ERA_BITS, MOST_NUMBER, Phase
 from clave_wire.text import sanitize
 
-__all__ = ["ClientMessages", "check_current"]
+__all__ = ["ClientMessages", "FoundLine", "check_current"]
 
 _FORMER_ID_BYTES = 16
 
 _MOST_DIGITS = 18
 _LOOKED_AT = 1000
 """Messages that are looked at for the last one of somebody."""
+
+
+class FoundLine(NamedTuple):
+    """A message of `room` that a search found; `marks` are the places of the words in its text.
+
+    `row` grows with the time at which this device received it.
+    """
+
+    room: bytes
+    row: int
+    line: HistoryLine
+    marks: list[tuple[int, int]]
 
 
 class ClientMessages(ClientSettings):
@@ -188,6 +203,43 @@ class ClientMessages(ClientSettings):
         if found is None:
             raise UsageError(f"there is no such message in {here.record.title}")
         return found
+
+    def search(
+        self,
+        words: str,
+        *,
+        room: bytes = b"",
+        sender: str = "",
+        since: float = 0.0,
+        before: int = 0,
+        limit: int = 20,
+    ) -> tuple[list[FoundLine], int]:
+        """Return messages with all `words`, newest first: of one room, of a sender, since a time, if given.
+
+        `since` is in seconds since 1970. The number returned is what to give as `before` for the next page,
+        0 at the end; with `since` a page can be empty before that. Raises `UsageError` without words, and
+        `MemberNotFound` if nobody goes by the sender's name.
+        """
+        store = self.sync.store
+        self.sync.expiry.check()
+        try:
+            wanted = store.index.words(words)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        senders = store.senders_called(sender) if sender else None
+        if senders == []:
+            raise MemberNotFound(f"nobody called {sanitize(sender)} has said anything here")
+        rows, end = store.index.find(
+            wanted,
+            room=store.room_number(room) if room else None,
+            senders=senders,
+            without=store.blocked_senders(),
+            since=round(since * 1000),
+            before=before or MOST_ROW,
+            limit=limit,
+        )
+        found = store.lines_at(rows)
+        return [FoundLine(of, row, line, wanted.marks(line.text)) for row, of, line in found], end
 
     def _last_message(self, here: LocalRoom, own: bool | None) -> HistoryLine | None:
         for line in reversed(self.history(here.id, last=_LOOKED_AT)):

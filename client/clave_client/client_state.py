@@ -104,6 +104,7 @@ class ClientState:
 
     def history(self, room: bytes, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
         """Return messages with a seq above `after`, oldest first; with `last`, the newest of them."""
+        self.sync.expiry.check()
         return self.sync.store.history(room, after=after, last=min(last, 1_000_000))
 
     @property
@@ -117,6 +118,7 @@ class ClientState:
 
     def unshown(self, room: bytes, limit: int) -> list[HistoryLine]:
         """Return the first of others' messages that were not shown yet, oldest first."""
+        self.sync.expiry.check()
         here, own = self._room(room), self.sync.account.device.public
         late = frozenset(here.late)
         return self.sync.store.unshown_messages(room, own, here.record.shown, late, limit)

@@ -11,7 +11,7 @@ import pytest
 from adversary.kit import changed, faults, read_up, room_of, stage, talk, until, wire_of
 from clave_client import events
 from clave_client.errors import RelayUnreachable
-from clave_client.sync import room_sync as session
+from clave_client.sync import resumes
 from clave_wire.messages import Accepted, Closing, Code, Done, Entry, Refused, Resumed, ToClient
 from scenarios.stage import gather_in
 from scenarios.test_bad_input import clave
@@ -124,7 +124,7 @@ async def test_a_relay_that_lied_is_told_of_when_one_sends(tmp_path: Path, line:
 async def test_a_room_that_is_not_routed_is_asked_for_at_one_pace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 2.0)
+    monkeypatch.setitem(resumes.RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 2.0)
     asked: list[float] = []
 
     def turn_away(message: ToClient) -> tuple[ToClient, ...]:

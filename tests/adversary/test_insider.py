@@ -27,7 +27,7 @@ from adversary.kit import (
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.formats.payload import rekey_id
-from clave_client.sync import room_sync as session
+from clave_client.sync import resumes
 from clave_crypto.mls import Remove
 from clave_crypto.mls.framing import CommitAuthData
 from clave_wire.messages import Accepted, Code, Kind
@@ -298,7 +298,7 @@ async def test_one_members_word_takes_nobody_off_the_relays_list(tmp_path: Path)
 async def test_whom_two_take_off_the_relays_list_is_told_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(session._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setitem(resumes.RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, people):
         red, blue, green, grey = people
         room = await gather_in("friends", *people)

@@ -23,7 +23,7 @@ from adversary.kit import (
 )
 from clave_client import events
 from clave_client.formats.welcome import Welcome, parse_invitation
-from clave_client.sync import invitations, room_sync, routing
+from clave_client.sync import invitations, routing
 from clave_crypto.identity import AccountKey
 from clave_wire.messages import Code, Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in
@@ -47,7 +47,7 @@ async def test_an_insiders_welcome_takes_no_unanswered_invitations_place(tmp_pat
 async def test_who_was_led_into_an_insiders_own_room_is_told_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(room_sync._RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
+    monkeypatch.setitem(resumes.RESUME_RETRY_SECONDS, Code.NOT_MEMBER, 1.0)
     monkeypatch.setattr(routing, "CHECK_SECONDS", 2.0)
     async with stage(tmp_path, "red", "blue", "green", "grey") as (_, (red, blue, green, grey)):
         room = await gather_in("friends", red, blue, green)

@@ -74,6 +74,7 @@ SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
     "repin": (m.Repin,),
     "room": (m.FindRoom,),
     "rooms": (m.ListRooms,),
+    "search": (m.Search,),
     "send": (m.Send,),
     "sender": (m.GetHistory,),
     "set_title": (m.SetTitle,),

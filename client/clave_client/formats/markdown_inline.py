@@ -57,6 +57,9 @@ class Span(NamedTuple):
     link: str = ""
     mention: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"<Span of {len(self.text)} characters>"
+
 
 class Spans:
     """The spans of a message, as they are read."""
@@ -97,6 +100,9 @@ def read_paragraph(source: str, spans: Spans, style: Style = Style.PLAIN) -> Non
 class _Text(NamedTuple):
     text: str
     style: Style = Style.PLAIN
+
+    def __repr__(self) -> str:
+        return f"<_Text of {len(self.text)} characters>"
 
 
 class _Bracket:

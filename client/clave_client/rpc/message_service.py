@@ -12,7 +12,7 @@ from clave_client.formats.json_values import load
 from clave_client.rpc import methods as m
 from clave_client.rpc.message_views import MOST_TEXT_BYTES, MessageViews
 from clave_client.rpc.service_base import Attempt, ServiceBase
-from clave_client.rpc.values import HistoryMessage, MessageDetails, PendingMessage, SearchPage, SendResult
+from clave_client.rpc.values import HistoryMessage, MessageDetails, PendingMessage, SendResult
 from clave_client.store.message_tables import HistoryLine
 
 __all__ = ["MOST_MESSAGES", "MessageService"]
@@ -38,7 +38,7 @@ class MessageService(ServiceBase):
             m.MarkShown: self._mark_shown,
             m.ListPending: self._pending,
             m.GetMessage: self._message,
-            m.Search: self._search,
+            m.Search: lambda r: self._views.search(r, self._maybe_room(r.room)),
             m.SetReadReceipts: lambda r: client.set_read_receipts(self._room(r.room), on=r.on),
             m.Archive: lambda r: client.set_archived(self._room(r.room), archived=r.archived),
             m.GetDraft: lambda r: client.draft(self._room(r.room)),
@@ -160,13 +160,8 @@ class MessageService(ServiceBase):
         room = self._room(request.room)
         return self._views.details(room, self._find(room, request.message, own=None))
 
-    def _search(self, request: m.Search) -> SearchPage:
-        self._client.sync.expiry.check()
-        return self._views.search(request, self._maybe_room(request.room))
-
     def _history(self, request: m.GetHistory) -> list[HistoryMessage]:
         room, after, before = self._room(request.room), request.after, request.before or 2**63 - 1
-        self._client.sync.expiry.check()
         if request.newest:
             lines = self._store.history(room, after=after, before=before, last=request.limit)
             return self._messages(room, lines, newest=True)

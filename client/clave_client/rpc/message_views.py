@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from clave_client.client import Client
-from clave_client.errors import MemberNotFound, UsageError
 from clave_client.events import MessageKind
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rpc.message_methods import Search
@@ -23,9 +22,7 @@ from clave_client.rpc.values import (
 )
 from clave_client.store.conversation_tables import Reaction
 from clave_client.store.message_tables import HistoryLine
-from clave_client.store.search_index import MOST_ROW
 from clave_client.values import MOST_NUMBER
-from clave_wire.text import sanitize
 
 __all__ = ["MOST_TEXT_BYTES", "MessageViews"]
 
@@ -70,37 +67,24 @@ class MessageViews:
         return MessageDetails(message, versions, self._receipts(room, line) if message.own else [])
 
     def search(self, request: Search, room: bytes) -> SearchPage:
-        """Return one page of what a search finds, in one room or with b"" in all.
-
-        Raises `UsageError` without words, and `MemberNotFound` if nobody goes by the sender's name.
-        """
-        store = self._store
-        try:
-            words = store.index.words(request.words)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        senders = store.senders_called(request.sender) if request.sender else None
-        if senders == []:
-            raise MemberNotFound(f"nobody called {sanitize(request.sender)} has said anything here")
-        number = store.integer("SELECT number FROM room_numbers WHERE id = ?", room) if room else None
-        rows, end = store.index.find(
-            words,
-            room=number,
-            senders=senders,
-            without=store.blocked_senders(),
-            since=round(request.since * 1000),
-            before=request.before or MOST_ROW,
+        """Return one page of what a search finds, in one room or with b"" in all, at most 1 MiB of text."""
+        lines, end = self._client.search(
+            request.words,
+            room=room,
+            sender=request.sender,
+            since=request.since,
+            before=request.before,
             limit=request.limit,
         )
-        titles = {record.id: record.title for record in store.rooms()}
+        titles = {record.id: record.title for record in self._store.rooms()}
         found: list[FoundMessage] = []
         room_left = MOST_TEXT_BYTES
-        for row, of, line in store.lines_at(rows):
-            room_left -= len(line.text.encode()) + len(line.markup.encode())
+        for each in lines:
+            room_left -= len(each.line.text.encode()) + len(each.line.markup.encode())
             if found and room_left < 0:
-                return SearchPage(found, row + 1)
-            (message,) = self.messages(of, [line])
-            found.append(FoundMessage(of, titles.get(of, ""), message, words.marks(line.text)))
+                return SearchPage(found, each.row + 1)
+            (message,) = self.messages(each.room, [each.line])
+            found.append(FoundMessage(each.room, titles.get(each.room, ""), message, each.marks))
         return SearchPage(found, end)
 
     def _message(

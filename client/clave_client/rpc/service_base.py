@@ -63,7 +63,11 @@ class ServiceBase:
         self._changes: dict[type, Callable[[Any, Attempt], Awaitable[Any]]] = {}
 
     async def execute(self, request: m.Method[T]) -> T:
-        """Execute a request and return its result. Raises `ClientError`."""
+        """Execute a request and return its result, with nothing in it that is due to disappear.
+
+        Raises `ClientError`.
+        """
+        self._client.sync.expiry.check()
         kind = type(request)
         result: T
         if isinstance(request, m.Change):
