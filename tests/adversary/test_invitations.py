@@ -23,7 +23,7 @@ from adversary.kit import (
 )
 from clave_client import events
 from clave_client.formats.welcome import Welcome, parse_invitation
-from clave_client.sync import invitations, routing
+from clave_client.sync import invitations, resumes, routing
 from clave_crypto.identity import AccountKey
 from clave_wire.messages import Code, Kind, TakeInvitation, ToRelay
 from scenarios.stage import gather_in

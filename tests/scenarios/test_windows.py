@@ -63,7 +63,7 @@ async def line_of(process: asyncio.subprocess.Process) -> str:
     return (await asyncio.wait_for(process.stdout.readline(), TIMEOUT)).decode().rstrip("\n")
 
 
-HELLO = '{"jsonrpc":"2.0","id":1,"method":"hello","params":{"rpc":1}}'
+HELLO = '{"jsonrpc":"2.0","id":1,"method":"hello","params":{"rpc":2}}'
 
 
 async def holds(home: Path, daemon: asyncio.subprocess.Process) -> None:
@@ -231,7 +231,7 @@ async def test_the_first_exchange_carries_the_versions_and_sigterm_ends_a_daemon
         reader, writer = await asyncio.open_unix_connection(str(socket))
         writer.write(b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"rpc":99}}\n')
         owner = json.loads(await reader.readline())["result"]
-        assert owner["rpc"] == 1
+        assert owner["rpc"] == 2
         assert owner["store"] >= 7
         writer.close()
         daemon.send_signal(signal.SIGTERM)

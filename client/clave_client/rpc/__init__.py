@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["MAX_ANSWER_BYTES", "RPC_VERSION"]
 
-RPC_VERSION: Final = 1
-"""Changes when a method, a parameter or a result changes its meaning; additions leave it."""
+RPC_VERSION: Final = 2
+"""Changes with any parameter or result: a window refuses an owner of another version, in words."""
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024

@@ -339,10 +339,7 @@ class Conversation(ConversationScreen):
         if not isinstance(event, events.ReactionChanged):
             self.show_now(event)
             return
-        found: HistoryMessage | None = None
-        with self.while_it_lasts(event.room):
-            words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
-            found = (await self.session.ask(words)).message
+        found = await self.ask_message(event.room, event.id)
         elsewhere = event.room != self.room
         where: Line = [("note", f"[{self.title(event.room)}] ")] if elsewhere else []
         self.show(where + note(reaction_text(event, found, self.account)))
@@ -381,10 +378,9 @@ class Conversation(ConversationScreen):
             return
         if elsewhere and self.interactive and not posted_here:
             return
-        with self.while_it_lasts(event.room):
-            words = m.GetMessage(room=event.room.hex(), message=event.id.hex())
-            details = await self.session.ask(words)
-            self.show_message(details.message, elsewhere=event.room if elsewhere else b"")
+        message = await self.ask_message(event.room, event.id)
+        if message is not None:
+            self.show_message(message, elsewhere=event.room if elsewhere else b"")
 
     def _show_connection(self, event: events.Connected | events.Disconnected) -> None:
         if isinstance(event, events.Disconnected):

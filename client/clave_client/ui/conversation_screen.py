@@ -77,12 +77,19 @@ class ConversationScreen:
         for line in message_lines(message, me=self.account, names=names, numbered=self.numbered):
             self.show(where + line)
 
+    async def ask_message(self, room: bytes, message: bytes) -> HistoryMessage | None:
+        """Ask for a message; return None if it, or its room, is gone meanwhile."""
+        with contextlib.suppress(UsageError, RoomBehind):
+            asked = m.GetMessage(room=room.hex(), message=message.hex())
+            return (await self.session.ask(asked)).message
+        return None
+
     async def show_new_message(self, event: events.Message, *, elsewhere: bytes = b"") -> None:
         """Show a message that has come; what it answers has to be asked for."""
         if event.reply_to or event.markup or self.numbered or event.kind is not events.MessageKind.TEXT:
-            with self.while_it_lasts(event.room):
-                details = await self.session.ask(m.GetMessage(room=event.room.hex(), message=event.id.hex()))
-                self.show_message(details.message, elsewhere=elsewhere)
+            message = await self.ask_message(event.room, event.id)
+            if message is not None:
+                self.show_message(message, elsewhere=elsewhere)
             return
         if not elsewhere:
             self.show_day(event.sent_at)

@@ -41,7 +41,14 @@ async def silent(home: Home, name: str, answer: Callable[[dict[str, Any]], bytes
 
 
 def greeting(request: dict[str, Any], **changed: Any) -> bytes:
-    owner = {"rpc": 1, "store": 99, "software": "clave 9.9", "process": 17, "name": "red", **changed}
+    owner = {
+        "rpc": m.RPC_VERSION,
+        "store": 99,
+        "software": "clave 9.9",
+        "process": 17,
+        "name": "red",
+        **changed,
+    }
     return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": owner}).encode() + b"\n"
 
 
@@ -128,7 +135,7 @@ async def test_owners_that_do_not_greet_are_reported_once_and_so_is_one_that_doe
                 assert named.empty()
 
 
-@pytest.mark.parametrize("changed", [{"rpc": 2}, {"rpc": 0}, {"store": 1}])
+@pytest.mark.parametrize("changed", [{"rpc": 1}, {"rpc": 3}, {"store": 1}])
 async def test_an_owner_of_another_version_is_named_with_what_to_do(
     tmp_path: Path, changed: dict[str, Any]
 ) -> None:
