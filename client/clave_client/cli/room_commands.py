@@ -19,16 +19,16 @@ __all__ = ["ALL"]
 @click.command(epilog="Example: clave dm blue    or: clave dm blue see you at nine")
 @profile_options
 @json_option
-@click.argument("name")
+@click.argument("person", metavar="NAME")
 @click.argument("text", nargs=-1)
-def dm(options: ProfileOptions, name: str, text: tuple[str, ...], *, as_json: bool) -> None:
+def dm(options: ProfileOptions, person: str, text: tuple[str, ...], *, as_json: bool) -> None:
     """Find or open the room between you and NAME, and say TEXT there; with your own name, your notes."""
 
     async def work() -> None:
         from clave_client.ui.room_work import open_direct
 
         async with options.session() as session:
-            await open_direct(session, name, " ".join(text), os.urandom(16).hex(), as_json=as_json)
+            await open_direct(session, person, " ".join(text), os.urandom(16).hex(), as_json=as_json)
 
     run(work)
 
@@ -70,15 +70,15 @@ def receipts(options: ProfileOptions, room: str, state: str, *, as_json: bool) -
 @click.command(epilog="Example: clave block blue    or: clave block")
 @profile_options
 @json_option
-@click.argument("name", required=False, default="")
-def block(options: ProfileOptions, name: str, *, as_json: bool) -> None:
+@click.argument("person", metavar="[NAME]", required=False, default="")
+def block(options: ProfileOptions, person: str, *, as_json: bool) -> None:
     """See nothing of NAME any more, and refuse their invitations; without NAME list who is blocked."""
 
     async def work() -> None:
         from clave_client.ui.room_work import block_person
 
         async with options.session() as session:
-            await block_person(session, name, as_json=as_json)
+            await block_person(session, person, as_json=as_json)
 
     run(work)
 
@@ -86,15 +86,15 @@ def block(options: ProfileOptions, name: str, *, as_json: bool) -> None:
 @click.command(epilog="Example: clave unblock blue")
 @profile_options
 @json_option
-@click.argument("name")
-def unblock(options: ProfileOptions, name: str, *, as_json: bool) -> None:
+@click.argument("person", metavar="NAME")
+def unblock(options: ProfileOptions, person: str, *, as_json: bool) -> None:
     """See what NAME says again; what was said meanwhile does not come back."""
 
     async def work() -> None:
         from clave_client.ui.room_work import unblock_person
 
         async with options.session() as session:
-            await unblock_person(session, name, as_json=as_json)
+            await unblock_person(session, person, as_json=as_json)
 
     run(work)
 
