@@ -52,7 +52,8 @@ class MessageEffects:
                 report.add(events.InvitationAccepted(self._room.id, person))
             return
         line = self._line(content, person, place, accepted_at)
-        if self._store.is_blocked(person.account) and content.kind is not ContentKind.DELETION:
+        is_blocked = self._store.is_blocked(person.account)
+        if is_blocked and content.kind is not ContentKind.DELETION:
             return
         match content.kind:
             case ContentKind.TEXT | ContentKind.UNKNOWN:
@@ -60,7 +61,7 @@ class MessageEffects:
             case ContentKind.EDIT:
                 self._edit(content, person, line)
             case ContentKind.DELETION:
-                self._delete(content, person, line)
+                self._delete(content, person, line, is_shown=not is_blocked)
             case ContentKind.REACTION:
                 self._react(content, person, line)
             case ContentKind.STATUS:
@@ -158,17 +159,20 @@ class MessageEffects:
             )
         )
 
-    def _delete(self, content: Content, person: Person, line: HistoryLine) -> None:
-        """Delete a message of this account, or as an admin remove another's; or take a reaction back."""
+    def _delete(self, content: Content, person: Person, line: HistoryLine, *, is_shown: bool) -> None:
+        """Delete a message of this account, or as an admin remove another's; or take a reaction back.
+
+        What somebody who is not shown does to what is theirs is not reported.
+        """
         room = self._room
         reacted = self._store.drop_reaction(room.id, person.account, content.target)
-        for message, reaction in reacted:
+        for message, reaction in reacted if is_shown else ():
             self._report.add(
                 events.ReactionChanged(room.id, message.seq, person, message.id, reaction, added=False)
             )
         found = self._store.message(room.id, content.target)
         if reacted or found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
-            if found is None and not reacted:
+            if found is None and not reacted and is_shown:
                 self._report_inert(person, "deleted a message that is not here")
             return
         if found.account == person.account:
@@ -178,9 +182,11 @@ class MessageEffects:
         elif person.account in room.state.admins:
             self._store.erase_message(room.id, found.id, MessageKind.REMOVED, line)
         else:
-            self._report_inert(person, f"tried to delete a message of {found.name}")
+            if is_shown:
+                self._report_inert(person, f"tried to delete a message of {found.name}")
             return
-        self._report.add(events.MessageDeleted(room.id, found.seq, person, found.id, found.name))
+        if is_shown or found.account != person.account:
+            self._report.add(events.MessageDeleted(room.id, found.seq, person, found.id, found.name))
 
     def _react(self, content: Content, person: Person, line: HistoryLine) -> None:
         room = self._room
