@@ -311,7 +311,7 @@ class Client(ClientMessages):
         """
         check_current(self._room(room), "messages that disappear")
         if not 0 <= seconds <= MAX_EXPIRY_SECONDS:
-            raise UsageError("messages disappear within a year; 0 keeps them")
+            raise UsageError("messages disappear after a year (365d) at most")
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:
             if room.settings.expiry == seconds:

@@ -75,7 +75,7 @@ class ClientMessages(ClientSettings):
         if expires_after:
             check_current(here, "messages that disappear")
             if not 0 < expires_after <= MAX_EXPIRY_SECONDS:
-                raise UsageError("a message disappears within a year")
+                raise UsageError("a message disappears after a year (365d) at most")
         seconds = expires_after or here.settings.expiry
         expires = Expiration(relative=True, time=seconds) if seconds else None
         return here.enqueue_text(text, reply_to=reply_to, expires=expires)
@@ -188,10 +188,12 @@ class ClientMessages(ClientSettings):
         """Return the message that `words` name: its number, its id, or without words the last one.
 
         The last one is that of this account with `own`; if that is False that of others, or else the own
-        one. Raises `UsageError`.
+        one. Raises `UsageError`, also when the last own one is not in the log yet.
         """
         here = self._room(room)
         if not words.strip():
+            if own and self.sync.store.pending_texts(room, 1):
+                raise UsageError("your last message waits to be sent; name an earlier one by its number")
             found = self._last_message(here, own) or (None if own else self._last_message(here, None))
         elif words.strip().isascii() and words.strip().isdecimal():
             found = self._numbered(here, int(words.strip()[:_MOST_DIGITS]))

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
 from clave_client.rpc.method_base import Change, Count, Method, Number, Seconds
 from clave_client.rpc.values import (
     HistoryMessage,
@@ -48,8 +47,8 @@ __all__ = [
     "Unreact",
 ]
 
-Expiry = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXPIRY_SECONDS)]
-"""Seconds after which a message disappears once it was read; 0 for what its room has, or never."""
+Expiry = Annotated[int, msgspec.Meta(ge=0)]
+"""Seconds, 365 days at most, after which a message that was read disappears; 0 for what its room has."""
 
 # --- reading ---
 
