@@ -43,12 +43,12 @@ class ClientSettings(ClientState):
         return BlockedPerson(name, account, fingerprint(account))
 
     def unblock(self, name: str) -> BlockedPerson:
-        """Block somebody no longer; what was said meanwhile does not come back. Raises `MemberNotFound`."""
+        """Block somebody no longer; what was said meanwhile does not come back. Raises `UsageError`."""
         for each in self.blocked():
             if name in (each.name, each.fingerprint):
                 self.sync.store.unblock(each.account)
                 return each
-        raise MemberNotFound(f"{sanitize(name)} is not blocked")
+        raise UsageError(f"{sanitize(name)} is not blocked; /block lists who is")
 
     def blocked(self) -> list[BlockedPerson]:
         """Return the blocked people, by the names they were blocked under."""

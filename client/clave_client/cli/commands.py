@@ -196,14 +196,15 @@ def tail(
 @main.command(epilog="Example: clave rooms --json | jq 'select(.unread > 0).title'")
 @profile_options
 @json_option
-def rooms(options: ProfileOptions, *, as_json: bool) -> None:
+@click.option("--all", "archived", is_flag=True, help="Archived ones too.")
+def rooms(options: ProfileOptions, *, archived: bool, as_json: bool) -> None:
     """List your rooms, and how much is new in each."""
 
     async def work() -> None:
         from clave_client.ui.reports import print_rooms
 
         async with options.session() as session:
-            await print_rooms(session, as_json=as_json)
+            await print_rooms(session, archived=archived, as_json=as_json)
 
     run(work)
 

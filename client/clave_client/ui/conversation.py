@@ -373,6 +373,8 @@ class Conversation(ConversationScreen):
         self._posted.discard(event.id)
         if not event.text or (posted_here and not self.interactive):
             return
+        if not self.knows(event.room):  # another window has made it
+            await self.refresh()
         elsewhere = event.room != self.room
         if not elsewhere and event.seq in self._shown.get(event.room, ()):
             return

@@ -175,6 +175,7 @@ def room_line(room: RoomSummary, *, here: bool = False) -> str:
     words += [f"{room.unread} new"] if room.unread else []
     words += [f"{room.waiting} waiting to be sent"] if room.waiting else []
     words += [f"{room.mentions} mention you"] if room.mentions else []
+    words += ["archived"] if room.archived else []
     words += ["muted"] if room.muted_until > time.time() else []
     words += ["here"] if here else []
     return f"{room.title}  {room.id.hex()[:8]}" + "".join(f" ({word})" for word in words)

@@ -12,6 +12,7 @@ from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage
 from clave_client.ui.display import date_text, name_with_warning
 from clave_client.ui.json_output import message_json
+from clave_client.ui.message_lines import quote_text
 from clave_client.ui.output import Output
 from clave_client.ui.warnings import encoded
 
@@ -51,10 +52,7 @@ def _markdown(message: HistoryMessage) -> str:
     at = datetime.fromtimestamp(message.sent_at, UTC).astimezone()
     quote = ""
     if message.quote is not None:
-        answered = (
-            f"{message.quote.name}: {message.quote.text}" if message.quote.name else "a message not here"
-        )
-        quote = f"> {_escaped(answered)}\n\n"
+        quote = f"> {_escaped(quote_text(message.quote))}\n\n"
     tail = " *(edited)*" if message.edits else ""
     reactions = "  \n" + ", ".join(
         f"{_escaped(each.reaction)} {_escaped(' '.join(each.names))}" for each in message.reactions

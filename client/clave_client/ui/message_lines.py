@@ -14,7 +14,16 @@ from clave_client.rpc.values import FoundMessage, HistoryMessage, MessageDetails
 from clave_client.ui.display import Line, clock_text, date_text, name_with_warning, note
 from clave_client.ui.markup import bare_text, marked_pieces
 
-__all__ = ["detail_lines", "found_lines", "message_lines", "quote_line", "reaction_text", "short"]
+__all__ = [
+    "copied_text",
+    "detail_lines",
+    "found_lines",
+    "message_lines",
+    "quote_line",
+    "quote_text",
+    "reaction_text",
+    "short",
+]
 
 _INDENT: Final = "      "
 _MOST_SHORTENED: Final = 60
@@ -35,11 +44,15 @@ def short(text: str) -> str:
 
 def quote_line(quote: Quote) -> Line:
     """Return the line of what a message answers."""
+    return [("time", f"{_INDENT}> {quote_text(quote)}")]
+
+
+def quote_text(quote: Quote) -> str:
+    """Return words for what a message answers: whose it is, and how it begins."""
     if not quote.name:
-        return [("time", f"{_INDENT}> a message that is not here")]
+        return "a message that is not here"
     gone = quote.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN)
-    text = "a deleted message" if gone else short(quote.text) or "something"
-    return [("time", f"{_INDENT}> {quote.name}: {text}")]
+    return f"{quote.name}: {'a deleted message' if gone else short(quote.text) or 'something'}"
 
 
 def message_lines(
@@ -100,6 +113,13 @@ def detail_lines(details: MessageDetails, *, me: bytes) -> list[Line]:
     lines += [
         note(f"{each.reaction} {len(each.names)}: {', '.join(each.names)}") for each in message.reactions
     ]
+    match message.kind:
+        case MessageKind.REMOVED:
+            return [*lines, note(f"removed by {message.removed_by or 'an admin'}")]
+        case MessageKind.UNKNOWN:
+            lines.append(note("this version cannot show it"))
+        case kind if kind is not MessageKind.TEXT:
+            return [*lines, note("deleted" if kind is MessageKind.DELETED else "what it said is gone")]
     if message.expires_at:
         lines.append(note(f"disappears {_moment(message.expires_at)}"))
     elif message.expires_after:
@@ -110,8 +130,13 @@ def detail_lines(details: MessageDetails, *, me: bytes) -> list[Line]:
         lines += [note(f"{each.name}: {each.state or 'not known'}") for each in details.receipts]
     elif message.own:
         lines.append(note("at the relay"))
-    text = bare_text(message.markup) if message.markup else message.text
+    text = copied_text(message)
     return [*lines, [("", text)]] if text else lines
+
+
+def copied_text(message: HistoryMessage) -> str:
+    """Return the text of a message as it is to be copied; empty if it says nothing."""
+    return bare_text(message.markup) if message.markup else message.text
 
 
 def found_lines(number: int, found: FoundMessage, *, me: bytes, elsewhere: bool) -> list[Line]:

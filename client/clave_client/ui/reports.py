@@ -11,7 +11,7 @@ from clave_client.rpc.session import Session
 from clave_client.ui.display import plain, room_info_lines, room_line
 from clave_client.ui.hints import notice_text
 from clave_client.ui.json_output import details_json, info_json, room_json
-from clave_client.ui.message_lines import detail_lines
+from clave_client.ui.message_lines import copied_text, detail_lines
 from clave_client.ui.warnings import print_out
 from clave_wire.text import sanitize
 
@@ -46,9 +46,11 @@ async def print_message(session: Session, room: str, message: str, *, bare: bool
     if as_json:
         print_out(details_json(details, found.title))
         return
+    if bare:
+        print_out(copied_text(details.message))
+        return
     profile = await session.ask(m.GetProfile())
-    lines = detail_lines(details, me=profile.account)
-    print_out("\n".join(plain(line) for line in (lines[-1:] if bare else lines)))
+    print_out("\n".join(plain(line) for line in detail_lines(details, me=profile.account)))
 
 
 async def print_account(session: Session, *, as_json: bool) -> None:
@@ -70,10 +72,11 @@ async def print_account(session: Session, *, as_json: bool) -> None:
     print_out("\n".join(lines))
 
 
-async def print_rooms(session: Session, *, as_json: bool) -> None:
-    """Print a line for each room, with how much is new there."""
+async def print_rooms(session: Session, *, archived: bool, as_json: bool) -> None:
+    """Print a line for each room, with how much is new there; with `archived` also for archived ones."""
     rooms = await session.ask(m.ListRooms())
     if not rooms and not as_json:
         raise UsageError("you are in no room; clave chat, then /new TITLE opens one")
     for each in rooms:
-        print_out(room_json(each) if as_json else room_line(each))
+        if archived or not each.archived:
+            print_out(room_json(each) if as_json else room_line(each))
