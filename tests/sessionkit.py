@@ -29,6 +29,8 @@ class ClientSession(Session):
 async def session_on(client: Client) -> AsyncIterator[Session]:
     """Open a session on a client."""
     session = ClientSession(client)
-    async with session:
-        yield session
-    await session.server.close()
+    try:
+        async with session:
+            yield session
+    finally:
+        await session.server.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import struct
 import sys
 import termios
@@ -94,6 +95,11 @@ class Terminal:
         self.press(line)
         await self.shows(f"> {line}")
         self.press("\r")
+
+    def hang_up(self) -> None:
+        """Tell the program that its terminal is gone."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     async def ended(self) -> int:
         assert self._process is not None

@@ -248,3 +248,35 @@ async def test_the_input_history_outlives_the_window(tmp_path: Path) -> None:
             await red.prompts("friends>")
             red.press("\x1b[A\x1b[A")
             await red.prompts("friends> said before")
+
+
+async def test_drafts_are_kept_by_room_also_when_the_terminal_goes_away(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with relay_at(tmp_path / "relay") as relay:
+        async with chat(relay, home, "red") as red:
+            await red.prompts(">")
+            await red.enter("/new one")
+            await red.prompts("one>")
+            await red.enter("/new two")
+            await red.prompts("two>")
+            red.press("for the second")
+            await red.prompts("two> for the second")
+            red.press("\x1b1")
+            await red.prompts("one>")
+            red.press("for the first")
+            await red.prompts("one> for the first")
+            red.press("\x1b2")
+            await red.prompts("two> for the second")
+            red.hang_up()
+            assert await red.ended() == 129
+        kept = await clave("draft", "--name", "red", "two", home=home)
+        assert kept.out == "for the second\n"
+        async with chat(relay, home, "red") as red:
+            await red.prompts("two> for the second")
+            red.press("\r")
+            await red.shows("red: for the second")
+            await red.prompts("two>")
+            red.press("\x1b1")
+            await red.prompts("one> for the first")
+            red.press("\x1b2")
+            await red.prompts("two>")
