@@ -12,6 +12,7 @@
 #   make validation-page   docs/mls-validation.md and docs/mimi-validation.md, from the rules and their tests
 #   make errors-page   docs/errors.md, from the errors of client and relay
 #   make bad-nights   docs/bad-nights.md, from real runs (it needs root, for a full disk)
+#   make evening    docs/evening.md, from a real run of three people
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
@@ -23,7 +24,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights errors-page rpc-page name-tables \
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening errors-page rpc-page name-tables \
 	bench-mls bench-client bench-search bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
@@ -81,6 +82,9 @@ rpc-page: $(VENV)/.installed-dev
 
 bad-nights: $(VENV)/.installed-dev
 	$(BIN)/python tests/badnights.py
+
+evening: $(VENV)/.installed-dev
+	$(BIN)/python tests/evening.py
 
 errors-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/errorpage.py

@@ -151,27 +151,34 @@ async def test_notes_to_self_are_one_room_of_ones_own(tmp_path: Path) -> None:
 async def test_nothing_is_seen_of_who_is_blocked(tmp_path: Path) -> None:
     async with friends_talk(tmp_path, "red", "blue", "green") as table:
         red, blue, green = table.windows
-        await blue.says("before the quarrel")
-        await red.shows("before the quarrel")
-        blues = table.people[1].client.history(table.room)[-1].seq
+        for text in ("before the quarrel", "a first insult"):
+            await blue.says(text)
+            await red.shows(text)
+        calm, insult = (line.seq for line in table.people[1].client.history(table.room))
+        await blue.says(f"/react :tada: {calm}")
+        await red.shows("reacted")
         assert "blue is blocked" in await red.refuses("/block blue")
         assert (await red.refuses("/block")).startswith("* blue  ")
+        shown = len(red.lines)
         await blue.says("during the quarrel")
-        await blue.says(f"/react :tada: {blues}")
-        await blue.says("/unreact")
-        await blue.says("/edit I take it back")
+        await blue.says(f"/unreact {calm}")
+        await blue.says(f"/react +1 {calm}")
+        await blue.says(f"/edit {insult} a second insult")
+        await blue.shows("edited")
+        await blue.says(f"/delete {insult}")
+        await blue.repeats("/history 1", "during the quarrel")
         await blue.says("/delete")
-        await blue.shows("deleted message")
+        await blue.repeats("/history 1", "deleted")
         await green.says("stop it, both of you")
         await red.shows("stop it")
-        assert [line for line in red.lines[2:] if "blue (" in line] == [], red.lines
+        assert [line for line in red.lines[shown:] if "blue" in line] == []
         assert not any("quarrel" in line for line in await red.says("/history"))
         assert "blue is not blocked any more" in await red.refuses("/unblock blue")
         await blue.says("thank you")
         await red.shows("blue (unverified): thank you")
         history = await red.says("/history")
         assert any("before the quarrel" in line for line in history)
-        assert not any("during the quarrel" in line or "take it back" in line for line in history)
+        assert not any("during the quarrel" in line or "insult" in line for line in history)
 
 
 async def test_a_blocked_persons_invitation_is_never_seen_and_leaves_no_member(tmp_path: Path) -> None:
