@@ -174,7 +174,7 @@ def room_line(room: RoomSummary, *, here: bool = False) -> str:
     words += ["leaving"] if room.phase is Phase.LEAVING else []
     words += [f"{room.unread} new"] if room.unread else []
     words += [f"{room.waiting} waiting to be sent"] if room.waiting else []
-    words += [f"{room.mentions} mention you"] if room.mentions else []
+    words += [f"{room.mentions} mention{'s' if room.mentions == 1 else ''} you"] if room.mentions else []
     words += ["archived"] if room.archived else []
     words += ["muted"] if room.muted_until > time.time() else []
     words += ["here"] if here else []

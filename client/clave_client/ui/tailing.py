@@ -11,9 +11,9 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.event_buffer import SessionEvent
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
-from clave_client.ui.display import event_line, name_with_warning, plain
+from clave_client.ui.display import Line, event_line, name_with_warning, note, plain
 from clave_client.ui.json_output import message_json
-from clave_client.ui.message_lines import message_lines
+from clave_client.ui.message_lines import message_lines, reaction_text
 from clave_client.ui.output import Output
 from clave_client.ui.warnings import encoded, print_warning, warn_of
 
@@ -122,9 +122,9 @@ class Tail:
 
     async def _print_present(self, message: bytes) -> None:
         """Print a message as it is now; nothing if it is gone."""
-        with contextlib.suppress(UsageError):
-            words = m.GetMessage(room=self._room.id.hex(), message=message.hex())
-            await self._print((await self._session.ask(words)).message)
+        found = await self._find(message)
+        if found is not None:
+            await self._print(found)
 
     async def _print_change(
         self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
@@ -133,9 +133,20 @@ class Tail:
         if self._as_json:
             await self._print_present(event.id)
             return
-        line = event_line(event, lambda _: self._room.title, elsewhere=False, me=self._me)
+        line: Line | None
+        if isinstance(event, events.ReactionChanged):
+            line = note(reaction_text(event, await self._find(event.id), self._me))
+        else:
+            line = event_line(event, lambda _: self._room.title, elsewhere=False, me=self._me)
         if line is not None:
             await self._output.write(encoded(plain(line)))
+
+    async def _find(self, message: bytes) -> HistoryMessage | None:
+        """Return a message as it is now; None if it is gone."""
+        with contextlib.suppress(UsageError):
+            words = m.GetMessage(room=self._room.id.hex(), message=message.hex())
+            return (await self._session.ask(words)).message
+        return None
 
     async def _print(self, message: HistoryMessage) -> None:
         if self._as_json:
