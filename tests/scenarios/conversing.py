@@ -112,11 +112,18 @@ class Window:
 
 
 @asynccontextmanager
-async def window_of(person: Somebody, room: str | None = None) -> AsyncIterator[Window]:
-    """Open a window on somebody's profile, and serve it to subcommands."""
+async def served(person: Somebody) -> AsyncIterator[Session]:
+    """Serve somebody's profile to subcommands."""
     async with session_on(person.client) as session:
         assert isinstance(session, ClientSession)
         await session.server.listen(person.profile.folder / SOCKET_NAME)
+        yield session
+
+
+@asynccontextmanager
+async def window_of(person: Somebody, room: str | None = None) -> AsyncIterator[Window]:
+    """Open a window on somebody's profile, and serve it to subcommands."""
+    async with served(person) as session:
         window = Window(session)
         await session.subscribe()
         await window.talk.begin(room)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from clave_client import events
 from clave_client.sync import reporting
 from clave_client.ui.message_commands import MESSAGE_COMMANDS
-from scenarios.conversing import Table, commands, friends_talk, window_of
+from scenarios.conversing import Table, commands, friends_talk, served, window_of
 from scenarios.stage import TIMEOUT, gather_in, people_at, relay_at
 from scenarios.test_windows import line_of, running
 
@@ -300,6 +301,10 @@ async def test_without_the_relay_changes_wait_and_go_out_later(tmp_path: Path) -
         assert [ran.status for ran in waited] == [5, 5, 2, 2], [ran.err for ran in waited]
         assert waited[0].line.startswith("the message waits in the outbox")
         assert json.loads(waited[1].out)["state"] == "waiting"
+        refused = await commands("disappear friends 1d", "dm blue hello", home=table.home)
+        for ran in refused:
+            assert ran.status == 4, ran.err
+            assert ran.line
         await table.relay.start()
         await blue.shows("a mistake")
         await blue.shows(f"edited message {first}: the first")
@@ -416,8 +421,30 @@ async def test_tail_prints_edits_and_reactions(tmp_path: Path, as_json: bool) ->
             assert found[2]["kind"] == "deleted"
         else:
             assert edited == f"* blue (unverified) edited message {number}: coffee, anyone?"
-            assert reacted == "* red reacted with 🎉"
+            assert reacted == "* red reacted with 🎉 to blue's message: coffee, anyone?"
             assert deleted == f"* blue (unverified) deleted message {number}"
+
+
+async def test_a_mention_is_of_somebody_in_the_room(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, home, "red", "blue") as (red, blue),
+    ):
+        await gather_in("friends", red, blue)
+        async with window_of(red) as reds, served(blue):
+            await reds.says("ask @blue, or @nobody")
+            await blue.reads("ask @blue, or @nobody")
+            listed, shown = await commands("rooms", "show --json friends last", home=home, name="blue")
+            assert "(1 new) (1 mentions you)" in listed.out
+            message = json.loads(shown.out)
+            assert (message["text"], message["mentions_me"]) == ("ask @blue, or @nobody", True)
+            assert message["markdown"].count("](clave:account/") == 1
+            await reds.says("/edit ask anybody")
+            await blue.sees(events.MessageEdited)
+            (listed,) = await commands("rooms", home=home, name="blue")
+            assert "(1 new)" in listed.out
+            assert "mention" not in listed.out
 
 
 async def test_receipts_count_who_received_and_who_read(tmp_path: Path) -> None:
