@@ -157,7 +157,9 @@ async def story(evening: Evening) -> None:
     evening.tell("Was that message not another one before? `/show` has all there is to know of it.")
     await types("green", f"/show {which}", green="which one, the red or")
 
-    # SEARCH: `/search wine` by green, and `/jump 1`, belong here.
+    evening.tell("Who brings the wine, again?")
+    await types("green", "/search wine", green="/jump N")
+    await types("green", "/jump 1", green="the red, please")
 
     evening.tell(
         "The time of such a message runs from when it is read, at each reader; then it is deleted from the"

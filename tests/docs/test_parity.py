@@ -26,7 +26,6 @@ class Ways(NamedTuple):
 
 
 _OF_WINDOWS = "no: windows do it by themselves"
-_SEARCH = "no: the search is not part of this yet"
 
 WAYS: dict[type[m.Method[Any]], Ways] = {
     m.GetHistory: Ways("tail --after", "history", "history"),
@@ -36,7 +35,7 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
         "rooms", "no: a line above the prompt shows it", "no: an event tells of each message"
     ),
     m.GetMessage: Ways("show", "show", "find_message"),
-    m.Search: Ways(_SEARCH, "search", _SEARCH),
+    m.Search: Ways("search", "search", "search"),
     m.Post: Ways("send --wait", "no: whatever is typed", "post"),
     m.Send: Ways("send", "reply", "send"),
     m.Edit: Ways("edit", "edit", "edit"),

@@ -36,5 +36,4 @@ def exact_duration_words(seconds: int) -> str:
 def duration_words(seconds: float) -> str:
     """Return a duration in the largest unit of which it has two at least: "90 minutes", "2 hours"."""
     size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), (1, "seconds"))
-    count = f"{seconds / size:.0f}"
-    return f"{count} {unit if count != '1' else unit.removesuffix('s')}"
+    return f"{seconds / size:.0f} {unit}"
