@@ -63,9 +63,7 @@ def _markdown(message: HistoryMessage) -> str:
 
 def _body(message: HistoryMessage) -> str:
     match message.kind:
-        case MessageKind.TEXT if message.markup:
-            return message.markup
-        case MessageKind.TEXT:
+        case MessageKind.TEXT:  # as text: marks of a message could look like another person's line
             return _escaped(message.text).replace("\n", "  \n")
         case MessageKind.UNKNOWN:
             return "*something this version cannot show*"
