@@ -20,6 +20,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.store import settings
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
+from clave_client.values import Phase
 
 __all__ = ["MessageEffects"]
 
@@ -107,6 +108,8 @@ class MessageEffects:
             return
         if not self._store.add_message(room.id, line) or is_own:
             return
+        if room.record.phase is Phase.LEAVING:
+            return  # who leaves, or has declined, is shown nothing more
         room.note_late(line.seq)
         room.set_archived(archived=False)
         self._report.add(

@@ -17,6 +17,7 @@ from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import note
 from clave_client.ui.message_lines import detail_lines, found_lines
+from clave_wire.text import sanitize
 
 __all__ = ["MESSAGE_COMMANDS", "reaction_of"]
 
@@ -102,7 +103,7 @@ def reaction_of(word: str) -> str:
     if word.startswith(":") and word.endswith(":") and len(word) > 2:
         found = emoji_of(word)
         if not found:
-            raise UsageError(f"there is no emoji called {word}; Tab completes names")
+            raise UsageError(f"there is no emoji called {sanitize(word)}")
         return found
     return word
 

@@ -97,7 +97,7 @@ async def keep_draft(session: Session, room: str, text: str | None, *, as_json: 
         await session.ask(m.SetDraft(room=found.id.hex(), text=text))
     else:
         text = await session.ask(m.GetDraft(room=found.id.hex()))
-        if not as_json:
+        if text and not as_json:
             print_out(text)
     if as_json:
         print_out(line_json(room=found.title, draft=text))

@@ -82,7 +82,7 @@ async def test_nothing_is_answered_before_the_versions_are_exchanged(tmp_path: P
         window = await RawWindow.at(home.socket("red"), greet=False)
         assert 'begin with "hello"' in (await window.call("rooms.list"))["error"]["message"]
         owner = (await window.call("hello", rpc=1))["result"]
-        assert (owner["process"], owner["name"], owner["rpc"]) == (os.getpid(), "red", 1)
+        assert (owner["process"], owner["name"], owner["rpc"]) == (os.getpid(), "red", m.RPC_VERSION)
         assert (await window.call("rooms.list"))["result"] == []
         await window.close()
 
