@@ -98,11 +98,14 @@ class ClientMessages(ClientSettings):
 
     def hide_message(self, room: bytes, message: bytes) -> None:
         """Delete a message on this device only."""
-        here = self._room(room)
-        line = self._find(here, message)
+        self.note_hidden(room, message)
+        self.sync.store.remove_traces()
+
+    def note_hidden(self, room: bytes, message: bytes) -> None:
+        """Delete a message on this device only; `Store.remove_traces` does the rest."""
+        line = self._find(self._room(room), message)
         with self.sync.store.transaction():
             self.sync.store.erase_message(room, line.id, MessageKind.HIDDEN)
-        self.sync.store.remove_traces()
 
     def note_reaction(self, room: bytes, message: bytes, reaction: str) -> bytes:
         """Append a reaction to a message: an emoji, or a few letters. Raises `UsageError`."""
@@ -199,7 +202,7 @@ class ClientMessages(ClientSettings):
             found = self._numbered(here, int(words.strip()[:_MOST_DIGITS]))
         else:
             try:
-                found = self.sync.store.message(room, bytes.fromhex(words))
+                found = self._unblocked(room, bytes.fromhex(words))
             except ValueError:
                 raise UsageError("say which message: its number, as /numbers shows it") from None
         if found is None:
@@ -269,12 +272,17 @@ class ClientMessages(ClientSettings):
 
     def _find(self, here: LocalRoom, message: bytes) -> HistoryLine:
         """Return a message that can be changed, answered or reacted to. Raises `UsageError`."""
-        line = self.sync.store.message(here.id, message)
+        line = self._unblocked(here.id, message)
         if line is None:
             raise UsageError(f"there is no such message in {here.record.title}")
         if line.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
             raise UsageError("that message was deleted")
         return line
+
+    def _unblocked(self, room: bytes, message: bytes) -> HistoryLine | None:
+        """Return a message, unless it is of somebody blocked."""
+        line = self.sync.store.message(room, message)
+        return None if line is None or self.sync.store.is_blocked(line.account) else line
 
     def _own(self, here: LocalRoom, message: bytes, deed: str) -> HistoryLine:
         line = self._find(here, message)

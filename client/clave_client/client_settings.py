@@ -9,7 +9,7 @@ from clave_client.client_state import ClientState
 from clave_client.errors import MemberNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rooms.room_messages import READ_RECEIPTS
-from clave_client.values import BlockedPerson
+from clave_client.values import BlockedPerson, Phase
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 
@@ -40,10 +40,16 @@ class ClientSettings(ClientState):
         account = found[0].account
         with self.sync.store.transaction():
             self.sync.store.block(account, name)
+            self.sync.journal.forget_account(account)
+        for room in list(self.sync.rooms.values()):
+            inviter = room.roster.inviting_member() if room.record.phase is Phase.INVITED else None
+            if inviter is not None and inviter.account == account:
+                room.refuse()
+                self.sync.submit_noted(room)
         return BlockedPerson(name, account, fingerprint(account))
 
     def unblock(self, name: str) -> BlockedPerson:
-        """Block somebody no longer; what was said meanwhile does not come back. Raises `UsageError`."""
+        """Block somebody no longer, so that all that was said is shown again. Raises `UsageError`."""
         for each in self.blocked():
             if name in (each.name, each.fingerprint):
                 self.sync.store.unblock(each.account)

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from clave_wire.errors import RemoteError
+from clave_wire.framing import DECODE_ERRORS
 from clave_wire.messages import Code, Count, Devices, Digest, Kind
 
 __all__ = ["MAX_HEADER_BYTES", "Header", "Seen", "digest_names", "pack_header", "split_payload"]
@@ -75,7 +76,7 @@ def split_payload(payload: bytes) -> tuple[Header, bytes, bytes]:
         raise RemoteError(Code.MALFORMED, "a payload does not begin with a header")
     try:
         header = _decoder.decode(payload[2:end])
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise RemoteError(Code.MALFORMED, f"a payload's header cannot be read: {error}") from None
     if _encoder.encode(header) != payload[2:end]:
         raise RemoteError(Code.MALFORMED, "a payload's header is not in its one valid form")

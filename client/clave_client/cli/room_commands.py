@@ -88,7 +88,7 @@ def block(options: ProfileOptions, person: str, *, as_json: bool) -> None:
 @json_option
 @click.argument("person", metavar="NAME")
 def unblock(options: ProfileOptions, person: str, *, as_json: bool) -> None:
-    """See what NAME says again; what was said meanwhile does not come back."""
+    """See what NAME says again, also what was said meanwhile."""
 
     async def work() -> None:
         from clave_client.ui.room_work import unblock_person

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from clave_client.errors import PeerError
+from clave_wire.framing import DECODE_ERRORS
 
 __all__ = ["AGREED_STATE_EXTENSION", "MAX_TITLE", "AccountKey", "AgreedState", "Role", "decode_agreed_state"]
 
@@ -57,7 +58,7 @@ def decode_agreed_state(data: bytes) -> AgreedState:
     """Parse the extension's data. Raises `PeerError` unless it is the canonical encoding of a valid state."""
     try:
         state = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise PeerError(f"the room's agreed state cannot be read ({error})") from None
     if state.encode() != data or sorted(set(state.admins)) != state.admins:
         raise PeerError("the room's agreed state is not in its one valid form")

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from clave_client.errors import PeerError
+from clave_wire.framing import DECODE_ERRORS
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -86,5 +87,5 @@ def _decode(
 ) -> FormerContent:
     try:
         return decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise PeerError(f"a member sent a message this version cannot read ({error})") from None

@@ -12,6 +12,7 @@ import msgspec
 
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AccountKey
+from clave_wire.framing import DECODE_ERRORS
 
 __all__ = [
     "EXTENSION_TYPES",
@@ -54,7 +55,7 @@ def decode_room_settings(data: bytes) -> RoomSettings:
     """Parse the extension's data. Raises `PeerError` unless it is the one valid form of some."""
     try:
         settings = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise PeerError(f"the room's settings cannot be read ({error})") from None
     if settings.encode() != data or sorted(set(settings.direct)) != settings.direct:
         raise PeerError("the room's settings are not in their one valid form")

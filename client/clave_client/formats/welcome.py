@@ -17,6 +17,7 @@ from clave_crypto.errors import CryptoError
 from clave_crypto.identity import DeviceKey, verify_signature
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Group, MLSError
+from clave_wire.framing import DECODE_ERRORS
 from clave_wire.header import Seen
 from clave_wire.messages import Digest
 
@@ -95,7 +96,7 @@ def parse_invitation(data: bytes) -> Welcome | RejoinInfo | bytes:
         return data
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except DECODE_ERRORS as error:
         raise PeerError(f"it cannot be read ({error})") from None
 
 

@@ -20,7 +20,7 @@ from clave_client.formats.room_settings import SETTINGS_EXTENSION
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
-from clave_client.rooms.policy import agreed_state
+from clave_client.rooms.policy import agreed_state, room_settings
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.room_messages import RoomMessages
@@ -228,6 +228,9 @@ class LocalRoom(RoomMessages):
         with self.changing():
             for item in items:
                 if encrypt_again or item.payload is None or item.head != head:
+                    if not item.data:  # what it said was erased before it was sent
+                        self.outbox.drop(item)
+                        continue
                     encrypt_again = True
                     payload = self._encrypt_message(group, head, item)
                     self.outbox.store_ciphertext(item, payload, head)
@@ -327,6 +330,8 @@ class LocalRoom(RoomMessages):
         if msgspec.structs.replace(state, title="") != msgspec.structs.replace(self.state, title=""):
             # A device outside the group cannot check who changed that; honest clients never do.
             raise PeerError("it changes who may do what")
+        if room_settings(successor.extensions).direct != self.settings.direct:
+            raise PeerError("it changes whom the room is between")
         with self.changing():
             self._add_commit(commit, successor)
         return self.submit_commit()

@@ -5,10 +5,12 @@ Knows no order of entries (that is `log_reader`) and sends nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Inconsistency, Person
-from clave_client.formats.content import Content, read_content
+from clave_client.formats.content import Content, ContentKind, read_content
 from clave_client.formats.payload import (
     OTHER_HEADER,
     UnverifiedEntry,
@@ -23,7 +25,7 @@ from clave_client.rooms.policy import room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
-from clave_client.store.database import Store
+from clave_client.store.database import OutboxItem, Store
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
@@ -143,10 +145,17 @@ class LogContext:
 
     # --- epochs ---
 
-    def enter_epoch(self, successor: Group, author: Person | None, rekey: Rekey | None) -> None:
+    def enter_epoch(
+        self,
+        successor: Group,
+        author: Person | None,
+        rekey: Rekey | None,
+        own: Sequence[OutboxItem] = (),
+    ) -> None:
         """Enter the epoch of `successor`, report what changed, and read what was buffered for it.
 
-        `author` made the commit; None for this device's own rejoin. `rekey` is the one confirmed.
+        `author` made the commit; None for this device's own rejoin. `rekey` is the one confirmed, `own` what
+        this device has in the log and was not confirmed.
         """
         room = self.room
         before, leavers = room.roster, room.roster.leavers()
@@ -166,13 +175,24 @@ class LogContext:
             self.report.add(events.SettingsChanged(room.id, room.settings.expiry, author))
         room.set(title=title, lost=0)
         confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before
+        confirmed = [item for item in own if item.head == room.head and item.kind is not ContentKind.TEXT]
         for parsed in buffered:
+            while confirmed and (confirmed[0].placed or 0) < parsed.entry.seq:
+                self._apply_own(confirmed.pop(0))
             if parsed.header.head == room.head and parsed.entry.sender != room.roster.own_device:
                 try:
                     self.receive_message(parsed)
                 except (MLSError, PeerError) as error:
                     self.report_refused(parsed.entry, str(error))
+        for item in confirmed:
+            self._apply_own(item)
         self.accepted_at = confirmed_at
+
+    def _apply_own(self, item: OutboxItem) -> None:
+        """Apply an own content in its place among the others' of an epoch that was confirmed."""
+        if item.data and item.placed is not None:
+            me = self.room.roster.person(self.room.group.member(self.room.group.own_leaf))
+            self.apply(self.read_content(item.data, me), me, item.placed)
 
     def _report_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
         """Report who was added and removed since the roster `before`; those who left are reported already."""

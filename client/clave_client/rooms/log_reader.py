@@ -311,6 +311,7 @@ class LogReader:
         """Enter the epoch of a rekey that entry `seq` confirmed."""
         room = self._room
         author = room.roster.find(rekey.parsed.entry.sender)
+        own = room.outbox.logged()
         match rekey.effect:
             case RekeyEffect.REMOVES:
                 if author is not None and author.device == room.roster.own_device:
@@ -331,7 +332,7 @@ class LogReader:
                 rejoin_entries.mark_cannot_follow(self.log, seq)
                 return
         fork = room.epochs.fork
-        self.log.enter_epoch(successor, author, rekey)
+        self.log.enter_epoch(successor, author, rekey, own)
         if rekey.external:
             self.log.report.forget(rekey.parsed.entry.sender, "restored")
         if rekey.external and fork is not None:  # its device could not read what was sent since the fork

@@ -17,7 +17,6 @@ from clave_client.formats.markdown import mentioned, readable
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.store import settings
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
@@ -37,6 +36,7 @@ class MessageEffects:
         self._room = room
         self._store = store
         self._report = BatchReport(room.id)
+        self._is_blocked = False
 
     def apply(
         self, content: Content, person: Person, place: int, accepted_at: int, report: BatchReport
@@ -48,21 +48,22 @@ class MessageEffects:
         self._report = report
         is_own = person.device == self._room.roster.own_device
         if content.kind is ContentKind.JOINED:
-            if not is_own:
+            if person.account != self._room.account:
                 self._room.note_joint()
+            if not is_own:
                 report.add(events.InvitationAccepted(self._room.id, person))
             return
         line = self._line(content, person, place, accepted_at)
-        is_blocked = self._store.is_blocked(person.account)
-        if is_blocked and content.kind is not ContentKind.DELETION:
-            return
+        self._is_blocked = self._store.is_blocked(person.account)
+        if self._is_blocked:  # it is kept, and shown nowhere until that ends
+            self._report = BatchReport(self._room.id, is_hidden=True)
         match content.kind:
             case ContentKind.TEXT | ContentKind.UNKNOWN:
                 self._add(content, person, line, is_own=is_own)
             case ContentKind.EDIT:
                 self._edit(content, person, line)
             case ContentKind.DELETION:
-                self._delete(content, person, line, is_shown=not is_blocked)
+                self._delete(content, person, line, report)
             case ContentKind.REACTION:
                 self._react(content, person, line)
             case ContentKind.STATUS:
@@ -78,7 +79,7 @@ class MessageEffects:
             text = readable(content.markup, self._room.name_of)
         expires = content.expires
         is_own = person.device == self._room.roster.own_device
-        after = expires.time if expires is not None and expires.relative else 0
+        after = max(1, expires.time) if expires is not None and expires.relative else 0
         at = expires.time * 1000 if expires is not None and not expires.relative else 0
         if after and is_own:  # who said it has read it
             at = now + after * 1000
@@ -111,6 +112,8 @@ class MessageEffects:
         if room.record.phase is Phase.LEAVING:
             return  # who leaves, or has declined, is shown nothing more
         room.note_late(line.seq)
+        if self._is_blocked:
+            return
         room.set_archived(archived=False)
         self._report.add(
             events.Message(
@@ -140,8 +143,8 @@ class MessageEffects:
         if found.account != person.account:
             self._report_inert(person, f"tried to edit a message of {found.name}")
             return
-        if self._store.is_version(room.id, found.id, content.id):
-            return  # it was sent again
+        if self._store.is_current(room.id, found.id, content.id):
+            return  # it was sent again; a former version that comes again counts again
         ends = [at for at in (found.expires_at, line.expires_at) if at]  # an expiry can only shorten
         edited = HistoryLine(
             found.seq,
@@ -156,40 +159,40 @@ class MessageEffects:
             mentions_me=line.mentions_me,
         )
         self._store.edit_message(room.id, found.id, content.id, edited)
+        if edited.expires_at and edited.expires_at <= room.clock() * 1000:
+            self._store.erase_message(room.id, found.id, MessageKind.EXPIRED)
+            return
         self._report.add(
             events.MessageEdited(
                 room.id, found.seq, person, found.id, line.text, line.sent_at / 1000, line.markup
             )
         )
 
-    def _delete(self, content: Content, person: Person, line: HistoryLine, *, is_shown: bool) -> None:
+    def _delete(self, content: Content, person: Person, line: HistoryLine, shown: BatchReport) -> None:
         """Delete a message of this account, or as an admin remove another's; or take a reaction back.
 
-        What somebody who is not shown does to what is theirs is not reported.
+        `shown` is told of a removal also by somebody blocked.
         """
         room = self._room
         reacted = self._store.drop_reaction(room.id, person.account, content.target)
-        for message, reaction in reacted if is_shown else ():
+        for message, reaction in reacted:
             self._report.add(
                 events.ReactionChanged(room.id, message.seq, person, message.id, reaction, added=False)
             )
         found = self._store.message(room.id, content.target)
         if reacted or found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
-            if found is None and not reacted and is_shown:
+            if found is None and not reacted:
                 self._report_inert(person, "deleted a message that is not here")
             return
         if found.account == person.account:
-            if found.account == room.account:
-                settings.forget_typed(self._store, found.text)
             self._store.erase_message(room.id, found.id, MessageKind.DELETED)
         elif person.account in room.state.admins:
             self._store.erase_message(room.id, found.id, MessageKind.REMOVED, line)
+            self._report = shown
         else:
-            if is_shown:
-                self._report_inert(person, f"tried to delete a message of {found.name}")
+            self._report_inert(person, f"tried to delete a message of {found.name}")
             return
-        if is_shown or found.account != person.account:
-            self._report.add(events.MessageDeleted(room.id, found.seq, person, found.id, found.name))
+        self._report.add(events.MessageDeleted(room.id, found.seq, person, found.id, found.name))
 
     def _react(self, content: Content, person: Person, line: HistoryLine) -> None:
         room = self._room
@@ -212,7 +215,7 @@ class MessageEffects:
     def _note_statuses(self, content: Content, person: Person, line: HistoryLine) -> None:
         """Note what became of this account's messages at another one."""
         room = self._room
-        if person.account == room.account or not room.owes_receipts:
+        if person.account == room.account or self._is_blocked or not room.owes_receipts:
             return
         statuses = {message: status for message, status in content.statuses if status in _REPORTED}
         for message in self._store.said(room.id, room.account, statuses):

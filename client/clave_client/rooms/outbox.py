@@ -61,6 +61,11 @@ class Outbox:
         """Note that an item is entry `seq`, in an epoch that is not confirmed yet."""
         self._store.put_placed(item.position, seq)
 
+    def logged(self) -> list[OutboxItem]:
+        """Return what is in the log, in epochs that are not confirmed yet, in the order of the log."""
+        items = (item for item in self._store.outbox(self._room, -1) if item.placed is not None)
+        return sorted(items, key=lambda item: item.placed or 0)
+
     def confirm(self, head: bytes) -> None:
         """Delete what was logged in the epoch `head`, which is confirmed; queue what was in others again."""
         for item in self._store.outbox(self._room, -1):

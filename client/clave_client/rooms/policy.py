@@ -43,6 +43,7 @@ __all__ = [
     "ROOM_LIMITS",
     "RoomPolicy",
     "agreed_state",
+    "check_direct",
     "check_names_differ",
     "device_identity",
     "leaf_identity",
@@ -215,6 +216,17 @@ class RoomPolicy:
 def restore_group(state: GroupState) -> Group:
     """Restore a room's group from its stored state. Raises `MLSError`."""
     return Group.restore(state, policy=RoomPolicy(), limits=ROOM_LIMITS)
+
+
+def check_direct(group: Group) -> None:
+    """Raise `PolicyRejected` if a room between two people has anybody else, or lacks this device's account.
+
+    No commit can add others, but a group made by another program can begin like that.
+    """
+    direct = room_settings(group.extensions).direct
+    accounts = {member.leaf_index: member_identity(member).account for member in group.members()}
+    if direct and not (accounts[group.own_leaf] in direct and set(accounts.values()) <= set(direct)):
+        raise PolicyRejected("it says that it is between two people, and has others")
 
 
 def check_names_differ(group: Group) -> None:

@@ -16,7 +16,7 @@ from clave_client.formats.mimi.status import MessageStatus
 from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings
 from clave_client.rooms.lost_entries import LostEntries
 from clave_client.rooms.policy import room_settings
-from clave_client.rooms.stored_room import DIRECT
+from clave_client.rooms.stored_room import DIRECT, JOINT
 from clave_client.values import Phase
 
 __all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
@@ -29,8 +29,6 @@ _ARCHIVED: Final = "archived"
 
 READ_RECEIPTS: Final = "read receipts"
 """The setting of a room by which its user has others told what was read."""
-
-_JOINT: Final = "joint"
 
 _MOST_RECEIPTS: Final = 500
 """Most messages of which it is told at once that they were received or read."""
@@ -54,8 +52,7 @@ class RoomMessages(LostEntries):
 
     def name_of(self, account: bytes) -> str:
         """Return the name of a member by its account, or nothing for somebody who is none."""
-        people = self.roster.people().values()
-        return next((person.name for person in people if person.account == account), "")
+        return self.roster.names.get(account, "")
 
     def enqueue(self, item: Outgoing) -> bytes:
         """Append a content to the outbox and return its id; from here on it survives a crash."""
@@ -130,12 +127,12 @@ class RoomMessages(LostEntries):
     @property
     def is_joint(self) -> bool:
         """Whether both people of a room between two are known to have joined it."""
-        return bool(self._store.room_setting(self.id, _JOINT))
+        return bool(self._store.room_setting(self.id, JOINT))
 
     def note_joint(self) -> None:
         """Note that both people of a room between two have joined it."""
         if self.direct:
-            self._store.set_room_setting(self.id, _JOINT, "yes")
+            self._store.set_room_setting(self.id, JOINT, "yes")
 
     # --- receipts ---
 

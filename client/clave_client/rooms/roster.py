@@ -157,6 +157,11 @@ class Roster:
         return self._by_device[device].is_current
 
     @cached_property
+    def names(self) -> dict[bytes, str]:
+        """The members' names by account."""
+        return {member.account: sanitize(member.name) for member in self._members.values()}
+
+    @cached_property
     def outdated(self) -> tuple[str, ...]:
         """The names of the members that read only the former content format, sorted."""
         return tuple(sorted({sanitize(each.name) for each in self._members.values() if not each.is_current}))

@@ -42,7 +42,7 @@ from clave_crypto.mls import Group, MemberSender, MLSError
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
-__all__ = ["DIRECT", "LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
+__all__ = ["DIRECT", "JOINT", "LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
 
 LEGACY_COMMIT_PART = "pending"
 """The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
@@ -51,6 +51,9 @@ DIRECT = "direct"
 """The setting of a room with the accounts that it is between, as asking the group takes keys."""
 
 _REFUSED = "refused"
+
+JOINT = "joint"
+"""The setting of a room between two people that says that both have joined it."""
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
@@ -149,7 +152,8 @@ class StoredRoom:
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
             direct = "".join(account.hex() for account in room_settings(group.extensions).direct)
             store.set_room_setting(record.id, DIRECT, direct)
-            store.set_room_setting(record.id, _REFUSED, "")
+            for setting in (_REFUSED, JOINT):
+                store.set_room_setting(record.id, setting, "")
             room._save()
         return room
 
@@ -184,8 +188,8 @@ class StoredRoom:
             self.commits.load(parts)
         self.epochs.load(parts)
         self.is_refused = bool(self._store.room_setting(self.id, _REFUSED))
-        intent, late = parts.get("wish"), parts.get("late", b"")
-        self.late = frozenset(int.from_bytes(late[i : i + 8], "big") for i in range(0, len(late), 8))
+        intent = parts.get("wish")
+        self.late = self._store.late(self.id)
         self.leave_proposals = dict(struct.iter_unpack(">IQ", parts.get("leavings", b"")))
         restores = parts.get("restores")
         self.relay_restores = None if restores is None else decode_restores(restores)
@@ -300,8 +304,8 @@ class StoredRoom:
             self._set_late(self.late | {place})
 
     def _set_late(self, late: frozenset[int]) -> None:
+        self._store.set_late(self.id, added=late - self.late, dropped=self.late - late)
         self.late = late
-        self.put_part("late", b"".join(place.to_bytes(8, "big") for place in sorted(late)) or None)
 
     def copy_group(self) -> Group:
         """Return a copy of the group, to try a change on."""

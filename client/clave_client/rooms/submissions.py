@@ -6,7 +6,7 @@ A part of `log_reader`. Knows the room; sends nothing.
 from __future__ import annotations
 
 from clave_client import events
-from clave_client.events import Inconsistency
+from clave_client.events import Inconsistency, MessageKind
 from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
@@ -34,6 +34,9 @@ _RETRY_LATER = {Code.PACE, Code.STORAGE}
 _KEPT = {ContentKind.TEXT, ContentKind.EDIT, ContentKind.DELETION, ContentKind.REACTION}
 """What is sent again when the relay has lost it or others could not read it."""
 
+_SAYING = {ContentKind.TEXT, ContentKind.EDIT}
+_THERE = {MessageKind.TEXT, MessageKind.UNKNOWN}
+
 # --- in the log ---
 
 
@@ -56,7 +59,8 @@ def handle_own_message_of_other_epoch(log: LogContext, parsed: UnverifiedEntry) 
         handle_unknown_own_entry(log, parsed.entry)
     elif parsed.header.head in room.commits.heads:
         room.outbox.mark_logged(item, parsed.entry.seq)
-        _record_own_message(log, item, parsed.entry.seq)
+        # A change of a message has to wait for those of others that precede it.
+        _record_own_message(log, item, parsed.entry.seq, waits=item.kind is not ContentKind.TEXT)
 
 
 def handle_unknown_own_entry(log: LogContext, entry: Entry) -> None:
@@ -82,18 +86,24 @@ def handle_own_legacy_message(log: LogContext, entry: Entry) -> bool:
     return True
 
 
-def _record_own_message(log: LogContext, item: OutboxItem, seq: int) -> None:
-    """Apply an own content as others do, keep it to be sent again if need be, and report it as sent."""
+def _record_own_message(log: LogContext, item: OutboxItem, seq: int, *, waits: bool = False) -> None:
+    """Apply an own content as others do, keep it to be sent again if need be, and report it as sent.
+
+    With `waits` it is applied only once its epoch is confirmed.
+    """
     room, place = log.room, log.room.history_seq(seq)
-    me = room.roster.person(room.group.member(room.group.own_leaf))
-    log.apply(log.read_content(item.data, me), me, seq)
-    if item.kind in _KEPT:
-        kept = SentContent(item.id, place, item.kind, item.target, item.data, item.body, item.sent_at)
-        log.store.add_sent(room.id, kept)
+    if item.data and not waits:  # without data, what it said was erased meanwhile
+        me = room.roster.person(room.group.member(room.group.own_leaf))
+        log.apply(log.read_content(item.data, me), me, seq)
     if item.kind is ContentKind.STATUS:
         return
-    text = item.body if item.kind is ContentKind.TEXT else ""
-    line = log.store.message(room.id, item.id) if text else None
+    line = log.store.message(room.id, item.target or item.id)
+    is_erased = item.kind in _SAYING and (line is None or line.kind not in _THERE)
+    if item.kind in _KEPT:
+        body, data = ("", b"") if is_erased else (item.body, item.data)
+        kept = SentContent(item.id, place, item.kind, item.target, data, body, item.sent_at)
+        log.store.add_sent(room.id, kept)
+    text = item.body if item.kind is ContentKind.TEXT and not is_erased else ""
     sent_at = (item.sent_at if line is None else line.sent_at) / 1000
     log.report.add(events.Sent(room.id, place, item.id, text, sent_at))
 

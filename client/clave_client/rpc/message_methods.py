@@ -130,7 +130,8 @@ class Search(Method[SearchPage], frozen=True, kw_only=True):
 class Post(Change[bytes], frozen=True, kw_only=True):
     """Append a message to a room's outbox and return its id; an event "sent" or "send_failed" follows.
 
-    `reply_to` names the message that it answers, if any.
+    `reply_to` names the message that it answers, if any. `typed` is the line that was typed for it: if it was
+    kept by `profile.add_typed_line`, it is deleted with the message.
     """
 
     NAME = "message.post"
@@ -140,6 +141,7 @@ class Post(Change[bytes], frozen=True, kw_only=True):
     text: str
     reply_to: str = ""
     expires: Expiry = 0
+    typed: str = ""
 
 
 class Send(Change[SendResult], frozen=True, kw_only=True):
@@ -161,7 +163,10 @@ class Send(Change[SendResult], frozen=True, kw_only=True):
 
 
 class Edit(Change[SendResult], frozen=True, kw_only=True):
-    """Give one's own message another text, for all; waits as `message.send` does."""
+    """Give one's own message another text, for all; waits as `message.send` does.
+
+    `typed` is as in `message.post`.
+    """
 
     NAME = "message.edit"
     RESULT = SendResult
@@ -169,6 +174,7 @@ class Edit(Change[SendResult], frozen=True, kw_only=True):
     room: str
     text: str
     message: str = "last"
+    typed: str = ""
     wait: Seconds = 30.0
 
 

@@ -13,6 +13,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.message_views import MOST_TEXT_BYTES, MessageViews
 from clave_client.rpc.service_base import Attempt, ServiceBase
 from clave_client.rpc.values import HistoryMessage, MessageDetails, PendingMessage, SendResult
+from clave_client.store import settings
 from clave_client.store.message_tables import HistoryLine
 
 __all__ = ["MOST_MESSAGES", "MessageService"]
@@ -61,10 +62,22 @@ class MessageService(ServiceBase):
     # --- saying ---
 
     async def _post(self, request: m.Post, attempt: Attempt) -> bytes:
-        return self._note_now(request, attempt, self._note_message(request, attempt.room))
+        note = self._note_message(request, attempt)
+
+        def note_typed_too() -> bytes:
+            message = note()
+            self._note_typed(request.typed, message)
+            return message
+
+        return self._note_now(request, attempt, note_typed_too)
+
+    def _note_typed(self, line: str, message: bytes) -> None:
+        """Note what a typed line has said, if there was one."""
+        if line:
+            settings.note_typed(self._store, line, message)
 
     async def _send(self, request: m.Send, attempt: Attempt) -> SendResult:
-        note = self._note_message(request, attempt.room)
+        note = self._note_message(request, attempt)
 
         def note_told_too() -> bytes:
             self._note_told(attempt.room, request.told)
@@ -72,11 +85,13 @@ class MessageService(ServiceBase):
 
         return await self._deliver(request, attempt, note_told_too, request.wait)
 
-    def _note_message(self, request: m.Post | m.Send, room: bytes) -> Callable[[], bytes]:
+    def _note_message(self, request: m.Post | m.Send, attempt: Attempt) -> Callable[[], bytes]:
+        room = attempt.room
+        reply_to = b""
+        if request.reply_to and attempt.outcome is None:
+            reply_to = self._find(room, request.reply_to, own=False).id
+
         def note() -> bytes:
-            reply_to = b""
-            if request.reply_to:
-                reply_to = self._find(room, request.reply_to, own=False).id
             return self._client.note_message(
                 room, request.text, reply_to=reply_to, expires_after=request.expires
             )
@@ -84,44 +99,59 @@ class MessageService(ServiceBase):
         return note
 
     async def _edit(self, request: m.Edit, attempt: Attempt) -> SendResult:
-        room = attempt.room
+        message = self._named(request, attempt, own=True)
 
         def note() -> bytes:
-            return self._client.note_edit(room, self._find(room, request.message, own=True).id, request.text)
+            self._note_typed(request.typed, message)
+            return self._client.note_edit(attempt.room, message, request.text)
 
         return await self._deliver(request, attempt, note, request.wait)
 
     async def _delete(self, request: m.DeleteMessage, attempt: Attempt) -> SendResult:
         room = attempt.room
         if request.here_only:
-            if attempt.outcome is not None:
-                return load(SendResult, attempt.outcome["done"])
-            line = self._find(room, request.message, own=None)
-            self._client.hide_message(room, line.id)
-            return self._finish(request, SendResult(line.id, line.seq))
 
-        def note() -> bytes:
-            return self._client.note_deletion(room, self._find(room, request.message, own=True).id)
+            def hide() -> SendResult:
+                line = self._find(room, request.message, own=None)
+                self._client.note_hidden(room, line.id)
+                return SendResult(line.id, line.seq)
 
-        return await self._deliver(request, attempt, note, request.wait)
+            done = load(SendResult, self._once(request, attempt, hide))
+            self._store.remove_traces()
+            return done
+        message = self._named(request, attempt, own=True)
+        return await self._deliver(
+            request, attempt, lambda: self._client.note_deletion(room, message), request.wait
+        )
 
     async def _react(self, request: m.React, attempt: Attempt) -> SendResult:
-        room = attempt.room
-
-        def note() -> bytes:
-            line = self._find(room, request.message, own=False)
-            return self._client.note_reaction(room, line.id, request.reaction)
-
-        return await self._deliver(request, attempt, note, request.wait)
+        message = self._named(request, attempt, own=False)
+        return await self._deliver(
+            request,
+            attempt,
+            lambda: self._client.note_reaction(attempt.room, message, request.reaction),
+            request.wait,
+        )
 
     async def _unreact(self, request: m.Unreact, attempt: Attempt) -> SendResult:
-        room = attempt.room
+        message = self._named(request, attempt, own=False)
+        return await self._deliver(
+            request,
+            attempt,
+            lambda: self._client.note_unreaction(attempt.room, message, request.reaction),
+            request.wait,
+        )
 
-        def note() -> bytes:
-            line = self._find(room, request.message, own=False)
-            return self._client.note_unreaction(room, line.id, request.reaction)
+    def _named(
+        self, request: m.Edit | m.DeleteMessage | m.React | m.Unreact, attempt: Attempt, *, own: bool
+    ) -> bytes:
+        """Return the message that a change is about, as it is known before the room is read further.
 
-        return await self._deliver(request, attempt, note, request.wait)
+        So "last" is one that whoever asks can have seen. Nothing once the change was noted.
+        """
+        if attempt.outcome is not None:
+            return b""
+        return self._find(attempt.room, request.message, own=own).id
 
     def _find(self, room: bytes, words: str, *, own: bool | None) -> HistoryLine:
         """Return the message that a method names; of the last ones, that of this account or of others."""

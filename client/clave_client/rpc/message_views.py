@@ -117,8 +117,8 @@ class MessageViews:
             line.expires_after,
             line.mentions_me,
             self._counts(reactions),
-            delivered if own else 0,
-            read if own else 0,
+            min(delivered, others) if own else 0,  # some who got it may have left
+            min(read, others) if own else 0,
             others if own else 0,
         )
 

@@ -25,7 +25,7 @@ __all__ = ["Attempt", "ServiceBase", "within"]
 
 T = TypeVar("T")
 
-_MAY_DIFFER = ("key", "wait", "told")
+_MAY_DIFFER = ("key", "wait", "told", "typed")
 _SINCE_ADDED = ("reply_to", "expires")
 """Parameters that may differ when a request is repeated, and those that earlier versions did not have."""
 

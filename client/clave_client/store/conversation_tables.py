@@ -192,10 +192,10 @@ class ConversationTables(MessageTables):
         return self.integer("SELECT place FROM sent WHERE id = ?", content)
 
     def sent_after(self, room: bytes, place: int) -> list[SentContent]:
-        """Return what this device sent after history seq `place`, oldest first."""
+        """Return what this device sent after history seq `place`, oldest first, unless it was erased."""
         sql = (
             "SELECT id, place, kind, target, data, text, sent_at FROM sent WHERE room = ? AND place > ?"
-            " ORDER BY place"
+            " AND data != x'' ORDER BY place"
         )
         rows = self.rows(sql, self.room_number(room), place)
         return [msgspec.convert(row, SentContent) for row in rows]
@@ -217,6 +217,11 @@ class ConversationTables(MessageTables):
         """Block an account."""
         self._blocked = None
         self.run("INSERT OR REPLACE INTO blocked VALUES (?, ?)", account, name)
+        self.run(
+            "DELETE FROM receipts_due WHERE id IN (SELECT messages.id FROM messages"
+            " JOIN senders ON number = sender WHERE account = ?)",
+            account,
+        )
 
     def unblock(self, account: bytes) -> None:
         """Block an account no longer."""

@@ -210,6 +210,7 @@ class Store(ConversationTables):
         """Delete a room's keys, its outbox and what is stored to check entries; history stays."""
         for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
             self.run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
+        self.run("DELETE FROM late_messages WHERE id = ?", room)
 
     def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
         """Store one part of a room's group state, by its name; None deletes it."""

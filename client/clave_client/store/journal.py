@@ -101,6 +101,17 @@ class Journal:
             if number % _DELETE_EVERY < len(rows):
                 self._store.run("DELETE FROM events WHERE number <= ?", number - KEPT_EVENTS)
 
+    def forget_account(self, account: bytes) -> None:
+        """Have the stored events of what an account said or did to messages say nothing."""
+        whose = account.hex()
+        with self._store.transaction():
+            for number, raw in self._store.rows("SELECT number, event FROM events"):
+                event = msgspec.json.decode(msgspec.convert(raw, bytes))
+                person = event.get("sender") or (event.get("person") if "id" in event else None)
+                if person is not None and person["account"] == whose:
+                    nothing = msgspec.json.encode({"type": "outbox_changed", "room": event["room"]})
+                    self._store.run("UPDATE events SET event = ? WHERE number = ?", nothing, number)
+
     @property
     def head(self) -> int:
         """The number of the last event, 0 for none."""

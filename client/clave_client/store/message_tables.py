@@ -7,7 +7,7 @@ every table and in the search index, and by `secure_delete` from the file's page
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apsw
@@ -178,6 +178,8 @@ class MessageTables(StoreConnection):
         `version` is the id of the message that brought the new text, said at `line.sent_at`.
         """
         row, number, sender, former = self.row_of(room, message)
+        again = self.is_version(room, message, version)
+        self.run("DELETE FROM versions WHERE message = ? AND id = ?", row, version)
         place = self.integer("SELECT max(number) FROM versions WHERE message = ?", row) + 1
         self.run(
             "INSERT INTO versions SELECT row, ?, coalesce(version, id), text, markup, max(sent_at, edited_at)"
@@ -189,13 +191,14 @@ class MessageTables(StoreConnection):
         self.index.remove(row, number, sender, former)
         self.run(
             "UPDATE messages SET text = ?, markup = ?, mentions_me = ?, expires_at = ?, edited_at = ?,"
-            " version = ?, edits = edits + 1 WHERE row = ?",
+            " version = ?, edits = edits + ? WHERE row = ?",
             line.text,
             line.markup,
             int(line.mentions_me),
             line.expires_at,
             line.sent_at,
             version,
+            int(not again),
             row,
         )
         self.index.add(row, number, sender, line.text)
@@ -212,7 +215,13 @@ class MessageTables(StoreConnection):
         self.index.remove(row, number, sender, former)
         for table in ("versions", "reactions", "receipts"):
             self.run(f"DELETE FROM {table} WHERE message = ?", row)  # noqa: S608 (constant names)
-        self.run("DELETE FROM sent WHERE text != '' AND (id = ?1 OR target = ?1)", message)
+        for table, text in (("sent", "text"), ("outbox", "body")):  # that something was sent stays
+            self.run(
+                f"UPDATE {table} SET {text} = '', data = x''"  # noqa: S608 (constant names)
+                f" WHERE {text} != '' AND (id = ?1 OR target = ?1)",
+                message,
+            )
+        self.run("DELETE FROM typed_lines WHERE message = ?", message)
         self.run(
             "UPDATE messages SET text = '', markup = '', kind = ?, remover = ?, mentions_me = 0, edits = 0,"
             " version = NULL, expires_at = 0, expires_after = 0 WHERE row = ?",
@@ -274,7 +283,12 @@ class MessageTables(StoreConnection):
             " JOIN messages ON messages.room = room_numbers.number"
             " JOIN senders AS writer ON writer.number = sender"
             f" WHERE seq > shown AND writer.device != ? AND {_SHOWN} AND {_NEW} GROUP BY rooms.id"
-            " UNION ALL SELECT room, length(data) / 8, 0 FROM group_parts WHERE part = 'late'"
+            " UNION ALL SELECT late_messages.id, count(*), sum(mentions_me) FROM late_messages"
+            " JOIN room_numbers ON room_numbers.id = late_messages.id"
+            " JOIN messages ON messages.room = room_numbers.number AND messages.seq = late_messages.seq"
+            " JOIN rooms ON rooms.id = late_messages.id AND late_messages.seq <= shown"
+            " JOIN senders AS writer ON writer.number = sender"
+            f" WHERE {_SHOWN} AND {_NEW} GROUP BY late_messages.id"
         )
         counts: dict[bytes, tuple[int, int]] = {}
         for row in self.rows(sql, own):
@@ -282,6 +296,16 @@ class MessageTables(StoreConnection):
             before = counts.get(room, (0, 0))
             counts[room] = before[0] + count, before[1] + mentions
         return counts
+
+    def late(self, room: bytes) -> frozenset[int]:
+        """Return the seqs of messages that were read after what follows them in the log and are not shown."""
+        rows = self.rows("SELECT seq FROM late_messages WHERE id = ?", room)
+        return frozenset(msgspec.convert(seq, int) for (seq,) in rows)
+
+    def set_late(self, room: bytes, *, added: Iterable[int], dropped: Iterable[int]) -> None:
+        """Add to the late messages of a room, and drop some."""
+        self.run_all("INSERT OR IGNORE INTO late_messages VALUES (?, ?)", [(room, seq) for seq in added])
+        self.run_all("DELETE FROM late_messages WHERE id = ? AND seq = ?", [(room, seq) for seq in dropped])
 
     def message(self, room: bytes, message: bytes) -> HistoryLine | None:
         """Return the message with this id, or of which this is a version; None if there is none.
@@ -293,6 +317,11 @@ class MessageTables(StoreConnection):
     def message_at(self, room: bytes, seq: int) -> HistoryLine | None:
         """Return the message at a history seq, or None."""
         return next(iter(self.lines(f"{_ROOM} AND seq = ? AND {_SHOWN}", room, seq)), None)
+
+    def is_current(self, room: bytes, message: bytes, version: bytes) -> bool:
+        """Return whether a message has this version now."""
+        row, *_ = self.row_of(room, message)
+        return bool(self.rows("SELECT 1 FROM messages WHERE row = ? AND version = ?", row, version))
 
     def is_version(self, room: bytes, message: bytes, version: bytes) -> bool:
         """Return whether a message has or had this version."""
@@ -347,13 +376,13 @@ class MessageTables(StoreConnection):
             last,
         )
 
-    def due_messages(self, now: int) -> list[tuple[bytes, bytes]]:
-        """Return (room, id) of the messages to be deleted by `now` (ms since 1970)."""
+    def due_messages(self, now: int, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return (room, id) of the first `limit` messages to be deleted by `now` (ms since 1970)."""
         sql = (
             "SELECT room_numbers.id, messages.id FROM messages JOIN room_numbers ON number = room"
-            " WHERE expires_at > 0 AND expires_at <= ?"
+            " WHERE expires_at > 0 AND expires_at <= ? LIMIT ?"
         )
-        return [msgspec.convert(row, tuple[bytes, bytes]) for row in self.rows(sql, now)]
+        return [msgspec.convert(row, tuple[bytes, bytes]) for row in self.rows(sql, now, limit)]
 
     @property
     def next_expiry(self) -> int:

@@ -126,6 +126,9 @@ CREATE INDEX sent_by_place ON sent(room, place);
 CREATE TABLE blocked(account BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE room_settings(room BLOB, name TEXT, value TEXT NOT NULL, PRIMARY KEY(room, name))
     STRICT, WITHOUT ROWID;
+CREATE TABLE late_messages(id BLOB, seq INTEGER, PRIMARY KEY(id, seq)) STRICT, WITHOUT ROWID;
+ALTER TABLE typed_lines ADD COLUMN message BLOB;
+CREATE INDEX typed_by_message ON typed_lines(message) WHERE message IS NOT NULL;
 ALTER TABLE events ADD COLUMN message BLOB;
 CREATE INDEX events_by_message ON events(message) WHERE message IS NOT NULL;
 ALTER TABLE outbox ADD COLUMN target BLOB NOT NULL DEFAULT x'';
@@ -189,7 +192,11 @@ def _convert_messages(db: apsw.Connection) -> None:
         if (about := _message_of(msgspec.json.decode(event), account)) is not None:
             db.execute("UPDATE events SET message = ? WHERE number = ?", (about, number))
     db.create_scalar_function("derived_id", None)
-    db.execute("DROP TABLE former_messages; DELETE FROM group_parts WHERE part = 'said again'")
+    for row in db.execute("SELECT room, data FROM group_parts WHERE part = 'late'").fetchall():
+        room, data = msgspec.convert(row, tuple[bytes, bytes])
+        places = [(room, place) for (place,) in struct.iter_unpack(">Q", data)]
+        db.executemany("INSERT INTO late_messages VALUES (?, ?)", places)
+    db.execute("DROP TABLE former_messages; DELETE FROM group_parts WHERE part IN ('said again', 'late')")
 
 
 def _derived_id(*values: apsw.SQLiteValue) -> bytes:

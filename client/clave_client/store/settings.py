@@ -15,10 +15,10 @@ from clave_client.store.database import Store
 __all__ = [
     "KEPT_LINES",
     "add_typed_line",
-    "forget_typed",
     "last_room",
     "mute",
     "muted_until",
+    "note_typed",
     "set_last_room",
     "set_told",
     "told",
@@ -78,20 +78,10 @@ def typed_lines(store: Store) -> list[str]:
     return found[::-1]
 
 
-def forget_typed(store: Store, text: str) -> None:
-    """Delete the typed lines that say `text`, however marked up and after whatever command."""
-    said = _bare(text)
-    rows = store.rows("SELECT number, line FROM typed_lines")
-    for number, line in rows:
-        if said and (
-            _bare(str(line)) == said or (str(line).startswith("/") and _bare(str(line)).endswith(said))
-        ):
-            store.run("DELETE FROM typed_lines WHERE number = ?", number)
-
-
-def _bare(text: str) -> str:
-    """Return a text without marks and spaces, by which a typed line and what it became are compared."""
-    return "".join(letter for letter in text if letter not in "*_`~\\[]" and not letter.isspace())
+def note_typed(store: Store, line: str, message: bytes) -> None:
+    """Note what a typed line has said, so that it is deleted with that message."""
+    last = "(SELECT max(number) FROM typed_lines WHERE line = ?)"
+    store.run(f"UPDATE typed_lines SET message = ? WHERE number = {last}", message, line)  # noqa: S608
 
 
 def add_typed_line(store: Store, line: str) -> None:

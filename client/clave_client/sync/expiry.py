@@ -19,11 +19,8 @@ _MOST_SECONDS: Final = 60.0
 class ExpiryTimer:
     """Deletes what is due, and sets a timer for what is due next."""
 
-    def __init__(
-        self, store: Store, account: bytes, clock: Callable[[], float], emit: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], emit: Callable[[Event], None]) -> None:
         self._store = store
-        self._account = account
         self._clock = clock
         self._emit = emit
         self._timer: asyncio.TimerHandle | None = None
@@ -32,7 +29,7 @@ class ExpiryTimer:
         """Delete what is due now; in a coroutine, also set the timer."""
         due = self._store.next_expiry
         if due and due <= self._clock() * 1000:
-            for event in expire_messages(self._store, self._account, round(self._clock() * 1000)):
+            for event in expire_messages(self._store, round(self._clock() * 1000)):
                 self._emit(event)
         self._schedule()
 

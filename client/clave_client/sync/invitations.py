@@ -21,6 +21,7 @@ from clave_client.rooms.policy import (
     ROOM_LIMITS,
     RoomPolicy,
     agreed_state,
+    check_direct,
     check_names_differ,
 )
 from clave_client.rooms.roster import Roster
@@ -164,6 +165,7 @@ class Invitations:
         if group.epoch >= _MAX_EPOCH:
             raise PeerError("its room's epoch cannot be")
         check_names_differ(group)
+        check_direct(group)
         if self._store.has_joined_epoch(group.epoch_authenticator):
             # The private half of a last-resort package is kept, so a welcome brought again still opens;
             # entering an epoch twice would use its keys twice.
@@ -180,6 +182,8 @@ class Invitations:
             join_point = dataclasses.replace(join_point, seen=brought.seen)
         inviter = Roster.of(group, self._store).person(group.member(signer))
         is_blocked = self._store.is_blocked(inviter.account)
+        if is_blocked and known is not None:
+            return True  # another's invitation, or a room in use, is not touched
         if not is_blocked and self._must_wait(inviter, known):
             return False
         with self._store.transaction():

@@ -114,7 +114,7 @@ class RoomSync:
         self.routing = RoutingCheck(self, self._timers)
         self.receipts = ReceiptReporter(self, store, self._timers)
         self._advertiser = Advertiser(self, self._timers, self._committer.renew)
-        self.expiry = ExpiryTimer(store, account.verified.account, clock, self.emit)
+        self.expiry = ExpiryTimer(store, clock, self.emit)
         for error in self.unusable.values():
             self.emit(events.Notice(b"", str(error)))
 

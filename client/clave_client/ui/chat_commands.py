@@ -240,6 +240,7 @@ async def run_input(talk: Conversation, text: str) -> bool:
 
 async def _run_input(talk: Conversation, text: str) -> None:
     text = text.encode(errors="replace").decode()  # bytes that are no UTF-8 arrive as surrogates
+    talk.typed = text
     words = text.strip()
     if words == "exit":
         talk.finished = True

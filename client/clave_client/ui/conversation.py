@@ -86,6 +86,7 @@ class Conversation(ConversationScreen):
         self.keys = ShownKeys()
         self.finished = False
         self.names: list[str] = []
+        self.typed = ""
         self.found: list[FoundMessage] = []
         self.find_more: m.Search | None = None
         self.draft: DraftLine = NoDraft()
@@ -419,7 +420,7 @@ class Conversation(ConversationScreen):
         room = self.current()
         await self.show_key_notices(bytes.fromhex(room))
         key = secrets.token_hex(16)
-        post = m.Post(room=room, text=text, reply_to=reply_to, expires=expires, key=key)
+        post = m.Post(room=room, text=text, reply_to=reply_to, expires=expires, typed=self.typed, key=key)
         self._posted.add(await self.session.ask(post))
 
     def note_declined(self, room: bytes) -> None:

@@ -248,7 +248,8 @@ def _event_text(event: Event, me: bytes) -> str:
             )
         case events.MessageEdited():
             number = event.seq & MOST_NUMBER
-            return f"{name_with_warning(event.person, me)} edited message {number}: {event.text}"
+            text = event.text.replace("\n", "\n" + _INDENT)
+            return f"{name_with_warning(event.person, me)} edited message {number}: {text}"
         case events.MessageDeleted() if event.author != event.person.name:
             number = event.seq & MOST_NUMBER
             return f"{name_with_warning(event.person, me)} removed message {number} of {event.author}"

@@ -52,7 +52,14 @@ async def _timed(talk: Conversation, words: str) -> None:
 async def _edit(talk: Conversation, words: str) -> None:
     message, text = _message_first(require(words, "/edit [N] TEXT"))
     text = require(text, "/edit [N] TEXT")
-    edit = m.Edit(room=talk.current(), text=text, message=message, wait=0.0, key=secrets.token_hex(16))
+    edit = m.Edit(
+        room=talk.current(),
+        text=text,
+        message=message,
+        typed=talk.typed,
+        wait=0.0,
+        key=secrets.token_hex(16),
+    )
     _say_if_waiting(talk, await talk.session.ask(edit))
 
 
@@ -227,12 +234,13 @@ async def _block(talk: Conversation, name: str) -> None:
             talk.show(note("nobody is blocked; /block NAME blocks somebody"))
         return
     person = await talk.session.ask(m.Block(name=name))
+    await talk.refresh()
     talk.show(note(f"{person.name} is blocked: you see nothing of theirs; /unblock {person.name} ends it"))
 
 
 async def _unblock(talk: Conversation, name: str) -> None:
     person = await talk.session.ask(m.Unblock(name=require(name, "/unblock NAME")))
-    talk.show(note(f"{person.name} is not blocked any more; what was said meanwhile does not come back"))
+    talk.show(note(f"{person.name} is not blocked any more; /history shows what was said meanwhile"))
 
 
 async def _archive(talk: Conversation, words: str) -> None:

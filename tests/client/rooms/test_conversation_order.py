@@ -1,0 +1,161 @@
+"""All members come to the same history, in whatever order they get to read what changes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clave_client.events import MessageKind
+from clave_client.formats.composing import Outgoing
+from clave_client.formats.content import ContentKind
+from clave_client.formats.mimi.content import Expiration, MimiContent, NullPart, encode_mimi
+from clave_client.rooms.expiring import expire_messages
+from client.memory_relay import NOW, Member, deliver, in_one_room, rekey, settle
+from client.rooms.test_message_effects import does, histories, said
+
+TABLES = ("messages", "versions", "sent", "outbox", "events", "typed_lines")
+
+
+def traces(member: Member) -> set[str]:
+    """Return the tables in which the canary is."""
+    found = set()
+    for table in TABLES:
+        if "canary" in repr(member.store.rows(f"SELECT * FROM {table}")):  # noqa: S608 (constant names)
+            found.add(table)
+    return found
+
+
+def test_changes_in_an_epoch_that_was_not_confirmed_count_in_the_order_of_the_log(tmp_path: Path) -> None:
+    log, (red, twin, blue, green) = in_one_room(tmp_path, "red", "red/desk", "blue", "green")
+    message = said(log, red, "zero")
+    deliver(log, red, twin, blue, green)
+    rekey(log, red, green)
+    deliver(log, red)
+    does(log, red, red.room.composer.text("by the first device", replaces=message))
+    does(log, twin, twin.room.composer.text("by the other device", replaces=message))
+    deliver(log, red, twin, blue)
+    settle(log, red, twin, blue)
+    first, second, third = histories(red, twin, blue)
+    assert first == second == third
+
+
+def test_a_removal_and_a_deletion_at_once_are_the_same_at_all(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    message = said(log, blue, "zero")
+    deliver(log, red, blue, green)
+    rekey(log, red, green)
+    deliver(log, red)
+    does(log, red, red.room.composer.deletion(message))
+    does(log, blue, blue.room.composer.deletion(message))
+    deliver(log, red, blue)
+    settle(log, red, blue)
+    at_red, at_blue = (member.store.history(member.room.id) for member in (red, blue))
+    assert [(line.kind, line.by) for line in at_red] == [(line.kind, line.by) for line in at_blue]
+
+
+def test_an_edit_that_comes_again_counts_again(tmp_path: Path) -> None:
+    """Else who read only the second copy would have another text than who read both."""
+    log, (red, twin, blue) = in_one_room(tmp_path, "red", "red/desk", "blue")
+    message = said(log, red, "zero")
+    first = red.room.composer.text("one", replaces=message)
+    does(log, red, first)
+    deliver(log, red, twin, blue)
+    does(log, twin, twin.room.composer.text("two", replaces=message))
+    deliver(log, red, twin, blue)
+    does(log, red, first)
+    deliver(log, red, twin, blue)
+    for member in (red, twin, blue):
+        (line,) = member.store.history(member.room.id)
+        assert (line.text, line.edits) == ("one", 2)
+        kept = [version.text for version in member.store.versions(member.room.id, message)]
+        assert kept == ["zero", "two"]
+
+
+def test_no_clock_decides_whether_a_change_counts(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    message = said(log, red, "zero")
+    deliver(log, red, blue, green)
+    far = Expiration(relative=False, time=int(NOW) + 366 * 86_400 + 30)
+    data = encode_mimi(MimiContent(b"s" * 16, NullPart(), replaces=message, expires=far))
+    does(log, red, Outgoing(b"\x01" * 32, ContentKind.DELETION, data, "", message))
+    green.room.clock = lambda: NOW + 60
+    deliver(log, blue, green)
+    at_blue, at_green = histories(blue, green)
+    assert at_blue == at_green
+
+
+def test_an_own_twins_acceptance_is_not_the_other_persons(tmp_path: Path) -> None:
+    log, (red, twin, blue) = in_one_room(tmp_path, "red", "red/desk", "blue")
+    accounts = b"".join(sorted(each.account.verified.account for each in (red, blue))).hex()
+    for member in (red, twin, blue):
+        member.store.set_room_setting(member.room.id, "direct", accounts)
+    does(log, twin, twin.room.composer.joined())
+    deliver(log, red)
+    assert not red.room.is_joint
+    does(log, blue, blue.room.composer.joined())
+    deliver(log, red)
+    assert red.room.is_joint
+
+
+# --- nothing of what is gone comes back ---
+
+
+def test_what_expired_while_it_waited_to_be_sent_again_is_not_sent(tmp_path: Path) -> None:
+    log, (red, _) = in_one_room(tmp_path, "red", "blue")
+    does(log, red, red.room.composer.text("canary", expires=Expiration(relative=True, time=10)))
+    deliver(log, red)
+    with red.room.changing():
+        red.room.resend_after(0)
+    expire_messages(red.store, round((NOW + 20) * 1000))
+    assert traces(red) == set()
+    assert red.room.prepare_messages() == []
+    assert not red.room.outbox
+
+
+def test_what_expired_on_its_way_again_leaves_nothing(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    does(log, red, red.room.composer.text("canary", expires=Expiration(relative=True, time=10)))
+    deliver(log, red)
+    with red.room.changing():
+        red.room.resend_after(0)
+    (submit,) = red.room.prepare_messages()
+    expire_messages(red.store, round((NOW + 20) * 1000))
+    log.append(red, submit)
+    deliver(log, red, blue)
+    assert traces(red) == set()
+    assert not red.room.outbox
+
+
+def test_an_edit_of_what_was_removed_meanwhile_leaves_nothing(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    message = said(log, blue, "one")
+    deliver(log, red, blue)
+    blue.room.enqueue(blue.room.composer.text("canary", replaces=message))
+    does(log, red, red.room.composer.deletion(message))
+    (submit,) = blue.room.prepare_messages()
+    log.append(blue, submit)
+    deliver(log, red, blue)
+    assert traces(blue) == set()
+
+
+def test_a_late_message_that_was_deleted_is_not_counted_as_new(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    rekey(log, red)
+    deliver(log, red, blue, green)
+    message = said(log, red, "late")
+    deliver(log, red, blue, green)
+    settle(log, red, blue, green)
+    assert blue.store.unread_counts(blue.device)[blue.room.id] == (1, 0)
+    blue.restarts()
+    assert blue.store.unread_counts(blue.device)[blue.room.id] == (1, 0)
+    with blue.store.transaction():
+        blue.store.erase_message(blue.room.id, message, MessageKind.DELETED)
+    assert blue.store.unread_counts(blue.device).get(blue.room.id) is None
+
+
+def test_a_relative_expiry_of_nothing_is_one_of_a_second(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    does(log, red, red.room.composer.text("canary", expires=Expiration(relative=True, time=0)))
+    deliver(log, red, blue)
+    blue.room.mark_shown(blue.room.history_seq(len(log.entries)), until=True)
+    expire_messages(blue.store, round((NOW + 1) * 1000))
+    assert traces(blue) == set()
