@@ -288,7 +288,7 @@ class Client(ClientMessages):
         found = [room for room in self.sync.rooms.values() if room.direct == pair]
         joined = sorted((each for each in found if each.is_joined), key=lambda each: each.id)
         both = [each for each in joined if each.is_joint]
-        invited = [each for each in found if self._is_invited_by(each, other)]
+        invited = [each for each in found if each.is_invited_by(other)]
         if both or (joined and not invited):
             here = (both or joined)[0]
         elif invited:
@@ -303,10 +303,6 @@ class Client(ClientMessages):
         if other not in here.roster.accounts:
             await self.invite(here.id, name, repeated=True)
         return Room(self, here.id, here.record.title)
-
-    def _is_invited_by(self, room: LocalRoom, account: bytes) -> bool:
-        inviter = room.roster.inviting_member() if room.record.phase is Phase.INVITED else None
-        return inviter is not None and inviter.account == account
 
     async def set_expiry(self, room: bytes, seconds: int) -> bool:
         """Have new messages of a room disappear that long after they were read, or with 0 never.

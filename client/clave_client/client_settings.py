@@ -9,7 +9,7 @@ from clave_client.client_state import ClientState
 from clave_client.errors import MemberNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rooms.room_messages import READ_RECEIPTS
-from clave_client.values import BlockedPerson, Phase
+from clave_client.values import BlockedPerson
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 
@@ -42,8 +42,7 @@ class ClientSettings(ClientState):
             self.sync.store.block(account, name)
             self.sync.journal.forget_account(account)
         for room in list(self.sync.rooms.values()):
-            inviter = room.roster.inviting_member() if room.record.phase is Phase.INVITED else None
-            if inviter is not None and inviter.account == account:
+            if room.is_invited_by(account):
                 room.refuse()
                 self.sync.submit_noted(room)
         return BlockedPerson(name, account, fingerprint(account))

@@ -7,6 +7,7 @@ imported there, so that `--help` and completion need not wait for it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from clave_client.rpc.method_base import Change
     from clave_client.rpc.values import SendResult
 
-__all__ = ["ALL"]
+__all__ = ["ALL", "text_of"]
 
 _MAX_WAIT_SECONDS: Final = 3600.0
+
+_MOST_READ: Final = 1024 * 1024
+"""Most bytes read of a text: more than a message can have."""
 
 _wait_option = click.option(
     "--wait",
@@ -31,6 +35,12 @@ _wait_option = click.option(
     show_default=True,
     help="Seconds to wait for the relay; then it goes out later.",
 )
+
+
+def text_of(words: tuple[str, ...]) -> str:
+    """Return what was given, or with - what standard input has, without newlines at its end."""
+    text = " ".join(words)
+    return sys.stdin.buffer.read(_MOST_READ).decode(errors="replace").rstrip("\n") if text == "-" else text
 
 
 def _change(
@@ -57,10 +67,10 @@ def _change(
 def reply(
     options: ProfileOptions, wait: float, room: str, message: str, text: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Answer MESSAGE of ROOM, a number or "last", with TEXT."""
+    """Answer MESSAGE of ROOM, a number or "last", with TEXT; with - with standard input."""
     from clave_client.rpc import methods as m
 
-    words = " ".join(text)
+    words = text_of(text)
     _change(
         options,
         room,
@@ -79,10 +89,10 @@ def reply(
 def edit(
     options: ProfileOptions, wait: float, room: str, message: str, text: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Give your own MESSAGE of ROOM, a number or "last", another TEXT."""
+    """Give your own MESSAGE of ROOM, a number or "last", another TEXT; with - standard input."""
     from clave_client.rpc import methods as m
 
-    words = " ".join(text)
+    words = text_of(text)
     _change(
         options,
         room,

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from clave_client.cli.exit_status import run
+from clave_client.cli.message_commands import text_of
 from clave_client.cli.profile_options import ProfileOptions, json_option, profile_options
 
 __all__ = ["ALL"]
@@ -23,12 +24,13 @@ __all__ = ["ALL"]
 @click.argument("text", nargs=-1)
 def dm(options: ProfileOptions, person: str, text: tuple[str, ...], *, as_json: bool) -> None:
     """Find or open the room between you and NAME, and say TEXT there; with your own name, your notes."""
+    words = text_of(text)
 
     async def work() -> None:
         from clave_client.ui.room_work import open_direct
 
         async with options.session() as session:
-            await open_direct(session, person, " ".join(text), os.urandom(16).hex(), as_json=as_json)
+            await open_direct(session, person, words, os.urandom(16).hex(), as_json=as_json)
 
     run(work)
 
@@ -123,12 +125,13 @@ def archive(options: ProfileOptions, room: str, *, undo: bool, as_json: bool) ->
 @click.argument("text", nargs=-1)
 def draft(options: ProfileOptions, room: str, text: tuple[str, ...], *, as_json: bool) -> None:
     """Print what was typed in ROOM and not sent, or keep TEXT as that; "" deletes it."""
+    words = text_of(text)
 
     async def work() -> None:
         from clave_client.ui.room_work import keep_draft
 
         async with options.session() as session:
-            await keep_draft(session, room, " ".join(text) if text else None, as_json=as_json)
+            await keep_draft(session, room, words if text else None, as_json=as_json)
 
     run(work)
 

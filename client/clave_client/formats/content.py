@@ -29,6 +29,7 @@ from clave_client.formats.mimi.content import (
     check_times,
     choose_text,
     decode_mimi,
+    disposition_of,
 )
 from clave_client.formats.mimi.message_id import account_uri, legacy_message_id, message_id, room_uri
 from clave_client.formats.mimi.status import decode_status
@@ -137,7 +138,7 @@ def _of_mimi(content: MimiContent, found: bytes) -> Content:
         return Content(found, ContentKind.JOINED) if joined else unknown
     if isinstance(part, SinglePart) and _is_type(part.content_type, MESSAGE_STATUS):
         return Content(found, ContentKind.STATUS, statuses=tuple(decode_status(part.content)))
-    if part.disposition == Disposition.REACTION or _has_reactions(part):
+    if disposition_of(part) is Disposition.REACTION or _has_reactions(part):
         reactions = _reactions(part)
         if not reactions or not content.in_reply_to:
             return unknown
@@ -169,7 +170,7 @@ def _has_reactions(part: NestedPart) -> bool:
     return (
         isinstance(part, MultiPart)
         and part.semantics is PartSemantics.PROCESS_ALL
-        and all(each.disposition == Disposition.REACTION for each in part.parts)
+        and all(disposition_of(each) is Disposition.REACTION for each in part.parts)
     )
 
 

@@ -93,6 +93,11 @@ class RoomMessages(LostEntries):
         """Whether this device is a member that accepted its invitation and does not leave."""
         return self.record.phase is Phase.JOINED
 
+    def is_invited_by(self, account: bytes) -> bool:
+        """Return whether this is an open invitation of `account`."""
+        inviter = self.roster.inviting_member() if self.record.phase is Phase.INVITED else None
+        return inviter is not None and inviter.account == account
+
     @property
     def direct(self) -> list[bytes]:
         """The accounts, sorted, of a room between two people or for own notes; empty for others."""

@@ -7,7 +7,7 @@ from clave_client.formats.durations import exact_duration_words, parse_duration
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui.json_output import line_json, room_json, sent_json
-from clave_client.ui.warnings import print_out
+from clave_client.ui.warnings import print_out, print_warning
 from clave_client.values import BlockedPerson
 
 __all__ = [
@@ -40,7 +40,8 @@ async def set_expiry(session: Session, room: str, after: str, key: str, *, as_js
         seconds = 0 if after == "off" else parse_duration(after)
         if seconds is None:
             raise UsageError("say after how long: 30s, 10m, 8h, 7d, or off")
-        await session.ask(m.SetExpiry(room=room, seconds=seconds, key=key))
+        if not await session.ask(m.SetExpiry(room=room, seconds=seconds, key=key)):
+            print_warning("this change waits until another member is here and confirms it")
     info = await session.ask(m.GetRoomInfo(room=room))
     seconds = info.expiry if not after else seconds
     if as_json:
