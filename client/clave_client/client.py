@@ -288,7 +288,7 @@ class Client(ClientMessages):
         found = [room for room in self.sync.rooms.values() if room.direct == pair]
         joined = sorted((each for each in found if each.is_joined), key=lambda each: each.id)
         both = [each for each in joined if each.is_joint]
-        invited = [each for each in found if each.is_invited_by(other)]
+        invited = [each for each in found if each.record.phase is Phase.INVITED]
         if both or (joined and not invited):
             here = (both or joined)[0]
         elif invited:
