@@ -10,7 +10,7 @@ from clave_client.store.database import Store
 
 __all__ = ["expire_messages"]
 
-_SLICE: Final = 500
+_SLICE: Final = 50
 """Messages that are deleted in one transaction."""
 
 

@@ -15,7 +15,10 @@ from clave_client.errors import ProfileOfOther, StoreDamaged, StoreFull
 from clave_client.store import schema
 from clave_crypto.keys import Secret
 
-__all__ = ["StoreConnection"]
+__all__ = ["BUSY_TIMEOUT", "StoreConnection"]
+
+BUSY_TIMEOUT: Final = 2000
+"""How long to wait for another program that uses the store, in milliseconds."""
 
 _FAILED_WRITES: Final = {
     apsw.SQLITE_IOERR_WRITE,
@@ -47,7 +50,7 @@ class StoreConnection:
         self.connection = apsw.Connection(str(path))
         try:
             self.connection.pragma("key", "raw:" + key.hex())
-            self.connection.set_busy_timeout(2000)
+            self.connection.set_busy_timeout(BUSY_TIMEOUT)
             self.connection.pragma("journal_mode", "wal")
             self.connection.pragma("synchronous", "full")
             self.connection.pragma("secure_delete", "on")

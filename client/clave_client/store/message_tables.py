@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from clave_client.events import MessageKind
-from clave_client.store.connection import StoreConnection
+from clave_client.store.connection import BUSY_TIMEOUT, StoreConnection
 from clave_client.store.search_index import SearchIndex
 from clave_crypto.keys import Secret
 from clave_wire.text import fold
@@ -34,7 +34,8 @@ class HistoryLine(msgspec.Struct, frozen=True, array_like=True):
     else `accepted_at`, or by this machine's clock where the relay tells none. `accepted_at` is the relay's
     clock, 0 if not known. `text` is safe to show; `markup` is the Markdown that it comes from, or empty.
     `edits` counts how often it was edited, `by` is who removed it, if another account did. It is to be
-    deleted at `expires_at` (ms since 1970), or `expires_after` seconds after it is shown; 0 for never.
+    deleted at `expires_at` (ms since 1970), or `expires_after` seconds after it is shown if that is sooner; 0
+    for never.
     `mentions_me` says that it mentions this account.
     """
 
@@ -81,6 +82,9 @@ _JOINED = (
 )
 _ROOM = "messages.room = (SELECT number FROM room_numbers WHERE id = ?)"
 _SHOWN = "kind < 5 AND writer.account NOT IN (SELECT account FROM blocked)"  # neither EXPIRED nor HIDDEN
+_TELLING = "(1, 3, 5)"
+"""The kinds of contents with words or an emoji: messages, edits, reactions."""
+_EDITED = b'{"type":"message_edited",'
 _NEW = "kind <= 2"  # TEXT or UNKNOWN
 _WITH_ID = (
     "row = (SELECT row FROM messages WHERE id = ?2 UNION ALL SELECT row FROM messages WHERE version = ?2"
@@ -98,7 +102,7 @@ class MessageTables(StoreConnection):
     def __init__(self, path: Path, key: Secret) -> None:
         super().__init__(path, key)
         self.index = SearchIndex(self)
-        self.erased = False
+        self.erased = True  # the run before may have ended just after it deleted something
         self._rooms: dict[bytes, int] = {}
         self._senders: dict[tuple[bytes, bytes, str], int] = {}
 
@@ -202,6 +206,7 @@ class MessageTables(StoreConnection):
             row,
         )
         self.index.add(row, number, sender, line.text)
+        self._clear_events(room, "message = ? AND substr(event, 1, ?) = ?", message, len(_EDITED), _EDITED)
 
     def erase_message(
         self, room: bytes, message: bytes, kind: MessageKind, by: HistoryLine | None = None
@@ -217,8 +222,8 @@ class MessageTables(StoreConnection):
             self.run(f"DELETE FROM {table} WHERE message = ?", row)  # noqa: S608 (constant names)
         for table, text in (("sent", "text"), ("outbox", "body")):  # that something was sent stays
             self.run(
-                f"UPDATE {table} SET {text} = '', data = x''"  # noqa: S608 (constant names)
-                f" WHERE {text} != '' AND (id = ?1 OR target = ?1)",
+                f"UPDATE {table} SET {text} = '', data = x'' WHERE kind IN {_TELLING}"  # noqa: S608 (constants)
+                " AND (id = ?1 OR target = ?1)",
                 message,
             )
         self.run("DELETE FROM typed_lines WHERE message = ?", message)
@@ -229,16 +234,27 @@ class MessageTables(StoreConnection):
             remover,
             row,
         )
-        # What was reported of it becomes an event that says nothing, so that numbers have no gap.
-        nothing = b'{"type":"outbox_changed","room":"%s"}' % room.hex().encode()
-        self.run("UPDATE events SET event = ?, message = NULL WHERE message = ?", nothing, message)
+        self._clear_events(room, "message = ?", message)
         self.erased = True
 
+    def _clear_events(self, room: bytes, which: str, *values: apsw.SQLiteValue) -> None:
+        """Have stored events say nothing any more; they stay, so that numbers have no gap."""
+        nothing = b'{"type":"outbox_changed","room":"%s"}' % room.hex().encode()
+        self.run(f"UPDATE events SET event = ?, message = NULL WHERE {which}", nothing, *values)  # noqa: S608
+
     def remove_traces(self) -> None:
-        """Delete what was erased from the write-ahead log too; not in a transaction."""
-        if self.erased and not self.connection.in_transaction:
-            self.erased = False
-            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Delete what was erased from the write-ahead log too; not in a transaction.
+
+        While another program reads the store that cannot be; then `erased` stays true.
+        """
+        if not self.erased or self.connection.in_transaction:
+            return
+        self.connection.set_busy_timeout(0)
+        try:
+            ((is_busy, *_),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.connection.set_busy_timeout(BUSY_TIMEOUT)
+        self.erased = bool(is_busy)
 
     def row_of(self, room: bytes, message: bytes) -> tuple[int, int, int, str]:
         """Return a message's row, the numbers of its room and sender, and its text."""
@@ -368,8 +384,9 @@ class MessageTables(StoreConnection):
         `now` is in milliseconds since 1970.
         """
         self.run(
-            "UPDATE messages SET expires_at = ? + expires_after * 1000"
-            " WHERE room = ? AND seq BETWEEN ? AND ? AND expires_after > 0 AND expires_at = 0",
+            "UPDATE messages SET expires_after = 0, expires_at ="
+            " min(?1 + expires_after * 1000, CASE expires_at WHEN 0 THEN ?1 + expires_after * 1000"
+            " ELSE expires_at END) WHERE room = ?2 AND seq BETWEEN ?3 AND ?4 AND expires_after > 0",
             now,
             self.room_number(room),
             first,
