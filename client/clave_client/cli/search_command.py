@@ -31,7 +31,10 @@ def search(
     *,
     as_json: bool,
 ) -> None:
-    """Find messages that have all WORDS, newest first. Works offline."""
+    """Find messages that have all WORDS, newest first. Works offline.
+
+    Of a long message its first 4,000 characters are searched.
+    """
     text = " ".join(words).encode(errors="replace").decode()
 
     async def work() -> None:

@@ -17,7 +17,17 @@ from typing import Final
 import apsw
 import msgspec
 
-__all__ = ["MOST_MARKS", "MOST_TOKENS", "MOST_WORDS", "TOKENIZER", "SearchWords", "document", "spaced", "tag"]
+__all__ = [
+    "MOST_INDEXED",
+    "MOST_MARKS",
+    "MOST_TOKENS",
+    "MOST_WORDS",
+    "TOKENIZER",
+    "SearchWords",
+    "document",
+    "spaced",
+    "tag",
+]
 
 TOKENIZER: Final = ("unicode61", "remove_diacritics", "2", "categories", "L* N* M* Co")
 """SQLite's tokenizer with its arguments: letters, digits, marks and private characters make words."""
@@ -30,6 +40,10 @@ MOST_TOKENS: Final = 500
 
 MOST_MARKS: Final = 100
 """Most places that are marked in one text, the first ones."""
+
+MOST_INDEXED: Final = 4000
+"""Most characters of a text that are indexed, its first ones: removing a token again costs as much as any
+other write, and a text of 32 KiB can have 10,000."""
 
 _TAG: Final = "\ue000"
 """Begins the tokens that are no words; texts lose it."""
@@ -85,8 +99,8 @@ def tag(kind: str, number: int) -> str:
 
 
 def document(room: int, sender: int, text: str) -> str:
-    """Return what a message is indexed by: the tokens of its room and sender, and its text."""
-    return f"{tag('r', room)} {tag('s', sender)} {spaced(text)}"
+    """Return what a message is indexed by: the tokens of its room and sender, and the text's beginning."""
+    return f"{tag('r', room)} {tag('s', sender)} {spaced(text[:MOST_INDEXED])[:MOST_INDEXED]}"
 
 
 def _replace(match: re.Match[str]) -> str:

@@ -19,7 +19,7 @@ from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 from clave_client.store.schema import MIGRATIONS
 from clave_client.store.search_index import MOST_VISITS, SEARCH_SCHEMA, index_all
-from clave_client.store.search_words import MOST_MARKS, spaced
+from clave_client.store.search_words import MOST_INDEXED, MOST_MARKS, spaced
 from clave_crypto.keys import Secret
 
 ROOM = b"r" * 16
@@ -152,7 +152,7 @@ def test_a_search_has_a_bounded_number_of_words(store: Store, words: str) -> Non
 
 
 def test_a_long_search_is_answered(store: Store) -> None:
-    texts = ["x" * 10_000 + " y", "\u5317" * 400, " ".join(map(str, range(50)))]
+    texts = ["x" * 3_000 + " y", "\u5317" * 400, " ".join(map(str, range(50)))]
     say(store, *texts)
     for text in texts:
         assert found(store, text) == [text]
@@ -192,10 +192,21 @@ def test_words_are_no_syntax(store: Store, words: str) -> None:
 def test_the_longest_message_of_one_letter_is_found_and_removed(store: Store) -> None:
     text = "a" * 65_535
     (one,) = say(store, text)
-    assert found(store, text) == [text]
+    assert found(store, text[:MOST_INDEXED]) == [text]
     assert marked(store, text, text) == [text]
     store.erase_message(ROOM, one, MessageKind.DELETED)
-    assert found(store, text) == []
+    assert found(store, text[:MOST_INDEXED]) == []
+    assert tokens(store) == set()
+
+
+@pytest.mark.parametrize(
+    "text", [" ".join(map(str, range(10_000))), "".join(map(chr, range(0x4E00, 0x9000)))]
+)
+def test_the_beginning_of_a_long_message_is_indexed(store: Store, text: str) -> None:
+    (one,) = say(store, text)
+    assert len(found(store, "42" if text.isascii() else "\u4e2a")) == 1
+    assert len(tokens(store)) <= MOST_INDEXED
+    store.erase_message(ROOM, one, MessageKind.DELETED)
     assert tokens(store) == set()
 
 
@@ -379,6 +390,36 @@ def test_an_unusual_word_is_overwritten_in_the_index(store: Store, path: Path, t
     }
     assert sum(tail in before for tail in tails) == len(tails)
     assert [tail for tail in tails if tail in after] == []
+
+
+def test_traces_are_removed_once_nobody_else_reads(store: Store, path: Path) -> None:
+    (one,) = say(store, "canary")
+    log = path.with_name(path.name + "-wal")
+    reader = apsw.Connection(str(path))
+    reader.pragma("key", "raw:" + KEY.hex())
+    reader.execute("BEGIN").fetchall()
+    reader.execute("SELECT * FROM messages").fetchall()
+    with store.transaction():
+        store.erase_message(ROOM, one, MessageKind.DELETED)
+    store.remove_traces()
+    assert (store.erased, log.stat().st_size > 0) == (True, True)
+    reader.close()
+    store.remove_traces()
+    assert (store.erased, log.stat().st_size) == (False, 0)
+
+
+def test_a_store_that_was_not_closed_has_its_traces_removed_when_it_is_opened(tmp_path: Path) -> None:
+    former = Store(tmp_path / "store.db", KEY)
+    (one,) = say(former, "canary")
+    with former.transaction():
+        former.erase_message(ROOM, one, MessageKind.DELETED)
+    for each in tmp_path.glob("store.db*"):  # as it is after a crash
+        (tmp_path / each.name.replace("store", "copy")).write_bytes(each.read_bytes())
+    former.close()
+    copy = Store(tmp_path / "copy.db", KEY)
+    copy.remove_traces()
+    assert (tmp_path / "copy.db-wal").stat().st_size == 0
+    copy.close()
 
 
 def test_a_message_edited_ten_thousand_times_leaves_the_index_small(store: Store) -> None:
