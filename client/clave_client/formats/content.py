@@ -148,6 +148,8 @@ def _of_mimi(content: MimiContent, found: bytes) -> Content:
     if shown is None or len(shown.content) > MAX_BODY_BYTES:
         return unknown
     source = sanitize(shown.content.decode(), multiline=True, joiners=True)
+    if len(source.encode()) > MAX_CONTENT_BYTES:  # it is mostly characters that are spelled out
+        return unknown
     is_markdown = _is_type(shown.content_type, MARKDOWN) and is_bounded(source)
     return Content(
         found,

@@ -2,13 +2,16 @@
 
 Who may change a message is judged at the place of the change in the log: its author's account, or for a
 removal an admin by the agreed state there. What names a message that is not here, or changes another's, does
-nothing and is reported once per member.
+nothing and is reported once per member; only where the relay has lost entries, which are sent again in
+another order, it is kept until the message comes.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from clave_client import events
 from clave_client.events import MessageKind, Person
@@ -26,7 +29,23 @@ __all__ = ["MessageEffects"]
 _LATEST: Final = 253_370_764_800_000
 """The last moment that calendars can show (the year 9999), in milliseconds since 1970: relays can lie."""
 
+_DEEDS: Final = {
+    ContentKind.EDIT: "edited",
+    ContentKind.DELETION: "deleted",
+    ContentKind.REACTION: "reacted to",
+}
+"""What contents do to the messages that they name."""
+
 _REPORTED: Final = (MessageStatus.DELIVERED, MessageStatus.READ)
+
+
+class _Change(NamedTuple):
+    """A content that changes what has not come yet."""
+
+    content: Content
+    person: Person
+    accepted_at: int
+    is_admin: bool
 
 
 class MessageEffects:
@@ -37,6 +56,7 @@ class MessageEffects:
         self._store = store
         self._report = BatchReport(room.id)
         self._is_blocked = False
+        self._is_admin = False
 
     def apply(
         self, content: Content, person: Person, place: int, accepted_at: int, report: BatchReport
@@ -45,18 +65,31 @@ class MessageEffects:
 
         `accepted_at` is the relay's time in milliseconds since 1970, 0 if not known.
         """
-        self._report = report
+        is_admin = person.account in self._room.state.admins
+        self._apply(_Change(content, person, accepted_at, is_admin), place, report)
+
+    def _apply(self, change: _Change, place: int, report: BatchReport) -> None:
+        content, person = change.content, change.person
+        self._report, self._is_admin = report, change.is_admin
         is_own = person.device == self._room.roster.own_device
         if content.kind is ContentKind.JOINED:
             if person.account != self._room.account:
                 self._room.note_joint()
-            if not is_own:
+            if not is_own and report.is_new(person.device, "joined"):
                 report.add(events.InvitationAccepted(self._room.id, person))
             return
-        line = self._line(content, person, place, accepted_at)
+        line = self._line(content, person, place, change.accepted_at)
         self._is_blocked = self._store.is_blocked(person.account)
         if self._is_blocked:  # it is kept, and shown nowhere until that ends
             self._report = BatchReport(self._room.id, is_hidden=True)
+        absent = self._absent(content, person)
+        if absent:
+            if self._room.record.era:
+                data = msgspec.msgpack.encode(change)
+                self._store.add_early(self._room.id, content.target, place, data)
+            else:
+                self._report_inert(person, f"{absent} a message that is not here")
+            return
         match content.kind:
             case ContentKind.TEXT | ContentKind.UNKNOWN:
                 self._add(content, person, line, is_own=is_own)
@@ -68,6 +101,17 @@ class MessageEffects:
                 self._react(content, person, line)
             case ContentKind.STATUS:
                 self._note_statuses(content, person, line)
+        if self._room.record.era:
+            for before, data in self._store.take_early(self._room.id, content.id):
+                self._apply(msgspec.msgpack.decode(data, type=_Change), before, report)
+
+    def _absent(self, content: Content, person: Person) -> str:
+        """Return what a content did to a message that is not here, empty if it is here or none is named."""
+        deed = _DEEDS.get(content.kind, "")
+        if not deed or self._store.message(self._room.id, content.target) is not None:
+            return ""
+        has_reacted = self._store.has_reaction(self._room.id, person.account, content.target)
+        return "" if content.kind is ContentKind.DELETION and has_reacted else deed
 
     def _line(self, content: Content, person: Person, place: int, accepted_at: int) -> HistoryLine:
         """Return the line of a content as if it were a message of its own."""
@@ -82,7 +126,7 @@ class MessageEffects:
         after = max(1, expires.time) if expires is not None and expires.relative else 0
         at = expires.time * 1000 if expires is not None and not expires.relative else 0
         if after and is_own:  # who said it has read it
-            at = now + after * 1000
+            at, after = now + after * 1000, 0
         return HistoryLine(
             place,
             person.device,
@@ -137,15 +181,15 @@ class MessageEffects:
         room = self._room
         found = self._store.message(room.id, content.target)
         if found is None or found.kind is not MessageKind.TEXT:
-            if found is None:
-                self._report_inert(person, "edited a message that is not here")
             return
         if found.account != person.account:
             self._report_inert(person, f"tried to edit a message of {found.name}")
             return
         if self._store.is_current(room.id, found.id, content.id):
             return  # it was sent again; a former version that comes again counts again
-        ends = [at for at in (found.expires_at, line.expires_at) if at]  # an expiry can only shorten
+        expires = content.expires  # an absolute one can only shorten; another began with the message
+        at = expires.time * 1000 if expires is not None and not expires.relative else 0
+        ends = [each for each in (found.expires_at, at) if each]
         edited = HistoryLine(
             found.seq,
             found.sender,
@@ -181,12 +225,10 @@ class MessageEffects:
             )
         found = self._store.message(room.id, content.target)
         if reacted or found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
-            if found is None and not reacted:
-                self._report_inert(person, "deleted a message that is not here")
             return
         if found.account == person.account:
             self._store.erase_message(room.id, found.id, MessageKind.DELETED)
-        elif person.account in room.state.admins:
+        elif self._is_admin:
             self._store.erase_message(room.id, found.id, MessageKind.REMOVED, line)
             self._report = shown
         else:
@@ -202,8 +244,6 @@ class MessageEffects:
                     events.ReactionChanged(room.id, message.seq, person, message.id, reaction, added=False)
                 )
         found = self._store.message(room.id, content.target)
-        if found is None:
-            self._report_inert(person, "reacted to a message that is not here")
         if found is None or found.kind not in (MessageKind.TEXT, MessageKind.UNKNOWN):
             return
         for reaction in content.reactions:

@@ -11,10 +11,13 @@ import msgspec
 
 from clave_client.store.message_tables import HistoryLine, MessageTables
 
-__all__ = ["MOST_REACTIONS", "ConversationTables", "Reaction", "SentContent"]
+__all__ = ["MOST_EARLY", "MOST_REACTIONS", "ConversationTables", "Reaction", "SentContent"]
 
 MOST_REACTIONS = 20
 """Reactions of one account kept to one message."""
+
+MOST_EARLY = 200
+"""Changes kept in one room of messages that have not come yet."""
 
 _ROOM = "messages.room = (SELECT number FROM room_numbers WHERE id = ?)"
 
@@ -71,6 +74,15 @@ class ConversationTables(MessageTables):
         self.run("INSERT OR IGNORE INTO reactions VALUES (?, ?, ?, ?)", row, sender, reaction, person.id)
         return True
 
+    def has_reaction(self, room: bytes, account: bytes, reaction: bytes) -> bool:
+        """Return whether an account brought reactions by a message that are still there."""
+        sql = (
+            "SELECT 1 FROM reactions JOIN senders ON senders.number = reactions.sender"  # noqa: S608
+            " JOIN messages ON row = message"
+            f" WHERE reactions.id = ? AND account = ? AND {_ROOM}"
+        )
+        return bool(self.rows(sql, reaction, account, room))
+
     def drop_reaction(self, room: bytes, account: bytes, reaction: bytes) -> list[tuple[HistoryLine, str]]:
         """Delete the reactions that an account brought by a message; return them, and what they were to."""
         sql = (
@@ -113,11 +125,12 @@ class ConversationTables(MessageTables):
 
     def said(self, room: bytes, account: bytes, messages: Collection[bytes]) -> list[bytes]:
         """Return those of `messages`, by their ids, that `account` said and that are still there."""
+        places = ",".join("?" * len(messages))
         sql = (
             "SELECT id FROM messages JOIN senders ON number = sender"  # noqa: S608 (constant words)
-            f" WHERE id = ? AND {_ROOM} AND account = ? AND kind = 1"
+            f" WHERE id IN ({places}) AND {_ROOM} AND account = ? AND kind = 1"
         )
-        return [each for each in messages if self.rows(sql, each, room, account)]
+        return [msgspec.convert(each, bytes) for (each,) in self.rows(sql, *messages, room, account)]
 
     def add_receipt(self, room: bytes, message: bytes, person: HistoryLine, status: int) -> bool:
         """Note the status (delivered or read) of an own message at a person; return whether it is news."""
@@ -172,6 +185,29 @@ class ConversationTables(MessageTables):
     def has_due_receipts(self, room: bytes) -> bool:
         """Return whether statuses have to be reported in a room."""
         return bool(self.rows("SELECT 1 FROM receipts_due WHERE room = ? LIMIT 1", self.room_number(room)))
+
+    # --- changes of what has not come yet ---
+
+    def add_early(self, room: bytes, target: bytes, place: int, change: bytes) -> None:
+        """Keep a change of the message `target` that came at history seq `place`; a room's last 200 are."""
+        number = self.room_number(room)
+        self.run("INSERT OR REPLACE INTO early_changes VALUES (?, ?, ?, ?)", number, target, place, change)
+        self.run(
+            "DELETE FROM early_changes WHERE room = ?1 AND place <= (SELECT place FROM early_changes"
+            " WHERE room = ?1 ORDER BY place DESC LIMIT 1 OFFSET ?2)",
+            number,
+            MOST_EARLY,
+        )
+
+    def take_early(self, room: bytes, target: bytes) -> list[tuple[int, bytes]]:
+        """Return and delete the kept changes of a message with their places, in order."""
+        values = self.room_number(room), target
+        rows = self.rows(
+            "SELECT place, change FROM early_changes WHERE room = ? AND target = ? ORDER BY place", *values
+        )
+        if rows:
+            self.run("DELETE FROM early_changes WHERE room = ? AND target = ?", *values)
+        return [msgspec.convert(row, tuple[int, bytes]) for row in rows]
 
     # --- what this device sent ---
 

@@ -108,7 +108,7 @@ CREATE UNIQUE INDEX messages_by_place ON messages(room, seq);
 CREATE UNIQUE INDEX messages_by_id ON messages(id, room);
 CREATE INDEX messages_by_version ON messages(version) WHERE version IS NOT NULL;
 CREATE INDEX messages_due ON messages(expires_at) WHERE expires_at > 0;
-CREATE INDEX messages_unread ON messages(room, seq) WHERE expires_after > 0 AND expires_at = 0;
+CREATE INDEX messages_unread ON messages(room, seq) WHERE expires_after > 0;
 CREATE TABLE versions(message INTEGER, number INTEGER, id BLOB NOT NULL, text TEXT NOT NULL,
     markup TEXT NOT NULL, sent_at INTEGER NOT NULL, PRIMARY KEY(message, number)) STRICT, WITHOUT ROWID;
 CREATE INDEX versions_by_id ON versions(id);
@@ -123,6 +123,8 @@ CREATE TABLE sent(id BLOB PRIMARY KEY, room INTEGER NOT NULL, place INTEGER NOT 
     target BLOB NOT NULL, data BLOB NOT NULL, text TEXT NOT NULL, sent_at INTEGER NOT NULL)
     STRICT, WITHOUT ROWID;
 CREATE INDEX sent_by_place ON sent(room, place);
+CREATE TABLE early_changes(room INTEGER, target BLOB, place INTEGER, change BLOB NOT NULL,
+    PRIMARY KEY(room, target, place)) STRICT, WITHOUT ROWID;
 CREATE TABLE blocked(account BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE room_settings(room BLOB, name TEXT, value TEXT NOT NULL, PRIMARY KEY(room, name))
     STRICT, WITHOUT ROWID;

@@ -14,8 +14,10 @@ from clave_client.formats.mimi.content import Expiration, MimiContent, NullPart,
 from clave_client.formats.payload import epoch_id
 from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings, decode_room_settings
 from clave_client.rooms.expiring import expire_messages
+from clave_client.store.conversation_tables import MOST_EARLY
 from clave_crypto.mls import Extension, GroupContextExtensions, PolicyRejected
-from client.memory_relay import NOW, Member, deliver, in_one_room, rekey, settle
+from client.memory_relay import NOW, Member, deliver, in_one_room, rekey, resume, settle
+from client.rooms.test_local_room import FIRST, comes_back, loses
 from client.rooms.test_message_effects import does, histories, said
 
 TABLES = ("messages", "versions", "sent", "outbox", "events", "typed_lines")
@@ -196,3 +198,50 @@ def test_settings_have_one_form() -> None:
             decode_room_settings(data)
     with pytest.raises(PeerError):
         decode_room_settings(RoomSettings(expiry=10**9).encode())
+
+
+# --- after the relay lost entries ---
+
+
+@pytest.mark.parametrize("kind", ["react", "remove", "edit"])
+def test_a_change_that_comes_before_its_message_is_made_once_that_comes(tmp_path: Path, kind: str) -> None:
+    """Green reads only the log after the restore, in which the message is sent again after the change."""
+    log, (red, twin, blue, green) = in_one_room(tmp_path, "red", "red/desk", "blue", "green")
+    for member in (red, twin, blue, green):
+        resume(member, log, FIRST)
+    author, changer = (twin, red) if kind == "edit" else (blue, red)
+    message = said(log, author, "canary zero")
+    deliver(log, red, twin, blue)
+    change = {
+        "react": red.room.composer.reaction(message, "+1"),
+        "remove": red.room.composer.deletion(message),
+        "edit": red.room.composer.text("one", replaces=message),
+    }[kind]
+    does(log, changer, change)
+    deliver(log, red)
+    loses(log, 0)
+    for member in (changer, author, green):
+        comes_back(log, member, 0)
+    for member, (submit,) in [(member, member.room.prepare_messages()) for member in (changer, author)]:
+        log.append(member, submit)
+    deliver(log, green, red)
+    ((line,), (expected,)) = green.store.history(green.room.id), red.store.history(red.room.id)
+    assert (line.text, line.kind, line.by) == (expected.text, expected.kind, expected.by)
+    emoji = [
+        [each.reaction for each in member.store.reactions(member.room.id, message)] for member in (red, green)
+    ]
+    assert emoji == [["+1"] if kind == "react" else []] * 2
+    assert green.store.rows("SELECT * FROM early_changes") == []
+    if kind == "remove":
+        assert "messages" not in traces(green)
+
+
+def test_changes_of_what_never_comes_are_kept_in_bounds(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    blue.room.set(era=1)
+    for number in range(MOST_EARLY + 20):
+        does(log, red, red.room.composer.reaction(b"\x01" + number.to_bytes(31), "+1"))
+        deliver(log, red, blue)
+    kept = [row[0] for row in blue.store.rows("SELECT target FROM early_changes ORDER BY place")]
+    assert kept == [b"\x01" + number.to_bytes(31) for number in range(20, MOST_EARLY + 20)]
+    assert blue.store.history(blue.room.id) == []

@@ -13,6 +13,7 @@ from clave_client.formats.content import ContentKind
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.expiring import expire_messages
+from clave_client.store.journal import Journal
 from clave_client.store.message_tables import MOST_VERSIONS, HistoryLine
 from client.memory_relay import NOW, Log, Member, deliver, in_one_room, say
 
@@ -109,6 +110,37 @@ def test_a_message_edited_very_often_stays_small(room: Room) -> None:
     assert kept == [str(number) for number in range(99 - MOST_VERSIONS, 99)]
 
 
+def test_stored_events_hold_the_last_edit_of_a_message_only(room: Room) -> None:
+    log, red, blue, _ = room
+    message = said(log, red, "zero")
+    deliver(log, red, blue)
+    for number in range(1, 4):
+        does(log, red, red.room.composer.text(f"version {number}", replaces=message))
+        deliver(log, red)
+        deliver(log, blue)
+    stored = [bytes(each.event) for each in Journal(blue.store).read(0, 100).events]
+    assert [each for each in stored if b"version" in each] == [stored[-1]]
+    assert b"version 3" in stored[-1]
+
+
+def test_a_text_that_grows_too_long_when_it_is_made_safe_is_not_shown(room: Room) -> None:
+    log, red, blue, _ = room
+    said(log, red, "\x1b" * 20_000)
+    said(log, red, "\x1b" * 4_000)
+    deliver(log, red, blue)
+    first, second = blue.store.history(blue.room.id)
+    assert (first.kind, first.text) == (MessageKind.UNKNOWN, "")
+    assert second.text == "<U+001B>" * 4_000
+
+
+def test_that_an_invitation_was_accepted_is_told_once(room: Room) -> None:
+    log, red, blue, green = room
+    for _ in range(3):
+        does(log, red, red.room.composer.joined())
+    told = alike(log, red, blue, green)
+    assert len([each for each in told if isinstance(each, events.InvitationAccepted)]) == 1
+
+
 @pytest.mark.parametrize("deed", ["edit", "delete"])
 def test_a_member_cannot_change_anothers_message(room: Room, deed: str) -> None:
     log, red, blue, green = room
@@ -141,7 +173,7 @@ def test_a_deletion_is_final_and_leaves_nothing(room: Room) -> None:
     log, red, blue, green = room
     message = said(log, red, "a secret word")
     does(log, red, red.room.composer.text("a secret phrase", replaces=message))
-    does(log, blue, blue.room.composer.reaction(message, "+1"))
+    does(log, blue, blue.room.composer.reaction(message, "secret!"))
     alike(log, red, blue, green)
     does(log, red, red.room.composer.deletion(message))
     does(log, red, red.room.composer.text("back again", replaces=message))
@@ -338,6 +370,26 @@ def test_an_edit_can_only_shorten_an_expiry(room: Room) -> None:
     deliver(log, red, blue)
     assert blue.store.next_expiry == (int(NOW) + day) * 1000
     assert only(blue.store.history(blue.room.id)).text == "two"
+
+
+def test_a_time_after_reading_does_not_outlast_an_end_that_an_edit_set(room: Room) -> None:
+    log, red, blue, _ = room
+    hour, minute = Expiration(relative=True, time=3600), Expiration(relative=False, time=int(NOW) + 60)
+    message = does(log, red, red.room.composer.text("one", expires=hour))
+    does(log, red, red.room.composer.text("two", replaces=message, expires=minute))
+    deliver(log, red, blue)
+    blue.room.mark_shown(only(blue.store.history(blue.room.id)).seq, until=True)
+    assert [member.store.next_expiry for member in (red, blue)] == [(int(NOW) + 60) * 1000] * 2
+
+
+def test_a_time_after_reading_in_an_edit_is_none(room: Room) -> None:
+    log, red, blue, _ = room
+    message = said(log, red, "one")
+    soon = Expiration(relative=True, time=5)
+    does(log, red, red.room.composer.text("two", replaces=message, expires=soon))
+    deliver(log, red, blue)
+    blue.room.mark_shown(only(blue.store.history(blue.room.id)).seq, until=True)
+    assert [member.store.next_expiry for member in (red, blue)] == [0, 0]
 
 
 # --- receipts ---

@@ -29,6 +29,9 @@ TEXT_PLAIN = "text/plain;charset=utf-8"
 MARKDOWN = "text/markdown;variant=GFM-MIMI"
 MESSAGE_STATUS = "application/mimi-message-status"
 
+_MOST_TYPE: Final = 255
+"""Most characters of a content type that is looked into."""
+
 _CHARSETS: Final = ("utf-8", "us-ascii")
 
 
@@ -148,6 +151,8 @@ def choose_text(part: NestedPart) -> SinglePart | None:
 
 
 def _is_showable(part: SinglePart) -> bool:
+    if len(part.content_type) > _MOST_TYPE:
+        return False
     kind, parameters = _media_type(part.content_type)
     if kind not in ("text/markdown", "text/plain") or parameters.get("charset", "utf-8") not in _CHARSETS:
         return False

@@ -86,6 +86,7 @@ def test_content_types_that_are_shown(content_type: str) -> None:
         "text/plain;charset=latin-1",
         "text/plain;charset",
         "text/plainly",
+        "text/plain" + ";a=b" * 70,
     ],
 )
 def test_content_types_that_are_not_shown(content_type: str) -> None:
