@@ -42,6 +42,7 @@ from clave_client.people.lifetimes import Clocks
 from clave_client.room import Room
 from clave_client.rooms.creation import check_title, create_group
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.policy import NOTES
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.pins import check_inviter
 from clave_client.store.profile import Profile
@@ -58,7 +59,6 @@ __all__ = ["Client"]
 
 E = TypeVar("E", bound=Event)
 
-_NOTES = "notes to self"
 
 _DELETING_SINCE = 5
 """The version of the protocol that has `DeleteAccount`."""
@@ -284,6 +284,8 @@ class Client(ClientMessages):
         """
         me = self.sync.account.verified.account
         other = me if name == self.name else (await self.fingerprint(name)).account
+        if self.sync.store.is_blocked(other):
+            raise UsageError(f"{sanitize(name)} is blocked; /unblock {sanitize(name)} first")
         pair = sorted({me, other})
         found = [room for room in self.sync.rooms.values() if room.direct == pair]
         joined = sorted((each for each in found if each.is_joined), key=lambda each: each.id)
@@ -295,9 +297,7 @@ class Client(ClientMessages):
             here = min(invited, key=lambda each: each.id)
             await self.accept(here.id)
         else:
-            title = (
-                _NOTES if other == me else f"{min(name, self.name)} and {max(name, self.name)}"[:MAX_TITLE]
-            )
+            title = NOTES if other == me else f"{min(name, self.name)} and {max(name, self.name)}"[:MAX_TITLE]
             room = await self.create_room(title, room_id=room_id, direct=pair)
             here = self._room(room.id)
         if other not in here.roster.accounts:

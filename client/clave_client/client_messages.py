@@ -196,7 +196,9 @@ class ClientMessages(ClientSettings):
         here = self._room(room)
         if not words.strip():
             if own and self.sync.store.pending_texts(room, 1):
-                raise UsageError("your last message waits to be sent; name an earlier one by its number")
+                raise UsageError(
+                    "your last message cannot be changed before it is sent; name an earlier one by its number"
+                )
             found = self._last_message(here, own) or (None if own else self._last_message(here, None))
         elif words.strip().isascii() and words.strip().isdecimal():
             found = self._numbered(here, int(words.strip()[:_MOST_DIGITS]))

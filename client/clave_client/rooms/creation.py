@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clave_client.errors import UsageError
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, MAX_TITLE, AgreedState, Role
 from clave_client.formats.room_settings import EXTENSION_TYPES, SETTINGS_EXTENSION, RoomSettings
-from clave_client.rooms.policy import RoomPolicy
+from clave_client.rooms.policy import RoomPolicy, is_reserved
 from clave_client.store.account import Account, leaf_lifetime
 from clave_crypto.mls import CipherSuite, Extension, Group
 from clave_wire.text import sanitize
@@ -29,7 +29,9 @@ def create_group(
     `UsageError`.
     """
     admins = sorted({account.verified.account, *direct})
-    state = AgreedState(1, check_title(title), admins, Role.MEMBER, Role.ADMIN, Role.ADMIN)
+    state = AgreedState(
+        1, title if direct else check_title(title), admins, Role.MEMBER, Role.ADMIN, Role.ADMIN
+    )
     extensions = [Extension(AGREED_STATE_EXTENSION, state.encode())]
     if direct:
         settings = RoomSettings(direct=sorted(set(direct)))
@@ -55,4 +57,6 @@ def check_title(title: str) -> str:
         raise UsageError(f"a room's title has 1 to {MAX_TITLE} characters")
     if sanitize(clean) != clean:
         raise UsageError("a room's title cannot hold control or invisible characters")
+    if is_reserved(clean):
+        raise UsageError("a title that looks like a room between two people is refused; /dm NAME opens one")
     return clean

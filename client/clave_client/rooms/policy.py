@@ -40,18 +40,24 @@ from clave_wire.text import check_name, sanitize, skeleton
 
 __all__ = [
     "MAX_DEVICES",
+    "NOTES",
     "ROOM_LIMITS",
     "RoomPolicy",
     "agreed_state",
     "check_direct",
     "check_names_differ",
     "device_identity",
+    "is_reserved",
     "leaf_identity",
     "member_identity",
     "restore_group",
     "room_settings",
     "room_title",
 ]
+
+
+NOTES = "notes to self"
+"""What the room with own notes is called."""
 
 
 def member_identity(member: Member | Application) -> VerifiedIdentity:
@@ -109,9 +115,18 @@ def room_title(group: Group) -> str:
     accounts = {member.leaf_index: member_identity(member) for member in group.members()}
     own = accounts[group.own_leaf].account
     direct = room_settings(group.extensions).direct
+    if direct == [own]:
+        return NOTES
     others = {each.name for each in accounts.values() if each.account in direct and each.account != own}
-    title = f"@{min(others)}" if others else agreed_state(group.extensions).title
-    return sanitize(title)
+    if others:
+        return f"@{min(others)}"
+    title = sanitize(agreed_state(group.extensions).title)
+    return f"({title})" if is_reserved(title) and not direct else title
+
+
+def is_reserved(title: str) -> bool:
+    """Return whether a title looks like that of a room between two people, or of own notes."""
+    return title.startswith("@") or skeleton(title) == skeleton(NOTES)
 
 
 MAX_DEVICES = 500

@@ -248,8 +248,11 @@ class Conversation(ConversationScreen):
 
     async def show_history(self, count: int) -> None:
         """Show the last messages of the current room again."""
-        for message in await self.session.ask(m.GetHistory(room=self.current(), limit=count)):
+        found = await self.session.ask(m.GetHistory(room=self.current(), limit=count))
+        for message in found:
             self.show_message(message)
+        if not found:
+            self.show(note("nobody has said anything here yet"))
 
     async def show_key_notices(self, room: bytes) -> None:
         """Show notices of members whose name is pinned to another key, each once."""

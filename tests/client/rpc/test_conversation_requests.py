@@ -10,11 +10,13 @@ import pytest
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import UsageError
+from clave_client.rooms.local_room import LocalRoom
 from clave_client.rpc import methods as m
 from clave_client.rpc.service_base import ServiceBase
 from clave_client.rpc.session import Session
 from clave_client.ui.conversation import Conversation
 from clave_client.values import Phase
+from clave_crypto.mls import GroupContextExtensions
 from client.rpc.kit import home_at, next_of
 from client.rpc.test_search import heard, say
 
@@ -177,3 +179,39 @@ async def test_a_text_that_is_no_utf_8_disturbs_nobody(tmp_path: Path) -> None:
         assert "cannot read" in notice.text
         assert client_of(blue).is_online
         await blue.ask(m.Send(room="friends", text="still here"))
+
+
+@pytest.mark.parametrize("title", ["@blue", "@anybody else", "notes to self", "Notes to Self"])
+async def test_no_room_is_called_like_one_between_two_people(tmp_path: Path, title: str) -> None:
+    async with home_at(tmp_path) as home:
+        red, blue = await home.friends("red", "blue")
+        with pytest.raises(UsageError, match="/dm NAME"):
+            await red.ask(m.CreateRoom(title=title))
+        with pytest.raises(UsageError, match="/dm NAME"):
+            await red.ask(m.SetTitle(room="friends", title=title, key="k"))
+        client = client_of(red)
+        (room,) = client.sync.rooms.values()
+
+        def propose(here: LocalRoom) -> list[GroupContextExtensions]:
+            return (
+                []
+                if here.state.title == title
+                else [GroupContextExtensions(here.extensions_with(title=title))]
+            )
+
+        await blue.subscribe()
+        await client._commit(room.id, propose)  # as another program could
+        changed = (await next_of(blue, events.RoomChanged)).event
+        assert isinstance(changed, events.RoomChanged)
+        assert changed.title == f"({title})"
+
+
+async def test_a_direct_room_with_somebody_blocked_is_not_opened(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, _ = await home.friends("red", "blue")
+        await red.ask(m.Block(name="blue"))
+        with pytest.raises(UsageError, match="blue is blocked"):
+            await red.ask(m.OpenDirect(name="blue"))
+        assert [each.title for each in await red.ask(m.ListRooms())] == ["friends"]
+        notes = await red.ask(m.OpenDirect(name="red"))
+        assert notes.title == "notes to self"
