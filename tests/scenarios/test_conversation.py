@@ -286,7 +286,7 @@ async def test_without_the_relay_changes_wait_and_go_out_later(tmp_path: Path) -
         await red.shows("offline")
         await red.says("a mistake")
         for line in ("/edit mended", "/delete"):
-            assert "your last message waits to be sent" in await red.refuses(line), (
+            assert "cannot be changed before it is sent" in await red.refuses(line), (
                 "and no other one is meant"
             )
         for line in (f"/edit {first} the first", f"/react :tada: {second}"):

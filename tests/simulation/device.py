@@ -260,6 +260,7 @@ class Device:
             end.other.hear_of_reset(0.01)
         self._ends.clear()
         session, current = client.sync, asyncio.current_task()
+        session._inbox.clear()
         for task in (*session.tasks, session.connection.task, *self._tasks, self._main):
             if task is not None and task is not current:
                 task.cancel()

@@ -18,6 +18,7 @@ from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.log_reader import LogReader
+from clave_client.rooms.lost_entries import LostEntries
 from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.stored_room import StoredRoom
 from clave_client.sync.rejoin import RejoinCoordinator
@@ -139,10 +140,18 @@ BITES = {
     "what was said where nobody else was is not said again": Bite(
         rejoin_entries,
         "_complete_rejoin",
-        "room.resend_after(since - 1)",
+        "room.resend_after(missed - 1)",
         "pass",
         ("Insider",),
         archived="said-alone-before-following-others",
+        quick=True,
+    ),
+    "what was said in an epoch that others left is not said again": Bite(
+        rejoin_entries,
+        "_complete_rejoin",
+        "room.resend_after(missed - 1)",
+        "room.resend_after(since - 1) if since else None",
+        archived="said-in-an-epoch-that-others-left",
         quick=True,
     ),
     "only the last restore of a relay is told": Bite(
@@ -154,7 +163,7 @@ BITES = {
         quick=True,
     ),
     "what is said again goes behind what is refused": Bite(
-        StoredRoom,
+        LostEntries,
         "resend_after",
         "set() if self.draining else ",
         "",

@@ -106,8 +106,8 @@ def _complete_rejoin(log: LogContext, payload: bytes, account: bytes) -> None:
     missed, before = min(unread, default=0), room.roster
     room.epochs.note_unread(0)
     room.epochs.set_restored(restored=False)
-    if since:
-        room.resend_after(since - 1)
+    if missed:  # who was in another epoch than this device meanwhile could not read what it said there
+        room.resend_after(missed - 1)
     room.epochs.add_former_roster(FormerRoster.of(room.group), account, room.record.cursor)
     log.enter_epoch(room.commits.take_successor(payload), None, None)
     until = room.record.cursor
