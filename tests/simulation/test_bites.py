@@ -194,22 +194,6 @@ BITES = {
         archived="vouched-for-by-itself",
         quick=True,
     ),
-    "who waits for a return says nothing": Bite(
-        LocalRoom,
-        "may_send",
-        "not waits_to_rejoin or self.epochs.rejoin_requests > _MOST_UNANSWERED",
-        "not self.commits.rejoining",
-        archived="silent-while-a-return-waits",
-        quick=True,
-    ),
-    "all who wait for a return say nothing for ever": Bite(
-        LocalRoom,
-        "may_send",
-        " or self.epochs.rejoin_requests > _MOST_UNANSWERED",
-        "",
-        archived="silent-while-a-return-waits",
-        quick=True,
-    ),
 }
 
 

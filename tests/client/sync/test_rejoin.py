@@ -332,6 +332,30 @@ def test_a_device_cannot_rejoin_as_another(room: tuple[Log, Member, Member, Memb
     assert list(red.room.rekeys) == []
 
 
+def test_who_waits_to_return_says_nothing_until_several_requests_got_no_answer(tmp_path: Path) -> None:
+    """All members of one epoch can wait for another one; who then says nothing is heard by none of them."""
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    for member in (red, green):
+        log.append(member, ahead(member, b"h" * 32))
+    deliver(log, blue)
+    assert blue.room.should_rejoin
+    assert not blue.room.cannot_follow
+    elsewhere = red.villain()
+    elsewhere.merge(elsewhere.commit((), now=int(NOW)))
+    head, identity = epoch_id(elsewhere), blue.account.identity
+    log.append(blue, blue.room.prepare_rejoin(elsewhere.group_info(), head, identity))
+    deliver(log, blue)
+    assert blue.room.commits.rejoining
+    assert blue.room.commits.awaits_confirmation
+    for _ in range(3):
+        log.append(blue, blue.room.prepare_rejoin_request())
+        deliver(log, blue)
+        assert not blue.room.may_send
+    log.append(blue, blue.room.prepare_rejoin_request())
+    deliver(log, blue)
+    assert blue.room.may_send
+
+
 def test_a_cut_off_device_answers_nobody_and_sends_nothing(room: tuple[Log, Member, Member, Member]) -> None:
     log, red, blue, green = room
     blue.says("hello")
