@@ -106,7 +106,7 @@ async def test_an_interrupt_clears_the_line_then_asks_and_then_leaves(tmp_path: 
     async with relay_at(tmp_path / "relay") as relay, chat(relay, tmp_path / "home", "red") as red:
         await red.prompts(">")
         await red.enter("/new friends")
-        await red.shows("friends>")
+        await red.shows("friends is open")
         red.press("do not send this")
         await red.shows("do not send this")
         red.press("\x03")
@@ -181,7 +181,7 @@ async def test_what_is_typed_before_the_prompt_is_there_goes_to_the_room_that_it
         async with chat(relay, home, "red") as window:
             window.press("typed ahead\rnot finished")
             await window.prompts("friends> not finished")
-            window.press("\x03exit\r")
+            window.press("\x15exit\r")
             assert await window.ended() == 0
         await red.come()
         assert red.texts(room) == ["typed ahead"]

@@ -78,31 +78,37 @@ async def _room(talk: Conversation, words: str) -> None:
         talk.show(note(f"and {archived} archived; /room all lists them too"))
 
 
-async def switch(talk: Conversation, number: int) -> None:
-    """Enter the room with this number in the list of /room."""
+async def _switch_to(talk: Conversation, room: RoomSummary, typed: str) -> bool:
+    is_kept = await talk.enter(room.id, typed)
+    talk.show(note(f"talking in {talk.title(room.id)}"))
+    return is_kept
+
+
+async def switch(talk: Conversation, number: int, typed: str) -> bool:
+    """Enter the room with this number in the list of /room; return whether `typed` is kept."""
     rooms = list(talk.rooms.values())
     if number <= len(rooms) and rooms[number - 1].phase is Phase.JOINED:
-        await talk.enter(rooms[number - 1].id)
-        talk.show(note(f"talking in {talk.title(rooms[number - 1].id)}"))
+        return await _switch_to(talk, rooms[number - 1], typed)
+    return False
 
 
-async def switch_to_unread(talk: Conversation) -> None:
-    """Enter the next room with something new, after the current one in the list."""
+async def switch_to_unread(talk: Conversation, typed: str) -> bool:
+    """Enter the next room with something new, after the current one; return whether `typed` is kept."""
     rooms = list(talk.rooms.values())
     place = next((n for n, room in enumerate(rooms) if room.id == talk.room), -1)
     for room in rooms[place + 1 :] + rooms[: place + 1]:
         if room.unread and room.id != talk.room and room.phase is Phase.JOINED:
-            await talk.enter(room.id)
-            talk.show(note(f"talking in {talk.title(room.id)}"))
-            return
+            return await _switch_to(talk, room, typed)
+    return False
 
 
-async def run_shortcut(talk: Conversation, work: Callable[[], Awaitable[None]]) -> None:
-    """Run what a key does; errors are shown, not raised."""
+async def run_shortcut(talk: Conversation, work: Callable[[str], Awaitable[bool]], typed: str) -> bool:
+    """Run what a key does; return whether `typed` is kept. Errors are shown, not raised."""
     try:
-        await work()
+        return await work(typed)
     except ClientError as error:
         talk.show(note(error_text(error), "alarm"))
+        return False
 
 
 async def _members(talk: Conversation, _: str) -> None:

@@ -181,17 +181,20 @@ class Conversation(ConversationScreen):
             text = f"you have a room called {room.similar} already; this is another one, {room.id.hex()[:8]}"
             self.show(note(text, "alarm"))
 
-    async def enter(self, room: bytes) -> None:
-        """Make `room` the current room; show its last messages, and those that were not shown yet."""
-        async with self._showing:  # events wait, so that each message is shown once and in its place
-            await self._enter(room)
+    async def enter(self, room: bytes, typed: str = "") -> bool:
+        """Make `room` the current room; show its last messages, and those that were not shown yet.
 
-    async def _enter(self, room: bytes) -> None:
+        `typed` was typed in the former room and not sent; returns whether it is kept with that room. What is
+        typed meanwhile is for the new one.
+        """
+        async with self._showing:  # events wait, so that each message is shown once and in its place
+            return await self._enter(room, typed)
+
+    async def _enter(self, room: bytes, typed: str) -> bool:
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
-        if self.room != room:
-            await self.keep_draft()
+        is_kept = self.room != room and await self._keep_draft(typed)
         self.room = room
         await self.ask_members()
         self.title(room)
@@ -217,9 +220,9 @@ class Conversation(ConversationScreen):
         if room in self.rooms:
             self._count_unread(room, reset=True)
         await ask(m.SetLastRoom(room=words))
-        if not self.draft.text():
-            self.draft.set_text(await ask(m.GetDraft(room=words)))
+        self.draft.put_back(await ask(m.GetDraft(room=words)))
         self._changed()
+        return is_kept
 
     async def ask_members(self) -> None:
         """Ask who is in the current room, as mentions are shown by these names."""
@@ -227,14 +230,12 @@ class Conversation(ConversationScreen):
             found = await self.session.ask(m.ListMembers(room=self.room.hex()))
             self.members = {each.person.account: each.person.name for each in found}
 
-    async def keep_draft(self) -> None:
-        """Keep what is typed and not sent with the current room, and clear the line."""
+    async def _keep_draft(self, text: str) -> bool:
+        """Keep what was typed and not sent with the current room; return whether there is such a room."""
         if self.room is None or self.room not in self.rooms:
-            return
-        text = self.draft.text()
+            return False
         await self.session.ask(m.SetDraft(room=self.room.hex(), text=text))
-        if text:
-            self.draft.set_text("")
+        return True
 
     def _show_page(self, room: bytes, page: list[HistoryMessage]) -> None:
         for message in page:
@@ -434,7 +435,7 @@ class Conversation(ConversationScreen):
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         self._presence.stop()
         with contextlib.suppress(UsageError, StoreDamaged):
-            await self.keep_draft()
+            await self._keep_draft(self.draft.text())
         wait = 0.0 if self._online is False else FLUSH_SECONDS
         try:
             async with asyncio.timeout(wait + STALL_SECONDS):

@@ -13,8 +13,8 @@ class DraftLine(Protocol):
     def text(self) -> str:
         """Return what is typed."""
 
-    def set_text(self, text: str) -> None:
-        """Replace what is typed."""
+    def put_back(self, text: str) -> None:
+        """Make `text` what is typed; if something is, the newest of the earlier texts."""
 
 
 class NoDraft:
@@ -24,5 +24,5 @@ class NoDraft:
         """Return nothing."""
         return ""
 
-    def set_text(self, text: str) -> None:
+    def put_back(self, text: str) -> None:
         """Do nothing."""

@@ -218,15 +218,54 @@ async def test_other_rooms_are_counted_and_one_key_leads_to_the_next_unread(tmp_
         assert window.rung == ["over here"]
         await window.types("/room")
         assert any("friends" in line and "(1 new)" in line for line in window.lines)
-        await switch_to_unread(window.talk)
+        await switch_to_unread(window.talk, "")
         assert window.talk.prompt == "friends> "
         assert any(line.endswith("blue (unverified): over here") for line in window.lines)
         assert window.live == []
-        await switch(window.talk, 1)
+        assert await switch(window.talk, 1, "typed") is True
         assert window.talk.prompt == "alone> "
-        await switch(window.talk, 9)
-        await switch_to_unread(window.talk)
+        assert await switch(window.talk, 9, "typed") is False
+        assert await switch_to_unread(window.talk, "typed") is False
         assert window.talk.prompt == "alone> ", "there is nothing else to go to"
+        await window.close()
+
+
+class Line:
+    """A line that is typed into; `earlier` are the texts that Up brings back."""
+
+    def __init__(self) -> None:
+        self.typed = ""
+        self.earlier: list[str] = []
+
+    def text(self) -> str:
+        return self.typed
+
+    def put_back(self, text: str) -> None:
+        if self.typed:
+            self.earlier.append(text)
+        else:
+            self.typed = text
+
+
+async def test_what_is_typed_while_a_room_is_entered_is_for_that_room(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        for title in ("one", "two"):
+            await red.ask(m.CreateRoom(title=title))
+        await red.ask(m.SetDraft(room="two", text="kept"))
+        window = await Window.open(home, "red", room="one")
+        line = window.talk.draft = Line()
+        entering = asyncio.create_task(window.types("/room two"))
+        line.typed = "typed ahead"
+        assert await entering
+        assert (line.typed, line.earlier) == ("typed ahead", ["kept"])
+        assert await red.ask(m.GetDraft(room="one")) == ""
+        line.typed = ""
+        assert await switch(window.talk, 1, "for one") is True
+        assert line.typed == ""
+        await window.types("/room two")
+        await window.types("/room one")
+        assert line.typed == "for one"
         await window.close()
 
 

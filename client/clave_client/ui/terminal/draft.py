@@ -46,9 +46,11 @@ class Draft(Buffer):
             self.cursor_position = position
         return False
 
-    def replace(self, text: str) -> None:
-        """Make `text` what is being typed."""
-        self._start(text)
+    def cut(self) -> str:
+        """Clear the text and return it, which becomes no entry of the history."""
+        text = self.text
+        self._start("")
+        return text
 
     def paste(self, text: str) -> None:
         """Insert a pasted text, with newlines for any line ends and without those at its end."""

@@ -53,8 +53,9 @@ class Terminal:
     one typed line at a time; it prints what is to remain of it, and may raise `LineRefused`. `waiting` says
     what a line waits for. `complete` gets the text before the cursor and returns what could stand there
     instead. `history` holds earlier texts, oldest first; `remember` is called with each new one. `shortcuts`
-    maps keys such as "alt-1" to what they run, in turn with the lines. What a callback raises ends `run`.
-    Must be made on the loop that runs it.
+    maps keys such as "alt-1" to what they run, in turn with the lines: it gets what was typed before the key,
+    which leaves the prompt, and returns whether it has kept that; else it is put back. What a callback raises
+    ends `run`. Must be made on the loop that runs it.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Terminal:
         complete: Callable[[str], Awaitable[list[str]]],
         history: Sequence[str],
         remember: Callable[[str], Awaitable[None]],
-        shortcuts: Mapping[str, Callable[[], Awaitable[None]]],
+        shortcuts: Mapping[str, Callable[[str], Awaitable[bool]]],
     ) -> None:
         self._live = live
         self._handle = handle
@@ -102,9 +103,10 @@ class Terminal:
         """Return what is typed."""
         return self._draft.text
 
-    def set_text(self, text: str) -> None:
-        """Replace what is typed."""
-        self._draft.replace(text)
+    def put_back(self, text: str) -> None:
+        """Make `text` what is typed; if something is, the newest of the earlier texts, and say so."""
+        if text and not self._draft.put_back(text):
+            self._note("what was typed before is kept; Up brings it back")
         self.refresh()
 
     def refresh(self) -> None:
@@ -202,8 +204,7 @@ class Terminal:
         try:
             await self._handle(text)
         except LineRefused as refused:
-            if not self._draft.put_back(refused.text):
-                self._note("the refused line is kept; Up brings it back")
+            self.put_back(refused.text)
 
     def enter(self) -> None:
         """Take the text as a line to handle; nothing if it is blank."""
@@ -276,8 +277,16 @@ class Terminal:
         self.refresh()
 
     def shortcut(self, name: str) -> None:
-        """Run a shortcut in turn with the lines."""
-        self._queue.put(Job(name, lambda: self._shortcuts[name]()))
+        """Run a shortcut in turn with the lines; what is typed from now on is for what comes after it."""
+        self._queue.put(Job(name, partial(self._run_shortcut, name, self._draft.cut())))
+
+    async def _run_shortcut(self, name: str, typed: str) -> None:
+        is_kept = False
+        try:
+            is_kept = await self._shortcuts[name](typed)
+        finally:
+            if not is_kept:
+                self.put_back(typed)
 
 
 def _common_start(texts: list[str]) -> str:

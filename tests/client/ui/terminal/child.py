@@ -35,7 +35,7 @@ class Program:
             complete=self.complete,
             history=("older", "with\ntwo lines"),
             remember=self.remember,
-            shortcuts={"alt-1": self.enter_one, "alt-a": self.enter_next},
+            shortcuts={"alt-1": self.enter_one, "alt-2": self.enter_two, "alt-a": self.enter_next},
         )
 
     def say(self, text: str, style: str = "") -> None:
@@ -47,11 +47,18 @@ class Program:
     async def remember(self, text: str) -> None:
         self.remembered.append(text)
 
-    async def enter_one(self) -> None:
+    async def enter_one(self, _: str) -> bool:
         self.name = "one"
+        return False
 
-    async def enter_next(self) -> None:
+    async def enter_two(self, typed: str) -> bool:
+        self.name = "two"
+        self.say(f"kept {typed!r}")
+        return True
+
+    async def enter_next(self, _: str) -> bool:
         self.name = "next"
+        return False
 
     async def handle(self, text: str) -> None:
         command, _, argument = text.partition(" ")

@@ -333,7 +333,7 @@ def test_a_refused_line_returns_to_the_prompt_or_is_one_key_away() -> None:
         shown.press("\x15refuse-later this\rtyped")
         shown.prompts("typed")
         shown.send(signal.SIGUSR1)
-        shown.shows("the refused line is kept; Up brings it back")
+        shown.shows("what was typed before is kept; Up brings it back")
         shown.prompts("typed")
         shown.press("\x1b[A")
         shown.prompts("refuse-later this")
@@ -392,6 +392,22 @@ def test_shortcuts_run_in_turn_and_change_the_prompt() -> None:
         shown.ends_with("one> draft")
         shown.press("\x1ba")
         shown.ends_with("next> draft")
+
+
+def test_what_is_typed_before_a_shortcut_is_for_it_and_what_comes_later_stays() -> None:
+    with window() as shown:
+        shown.press("wait\rbefore\x1b2after")
+        shown.prompts("after")
+        shown.send(signal.SIGUSR1)
+        shown.shows("kept 'before'")
+        shown.ends_with("two> after")
+        shown.press("\x15wait\rbefore\x1b1after")
+        shown.ends_with("two> after")
+        shown.send(signal.SIGUSR1)
+        shown.shows("what was typed before is kept; Up brings it back")
+        shown.ends_with("one> after")
+        shown.press("\x1b[A")
+        shown.ends_with("one> before")
 
 
 def test_text_of_others_is_inert_and_nothing_that_lacks_in_the_encoding_raises() -> None:
