@@ -14,7 +14,7 @@ from clave_client.rooms.policy import RoomPolicy
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_crypto.mls import Add, Group, KeyPackage, KeyPackageBundle
 from clave_wire.messages import Invitation, ToClient
-from scenarios.stage import Somebody, people_at, relay_at
+from scenarios.stage import Somebody, gather_in, people_at, relay_at
 
 OLD = "an invitation to friends was refused: it is an old one"
 
@@ -179,3 +179,18 @@ async def test_a_welcome_under_another_rooms_id_changes_no_room(tmp_path: Path) 
         )
         assert (await blue.sees(events.Notice)).text == told
         assert blue.client.rooms == {}
+
+
+async def test_who_is_removed_and_invited_again_is_told_to_have_joined_again(tmp_path: Path) -> None:
+    async with (
+        relay_at(tmp_path / "relay") as relay,
+        people_at(relay, tmp_path / "home", "red", "blue", "green") as (red, blue, green),
+    ):
+        room = await gather_in("friends", red, blue, green)
+        await red.client.remove(room, "green")
+        await red.sees(events.MemberRemoved)
+        await green.sees(events.RoomClosed)
+        await red.client.invite(room, "green")
+        await green.sees(events.Invited, lambda invited: len(invited.members) == 2)
+        await green.client.accept(room)
+        assert (await red.sees(events.InvitationAccepted)).person.name == "green"

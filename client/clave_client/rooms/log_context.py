@@ -202,6 +202,7 @@ class LogContext:
         after.remember(added)
         for member in added:
             room.counts.put(member.signature_key, 0)
+            self.report.forget(member.signature_key, "joined")
             if author is not None:
                 self.report.add(events.MemberAdded(room.id, after.person(member), author))
         for member in before.missing_in(after):
