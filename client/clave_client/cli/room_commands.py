@@ -23,7 +23,10 @@ __all__ = ["ALL"]
 @click.argument("person", metavar="NAME")
 @click.argument("text", nargs=-1)
 def dm(options: ProfileOptions, person: str, text: tuple[str, ...], *, as_json: bool) -> None:
-    """Find or open the room between you and NAME, and say TEXT there; with your own name, your notes."""
+    """Find or open the room between you and NAME, and say TEXT there; with your own name, your notes.
+
+    - as TEXT takes what standard input has.
+    """
     words = text_of(text)
 
     async def work() -> None:
@@ -124,7 +127,10 @@ def archive(options: ProfileOptions, room: str, *, undo: bool, as_json: bool) ->
 @click.argument("room")
 @click.argument("text", nargs=-1)
 def draft(options: ProfileOptions, room: str, text: tuple[str, ...], *, as_json: bool) -> None:
-    """Print what was typed in ROOM and not sent, or keep TEXT as that; "" deletes it."""
+    """Print what was typed in ROOM and not sent, or keep TEXT as that; "" deletes it.
+
+    - as TEXT takes what standard input has.
+    """
     words = text_of(text)
 
     async def work() -> None:

@@ -11,6 +11,7 @@ from clave_client.rpc.values import RoomSummary
 from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import name_with_warning, note, room_info_lines, room_line, warning_word
+from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_client.ui.message_commands import MESSAGE_COMMANDS
@@ -78,37 +79,33 @@ async def _room(talk: Conversation, words: str) -> None:
         talk.show(note(f"and {archived} archived; /room all lists them too"))
 
 
-async def _switch_to(talk: Conversation, room: RoomSummary, typed: str) -> bool:
-    is_kept = await talk.enter(room.id, typed)
-    talk.show(note(f"talking in {talk.title(room.id)}"))
-    return is_kept
-
-
-async def switch(talk: Conversation, number: int, typed: str) -> bool:
-    """Enter the room with this number in the list of /room; return whether `typed` is kept."""
+async def switch(talk: Conversation, number: int, typed: TypedText) -> None:
+    """Enter the room with this number in the list of /room; `typed` is kept with the former one."""
     rooms = list(talk.rooms.values())
     if number <= len(rooms) and rooms[number - 1].phase is Phase.JOINED:
-        return await _switch_to(talk, rooms[number - 1], typed)
-    return False
+        await talk.enter(rooms[number - 1].id, typed)
+        talk.show(note(f"talking in {talk.title(rooms[number - 1].id)}"))
 
 
-async def switch_to_unread(talk: Conversation, typed: str) -> bool:
-    """Enter the next room with something new, after the current one; return whether `typed` is kept."""
+async def switch_to_unread(talk: Conversation, typed: TypedText) -> None:
+    """Enter the next room with something new, after the current one; `typed` is kept with that."""
     rooms = list(talk.rooms.values())
     place = next((n for n, room in enumerate(rooms) if room.id == talk.room), -1)
     for room in rooms[place + 1 :] + rooms[: place + 1]:
         if room.unread and room.id != talk.room and room.phase is Phase.JOINED:
-            return await _switch_to(talk, room, typed)
-    return False
+            await talk.enter(room.id, typed)
+            talk.show(note(f"talking in {talk.title(room.id)}"))
+            return
 
 
-async def run_shortcut(talk: Conversation, work: Callable[[str], Awaitable[bool]], typed: str) -> bool:
-    """Run what a key does; return whether `typed` is kept. Errors are shown, not raised."""
+async def run_shortcut(
+    talk: Conversation, work: Callable[[TypedText], Awaitable[None]], typed: TypedText
+) -> None:
+    """Run what a key does; errors are shown, not raised."""
     try:
-        return await work(typed)
+        await work(typed)
     except ClientError as error:
         talk.show(note(error_text(error), "alarm"))
-        return False
 
 
 async def _members(talk: Conversation, _: str) -> None:

@@ -26,7 +26,7 @@ from clave_client.ui.display import (
     note,
     separator,
 )
-from clave_client.ui.draft_line import DraftLine, NoDraft
+from clave_client.ui.draft_line import DraftLine, NoDraft, TypedText
 from clave_client.ui.message_lines import reaction_text
 from clave_client.ui.presence_lines import PresenceLines
 from clave_client.values import Fingerprint, Phase, SeenKey
@@ -181,20 +181,22 @@ class Conversation(ConversationScreen):
             text = f"you have a room called {room.similar} already; this is another one, {room.id.hex()[:8]}"
             self.show(note(text, "alarm"))
 
-    async def enter(self, room: bytes, typed: str = "") -> bool:
+    async def enter(self, room: bytes, typed: TypedText | None = None) -> None:
         """Make `room` the current room; show its last messages, and those that were not shown yet.
 
-        `typed` was typed in the former room and not sent; returns whether it is kept with that room. What is
-        typed meanwhile is for the new one.
+        `typed` was typed in the former room and not sent; it is kept there. What is typed meanwhile is for
+        the new one.
         """
         async with self._showing:  # events wait, so that each message is shown once and in its place
-            return await self._enter(room, typed)
+            await self._enter(room, typed or TypedText())
 
-    async def _enter(self, room: bytes, typed: str) -> bool:
+    async def _enter(self, room: bytes, typed: TypedText) -> None:
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
-        is_kept = self.room != room and await self._keep_draft(typed)
+        is_other = self.room != room
+        if is_other:
+            typed.is_kept = await self._keep_draft(typed.text)
         self.room = room
         await self.ask_members()
         self.title(room)
@@ -220,9 +222,9 @@ class Conversation(ConversationScreen):
         if room in self.rooms:
             self._count_unread(room, reset=True)
         await ask(m.SetLastRoom(room=words))
-        self.draft.put_back(await ask(m.GetDraft(room=words)))
+        if is_other:
+            self.draft.put_back(await ask(m.GetDraft(room=words)))
         self._changed()
-        return is_kept
 
     async def ask_members(self) -> None:
         """Ask who is in the current room, as mentions are shown by these names."""

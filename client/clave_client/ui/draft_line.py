@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["DraftLine", "NoDraft"]
+__all__ = ["DraftLine", "NoDraft", "TypedText"]
+
+
+@dataclass
+class TypedText:
+    """What was typed before a key that leads elsewhere; `is_kept` once it is stored with where it belongs."""
+
+    text: str = field(default="", repr=False)
+    is_kept: bool = False
 
 
 class DraftLine(Protocol):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from clave_client.ui.draft_line import TypedText
 from clave_client.ui.terminal.draft import Draft
 from clave_client.ui.terminal.input_queue import InputQueue, Job
 from clave_client.ui.terminal.interrupts import CONFIRM_SECONDS, Interrupt, Interrupts
@@ -54,8 +55,8 @@ class Terminal:
     what a line waits for. `complete` gets the text before the cursor and returns what could stand there
     instead. `history` holds earlier texts, oldest first; `remember` is called with each new one. `shortcuts`
     maps keys such as "alt-1" to what they run, in turn with the lines: it gets what was typed before the key,
-    which leaves the prompt, and returns whether it has kept that; else it is put back. What a callback raises
-    ends `run`. Must be made on the loop that runs it.
+    which leaves the prompt, and is put back unless it was kept. What a callback raises ends `run`. Must be
+    made on the loop that runs it.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Terminal:
         complete: Callable[[str], Awaitable[list[str]]],
         history: Sequence[str],
         remember: Callable[[str], Awaitable[None]],
-        shortcuts: Mapping[str, Callable[[str], Awaitable[bool]]],
+        shortcuts: Mapping[str, Callable[[TypedText], Awaitable[None]]],
     ) -> None:
         self._live = live
         self._handle = handle
@@ -80,6 +81,7 @@ class Terminal:
         self._asking: SecretQuestion | None = None
         self._completions: list[str] = []
         self._completing: asyncio.Task[None] | None = None
+        self._cut: list[TypedText] = []
         self._draft = Draft(history)
         self._draft.on_text_changed += lambda _: self._forget_completions()
         clock = asyncio.get_running_loop().time
@@ -160,6 +162,8 @@ class Terminal:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            texts = [typed.text for typed in self._cut] + [self._draft.cut()]  # shortcuts that did not run
+            self._draft.put_back("\n".join(text for text in texts if text))
         return self._ending or Ending.STOPPED
 
     def _end(self, ending: Ending) -> None:
@@ -278,15 +282,17 @@ class Terminal:
 
     def shortcut(self, name: str) -> None:
         """Run a shortcut in turn with the lines; what is typed from now on is for what comes after it."""
-        self._queue.put(Job(name, partial(self._run_shortcut, name, self._draft.cut())))
+        typed = TypedText(self._draft.cut())
+        self._cut.append(typed)
+        self._queue.put(Job(name, partial(self._run_shortcut, name, typed)))
 
-    async def _run_shortcut(self, name: str, typed: str) -> None:
-        is_kept = False
+    async def _run_shortcut(self, name: str, typed: TypedText) -> None:
         try:
-            is_kept = await self._shortcuts[name](typed)
+            await self._shortcuts[name](typed)
         finally:
-            if not is_kept:
-                self.put_back(typed)
+            self._cut.remove(typed)
+            if not typed.is_kept:
+                self.put_back(typed.text)
 
 
 def _common_start(texts: list[str]) -> str:

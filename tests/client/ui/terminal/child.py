@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from clave_client.cli.exit_status import run
+from clave_client.ui.draft_line import TypedText
 from clave_client.ui.terminal.terminal import LineRefused, Terminal
 from clave_client.ui.terminal.usable import is_usable
 from clave_client.ui.terminal.wrapping import Line
@@ -47,18 +48,16 @@ class Program:
     async def remember(self, text: str) -> None:
         self.remembered.append(text)
 
-    async def enter_one(self, _: str) -> bool:
+    async def enter_one(self, _: TypedText) -> None:
         self.name = "one"
-        return False
 
-    async def enter_two(self, typed: str) -> bool:
+    async def enter_two(self, typed: TypedText) -> None:
         self.name = "two"
-        self.say(f"kept {typed!r}")
-        return True
+        self.say(f"kept {typed.text!r}")
+        typed.is_kept = True
 
-    async def enter_next(self, _: str) -> bool:
+    async def enter_next(self, _: TypedText) -> None:
         self.name = "next"
-        return False
 
     async def handle(self, text: str) -> None:
         command, _, argument = text.partition(" ")
@@ -129,6 +128,8 @@ async def main() -> None:
     except asyncio.CancelledError:
         program.say("ended: CANCELLED")
         raise
+    if program.terminal.text():
+        program.say(f"left: {program.terminal.text()!r}")
     program.say(f"ended: {ending.name}")
 
 

@@ -410,6 +410,20 @@ def test_what_is_typed_before_a_shortcut_is_for_it_and_what_comes_later_stays() 
         shown.ends_with("one> before")
 
 
+def test_what_is_typed_before_a_shortcut_that_never_runs_is_left() -> None:
+    with window() as shown:
+        shown.press("linger\r")
+        shown.shows("lingering")
+        shown.press("before\x1b2")
+        shown.prompts()
+        shown.press("\x03\x03")
+        shown.shows("Ctrl-C once more quits")
+        shown.press("\x03")
+        shown.send(signal.SIGUSR1)
+        assert shown.ended() == 0
+        assert shown.rows[-2:] == ["left: 'before'", "ended: INTERRUPTED"]
+
+
 def test_text_of_others_is_inert_and_nothing_that_lacks_in_the_encoding_raises() -> None:
     with window(PYTHONUTF8="0", PYTHONIOENCODING="latin-1") as shown:
         shown.press("say caf\xe9 ".encode("latin-1") + b"\r")
