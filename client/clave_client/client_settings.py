@@ -38,13 +38,14 @@ class ClientSettings(ClientState):
         if len(found) > 1:
             raise UsageError(f"several accounts go by {sanitize(name)}; decide with /trust first")
         account = found[0].account
+        refused = [room for room in self.sync.rooms.values() if room.is_invited_by(account)]
         with self.sync.store.transaction():
             self.sync.store.block(account, name)
             self.sync.journal.forget_account(account)
-        for room in list(self.sync.rooms.values()):
-            if room.is_invited_by(account):
+            for room in refused:
                 room.refuse()
-                self.sync.submit_noted(room)
+        for room in refused:
+            self.sync.submit_noted(room)
         return BlockedPerson(name, account, fingerprint(account))
 
     def unblock(self, name: str) -> BlockedPerson:

@@ -228,9 +228,6 @@ class LocalRoom(RoomMessages):
         with self.changing():
             for item in items:
                 if encrypt_again or item.payload is None or item.head != head:
-                    if not item.data:  # what it said was erased before it was sent
-                        self.outbox.drop(item)
-                        continue
                     encrypt_again = True
                     payload = self._encrypt_message(group, head, item)
                     self.outbox.store_ciphertext(item, payload, head)
@@ -238,6 +235,17 @@ class LocalRoom(RoomMessages):
                     payload = item.payload
                 submits.append(self._submit(Kind.APPLICATION, payload))
         return submits
+
+    def unsendable(self) -> list[OutboxItem]:
+        """Return what waits and says nothing any more: its message was deleted, or is over."""
+        return [
+            item for item in self.outbox.waiting() if not item.data and not self._is_in_flight(item.payload)
+        ]
+
+    def drop_unsent(self, item: OutboxItem) -> None:
+        """Delete what will not be sent."""
+        with self.changing():
+            self.outbox.drop(item)
 
     def _encrypt_message(self, group: Group, head: bytes, item: OutboxItem) -> bytes:
         count = self.record.count + 1
@@ -380,7 +388,7 @@ class LocalRoom(RoomMessages):
         waits = commit is not None and not commit.logged and not self._is_in_flight(commit.payload)
         return waits and self.is_open and not self.can_resubmit_commit
 
-    def _is_in_flight(self, payload: bytes) -> bool:
+    def _is_in_flight(self, payload: bytes | None) -> bool:
         return any(submitted.payload == payload for submitted in self.in_flight.values())
 
     def prepare_confirm(self, rekey: Rekey) -> Submit:

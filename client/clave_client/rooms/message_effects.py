@@ -84,9 +84,10 @@ class MessageEffects:
             self._report = BatchReport(self._room.id, is_hidden=True)
         absent = self._absent(content, person)
         if absent:
-            if self._room.record.era:
+            if self._comes_again:
                 data = msgspec.msgpack.encode(change)
-                self._store.add_early(self._room.id, content.target, place, data)
+                values = content.target, place, person.account, content.kind, data
+                self._store.add_early(self._room.id, *values)
             else:
                 self._report_inert(person, f"{absent} a message that is not here")
             return
@@ -101,9 +102,14 @@ class MessageEffects:
                 self._react(content, person, line)
             case ContentKind.STATUS:
                 self._note_statuses(content, person, line)
-        if self._room.record.era:
+        if self._comes_again:
             for before, data in self._store.take_early(self._room.id, content.id):
                 self._apply(msgspec.msgpack.decode(data, type=_Change), before, report)
+
+    @property
+    def _comes_again(self) -> bool:
+        """Whether the relay was restored, so that what it lost is sent again in another order."""
+        return bool(self._room.record.era or self._room.relay_restores)
 
     def _absent(self, content: Content, person: Person) -> str:
         """Return what a content did to a message that is not here, empty if it is here or none is named."""

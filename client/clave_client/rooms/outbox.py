@@ -77,20 +77,23 @@ class Outbox:
     def requeue_before(self, sent: Sequence[SentContent], in_flight_payloads: Collection[bytes]) -> None:
         """Queue contents again, before all that waits and each once; encrypt all of it again.
 
-        Items whose payloads are `in_flight_payloads`, and items in the log, stay in front.
+        Items whose payloads are `in_flight_payloads`, and items in the log, stay in front. Changes among them
+        of what is queued are repeated behind it, as the last one in the log counts.
         """
-        items = [
-            item
-            for item in self._store.outbox(self._room, -1)
-            if item.placed is None and item.payload not in in_flight_payloads
-        ]
+        items: list[OutboxItem] = []
+        ahead: list[OutboxItem] = []
+        for item in self._store.outbox(self._room, -1):
+            is_ahead = item.placed is not None or item.payload in in_flight_payloads
+            (ahead if is_ahead else items).append(item)
         again = {content.id for content in sent}
+        changed = again.union(content.target for content in sent)
         for item in items:
             self.drop(item)
         for each in sent:
             kind = ContentKind(each.kind)
             self.append(Outgoing(each.id, kind, each.data, each.text, each.target), each.sent_at)
-        for item in items:
+        repeated = [item for item in ahead if item.target and item.target in changed]
+        for item in [*repeated, *items]:
             if item.id not in again:
                 self.append(Outgoing(item.id, item.kind, item.data, item.body, item.target), item.sent_at)
 

@@ -121,12 +121,13 @@ def room_title(group: Group) -> str:
     if others:
         return f"@{min(others)}"
     title = sanitize(agreed_state(group.extensions).title)
-    return f"({title})" if is_reserved(title) and not direct else title
+    return f"({title})" if is_reserved(title) else title
 
 
 def is_reserved(title: str) -> bool:
     """Return whether a title looks like that of a room between two people, or of own notes."""
-    return title.startswith("@") or skeleton(title) == skeleton(NOTES)
+    words = skeleton(title).split()
+    return words[:1] != [] and (words[0].startswith("@") or words == skeleton(NOTES).split())
 
 
 MAX_DEVICES = 500

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from clave_client.formats.content import ContentKind
 from clave_client.store.message_tables import HistoryLine, MessageTables
 
 __all__ = ["MOST_EARLY", "MOST_REACTIONS", "ConversationTables", "Reaction", "SentContent"]
@@ -18,6 +19,9 @@ MOST_REACTIONS = 20
 
 MOST_EARLY = 200
 """Changes kept in one room of messages that have not come yet."""
+
+_MOST_EARLY_OF_ONE = 50
+"""Most of them of one account, so that it cannot push out those of others."""
 
 _ROOM = "messages.room = (SELECT number FROM room_numbers WHERE id = ?)"
 
@@ -188,16 +192,29 @@ class ConversationTables(MessageTables):
 
     # --- changes of what has not come yet ---
 
-    def add_early(self, room: bytes, target: bytes, place: int, change: bytes) -> None:
-        """Keep a change of the message `target` that came at history seq `place`; a room's last 200 are."""
+    def add_early(
+        self, room: bytes, target: bytes, place: int, account: bytes, kind: ContentKind, change: bytes
+    ) -> None:
+        """Keep a change of the message `target` that came at history seq `place`, of the kind of its content.
+
+        A room's last 200 are kept, and the last 50 of one account. A deletion makes the earlier edits of its
+        account needless: either they are of another one's message, or all of it is deleted.
+        """
         number = self.room_number(room)
-        self.run("INSERT OR REPLACE INTO early_changes VALUES (?, ?, ?, ?)", number, target, place, change)
-        self.run(
-            "DELETE FROM early_changes WHERE room = ?1 AND place <= (SELECT place FROM early_changes"
-            " WHERE room = ?1 ORDER BY place DESC LIMIT 1 OFFSET ?2)",
-            number,
-            MOST_EARLY,
-        )
+        if kind is ContentKind.DELETION:
+            sql = "DELETE FROM early_changes WHERE room = ? AND target = ? AND account = ? AND kind = ?"
+            self.run(sql, number, target, account, int(ContentKind.EDIT))
+        row = number, target, place, account, int(kind), change
+        self.run("INSERT OR REPLACE INTO early_changes VALUES (?, ?, ?, ?, ?, ?)", *row)
+        for most, whose in ((_MOST_EARLY_OF_ONE, account), (MOST_EARLY, None)):
+            self.run(
+                "DELETE FROM early_changes WHERE room = ?1 AND account = ifnull(?2, account) AND place <="
+                " (SELECT place FROM early_changes WHERE room = ?1 AND account = ifnull(?2, account)"
+                " ORDER BY place DESC LIMIT 1 OFFSET ?3)",
+                number,
+                whose,
+                most,
+            )
 
     def take_early(self, room: bytes, target: bytes) -> list[tuple[int, bytes]]:
         """Return and delete the kept changes of a message with their places, in order."""

@@ -211,6 +211,7 @@ class Store(ConversationTables):
         for table in ("group_parts", "chain", "outbox", "waiting", "counts"):
             self.run(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 (constant names)
         self.run("DELETE FROM late_messages WHERE id = ?", room)
+        self.run("DELETE FROM early_changes WHERE room = ?", self.room_number(room))
 
     def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
         """Store one part of a room's group state, by its name; None deletes it."""

@@ -6,6 +6,7 @@ every table and in the search index, and by `secure_delete` from the file's page
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from clave_client.errors import StoreFull
 from clave_client.events import MessageKind
 from clave_client.store.connection import BUSY_TIMEOUT, StoreConnection
 from clave_client.store.search_index import SearchIndex
@@ -213,7 +215,8 @@ class MessageTables(StoreConnection):
     ) -> None:
         """Delete what a message said, its versions and what belongs to it; note what became of it as `kind`.
 
-        `by` is a line whose sender removed it, if another account did.
+        `by` is a line whose sender removed it, if another account did. What waits to be sent about a message
+        that is hidden on this device only, the others still get.
         """
         row, number, sender, former = self.row_of(room, message)
         remover = None if by is None else self.sender_number((by.sender, by.account, by.name))
@@ -221,6 +224,8 @@ class MessageTables(StoreConnection):
         for table in ("versions", "reactions", "receipts"):
             self.run(f"DELETE FROM {table} WHERE message = ?", row)  # noqa: S608 (constant names)
         for table, text in (("sent", "text"), ("outbox", "body")):  # that something was sent stays
+            if table == "outbox" and kind is MessageKind.HIDDEN:
+                continue
             self.run(
                 f"UPDATE {table} SET {text} = '', data = x'' WHERE kind IN {_TELLING}"  # noqa: S608 (constants)
                 " AND (id = ?1 OR target = ?1)",
@@ -245,16 +250,17 @@ class MessageTables(StoreConnection):
     def remove_traces(self) -> None:
         """Delete what was erased from the write-ahead log too; not in a transaction.
 
-        While another program reads the store that cannot be; then `erased` stays true.
+        While another program reads the store, or the disk is full, that cannot be; then `erased` stays true.
         """
         if not self.erased or self.connection.in_transaction:
             return
         self.connection.set_busy_timeout(0)
         try:
-            ((is_busy, *_),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+            with contextlib.suppress(StoreFull):
+                ((is_busy, *_),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                self.erased = bool(is_busy)
         finally:
             self.connection.set_busy_timeout(BUSY_TIMEOUT)
-        self.erased = bool(is_busy)
 
     def row_of(self, room: bytes, message: bytes) -> tuple[int, int, int, str]:
         """Return a message's row, the numbers of its room and sender, and its text."""

@@ -123,8 +123,8 @@ CREATE TABLE sent(id BLOB PRIMARY KEY, room INTEGER NOT NULL, place INTEGER NOT 
     target BLOB NOT NULL, data BLOB NOT NULL, text TEXT NOT NULL, sent_at INTEGER NOT NULL)
     STRICT, WITHOUT ROWID;
 CREATE INDEX sent_by_place ON sent(room, place);
-CREATE TABLE early_changes(room INTEGER, target BLOB, place INTEGER, change BLOB NOT NULL,
-    PRIMARY KEY(room, target, place)) STRICT, WITHOUT ROWID;
+CREATE TABLE early_changes(room INTEGER, target BLOB, place INTEGER, account BLOB NOT NULL,
+    kind INTEGER NOT NULL, change BLOB NOT NULL, PRIMARY KEY(room, target, place)) STRICT, WITHOUT ROWID;
 CREATE TABLE blocked(account BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE room_settings(room BLOB, name TEXT, value TEXT NOT NULL, PRIMARY KEY(room, name))
     STRICT, WITHOUT ROWID;

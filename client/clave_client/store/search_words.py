@@ -100,7 +100,7 @@ def tag(kind: str, number: int) -> str:
 
 def document(room: int, sender: int, text: str) -> str:
     """Return what a message is indexed by: the tokens of its room and sender, and the text's beginning."""
-    return f"{tag('r', room)} {tag('s', sender)} {spaced(text[:MOST_INDEXED])[:MOST_INDEXED]}"
+    return f"{tag('r', room)} {tag('s', sender)} {spaced(text[:MOST_INDEXED])}"
 
 
 def _replace(match: re.Match[str]) -> str:

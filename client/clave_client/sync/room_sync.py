@@ -371,6 +371,10 @@ class RoomSync:
             self.submit(room, room.prepare_leave())
         self.receipts.check(room)
         self._advertiser.check(room)
+        for item in room.unsendable():
+            if not self.store.sent_place(item.id):  # else it was sent, and the relay has lost it
+                self.emit(events.SendFailed(room.id, item.id, "its message was deleted", item.body))
+            room.drop_unsent(item)
         self.submit(room, *room.prepare_messages())
 
     def submit(self, room: LocalRoom, *submits: Submit) -> None:

@@ -115,8 +115,9 @@ def test_what_expired_while_it_waited_to_be_sent_again_is_not_sent(tmp_path: Pat
         red.room.resend_after(0)
     expire_messages(red.store, round((NOW + 20) * 1000))
     assert traces(red) == set()
-    assert red.room.prepare_messages() == []
+    settle(log, red)
     assert not red.room.outbox
+    assert len(log.since(red)) == 0
 
 
 def test_what_expired_on_its_way_again_leaves_nothing(tmp_path: Path) -> None:
@@ -236,12 +237,109 @@ def test_a_change_that_comes_before_its_message_is_made_once_that_comes(tmp_path
         assert "messages" not in traces(green)
 
 
+@pytest.mark.parametrize("kind", ["react", "remove"])
+def test_who_was_away_since_before_the_backup_keeps_early_changes_too(tmp_path: Path, kind: str) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    for member in (red, blue, green):
+        resume(member, log, FIRST)
+    kept = len(log.entries)
+    message = said(log, blue, "zero")
+    deliver(log, red, blue)
+    composer = red.room.composer
+    does(log, red, composer.reaction(message, "+1") if kind == "react" else composer.deletion(message))
+    deliver(log, red)
+    loses(log, kept)
+    for member in (red, blue, green):
+        comes_back(log, member, kept)
+    assert green.room.record.era == 0
+    for member, (submit,) in [(member, member.room.prepare_messages()) for member in (red, blue)]:
+        log.append(member, submit)
+    deliver(log, green, red, blue)
+    reactions = [
+        [each.reaction for each in member.store.reactions(member.room.id, message)]
+        for member in (red, blue, green)
+    ]
+    assert reactions == [["+1"] if kind == "react" else []] * 3
+    kinds = [member.store.history(member.room.id)[0].kind for member in (red, blue, green)]
+    assert kinds == [MessageKind.TEXT if kind == "react" else MessageKind.REMOVED] * 3
+
+
 def test_changes_of_what_never_comes_are_kept_in_bounds(tmp_path: Path) -> None:
+    people = in_one_room(tmp_path, "red", "blue", "green", "black", "white", "grey")
+    log, (red, *others) = people
+    red.room.set(era=1)
+    for member in others:
+        for number in range(60):
+            does(log, member, member.room.composer.reaction(b"\x01" + number.to_bytes(31), "+1"))
+            deliver(log, member)
+        deliver(log, red)
+    counts = red.store.rows("SELECT account, count(*) FROM early_changes GROUP BY account")
+    accounts = [member.account.verified.account for member in others]
+    assert sorted(counts) == [(account, 50) for account in sorted(accounts[1:])]
+    assert MOST_EARLY == 4 * 50
+    kept = red.store.rows("SELECT target FROM early_changes WHERE account = ? ORDER BY place", accounts[-1])
+    assert [row[0] for row in kept] == [b"\x01" + number.to_bytes(31) for number in range(10, 60)]
+    assert red.store.history(red.room.id) == []
+
+
+def test_an_edit_of_what_is_deleted_before_it_comes_is_not_kept(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    message = said(log, red, "zero")
+    changes = [
+        (red, red.room.composer.text("canary", replaces=message)),
+        (blue, blue.room.composer.deletion(message)),
+        (red, red.room.composer.deletion(message)),
+    ]
+    for place, (member, change) in enumerate(changes, 1):
+        account = member.account.verified.account
+        green.store.add_early(green.room.id, message, place, account, change.kind, change.data)
+    kept = [data for _, data in green.store.take_early(green.room.id, message)]
+    assert kept == [change.data for _, change in changes[1:]]
+
+
+def test_a_change_on_its_way_counts_after_an_earlier_one_that_is_sent_again(tmp_path: Path) -> None:
+    log, people = in_one_room(tmp_path, "red", "blue", "green")
+    red = people[0]
+    message = said(log, red, "zero")
+    deliver(log, *people)
+    does(log, red, red.room.composer.text("one", replaces=message))
+    reaction = does(log, red, red.room.composer.reaction(message, "+1"))
+    deliver(log, *people)
+    red.room.enqueue(red.room.composer.text("two", replaces=message))
+    red.room.enqueue(red.room.composer.deletion(reaction))
+    on_their_way = red.room.prepare_messages()
+    with red.room.changing():
+        red.room.resend_after(0)
+    for submit in on_their_way:
+        log.append(red, submit)
+    deliver(log, *people)
+    settle(log, *people)
+    assert [each[0][0] for each in histories(*people)] == ["two"] * 3
+    assert [member.store.reactions(member.room.id, message) for member in people] == [[]] * 3
+
+
+def test_what_waits_about_a_message_hidden_here_is_sent_to_the_others(tmp_path: Path) -> None:
     log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    blue.room.set(era=1)
-    for number in range(MOST_EARLY + 20):
-        does(log, red, red.room.composer.reaction(b"\x01" + number.to_bytes(31), "+1"))
-        deliver(log, red, blue)
-    kept = [row[0] for row in blue.store.rows("SELECT target FROM early_changes ORDER BY place")]
-    assert kept == [b"\x01" + number.to_bytes(31) for number in range(20, MOST_EARLY + 20)]
-    assert blue.store.history(blue.room.id) == []
+    message = said(log, red, "zero")
+    deliver(log, red, blue)
+    red.room.enqueue(red.room.composer.text("mended", replaces=message))
+    with red.store.transaction():
+        red.store.erase_message(red.room.id, message, MessageKind.HIDDEN)
+    settle(log, red, blue)
+    assert blue.texts() == ["mended"]
+    assert red.texts() == []
+    assert "mended" not in repr([red.store.rows(f"SELECT * FROM {table}") for table in TABLES])  # noqa: S608
+
+
+def test_what_was_said_in_a_lost_epoch_and_hidden_here_is_said_again(tmp_path: Path) -> None:
+    log, (red, blue, green, grey) = in_one_room(tmp_path, "red", "blue", "green", "grey")
+    rekey(log, red, grey)
+    deliver(log, red)
+    message = said(log, red, "to all")
+    deliver(log, red)
+    with red.store.transaction():
+        red.store.erase_message(red.room.id, message, MessageKind.HIDDEN)
+    rekey(log, blue)
+    settle(log, red, blue, green)
+    assert blue.texts() == green.texts() == ["to all"]
+    assert red.texts() == []

@@ -181,7 +181,7 @@ async def test_a_text_that_is_no_utf_8_disturbs_nobody(tmp_path: Path) -> None:
         await blue.ask(m.Send(room="friends", text="still here"))
 
 
-@pytest.mark.parametrize("title", ["@blue", "@anybody else", "notes to self", "Notes to Self"])
+@pytest.mark.parametrize("title", ["@blue", "\uff20anybody else", "notes to self", "Notes  to Self"])
 async def test_no_room_is_called_like_one_between_two_people(tmp_path: Path, title: str) -> None:
     async with home_at(tmp_path) as home:
         red, blue = await home.friends("red", "blue")
@@ -215,3 +215,23 @@ async def test_a_direct_room_with_somebody_blocked_is_not_opened(tmp_path: Path)
         assert [each.title for each in await red.ask(m.ListRooms())] == ["friends"]
         notes = await red.ask(m.OpenDirect(name="red"))
         assert notes.title == "notes to self"
+
+
+async def test_an_edit_whose_message_is_deleted_before_it_is_sent_fails(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red, _ = await home.friends("red", "blue")
+        client = client_of(red)
+        (room,) = client.sync.rooms.values()
+        await red.subscribe()
+        message = client.post(room.id, "zero")
+        await client.sync.wait_for_delivery(room.id, message)
+        room.draining = True  # so that nothing is sent
+        edit = client.note_edit(room.id, message, "canary")
+        with client.sync.store.transaction():
+            client.sync.store.erase_message(room.id, message, events.MessageKind.DELETED)
+        room.draining = False
+        client.sync.submit_due(room)
+        failed = (await next_of(red, events.SendFailed)).event
+        assert isinstance(failed, events.SendFailed)
+        assert (failed.id, failed.reason, failed.text) == (edit, "its message was deleted", "")
+        assert not room.outbox

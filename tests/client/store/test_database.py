@@ -282,6 +282,21 @@ def test_a_disk_that_takes_no_more_is_full_and_not_damaged(
         store.rows("SELECT 1")
 
 
+def test_traces_that_a_full_disk_keeps_are_removed_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(*_: object) -> None:
+        raise StoreFull("the profile's disk is full")
+
+    store.erased = True
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "rows", rows)
+        store.remove_traces()
+    assert store.erased
+    store.remove_traces()
+    assert not store.erased
+
+
 def test_a_file_of_another_user_or_on_a_read_only_disk_is_named(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

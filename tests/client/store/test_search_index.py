@@ -205,7 +205,7 @@ def test_the_longest_message_of_one_letter_is_found_and_removed(store: Store) ->
 def test_the_beginning_of_a_long_message_is_indexed(store: Store, text: str) -> None:
     (one,) = say(store, text)
     assert len(found(store, "42" if text.isascii() else "\u4e2a")) == 1
-    assert len(tokens(store)) <= MOST_INDEXED
+    assert len(tokens(store)) <= MOST_INDEXED + 2  # those of its room and sender
     store.erase_message(ROOM, one, MessageKind.DELETED)
     assert tokens(store) == set()
 
