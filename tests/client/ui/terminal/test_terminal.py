@@ -419,7 +419,6 @@ def test_what_is_typed_before_a_shortcut_that_never_runs_is_left() -> None:
         shown.press("\x03\x03")
         shown.shows("Ctrl-C once more quits")
         shown.press("\x03")
-        shown.send(signal.SIGUSR1)
         assert shown.ended() == 0
         assert shown.rows[-2:] == ["left: 'before'", "ended: INTERRUPTED"]
 
