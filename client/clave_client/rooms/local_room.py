@@ -243,8 +243,10 @@ class LocalRoom(RoomMessages):
         ]
 
     def drop_unsent(self, item: OutboxItem) -> None:
-        """Delete what will not be sent."""
+        """Delete what will not be sent; if the relay took it all the same, that is known."""
         with self.changing():
+            if item.payload is not None:
+                self.refused_payloads = self.refused_payloads.with_added(item.payload)
             self.outbox.drop(item)
 
     def _encrypt_message(self, group: Group, head: bytes, item: OutboxItem) -> bytes:

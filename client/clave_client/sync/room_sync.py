@@ -371,11 +371,17 @@ class RoomSync:
             self.submit(room, room.prepare_leave())
         self.receipts.check(room)
         self._advertiser.check(room)
-        for item in room.unsendable():
-            if not self.store.sent_place(item.id):  # else it was sent, and the relay has lost it
-                self.emit(events.SendFailed(room.id, item.id, "its message was deleted", item.body))
-            room.drop_unsent(item)
+        self._fail_unsendable(room)
         self.submit(room, *room.prepare_messages())
+
+    def _fail_unsendable(self, room: LocalRoom) -> None:
+        for item in room.unsendable():
+            event = events.SendFailed(room.id, item.id, "its message was deleted", item.body)
+            with self.store.transaction():
+                room.drop_unsent(item)
+                if not self.store.sent_place(item.id):  # else it was sent, and the relay has lost it
+                    self.emit(event)
+            self.waiters.deliver(event)
 
     def submit(self, room: LocalRoom, *submits: Submit) -> None:
         """Send what a room has prepared; cancel what could not be sent. Raises `RelayError`."""

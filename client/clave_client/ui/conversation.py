@@ -198,6 +198,8 @@ class Conversation(ConversationScreen):
         if is_other:
             typed.is_kept = await self._keep_draft(typed.text)
         self.room = room
+        if is_other:
+            self.draft.put_back(await ask(m.GetDraft(room=words)))
         await self.ask_members()
         self.title(room)
         self._day = ""
@@ -222,8 +224,6 @@ class Conversation(ConversationScreen):
         if room in self.rooms:
             self._count_unread(room, reset=True)
         await ask(m.SetLastRoom(room=words))
-        if is_other:
-            self.draft.put_back(await ask(m.GetDraft(room=words)))
         self._changed()
 
     async def ask_members(self) -> None:

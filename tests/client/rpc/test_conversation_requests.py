@@ -9,7 +9,7 @@ import pytest
 
 from clave_client import events
 from clave_client.client import Client
-from clave_client.errors import UsageError
+from clave_client.errors import ClientError, UsageError
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rpc import methods as m
 from clave_client.rpc.service_base import ServiceBase
@@ -227,6 +227,8 @@ async def test_an_edit_whose_message_is_deleted_before_it_is_sent_fails(tmp_path
         await client.sync.wait_for_delivery(room.id, message)
         room.draining = True  # so that nothing is sent
         edit = client.note_edit(room.id, message, "canary")
+        waiting = asyncio.create_task(client.sync.wait_for_delivery(room.id, edit))
+        await asyncio.sleep(0)
         with client.sync.store.transaction():
             client.sync.store.erase_message(room.id, message, events.MessageKind.DELETED)
         room.draining = False
@@ -235,3 +237,5 @@ async def test_an_edit_whose_message_is_deleted_before_it_is_sent_fails(tmp_path
         assert isinstance(failed, events.SendFailed)
         assert (failed.id, failed.reason, failed.text) == (edit, "its message was deleted", "")
         assert not room.outbox
+        with pytest.raises(ClientError, match="not sent: its message was deleted"):
+            await waiting

@@ -287,6 +287,8 @@ async def test_what_was_typed_for_a_room_is_kept_there_when_entering_another_fai
         for title in ("one", "two"):
             await red.ask(m.CreateRoom(title=title))
         window = await Window.open(home, "red", room="one")
+        await red.ask(m.SetDraft(room="two", text="for two"))
+        line = window.talk.draft = Line()
         typed, ask = TypedText("for one"), window.session.ask
 
         async def fail(request: m.Method[Any]) -> object:
@@ -300,6 +302,8 @@ async def test_what_was_typed_for_a_room_is_kept_there_when_entering_another_fai
         assert window.talk.prompt == "two> "
         assert typed.is_kept
         assert await red.ask(m.GetDraft(room="one")) == "for one"
+        await window.types("/room two")
+        assert line.typed == "for two"
         await window.close()
 
 
