@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from clave_client.events import (
         Advice,
+        BanChanged,
         Connected,
         Disconnected,
         Diverged,
@@ -75,15 +76,18 @@ if TYPE_CHECKING:
         Notice,
         OutboxChanged,
         Person,
+        PolicyChanged,
         PresenceChanged,
         ReactionChanged,
         RelayRestored,
+        RoleChanged,
         RoomChanged,
         RoomClosed,
         SendFailed,
         Sent,
         SettingsChanged,
         StatusChanged,
+        TopicChanged,
     )
     from clave_client.net.address import RelayInfo
     from clave_client.room import Room
@@ -96,6 +100,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advice",
+    "BanChanged",
     "Client",
     "ClientError",
     "Connected",
@@ -134,6 +139,7 @@ __all__ = [
     "PeerLacksSuite",
     "Person",
     "Phase",
+    "PolicyChanged",
     "PresenceChanged",
     "Profile",
     "ProfileError",
@@ -150,6 +156,7 @@ __all__ = [
     "RelayRestored",
     "RelayUnknown",
     "RelayUnreachable",
+    "RoleChanged",
     "Room",
     "RoomBehind",
     "RoomChanged",
@@ -167,6 +174,7 @@ __all__ = [
     "StatusChanged",
     "StoreDamaged",
     "StoreFull",
+    "TopicChanged",
     "UsageError",
     "WrongPassphrase",
     "default_home",

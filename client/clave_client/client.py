@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
-from clave_client.client_messages import ClientMessages, check_current
+from clave_client.client_roles import ClientRoles
 from clave_client.client_setup import open_profile
 from clave_client.errors import (
     ClientError,
@@ -30,28 +30,25 @@ from clave_client.errors import (
     RelayRefused,
     RoomBehind,
     RoomUnreadable,
-    SelfRemoval,
     UsageError,
 )
 from clave_client.events import Connected, Event, Notice, Person
-from clave_client.formats.agreed_state import MAX_TITLE
-from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS, SETTINGS_EXTENSION
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
+from clave_client.formats.former_state import MAX_TITLE
 from clave_client.net.transport import Connect
 from clave_client.people.key_lookup import claim_invitee
 from clave_client.people.lifetimes import Clocks
 from clave_client.room import Room
-from clave_client.rooms.creation import check_title, create_group
+from clave_client.rooms.creation import create_group
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import NOTES
 from clave_client.rooms.suites import NEW_ROOMS
 from clave_client.store.pins import check_inviter
 from clave_client.store.profile import Profile
-from clave_client.sync.committer import Propose
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Phase, SeenKey
-from clave_crypto.errors import CryptoError
 from clave_crypto.identity import verify_identity
-from clave_crypto.mls import CipherSuite, GroupContextExtensions, Proposal, Remove
+from clave_crypto.mls import CipherSuite, Proposal
 from clave_wire.messages import Code, CreateRoom, DeleteAccount
 from clave_wire.text import sanitize
 
@@ -67,7 +64,7 @@ _NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOS
 """Refusals of a new name."""
 
 
-class Client(ClientMessages):
+class Client(ClientRoles):
     """A profile in use, as an async context manager: entering connects, leaving closes.
 
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved
@@ -304,22 +301,6 @@ class Client(ClientMessages):
             await self.invite(here.id, name, repeated=True)
         return Room(self, here.id, here.record.title)
 
-    async def set_expiry(self, room: bytes, seconds: int) -> bool:
-        """Have new messages of a room disappear that long after they were read, or with 0 never.
-
-        Returns whether that counts already, as `remove` does. Raises `UsageError`.
-        """
-        check_current(self._room(room), "messages that disappear")
-        if not 0 <= seconds <= MAX_EXPIRY_SECONDS:
-            raise UsageError("messages disappear after a year (365d) at most")
-
-        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
-            if room.settings.expiry == seconds:
-                return None
-            return [GroupContextExtensions(room.extensions_with(expiry=seconds))]
-
-        return await self._commit(room, propose)
-
     async def invite(self, room: bytes, name: str, *, repeated: bool = False) -> Person:
         """Add the devices of `name` to a room; each receives a welcome, and the user has to accept it.
 
@@ -348,9 +329,9 @@ class Client(ClientMessages):
                     return person
             raise MemberNotFound(f"{name} has just left {here.record.title}")
 
-        if here.has_settings:
+        if not here.state.is_former:
             leaves = [add.key_package.leaf_node for add in invitee.adds]
-            if any(SETTINGS_EXTENSION not in leaf.capabilities.extensions for leaf in leaves):
+            if any(AGREED_STATE_EXTENSION not in leaf.capabilities.extensions for leaf in leaves):
                 raise UsageError(f"{name} has to update clave before joining {here.record.title}")
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:
@@ -418,37 +399,6 @@ class Client(ClientMessages):
             raise RoomBehind(here.record.title, here.record.cursor)
         return here.synced
 
-    async def remove(self, room: bytes, name: str, *, repeated: bool = False) -> bool:
-        """Remove every device of `name` from a room and rekey it; return whether that counts already.
-
-        It does once another account confirms it, whose client does that by itself. With `repeated`, which
-        says that this was tried before, it is no error when nobody has that name.
-        """
-        here = self._room(room)
-        if name == self.name:
-            raise SelfRemoval("you cannot remove yourself from a room; leave it")
-        if repeated:
-            await self.sync.wait_until_sendable(room)
-
-        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
-            people = room.roster.people().items()
-            return [Remove(index) for index, person in people if person.name == name] or None
-
-        if not propose(here) and not repeated:
-            raise MemberNotFound(f"there is no {sanitize(name)} in {here.record.title}")
-        return await self._commit(room, propose)
-
-    async def set_title(self, room: bytes, title: str) -> bool:
-        """Change a room's title for all members; return whether that counts already, as `remove` does."""
-        checked = check_title(title)
-
-        def propose(room: LocalRoom) -> Sequence[Proposal] | None:
-            if room.state.title == checked:
-                return None
-            return [GroupContextExtensions(room.extensions_with(title=checked))]
-
-        return await self._commit(room, propose)
-
     def note_leave(self, room: bytes) -> None:
         """Store that this device leaves a room; `submit_noted` sends it."""
         here = self._room(room)
@@ -492,9 +442,3 @@ class Client(ClientMessages):
         await self.sync.transport.request(DeleteAccount)
         self.sync.connection.stop()
         self.sync.store.put("deleted", b"1")
-
-    async def _commit(self, room: bytes, propose: Propose) -> bool:
-        try:
-            return await self.sync.commit(room, propose)
-        except CryptoError as error:
-            raise UsageError(sanitize(str(error))) from None

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from clave_client.client_settings import ClientSettings
 from clave_client.errors import ClientError, MemberNotFound, UsageError
 from clave_client.events import MessageKind
+from clave_client.formats.agreed_state import MAX_EXPIRY_SECONDS, Role
 from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.message_id import legacy_message_id
-from clave_client.formats.room_settings import MAX_EXPIRY_SECONDS
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.message_tables import HistoryLine
 from clave_client.store.search_index import MOST_ROW
@@ -76,7 +76,7 @@ class ClientMessages(ClientSettings):
             check_current(here, "messages that disappear")
             if not 0 < expires_after <= MAX_EXPIRY_SECONDS:
                 raise UsageError("a message disappears after a year (365d) at most")
-        seconds = expires_after or here.settings.expiry
+        seconds = expires_after or here.state.expiry
         expires = Expiration(relative=True, time=seconds) if seconds else None
         return here.enqueue_text(text, reply_to=reply_to, expires=expires)
 
@@ -91,7 +91,7 @@ class ClientMessages(ClientSettings):
         """Append the deletion of one's own message for all, or as an admin the removal of another's."""
         here = self._speaking_in(room)
         line = self._find(here, message)
-        if line.account != here.account and here.account not in here.state.admins:
+        if line.account != here.account and here.state.role_of(here.account) < Role.ADMIN:
             raise UsageError(f"only {line.name} or an admin can delete that; /delete it here only")
         check_current(here, "deleted messages")
         return here.enqueue(here.composer.deletion(line.id))
@@ -270,6 +270,8 @@ class ClientMessages(ClientSettings):
         here = self._room(room)
         if here.record.phase is not Phase.JOINED:
             raise UsageError(f"accept the invitation to {here.record.title} first")
+        if here.state.role_of(here.account) is Role.GUEST:
+            raise UsageError(f"you are a guest in {here.record.title}, and guests only read")
         return here
 
     def _find(self, here: LocalRoom, message: bytes) -> HistoryLine:

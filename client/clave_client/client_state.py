@@ -10,6 +10,7 @@ import msgspec
 from clave_client.client_setup import OpenedProfile
 from clave_client.errors import NotInRoom, RoomNotFound, UsageError
 from clave_client.events import Notice, Person
+from clave_client.formats.agreed_state import Role
 from clave_client.net.address import RelayInfo
 from clave_client.people.key_watch import KeyWatch
 from clave_client.rooms.local_room import LocalRoom
@@ -79,12 +80,20 @@ class ClientState:
         return here.roster.inviter() if here.record.phase is Phase.INVITED else None
 
     def members(self, room: bytes) -> list[MemberInfo]:
-        """Return every member's device, with whether it is an admin's and whether it is online."""
+        """Return every member's device, with its role and whether it is online."""
         here = self._room(room)
         online = self.sync.online.get(room, set()) | {self.sync.account.device.public}
-        admins = here.state.admins
         people = here.roster.people().values()
-        return [MemberInfo(each, each.account in admins, each.device in online) for each in people]
+        roles = {each: here.state.role_of(each) for each in here.roster.accounts}
+        return [
+            MemberInfo(
+                each,
+                roles[each.account] >= Role.ADMIN,
+                each.device in online,
+                roles[each.account].word,
+            )
+            for each in people
+        ]
 
     def info(self, room: bytes) -> RoomInfo:
         """Return the summary of a room, as of what this device has read."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "Advice",
+    "BanChanged",
     "Connected",
     "Disconnected",
     "Diverged",
@@ -25,15 +26,18 @@ __all__ = [
     "Notice",
     "OutboxChanged",
     "Person",
+    "PolicyChanged",
     "PresenceChanged",
     "ReactionChanged",
     "RelayRestored",
+    "RoleChanged",
     "RoomChanged",
     "RoomClosed",
     "SendFailed",
     "Sent",
     "SettingsChanged",
     "StatusChanged",
+    "TopicChanged",
 ]
 
 
@@ -259,9 +263,49 @@ class PresenceChanged(Event):
 
 @dataclass(frozen=True)
 class RoomChanged(Event):
-    """`by` changed the title or who may do what."""
+    """`by` changed the title."""
 
     title: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class TopicChanged(Event):
+    """`by` changed what the room is about; an empty text says nothing."""
+
+    topic: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class RoleChanged(Event):
+    """`by` made the account called `name` an owner, admin, member or guest, as `role` says.
+
+    `by` is None for who became an owner as the last one left.
+    """
+
+    account: bytes
+    name: str
+    role: str
+    by: Person | None
+
+
+@dataclass(frozen=True)
+class PolicyChanged(Event):
+    """`by` changed which `role` it takes to do something: `action` is "add", "remove" or "edit"."""
+
+    action: str
+    role: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class BanChanged(Event):
+    """`by` banned the account called `name`, or with `banned` False lets it be added again."""
+
+    account: bytes
+    name: str
+    banned: bool
     by: Person
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clave_client.events import Event, Message, Person
+from clave_client.formats.agreed_state import Role
 from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import MemberInfo, RoomInfo
@@ -64,7 +65,7 @@ class Room:
         return self._client.info(self.id)
 
     def members(self) -> list[MemberInfo]:
-        """Return every member's device, with whether it is an admin's and whether it is online."""
+        """Return every member's device, with its role and whether it is online."""
         return self._client.members(self.id)
 
     def history(self, *, after: int = 0, last: int = -1) -> list[HistoryLine]:
@@ -136,6 +137,26 @@ class Room:
     async def set_title(self, title: str) -> bool:
         """Change the room's title for all members; return whether that counts already."""
         return await self._client.set_title(self.id, title)
+
+    async def set_topic(self, topic: str) -> bool:
+        """Say what the room is about; return whether that counts already."""
+        return await self._client.set_topic(self.id, topic)
+
+    async def set_role(self, name: str, role: str) -> bool:
+        """Make a member an "owner", "admin", "member" or "guest"; return whether that counts already."""
+        return await self._client.set_role(self.id, name, Role[role.upper()])
+
+    async def set_policy(self, action: str, role: str) -> bool:
+        """Have an action ("add", "remove" or "edit") take a role; return whether that counts already."""
+        return await self._client.set_policy(self.id, action, Role[role.upper()])
+
+    async def ban(self, name: str) -> bool:
+        """Remove a member and have nobody add that account again; return whether that counts already."""
+        return await self._client.ban(self.id, name)
+
+    async def unban(self, name: str) -> bool:
+        """Let a banned account be added again; return whether that counts already."""
+        return await self._client.unban(self.id, name)
 
     async def set_expiry(self, seconds: int) -> bool:
         """Have new messages disappear that long after they were read; return whether that counts already."""

@@ -68,11 +68,15 @@ class SeenKey(msgspec.Struct, frozen=True):
 
 
 class MemberInfo(NamedTuple):
-    """A member's device; `is_online` is what the relay says."""
+    """A member's device; `is_online` is what the relay says.
+
+    `role` is "owner", "admin", "member" or "guest"; `is_admin` says that it is one of the first two.
+    """
 
     person: Person
     is_admin: bool
     is_online: bool
+    role: str = "member"
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
@@ -82,7 +86,8 @@ class RoomInfo(msgspec.Struct, frozen=True):
     suite's number, `suite_name` its name in the registry and `encryption` its description. Messages disappear
     `expiry` seconds after they were read; 0 for never. `direct` says that the room is between two people, or
     for own notes. `outdated` are members that read only the former content format. `receipts` says whether it
-    is told what was received, `read_receipts` also what was read.
+    is told what was received, `read_receipts` also what was read. `policies` are the roles that it takes to
+    "add" and "remove" people and to "edit" the room, `banned` the names of who cannot be added.
     """
 
     id: bytes
@@ -102,3 +107,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
     outdated: tuple[str, ...] = ()
     receipts: bool = False
     read_receipts: bool = False
+    role: str = "member"
+    topic: str = ""
+    policies: dict[str, str] = {}
+    banned: tuple[str, ...] = ()

@@ -18,20 +18,20 @@ import pytest
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState
+from clave_client.formats.agreed_state import AgreedState
+from clave_client.formats.former_state import FORMER_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id, sign_payload
 from clave_client.formats.welcome import RejoinInfo, Welcome
 from clave_client.net.address import RelayAddress
 from clave_client.net.transport import Connect, OnMessages, RelayTransport
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.policy import state_proposal
 from clave_client.store.account import leaf_lifetime
 from clave_client.values import Phase
 from clave_crypto.mls import (
     Add,
     CipherSuite,
-    Extension,
     Group,
-    GroupContextExtensions,
     NoPolicy,
     decode_key_package,
 )
@@ -296,7 +296,7 @@ async def welcome_elsewhere(insider: Insider, guest: str) -> bytes:
         extensions=insider.group.extensions,
         not_before=not_before,
         not_after=not_after,
-        extension_types=(AGREED_STATE_EXTENSION,),
+        extension_types=(FORMER_STATE_EXTENSION,),
     )
     commit = group.commit([Add(decode_key_package(answer.packages[0]))], now=int(now), path=False)
     group.merge(commit)
@@ -308,9 +308,7 @@ def help_elsewhere(insider: Insider, state: AgreedState, victim: bytes) -> bytes
     """Return what lets `victim` into an epoch of the insider's own, in which `state` is agreed."""
     group = insider.group
     own = Group.restore(group.state(), policy=NoPolicy())
-    others = [each for each in own.extensions if each.extension_type != AGREED_STATE_EXTENSION]
-    agreed = Extension(AGREED_STATE_EXTENSION, state.encode())
-    own.merge(own.commit([GroupContextExtensions((*others, agreed))], now=int(time.time())))
+    own.merge(own.commit([state_proposal(own.extensions, state)], now=int(time.time())))
     leaf = next(member.leaf_index for member in group.members() if member.signature_key == victim)
     sealed = group.seal_to_member(leaf, "clave GroupInfo", own.group_info())
     return RejoinInfo(sealed, epoch_id(own)).encode()

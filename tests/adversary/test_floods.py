@@ -14,7 +14,7 @@ import pytest
 import clave_client.sync.room_sync
 from adversary.kit import Insider, device, notices, of_kind, room_of, stage, talk, until, wire_of
 from clave_client import events
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
+from clave_client.formats.former_state import FORMER_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id
 from clave_client.formats.welcome import Welcome
 from clave_client.store.account import leaf_lifetime
@@ -143,7 +143,7 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
             extensions=insider.group.extensions,
             not_before=not_before,
             not_after=not_after,
-            extension_types=(AGREED_STATE_EXTENSION,),
+            extension_types=(FORMER_STATE_EXTENSION,),
             limits=limits,
         )
         crowd = []
@@ -155,7 +155,7 @@ async def test_a_welcome_with_too_many_leaves(tmp_path: Path) -> None:
                 key,
                 not_before=not_before,
                 not_after=not_after,
-                extension_types=(AGREED_STATE_EXTENSION,),
+                extension_types=(FORMER_STATE_EXTENSION,),
             )
             crowd.append(Add(bundle.key_package))
         commit = group.commit([*crowd, Add(decode_key_package(answer.packages[0]))], now=int(now), path=False)

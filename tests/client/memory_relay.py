@@ -12,9 +12,9 @@ import pytest
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
+from clave_client.formats.agreed_state import EXTENSION_TYPES
+from clave_client.formats.former_state import FORMER_STATE_EXTENSION, FormerRole, FormerState
 from clave_client.formats.payload import header_digest, rekey_id, sign_payload
-from clave_client.formats.room_settings import EXTENSION_TYPES
 from clave_client.formats.welcome import JoinPoint, Welcome, parse_invitation
 from clave_client.rooms.batch_report import BatchResult
 from clave_client.rooms.local_room import LocalRoom
@@ -190,7 +190,7 @@ class Log:
 
 
 def in_one_room(
-    folder: Path, *names: str, remove: Role = Role.MEMBER, current: bool = True
+    folder: Path, *names: str, remove: FormerRole = FormerRole.MEMBER, current: bool = True
 ) -> tuple[Log, list[Member]]:
     """Make a room in which all of `names` are, everyone caught up. "red/desk" is another device of red's.
 
@@ -204,7 +204,7 @@ def in_one_room(
         members.append(Member(folder, device or owner, twin=twin))
     host, *guests = members
     admin = host.account.verified.account
-    state = AgreedState(1, "friends", [admin], Role.MEMBER, remove, Role.MEMBER)
+    state = FormerState(1, "friends", [admin], FormerRole.MEMBER, remove, FormerRole.MEMBER)
     not_before, not_after = leaf_lifetime(NOW)
     group = Group.create(
         NEW_ROOMS,
@@ -212,10 +212,10 @@ def in_one_room(
         host.account.identity,
         host.account.device.secret,
         policy=RoomPolicy(),
-        extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
+        extensions=(Extension(FORMER_STATE_EXTENSION, state.encode()),),
         not_before=not_before,
         not_after=not_after,
-        extension_types=EXTENSION_TYPES if current else (AGREED_STATE_EXTENSION,),
+        extension_types=EXTENSION_TYPES if current else (FORMER_STATE_EXTENSION,),
     )
     log = Log()
     host.opens(LocalRoom.create(host.store, group, clock))

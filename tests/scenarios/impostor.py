@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, Role
+from clave_client.formats.former_state import FORMER_STATE_EXTENSION, FormerRole, FormerState
 from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import RelayTransport
@@ -39,7 +39,7 @@ class Impostor:
             self.key.secret,
             not_before=self._now - HOUR,
             not_after=self._now + HOUR,
-            extension_types=(AGREED_STATE_EXTENSION,),
+            extension_types=(FORMER_STATE_EXTENSION,),
         )
 
     async def register(self, address: RelayAddress) -> None:
@@ -57,15 +57,15 @@ class Impostor:
     def invites(self, guest: Somebody, title: str) -> bytes:
         """Bring `guest` a welcome to a group of this account's making; return the room's id."""
         room = os.urandom(16)
-        state = AgreedState(1, title, [self.account], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+        state = FormerState(1, title, [self.account], FormerRole.MEMBER, FormerRole.ADMIN, FormerRole.ADMIN)
         group = Group.create(
             NEW_ROOMS,
             room,
             self.identity,
             self.key.secret,
             policy=RoomPolicy(),
-            extensions=(Extension(AGREED_STATE_EXTENSION, state.encode()),),
-            extension_types=(AGREED_STATE_EXTENSION,),
+            extensions=(Extension(FORMER_STATE_EXTENSION, state.encode()),),
+            extension_types=(FORMER_STATE_EXTENSION,),
             not_before=self._now - HOUR,
             not_after=self._now + HOUR,
         )

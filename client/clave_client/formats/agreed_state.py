@@ -1,65 +1,197 @@
-"""The state that a room's members agree on: title, admins, and who may do what. Knows no group.
+"""The state that a room's members agree on: what it is called, who has which role, what a role may do.
 
 A private-use GroupContext extension holds it (RFC 9420, section 13.4), so it changes by commits that every
-member checks (`rooms.policy`); the relay never sees it.
+member checks (`rooms.state_rules`); the relay never sees it. Knows no group.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
 
 from clave_client.errors import PeerError
+from clave_client.formats.former_state import (
+    FORMER_STATE_EXTENSION,
+    MAX_TITLE,
+    AccountKey,
+    FormerRole,
+    FormerState,
+    decode_former_state,
+)
 from clave_wire.framing import DECODE_ERRORS
 
-__all__ = ["AGREED_STATE_EXTENSION", "MAX_TITLE", "AccountKey", "AgreedState", "Role", "decode_agreed_state"]
+__all__ = [
+    "AGREED_STATE_EXTENSION",
+    "EXTENSION_TYPES",
+    "MAX_EXPIRY_SECONDS",
+    "MAX_TOPIC",
+    "MOST_BANS",
+    "POLICIES",
+    "AgreedState",
+    "Role",
+    "decode_state",
+]
 
-AGREED_STATE_EXTENSION = 0xF0C1
-"""The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3)."""
+AGREED_STATE_EXTENSION: Final = 0xF0C2
+"""The extension's type; 0xF000 to 0xFFFF are for private use (RFC 9420, section 17.3).
 
-MAX_TITLE = 64
+A leaf that lists it reads MIMI content too.
+"""
 
-AccountKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+EXTENSION_TYPES: Final = (FORMER_STATE_EXTENSION, AGREED_STATE_EXTENSION)
+"""What the leaves of this version list."""
+
+MAX_EXPIRY_SECONDS: Final = 365 * 86_400
+"""The longest time after which messages disappear (draft-ietf-mimi-content-08, security considerations)."""
+
+MAX_TOPIC: Final = 300
+"""Most characters of a topic."""
+
+MOST_BANS: Final = 200
+"""Most banned accounts of a room; each has 32 bytes in every welcome."""
+
+_MOST_ROLES: Final = 1000
 
 
 class Role(enum.IntEnum):
-    """Who may do something: every member, or admins only."""
+    """What an account is in a room; each may do what those before it may. The numbers are stored."""
 
-    MEMBER = 1
-    ADMIN = 2
+    GUEST = 1
+    MEMBER = 2
+    ADMIN = 3
+    OWNER = 4
+
+    @property
+    def word(self) -> str:
+        """The role in a word."""
+        return self.name.lower()
+
+
+_Accounts = Annotated[list[AccountKey], msgspec.Meta(max_length=_MOST_ROLES)]
+
+POLICIES: Final = {
+    "add": "add people",
+    "remove": "remove people",
+    "edit": "change the title, the topic or when messages disappear",
+}
+"""What takes a role that the state names, and what it is in words."""
 
 
 class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The agreed state. `admins` are account keys, sorted; `add`, `remove` and `edit` say who may do that."""
+    """The agreed state. All lists are of account keys, sorted, each in one list at most.
 
-    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    Who is in none of `owners`, `admins` and `guests` is a member. `banned` accounts cannot be added. `add`,
+    `remove` and `edit` are the roles that this takes. New messages disappear `expiry` seconds after they were
+    read, 0 for never. `direct` are the accounts of a room between two people or of one's own notes, empty for
+    others. `version` is 1 for what a `FormerState` says: its admins are admins here, and there are no owners.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=2, le=2)]
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE)]
-    admins: Annotated[list[AccountKey], msgspec.Meta(max_length=1000)]
-    add: Role
-    remove: Role
-    edit: Role
+    topic: Annotated[str, msgspec.Meta(max_length=MAX_TOPIC)] = ""
+    owners: _Accounts = []
+    admins: _Accounts = []
+    guests: _Accounts = []
+    banned: Annotated[list[AccountKey], msgspec.Meta(max_length=MOST_BANS)] = []
+    add: Role = Role.MEMBER
+    remove: Role = Role.ADMIN
+    edit: Role = Role.ADMIN
+    expiry: Annotated[int, msgspec.Meta(ge=0, le=MAX_EXPIRY_SECONDS)] = 0
+    direct: Annotated[list[AccountKey], msgspec.Meta(max_length=2)] = []
 
-    def encode(self) -> bytes:
-        """Return the extension's data."""
-        return _encoder.encode(self)
+    @property
+    def is_former(self) -> bool:
+        """Whether members of earlier versions can be in the room."""
+        return self.version == 1
 
-    def allows(self, role: Role, account: bytes) -> bool:
-        """Return whether `account` may do what takes `role`."""
-        return role is Role.MEMBER or account in self.admins
+    def extension(self) -> tuple[int, bytes]:
+        """Return the type and the data of the extension that holds this state."""
+        if not self.is_former:
+            return AGREED_STATE_EXTENSION, _encoder.encode(self)
+        roles = [FormerRole.MEMBER if each is Role.MEMBER else FormerRole.ADMIN for each in self._policies()]
+        return FORMER_STATE_EXTENSION, FormerState(1, self.title, self.admins, *roles).encode()
+
+    def _policies(self) -> tuple[Role, Role, Role]:
+        return self.add, self.remove, self.edit
+
+    def role_of(self, account: bytes) -> Role:
+        """Return the role of an account that is in the room."""
+        if account in self.owners:
+            return Role.OWNER
+        if account in self.admins:
+            return Role.ADMIN
+        return Role.GUEST if account in self.guests else Role.MEMBER
+
+    def with_role(self, account: bytes, role: Role) -> AgreedState:
+        """Return the state in which an account has another role."""
+        lists = {}
+        for name, listed in (("owners", Role.OWNER), ("admins", Role.ADMIN), ("guests", Role.GUEST)):
+            others = [each for each in getattr(self, name) if each != account]
+            lists[name] = sorted([*others, account]) if listed is role else others
+        return msgspec.structs.replace(self, **lists)
+
+    def upgraded(self) -> AgreedState:
+        """Return what a former state becomes in a room whose members all know more: its admins are owners."""
+        if not self.is_former:
+            return self
+        return msgspec.structs.replace(self, version=2, owners=self.admins, admins=[])
+
+    def settled(self, accounts: Sequence[bytes]) -> AgreedState:
+        """Return the state as it is once just `accounts`, in the order of their leaves, are in the room.
+
+        Who is not there has no role; if no owner is left, the first admin becomes one, or else the first
+        member, or guest. A room between two people keeps the role of who has not come yet.
+        """
+        if self.is_former:
+            return self
+        here = {*accounts, *self.direct}
+        lists = {
+            name: [each for each in getattr(self, name) if each in here]
+            for name in ("owners", "admins", "guests")
+        }
+        state = msgspec.structs.replace(self, **lists)
+        if state.owners or not accounts:
+            return state
+        heir = max(accounts, key=state.role_of)  # the first one of the highest role
+        return state.with_role(heir, Role.OWNER)
+
+    def check(self) -> None:
+        """Raise `PeerError` unless all lists are in their one valid form."""
+        lists = (self.owners, self.admins, self.guests, self.banned, self.direct)
+        if any(sorted(set(each)) != each for each in lists):
+            raise PeerError("the room's agreed state is not in its one valid form")
+        if Role.GUEST in self._policies():
+            raise PeerError("the room's agreed state lets guests change it")
+        with_role = [*self.owners, *self.admins, *self.guests]
+        if len(set(with_role)) != len(with_role) or not self.owners:
+            raise PeerError("the room's agreed state gives an account two roles, or has no owner")
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AgreedState)
 
 
-def decode_agreed_state(data: bytes) -> AgreedState:
-    """Parse the extension's data. Raises `PeerError` unless it is the canonical encoding of a valid state."""
+def decode_state(kind: int, data: bytes) -> AgreedState:
+    """Parse the data of the extension `kind`, of either version.
+
+    Raises `PeerError` unless it is the canonical encoding of a valid state.
+    """
+    if kind == FORMER_STATE_EXTENSION:
+        former = decode_former_state(data)
+        roles = [
+            Role.MEMBER if each is FormerRole.MEMBER else Role.ADMIN
+            for each in (former.add, former.remove, former.edit)
+        ]
+        add, remove, edit = roles
+        return AgreedState(1, former.title, admins=former.admins, add=add, remove=remove, edit=edit)
     try:
         state = _decoder.decode(data)
     except DECODE_ERRORS as error:
         raise PeerError(f"the room's agreed state cannot be read ({error})") from None
-    if state.encode() != data or sorted(set(state.admins)) != state.admins:
+    if _encoder.encode(state) != data:
         raise PeerError("the room's agreed state is not in its one valid form")
+    state.check()
     return state

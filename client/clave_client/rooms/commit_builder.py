@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from clave_client.errors import UsageError
+from clave_client.formats.agreed_state import EXTENSION_TYPES
 from clave_client.formats.payload import epoch_id, header_digest
-from clave_client.formats.room_settings import EXTENSION_TYPES
 from clave_client.formats.welcome import Welcome
 from clave_client.rooms.commit_records import OwnCommit
-from clave_client.rooms.policy import ROOM_LIMITS, RoomPolicy, leaf_identity, restore_group
+from clave_client.rooms.policy import (
+    ROOM_LIMITS,
+    RoomPolicy,
+    agreed_state,
+    leaf_identity,
+    restore_group,
+    state_proposal,
+)
 from clave_client.rooms.roster import Roster
 from clave_crypto.identity import DeviceKey
-from clave_crypto.mls import Add, Group, MLSError, PendingCommit, Proposal, Remove
+from clave_crypto.mls import Add, Group, GroupContextExtensions, MLSError, PendingCommit, Proposal, Remove
 from clave_wire.header import Header, Seen, digest_names, pack_header
 from clave_wire.messages import Kind
 
@@ -42,7 +49,7 @@ def build_commit(
     ref = digest_names((leaf.signature_key, leaf_identity(leaf).name) for leaf in leaves) if adds else b""
     header = pack_header(Header(kind, head, seen, 0, adds, removes, ref))
     commit = group.commit(
-        proposals,
+        _with_settled_state(group, roster, proposals, removed),
         now=now,
         path=kind is Kind.REKEY,
         authenticated_data=header_digest(header),
@@ -57,6 +64,20 @@ def build_commit(
     if commit.welcome is not None:
         welcome = Welcome.seal(commit.welcome, epoch_id(successor), seen, device)
     return OwnCommit(kind, header + commit.message, welcome, head), successor
+
+
+def _with_settled_state(
+    group: Group, roster: Roster, proposals: Sequence[Proposal], removed: Collection[int]
+) -> list[Proposal]:
+    """Return the proposals with the agreed state as it has to be once the `removed` leaves are gone."""
+    changes = [p for p in proposals if isinstance(p, GroupContextExtensions)]
+    extensions = changes[0].extensions if changes else group.extensions
+    accounts = [member.account for leaf, member in sorted(roster.members().items()) if leaf not in removed]
+    state = agreed_state(extensions)
+    settled = state.settled(accounts)
+    if settled == state:
+        return list(proposals)
+    return [*(p for p in proposals if p not in changes), state_proposal(extensions, settled)]
 
 
 def build_rejoin(

@@ -8,8 +8,9 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.policy import agreed_state, room_settings
+from clave_client.rooms.policy import agreed_state
 from clave_client.rooms.roster import RosterMember
+from clave_client.rooms.state_change import StateChange
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Extension, GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Kind
@@ -18,16 +19,16 @@ __all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_ke
 
 
 class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a rekey is to do, so that a later one can do it: devices to remove, another title, another expiry.
+    """What a rekey is to do, so that a later one can do it: devices to remove, a change of the agreed state.
 
-    `title` is empty for no change, `expiry` (in seconds) negative. `shared` says that the other members have
-    the same intent, and one of them is enough.
+    `shared` says that the other members have the same intent, and one of them is enough. Earlier versions
+    stored another title as `title`.
     """
 
     removes: list[bytes] = []
     title: str = ""
     shared: bool = False
-    expiry: int = -1
+    change: StateChange = StateChange()
 
     @classmethod
     def of(
@@ -41,24 +42,17 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         intent = cls(sorted(set(removes)))
         for proposal in proposals:
             if isinstance(proposal, GroupContextExtensions):
-                title = agreed_state(proposal.extensions).title
-                expiry = room_settings(proposal.extensions).expiry
-                intent = cls(
-                    intent.removes,
-                    "" if title == agreed_state(extensions).title else title,
-                    expiry=-1 if expiry == room_settings(extensions).expiry else expiry,
-                )
+                change = StateChange.between(agreed_state(extensions), agreed_state(proposal.extensions))
+                intent = cls(intent.removes, change=change)
         return intent
 
     def __bool__(self) -> bool:
-        return bool(self.removes or self.title or self.expiry >= 0)
+        return bool(self.removes or self.change)
 
     def undone(self, extensions: Sequence[Extension]) -> RekeyIntent:
         """Return what is left of it in a group with these extensions, without the removals."""
-        title = "" if self.title == agreed_state(extensions).title else self.title
-        return RekeyIntent(
-            title=title, expiry=-1 if self.expiry == room_settings(extensions).expiry else self.expiry
-        )
+        state = agreed_state(extensions)
+        return RekeyIntent(change=StateChange.between(state, self.change.apply(state)))
 
     def encode(self) -> bytes:
         """Return the bytes to store."""
@@ -67,7 +61,10 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     @classmethod
     def decode(cls, data: bytes) -> RekeyIntent:
         """Parse what `encode` returned. Raises `StoreDamaged`."""
-        return _decode(_intent_decoder, data)
+        intent = _decode(_intent_decoder, data)
+        if not intent.title:
+            return intent
+        return msgspec.structs.replace(intent, title="", change=StateChange(intent.title))
 
 
 class OwnCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clave_client.errors import UsageError
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, MAX_TITLE, AgreedState, Role
-from clave_client.formats.room_settings import EXTENSION_TYPES, SETTINGS_EXTENSION, RoomSettings
+from clave_client.formats.agreed_state import EXTENSION_TYPES, AgreedState
+from clave_client.formats.former_state import MAX_TITLE
 from clave_client.rooms.policy import RoomPolicy, is_reserved
 from clave_client.store.account import Account, leaf_lifetime
 from clave_crypto.mls import CipherSuite, Extension, Group
@@ -25,17 +25,16 @@ def create_group(
 ) -> Group:
     """Return the group of a new room whose only member and admin is `account`.
 
-    A room between the accounts `direct` has no others, ever, and all of them are its admins. Raises
+    A room between the accounts `direct` has no others, ever, and all of them are its owners. Others begin
+    with the rules of earlier versions, so that people who have not updated can be invited. Raises
     `UsageError`.
     """
-    admins = sorted({account.verified.account, *direct})
-    state = AgreedState(
-        1, title if direct else check_title(title), admins, Role.MEMBER, Role.ADMIN, Role.ADMIN
-    )
-    extensions = [Extension(AGREED_STATE_EXTENSION, state.encode())]
     if direct:
-        settings = RoomSettings(direct=sorted(set(direct)))
-        extensions.append(Extension(SETTINGS_EXTENSION, settings.encode()))
+        both = sorted(set(direct))
+        state = AgreedState(2, title, owners=both, direct=both)
+    else:
+        state = AgreedState(1, check_title(title), admins=[account.verified.account])
+    extensions = [Extension(*state.extension())]
     not_before, not_after = leaf_lifetime(now)
     return Group.create(
         suite,

@@ -14,20 +14,28 @@ import msgspec
 from clave_client import events
 from clave_client.errors import PeerError, UsageError
 from clave_client.events import Event
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.payload import RESTORED, epoch_id, header_digest, sign_payload
-from clave_client.formats.room_settings import SETTINGS_EXTENSION
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
-from clave_client.rooms.policy import agreed_state, room_settings
+from clave_client.rooms.policy import agreed_state, member_identity, state_proposal
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.room_messages import RoomMessages
+from clave_client.rooms.state_change import StateChange
+from clave_client.rooms.state_rules import check_change
 from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
-from clave_crypto.mls import Add, Extension, Group, GroupContextExtensions, Proposal, Remove
+from clave_crypto.mls import (
+    Add,
+    Group,
+    GroupContextExtensions,
+    PolicyRejected,
+    Proposal,
+    Remove,
+    decode_group_info,
+)
 from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
 
@@ -128,18 +136,10 @@ class LocalRoom(RoomMessages):
             and not any(submitted.kind is Kind.PROPOSAL for submitted in self.in_flight.values())
         )
 
-    def extensions_with(self, *, title: str = "", expiry: int = -1) -> tuple[Extension, ...]:
-        """Return the group's extensions with another title unless it is empty, and another expiry.
-
-        `expiry` is in seconds, 0 for never; nothing changes with a negative one.
-        """
-        changed: dict[int, bytes] = {}
-        if title:
-            changed[AGREED_STATE_EXTENSION] = msgspec.structs.replace(self.state, title=title).encode()
-        if expiry >= 0:
-            changed[SETTINGS_EXTENSION] = msgspec.structs.replace(self.settings, expiry=expiry).encode()
-        others = [each for each in self.group.extensions if each.extension_type not in changed]
-        return (*others, *(Extension(kind, data) for kind, data in changed.items()))
+    def proposal_of(self, change: StateChange) -> list[Proposal]:
+        """Return the proposal that changes the agreed state, none if that is so already."""
+        state = change.apply(self.state)
+        return [] if state == self.state else [state_proposal(self.group.extensions, state)]
 
     @property
     def advertise_due(self) -> bool:
@@ -297,9 +297,7 @@ class LocalRoom(RoomMessages):
         ]
         undone = self.intent.undone(self.group.extensions)
         if undone and not any(isinstance(p, GroupContextExtensions) for p in proposals):
-            intended.append(
-                GroupContextExtensions(self.extensions_with(title=undone.title, expiry=undone.expiry))
-            )
+            intended += self.proposal_of(undone.change)
         return intended
 
     def _make_commit(self, proposals: Sequence[Proposal], kind: Kind) -> None:
@@ -336,15 +334,24 @@ class LocalRoom(RoomMessages):
         )
         if successor.group_id != self.id:
             raise PeerError("it is of another room")
-        state = agreed_state(successor.extensions)
-        if msgspec.structs.replace(state, title="") != msgspec.structs.replace(self.state, title=""):
-            # A device outside the group cannot check who changed that; honest clients never do.
-            raise PeerError("it changes who may do what")
-        if room_settings(successor.extensions).direct != self.settings.direct:
-            raise PeerError("it changes whom the room is between")
+        # A device outside the group cannot check who changed what; so who brings it has to be allowed all.
+        self._check_brought(successor, decode_group_info(group_info).signer)
         with self.changing():
             self._add_commit(commit, successor)
         return self.submit_commit()
+
+    def _check_brought(self, successor: Group, giver: int) -> None:
+        """Raise `PeerError` if the leaf `giver` brings a state that it may not make of the known one."""
+        state = agreed_state(successor.extensions)
+        members = {member.leaf_index: member_identity(member) for member in successor.members()}
+        accounts = [each.account for _, each in sorted(members.items())]
+        who = members[giver]
+        try:
+            check_change(self.state, state, who.account, accounts, who.name)
+            if state.is_former and msgspec.structs.replace(self.state, title=state.title) != state:
+                raise PolicyRejected("it changes who may do what")
+        except PolicyRejected as error:
+            raise PeerError(str(error)) from None
 
     @property
     def retry_due(self) -> bool:

@@ -25,6 +25,7 @@ from clave_client.rooms.policy import room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
+from clave_client.rooms.state_events import state_events
 from clave_client.store.database import OutboxItem, Store
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
 from clave_wire.messages import Entry, Kind
@@ -159,7 +160,7 @@ class LogContext:
         """
         room = self.room
         before, leavers = room.roster, room.roster.leavers()
-        former, former_settings = room.state, room.settings
+        former = room.state
         is_own = room.commits.successor is successor
         had_commit = room.commits.newest is not None
         buffered = room.enter_epoch(successor, rekey)
@@ -169,10 +170,9 @@ class LogContext:
             self.report.result.commit_result = CommitResult.APPLIED if is_own else CommitResult.SUPERSEDED
         self._report_changes(before, leavers, author)
         title = room_title(room.group)
-        if room.state != former and author is not None:
-            self.report.add(events.RoomChanged(room.id, title, author))
-        if room.settings.expiry != former_settings.expiry and author is not None:
-            self.report.add(events.SettingsChanged(room.id, room.settings.expiry, author))
+        if author is not None:
+            for event in state_events(room, former, title, author):
+                self.report.add(event)
         room.set(title=title, lost=0)
         confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before
         confirmed = [item for item in own if item.head == room.head and item.kind is not ContentKind.TEXT]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from clave_client.errors import PeerError
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION, AgreedState, decode_agreed_state
-from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings, decode_room_settings
+from clave_client.formats.agreed_state import EXTENSION_TYPES, AgreedState, decode_state
+from clave_client.rooms.state_rules import check_change, check_edit, check_removal, require
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import VerifiedIdentity, verify_identity
 from clave_crypto.mls import (
@@ -51,8 +51,8 @@ __all__ = [
     "leaf_identity",
     "member_identity",
     "restore_group",
-    "room_settings",
     "room_title",
+    "state_proposal",
 ]
 
 
@@ -89,38 +89,33 @@ def _identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
 
 def agreed_state(extensions: Sequence[Extension]) -> AgreedState:
     """Return the agreed state among a group's extensions; raises `PolicyRejected` when it is not there."""
-    found = [extension for extension in extensions if extension.extension_type == AGREED_STATE_EXTENSION]
+    found = [extension for extension in extensions if extension.extension_type in EXTENSION_TYPES]
     if len(found) != 1:
         raise PolicyRejected("the group has no room state; it was not made by clave")
     try:
-        return decode_agreed_state(found[0].extension_data)
+        return decode_state(found[0].extension_type, found[0].extension_data)
     except PeerError as error:
         raise PolicyRejected(str(error)) from None
 
 
-def room_settings(extensions: Sequence[Extension]) -> RoomSettings:
-    """Return the settings among a group's extensions, those of earlier rooms if there are none.
-
-    Raises `PolicyRejected` if they cannot be read.
-    """
-    found = [each.extension_data for each in extensions if each.extension_type == SETTINGS_EXTENSION]
-    try:
-        return decode_room_settings(found[0]) if found else RoomSettings()
-    except PeerError as error:
-        raise PolicyRejected(str(error)) from None
+def state_proposal(extensions: Sequence[Extension], state: AgreedState) -> GroupContextExtensions:
+    """Return the proposal by which a group with these extensions gets another agreed state."""
+    others = [each for each in extensions if each.extension_type not in EXTENSION_TYPES]
+    return GroupContextExtensions((*others, Extension(*state.extension())))
 
 
 def room_title(group: Group) -> str:
     """Return what to call a room: its title, or that it is with somebody if it is between two people."""
     accounts = {member.leaf_index: member_identity(member) for member in group.members()}
     own = accounts[group.own_leaf].account
-    direct = room_settings(group.extensions).direct
+    state = agreed_state(group.extensions)
+    direct = state.direct
     if direct == [own]:
         return NOTES
     others = {each.name for each in accounts.values() if each.account in direct and each.account != own}
     if others:
         return f"@{min(others)}"
-    title = sanitize(agreed_state(group.extensions).title)
+    title = sanitize(state.title)
     return f"({title})" if is_reserved(title) else title
 
 
@@ -132,6 +127,9 @@ def is_reserved(title: str) -> bool:
 
 MAX_DEVICES = 500
 """Most devices in a room: with more, a commit could exceed the relay's frame size."""
+
+MAX_OWN_DEVICES = 16
+"""Most devices of one account in a room."""
 
 ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
 """Limits of a room's group. Policy, limits, name tables and `MAX_DEVICES` are version 1 of the rules, which
@@ -193,40 +191,39 @@ class RoomPolicy:
         self, group: GroupView, committer: Sender, proposals: Sequence[tuple[Sender, Proposal]]
     ) -> None:
         """Refuse a commit with a proposal that the state of `group`, the prior epoch, forbids its sender."""
-        state, direct = agreed_state(group.extensions), room_settings(group.extensions).direct
-        accounts = {member.leaf_index: member_identity(member) for member in group.members()}
-        names = {skeleton(identity.name): identity.account for identity in accounts.values()}
+        before = after = agreed_state(group.extensions)
+        members = {member.leaf_index: member_identity(member) for member in group.members()}
+        names = {skeleton(identity.name): identity.account for identity in members.values()}
+        people, left, newcomers = {each.account: each.name for each in members.values()}, set(), []
+        author = members[committer.leaf_index] if isinstance(committer, MemberSender) else None
         for sender, proposal in proposals:
             if not isinstance(sender, MemberSender):
                 raise PolicyRejected("a room takes no proposals from outside it")
+            who = members[sender.leaf_index]
             match proposal:
                 case Add():
                     newcomer = leaf_identity(proposal.key_package.leaf_node)
                     _check_newcomer(newcomer, names)
-                    if direct and newcomer.account not in direct:
-                        raise PolicyRejected("this room is between two people; open another one for more")
-                    role, deed = state.add, "add people"
-                case Remove(removed) if MemberSender(removed) == sender:
-                    continue
-                case Remove():
-                    role, deed = state.remove, "remove people"
+                    check_add(before, who, newcomer)
+                    newcomers.append(newcomer.account)
+                case Remove(removed):
+                    if MemberSender(removed) != sender:
+                        check_removal(before, who.account, members[removed].account, people.__getitem__)
+                    left.add(removed)
                 case GroupContextExtensions(extensions):
-                    agreed_state(extensions)
-                    if room_settings(extensions).direct != direct:
-                        raise PolicyRejected("a room between two people stays one, and no other becomes one")
-                    role, deed = state.edit, "change the room"
+                    after, author = agreed_state(extensions), who
+                    check_edit(before, who.account, who.name)
                 case Update():
                     continue
                 case _:
                     raise PolicyRejected(f"a room takes no {type(proposal).__name__} proposals")
-            if not state.allows(role, accounts[sender.leaf_index].account):
-                raise PolicyRejected(
-                    f"only an admin may {deed} here, and {accounts[sender.leaf_index].name} is none"
-                )
-        if any(isinstance(proposal, Add) for _, proposal in proposals):
-            change = sum(isinstance(one, Add) - isinstance(one, Remove) for _, one in proposals)
-            if len(accounts) + change > MAX_DEVICES:
-                raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
+        accounts = [each.account for leaf, each in sorted(members.items()) if leaf not in left] + newcomers
+        if newcomers and len(accounts) > MAX_DEVICES:
+            raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
+        if any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers) and not before.is_former:
+            raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
+        if author is not None:
+            check_change(before, after, author.account, accounts, author.name)
 
 
 def restore_group(state: GroupState) -> Group:
@@ -239,7 +236,7 @@ def check_direct(group: Group) -> None:
 
     No commit can add others, but a group made by another program can begin like that.
     """
-    direct = room_settings(group.extensions).direct
+    direct = agreed_state(group.extensions).direct
     accounts = {member.leaf_index: member_identity(member).account for member in group.members()}
     if direct and not (accounts[group.own_leaf] in direct and set(accounts.values()) <= set(direct)):
         raise PolicyRejected("it says that it is between two people, and has others")
@@ -253,6 +250,16 @@ def check_names_differ(group: Group) -> None:
     names: dict[str, bytes] = {}
     for member in group.members():
         _check_newcomer(member_identity(member), names)
+
+
+def check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:
+    """Raise `PolicyRejected` unless `who` may add the device `newcomer`."""
+    if state.direct and newcomer.account not in state.direct:
+        raise PolicyRejected("this room is between two people; open another one for more")
+    if newcomer.account in state.banned:
+        raise PolicyRejected(f"{newcomer.name} is banned from this room; unban them first")
+    if who.account != newcomer.account or state.is_former:
+        require(state.add, "add people", state.role_of(who.account), who.name)
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

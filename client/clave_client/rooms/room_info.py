@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from clave_client.formats.agreed_state import POLICIES, Role
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.values import RoomInfo
+from clave_wire.text import sanitize
 
 __all__ = ["room_info"]
 
@@ -24,14 +26,18 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         len(verified),
         len(devices),
         sum(not compared for compared in verified.values()),
-        account in room.state.admins,
+        room.state.role_of(account) >= Role.ADMIN,
         suite.id,
         suite.name,
         suite.words,
         is_post_quantum(suite),
-        room.settings.expiry,
-        bool(room.settings.direct),
+        room.state.expiry,
+        bool(room.state.direct),
         room.roster.outdated,
         owes,
         owes and room.tells_what_was_read,
+        room.state.role_of(account).word,
+        sanitize(room.state.topic),
+        {name: getattr(room.state, name).word for name in POLICIES},
+        tuple(room.name_of_banned(each) for each in room.state.banned),
     )

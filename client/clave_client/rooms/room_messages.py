@@ -13,11 +13,11 @@ from clave_client.formats.composing import Composer, Outgoing
 from clave_client.formats.former_content import FormerKind
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
-from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings
 from clave_client.rooms.lost_entries import LostEntries
-from clave_client.rooms.policy import room_settings
 from clave_client.rooms.stored_room import DIRECT, JOINT
 from clave_client.values import Phase
+from clave_crypto.identity import fingerprint
+from clave_wire.text import sanitize
 
 __all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
 
@@ -53,6 +53,10 @@ class RoomMessages(LostEntries):
     def name_of(self, account: bytes) -> str:
         """Return the name of a member by its account, or nothing for somebody who is none."""
         return self.roster.names.get(account, "")
+
+    def name_of_banned(self, account: bytes) -> str:
+        """Return the name under which a banned account is known here, or its fingerprint."""
+        return sanitize(self._store.account_name(account)) or fingerprint(account)
 
     def enqueue(self, item: Outgoing) -> bytes:
         """Append a content to the outbox and return its id; from here on it survives a crash."""
@@ -118,16 +122,6 @@ class RoomMessages(LostEntries):
         if archived != self.is_archived:
             self._store.set_room_setting(self.id, _ARCHIVED, "yes" if archived else "")
             self._is_archived = archived
-
-    @property
-    def has_settings(self) -> bool:
-        """Whether the group has settings, so that only devices that know them can join it."""
-        return any(each.extension_type == SETTINGS_EXTENSION for each in self.group.extensions)
-
-    @property
-    def settings(self) -> RoomSettings:
-        """What the members agree on beside the agreed state."""
-        return room_settings(self.group.extensions)
 
     @property
     def is_joint(self) -> bool:

@@ -9,8 +9,8 @@ from typing import Self
 import msgspec
 
 from clave_client.events import Person
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id
-from clave_client.formats.room_settings import SETTINGS_EXTENSION
 from clave_client.rooms.policy import device_identity, member_identity
 from clave_client.store.database import Store
 from clave_client.store.pins import Pins
@@ -27,7 +27,7 @@ _INVITER = "inviter"
 class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A member's device: its key, its account and name, and the encoded identity in which they are signed.
 
-    `is_current` says that it reads MIMI content and knows settings of rooms.
+    `is_current` says that it reads MIMI content and knows roles.
     """
 
     leaf_index: int
@@ -41,7 +41,7 @@ class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     def of(cls, member: Member) -> RosterMember:
         """Return a member of a group. Raises `PolicyRejected` if its account did not sign its device."""
         found = member_identity(member)
-        is_current = SETTINGS_EXTENSION in member.leaf.capabilities.extensions
+        is_current = AGREED_STATE_EXTENSION in member.leaf.capabilities.extensions
         return cls(
             member.leaf_index, member.signature_key, member.identity, found.account, found.name, is_current
         )
@@ -153,7 +153,7 @@ class Roster:
         return device in self._by_device
 
     def is_current(self, device: bytes) -> bool:
-        """Return whether a member's device reads MIMI content and knows settings of rooms."""
+        """Return whether a member's device reads MIMI content and knows roles."""
         return self._by_device[device].is_current
 
     @cached_property

@@ -28,7 +28,7 @@ from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.message_counts import MessageCounts
 from clave_client.rooms.outbox import Outbox
 from clave_client.rooms.pending_commits import PendingCommits
-from clave_client.rooms.policy import agreed_state, device_identity, restore_group, room_settings
+from clave_client.rooms.policy import agreed_state, device_identity, restore_group
 from clave_client.rooms.refused_payloads import RefusedPayloads
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores
@@ -150,7 +150,7 @@ class StoredRoom:
             inviter = b"" if join_point is None else room.roster.account(group.welcomed_by)
             room.epochs.begin(inviter, record.cursor)
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
-            direct = "".join(account.hex() for account in room_settings(group.extensions).direct)
+            direct = "".join(account.hex() for account in agreed_state(group.extensions).direct)
             store.set_room_setting(record.id, DIRECT, direct)
             for setting in (_REFUSED, JOINT):
                 store.set_room_setting(record.id, setting, "")

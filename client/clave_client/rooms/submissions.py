@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from clave_client import events
 from clave_client.events import Inconsistency, MessageKind
+from clave_client.formats.agreed_state import Role
 from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
@@ -96,6 +97,10 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int, *, waits: b
         me = room.roster.person(room.group.member(room.group.own_leaf))
         log.apply(log.read_content(item.data, me), me, seq)
     if item.kind is ContentKind.STATUS:
+        return
+    if item.kind in _KEPT and room.state.role_of(room.account) is Role.GUEST:
+        reason = "you have become a guest there, and guests only read"
+        log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
         return
     line = log.store.message(room.id, item.target or item.id)
     is_erased = item.kind in _SAYING and (line is None or line.kind not in _THERE)

@@ -49,6 +49,7 @@ from clave_client.rpc.message_methods import (
     Unreact,
 )
 from clave_client.rpc.method_base import Change, ConsumerName, Method, Number, Seconds
+from clave_client.rpc.role_methods import ROLE_METHODS, Ban, SetPolicy, SetRole, SetTopic, Unban
 from clave_client.rpc.values import EventsPage, OwnerInfo, RoomNews, RoomSummary
 from clave_client.values import Fingerprint, MemberInfo, RoomInfo, SeenKey
 
@@ -58,6 +59,7 @@ __all__ = [
     "Accept",
     "AddTypedLine",
     "Archive",
+    "Ban",
     "Block",
     "Cancel",
     "CatchUp",
@@ -105,9 +107,13 @@ __all__ = [
     "SetDraft",
     "SetExpiry",
     "SetLastRoom",
+    "SetPolicy",
     "SetReadReceipts",
+    "SetRole",
     "SetTitle",
+    "SetTopic",
     "Subscribe",
+    "Unban",
     "Unblock",
     "Unreact",
     "Verify",
@@ -188,7 +194,7 @@ class GetRoomInfo(Method[RoomInfo], frozen=True, kw_only=True):
 
 
 class ListMembers(Method[list[MemberInfo]], frozen=True, kw_only=True):
-    """Return every member's device, with whether it is an admin's and whether it is online."""
+    """Return every member's device, with its role and whether it is online."""
 
     NAME = "room.members"
     RESULT = list[MemberInfo]
@@ -421,6 +427,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
         *(GetAccount, DeleteAccount, CheckHealth),
         *(ListRooms, FindRoom, CreateRoom, GetRoomInfo, ListMembers, Mute, WaitSynced),
         *(Invite, Accept, Decline, Remove, SetTitle, Leave, CatchUp, NoteTold),
+        *ROLE_METHODS,
         *MESSAGE_METHODS,
         *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),

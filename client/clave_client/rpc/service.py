@@ -11,10 +11,12 @@ import msgspec
 
 from clave_client.client import Client
 from clave_client.events import Event, Person
+from clave_client.formats.agreed_state import Role
 from clave_client.formats.json_values import load, type_tag
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
 from clave_client.rpc.message_service import MOST_MESSAGES, MessageService
+from clave_client.rpc.method_base import Change
 from clave_client.rpc.service_base import Attempt, within
 from clave_client.rpc.values import (
     ROOM_CHANGES,
@@ -82,8 +84,17 @@ class Service(MessageService):
             m.Accept: self._accept,
             m.Decline: self._decline,
             m.Remove: self._remove,
-            m.SetTitle: self._set_title,
-            m.SetExpiry: self._set_expiry,
+            m.SetTitle: self._changing(lambda room, r: self._client.set_title(room, r.title)),
+            m.SetExpiry: self._changing(lambda room, r: self._client.set_expiry(room, r.seconds)),
+            m.SetTopic: self._changing(lambda room, r: self._client.set_topic(room, r.topic)),
+            m.SetRole: self._changing(
+                lambda room, r: self._client.set_role(room, r.name, Role[r.role.upper()])
+            ),
+            m.SetPolicy: self._changing(
+                lambda room, r: self._client.set_policy(room, r.action, Role[r.role.upper()])
+            ),
+            m.Ban: self._changing(lambda room, r: self._client.ban(room, r.name)),
+            m.Unban: self._changing(lambda room, r: self._client.unban(room, r.name)),
             m.OpenDirect: self._open_direct,
             m.Leave: self._leave,
             m.Verify: self._verify,
@@ -121,17 +132,18 @@ class Service(MessageService):
         counts = await self._client.remove(attempt.room, request.name, repeated=attempt.again)
         return self._finish(request, counts)
 
-    async def _set_title(self, request: m.SetTitle, attempt: Attempt) -> bool:
-        if attempt.outcome is not None:
-            return bool(attempt.outcome["done"])
-        await self._client.wait_settled()
-        return self._finish(request, await self._client.set_title(attempt.room, request.title))
+    def _changing(
+        self, change: Callable[[bytes, Any], Awaitable[bool]]
+    ) -> Callable[[Any, Attempt], Awaitable[bool]]:
+        """Return what carries out a change of a room for all, once, and says whether it counts already."""
 
-    async def _set_expiry(self, request: m.SetExpiry, attempt: Attempt) -> bool:
-        if attempt.outcome is not None:
-            return bool(attempt.outcome["done"])
-        await self._client.wait_settled()
-        return self._finish(request, await self._client.set_expiry(attempt.room, request.seconds))
+        async def carry_out(request: Change[bool], attempt: Attempt) -> bool:
+            if attempt.outcome is not None:
+                return bool(attempt.outcome["done"])
+            await self._client.wait_settled()
+            return self._finish(request, await change(attempt.room, request))
+
+        return carry_out
 
     async def _open_direct(self, request: m.OpenDirect, attempt: Attempt) -> RoomSummary:
         if attempt.outcome is not None:

@@ -44,6 +44,10 @@ ROOM_CHANGES: Final = (
     events.RoomChanged,
     events.RoomClosed,
     events.SettingsChanged,
+    events.TopicChanged,
+    events.RoleChanged,
+    events.PolicyChanged,
+    events.BanChanged,
 )
 """What whoever sends to a room, or reads it by a script, is told of."""
 

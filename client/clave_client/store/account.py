@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from clave_client.errors import StoreDamaged, UsageError
-from clave_client.formats.room_settings import EXTENSION_TYPES
+from clave_client.formats.agreed_state import EXTENSION_TYPES
 from clave_client.store.database import Store
 from clave_crypto.errors import IdentityError
 from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verify_identity

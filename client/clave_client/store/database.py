@@ -135,6 +135,12 @@ class Store(ConversationTables):
         """Store an account, unless it is stored already."""
         self.run("INSERT OR IGNORE INTO accounts VALUES (?, ?, 0)", account, name)
 
+    def account_name(self, account: bytes) -> str:
+        """Return the name under which an account was stored, or an empty text."""
+        for (name,) in self.rows("SELECT name FROM accounts WHERE account = ?", account):
+            return str(name)
+        return ""
+
     def verify_account(self, account: bytes) -> None:
         """Mark an account as verified."""
         self.pins_version += 1

@@ -15,6 +15,7 @@ from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_client.ui.message_commands import MESSAGE_COMMANDS
+from clave_client.ui.role_commands import ROLE_COMMANDS
 from clave_client.values import Phase, SeenKey
 from clave_wire.text import sanitize
 
@@ -109,11 +110,12 @@ async def run_shortcut(
 
 
 async def _members(talk: Conversation, _: str) -> None:
-    for person, admin, online in await talk.session.ask(m.ListMembers(room=talk.current())):
+    for member in await talk.session.ask(m.ListMembers(room=talk.current())):
+        person = member.person
         you = person.account == talk.account
-        words = ["admin"] if admin else []
+        words = [member.role] if member.role != "member" else []
         words += ["you"] if you else [warning_word(person)] if warning_word(person) else []
-        words += ["online" if online else "offline"]
+        words += ["online" if member.is_online else "offline"]
         talk.show(note(f"{person.name} on {person.device_name}: {', '.join(words)}"))
 
 
@@ -172,8 +174,13 @@ async def _leave(talk: Conversation, answer: str) -> None:
     title = talk.title(talk.room)
     members = await talk.session.ask(m.ListMembers(room=room))
     others = {each.person.account for each in members} - {talk.account}
+    owners = {each.person.account for each in members if each.role == "owner"}
     admins = {each.person.account for each in members if each.is_admin}
-    if admins == {talk.account} and others:
+    if owners == {talk.account} and others:
+        text = f"you are the only owner of {title}: the next one is its first admin, or else its first member"
+        talk.show(note(text, "alarm"))
+        talk.show(note("/role NAME owner chooses who it is"))
+    elif admins == {talk.account} and others:
         text = f"you are the only admin of {title}: after you nobody can invite or remove anybody there"
         talk.show(note(text, "alarm"))
     waiting = sum(message.room.hex() == room for message in talk.waiting.values())
@@ -221,6 +228,7 @@ COMMANDS = {
     "title": Command("/title TITLE", "call this room something else", "", _title),
     "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),
     "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
+    **ROLE_COMMANDS,
     **MESSAGE_COMMANDS,
     "mute": Command("/mute [ROOM] [8h]", "ring no bell for a room, or ring again", "room", _mute),
     "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from clave_client import events
 from clave_client.events import Event, Inconsistency, MessageKind, Person
@@ -185,9 +186,10 @@ def room_info_lines(info: RoomInfo) -> list[str]:
     """Return the lines of a room's summary."""
     unverified = f", {info.unverified} unverified" if info.unverified else ""
     standing = {Phase.INVITED: "you are invited", Phase.LEAVING: "you are leaving"}
-    member = "you are an admin" if info.admin else "you are a member"
+    member = f"you are {with_article(info.role)}"
     lines = [
         f"{info.title}  {info.id.hex()[:8]}",
+        *([f"topic: {info.topic}"] if info.topic else []),
         f"people: {info.people}{unverified}; devices: {info.devices}; {standing.get(info.phase, member)}",
         f"encryption: {info.encryption}",
         f"cipher suite: {info.suite_name}, epoch {info.epoch}",
@@ -197,6 +199,9 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             "not post-quantum: recorded traffic would not withstand a future quantum computer;"
             " only a new room changes that"
         )
+    lines.append("; ".join(policy_text(action, role) for action, role in info.policies.items()))
+    if info.banned:
+        lines.append(f"banned: {', '.join(info.banned)}")
     if info.expiry:
         lines.append(f"new messages disappear {exact_duration_words(info.expiry)} after they are read")
     if info.read_receipts:
@@ -209,6 +214,33 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             f"{', '.join(info.outdated[:5])} {have} to update clave: no replies and edits until then"
         )
     return lines
+
+
+_ACTIONS: Final = {"add": "invite people", "remove": "remove people", "edit": "change the room"}
+
+
+def policy_text(action: str, role: str) -> str:
+    """Return who may do something in a room, as a part of a sentence."""
+    who = {"member": "everybody but guests", "admin": "admins and owners"}.get(role, "owners only")
+    return f"{who} {_ACTIONS.get(action, action)}"
+
+
+def with_article(role: str) -> str:
+    """Return a role with its article."""
+    return f"an {role}" if role[:1] in "ao" else f"a {role}"
+
+
+def _role_text(event: events.RoleChanged, me: bytes) -> str:
+    is_me = event.account == me
+    what = f"{with_article(event.role)} now"
+    if event.role == "guest":
+        what += ", and can only read" if not is_me else ", and can only read here"
+    if event.by is None:
+        whom = "you are" if is_me else f"{event.name} is"
+        return f"{whom} {what}, as the last owner has left"
+    if event.by.account == event.account:
+        return f"{name_with_warning(event.by, me)} is {what}"
+    return f"{name_with_warning(event.by, me)} made {'you' if is_me else event.name} {what}"
 
 
 def relay_restored_text(event: events.RelayRestored) -> str:
@@ -239,6 +271,24 @@ def _event_text(event: Event, me: bytes) -> str:
             return f"{name_with_warning(event.by, me)} removed {name_with_warning(event.person, me)}"
         case events.RoomChanged():
             return f"{name_with_warning(event.by, me)} calls the room {event.title} now"
+        case events.TopicChanged():
+            who = name_with_warning(event.by, me)
+            return (
+                f"{who} says what the room is about: {event.topic}"
+                if event.topic
+                else f"{who} took the topic away"
+            )
+        case events.RoleChanged():
+            return _role_text(event, me)
+        case events.PolicyChanged():
+            return (
+                f"{name_with_warning(event.by, me)} has {policy_text(event.action, event.role)} from now on"
+            )
+        case events.BanChanged():
+            who = name_with_warning(event.by, me)
+            return (
+                f"{who} banned {event.name}" if event.banned else f"{who} lets {event.name} be invited again"
+            )
         case events.SettingsChanged():
             who = name_with_warning(event.by, me)
             if not event.expiry:

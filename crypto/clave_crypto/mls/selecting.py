@@ -32,6 +32,8 @@ from clave_crypto.mls.state import PendingProposal
 
 __all__ = ["Selection", "resolve", "select"]
 
+_REFUSED = (ValidationError, PolicyRejected, UnsupportedError, LimitError)
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -51,20 +53,29 @@ def select(
     """Select all of `proposals`, and each pending one that `judge` accepts with those preferred to it.
 
     Pending proposals rarely conflict, so all are judged at once; a refused set is halved and judged again.
+    What is only acceptable with all pending ones, as an application's rules can have it, is selected too.
 
     Raises:
         MLSError: what `judge` raises for `proposals` themselves.
 
     """
     own = [(committer, proposal) for proposal in proposals]
-    applied = judge(own)
     chosen: list[tuple[bytes, PendingProposal]] = []
-    ahead = [_by_preference(pending)] if pending else []
+    ahead: list[list[tuple[bytes, PendingProposal]]] = []
+    every = _by_preference(pending)
+    try:
+        applied = judge([*own, *map(_sent, every)])
+    except _REFUSED:
+        applied = judge(own)
+        half = len(every) // 2
+        ahead = [part for part in (every[half:], every[:half]) if part and half]
+    else:
+        chosen = every
     while ahead:
         some = ahead.pop()
         try:
             applied = judge([*own, *map(_sent, [*chosen, *some])])
-        except (ValidationError, PolicyRejected, UnsupportedError, LimitError):
+        except _REFUSED:
             half = len(some) // 2
             ahead += (part for part in (some[half:], some[:half]) if half)
         else:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clave_client.errors import PeerError
-from clave_client.formats.agreed_state import AgreedState, Role, decode_agreed_state
+from clave_client.formats.agreed_state import Role, decode_state
 from clave_client.formats.former_content import (
     FormerContent,
     FormerKind,
@@ -14,9 +14,17 @@ from clave_client.formats.former_content import (
     decode_protocol_3,
     encode_former,
 )
+from clave_client.formats.former_state import (
+    FORMER_STATE_EXTENSION,
+    FormerRole,
+    FormerState,
+    decode_former_state,
+)
 
 CONTENT = FormerContent(b"i" * 16, FormerKind.TEXT, "hello", b"", 5)
-STATE = AgreedState(1, "friends", [b"a" * 32, b"b" * 32], Role.MEMBER, Role.ADMIN, Role.ADMIN)
+STATE = FormerState(
+    1, "friends", [b"a" * 32, b"b" * 32], FormerRole.MEMBER, FormerRole.ADMIN, FormerRole.ADMIN
+)
 
 
 def test_content_is_decoded_as_encoded() -> None:
@@ -61,14 +69,14 @@ def test_undecodable_content_is_a_peer_error(data: bytes) -> None:
     with pytest.raises(PeerError):
         decode_protocol_3(data)
     with pytest.raises(PeerError):
-        decode_agreed_state(data)
+        decode_former_state(data)
 
 
-def test_agreed_state_is_decoded_as_encoded_and_grants_roles() -> None:
-    assert decode_agreed_state(STATE.encode()) == STATE
-    assert STATE.allows(Role.MEMBER, b"x" * 32)
-    assert STATE.allows(Role.ADMIN, b"a" * 32)
-    assert not STATE.allows(Role.ADMIN, b"x" * 32)
+def test_a_former_state_is_decoded_as_encoded() -> None:
+    assert decode_former_state(STATE.encode()) == STATE
+    read = decode_state(FORMER_STATE_EXTENSION, STATE.encode())
+    assert read.extension() == (FORMER_STATE_EXTENSION, STATE.encode())
+    assert [read.role_of(each) for each in (b"a" * 32, b"x" * 32)] == [Role.ADMIN, Role.MEMBER]
 
 
 def test_agreed_state_has_one_encoding() -> None:
@@ -78,7 +86,7 @@ def test_agreed_state_has_one_encoding() -> None:
     wide_integer = b"\x96\xcc\x01" + STATE.encode()[2:]
     for data in (unsorted.encode(), twice.encode(), longer, wide_integer):
         with pytest.raises(PeerError):
-            decode_agreed_state(data)
+            decode_former_state(data)
 
 
 def test_a_time_no_calendar_can_show_is_refused() -> None:

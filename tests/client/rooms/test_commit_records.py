@@ -9,6 +9,7 @@ import pytest
 
 from clave_client.errors import StoreDamaged
 from clave_client.rooms.commit_records import EarlierRekey, OwnCommit, RekeyIntent
+from clave_client.rooms.state_change import StateChange
 from clave_crypto.mls import GroupContextExtensions, Proposal, Remove
 from clave_wire.messages import Kind
 from client.memory_relay import Member, in_one_room
@@ -40,7 +41,7 @@ def test_damaged_records_raise_store_damaged(data: bytes) -> None:
 
 def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     _, (red, blue, _) = in_one_room(tmp_path, "red", "blue", "green")
-    title = GroupContextExtensions(red.room.extensions_with(title="team"))
+    title = red.room.proposal_of(StateChange(title="team"))[0]
     proposals: list[Proposal] = [
         Remove(red.leaf_of(blue)),
         title,
@@ -49,18 +50,24 @@ def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     ]
     members, extensions = red.room.roster.members(), red.room.group.extensions
     intent = RekeyIntent.of(proposals, members, extensions)
-    assert intent == RekeyIntent([blue.device], "team")
+    assert intent == RekeyIntent([blue.device], change=StateChange("team"))
     assert intent
     assert not RekeyIntent.of((), members, extensions)
+
+
+def test_the_intent_of_an_earlier_version_is_read() -> None:
+    stored = msgspec.msgpack.encode([[b"d" * 32], "team", True])
+    assert RekeyIntent.decode(stored) == RekeyIntent([b"d" * 32], shared=True, change=StateChange("team"))
 
 
 def test_an_intent_is_only_what_changes(tmp_path: Path) -> None:
     """Else a change made again would undo another member's change of something else."""
     _, (red, _) = in_one_room(tmp_path, "red", "blue")
     members, extensions = red.room.roster.members(), red.room.group.extensions
-    expiry = GroupContextExtensions(red.room.extensions_with(expiry=60))
+    (expiry,) = red.room.proposal_of(StateChange(expiry=60))
+    assert isinstance(expiry, GroupContextExtensions)
     intent = RekeyIntent.of([expiry], members, extensions)
-    assert intent == RekeyIntent(expiry=60)
+    assert intent == RekeyIntent(change=StateChange(expiry=60))
     assert not intent.undone(expiry.extensions)
     assert intent.undone(extensions) == intent
     assert not RekeyIntent.of([GroupContextExtensions(extensions)], members, extensions)

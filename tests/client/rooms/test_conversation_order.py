@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.errors import PeerError
 from clave_client.events import MessageKind
 from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
 from clave_client.formats.mimi.content import Expiration, MimiContent, NullPart, encode_mimi
-from clave_client.formats.payload import epoch_id
-from clave_client.formats.room_settings import SETTINGS_EXTENSION, RoomSettings, decode_room_settings
 from clave_client.rooms.expiring import expire_messages
 from clave_client.store.conversation_tables import MOST_EARLY
-from clave_crypto.mls import Extension, GroupContextExtensions, PolicyRejected
 from client.memory_relay import NOW, Member, deliver, in_one_room, rekey, resume, settle
 from client.rooms.test_local_room import FIRST, comes_back, loses
 from client.rooms.test_message_effects import does, histories, said
@@ -168,37 +164,6 @@ def test_a_relative_expiry_of_nothing_is_one_of_a_second(tmp_path: Path) -> None
     blue.room.mark_shown(blue.room.history_seq(len(log.entries)), until=True)
     expire_messages(blue.store, round((NOW + 1) * 1000))
     assert traces(blue) == set()
-
-
-# --- settings that others made up ---
-
-
-@pytest.mark.parametrize("data", [RoomSettings(direct=[b"x" * 32, b"y" * 32]).encode(), b"\xff garbage"])
-def test_a_rejoin_info_with_other_settings_is_refused(tmp_path: Path, data: bytes) -> None:
-    _, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    made_up = red.villain()
-    extensions = (*made_up.extensions, Extension(SETTINGS_EXTENSION, data))
-    made_up.merge(made_up.commit([GroupContextExtensions(extensions)], now=int(NOW)))
-    with pytest.raises((PeerError, PolicyRejected)):
-        blue.room.prepare_rejoin(made_up.group_info(), epoch_id(made_up), blue.account.identity)
-    assert blue.room.commits.newest is None
-
-
-def test_settings_have_one_form() -> None:
-    settings = RoomSettings(expiry=60, direct=[b"a" * 32, b"b" * 32])
-    assert decode_room_settings(settings.encode()) == settings
-    unsorted = RoomSettings(direct=[b"b" * 32, b"a" * 32]).encode()
-    for data in (
-        unsorted,
-        settings.encode() + b"\0",
-        b"",
-        b"\x93\x01\x00\x91\xa2\xb1\xb1",
-        b"\x93\x02\x00\x90",
-    ):
-        with pytest.raises(PeerError):
-            decode_room_settings(data)
-    with pytest.raises(PeerError):
-        decode_room_settings(RoomSettings(expiry=10**9).encode())
 
 
 # --- after the relay lost entries ---

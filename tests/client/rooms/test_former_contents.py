@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.formats.room_settings import SETTINGS_EXTENSION
+from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogReader
 from clave_client.store.account import Account
@@ -115,7 +115,7 @@ def test_until_all_were_updated_texts_are_of_the_former_format(people: tuple[For
             person.reads(confirm)
         seq += 2
         leaf = other.room.group.member(one.room.group.own_leaf).leaf
-        assert SETTINGS_EXTENSION in leaf.capabilities.extensions
+        assert AGREED_STATE_EXTENSION in leaf.capabilities.extensions
         assert not one.room.advertise_due
     for person in (red, blue):
         assert person.room.roster.outdated == ()

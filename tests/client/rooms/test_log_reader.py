@@ -10,7 +10,7 @@ import pytest
 
 from clave_client.errors import RelayFault
 from clave_client.events import Inconsistency
-from clave_client.formats.agreed_state import Role
+from clave_client.formats.former_state import FormerRole
 from clave_client.formats.payload import sign_payload
 from clave_client.rooms.batch_report import BatchResult
 from clave_client.values import Phase
@@ -405,7 +405,7 @@ def test_a_body_of_another_kind_is_refused_though_it_covers_the_header(
 
 
 def test_commits_against_the_rooms_rules_are_refused(tmp_path: Path) -> None:
-    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", remove=Role.ADMIN)
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", remove=FormerRole.ADMIN)
     header = blue.header(Kind.REKEY, remove=[green.device])
     judged(log, [red, green], blue, forge(blue, header, commit(Remove(2), path=True)))
     say(log, red, "we go on")

@@ -11,8 +11,9 @@ import pytest
 from clave_client.formats.payload import rekey_id, sign_payload
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.rekeys import RekeyEffect
+from clave_client.rooms.state_change import StateChange
 from clave_client.values import Phase
-from clave_crypto.mls import GroupContextExtensions, Remove
+from clave_crypto.mls import Remove
 from clave_wire.header import pack_header, split_payload
 from clave_wire.messages import Kind
 from client.memory_relay import (
@@ -233,7 +234,7 @@ def test_a_rekey_of_two_is_no_removal_and_waits(tmp_path: Path) -> None:
 
 def test_the_next_rekey_does_what_a_superseded_one_was_to_do(tmp_path: Path) -> None:
     log, (red, blue, green, white) = in_one_room(tmp_path, "red", "blue", "green", "white")
-    title = GroupContextExtensions(red.room.extensions_with(title="team"))
+    title = red.room.proposal_of(StateChange(title="team"))[0]
     log.append(red, red.room.prepare_commit([title, Remove(3)]))
     deliver(log, red)
     log.append(green, green.room.prepare_commit([Member(tmp_path, "black").add()]))

@@ -10,13 +10,12 @@ import pytest
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import ClientError, UsageError
-from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.state_change import StateChange
 from clave_client.rpc import methods as m
 from clave_client.rpc.service_base import ServiceBase
 from clave_client.rpc.session import Session
 from clave_client.ui.conversation import Conversation
 from clave_client.values import Phase
-from clave_crypto.mls import GroupContextExtensions
 from client.rpc.kit import home_at, next_of
 from client.rpc.test_search import heard, say
 
@@ -192,15 +191,8 @@ async def test_no_room_is_called_like_one_between_two_people(tmp_path: Path, tit
         client = client_of(red)
         (room,) = client.sync.rooms.values()
 
-        def propose(here: LocalRoom) -> list[GroupContextExtensions]:
-            return (
-                []
-                if here.state.title == title
-                else [GroupContextExtensions(here.extensions_with(title=title))]
-            )
-
         await blue.subscribe()
-        await client._commit(room.id, propose)  # as another program could
+        await client._change_state(room.id, StateChange(title))  # as another program could
         changed = (await next_of(blue, events.RoomChanged)).event
         assert isinstance(changed, events.RoomChanged)
         assert changed.title == f"({title})"

@@ -10,8 +10,9 @@ from clave_client import events
 from clave_client.rooms import policy
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.policy import RoomPolicy
+from clave_client.rooms.state_change import StateChange
 from clave_client.values import Phase
-from clave_crypto.mls import GroupContextExtensions, PolicyRejected, Remove
+from clave_crypto.mls import PolicyRejected, Remove
 from clave_wire.header import split_payload
 from clave_wire.messages import Accepted, Code, Kind, Rejected
 from client.memory_relay import (
@@ -51,9 +52,7 @@ def test_a_commit_without_a_path_applies_at_once(tmp_path: Path) -> None:
 def test_a_title_change_has_a_path_and_needs_a_second_account(tmp_path: Path) -> None:
     """RFC 9420 asks for a path where a commit changes the group's extensions (section 12.4)."""
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
-    entry = log.append(
-        blue, blue.room.prepare_commit([GroupContextExtensions(blue.room.extensions_with(title="team"))])
-    )
+    entry = log.append(blue, blue.room.prepare_commit([blue.room.proposal_of(StateChange(title="team"))[0]]))
     assert entry.kind is Kind.REKEY
     assert [kinds(outcome) for outcome in deliver(log, red, green)] == [[], []]
     confirm(log, green)

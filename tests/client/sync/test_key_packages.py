@@ -10,7 +10,7 @@ import pytest
 
 from clave_client import events
 from clave_client.errors import ClientError, PeerError, UsageError
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
+from clave_client.formats.former_state import FORMER_STATE_EXTENSION
 from clave_client.net import transport
 from clave_client.rooms.suites import NEW_ROOMS, OFFERED
 from clave_client.store.account import POOL_FULL, POOL_LOW
@@ -220,7 +220,7 @@ def offer(
         not_before=int(begins),
         not_after=int(ends),
         last_resort=last_resort,
-        extension_types=(AGREED_STATE_EXTENSION,),
+        extension_types=(FORMER_STATE_EXTENSION,),
     )
     return encode_message(bundle.key_package)
 

@@ -1,0 +1,45 @@
+"""Tells as events what a commit changed of a room's agreed state. Knows no log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clave_client import events
+from clave_client.events import Event, Person
+from clave_client.formats.agreed_state import AgreedState
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.state_change import StateChange
+from clave_wire.text import sanitize
+
+__all__ = ["state_events"]
+
+
+def state_events(room: LocalRoom, before: AgreedState, title: str, author: Person) -> Iterator[Event]:
+    """Yield what is different in `room`, whose state was `before`, after a commit of `author`.
+
+    `title` is what the room is called now.
+    """
+    after = room.state
+    if after == before:
+        return
+    accounts = [member.account for _, member in sorted(room.roster.members().items())]
+    base = before if after.is_former else before.upgraded()
+    change = StateChange.between(base, after)
+    if change.title:
+        yield events.RoomChanged(room.id, title, author)
+    if change.topic is not None:
+        yield events.TopicChanged(room.id, sanitize(change.topic), author)
+    if change.expiry >= 0:
+        yield events.SettingsChanged(room.id, change.expiry, author)
+    inherited = base.settled(accounts).owners
+    for account, role in change.roles.items():
+        if account in accounts:
+            is_heir = account in inherited and account not in base.owners
+            by = None if is_heir else author
+            yield events.RoleChanged(room.id, account, room.roster.names[account], role.word, by)
+    for action, role in change.policies.items():
+        yield events.PolicyChanged(room.id, action, role.word, author)
+    for account in [*change.banned, *change.unbanned]:
+        yield events.BanChanged(
+            room.id, account, room.name_of_banned(account), account in change.banned, author
+        )

@@ -1,0 +1,82 @@
+"""The rules by which members check a change of the agreed state: who may change what. Knows no group.
+
+All members decide alike, by the state before the change and by who is in the room after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from clave_client.formats.agreed_state import POLICIES, AgreedState, Role
+from clave_client.rooms.state_change import StateChange
+from clave_crypto.mls import PolicyRejected
+
+__all__ = ["check_change", "check_edit", "check_removal", "require"]
+
+
+def check_change(
+    before: AgreedState, after: AgreedState, account: bytes, accounts: Sequence[bytes], name: str
+) -> None:
+    """Raise `PolicyRejected` unless `account`, called `name`, may make the state `after` of `before`.
+
+    `accounts` are in the room after the change, in the order of their leaves; what follows from who is not,
+    nobody has to be allowed.
+    """
+    if after.is_former:
+        if not before.is_former:
+            raise PolicyRejected(f"{name} tried to take the room back to the rules of an earlier version")
+        return
+    base = before.upgraded()
+    if after.settled(accounts) != after:
+        raise PolicyRejected(f"{name} left a role to somebody who is not in the room")
+    if after.direct != base.direct:
+        raise PolicyRejected("a room between two people stays one, and no other becomes one")
+    rank, change = base.role_of(account), StateChange.between(base.settled(accounts), after)
+    if change.title or change.topic is not None or change.expiry >= 0:
+        require(base.edit, "change the room", rank, name)
+    if change.policies:
+        require(Role.OWNER, "say who may do what", rank, name)
+    for other, role in change.roles.items():
+        _check_role(base.settled(accounts).role_of(other), role, rank, name, is_own=other == account)
+    if change.banned or change.unbanned:
+        require(base.remove, "ban people", rank, name)
+    for other in change.banned:
+        if other in accounts:
+            raise PolicyRejected(f"{name} banned somebody who stays in the room")
+        check_removal(base, account, other, lambda _: name)
+
+
+def check_edit(state: AgreedState, account: bytes, name: str) -> None:
+    """Raise `PolicyRejected` if somebody may change nothing at all of a former state."""
+    if state.is_former:
+        require(state.edit, "change the room", state.role_of(account), name)
+
+
+def check_removal(
+    state: AgreedState, account: bytes, removed: bytes, name_of: Callable[[bytes], str]
+) -> None:
+    """Raise `PolicyRejected` unless `account` may remove the devices of `removed`."""
+    if account == removed and not state.is_former:
+        return
+    rank, other = state.role_of(account), state.role_of(removed)
+    require(state.remove, POLICIES["remove"], rank, name_of(account))
+    if not state.is_former and rank is not Role.OWNER and other >= rank:
+        raise PolicyRejected(f"{name_of(account)} is {_a(rank)} and may not remove {_a(other)}")
+
+
+def _check_role(before: Role, after: Role, rank: Role, name: str, *, is_own: bool) -> None:
+    """Raise `PolicyRejected` unless somebody of the role `rank` may make `after` of a role `before`."""
+    if rank is Role.OWNER or (is_own and after < before):
+        return
+    if rank < Role.ADMIN or max(before, after) >= Role.ADMIN:
+        raise PolicyRejected(f"{name} is {_a(rank)} and may not make {_a(before)} {_a(after)}")
+
+
+def require(needed: Role, deed: str, rank: Role, name: str) -> None:
+    """Raise `PolicyRejected` unless `name`, of the role `rank`, has the role `needed` for a deed."""
+    if rank < needed:
+        raise PolicyRejected(f"only {_a(needed)} may {deed} here, and {name} is none")
+
+
+def _a(role: Role) -> str:
+    return f"an {role.word}" if role.word[0] in "ao" else f"a {role.word}"

@@ -1,0 +1,71 @@
+"""The methods of the RPC about roles: who may do what in a room. `methods` has them all."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from clave_client.rpc.method_base import Change
+
+__all__ = ["ROLE_METHODS", "Ban", "SetPolicy", "SetRole", "SetTopic", "Unban"]
+
+
+class SetRole(Change[bool], frozen=True, kw_only=True):
+    """Make the member `name` an owner, an admin, a member or a guest, who only reads.
+
+    Returns whether that counts already, as `room.remove` does.
+    """
+
+    NAME = "room.set_role"
+    RESULT = bool
+
+    room: str
+    name: str
+    role: Literal["owner", "admin", "member", "guest"]
+
+
+class SetPolicy(Change[bool], frozen=True, kw_only=True):
+    """Have an action take a role: to add people, to remove or ban them, to edit the title, topic and expiry.
+
+    Returns whether that counts already, as `room.remove` does.
+    """
+
+    NAME = "room.set_policy"
+    RESULT = bool
+
+    room: str
+    action: Literal["add", "remove", "edit"]
+    role: Literal["owner", "admin", "member"]
+
+
+class SetTopic(Change[bool], frozen=True, kw_only=True):
+    """Say what a room is about; an empty text says nothing. Returns whether that counts already."""
+
+    NAME = "room.set_topic"
+    RESULT = bool
+
+    room: str
+    topic: str
+
+
+class Ban(Change[bool], frozen=True, kw_only=True):
+    """Remove a member and have nobody add that account again. Returns whether that counts already."""
+
+    NAME = "room.ban"
+    RESULT = bool
+
+    room: str
+    name: str
+
+
+class Unban(Change[bool], frozen=True, kw_only=True):
+    """Let a banned account, by its name or fingerprint, be added again; returns as `room.ban` does."""
+
+    NAME = "room.unban"
+    RESULT = bool
+
+    room: str
+    name: str
+
+
+ROLE_METHODS: Final = (SetRole, SetPolicy, SetTopic, Ban, Unban)
+"""The methods of this module."""

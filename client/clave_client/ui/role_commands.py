@@ -1,0 +1,77 @@
+"""The chat commands about roles: who may do what in a room. Knows the conversation."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from clave_client.errors import UsageError
+from clave_client.rpc import methods as m
+from clave_client.rpc.method_base import Change
+from clave_client.ui.command import Command, require
+from clave_client.ui.conversation import Conversation
+from clave_client.ui.display import note, policy_text
+from clave_client.ui.role_words import ACTIONS, POLICY_ROLES, ROLES, waiting_text
+
+__all__ = ["ROLE_COMMANDS"]
+
+
+async def _change(talk: Conversation, request: Change[bool]) -> None:
+    if not await talk.session.ask(request):
+        talk.show(note(waiting_text()))
+
+
+async def _role(talk: Conversation, words: str) -> None:
+    name, _, role = require(words, "/role NAME owner|admin|member|guest").partition(" ")
+    if role.strip() not in ROLES:
+        raise UsageError(f"say which role: /role {name} {'|'.join(ROLES)}")
+    room = talk.current()
+    key = secrets.token_hex(16)
+    await _change(talk, m.SetRole(room=room, name=name, role=ROLES[role.strip()], key=key))
+
+
+async def _policy(talk: Conversation, words: str) -> None:
+    if not words:
+        info = await talk.session.ask(m.GetRoomInfo(room=talk.current()))
+        for action, needed in info.policies.items():
+            talk.show(note(policy_text(action, needed)))
+        return
+    action, _, role = words.partition(" ")
+    if action not in ACTIONS or role.strip() not in POLICY_ROLES:
+        raise UsageError(f"say what takes which role: /policy {'|'.join(ACTIONS)} {'|'.join(POLICY_ROLES)}")
+    room, key = talk.current(), secrets.token_hex(16)
+    policy = m.SetPolicy(room=room, action=ACTIONS[action], role=POLICY_ROLES[role.strip()], key=key)
+    await _change(talk, policy)
+
+
+async def _topic(talk: Conversation, words: str) -> None:
+    if not words:
+        info = await talk.session.ask(m.GetRoomInfo(room=talk.current()))
+        talk.show(note(f"topic: {info.topic}" if info.topic else "no topic; /topic TEXT sets one"))
+        return
+    topic = "" if words == "off" else words
+    await _change(talk, m.SetTopic(room=talk.current(), topic=topic, key=secrets.token_hex(16)))
+
+
+async def _ban(talk: Conversation, name: str) -> None:
+    if not name:
+        info = await talk.session.ask(m.GetRoomInfo(room=talk.current()))
+        text = ", ".join(info.banned)
+        talk.show(note(f"banned: {text}" if text else "nobody is banned; /ban NAME bans somebody"))
+        return
+    await _change(talk, m.Ban(room=talk.current(), name=name, key=secrets.token_hex(16)))
+
+
+async def _unban(talk: Conversation, name: str) -> None:
+    name = require(name, "/unban NAME")
+    await _change(talk, m.Unban(room=talk.current(), name=name, key=secrets.token_hex(16)))
+
+
+ROLE_COMMANDS: Final = {
+    "role": Command("/role NAME ROLE", "make somebody owner, admin, member or guest", "name", _role),
+    "policy": Command("/policy [ACTION ROLE]", "say who may add, remove or edit", "", _policy),
+    "topic": Command("/topic [TEXT]", "say what this room is about, or off", "", _topic),
+    "ban": Command("/ban [NAME]", "remove somebody for good, or list who is banned", "name", _ban),
+    "unban": Command("/unban NAME", "let a banned person be invited again", "name", _unban),
+}
+"""The commands by name, in the order of the help."""
