@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clave_client.events import Event, Message, Person
-from clave_client.formats.agreed_state import Role
+from clave_client.formats.agreed_state import parse_role
 from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import MemberInfo, RoomInfo
@@ -144,11 +144,11 @@ class Room:
 
     async def set_role(self, name: str, role: str) -> bool:
         """Make a member an "owner", "admin", "member" or "guest"; return whether that counts already."""
-        return await self._client.set_role(self.id, name, Role[role.upper()])
+        return await self._client.set_role(self.id, name, parse_role(role))
 
     async def set_policy(self, action: str, role: str) -> bool:
         """Have an action ("add", "remove" or "edit") take a role; return whether that counts already."""
-        return await self._client.set_policy(self.id, action, Role[role.upper()])
+        return await self._client.set_policy(self.id, action, parse_role(role))
 
     async def ban(self, name: str) -> bool:
         """Remove a member and have nobody add that account again; return whether that counts already."""

@@ -86,8 +86,8 @@ class RoomInfo(msgspec.Struct, frozen=True):
     suite's number, `suite_name` its name in the registry and `encryption` its description. Messages disappear
     `expiry` seconds after they were read; 0 for never. `direct` says that the room is between two people, or
     for own notes. `outdated` are members that read only the former content format. `receipts` says whether it
-    is told what was received, `read_receipts` also what was read. `policies` are the roles that it takes to
-    "add" and "remove" people and to "edit" the room, `banned` the names of who cannot be added.
+    is told what was received, `read_receipts` also what was read. `may_add`, `may_remove`
+    and `may_edit` are the roles that it takes to do so, `banned` the names of who cannot be added.
     """
 
     id: bytes
@@ -109,5 +109,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
     read_receipts: bool = False
     role: str = "member"
     topic: str = ""
-    policies: dict[str, str] = {}
+    may_add: str = "member"
+    may_remove: str = "admin"
+    may_edit: str = "admin"
     banned: tuple[str, ...] = ()

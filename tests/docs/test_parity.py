@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from clave_client.cli import main, message_commands, room_commands
+from clave_client.cli import main, message_commands, role_commands, room_commands
 from clave_client.client import Client
 from clave_client.rpc import methods as m
 from clave_client.rpc.message_methods import MESSAGE_METHODS
+from clave_client.rpc.role_methods import ROLE_METHODS
 from clave_client.ui.chat_commands import COMMANDS
 
 
@@ -48,17 +49,22 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
     m.Archive: Ways("archive --undo", "archive", "set_archived"),
     m.GetDraft: Ways("draft", "no: the prompt shows it", "draft"),
     m.SetDraft: Ways("draft", "no: the prompt keeps it", "set_draft"),
+    m.SetRole: Ways("role", "role", "set_role"),
+    m.SetPolicy: Ways("policy", "policy", "set_policy"),
+    m.SetTopic: Ways("topic", "topic", "set_topic"),
+    m.Ban: Ways("ban", "ban", "ban"),
+    m.Unban: Ways("unban", "unban", "unban"),
     m.Block: Ways("block", "block", "block"),
     m.Unblock: Ways("unblock", "unblock", "unblock"),
     m.ListBlocked: Ways("block", "block", "blocked"),
 }
 
 
-def test_every_method_about_messages_is_in_the_table() -> None:
-    assert WAYS.keys() == set(MESSAGE_METHODS)
+def test_every_method_about_messages_and_roles_is_in_the_table() -> None:
+    assert WAYS.keys() == {*MESSAGE_METHODS, *ROLE_METHODS}
 
 
-@pytest.mark.parametrize("method", MESSAGE_METHODS, ids=lambda method: method.NAME)
+@pytest.mark.parametrize("method", [*MESSAGE_METHODS, *ROLE_METHODS], ids=lambda method: method.NAME)
 def test_a_method_is_done_by_a_subcommand_a_chat_command_and_the_library(
     method: type[m.Method[Any]],
 ) -> None:
@@ -73,7 +79,7 @@ def test_a_method_is_done_by_a_subcommand_a_chat_command_and_the_library(
         assert callable(getattr(Client, ways.library))
 
 
-_ALL = (*message_commands.ALL, *room_commands.ALL)
+_ALL = (*message_commands.ALL, *room_commands.ALL, *role_commands.ALL)
 
 
 def test_every_subcommand_serves_a_method() -> None:

@@ -23,16 +23,16 @@ __all__ = ["ALL"]
 @click.argument("room")
 @click.argument("person", metavar="NAME")
 @click.argument(
-    "name", metavar="owner|admin|member|guest", type=click.Choice(["owner", "admin", "member", "guest"])
+    "wanted", metavar="owner|admin|member|guest", type=click.Choice(["owner", "admin", "member", "guest"])
 )
-def role(options: ProfileOptions, room: str, person: str, name: str, *, as_json: bool) -> None:
+def role(options: ProfileOptions, room: str, person: str, wanted: str, *, as_json: bool) -> None:
     """Make NAME an owner, an admin, a member or a guest of ROOM; guests only read."""
 
     async def work() -> None:
         from clave_client.ui.role_work import set_role
 
         async with options.session() as session:
-            await set_role(session, room, person, name, os.urandom(16).hex(), as_json=as_json)
+            await set_role(session, room, person, wanted, os.urandom(16).hex(), as_json=as_json)
 
     run(work)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from clave_client.errors import PeerError
+from clave_client.errors import PeerError, UsageError
 from clave_client.formats.former_state import (
     FORMER_STATE_EXTENSION,
     MAX_TITLE,
@@ -33,6 +33,7 @@ __all__ = [
     "AgreedState",
     "Role",
     "decode_state",
+    "parse_role",
 ]
 
 AGREED_STATE_EXTENSION: Final = 0xF0C2
@@ -71,6 +72,15 @@ class Role(enum.IntEnum):
 
 
 _Accounts = Annotated[list[AccountKey], msgspec.Meta(max_length=_MOST_ROLES)]
+
+
+def parse_role(word: str) -> Role:
+    """Return the role of a word. Raises `UsageError`."""
+    for role in Role:
+        if role.word == word:
+            return role
+    raise UsageError("say which role: owner, admin, member or guest")
+
 
 POLICIES: Final = {
     "add": "add people",

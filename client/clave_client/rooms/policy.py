@@ -44,6 +44,7 @@ __all__ = [
     "ROOM_LIMITS",
     "RoomPolicy",
     "agreed_state",
+    "check_add",
     "check_direct",
     "check_names_differ",
     "device_identity",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clave_client.formats.agreed_state import POLICIES, Role
+from clave_client.formats.agreed_state import Role
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.values import RoomInfo
@@ -38,6 +38,8 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         owes and room.tells_what_was_read,
         room.state.role_of(account).word,
         sanitize(room.state.topic),
-        {name: getattr(room.state, name).word for name in POLICIES},
+        room.state.add.word,
+        room.state.remove.word,
+        room.state.edit.word,
         tuple(room.name_of_banned(each) for each in room.state.banned),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from clave_client.rpc.method_base import Change
 
@@ -10,7 +10,7 @@ __all__ = ["ROLE_METHODS", "Ban", "SetPolicy", "SetRole", "SetTopic", "Unban"]
 
 
 class SetRole(Change[bool], frozen=True, kw_only=True):
-    """Make the member `name` an owner, an admin, a member or a guest, who only reads.
+    """Make the member `name` an "owner", an "admin", a "member" or a "guest", who only reads.
 
     Returns whether that counts already, as `room.remove` does.
     """
@@ -20,11 +20,11 @@ class SetRole(Change[bool], frozen=True, kw_only=True):
 
     room: str
     name: str
-    role: Literal["owner", "admin", "member", "guest"]
+    role: str
 
 
 class SetPolicy(Change[bool], frozen=True, kw_only=True):
-    """Have an action take a role: to add people, to remove or ban them, to edit the title, topic and expiry.
+    """Have an action take a role: to "add" people, "remove" or ban them, or "edit" title, topic and expiry.
 
     Returns whether that counts already, as `room.remove` does.
     """
@@ -33,8 +33,8 @@ class SetPolicy(Change[bool], frozen=True, kw_only=True):
     RESULT = bool
 
     room: str
-    action: Literal["add", "remove", "edit"]
-    role: Literal["owner", "admin", "member"]
+    action: str
+    role: str
 
 
 class SetTopic(Change[bool], frozen=True, kw_only=True):

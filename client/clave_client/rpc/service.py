@@ -11,7 +11,7 @@ import msgspec
 
 from clave_client.client import Client
 from clave_client.events import Event, Person
-from clave_client.formats.agreed_state import Role
+from clave_client.formats.agreed_state import parse_role
 from clave_client.formats.json_values import load, type_tag
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
@@ -88,10 +88,10 @@ class Service(MessageService):
             m.SetExpiry: self._changing(lambda room, r: self._client.set_expiry(room, r.seconds)),
             m.SetTopic: self._changing(lambda room, r: self._client.set_topic(room, r.topic)),
             m.SetRole: self._changing(
-                lambda room, r: self._client.set_role(room, r.name, Role[r.role.upper()])
+                lambda room, r: self._client.set_role(room, r.name, parse_role(r.role))
             ),
             m.SetPolicy: self._changing(
-                lambda room, r: self._client.set_policy(room, r.action, Role[r.role.upper()])
+                lambda room, r: self._client.set_policy(room, r.action, parse_role(r.role))
             ),
             m.Ban: self._changing(lambda room, r: self._client.ban(room, r.name)),
             m.Unban: self._changing(lambda room, r: self._client.unban(room, r.name)),

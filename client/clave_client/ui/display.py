@@ -28,6 +28,8 @@ __all__ = [
     "note",
     "own_message_line",
     "plain",
+    "policy_lines",
+    "policy_text",
     "relay_restored_text",
     "room_info_lines",
     "room_line",
@@ -186,7 +188,7 @@ def room_info_lines(info: RoomInfo) -> list[str]:
     """Return the lines of a room's summary."""
     unverified = f", {info.unverified} unverified" if info.unverified else ""
     standing = {Phase.INVITED: "you are invited", Phase.LEAVING: "you are leaving"}
-    member = f"you are {with_article(info.role)}"
+    member = f"you are {_with_article(info.role)}"
     lines = [
         f"{info.title}  {info.id.hex()[:8]}",
         *([f"topic: {info.topic}"] if info.topic else []),
@@ -199,7 +201,7 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             "not post-quantum: recorded traffic would not withstand a future quantum computer;"
             " only a new room changes that"
         )
-    lines.append("; ".join(policy_text(action, role) for action, role in info.policies.items()))
+    lines.append("; ".join(policy_lines(info)))
     if info.banned:
         lines.append(f"banned: {', '.join(info.banned)}")
     if info.expiry:
@@ -225,14 +227,20 @@ def policy_text(action: str, role: str) -> str:
     return f"{who} {_ACTIONS.get(action, action)}"
 
 
-def with_article(role: str) -> str:
+def policy_lines(info: RoomInfo) -> list[str]:
+    """Return who may do what in a room, a part of a sentence each."""
+    policies = {"add": info.may_add, "remove": info.may_remove, "edit": info.may_edit}
+    return [policy_text(action, role) for action, role in policies.items()]
+
+
+def _with_article(role: str) -> str:
     """Return a role with its article."""
     return f"an {role}" if role[:1] in "ao" else f"a {role}"
 
 
 def _role_text(event: events.RoleChanged, me: bytes) -> str:
     is_me = event.account == me
-    what = f"{with_article(event.role)} now"
+    what = f"{_with_article(event.role)} now"
     if event.role == "guest":
         what += ", and can only read" if not is_me else ", and can only read here"
     if event.by is None:

@@ -5,43 +5,36 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.method_base import Change
 from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import note, policy_text
-from clave_client.ui.role_words import ACTIONS, POLICY_ROLES, ROLES, waiting_text
+from clave_client.ui.display import note, policy_lines
+from clave_client.ui.role_work import WAITS
 
 __all__ = ["ROLE_COMMANDS"]
 
 
 async def _change(talk: Conversation, request: Change[bool]) -> None:
     if not await talk.session.ask(request):
-        talk.show(note(waiting_text()))
+        talk.show(note(WAITS))
 
 
 async def _role(talk: Conversation, words: str) -> None:
     name, _, role = require(words, "/role NAME owner|admin|member|guest").partition(" ")
-    if role.strip() not in ROLES:
-        raise UsageError(f"say which role: /role {name} {'|'.join(ROLES)}")
-    room = talk.current()
-    key = secrets.token_hex(16)
-    await _change(talk, m.SetRole(room=room, name=name, role=ROLES[role.strip()], key=key))
+    room, key = talk.current(), secrets.token_hex(16)
+    await _change(talk, m.SetRole(room=room, name=name, role=role.strip(), key=key))
 
 
 async def _policy(talk: Conversation, words: str) -> None:
     if not words:
         info = await talk.session.ask(m.GetRoomInfo(room=talk.current()))
-        for action, needed in info.policies.items():
-            talk.show(note(policy_text(action, needed)))
+        for line in policy_lines(info):
+            talk.show(note(line))
         return
     action, _, role = words.partition(" ")
-    if action not in ACTIONS or role.strip() not in POLICY_ROLES:
-        raise UsageError(f"say what takes which role: /policy {'|'.join(ACTIONS)} {'|'.join(POLICY_ROLES)}")
     room, key = talk.current(), secrets.token_hex(16)
-    policy = m.SetPolicy(room=room, action=ACTIONS[action], role=POLICY_ROLES[role.strip()], key=key)
-    await _change(talk, policy)
+    await _change(talk, m.SetPolicy(room=room, action=action, role=role.strip(), key=key))
 
 
 async def _topic(talk: Conversation, words: str) -> None:

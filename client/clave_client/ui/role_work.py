@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.method_base import Change
 from clave_client.rpc.session import Session
-from clave_client.ui.display import policy_text
+from clave_client.ui.display import policy_lines
 from clave_client.ui.json_output import line_json
-from clave_client.ui.role_words import ACTIONS, POLICY_ROLES, ROLES, waiting_text
 from clave_client.ui.warnings import print_out, print_warning
 
-__all__ = ["ban", "set_policy", "set_role", "set_topic", "unban"]
+__all__ = ["WAITS", "ban", "set_policy", "set_role", "set_topic", "unban"]
+
+WAITS: Final = "this change waits until another member is here and confirms it"
 
 
 async def _change(session: Session, request: Change[bool]) -> bool:
     counts = await session.ask(request)
     if not counts:
-        print_warning(waiting_text())
+        print_warning(WAITS)
     return counts
 
 
 async def set_role(session: Session, room: str, name: str, role: str, key: str, *, as_json: bool) -> None:
     """Give a member a role. Raises `UsageError`."""
-    counts = await _change(session, m.SetRole(room=room, name=name, role=ROLES[role], key=key))
+    counts = await _change(session, m.SetRole(room=room, name=name, role=role, key=key))
     if as_json:
         print_out(line_json(room=room, name=name, role=role, counts=counts))
 
@@ -33,14 +36,14 @@ async def set_policy(session: Session, room: str, action: str, role: str, key: s
     if action:
         if not role:
             raise UsageError("say which role it takes: member, admin or owner")
-        policy = m.SetPolicy(room=room, action=ACTIONS[action], role=POLICY_ROLES[role], key=key)
+        policy = m.SetPolicy(room=room, action=action, role=role, key=key)
         await _change(session, policy)
     info = await session.ask(m.GetRoomInfo(room=room))
     if as_json:
-        print_out(line_json(room=info.title, policies=info.policies))
+        print_out(line_json(room=info.title, add=info.may_add, remove=info.may_remove, edit=info.may_edit))
         return
-    for each, needed in info.policies.items():
-        print_out(policy_text(each, needed))
+    for line in policy_lines(info):
+        print_out(line)
 
 
 async def set_topic(session: Session, room: str, topic: str | None, key: str, *, as_json: bool) -> None:
