@@ -68,7 +68,7 @@ class ClientRoles(ClientMessages):
         for account in here.state.banned:
             if name in (self.sync.store.account_name(account), fingerprint(account)):
                 return await self._change_state(room, StateChange(unbanned=[account]))
-        raise MemberNotFound(f"{sanitize(name)} is not banned from {here.record.title}")
+        raise UsageError(f"{sanitize(name)} is not banned from {here.record.title}; /ban lists who is")
 
     async def set_role(self, room: bytes, name: str, role: Role) -> bool:
         """Make a member an owner, an admin, a member or a guest."""

@@ -240,14 +240,14 @@ def _with_article(role: str) -> str:
 
 def _role_text(event: events.RoleChanged, me: bytes) -> str:
     is_me = event.account == me
-    what = f"{_with_article(event.role)} now"
-    if event.role == "guest":
-        what += ", and can only read" if not is_me else ", and can only read here"
+    what = _with_article(event.role)
     if event.by is None:
         whom = "you are" if is_me else f"{event.name} is"
-        return f"{whom} {what}, as the last owner has left"
+        return f"{whom} {what} now, as the last owner has left"
+    if event.role == "guest":
+        what += ", who can only read"
     if event.by.account == event.account:
-        return f"{name_with_warning(event.by, me)} is {what}"
+        return f"{name_with_warning(event.by, me)} is {what} now"
     return f"{name_with_warning(event.by, me)} made {'you' if is_me else event.name} {what}"
 
 

@@ -47,7 +47,7 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         (events.RoomChanged(ROOM, "team", BLUE), "blue calls the room team now"),
         (events.TopicChanged(ROOM, "cake", BLUE), "blue says what the room is about: cake"),
         (events.TopicChanged(ROOM, "", BLUE), "blue took the topic away"),
-        (events.RoleChanged(ROOM, b"g" * 32, "green", "admin", BLUE), "blue made green an admin now"),
+        (events.RoleChanged(ROOM, b"g" * 32, "green", "admin", BLUE), "blue made green an admin"),
         (
             events.RoleChanged(ROOM, b"g" * 32, "green", "owner", None),
             "green is an owner now, as the last owner",
