@@ -62,6 +62,7 @@ async def test_who_is_banned_is_gone_and_comes_back_only_when_unbanned(tmp_path:
         await red.says("/unban green")
         assert await red.says("/ban") == ["* nobody is banned; /ban NAME bans somebody"]
         await red.says("/invite green")
+        await green.shows("invites you to friends")
         await green.says("/accept")
         await red.shows("green (unverified) joined")
 
