@@ -326,8 +326,9 @@ def submit_due(log: Log, member: Member) -> list[Submit]:
         submits.append(room.prepare_commit(()))
     if room.leave_due:
         submits.append(room.prepare_leave())
-    for item in room.unsendable():
-        room.drop_unsent(item)
+    while unsendable := room.unsendable():
+        for item, _ in unsendable:
+            room.drop_unsent(item)
     submits += room.prepare_messages()
     return submits
 

@@ -168,6 +168,15 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         heir = max(accounts, key=state.role_of)  # the first one of the highest role
         return state.with_role(heir, Role.OWNER)
 
+    def inherited(self, accounts: Sequence[bytes]) -> AgreedState:
+        """Return what a former state becomes once none of its admins is among `accounts`, as in `settled`.
+
+        All of them have to know the other state; else it stays as it is.
+        """
+        if not self.is_former or not {*accounts}.isdisjoint(self.admins):
+            return self
+        return self.upgraded().settled(accounts)
+
     def check(self) -> None:
         """Raise `PeerError` unless all lists are in their one valid form."""
         lists = (self.owners, self.admins, self.guests, self.banned, self.direct)
@@ -178,6 +187,8 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         with_role = [*self.owners, *self.admins, *self.guests]
         if len(set(with_role)) != len(with_role) or not self.owners:
             raise PeerError("the room's agreed state gives an account two roles, or has no owner")
+        if self.direct and (self.owners, self.admins, self.guests, self.banned) != (self.direct, [], [], []):
+            raise PeerError("in a room between two people both are owners")
 
 
 _encoder = msgspec.msgpack.Encoder()

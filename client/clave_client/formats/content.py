@@ -39,6 +39,7 @@ __all__ = [
     "JOINED_EXTENSION",
     "MAX_BODY_BYTES",
     "MAX_CONTENT_BYTES",
+    "SPEAKING",
     "Content",
     "ContentKind",
     "is_reaction",
@@ -73,6 +74,18 @@ class ContentKind(enum.IntEnum):
     REACTION = 5
     STATUS = 6
     UNKNOWN = 7
+
+
+SPEAKING: Final = frozenset(
+    {
+        ContentKind.TEXT,
+        ContentKind.EDIT,
+        ContentKind.DELETION,
+        ContentKind.REACTION,
+        ContentKind.UNKNOWN,
+    }
+)
+"""What guests cannot do."""
 
 
 class Content(msgspec.Struct, frozen=True):

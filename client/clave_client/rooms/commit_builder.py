@@ -49,7 +49,7 @@ def build_commit(
     ref = digest_names((leaf.signature_key, leaf_identity(leaf).name) for leaf in leaves) if adds else b""
     header = pack_header(Header(kind, head, seen, 0, adds, removes, ref))
     commit = group.commit(
-        _with_settled_state(group, roster, proposals, removed),
+        _with_settled_state(group, roster, proposals, removed) if kind is Kind.REKEY else proposals,
         now=now,
         path=kind is Kind.REKEY,
         authenticated_data=header_digest(header),
@@ -72,9 +72,12 @@ def _with_settled_state(
     """Return the proposals with the agreed state as it has to be once the `removed` leaves are gone."""
     changes = [p for p in proposals if isinstance(p, GroupContextExtensions)]
     extensions = changes[0].extensions if changes else group.extensions
-    accounts = [member.account for leaf, member in sorted(roster.members().items()) if leaf not in removed]
+    left = [member for leaf, member in sorted(roster.members().items()) if leaf not in removed]
+    accounts = [member.account for member in left]
     state = agreed_state(extensions)
     settled = state.settled(accounts)
+    if all(member.is_current for member in left):
+        settled = settled.inherited(accounts)
     if settled == state:
         return list(proposals)
     return [*(p for p in proposals if p not in changes), state_proposal(extensions, settled)]

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.policy import agreed_state
+from clave_client.rooms.policy import agreed_state, state_proposal
 from clave_client.rooms.roster import RosterMember
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.keys import Secret
@@ -53,6 +53,36 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         """Return what is left of it in a group with these extensions, without the removals."""
         state = agreed_state(extensions)
         return RekeyIntent(change=StateChange.between(state, self.change.apply(state)))
+
+    def added_to(
+        self,
+        proposals: Sequence[Proposal],
+        members: Mapping[int, RosterMember],
+        own: bytes,
+        extensions: Sequence[Extension],
+    ) -> list[Proposal]:
+        """Return `proposals` of the account `own`, in a group with these extensions, with this intent added.
+
+        Who was to be removed is so with the devices that came since. Of two changes of the agreed state the
+        newer one is made of what the waiting one leads to.
+        """
+        named = {p.removed for p in proposals if isinstance(p, Remove)}
+        accounts = {each.account for each in members.values() if each.signature_key in self.removes}
+        accounts = accounts.union(self.change.banned) - {own}
+        result: list[Proposal] = [
+            Remove(leaf)
+            for leaf, member in members.items()
+            if leaf not in named and (member.account in accounts or member.signature_key in self.removes)
+        ]
+        changes = [p for p in proposals if isinstance(p, GroupContextExtensions)]
+        result += [p for p in proposals if p not in changes]
+        before = agreed_state(extensions)
+        after = self.change.apply(before)
+        if changes:
+            after = StateChange.between(before, agreed_state(changes[0].extensions)).apply(after)
+        if after != before or changes:
+            result.append(state_proposal(extensions, after))
+        return result
 
     def encode(self) -> bytes:
         """Return the bytes to store."""

@@ -14,16 +14,18 @@ import msgspec
 from clave_client import events
 from clave_client.errors import PeerError, UsageError
 from clave_client.events import Event
+from clave_client.formats.agreed_state import Role
+from clave_client.formats.content import SPEAKING
 from clave_client.formats.payload import RESTORED, epoch_id, header_digest, sign_payload
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
+from clave_client.rooms.outbox import BECAME_GUEST, ERASED
 from clave_client.rooms.policy import agreed_state, member_identity, state_proposal
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.room_messages import RoomMessages
 from clave_client.rooms.state_change import StateChange
-from clave_client.rooms.state_rules import check_change
 from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
@@ -31,10 +33,8 @@ from clave_crypto.mls import (
     Add,
     Group,
     GroupContextExtensions,
-    PolicyRejected,
     Proposal,
     Remove,
-    decode_group_info,
 )
 from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Kind, Resumed, Submit
@@ -236,11 +236,15 @@ class LocalRoom(RoomMessages):
                 submits.append(self._submit(Kind.APPLICATION, payload))
         return submits
 
-    def unsendable(self) -> list[OutboxItem]:
-        """Return what waits and says nothing any more: its message was deleted, or is over."""
-        return [
-            item for item in self.outbox.waiting() if not item.data and not self._is_in_flight(item.payload)
-        ]
+    def unsendable(self) -> list[tuple[OutboxItem, str]]:
+        """Return what waits and will not be sent, with why: it was erased, or a guest would say it."""
+        waiting = [item for item in self.outbox.waiting() if not self._is_in_flight(item.payload)]
+        if not waiting:
+            return []
+        state = agreed_state(self._sending_group()[0].extensions)
+        is_guest = state.role_of(self.account) is Role.GUEST
+        unspoken = [(item, BECAME_GUEST) for item in waiting if is_guest and item.kind in SPEAKING]
+        return unspoken or [(item, ERASED) for item in waiting if not item.data]
 
     def drop_unsent(self, item: OutboxItem) -> None:
         """Delete what will not be sent; if the relay took it all the same, that is known."""
@@ -271,7 +275,8 @@ class LocalRoom(RoomMessages):
         self.check_age()
         if self.commits.newest is not None and not self.commits.awaits_confirmation:
             raise UsageError("another change of this room is on its way; try again in a moment")
-        proposals = [*self._intended(proposals), *proposals]
+        members = self.roster.members()
+        proposals = self.intent.added_to(proposals, members, self.account, self.group.extensions)
         adds = any(isinstance(proposal, Add) for proposal in proposals)
         path = (
             not proposals
@@ -286,19 +291,6 @@ class LocalRoom(RoomMessages):
         with self.changing():
             self._make_commit(proposals, Kind.REKEY if path else Kind.COMMIT)
         return self.submit_commit()
-
-    def _intended(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """Return what this device's rekeys were to do and have not done, unless `proposals` do it."""
-        named = {p.removed for p in proposals if isinstance(p, Remove)}
-        intended: list[Proposal] = [
-            Remove(leaf)
-            for leaf, member in self.roster.members().items()
-            if member.signature_key in self.intent.removes and leaf not in named
-        ]
-        undone = self.intent.undone(self.group.extensions)
-        if undone and not any(isinstance(p, GroupContextExtensions) for p in proposals):
-            intended += self.proposal_of(undone.change)
-        return intended
 
     def _make_commit(self, proposals: Sequence[Proposal], kind: Kind) -> None:
         if kind is Kind.REKEY:
@@ -334,24 +326,25 @@ class LocalRoom(RoomMessages):
         )
         if successor.group_id != self.id:
             raise PeerError("it is of another room")
-        # A device outside the group cannot check who changed what; so who brings it has to be allowed all.
-        self._check_brought(successor, decode_group_info(group_info).signer)
+        self._check_brought(successor)
         with self.changing():
             self._add_commit(commit, successor)
         return self.submit_commit()
 
-    def _check_brought(self, successor: Group, giver: int) -> None:
-        """Raise `PeerError` if the leaf `giver` brings a state that it may not make of the known one."""
+    def _check_brought(self, successor: Group) -> None:
+        """Raise `PeerError` if no commits lead from the known state to that of `successor`.
+
+        A device outside the group cannot check who made them. In a made-up group nobody else ever speaks, so
+        that it stays doubtful.
+        """
         state = agreed_state(successor.extensions)
-        members = {member.leaf_index: member_identity(member) for member in successor.members()}
-        accounts = [each.account for _, each in sorted(members.items())]
-        who = members[giver]
-        try:
-            check_change(self.state, state, who.account, accounts, who.name)
-            if state.is_former and msgspec.structs.replace(self.state, title=state.title) != state:
-                raise PolicyRejected("it changes who may do what")
-        except PolicyRejected as error:
-            raise PeerError(str(error)) from None
+        members = {member.leaf_index: member_identity(member).account for member in successor.members()}
+        accounts = [account for _, account in sorted(members.items())]
+        is_former = msgspec.structs.replace(self.state, title=state.title) == state
+        if (state.is_former and not is_former) or state.direct != self.state.direct:
+            raise PeerError("it changes what cannot change in a room")
+        if state.settled(accounts) != state:
+            raise PeerError("its roles do not fit who is in the room")
 
     @property
     def retry_due(self) -> bool:

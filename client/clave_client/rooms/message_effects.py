@@ -16,7 +16,7 @@ import msgspec
 from clave_client import events
 from clave_client.events import MessageKind, Person
 from clave_client.formats.agreed_state import Role
-from clave_client.formats.content import Content, ContentKind
+from clave_client.formats.content import SPEAKING, Content, ContentKind
 from clave_client.formats.markdown import mentioned, readable
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
@@ -36,9 +36,6 @@ _DEEDS: Final = {
     ContentKind.REACTION: "reacted to",
 }
 """What contents do to the messages that they name."""
-
-_SPEAKING: Final = (*_DEEDS, ContentKind.TEXT, ContentKind.UNKNOWN)
-"""What guests cannot do."""
 
 _REPORTED: Final = (MessageStatus.DELIVERED, MessageStatus.READ)
 
@@ -69,9 +66,10 @@ class MessageEffects:
 
         `accepted_at` is the relay's time in milliseconds since 1970, 0 if not known.
         """
-        if content.kind in _SPEAKING and self._room.state.role_of(person.account) is Role.GUEST:
+        if content.kind in SPEAKING and self._room.state.role_of(person.account) is Role.GUEST:
             self._report = report
-            self._report_inert(person, "is a guest, who only reads, and said something")
+            if not self._store.is_blocked(person.account):
+                self._report_inert(person, "is a guest, who only reads, and said something")
             return
         is_admin = self._room.state.role_of(person.account) >= Role.ADMIN
         self._apply(_Change(content, person, accepted_at, is_admin), place, report)

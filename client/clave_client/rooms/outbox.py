@@ -9,7 +9,11 @@ from clave_client.formats.content import ContentKind
 from clave_client.store.conversation_tables import SentContent
 from clave_client.store.database import OutboxItem, Store
 
-__all__ = ["WINDOW", "Outbox"]
+__all__ = ["BECAME_GUEST", "ERASED", "WINDOW", "Outbox"]
+
+BECAME_GUEST = "you have become a guest there, and guests only read"
+ERASED = "its message was deleted"
+"""Why something is not sent."""
 
 WINDOW = 32
 """Most submissions in flight; the relay remembers as many for idempotent resubmission."""

@@ -197,6 +197,7 @@ class RoomPolicy:
         names = {skeleton(identity.name): identity.account for identity in members.values()}
         people, left, newcomers = {each.account: each.name for each in members.values()}, set(), []
         author = members[committer.leaf_index] if isinstance(committer, MemberSender) else None
+        editor = None
         for sender, proposal in proposals:
             if not isinstance(sender, MemberSender):
                 raise PolicyRejected("a room takes no proposals from outside it")
@@ -212,8 +213,7 @@ class RoomPolicy:
                         check_removal(before, who.account, members[removed].account, people.__getitem__)
                     left.add(removed)
                 case GroupContextExtensions(extensions):
-                    after, author = agreed_state(extensions), who
-                    check_edit(before, who.account, who.name)
+                    after, author, editor = agreed_state(extensions), who, who
                 case Update():
                     continue
                 case _:
@@ -223,6 +223,8 @@ class RoomPolicy:
             raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
         if any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers) and not before.is_former:
             raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
+        if editor is not None:
+            check_edit(before, after, editor.account, accounts, editor.name)
         if author is not None:
             check_change(before, after, author.account, accounts, author.name)
 

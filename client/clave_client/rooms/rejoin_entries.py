@@ -12,6 +12,7 @@ from clave_client.formats.payload import RESTORED, UnverifiedEntry, check_signat
 from clave_client.rooms.epoch_tracker import FormerRoster
 from clave_client.rooms.log_context import LogContext
 from clave_client.rooms.roster import Roster
+from clave_client.rooms.state_change import StateChange
 from clave_client.rooms.submissions import handle_own_message_of_other_epoch
 from clave_wire.messages import Kind
 
@@ -103,7 +104,7 @@ def _complete_rejoin(log: LogContext, payload: bytes, account: bytes) -> None:
     room = log.room
     since = room.epochs.unheard_since
     unread = [seq for seq in (room.record.lost, since, room.epochs.first_unread) if seq]
-    missed, before = min(unread, default=0), room.roster
+    missed, before, state = min(unread, default=0), room.roster, room.state
     room.epochs.note_unread(0)
     room.epochs.set_restored(restored=False)
     if missed:  # who was in another epoch than this device meanwhile could not read what it said there
@@ -121,6 +122,8 @@ def _complete_rejoin(log: LogContext, payload: bytes, account: bytes) -> None:
         if members:
             names = ", ".join(sorted({room.roster.person(member).name for member in members}))
             text += f"; {verb} meanwhile: {names}"
+    if not room.state.is_former and StateChange.between(state, room.state):
+        text += "; what it is about, who may do what or who has which role changed: /info, /members"
     log.report.result.routing_suspect = True
     log.report.forget(b"", "lost")
     log.report.add(events.Notice(room.id, text))

@@ -27,17 +27,18 @@ def check_change(
             raise PolicyRejected(f"{name} tried to take the room back to the rules of an earlier version")
         return
     base = before.upgraded()
+    settled = base.settled(accounts)
     if after.settled(accounts) != after:
-        raise PolicyRejected(f"{name} left a role to somebody who is not in the room")
+        raise PolicyRejected(f"the roles that {name} left do not fit who is in the room")
     if after.direct != base.direct:
         raise PolicyRejected("a room between two people stays one, and no other becomes one")
-    rank, change = base.role_of(account), StateChange.between(base.settled(accounts), after)
+    rank, change = base.role_of(account), StateChange.between(settled, after)
     if change.title or change.topic is not None or change.expiry >= 0:
         require(base.edit, "change the room", rank, name)
     if change.policies:
         require(Role.OWNER, "say who may do what", rank, name)
     for other, role in change.roles.items():
-        _check_role(base.settled(accounts).role_of(other), role, rank, name, is_own=other == account)
+        _check_role(settled.role_of(other), role, rank, name, is_own=other == account)
     if change.banned or change.unbanned:
         require(base.remove, "ban people", rank, name)
     for other in change.banned:
@@ -46,10 +47,15 @@ def check_change(
         check_removal(base, account, other, lambda _: name)
 
 
-def check_edit(state: AgreedState, account: bytes, name: str) -> None:
-    """Raise `PolicyRejected` if somebody may change nothing at all of a former state."""
-    if state.is_former:
-        require(state.edit, "change the room", state.role_of(account), name)
+def check_edit(
+    before: AgreedState, after: AgreedState, account: bytes, accounts: Sequence[bytes], name: str
+) -> None:
+    """Raise `PolicyRejected` if somebody may not change a former state, be it to the same one.
+
+    What becomes of it without any admin in the room, anybody may write down.
+    """
+    if before.is_former and (after.is_former or after != before.inherited(accounts)):
+        require(before.edit, "change the room", before.role_of(account), name)
 
 
 def check_removal(

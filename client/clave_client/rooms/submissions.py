@@ -12,6 +12,7 @@ from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.log_context import LogContext
+from clave_client.rooms.outbox import BECAME_GUEST
 from clave_client.store.conversation_tables import SentContent
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
@@ -99,8 +100,7 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int, *, waits: b
     if item.kind is ContentKind.STATUS:
         return
     if item.kind in _KEPT and room.state.role_of(room.account) is Role.GUEST:
-        reason = "you have become a guest there, and guests only read"
-        log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
+        log.report.add(events.SendFailed(room.id, item.id, BECAME_GUEST, item.body))
         return
     line = log.store.message(room.id, item.target or item.id)
     is_erased = item.kind in _SAYING and (line is None or line.kind not in _THERE)

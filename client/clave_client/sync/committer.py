@@ -17,6 +17,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.rekeys import Rekey
 from clave_client.sync.context import SyncContext
 from clave_crypto.mls import Add, MLSError, Proposal
+from clave_wire.text import sanitize
 
 __all__ = ["RELAY_PAUSE_SECONDS", "Committer", "Propose"]
 
@@ -208,10 +209,12 @@ class Committer:
             if room.commit_due or room.retry_due:
                 try:
                     await self._attempt(room, (), 0.0)
-                except MLSError:
+                except MLSError as error:
                     if not room.intent:
                         raise  # reported, and tried again after the room's next entry
                     room.drop_intent()
+                    text = f"a change of {room.record.title} that waited is not made: {sanitize(str(error))}"
+                    self._sync.emit(events.Notice(room.id, text))
 
     def _rank(self, room: LocalRoom, among: Collection[bytes] | None) -> int:
         return room.roster.own_rank(self._sync.online.get(room.id, set()), among)

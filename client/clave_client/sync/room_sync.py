@@ -31,7 +31,7 @@ from clave_client.rooms.loading import load_rooms
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
-from clave_client.store.database import Store
+from clave_client.store.database import OutboxItem, Store
 from clave_client.store.journal import Journal
 from clave_client.sync.advertising import Advertiser
 from clave_client.sync.background import BackgroundTasks
@@ -371,12 +371,13 @@ class RoomSync:
             self.submit(room, room.prepare_leave())
         self.receipts.check(room)
         self._advertiser.check(room)
-        self._fail_unsendable(room)
+        while unsendable := room.unsendable():
+            self._fail(room, unsendable)
         self.submit(room, *room.prepare_messages())
 
-    def _fail_unsendable(self, room: LocalRoom) -> None:
-        for item in room.unsendable():
-            event = events.SendFailed(room.id, item.id, "its message was deleted", item.body)
+    def _fail(self, room: LocalRoom, unsendable: list[tuple[OutboxItem, str]]) -> None:
+        for item, reason in unsendable:
+            event = events.SendFailed(room.id, item.id, reason, item.body)
             with self.store.transaction():
                 room.drop_unsent(item)
                 if not self.store.sent_place(item.id):  # else it was sent, and the relay has lost it

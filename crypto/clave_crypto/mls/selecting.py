@@ -52,8 +52,9 @@ def select(
 ) -> Selection:
     """Select all of `proposals`, and each pending one that `judge` accepts with those preferred to it.
 
-    Pending proposals rarely conflict, so all are judged at once; a refused set is halved and judged again.
-    What is only acceptable with all pending ones, as an application's rules can have it, is selected too.
+    Pending proposals rarely conflict, so the preferred one of each leaf and all others are judged at once; if
+    they are refused, all are halved and judged again. What is only acceptable with these, as an application's
+    rules can have it, is selected too.
 
     Raises:
         MLSError: what `judge` raises for `proposals` themselves.
@@ -63,14 +64,15 @@ def select(
     chosen: list[tuple[bytes, PendingProposal]] = []
     ahead: list[list[tuple[bytes, PendingProposal]]] = []
     every = _by_preference(pending)
+    without_conflicts = _once_for_each_leaf(every, proposals)
     try:
-        applied = judge([*own, *map(_sent, every)])
+        applied = judge([*own, *map(_sent, without_conflicts)])
     except _REFUSED:
         applied = judge(own)
         half = len(every) // 2
         ahead = [part for part in (every[half:], every[:half]) if part and half]
     else:
-        chosen = every
+        chosen = without_conflicts
     while ahead:
         some = ahead.pop()
         try:
@@ -128,6 +130,23 @@ def _by_preference(pending: Mapping[bytes, PendingProposal]) -> list[tuple[bytes
     special = SelfRemove | Remove | Update | ReInit
     others = [item for item in items if not isinstance(item[1].proposal, special)]
     return leaving + removes + updates + others + reinits
+
+
+def _once_for_each_leaf(
+    pending: Sequence[tuple[bytes, PendingProposal]], proposals: Sequence[Proposal]
+) -> list[tuple[bytes, PendingProposal]]:
+    """Leave out what changes a leaf that a preferred one, or one of `proposals`, changes too."""
+    changed = {proposal.removed for proposal in proposals if isinstance(proposal, Remove)}
+    found = []
+    for reference, one in pending:
+        leaf = one.proposal.removed if isinstance(one.proposal, Remove) else None
+        if isinstance(one.proposal, SelfRemove | Update) and isinstance(one.sender, MemberSender):
+            leaf = one.sender.leaf_index
+        if leaf is None or leaf not in changed:
+            found.append((reference, one))
+        if leaf is not None:
+            changed.add(leaf)
+    return found
 
 
 def _sent(waiting: tuple[bytes, PendingProposal]) -> Sent:
