@@ -18,7 +18,7 @@ PENDING = OwnCommit(Kind.REKEY, b"payload", b"", b"h" * 32, logged=True)
 
 
 def test_records_are_decoded_as_encoded() -> None:
-    intent = RekeyIntent([b"d" * 32], "team")
+    intent = RekeyIntent([b"d" * 32], change=StateChange("team"))
     assert RekeyIntent.decode(intent.encode()) == intent
     assert OwnCommit.decode(PENDING.encode()) == PENDING
     earlier = [EarlierRekey(PENDING, b"epoch", b"ratchets")]

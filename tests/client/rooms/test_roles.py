@@ -116,7 +116,7 @@ def test_a_removal_that_leaves_the_role_is_refused(room: Room) -> None:
     log.append(red, forge(red, red.header(Kind.REKEY, remove=[blue.device]), make))
     for result in deliver(log, green, white):
         (notice,) = [event for event in result.events if isinstance(event, events.Notice)]
-        assert "left a role to somebody who is not in the room" in notice.text
+        assert "do not fit who is in the room" in notice.text
 
 
 def test_when_the_last_owner_leaves_the_first_admin_is_owner(room: Room) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clave_client.formats.agreed_state import AgreedState, Role
 from clave_client.rooms.state_change import StateChange
-from clave_client.rooms.state_rules import check_change, check_removal
+from clave_client.rooms.state_rules import check_change, check_edit, check_removal
 from clave_crypto.mls import PolicyRejected
 
 OWNER, ADMIN, MEMBER, GUEST, OTHER = (letter * 32 for letter in (b"o", b"a", b"m", b"g", b"x"))
@@ -101,9 +101,7 @@ def test_a_former_state_is_left_by_who_may_change_the_room() -> None:
 
 
 def test_a_role_of_somebody_absent_is_refused() -> None:
-    assert "left a role to somebody who is not in the room" in may(
-        OWNER, StateChange(roles={OTHER: Role.ADMIN})
-    )
+    assert "do not fit who is in the room" in may(OWNER, StateChange(roles={OTHER: Role.ADMIN}))
 
 
 ROLES = st.sampled_from(Role)
@@ -146,3 +144,19 @@ def test_a_change_made_again_gives_the_same(before: AgreedState, after: AgreedSt
     assert change.apply(before) == after
     assert bool(change) == (before != after)
     assert not StateChange.between(after, change.apply(after))
+
+
+def test_anybody_writes_down_who_inherits_a_former_state_and_nothing_else() -> None:
+    left = [MEMBER, GUEST]
+    inherited = FORMER.upgraded().settled(left)
+    assert inherited.owners == [MEMBER]
+    check_edit(FORMER, inherited, GUEST, left, "somebody")
+    check_change(FORMER, inherited, GUEST, left, "somebody")
+    for after, accounts in (
+        (FORMER, left),
+        (FORMER.upgraded().with_role(GUEST, Role.OWNER).settled(left), left),
+        (StateChange(topic="x").apply(inherited), left),
+        (inherited, [ADMIN, *left]),
+    ):
+        with pytest.raises(PolicyRejected, match="only an admin may change the room"):
+            check_edit(FORMER, after, GUEST, accounts, "somebody")
