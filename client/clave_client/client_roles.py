@@ -46,11 +46,20 @@ class ClientRoles(ClientMessages):
         return await self._commit(room, lambda here: _removals(here, name) or None)
 
     async def ban(self, room: bytes, name: str) -> bool:
-        """Remove every device of `name` from a room and have nobody add that account again."""
+        """Remove every device of `name` from a room and have nobody add that account again.
+
+        That can be somebody who has left, too.
+        """
         here = self._checked(room, "bans")
         if name == self.name:
             raise SelfRemoval("you cannot ban yourself")
-        account = self._account_called(here, name)
+        if here.direct:
+            raise UsageError("nobody is banned from a room between two people; /block NAME is for you")
+        known = self.sync.store.accounts_called(name)
+        is_member = name in here.roster.names.values()
+        account = known[0] if len(known) == 1 and not is_member else self._account_called(here, name)
+        if account in here.state.banned:
+            raise UsageError(f"{sanitize(name)} is banned from {here.record.title} already")
         if len(here.state.banned) >= MOST_BANS:
             raise UsageError(f"a room bans {MOST_BANS} people at most; unban somebody first")
 
@@ -65,14 +74,19 @@ class ClientRoles(ClientMessages):
     async def unban(self, room: bytes, name: str) -> bool:
         """Let a banned account be added again; `name` is its name or its fingerprint."""
         here = self._room(room)
-        for account in here.state.banned:
-            if name in (self.sync.store.account_name(account), fingerprint(account)):
-                return await self._change_state(room, StateChange(unbanned=[account]))
-        raise UsageError(f"{sanitize(name)} is not banned from {here.record.title}; /ban lists who is")
+        known = self.sync.store.account_name
+        found = [each for each in here.state.banned if name in (known(each), fingerprint(each))]
+        if not found:
+            raise UsageError(f"{sanitize(name)} is not banned from {here.record.title}; /ban lists who is")
+        if len(found) > 1:
+            raise UsageError(f"several banned people are called {sanitize(name)}; give a fingerprint of /ban")
+        return await self._change_state(room, StateChange(unbanned=found))
 
     async def set_role(self, room: bytes, name: str, role: Role) -> bool:
         """Make a member an owner, an admin, a member or a guest."""
         here = self._checked(room, "roles")
+        if here.direct:
+            raise UsageError("in a room between two people both are owners")
         account = self._account_called(here, name)
         if here.state.upgraded().owners == [account] and role is not Role.OWNER:
             raise UsageError(f"{sanitize(name)} is the only owner; make somebody else one first")
@@ -82,7 +96,9 @@ class ClientRoles(ClientMessages):
 
     async def set_policy(self, room: bytes, action: str, role: Role) -> bool:
         """Have an action ("add", "remove" or "edit") take a role, which is not that of a guest."""
-        self._checked(room, "roles")
+        here = self._checked(room, "roles")
+        if here.direct:
+            raise UsageError("in a room between two people both may do all")
         if action not in POLICIES:
             raise UsageError(f"say what: {', '.join(POLICIES)}")
         if role is Role.GUEST:

@@ -53,18 +53,29 @@ async def test_who_is_banned_is_gone_and_comes_back_only_when_unbanned(tmp_path:
         )
         assert (listed.status, listed.out) == (0, "")
         assert (banned.status, banned.out) == (0, "green\n"), banned.err
-        assert (again.status, "there is no green in friends" in again.err) == (2, True)
+        assert (again.status, "green is banned from friends already" in again.err) == (2, True)
         assert (unknown.status, "blue is not banned from friends" in unknown.err) == (2, True)
         assert json.loads(bare.out) == {"v": 1, "room": "friends", "banned": ["green"]}
         await green.shows("red (unverified) removed you from friends")
         assert await red.refuses("/invite green") == "* green is banned from this room; unban them first"
         assert await red.says("/ban") == ["* banned: green"]
+        assert await red.refuses("/ban green") == "* green is banned from friends already"
         await red.says("/unban green")
         assert await red.says("/ban") == ["* nobody is banned; /ban NAME bans somebody"]
         await red.says("/invite green")
         await green.shows("invites you to friends")
         await green.says("/accept")
         await red.shows("green (unverified) joined")
+
+
+async def test_who_has_left_is_banned_too(tmp_path: Path) -> None:
+    async with friends_talk(tmp_path, "red", "blue", "green") as table:
+        red, _, green = table.windows
+        await green.says("/leave")
+        await red.shows("green (unverified) left")
+        await red.says("/ban green")
+        assert await red.says("/ban") == ["* banned: green"]
+        assert await red.refuses("/invite green") == "* green is banned from this room; unban them first"
 
 
 async def test_the_room_of_an_owner_who_leaves_has_an_admin_for_one(tmp_path: Path) -> None:

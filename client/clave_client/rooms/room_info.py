@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from clave_client.formats.agreed_state import Role
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.values import RoomInfo
+from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 
 __all__ = ["room_info"]
@@ -41,5 +44,14 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         room.state.add.word,
         room.state.remove.word,
         room.state.edit.word,
-        tuple(room.name_of_banned(each) for each in room.state.banned),
+        _names_of_banned(room),
+    )
+
+
+def _names_of_banned(room: LocalRoom) -> tuple[str, ...]:
+    """Return the names of the banned accounts, with fingerprints where several have the same."""
+    names = {account: room.name_of_banned(account) for account in room.state.banned}
+    several = {name for name, count in Counter(names.values()).items() if count > 1}
+    return tuple(
+        f"{name} ({fingerprint(account)})" if name in several else name for account, name in names.items()
     )

@@ -141,6 +141,13 @@ class Store(ConversationTables):
             return str(name)
         return ""
 
+    def accounts_called(self, name: str) -> list[bytes]:
+        """Return the accounts that were stored under a name."""
+        return [
+            msgspec.convert(row[0], bytes)
+            for row in self.rows("SELECT account FROM accounts WHERE name = ?", name)
+        ]
+
     def verify_account(self, account: bytes) -> None:
         """Mark an account as verified."""
         self.pins_version += 1

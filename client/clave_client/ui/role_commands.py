@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
+from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.method_base import Change
 from clave_client.ui.command import Command, require
@@ -33,6 +34,8 @@ async def _policy(talk: Conversation, words: str) -> None:
             talk.show(note(line))
         return
     action, _, role = words.partition(" ")
+    if not role:
+        raise UsageError("say which role it takes: member, admin or owner")
     room, key = talk.current(), secrets.token_hex(16)
     await _change(talk, m.SetPolicy(room=room, action=action, role=role.strip(), key=key))
 
