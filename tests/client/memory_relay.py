@@ -32,6 +32,7 @@ from clave_crypto.mls import (
     Group,
     GroupState,
     MemberSender,
+    MLSError,
     NoPolicy,
     Proposal,
     Remove,
@@ -323,7 +324,12 @@ def submit_due(log: Log, member: Member) -> list[Submit]:
         if Kind.CONFIRM not in in_flight_payloads:
             submits.append(room.prepare_confirm(room.confirmable))
     elif (room.commit_due or room.retry_due) and not in_flight_payloads & {Kind.COMMIT, Kind.REKEY}:
-        submits.append(room.prepare_commit(()))
+        try:
+            submits.append(room.prepare_commit(()))
+        except MLSError:  # what a waiting change was to do is not allowed any more
+            if not room.intent:
+                raise
+            room.drop_intent()
     if room.leave_due:
         submits.append(room.prepare_leave())
     while unsendable := room.unsendable():

@@ -137,7 +137,7 @@ async def test_the_code_of_the_page_runs(names: dict[str, Any], capsys: pytest.C
             assert (await anext(messages)).text == "red said: hello"
     async with relay.client("green") as names["client"]:
         await run(rooms, names)
-        assert "green True True" in capsys.readouterr().out
+        assert "green admin True" in capsys.readouterr().out
         async with asyncio.timeout(SECONDS):
             await run(events, names)
         assert capsys.readouterr().out == "blue hello\n"

@@ -22,7 +22,21 @@ from clave_client.store.message_tables import HistoryLine, Version
 from clave_wire.messages import Kind
 
 MAY_SHOW = {
-    *("id", "room", "title", "name", "account", "device", "device_name", "members", "removes", "inviter"),
+    *("owners", "admins", "guests", "banned", "unbanned", "direct", "roles", "policies"),
+    *("removes", "inviter", "role", "action", "add", "remove", "edit", "may_add", "may_remove", "may_edit"),
+    *(
+        "id",
+        "room",
+        "title",
+        "topic",
+        "name",
+        "account",
+        "device",
+        "device_name",
+        "members",
+        "removes",
+        "inviter",
+    ),
     *(
         "relay",
         "fingerprint",
@@ -43,12 +57,10 @@ MAY_SHOW = {
         "Person.known",
         "Notice.text",
         "Notice.subject",
-        "AgreedState.admins",
         "Invitee.left_out",
         "MessageDeleted.author",
         "RoomInfo.outdated",
         "Receipt.state",
-        "RoomSettings.direct",
         "Outgoing.target",
         "Content.target",
         "Content.replaces",
