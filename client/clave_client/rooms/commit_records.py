@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from clave_client.errors import StoreDamaged
-from clave_client.rooms.policy import agreed_state, state_proposal
+from clave_client.rooms.policy import agreed_state
 from clave_client.rooms.roster import RosterMember
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.keys import Secret
@@ -21,14 +21,15 @@ __all__ = ["EarlierRekey", "OwnCommit", "RekeyIntent", "decode_keys", "encode_ke
 class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a rekey is to do, so that a later one can do it: devices to remove, a change of the agreed state.
 
-    `shared` says that the other members have the same intent, and one of them is enough. Earlier versions
-    stored another title as `title`.
+    `shared` says that the other members have the same intent, and one of them is enough. Of `accounts` all
+    devices are removed. Earlier versions stored another title as `title`.
     """
 
     removes: list[bytes] = []
     title: str = ""
     shared: bool = False
     change: StateChange = StateChange()
+    accounts: list[bytes] = []
 
     @classmethod
     def of(
@@ -38,16 +39,18 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         extensions: Sequence[Extension],
     ) -> RekeyIntent:
         """Return the intent of own proposals in a group with these extensions: removals, and what changes."""
-        removes = [members[p.removed].signature_key for p in proposals if isinstance(p, Remove)]
-        intent = cls(sorted(set(removes)))
+        leaves = {p.removed for p in proposals if isinstance(p, Remove)}
+        accounts = {members[leaf].account for leaf in leaves}
+        accounts -= {each.account for leaf, each in members.items() if leaf not in leaves}
+        change = StateChange()
         for proposal in proposals:
             if isinstance(proposal, GroupContextExtensions):
                 change = StateChange.between(agreed_state(extensions), agreed_state(proposal.extensions))
-                intent = cls(intent.removes, change=change)
-        return intent
+        removes = sorted(members[leaf].signature_key for leaf in leaves)
+        return cls(removes, change=change, accounts=sorted(accounts))
 
     def __bool__(self) -> bool:
-        return bool(self.removes or self.change)
+        return bool(self.removes or self.accounts or self.change)
 
     def undone(self, extensions: Sequence[Extension]) -> RekeyIntent:
         """Return what is left of it in a group with these extensions, without the removals."""
@@ -55,34 +58,22 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return RekeyIntent(change=StateChange.between(state, self.change.apply(state)))
 
     def added_to(
-        self,
-        proposals: Sequence[Proposal],
-        members: Mapping[int, RosterMember],
-        own: bytes,
-        extensions: Sequence[Extension],
+        self, proposals: Sequence[Proposal], members: Mapping[int, RosterMember], change: Sequence[Proposal]
     ) -> list[Proposal]:
-        """Return `proposals` of the account `own`, in a group with these extensions, with this intent added.
+        """Return `proposals` with this intent added, whose change of the agreed state is `change`.
 
-        Who was to be removed is so with the devices that came since. Of two changes of the agreed state the
-        newer one is made of what the waiting one leads to.
+        If `proposals` change that too, they do so from what the intent leads to. Who was to be removed is so
+        with the devices that came since.
         """
         named = {p.removed for p in proposals if isinstance(p, Remove)}
-        accounts = {each.account for each in members.values() if each.signature_key in self.removes}
-        accounts = accounts.union(self.change.banned) - {own}
-        result: list[Proposal] = [
+        accounts = {*self.accounts, *self.change.banned}
+        removals = [
             Remove(leaf)
             for leaf, member in members.items()
             if leaf not in named and (member.account in accounts or member.signature_key in self.removes)
         ]
-        changes = [p for p in proposals if isinstance(p, GroupContextExtensions)]
-        result += [p for p in proposals if p not in changes]
-        before = agreed_state(extensions)
-        after = self.change.apply(before)
-        if changes:
-            after = StateChange.between(before, agreed_state(changes[0].extensions)).apply(after)
-        if after != before or changes:
-            result.append(state_proposal(extensions, after))
-        return result
+        has_change = any(isinstance(p, GroupContextExtensions) for p in proposals)
+        return [*removals, *proposals, *(() if has_change else change)]
 
     def encode(self) -> bytes:
         """Return the bytes to store."""

@@ -21,7 +21,7 @@ from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
 from clave_client.rooms.outbox import BECAME_GUEST, ERASED
-from clave_client.rooms.policy import agreed_state, member_identity, state_proposal
+from clave_client.rooms.policy import agreed_state, check_direct, member_identity, state_proposal
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
 from clave_client.rooms.room_messages import RoomMessages
@@ -137,9 +137,11 @@ class LocalRoom(RoomMessages):
         )
 
     def proposal_of(self, change: StateChange) -> list[Proposal]:
-        """Return the proposal that changes the agreed state, none if that is so already."""
-        state = change.apply(self.state)
-        return [] if state == self.state else [state_proposal(self.group.extensions, state)]
+        """Return the proposal that changes the agreed state, with what waits; none if all is so already."""
+        waiting = self.intent.change.apply(self.state)
+        state = change.apply(waiting)
+        is_so = state == waiting == self.state
+        return [] if is_so else [state_proposal(self.group.extensions, state)]
 
     @property
     def advertise_due(self) -> bool:
@@ -275,8 +277,8 @@ class LocalRoom(RoomMessages):
         self.check_age()
         if self.commits.newest is not None and not self.commits.awaits_confirmation:
             raise UsageError("another change of this room is on its way; try again in a moment")
-        members = self.roster.members()
-        proposals = self.intent.added_to(proposals, members, self.account, self.group.extensions)
+        waiting = self.proposal_of(StateChange())
+        proposals = self.intent.added_to(proposals, self.roster.members(), waiting)
         adds = any(isinstance(proposal, Add) for proposal in proposals)
         path = (
             not proposals
@@ -337,6 +339,7 @@ class LocalRoom(RoomMessages):
         A device outside the group cannot check who made them. In a made-up group nobody else ever speaks, so
         that it stays doubtful.
         """
+        check_direct(successor)
         state = agreed_state(successor.extensions)
         members = {member.leaf_index: member_identity(member).account for member in successor.members()}
         accounts = [account for _, account in sorted(members.items())]

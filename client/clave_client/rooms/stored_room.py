@@ -343,7 +343,10 @@ class StoredRoom:
         here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
         undone = self.intent.undone(group.extensions)
         shared = not here and not undone and bool(left)
-        intent = msgspec.structs.replace(undone, removes=[*here, *left], shared=shared)
+        accounts = [account for account in self.intent.accounts if account in self.roster.accounts]
+        intent = msgspec.structs.replace(
+            undone, removes=[*here, *left], shared=shared and not accounts, accounts=accounts
+        )
         self._set_intent(RekeyIntent() if is_own else intent)
         return buffered
 

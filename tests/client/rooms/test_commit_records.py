@@ -50,7 +50,8 @@ def test_an_intent_is_what_a_rekey_can_do(tmp_path: Path) -> None:
     ]
     members, extensions = red.room.roster.members(), red.room.group.extensions
     intent = RekeyIntent.of(proposals, members, extensions)
-    assert intent == RekeyIntent([blue.device], change=StateChange("team"))
+    accounts = [blue.account.verified.account]
+    assert intent == RekeyIntent([blue.device], change=StateChange("team"), accounts=accounts)
     assert intent
     assert not RekeyIntent.of((), members, extensions)
 

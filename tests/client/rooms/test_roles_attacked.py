@@ -14,8 +14,22 @@ from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.mls import Group, PolicyRejected, Remove
 from clave_wire.messages import Kind
-from client.memory_relay import NOW, Log, Member, brings_in, deliver, forge, in_one_room, rekey, say, settle
+from client.memory_relay import (
+    NOW,
+    Log,
+    Member,
+    brings_in,
+    confirm,
+    deliver,
+    forge,
+    in_one_room,
+    rekey,
+    say,
+    settle,
+    spoil_path,
+)
 from client.rooms.test_roles import Room, account, changes, role, room
+from client.sync.test_rejoin import helped, returns
 
 __all__ = ["room"]
 
@@ -69,6 +83,42 @@ def test_a_change_that_waits_is_made_with_the_next_one(room: Room) -> None:
     assert (state.topic, state.banned) == ("here", [account(green)])
     assert role(white, white) is Role.ADMIN
     assert not white.room.roster.has(green.device)
+
+
+def test_a_change_that_waits_can_be_undone(room: Room) -> None:
+    log, red, blue, green, white = room
+    changes(log, red, StateChange(topic="here", roles={account(white): Role.GUEST}))
+    deliver(log, red)
+    changes(log, red, StateChange(roles={account(white): Role.MEMBER}))
+    settle(log, red, blue, green, white)
+    assert role(blue, white) is Role.MEMBER
+    assert blue.room.state.topic == "here"
+
+
+def test_a_device_that_leaves_takes_no_other_one_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "red", "blue", "white", "green", "green/desk"
+    log, (red, blue, white, phone, desk) = in_one_room(tmp_path, *names)
+    everybody = [red, blue, white, phone, desk]
+    log.append(red, spoil_path(monkeypatch, lambda: red.room.prepare_commit(()), 0))
+    deliver(log, *everybody)
+    confirm(log, next(member for member in (phone, desk, white) if member.room.confirmable))
+    deliver(log, *everybody)
+    (back,) = [member for member in everybody if member.room.cannot_follow]
+    assert back not in (phone, desk)
+    log.append(back, back.room.prepare_rejoin_request())
+    deliver(log, *everybody)
+    info = helped(log, red, back)
+    deliver(log, *everybody)
+    submit = returns(back, info)
+    phone.room.start_leaving()
+    log.append(phone, phone.room.prepare_leave())
+    deliver(log, red, white, desk)
+    log.append(back, submit)
+    settle(log, red, blue, white, desk)
+    assert not red.room.roster.has(phone.device)
+    assert red.room.roster.has(desk.device)
 
 
 @pytest.mark.parametrize("banned", [True, False])
