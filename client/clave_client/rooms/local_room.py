@@ -334,11 +334,7 @@ class LocalRoom(RoomMessages):
         return self.submit_commit()
 
     def _check_brought(self, successor: Group) -> None:
-        """Raise `PeerError` if no commits lead from the known state to that of `successor`.
-
-        A device outside the group cannot check who made them. In a made-up group nobody else ever speaks, so
-        that it stays doubtful.
-        """
+        """Raise `PeerError` if no commits lead from the known state to that of `successor`."""
         check_direct(successor)
         state = agreed_state(successor.extensions)
         members = {member.leaf_index: member_identity(member).account for member in successor.members()}

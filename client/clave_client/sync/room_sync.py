@@ -31,7 +31,7 @@ from clave_client.rooms.loading import load_rooms
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage, LogReader
 from clave_client.store.account import Account
-from clave_client.store.database import OutboxItem, Store
+from clave_client.store.database import Store
 from clave_client.store.journal import Journal
 from clave_client.sync.advertising import Advertiser
 from clave_client.sync.background import BackgroundTasks
@@ -48,6 +48,7 @@ from clave_client.sync.reporting import ReceiptReporter
 from clave_client.sync.resumes import NOTHING_TO_LEAVE, RESUME_RETRY_SECONDS, Resumes
 from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
+from clave_client.sync.unsendable import fail_unsendable
 from clave_client.sync.waiters import Waiters
 from clave_client.values import Phase
 from clave_wire.messages import (
@@ -371,18 +372,9 @@ class RoomSync:
             self.submit(room, room.prepare_leave())
         self.receipts.check(room)
         self._advertiser.check(room)
-        while unsendable := room.unsendable():
-            self._fail(room, unsendable)
-        self.submit(room, *room.prepare_messages())
-
-    def _fail(self, room: LocalRoom, unsendable: list[tuple[OutboxItem, str]]) -> None:
-        for item, reason in unsendable:
-            event = events.SendFailed(room.id, item.id, reason, item.body)
-            with self.store.transaction():
-                room.drop_unsent(item)
-                if not self.store.sent_place(item.id):  # else it was sent, and the relay has lost it
-                    self.emit(event)
+        for event in fail_unsendable(room, self.store, self.emit):
             self.waiters.deliver(event)
+        self.submit(room, *room.prepare_messages())
 
     def submit(self, room: LocalRoom, *submits: Submit) -> None:
         """Send what a room has prepared; cancel what could not be sent. Raises `RelayError`."""
