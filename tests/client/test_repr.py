@@ -22,7 +22,7 @@ from clave_client.store.message_tables import HistoryLine, Version
 from clave_wire.messages import Kind
 
 MAY_SHOW = {
-    *("owners", "admins", "guests", "banned", "unbanned", "direct", "roles", "policies"),
+    *("accounts", "owners", "admins", "guests", "banned", "unbanned", "direct", "roles", "policies"),
     *("removes", "inviter", "role", "action", "add", "remove", "edit", "may_add", "may_remove", "may_edit"),
     *(
         "id",
