@@ -66,13 +66,13 @@ class MessageEffects:
 
         `accepted_at` is the relay's time in milliseconds since 1970, 0 if not known.
         """
-        if content.kind in SPEAKING and self._room.state.role_of(person.account) is Role.GUEST:
+        role = self._room.state.role_of(person.account)
+        if content.kind in SPEAKING and role is Role.GUEST:
             self._report = report
             if not self._store.is_blocked(person.account):
                 self._report_inert(person, "is a guest, who only reads, and said something")
             return
-        is_admin = self._room.state.role_of(person.account) >= Role.ADMIN
-        self._apply(_Change(content, person, accepted_at, is_admin), place, report)
+        self._apply(_Change(content, person, accepted_at, role >= Role.ADMIN), place, report)
 
     def _apply(self, change: _Change, place: int, report: BatchReport) -> None:
         content, person = change.content, change.person

@@ -44,7 +44,6 @@ __all__ = [
     "ROOM_LIMITS",
     "RoomPolicy",
     "agreed_state",
-    "check_add",
     "check_direct",
     "check_names_differ",
     "device_identity",
@@ -93,8 +92,13 @@ def agreed_state(extensions: Sequence[Extension]) -> AgreedState:
     found = [extension for extension in extensions if extension.extension_type in EXTENSION_TYPES]
     if len(found) != 1:
         raise PolicyRejected("the group has no room state; it was not made by clave")
+    return _decoded_state(found[0].extension_type, found[0].extension_data)
+
+
+@lru_cache(maxsize=256)
+def _decoded_state(kind: int, data: bytes) -> AgreedState:
     try:
-        return decode_state(found[0].extension_type, found[0].extension_data)
+        return decode_state(kind, data)
     except PeerError as error:
         raise PolicyRejected(str(error)) from None
 
@@ -123,7 +127,7 @@ def room_title(group: Group) -> str:
 def is_reserved(title: str) -> bool:
     """Return whether a title looks like that of a room between two people, or of own notes."""
     words = skeleton(title).split()
-    return words[:1] != [] and (words[0].startswith("@") or words == skeleton(NOTES).split())
+    return bool(words) and (words[0].startswith("@") or words == skeleton(NOTES).split())
 
 
 MAX_DEVICES = 500
@@ -133,8 +137,9 @@ MAX_OWN_DEVICES = 16
 """Most devices of one account in a room."""
 
 ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
-"""Limits of a room's group. Policy, limits, name tables and `MAX_DEVICES` are version 1 of the rules, which
-`AgreedState.version` names: members with different rules would end up in different epochs."""
+"""Limits of a room's group. Policy, limits, name tables, `MAX_DEVICES` and, since version 2,
+`MAX_OWN_DEVICES` are the rules whose version `AgreedState.version` names: members with different rules would
+end up in different epochs."""
 
 
 class RoomPolicy:
@@ -206,7 +211,7 @@ class RoomPolicy:
                 case Add():
                     newcomer = leaf_identity(proposal.key_package.leaf_node)
                     _check_newcomer(newcomer, names)
-                    check_add(before, who, newcomer)
+                    _check_add(before, who, newcomer)
                     newcomers.append(newcomer.account)
                 case Remove(removed):
                     if MemberSender(removed) != sender:
@@ -255,7 +260,7 @@ def check_names_differ(group: Group) -> None:
         _check_newcomer(member_identity(member), names)
 
 
-def check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:
+def _check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:
     """Raise `PolicyRejected` unless `who` may add the device `newcomer`."""
     if state.direct and newcomer.account not in state.direct:
         raise PolicyRejected("this room is between two people; open another one for more")

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from clave_client import events
 from clave_client.events import Inconsistency, MessageKind
-from clave_client.formats.agreed_state import Role
 from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.log_context import LogContext
-from clave_client.rooms.outbox import BECAME_GUEST
 from clave_client.store.conversation_tables import SentContent
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
@@ -98,9 +96,6 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int, *, waits: b
         me = room.roster.person(room.group.member(room.group.own_leaf))
         log.apply(log.read_content(item.data, me), me, seq)
     if item.kind is ContentKind.STATUS:
-        return
-    if item.kind in _KEPT and room.state.role_of(room.account) is Role.GUEST:
-        log.report.add(events.SendFailed(room.id, item.id, BECAME_GUEST, item.body))
         return
     line = log.store.message(room.id, item.target or item.id)
     is_erased = item.kind in _SAYING and (line is None or line.kind not in _THERE)

@@ -7,24 +7,17 @@ from typing import Final
 
 from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
-from clave_client.rpc.method_base import Change
 from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import note, policy_lines
-from clave_client.ui.role_work import WAITS
 
 __all__ = ["ROLE_COMMANDS"]
-
-
-async def _change(talk: Conversation, request: Change[bool]) -> None:
-    if not await talk.session.ask(request):
-        talk.show(note(WAITS))
 
 
 async def _role(talk: Conversation, words: str) -> None:
     name, _, role = require(words, "/role NAME owner|admin|member|guest").partition(" ")
     room, key = talk.current(), secrets.token_hex(16)
-    await _change(talk, m.SetRole(room=room, name=name, role=role.strip(), key=key))
+    await talk.session.ask(m.SetRole(room=room, name=name, role=role.strip(), key=key))
 
 
 async def _policy(talk: Conversation, words: str) -> None:
@@ -37,7 +30,7 @@ async def _policy(talk: Conversation, words: str) -> None:
     if not role:
         raise UsageError("say which role it takes: member, admin or owner")
     room, key = talk.current(), secrets.token_hex(16)
-    await _change(talk, m.SetPolicy(room=room, action=action, role=role.strip(), key=key))
+    await talk.session.ask(m.SetPolicy(room=room, action=action, role=role.strip(), key=key))
 
 
 async def _topic(talk: Conversation, words: str) -> None:
@@ -46,7 +39,7 @@ async def _topic(talk: Conversation, words: str) -> None:
         talk.show(note(f"topic: {info.topic}" if info.topic else "no topic; /topic TEXT sets one"))
         return
     topic = "" if words == "off" else words
-    await _change(talk, m.SetTopic(room=talk.current(), topic=topic, key=secrets.token_hex(16)))
+    await talk.session.ask(m.SetTopic(room=talk.current(), topic=topic, key=secrets.token_hex(16)))
 
 
 async def _ban(talk: Conversation, name: str) -> None:
@@ -55,12 +48,12 @@ async def _ban(talk: Conversation, name: str) -> None:
         text = ", ".join(info.banned)
         talk.show(note(f"banned: {text}" if text else "nobody is banned; /ban NAME bans somebody"))
         return
-    await _change(talk, m.Ban(room=talk.current(), name=name, key=secrets.token_hex(16)))
+    await talk.session.ask(m.Ban(room=talk.current(), name=name, key=secrets.token_hex(16)))
 
 
 async def _unban(talk: Conversation, name: str) -> None:
     name = require(name, "/unban NAME")
-    await _change(talk, m.Unban(room=talk.current(), name=name, key=secrets.token_hex(16)))
+    await talk.session.ask(m.Unban(room=talk.current(), name=name, key=secrets.token_hex(16)))
 
 
 ROLE_COMMANDS: Final = {

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
-from clave_client.rpc.method_base import Change
 from clave_client.rpc.session import Session
 from clave_client.ui.display import policy_lines
 from clave_client.ui.json_output import line_json
-from clave_client.ui.warnings import print_out, print_warning
+from clave_client.ui.room_work import change_room
+from clave_client.ui.warnings import print_out
 
-__all__ = ["WAITS", "ban", "set_policy", "set_role", "set_topic", "unban"]
-
-WAITS: Final = "this change waits until another member is here and confirms it"
-
-
-async def _change(session: Session, request: Change[bool]) -> bool:
-    counts = await session.ask(request)
-    if not counts:
-        print_warning(WAITS)
-    return counts
+__all__ = ["ban", "set_policy", "set_role", "set_topic", "unban"]
 
 
 async def set_role(session: Session, room: str, name: str, role: str, key: str, *, as_json: bool) -> None:
     """Give a member a role. Raises `UsageError`."""
-    counts = await _change(session, m.SetRole(room=room, name=name, role=role, key=key))
+    counts = await change_room(session, m.SetRole(room=room, name=name, role=role, key=key))
     if as_json:
         print_out(line_json(room=room, name=name, role=role, counts=counts))
 
@@ -37,7 +26,7 @@ async def set_policy(session: Session, room: str, action: str, role: str, key: s
         if not role:
             raise UsageError("say which role it takes: member, admin or owner")
         policy = m.SetPolicy(room=room, action=action, role=role, key=key)
-        await _change(session, policy)
+        await change_room(session, policy)
     info = await session.ask(m.GetRoomInfo(room=room))
     if as_json:
         print_out(line_json(room=info.title, add=info.may_add, remove=info.may_remove, edit=info.may_edit))
@@ -49,7 +38,7 @@ async def set_policy(session: Session, room: str, action: str, role: str, key: s
 async def set_topic(session: Session, room: str, topic: str | None, key: str, *, as_json: bool) -> None:
     """Set what a room is about, or with None print that. Raises `UsageError`."""
     if topic is not None:
-        await _change(session, m.SetTopic(room=room, topic=topic, key=key))
+        await change_room(session, m.SetTopic(room=room, topic=topic, key=key))
     info = await session.ask(m.GetRoomInfo(room=room))
     if as_json:
         print_out(line_json(room=info.title, topic=info.topic))
@@ -60,7 +49,7 @@ async def set_topic(session: Session, room: str, topic: str | None, key: str, *,
 async def ban(session: Session, room: str, name: str, key: str, *, as_json: bool) -> None:
     """Remove somebody for good, or without a name print who is banned. Raises `UsageError`."""
     if name:
-        await _change(session, m.Ban(room=room, name=name, key=key))
+        await change_room(session, m.Ban(room=room, name=name, key=key))
     info = await session.ask(m.GetRoomInfo(room=room))
     if as_json:
         print_out(line_json(room=info.title, banned=list(info.banned)))
@@ -71,6 +60,6 @@ async def ban(session: Session, room: str, name: str, key: str, *, as_json: bool
 
 async def unban(session: Session, room: str, name: str, key: str, *, as_json: bool) -> None:
     """Let a banned person be invited again. Raises `UsageError`."""
-    counts = await _change(session, m.Unban(room=room, name=name, key=key))
+    counts = await change_room(session, m.Unban(room=room, name=name, key=key))
     if as_json:
         print_out(line_json(room=room, name=name, counts=counts))

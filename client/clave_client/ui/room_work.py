@@ -5,6 +5,7 @@ from __future__ import annotations
 from clave_client.errors import MessageWaiting, UsageError
 from clave_client.formats.durations import exact_duration_words, parse_duration
 from clave_client.rpc import methods as m
+from clave_client.rpc.method_base import Change
 from clave_client.rpc.session import Session
 from clave_client.ui.json_output import line_json, room_json, sent_json
 from clave_client.ui.warnings import print_out, print_warning
@@ -13,6 +14,7 @@ from clave_client.values import BlockedPerson
 __all__ = [
     "archive_room",
     "block_person",
+    "change_room",
     "keep_draft",
     "open_direct",
     "set_expiry",
@@ -34,14 +36,21 @@ async def open_direct(session: Session, name: str, text: str, key: str, *, as_js
         raise MessageWaiting(1)
 
 
+async def change_room(session: Session, request: Change[bool]) -> bool:
+    """Have a room changed for all; return whether that counts already, and say if it does not."""
+    counts = await session.ask(request)
+    if not counts:
+        print_warning("this change waits until another member is here and confirms it")
+    return counts
+
+
 async def set_expiry(session: Session, room: str, after: str, key: str, *, as_json: bool) -> None:
     """Set, or without `after` print, when messages of a room disappear. Raises `UsageError`."""
     if after:
         seconds = 0 if after == "off" else parse_duration(after)
         if seconds is None:
             raise UsageError("say after how long: 30s, 10m, 8h, 7d, or off")
-        if not await session.ask(m.SetExpiry(room=room, seconds=seconds, key=key)):
-            print_warning("this change waits until another member is here and confirms it")
+        await change_room(session, m.SetExpiry(room=room, seconds=seconds, key=key))
     info = await session.ask(m.GetRoomInfo(room=room))
     seconds = info.expiry if not after else seconds
     if as_json:
