@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,7 @@ from clave_client.rpc import message_service as service_module
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.ui import conversation as conversation_module
-from clave_client.ui.chat_commands import run_input, run_shortcut, switch, switch_to_unread
+from clave_client.ui.chat_commands import run_input, switch, switch_to_unread
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import plain
 from clave_client.ui.draft_line import TypedText
@@ -235,75 +233,6 @@ async def test_other_rooms_are_counted_and_one_key_leads_to_the_next_unread(tmp_
             await again
             assert not typed.is_kept
         assert window.talk.prompt == "alone> ", "there is nothing else to go to"
-        await window.close()
-
-
-class Line:
-    """A line that is typed into; `earlier` are the texts that Up brings back."""
-
-    def __init__(self) -> None:
-        self.typed = ""
-        self.earlier: list[str] = []
-
-    def text(self) -> str:
-        return self.typed
-
-    def put_back(self, text: str) -> None:
-        if not self.typed:
-            self.typed = text
-        elif text:
-            self.earlier.append(text)
-
-
-async def test_what_is_typed_while_a_room_is_entered_is_for_that_room(tmp_path: Path) -> None:
-    async with home_at(tmp_path) as home:
-        red = await home.session("red")
-        for title in ("one", "two"):
-            await red.ask(m.CreateRoom(title=title))
-        await red.ask(m.SetDraft(room="two", text="kept"))
-        window = await Window.open(home, "red", room="one")
-        line = window.talk.draft = Line()
-        entering = asyncio.create_task(window.types("/room two"))
-        line.typed = "typed ahead"
-        assert await entering
-        assert (line.typed, line.earlier) == ("typed ahead", ["kept"])
-        assert await red.ask(m.GetDraft(room="one")) == ""
-        line.typed = ""
-        await switch(window.talk, 1, TypedText("for two"))
-        assert line.typed == ""
-        await window.types("/room two")
-        assert line.typed == "for two"
-        line.typed = "something new"
-        await switch(window.talk, 2, TypedText())
-        assert (line.typed, line.earlier) == ("something new", ["kept"]), "it was put back before"
-        await window.close()
-
-
-async def test_what_was_typed_for_a_room_is_kept_there_when_entering_another_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with home_at(tmp_path) as home:
-        red = await home.session("red")
-        for title in ("one", "two"):
-            await red.ask(m.CreateRoom(title=title))
-        window = await Window.open(home, "red", room="one")
-        await red.ask(m.SetDraft(room="two", text="for two"))
-        line = window.talk.draft = Line()
-        typed, ask = TypedText("for one"), window.session.ask
-
-        async def fail(request: m.Method[Any]) -> object:
-            if isinstance(request, m.ListMembers):
-                raise UsageError("no")
-            return await ask(request)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(window.session, "ask", fail)
-            await run_shortcut(window.talk, partial(switch, window.talk, 2), typed)
-        assert window.talk.prompt == "two> "
-        assert typed.is_kept
-        assert await red.ask(m.GetDraft(room="one")) == "for one"
-        await window.types("/room two")
-        assert line.typed == "for two"
         await window.close()
 
 
