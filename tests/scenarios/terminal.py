@@ -65,27 +65,21 @@ class Terminal:
 
     async def shows(self, text: str) -> None:
         """Wait until `text` stands on the screen."""
+        await self.until(lambda: text in self.text, f"{text!r}")
+
+    async def until(self, condition: Callable[[], bool], what: str = "what fits") -> None:
+        """Wait until what stands on the screen fits."""
         try:
             async with asyncio.timeout(TIMEOUT):
-                while text not in self.text:
+                while not condition():
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"{text!r} never showed on:\n{self.text}") from None
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what stands on the screen fits."""
-        async with asyncio.timeout(TIMEOUT):
-            while not condition():
-                self._news.clear()
-                await self._news.wait()
+            raise AssertionError(f"{what} never showed on:\n{self.text}") from None
 
     async def prompts(self, prompt: str) -> None:
         """Wait until nothing but a fresh `prompt` stands on the last line."""
-        async with asyncio.timeout(TIMEOUT):
-            while self.text.splitlines()[-1:] != [prompt]:
-                self._news.clear()
-                await self._news.wait()
+        await self.until(lambda: self.text.splitlines()[-1:] == [prompt], f"the prompt {prompt!r}")
 
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())

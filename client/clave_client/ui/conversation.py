@@ -194,6 +194,7 @@ class Conversation(ConversationScreen):
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
+        await ask(m.SetLastRoom(room=words))
         is_other = self.room != room
         if is_other:
             typed.is_kept = await self._keep_draft(typed.text)
@@ -223,7 +224,6 @@ class Conversation(ConversationScreen):
                 unread = await ask(m.GetUnread(room=words))
         if room in self.rooms:
             self._count_unread(room, reset=True)
-        await ask(m.SetLastRoom(room=words))
         self._changed()
 
     async def ask_members(self) -> None:

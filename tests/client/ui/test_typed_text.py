@@ -84,3 +84,20 @@ async def test_what_was_typed_for_a_room_is_kept_there_when_entering_another_fai
         await window.types("/room two")
         assert line.typed == "for two"
         await window.close()
+
+
+async def test_a_window_that_ends_as_soon_as_a_room_shows_opens_there_again(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red = await home.session("red")
+        for title in ("one", "two"):
+            await red.ask(m.CreateRoom(title=title))
+        window = await Window.open(home, "red", room="one")
+        entering = asyncio.create_task(window.types("/room two"))
+        while window.talk.prompt != "two> ":
+            await asyncio.sleep(0)
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        await window.close()
+        window = await Window.open(home, "red")
+        assert window.talk.prompt == "two> "
+        await window.close()
