@@ -23,11 +23,13 @@ class Line:
     def __init__(self) -> None:
         self.typed = ""
         self.earlier: list[str] = []
+        self.put = asyncio.Event()
 
     def text(self) -> str:
         return self.typed
 
     def put_back(self, text: str) -> None:
+        self.put.set()
         if not self.typed:
             self.typed = text
         elif text:
@@ -92,9 +94,9 @@ async def test_a_window_that_ends_as_soon_as_a_room_shows_opens_there_again(tmp_
         for title in ("one", "two"):
             await red.ask(m.CreateRoom(title=title))
         window = await Window.open(home, "red", room="one")
+        line = window.talk.draft = Line()
         entering = asyncio.create_task(window.types("/room two"))
-        while window.talk.prompt != "two> ":
-            await asyncio.sleep(0)
+        await line.put.wait()
         entering.cancel()
         await asyncio.gather(entering, return_exceptions=True)
         await window.close()
