@@ -24,7 +24,7 @@ __all__ = ["ALPN", "TRANSITIONS", "VERSIONS", "ClientConnection", "RelayConnecti
 ALPN: Final = "clave/1"
 """The protocol's name in TLS (RFC 7301)."""
 
-VERSIONS: Final[tuple[int, ...]] = (6, 5, 4)
+VERSIONS: Final[tuple[int, ...]] = (7, 6, 5, 4)
 """The protocol versions that this package supports, best first."""
 
 _FIELDS_OF_4: Final[Mapping[type, int]] = {m.LoggedIn: 6, m.PublishKeyPackages: 5}
@@ -32,6 +32,9 @@ _FIELDS_OF_4: Final[Mapping[type, int]] = {m.LoggedIn: 6, m.PublishKeyPackages: 
 
 _FIRST_WITH_TIMES: Final = 6
 """The first version that has `AcceptedAt`."""
+
+_FIRST_WITH_LINKS: Final = 7
+"""The first version that has `Offer`, `FindLink` and `LinkOffer`."""
 
 
 class State(enum.Enum):
@@ -56,6 +59,8 @@ _REQUESTS: Final = (
     m.Submit,
     m.TakeInvitation,
     m.Mend,
+    m.Offer,
+    m.FindLink,
 )
 _ANSWERS: Final = (
     m.NextCertificate,
@@ -70,6 +75,7 @@ _ANSWERS: Final = (
     m.Invitation,
     m.Presence,
     m.AcceptedAt,
+    m.LinkOffer,
 )
 
 TRANSITIONS: Final[Mapping[State, Mapping[type, State]]] = {
@@ -167,6 +173,11 @@ class _Connection(Generic[_In, _Out]):
         self._enter(following)
         return frame
 
+    @property
+    def has_links(self) -> bool:
+        """Whether the version agreed on has links."""
+        return self._version is not None and self._version >= _FIRST_WITH_LINKS
+
     def transcript(self, certificate: bytes, identity: bytes) -> bytes:
         """Return what the device key signs on this connection (see `clave_wire.login.transcript`)."""
         if self._version is None:
@@ -233,7 +244,9 @@ class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
         self._send_limit = self._relay_limit
 
     def _is_sendable(self, message: m.ToRelay) -> bool:
-        return isinstance(message, m.ToRelay)
+        return isinstance(message, m.ToRelay) and (
+            self.has_links or not isinstance(message, m.Offer | m.FindLink)
+        )
 
 
 class RelayConnection(_Connection[m.ToRelay, m.ToClient]):

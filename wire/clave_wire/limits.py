@@ -29,6 +29,12 @@ MAX_IDENTITY_BYTES = 1024
 MAX_SIGNATURE_BYTES = 1024
 """Bytes of a signature by a certificate's key: RSA of 8192 bits."""
 
+MAX_LINKS = 8
+"""Links that a room has at a time."""
+
+MAX_SEALED_KEY_BYTES = 2048
+"""Bytes of a key that is sealed to a link: in a post-quantum room 1,168."""
+
 MAX_KEY_PACKAGE_BYTES = 16 * 1024
 MAX_KEY_PACKAGES = 100
 """Key packages in one message, and stored of one device in all suites together."""

@@ -21,8 +21,10 @@ from clave_wire.limits import (
     MAX_IDENTITY_BYTES,
     MAX_KEY_PACKAGE_BYTES,
     MAX_KEY_PACKAGES,
+    MAX_LINKS,
     MAX_NAME_BYTES,
     MAX_RESTORES,
+    MAX_SEALED_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
     MAX_SUITES,
     MAX_TEXT_BYTES,
@@ -99,6 +101,10 @@ class Code(enum.StrEnum):
     PRUNED = "pruned"
     BAD_REQUEST = "bad-request"
     LIMIT = "limit"
+    NO_SUCH_LINK = "no-such-link"
+    LINK_EXPIRED = "link-expired"
+    LINK_REVOKED = "link-revoked"
+    LINK_USED_UP = "link-used-up"
     STORAGE = "storage"
 
 
@@ -305,7 +311,8 @@ class Submit(_Message, frozen=True, tag=33):
     `payload` begins with a header (`clave_wire.header`) of the same kind. `read` is the seq of the last
     handshake (an entry that is not an application message) that this device has read; if the log has a later
     one, the answer is `stale`. `submission` is one higher than the device's last accepted one in this room.
-    `welcome` is sent to each device that the header adds, in an `Invitation`.
+    `welcome` is sent to each device that the header adds, in an `Invitation`. In a `REKEY` it is what lets a
+    device join by a link (`clave_wire.links`): the relay routes the room to it from that entry on.
     """
 
     room: RoomId
@@ -403,6 +410,56 @@ class AcceptedAt(_Message, frozen=True, tag=43):
     at: Count
 
 
+class OfferedLink(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A link of a room: its Ed25519 public key, and the key of the offer's group info, sealed to its holders.
+
+    The relay lets `uses` more devices in by it, until `not_after`, in seconds since 1970.
+    """
+
+    key: Device
+    not_after: Count
+    uses: Count
+    sealed: Annotated[bytes, msgspec.Meta(max_length=MAX_SEALED_KEY_BYTES)]
+
+
+class Offer(_Message, frozen=True, tag=44):
+    """Client: the room's live links, and a sealed group info by which their holders join; since version 7.
+
+    The relay keeps the last one of each account. With a `submission` it is one with that submission of this
+    device, which follows: it is kept if that is accepted, in the same transaction, and dropped otherwise.
+    With 0 it is kept at once. There is no answer.
+    """
+
+    room: RoomId
+    submission: Count
+    links: Annotated[list[OfferedLink], msgspec.Meta(max_length=MAX_LINKS)]
+    group_info: bytes
+
+
+class FindLink(_Message, frozen=True, tag=45):
+    """Client: asks for the offer at `place`, from 0, of the room with a link of this key; since version 7."""
+
+    id: Count
+    link: Device
+    place: Count
+
+
+class LinkOffer(_Message, frozen=True, tag=46):
+    """Relay: one of `offers` offers of the room with a link; those that came with a new epoch come first.
+
+    `sealed` is of the link asked for. `handshake` is the room's last entry that is not an application
+    message, `submission` the highest of this device that was accepted there.
+    """
+
+    id: Count
+    room: RoomId
+    handshake: Count
+    submission: Count
+    offers: Count
+    sealed: bytes
+    group_info: bytes
+
+
 ToRelay = (
     Hello
     | Login
@@ -415,6 +472,8 @@ ToRelay = (
     | Submit
     | TakeInvitation
     | Mend
+    | Offer
+    | FindLink
     | Goodbye
 )
 ToClient = (
@@ -433,4 +492,5 @@ ToClient = (
     | Invitation
     | Presence
     | AcceptedAt
+    | LinkOffer
 )
