@@ -8,6 +8,7 @@ ClientError
 │   │   ├── MemberNotFound    nobody of that name is in the room
 │   │   ├── SelfRemoval       one cannot remove oneself
 │   │   ├── KeyNotShown       a name was to be verified before its key was shown
+│   │   ├── LinkUnusable      a link to join by is mistyped, expired, used up or revoked
 │   │   ├── ProfileNotFound   there is no such profile, and no relay to register it at
 │   │   └── RelayUnknown      the profile has not met its relay yet, and none is given
 │   ├── ProfileError      the profile is missing, locked, exposed or damaged
@@ -47,6 +48,7 @@ __all__ = [
     "ClientError",
     "KeyMismatch",
     "KeyNotShown",
+    "LinkUnusable",
     "LocalFault",
     "MemberNotFound",
     "MessageWaiting",
@@ -115,6 +117,10 @@ class SelfRemoval(UsageError):
 
 class KeyNotShown(UsageError):
     """A name was to be verified before its key was shown."""
+
+
+class LinkUnusable(UsageError):
+    """A link to join by is mistyped, of another relay or a newer version, expired, used up or revoked."""
 
 
 class ProfileNotFound(UsageError):

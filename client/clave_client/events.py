@@ -234,6 +234,14 @@ class MemberAdded(Event):
 
 
 @dataclass(frozen=True)
+class MemberJoined(Event):
+    """`person` joined by a link that the account called `inviter` made."""
+
+    person: Person
+    inviter: str
+
+
+@dataclass(frozen=True)
 class MemberLeft(Event):
     """`person` proposed its own removal; the group rekeys."""
 

@@ -14,6 +14,8 @@ __all__ = [
     "MOST_NUMBER",
     "BlockedPerson",
     "Fingerprint",
+    "LinkInfo",
+    "MadeLink",
     "MemberInfo",
     "Phase",
     "RoomInfo",
@@ -65,6 +67,32 @@ class SeenKey(msgspec.Struct, frozen=True):
     account: bytes
     source: str
     bound: bool = False
+
+
+class LinkInfo(msgspec.Struct, frozen=True):
+    """A link of a room: `by` is the name of who made it, `uses` how many more devices it lets in.
+
+    It ends at `not_after`, in seconds since 1970; `is_expired` says that by this machine's clock it has.
+    """
+
+    id: str
+    by: str
+    not_after: int
+    uses: int
+    is_expired: bool
+
+
+class MadeLink(msgspec.Struct, frozen=True):
+    """A link that was just made; whoever has its `text` can join. `counts` as for other changes of a room."""
+
+    text: str
+    id: str
+    not_after: int
+    uses: int
+    counts: bool
+
+    def __repr__(self) -> str:
+        return f"<MadeLink {self.id}>"
 
 
 class MemberInfo(NamedTuple):

@@ -40,6 +40,7 @@ __all__ = [
     "DeviceKey",
     "VerifiedIdentity",
     "fingerprint",
+    "fingerprint_digest",
     "safety_number",
     "verify_identity",
     "verify_signature",
@@ -187,9 +188,13 @@ def verify_signature(public: bytes, message: bytes, signature: bytes) -> None:
 
 def fingerprint(account: bytes) -> str:
     """Return 160 bits of a hash of the account key as eight groups of four letters and digits (a-z, 2-7)."""
-    digest = hashlib.sha256(_FINGERPRINT_LABEL + account).digest()[:20]
-    text = base64.b32encode(digest).decode().lower()
+    text = base64.b32encode(fingerprint_digest(account)).decode().lower()
     return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def fingerprint_digest(account: bytes) -> bytes:
+    """Return the 20 bytes that `fingerprint` shows."""
+    return hashlib.sha256(_FINGERPRINT_LABEL + account).digest()[:20]
 
 
 def safety_number(a: bytes, b: bytes) -> str:

@@ -7,7 +7,7 @@ member checks (`rooms.state_rules`); the relay never sees it. Knows no group.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from clave_client.formats.former_state import (
     FormerState,
     decode_former_state,
 )
+from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, RoomLink
 from clave_wire.framing import DECODE_ERRORS
 
 __all__ = [
@@ -42,7 +43,7 @@ AGREED_STATE_EXTENSION: Final = 0xF0C2
 A leaf that lists it reads MIMI content too.
 """
 
-EXTENSION_TYPES: Final = (FORMER_STATE_EXTENSION, AGREED_STATE_EXTENSION)
+EXTENSION_TYPES: Final = (FORMER_STATE_EXTENSION, AGREED_STATE_EXTENSION, LINK_EXTENSION)
 """What the leaves of this version list."""
 
 MAX_EXPIRY_SECONDS: Final = 365 * 86_400
@@ -86,6 +87,7 @@ POLICIES: Final = {
     "add": "add people",
     "remove": "remove people",
     "edit": "change the title, the topic or when messages disappear",
+    "link": "make links to join by",
 }
 """What takes a role that the state names, and what it is in words."""
 
@@ -97,6 +99,9 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     `remove` and `edit` are the roles that this takes. New messages disappear `expiry` seconds after they were
     read, 0 for never. `direct` are the accounts of a room between two people or of one's own notes, empty for
     others. `version` is 1 for what a `FormerState` says: its admins are admins here, and there are no owners.
+
+    `links` are those to join by, by key, and `link` is the role that making one takes. Only a group that has
+    links, or another such role than at first, has these two fields, in `LINK_EXTENSION`.
     """
 
     version: Annotated[int, msgspec.Meta(ge=2, le=2)]
@@ -111,6 +116,8 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     edit: Role = Role.ADMIN
     expiry: Annotated[int, msgspec.Meta(ge=0, le=MAX_EXPIRY_SECONDS)] = 0
     direct: Annotated[list[AccountKey], msgspec.Meta(max_length=2)] = []
+    link: Role = Role.ADMIN
+    links: Annotated[list[RoomLink], msgspec.Meta(max_length=MOST_LINKS)] = []
 
     @property
     def is_former(self) -> bool:
@@ -119,13 +126,26 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     def extension(self) -> tuple[int, bytes]:
         """Return the type and the data of the extension that holds this state."""
+        if self.needs_links:
+            return LINK_EXTENSION, _encoder.encode(self)
         if not self.is_former:
-            return AGREED_STATE_EXTENSION, _encoder.encode(self)
-        roles = [FormerRole.MEMBER if each is Role.MEMBER else FormerRole.ADMIN for each in self._policies()]
+            return AGREED_STATE_EXTENSION, _encoder.encode(
+                msgspec.structs.astuple(self)[:_FIELDS_WITHOUT_LINKS]
+            )
+        roles = [
+            FormerRole.MEMBER if each is Role.MEMBER else FormerRole.ADMIN
+            for each in (self.add, self.remove, self.edit)
+        ]
         return FORMER_STATE_EXTENSION, FormerState(1, self.title, self.admins, *roles).encode()
 
-    def _policies(self) -> tuple[Role, Role, Role]:
-        return self.add, self.remove, self.edit
+    @property
+    def needs_links(self) -> bool:
+        """Whether all members have to know links."""
+        return bool(self.links) or self.link is not Role.ADMIN
+
+    def find_link(self, key: bytes) -> RoomLink | None:
+        """Return the link with a key."""
+        return next((link for link in self.links if link.key == key), None)
 
     def role_of(self, account: bytes) -> Role:
         """Return the role of an account that is in the room."""
@@ -149,11 +169,23 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             return self
         return msgspec.structs.replace(self, version=2, owners=self.admins, admins=[])
 
+    def without_uses(self, left: Mapping[bytes, int]) -> AgreedState:
+        """Return the state once as many leaves as `left` says, by key, that name a link have left.
+
+        So nobody can join again in their place.
+        """
+        lower = {link.key: link.uses - left.get(link.key, 0) for link in self.links}
+        links = [
+            msgspec.structs.replace(link, uses=lower[link.key]) for link in self.links if lower[link.key] > 0
+        ]
+        return msgspec.structs.replace(self, links=links)
+
     def settled(self, accounts: Sequence[bytes]) -> AgreedState:
         """Return the state as it is once just `accounts`, in the order of their leaves, are in the room.
 
         Who is not there has no role; if no owner is left, the first admin becomes one, or else the first
-        member, or guest. A room between two people keeps the role of who has not come yet.
+        member, or guest. A room between two people keeps the role of who has not come yet. A link ends with
+        whoever made it, or with its role to make links.
         """
         if self.is_former:
             return self
@@ -163,10 +195,11 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             for name in ("owners", "admins", "guests")
         }
         state = msgspec.structs.replace(self, **lists)
-        if state.owners or not accounts:
-            return state
-        heir = max(accounts, key=state.role_of)  # the first one of the highest role
-        return state.with_role(heir, Role.OWNER)
+        if accounts and not state.owners:
+            heir = max(accounts, key=state.role_of)  # the first one of the highest role
+            state = state.with_role(heir, Role.OWNER)
+        live = [link for link in state.links if link.by in here and state.role_of(link.by) >= state.link]
+        return msgspec.structs.replace(state, links=live)
 
     def inherited(self, accounts: Sequence[bytes]) -> AgreedState:
         """Return what a former state becomes once none of its admins is among `accounts`, as in `settled`.
@@ -182,14 +215,20 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         lists = (self.owners, self.admins, self.guests, self.banned, self.direct)
         if any(sorted(set(each)) != each for each in lists):
             raise PeerError("the room's agreed state is not in its one valid form")
-        if Role.GUEST in self._policies():
+        if Role.GUEST in (self.add, self.remove, self.edit, self.link):
             raise PeerError("the room's agreed state lets guests change it")
         with_role = [*self.owners, *self.admins, *self.guests]
         if len(set(with_role)) != len(with_role) or not self.owners:
             raise PeerError("the room's agreed state gives an account two roles, or has no owner")
-        if self.direct and (self.owners, self.admins, self.guests, self.banned) != (self.direct, [], [], []):
+        others = (self.admins, self.guests, self.banned, self.links)
+        if self.direct and (self.owners, *others) != (self.direct, [], [], [], []):
             raise PeerError("in a room between two people both are owners")
+        keys = [link.key for link in self.links]
+        if sorted(set(keys)) != keys:
+            raise PeerError("the room's agreed state is not in its one valid form")
 
+
+_FIELDS_WITHOUT_LINKS: Final = AgreedState.__struct_fields__.index("link")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AgreedState)
@@ -212,7 +251,7 @@ def decode_state(kind: int, data: bytes) -> AgreedState:
         state = _decoder.decode(data)
     except DECODE_ERRORS as error:
         raise PeerError(f"the room's agreed state cannot be read ({error})") from None
-    if _encoder.encode(state) != data:
+    if state.extension() != (kind, data):
         raise PeerError("the room's agreed state is not in its one valid form")
     state.check()
     return state

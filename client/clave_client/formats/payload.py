@@ -11,7 +11,7 @@ import hashlib
 from clave_client.errors import PeerError
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import DeviceKey, verify_signature
-from clave_crypto.mls import Group, MLSError, authenticated_data, peek
+from clave_crypto.mls import Group, GroupView, MLSError, authenticated_data, peek
 from clave_wire.errors import RemoteError
 from clave_wire.header import Header, pack_header, split_payload
 from clave_wire.messages import Entry, Kind
@@ -49,7 +49,7 @@ _CONTENT_TYPES = {
 }
 
 
-def epoch_id(group: Group) -> bytes:
+def epoch_id(group: GroupView) -> bytes:
     """Return the id of a group's epoch (SHA-256): equal for two members exactly if their keys are."""
     number = group.epoch.to_bytes(8, "big")
     return hashlib.sha256(_EPOCH_LABEL + group.group_id + number + group.epoch_authenticator).digest()

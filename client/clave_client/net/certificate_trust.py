@@ -6,7 +6,7 @@ Knows no sockets, and of the store only two calls.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -16,7 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from clave_client.errors import RelayChanged, RelayFault
 from clave_wire.login import certificate_digest, fingerprint_text, succession
 
-__all__ = ["CertificateTrust", "check_succession"]
+__all__ = ["LINK_PIN_BYTES", "CertificateTrust", "check_succession"]
+
+LINK_PIN_BYTES: Final = 16
+"""Bytes of a digest in a link: nobody can make another certificate, or account, with the same ones."""
 
 
 class _KeyValues(Protocol):
@@ -33,12 +36,14 @@ class CertificateTrust:
 
     `pin` is the present one. `following` is the next one, announced by the relay that holds `pin`. `host` is
     the name that a certificate authority signed for at the first contact; any certificate signed for that
-    name is accepted too.
+    name is accepted too. `expected` is how the digest begins at the first contact, as a link says, or zeros
+    if an authority has to have signed it.
     """
 
     pin: bytes | None = None
     following: bytes | None = None
     host: str = ""
+    expected: bytes = b""
 
     @classmethod
     def load(cls, store: _KeyValues) -> CertificateTrust:
@@ -72,6 +77,7 @@ class CertificateTrust:
         `vouched` says that an authority signed it. Raises `RelayChanged` when it is not accepted.
         """
         if self.pin is None:
+            self._check_expected(shown, vouched=vouched)
             return CertificateTrust(shown, None, host.lower() if vouched else "")
         if shown == self.pin:
             return self
@@ -81,6 +87,25 @@ class CertificateTrust:
             f"the relay's key changed, nothing was sent: expected {fingerprint_text(self.pin)}, "
             f"got {fingerprint_text(shown)}; ask its operator"
         )
+
+    def _check_expected(self, shown: bytes, *, vouched: bool) -> None:
+        """Raise `RelayChanged` if this is not the relay that a link is of."""
+        is_named = any(self.expected)
+        if not (shown.startswith(self.expected) if is_named else vouched or not self.expected):
+            got = fingerprint_text(shown)
+            raise RelayChanged(
+                f"this is another relay than the link's, nothing was sent: its key is {got}; ask who sent it"
+            )
+
+    @property
+    def link_pin(self) -> bytes:
+        """What a link to this relay says: how the pin begins, or zeros for a relay of an authority's."""
+        return bytes(LINK_PIN_BYTES) if self.host else (self.pin or b"")[:LINK_PIN_BYTES]
+
+    def fits_link(self, pin: bytes) -> bool:
+        """Return whether the relay with these certificates is the one of a link with that pin."""
+        accepted = filter(None, (self.pin, self.following))
+        return any(digest.startswith(pin) for digest in accepted) or (bool(self.host) and not any(pin))
 
     def change_text(self, former: CertificateTrust) -> str | None:
         """Return what to tell the user when the pinned certificate replaced another, else None."""

@@ -36,6 +36,7 @@ from clave_wire.messages import (
     Goodbye,
     Greeting,
     KeyPackages,
+    LinkOffer,
     LoggedIn,
     Login,
     Lookup,
@@ -60,7 +61,7 @@ SILENCE_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
 """How long nothing may be received after a ping before the relay counts as away."""
 
-Answer = Done | Account | KeyPackages
+Answer = Done | Account | KeyPackages | LinkOffer
 OnMessages = Callable[[list[ToClient]], None]
 T = TypeVar("T")
 
@@ -354,7 +355,7 @@ class RelayTransport(asyncio.Protocol):
             case Closing():
                 self._reason = self._reason or _closing_error(message)
                 self._is_closing = True
-            case Done() | Account() | KeyPackages() if message.id in self._answers:
+            case Done() | Account() | KeyPackages() | LinkOffer() if message.id in self._answers:
                 self._answers.pop(message.id).set_result(message)
             case Refused() if message.id == self._ping_id:
                 pass

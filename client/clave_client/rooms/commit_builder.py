@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from clave_client.errors import UsageError
 from clave_client.formats.agreed_state import EXTENSION_TYPES
+from clave_client.formats.link_secret import LinkSecret
 from clave_client.formats.payload import epoch_id, header_digest
+from clave_client.formats.room_link import link_extension
 from clave_client.formats.welcome import Welcome
 from clave_client.rooms.commit_records import OwnCommit
 from clave_client.rooms.policy import (
     ROOM_LIMITS,
     RoomPolicy,
     agreed_state,
+    check_link_join,
+    departures,
+    joined_by,
     leaf_identity,
     restore_group,
     state_proposal,
 )
 from clave_client.rooms.roster import Roster
-from clave_crypto.identity import DeviceKey
-from clave_crypto.mls import Add, Group, GroupContextExtensions, MLSError, PendingCommit, Proposal, Remove
+from clave_crypto.identity import DeviceKey, VerifiedIdentity
+from clave_crypto.mls import (
+    Add,
+    Group,
+    GroupContextExtensions,
+    MLSError,
+    PendingCommit,
+    Proposal,
+    Remove,
+    verify_group_info_message,
+)
 from clave_wire.header import Header, Seen, digest_names, pack_header
+from clave_wire.links import LinkProof
 from clave_wire.messages import Kind
 
-__all__ = ["build_commit", "build_rejoin"]
+__all__ = ["LinkJoin", "build_commit", "build_link_join", "build_rejoin"]
 
 
 def build_commit(
@@ -75,12 +91,22 @@ def _with_settled_state(
     left = [member for leaf, member in sorted(roster.members().items()) if leaf not in removed]
     accounts = [member.account for member in left]
     state = agreed_state(extensions)
-    settled = state.settled(accounts)
+    has_removals = any(isinstance(proposal, Remove) for proposal in proposals)
+    gone = departures(group.members(), removed, has_removals=has_removals)
+    settled = gone.applied_to(state).settled(accounts)
     if all(member.is_current for member in left):
         settled = settled.inherited(accounts)
     if settled == state:
         return list(proposals)
     return [*(p for p in proposals if p not in changes), state_proposal(extensions, settled)]
+
+
+class LinkJoin(NamedTuple):
+    """A join by a link: the group it leads to, the entry's payload, and the proof for the relay."""
+
+    group: Group
+    payload: bytes
+    proof: LinkProof
 
 
 def build_rejoin(
@@ -91,11 +117,12 @@ def build_rejoin(
     seen: Seen,
     identity: bytes,
     device: DeviceKey,
+    proof: LinkProof | None,
 ) -> tuple[OwnCommit, Group]:
     """Build the external commit that takes this device into the epoch `head`; return it and its group.
 
-    `leaves` are the leaf indices that this device may have there; it replaces the one that is its own. Raises
-    `MLSError` when none is.
+    `leaves` are the leaf indices that this device may have there; it replaces the one that is its own, which
+    has the `proof`, if any, by which it joined. Raises `MLSError` when none is.
     """
     header = pack_header(Header(Kind.REKEY, head, seen))
     for leaf in sorted(leaves):
@@ -109,6 +136,7 @@ def build_rejoin(
                 other_groups=(),
                 authenticated_data=header_digest(header),
                 extension_types=EXTENSION_TYPES,
+                leaf_extensions=() if proof is None else (link_extension(proof),),
                 limits=ROOM_LIMITS,
             )
             break
@@ -116,3 +144,41 @@ def build_rejoin(
             if leaf == max(leaves):
                 raise
     return OwnCommit(Kind.REKEY, header + message, b"", head, external=True), successor
+
+
+def build_link_join(
+    info: bytes,
+    link: LinkSecret,
+    *,
+    head: bytes,
+    seen: Seen,
+    account: VerifiedIdentity,
+    identity: bytes,
+    device: DeviceKey,
+) -> LinkJoin:
+    """Build the external commit by which this device joins the epoch `head` of the GroupInfo `info`.
+
+    If it has a leaf there already, it returns to it. Raises `MLSError` when the GroupInfo breaks the protocol
+    or the room's rules do not allow it.
+    """
+    shown = verify_group_info_message(info, policy=RoomPolicy(), limits=ROOM_LIMITS)
+    proof = link.prove(shown.group_id, head, device.public, account.name)
+    former = next((each for each in shown.members if each.signature_key == device.public), None)
+    named = proof if former is None else joined_by(former.leaf)
+    header = pack_header(Header(Kind.REKEY, head, seen))
+    group, message = Group.join_externally(
+        info,
+        identity,
+        device.secret,
+        policy=RoomPolicy(),
+        removes=None if former is None else former.leaf_index,
+        other_groups=(),
+        authenticated_data=header_digest(header),
+        extension_types=EXTENSION_TYPES,
+        leaf_extensions=() if named is None else (link_extension(named),),
+        limits=ROOM_LIMITS,
+    )
+    if former is None:
+        own = group.member(group.own_leaf).leaf
+        check_link_join(shown.group_id, head, shown.members, shown.extensions, own)
+    return LinkJoin(group, header + message, proof)

@@ -20,11 +20,17 @@ from clave_client.formats.payload import RESTORED, epoch_id, header_digest, sign
 from clave_client.formats.welcome import RejoinInfo
 from clave_client.rooms.commit_builder import build_commit, build_rejoin
 from clave_client.rooms.commit_records import OwnCommit, RekeyIntent
+from clave_client.rooms.link_room import LinkRoom
 from clave_client.rooms.outbox import BECAME_GUEST, ERASED
-from clave_client.rooms.policy import agreed_state, check_direct, member_identity, state_proposal
+from clave_client.rooms.policy import (
+    agreed_state,
+    check_direct,
+    joined_by,
+    member_identity,
+    state_proposal,
+)
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
-from clave_client.rooms.room_messages import RoomMessages
 from clave_client.rooms.state_change import StateChange
 from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import OutboxItem
@@ -45,7 +51,7 @@ _MOST_UNANSWERED: Final = 3
 """Rejoin requests after which a device that waits to rejoin speaks in the epoch that it is in."""
 
 
-class LocalRoom(RoomMessages):
+class LocalRoom(LinkRoom):
     """One room. Make it with `create`, `join` or `load`."""
 
     # --- state ---
@@ -71,7 +77,7 @@ class LocalRoom(RoomMessages):
         """Whether this device can make a commit now."""
         return (
             self.is_open
-            and not (self.cannot_follow or self.epochs.restored)
+            and not (self.cannot_follow or self.epochs.restored or self.awaits_entry)
             and (self.commits.newest is None or self.commits.awaits_confirmation)
         )
 
@@ -325,6 +331,7 @@ class LocalRoom(RoomMessages):
             seen=self.chain.seen(),
             identity=identity,
             device=self.device,
+            proof=joined_by(self.group.member(self.group.own_leaf).leaf),
         )
         if successor.group_id != self.id:
             raise PeerError("it is of another room")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.events import Inconsistency, Person
+from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.content import Content, ContentKind, read_content
 from clave_client.formats.payload import (
     OTHER_HEADER,
@@ -21,12 +22,13 @@ from clave_client.formats.payload import (
 from clave_client.rooms.batch_report import BatchReport, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.message_effects import MessageEffects
-from clave_client.rooms.policy import room_title
+from clave_client.rooms.policy import joined_by, room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
 from clave_client.rooms.state_events import state_events
 from clave_client.store.database import OutboxItem, Store
+from clave_crypto.identity import VerifiedIdentity
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
@@ -86,6 +88,7 @@ class LogContext:
             unread = room.epochs.note_present(person.account, room.account, room.record.cursor)
             if unread is not None:
                 room.resend_after(unread)
+            self._note_vouched(person)
         if header.seen.seq >= parsed.entry.seq:
             self.report.inconsistency(Inconsistency.IMPOSSIBLE, person)
         elif room.chain.contradicts(header.seen):
@@ -97,6 +100,15 @@ class LogContext:
                 self.report.inconsistency(Inconsistency.ORDER, person)
             else:
                 room.counts.put(person.device, header.count)
+
+    def _note_vouched(self, person: Person) -> None:
+        """Note that the inviter, or somebody verified, is in the epoch that this device joined by a link."""
+        room, joining = self.room, self.room.joining
+        if joining is None or not (person.account == joining.inviter or person.verified):
+            return
+        room.note_vouched()
+        text = f"{person.name} is in {room.record.title}: the link led to the right room"
+        self.report.add(events.Notice(room.id, text))
 
     # --- messages ---
 
@@ -168,7 +180,7 @@ class LogContext:
         self.relay_misled = False
         if had_commit:
             self.report.result.commit_result = CommitResult.APPLIED if is_own else CommitResult.SUPERSEDED
-        self._report_changes(before, leavers, author)
+        self._report_changes(before, leavers, author, None if rekey is None else rekey.joiner, former)
         title = room_title(room.group)
         if author is not None:
             for event in state_events(room, former, title, author):
@@ -194,8 +206,18 @@ class LogContext:
             me = self.room.roster.person(self.room.group.member(self.room.group.own_leaf))
             self.apply(self.read_content(item.data, me), me, item.placed)
 
-    def _report_changes(self, before: Roster, leavers: set[int], author: Person | None) -> None:
-        """Report who was added and removed since the roster `before`; those who left are reported already."""
+    def _report_changes(
+        self,
+        before: Roster,
+        leavers: set[int],
+        author: Person | None,
+        joiner: VerifiedIdentity | None,
+        former: AgreedState,
+    ) -> None:
+        """Report who was added and removed since the roster `before`; those who left are reported already.
+
+        `joiner` is who joined by a link of the state `former`.
+        """
         room = self.room
         after = room.roster
         added = after.missing_in(before)
@@ -205,6 +227,11 @@ class LogContext:
             self.report.forget(member.signature_key, "joined")
             if author is not None:
                 self.report.add(events.MemberAdded(room.id, after.person(member), author))
+            elif joiner is not None and joiner.device == member.signature_key:
+                proof = joined_by(room.group.member(member.leaf_index).leaf)
+                link = None if proof is None else former.find_link(proof.link)
+                by = "" if link is None else room.name_of(link.by)
+                self.report.add(events.MemberJoined(room.id, after.person(member), by))
         for member in before.missing_in(after):
             if member.leaf_index not in leavers and author is not None:
                 self.report.add(events.MemberRemoved(room.id, before.person(member), author))

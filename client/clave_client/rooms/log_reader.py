@@ -14,7 +14,7 @@ from typing import Final
 from clave_client.errors import PeerError, RelayFault
 from clave_client.events import Inconsistency, Notice
 from clave_client.formats.payload import UnverifiedEntry, check_mls_body, parse_entry
-from clave_client.rooms import legacy, rejoin_entries, submissions
+from clave_client.rooms import legacy, link_entries, rejoin_entries, submissions
 from clave_client.rooms.batch_report import BatchResult, CommitResult
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_context import LogContext
@@ -155,6 +155,13 @@ class LogReader:
             return
         if room.epochs.restored and entry.kind is Kind.APPLICATION and entry.sender == room.roster.own_device:
             rejoin_entries.note_forgotten_message(self.log, parsed)
+        joining = room.joining
+        if (
+            joining is not None
+            and room.awaits_entry
+            and link_entries.handle_own_join(self.log, parsed, joining)
+        ):
+            return
         if room.commits.rejoining and rejoin_entries.handle_own_rejoin(self.log, parsed):
             return
         if room.cannot_follow:
@@ -198,6 +205,9 @@ class LogReader:
                 report.inconsistency(Inconsistency.PLACE, None)
             return
         person = room.find(entry.sender)
+        if room.rekeys.joiner(entry.sender) is not None and not room.roster.has(entry.sender):
+            self._handle_joiner(parsed)
+            return
         if person is None:
             report.result.routing_suspect = True
             if entry.kind is Kind.APPLICATION and room.epochs.admitted_by and report.is_new(b"", "strangers"):
@@ -222,6 +232,15 @@ class LogReader:
         report.result.epoch_suspect = True
         if entry.kind in (Kind.CONFIRM, Kind.PROPOSAL):
             report.result.routing_suspect = True  # the relay may have stopped routing to a member by it
+
+    def _handle_joiner(self, parsed: UnverifiedEntry) -> None:
+        """Handle what a device said whose join by a link waits: it is read once that is confirmed."""
+        room, entry = self._room, parsed.entry
+        joiner = room.rekeys.joiner(entry.sender)
+        if joiner is not None and entry.kind is Kind.APPLICATION:
+            room.rekeys.buffer(parsed, joiner.account)
+        elif entry.kind is Kind.PROPOSAL:
+            room.rekeys.drop_joiner(entry.sender)
 
     # --- entries of the present epoch ---
 

@@ -56,4 +56,6 @@ class LostEntries(StoredRoom):
             era=self.record.era + 1,
             shown=shown,
         )
+        if self.joining is not None and not self.joining.let_in:
+            self.set(lost=max(1, seq))  # the entry by which it joined may be lost
         return events.RelayRestored(self.id, self.record.title, count)

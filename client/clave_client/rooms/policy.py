@@ -6,14 +6,17 @@ accept it or all refuse it; the relay has no say. Does no I/O and keeps no state
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import EXTENSION_TYPES, AgreedState, decode_state
-from clave_client.rooms.state_rules import check_change, check_edit, check_removal, require
-from clave_crypto.errors import IdentityError
-from clave_crypto.identity import VerifiedIdentity, verify_identity
+from clave_client.formats.payload import epoch_id
+from clave_client.formats.room_link import link_proof
+from clave_client.rooms.state_rules import Departures, check_change, check_edit, check_removal, require
+from clave_crypto.errors import CryptoError, IdentityError
+from clave_crypto.identity import VerifiedIdentity, verify_identity, verify_signature
 from clave_crypto.mls import (
     Add,
     Application,
@@ -36,23 +39,29 @@ from clave_crypto.mls import (
 )
 from clave_crypto.mls.grease import GREASE
 from clave_wire.errors import BadName
+from clave_wire.links import LinkProof, join_transcript
 from clave_wire.text import check_name, sanitize, skeleton
 
 __all__ = [
     "MAX_DEVICES",
+    "MOST_LINK_DEVICES",
     "NOTES",
     "ROOM_LIMITS",
     "RoomPolicy",
     "agreed_state",
     "check_direct",
+    "check_link_join",
     "check_names_differ",
+    "departures",
     "device_identity",
     "is_reserved",
+    "joined_by",
     "leaf_identity",
     "member_identity",
     "restore_group",
     "room_title",
     "state_proposal",
+    "uses_left",
 ]
 
 
@@ -136,6 +145,9 @@ MAX_DEVICES = 500
 MAX_OWN_DEVICES = 16
 """Most devices of one account in a room."""
 
+MOST_LINK_DEVICES = 300
+"""Devices in a room up to which others join by links: each change of a room with links uploads its tree."""
+
 ROOM_LIMITS = Limits(past_epochs=0, leaves=512)
 """Limits of a room's group. Policy, limits, name tables, `MAX_DEVICES` and, since version 2,
 `MAX_OWN_DEVICES` are the rules whose version `AgreedState.version` names: members with different rules would
@@ -157,10 +169,12 @@ class RoomPolicy:
         return extension_type in GREASE
 
     def check_successor(self, old: LeafNode, new: LeafNode) -> None:
-        """Refuse a leaf that changes its account, its name or its device."""
+        """Refuse a leaf that changes its account, its name or its device, or by which link it joined."""
         before, after = leaf_identity(old), leaf_identity(new)
         if before != after:
             raise PolicyRejected(f"{before.name} tried to change identity")
+        if joined_by(old) != joined_by(new):
+            raise PolicyRejected(f"{before.name} tried to change by which link they joined")
 
     def client(self, leaf: LeafNode) -> tuple[bytes, str]:
         """Identify a client by account and device name: its key may differ between cipher suites."""
@@ -168,14 +182,14 @@ class RoomPolicy:
         return identity.account, identity.device_name
 
     def check_external_commit(self, group: GroupView, leaf: LeafNode, proposals: Sequence[Proposal]) -> None:
-        """Refuse external commits other than a member device's rejoin, with one Remove of its old leaf.
+        """Refuse all but a device's rejoin, with one Remove of its old leaf, and a join by a link.
 
         `check_successor` checks that the old leaf is of the same device.
         """
-        if sum(isinstance(proposal, Remove) for proposal in proposals) != 1:
-            raise PolicyRejected(f"{leaf_identity(leaf).name} tried to join without being added")
         if any(not isinstance(proposal, Remove | ExternalInit) for proposal in proposals):
             raise PolicyRejected(f"{leaf_identity(leaf).name} tried to come back with something else")
+        if not any(isinstance(proposal, Remove) for proposal in proposals):
+            check_link_join(group.group_id, epoch_id(group), group.members(), group.extensions, leaf)
 
     def check_context_extensions(self, extensions: Sequence[Extension]) -> None:
         """Accept them: `check_commit` judges a change of the agreed state, which needs the state before."""
@@ -201,6 +215,7 @@ class RoomPolicy:
         members = {member.leaf_index: member_identity(member) for member in group.members()}
         names = {skeleton(identity.name): identity.account for identity in members.values()}
         people, left, newcomers = {each.account: each.name for each in members.values()}, set(), []
+        has_removals = False
         author = members[committer.leaf_index] if isinstance(committer, MemberSender) else None
         editor = None
         for sender, proposal in proposals:
@@ -210,11 +225,14 @@ class RoomPolicy:
             match proposal:
                 case Add():
                     newcomer = leaf_identity(proposal.key_package.leaf_node)
+                    if joined_by(proposal.key_package.leaf_node) is not None:
+                        raise PolicyRejected(f"{newcomer.name} cannot be added as one who joined by a link")
                     _check_newcomer(newcomer, names)
                     _check_add(before, who, newcomer)
                     newcomers.append(newcomer.account)
                 case Remove(removed):
                     if MemberSender(removed) != sender:
+                        has_removals = True
                         check_removal(before, who.account, members[removed].account, people.__getitem__)
                     left.add(removed)
                 case GroupContextExtensions(extensions):
@@ -231,7 +249,8 @@ class RoomPolicy:
         if editor is not None:
             check_edit(before, after, editor.account, accounts, editor.name)
         if author is not None:
-            check_change(before, after, author.account, accounts, author.name)
+            gone = departures(group.members(), left, has_removals=has_removals)
+            check_change(before, after, author.account, accounts, author.name, gone)
 
 
 def restore_group(state: GroupState) -> Group:
@@ -258,6 +277,57 @@ def check_names_differ(group: Group) -> None:
     names: dict[str, bytes] = {}
     for member in group.members():
         _check_newcomer(member_identity(member), names)
+
+
+def joined_by(leaf: LeafNode) -> LinkProof | None:
+    """Return the proof of the link by which a leaf joined, or None. Raises `PolicyRejected`."""
+    try:
+        return link_proof(leaf)
+    except PeerError as error:
+        raise PolicyRejected(f"{leaf_identity(leaf).name} joined by what is no link: {error}") from None
+
+
+def departures(members: Sequence[Member], left: Collection[int], *, has_removals: bool) -> Departures:
+    """Return what a commit takes out that removes the leaves `left`, with or without removals by others."""
+    proofs = (joined_by(member.leaf) for member in members if member.leaf_index in left)
+    return Departures(has_removals, Counter(proof.link for proof in proofs if proof is not None))
+
+
+def uses_left(members: Sequence[Member], links: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Return how many more leaves may name each link, by its key; `links` has how many may in all."""
+    proofs = filter(None, (joined_by(member.leaf) for member in members))
+    named = Counter(proof.link for proof in proofs)
+    return {key: uses - named[key] for key, uses in links.items()}
+
+
+def check_link_join(
+    room: bytes, head: bytes, members: Sequence[Member], extensions: Sequence[Extension], leaf: LeafNode
+) -> None:
+    """Raise `PolicyRejected` unless `leaf` may join a group in its epoch `head` by the link that it names.
+
+    When a link expires is not checked: members' clocks differ, and they have to judge alike.
+    """
+    newcomer, proof, state = leaf_identity(leaf), joined_by(leaf), agreed_state(extensions)
+    if proof is None:
+        raise PolicyRejected(f"{newcomer.name} tried to join without being added")
+    link = state.find_link(proof.link)
+    if link is None:
+        raise PolicyRejected(f"the link by which {newcomer.name} joined was revoked")
+    try:
+        signed = join_transcript(room, head, newcomer.device, newcomer.name)
+        verify_signature(link.key, signed, proof.signature)
+    except CryptoError:
+        raise PolicyRejected(f"{newcomer.name} does not hold the link that they named") from None
+    if uses_left(members, {link.key: link.uses})[link.key] <= 0:
+        raise PolicyRejected(f"the link by which {newcomer.name} joined is used up")
+    if newcomer.account in state.banned:
+        raise PolicyRejected(f"{newcomer.name} is banned from this room")
+    identities = [member_identity(member) for member in members]
+    _check_newcomer(newcomer, {skeleton(each.name): each.account for each in identities})
+    if len(members) >= MOST_LINK_DEVICES:
+        raise PolicyRejected(f"a room with {MOST_LINK_DEVICES} devices takes nobody in by a link")
+    if sum(each.account == newcomer.account for each in identities) >= MAX_OWN_DEVICES:
+        raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
 
 
 def _check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:

@@ -15,9 +15,11 @@ import msgspec
 
 from clave_client.errors import PeerError
 from clave_client.formats.payload import UnverifiedEntry, check_mls_body, parse_entry, rekey_id
+from clave_client.rooms.policy import member_identity
 from clave_client.rooms.roster import Roster
 from clave_client.store.database import Store
-from clave_crypto.mls import CommitFate, Group, MLSError
+from clave_crypto.identity import VerifiedIdentity
+from clave_crypto.mls import CommitFate, CommitPreview, Group, MLSError
 from clave_wire.messages import Entry, Kind
 
 __all__ = ["MOST_BUFFERED", "MOST_BUFFERED_BYTES", "PendingRekeys", "Rekey", "RekeyEffect", "check_rekey"]
@@ -55,7 +57,7 @@ class Rekey:
     """A rekey that passed every check that does not need its path secret.
 
     `ref` is the id by which it is confirmed, `account` its author's, `removes` the devices it removes.
-    `external` says that by it a device rejoins.
+    `external` says that by it a device rejoins, or joins by a link: `joiner` is who does.
     """
 
     ref: bytes
@@ -64,6 +66,7 @@ class Rekey:
     removes: frozenset[bytes]
     effect: RekeyEffect
     external: bool = False
+    joiner: VerifiedIdentity | None = None
 
     @property
     def seq(self) -> int:
@@ -122,6 +125,17 @@ class PendingRekeys:
         """Return the waiting rekey of an account."""
         return self._waiting.get(account)
 
+    def joiner(self, device: bytes) -> VerifiedIdentity | None:
+        """Return who joins with this device by a waiting rekey."""
+        joiners = (rekey.joiner for rekey in self if rekey.joiner is not None)
+        return next((joiner for joiner in joiners if joiner.device == device), None)
+
+    def drop_joiner(self, device: bytes) -> None:
+        """Drop the rekey by which a device joins, as it leaves again."""
+        joiner = self.joiner(device)
+        if joiner is not None:
+            self._drop(joiner.account)
+
     def add(self, rekey: Rekey) -> None:
         """Add a rekey in place of its account's earlier one."""
         self._drop(rekey.account)
@@ -174,13 +188,13 @@ def check_rekey(parsed: UnverifiedEntry, group: Group, roster: Roster, own: Coll
     """
     header, entry = parsed.header, parsed.entry
     author = roster.find(entry.sender)
-    if author is None:
-        raise PeerError("its sender is not a member")
     removes = frozenset(header.remove)
-    if entry.payload in own:
+    if entry.payload in own and author is not None:
         return Rekey(rekey_id(entry.payload), parsed, author.account, removes, RekeyEffect.OWN)
     check_mls_body(parsed, group)
     preview = group.preview(parsed.body)
+    if author is None:
+        return _check_join(parsed, preview)
     added = {member.signature_key for member in preview.added}
     removed = {member.signature_key for member in preview.removed}
     if preview.external:
@@ -193,3 +207,18 @@ def check_rekey(parsed: UnverifiedEntry, group: Group, roster: Roster, own: Coll
         raise PeerError("its header is not what it does")
     ref, effect = rekey_id(entry.payload), _EFFECTS[preview.fate]
     return Rekey(ref, parsed, author.account, removes, effect, preview.external)
+
+
+def _check_join(parsed: UnverifiedEntry, preview: CommitPreview) -> Rekey:
+    """Check the external commit of a device that is no member; the room's rules took its link.
+
+    Raises `PeerError`.
+    """
+    header, entry = parsed.header, parsed.entry
+    if not preview.external or [member.signature_key for member in preview.added] != [entry.sender]:
+        raise PeerError("its sender is not a member")
+    if preview.removed or header.add or header.remove:
+        raise PeerError("its header is not what it does")
+    joiner = member_identity(preview.added[0])
+    ref, effect = rekey_id(entry.payload), _EFFECTS[preview.fate]
+    return Rekey(ref, parsed, joiner.account, frozenset(), effect, external=True, joiner=joiner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from clave_client.formats.agreed_state import POLICIES, AgreedState, Role
+from clave_client.formats.room_link import RoomLink
 
 __all__ = ["StateChange"]
 
@@ -12,7 +13,8 @@ __all__ = ["StateChange"]
 class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What is to be different: an empty `title`, a `topic` of None and a negative `expiry` mean no change.
 
-    `roles` are by account, `policies` by their names; `banned` and `unbanned` are accounts.
+    `roles` are by account, `policies` by their names; `banned` and `unbanned` are accounts. `links` are new
+    ones, `ended` the keys of links.
     """
 
     title: str = ""
@@ -22,6 +24,8 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     policies: dict[str, Role] = {}
     banned: list[bytes] = []
     unbanned: list[bytes] = []
+    links: list[RoomLink] = []
+    ended: list[bytes] = []
 
     @classmethod
     def between(cls, before: AgreedState, after: AgreedState) -> StateChange:
@@ -44,6 +48,8 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             },
             [each for each in after.banned if each not in before.banned],
             [each for each in before.banned if each not in after.banned],
+            [each for each in after.links if each not in before.links],
+            [each.key for each in before.links if after.find_link(each.key) is None],
         )
 
     def __bool__(self) -> bool:
@@ -60,11 +66,14 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             state = state.upgraded()
         for account, role in self.roles.items():
             state = state.with_role(account, role)
+        links = {each.key: each for each in state.links if each.key not in self.ended}
+        links |= {each.key: each for each in self.links}
         return msgspec.structs.replace(
             state,
             title=self.title or state.title,
             topic=state.topic if self.topic is None else self.topic,
             expiry=state.expiry if self.expiry < 0 else self.expiry,
             banned=sorted({*state.banned, *self.banned}.difference(self.unbanned)),
+            links=[links[key] for key in sorted(links)],
             **self.policies,
         )

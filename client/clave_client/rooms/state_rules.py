@@ -5,29 +5,50 @@ All members decide alike, by the state before the change and by who is in the ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from clave_client.formats.agreed_state import POLICIES, AgreedState, Role
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.mls import PolicyRejected
 
-__all__ = ["check_change", "check_edit", "check_removal", "require"]
+__all__ = ["Departures", "check_change", "check_edit", "check_removal", "require"]
+
+
+class Departures(NamedTuple):
+    """Whom a commit takes out: whether others removed somebody, how many leavers name a link, by its key."""
+
+    has_removals: bool = False
+    uses: Mapping[bytes, int] = {}
+
+    def applied_to(self, state: AgreedState) -> AgreedState:
+        """Return what a state becomes by that: who was removed may know all links, so they end."""
+        if self.has_removals:
+            return msgspec.structs.replace(state, links=[])
+        return state.without_uses(self.uses)
 
 
 def check_change(
-    before: AgreedState, after: AgreedState, account: bytes, accounts: Sequence[bytes], name: str
+    before: AgreedState,
+    after: AgreedState,
+    account: bytes,
+    accounts: Sequence[bytes],
+    name: str,
+    departures: Departures,
 ) -> None:
     """Raise `PolicyRejected` unless `account`, called `name`, may make the state `after` of `before`.
 
-    `accounts` are in the room after the change, in the order of their leaves; what follows from who is not,
-    nobody has to be allowed.
+    `accounts` are in the room after the change, in the order of their leaves, and `departures` is who no
+    longer is; what follows from that, nobody has to be allowed.
     """
     if after.is_former:
         if not before.is_former:
             raise PolicyRejected(f"{name} tried to take the room back to the rules of an earlier version")
         return
     base = before.upgraded()
-    settled = base.settled(accounts)
+    settled = departures.applied_to(base).settled(accounts)
     if after.settled(accounts) != after:
         raise PolicyRejected(f"the roles that {name} left do not fit who is in the room")
     if after.direct != base.direct:
@@ -39,6 +60,12 @@ def check_change(
         require(Role.OWNER, "say who may do what", rank, name)
     for other, role in change.roles.items():
         _check_role(settled.role_of(other), role, rank, name, is_own=other == account)
+    for link in change.links:
+        require(base.link, POLICIES["link"], rank, name)
+        if link.by != account or base.find_link(link.key) is not None:
+            raise PolicyRejected(f"{name} changed a link, or made one in another's name")
+    if change.ended:
+        require(Role.MEMBER, "revoke links", rank, name)
     if change.banned or change.unbanned:
         require(base.remove, "ban people", rank, name)
     for other in change.banned:

@@ -24,6 +24,7 @@ from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_records import RekeyIntent
 from clave_client.rooms.epoch_tracker import EpochTracker
 from clave_client.rooms.first_record import first_record
+from clave_client.rooms.join_record import JoinRecord
 from clave_client.rooms.log_chain import LogChain
 from clave_client.rooms.message_counts import MessageCounts
 from clave_client.rooms.outbox import Outbox
@@ -57,7 +58,7 @@ JOINT = "joint"
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
-    "draining", "_saved_record", "_is_archived",
+    "draining", "joining", "_saved_record", "_is_archived",
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
 
@@ -78,8 +79,9 @@ class StoredRoom:
     `not_routed` that its member list lacks this device, `too_old` that the profile was restored from a
     backup, `log_replaced` that the relay was. `late` are the history seqs of messages read after what follows
     them in the log. `leave_proposals` are the entries by which members leave, by leaf. `rejoin_infos` counts
-    the answers that devices got. `unsent` are the messages that were given up when the room was closed.
-    `is_refused` says that this is an invitation of a blocked account, which is declined and never shown.
+    the answers that devices got. `joining` says how this device joined by a link, until that is certain.
+    `unsent` are the messages that were given up when the room was closed. `is_refused` says that this is
+    an invitation of a blocked account, which is declined and never shown.
     """
 
     chain: LogChain
@@ -98,6 +100,7 @@ class StoredRoom:
         self.counts = MessageCounts(store, record.id)
         self.epochs = EpochTracker(store, record.id)
         self.intent = RekeyIntent()
+        self.joining: JoinRecord | None = None
         self.relay_restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
         self.in_flight: dict[int, InFlight] = {}
@@ -188,7 +191,8 @@ class StoredRoom:
             self.commits.load(parts)
         self.epochs.load(parts)
         self.is_refused = bool(self._store.room_setting(self.id, _REFUSED))
-        intent = parts.get("wish")
+        intent, joining = parts.get("wish"), parts.get("joining")
+        self.joining = None if joining is None else JoinRecord.decode(joining)
         self.late = self._store.late(self.id)
         self.leave_proposals = dict(struct.iter_unpack(">IQ", parts.get("leavings", b"")))
         restores = parts.get("restores")
@@ -364,11 +368,13 @@ class StoredRoom:
         return entry.submission <= int.from_bytes(self.part("submissions before") or b"", "big")
 
     def find(self, device: bytes) -> Person | None:
-        """Return the member with this device, of the present epoch or of one left by a rejoin."""
+        """Return the member with this device, of the present epoch or one left by a rejoin, or who joins."""
         former = (each.members[device] for each in self.epochs.former_rosters if device in each.members)
         found = self.roster.find(device)
         if found is None and (identity := next(former, None)) is not None:
             return self.roster.person_of(device_identity(identity, device))
+        if found is None and (joiner := self.rekeys.joiner(device)) is not None:
+            return self.roster.person_of(joiner)
         return found
 
     @property

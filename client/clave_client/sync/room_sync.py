@@ -42,6 +42,7 @@ from clave_client.sync.expiry import ExpiryTimer
 from clave_client.sync.inbox import Inbox
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import KeyPackageUpkeep
+from clave_client.sync.link_joins import LinkJoins
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.reporting import ReceiptReporter
@@ -111,6 +112,7 @@ class RoomSync:
         self._key_packages = KeyPackageUpkeep(self)
         self.clock_check = ClockCheck(clock, self.emit)
         self.rejoin = RejoinCoordinator(self, account)
+        self.link_joins = LinkJoins(self, store, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
         self.receipts = ReceiptReporter(self, store, self._timers)
@@ -299,6 +301,8 @@ class RoomSync:
     def _read(self, room_id: bytes, batch: list[LogMessage]) -> None:
         """Read a batch of a room, report its result and submit what is due."""
         room = self.rooms.get(room_id)
+        if self.link_joins.handle(room_id, batch):
+            return
         if room is None:
             self.routing.handle_entry_of_unknown_room(room_id)
         elif room.resumed:
@@ -335,7 +339,7 @@ class RoomSync:
         for device in result.rejoin_requests:
             self.rejoin.answer_request(room, device)
         if result.epoch_suspect:
-            self.rejoin.request_rejoin(room)
+            self._return_to(room)
             self.invitations.retry_deferred(room.id)
         if result.routing_suspect:
             self.routing.check(room)
@@ -365,7 +369,7 @@ class RoomSync:
             room.drop_commit()
             self._committer.note_result(room.id, CommitResult.SUPERSEDED, "")
         if room.cannot_follow or room.epochs.restored:
-            self.rejoin.request_rejoin(room)
+            self._return_to(room)
         if room.commit_due or room.confirmable is not None or room.retry_due:
             self._committer.run_duties(room)
         if room.leave_due:
@@ -376,11 +380,21 @@ class RoomSync:
             self.waiters.deliver(event)
         self.submit(room, *room.prepare_messages())
 
+    def _return_to(self, room: LocalRoom) -> None:
+        """Have this device rejoin a room, or join it again if it was not let in yet."""
+        if not room.awaits_entry:
+            self.rejoin.request_rejoin(room)
+        elif room.cannot_follow:
+            self.link_joins.repeat(room)
+
     def submit(self, room: LocalRoom, *submits: Submit) -> None:
         """Send what a room has prepared; cancel what could not be sent. Raises `RelayError`."""
         sent = 0
         try:
             for submit in submits:
+                offer = room.offer_for(submit)
+                if offer is not None and self.transport.connection.has_links:
+                    self.transport.send(offer)  # kept with what follows it
                 self.transport.send(submit)
                 sent += 1
         except ClientError:
@@ -451,6 +465,9 @@ class RoomSync:
             self.spawn(lambda: self.routing.recreate(room))
             return
         room.not_routed = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
+        if room.awaits_entry and room.not_routed:
+            self.link_joins.repeat(room)  # others had the relay stop routing to a device that is no member
+            return
         if room.cannot_follow:
             self.invitations.retry_deferred(room.id)
         if refused.code in RESUME_RETRY_SECONDS:

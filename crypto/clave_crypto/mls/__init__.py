@@ -50,7 +50,13 @@ from clave_crypto.mls.joining import FindBundle
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
 from clave_crypto.mls.leaf_node import Capabilities, KeyPackageSource, LeafNode
 from clave_crypto.mls.limits import Limits
-from clave_crypto.mls.outside import decode_group_info, propose_externally, propose_join
+from clave_crypto.mls.outside import (
+    VerifiedGroupInfo,
+    decode_group_info,
+    propose_externally,
+    propose_join,
+    verify_group_info_message,
+)
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.policy import NoPolicy, Policy
@@ -166,6 +172,7 @@ __all__ = [
     "UnsupportedError",
     "Update",
     "ValidationError",
+    "VerifiedGroupInfo",
     "VerifiedKeyPackage",
     "WrongEpochError",
     "WrongGroupError",
@@ -185,4 +192,5 @@ __all__ = [
     "propose_externally",
     "propose_join",
     "set_mlkem768_suite_id",
+    "verify_group_info_message",
 ]

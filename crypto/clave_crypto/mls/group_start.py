@@ -148,6 +148,7 @@ class GroupStart(GroupView):
         authenticated_data: bytes = b"",
         extension_types: Sequence[u16] = (),
         proposal_types: Sequence[u16] = (),
+        leaf_extensions: Sequence[Extension] = (),
         limits: Limits = DEFAULT_LIMITS,
         spread: Spread = map,
         grease: Grease = DEFAULT_GREASE,
@@ -159,7 +160,8 @@ class GroupStart(GroupView):
         store it before sending the commit, send nothing else until the commit is accepted, and delete the
         group if another commit is accepted. `removes` is the leaf index that this client had before, if any;
         `other_groups` are the ids of this client's groups, without the one it returns to by `removes`.
-        `self_removes` are the messages with SelfRemoves of the GroupInfo's epoch that are known.
+        `self_removes` are the messages with SelfRemoves of the GroupInfo's epoch that are known. The leaf has
+        `leaf_extensions`, whose types have to be among `extension_types`.
 
         Raises:
             MalformedError: an encoding is not valid.
@@ -170,9 +172,19 @@ class GroupStart(GroupView):
 
         """
         suite = find_suite(decode_group_info(group_info).group_context.cipher_suite)
+        template = leaf_template(
+            suite,
+            identity,
+            signature_secret,
+            extension_types,
+            proposal_types,
+            grease,
+            random,
+            leaf_extensions,
+        )
         made = join_externally(
             group_info,
-            leaf_template(suite, identity, signature_secret, extension_types, proposal_types, grease, random),
+            template,
             signature_secret,
             policy=policy,
             ratchet_tree=ratchet_tree,

@@ -208,6 +208,7 @@ def leaf_template(
     proposal_types: Sequence[int],
     grease: Grease,
     random: RandomBytes,
+    leaf_extensions: Sequence[Extension] = (),
 ) -> LeafNode:
     """Return an unsigned leaf; `sign_leaf_node` sets its encryption key, source and signature.
 
@@ -228,7 +229,7 @@ def leaf_template(
     )
     signature_key = _signature_key(suite, signature_secret)
     credential = BasicCredential(identity) if isinstance(identity, bytes) else identity
-    extensions = (Extension(value, b""),) if grease.leaf_extensions else ()
+    extensions = (*leaf_extensions, *((Extension(value, b""),) if grease.leaf_extensions else ()))
     return LeafNode(b"", signature_key, credential, capabilities, UpdateSource(), extensions, b"")
 
 

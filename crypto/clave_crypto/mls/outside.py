@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 
 from clave_crypto.keys import Secret
 from clave_crypto.mls.applying import apply_external
 from clave_crypto.mls.arguments import checked
 from clave_crypto.mls.committing import CommitMade, make_commit
-from clave_crypto.mls.epoch import Epoch, FindPsk
+from clave_crypto.mls.epoch import Epoch, FindPsk, Member
 from clave_crypto.mls.errors import MalformedError, WrongEpochError, WrongGroupError
+from clave_crypto.mls.extensions import Extension
 from clave_crypto.mls.framing import (
     AuthData,
     FramedContent,
@@ -22,7 +24,7 @@ from clave_crypto.mls.joining import verify_group_info
 from clave_crypto.mls.key_package import KeyPackageBundle, RandomBytes
 from clave_crypto.mls.key_schedule import EpochSecrets, interim_transcript_hash
 from clave_crypto.mls.leaf_node import LeafNode
-from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.limits import DEFAULT_LIMITS, Limits
 from clave_crypto.mls.opening import VerifiedContent, open_self_remove
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import (
@@ -53,7 +55,26 @@ from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.welcome import GroupInfo
 from clave_crypto.mls.wire_format import WireFormat
 
-__all__ = ["decode_group_info", "join_externally", "propose_externally", "propose_join"]
+__all__ = [
+    "VerifiedGroupInfo",
+    "decode_group_info",
+    "join_externally",
+    "propose_externally",
+    "propose_join",
+    "verify_group_info_message",
+]
+
+
+@dataclass(frozen=True)
+class VerifiedGroupInfo:
+    """A group as its GroupInfo shows it: what an external commit would join. `signer` is a leaf index."""
+
+    group_id: bytes
+    epoch: int
+    suite: CipherSuite
+    extensions: tuple[Extension, ...]
+    members: tuple[Member, ...]
+    signer: int
 
 
 @checked
@@ -68,6 +89,34 @@ def decode_group_info(data: bytes) -> GroupInfo:
     if not isinstance(message, GroupInfo):
         raise MalformedError("the message is not a group info")
     return message
+
+
+@checked
+def verify_group_info_message(
+    data: bytes,
+    *,
+    policy: Policy,
+    ratchet_tree: bytes | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    spread: Spread = map,
+) -> VerifiedGroupInfo:
+    """Check an encoded GroupInfo as `Group.join_externally` does, and return the group that it shows.
+
+    Raises:
+        MalformedError, UnsupportedError, ValidationError: it is malformed or breaks a rule.
+        LimitError: it or the tree is too large.
+        PolicyRejected: the application refuses a member's leaf.
+
+    """
+    limits.check_message(len(data))
+    info = decode_group_info(data)
+    context = info.group_context
+    suite = find_suite(context.cipher_suite)
+    tree = verify_group_info(suite, info, ratchet_tree, policy=policy, limits=limits, spread=spread)
+    members = tuple(Member.of(leaf_index, leaf) for leaf_index, leaf in tree.leaves())
+    return VerifiedGroupInfo(
+        context.group_id, context.epoch, suite, tuple(context.extensions), members, info.signer
+    )
 
 
 @checked

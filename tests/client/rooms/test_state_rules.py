@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clave_client.formats.agreed_state import AgreedState, Role
 from clave_client.rooms.state_change import StateChange
-from clave_client.rooms.state_rules import check_change, check_edit, check_removal
+from clave_client.rooms.state_rules import Departures, check_change, check_edit, check_removal
 from clave_crypto.mls import PolicyRejected
 
 OWNER, ADMIN, MEMBER, GUEST, OTHER = (letter * 32 for letter in (b"o", b"a", b"m", b"g", b"x"))
@@ -20,7 +20,7 @@ FORMER = AgreedState(1, "friends", admins=[ADMIN])
 def may(who: bytes, change: StateChange, state: AgreedState = STATE) -> str:
     """Return why somebody may not make a change, empty if they may."""
     try:
-        check_change(state, change.apply(state), who, ACCOUNTS, "somebody")
+        check_change(state, change.apply(state), who, ACCOUNTS, "somebody", Departures())
     except PolicyRejected as error:
         return str(error)
     return ""
@@ -97,7 +97,7 @@ def test_a_former_state_is_left_by_who_may_change_the_room() -> None:
     assert "only an admin" in may(MEMBER, change, FORMER)
     back = AgreedState(1, "friends", admins=[OWNER])
     with pytest.raises(PolicyRejected, match="rules of an earlier version"):
-        check_change(STATE, back, OWNER, ACCOUNTS, "red")
+        check_change(STATE, back, OWNER, ACCOUNTS, "red", Departures())
 
 
 def test_a_role_of_somebody_absent_is_refused() -> None:
@@ -125,7 +125,7 @@ def test_nobody_but_an_owner_raises_anybody_above_a_member(
     before: AgreedState, after: AgreedState, who: bytes
 ) -> None:
     try:
-        check_change(before, after, who, ACCOUNTS, "somebody")
+        check_change(before, after, who, ACCOUNTS, "somebody", Departures())
     except PolicyRejected:
         return
     if before.role_of(who) is Role.OWNER:
@@ -151,7 +151,7 @@ def test_anybody_writes_down_who_inherits_a_former_state_and_nothing_else() -> N
     inherited = FORMER.upgraded().settled(left)
     assert inherited.owners == [MEMBER]
     check_edit(FORMER, inherited, GUEST, left, "somebody")
-    check_change(FORMER, inherited, GUEST, left, "somebody")
+    check_change(FORMER, inherited, GUEST, left, "somebody", Departures())
     for after, accounts in (
         (FORMER, left),
         (FORMER.upgraded().with_role(GUEST, Role.OWNER).settled(left), left),

@@ -1,0 +1,122 @@
+"""Links by which others join a client's rooms by themselves, and joining by one.
+
+A part of `client.Client`.
+"""
+
+from __future__ import annotations
+
+from clave_client.client_roles import ClientRoles
+from clave_client.errors import LinkUnusable, UsageError
+from clave_client.events import Person
+from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, MOST_USES, RoomLink
+from clave_client.net.join_link import JoinLink
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.policy import MOST_LINK_DEVICES, member_identity, uses_left
+from clave_client.rooms.state_change import StateChange
+from clave_client.values import LinkInfo, MadeLink, SeenKey
+from clave_wire.text import sanitize
+
+__all__ = ["MAX_LINK_SECONDS", "ClientLinks"]
+
+MAX_LINK_SECONDS = 365 * 86_400
+"""The longest time for which a link can be made."""
+
+
+class ClientLinks(ClientRoles):
+    """The links of one profile's rooms; the base of `Client`."""
+
+    async def make_link(self, room: bytes, *, seconds: int, uses: int) -> MadeLink:
+        """Make a link by which `uses` devices can join a room within `seconds`.
+
+        Whoever has its text can join, so it is not stored. Raises `UsageError` if the room cannot have one.
+        """
+        here = self._checked(room, "links")
+        self._check_link(here, seconds, uses)
+        connection = self.sync.connection
+        link = JoinLink.make(connection.address, connection.trust.link_pin, here.account)
+        _, kem_key = link.secret.kem_keys(here.group.suite)
+        not_after = int(self.sync.clock()) + seconds
+        made = RoomLink(link.secret.key, kem_key, here.account, not_after, uses)
+        counts = await self._change_state(room, StateChange(links=[made]))
+        return MadeLink(link.text, made.id, not_after, uses, counts)
+
+    def _check_link(self, here: LocalRoom, seconds: int, uses: int) -> None:
+        """Raise `UsageError` unless a room can have another link like this."""
+        title = here.record.title
+        if here.direct:
+            raise UsageError("nobody else joins a room between two people; open another one")
+        if not 60 <= seconds <= MAX_LINK_SECONDS:
+            raise UsageError("a link lives for a minute (60s) to a year (365d)")
+        if not 1 <= uses <= MOST_USES:
+            raise UsageError(f"a link lets 1 to {MOST_USES} devices in")
+        if len(here.state.links) >= MOST_LINKS:
+            raise UsageError(f"{title} has {MOST_LINKS} links already; /links lists them, /revoke ends one")
+        members = here.group.members()
+        if len(members) >= MOST_LINK_DEVICES:
+            raise UsageError(
+                f"{title} has {MOST_LINK_DEVICES} devices or more: too many for links; invite by name"
+            )
+        behind = {
+            member_identity(member).name
+            for member in members
+            if LINK_EXTENSION not in member.leaf.capabilities.extensions
+        }
+        if behind:
+            names = ", ".join(sorted(map(sanitize, behind)))
+            raise UsageError(
+                f"{names} in {title} cannot use links yet: their clave has to be updated and online"
+            )
+
+    def links(self, room: bytes) -> list[LinkInfo]:
+        """Return the links of a room: who made each, until when, and for how many more devices."""
+        here = self._room(room)
+        links = here.state.links
+        left = uses_left(here.group.members(), {link.key: link.uses for link in links})
+        now = self.sync.clock()
+        return [
+            LinkInfo(
+                link.id, here.name_of(link.by), link.not_after, max(0, left[link.key]), link.not_after <= now
+            )
+            for link in links
+        ]
+
+    async def revoke_links(self, room: bytes, which: str) -> bool:
+        """Revoke the link whose id begins with `which`, or with "all" every one; return whether that counts.
+
+        Raises `UsageError` if there is none, or several.
+        """
+        here = self._room(room)
+        keys = [
+            link.key for link in here.state.links if which == "all" or (which and link.id.startswith(which))
+        ]
+        if not keys:
+            raise UsageError(f"{here.record.title} has no link {sanitize(which)}; /links lists them")
+        if len(keys) > 1 and which != "all":
+            raise UsageError(f"several links begin with {sanitize(which)}; give more of it")
+        return await self._change_state(room, StateChange(ended=keys))
+
+    async def join_link(self, text: str) -> bytes:
+        """Join the room of a link; return its id once the relay has that on disk.
+
+        Others read what is said there once a member confirms it. The inviter's name is pinned. Raises
+        `LinkUnusable`, `KeyMismatch` if that name is pinned to another key, or `RelayError`.
+        """
+        link = JoinLink.parse(text)
+        if not self.sync.connection.trust.fits_link(link.pin):
+            where = f"this link is of another relay, {link.address}, than this profile"
+            raise LinkUnusable(f"{where}; join with another: clave join --name NAME LINK")
+
+        def check(inviter: Person) -> None:
+            self._parts.pins.check(
+                inviter.name,
+                SeenKey(inviter.account, "the link"),
+                self._parts.people.seen(inviter.name, None),
+            )
+
+        room = await self.sync.link_joins.join(link.secret, link.is_of, check)
+        joining = room.joining
+        inviter = None if joining is None else room.name_of(joining.inviter)
+        if joining is not None and inviter:
+            self._parts.pins.pin(inviter, SeenKey(joining.inviter, "the link by which you joined"))
+        await self.sync.wait_for(lambda: room.synced or self.sync.rooms.get(room.id) is not room)
+        return room.id

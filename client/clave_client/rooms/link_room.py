@@ -1,0 +1,120 @@
+"""One room as far as its links go: what is offered to their holders, and how this device joined by one.
+
+A part of `LocalRoom`. Knows no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Self
+
+import msgspec
+
+from clave_client.formats.composing import Outgoing
+from clave_client.formats.welcome import JoinPoint
+from clave_client.rooms.join_record import JoinRecord
+from clave_client.rooms.link_offers import make_offer
+from clave_client.rooms.policy import agreed_state
+from clave_client.rooms.room_messages import RoomMessages
+from clave_client.store.database import Store
+from clave_client.values import Phase
+from clave_crypto.mls import Group, MLSError
+from clave_wire.header import split_payload
+from clave_wire.messages import Kind, Offer, Submit
+
+__all__ = ["LinkRoom"]
+
+_OFFERING: Final = frozenset({Kind.COMMIT, Kind.REKEY, Kind.CONFIRM})
+
+
+class LinkRoom(RoomMessages):
+    """A room with its links; the base of `LocalRoom`."""
+
+    # --- joined by a link ---
+
+    @classmethod
+    def join_by_link(
+        cls,
+        store: Store,
+        group: Group,
+        join_point: JoinPoint,
+        joining: JoinRecord,
+        clock: Callable[[], float],
+        former: LinkRoom | None = None,
+    ) -> Self:
+        """Store a group that this device joined by a link, with the entry at `join_point`.
+
+        `former` is the same room after a join that was superseded: what was said there is sent again.
+        """
+        with store.transaction():
+            waiting = [] if former is None else store.outbox(former.id, -1)
+            room = cls._store_new(store, group, Phase.JOINED, join_point, clock, join_point.incarnation)
+            room.epochs.begin(b"", room.record.cursor)
+            room.set_joining(joining)
+            for item in waiting:
+                again = Outgoing(item.id, item.kind, item.data, item.body, item.target)
+                room.outbox.append(again, item.sent_at)
+            if former is not None:
+                room.resend_after(former.record.began)
+        return room
+
+    def set_joining(self, joining: JoinRecord | None) -> None:
+        """Store how far this device has joined, None once that is certain (in a transaction)."""
+        is_certain = joining is not None and joining.let_in and joining.vouched
+        self.joining = None if is_certain else joining
+        self.put_part("joining", None if self.joining is None else self.joining.encode())
+
+    @property
+    def awaits_entry(self) -> bool:
+        """Whether no member has confirmed yet that this device joined by a link."""
+        return self.joining is not None and not self.joining.let_in
+
+    def note_let_in(self, account: bytes, *, is_vouched: bool) -> None:
+        """Note that a member of `account` confirmed that this device joined (in a transaction)."""
+        if self.joining is not None:
+            self.epochs.begin(account, self.record.cursor)
+            self.set_joining(msgspec.structs.replace(self.joining, let_in=True, vouched=is_vouched))
+
+    def note_vouched(self) -> None:
+        """Note that the inviter, or somebody verified, is in this device's epoch (in a transaction)."""
+        if self.joining is not None:
+            self.set_joining(msgspec.structs.replace(self.joining, vouched=True))
+
+    # --- offered to others ---
+
+    def offer_for(self, submit: Submit) -> Offer | None:
+        """Return what the relay has to keep with a submission that begins an epoch, for holders of links.
+
+        None if it begins none, or the room has no links before and after it.
+        """
+        if submit.kind not in _OFFERING or not (self.state.links or self._successor_has_links()):
+            return None
+        successor = self._group_begun_by(submit)
+        if successor is None:
+            return None
+        return make_offer(successor, self.chain.seen(), self.clock(), submit.submission)
+
+    def offer(self) -> Offer | None:
+        """Return what the relay has to keep of the present epoch, None in a room without links."""
+        if not self.state.links or self.cannot_follow or self.awaits_entry:
+            return None
+        return make_offer(self.group, self.chain.seen(), self.clock())
+
+    def _successor_has_links(self) -> bool:
+        group = self.commits.successor
+        return group is not None and bool(agreed_state(group.extensions).links)
+
+    def _group_begun_by(self, submit: Submit) -> Group | None:
+        """Return the group whose epoch a submission begins once it is accepted, None if it begins none."""
+        if submit.kind is Kind.CONFIRM:
+            rekey = self.rekeys.find(split_payload(submit.payload)[0].ref)
+            if rekey is None:
+                return None
+            group = self.copy_group()
+            try:
+                group.receive(rekey.parsed.body)
+            except MLSError:
+                return None
+            return group
+        begins = submit.kind is Kind.COMMIT or not self.roster.others(self.account)
+        return self.commits.successor if begins and self.commits.is_newest(submit.payload) else None
