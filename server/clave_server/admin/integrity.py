@@ -38,6 +38,8 @@ _SEALED: Final = {
     "a last-resort key package of device": ("last_resorts", "lower(hex(device))", "seal", seals.LAST_RESORT),
     "a welcome to room": ("welcomes", "lower(hex(room))", "seal", seals.WELCOME),
     "an invitation of device": ("invitations", "lower(hex(device))", "seal", seals.INVITATION),
+    "a link of room": ("links", "lower(hex(room))", "seal", seals.LINK),
+    "an offer to room": ("offers", "lower(hex(room))", "seal", seals.OFFER),
     "registration token": ("tokens", "id", "seal", seals.TOKEN),
 }
 _COUNTED: Final = {

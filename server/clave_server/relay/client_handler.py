@@ -22,6 +22,7 @@ from clave_server.net.transport import LOST, ClientTransport
 from clave_server.observe.mirror import ConnectionRecord
 from clave_server.relay.context import RelayContext
 from clave_server.relay.freeing import FreedAccount, free_account
+from clave_server.relay.link_search import find_link
 from clave_server.rooms.catchup import InvitationFeed
 from clave_server.rooms.invitations import take_invitation
 from clave_server.rooms.session import MAX_STREAMS, Session
@@ -34,6 +35,7 @@ from clave_wire.messages import (
     CreateRoom,
     DeleteAccount,
     Done,
+    FindLink,
     Goodbye,
     KeyPackages,
     LoggedIn,
@@ -41,6 +43,7 @@ from clave_wire.messages import (
     Lookup,
     Mend,
     NextCertificate,
+    Offer,
     PublishKeyPackages,
     Refused,
     Resume,
@@ -56,7 +59,7 @@ _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
 _MAX_RUNNING: Final = 4
 """Directory requests of one connection that run at a time."""
 
-_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation | DeleteAccount
+_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation | DeleteAccount | FindLink
 _log = structlog.get_logger()
 
 
@@ -128,6 +131,11 @@ class ClientHandler:
             else:
                 text = f"a connection opens at most {MAX_STREAMS} rooms"
                 self._refuse(message.id, Refusal(Code.LIMIT, text))
+        elif isinstance(message, Offer):
+            if self._transport.connection.has_links:
+                self._context.sequencer.post(session, (message,), size)
+        elif isinstance(message, FindLink) and not self._transport.connection.has_links:
+            self._refuse(message.id, Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol"))
         elif isinstance(message, Lookup) and message.name == PING:
             self._refuse(message.id, Refusal(Code.NO_SUCH_NAME, "nobody has this name here"))
         elif isinstance(message, _DirectoryRequest):
@@ -293,6 +301,8 @@ class ClientHandler:
                 directory.claim_key_packages, name=request.name, suite=request.suite, now=self._package_time()
             )
             sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
+        elif isinstance(request, FindLink):
+            find_link(self._context, session.device, request, partial(answered, lambda found: found))
         elif isinstance(request, DeleteAccount):
             free = partial(free_account, name=session.name, account=session.usage.account)
             sequencer.submit(free, partial(self._deleted, partial(answered, lambda _: Done(request.id))))

@@ -1,4 +1,4 @@
-"""Sends stored entries to streams that are behind, and stored invitations, as fast as each client reads.
+"""Starts streams, and sends stored entries and invitations as fast as each client reads.
 
 Knows no rules of rooms; reads on the reading thread. No entry is missed between catch-up and live fan-out: a
 stream becomes live on the loop when its cursor equals the durable seq, and fan-out runs on the loop too.
@@ -19,7 +19,7 @@ from clave_server.rooms.invitations import read_invitations
 from clave_server.rooms.session import Session, Stream
 from clave_server.storage.db_thread import DbThread
 from clave_wire.framing import pack
-from clave_wire.messages import Code, Invitation, Refused
+from clave_wire.messages import Code, Invitation, Refused, Resume, Resumed
 
 _log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ __all__ = ["CatchUp", "InvitationFeed"]
 
 
 class CatchUp:
-    """Reads entries for sessions that are behind, one read per session at a time.
+    """Starts streams and reads entries for those that are behind, one read per session at a time.
 
     `release` is called with a channel that may have no streams any more.
     """
@@ -43,6 +43,31 @@ class CatchUp:
         self._channels = channels
         self._release = release
         self._counters = counters
+
+    def start(self, session: Session, message: Resume) -> None:
+        """Answer a `Resume` while the room in memory equals that on disk, and send what it asks for."""
+        stream = session.streams.get(message.room)
+        if stream is None or stream.request != message.id or stream.started:
+            return  # the session ended, or resumed this room again
+        channel = self._channels[message.room]
+        room = channel.room
+        try:
+            membership, after = room.membership_at(session.device, message.after)
+        except Refusal as refusal:
+            del session.streams[message.room]
+            session.send(Refused(message.id, refusal.code, str(refusal)))
+            return
+        submission = room.highest_submission(session.device)
+        if membership.left is None:
+            last, members = room.durable, list(room.members.items())
+        else:
+            last, members = membership.left, []
+        handshake = min(room.handshake, last)
+        session.send(
+            Resumed(message.id, room.id, last, handshake, submission, room.legacy, room.restores, members)
+        )
+        channel.start(stream, after, membership.left)
+        self.advance(session)
 
     def advance(self, session: Session) -> None:
         """Read the next chunk for a session, if one of its streams is behind and its client reads."""

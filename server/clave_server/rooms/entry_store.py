@@ -12,6 +12,7 @@ import apsw
 from clave_server.accounts.directory import known_name
 from clave_server.errors import DamageError
 from clave_server.rooms.invitations import add_invitations
+from clave_server.rooms.offers import OfferRow, add_offers, read_links, save_links
 from clave_server.rooms.rekeys import Rekey
 from clave_server.rooms.room_state import Membership, RoomState, pack_recent, unpack_recent
 from clave_server.rooms.segment import CHUNK_BYTES, Segment
@@ -51,7 +52,7 @@ _NO_TIME: Final = 2**53
 class RowChanges:
     """The rows that one write batch writes, collected on the loop and applied on the writing thread.
 
-    After `apply`, `released` has the bytes of deleted welcomes, by account.
+    After `apply`, `released` has the bytes of deleted welcomes and group infos, by account.
     """
 
     rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
@@ -61,6 +62,9 @@ class RowChanges:
     rekeys: list[tuple[bytes, str, int, bytes, bytes, bytes]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
+    links: list[tuple[bytes, bytes, int, int, bool]] = field(default_factory=list)
+    dropped_links: list[tuple[bytes, bytes]] = field(default_factory=list)
+    offers: list[OfferRow] = field(default_factory=list)
     welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
     invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
     released: Counter[bytes] = field(default_factory=Counter)
@@ -79,6 +83,9 @@ class RowChanges:
                 (key, one.author, one.seq, one.ref, one.head, b"".join(one.remove))
                 for one in room.rekeys.values()
             ]
+        links, dropped = room.staged_links
+        self.links += [(key, link, *terms) for link, terms in links.items()]
+        self.dropped_links += [(key, link) for link in dropped]
 
     def apply(self, connection: apsw.Connection) -> None:
         """Write all rows, inside the caller's transaction."""
@@ -99,6 +106,8 @@ class RowChanges:
             if rows:
                 connection.executemany(_WRITES[table], rows)
         connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
+        save_links(connection, self.dropped_links, self.links)
+        self.released += add_offers(connection, self.offers)
         invited: defaultdict[int, list[tuple[int, bytes, bool]]] = defaultdict(list)
         for number, device, _, welcome, helps in self.invitations:
             invited[welcome].append((number, device, helps))
@@ -144,6 +153,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> RoomState | None:
             _check(whole, key)
             room.recent[device] = unpack_recent(recent)
         room.rekeys = {rekey.author: rekey for rekey in _rekeys(connection, key)}
+        room.links = read_links(connection, key)
         _replay(connection, room)
     return room
 

@@ -12,12 +12,16 @@ from clave_server.observe.mirror import EntryRecord, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.session import Session
-from clave_server.rooms.write_batch import RoomMessage, WriteBatch
-from clave_wire.messages import Code, Done, Refused, Rejected, Submit
+from clave_server.rooms.write_batch import WriteBatch
+from clave_wire.messages import Code, CreateRoom, Done, Mend, Refused, Rejected, Resume, Submit
 
 __all__ = ["NOT_WRITTEN", "Publisher", "refusal"]
 
 NOT_WRITTEN: Final = "the relay could not write to its disk; nothing was changed, try again later"
+
+
+Answered = CreateRoom | Resume | Submit | Mend
+"""Room messages that have an answer."""
 
 
 class Publisher:
@@ -72,6 +76,8 @@ class Publisher:
             self._counters.deliveries += write.channel.fan_out(write, batch.at)
         for _, _, _, device, welcome, _ in batch.changes.welcomes:  # on disk they are counted already
             senders[device].usage.stored += len(welcome)
+        for usage, size in batch.offers:
+            usage.stored += size
         for key, devices in batch.readmitted.items():
             self._reopen(key, devices)
         for device in batch.invited:
@@ -87,6 +93,16 @@ class Publisher:
                 ],
                 entries - len(batch.shown),
             )
+
+    def acknowledge_again(self, channel: Channel, session: Session, submission: int, seq: int) -> None:
+        """Repeat `Accepted`, unless the batch being written or catch-up will send it."""
+        stream = session.streams.get(channel.room.id)
+        if stream is not None and not stream.live and not stream.over:
+            is_sent = stream.started and stream.cursor >= seq
+        else:
+            is_sent = seq <= channel.room.durable
+        if is_sent:
+            session.acknowledge(channel.room.id, 0, (seq, submission))
 
     def _acknowledge(
         self, key: bytes, device: bytes, at: int, submissions: Iterable[tuple[int, int]]
@@ -108,7 +124,7 @@ class Publisher:
                 self._catch_up.advance(stream.session)
 
 
-def refusal(message: RoomMessage, error: ServerError) -> Rejected | Refused:
+def refusal(message: Answered, error: ServerError) -> Rejected | Refused:
     """Return the answer to a room message that failed; a failure of the disk has `Code.STORAGE`."""
     code = error.code if isinstance(error, Refusal) else Code.STORAGE
     if isinstance(message, Submit):

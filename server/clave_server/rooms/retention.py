@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -18,6 +18,7 @@ from clave_server.accounts.directory import add_stored
 from clave_server.errors import DamageError
 from clave_server.rooms.entry_store import drop_segments, segments_until
 from clave_server.rooms.invitations import delete_invitations_before
+from clave_server.rooms.offers import drop_offers
 from clave_server.storage.db_thread import in_transaction
 from clave_wire.framing import pack
 
@@ -143,12 +144,14 @@ def delete_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int)
     Returns the bytes released, by account.
     """
     released = delete_invitations_before(connection, policy.oldest(now))
-    empty = connection.execute(
+    empty: list[Any] = connection.execute(
         "SELECT room FROM rooms WHERE seq > 0"
         " AND NOT EXISTS (SELECT 1 FROM stays WHERE stays.room = rooms.room AND left IS NULL)"
         " AND NOT EXISTS (SELECT 1 FROM segments WHERE segments.room = rooms.room)"
         " AND NOT EXISTS (SELECT 1 FROM welcomes WHERE welcomes.room = rooms.room)"
     ).fetchall()
+    for (room,) in empty:
+        released += drop_offers(connection, room)
     for table in ("stays", "submissions", "rekeys", "rooms"):
         connection.executemany(f"DELETE FROM {table} WHERE room = ?", empty)  # noqa: S608  (names from above)
     return released

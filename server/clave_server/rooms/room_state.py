@@ -12,10 +12,12 @@ from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
 from clave_server.rooms.header_checks import check_header
+from clave_server.rooms.links import Links, add_links, check_link, check_proof, replace_links, use_link
 from clave_server.rooms.rekeys import Rekey, Rekeys, add_rekey, drop_epoch, find_confirmed, reference
 from clave_wire.header import Header
 from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
-from clave_wire.messages import Code, Kind, Submit
+from clave_wire.links import LinkProof
+from clave_wire.messages import Code, Kind, OfferedLink, Submit
 
 __all__ = [
     "MAX_BACKLOG",
@@ -65,6 +67,7 @@ class _Snapshot(NamedTuple):
     handshake: int
     rekeys: Rekeys
     objections: Mapping[bytes, str]
+    links: Links
 
 
 class RoomState:
@@ -74,7 +77,7 @@ class RoomState:
     `saved` the last one that the room's own rows on disk include: later ones are replayed when the room is
     loaded. `handshake` is the last entry that is not an application message. Entries up to `legacy` are of
     protocol 3; `restores` is sent in `Resumed`. `objections` maps a device to the first account that wants
-    it removed from routing; a second one's objection removes it.
+    it removed from routing; a second one's objection removes it. `links` are those by which devices join.
     """
 
     __slots__ = (
@@ -87,6 +90,7 @@ class RoomState:
         "id",
         "kept_from",
         "legacy",
+        "links",
         "maker",
         "members",
         "memberships",
@@ -113,6 +117,7 @@ class RoomState:
         self.recent: dict[bytes, Recent] = {}
         self.rekeys: Rekeys = {}
         self.objections: Mapping[bytes, str] = {}
+        self.links: Links = {}
         self._snapshot: _Snapshot | None = None
         self._former_memberships: dict[bytes, tuple[tuple[Membership, ...], str | None]] = {}
         self._staged_senders: set[bytes] = set()
@@ -133,13 +138,16 @@ class RoomState:
         self.maker = maker
         self._join(device, name, 0)
 
-    def check_submission(self, device: bytes, submit: Submit) -> None:
-        """Raise `Refusal` unless `submit` may be the next entry, `AlreadyAccepted` if it is one already."""
+    def check_submission(self, device: bytes, submit: Submit, *, joins: bool = False) -> None:
+        """Raise `Refusal` unless `submit` may be the next entry, `AlreadyAccepted` if it is one already.
+
+        One that `joins` may come from a device that is no member.
+        """
         recent = self.recent.get(device)
         following = recent[-1][0] + 1 if recent else 1
         if recent and submit.submission < following:
             _refuse_repeated(recent, submit.submission)
-        if device not in self.members:
+        if device not in self.members and not joins:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
         if submit.submission != following:
             raise Refusal(Code.OUT_OF_ORDER, "an earlier submission was refused")
@@ -163,6 +171,20 @@ class RoomState:
         elif submit.kind is Kind.GROUP_INFO and header.add[0] not in self.members:
             raise Refusal(Code.BAD_REQUEST, "a group info is for a member")
 
+    def check_join(self, device: bytes, name: str, submit: Submit, header: Header, now: int) -> None:
+        """Raise `Refusal` unless a link lets `device`, of the account `name`, in at `now` (s since 1970).
+
+        `check_submission` passed the submission.
+        """
+        proof = LinkProof.decode(submit.welcome)
+        check_link(self.links.get(proof.link), now, is_member=device in self.members)
+        check_proof(proof, self.id, device, name, header)
+
+    def check_capacity(self, added: int) -> None:
+        """Raise `Refusal` if `added` more devices would be too many."""
+        if len(self.members) + added > MAX_MEMBERS:
+            raise Refusal(Code.LIMIT, f"a room has at most {MAX_MEMBERS} devices")
+
     def stage_message(self, device: bytes, submit: Submit) -> int:
         """Check and append an application message; return its seq. Raises `Refusal` and `AlreadyAccepted`."""
         self.check_submission(device, submit)
@@ -182,10 +204,9 @@ class RoomState:
                 self.rekeys = drop_epoch(self.rekeys, header.head)
                 self._drop_objections(set(header.add))
                 for added in header.add:
-                    self._join(added, names[added], min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG)))
+                    self._join(added, names[added], _joined(seq, header))
             case Kind.REKEY:
-                rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
-                self.rekeys = add_rekey(self.rekeys, rekey)
+                self._add_rekey(seq, account, submit, header)
             case Kind.CONFIRM:
                 confirmed = find_confirmed(self.rekeys, header, device, account)
                 if confirmed is not None:
@@ -194,6 +215,25 @@ class RoomState:
             case Kind.PROPOSAL:
                 return seq, self._leave(header.remove)
         return seq, ()
+
+    def stage_join(self, device: bytes, name: str, submit: Submit, header: Header) -> int:
+        """Append the checked rekey by which a device joins by a link; return its seq.
+
+        The device becomes a member, unless it is one: then the link is not used.
+        """
+        self._take_snapshot()
+        seq = self.handshake = self._append(device, submit.submission)
+        self._add_rekey(seq, name, submit, header)
+        if device not in self.members:
+            self.links = use_link(self.links, LinkProof.decode(submit.welcome).link)
+            self._drop_objections({device})
+            self._join(device, name, _joined(seq, header))
+        return seq
+
+    def stage_links(self, offered: Sequence[OfferedLink], *, settles: bool) -> None:
+        """Take over the links of an offer: all, if it `settles` which are live, else those not known."""
+        self._take_snapshot()
+        self.links = (replace_links if settles else add_links)(self.links, offered)
 
     def check_mend(self, device: bytes, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
         """Raise `Refusal` unless `device` may have the relay route to `add`; `names` has their accounts."""
@@ -236,6 +276,15 @@ class RoomState:
         return self._snapshot is not None and self._snapshot.rekeys != self.rekeys
 
     @property
+    def staged_links(self) -> tuple[Links, Iterable[bytes]]:
+        """The links that are staged, new or changed, and those that are dropped."""
+        former: Links = self.links if self._snapshot is None else self._snapshot.links
+        if former is self.links:
+            return {}, ()
+        changed = {key: link for key, link in self.links.items() if former.get(key) != link}
+        return changed, former.keys() - self.links.keys()
+
+    @property
     def unsaved(self) -> set[bytes]:
         """The devices with submissions that the room's rows on disk do not include."""
         return self._unsaved | self._staged_senders
@@ -258,7 +307,7 @@ class RoomState:
         """Undo what was staged, as it is not on disk."""
         self.seq = self.durable
         if self._snapshot is not None:
-            self.handshake, self.rekeys, self.objections = self._snapshot
+            self.handshake, self.rekeys, self.objections, self.links = self._snapshot
         for device, (memberships, name) in self._former_memberships.items():
             if memberships:
                 self.memberships[device] = memberships
@@ -284,6 +333,11 @@ class RoomState:
         self._unsaved.add(device)
 
     # --- reading -------------------------------------------------------------------------------------------
+
+    @property
+    def durable_handshake(self) -> int:
+        """The last entry on disk that is not an application message."""
+        return self.handshake if self._snapshot is None else self._snapshot.handshake
 
     def highest_submission(self, device: bytes) -> int:
         """Return the highest submission number of the device that was accepted, 0 for none."""
@@ -330,8 +384,11 @@ class RoomState:
     def _check_added(self, add: Sequence[bytes], names: Mapping[bytes, str]) -> None:
         if any(device not in names for device in add):
             raise Refusal(Code.BAD_REQUEST, "a device to add is not known here")
-        if len(self.members) + len(add) > MAX_MEMBERS:
-            raise Refusal(Code.LIMIT, f"a room has at most {MAX_MEMBERS} devices")
+        self.check_capacity(len(add))
+
+    def _add_rekey(self, seq: int, account: str, submit: Submit, header: Header) -> None:
+        rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
+        self.rekeys = add_rekey(self.rekeys, rekey)
 
     def _object(self, device: bytes, remove: Sequence[bytes]) -> None:
         """Remove `device` itself, and others if a second account objects; note first objections."""
@@ -388,7 +445,7 @@ class RoomState:
 
     def _take_snapshot(self) -> None:
         if self._snapshot is None:
-            self._snapshot = _Snapshot(self.handshake, self.rekeys, self.objections)
+            self._snapshot = _Snapshot(self.handshake, self.rekeys, self.objections, self.links)
 
     def _keep_membership(self, device: bytes) -> None:
         if device not in self._former_memberships:
@@ -398,6 +455,11 @@ class RoomState:
         self._snapshot = None
         self._former_memberships = {}
         self._staged_senders = set()
+
+
+def _joined(seq: int, header: Header) -> int:
+    """Return the entry from which a device may read that is added with entry `seq`."""
+    return min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG))
 
 
 def _refuse_repeated(recent: Recent, submission: int) -> None:

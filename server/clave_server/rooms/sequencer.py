@@ -31,6 +31,8 @@ from clave_server.observe.mirror import TAIL_BYTES, Mirror
 from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
+from clave_server.rooms.links import is_join
+from clave_server.rooms.offer_staging import receive_offer, stage_offer_of, take_offer
 from clave_server.rooms.pending_lookups import PendingLookups, known_names, wanted_names
 from clave_server.rooms.publish import NOT_WRITTEN, Publisher, refusal
 from clave_server.rooms.room_state import AlreadyAccepted, RoomState
@@ -50,9 +52,8 @@ from clave_wire.messages import (
     CreateRoom,
     Kind,
     Mend,
-    Refused,
+    Offer,
     Resume,
-    Resumed,
     Submit,
 )
 
@@ -288,6 +289,8 @@ class Sequencer:
                 batch.channels[key] = channel
                 if isinstance(message, Submit):
                     self._stage_submission(batch, channel, session, message, names)
+                elif isinstance(message, Offer):
+                    receive_offer(batch, channel, session, message, self._quotas)
                 else:
                     self._stage_request(batch, channel, session, message, names)
         finally:
@@ -304,21 +307,28 @@ class Sequencer:
     ) -> None:
         left: Sequence[bytes] = ()
         invited: Sequence[bytes] = ()
+        room, confirms = channel.room, False
         try:
-            if message.kind is not Kind.APPLICATION:
-                header = self._check_handshake(channel.room, session, message, names)
-                seq, left = channel.room.stage_handshake(session.device, message, header, known_names(names))
-                invited = header.add if message.welcome else ()
-            else:
+            if message.kind is Kind.APPLICATION:
                 if self._quotas.is_full(session.usage):
-                    channel.room.check_submission(session.device, message)
+                    room.check_submission(session.device, message)
                     self._quotas.check_entry(session.usage)
-                seq = channel.room.stage_message(session.device, message)
+                seq = room.stage_message(session.device, message)
+            elif is_join(message):
+                header = self._check_join(room, session, message)
+                seq = room.stage_join(session.device, session.name, message, header)
+            else:
+                header, rekeys = self._check_handshake(room, session, message, names), room.rekeys
+                seq, left = room.stage_handshake(session.device, message, header, known_names(names))
+                confirms = room.rekeys is not rekeys
+                invited = header.add if message.welcome else ()
         except AlreadyAccepted as accepted:
-            self._acknowledge_again(channel, session, message.submission, accepted.seq)
+            self._publisher.acknowledge_again(channel, session, message.submission, accepted.seq)
+            take_offer(session, message)  # it was kept with the submission
             return
         except ServerError as error:
             self._refuse(session, message, error)
+            take_offer(session, message)
             return
         write = batch.writes.get(message.room) or batch.begin_write(channel, seq)
         write.add(session.device, message, seq)
@@ -327,6 +337,8 @@ class Sequencer:
             write.depart(device)
         if invited:
             self._invite(batch, message, invited, session.device, seq)
+        if session.offer is not None:
+            stage_offer_of(batch, channel, session, message, self._quotas, confirms=confirms)
         if len(batch.shown) < batch.showing:
             tail = message.payload[-TAIL_BYTES:]
             batch.shown.append((session, message.room, seq, message.kind, len(message.payload), tail))
@@ -380,6 +392,17 @@ class Sequencer:
         self._check_rate(room, session)
         return header
 
+    def _check_join(self, room: RoomState, session: Session, message: Submit) -> Header:
+        """Check a rekey by which a device joins by a link; return its header. Raises `Refusal`."""
+        room.check_submission(session.device, message, joins=True)
+        header = read_header(message)
+        room.check_join(session.device, session.name, message, header, now_ms() // 1000)
+        self._quotas.check_entry(session.usage)
+        self._check_rate(room, session)
+        if session.device not in room.members:
+            room.check_capacity(1)
+        return header
+
     def _check_rate(self, room: RoomState, session: Session) -> None:
         """Raise `Refusal` if the account changes this room too often."""
         if wait := self._change_rates.take((room.id, session.usage.account), self.clock()):
@@ -399,16 +422,6 @@ class Sequencer:
             invitation = (self._last_invitation, device, message.room, self._last_welcome, helps)
             batch.changes.invitations.append(invitation)
             batch.invited[device] = None
-
-    def _acknowledge_again(self, channel: Channel, session: Session, submission: int, seq: int) -> None:
-        """Repeat `Accepted`, unless the batch being written or catch-up will send it."""
-        stream = session.streams.get(channel.room.id)
-        if stream is not None and not stream.live and not stream.over:
-            is_sent = stream.started and stream.cursor >= seq
-        else:
-            is_sent = seq <= channel.room.durable
-        if is_sent:
-            session.acknowledge(channel.room.id, 0, (seq, submission))
 
     # --- after a flush --------------------------------------------------------------------------------------
 
@@ -446,7 +459,7 @@ class Sequencer:
     def _finish(self, batch: WriteBatch) -> None:
         """Start streams and unload rooms while memory equals disk, then start the next batch."""
         for session, message in batch.resumes:
-            self._start_stream(self._channels[message.room], session, message)
+            self.catch_up.start(session, message)
         for session, count, weight in batch.taken:
             session.finish(count, weight)
         self._unload(batch.channels.values())
@@ -458,32 +471,10 @@ class Sequencer:
         elif not len(self._lookups):
             self._idle.set()
 
-    def _start_stream(self, channel: Channel, session: Session, message: Resume) -> None:
-        stream = session.streams.get(message.room)
-        if stream is None or stream.request != message.id or stream.started:
-            return  # the session ended, or resumed this room again
-        room = channel.room
-        try:
-            membership, after = room.membership_at(session.device, message.after)
-        except Refusal as refusal:
-            del session.streams[message.room]
-            session.send(Refused(message.id, refusal.code, str(refusal)))
-            return
-        submission = room.highest_submission(session.device)
-        if membership.left is None:
-            last, members = room.durable, list(room.members.items())
-        else:
-            last, members = membership.left, []
-        handshake = min(room.handshake, last)
-        session.send(
-            Resumed(message.id, room.id, last, handshake, submission, room.legacy, room.restores, members)
-        )
-        channel.start(stream, after, membership.left)
-        self.catch_up.advance(session)
-
     def _refuse(self, session: Session, message: RoomMessage, error: ServerError) -> None:
         if isinstance(message, Resume):
             session.streams.pop(message.room, None)
         if not isinstance(error, Refusal):
             _log.error("room request failed", room=message.room.hex(), reason=str(error))
-        session.send(refusal(message, error))
+        if not isinstance(message, Offer):
+            session.send(refusal(message, error))

@@ -9,7 +9,7 @@ from typing import Final
 from clave_server.limits.quotas import Usage
 from clave_server.net.send_queue import SendQueue
 from clave_wire.framing import pack
-from clave_wire.messages import Accepted, AcceptedAt, Code, ToClient
+from clave_wire.messages import Accepted, AcceptedAt, Code, Offer, ToClient
 
 __all__ = ["MAX_PENDING", "MAX_PENDING_BYTES", "MAX_STREAMS", "Session", "Stream"]
 
@@ -49,6 +49,7 @@ class Session:
 
     `wake_invitations` is called when an invitation is on disk; `close` ends the connection, with a code and a
     text for the client, and how it ended for others. `has_times` says that its client takes `AcceptedAt`.
+    `offer` is the last one received whose submission has not come yet.
     """
 
     device: bytes
@@ -63,6 +64,7 @@ class Session:
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False
+    offer: Offer | None = None
     _pending: int = 0
     _pending_bytes: int = 0
     _held: bool = False

@@ -13,12 +13,13 @@ from typing import Any, Final
 import apsw
 
 from clave_server.errors import ServerError, StorageError
+from clave_server.limits.quotas import Usage
 from clave_server.rooms import segment
 from clave_server.rooms.channel import Channel, RoomWrite
 from clave_server.rooms.entry_store import RowChanges
 from clave_server.rooms.session import Session
 from clave_server.storage.db_thread import in_transaction
-from clave_wire.messages import CreateRoom, Kind, Mend, Resume, Submit
+from clave_wire.messages import CreateRoom, Kind, Mend, Offer, Resume, Submit
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_STEPS", "RequestBatch", "RoomMessage", "Step", "WriteBatch"]
 
@@ -28,7 +29,7 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_STEPS: Final = 64
 """Steps of one write batch; each may return some hundred kilobytes."""
 
-RoomMessage = CreateRoom | Resume | Submit | Mend
+RoomMessage = CreateRoom | Resume | Submit | Mend | Offer
 
 Step = Callable[[apsw.Connection], Any]
 """Work in the transaction that does not concern rooms; its own callback gets the result, typed there."""
@@ -60,8 +61,9 @@ class WriteBatch:
 
     `taken` has (session, messages, weight in bytes) for each request batch, `readmitted` the devices that
     became members again, by room, and `shown` the (session, room, seq, kind, size, end of payload) of entries
-    for the mirror, at most `showing`. The rows of rooms in `due` are written even if nothing else of them
-    changes. `at` is when its entries are accepted, in ms since 1970.
+    for the mirror, at most `showing`. `offers` has (usage, bytes) of each offer's group info. The rows of
+    rooms in `due` are written even if nothing else of them changes. `at` is when its entries are accepted, in
+    ms since 1970.
     """
 
     showing: int
@@ -77,6 +79,7 @@ class WriteBatch:
     steps: list[tuple[Step, Callable[[Any], None]]] = field(default_factory=list)
     readmitted: dict[bytes, list[bytes]] = field(default_factory=dict)
     invited: dict[bytes, None] = field(default_factory=dict)
+    offers: list[tuple[Usage, int]] = field(default_factory=list)
     shown: list[tuple[Session, bytes, int, Kind, int, bytes]] = field(default_factory=list)
     weight: int = 0
     at: int = 0
@@ -85,14 +88,18 @@ class WriteBatch:
         """Begin to write to a room, with seq `first`."""
         key = channel.room.id
         write = self.writes[key] = RoomWrite(channel, first)
-        self.touched[key] = self.channels[key] = channel
+        self.touch(channel)
         return write
+
+    def touch(self, channel: Channel) -> None:
+        """Note that something of a room is staged."""
+        key = channel.room.id
+        self.touched[key] = self.channels[key] = channel
 
     def save(self, channel: Channel) -> None:
         """Write the room's own rows."""
-        key = channel.room.id
-        self.touched[key] = self.channels[key] = channel
-        self.due.add(key)
+        self.touch(channel)
+        self.due.add(channel.room.id)
 
     @property
     def senders(self) -> dict[bytes, Session]:

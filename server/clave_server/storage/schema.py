@@ -299,6 +299,31 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE key_packages SET seal = CASE WHEN seal = seal('key package', device, suite, package)
         THEN seal('key package', device, suite, package, not_after) ELSE x'' END;
     """,
+    # Protocol 7: links by which strangers find a room, and the sealed group infos by which they join it.
+    """
+    CREATE TABLE links(
+        id INTEGER PRIMARY KEY,
+        room BLOB NOT NULL REFERENCES rooms,
+        link BLOB NOT NULL,
+        not_after INTEGER NOT NULL,
+        uses INTEGER NOT NULL,
+        revoked INTEGER NOT NULL,
+        seal BLOB NOT NULL,
+        UNIQUE(room, link)
+    ) STRICT;
+    CREATE INDEX links_by_key ON links(link);
+    CREATE TABLE offers(
+        id INTEGER PRIMARY KEY,
+        room BLOB NOT NULL REFERENCES rooms,
+        account INTEGER NOT NULL REFERENCES accounts,
+        settled INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        keys BLOB NOT NULL,
+        group_info BLOB NOT NULL,
+        seal BLOB NOT NULL,
+        UNIQUE(room, account)
+    ) STRICT;
+    """,
 )
 """SQL from each schema version to the next. Released entries never change."""
 

@@ -17,6 +17,8 @@ __all__ = [
     "INVITED",
     "KEY_PACKAGE",
     "LAST_RESORT",
+    "LINK",
+    "OFFER",
     "PACKAGES",
     "PERSON",
     "ROOM",
@@ -62,6 +64,10 @@ WELCOME: Final = (
 INVITATION: Final = (
     "seal('invitation', invitations.id, invitations.device, invitations.room, invitations.welcome,"
     " invitations.account, invitations.acquainted, invitations.help)"
+)
+LINK: Final = "seal('link', links.room, links.link, links.not_after, links.uses, links.revoked)"
+OFFER: Final = (
+    "seal('offer', offers.room, offers.account, offers.settled, offers.seq, offers.keys, offers.group_info)"
 )
 BAN: Final = (
     "seal('ban', CAST(bans.kind AS BLOB), CAST(bans.subject AS BLOB), CAST(bans.note AS BLOB), bans.made_at)"
