@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from clave_client.testing.memory_room import Refusal
+from clave_client.testing.refusals import Refusal
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import verify_identity, verify_signature
 from clave_wire.errors import BadName

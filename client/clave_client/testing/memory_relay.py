@@ -24,8 +24,9 @@ from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.profile import Profile
 from clave_client.testing.memory_directory import Device, MemoryDirectory
-from clave_client.testing.memory_room import AlreadyAccepted, MemoryRoom, Refusal
+from clave_client.testing.memory_room import AlreadyAccepted, MemoryRoom
 from clave_client.testing.memory_transport import connect_pair
+from clave_client.testing.refusals import Refusal
 from clave_wire import messages as m
 from clave_wire.connection import VERSIONS, RelayConnection, State
 from clave_wire.errors import RemoteError
@@ -176,14 +177,16 @@ class MemoryRelay:
             raise Refusal(Code.NO_SUCH_ROOM, "there is no such room")
         return self.rooms[room]
 
-    def submit(self, device: Device, submit: m.Submit) -> int:
+    def submit(self, device: Device, submit: m.Submit, offer: m.Offer | None) -> int:
         """Append an entry, send it to the members and the welcomes to who is invited; return its seq.
 
-        Raises `Refusal` or `AlreadyAccepted`.
+        `offer` is the one that came with it. Raises `Refusal` or `AlreadyAccepted`.
         """
         room = self.room(submit.room)
         now = int(self.clock() * 1000)
-        entry, left, invited = room.submit(device.key, submit, self.directory.names, now)
+        entry, left, invited, settles = room.submit(device.key, submit, self.directory.names, now)
+        if offer is not None:
+            room.keep_offer(device.key, offer, settled=settles)
         self._end_streams(room, left, by_mend=False)
         self._deliver(room)
         for key in invited:
@@ -193,6 +196,13 @@ class MemoryRelay:
             if key in self.sessions:
                 self.sessions[key].send(invitation)
         return entry.seq
+
+    def find_link(self, device: Device, request: m.FindLink) -> m.LinkOffer:
+        """Return an offer of the room of a link. Raises `Refusal`."""
+        for room in self.rooms.values():
+            if request.link in room.links:
+                return room.find_link(device.key, request, self.clock())
+        raise Refusal(Code.NO_SUCH_LINK, "there is no such link")
 
     def mend(self, device: Device, request: m.Mend) -> None:
         """Correct a room's routing. Raises `Refusal`."""
@@ -297,6 +307,7 @@ class _Session(asyncio.Protocol):
         self._why = "connection lost"
         self.device: Device | None = None
         self.streams: dict[bytes, _Stream] = {}
+        self._offer: m.Offer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -346,6 +357,8 @@ class _Session(asyncio.Protocol):
                 self._transport.close()
             case m.Submit():
                 self._submit(message)
+            case m.Offer():
+                self._keep_offer(message)
             case _ if self.device is not None:
                 try:
                     self._relay.check(login=False)
@@ -373,11 +386,16 @@ class _Session(asyncio.Protocol):
     def _submit(self, submit: m.Submit) -> None:
         if self.device is None:
             return
+        offer, place = self._offer, (submit.room, submit.submission)
+        if offer is not None and (offer.room, offer.submission) == place:
+            self._offer = None
+        else:
+            offer = None
         stream = self.streams.get(submit.room)
         in_stream = stream is not None and not stream.is_over
         try:
             self._relay.check(login=False)
-            seq = self._relay.submit(self.device, submit)
+            seq = self._relay.submit(self.device, submit, offer)
         except AlreadyAccepted as accepted:
             self.send_timed(0, m.Accepted(submit.room, submit.submission, accepted.seq))
         except Refusal as refusal:
@@ -386,6 +404,16 @@ class _Session(asyncio.Protocol):
             if not in_stream:  # else the stream has acknowledged it
                 at = self._relay.room(submit.room).times[seq - 1]
                 self.send_timed(at, m.Accepted(submit.room, submit.submission, seq))
+
+    def _keep_offer(self, offer: m.Offer) -> None:
+        """Keep an offer, or remember it until the submission that it comes with."""
+        room = self._relay.rooms.get(offer.room)
+        if self.device is None or room is None or not self._connection.has_links:
+            return
+        if offer.submission:
+            self._offer = offer
+        else:
+            room.keep_offer(self.device.key, offer, settled=False)
 
     def _answer(self, device: Device, request: m.ToRelay) -> None:
         """Answer a request. Raises `Refusal`."""
@@ -409,6 +437,11 @@ class _Session(asyncio.Protocol):
                 return
             case m.Mend():
                 relay.mend(device, request)
+            case m.FindLink():
+                if not self._connection.has_links:
+                    raise Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol")
+                self.send(relay.find_link(device, request))
+                return
             case m.DeleteAccount():
                 directory.delete(device.account)
             case m.TakeInvitation():

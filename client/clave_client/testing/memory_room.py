@@ -9,23 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clave_client.formats.payload import rekey_id
+from clave_client.testing.memory_links import MemoryLinks
+from clave_client.testing.refusals import Refusal
+from clave_crypto.errors import CryptoError
+from clave_crypto.identity import verify_signature
 from clave_wire.errors import RemoteError
 from clave_wire.header import Header, digest_names, split_payload
-from clave_wire.limits import MAX_PAYLOAD_BYTES
-from clave_wire.messages import Code, Entry, Kind, Submit
+from clave_wire.limits import MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
+from clave_wire.links import PROOF_BYTES, LinkProof, join_transcript
+from clave_wire.messages import Code, Entry, FindLink, Kind, LinkOffer, Offer, Submit
 
-__all__ = ["AlreadyAccepted", "Appended", "MemoryRoom", "Refusal"]
+__all__ = ["AlreadyAccepted", "Appended", "MemoryRoom"]
 
 _ADDING = {Kind.COMMIT, Kind.GROUP_INFO}
 _REMOVING = {Kind.PROPOSAL, Kind.REKEY}
-
-
-class Refusal(Exception):
-    """The relay refuses, with a code and a text for the client."""
-
-    def __init__(self, code: Code, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class AlreadyAccepted(Exception):
@@ -37,11 +34,15 @@ class AlreadyAccepted(Exception):
 
 
 class Appended(NamedTuple):
-    """A new entry, the devices whose membership ended with it, and those that get its welcome."""
+    """A new entry, the devices whose membership ended with it, and those that get its welcome.
+
+    `settles` says that an epoch begins with it, as far as a relay can tell.
+    """
 
     entry: Entry
     left: Sequence[bytes] = ()
     invited: Sequence[bytes] = ()
+    settles: bool = False
 
 
 class _Membership(NamedTuple):
@@ -76,6 +77,7 @@ class MemoryRoom:
         self._accepted: dict[bytes, dict[int, int]] = {}
         self._rekeys: dict[str, _Rekey] = {}
         self._objections: dict[bytes, str] = {}
+        self.links = MemoryLinks()
         self._join(device, name, 0)
 
     # --- submitting ---
@@ -85,39 +87,49 @@ class MemoryRoom:
 
         Raises `Refusal`, or `AlreadyAccepted` for one that is in the log.
         """
-        self._check_submission(device, submit)
+        joins = submit.kind is Kind.REKEY and len(submit.welcome) == PROOF_BYTES
+        self._check_submission(device, submit, joins=joins)
         if submit.kind is Kind.APPLICATION:
             if submit.welcome:
                 raise Refusal(Code.BAD_REQUEST, "a message carries no welcome")
             return Appended(self._append(device, submit, at))
-        header = self._check_header(device, submit, names)
-        account = self.members[device]
+        header = self._check_header(device, submit, names, at // 1000)
+        account = self.members.get(device) or names[device]
         entry = self._append(device, submit, at)
         self.handshake = entry.seq
         left: Sequence[bytes] = ()
+        settles = False
+        if submit.kind is Kind.REKEY and device not in self.members:
+            self.links.use(LinkProof.decode(submit.welcome).link)
+            self._objections.pop(device, None)
+            self._join(device, account, min(entry.seq - 1, header.seen.seq))
         match submit.kind:
             case Kind.COMMIT:
+                settles = True
                 self._drop_rekeys(header.head)
                 for added in header.add:
                     self._objections.pop(added, None)
                     self._join(added, names[added], min(entry.seq - 1, header.seen.seq))
             case Kind.REKEY:
+                settles = not joins and set(self.members.values()) == {account}
                 rekey = _Rekey(account, rekey_id(submit.payload), header.head, tuple(header.remove))
                 self._rekeys.pop(account, None)
                 self._rekeys[account] = rekey
             case Kind.CONFIRM:
+                waiting = self._rekeys
                 left = self._confirm(device, account, header)
+                settles = self._rekeys is not waiting
             case Kind.PROPOSAL:
                 left = self._leave(header.remove)
             case _:
                 pass
-        return Appended(entry, left, header.add if submit.welcome else ())
+        return Appended(entry, left, header.add if submit.welcome else (), settles)
 
-    def _check_submission(self, device: bytes, submit: Submit) -> None:
+    def _check_submission(self, device: bytes, submit: Submit, *, joins: bool) -> None:
         accepted = self._accepted.get(device, {})
         if submit.submission in accepted:
             raise AlreadyAccepted(accepted[submit.submission])
-        if device not in self.members:
+        if device not in self.members and not joins:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
         if submit.submission != len(accepted) + 1:
             raise Refusal(Code.OUT_OF_ORDER, "an earlier submission was refused")
@@ -126,7 +138,7 @@ class MemoryRoom:
         if len(submit.payload) > MAX_PAYLOAD_BYTES:
             raise Refusal(Code.TOO_LARGE, f"an entry carries at most {MAX_PAYLOAD_BYTES} bytes")
 
-    def _check_header(self, device: bytes, submit: Submit, names: Mapping[bytes, str]) -> Header:
+    def _check_header(self, device: bytes, submit: Submit, names: Mapping[bytes, str], now: int) -> Header:
         kind = submit.kind
         try:
             header, _, _ = split_payload(submit.payload)
@@ -134,6 +146,9 @@ class MemoryRoom:
             raise Refusal(Code.BAD_REQUEST, str(error)) from None
         if header.kind != kind:
             raise Refusal(Code.BAD_REQUEST, "the payload's header is of another kind")
+        if kind is Kind.REKEY and len(submit.welcome) == PROOF_BYTES:
+            self._check_join(device, names[device], LinkProof.decode(submit.welcome), header, now)
+            return header
         if (header.add or submit.welcome) and kind not in _ADDING:
             raise Refusal(Code.BAD_REQUEST, "only a commit adds devices or carries a welcome")
         if header.remove and kind not in _REMOVING:
@@ -147,6 +162,18 @@ class MemoryRoom:
             if header.ref != digest_names((added, names[added]) for added in header.add):
                 raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
         return header
+
+    def _check_join(self, device: bytes, name: str, proof: LinkProof, header: Header, now: int) -> None:
+        """Raise `Refusal` unless a link lets a device in at `now` (seconds since 1970)."""
+        self.links.check(proof.link, now, is_member=device in self.members)
+        try:
+            signed = join_transcript(self.id, header.head, device, name)
+            verify_signature(proof.link, signed, proof.signature)
+        except CryptoError:
+            text = "this device is not a member of the room, and its link does not let it in"
+            raise Refusal(Code.NOT_MEMBER, text) from None
+        if header.add or header.remove:
+            raise Refusal(Code.BAD_REQUEST, "who joins by a link adds and removes nobody")
 
     def _append(self, device: bytes, submit: Submit, at: int) -> Entry:
         seq = len(self.entries) + 1
@@ -168,6 +195,19 @@ class MemoryRoom:
     def _drop_rekeys(self, head: bytes) -> None:
         """Drop the rekeys of an epoch that has ended."""
         self._rekeys = {author: rekey for author, rekey in self._rekeys.items() if rekey.head != head}
+
+    # --- links ---
+
+    def keep_offer(self, device: bytes, offer: Offer, *, settled: bool) -> None:
+        """Keep an offer of a member; anybody else's, or one that is too large, is dropped."""
+        if device in self.members and len(offer.group_info) <= MAX_WELCOME_BYTES:
+            self.links.keep(offer, self.members[device], len(self.entries), settled=settled)
+
+    def find_link(self, device: bytes, request: FindLink, now: float) -> LinkOffer:
+        """Return the offer that a device asks for at `now` (seconds since 1970). Raises `Refusal`."""
+        self.links.check(request.link, now, is_member=device in self.members)
+        found = self.links.find(request.link, request.place)
+        return LinkOffer(request.id, self.id, self.handshake, self.highest_submission(device), *found)
 
     # --- routing ---
 
