@@ -34,6 +34,8 @@ TO_RELAY: list[m.ToRelay] = [
     SUBMIT,
     m.TakeInvitation(1, 1),
     m.Mend(1, ROOM, [], []),
+    m.Offer(ROOM, 1, [m.OfferedLink(bytes(32), 1_800_000_000, 5, b"sealed")], b"group info"),
+    m.FindLink(1, bytes(32), 0),
     m.Goodbye(),
 ]
 TO_CLIENT: list[m.ToClient] = [
@@ -53,6 +55,7 @@ TO_CLIENT: list[m.ToClient] = [
     m.Invitation(1, ROOM, 1, bytes(32), b"welcome"),
     m.Presence(ROOM, bytes(32), "blue", True, ""),
     m.AcceptedAt(ROOM, 1_800_000_000_000),
+    m.LinkOffer(1, ROOM, 1, 0, 1, b"sealed", b"group info"),
 ]
 PATH: list[m.ToRelay | m.ToClient] = [TO_RELAY[0], TO_CLIENT[0], LOGIN, TO_CLIENT[1], m.Goodbye()]
 """What is said on the way through the states."""
