@@ -39,10 +39,11 @@ class LinkRoom(RoomMessages):
         group: Group,
         join_point: JoinPoint,
         joining: JoinRecord,
+        submission: int,
         clock: Callable[[], float],
         former: LinkRoom | None = None,
     ) -> Self:
-        """Store a group that this device joined by a link, with the entry at `join_point`.
+        """Store a group that this device joined by a link, with its `submission`, the entry at `join_point`.
 
         `former` is the same room after a join that was superseded: what was said there is sent again.
         """
@@ -50,6 +51,9 @@ class LinkRoom(RoomMessages):
             waiting = [] if former is None else store.outbox(former.id, -1)
             room = cls._store_new(store, group, Phase.JOINED, join_point, clock, join_point.incarnation)
             room.epochs.begin(b"", room.record.cursor)
+            room.set(submission=max(submission, room.record.submission))
+            room.put_part("submissions before", submission.to_bytes(8, "big"))
+            room._save()
             room.set_joining(joining)
             for item in waiting:
                 again = Outgoing(item.id, item.kind, item.data, item.body, item.target)

@@ -118,7 +118,7 @@ class LinkJoins:
                 return known
             answer = await self._submit(offer, built)
             if isinstance(answer, Accepted):
-                return self._enter(secret, inviter.account, opened, built, answer.seq, former)
+                return self._enter(secret, inviter.account, opened, built, answer, former)
             if answer.code in _LATER:
                 await asyncio.sleep(_PAUSE_SECONDS)
             elif answer.code not in _AGAIN:
@@ -210,14 +210,16 @@ class LinkJoins:
         inviter: bytes,
         opened: OpenedOffer,
         built: LinkJoin,
-        seq: int,
+        accepted: Accepted,
         former: LocalRoom | None,
     ) -> LocalRoom:
-        """Store the room that this device joined with entry `seq`, and read it."""
+        """Store the room that this device joined with the entry `accepted`, and read it."""
         sync = self._sync
-        joining = JoinRecord(secret.seed, inviter, rekey_id(built.payload), opened.head)
-        join_point = JoinPoint(opened.seen, seq, sync.incarnation)
-        room = LocalRoom.join_by_link(self._store, built.group, join_point, joining, sync.clock, former)
+        joining = JoinRecord(bytes(secret.seed), inviter, rekey_id(built.payload), opened.head)
+        join_point = JoinPoint(opened.seen, accepted.seq, sync.incarnation)
+        room = LocalRoom.join_by_link(
+            self._store, built.group, join_point, joining, accepted.submission, sync.clock, former
+        )
         sync.rooms[room.id] = room
         sync.resume(room)
         return room

@@ -227,7 +227,7 @@ class MemoryRelay:
         session.send(
             m.Resumed(request.id, room.id, last, min(room.handshake, last), submission, 0, [], members)
         )
-        stream = session.streams[room.id] = _Stream(request.id, after, left)
+        stream = session.streams[room.id] = _Stream(request.id, after, left, len(room.entries))
         if left is None:
             self._announce(room, session, device, online=True, text="")
         self._advance(room, session, stream)
@@ -255,7 +255,7 @@ class MemoryRelay:
         last = len(room.entries) if stream.end is None else stream.end
         said = -1
         for seq, entry in enumerate(room.entries[stream.cursor : last], stream.cursor + 1):
-            own = entry.sender == session.device.key
+            own = entry.sender == session.device.key and seq > stream.known
             sent = m.Accepted(room.id, entry.submission, seq) if own else entry
             at = room.times[seq - 1]
             if at == said:
@@ -288,11 +288,15 @@ class MemoryRelay:
 
 @dataclass
 class _Stream:
-    """A room that a session has open: entries up to `cursor` are sent, none above `end`."""
+    """A room that a session has open: entries up to `cursor` are sent, none above `end`.
+
+    Those up to `known` were there when it was opened: own ones among them are sent as they are.
+    """
 
     request: int
     cursor: int
     end: int | None
+    known: int
     is_over: bool = False
     ended_by_mend: bool = False
 
