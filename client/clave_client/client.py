@@ -70,9 +70,9 @@ class Client(ClientLinks):
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved
     to; a profile remembers its relay. `proxy` is a SOCKS5 proxy to reach it by (`socks5://HOST:PORT`), or
     "none" for none; a profile remembers that too, and one that was never told takes ALL_PROXY from the
-    environment. `pin` is the SHA-256 digest (32 bytes) of the only certificate to
-    accept, `token` what a relay with closed registration asks for, `device` what a new profile's device is
-    called ("main" unless given). `clock` is in seconds since 1970, and
+    environment. `pin` is the SHA-256 digest (32 bytes) of the only certificate to accept, `link_pin` what a
+    link says of it at the first contact, `token` what a relay with closed registration asks for, `device`
+    what a new profile's device is called ("main" unless given). `clock` is in seconds since 1970, and
     `connect` makes a connection to the relay, in place of TLS and the proxy (see `clave_client.testing`).
 
     Methods that change something return once the relay has it on disk, and raise `ClientError`. What happens
@@ -86,6 +86,7 @@ class Client(ClientLinks):
         *,
         proxy: str | None = None,
         pin: bytes | None = None,
+        link_pin: bytes | None = None,
         token: str = "",
         device: str = "",
         clock: Callable[[], float] = time.time,
@@ -98,6 +99,7 @@ class Client(ClientLinks):
             relay,
             proxy=proxy,
             pin=pin,
+            link_pin=link_pin,
             token=token,
             device=device,
             clock=clock,

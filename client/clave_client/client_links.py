@@ -14,6 +14,7 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import MOST_LINK_DEVICES, member_identity, uses_left
 from clave_client.rooms.state_change import StateChange
 from clave_client.values import LinkInfo, MadeLink, SeenKey
+from clave_crypto.keys import Secret
 from clave_wire.text import sanitize
 
 __all__ = ["MAX_LINK_SECONDS", "ClientLinks"]
@@ -25,15 +26,20 @@ MAX_LINK_SECONDS = 365 * 86_400
 class ClientLinks(ClientRoles):
     """The links of one profile's rooms; the base of `Client`."""
 
-    async def make_link(self, room: bytes, *, seconds: int, uses: int) -> MadeLink:
+    async def make_link(self, room: bytes, *, seconds: int, uses: int, seed: bytes | None = None) -> MadeLink:
         """Make a link by which `uses` devices can join a room within `seconds`.
 
-        Whoever has its text can join, so it is not stored. Raises `UsageError` if the room cannot have one.
+        Whoever has its text can join, so it is not stored. With the same `seed` (16 secret bytes) it is the
+        same link again. Raises `UsageError` if the room cannot have one.
         """
         here = self._checked(room, "links")
-        self._check_link(here, seconds, uses)
         connection = self.sync.connection
-        link = JoinLink.make(connection.address, connection.trust.link_pin, here.account)
+        given = None if seed is None else Secret(seed)
+        link = JoinLink.make(connection.address, connection.trust.link_pin, here.account, given)
+        known = here.state.find_link(link.secret.key)
+        if known is not None:
+            return MadeLink(link.text, known.id, known.not_after, known.uses, counts=True)
+        self._check_link(here, seconds, uses)
         _, kem_key = link.secret.kem_keys(here.group.suite)
         not_after = int(self.sync.clock()) + seconds
         made = RoomLink(link.secret.key, kem_key, here.account, not_after, uses)

@@ -40,6 +40,7 @@ def open_profile(
     *,
     proxy: str | None,
     pin: bytes | None,
+    link_pin: bytes | None,
     token: str,
     device: str,
     clock: Callable[[], float],
@@ -74,6 +75,8 @@ def open_profile(
         trust = CertificateTrust.load(store)
         if pin is not None:
             trust = trust.with_pin(pin)
+        if link_pin is not None:
+            trust = trust.with_link_pin(link_pin)
         pins = Pins(store)
         pins.repin(account.name, account.verified.account)
     except ClientError:

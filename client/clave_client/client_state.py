@@ -11,6 +11,7 @@ from clave_client.client_setup import OpenedProfile
 from clave_client.errors import NotInRoom, RoomNotFound, UsageError
 from clave_client.events import Notice, Person
 from clave_client.formats.agreed_state import Role
+from clave_client.formats.join_words import joining_text
 from clave_client.net.address import RelayInfo
 from clave_client.people.key_watch import KeyWatch
 from clave_client.rooms.local_room import LocalRoom
@@ -177,6 +178,18 @@ class ClientState:
     def key_mismatches(self, room: bytes) -> list[Notice]:
         """Return the notices of all members of a room whose name is pinned to another key."""
         return self._key_watch().mismatches(self._room(room))
+
+    def notices_before_sending(self, room: bytes) -> list[Notice]:
+        """Return what the user is told of a room before each message: `key_mismatches`, and how it joined.
+
+        That is while a link led this device there, and whoever made it has not spoken there yet.
+        """
+        here, notices = self._room(room), self.key_mismatches(room)
+        if here.joining is not None:
+            name = here.name_of(here.joining.inviter)
+            text = joining_text(here.record.title, name, waits=here.awaits_entry)
+            notices.append(Notice(room, text))
+        return notices
 
     def sender(self, line: HistoryLine) -> Person:
         """Return the sender of a history line, with what this profile knows of it now."""

@@ -27,6 +27,7 @@ ClientError
 │   ├── RelayUnreachable
 │   ├── NotARelay         something answers, but not as a clave relay
 │   ├── RelayChanged      the certificate is not one that this profile accepts
+│   │   └── RelayNotOfLink    it is not the relay of the link that is to be joined
 │   ├── RelayFault        the relay broke the protocol or left out entries
 │   ├── RoomBehind        the relay no longer keeps what this device has not read of a room
 │   └── RelayRefused      the relay refused, with a code
@@ -68,6 +69,7 @@ __all__ = [
     "RelayChanged",
     "RelayError",
     "RelayFault",
+    "RelayNotOfLink",
     "RelayRefused",
     "RelayUnknown",
     "RelayUnreachable",
@@ -215,6 +217,10 @@ class NotARelay(RelayError):
 
 class RelayChanged(RelayError):
     """The relay's certificate is neither the pinned one nor an accepted successor."""
+
+
+class RelayNotOfLink(RelayChanged):
+    """The certificate is not that of the relay of a link."""
 
 
 class RelayFault(RelayError):

@@ -300,7 +300,7 @@ class RoleChanged(Event):
 
 @dataclass(frozen=True)
 class PolicyChanged(Event):
-    """`by` changed which `role` it takes to do something: `action` is "add", "remove" or "edit"."""
+    """`by` changed which `role` it takes to do something: `action` is "add", "remove", "edit" or "link"."""
 
     action: str
     role: str
@@ -314,6 +314,24 @@ class BanChanged(Event):
     account: bytes
     name: str
     banned: bool
+    by: Person
+
+
+class LinkEnd(enum.StrEnum):
+    """Why links ended: somebody revoked them, or was removed, or whoever made them may make none now."""
+
+    REVOKED = "revoked"
+    REMOVAL = "removal"
+    MAKER = "maker"
+
+
+@dataclass(frozen=True)
+class LinksChanged(Event):
+    """`by` made `made` links to join by, or `ended` links ended, and why."""
+
+    made: int
+    ended: int
+    why: LinkEnd | None
     by: Person
 
 

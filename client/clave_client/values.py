@@ -116,6 +116,9 @@ class RoomInfo(msgspec.Struct, frozen=True):
     for own notes. `outdated` are members that read only the former content format. `receipts` says whether it
     is told what was received, `read_receipts` also what was read. `may_add`, `may_remove`
     and `may_edit` are the roles that it takes to do so, `banned` the names of who cannot be added.
+    `may_link` is the role that making links takes, `links` how many there are. `joining` is the name of who
+    made the link by which this device joined, until that person, or somebody verified, has spoken there;
+    `unconfirmed` says that no member has let this device in yet.
     """
 
     id: bytes
@@ -141,3 +144,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
     may_remove: str = "admin"
     may_edit: str = "admin"
     banned: tuple[str, ...] = ()
+    may_link: str = "admin"
+    links: int = 0
+    joining: str = ""
+    unconfirmed: bool = False

@@ -38,7 +38,7 @@ TRIES = 3
 
 
 class NewProfile(NamedTuple):
-    """What only `clave chat` says: where a profile is registered or its relay has moved to, and how."""
+    """What only `clave chat` and `clave join` say: how a profile is registered, or where its relay has moved."""
 
     relay: str | None = None
     pin: bytes | None = None
@@ -46,6 +46,7 @@ class NewProfile(NamedTuple):
     passphrase: bool = False
     device: str = ""
     proxy: str | None = None
+    link_pin: bytes | None = None
 
     def __repr__(self) -> str:
         return "<NewProfile>"
@@ -155,7 +156,17 @@ class Prompt:
 def _make_client(new: NewProfile, profile: Profile) -> Client:
     from clave_client.client import Client
 
-    return Client(profile, new.relay, proxy=new.proxy, pin=new.pin, token=new.token, device=new.device)
+    # A link may name its relay otherwise than the profile, which met it before.
+    relay = None if new.link_pin is not None and profile.has_store else new.relay
+    return Client(
+        profile,
+        relay,
+        proxy=new.proxy,
+        pin=new.pin,
+        link_pin=new.link_pin,
+        token=new.token,
+        device=new.device,
+    )
 
 
 def home_option(command: Callable[..., None]) -> Callable[..., None]:

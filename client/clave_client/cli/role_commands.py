@@ -45,8 +45,8 @@ def role(options: ProfileOptions, room: str, person: str, wanted: str, *, as_jso
     "action",
     required=False,
     default="",
-    type=click.Choice(["", "add", "remove", "edit"]),
-    metavar="[add|remove|edit]",
+    type=click.Choice(["", "add", "remove", "edit", "link"]),
+    metavar="[add|remove|edit|link]",
 )
 @click.argument(
     "needed",
@@ -56,7 +56,7 @@ def role(options: ProfileOptions, room: str, person: str, wanted: str, *, as_jso
     metavar="[owner|admin|member]",
 )
 def policy(options: ProfileOptions, room: str, action: str, needed: str, *, as_json: bool) -> None:
-    """Say which role it takes in ROOM to add people, to remove them or to edit the room, or show it."""
+    """Say which role it takes in ROOM to add people, remove them, edit the room or make links, or show it."""
 
     async def work() -> None:
         from clave_client.ui.role_work import set_policy

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from clave_client.errors import RelayChanged, RelayFault
+from clave_client.errors import RelayChanged, RelayFault, RelayNotOfLink
 from clave_wire.login import certificate_digest, fingerprint_text, succession
 
 __all__ = ["LINK_PIN_BYTES", "CertificateTrust", "check_succession"]
@@ -67,6 +67,10 @@ class CertificateTrust:
         """Return the trust after the user gave a fingerprint: authorities are no longer asked."""
         return CertificateTrust(pin, self.following if pin == self.pin else None)
 
+    def with_link_pin(self, pin: bytes) -> CertificateTrust:
+        """Return the trust with what a link says of the certificate, for the first contact."""
+        return replace(self, expected=pin)
+
     def asks_authorities(self, host: str) -> bool:
         """Return whether an authority's signature on the certificate of `host` makes a difference."""
         return self.pin is None or self.host == host.lower()
@@ -93,7 +97,7 @@ class CertificateTrust:
         is_named = any(self.expected)
         if not (shown.startswith(self.expected) if is_named else vouched or not self.expected):
             got = fingerprint_text(shown)
-            raise RelayChanged(
+            raise RelayNotOfLink(
                 f"this is another relay than the link's, nothing was sent: its key is {got}; ask who sent it"
             )
 

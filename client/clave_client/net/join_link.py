@@ -48,9 +48,10 @@ class JoinLink:
         return f"<JoinLink {self.address} {self.secret.key.hex()}>"
 
     @classmethod
-    def make(cls, address: RelayAddress, pin: bytes, account: bytes) -> Self:
-        """Return a new link of an account at a relay."""
-        return cls(address, pin, fingerprint_digest(account)[:LINK_PIN_BYTES], LinkSecret.generate())
+    def make(cls, address: RelayAddress, pin: bytes, account: bytes, seed: Secret | None = None) -> Self:
+        """Return a link of an account at a relay: a new one, unless its seed (16 bytes) is given."""
+        secret = LinkSecret.generate() if seed is None else LinkSecret(seed)
+        return cls(address, pin, fingerprint_digest(account)[:LINK_PIN_BYTES], secret)
 
     def is_of(self, account: bytes) -> bool:
         """Return whether an account made the link."""

@@ -183,7 +183,9 @@ class LogContext:
         self._report_changes(before, leavers, author, None if rekey is None else rekey.joiner, former)
         title = room_title(room.group)
         if author is not None:
-            for event in state_events(room, former, title, author):
+            gone = before.missing_in(room.roster)
+            has_removals = any(member.leaf_index not in leavers for member in gone)
+            for event in state_events(room, former, title, author, has_removals=has_removals):
                 self.report.add(event)
         room.set(title=title, lost=0)
         confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before

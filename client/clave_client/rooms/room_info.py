@@ -45,6 +45,10 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         room.state.remove.word,
         room.state.edit.word,
         _names_of_banned(room),
+        room.state.link.word,
+        len(room.state.links),
+        "" if room.joining is None else room.name_of(room.joining.inviter),
+        room.awaits_entry,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clave_client import events
-from clave_client.events import Event, Person
+from clave_client.events import Event, LinkEnd, Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.state_change import StateChange
@@ -14,10 +14,12 @@ from clave_wire.text import sanitize
 __all__ = ["state_events"]
 
 
-def state_events(room: LocalRoom, before: AgreedState, title: str, author: Person) -> Iterator[Event]:
+def state_events(
+    room: LocalRoom, before: AgreedState, title: str, author: Person, *, has_removals: bool
+) -> Iterator[Event]:
     """Yield what is different in `room`, whose state was `before`, after a commit of `author`.
 
-    `title` is what the room is called now.
+    `title` is what the room is called now; `has_removals` says that somebody was removed.
     """
     after = room.state
     if after == before:
@@ -39,6 +41,13 @@ def state_events(room: LocalRoom, before: AgreedState, title: str, author: Perso
             yield events.RoleChanged(room.id, account, room.roster.names[account], role.word, by)
     for action, role in change.policies.items():
         yield events.PolicyChanged(room.id, action, role.word, author)
+    if change.links:
+        yield events.LinksChanged(room.id, len(change.links), 0, None, author)
+    if change.ended:
+        kept = base.settled(accounts).links
+        by_maker = all(link.key not in change.ended for link in kept)
+        why = LinkEnd.REMOVAL if has_removals else LinkEnd.MAKER if by_maker else LinkEnd.REVOKED
+        yield events.LinksChanged(room.id, 0, len(change.ended), why, author)
     for account in [*change.banned, *change.unbanned]:
         yield events.BanChanged(
             room.id, account, room.name_of_banned(account), account in change.banned, author

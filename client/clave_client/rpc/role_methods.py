@@ -24,8 +24,9 @@ class SetRole(Change[bool], frozen=True, kw_only=True):
 
 
 class SetPolicy(Change[bool], frozen=True, kw_only=True):
-    """Have an action take a role: to "add" people, "remove" or ban them, or "edit" title, topic and expiry.
+    """Have an action take a role: to "add" people, "remove" or ban them, "edit" the room, or "link".
 
+    To edit is to change title, topic and expiry; to link is to make links to join by.
     Returns whether that counts already, as `room.remove` does.
     """
 

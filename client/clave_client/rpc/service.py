@@ -31,7 +31,7 @@ from clave_client.store import settings
 from clave_client.store.database import RoomRecord
 from clave_client.store.schema import MIGRATIONS
 from clave_client.sync.event_stream import EventStream
-from clave_client.values import Fingerprint, Phase
+from clave_client.values import Fingerprint, MadeLink, Phase
 from clave_crypto.identity import fingerprint as fingerprint_of
 from clave_host.version import VERSION
 
@@ -58,9 +58,10 @@ class Service(MessageService):
             m.FindRoom: lambda r: self._summary(self._room(r.room, invited=r.invited)),
             m.GetRoomInfo: lambda r: client.info(self._room(r.room)),
             m.ListMembers: lambda r: client.members(self._room(r.room)),
+            m.ListLinks: lambda r: client.links(self._room(r.room)),
             m.Mute: lambda r: settings.mute(self._store, self._room(r.room), r.until),
             m.ListKeys: lambda r: client.keys(r.name, room=self._maybe_room(r.room) or None),
-            m.ListMismatches: lambda r: client.key_mismatches(self._room(r.room)),
+            m.ListMismatches: lambda r: client.notices_before_sending(self._room(r.room)),
             m.NoteTold: lambda r: self._note_told(b"", r.number),
             m.CommitEvents: lambda r: self._journal.set_consumer(r.consumer, r.number),
             m.ForgetConsumer: lambda r: self._journal.forget_consumer(r.consumer),
@@ -94,6 +95,9 @@ class Service(MessageService):
                 lambda room, r: self._client.set_policy(room, r.action, parse_role(r.role))
             ),
             m.Ban: self._changing(lambda room, r: self._client.ban(room, r.name)),
+            m.MakeLink: self._make_link,
+            m.RevokeLinks: self._changing(lambda room, r: self._client.revoke_links(room, r.link)),
+            m.JoinLink: self._join_link,
             m.Unban: self._changing(lambda room, r: self._client.unban(room, r.name)),
             m.OpenDirect: self._open_direct,
             m.Leave: self._leave,
@@ -145,6 +149,22 @@ class Service(MessageService):
 
         return carry_out
 
+    async def _make_link(self, request: m.MakeLink, attempt: Attempt) -> MadeLink:
+        if attempt.outcome is not None:
+            return load(MadeLink, attempt.outcome["done"])
+        await self._client.wait_settled()
+        seed = self._room_id(f"link {request.key}") if request.key else None
+        made = await self._client.make_link(
+            attempt.room, seconds=request.seconds, uses=request.uses, seed=seed
+        )
+        return self._finish(request, made)
+
+    async def _join_link(self, request: m.JoinLink, attempt: Attempt) -> RoomSummary:
+        if attempt.outcome is not None:
+            return load(RoomSummary, attempt.outcome["done"])
+        await self._client.wait_settled()
+        return self._finish(request, self._summary(await self._client.join_link(request.link)))
+
     async def _open_direct(self, request: m.OpenDirect, attempt: Attempt) -> RoomSummary:
         if attempt.outcome is not None:
             return load(RoomSummary, attempt.outcome["done"])
@@ -195,7 +215,7 @@ class Service(MessageService):
                 if event["room"] == room.hex() and event["type"] in _TOLD and _author(event) != own:
                     changes.append(NumberedEvent(number, event))
         here = self._client.rooms.get(room)
-        notices = [] if here is None else self._client.key_mismatches(room)
+        notices = [] if here is None else self._client.notices_before_sending(room)
         title = request.room if here is None else here.title
         return RoomNews(title, notices, changes, told)
 

@@ -37,7 +37,9 @@ __all__ = [
 
 ROOM_CHANGES: Final = (
     events.Diverged,
+    events.LinksChanged,
     events.MemberAdded,
+    events.MemberJoined,
     events.MemberLeft,
     events.MemberRemoved,
     events.RelayRestored,

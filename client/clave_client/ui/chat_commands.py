@@ -14,6 +14,7 @@ from clave_client.ui.display import name_with_warning, note, room_info_lines, ro
 from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
+from clave_client.ui.link_commands import LINK_COMMANDS
 from clave_client.ui.message_commands import MESSAGE_COMMANDS
 from clave_client.ui.role_commands import ROLE_COMMANDS
 from clave_client.values import Phase, SeenKey
@@ -33,13 +34,7 @@ _ONCE = "once the relay is back"
 async def _new(talk: Conversation, title: str) -> None:
     room = await talk.session.ask(m.CreateRoom(title=require(title, "/new TITLE")))
     await talk.enter(room.id)
-    talk.show(note(f"{room.title} is open; /invite NAME brings people in"))
-
-
-async def _invite(talk: Conversation, name: str) -> None:
-    person = await talk.session.ask(m.Invite(room=talk.current(), name=require(name, "/invite NAME")))
-    name = name_with_warning(person, talk.account)
-    talk.show(note(f"the invitation waits for {name}; compare with /fingerprint {person.name}"))
+    talk.show(note(f"{room.title} is open; /invite brings people in, by name or by a link"))
 
 
 async def _accept(talk: Conversation, words: str) -> None:
@@ -213,7 +208,7 @@ async def _help(talk: Conversation, _: str) -> None:
 
 COMMANDS = {
     "new": Command("/new TITLE", "open a room", "", _new),
-    "invite": Command("/invite NAME", "add somebody to this room", "name", _invite),
+    **LINK_COMMANDS,
     "accept": Command("/accept [ROOM]", "answer an invitation with yes", "room", _accept),
     "decline": Command("/decline [ROOM]", "answer an invitation with no", "room", _decline),
     "room": Command("/room [ROOM]", "list your rooms, or talk in another one", "room", _room),

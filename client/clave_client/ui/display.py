@@ -13,6 +13,7 @@ from typing import Final
 from clave_client import events
 from clave_client.events import Event, Inconsistency, MessageKind, Person
 from clave_client.formats.durations import exact_duration_words
+from clave_client.formats.join_words import joining_text
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
 from clave_client.values import MOST_NUMBER, Phase, RoomInfo
@@ -202,6 +203,10 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             " only a new room changes that"
         )
     lines.append("; ".join(policy_lines(info)))
+    if info.links:
+        lines.append(f"links by which others can join: {info.links}; /links lists them")
+    if info.joining:
+        lines.append(joining_text(info.title, info.joining, waits=info.unconfirmed))
     if info.banned:
         lines.append(f"banned: {', '.join(info.banned)}")
     if info.expiry:
@@ -218,7 +223,12 @@ def room_info_lines(info: RoomInfo) -> list[str]:
     return lines
 
 
-_ACTIONS: Final = {"add": "invite people", "remove": "remove people", "edit": "change the room"}
+_ACTIONS: Final = {
+    "add": "invite people",
+    "remove": "remove people",
+    "edit": "change the room",
+    "link": "make links",
+}
 
 
 def policy_text(action: str, role: str) -> str:
@@ -229,13 +239,31 @@ def policy_text(action: str, role: str) -> str:
 
 def policy_lines(info: RoomInfo) -> list[str]:
     """Return who may do what in a room, a part of a sentence each."""
-    policies = {"add": info.may_add, "remove": info.may_remove, "edit": info.may_edit}
+    policies = {
+        "add": info.may_add,
+        "remove": info.may_remove,
+        "edit": info.may_edit,
+        "link": info.may_link,
+    }
     return [policy_text(action, role) for action, role in policies.items()]
 
 
 def _with_article(role: str) -> str:
     """Return a role with its article."""
     return f"an {role}" if role[:1] in "ao" else f"a {role}"
+
+
+def _links_text(event: events.LinksChanged, me: bytes) -> str:
+    if event.made:
+        return f"{name_with_warning(event.by, me)} made a link by which others can join; /links lists them"
+    links = "a link" if event.ended == 1 else f"{event.ended} links"
+    match event.why:
+        case events.LinkEnd.REMOVAL:
+            return "all links to join by ended, as somebody was removed; /invite makes a new one"
+        case events.LinkEnd.MAKER:
+            return f"{links} to join by ended, as whoever made it left or may make none now"
+        case _:
+            return f"{name_with_warning(event.by, me)} revoked {links} to join by"
 
 
 def _role_text(event: events.RoleChanged, me: bytes) -> str:
@@ -273,6 +301,11 @@ def _event_text(event: Event, me: bytes) -> str:
             return f"{name_with_warning(event.person, me)} joined"
         case events.MemberAdded():
             return f"{name_with_warning(event.by, me)} invited {name_with_warning(event.person, me)}"
+        case events.MemberJoined():
+            whose = f"{event.inviter}'s link" if event.inviter else "a link"
+            return f"{name_with_warning(event.person, me)} joined by {whose}"
+        case events.LinksChanged():
+            return _links_text(event, me)
         case events.MemberLeft():
             return f"{name_with_warning(event.person, me)} left"
         case events.MemberRemoved():

@@ -46,12 +46,16 @@ class OpenSession(Protocol):
 
 
 async def run_line_mode(
-    make_session: OpenSession, room: str | None, alerts: Alerts, *, must_own: bool = False
+    make_session: OpenSession,
+    room: str | Callable[[Session], Awaitable[str]] | None,
+    alerts: Alerts,
+    *,
+    must_own: bool = False,
 ) -> int:
     """Run the conversation until `exit` or the end of input, and return the exit status.
 
-    With `must_own`, another process may not hold the profile, as that one has connected already. Raises
-    `ClientError` when it cannot go on.
+    `room` is where to talk, or joins it first, or None for the last one. With `must_own`, another process may
+    not hold the profile, as that one has connected already. Raises `ClientError` when it cannot go on.
     """
     window = _Window()
     on_terminal = is_usable()
@@ -67,6 +71,8 @@ async def run_line_mode(
                 f"process {session.info.process} holds this profile and is connected already; end it,"
                 " then give --proxy again"
             )
+        if callable(room):
+            room = await room(session)
         if on_terminal:
             return await _run_on_terminal(window, session, room, alerts)
         await _run_on_pipes(window, session, room)

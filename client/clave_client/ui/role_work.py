@@ -29,7 +29,8 @@ async def set_policy(session: Session, room: str, action: str, role: str, key: s
         await change_room(session, policy)
     info = await session.ask(m.GetRoomInfo(room=room))
     if as_json:
-        print_out(line_json(room=info.title, add=info.may_add, remove=info.may_remove, edit=info.may_edit))
+        fields = {"add": info.may_add, "remove": info.may_remove, "edit": info.may_edit}
+        print_out(line_json(room=info.title, **fields, link=info.may_link))
         return
     for line in policy_lines(info):
         print_out(line)
