@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from clave_client.client_roles import ClientRoles
 from clave_client.errors import LinkUnusable, UsageError
-from clave_client.events import Person
+from clave_client.events import Notice, Person
 from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, MOST_USES, RoomLink
 from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
@@ -121,8 +121,9 @@ class ClientLinks(ClientRoles):
 
         room = await self.sync.link_joins.join(link.secret, link.is_of, check)
         joining = room.joining
-        inviter = None if joining is None else room.name_of(joining.inviter)
-        if joining is not None and inviter:
+        if joining is not None:
+            inviter = room.name_of(joining.inviter)
             self._parts.pins.pin(inviter, SeenKey(joining.inviter, "the link by which you joined"))
+            self.sync.emit(Notice(room.id, f"you joined {room.record.title} by {inviter}'s link"))
         await self.sync.wait_for(lambda: room.synced or self.sync.rooms.get(room.id) is not room)
         return room.id

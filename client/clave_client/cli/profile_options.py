@@ -38,7 +38,7 @@ TRIES = 3
 
 
 class NewProfile(NamedTuple):
-    """What only `clave chat` and `clave join` say: how a profile is registered, or where its relay has moved."""
+    """What only `clave chat` and `clave join` say: how a profile is registered, where its relay moved."""
 
     relay: str | None = None
     pin: bytes | None = None

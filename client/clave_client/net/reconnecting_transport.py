@@ -185,7 +185,7 @@ class ReconnectingTransport:
 
     async def _attempt(self) -> Connected:
         # Messages can follow the login answer at once, so set the transport and read the pin before it.
-        first_use = self.trust.pin is None
+        first_use = self.trust.pin is None and not self.trust.expected
         transport = self.transport = await self._make_connection(self.address, self.trust, self.receive)
         credentials = self._credentials
         try:

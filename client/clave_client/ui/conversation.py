@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from clave_client import events
 from clave_client.errors import StoreDamaged, UsageError
 from clave_client.events import Event
+from clave_client.formats.json_values import load_event
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import STALL_SECONDS, Session
 from clave_client.rpc.values import FoundMessage, HistoryMessage, ProfileInfo, RoomSummary
@@ -97,6 +98,8 @@ class Conversation(ConversationScreen):
         self.shown: Callable[[], Awaitable[None]] = _nothing
         self._told: set[tuple[bytes, str]] = set()
         self._told_number = 0
+        self._subscribed_after = 0
+        self._caught_up: set[bytes] = set()
         self._posted: set[bytes] = set()
         self._declined: set[bytes] = set()
         self._presence = PresenceLines(self.show_now)
@@ -117,7 +120,7 @@ class Conversation(ConversationScreen):
 
     async def begin(self, room: str | None) -> None:
         """Show the rooms, and enter `room`, or the last one, or the only one there is."""
-        await self.session.subscribe()
+        self._subscribed_after = await self.session.subscribe()
         profile = await self.refresh()
         self._online = profile.is_online or None
         self._presence.begin()
@@ -205,6 +208,7 @@ class Conversation(ConversationScreen):
         self.title(room)
         self._day = ""
         await self.show_key_notices(room)
+        await self._show_missed_changes(room)
         self._shown[room] = set()
         unread = await ask(m.GetUnread(room=words))
         if self.interactive:
@@ -261,6 +265,16 @@ class Conversation(ConversationScreen):
         """Show notices of members whose name is pinned to another key, each once."""
         for notice in await self.session.ask(m.ListMismatches(room=room.hex())):
             self._show_notice(notice)
+
+    async def _show_missed_changes(self, room: bytes) -> None:
+        """Show, once, who came and went in a room and what else changed while no window was open."""
+        if room in self._caught_up:
+            return
+        self._caught_up.add(room)
+        news = await self.session.ask(m.CatchUp(room=room.hex(), wait=0.0))
+        for change in news.changes:
+            if change.number <= self._subscribed_after:
+                self.show_now(load_event(change.event))
 
     def _show_notice(self, notice: events.Notice) -> None:
         if notice.advice is events.Advice.DECIDE_KEYS:

@@ -26,8 +26,11 @@ async def _invite(talk: Conversation, name: str) -> None:
 async def _make_link(talk: Conversation) -> None:
     room, key = talk.current(), secrets.token_hex(16)
     made = await talk.session.ask(m.MakeLink(room=room, seconds=DEFAULT_SECONDS, uses=DEFAULT_USES, key=key))
-    for line in made_lines(made, talk.title(talk.room)):
-        talk.show(note(line))
+    first, line, *others = made_lines(made, talk.title(talk.room))
+    talk.show(note(first))
+    talk.show([("", line)])
+    for each in others:
+        talk.show(note(each))
 
 
 async def _links(talk: Conversation, _: str) -> None:
