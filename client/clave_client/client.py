@@ -33,7 +33,6 @@ from clave_client.errors import (
     UsageError,
 )
 from clave_client.events import Connected, Event, Notice, Person
-from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.former_state import MAX_TITLE
 from clave_client.net.transport import Connect
 from clave_client.people.key_lookup import claim_invitee
@@ -333,7 +332,8 @@ class Client(ClientLinks):
 
         if not here.state.is_former:
             leaves = [add.key_package.leaf_node for add in invitee.adds]
-            if any(AGREED_STATE_EXTENSION not in leaf.capabilities.extensions for leaf in leaves):
+            needed, _ = here.state.extension()
+            if any(needed not in leaf.capabilities.extensions for leaf in leaves):
                 raise UsageError(f"{name} has to update clave before joining {here.record.title}")
 
         def propose(room: LocalRoom) -> Sequence[Proposal] | None:

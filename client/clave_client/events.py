@@ -318,11 +318,12 @@ class BanChanged(Event):
 
 
 class LinkEnd(enum.StrEnum):
-    """Why links ended: somebody revoked them, or was removed, or whoever made them may make none now."""
+    """Why links ended: somebody revoked them, or was removed, who made them may make none now, or in time."""
 
     REVOKED = "revoked"
     REMOVAL = "removal"
     MAKER = "maker"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True)

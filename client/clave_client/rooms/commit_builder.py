@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from clave_client.errors import UsageError
-from clave_client.formats.agreed_state import EXTENSION_TYPES
+from clave_client.formats.agreed_state import EXTENSION_TYPES, Role
 from clave_client.formats.link_secret import LinkSecret
 from clave_client.formats.payload import epoch_id, header_digest
 from clave_client.formats.room_link import link_extension
@@ -65,7 +67,7 @@ def build_commit(
     ref = digest_names((leaf.signature_key, leaf_identity(leaf).name) for leaf in leaves) if adds else b""
     header = pack_header(Header(kind, head, seen, 0, adds, removes, ref))
     commit = group.commit(
-        _with_settled_state(group, roster, proposals, removed) if kind is Kind.REKEY else proposals,
+        _with_settled_state(group, roster, proposals, removed, now) if kind is Kind.REKEY else proposals,
         now=now,
         path=kind is Kind.REKEY,
         authenticated_data=header_digest(header),
@@ -83,9 +85,12 @@ def build_commit(
 
 
 def _with_settled_state(
-    group: Group, roster: Roster, proposals: Sequence[Proposal], removed: Collection[int]
+    group: Group, roster: Roster, proposals: Sequence[Proposal], removed: Collection[int], now: int
 ) -> list[Proposal]:
-    """Return the proposals with the agreed state as it has to be once the `removed` leaves are gone."""
+    """Return the proposals with the agreed state as it has to be once the `removed` leaves are gone.
+
+    A commit of anybody but a guest also ends the links that expired an hour ago or earlier.
+    """
     changes = [p for p in proposals if isinstance(p, GroupContextExtensions)]
     extensions = changes[0].extensions if changes else group.extensions
     left = [member for leaf, member in sorted(roster.members().items()) if leaf not in removed]
@@ -96,9 +101,15 @@ def _with_settled_state(
     settled = gone.applied_to(state).settled(accounts)
     if all(member.is_current for member in left):
         settled = settled.inherited(accounts)
+    if settled.role_of(roster.account()) > Role.GUEST:
+        live = [link for link in settled.links if link.not_after > now - _PRUNE_SECONDS]
+        settled = msgspec.structs.replace(settled, links=live)
     if settled == state:
         return list(proposals)
     return [*(p for p in proposals if p not in changes), state_proposal(extensions, settled)]
+
+
+_PRUNE_SECONDS: Final = 3600
 
 
 class LinkJoin(NamedTuple):

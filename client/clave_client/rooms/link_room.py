@@ -28,7 +28,12 @@ _OFFERING: Final = frozenset({Kind.COMMIT, Kind.REKEY, Kind.CONFIRM})
 
 
 class LinkRoom(RoomMessages):
-    """A room with its links; the base of `LocalRoom`."""
+    """A room with its links; the base of `LocalRoom`.
+
+    `offer_due` says that the relay may have lost what it keeps for holders of links.
+    """
+
+    offer_due = False
 
     # --- joined by a link ---
 

@@ -151,8 +151,8 @@ class LocalRoom(LinkRoom):
 
     @property
     def advertise_due(self) -> bool:
-        """Whether this device has to tell the members, by a rekey, that it reads MIMI content."""
-        return self.may_commit and not self.roster.is_current(self.roster.own_device)
+        """Whether this device has to tell the members, by a rekey, what this version knows."""
+        return self.may_commit and not self.roster.is_up_to_date(self.roster.own_device)
 
     def invitation(self) -> events.Invited:
         """Return the event of an invitation, after `join`; the signer of the welcome is the inviter."""
@@ -198,6 +198,7 @@ class LocalRoom(LinkRoom):
                 reported.append(self._roll_back(lost_after))
             if resumed.handshake <= self.record.cursor:  # read, or before this device began
                 self.set(read=resumed.handshake)
+            self.offer_due |= is_restored
         self._end = resumed.seq
         self.last_accepted = resumed.submission
         self.resumed = True
@@ -474,27 +475,6 @@ class LocalRoom(LinkRoom):
         """Forget the latest submissions, which were not sent."""
         for submit in submits:
             self.in_flight.pop(submit.submission, None)
-
-    # --- decisions of the user ---
-
-    def accept(self) -> None:
-        """Accept the invitation. Raises `UsageError` if there is none."""
-        self._answer(Phase.JOINED)
-
-    def decline(self) -> None:
-        """Decline the invitation: start to leave. Raises `UsageError` if there is none."""
-        self._answer(Phase.LEAVING)
-
-    def _answer(self, phase: Phase) -> None:
-        if self.record.phase is not Phase.INVITED:
-            raise UsageError(f"there is no open invitation to {self.record.title}")
-        with self.changing():
-            self.set(phase=phase)
-
-    def start_leaving(self) -> None:
-        """Start to leave; `leave_due` becomes true once the leave can be submitted."""
-        with self.changing():
-            self.set(phase=Phase.LEAVING)
 
     def _submit(self, kind: Kind, payload: bytes, welcome: bytes = b"") -> Submit:
         """Return the submission of a payload under the next number, and note it as in flight."""

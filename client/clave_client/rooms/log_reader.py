@@ -145,7 +145,7 @@ class LogReader:
             log.report_refused(entry, str(error))
         if entry.kind is Kind.COMMIT and room.head == head and entry.seq > room.record.began:
             # The relay cannot check a commit: it routes to whom it adds, and has dropped the pending rekeys.
-            log.relay_misled = True
+            log.relay_misled = room.offer_due = True
 
     def _dispatch(self, parsed: UnverifiedEntry) -> None:
         """Handle an entry by its epoch and kind. Raises `PeerError` or `MLSError` when it is refused."""

@@ -312,14 +312,14 @@ def check_link_join(
         raise PolicyRejected(f"{newcomer.name} tried to join without being added")
     link = state.find_link(proof.link)
     if link is None:
-        raise PolicyRejected(f"the link by which {newcomer.name} joined was revoked")
+        raise PolicyRejected("the link was revoked")
     try:
         signed = join_transcript(room, head, newcomer.device, newcomer.name)
         verify_signature(link.key, signed, proof.signature)
     except CryptoError:
         raise PolicyRejected(f"{newcomer.name} does not hold the link that they named") from None
     if uses_left(members, {link.key: link.uses})[link.key] <= 0:
-        raise PolicyRejected(f"the link by which {newcomer.name} joined is used up")
+        raise PolicyRejected("the link is used up")
     if newcomer.account in state.banned:
         raise PolicyRejected(f"{newcomer.name} is banned from this room")
     identities = [member_identity(member) for member in members]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from clave_client.errors import StateTooOld
+from clave_client.errors import StateTooOld, UsageError
 from clave_client.events import Person
 from clave_client.formats.composing import Composer, Outgoing
 from clave_client.formats.former_content import FormerKind
@@ -132,6 +132,27 @@ class RoomMessages(LostEntries):
         """Note that both people of a room between two have joined it."""
         if self.direct:
             self._store.set_room_setting(self.id, JOINT, "yes")
+
+    # --- decisions of the user ---
+
+    def accept(self) -> None:
+        """Accept the invitation. Raises `UsageError` if there is none."""
+        self._answer(Phase.JOINED)
+
+    def decline(self) -> None:
+        """Decline the invitation: start to leave. Raises `UsageError` if there is none."""
+        self._answer(Phase.LEAVING)
+
+    def _answer(self, phase: Phase) -> None:
+        if self.record.phase is not Phase.INVITED:
+            raise UsageError(f"there is no open invitation to {self.record.title}")
+        with self.changing():
+            self.set(phase=phase)
+
+    def start_leaving(self) -> None:
+        """Start to leave; `leave_due` becomes true once the leave can be submitted."""
+        with self.changing():
+            self.set(phase=Phase.LEAVING)
 
     # --- receipts ---
 

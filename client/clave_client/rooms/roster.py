@@ -11,6 +11,7 @@ import msgspec
 from clave_client.events import Person
 from clave_client.formats.agreed_state import AGREED_STATE_EXTENSION
 from clave_client.formats.payload import epoch_id
+from clave_client.formats.room_link import LINK_EXTENSION
 from clave_client.rooms.policy import device_identity, member_identity
 from clave_client.store.database import Store
 from clave_client.store.pins import Pins
@@ -27,7 +28,7 @@ _INVITER = "inviter"
 class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A member's device: its key, its account and name, and the encoded identity in which they are signed.
 
-    `is_current` says that it reads MIMI content and knows roles.
+    `is_current` says that it reads MIMI content and knows roles, `has_links` that it knows links.
     """
 
     leaf_index: int
@@ -36,15 +37,16 @@ class RosterMember(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     account: bytes
     name: str
     is_current: bool
+    has_links: bool = False
 
     @classmethod
     def of(cls, member: Member) -> RosterMember:
         """Return a member of a group. Raises `PolicyRejected` if its account did not sign its device."""
         found = member_identity(member)
-        is_current = AGREED_STATE_EXTENSION in member.leaf.capabilities.extensions
-        return cls(
-            member.leaf_index, member.signature_key, member.identity, found.account, found.name, is_current
-        )
+        listed = member.leaf.capabilities.extensions
+        is_current, has_links = AGREED_STATE_EXTENSION in listed, LINK_EXTENSION in listed
+        leaf, key, identity = member.leaf_index, member.signature_key, member.identity
+        return cls(leaf, key, identity, found.account, found.name, is_current, has_links)
 
 
 class _RosterRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -152,9 +154,10 @@ class Roster:
         """Return whether the device with this key is a member."""
         return device in self._by_device
 
-    def is_current(self, device: bytes) -> bool:
-        """Return whether a member's device reads MIMI content and knows roles."""
-        return self._by_device[device].is_current
+    def is_up_to_date(self, device: bytes) -> bool:
+        """Return whether a member's device lists all that this version does."""
+        member = self._by_device[device]
+        return member.is_current and member.has_links
 
     @cached_property
     def names(self) -> dict[bytes, str]:

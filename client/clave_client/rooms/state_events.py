@@ -44,11 +44,20 @@ def state_events(
     if change.links:
         yield events.LinksChanged(room.id, len(change.links), 0, None, author)
     if change.ended:
-        kept = base.settled(accounts).links
-        by_maker = all(link.key not in change.ended for link in kept)
-        why = LinkEnd.REMOVAL if has_removals else LinkEnd.MAKER if by_maker else LinkEnd.REVOKED
+        why = _why_links_ended(room, base, accounts, change.ended, has_removals=has_removals)
         yield events.LinksChanged(room.id, 0, len(change.ended), why, author)
     for account in [*change.banned, *change.unbanned]:
         yield events.BanChanged(
             room.id, account, room.name_of_banned(account), account in change.banned, author
         )
+
+
+def _why_links_ended(
+    room: LocalRoom, base: AgreedState, accounts: list[bytes], ended: list[bytes], *, has_removals: bool
+) -> LinkEnd:
+    if has_removals:
+        return LinkEnd.REMOVAL
+    if all(link.key not in ended for link in base.settled(accounts).links):
+        return LinkEnd.MAKER
+    gone = [link for link in base.links if link.key in ended]
+    return LinkEnd.EXPIRED if all(link.not_after <= room.clock() for link in gone) else LinkEnd.REVOKED

@@ -92,7 +92,7 @@ DELETE FROM group_parts WHERE part = 'roster';
 _REPLACE_KEY_PACKAGES = """
 DELETE FROM meta WHERE key = 'publications' OR key GLOB 'last_resort_to_publish *';
 """
-"""Have the relay's key packages replaced: earlier versions' ones had extensions that were not listed."""
+"""Have the relay's key packages replaced, as earlier versions' ones list other extensions."""
 
 _CONVERSATION = """
 CREATE TABLE room_numbers(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT;
@@ -242,5 +242,6 @@ MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _STORED_ROSTERS,
     _REPLACE_KEY_PACKAGES,
     _convert_messages,  # ids of 32 bytes, and what a conversation needs
+    _REPLACE_KEY_PACKAGES,  # with those that list what rooms with links have
 )
 """The steps from each version of the schema to the next: statements, or a function that runs them."""

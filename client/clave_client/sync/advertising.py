@@ -40,7 +40,8 @@ class Advertiser:
     def check(self, room: LocalRoom) -> None:
         """Have a room rekeyed some time from now, if it has to be."""
         if room.advertise_due:
-            behind = sum(not member.is_current for member in room.roster.members().values())
+            roster = room.roster
+            behind = sum(not roster.is_up_to_date(device) for device in roster.devices())
             spread = random.uniform(0.0, _SECONDS_PER_DEVICE * behind)  # noqa: S311 (spreads load only)
             self._timers.once(_FIRST_SECONDS + spread, self._start, room.id)
 

@@ -139,7 +139,7 @@ class LinkJoins:
                 return offer, opened, built, self._find_inviter(built, secret, is_inviter)
             except (MLSError, PeerError) as error:
                 reason = reason or sanitize(str(error))
-        raise LinkUnusable(f"this link leads nowhere now: {reason}; {_NEW_ONE}")
+        raise LinkUnusable(f"you cannot join by this link now: {reason}")
 
     async def _ask(self, secret: LinkSecret, place: int) -> LinkOffer:
         transport = self._sync.transport
@@ -226,11 +226,17 @@ class LinkJoins:
 
     # --- joins that were superseded ---
 
-    def repeat(self, room: LocalRoom) -> None:
-        """Join a room again by its link, as members began another epoch before this device was let in."""
-        if room.id not in self._repeating:
+    def repeats(self, room: LocalRoom) -> bool:
+        """Join a room again by its link if no member has let this device in; return whether that is so.
+
+        Members then have begun another epoch, or had the relay stop routing to this device.
+        """
+        if not room.awaits_entry:
+            return False
+        if (room.cannot_follow or room.not_routed) and room.id not in self._repeating:
             self._repeating.add(room.id)
             self._sync.spawn(lambda: self._repeat(room))
+        return True
 
     async def _repeat(self, room: LocalRoom) -> None:
         joining, title = room.joining, room.record.title
@@ -249,6 +255,22 @@ class LinkJoins:
             self._sync.handle_closed(room)
         finally:
             self._repeating.discard(room.id)
+
+    # --- what others join by ---
+
+    def offer_with(self, room: LocalRoom, submit: Submit) -> None:
+        """Send what the relay is to keep with a submission that follows, for holders of links."""
+        offer = room.offer_for(submit)
+        if offer is not None and self._sync.transport.connection.has_links:
+            self._sync.transport.send(offer)
+
+    def offer_again(self, room: LocalRoom) -> None:
+        """Have the relay keep again what holders of links need, if it is this device's turn."""
+        if room.offer_due and not room.roster.own_rank(self._sync.online.get(room.id, set())):
+            room.offer_due = False
+            offer = room.offer()
+            if offer is not None and self._sync.transport.connection.has_links:
+                self._sync.transport.send(offer)
 
 
 def _error(code: Code, text: str) -> ClientError:

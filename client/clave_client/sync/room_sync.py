@@ -51,6 +51,7 @@ from clave_client.sync.routing import RoutingCheck
 from clave_client.sync.timers import RoomTimers
 from clave_client.sync.unsendable import fail_unsendable
 from clave_client.sync.waiters import Waiters
+from clave_client.sync.waiting import Waiting
 from clave_client.values import Phase
 from clave_wire.messages import (
     Code,
@@ -71,7 +72,7 @@ __all__ = ["RoomSync"]
 _NOT_ROUTED_TEXT = "this device is no longer a member of the room"
 
 
-class RoomSync:
+class RoomSync(Waiting):
     """The rooms of one profile and their connection. Start it with `connect`, end it with `close`.
 
     `rooms` are those in use, `unusable` those that cannot be used and why, both by id. `online` are the
@@ -214,39 +215,7 @@ class RoomSync:
         self.waiters.fail_all(error)
         self.events.end(error)
 
-    # --- waiting ---
-
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds; it is checked again after every batch from the relay.
-
-        Raises the error that ended the connection for good.
-        """
-        self.check()
-        self.connection.hurry()
-        await self.waiters.wait_for(condition)
-
-    async def wait_for_delivery(self, room_id: bytes, message_id: bytes) -> int:
-        """Wait until a message that waits to be sent is logged; return its seq. Raises `ClientError`."""
-        self.connection.hurry()
-        event = await self.waiters.wait_for_delivery(room_id, message_id)
-        if isinstance(event, events.SendFailed):
-            raise ClientError(f"not sent: {event.reason}")
-        return event.seq
-
-    async def wait_until_sendable(self, room_id: bytes) -> None:
-        """Wait until a room's log is read and messages can be sent there, or never will be.
-
-        Raises `ClientError` when the relay refuses to resume the room.
-        """
-
-        def decided() -> bool:
-            room = self.rooms.get(room_id)
-            waits = room is not None and room.record.phase is Phase.JOINED and not room.too_old
-            return not waits or room_id in self.resumes.refused or (room is not None and room.may_send)
-
-        await self.wait_for(decided)
-        if room_id in self.resumes.refused:
-            raise self.resumes.refused[room_id]
+    # --- changes ---
 
     async def commit(self, room_id: bytes, propose: Propose) -> bool:
         """Commit a change of a room, as `Committer.commit` does."""
@@ -352,6 +321,10 @@ class RoomSync:
         """Try to rejoin with what a member sealed for this device."""
         self.rejoin.handle_info(room, rejoin_info)
 
+    def _return_to(self, room: LocalRoom) -> None:
+        if not self.link_joins.repeats(room):
+            self.rejoin.request_rejoin(room)
+
     # --- submitting ---
 
     def submit_due(self, room: LocalRoom) -> None:
@@ -374,27 +347,19 @@ class RoomSync:
             self._committer.run_duties(room)
         if room.leave_due:
             self.submit(room, room.prepare_leave())
+        self.link_joins.offer_again(room)
         self.receipts.check(room)
         self._advertiser.check(room)
         for event in fail_unsendable(room, self.store, self.emit):
             self.waiters.deliver(event)
         self.submit(room, *room.prepare_messages())
 
-    def _return_to(self, room: LocalRoom) -> None:
-        """Have this device rejoin a room, or join it again if it was not let in yet."""
-        if not room.awaits_entry:
-            self.rejoin.request_rejoin(room)
-        elif room.cannot_follow:
-            self.link_joins.repeat(room)
-
     def submit(self, room: LocalRoom, *submits: Submit) -> None:
         """Send what a room has prepared; cancel what could not be sent. Raises `RelayError`."""
         sent = 0
         try:
             for submit in submits:
-                offer = room.offer_for(submit)
-                if offer is not None and self.transport.connection.has_links:
-                    self.transport.send(offer)  # kept with what follows it
+                self.link_joins.offer_with(room, submit)
                 self.transport.send(submit)
                 sent += 1
         except ClientError:
@@ -465,9 +430,8 @@ class RoomSync:
             self.spawn(lambda: self.routing.recreate(room))
             return
         room.not_routed = refused.code in (Code.NOT_MEMBER, Code.BAD_REQUEST)
-        if room.awaits_entry and room.not_routed:
-            self.link_joins.repeat(room)  # others had the relay stop routing to a device that is no member
-            return
+        if room.not_routed and self.link_joins.repeats(room):
+            return  # others had the relay stop routing to a device that is no member yet
         if room.cannot_follow:
             self.invitations.retry_deferred(room.id)
         if refused.code in RESUME_RETRY_SECONDS:

@@ -91,8 +91,8 @@ class RoutingCheck:
         """Compare the member list of the last resume with the roster, and submit the differences.
 
         Returns False, after a call of `not_routed`, if this device is not in the list. Does nothing while the
-        device lags behind that list or cannot follow the group. Asks for no removals while one account alone
-        has vouched for this epoch: it may have made it up.
+        device lags behind that list or cannot follow the group. Asks for no removals of who joins by a link
+        now, nor while one account alone has vouched for this epoch: it may have made it up.
         """
         resumed = self._rosters.pop(room.id, None)
         if resumed is None or room.record.cursor != resumed.seq:
@@ -107,7 +107,8 @@ class RoutingCheck:
             title = room.record.title
             text = f"the relay had stopped delivering {title} to some of its members; it does again"
             self._sync.emit(events.Notice(room.id, text))
-        if room.epochs.admitted_by:
+        strange = [device for device in strange if room.rekeys.joiner(device) is None]
+        if room.epochs.admitted_by or room.awaits_entry:
             strange = []
         for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
             some = slice(start, start + MAX_BATCH_MEMBERS)

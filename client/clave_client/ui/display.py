@@ -262,6 +262,8 @@ def _links_text(event: events.LinksChanged, me: bytes) -> str:
             return "all links to join by ended, as somebody was removed; /invite makes a new one"
         case events.LinkEnd.MAKER:
             return f"{links} to join by ended, as whoever made it left or may make none now"
+        case events.LinkEnd.EXPIRED:
+            return f"{links} to join by expired"
         case _:
             return f"{name_with_warning(event.by, me)} revoked {links} to join by"
 
