@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import apsw
@@ -10,21 +9,9 @@ import pytest
 
 from clave_server.rooms import segment
 from clave_wire import messages as m
-from relaykit import ROOM, RelayUnderTest, entries, payloads
+from relaykit import ROOM, RelayUnderTest, entries, limit_pages, payloads
 
 COMMIT = m.Kind.COMMIT
-
-
-async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
-    """Have SQLite report a full disk once `spare` more pages are used; None lifts it."""
-    done = asyncio.Event()
-
-    def step(connection: apsw.Connection) -> None:
-        pages = int(str(connection.pragma("page_count")))
-        connection.pragma("max_page_count", 2**30 if spare is None else pages + spare)
-
-    relay.sequencer.submit(step, lambda _: done.set())
-    await done.wait()
 
 
 async def test_a_full_disk_refuses_all_writes_and_changes_nothing_until_there_is_space(

@@ -16,6 +16,7 @@ from clave_server.admin.integrity import check_rows
 from clave_server.errors import DamageError, StartError
 from clave_server.storage import schema, seals
 from clave_wire import messages as m
+from linkkit import found, joining, listed, offer, put
 from relaykit import ROOM, Participant, RelayProcess, RelayUnderTest, entries
 
 SEALS = {
@@ -156,6 +157,20 @@ async def test_everything_of_version_3_is_migrated(relay: RelayUnderTest) -> Non
     green = await relay.join(green.participant)
     resumed = await green.resume(7)
     assert (resumed.seq, resumed.legacy) == (8, 7)
+
+
+async def test_a_room_of_before_takes_offers_and_who_joins_by_a_link(relay: RelayUnderTest) -> None:
+    await start_with_version(relay, 3)
+    blue, stranger = await relay.join(former_participant("blue", 3)), await relay.join("stranger")
+    link = DeviceKey.generate()
+    await put(blue, offer(listed(link)))
+    assert (await found(stranger, link)).handshake == 7
+    assert (await stranger.submit(joining(stranger, link))).seq == 8
+    await relay.stop()
+    connection = schema.connect_reader(relay.database)
+    check_rows(connection)
+    connection.close()
+    await relay.start()
 
 
 @pytest.mark.parametrize(("version", "reader"), [(2, "red"), (3, "blue")])

@@ -1,0 +1,85 @@
+"""What tests of links need of both relays: links, offers, and the submission by which a device joins."""
+
+from __future__ import annotations
+
+from clave_crypto.identity import DeviceKey
+from clave_wire import messages as m
+from clave_wire.links import LinkProof, join_transcript
+from relaykit import HEAD, ROOM, Participant, RawClient
+
+FAR = 4_000_000_000
+"""A time, in seconds since 1970, at which no link of a test has expired."""
+
+
+def listed(link: DeviceKey, uses: int = 5, not_after: int = FAR, sealed: bytes = b"sealed") -> m.OfferedLink:
+    return m.OfferedLink(link.public, not_after, uses, sealed)
+
+
+def offer(
+    *links: m.OfferedLink, submission: int = 0, info: bytes = b"group info", room: bytes = ROOM
+) -> m.Offer:
+    return m.Offer(room, submission, list(links), info)
+
+
+def joining(
+    client: RawClient,
+    link: DeviceKey,
+    *,
+    read: int | None = None,
+    who: Participant | None = None,
+    add: tuple[bytes, ...] = (),
+    remove: tuple[bytes, ...] = (),
+    signed_room: bytes = ROOM,
+    head: bytes = HEAD,
+    signed_head: bytes = HEAD,
+    seen: int | None = None,
+) -> m.Submit:
+    """Return the submission by which a client's device joins; the link signed for `who`."""
+    named = who or client.participant
+    transcript = join_transcript(signed_room, signed_head, named.device, named.name)
+    proof = LinkProof(link.public, link.sign(transcript)).encode()
+    return client.entry(
+        b"join",
+        kind=m.Kind.REKEY,
+        read=read,
+        welcome=proof,
+        add=add,
+        remove=remove,
+        head=head,
+        seen=seen,
+    )
+
+
+async def in_order(client: RawClient, room: bytes = ROOM) -> None:
+    """Wait until the relay has handled what a client sent it about a room."""
+    await client.send(m.Mend(client.next_id(), room, [], []))
+    while not isinstance(await client.receive(), m.Done | m.Refused):
+        pass
+
+
+async def put(client: RawClient, offered: m.Offer) -> None:
+    """Have a client make an offer, and wait until the relay has it."""
+    await client.send(offered)
+    await in_order(client, offered.room)
+
+
+async def find(client: RawClient, link: DeviceKey, place: int = 0) -> m.LinkOffer | m.Code:
+    """Return the offer found by a link, or why there is none; the client notes where the room stands."""
+    answer = await client.ask(m.FindLink(client.next_id(), link.public, place))
+    if isinstance(answer, m.Refused):
+        return answer.code
+    assert isinstance(answer, m.LinkOffer), answer
+    client.participant.handshakes[answer.room] = answer.handshake
+    return answer
+
+
+async def found(client: RawClient, link: DeviceKey, place: int = 0) -> m.LinkOffer:
+    answer = await find(client, link, place)
+    assert isinstance(answer, m.LinkOffer), answer
+    return answer
+
+
+async def refused(client: RawClient, submit: m.Submit) -> m.Code:
+    answer = await client.ask(submit)
+    assert isinstance(answer, m.Rejected), answer
+    return answer.code
