@@ -120,7 +120,7 @@ class Options:
     )
     account_rooms: int = _count("Rooms one account may make; 0 for any number.", 1000)
     account_bytes: int = _count(
-        "Bytes of one account's entries kept and welcomes waiting; 0 for any number.", 2**30
+        "Bytes of one account's entries kept, welcomes and offers; 0 for any number.", 2**30
     )
     retain_days: int = _count("Delete entries older than this; 0 keeps them for ever.", 0, most=MAX_DAYS)
     retain_bytes: int = _count("Delete a room's oldest entries beyond so many bytes; 0 keeps them all.", 0)

@@ -17,7 +17,7 @@ _SAVE_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Quota:
-    """Limits of one account: rooms it created, bytes stored of its entries and welcomes; 0 for no limit."""
+    """Limits of one account: rooms created, bytes of entries, welcomes and offers; 0 for no limit."""
 
     rooms: int = 0
     stored_bytes: int = 0
