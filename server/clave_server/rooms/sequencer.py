@@ -32,7 +32,7 @@ from clave_server.rooms.catchup import CatchUp
 from clave_server.rooms.channel import Channel
 from clave_server.rooms.header_checks import check_names, read_header
 from clave_server.rooms.links import is_join
-from clave_server.rooms.offer_staging import receive_offer, stage_offer_of, take_offer
+from clave_server.rooms.offer_staging import OfferStaging
 from clave_server.rooms.pending_lookups import PendingLookups, known_names, wanted_names
 from clave_server.rooms.publish import NOT_WRITTEN, Publisher, refusal
 from clave_server.rooms.room_state import AlreadyAccepted, RoomState
@@ -108,6 +108,7 @@ class Sequencer:
         self._idle.set()
         self._last_invitation, self._last_welcome = highest_ids
         self._quotas = quotas
+        self._offers = OfferStaging(quotas)
         self._change_rates = change_rates
         self._counters = counters
         self.catch_up = CatchUp(reader, self._channels, self._release, counters)
@@ -179,6 +180,7 @@ class Sequencer:
         """Close all streams of a session; `text` tells other members why it ended."""
         for room in tuple(session.streams):
             self._close(session, room, text)
+        self._offers.drop(session)
         self._save_usage(session.usage)
 
     def note_pruned(self, kept_from: Mapping[bytes, int]) -> None:
@@ -290,7 +292,7 @@ class Sequencer:
                 if isinstance(message, Submit):
                     self._stage_submission(batch, channel, session, message, names)
                 elif isinstance(message, Offer):
-                    receive_offer(batch, channel, session, message, self._quotas)
+                    self._offers.receive(batch, channel, session, message)
                 else:
                     self._stage_request(batch, channel, session, message, names)
         finally:
@@ -324,11 +326,11 @@ class Sequencer:
                 invited = header.add if message.welcome else ()
         except AlreadyAccepted as accepted:
             self._publisher.acknowledge_again(channel, session, message.submission, accepted.seq)
-            take_offer(session, message)  # it was kept with the submission
+            self._offers.take(session, message)  # it was kept with the submission
             return
         except ServerError as error:
             self._refuse(session, message, error)
-            take_offer(session, message)
+            self._offers.take(session, message)
             return
         write = batch.writes.get(message.room) or batch.begin_write(channel, seq)
         write.add(session.device, message, seq)
@@ -338,7 +340,7 @@ class Sequencer:
         if invited:
             self._invite(batch, message, invited, session.device, seq)
         if session.offer is not None:
-            stage_offer_of(batch, channel, session, message, self._quotas, confirms=confirms)
+            self._offers.stage_with(batch, channel, session, message, confirms=confirms)
         if len(batch.shown) < batch.showing:
             tail = message.payload[-TAIL_BYTES:]
             batch.shown.append((session, message.room, seq, message.kind, len(message.payload), tail))

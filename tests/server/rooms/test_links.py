@@ -12,7 +12,7 @@ import pytest
 from clave_crypto.identity import DeviceKey
 from clave_server.admin.integrity import check_rows
 from clave_server.limits.quotas import Quota
-from clave_server.rooms import room_state
+from clave_server.rooms import offer_staging, room_state
 from clave_server.rooms.retention import RetentionPolicy
 from clave_server.storage.schema import connect_reader
 from clave_wire import messages as m
@@ -301,6 +301,31 @@ async def test_an_offer_waits_for_its_own_submission(relay: RelayUnderTest, link
     assert (await found(green, later)).offers == 1
 
 
+async def test_offers_that_wait_are_dropped_for_newer_ones_and_with_their_session(
+    relay: RelayUnderTest, link: DeviceKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offer_staging, "MAX_WAITING_BYTES", 10)
+    red, blue, green = await room_with_link(relay, link, "red", "blue")
+    dropped, kept = DeviceKey.generate(), DeviceKey.generate()
+    waits = offer(listed(dropped), submission=1, info=bytes(6))
+    await green.send(waits)
+    await in_order(green)
+    await green.close()
+    staging = relay.sequencer._offers
+    while staging._waiting:
+        await red.ask(m.Lookup(red.next_id(), "red"))
+    assert staging._size == 0
+    await put(blue, waits)
+    await put(red, offer(listed(kept), submission=red.participant.submissions[ROOM] + 1, info=bytes(6)))
+    await blue.say(b"hello")
+    await red.expect(m.Entry)
+    await red.say(b"hello")
+    assert staging._size == 0
+    green = await relay.join(green.participant)
+    assert await find(green, dropped) is Code.NO_SUCH_LINK
+    assert (await found(green, kept)).group_info == bytes(6)
+
+
 @pytest.mark.parametrize("kind", [m.Kind.APPLICATION, REKEY, LOST, COMMIT])
 async def test_only_what_begins_an_epoch_settles_which_links_are_live(
     relay: RelayUnderTest, link: DeviceKey, kind: m.Kind
@@ -368,6 +393,7 @@ async def test_offers_that_are_not_taken_are_dropped_without_a_word(
         assert isinstance(await with_submission(blue, leaving, listed(other), info=b"x"), m.Accepted)
     else:
         await put(red, offer(listed(other), info=bytes(MAX_WELCOME_BYTES + 1)))
+        assert await find(green, other) is Code.NO_SUCH_LINK
         await put(red, offer(listed(link), info=bytes(MAX_WELCOME_BYTES)))
         assert len((await found(green, link)).group_info) == MAX_WELCOME_BYTES
     assert await find(green, other) is Code.NO_SUCH_LINK
