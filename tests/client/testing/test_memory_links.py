@@ -143,6 +143,7 @@ async def test_what_settles_which_links_are_live(join: Join) -> None:
     await with_submission(blue, blue.confirm(rekey), listed(other))
     assert await find(green, link) is Code.LINK_REVOKED
     await red.expect(m.Entry)
+    await red.say(b"so that the numbers differ")
     await put(red, offer(listed(other), info=b"later"))
     assert [(await found(green, other, place)).group_info for place in (0, 1)] == [b"new", b"later"]
     stale = red.entry(b"c", kind=COMMIT, read=0)

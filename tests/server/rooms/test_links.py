@@ -438,6 +438,26 @@ async def test_a_failed_write_keeps_neither_offer_nor_link_nor_member(
     assert (await found(green, other)).group_info == b"new"
 
 
+async def test_an_offer_alone_is_written_or_rolled_back(relay: RelayUnderTest, link: DeviceKey) -> None:
+    red, green = await room_with_link(relay, link, "red")
+    lost, kept = DeviceKey.generate(), DeviceKey.generate()
+
+    async def put_alone(key: DeviceKey, size: int) -> None:
+        await red.send(offer(listed(key), info=bytes(size)))
+        await red.ask(m.Lookup(red.next_id(), "red"))  # the relay has received the offer, too
+        await relay.sequencer.drain()
+
+    await limit_pages(relay, spare=0)
+    await put_alone(lost, 100_000)
+    await limit_pages(relay, spare=None)
+    assert await refused(green, joining(green, lost, read=1)) is Code.NO_SUCH_LINK
+    await put_alone(kept, 7)
+    assert (await found(green, kept)).group_info == bytes(7)
+    await relay.restart()
+    green = await relay.join(green.participant)
+    assert (await green.submit(joining(green, kept))).seq == 2
+
+
 async def test_an_offer_is_in_the_transaction_of_its_submission(
     relay: RelayUnderTest, link: DeviceKey
 ) -> None:
