@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from clave_wire.messages import Code
 from linkkit import find, found, in_order, joining, listed, offer, put, refused
 from relaykit import (
     CHANGE_BURST,
+    PATIENCE_SECONDS,
     ROOM,
     Participant,
     RawClient,
@@ -299,6 +301,7 @@ async def test_an_offer_waits_for_its_own_submission(relay: RelayUnderTest, link
     await red.submit(commit)
     assert await find(green, other) is Code.NO_SUCH_LINK
     assert (await found(green, later)).offers == 1
+    assert relay.sequencer._offers._size == 0
 
 
 async def test_offers_that_wait_are_dropped_for_newer_ones_and_with_their_session(
@@ -312,8 +315,9 @@ async def test_offers_that_wait_are_dropped_for_newer_ones_and_with_their_sessio
     await in_order(green)
     await green.close()
     staging = relay.sequencer._offers
-    while staging._waiting:
-        await red.ask(m.Lookup(red.next_id(), "red"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while staging._waiting:
+            await red.ask(m.Lookup(red.next_id(), "red"))
     assert staging._size == 0
     await put(blue, waits)
     await put(red, offer(listed(kept), submission=red.participant.submissions[ROOM] + 1, info=bytes(6)))
