@@ -33,6 +33,7 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
     client.MemberNotFound: "there is no <name> in <title>",
     client.SelfRemoval: "you cannot remove yourself from a room; leave it",
     client.KeyNotShown: "no key of <name> was shown yet",
+    client.LinkUnusable: "this link is cut off: <number> of <number> characters after the #; <what to do>",
     client.ProfileNotFound: "there is no profile <name> yet",
     client.RelayUnknown: "this profile has not met its relay yet",
     client.ProfileError: "cannot write in <folder>: <reason>",
@@ -57,6 +58,9 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
     client.RelayChanged: (
         "the relay's key changed, nothing was sent: expected <fingerprint>, got <fingerprint>;"
         " ask its operator"
+    ),
+    client.RelayNotOfLink: (
+        "this is another relay than the link's, nothing was sent: its key is <fingerprint>; ask who sent it"
     ),
     client.RelayFault: "the relay left out entries of <title> between <number> and <number>",
     client.RoomBehind: (
@@ -123,6 +127,10 @@ CODES: Final[dict[Code, tuple[str, str]]] = {
     Code.PRUNED: ("the operator", "what this device had not read is no longer kept; ask to be invited again"),
     Code.BAD_REQUEST: ("the client", "the request cannot be carried out as it is"),
     Code.LIMIT: ("you", "more than one account may have here; ask the operator"),
+    Code.NO_SUCH_LINK: ("you", "the relay does not know this link; ask for a new one"),
+    Code.LINK_EXPIRED: ("you", "the link has expired; ask for a new one"),
+    Code.LINK_REVOKED: ("you", "the link was revoked; ask for a new one"),
+    Code.LINK_USED_UP: ("you", "the link has let in as many devices as it may; ask for a new one"),
     Code.STORAGE: ("the relay", "its disk is full or fails; it is tried again"),
 }
 """Of each refusal: whose it is, and what it means and takes."""

@@ -74,7 +74,16 @@ MAY_SHOW = {
     *("ShownKeys.last", "ShownKeys.choices", "ShownKeys.refused"),
     *("ProfileOptions.home", "ProfileOptions.passphrase_file", "OwnerInfo.software", "RoomSummary.similar"),
     *("ProfileInfo.relay_fingerprint", "ProfileInfo.unusable", "ProfileInfo.last_room", "ProfileInfo.names"),
-    *("RoomInfo.suite_name", "RoomInfo.encryption"),
+    *(
+        "RoomInfo.suite_name",
+        "RoomInfo.encryption",
+        "RoomInfo.joining",
+        "RoomInfo.may_link",
+        "CertificateTrust.expected",
+    ),
+    *("RoomLink.key", "RoomLink.kem_key", "RoomLink.by", "StateChange.ended", "StateChange.links"),
+    *("Departures.uses", "_SealedKey.kem_output", "_SealedKey.ciphertext", "LinkInfo.id", "LinkInfo.by"),
+    *("_Offer.keys", "_Offer.group_info", "FoundOffer.sealed", "FoundOffer.group_info"),
 }
 """Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from clave_client.cli import main, message_commands, role_commands, room_commands
+from clave_client.cli import link_commands, main, message_commands, role_commands, room_commands
 from clave_client.client import Client
 from clave_client.rpc import methods as m
+from clave_client.rpc.link_methods import LINK_METHODS
 from clave_client.rpc.message_methods import MESSAGE_METHODS
 from clave_client.rpc.role_methods import ROLE_METHODS
 from clave_client.ui.chat_commands import COMMANDS
@@ -54,6 +55,10 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
     m.SetTopic: Ways("topic", "topic", "set_topic"),
     m.Ban: Ways("ban", "ban", "ban"),
     m.Unban: Ways("unban", "unban", "unban"),
+    m.MakeLink: Ways("invite --expires --uses --qr", "invite", "make_link"),
+    m.ListLinks: Ways("links", "links", "links"),
+    m.RevokeLinks: Ways("revoke", "revoke", "revoke_links"),
+    m.JoinLink: Ways("join --proxy", "join", "join_link"),
     m.Block: Ways("block", "block", "block"),
     m.Unblock: Ways("unblock", "unblock", "unblock"),
     m.ListBlocked: Ways("block", "block", "blocked"),
@@ -61,10 +66,12 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
 
 
 def test_every_method_about_messages_and_roles_is_in_the_table() -> None:
-    assert WAYS.keys() == {*MESSAGE_METHODS, *ROLE_METHODS}
+    assert WAYS.keys() == {*MESSAGE_METHODS, *ROLE_METHODS, *LINK_METHODS}
 
 
-@pytest.mark.parametrize("method", [*MESSAGE_METHODS, *ROLE_METHODS], ids=lambda method: method.NAME)
+@pytest.mark.parametrize(
+    "method", [*MESSAGE_METHODS, *ROLE_METHODS, *LINK_METHODS], ids=lambda method: method.NAME
+)
 def test_a_method_is_done_by_a_subcommand_a_chat_command_and_the_library(
     method: type[m.Method[Any]],
 ) -> None:
@@ -79,7 +86,7 @@ def test_a_method_is_done_by_a_subcommand_a_chat_command_and_the_library(
         assert callable(getattr(Client, ways.library))
 
 
-_ALL = (*message_commands.ALL, *room_commands.ALL, *role_commands.ALL)
+_ALL = (*link_commands.ALL, *message_commands.ALL, *room_commands.ALL, *role_commands.ALL)
 
 
 def test_every_subcommand_serves_a_method() -> None:

@@ -45,7 +45,7 @@ class JoinLink:
     secret: LinkSecret
 
     def __repr__(self) -> str:
-        return f"<JoinLink {self.address} {self.secret.key.hex()}>"
+        return f"<JoinLink {self.address}>"
 
     @classmethod
     def make(cls, address: RelayAddress, pin: bytes, account: bytes, seed: Secret | None = None) -> Self:

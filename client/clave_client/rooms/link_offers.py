@@ -35,6 +35,9 @@ class OpenedOffer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     seen: Seen
     group_info: bytes
 
+    def __repr__(self) -> str:
+        return "<OpenedOffer>"
+
 
 class _SealedKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The key of an offer, encrypted to one link by EncryptWithLabel (RFC 9420, section 5.1.3)."""

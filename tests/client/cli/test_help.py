@@ -20,6 +20,7 @@ _HELP = {
     "clave_client.cli.exit_status",
     "clave_client.cli.message_commands",
     "clave_client.cli.profile_options",
+    "clave_client.cli.link_commands",
     "clave_client.cli.role_commands",
     "clave_client.cli.room_commands",
     "clave_client.cli.search_command",
