@@ -5,7 +5,7 @@ from __future__ import annotations
 from clave_crypto.identity import DeviceKey
 from clave_wire import messages as m
 from clave_wire.links import LinkProof, join_transcript
-from relaykit import HEAD, ROOM, Participant, RawClient
+from relaykit import HEAD, ROOM, Participant, RawClient, RelayUnderTest
 
 FAR = 4_000_000_000
 """A time, in seconds since 1970, at which no link of a test has expired."""
@@ -83,3 +83,20 @@ async def refused(client: RawClient, submit: m.Submit) -> m.Code:
     answer = await client.ask(submit)
     assert isinstance(answer, m.Rejected), answer
     return answer.code
+
+
+async def room_with_link(
+    relay: RelayUnderTest, link: DeviceKey, *names: str, uses: int = 5, not_after: int = 0
+) -> list[RawClient]:
+    """Return members of a room that has a link, and a stranger, who is the last one."""
+    members = await relay.room_of(*names)
+    await put(members[0], offer(listed(link, uses, not_after or 4_000_000_000)))
+    return [*members, await relay.join("stranger")]
+
+
+async def with_submission(
+    client: RawClient, submit: m.Submit, *links: m.OfferedLink, info: bytes = b"new"
+) -> m.ToClient:
+    """Have a client make an offer with a submission; return the answer."""
+    await client.send(offer(*links, submission=submit.submission, info=info))
+    return await client.ask(submit)

@@ -18,7 +18,7 @@ from clave_wire.connection import ClientConnection
 from clave_wire.framing import pack
 from clave_wire.limits import MAX_WELCOME_BYTES
 from clave_wire.messages import Code
-from linkkit import find, found, in_order, joining, listed, offer, put, refused
+from linkkit import find, found, in_order, joining, listed, offer, put, refused, with_submission
 from relaykit import ROOM, Participant, RawClient, entries, payloads, running_relay
 
 COMMIT, REKEY, PROPOSAL = m.Kind.COMMIT, m.Kind.REKEY, m.Kind.PROPOSAL
@@ -81,11 +81,6 @@ async def room_of(join: Join, *names: str) -> list[RawClient]:
     for client in others:
         await client.resume((await client.expect(m.Invitation)).seq)
     return [*clients, await join("stranger")]
-
-
-async def with_submission(client: RawClient, submit: m.Submit, *links: m.OfferedLink) -> m.ToClient:
-    await client.send(offer(*links, submission=submit.submission, info=b"new"))
-    return await client.ask(submit)
 
 
 async def test_who_holds_a_link_joins(join: Join) -> None:
