@@ -8,6 +8,7 @@ from __future__ import annotations
 from clave_client.client_roles import ClientRoles
 from clave_client.errors import LinkUnusable, UsageError
 from clave_client.events import Notice, Person
+from clave_client.formats.agreed_state import Role
 from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, MOST_USES, RoomLink
 from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
@@ -21,6 +22,9 @@ __all__ = ["MAX_LINK_SECONDS", "ClientLinks"]
 
 MAX_LINK_SECONDS = 365 * 86_400
 """The longest time for which a link can be made."""
+
+
+_WHO = {Role.OWNER: "an owner", Role.ADMIN: "an admin", Role.MEMBER: "a member"}
 
 
 class ClientLinks(ClientRoles):
@@ -44,13 +48,17 @@ class ClientLinks(ClientRoles):
         not_after = int(self.sync.clock()) + seconds
         made = RoomLink(link.secret.key, kem_key, here.account, not_after, uses)
         counts = await self._change_state(room, StateChange(links=[made]))
+        if counts and here.state.find_link(made.key) is None:
+            raise UsageError(f"the link to {here.record.title} ended at once: you may make none there now")
         return MadeLink(link.text, made.id, not_after, uses, counts)
 
     def _check_link(self, here: LocalRoom, seconds: int, uses: int) -> None:
         """Raise `UsageError` unless a room can have another link like this."""
-        title = here.record.title
+        title, state = here.record.title, here.state.upgraded()
         if here.direct:
             raise UsageError("nobody else joins a room between two people; open another one")
+        if state.role_of(here.account) < state.link:
+            raise UsageError(f"only {_WHO[state.link]} may make links in {title}; /invite NAME adds somebody")
         if not 60 <= seconds <= MAX_LINK_SECONDS:
             raise UsageError("a link lives for a minute (60s) to a year (365d)")
         if not 1 <= uses <= MOST_USES:

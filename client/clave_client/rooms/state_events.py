@@ -44,7 +44,7 @@ def state_events(
     if change.links:
         yield events.LinksChanged(room.id, len(change.links), 0, None, author)
     if change.ended:
-        why = _why_links_ended(room, base, accounts, change.ended, has_removals=has_removals)
+        why = _why_links_ended(room, base, change.ended, has_removals=has_removals)
         yield events.LinksChanged(room.id, 0, len(change.ended), why, author)
     for account in [*change.banned, *change.unbanned]:
         yield events.BanChanged(
@@ -53,11 +53,11 @@ def state_events(
 
 
 def _why_links_ended(
-    room: LocalRoom, base: AgreedState, accounts: list[bytes], ended: list[bytes], *, has_removals: bool
+    room: LocalRoom, base: AgreedState, ended: list[bytes], *, has_removals: bool
 ) -> LinkEnd:
     if has_removals:
         return LinkEnd.REMOVAL
-    if all(link.key not in ended for link in base.settled(accounts).links):
+    gone, after = [link for link in base.links if link.key in ended], room.state
+    if not any(link.by in room.roster.accounts and after.role_of(link.by) >= after.link for link in gone):
         return LinkEnd.MAKER
-    gone = [link for link in base.links if link.key in ended]
     return LinkEnd.EXPIRED if all(link.not_after <= room.clock() for link in gone) else LinkEnd.REVOKED

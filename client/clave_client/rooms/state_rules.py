@@ -61,9 +61,11 @@ def check_change(
     for other, role in change.roles.items():
         _check_role(settled.role_of(other), role, rank, name, is_own=other == account)
     for link in change.links:
+        if base.find_link(link.key) is not None:
+            raise PolicyRejected(f"{name} changed a link, or how many join by it")
+        if link.by != account:
+            raise PolicyRejected(f"{name} made a link in another's name")
         require(base.link, POLICIES["link"], rank, name)
-        if link.by != account or base.find_link(link.key) is not None:
-            raise PolicyRejected(f"{name} changed a link, or made one in another's name")
     if change.ended:
         require(Role.MEMBER, "revoke links", rank, name)
     if change.banned or change.unbanned:
