@@ -6,7 +6,7 @@ A part of `client.Client`.
 from __future__ import annotations
 
 from clave_client.client_roles import ClientRoles
-from clave_client.errors import LinkUnusable, UsageError
+from clave_client.errors import LinkUnusable, RelayFault, UsageError
 from clave_client.events import Notice, Person
 from clave_client.formats.agreed_state import Role
 from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, MOST_USES, RoomLink
@@ -14,6 +14,7 @@ from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import MOST_LINK_DEVICES, member_identity, uses_left
 from clave_client.rooms.state_change import StateChange
+from clave_client.sync.link_joins import RELAY_TOO_OLD
 from clave_client.values import LinkInfo, MadeLink, SeenKey
 from clave_crypto.keys import Secret
 from clave_wire.text import sanitize
@@ -37,6 +38,8 @@ class ClientLinks(ClientRoles):
         same link again. Raises `UsageError` if the room cannot have one.
         """
         here = self._checked(room, "links")
+        if not self.sync.transport.connection.has_links:
+            raise RelayFault(RELAY_TOO_OLD)
         connection = self.sync.connection
         given = None if seed is None else Secret(seed)
         link = JoinLink.make(connection.address, connection.trust.link_pin, here.account, given)

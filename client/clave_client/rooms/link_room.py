@@ -96,10 +96,10 @@ class LinkRoom(RoomMessages):
 
         None if it begins none, or the room has no links before and after it.
         """
-        if submit.kind not in _OFFERING or not (self.state.links or self._successor_has_links()):
+        if submit.kind not in _OFFERING:
             return None
         successor = self._group_begun_by(submit)
-        if successor is None:
+        if successor is None or not (self.state.links or agreed_state(successor.extensions).links):
             return None
         return make_offer(successor, self.chain.seen(), self.clock(), submit.submission)
 
@@ -109,15 +109,14 @@ class LinkRoom(RoomMessages):
             return None
         return make_offer(self.group, self.chain.seen(), self.clock())
 
-    def _successor_has_links(self) -> bool:
-        group = self.commits.successor
-        return group is not None and bool(agreed_state(group.extensions).links)
-
     def _group_begun_by(self, submit: Submit) -> Group | None:
-        """Return the group whose epoch a submission begins once it is accepted, None if it begins none."""
+        """Return the group whose epoch a submission begins once it is accepted, None if it begins none.
+
+        None also for a confirmation that leads from a room without links to one without.
+        """
         if submit.kind is Kind.CONFIRM:
             rekey = self.rekeys.find(split_payload(submit.payload)[0].ref)
-            if rekey is None:
+            if rekey is None or not (self.state.links or rekey.changes_state):
                 return None
             group = self.copy_group()
             try:
@@ -125,5 +124,6 @@ class LinkRoom(RoomMessages):
             except MLSError:
                 return None
             return group
-        begins = submit.kind is Kind.COMMIT or not self.roster.others(self.account)
+        removed = split_payload(submit.payload)[0].remove
+        begins = submit.kind is Kind.COMMIT or not self.roster.others(self.account, removed)
         return self.commits.successor if begins and self.commits.is_newest(submit.payload) else None

@@ -57,7 +57,8 @@ class Rekey:
     """A rekey that passed every check that does not need its path secret.
 
     `ref` is the id by which it is confirmed, `account` its author's, `removes` the devices it removes.
-    `external` says that by it a device rejoins, or joins by a link: `joiner` is who does.
+    `external` says that by it a device rejoins, or joins by a link: `joiner` is who does. `changes_state`
+    says that it changes the agreed state.
     """
 
     ref: bytes
@@ -67,6 +68,7 @@ class Rekey:
     effect: RekeyEffect
     external: bool = False
     joiner: VerifiedIdentity | None = None
+    changes_state: bool = False
 
     @property
     def seq(self) -> int:
@@ -206,7 +208,8 @@ def check_rekey(parsed: UnverifiedEntry, group: Group, roster: Roster, own: Coll
     if not preview.path or added or header.add or removed != removes or len(removes) != len(header.remove):
         raise PeerError("its header is not what it does")
     ref, effect = rekey_id(entry.payload), _EFFECTS[preview.fate]
-    return Rekey(ref, parsed, author.account, removes, effect, preview.external)
+    changed = preview.extensions_changed
+    return Rekey(ref, parsed, author.account, removes, effect, preview.external, changes_state=changed)
 
 
 def _check_join(parsed: UnverifiedEntry, preview: CommitPreview) -> Rekey:

@@ -38,7 +38,9 @@ from clave_crypto.mls import MLSError
 from clave_wire.messages import Accepted, Code, FindLink, Kind, LinkOffer, Rejected, Submit
 from clave_wire.text import sanitize
 
-__all__ = ["LinkJoinContext", "LinkJoins"]
+__all__ = ["RELAY_TOO_OLD", "LinkJoinContext", "LinkJoins"]
+
+RELAY_TOO_OLD: Final = "this relay is too old for links; ask its operator to update it"
 
 _TRIES: Final = 16
 """How often a join is tried at once while others change the room."""
@@ -111,7 +113,8 @@ class LinkJoins:
         `LinkUnusable`, or `ClientError` when the relay or all that members offer is of no use.
         """
         for _ in range(_TRIES):
-            offer, opened, built, inviter = await self._find(secret, is_inviter)
+            left = None if former is None or former.joining is None else former.joining.head
+            offer, opened, built, inviter = await self._find(secret, is_inviter, left)
             check(inviter)
             known = self._sync.rooms.get(offer.room)
             if known is not None and known is not former and known.record.phase is Phase.JOINED:
@@ -126,15 +129,20 @@ class LinkJoins:
         raise ClientError("others keep changing the room at the same time; try again")
 
     async def _find(
-        self, secret: LinkSecret, is_inviter: Callable[[bytes], bool]
+        self, secret: LinkSecret, is_inviter: Callable[[bytes], bool], left: bytes | None
     ) -> tuple[LinkOffer, OpenedOffer, LinkJoin, Person]:
-        """Return the first offer of a link that leads to a room of its inviter, and the join by it."""
+        """Return the first offer of a link that leads to a room of its inviter, and the join by it.
+
+        `left` is the epoch that members have left, as this device knows: no offer of it is of use.
+        """
         place, offers, reason = 0, 1, ""
         while place < offers:
             offer = await self._ask(secret, place)
             place, offers = place + 1, offer.offers
             try:
                 opened = open_offer(offer, secret)
+                if opened.head == left:
+                    raise PeerError("the room has changed since; it works once a member is there")
                 built = self._build(offer, opened, secret)
                 return offer, opened, built, self._find_inviter(built, secret, is_inviter)
             except (MLSError, PeerError) as error:
@@ -144,7 +152,7 @@ class LinkJoins:
     async def _ask(self, secret: LinkSecret, place: int) -> LinkOffer:
         transport = self._sync.transport
         if not transport.connection.has_links:
-            raise RelayFault("this relay is too old for links; ask its operator to update it")
+            raise RelayFault(RELAY_TOO_OLD)
         try:
             answer = await transport.request(lambda request: FindLink(request, secret.key, place))
         except RelayRefused as error:
