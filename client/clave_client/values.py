@@ -119,6 +119,8 @@ class RoomInfo(msgspec.Struct, frozen=True):
     `may_link` is the role that making links takes, `links` how many there are. `joining` is the name of who
     made the link by which this device joined, until that person, or somebody verified, has spoken there;
     `unconfirmed` says that no member has let this device in yet.
+    `code` are the words that all members see in this epoch, and nobody in another one; empty while this
+    device cannot follow the room.
     """
 
     id: bytes
@@ -148,3 +150,4 @@ class RoomInfo(msgspec.Struct, frozen=True):
     links: int = 0
     joining: str = ""
     unconfirmed: bool = False
+    code: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from clave_client.formats.agreed_state import Role
+from clave_client.formats.room_code import room_code
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.suites import is_post_quantum
 from clave_client.values import RoomInfo
@@ -49,6 +50,7 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         len(room.state.links),
         "" if room.joining is None else room.name_of(room.joining.inviter),
         room.awaits_entry,
+        () if room.cannot_follow else room_code(room.group),  # else it would be of an epoch that is over
     )
 
 

@@ -14,6 +14,7 @@ from clave_client import events
 from clave_client.events import Event, Inconsistency, MessageKind, Person
 from clave_client.formats.durations import exact_duration_words
 from clave_client.formats.join_words import joining_text
+from clave_client.formats.room_code import code_lines
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.hints import notice_text
 from clave_client.values import MOST_NUMBER, Phase, RoomInfo
@@ -185,6 +186,13 @@ def room_line(room: RoomSummary, *, here: bool = False) -> str:
     return f"{room.title}  {room.id.hex()[:8]}" + "".join(f" ({word})" for word in words)
 
 
+_CODE: Final = "code of this moment: "
+_WHAT_CODE_IS_FOR: Final = (
+    "whoever reads out the same words is in this room with you and sees the same members; every change of"
+    " the room gives it other words, so all look at the same moment"
+)
+
+
 def room_info_lines(info: RoomInfo) -> list[str]:
     """Return the lines of a room's summary."""
     unverified = f", {info.unverified} unverified" if info.unverified else ""
@@ -197,6 +205,9 @@ def room_info_lines(info: RoomInfo) -> list[str]:
         f"encryption: {info.encryption}",
         f"cipher suite: {info.suite_name}, epoch {info.epoch}",
     ]
+    if info.code:
+        first, *others = code_lines(info.code)
+        lines += [f"{_CODE}{first}", *(" " * len(_CODE) + other for other in others), _WHAT_CODE_IS_FOR]
     if not info.post_quantum:
         lines.append(
             "not post-quantum: recorded traffic would not withstand a future quantum computer;"
