@@ -286,8 +286,10 @@ async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> Non
         assert NEW_ROOMS.name in lines[new + 1]
         assert lines[new + 2].startswith("* everybody but guests invite people; admins and owners remove")
         assert lines[new + 3] == "* the others see what you have received, not what you have read"
-        assert lines[new + 4] == f"* relay: {relay.address}"
-        assert lines[new + 5] == f"* relay fingerprint {relay.fingerprint}"
+        assert lines[new + 4].startswith("* code of this moment: ")
+        assert lines[new + 6].startswith("* whoever reads out the same words is in this room with you")
+        assert lines[new + 7] == f"* relay: {relay.address}"
+        assert lines[new + 8] == f"* relay fingerprint {relay.fingerprint}"
         old = lines.index(f"* encryption: {SUITE_1.words}")
         assert SUITE_1.name in lines[old + 1]
         warning = "not post-quantum: recorded traffic would not withstand a future quantum computer"
@@ -306,7 +308,7 @@ async def test_info_says_in_words_how_rooms_are_encrypted(tmp_path: Path) -> Non
         ]
         assert sum(warning in line for line in rooms) == 1
         one = await clave("info", "--name", "red", "friends", home=home)
-        assert one.out.splitlines() == rooms[1:7]
+        assert one.out.splitlines() == rooms[1:10]
         none = await clave("info", "--name", "red", "nowhere", home=home)
         assert (none.status, none.line) == (
             2,

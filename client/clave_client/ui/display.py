@@ -205,9 +205,6 @@ def room_info_lines(info: RoomInfo) -> list[str]:
         f"encryption: {info.encryption}",
         f"cipher suite: {info.suite_name}, epoch {info.epoch}",
     ]
-    if info.code:
-        first, *others = code_lines(info.code)
-        lines += [f"{_CODE}{first}", *(" " * len(_CODE) + other for other in others), _WHAT_CODE_IS_FOR]
     if not info.post_quantum:
         lines.append(
             "not post-quantum: recorded traffic would not withstand a future quantum computer;"
@@ -231,6 +228,9 @@ def room_info_lines(info: RoomInfo) -> list[str]:
         lines.append(
             f"{', '.join(info.outdated[:5])} {have} to update clave: no replies and edits until then"
         )
+    if info.code:
+        first, *others = code_lines(info.code)
+        lines += [f"{_CODE}{first}", *(" " * len(_CODE) + other for other in others), _WHAT_CODE_IS_FOR]
     return lines
 
 

@@ -28,6 +28,7 @@ from clave_crypto.mls.state import GroupState, PendingProposal, StateChange, sto
 from clave_crypto.mls.stored_tree import StoredTree
 from clave_crypto.mls.suites import CipherSuite
 from clave_crypto.mls.tree_pages import changed_pages
+from clave_crypto.mls.verifying import verify_keys, verify_tree
 from clave_crypto.mls.welcoming import make_group_info
 
 __all__ = ["GroupView"]
@@ -198,6 +199,35 @@ class GroupView:
         if leaf is None:
             raise LocalError(f"no member is at leaf {leaf_index}")
         return Member.of(leaf_index, leaf)
+
+    def check_tree(self) -> None:
+        """Check the whole tree as a joiner does: its hash, parent hashes, and each leaf (section 12.4.3.1).
+
+        Following commits keeps it right, so this finds damage of what was stored, or a defect.
+
+        Raises:
+            MalformedError, ValidationError: it breaks a rule.
+            LimitError: a leaf is too large.
+            PolicyRejected: the application refuses a leaf.
+            StateError: a page of the stored tree is missing or does not belong to this epoch.
+
+        """
+        epoch = self._epoch
+        verify_tree(epoch.tree, epoch.context, policy=self._policy, limits=self._limits, spread=map)
+
+    def check_keys(self) -> None:
+        """Check the confirmation tag, and that this member's private keys are those of the public ones.
+
+        Message keys cannot be checked: nothing is kept to compare them with.
+
+        Raises:
+            ValidationError: the confirmation tag is not that of this epoch.
+            StateError: a key or the transcript hash is another one.
+            GroupClosedError: this member was removed.
+
+        """
+        self._check_member()
+        verify_keys(self._epoch)
 
     @checked
     def export(self, label: str, context: bytes, length: int) -> Secret:

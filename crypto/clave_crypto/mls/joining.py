@@ -18,20 +18,13 @@ from clave_crypto.mls.extensions import ExtensionType, find_extension
 from clave_crypto.mls.framing import decode_message
 from clave_crypto.mls.key_package import KeyPackageBundle
 from clave_crypto.mls.key_schedule import derive_epoch, interim_transcript_hash, welcome_key_nonce
-from clave_crypto.mls.leaf_node import LeafNode
 from clave_crypto.mls.limits import Limits
 from clave_crypto.mls.origin import Origin, check_continues, find_origin
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.ratchet_tree import RatchetTree, decode_nodes
 from clave_crypto.mls.rules.extensions import check_extensions, check_extensions_unique
-from clave_crypto.mls.rules.leaf import (
-    check_leaf,
-    check_leaves_fit_group,
-    check_leaves_unique,
-    check_lifetime_bounded,
-)
 from clave_crypto.mls.rules.message import check_confirmation_tag
-from clave_crypto.mls.rules.tree import check_tree, check_tree_hash, check_tree_shape, leaf_source
+from clave_crypto.mls.rules.tree import check_tree_shape
 from clave_crypto.mls.rules.welcome import (
     check_group_id_new,
     check_group_info_signature,
@@ -44,9 +37,10 @@ from clave_crypto.mls.rules.welcome import (
     find_own_leaf,
 )
 from clave_crypto.mls.secret_tree import SecretTree
-from clave_crypto.mls.spread import Spread, apply_spread
+from clave_crypto.mls.spread import Spread
 from clave_crypto.mls.suites import CipherSuite, find_suite
 from clave_crypto.mls.treekem import derive_path_keys
+from clave_crypto.mls.verifying import verify_tree
 from clave_crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 
 __all__ = ["FindBundle", "decode_part", "join", "verify_group_info"]
@@ -145,21 +139,7 @@ def verify_group_info(
     tree = _read_tree(suite, check_tree_given(ratchet_tree if embedded is None else embedded), limits)
     signer = check_signer(tree, group_info)
     check_group_info_signature(suite, signer.signature_key, group_info)
-    check_tree_hash(tree, context.tree_hash)
-    check_tree(tree)
-    check_leaves_unique(tree.census)
-    check_leaves_fit_group(tree.census, context.extensions)
-
-    def check(place: tuple[int, LeafNode]) -> None:
-        leaf_index, leaf = place
-        limits.check_leaf(len(leaf.encode()))
-        check_lifetime_bounded(leaf, limits)
-        check_leaf(suite, leaf, leaf_source(leaf), group_id=context.group_id, leaf_index=leaf_index)
-
-    leaves = list(tree.leaves())
-    apply_spread(spread, check, leaves)
-    for _, leaf in leaves:
-        policy.check_leaf(leaf)
+    verify_tree(tree, context, policy=policy, limits=limits, spread=spread)
     return tree
 
 
