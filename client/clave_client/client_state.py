@@ -14,13 +14,14 @@ from clave_client.formats.agreed_state import Role
 from clave_client.formats.join_words import joining_text
 from clave_client.net.address import RelayInfo
 from clave_client.people.key_watch import KeyWatch
+from clave_client.rooms.audit import audit_room
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.room_info import room_info
 from clave_client.rooms.room_names import resolve_room, similar_room
 from clave_client.store.database import RoomRecord
 from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.room_sync import RoomSync
-from clave_client.values import Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
+from clave_client.values import AuditFinding, Fingerprint, MemberInfo, Phase, RoomInfo, SeenKey
 from clave_wire.login import fingerprint_text
 from clave_wire.text import sanitize
 
@@ -99,6 +100,16 @@ class ClientState:
     def info(self, room: bytes) -> RoomInfo:
         """Return the summary of a room, as of what this device has read."""
         return room_info(self._room(room), self.sync.account.verified.account)
+
+    def audit(self, room: bytes) -> list[AuditFinding]:
+        """Check what is stored of a room, also of one that cannot be used; changes nothing.
+
+        Raises `NotInRoom` if nothing is.
+        """
+        record = self.sync.store.room(room)
+        if record is None:
+            raise NotInRoom("nothing is stored of that room")
+        return audit_room(self.sync.store, record)
 
     @property
     def unusable(self) -> list[str]:

@@ -12,6 +12,7 @@ from clave_client.events import Person
 __all__ = [
     "ERA_BITS",
     "MOST_NUMBER",
+    "AuditFinding",
     "BlockedPerson",
     "Fingerprint",
     "LinkInfo",
@@ -37,6 +38,17 @@ class Phase(enum.IntEnum):
     LEAVING = 3
     CLOSED = 4
     BEHIND = 5
+
+
+class AuditFinding(msgspec.Struct, frozen=True):
+    """What one check of a stored room found; `check` is its name, `text` says what holds or what does not."""
+
+    check: str
+    ok: bool
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<AuditFinding {self.check!r} ok={self.ok!r}>"
 
 
 class BlockedPerson(msgspec.Struct, frozen=True):

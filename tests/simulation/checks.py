@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.events import Inconsistency
+from clave_client.rooms.audit import audit_room
 from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
 from clave_crypto.mls import Group
@@ -449,6 +450,15 @@ class Checks:
                         self.fail("P1", f"{device} takes itself for removed, the others do not")
                 if lost := [each.label for each in members if each.public not in roster]:
                     self.fail("I8", f"{lost} take themselves for members, the others do not")
+
+    def judge_stores(self) -> None:
+        """See that an audit of what honest devices have stored finds nothing: it knows no false alarm."""
+        for device in self.world.honest():
+            store = device.session.store
+            for record in store.rooms():
+                for finding in audit_room(store, record):
+                    if not finding.ok:
+                        self.fail("P4", f"the audit of {device} says: {finding.text}")
 
     def heard(self, room: bytes, words: dict[str, str]) -> tuple[list[str], list[str]]:
         """Return who lacks whose word, of `words` by device, without having been told; and who was told."""

@@ -356,6 +356,7 @@ class _Stage:
                 await self._everyone_talks(room, "is still here")
         world.checks.judge_rooms()
         world.checks.judge_posts()
+        world.checks.judge_stores()
         world.checks.judge_history()
         world.checks.judge_restores()
         self._look_at_sizes()

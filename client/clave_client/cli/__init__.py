@@ -1,6 +1,13 @@
 """The command line `clave`: options, subcommands, exit statuses."""
 
 from clave_client.cli import account_commands, link_commands, message_commands, role_commands, room_commands
+from clave_client.cli import (
+    account_commands,
+    inspection_commands,
+    message_commands,
+    role_commands,
+    room_commands,
+)
 from clave_client.cli.commands import main
 from clave_client.cli.search_command import search
 
@@ -11,6 +18,10 @@ for command in (
     *message_commands.ALL,
     *room_commands.ALL,
     *role_commands.ALL,
+    *message_commands.ALL,
+    *room_commands.ALL,
+    *role_commands.ALL,
+    *inspection_commands.ALL,
     search,
     *account_commands.ALL,
 ):

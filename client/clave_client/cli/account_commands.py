@@ -15,15 +15,15 @@ from click.core import ParameterSource
 
 from clave_client.cli.exit_status import exits, run
 from clave_client.cli.profile_options import (
-    TRIES,
     ProfileOptions,
     Prompt,
     first_line,
     home_option,
     json_option,
     profile_options,
+    try_often,
 )
-from clave_client.errors import PassphraseNeeded, UsageError, WrongPassphrase
+from clave_client.errors import UsageError
 
 if TYPE_CHECKING:
     from clave_client.store.profile import Profile
@@ -70,7 +70,7 @@ def change_passphrase(options: ProfileOptions, new_passphrase_file: Path | None)
     with exits():
         profile = _protected(options)
         new = _new(new_passphrase_file, "--new-passphrase-file")
-        _try_often(options.passphrase_file, lambda: profile.change_passphrase(new))
+        try_often(options.passphrase_file, lambda: profile.change_passphrase(new))
     click.echo("the passphrase is changed; copies of the profile made before still open with the former one")
 
 
@@ -80,7 +80,7 @@ def remove_passphrase(options: ProfileOptions) -> None:
     """Have a profile open without a passphrase, by whoever can read its folder."""
     with exits():
         profile = _protected(options)
-        _try_often(options.passphrase_file, lambda: profile.change_passphrase(None))
+        try_often(options.passphrase_file, lambda: profile.change_passphrase(None))
     click.echo("the passphrase is removed; whoever can read the profile's folder can open it")
 
 
@@ -98,7 +98,7 @@ def backup(options: ProfileOptions, backup_passphrase_file: Path | None, file: P
         from clave_wire.text import sanitize
 
         profile = options.profile()
-        key = _try_often(options.passphrase_file, profile.read_key)
+        key = try_often(options.passphrase_file, profile.read_key)
         passphrase = _new(backup_passphrase_file, "--backup-passphrase-file", "passphrase of the backup")()
         size = write_backup(profile.store_path, key, file, passphrase)
     click.echo(f"{sanitize(str(file))}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
@@ -134,7 +134,7 @@ def restore(
         ask = _known(backup_passphrase_file)
         protected = passphrase or new_passphrase_file is not None
         new = _new(new_passphrase_file, "--new-passphrase-file") if protected else None
-        restored = _try_often(
+        restored = try_often(
             backup_passphrase_file,
             lambda: restore_profile(file, ask(), home or default_home(), new_passphrase=new, clock=time),
         )
@@ -240,18 +240,6 @@ def _protected(options: ProfileOptions) -> Profile:
     if not profile.has_passphrase:
         raise click.UsageError("it has no passphrase; run: clave passphrase set")
     return profile
-
-
-def _try_often(file: Path | None, attempt: Callable[[], T]) -> T:
-    """Return what `attempt` does; a passphrase that is typed, not read from `file`, may be wrong twice."""
-    for _ in range(TRIES - 1 if file is None else 0):
-        try:
-            return attempt()
-        except PassphraseNeeded:
-            raise
-        except WrongPassphrase:
-            continue  # the next question says so
-    return attempt()
 
 
 def _known(file: Path | None) -> Callable[[], str]:

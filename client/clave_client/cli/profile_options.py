@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from clave_client.cli.defects import note_folder
-from clave_client.errors import ProfileOfOther, UsageError
+from clave_client.errors import PassphraseNeeded, ProfileOfOther, UsageError, WrongPassphrase
 
 if TYPE_CHECKING:
     from clave_client.client import Client
@@ -28,7 +28,10 @@ __all__ = [
     "home_option",
     "json_option",
     "profile_options",
+    "try_often",
 ]
+
+T = TypeVar("T")
 
 _MOST_LINE_CHARACTERS = 4096
 """Most characters of a first line: a passphrase or a token."""
@@ -209,6 +212,18 @@ def profile_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def try_often(file: Path | None, attempt: Callable[[], T]) -> T:
+    """Return what `attempt` does; a passphrase that is typed, not read from `file`, may be wrong twice."""
+    for _ in range(TRIES - 1 if file is None else 0):
+        try:
+            return attempt()
+        except PassphraseNeeded:
+            raise
+        except WrongPassphrase:
+            continue  # the next question says so
+    return attempt()
 
 
 def first_line(path: Path) -> str:

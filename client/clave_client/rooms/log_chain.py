@@ -17,7 +17,7 @@ from clave_client.store.database import Store
 from clave_wire.header import Seen
 from clave_wire.messages import Entry
 
-__all__ = ["HASHES_KEPT", "LogChain"]
+__all__ = ["HASHES_KEPT", "LogChain", "chain_link", "chain_start"]
 
 _LABEL = b"clave 4 log chain"
 HASHES_KEPT = 10_000
@@ -51,17 +51,14 @@ class LogChain:
 
     def start_after(self, seq: int) -> None:
         """Start after entry `seq` with a fixed value: in a new room, or after the entries of protocol 3."""
-        self._set(seq, _start(self._room, seq))
+        self._set(seq, chain_start(self._room, seq))
 
     def extend(self, entry: Entry) -> None:
         """Append the next entry."""
         if self._hash is None:
             self._cursor = entry.seq
             return
-        numbers = entry.seq.to_bytes(8, "big"), entry.submission.to_bytes(8, "big")
-        payload = hashlib.sha256(entry.payload).digest()
-        linked = b"".join((_LABEL, self._hash, numbers[0], entry.sender, numbers[1], payload))
-        self._set(entry.seq, hashlib.sha256(linked).digest())
+        self._set(entry.seq, chain_link(self._hash, entry))
 
     def truncate(self, seq: int) -> None:
         """Drop the hashes after entry `seq`, which the relay has lost."""
@@ -78,7 +75,7 @@ class LogChain:
     def seen(self) -> Seen:
         """Return this device's view, to be sent in headers."""
         if self._hash is None:
-            return Seen(0, _start(self._room, 0))
+            return Seen(0, chain_start(self._room, 0))
         return Seen(self._cursor, self._hash)
 
     def contradicts(self, seen: Seen) -> bool:
@@ -102,13 +99,22 @@ class LogChain:
 
     def _stored(self, seq: int) -> bytes | None:
         known = self._unsaved.get(seq) or self._store.chain_hash(self._room, seq)
-        return known or (None if seq else _start(self._room, 0))
+        return known or (None if seq else chain_start(self._room, 0))
 
     def _set(self, seq: int, hash_: bytes) -> None:
         self._cursor, self._known, self._is_known = seq, hash_, True
         self._unsaved[seq] = hash_
 
 
-def _start(room: bytes, seq: int) -> bytes:
+def chain_link(before: bytes, entry: Entry) -> bytes:
+    """Return the chain's hash after an entry, from the one `before` it."""
+    numbers = entry.seq.to_bytes(8, "big"), entry.submission.to_bytes(8, "big")
+    payload = hashlib.sha256(entry.payload).digest()
+    linked = b"".join((_LABEL, before, numbers[0], entry.sender, numbers[1], payload))
+    return hashlib.sha256(linked).digest()
+
+
+def chain_start(room: bytes, seq: int) -> bytes:
+    """Return the fixed hash after entry `seq`, from which a chain starts that nobody has handed on."""
     position = b"" if seq == 0 else seq.to_bytes(8, "big")
     return hashlib.sha256(_LABEL + room + position).digest()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from clave_client.errors import UsageError
+from clave_client.errors import RoomNotFound, UsageError
 from clave_client.store.database import RoomRecord
 from clave_client.store.pins import are_confusable
 from clave_client.values import Phase
 from clave_wire.text import sanitize
 
-__all__ = ["resolve_room", "similar_room"]
+__all__ = ["resolve_room", "similar_room", "stored_room"]
 
 MIN_ID_DIGITS = 8
 """Least hexadecimal digits that are taken for the start of a room's id."""
@@ -35,6 +35,19 @@ def resolve_room(words: str, rooms: Iterable[RoomRecord], *, invited: bool = Fal
         if found:
             return found[0].id
     return None
+
+
+def stored_room(words: str, rooms: Iterable[RoomRecord]) -> RoomRecord:
+    """Return the record that `words` means; one that this device has left only if there is no other.
+
+    Raises `RoomNotFound`, or `UsageError` when several rooms match.
+    """
+    every = list(rooms)
+    for among in ([room for room in every if room.phase is not Phase.CLOSED], every):
+        found = resolve_room(words, among)
+        if found is not None:
+            return next(room for room in every if room.id == found)
+    raise RoomNotFound(f"nothing is stored of a room called {sanitize(words)}")
 
 
 def similar_room(room: RoomRecord, rooms: Iterable[RoomRecord]) -> RoomRecord | None:

@@ -25,6 +25,7 @@ from clave_client.rpc.account_methods import (
     WaitSettled,
 )
 from clave_client.rpc.link_methods import LINK_METHODS, JoinLink, ListLinks, MakeLink, RevokeLinks
+from clave_client.rpc.inspection_methods import INSPECTION_METHODS, AuditRoom
 from clave_client.rpc.message_methods import (
     MESSAGE_METHODS,
     Archive,
@@ -60,6 +61,7 @@ __all__ = [
     "Accept",
     "AddTypedLine",
     "Archive",
+    "AuditRoom",
     "Ban",
     "Block",
     "Cancel",
@@ -435,6 +437,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
         *ROLE_METHODS,
         *LINK_METHODS,
         *MESSAGE_METHODS,
+        *INSPECTION_METHODS,
         *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),
     )

@@ -13,6 +13,7 @@ from clave_client.client import Client
 from clave_client.events import Event, Person
 from clave_client.formats.agreed_state import parse_role
 from clave_client.formats.json_values import load, type_tag
+from clave_client.rooms.room_names import stored_room
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
 from clave_client.rpc.message_service import MOST_MESSAGES, MessageService
@@ -56,6 +57,7 @@ class Service(MessageService):
             m.AddTypedLine: lambda r: settings.add_typed_line(self._store, r.line),
             m.ListRooms: lambda _: self._summaries(client.rooms.values()),
             m.FindRoom: lambda r: self._summary(self._room(r.room, invited=r.invited)),
+            m.AuditRoom: lambda r: client.audit(stored_room(r.room, self._store.rooms()).id),
             m.GetRoomInfo: lambda r: client.info(self._room(r.room)),
             m.ListMembers: lambda r: client.members(self._room(r.room)),
             m.ListLinks: lambda r: client.links(self._room(r.room)),

@@ -13,6 +13,7 @@ from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import name_with_warning, note, room_info_lines, room_line, warning_word
 from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
+from clave_client.ui.inspection_commands import INSPECTION_COMMANDS
 from clave_client.ui.key_commands import show_fingerprint, trust, verify
 from clave_client.ui.link_commands import LINK_COMMANDS
 from clave_client.ui.message_commands import MESSAGE_COMMANDS
@@ -225,6 +226,7 @@ COMMANDS = {
     "history": Command("/history [N]", "show the last N messages again (20)", "", _history),
     **ROLE_COMMANDS,
     **MESSAGE_COMMANDS,
+    **INSPECTION_COMMANDS,
     "mute": Command("/mute [ROOM] [8h]", "ring no bell for a room, or ring again", "room", _mute),
     "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
     "help": Command("/help", "show this", "", _help),

@@ -18,6 +18,7 @@ _HELP = {
     "clave_client.cli.commands",
     "clave_client.cli.defects",
     "clave_client.cli.exit_status",
+    "clave_client.cli.inspection_commands",
     "clave_client.cli.message_commands",
     "clave_client.cli.profile_options",
     "clave_client.cli.link_commands",
