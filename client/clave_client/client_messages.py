@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from clave_client.client_settings import ClientSettings
+from clave_client.client_setup import chosen_proxy
 from clave_client.errors import ClientError, MemberNotFound, UsageError
 from clave_client.events import MessageKind
 from clave_client.formats.agreed_state import MAX_EXPIRY_SECONDS, Role
@@ -16,9 +17,10 @@ from clave_client.formats.content import MAX_BODY_BYTES, is_reaction
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.message_id import legacy_message_id
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.relay_view import relay_view
 from clave_client.store.message_tables import HistoryLine
 from clave_client.store.search_index import MOST_ROW
-from clave_client.values import ERA_BITS, MOST_NUMBER, Phase
+from clave_client.values import ERA_BITS, MOST_NUMBER, Phase, RelayView
 from clave_wire.text import sanitize
 
 __all__ = ["ClientMessages", "FoundLine", "check_current"]
@@ -210,6 +212,26 @@ class ClientMessages(ClientSettings):
         if found is None:
             raise UsageError(f"there is no such message in {here.record.title}")
         return found
+
+    def relay_view(self, room: bytes, words: str = "") -> RelayView:
+        """Return what the relay could learn of the message that `words` name: its number, or its id.
+
+        Without words it is the last one that this device sent. Raises `UsageError`.
+        """
+        here, device = self._room(room), self.sync.own_device
+        if words.strip():
+            line: HistoryLine | None = self.find_message(room, words)
+        else:
+            lines = reversed(self.history(room, last=_LOOKED_AT))
+            line = next((line for line in lines if line.sender == device), None)
+        if line is None:
+            raise UsageError(f"this device has said nothing in {here.record.title}; say which message")
+        address = self.sync.connection.address
+        is_onion = address.host.endswith(".onion")
+        has_proxy = chosen_proxy(self.sync.store, None, address) is not None
+        way = "onion" if is_onion else "proxy" if has_proxy else "direct"
+        online = self.sync.online.get(room, set()) | {device}
+        return relay_view(here, self.sync.store, line, way=way, online=online)
 
     def search(
         self,

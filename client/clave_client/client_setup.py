@@ -20,7 +20,7 @@ from clave_client.store.profile import Profile
 from clave_client.sync.room_sync import RoomSync
 from clave_host.version import VERSION
 
-__all__ = ["OpenedProfile", "open_profile"]
+__all__ = ["OpenedProfile", "chosen_proxy", "open_profile"]
 
 _PROXY_KEY: Final = "proxy"
 """Where the store keeps the proxy that the user gave, or `NO_PROXY`."""
@@ -71,7 +71,7 @@ def open_profile(
         address = address or RelayAddress.parse((stored or b"").decode())
         # A profile belongs to one relay: the pinned certificate holds for any address of it.
         if connect is None:
-            connect = partial(RelayTransport.connect, proxy=_chosen_proxy(store, proxy, address))
+            connect = partial(RelayTransport.connect, proxy=chosen_proxy(store, proxy, address))
         trust = CertificateTrust.load(store)
         if pin is not None:
             trust = trust.with_pin(pin)
@@ -94,7 +94,7 @@ def _checked_proxy(given: str) -> str:
     return NO_PROXY if given.strip() in ("", NO_PROXY) else Proxy.parse(given).encode()
 
 
-def _chosen_proxy(store: Store, given: str | None, address: RelayAddress) -> Proxy | None:
+def chosen_proxy(store: Store, given: str | None, address: RelayAddress) -> Proxy | None:
     """Return the proxy to use: the given one, which is stored at once, else the stored one, else ALL_PROXY's.
 
     It is stored before anything is connected, so that no later start connects without. Raises `UsageError`.

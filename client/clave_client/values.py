@@ -19,7 +19,9 @@ __all__ = [
     "MadeLink",
     "MemberInfo",
     "Phase",
+    "RelayView",
     "RoomInfo",
+    "RoutedDevice",
     "SeenKey",
 ]
 
@@ -71,6 +73,64 @@ class Fingerprint(msgspec.Struct, frozen=True):
     safety_number: str
     verified: bool
     source: str
+
+
+class RoutedDevice(msgspec.Struct, frozen=True):
+    """A device that the relay sends a room's entries, and whether it is connected now, as the relay says."""
+
+    name: str
+    device_name: str
+    device: bytes
+    online: bool
+
+    def __repr__(self) -> str:
+        return f"<RoutedDevice online={self.online!r}>"
+
+
+class RelayView(msgspec.Struct, frozen=True):
+    """What the relay could learn of one message, and what there was that it could not.
+
+    None stands for what this profile has not kept; the relay may have. `number` is that of the entry. `name`
+    is the account's registered name; the relay knows also `account`, `device` and `device_name`, which is
+    empty if not known here. `way` is "direct", "proxy" or "onion" for how this client reaches the relay now,
+    and with that which network address it sees; empty for messages of others. `accepted_at` is the relay's
+    time (s since 1970), 0 if not known. An entry has `entry_bytes`, of which `ciphertext_bytes` follow the
+    header, after padding to `padded_bytes`. `head`, `seen` and `count` stand in the header, in clear: the id
+    of the epoch, the last entry that the sender had seen, and the sender's count of messages. `devices` are
+    those that the relay sends the room's entries to; `devices_then` says that nobody came or went since.
+
+    Hidden from the relay: the number of `characters` of the text, which message it answers (`reply_to`, 0
+    for none), how many `reactions` and `edits` it got, whether it disappears, the room's `title`, and the
+    sender's `role`, empty if it is in the room no more.
+    """
+
+    room: bytes
+    number: int
+    own: bool
+    name: str
+    account: bytes
+    device: bytes
+    device_name: str
+    way: str
+    accepted_at: float
+    entry_bytes: int | None
+    ciphertext_bytes: int | None
+    padded_bytes: int | None
+    head: bytes | None
+    seen: int | None
+    count: int | None
+    devices: list[RoutedDevice]
+    devices_then: bool
+    characters: int
+    reply_to: int
+    reactions: int
+    edits: int
+    disappears: bool
+    title: str
+    role: str
+
+    def __repr__(self) -> str:
+        return f"<RelayView of entry {self.number!r}>"
 
 
 class SeenKey(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
     m.Unblock: Ways("unblock", "unblock", "unblock"),
     m.ListBlocked: Ways("block", "block", "blocked"),
     m.AuditRoom: Ways("audit", "audit", "audit"),
+    m.GetRelayView: Ways("receipt", "receipt", "relay_view"),
 }
 
 METHODS = [*MESSAGE_METHODS, *ROLE_METHODS, *INSPECTION_METHODS]

@@ -33,6 +33,7 @@ def test_the_page_and_the_schema_are_made_from_the_code() -> None:
 SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
     "accept": (m.Accept,),
     "audit": (m.AuditRoom,),
+    "relay_view": (m.GetRelayView,),
     "block": (m.Block,),
     "blocked": (m.ListBlocked,),
     "delete": (m.DeleteMessage,),

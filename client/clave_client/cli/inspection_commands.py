@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from clave_client.cli.exit_status import exits
+from clave_client.cli.exit_status import exits, run
 from clave_client.cli.profile_options import ProfileOptions, json_option, profile_options, try_often
 
 __all__ = ["ALL"]
@@ -36,5 +36,26 @@ def audit(options: ProfileOptions, room: str, *, as_json: bool) -> None:
     sys.exit(status)
 
 
-ALL: Final[tuple[Any, ...]] = (audit,)
+@click.command(epilog="Example: clave receipt friends    or: clave receipt friends 12 --json")
+@profile_options
+@json_option
+@click.argument("room")
+@click.argument("message", required=False, default="last")
+def receipt(options: ProfileOptions, room: str, message: str, *, as_json: bool) -> None:
+    """Show what the relay could learn of MESSAGE of ROOM, a number, and what it could not.
+
+    Without MESSAGE it is the last one that this device sent. Of messages of others the relay has learnt the
+    same; their size, and most of a header, are not kept here. Works offline.
+    """
+
+    async def work() -> None:
+        from clave_client.ui.inspection_work import print_relay_view
+
+        async with options.session() as session:
+            await print_relay_view(session, room, message, as_json=as_json)
+
+    run(work)
+
+
+ALL: Final[tuple[Any, ...]] = (audit, receipt)
 """The commands of this module."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from clave_client.rpc.method_base import Method
-from clave_client.values import AuditFinding
+from clave_client.values import AuditFinding, RelayView
 
-__all__ = ["INSPECTION_METHODS", "AuditRoom"]
+__all__ = ["INSPECTION_METHODS", "AuditRoom", "GetRelayView"]
 
 
 class AuditRoom(Method[list[AuditFinding]], frozen=True, kw_only=True):
@@ -22,5 +22,15 @@ class AuditRoom(Method[list[AuditFinding]], frozen=True, kw_only=True):
     room: str
 
 
-INSPECTION_METHODS: Final = (AuditRoom,)
+class GetRelayView(Method[RelayView], frozen=True, kw_only=True):
+    """Return what the relay could learn of a message, "last" for the last one that this device sent."""
+
+    NAME = "message.relay_view"
+    RESULT = RelayView
+
+    room: str
+    message: str = "last"
+
+
+INSPECTION_METHODS: Final = (AuditRoom, GetRelayView)
 """The methods of this module."""

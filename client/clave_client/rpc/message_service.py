@@ -16,12 +16,12 @@ from clave_client.rpc.values import HistoryMessage, MessageDetails, PendingMessa
 from clave_client.store import settings
 from clave_client.store.message_tables import HistoryLine
 
-__all__ = ["MOST_MESSAGES", "MessageService"]
+__all__ = ["LAST", "MOST_MESSAGES", "MessageService"]
 
 MOST_MESSAGES: Final = 1000
 _MOST_PENDING: Final = 100
 
-_LAST: Final = "last"
+LAST: Final = "last"
 
 
 class MessageService(ServiceBase):
@@ -155,7 +155,7 @@ class MessageService(ServiceBase):
 
     def _find(self, room: bytes, words: str, *, own: bool | None) -> HistoryLine:
         """Return the message that a method names; of the last ones, that of this account or of others."""
-        return self._client.find_message(room, "" if words == _LAST else words, own=own)
+        return self._client.find_message(room, "" if words == LAST else words, own=own)
 
     def _note_now(self, request: m.Change[Any], attempt: Attempt, note: Callable[[], bytes]) -> bytes:
         """Append a content to the outbox and submit it, unless that was done; return its id."""

@@ -26,6 +26,7 @@ from clave_client.rpc.account_methods import (
 )
 from clave_client.rpc.link_methods import LINK_METHODS, JoinLink, ListLinks, MakeLink, RevokeLinks
 from clave_client.rpc.inspection_methods import INSPECTION_METHODS, AuditRoom
+from clave_client.rpc.inspection_methods import INSPECTION_METHODS, AuditRoom, GetRelayView
 from clave_client.rpc.message_methods import (
     MESSAGE_METHODS,
     Archive,
@@ -82,6 +83,7 @@ __all__ = [
     "GetHistory",
     "GetMessage",
     "GetProfile",
+    "GetRelayView",
     "GetRoomInfo",
     "GetTypedLines",
     "GetUnread",

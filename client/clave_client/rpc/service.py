@@ -16,7 +16,7 @@ from clave_client.formats.json_values import load, type_tag
 from clave_client.rooms.room_names import stored_room
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
-from clave_client.rpc.message_service import MOST_MESSAGES, MessageService
+from clave_client.rpc.message_service import LAST, MOST_MESSAGES, MessageService
 from clave_client.rpc.method_base import Change
 from clave_client.rpc.service_base import Attempt, within
 from clave_client.rpc.values import (
@@ -58,6 +58,9 @@ class Service(MessageService):
             m.ListRooms: lambda _: self._summaries(client.rooms.values()),
             m.FindRoom: lambda r: self._summary(self._room(r.room, invited=r.invited)),
             m.AuditRoom: lambda r: client.audit(stored_room(r.room, self._store.rooms()).id),
+            m.GetRelayView: lambda r: client.relay_view(
+                self._room(r.room), "" if r.message == LAST else r.message
+            ),
             m.GetRoomInfo: lambda r: client.info(self._room(r.room)),
             m.ListMembers: lambda r: client.members(self._room(r.room)),
             m.ListLinks: lambda r: client.links(self._room(r.room)),

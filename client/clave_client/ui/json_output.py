@@ -18,7 +18,7 @@ from clave_client.rpc.values import (
     RoomSummary,
     SendResult,
 )
-from clave_client.values import RoomInfo
+from clave_client.values import RelayView, RoomInfo
 
 __all__ = [
     "details_json",
@@ -27,6 +27,7 @@ __all__ = [
     "line_json",
     "message_fields",
     "message_json",
+    "relay_view_json",
     "room_json",
     "sent_json",
 ]
@@ -110,6 +111,16 @@ def info_json(profile: ProfileInfo, rooms: list[RoomInfo]) -> str:
     me = {"name": profile.name, "account": profile.account.hex(), "fingerprint": profile.fingerprint}
     relay = {"address": profile.relay, "fingerprint": profile.relay_fingerprint, "online": profile.is_online}
     return line_json(profile=me, relay=relay, rooms=dump(rooms), unusable=profile.unusable)
+
+
+def relay_view_json(view: RelayView) -> str:
+    """Return the line of what the relay could learn of a message: `clave receipt --json`."""
+    fields = dump(view) | {"accepted_at": _time(view.accepted_at) if view.accepted_at else None}
+    names = ("characters", "reply_to", "reactions", "edits", "disappears", "title", "role")
+    hidden = {name: fields.pop(name) for name in names}
+    fields |= {"way": view.way or None, "device_name": view.device_name or None}
+    hidden |= {"reply_to": view.reply_to or None, "role": view.role or None}
+    return line_json(**fields, hidden=hidden)
 
 
 def line_json(**fields: Any) -> str:

@@ -57,6 +57,8 @@ from clave_crypto.mls.outside import (
     propose_join,
     verify_group_info_message,
 )
+from clave_crypto.mls.measuring import MessageSize
+from clave_crypto.mls.outside import decode_group_info, propose_externally, propose_join
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.policy import NoPolicy, Policy
@@ -140,6 +142,7 @@ __all__ = [
     "MalformedError",
     "Member",
     "MemberSender",
+    "MessageSize",
     "NewMemberCommitSender",
     "NewMemberProposalSender",
     "NoPolicy",

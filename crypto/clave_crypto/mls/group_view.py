@@ -16,7 +16,9 @@ from clave_crypto.mls.grease import DEFAULT_GREASE, Grease
 from clave_crypto.mls.key_package import RandomBytes
 from clave_crypto.mls.key_schedule import export_secret
 from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.measuring import MessageSize, measure_message
 from clave_crypto.mls.origin import Origin
+from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.past import PastEpoch, with_resumption
 from clave_crypto.mls.policy import Policy
 from clave_crypto.mls.proposals import Proposal, ReInit
@@ -285,6 +287,16 @@ class GroupView:
         """
         self._check_member()
         return seal_to_member(self._epoch, self.member(leaf_index).leaf, label, data)
+
+    @checked
+    def measure(
+        self, data: bytes, *, authenticated_data: bytes = b"", padding: Padding = pad_to_bucket
+    ) -> MessageSize:
+        """Return the sizes of the message that `encrypt` would make of `data`; uses up no key.
+
+        With ECDSA the size of a message differs from call to call by some bytes.
+        """
+        return measure_message(self.suite, self.group_id, self.epoch, data, authenticated_data, padding)
 
     def leaf_key(self) -> Secret:
         """Return the private key of this member's leaf in the current epoch, for `open_from_member` later on.
