@@ -13,7 +13,8 @@ __all__ = ["INSPECTION_METHODS", "AuditRoom", "GetRelayView"]
 class AuditRoom(Method[list[AuditFinding]], frozen=True, kw_only=True):
     """Check what is stored of a room, also of one that cannot be used or was left; changes nothing.
 
-    No other request is answered meanwhile, which takes a second for some 20,000 messages.
+    No other request is answered meanwhile, so of old texts of others only the first 1,000 are looked up in
+    the search index; the command `clave audit` takes a snapshot and looks up all of them.
     """
 
     NAME = "room.audit"

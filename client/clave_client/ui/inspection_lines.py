@@ -52,7 +52,7 @@ def relay_view_lines(view: RelayView) -> list[str]:
         f"  network address: {_ADDRESSES[view.way]}",
         f"  when: {when}",
         f"  size: {_size_text(view)}",
-        f"  in: room {view.room.hex()}, entry {view.number}, of the kind of all messages",
+        f"  in: room {view.room.hex()}, entry {view.number}, of the kind application as all that is said",
         f"  in clear before the ciphertext: epoch {_NOT_KEPT if view.head is None else view.head.hex()};"
         f" the last entry that the sender had seen: {_text(view.seen)};"
         f" the sender's count of messages: {_text(view.count)}",

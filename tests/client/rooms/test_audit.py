@@ -89,7 +89,7 @@ def test_all_holds_and_nothing_is_changed(store: Store) -> None:
     ]
     assert findings["tree"].text.startswith("the ratchet tree: of 3 devices, all signatures, certificates")
     assert findings["history"].text == (
-        "the history: 3 messages with ids, numbers and senders that fit, 3 of 3 texts exactly as received or"
+        "the history: 3 messages with ids, numbers and senders that fit; 3 of 3 texts exactly as received or"
         " sent"
     )
     assert findings["outbox"].text.endswith("2 contents, 2 of them encrypted")
@@ -163,6 +163,12 @@ def flip_last_hash(store: Store) -> None:
     store.run("UPDATE chain SET hash = ? WHERE seq = ?", flip(msgspec.convert(found, bytes)), seq)
 
 
+def forget_and_change(store: Store) -> None:
+    """Change an old message, whose event is deleted."""
+    store.run("DELETE FROM events")
+    store.run("UPDATE messages SET text = 'a third of blue' WHERE text = 'a second of blue'")
+
+
 DAMAGE: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a roster of another epoch": (part("roster", lambda data: flip(data, 5)), "roster", "another epoch"),
     "another name in the roster": (
@@ -198,6 +204,11 @@ DAMAGE: dict[str, tuple[Callable[[Store], None], str, str]] = {
     "a cursor beyond the chain": (sql("UPDATE rooms SET cursor = cursor + 1"), "log", "has read up to"),
     "another text of one's own": (
         sql("UPDATE messages SET text = 'the worst of red, edited' WHERE text GLOB 'the first*'"),
+        "history",
+        "another text than was sent",
+    ),
+    "another text of which nothing is kept": (
+        forget_and_change,
         "history",
         "other words than the search knows",
     ),
@@ -319,3 +330,13 @@ def test_a_room_that_cannot_be_loaded_can_be_audited(store: Store) -> None:
         LocalRoom.load(store, record, clock)
     assert "is missing" in failed(store)["group"]
     assert audited(store)["log"].ok
+
+
+def test_a_limited_audit_looks_up_as_many_texts_as_it_may(store: Store) -> None:
+    record = store.room(ROOM)
+    assert record is not None
+    forget_and_change(store)
+    assert [each.check for each in audit_room(store, record, most_searched=9) if not each.ok] == ["history"]
+    (*_, history) = audit_room(store, record, most_searched=1)
+    assert history.ok
+    assert "; 1 of 3 texts exactly as received or sent, 1 with the words that the search" in history.text
