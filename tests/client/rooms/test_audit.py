@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import Extension
 from clave_crypto.mls.stored import StoredWholeGroup
 from client.memory_relay import clock, confirm, deliver, in_one_room, rekey, say
+from client.rooms.test_former_contents import KEYS as OF_VERSION_9
+from client.store.test_migration import KEY as OF_VERSION_6
 
 KEY = Secret(b"k" * 32)
 ROOM = b"r" * 16
@@ -57,6 +60,31 @@ def store(made: Path, tmp_path: Path) -> Iterator[Store]:
     copied = Store(path, KEY)
     yield copied
     copied.close()
+
+
+STORED = Path(__file__).parents[1] / "stored"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("version-1-red", bytes(KEY).hex()),
+        ("version-1-blue", bytes(KEY).hex()),
+        ("version-6-blue", OF_VERSION_6),
+        ("version-9-red", OF_VERSION_9["red"]),
+        ("version-9-blue", OF_VERSION_9["blue"]),
+    ],
+)
+def test_a_profile_of_an_earlier_version_holds_once_it_is_migrated(
+    tmp_path: Path, name: str, key: str
+) -> None:
+    shutil.copyfile(STORED / f"{name}.db", tmp_path / "store.db")
+    store = Store(tmp_path / "store.db", Secret(bytes.fromhex(key)))
+    rooms = store.rooms()
+    assert rooms
+    for record in rooms:
+        assert [finding.text for finding in audit_room(store, record) if not finding.ok] == []
+    store.close()
 
 
 def audited(store: Store) -> dict[str, AuditFinding]:
