@@ -192,7 +192,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
     made the link by which this device joined, until that person, or somebody verified, has spoken there;
     `unconfirmed` says that no member has let this device in yet.
     `code` are the words that all members see in this epoch, and nobody in another one; empty while this
-    device cannot follow the room.
+    device cannot follow the room, or was not let in.
     """
 
     id: bytes

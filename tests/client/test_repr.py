@@ -84,8 +84,7 @@ MAY_SHOW = {
     *("RoomLink.key", "RoomLink.kem_key", "RoomLink.by", "StateChange.ended", "StateChange.links"),
     *("Departures.uses", "_SealedKey.kem_output", "_SealedKey.ciphertext", "LinkInfo.id", "LinkInfo.by"),
     *("_Offer.keys", "_Offer.group_info", "FoundOffer.sealed", "FoundOffer.group_info"),
-    *("RoomInfo.suite_name", "RoomInfo.encryption", "RoomInfo.code"),
-    *("RoomInfo.suite_name", "RoomInfo.encryption", "RoomInfo.code", "AuditFinding.check"),
+    *("RoomInfo.code", "AuditFinding.check"),
 }
 """Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""
 

@@ -1,9 +1,9 @@
 """The command line `clave`: options, subcommands, exit statuses."""
 
-from clave_client.cli import account_commands, link_commands, message_commands, role_commands, room_commands
 from clave_client.cli import (
     account_commands,
     inspection_commands,
+    link_commands,
     message_commands,
     role_commands,
     room_commands,
@@ -15,9 +15,6 @@ __all__ = ["main"]
 
 for command in (
     *link_commands.ALL,
-    *message_commands.ALL,
-    *room_commands.ALL,
-    *role_commands.ALL,
     *message_commands.ALL,
     *room_commands.ALL,
     *role_commands.ALL,

@@ -50,7 +50,7 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         len(room.state.links),
         "" if room.joining is None else room.name_of(room.joining.inviter),
         room.awaits_entry,
-        () if room.cannot_follow else room_code(room.group),  # else it would be of an epoch that is over
+        () if room.cannot_follow or room.awaits_entry else room_code(room.group),  # of an epoch that holds
     )
 
 

@@ -24,9 +24,8 @@ from clave_client.rpc.account_methods import (
     WaitFlushed,
     WaitSettled,
 )
-from clave_client.rpc.link_methods import LINK_METHODS, JoinLink, ListLinks, MakeLink, RevokeLinks
-from clave_client.rpc.inspection_methods import INSPECTION_METHODS, AuditRoom
 from clave_client.rpc.inspection_methods import INSPECTION_METHODS, AuditRoom, GetRelayView
+from clave_client.rpc.link_methods import LINK_METHODS, JoinLink, ListLinks, MakeLink, RevokeLinks
 from clave_client.rpc.message_methods import (
     MESSAGE_METHODS,
     Archive,

@@ -50,6 +50,7 @@ from clave_crypto.mls.joining import FindBundle
 from clave_crypto.mls.key_package import KeyPackage, KeyPackageBundle, RandomBytes, VerifiedKeyPackage
 from clave_crypto.mls.leaf_node import Capabilities, KeyPackageSource, LeafNode
 from clave_crypto.mls.limits import Limits
+from clave_crypto.mls.measuring import MessageSize
 from clave_crypto.mls.outside import (
     VerifiedGroupInfo,
     decode_group_info,
@@ -57,8 +58,6 @@ from clave_crypto.mls.outside import (
     propose_join,
     verify_group_info_message,
 )
-from clave_crypto.mls.measuring import MessageSize
-from clave_crypto.mls.outside import decode_group_info, propose_externally, propose_join
 from clave_crypto.mls.padding import Padding, pad_to_bucket
 from clave_crypto.mls.pending import PendingCommit
 from clave_crypto.mls.policy import NoPolicy, Policy
