@@ -1,10 +1,9 @@
-"""Links in a room's log: who joins by them, what members refuse alike, when they end."""
+"""Links in a room's log: who joins by them, who makes them, when they end, what is offered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,24 +12,31 @@ from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import AgreedState, Role, decode_state
 from clave_client.formats.link_secret import LinkSecret
-from clave_client.formats.payload import header_digest, rekey_id
-from clave_client.formats.room_link import LINK_EXTENSION, RoomLink, link_extension
+from clave_client.formats.payload import rekey_id
+from clave_client.formats.room_link import LINK_EXTENSION, RoomLink
 from clave_client.formats.welcome import JoinPoint
-from clave_client.rooms.commit_builder import LinkJoin, build_link_join
 from clave_client.rooms.join_record import JoinRecord
-from clave_client.rooms.link_offers import OpenedOffer, make_offer, open_offer
+from clave_client.rooms.link_offers import make_offer, open_offer
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Extension, Group, NoPolicy, PolicyRejected, Remove
-from clave_wire.header import Header, pack_header
-from clave_wire.links import LinkProof
-from clave_wire.messages import Entry, Kind, LinkOffer, Offer
+from clave_crypto.mls import Group
+from clave_wire.messages import Entry, Kind
+from client.linked_room import (
+    DAY,
+    Room,
+    built,
+    handed_out,
+    joins,
+    link_of,
+    makes_link,
+    opened,
+    room,
+    told,
+)
 from client.memory_relay import (
     NOW,
-    Forged,
-    Log,
     Member,
     agree,
     brings_in,
@@ -46,83 +52,7 @@ from client.memory_relay import (
 )
 from client.rooms.test_roles import account, changes
 
-DAY = 86_400
-
-
-def link_of(
-    member: Member, secret: LinkSecret, *, uses: int = 2, seconds: int = DAY, **fields: Any
-) -> RoomLink:
-    """Return a link of a member's, as a room holds it."""
-    kem_key = secret.kem_keys(member.room.group.suite)[1]
-    link = RoomLink(secret.key, kem_key, account(member), int(NOW) + seconds, uses)
-    return msgspec.structs.replace(link, **fields)
-
-
-def makes_link(log: Log, member: Member, *others: Member, uses: int = 2, seconds: int = DAY) -> LinkSecret:
-    """Have a member make a link that all members confirm."""
-    secret = LinkSecret.generate()
-    changes(log, member, StateChange(links=[link_of(member, secret, uses=uses, seconds=seconds)]))
-    settle(log, member, *others)
-    assert member.room.state.find_link(secret.key) is not None
-    return secret
-
-
-def handed_out(offer: Offer, secret: LinkSecret) -> LinkOffer:
-    """Return an offer as the relay hands it to a holder of a link."""
-    (sealed,) = (link.sealed for link in offer.links if link.key == secret.key)
-    return LinkOffer(1, offer.room, 0, 0, 1, sealed, offer.group_info)
-
-
-def opened(member: Member, secret: LinkSecret) -> OpenedOffer:
-    """Return what a member offers now, as a holder of a link reads it."""
-    offer = make_offer(member.room.group, member.room.chain.seen(), NOW)
-    return open_offer(handed_out(offer, secret), secret)
-
-
-def built(joiner: Member, found: OpenedOffer, secret: LinkSecret) -> LinkJoin:
-    return build_link_join(
-        found.group_info,
-        secret,
-        head=found.head,
-        seen=found.seen,
-        account=joiner.account.verified,
-        identity=joiner.account.identity,
-        device=joiner.account.device,
-    )
-
-
-def joins(log: Log, joiner: Member, member: Member, secret: LinkSecret) -> Entry:
-    """Have somebody join by what a member offers, and the relay take it."""
-    found = opened(member, secret)
-    join = built(joiner, found, secret)
-    number = log.last(joiner) + 1
-    seq = len(log.entries) + 1
-    entry = Entry(b"r" * 16, seq, joiner.device, number, Kind.REKEY, 0, join.payload)
-    log.entries.append(entry)
-    joining = JoinRecord(bytes(secret.seed), account(member), rekey_id(join.payload), found.head)
-    point = JoinPoint(found.seen, seq)
-    joiner.opens(LocalRoom.join_by_link(joiner.store, join.group, point, joining, number, clock))
-    resume(joiner, log)
-    deliver(log, joiner)
-    return entry
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> tuple[Log, Member, Member, Member, LinkSecret]:
-    """Return a room with red, its owner, blue, a member, and green, who is not in it but has its link."""
-    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    secret = makes_link(log, red, blue)
-    return log, red, blue, Member(tmp_path, "green"), secret
-
-
-Room = tuple[Log, Member, Member, Member, LinkSecret]
-
-
-def told(found: list[events.Event], kind: type[events.Event]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
-
-
-# --- joining ---
+__all__ = ["room"]
 
 
 def test_who_joins_by_a_link_speaks_before_anybody_is_there(room: Room) -> None:
@@ -237,213 +167,6 @@ def test_a_device_that_lost_its_state_joins_again_in_its_own_place(room: Room, t
     assert len(red.room.roster.devices()) == 3
     found = opened(red, secret)
     assert found.group_info
-
-
-# --- what members refuse ---
-
-
-def external(
-    joiner: Member,
-    found: OpenedOffer,
-    *extensions: Extension,
-    removes: int | None = None,
-) -> Forged:
-    """Return an external commit that no rules were asked about."""
-    header = pack_header(Header(Kind.REKEY, found.head, found.seen))
-    _, message = Group.join_externally(
-        found.group_info,
-        joiner.account.identity,
-        joiner.account.device.secret,
-        policy=NoPolicy(),
-        removes=removes,
-        other_groups=(),
-        authenticated_data=header_digest(header),
-        extension_types=(0xF0C1, 0xF0C2, LINK_EXTENSION),
-        leaf_extensions=extensions,
-    )
-    return Forged(Kind.REKEY, header + message)
-
-
-def refused(log: Log, joiner: Member, forged: Forged, *members: Member) -> list[str]:
-    """Have the relay take an entry of a stranger; return why members say that it does not count."""
-    entry = Entry(b"r" * 16, len(log.entries) + 1, joiner.device, 1, forged.kind, 0, forged.payload)
-    log.entries.append(entry)
-    before = [member.room.head for member in members]
-    why = []
-    for outcome in deliver(log, *members):
-        (notice,) = told(outcome.events, events.Notice)
-        why.append(notice.text.rpartition("does not count: ")[2])
-    assert [member.room.head for member in members] == before
-    assert all(member.room.confirmable is None for member in members)
-    return why
-
-
-def test_nobody_joins_without_a_link(room: Room) -> None:
-    log, red, blue, green, secret = room
-    found = opened(red, secret)
-    why = refused(log, green, external(green, found), red, blue)
-    assert why == ["green tried to join without being added"] * 2
-
-
-def test_nobody_joins_by_a_link_that_they_do_not_hold(room: Room) -> None:
-    log, red, blue, green, secret = room
-    found = opened(red, secret)
-    proof = LinkSecret.generate().prove(b"r" * 16, found.head, green.device, "green")
-    lying = LinkProof(secret.key, proof.signature)
-    why = refused(log, green, external(green, found, link_extension(lying)), red, blue)
-    assert why == ["green does not hold the link that they named"] * 2
-
-
-@pytest.mark.parametrize("what", ["room", "head", "device", "name"])
-def test_a_proof_is_of_one_room_epoch_device_and_name(room: Room, what: str) -> None:
-    log, red, blue, green, secret = room
-    found = opened(red, secret)
-    signed: dict[str, Any] = {"room": b"r" * 16, "head": found.head, "device": green.device, "name": "green"}
-    signed[what] = "white" if what == "name" else bytes(len(signed[what]))
-    proof = secret.prove(signed["room"], signed["head"], signed["device"], signed["name"])
-    why = refused(log, green, external(green, found, link_extension(proof)), red, blue)
-    assert why == ["green does not hold the link that they named"] * 2
-
-
-def test_nobody_joins_by_a_link_that_was_revoked(room: Room) -> None:
-    log, red, blue, green, secret = room
-    other = makes_link(log, red, blue)
-    changes(log, blue, StateChange(ended=[secret.key]))
-    found = settle(log, red, blue)
-    for each in found:
-        (changed,) = told(each, events.LinksChanged)
-        assert (changed.ended, changed.why, changed.by.name) == (1, events.LinkEnd.REVOKED, "blue")
-    offered = opened(red, other)
-    with pytest.raises(PolicyRejected, match="the link was revoked"):
-        built(green, offered, secret)
-    proof = secret.prove(b"r" * 16, offered.head, green.device, "green")
-    why = refused(log, green, external(green, offered, link_extension(proof)), red, blue)
-    assert why == ["the link was revoked"] * 2
-
-
-def test_a_link_lets_in_as_many_as_it_says(tmp_path: Path) -> None:
-    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    secret = makes_link(log, red, blue, uses=1)
-    green, white = Member(tmp_path, "green"), Member(tmp_path, "white")
-    joins(log, green, red, secret)
-    settle(log, red, blue, green)
-    offer = make_offer(red.room.group, red.room.chain.seen(), NOW)
-    assert [(link.uses, link.sealed, offer.group_info) for link in offer.links] == [(0, b"", b"")]
-    other = makes_link(log, red, blue, green)
-    found = opened(red, other)
-    with pytest.raises(PolicyRejected, match="the link is used up"):
-        built(white, found, secret)
-    proof = secret.prove(b"r" * 16, found.head, white.device, "white")
-    forged = external(white, found, link_extension(proof))
-    assert refused(log, white, forged, red, blue, green) == ["the link is used up"] * 3
-
-
-def test_who_leaves_makes_no_place_for_another(tmp_path: Path) -> None:
-    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    secret = makes_link(log, red, blue, uses=2)
-    green, white = Member(tmp_path, "green"), Member(tmp_path, "white")
-    joins(log, green, red, secret)
-    settle(log, red, blue, green)
-    green.room.start_leaving()
-    deliver(log, green)
-    log.append(green, green.room.prepare_leave())
-    settle(log, red, blue)
-    assert not red.room.roster.has(green.device)
-    link = red.room.state.find_link(secret.key)
-    assert link is not None
-    assert link.uses == 1
-    joins(log, white, red, secret)
-    settle(log, red, blue, white)
-    offer = make_offer(red.room.group, red.room.chain.seen(), NOW)
-    assert [each.uses for each in offer.links] == [0]
-
-
-def test_a_commit_that_takes_out_who_joined_has_to_lower_the_uses(tmp_path: Path) -> None:
-    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
-    secret = makes_link(log, red, blue)
-    green = Member(tmp_path, "green")
-    joins(log, green, red, secret)
-    settle(log, red, blue, green)
-    green.room.start_leaving()
-    deliver(log, green)
-    log.append(green, green.room.prepare_leave())
-    deliver(log, red, blue)
-
-    def make(group: Group, covered: bytes) -> bytes:
-        return group.commit([], now=int(NOW), authenticated_data=covered).message
-
-    header = blue.header(Kind.REKEY, remove=[green.device])
-    log.append(blue, forge(blue, header, make))
-    (outcome,) = deliver(log, red)
-    (notice,) = told(outcome.events, events.Notice)
-    assert "blue changed a link, or how many join by it" in notice.text
-
-
-def test_the_banned_do_not_join_and_a_removal_ends_all_links(room: Room) -> None:
-    log, red, blue, green, secret = room
-    joins(log, green, red, secret)
-    settle(log, red, blue, green)
-    makes_link(log, red, blue, green)
-    changes(log, red, StateChange(banned=[account(green)]), Remove(red.leaf_of(green)))
-    from_red, from_blue, _ = settle(log, red, blue, green)
-    assert red.room.state.links == []
-    for happened in (from_red, from_blue):
-        (changed,) = told(happened, events.LinksChanged)
-        assert (changed.ended, changed.why) == (2, events.LinkEnd.REMOVAL)
-    other = makes_link(log, red, blue)
-    found = opened(red, other)
-    with pytest.raises(PolicyRejected, match="green is banned from this room"):
-        built(green, found, other)
-    proof = other.prove(b"r" * 16, found.head, green.device, "green")
-    forged = external(green, found, link_extension(proof))
-    assert refused(log, green, forged, red, blue) == ["green is banned from this room"] * 2
-
-
-def test_nobody_joins_under_a_name_that_looks_like_a_members(room: Room, tmp_path: Path) -> None:
-    log, red, blue, _, secret = room
-    double = Member(tmp_path, "bIue")
-    found = opened(red, secret)
-    with pytest.raises(PolicyRejected, match="has a member whose name looks like bIue"):
-        built(double, found, secret)
-    proof = secret.prove(b"r" * 16, found.head, double.device, "bIue")
-    why = refused(log, double, external(double, found, link_extension(proof)), red, blue)
-    assert why == ["the room has a member whose name looks like bIue"] * 2
-
-
-def test_who_holds_a_link_cannot_take_a_members_place(room: Room) -> None:
-    log, red, blue, green, secret = room
-    found = opened(red, secret)
-    proof = secret.prove(b"r" * 16, found.head, green.device, "green")
-    forged = external(green, found, link_extension(proof), removes=red.leaf_of(blue))
-    why = refused(log, green, forged, red, blue)
-    assert why == ["blue tried to change identity"] * 2
-
-
-def test_nobody_changes_by_which_link_they_joined(room: Room) -> None:
-    log, red, blue, green, secret = room
-    joins(log, green, red, secret)
-    settle(log, red, blue, green)
-    info = red.room.group.group_info()
-    forged = external(
-        green, OpenedOffer(red.room.head, red.room.chain.seen(), info), removes=red.leaf_of(green)
-    )
-    entry = log.append(green, forged)
-    outcomes = deliver(log, red, blue)
-    for outcome in outcomes:
-        (notice,) = told(outcome.events, events.Notice)
-        assert "green tried to change by which link they joined" in notice.text
-    assert red.room.rekeys.find(rekey_id(entry.payload)) is None
-
-
-def test_a_key_package_cannot_name_a_link(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, red, _, green, secret = room
-    add = green.add()
-    leaf = add.key_package.leaf_node
-    monkeypatch.setattr(
-        type(leaf), "extensions", property(lambda _: (link_extension(secret.prove(*_PROVED)),)), raising=False
-    )
-    with pytest.raises(PolicyRejected, match="cannot be added as one who joined by a link"):
-        red.room.prepare_commit([add])
 
 
 _PROVED = (b"r" * 16, bytes(32), bytes(32), "green")
