@@ -17,6 +17,7 @@
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-client  how fast the commands start, and the memory of a client with many rooms
+#   make bench-links  what links cost a room, by the number of its devices
 #   make bench-search the search in a large history, and what its index costs (BENCH="--messages 1000000")
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
@@ -25,7 +26,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening errors-page rpc-page name-tables \
-	bench-mls bench-client bench-search bench-relay bench-storm soak clean
+	bench-mls bench-client bench-links bench-search bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -97,6 +98,9 @@ bench-mls: $(VENV)/.installed-dev
 
 bench-client: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.client $(BENCH)
+
+bench-links: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.client.links
 
 bench-search: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.client.searching $(BENCH)
