@@ -42,7 +42,6 @@ from clave_client.rooms.creation import create_group
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import NOTES
 from clave_client.rooms.suites import NEW_ROOMS
-from clave_client.store.pins import check_inviter
 from clave_client.store.profile import Profile
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Phase, SeenKey
@@ -353,23 +352,6 @@ class Client(ClientLinks):
     @property
     def _clocks(self) -> Clocks:
         return Clocks(self.sync.clock(), self.sync.clock_check.ahead)
-
-    def note_answer(self, room: bytes, *, accept: bool) -> None:
-        """Store the answer to an invitation; `submit_noted` sends it.
-
-        Accepting pins the inviter's name; raises `KeyMismatch` if that is pinned to another key, and
-        `UsageError` when there is no open invitation.
-        """
-        here, inviter = self._room(room), self.inviter(room)
-        with self.sync.store.transaction():
-            if accept and inviter is not None:
-                self._parts.pins.pin(inviter.name, check_inviter(self._parts.pins, inviter))
-            if accept:
-                here.accept()
-                here.note_joint()
-                here.enqueue_joined()
-            else:
-                here.decline()
 
     async def accept(self, room: bytes) -> bool:
         """Accept an invitation and pin the inviter's name; return whether the relay knows already.

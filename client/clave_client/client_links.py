@@ -1,4 +1,4 @@
-"""Links by which others join a client's rooms by themselves, and joining by one.
+"""Links by which others join a client's rooms by themselves, and joining by one or by an invitation.
 
 A part of `client.Client`.
 """
@@ -14,8 +14,9 @@ from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import MOST_LINK_DEVICES, member_identity, uses_left
 from clave_client.rooms.state_change import StateChange
+from clave_client.store.pins import check_inviter
 from clave_client.sync.link_joins import RELAY_TOO_OLD
-from clave_client.values import LinkInfo, MadeLink, SeenKey
+from clave_client.values import LinkInfo, MadeLink, Phase, SeenKey
 from clave_crypto.keys import Secret
 from clave_wire.text import sanitize
 
@@ -112,11 +113,29 @@ class ClientLinks(ClientRoles):
             raise UsageError(f"several links begin with {sanitize(which)}; give more of it")
         return await self._change_state(room, StateChange(ended=keys))
 
+    def note_answer(self, room: bytes, *, accept: bool) -> None:
+        """Store the answer to an invitation; `submit_noted` sends it.
+
+        Accepting pins the inviter's name; raises `KeyMismatch` if that is pinned to another key, and
+        `UsageError` when there is no open invitation.
+        """
+        here, inviter = self._room(room), self.inviter(room)
+        with self.sync.store.transaction():
+            if accept and inviter is not None:
+                self._parts.pins.pin(inviter.name, check_inviter(self._parts.pins, inviter))
+            if accept:
+                here.accept()
+                here.note_joint()
+                here.enqueue_joined()
+            else:
+                here.decline()
+
     async def join_link(self, text: str) -> bytes:
         """Join the room of a link; return its id once the relay has that on disk.
 
-        Others read what is said there once a member confirms it. The inviter's name is pinned. Raises
-        `LinkUnusable`, `KeyMismatch` if that name is pinned to another key, or `RelayError`.
+        An open invitation to the room is accepted instead. Others read what is said there once a
+        member confirms it. The inviter's name is pinned. Raises `LinkUnusable`, `KeyMismatch` if that
+        name is pinned to another key, or `RelayError`.
         """
         link = JoinLink.parse(text)
         if not self.sync.connection.trust.fits_link(link.pin):
@@ -136,5 +155,8 @@ class ClientLinks(ClientRoles):
             inviter = room.name_of(joining.inviter)
             self._parts.pins.pin(inviter, SeenKey(joining.inviter, "the link by which you joined"))
             self.sync.emit(Notice(room.id, f"you joined {room.record.title} by {inviter}'s link"))
+        if room.record.phase is Phase.INVITED:
+            self.note_answer(room.id, accept=True)
+            self.submit_noted(room.id)
         await self.sync.wait_for(lambda: room.synced or self.sync.rooms.get(room.id) is not room)
         return room.id

@@ -109,7 +109,7 @@ class Checks:
                     range(room.record.lost, room.record.cursor + 1)
                 )
             in_doubt = (
-                room.should_rejoin or room.epochs.admitted_by
+                room.should_rejoin or room.epochs.admitted_by or room.awaits_entry
             )  # on its way, or there by one account's word
             if in_doubt or room.record.cursor < room.record.began or self.restored or device.restored:
                 continue
@@ -170,9 +170,9 @@ class Checks:
             case events.SendFailed():
                 self._given_up.add(event.id)
                 self.world.note("not sent", device.label, event.reason)
-            case events.MemberAdded() | events.MemberRemoved() | events.MemberLeft() if (
-                event.room in device.rooms
-            ):
+            case (
+                events.MemberAdded() | events.MemberJoined() | events.MemberRemoved() | events.MemberLeft()
+            ) if event.room in device.rooms:
                 self._note_coming(device, event)
             case events.Message() | events.PresenceChanged():
                 return
@@ -189,7 +189,7 @@ class Checks:
         if device.is_honest and event.room in device.rooms:
             key, seq = (event.room, event.person.device), device.rooms[event.room].record.cursor
             if seq >= self._comings.get(key, (0, False))[0]:
-                self._comings[key] = (seq, isinstance(event, events.MemberAdded))
+                self._comings[key] = (seq, isinstance(event, events.MemberAdded | events.MemberJoined))
 
     def label_of(self, device: bytes) -> str:
         """Return what the device with a key is called."""

@@ -18,6 +18,7 @@ import apsw
 
 from clave_client.formats.composing import Outgoing
 from clave_client.formats.content import ContentKind
+from clave_client.rooms.join_record import JoinRecord
 from clave_client.store.database import RoomRecord, Store
 from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
@@ -170,6 +171,12 @@ class SimStore(Store):
         super().put_room(record)
         if record.phase is Phase.INVITED:
             self.device.let_in(record.id, record.cursor)
+
+    def put_part(self, room: bytes, part: str, data: bytes | None) -> None:
+        super().put_part(room, part, data)
+        record = self.room(room) if part == "joining" and data is not None else None
+        if record is not None and data is not None and not JoinRecord.decode(data).let_in:
+            self.device.let_in(room, record.began)
 
     def put_ciphertext(self, position: int, payload: bytes | None, head: bytes | None) -> None:
         super().put_ciphertext(position, payload, head)

@@ -34,6 +34,13 @@ __all__ = [
 T = TypeVar("T", bound=msgspec.Struct)
 
 _HARMLESS = (
+    "'s link",
+    "let this device into",
+    "the link led to the right room",
+    "came before this device joined; it joins again",
+    "you did not get into",
+    "joined hall again",
+    "joined attic again",
     "the relay could not write to its disk",
     "the relay cannot store messages now",
     "whether the change went through",

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from clave_client.client import Client
+from clave_client.formats.agreed_state import parse_role
 from clave_client.values import Phase
 from simulation.checks import Violation
 from simulation.clock import Idle, Livelock, run
@@ -67,8 +68,12 @@ def make_story(
     faults: str = "",
     acts: tuple[str, ...] = (),
     who: str = "",
+    links: bool = False,
 ) -> Story:
-    """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations."""
+    """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations.
+
+    With `links` all but the first two people come by links, and roles change.
+    """
     chance = dice(seed, "story")
     people = list(PEOPLE[: chance.randint(3, 5)])
     devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
@@ -84,17 +89,25 @@ def make_story(
         told.append({"after": 2.0, "do": "create", "who": people[0], "room": room})
         told += [
             {"after": 0.6, "do": "invite", "who": people[0], "room": room, "guest": guest}
-            for guest in people[1:]
+            for guest in (people[1:2] if links else people[1:])
         ]
         told += [
             {"after": 0.1, "do": "accept", "who": who, "room": room}
             for who in devices[1:]
             if chance.random() < 0.9
         ]
+        if links:
+            told.append({"after": 0.5, "do": "link", "who": people[0], "room": room, "uses": 8})
+            told += [
+                {"after": chance.choice([0.1, 0.5, 2.0]), "do": "join", "who": who, "room": room}
+                for who in devices
+                if who.rstrip("2") in people[2:]
+            ]
     told[-1]["after"] += 0.5
     for _ in range(length or chance.randint(5, 35)):
         pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
-        told.append({"after": pause, **_operation(chance, people, devices, rooms, faults, chosen)})
+        operate = _link_operation if links and chance.random() < 0.35 else _operation
+        told.append({"after": pause, **operate(chance, people, devices, rooms, faults, chosen)})
     return Story(seed, told, chosen, real)
 
 
@@ -145,6 +158,37 @@ def _operation(
             return {"do": what, "who": who, "room": room}
 
 
+def _link_operation(
+    chance: Random,
+    people: list[str],
+    devices: list[str],
+    rooms: list[str],
+    faults: str,
+    roles: list[dict[str, Any]],
+) -> Operation:
+    """Return something about links and roles, or a fault."""
+    if faults != "none" and chance.random() < 0.2:
+        return _fault(chance, chance.choice(devices), faults)
+    who, room, guest = people[0], chance.choice(rooms), chance.choice(people[1:])
+    what = chance.choices(["join", "link", "revoke", "role", "topic", "ban", "unban"], [6, 2, 1, 2, 1, 1, 1])[
+        0
+    ]
+    told: Operation = {"do": what, "who": who, "room": room}
+    match what:
+        case "join":
+            return told | {"who": chance.choice(devices)}
+        case "link":
+            return told | {"uses": chance.choice([1, 2, 8])}
+        case "role":
+            return told | {"guest": guest, "role": chance.choice(["guest", "member", "admin", "owner"])}
+        case "topic":
+            return told | {"topic": f"topic {chance.randrange(100)}"}
+        case "ban" | "unban":
+            return told | {"guest": guest}
+        case _:
+            return told
+
+
 def _fault(chance: Random, who: str, faults: str) -> Operation:
     kinds = {
         "network": ["cut", "unreachable"],
@@ -180,6 +224,7 @@ class _Stage:
         self.world = world
         self.story = story
         self.rooms: dict[str, bytes] = {}
+        self.links: dict[bytes, str] = {}
         self.roles: list[Role] = [
             ROLES[each["role"]](world, each["who"], number) for number, each in enumerate(story.roles)
         ]
@@ -246,6 +291,9 @@ class _Stage:
                 self._after(operation["seconds"], lambda: network.unreachable.discard(device.label))
             case "create":
                 device.do(lambda client: self._create(client, operation["room"]), "create")
+            case "join" if room in self.links:
+                link = self.links[room]
+                device.do(lambda client: client.join_link(link), "join")
             case _ if room and room in device.rooms:
                 self._in_room(device, room, operation)
 
@@ -267,6 +315,19 @@ class _Stage:
                 )
             case "title" if phase is Phase.JOINED:
                 device.do(lambda client: client.set_title(room, operation["title"]), "title")
+            case "link" if phase is Phase.JOINED:
+                device.do(lambda client: self._link(client, room, operation["uses"]), "link")
+            case "revoke" if phase is Phase.JOINED:
+                device.do(lambda client: client.revoke_links(room, "all"), "revoke")
+            case "role" if phase is Phase.JOINED:
+                role = parse_role(operation["role"])
+                device.do(lambda client: client.set_role(room, operation["guest"], role), "role")
+            case "topic" if phase is Phase.JOINED:
+                device.do(lambda client: client.set_topic(room, operation["topic"]), "topic")
+            case "ban" if phase is Phase.JOINED:
+                device.do(lambda client: client.ban(room, operation["guest"]), "ban")
+            case "unban" if phase is Phase.JOINED:
+                device.do(lambda client: client.unban(room, operation["guest"]), "unban")
             case "leave" if phase is Phase.JOINED:
                 device.do(lambda client: client.leave(room), "leave")
             case "accept" if phase is Phase.INVITED:
@@ -276,6 +337,9 @@ class _Stage:
 
     async def _create(self, client: Any, title: str) -> None:
         self.rooms[title] = (await client.create_room(title, suite=self.world.suite)).id
+
+    async def _link(self, client: Client, room: bytes, uses: int) -> None:
+        self.links[room] = (await client.make_link(room, seconds=86_400, uses=uses)).text
 
     def _begin_fault(self, operation: Operation) -> None:
         relay = self.world.relay

@@ -102,9 +102,10 @@ class LocalRoom(LinkRoom):
     def covers(self, rekey: Rekey) -> bool:
         """Return whether a rekey removes all that leave; it cannot be confirmed otherwise.
 
-        A rejoin need not: its device cannot know who leaves.
+        A rejoin need not: its device cannot know who leaves. Who joins by a link joins again after that.
         """
-        return rekey.external or self._covers_leavers(rekey.removes)
+        is_rejoin = rekey.external and rekey.joiner is None
+        return is_rejoin or self._covers_leavers(rekey.removes)
 
     def _covers_leavers(self, removes: Collection[bytes]) -> bool:
         members = self.roster.members()

@@ -34,12 +34,13 @@ from clave_client.rooms.refused_payloads import RefusedPayloads
 from clave_client.rooms.rekeys import PendingRekeys, Rekey
 from clave_client.rooms.relay_restores import decode_restores
 from clave_client.rooms.roster import Roster, RosterMember
+from clave_client.rooms.state_rules import check_removal
 from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
 from clave_client.values import ERA_BITS, Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group, MemberSender, MLSError
+from clave_crypto.mls import Group, MemberSender, MLSError, PolicyRejected
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
@@ -355,11 +356,24 @@ class StoredRoom:
         return buffered
 
     def _still_leaving(self, confirmed: Rekey | None) -> list[bytes]:
-        """Return the devices whose leave stays pending because `confirmed` is only a device's rejoin."""
+        """Return the devices whose leave stays pending because `confirmed` is only a device's rejoin.
+
+        Not that device, which proposes it again; and only those that this account may remove.
+        """
         if confirmed is None or not confirmed.external:
             return []
-        members = self.roster.members()
-        return sorted(members[leaf].signature_key for leaf in self.roster.leavers())
+        members, back = self.roster.members(), confirmed.parsed.entry.sender
+        left = [members[leaf] for leaf in self.roster.leavers()]
+        return sorted(
+            each.signature_key for each in left if each.signature_key != back and self._may_remove(each)
+        )
+
+    def _may_remove(self, member: RosterMember) -> bool:
+        try:
+            check_removal(self.state, self.account, member.account, lambda _: "")
+        except PolicyRejected:
+            return False
+        return True
 
     # --- rejoins ---
 

@@ -47,6 +47,8 @@ _TRIES: Final = 16
 
 _PAUSE_SECONDS: Final = 2.0
 
+_IN: Final = (Phase.INVITED, Phase.JOINED)
+
 _AGAIN: Final = {Code.STALE, Code.OUT_OF_ORDER, Code.RENUMBER}
 _LATER: Final = {Code.PACE, Code.STORAGE}
 
@@ -106,7 +108,7 @@ class LinkJoins:
         check: Callable[[Person], None],
         former: LocalRoom | None = None,
     ) -> LocalRoom:
-        """Join the room of a link; return it once the relay has it on disk.
+        """Join the room of a link; return it once the relay has it on disk, or if it is known already.
 
         `is_inviter` tells whether an account made the link, `check` raises what keeps this device from
         joining a room of that person. `former` is the same room after a join that was superseded. Raises
@@ -117,7 +119,7 @@ class LinkJoins:
             offer, opened, built, inviter = await self._find(secret, is_inviter, left)
             check(inviter)
             known = self._sync.rooms.get(offer.room)
-            if known is not None and known is not former and known.record.phase is Phase.JOINED:
+            if known is not None and known is not former and known.record.phase in _IN:
                 return known
             answer = await self._submit(offer, built)
             if isinstance(answer, Accepted):
