@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from clave_client.errors import StateTooOld, UsageError
+from clave_client import events
+from clave_client.errors import RoomBehind, StateTooOld, UsageError
 from clave_client.events import Person
 from clave_client.formats.composing import Composer, Outgoing
+from clave_client.formats.content import ContentKind
 from clave_client.formats.former_content import FormerKind
 from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.lost_entries import LostEntries
-from clave_client.rooms.stored_room import DIRECT, JOINT
+from clave_client.rooms.stored_room import DIRECT, JOINT, REFUSED
 from clave_client.values import Phase
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
@@ -153,6 +155,38 @@ class RoomMessages(LostEntries):
         """Start to leave; `leave_due` becomes true once the leave can be submitted."""
         with self.changing():
             self.set(phase=Phase.LEAVING)
+
+    # --- closing ---
+
+    def refuse(self) -> None:
+        """Decline the invitation of a blocked account: start to leave, and show nothing of it."""
+        with self.changing():
+            self._store.set_room_setting(self.id, REFUSED, "yes")
+            self.set(phase=Phase.LEAVING)
+        self.is_refused = True
+
+    def close(self, by: Person | None) -> events.RoomClosed:
+        """Delete the keys, as this device is no longer a member; `by` removed it, None for its own leave."""
+        with self.changing():
+            self.unsent = self._texts_nobody_read() | self.outbox.texts(include_logged=True)
+            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.last_accepted))
+            self._store.forget_group(self.id)
+        return events.RoomClosed(self.id, self.record.title, by)
+
+    def _texts_nobody_read(self) -> dict[bytes, str]:
+        """Return the texts by id that were said after a join by a link that no member has confirmed."""
+        if self.joining is None or self.joining.let_in:
+            return {}
+        sent = self._store.sent_after(self.id, self.history_seq(self.record.began))
+        return {each.id: each.text for each in sent if each.kind == ContentKind.TEXT}
+
+    def fall_behind(self) -> RoomBehind:
+        """Delete the keys, as the relay no longer has the next entries. Returns the error to report."""
+        with self.changing():
+            self.unsent = self.outbox.texts()
+            self.set(phase=Phase.BEHIND)
+            self._store.forget_group(self.id)
+        return RoomBehind(self.record.title, self.record.cursor)
 
     # --- receipts ---
 

@@ -15,8 +15,7 @@ from typing import Self
 
 import msgspec
 
-from clave_client import events
-from clave_client.errors import RoomBehind, RoomUnreadable, StoreDamaged
+from clave_client.errors import RoomUnreadable, StoreDamaged
 from clave_client.events import Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.payload import UnverifiedEntry
@@ -44,7 +43,7 @@ from clave_crypto.mls import Group, MemberSender, MLSError, PolicyRejected
 from clave_wire.messages import Entry, Kind
 from clave_wire.text import sanitize
 
-__all__ = ["DIRECT", "JOINT", "LEGACY_COMMIT_PART", "InFlight", "StoredRoom"]
+__all__ = ["DIRECT", "JOINT", "LEGACY_COMMIT_PART", "REFUSED", "InFlight", "StoredRoom"]
 
 LEGACY_COMMIT_PART = "pending"
 """The stored part with an own commit of protocol 3: u64 submission number, then the commit."""
@@ -52,7 +51,8 @@ LEGACY_COMMIT_PART = "pending"
 DIRECT = "direct"
 """The setting of a room with the accounts that it is between, as asking the group takes keys."""
 
-_REFUSED = "refused"
+REFUSED = "refused"
+"""The setting of a room that is the declined invitation of a blocked account."""
 
 JOINT = "joint"
 """The setting of a room between two people that says that both have joined it."""
@@ -156,7 +156,7 @@ class StoredRoom:
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
             direct = "".join(account.hex() for account in agreed_state(group.extensions).direct)
             store.set_room_setting(record.id, DIRECT, direct)
-            for setting in (_REFUSED, JOINT):
+            for setting in (REFUSED, JOINT):
                 store.set_room_setting(record.id, setting, "")
             room._save()
         return room
@@ -191,7 +191,7 @@ class StoredRoom:
             self._stored_group.load(parts["epoch"])
             self.commits.load(parts)
         self.epochs.load(parts)
-        self.is_refused = bool(self._store.room_setting(self.id, _REFUSED))
+        self.is_refused = bool(self._store.room_setting(self.id, REFUSED))
         intent, joining = parts.get("wish"), parts.get("joining")
         self.joining = None if joining is None else JoinRecord.decode(joining)
         self.late = self._store.late(self.id)
@@ -408,31 +408,6 @@ class StoredRoom:
     def _set_intent(self, intent: RekeyIntent) -> None:
         self.intent = intent
         self.put_part("wish", intent.encode() if intent else None)
-
-    # --- closing ---
-
-    def refuse(self) -> None:
-        """Decline the invitation of a blocked account: start to leave, and show nothing of it."""
-        with self.changing():
-            self._store.set_room_setting(self.id, _REFUSED, "yes")
-            self.set(phase=Phase.LEAVING)
-        self.is_refused = True
-
-    def close(self, by: Person | None) -> events.RoomClosed:
-        """Delete the keys, as this device is no longer a member; `by` removed it, None for its own leave."""
-        with self.changing():
-            self.unsent = self.outbox.texts(include_logged=True)
-            self.set(phase=Phase.CLOSED, submission=max(self.record.submission, self.last_accepted))
-            self._store.forget_group(self.id)
-        return events.RoomClosed(self.id, self.record.title, by)
-
-    def fall_behind(self) -> RoomBehind:
-        """Delete the keys, as the relay no longer has the next entries. Returns the error to report."""
-        with self.changing():
-            self.unsent = self.outbox.texts()
-            self.set(phase=Phase.BEHIND)
-            self._store.forget_group(self.id)
-        return RoomBehind(self.record.title, self.record.cursor)
 
     # --- transactions ---
 
