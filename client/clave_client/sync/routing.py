@@ -91,13 +91,13 @@ class RoutingCheck:
         """Compare the member list of the last resume with the roster, and submit the differences.
 
         Returns False, after a call of `not_routed`, if this device is not in the list. Does nothing while the
-        device lags behind that list or cannot follow the group. Asks for no removals of who joins by a link
-        now, nor while one account alone has vouched for this epoch: it may have made it up.
+        device lags behind that list, cannot follow the group or was not let in. Asks for no removals of who
+        joins by a link now, nor while one account alone has vouched for this epoch: it may have made it up.
         """
         resumed = self._rosters.pop(room.id, None)
         if resumed is None or room.record.cursor != resumed.seq:
             return True
-        if room.cannot_follow or room.record.phase is not Phase.JOINED:
+        if room.cannot_follow or room.awaits_entry or room.record.phase is not Phase.JOINED:
             return True
         if room.not_routed:
             not_routed(resumed)
@@ -108,7 +108,7 @@ class RoutingCheck:
             text = f"the relay had stopped delivering {title} to some of its members; it does again"
             self._sync.emit(events.Notice(room.id, text))
         strange = [device for device in strange if room.rekeys.joiner(device) is None]
-        if room.epochs.admitted_by or room.awaits_entry:
+        if room.epochs.admitted_by:
             strange = []
         for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):
             some = slice(start, start + MAX_BATCH_MEMBERS)
