@@ -13,8 +13,9 @@ from clave_server.accounts.directory import known_name
 from clave_server.errors import DamageError
 from clave_server.rooms.invitations import add_invitations
 from clave_server.rooms.offers import OfferRow, add_offers, read_links, save_links
+from clave_server.rooms.recent import pack_recent, unpack_recent
 from clave_server.rooms.rekeys import Rekey
-from clave_server.rooms.room_state import Membership, RoomState, pack_recent, unpack_recent
+from clave_server.rooms.room_state import Membership, RoomState
 from clave_server.rooms.segment import CHUNK_BYTES, Segment
 from clave_server.storage.incarnation import unpack_restores
 from clave_server.storage.seals import ROOM

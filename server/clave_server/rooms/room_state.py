@@ -6,13 +6,13 @@ Changes are staged: `stage_*` applies one in memory; `keep_staged` keeps all of 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 from clave_server.errors import Refusal
 from clave_server.rooms.header_checks import check_header
 from clave_server.rooms.links import Links, add_links, check_link, check_proof, replace_links, use_link
+from clave_server.rooms.recent import MAX_RECENT, Recent, refuse_repeated
 from clave_server.rooms.rekeys import Rekey, Rekeys, add_rekey, drop_epoch, find_confirmed, reference
 from clave_wire.header import Header
 from clave_wire.limits import MAX_MEMBERS, MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
@@ -22,17 +22,10 @@ from clave_wire.messages import Code, Kind, OfferedLink, Submit
 __all__ = [
     "MAX_BACKLOG",
     "MAX_MEMBERSHIPS",
-    "MAX_RECENT",
     "NO_LONGER_MEMBER",
-    "AlreadyAccepted",
     "Membership",
     "RoomState",
-    "pack_recent",
-    "unpack_recent",
 ]
-
-MAX_RECENT: Final = 32
-"""Latest submissions of a device whose seq is remembered."""
 
 MAX_BACKLOG: Final = 10_000
 """Entries from before its own commit that a device that is added may be sent."""
@@ -42,23 +35,12 @@ MAX_MEMBERSHIPS: Final = 8
 
 NO_LONGER_MEMBER: Final = "this device is no longer a member of the room"
 
-Recent = list[tuple[int, int]]
-"""(submission, seq), both increasing."""
-
 
 class Membership(NamedTuple):
     """A device is sent the entries above `joined`, up to and including `left` unless that is None."""
 
     joined: int
     left: int | None
-
-
-class AlreadyAccepted(Exception):
-    """The submission was accepted before, as entry `seq`."""
-
-    def __init__(self, seq: int) -> None:
-        super().__init__(f"accepted before as entry {seq}")
-        self.seq = seq
 
 
 class _Snapshot(NamedTuple):
@@ -146,7 +128,7 @@ class RoomState:
         recent = self.recent.get(device)
         following = recent[-1][0] + 1 if recent else 1
         if recent and submit.submission < following:
-            _refuse_repeated(recent, submit.submission)
+            refuse_repeated(recent, submit.submission)
         if device not in self.members and not joins:
             raise Refusal(Code.NOT_MEMBER, "this device is not a member of the room")
         if submit.submission != following:
@@ -460,22 +442,3 @@ class RoomState:
 def _joined(seq: int, header: Header) -> int:
     """Return the entry from which a device may read that is added with entry `seq`."""
     return min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG))
-
-
-def _refuse_repeated(recent: Recent, submission: int) -> None:
-    """Raise `AlreadyAccepted` for a submission that is remembered, `Refusal` for an older one."""
-    for former, seq in reversed(recent):
-        if former == submission:
-            raise AlreadyAccepted(seq)
-    raise Refusal(Code.RENUMBER, "this submission number was used before, too long ago to tell for what")
-
-
-def pack_recent(recent: Recent) -> bytes:
-    """Encode the latest `MAX_RECENT` submissions as big-endian u64 pairs."""
-    latest = recent[-MAX_RECENT:]
-    return struct.pack(f">{2 * len(latest)}Q", *(number for pair in latest for number in pair))
-
-
-def unpack_recent(packed: bytes) -> Recent:
-    """Decode what `pack_recent` encoded."""
-    return list(struct.iter_unpack(">QQ", packed))

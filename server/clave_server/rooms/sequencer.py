@@ -35,7 +35,8 @@ from clave_server.rooms.links import is_join
 from clave_server.rooms.offer_staging import OfferStaging
 from clave_server.rooms.pending_lookups import PendingLookups, known_names, wanted_names
 from clave_server.rooms.publish import NOT_WRITTEN, Publisher, refusal
-from clave_server.rooms.room_state import AlreadyAccepted, RoomState
+from clave_server.rooms.recent import AlreadyAccepted
+from clave_server.rooms.room_state import RoomState
 from clave_server.rooms.session import Session, Stream
 from clave_server.rooms.write_batch import (
     MAX_BATCH_BYTES,

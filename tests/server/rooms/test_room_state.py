@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 from clave_server.accounts.directory import Applicant, enrol
 from clave_server.errors import DamageError, Refusal
 from clave_server.rooms.entry_store import RowChanges, load_room
+from clave_server.rooms.recent import MAX_RECENT, pack_recent, unpack_recent
 from clave_server.rooms.rekeys import MAX_REKEYS, Rekey, Rekeys, add_rekey
 from clave_server.rooms.room_state import (
     MAX_BACKLOG,
     MAX_MEMBERSHIPS,
-    MAX_RECENT,
     Membership,
     RoomState,
-    pack_recent,
-    unpack_recent,
 )
 from clave_server.rooms.segment import split
 from clave_server.storage import schema

@@ -16,7 +16,8 @@ from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.errors import DamageError, Refusal, StartError
 from clave_server.rooms.entry_store import RowChanges, load_room, read_entries
 from clave_server.rooms.invitations import highest_ids, read_invitations
-from clave_server.rooms.room_state import RoomState, pack_recent
+from clave_server.rooms.recent import pack_recent
+from clave_server.rooms.room_state import RoomState
 from clave_server.rooms.segment import Segment
 from clave_server.storage import schema, seals
 from clave_wire.framing import pack
