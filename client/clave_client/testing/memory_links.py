@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from clave_client.testing.refusals import Refusal
-from clave_wire.messages import Code, Offer, OfferedLink
+from clave_wire.links import PROOF_BYTES
+from clave_wire.messages import Code, Kind, Offer, OfferedLink, Submit
 
-__all__ = ["FoundOffer", "MemoryLinks"]
+__all__ = ["FoundOffer", "MemoryLinks", "is_join"]
 
 _MAX_LINKS = 64
 _MAX_OFFERS = 8
@@ -95,6 +96,11 @@ class MemoryLinks:
             text = f"there are no more than {len(served)} offers of this link's room"
             raise Refusal(Code.NO_SUCH_LINK, text)
         return FoundOffer(len(served), served[place].keys[link], served[place].group_info)
+
+
+def is_join(submit: Submit) -> bool:
+    """Return whether a submission asks to join by a link."""
+    return submit.kind is Kind.REKEY and len(submit.welcome) == PROOF_BYTES
 
 
 def _of(offered: Sequence[OfferedLink]) -> dict[bytes, _Link]:

@@ -24,6 +24,7 @@ from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.profile import Profile
 from clave_client.testing.memory_directory import Device, MemoryDirectory
+from clave_client.testing.memory_links import is_join
 from clave_client.testing.memory_room import AlreadyAccepted, MemoryRoom
 from clave_client.testing.memory_transport import connect_pair
 from clave_client.testing.refusals import Refusal
@@ -42,6 +43,8 @@ _OF_CONNECTIONS = {
     *(Code.CLOSED, Code.TOKEN),
 }
 """Codes that a relay refuses a login with; it refuses requests with the others."""
+
+_NEEDS_LINKS = "links need version 7 of the protocol"
 
 
 class MemoryRelay:
@@ -399,6 +402,8 @@ class _Session(asyncio.Protocol):
         in_stream = stream is not None and not stream.is_over
         try:
             self._relay.check(login=False)
+            if is_join(submit) and not self._connection.has_links:
+                raise Refusal(Code.BAD_REQUEST, _NEEDS_LINKS)
             seq = self._relay.submit(self.device, submit, offer)
         except AlreadyAccepted as accepted:
             self.send_timed(0, m.Accepted(submit.room, submit.submission, accepted.seq))
@@ -443,7 +448,7 @@ class _Session(asyncio.Protocol):
                 relay.mend(device, request)
             case m.FindLink():
                 if not self._connection.has_links:
-                    raise Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol")
+                    raise Refusal(Code.BAD_REQUEST, _NEEDS_LINKS)
                 self.send(relay.find_link(device, request))
                 return
             case m.DeleteAccount():

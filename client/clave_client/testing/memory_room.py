@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clave_client.formats.payload import rekey_id
-from clave_client.testing.memory_links import MemoryLinks
+from clave_client.testing.memory_links import MemoryLinks, is_join
 from clave_client.testing.refusals import Refusal
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import verify_signature
 from clave_wire.errors import RemoteError
 from clave_wire.header import Header, digest_names, split_payload
 from clave_wire.limits import MAX_PAYLOAD_BYTES, MAX_WELCOME_BYTES
-from clave_wire.links import PROOF_BYTES, LinkProof, join_transcript
+from clave_wire.links import LinkProof, join_transcript
 from clave_wire.messages import Code, Entry, FindLink, Kind, LinkOffer, Offer, Submit
 
 __all__ = ["AlreadyAccepted", "Appended", "MemoryRoom"]
@@ -87,7 +87,7 @@ class MemoryRoom:
 
         Raises `Refusal`, or `AlreadyAccepted` for one that is in the log.
         """
-        joins = submit.kind is Kind.REKEY and len(submit.welcome) == PROOF_BYTES
+        joins = is_join(submit)
         self._check_submission(device, submit, joins=joins)
         if submit.kind is Kind.APPLICATION:
             if submit.welcome:
@@ -146,7 +146,7 @@ class MemoryRoom:
             raise Refusal(Code.BAD_REQUEST, str(error)) from None
         if header.kind != kind:
             raise Refusal(Code.BAD_REQUEST, "the payload's header is of another kind")
-        if kind is Kind.REKEY and len(submit.welcome) == PROOF_BYTES:
+        if is_join(submit):
             self._check_join(device, names[device], LinkProof.decode(submit.welcome), header, now)
             return header
         if (header.add or submit.welcome) and kind not in _ADDING:

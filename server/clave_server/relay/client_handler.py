@@ -223,6 +223,7 @@ class ClientHandler:
             self._wake_invitations,
             transport.close,
             transport.connection.has_times,
+            transport.connection.has_links,
         )
         self._session = session
         self._context.counters.logins += 1

@@ -397,6 +397,8 @@ class Sequencer:
 
     def _check_join(self, room: RoomState, session: Session, message: Submit) -> Header:
         """Check a rekey by which a device joins by a link; return its header. Raises `Refusal`."""
+        if not session.has_links:
+            raise Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol")
         room.check_submission(session.device, message, joins=True)
         header = read_header(message)
         room.check_join(session.device, session.name, message, header, now_ms() // 1000)

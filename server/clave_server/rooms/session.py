@@ -48,8 +48,8 @@ class Session:
     """One device's connection, from login to its end.
 
     `wake_invitations` is called when an invitation is on disk; `close` ends the connection, with a code and a
-    text for the client, and how it ended for others. `has_times` says that its client takes `AcceptedAt`.
-    `offer` is the last one received whose submission has not come yet.
+    text for the client, and how it ended for others. `has_times` says that its client takes `AcceptedAt`,
+    `has_links` that it may use links. `offer` is the last one received whose submission has not come yet.
     """
 
     device: bytes
@@ -61,6 +61,7 @@ class Session:
     wake_invitations: Callable[[], None]
     close: Callable[[Code, str, str], None]
     has_times: bool
+    has_links: bool
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False

@@ -171,6 +171,18 @@ async def test_other_offers_are_dropped(join: Join) -> None:
     assert await find(green, link) is Code.NO_SUCH_LINK
 
 
+async def test_who_agreed_on_version_6_cannot_join_by_a_link(join: Join) -> None:
+    link = DeviceKey.generate()
+    red, green = await room_of(join, "red")
+    await put(red, offer(listed(link)))
+    submit = joining(green, link, read=1)
+    old = await join(green.participant, 6, 5, 4)
+    assert await refused(old, submit) is Code.BAD_REQUEST
+    assert await refused(old, m.Submit(ROOM, 1, 9, REKEY, submit.payload, submit.welcome)) is Code.BAD_REQUEST
+    new = await join(green.participant)
+    assert (await new.submit(submit)).seq == 2
+
+
 async def test_eight_offers_are_kept(join: Join) -> None:
     link = DeviceKey.generate()
     *members, green = await room_of(join, *(f"n{number}" for number in range(10)))
