@@ -5,7 +5,7 @@ Knows no connections and no log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -54,9 +54,13 @@ class MemoryLinks:
     def __contains__(self, link: bytes) -> bool:
         return link in self._links
 
-    def keep(self, offer: Offer, account: str, seq: int, *, settled: bool) -> None:
-        """Keep an offer of a member, and take over its links: all that are live if it is `settled`."""
+    def keep(self, offer: Offer, account: str, seq: int, accounts: Collection[str], *, settled: bool) -> None:
+        """Keep an offer of a member, and take over its links: all that are live if it is `settled`.
+
+        Then offers of others than `accounts`, to which the room is routed, are dropped.
+        """
         if settled:
+            self._offers = {name: each for name, each in self._offers.items() if name in accounts}
             for key, link in self._links.items():
                 self._links[key] = replace(link, is_revoked=True)
             self._links.update(_of(offer.links))

@@ -201,7 +201,8 @@ class MemoryRoom:
     def keep_offer(self, device: bytes, offer: Offer, *, settled: bool) -> None:
         """Keep an offer of a member; anybody else's, or one that is too large, is dropped."""
         if device in self.members and len(offer.group_info) <= MAX_WELCOME_BYTES:
-            self.links.keep(offer, self.members[device], len(self.entries), settled=settled)
+            account, accounts = self.members[device], set(self.members.values())
+            self.links.keep(offer, account, len(self.entries), accounts, settled=settled)
 
     def find_link(self, device: bytes, request: FindLink, now: float) -> LinkOffer:
         """Return the offer that a device asks for at `now` (seconds since 1970). Raises `Refusal`."""

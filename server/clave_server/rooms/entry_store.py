@@ -53,7 +53,8 @@ _NO_TIME: Final = 2**53
 class RowChanges:
     """The rows that one write batch writes, collected on the loop and applied on the writing thread.
 
-    After `apply`, `released` has the bytes of deleted welcomes and group infos, by account.
+    `settled` are rooms with an offer that settles which links are live. After `apply`, `released` has the
+    bytes of deleted welcomes and group infos, by account.
     """
 
     rooms: list[tuple[bytes, int, int, bytes]] = field(default_factory=list)
@@ -66,6 +67,7 @@ class RowChanges:
     links: list[tuple[bytes, bytes, int, int, bool]] = field(default_factory=list)
     dropped_links: list[tuple[bytes, bytes]] = field(default_factory=list)
     offers: list[OfferRow] = field(default_factory=list)
+    settled: set[bytes] = field(default_factory=set)
     welcomes: list[tuple[int, bytes, int, bytes, bytes, int]] = field(default_factory=list)
     invitations: list[tuple[int, bytes, bytes, int, bool]] = field(default_factory=list)
     released: Counter[bytes] = field(default_factory=Counter)
@@ -108,7 +110,7 @@ class RowChanges:
                 connection.executemany(_WRITES[table], rows)
         connection.executemany(_SEAL_ROOM, [(row[0],) for row in self.rooms])
         save_links(connection, self.dropped_links, self.links)
-        self.released += add_offers(connection, self.offers)
+        self.released += add_offers(connection, self.offers, self.settled)
         invited: defaultdict[int, list[tuple[int, bytes, bool]]] = defaultdict(list)
         for number, device, _, welcome, helps in self.invitations:
             invited[welcome].append((number, device, helps))

@@ -76,6 +76,8 @@ class OfferStaging:
             return
         batch.touch(channel)
         room.stage_links(offer.links, settles=settles)
+        if settles:
+            batch.changes.settled.add(room.id)
         if not self._quotas.is_full(session.usage):
             row = OfferRow.of(offer, session.usage.account, room.seq, settled=settles)
             batch.changes.offers.append(row)

@@ -53,6 +53,10 @@ _OFFERS: Final = (
     " ORDER BY settled DESC, seq DESC, id DESC"
 )
 _FORMER: Final = "room = ?1 AND account = (SELECT id FROM accounts WHERE account = ?2)"
+_DEPARTED: Final = (
+    "room = ?1 AND NOT EXISTS (SELECT 1 FROM devices JOIN stays USING (device)"
+    " WHERE devices.account = offers.account AND stays.room = ?1 AND stays.left IS NULL)"
+)
 _EXCESS: Final = (
     "id IN (SELECT id FROM offers WHERE room = ?1 ORDER BY settled DESC, seq DESC, id DESC"  # noqa: S608
     f" LIMIT -1 OFFSET {MAX_OFFERS})"
@@ -139,17 +143,23 @@ def _check(whole: int, room: bytes) -> None:
 # --- offers --------------------------------------------------------------------------------------------
 
 
-def add_offers(connection: apsw.Connection, offers: Iterable[OfferRow]) -> Counter[bytes]:
+def add_offers(
+    connection: apsw.Connection, offers: Sequence[OfferRow], settled: Iterable[bytes]
+) -> Counter[bytes]:
     """Store offers, each in place of its account's former one to the room.
 
-    Returns the bytes of group infos deleted for them, by account.
+    Of the rooms in `settled`, the offers of accounts that the room is not routed to any more are deleted.
+    Returns the bytes of group infos deleted, by account.
     """
     released = Counter[bytes]()
     for offer in offers:
         released += _delete(connection, _FORMER, (offer.room, offer.account))
         connection.execute(_STORE, offer)
         add_stored(connection, offer.account, len(offer.group_info))
-        released += _delete(connection, _EXCESS, (offer.room,))
+    for room in settled:
+        released += _delete(connection, _DEPARTED, (room,))
+    for room in {offer.room for offer in offers}:
+        released += _delete(connection, _EXCESS, (room,))
     return released
 
 

@@ -183,6 +183,21 @@ async def test_who_agreed_on_version_6_cannot_join_by_a_link(join: Join) -> None
     assert (await new.submit(submit)).seq == 2
 
 
+async def test_offers_of_who_is_gone_are_dropped_when_one_settles(join: Join) -> None:
+    link = DeviceKey.generate()
+    red, blue, grey, green = await room_of(join, "red", "blue", "grey")
+    for client in (red, blue, grey):
+        await put(client, offer(listed(link), info=client.participant.name.encode()))
+    leaving = blue.entry(b"bye", kind=PROPOSAL, remove=(blue.participant.device,))
+    await blue.submit(leaving)
+    await red.expect(m.Entry)
+    await put(red, offer(listed(link), info=b"red"))
+    assert (await found(green, link)).offers == 3
+    await with_submission(red, red.entry(b"c", kind=COMMIT), listed(link))
+    assert [(await found(green, link, place)).group_info for place in (0, 1)] == [b"new", b"grey"]
+    assert await find(green, link, 2) is Code.NO_SUCH_LINK
+
+
 async def test_eight_offers_are_kept(join: Join) -> None:
     link = DeviceKey.generate()
     *members, green = await room_of(join, *(f"n{number}" for number in range(10)))

@@ -135,6 +135,28 @@ async def test_replacing_an_offer_frees_the_bytes_of_the_former(tmp_path: Path, 
         assert stored(relay)["red"] == before - 90_000
 
 
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_settling_offer_frees_the_bytes_of_who_is_gone(
+    tmp_path: Path, link: DeviceKey, full: bool
+) -> None:
+    async with running_relay(tmp_path, quota=Quota(stored_bytes=100_000)) as relay:
+        red, blue = await relay.room_of("red", "blue")
+        if full:
+            await red.say(bytes(100_000))
+            await blue.expect(m.Entry)
+        await put(blue, offer(listed(link), info=bytes(100_000)))
+        before = stored(relay)["blue"]
+        await blue.submit(blue.entry(b"bye", kind=PROPOSAL, remove=(blue.participant.device,)))
+        await red.expect(m.Entry)
+        await put(red, offer(listed(link), info=b"one that does not settle"))
+        assert stored(relay)["blue"] == before
+        await with_submission(red, red.entry(b"c", kind=COMMIT), listed(link), info=b"new")
+        assert stored(relay)["blue"] == before - 100_000
+        await blue.create(bytes(16))
+        await blue.say(b"there is space for it", room=bytes(16))  # as the session knows, too
+        assert isinstance(await find(blue, link), Code if full else m.LinkOffer)
+
+
 async def test_a_room_that_is_deleted_takes_its_links_and_offers_along(
     relay: RelayUnderTest, link: DeviceKey
 ) -> None:
