@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from clave_crypto.identity import DeviceKey
 from clave_wire import messages as m
 from clave_wire.links import LinkProof, join_transcript
 from relaykit import HEAD, ROOM, Participant, RawClient, RelayUnderTest
+
+Join = Callable[..., Awaitable[RawClient]]
+"""Logs a participant, or a new one of a name, in at a relay, with all versions unless some are given."""
 
 FAR = 4_000_000_000
 """A time, in seconds since 1970, at which no link of a test has expired."""
@@ -100,3 +105,49 @@ async def with_submission(
     """Have a client make an offer with a submission; return the answer."""
     await client.send(offer(*links, submission=submit.submission, info=info))
     return await client.ask(submit)
+
+
+async def room_of(join: Join, *names: str) -> list[RawClient]:
+    """Return members of a room, which have it open, and a stranger, who is the last one; its seq is 1."""
+    first, *others = clients = [await join(name) for name in names]
+    await first.create()
+    await first.resume()
+    added = tuple(client.participant.device for client in others)
+    await first.submit(first.entry(b"c", kind=m.Kind.COMMIT, add=added, welcome=b"hello"))
+    for client in others:
+        await client.resume((await client.expect(m.Invitation)).seq)
+    return [*clients, await join("stranger")]
+
+
+async def room_with_joining(join: Join, link: DeviceKey, *names: str) -> tuple[list[RawClient], m.Submit]:
+    """Return members of a room, and last a stranger who asked to join it, all at its seq 2; and the rekey."""
+    *members, stranger = clients = await room_of(join, *names)
+    await put(members[0], offer(listed(link)))
+    rekey = joining(stranger, link, read=1)
+    await stranger.submit(rekey)
+    await stranger.resume(2)
+    for client in members:
+        await client.expect(m.Entry)
+    return clients, rekey
+
+
+async def mend(
+    client: RawClient, add: tuple[RawClient, ...] = (), remove: tuple[RawClient, ...] = ()
+) -> m.Code | None:
+    """Have a client mend a room's routing; return why it was refused, None if it was not."""
+    devices = [[each.participant.device for each in some] for some in (add, remove)]
+    await client.send(m.Mend(client.next_id(), ROOM, *devices))
+    while not isinstance(answer := await client.receive(), m.Done | m.Refused):
+        pass
+    return answer.code if isinstance(answer, m.Refused) else None
+
+
+async def is_ordinary(client: RawClient) -> bool:
+    """Return whether a client is a member that is not joining."""
+    return await mend(client) is None
+
+
+async def routed(client: RawClient) -> list[str]:
+    """Return the accounts that the room is routed to, sorted; the client has read all entries."""
+    resumed = await client.resume(client.participant.seen[ROOM])
+    return sorted(name for _, name in resumed.members)

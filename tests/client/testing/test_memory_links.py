@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
-import pytest
-
-from clave_client.testing import MemoryRelay, memory_relay
-from clave_client.testing.memory_transport import connect_pair
 from clave_crypto.identity import DeviceKey
 from clave_wire import messages as m
-from clave_wire.connection import ClientConnection
 from clave_wire.framing import pack
 from clave_wire.limits import MAX_WELCOME_BYTES
 from clave_wire.messages import Code
-from linkkit import find, found, in_order, joining, listed, offer, put, refused, with_submission
-from relaykit import ROOM, Participant, RawClient, entries, payloads, running_relay
+from linkkit import (
+    Join,
+    find,
+    found,
+    in_order,
+    joining,
+    listed,
+    offer,
+    put,
+    refused,
+    room_of,
+    with_submission,
+)
+from relaykit import ROOM, Participant, entries, payloads
 
 COMMIT, REKEY, PROPOSAL = m.Kind.COMMIT, m.Kind.REKEY, m.Kind.PROPOSAL
-Join = Callable[..., Awaitable[RawClient]]
-
-
-async def log_in(relay: MemoryRelay, who: Participant | str, *versions: int) -> RawClient:
-    """Log in at a relay in memory, with all versions unless some are given."""
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    end = connect_pair(protocol, memory_relay._Session(relay), memory_relay._CERTIFICATE)
-    client = RawClient(reader, asyncio.StreamWriter(end, protocol, reader, asyncio.get_running_loop()))
-    if versions:
-        client.connection = ClientConnection(versions)
-    return await client.log_in(Participant(who) if isinstance(who, str) else who)
-
-
-@asynccontextmanager
-async def in_memory(_: Path) -> AsyncIterator[Join]:
-    clients: list[RawClient] = []
-    async with MemoryRelay() as relay:
-
-        async def join(who: Participant | str, *versions: int) -> RawClient:
-            clients.append(await log_in(relay, who, *versions))
-            return clients[-1]
-
-        yield join
-        for client in clients:
-            await client.close()
-
-
-@asynccontextmanager
-async def real(folder: Path) -> AsyncIterator[Join]:
-    async with running_relay(folder) as relay:
-
-        async def join(who: Participant | str, *versions: int) -> RawClient:
-            client = await relay.connect()
-            if versions:
-                client.connection = ClientConnection(versions)
-            return await client.log_in(Participant(who) if isinstance(who, str) else who)
-
-        yield join
-
-
-@pytest.fixture(params=[in_memory, real])
-async def join(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Join]:
-    """Yield what logs somebody in, at either relay."""
-    relay: Callable[[Path], AbstractAsyncContextManager[Join]] = request.param
-    async with relay(tmp_path) as log_in_there:
-        yield log_in_there
-
-
-async def room_of(join: Join, *names: str) -> list[RawClient]:
-    """Return members of a room, which have it open, and a stranger, who is the last one; its seq is 1."""
-    first, *others = clients = [await join(name) for name in names]
-    await first.create()
-    await first.resume()
-    added = tuple(client.participant.device for client in others)
-    await first.submit(first.entry(b"c", kind=COMMIT, add=added, welcome=b"hello"))
-    for client in others:
-        await client.resume((await client.expect(m.Invitation)).seq)
-    return [*clients, await join("stranger")]
 
 
 async def test_who_holds_a_link_joins(join: Join) -> None:
