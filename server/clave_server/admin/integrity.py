@@ -34,6 +34,12 @@ _SEALED: Final = {
         "seal",
         "seal('rekey', room, author, seq, ref, head, removed)",
     ),
+    "who is joining room": (
+        "joining",
+        "lower(hex(room))",
+        "seal",
+        "seal('joining', room, device, seq)",
+    ),
     "a key package of device": ("key_packages", "lower(hex(device))", "seal", seals.KEY_PACKAGE),
     "a last-resort key package of device": ("last_resorts", "lower(hex(device))", "seal", seals.LAST_RESORT),
     "a welcome to room": ("welcomes", "lower(hex(room))", "seal", seals.WELCOME),

@@ -32,6 +32,9 @@ _WRITES: Final = {
     "memberships": "INSERT INTO stays VALUES (?1, ?2, ?3, ?4, seal('stay', ?1, ?2, ?3, ?4))",
     "former rekeys": "DELETE FROM rekeys WHERE room = ?",
     "rekeys": "INSERT INTO rekeys VALUES (?1, ?2, ?3, ?4, ?5, ?6, seal('rekey', ?1, ?2, ?3, ?4, ?5, ?6))",
+    "former joining": "DELETE FROM joining WHERE room = ? AND device = ?",
+    "joining": "INSERT INTO joining VALUES (?1, ?2, ?3, seal('joining', ?1, ?2, ?3))"
+    " ON CONFLICT DO UPDATE SET seq = ?3, seal = excluded.seal",
     "submissions": "INSERT INTO submissions VALUES (?1, ?2, ?3, seal('submissions', ?1, ?2, ?3))"
     " ON CONFLICT DO UPDATE SET recent = ?3, seal = excluded.seal",
     "segments": "INSERT INTO segments(room, first_seq, last_seq, at, digest, frames)"
@@ -62,6 +65,8 @@ class RowChanges:
     memberships: list[tuple[bytes, bytes, int, int | None]] = field(default_factory=list)
     former_rekeys: list[tuple[bytes]] = field(default_factory=list)
     rekeys: list[tuple[bytes, str, int, bytes, bytes, bytes]] = field(default_factory=list)
+    former_joining: list[tuple[bytes, bytes]] = field(default_factory=list)
+    joining: list[tuple[bytes, bytes, int]] = field(default_factory=list)
     submissions: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     segments: list[tuple[Segment, int]] = field(default_factory=list)
     links: list[tuple[bytes, bytes, int, int, bool]] = field(default_factory=list)
@@ -86,6 +91,9 @@ class RowChanges:
                 (key, one.author, one.seq, one.ref, one.head, b"".join(one.remove))
                 for one in room.rekeys.values()
             ]
+        joining, former_joining = room.staged_joining
+        self.former_joining += [(key, device) for device in former_joining]
+        self.joining += [(key, device, seq) for device, seq in joining.items()]
         links, dropped = room.staged_links
         self.links += [(key, link, *terms) for link, terms in links.items()]
         self.dropped_links += [(key, link) for link in dropped]
@@ -102,6 +110,8 @@ class RowChanges:
             ("memberships", self.memberships),
             ("former rekeys", self.former_rekeys),
             ("rekeys", self.rekeys),
+            ("former joining", self.former_joining),
+            ("joining", self.joining),
             ("submissions", self.submissions),
             ("segments", segments),
             ("welcomes", self.welcomes),
@@ -156,6 +166,7 @@ def load_room(connection: apsw.Connection, key: bytes) -> RoomState | None:
             _check(whole, key)
             room.recent[device] = unpack_recent(recent)
         room.rekeys = {rekey.author: rekey for rekey in _rekeys(connection, key)}
+        room.joining = dict(_joining(connection, key))
         room.links = read_links(connection, key)
         _replay(connection, room)
     return room
@@ -172,6 +183,16 @@ def _rekeys(connection: apsw.Connection, key: bytes) -> Iterator[Rekey]:
         _check(whole, key)
         devices = tuple(removed[place : place + 32] for place in range(0, len(removed), 32))
         yield Rekey(seq, author, ref, head, devices)
+
+
+def _joining(connection: apsw.Connection, key: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield a room's devices that are joining, and the seqs of their rekeys. Raises `DamageError`."""
+    rows = connection.execute(
+        "SELECT device, seq, seal = seal('joining', room, device, seq) FROM joining WHERE room = ?", (key,)
+    )
+    for device, seq, whole in rows:
+        _check(whole, key)
+        yield device, seq
 
 
 def _check(whole: int | None, key: bytes) -> None:

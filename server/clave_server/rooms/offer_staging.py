@@ -6,6 +6,7 @@ from typing import Final
 
 from clave_server.limits.quotas import QuotaTracker
 from clave_server.rooms.channel import Channel
+from clave_server.rooms.joining import ordinary_accounts
 from clave_server.rooms.links import is_join
 from clave_server.rooms.offers import OfferRow
 from clave_server.rooms.room_state import RoomState
@@ -70,9 +71,9 @@ class OfferStaging:
     def _stage(
         self, batch: WriteBatch, channel: Channel, session: Session, offer: Offer, *, settles: bool
     ) -> None:
-        """Stage an offer of a member; of an account that may store no more, only its links."""
+        """Stage an offer of an ordinary member; of an account that may store no more, only its links."""
         room = channel.room
-        if session.device not in room.members:
+        if session.device not in room.members or session.device in room.joining:
             return
         batch.touch(channel)
         room.stage_links(offer.links, settles=settles)
@@ -88,7 +89,8 @@ class OfferStaging:
 def begins_epoch(room: RoomState, name: str, submit: Submit, *, confirms: bool) -> bool:
     """Return whether an epoch begins with a submission of the account `name`, as far as the relay can tell.
 
-    A confirmation does if it `confirms` a rekey, and a rekey by a member if nobody else could confirm it.
+    A confirmation does if it `confirms` a rekey, and a rekey by a member if nobody else could confirm it, as
+    all others are of its account or joining.
     """
     match submit.kind:
         case Kind.COMMIT:
@@ -96,5 +98,5 @@ def begins_epoch(room: RoomState, name: str, submit: Submit, *, confirms: bool) 
         case Kind.CONFIRM:
             return confirms
         case Kind.REKEY:
-            return not is_join(submit) and set(room.members.values()) == {name}
+            return not is_join(submit) and ordinary_accounts(room.members, room.joining) == {name}
     return False

@@ -152,7 +152,7 @@ def delete_stale(connection: apsw.Connection, policy: RetentionPolicy, now: int)
     ).fetchall()
     for (room,) in empty:
         released += drop_offers(connection, room)
-    for table in ("stays", "submissions", "rekeys", "rooms"):
+    for table in ("stays", "submissions", "rekeys", "joining", "rooms"):
         connection.executemany(f"DELETE FROM {table} WHERE room = ?", empty)  # noqa: S608  (names from above)
     return released
 

@@ -6,12 +6,14 @@ Changes are staged: `stage_*` applies one in memory; `keep_staged` keeps all of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from clave_server.errors import Refusal
 from clave_server.rooms.header_checks import check_header
+from clave_server.rooms.joining import Joining, add_joining, drop_confirmed, drop_joining
 from clave_server.rooms.links import Links, add_links, check_link, check_proof, replace_links, use_link
+from clave_server.rooms.objections import Objections, drop_objections, object_to
 from clave_server.rooms.recent import MAX_RECENT, Recent, refuse_repeated
 from clave_server.rooms.rekeys import Rekey, Rekeys, add_rekey, drop_epoch, find_confirmed, reference
 from clave_wire.header import Header
@@ -35,6 +37,9 @@ MAX_MEMBERSHIPS: Final = 8
 
 NO_LONGER_MEMBER: Final = "this device is no longer a member of the room"
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
 
 class Membership(NamedTuple):
     """A device is sent the entries above `joined`, up to and including `left` unless that is None."""
@@ -48,8 +53,9 @@ class _Snapshot(NamedTuple):
 
     handshake: int
     rekeys: Rekeys
-    objections: Mapping[bytes, str]
+    objections: Objections
     links: Links
+    joining: Joining
 
 
 class RoomState:
@@ -59,7 +65,8 @@ class RoomState:
     `saved` the last one that the room's own rows on disk include: later ones are replayed when the room is
     loaded. `handshake` is the last entry that is not an application message. Entries up to `legacy` are of
     protocol 3; `restores` is sent in `Resumed`. `objections` maps a device to the first account that wants
-    it removed from routing; a second one's objection removes it. `links` are those by which devices join.
+    it removed from routing; a second one's objection removes it. `links` are those by which devices join;
+    `joining` has the members that one let in and no other account confirmed.
     """
 
     __slots__ = (
@@ -70,6 +77,7 @@ class RoomState:
         "durable",
         "handshake",
         "id",
+        "joining",
         "kept_from",
         "legacy",
         "links",
@@ -98,8 +106,9 @@ class RoomState:
         self.memberships: dict[bytes, tuple[Membership, ...]] = {}
         self.recent: dict[bytes, Recent] = {}
         self.rekeys: Rekeys = {}
-        self.objections: Mapping[bytes, str] = {}
+        self.objections: Objections = {}
         self.links: Links = {}
+        self.joining: Joining = {}
         self._snapshot: _Snapshot | None = None
         self._former_memberships: dict[bytes, tuple[tuple[Membership, ...], str | None]] = {}
         self._staged_senders: set[bytes] = set()
@@ -149,6 +158,8 @@ class RoomState:
             raise Refusal(Code.TOO_LARGE, f"a welcome has at most {MAX_WELCOME_BYTES} bytes")
         check_header(device, submit, header)
         if submit.kind is Kind.COMMIT:
+            if header.add and device in self.joining:
+                raise Refusal(Code.BAD_REQUEST, "a device that is joining cannot add others")
             self._check_added(header.add, names)
         elif submit.kind is Kind.GROUP_INFO and header.add[0] not in self.members:
             raise Refusal(Code.BAD_REQUEST, "a group info is for a member")
@@ -177,22 +188,28 @@ class RoomState:
     def stage_handshake(
         self, device: bytes, submit: Submit, header: Header, names: Mapping[bytes, str]
     ) -> tuple[int, Sequence[bytes]]:
-        """Append a checked handshake; return its seq and the devices that stop being members with it."""
+        """Append a checked handshake; return its seq and the devices that stop being members with it.
+
+        A commit or a confirmation of a device that is joining changes nothing else.
+        """
         self._take_snapshot()
-        account = self.members[device]
+        account, is_joining = self.members[device], device in self.joining
         seq = self.handshake = self._append(device, submit.submission)
         match submit.kind:
-            case Kind.COMMIT:
+            case Kind.COMMIT if not is_joining:
                 self.rekeys = drop_epoch(self.rekeys, header.head)
-                self._drop_objections(set(header.add))
+                self._vouch_for(header.add)
                 for added in header.add:
                     self._join(added, names[added], _joined(seq, header))
             case Kind.REKEY:
                 self._add_rekey(seq, account, submit, header)
-            case Kind.CONFIRM:
+                if is_joining:
+                    self.joining = {**self.joining, device: seq}
+            case Kind.CONFIRM if not is_joining:
                 confirmed = find_confirmed(self.rekeys, header, device, account)
                 if confirmed is not None:
                     self.rekeys = drop_epoch(self.rekeys, header.head)
+                    self.joining = drop_confirmed(self.joining, confirmed.seq)
                     return seq, self._leave(confirmed.remove)
             case Kind.PROPOSAL:
                 return seq, self._leave(header.remove)
@@ -201,15 +218,19 @@ class RoomState:
     def stage_join(self, device: bytes, name: str, submit: Submit, header: Header) -> int:
         """Append the checked rekey by which a device joins by a link; return its seq.
 
-        The device becomes a member, unless it is one: then the link is not used.
+        The device becomes a member, unless it is one: then the link is not used. It is joining until another
+        account confirms the rekey, if there is one that can; an ordinary member stays one.
         """
         self._take_snapshot()
         seq = self.handshake = self._append(device, submit.submission)
         self._add_rekey(seq, name, submit, header)
-        if device not in self.members:
+        is_new = device not in self.members
+        if is_new:
             self.links = use_link(self.links, LinkProof.decode(submit.welcome).link)
-            self._drop_objections({device})
+            self.objections = drop_objections(self.objections, {device})
             self._join(device, name, _joined(seq, header))
+        if is_new or device in self.joining:
+            self.joining = add_joining(self.joining, self.members, device, seq)
         return seq
 
     def stage_links(self, offered: Sequence[OfferedLink], *, settles: bool) -> None:
@@ -221,6 +242,8 @@ class RoomState:
         """Raise `Refusal` unless `device` may have the relay route to `add`; `names` has their accounts."""
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
+        if device in self.joining:
+            raise Refusal(Code.NOT_MEMBER, "a device that is joining cannot mend a room's routing")
         self._check_added(add, names)
 
     def stage_mend(
@@ -228,11 +251,13 @@ class RoomState:
     ) -> list[bytes]:
         """Route to the devices in `add`; stop routing to those in `remove` that two accounts object to.
 
-        It was checked. Returns the devices in `add` that were members before.
+        One is enough against a device that is joining. Who is in `add` is an ordinary member. It was checked.
+        Returns the devices in `add` that were members before.
         """
         self._take_snapshot()
-        self._object(device, remove)
-        self._drop_objections(set(add))
+        self.objections, removed = object_to(self.objections, self.members, self.joining, device, remove)
+        self._leave(removed)
+        self._vouch_for(add)
         readmitted = []
         for added in add:
             if self.memberships.get(added) and added not in self.members:
@@ -260,11 +285,12 @@ class RoomState:
     @property
     def staged_links(self) -> tuple[Links, Iterable[bytes]]:
         """The links that are staged, new or changed, and those that are dropped."""
-        former: Links = self.links if self._snapshot is None else self._snapshot.links
-        if former is self.links:
-            return {}, ()
-        changed = {key: link for key, link in self.links.items() if former.get(key) != link}
-        return changed, former.keys() - self.links.keys()
+        return _changes(self.links if self._snapshot is None else self._snapshot.links, self.links)
+
+    @property
+    def staged_joining(self) -> tuple[Joining, Iterable[bytes]]:
+        """The devices that are joining by a rekey that is staged, and those that stop joining."""
+        return _changes(self.joining if self._snapshot is None else self._snapshot.joining, self.joining)
 
     @property
     def unsaved(self) -> set[bytes]:
@@ -289,7 +315,7 @@ class RoomState:
         """Undo what was staged, as it is not on disk."""
         self.seq = self.durable
         if self._snapshot is not None:
-            self.handshake, self.rekeys, self.objections, self.links = self._snapshot
+            self.handshake, self.rekeys, self.objections, self.links, self.joining = self._snapshot
         for device, (memberships, name) in self._former_memberships.items():
             if memberships:
                 self.memberships[device] = memberships
@@ -372,26 +398,11 @@ class RoomState:
         rekey = Rekey(seq, account, reference(submit.payload), header.head, tuple(header.remove))
         self.rekeys = add_rekey(self.rekeys, rekey)
 
-    def _object(self, device: bytes, remove: Sequence[bytes]) -> None:
-        """Remove `device` itself, and others if a second account objects; note first objections."""
-        account, accounts = self.members[device], set(self.members.values())
-        objections, removed = dict(self.objections), []
-        for other in remove:
-            if other == device:
-                removed.append(other)
-            elif other in self.members and self.members[other] != account:
-                first = objections.get(other, account)
-                if first != account and first in accounts:
-                    removed.append(other)
-                else:
-                    objections[other] = account
-        self.objections = objections
-        self._leave(removed)
-
-    def _drop_objections(self, added: Set[bytes]) -> None:
-        """Drop objections to devices that are added anew."""
-        if not self.objections.keys().isdisjoint(added):
-            self.objections = {one: by for one, by in self.objections.items() if one not in added}
+    def _vouch_for(self, added: Iterable[bytes]) -> None:
+        """Drop objections to devices that an ordinary member adds; they are joining no more."""
+        devices = set(added)
+        self.objections = drop_objections(self.objections, devices)
+        self.joining = drop_joining(self.joining, devices)
 
     def _join(self, device: bytes, name: str, joined: int) -> None:
         """Make a device a member that is sent entries above `joined`; continue an overlapping membership."""
@@ -423,11 +434,12 @@ class RoomState:
                 left.append(device)
         if left:
             self.objections = {one: by for one, by in self.objections.items() if one in self.members}
+            self.joining = drop_joining(self.joining, set(left))
         return left
 
     def _take_snapshot(self) -> None:
         if self._snapshot is None:
-            self._snapshot = _Snapshot(self.handshake, self.rekeys, self.objections, self.links)
+            self._snapshot = _Snapshot(self.handshake, self.rekeys, self.objections, self.links, self.joining)
 
     def _keep_membership(self, device: bytes) -> None:
         if device not in self._former_memberships:
@@ -442,3 +454,11 @@ class RoomState:
 def _joined(seq: int, header: Header) -> int:
     """Return the entry from which a device may read that is added with entry `seq`."""
     return min(seq - 1, max(header.seen.seq, seq - MAX_BACKLOG))
+
+
+def _changes(former: Mapping[_K, _V], present: Mapping[_K, _V]) -> tuple[Mapping[_K, _V], Iterable[_K]]:
+    """Return what is new or changed in `present`, and the keys that it no longer has."""
+    if former is present:
+        return {}, ()
+    changed = {key: value for key, value in present.items() if key not in former or former[key] != value}
+    return changed, former.keys() - present.keys()

@@ -299,7 +299,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE key_packages SET seal = CASE WHEN seal = seal('key package', device, suite, package)
         THEN seal('key package', device, suite, package, not_after) ELSE x'' END;
     """,
-    # Protocol 7: links by which strangers find a room, and the sealed group infos by which they join it.
+    # Protocol 7: links by which strangers find a room, the sealed group infos by which they join it, and who
+    # is joining. What is damaged stays so.
     """
     CREATE TABLE links(
         id INTEGER PRIMARY KEY,
@@ -323,6 +324,23 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         seal BLOB NOT NULL,
         UNIQUE(room, account)
     ) STRICT;
+    CREATE TABLE joining(
+        room BLOB NOT NULL REFERENCES rooms,
+        device BLOB NOT NULL REFERENCES devices,
+        seq INTEGER NOT NULL,
+        seal BLOB NOT NULL,
+        PRIMARY KEY(room, device)
+    ) STRICT, WITHOUT ROWID;
+    UPDATE rooms SET seal = CASE
+        WHEN seal = seal('room', room, seq, handshake, legacy, restores, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),
+            (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))
+        THEN seal('room', room, seq, handshake, legacy, restores, kept_from,
+            (SELECT count(*) FROM stays WHERE stays.room = rooms.room),
+            (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),
+            (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room), 0)
+        ELSE x'' END;
     """,
 )
 """SQL from each schema version to the next. Released entries never change."""

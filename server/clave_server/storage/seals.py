@@ -81,7 +81,8 @@ ROOM: Final = (
     "seal('room', room, seq, handshake, legacy, restores, kept_from,"
     " (SELECT count(*) FROM stays WHERE stays.room = rooms.room),"
     " (SELECT count(*) FROM submissions WHERE submissions.room = rooms.room),"
-    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room))"
+    " (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room),"
+    " (SELECT count(*) FROM joining WHERE joining.room = rooms.room))"
 )
 """A room's row, with the number of rows in the tables that refer to it."""
 

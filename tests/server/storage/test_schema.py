@@ -218,7 +218,8 @@ def test_the_restore_of_an_older_schema_is_kept_with_an_unknown_incarnation(
     with monkeypatch.context() as former_version:
         former_version.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:5])
         former = schema.connect_writer(path)
-    seal = seals.ROOM.replace("restores", "restored")
+    later = ", (SELECT count(*) FROM joining WHERE joining.room = rooms.room)"
+    seal = seals.ROOM.replace("restores", "restored").replace(later, "")
     for number, restored in enumerate((0, 517, 517)):
         former.execute(
             "INSERT INTO rooms(room, seq, restored) VALUES (?, 600, ?)", (bytes([number]) * 16, restored)
