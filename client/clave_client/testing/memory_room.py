@@ -55,6 +55,7 @@ class _Membership(NamedTuple):
 class _Rekey(NamedTuple):
     """A rekey that waits for the confirmation of another account than `author`."""
 
+    seq: int
     author: str
     ref: bytes
     head: bytes
@@ -64,7 +65,8 @@ class _Rekey(NamedTuple):
 class MemoryRoom:
     """One room: its log, and whom it is sent to. `members` are device public keys with account names.
 
-    `times` are when its `entries` were accepted, in ms since 1970.
+    Those that are `joining` were let in by a link and not confirmed by another account yet; each has the
+    seq of its last rekey. `times` are when its `entries` were accepted, in ms since 1970.
     """
 
     def __init__(self, id: bytes, device: bytes, name: str) -> None:  # noqa: A002  (named as the attribute)
@@ -73,6 +75,7 @@ class MemoryRoom:
         self.times: list[int] = []
         self.handshake = 0
         self.members: dict[bytes, str] = {}
+        self.joining: dict[bytes, int] = {}
         self._memberships: dict[bytes, list[_Membership]] = {}
         self._accepted: dict[bytes, dict[int, int]] = {}
         self._rekeys: dict[str, _Rekey] = {}
@@ -99,23 +102,31 @@ class MemoryRoom:
         self.handshake = entry.seq
         left: Sequence[bytes] = ()
         settles = False
-        if submit.kind is Kind.REKEY and device not in self.members:
-            self.links.use(LinkProof.decode(submit.welcome).link)
-            self._objections.pop(device, None)
-            self._join(device, account, min(entry.seq - 1, header.seen.seq))
+        is_joining = device in self.joining
         match submit.kind:
-            case Kind.COMMIT:
+            case Kind.COMMIT if not is_joining:
                 settles = True
                 self._drop_rekeys(header.head)
                 for added in header.add:
-                    self._objections.pop(added, None)
+                    self._vouch_for(added)
                     self._join(added, names[added], min(entry.seq - 1, header.seen.seq))
             case Kind.REKEY:
-                settles = not joins and set(self.members.values()) == {account}
-                rekey = _Rekey(account, rekey_id(submit.payload), header.head, tuple(header.remove))
+                settles = not joins and self._ordinary_accounts() == {account}
+                rekey = _Rekey(
+                    entry.seq, account, rekey_id(submit.payload), header.head, tuple(header.remove)
+                )
                 self._rekeys.pop(account, None)
                 self._rekeys[account] = rekey
-            case Kind.CONFIRM:
+                if device not in self.members:
+                    self.links.use(LinkProof.decode(submit.welcome).link)
+                    self._objections.pop(device, None)
+                    self._join(device, account, min(entry.seq - 1, header.seen.seq))
+                    self.joining[device] = entry.seq
+                elif is_joining:
+                    self.joining[device] = entry.seq
+                if joins and self._ordinary_accounts() <= {account}:
+                    self.joining.pop(device, None)  # nobody could confirm it
+            case Kind.CONFIRM if not is_joining:
                 waiting = self._rekeys
                 left = self._confirm(device, account, header)
                 settles = self._rekeys is not waiting
@@ -158,6 +169,8 @@ class MemoryRoom:
         if kind is Kind.GROUP_INFO and (len(header.add) != 1 or header.add[0] not in self.members):
             raise Refusal(Code.BAD_REQUEST, "a group info is for one member")
         if kind is Kind.COMMIT and header.add:
+            if device in self.joining:
+                raise Refusal(Code.BAD_REQUEST, "a device that is joining cannot add others")
             _check_known(header.add, names)
             if header.ref != digest_names((added, names[added]) for added in header.add):
                 raise Refusal(Code.BAD_REQUEST, "a device to add belongs to another account here")
@@ -189,6 +202,7 @@ class MemoryRoom:
                 if rekey.author == account or device in rekey.remove:
                     return ()
                 self._drop_rekeys(header.head)
+                self.joining = {one: last for one, last in self.joining.items() if last != rekey.seq}
                 return self._leave(rekey.remove)
         return ()
 
@@ -199,8 +213,9 @@ class MemoryRoom:
     # --- links ---
 
     def keep_offer(self, device: bytes, offer: Offer, *, settled: bool) -> None:
-        """Keep an offer of a member; anybody else's, or one that is too large, is dropped."""
-        if device in self.members and len(offer.group_info) <= MAX_WELCOME_BYTES:
+        """Keep an offer of an ordinary member; anybody else's, or one that is too large, is dropped."""
+        is_member = device in self.members and device not in self.joining
+        if is_member and len(offer.group_info) <= MAX_WELCOME_BYTES:
             account, accounts = self.members[device], set(self.members.values())
             self.links.keep(offer, account, len(self.entries), accounts, settled=settled)
 
@@ -234,21 +249,26 @@ class MemoryRoom:
     ) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """Correct the routing; return the devices that left and those that are members again.
 
-        A device is removed once members of two accounts want it, its own at once. Raises `Refusal`.
+        A device is removed once members of two accounts want it, its own or one that is joining at once.
+        Raises `Refusal`.
         """
         if device not in self.members:
             raise Refusal(Code.NOT_MEMBER, "only a member can mend a room's routing")
+        if device in self.joining:
+            raise Refusal(Code.NOT_MEMBER, "a device that is joining cannot mend a room's routing")
         _check_known(add, names)
-        account, accounts = self.members[device], set(self.members.values())
+        account, accounts = self.members[device], self._ordinary_accounts()
         removed = [device] if device in remove else []
         for other in remove:
-            if other in self.members and self.members[other] != account:
+            if other in self.joining:
+                removed.append(other)
+            elif other in self.members and self.members[other] != account:
                 first = self._objections.setdefault(other, account)
                 if first != account and first in accounts:
                     removed.append(other)
         left, readmitted = self._leave(removed), []
         for added in add:
-            self._objections.pop(added, None)
+            self._vouch_for(added)
             memberships = self._memberships.get(added)
             if memberships and added not in self.members:
                 memberships[-1] = memberships[-1]._replace(left=None)
@@ -257,6 +277,15 @@ class MemoryRoom:
             else:
                 self._join(added, names[added], 0)
         return left, readmitted
+
+    def _ordinary_accounts(self) -> set[str]:
+        """Return the accounts of the members that are not joining."""
+        return {name for device, name in self.members.items() if device not in self.joining}
+
+    def _vouch_for(self, added: bytes) -> None:
+        """Drop objections to a device that an ordinary member adds; it is joining no more."""
+        self._objections.pop(added, None)
+        self.joining.pop(added, None)
 
     def _join(self, device: bytes, name: str, joined: int) -> None:
         """Send a device the entries above `joined`; continue a membership that overlaps."""
@@ -275,6 +304,7 @@ class MemoryRoom:
             memberships = self._memberships[device]
             memberships[-1] = memberships[-1]._replace(left=len(self.entries))
             self._objections.pop(device, None)
+            self.joining.pop(device, None)
         return left
 
 
