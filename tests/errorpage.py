@@ -34,6 +34,7 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
     client.SelfRemoval: "you cannot remove yourself from a room; leave it",
     client.KeyNotShown: "no key of <name> was shown yet",
     client.LinkUnusable: "this link is cut off: <number> of <number> characters after the #; <what to do>",
+    client.NoOfferFits: "you cannot join by this link now: <reason>",
     client.ProfileNotFound: "there is no profile <name> yet",
     client.RelayUnknown: "this profile has not met its relay yet",
     client.ProfileError: "cannot write in <folder>: <reason>",
@@ -60,7 +61,8 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
         " ask its operator"
     ),
     client.RelayNotOfLink: (
-        "this is another relay than the link's, nothing was sent: its key is <fingerprint>; ask who sent it"
+        "this is another relay than the link's, or its key changed since; nothing was sent: got"
+        " <fingerprint>; ask for a new link"
     ),
     client.RelayFault: "the relay left out entries of <title> between <number> and <number>",
     client.RoomBehind: (

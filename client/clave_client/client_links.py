@@ -35,7 +35,7 @@ class ClientLinks(ClientRoles):
     async def make_link(self, room: bytes, *, seconds: int, uses: int, seed: bytes | None = None) -> MadeLink:
         """Make a link by which `uses` devices can join a room within `seconds`.
 
-        Whoever has its text can join, so it is not stored. With the same `seed` (16 secret bytes) it is the
+        Whoever has its text can join, so it is not kept. With the same `seed` (16 secret bytes) it is the
         same link again. Raises `UsageError` if the room cannot have one.
         """
         here = self._checked(room, "links")
@@ -53,8 +53,14 @@ class ClientLinks(ClientRoles):
         made = RoomLink(link.secret.key, kem_key, here.account, not_after, uses)
         counts = await self._change_state(room, StateChange(links=[made]))
         if counts and here.state.find_link(made.key) is None:
-            raise UsageError(f"the link to {here.record.title} ended at once: you may make none there now")
+            title = here.record.title
+            raise UsageError(f"the link to {title} was not made, as the room changed meanwhile; try again")
         return MadeLink(link.text, made.id, not_after, uses, counts)
+
+    def link_text(self, seed: bytes) -> str:
+        """Return the text of the link that `make_link` made with a seed."""
+        connection, account = self.sync.connection, self.sync.account.verified.account
+        return JoinLink.make(connection.address, connection.trust.link_pin, account, Secret(seed)).text
 
     def _check_link(self, here: LocalRoom, seconds: int, uses: int) -> None:
         """Raise `UsageError` unless a room can have another link like this."""

@@ -9,6 +9,7 @@ ClientError
 │   │   ├── SelfRemoval       one cannot remove oneself
 │   │   ├── KeyNotShown       a name was to be verified before its key was shown
 │   │   ├── LinkUnusable      a link to join by is mistyped, expired, used up or revoked
+│   │   │   └── NoOfferFits       nothing that members offer lets this device in now
 │   │   ├── ProfileNotFound   there is no such profile, and no relay to register it at
 │   │   └── RelayUnknown      the profile has not met its relay yet, and none is given
 │   ├── ProfileError      the profile is missing, locked, exposed or damaged
@@ -54,6 +55,7 @@ __all__ = [
     "MemberNotFound",
     "MessageWaiting",
     "NoLongerMember",
+    "NoOfferFits",
     "NotAFolder",
     "NotARelay",
     "NotInRoom",
@@ -123,6 +125,10 @@ class KeyNotShown(UsageError):
 
 class LinkUnusable(UsageError):
     """A link to join by is mistyped, of another relay or a newer version, expired, used up or revoked."""
+
+
+class NoOfferFits(LinkUnusable):
+    """Nothing that the members of a link's room offer lets this device in now; later something may."""
 
 
 class ProfileNotFound(UsageError):

@@ -321,12 +321,17 @@ class BanChanged(Event):
 
 
 class LinkEnd(enum.StrEnum):
-    """Why links ended: somebody revoked them, or was removed, who made them may make none now, or in time."""
+    """Why links ended.
+
+    Somebody revoked them, or was removed; whoever made them may make none now; their time is over; or
+    somebody left who was the last that they let in.
+    """
 
     REVOKED = "revoked"
     REMOVAL = "removal"
     MAKER = "maker"
     EXPIRED = "expired"
+    USED_UP = "used up"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from clave_client import events
+from clave_client.formats.agreed_state import AgreedState
 from clave_client.formats.link_secret import LinkSecret
 from clave_client.formats.payload import header_digest, rekey_id
 from clave_client.formats.room_link import LINK_EXTENSION, RoomLink
@@ -17,6 +18,7 @@ from clave_client.rooms.commit_builder import LinkJoin, build_link_join
 from clave_client.rooms.join_record import JoinRecord
 from clave_client.rooms.link_offers import OpenedOffer, make_offer, open_offer
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.mls import Extension, Group, NoPolicy
 from clave_wire.header import Header, pack_header
@@ -144,3 +146,23 @@ def refused(log: Log, joiner: Member, forged: Forged, *members: Member) -> list[
     assert [member.room.head for member in members] == before
     assert all(member.room.confirmable is None for member in members)
     return why
+
+
+def with_state(group: Group, state: AgreedState, covered: bytes) -> bytes:
+    """Return a commit of another agreed state that no rules were asked about."""
+    proposal = state_proposal(group.extensions, state)
+    return group.commit([proposal], now=int(NOW), authenticated_data=covered).message
+
+
+def enters(
+    log: Log, joiner: Member, member: Member, found: OpenedOffer, secret: LinkSecret, **more: Any
+) -> None:
+    """Have somebody join by what was offered before, and the relay take it."""
+    join, number, seq = built(joiner, found, secret), log.last(joiner) + 1, len(log.entries) + 1
+    log.entries.append(Entry(b"r" * 16, seq, joiner.device, number, Kind.REKEY, 0, join.payload))
+    joining = JoinRecord(bytes(secret.seed), account(member), rekey_id(join.payload), found.head)
+    point = JoinPoint(found.seen, seq)
+    room = LocalRoom.join_by_link(joiner.store, join.group, point, joining, number, clock, **more)
+    joiner.opens(room)
+    resume(joiner, log)
+    deliver(log, joiner)

@@ -109,7 +109,7 @@ SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
 OF_THE_OWNER = {
     *("open", "connect", "start", "close", "connected", "never_registered", "sync"),
     *("note_answer", "note_leave", "note_message", "submit_noted"),
-    *("note_edit", "note_deletion", "note_reaction", "note_unreaction", "note_hidden"),
+    *("note_edit", "note_deletion", "note_reaction", "note_unreaction", "note_hidden", "link_text"),
 }
 """Methods that only the process that owns the profile has a use for."""
 

@@ -98,7 +98,8 @@ class CertificateTrust:
         if not (shown.startswith(self.expected) if is_named else vouched or not self.expected):
             got = fingerprint_text(shown)
             raise RelayNotOfLink(
-                f"this is another relay than the link's, nothing was sent: its key is {got}; ask who sent it"
+                "this is another relay than the link's, or its key changed since; nothing was sent: got"
+                f" {got}; ask for a new link"
             )
 
     @property

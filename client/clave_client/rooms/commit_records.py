@@ -52,10 +52,14 @@ class RekeyIntent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     def __bool__(self) -> bool:
         return bool(self.removes or self.accounts or self.change)
 
-    def undone(self, extensions: Sequence[Extension]) -> RekeyIntent:
-        """Return what is left of it in a group with these extensions, without the removals."""
+    def undone(self, extensions: Sequence[Extension], *, has_removals: bool) -> RekeyIntent:
+        """Return what is left of it in a group with these extensions, without the removals.
+
+        With `has_removals` links are not made any more: whoever was removed may have seen them.
+        """
         state = agreed_state(extensions)
-        return RekeyIntent(change=StateChange.between(state, self.change.apply(state)))
+        change = msgspec.structs.replace(self.change, links=[]) if has_removals else self.change
+        return RekeyIntent(change=StateChange.between(state, change.apply(state)))
 
     def added_to(
         self, proposals: Sequence[Proposal], members: Mapping[int, RosterMember], change: Sequence[Proposal]

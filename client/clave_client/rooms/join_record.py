@@ -18,8 +18,10 @@ class JoinRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     """A join by a link: the link's secret `seed`, and the account that made it.
 
     `ref` identifies the entry by which this device joins, made in the epoch `head`. `let_in` says that a
-    member confirmed it. Until the inviter, or somebody verified, has spoken in an epoch of this device, an
-    earlier member and the relay together may have led it into a copy of the room: `vouched`.
+    member confirmed it. Until the inviter, or somebody verified, has spoken in an epoch of this device,
+    an earlier member and the relay together may have led it into a copy of the room: `vouched`.
+    `superseded` says that members began another epoch before they confirmed it; `rekeys` are those that
+    can: the references and the accounts of rekeys that others have in the log, made in the epoch `head`.
     """
 
     seed: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -28,6 +30,8 @@ class JoinRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     head: Digest
     let_in: bool = False
     vouched: bool = False
+    superseded: bool = False
+    rekeys: list[tuple[Digest, AccountKey]] = []
 
     def __repr__(self) -> str:
         return f"<JoinRecord let_in={self.let_in} vouched={self.vouched}>"

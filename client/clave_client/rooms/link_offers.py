@@ -5,6 +5,7 @@ The key is exported from the epoch, so every member has it and nobody outside. S
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -61,9 +62,10 @@ def make_offer(group: Group, seen: Seen, now: float, submission: int = 0) -> Off
     key = group.export(_EXPORT_LABEL, b"", suite.key_size)
     sealed: dict[bytes, bytes] = {}
     for link in links:
-        if left[link.key] > 0:
-            parts = suite.encrypt_with_label(link.kem_key, _SEAL_LABEL, room + link.key, key)
-            sealed[link.key] = _encoder.encode(_SealedKey(suite.id, *parts))
+        with contextlib.suppress(KeyRejected):  # no commit can bring one, but a group of another program can
+            if left[link.key] > 0:
+                parts = suite.encrypt_with_label(link.kem_key, _SEAL_LABEL, room + link.key, key)
+                sealed[link.key] = _encoder.encode(_SealedKey(suite.id, *parts))
     opened = OpenedOffer(epoch_id(group), seen, group.group_info())
     nonce = os.urandom(suite.nonce_size)
     ciphertext = nonce + suite.seal(key, nonce, room, _encoder.encode(opened))

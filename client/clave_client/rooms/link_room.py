@@ -24,6 +24,9 @@ from clave_wire.messages import Kind, Offer, Submit
 
 __all__ = ["LinkRoom"]
 
+_MOST_BEHIND: Final = 1000
+"""Entries after which an epoch is offered again: who joins reads the log from where the offer had seen it."""
+
 _OFFERING: Final = frozenset({Kind.COMMIT, Kind.REKEY, Kind.CONFIRM})
 
 
@@ -34,6 +37,20 @@ class LinkRoom(RoomMessages):
     """
 
     offer_due = False
+
+    @property
+    def must_offer(self) -> bool:
+        """Whether some member has to offer the present epoch again: it may be lost, or of long ago."""
+        is_old = 0 < self.offered_at < self.record.cursor - _MOST_BEHIND
+        return self.offer_due or is_old
+
+    def note_offered(self) -> None:
+        """Note that the present epoch is offered as of now (in a transaction)."""
+        self.offer_due = False
+        offered_at = self.record.cursor if self.state.links else 0
+        if offered_at != self.offered_at:
+            self.offered_at = offered_at
+            self.put_part("offered", offered_at.to_bytes(8, "big") if offered_at else None)
 
     # --- joined by a link ---
 
@@ -60,6 +77,7 @@ class LinkRoom(RoomMessages):
             room.put_part("submissions before", submission.to_bytes(8, "big"))
             room._save()
             room.set_joining(joining)
+            room.note_offered()
             for item in waiting:
                 again = Outgoing(item.id, item.kind, item.data, item.body, item.target)
                 room.outbox.append(again, item.sent_at)
@@ -82,7 +100,15 @@ class LinkRoom(RoomMessages):
         """Note that a member of `account` confirmed that this device joined (in a transaction)."""
         if self.joining is not None:
             self.epochs.begin(account, self.record.cursor)
-            self.set_joining(msgspec.structs.replace(self.joining, let_in=True, vouched=is_vouched))
+            self.set_joining(
+                msgspec.structs.replace(self.joining, let_in=True, vouched=is_vouched, rekeys=[])
+            )
+
+    def note_superseded(self, seq: int) -> None:
+        """Note that members began another epoch, by entry `seq`, before they let this device in."""
+        if self.joining is not None:
+            self.set(lost=seq)
+            self.set_joining(msgspec.structs.replace(self.joining, superseded=True))
 
     def note_vouched(self) -> None:
         """Note that the inviter, or somebody verified, is in this device's epoch (in a transaction)."""

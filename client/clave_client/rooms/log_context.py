@@ -26,7 +26,7 @@ from clave_client.rooms.policy import joined_by, room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
 from clave_client.rooms.signature_checks import SignatureChecks
-from clave_client.rooms.state_events import state_events
+from clave_client.rooms.state_events import Departed, state_events
 from clave_client.store.database import OutboxItem, Store
 from clave_crypto.identity import VerifiedIdentity
 from clave_crypto.mls import Application, Group, MemberSender, MLSError, ProposalReceived, Remove
@@ -174,8 +174,11 @@ class LogContext:
         before, leavers = room.roster, room.roster.leavers()
         former = room.state
         is_own = room.commits.successor is successor
-        had_commit = room.commits.newest is not None
+        had_commit, intended = room.commits.newest is not None, room.intent.change.links
         buffered = room.enter_epoch(successor, rekey)
+        if intended and not is_own and not room.intent.change.links and not room.state.links:
+            text = f"the link to {room.record.title} is not made, as somebody was removed; make a new one"
+            self.report.add(events.Notice(room.id, text))
         self.report.result.routing_suspect |= self.relay_misled and rekey is not None
         self.relay_misled = False
         if had_commit:
@@ -183,11 +186,11 @@ class LogContext:
         self._report_changes(before, leavers, author, None if rekey is None else rekey.joiner, former)
         title = room_title(room.group)
         if author is not None:
-            gone = before.missing_in(room.roster)
-            has_removals = any(member.leaf_index not in leavers for member in gone)
-            for event in state_events(room, former, title, author, has_removals=has_removals):
+            gone = [member.leaf_index in leavers for member in before.missing_in(room.roster)]
+            for event in state_events(room, former, title, author, Departed(not all(gone), any(gone))):
                 self.report.add(event)
         room.set(title=title, lost=0)
+        room.note_offered()
         confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before
         confirmed = [item for item in own if item.head == room.head and item.kind is not ContentKind.TEXT]
         for parsed in buffered:

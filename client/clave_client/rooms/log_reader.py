@@ -304,6 +304,8 @@ class LogReader:
         room = self._room
         is_own = room.commits.is_newest(parsed.entry.payload)
         rekey = check_rekey(parsed, room.group, room.roster, room.commits.payloads)
+        if not room.rekeys.has_place_for(rekey):
+            raise PeerError("too many others wait to join")
         author = room.roster.find(parsed.entry.sender)
         if author is not None and not is_own:
             self.log.compare_views(parsed, author, is_present=not rekey.external)
@@ -313,6 +315,7 @@ class LogReader:
             self.log.report.result.commit_result = CommitResult.LOGGED
         if room.covers(rekey) and not room.roster.others(rekey.account, rekey.removes):
             self._apply_rekey(rekey, parsed.entry.seq)
+            room.offer_due |= rekey.joiner is not None
 
     def _handle_confirm(self, parsed: UnverifiedEntry) -> None:
         """Apply a rekey that a member of another account, which stays, confirms."""

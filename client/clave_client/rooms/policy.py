@@ -20,6 +20,7 @@ from clave_crypto.identity import VerifiedIdentity, verify_identity, verify_sign
 from clave_crypto.mls import (
     Add,
     Application,
+    CipherSuite,
     Extension,
     ExternalInit,
     ExternalSender,
@@ -251,6 +252,7 @@ class RoomPolicy:
         if author is not None:
             gone = departures(group.members(), left, has_removals=has_removals)
             check_change(before, after, author.account, accounts, author.name, gone)
+            _check_link_keys(group.suite, before, after, author.name)
 
 
 def restore_group(state: GroupState) -> Group:
@@ -328,6 +330,16 @@ def check_link_join(
         raise PolicyRejected(f"a room with {MOST_LINK_DEVICES} devices takes nobody in by a link")
     if sum(each.account == newcomer.account for each in identities) >= MAX_OWN_DEVICES:
         raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
+
+
+def _check_link_keys(suite: CipherSuite, before: AgreedState, after: AgreedState, name: str) -> None:
+    """Refuse a new link to whose key nobody can seal: members could offer nothing more."""
+    for link in after.links:
+        if link not in before.links:
+            try:
+                suite.kem.check_public(link.kem_key)
+            except CryptoError as error:
+                raise PolicyRejected(f"{name} made a link whose key is not valid: {error}") from None
 
 
 def _check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:

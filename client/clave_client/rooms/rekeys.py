@@ -31,6 +31,9 @@ The bound is per device, not per account: a device does not buffer its own entri
 `outbox.Outbox` sends no more than this.
 """
 
+MOST_JOINING = 64
+"""Most accounts whose joins by links wait; every member refuses further ones alike."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
 
@@ -109,7 +112,7 @@ class PendingRekeys:
                     continue
             except (MLSError, PeerError):
                 continue
-            person = roster.find(parsed.entry.sender)
+            person = roster.find(parsed.entry.sender) or self.joiner(parsed.entry.sender)
             if person is not None and person.account in self._buffered:
                 self._buffered[person.account].append(_BufferedEntry.of(parsed.entry))
 
@@ -131,6 +134,11 @@ class PendingRekeys:
         """Return who joins with this device by a waiting rekey."""
         joiners = (rekey.joiner for rekey in self if rekey.joiner is not None)
         return next((joiner for joiner in joiners if joiner.device == device), None)
+
+    def has_place_for(self, rekey: Rekey) -> bool:
+        """Return whether a rekey may wait: of those by which others join, only so many do."""
+        joining = [each.account for each in self if each.joiner is not None and each.account != rekey.account]
+        return rekey.joiner is None or len(joining) < MOST_JOINING
 
     def drop_joiner(self, device: bytes) -> None:
         """Drop the rekey by which a device joins, as it leaves again."""

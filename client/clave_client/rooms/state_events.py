@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from clave_client import events
 from clave_client.events import Event, LinkEnd, Person
@@ -11,15 +12,22 @@ from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.state_change import StateChange
 from clave_wire.text import sanitize
 
-__all__ = ["state_events"]
+__all__ = ["Departed", "state_events"]
+
+
+class Departed(NamedTuple):
+    """Whether a commit took out somebody who was removed, and somebody who had left."""
+
+    removed: bool
+    left: bool
 
 
 def state_events(
-    room: LocalRoom, before: AgreedState, title: str, author: Person, *, has_removals: bool
+    room: LocalRoom, before: AgreedState, title: str, author: Person, gone: Departed
 ) -> Iterator[Event]:
     """Yield what is different in `room`, whose state was `before`, after a commit of `author`.
 
-    `title` is what the room is called now; `has_removals` says that somebody was removed.
+    `title` is what the room is called now; `gone` says who is not there any more.
     """
     after = room.state
     if after == before:
@@ -44,7 +52,7 @@ def state_events(
     if change.links:
         yield events.LinksChanged(room.id, len(change.links), 0, None, author)
     if change.ended:
-        why = _why_links_ended(room, base, change.ended, has_removals=has_removals)
+        why = _why_links_ended(room, base, change.ended, gone)
         yield events.LinksChanged(room.id, 0, len(change.ended), why, author)
     for account in [*change.banned, *change.unbanned]:
         yield events.BanChanged(
@@ -52,12 +60,12 @@ def state_events(
         )
 
 
-def _why_links_ended(
-    room: LocalRoom, base: AgreedState, ended: list[bytes], *, has_removals: bool
-) -> LinkEnd:
-    if has_removals:
+def _why_links_ended(room: LocalRoom, base: AgreedState, keys: list[bytes], gone: Departed) -> LinkEnd:
+    if gone.removed:
         return LinkEnd.REMOVAL
-    gone, after = [link for link in base.links if link.key in ended], room.state
-    if not any(link.by in room.roster.accounts and after.role_of(link.by) >= after.link for link in gone):
+    ended, after = [link for link in base.links if link.key in keys], room.state
+    if not any(link.by in room.roster.accounts and after.role_of(link.by) >= after.link for link in ended):
         return LinkEnd.MAKER
-    return LinkEnd.EXPIRED if all(link.not_after <= room.clock() for link in gone) else LinkEnd.REVOKED
+    if all(link.not_after <= room.clock() for link in ended):
+        return LinkEnd.EXPIRED
+    return LinkEnd.USED_UP if gone.left else LinkEnd.REVOKED

@@ -61,6 +61,8 @@ def check_change(
     for other, role in change.roles.items():
         _check_role(settled.role_of(other), role, rank, name, is_own=other == account)
     for link in change.links:
+        if departures.has_removals:
+            raise PolicyRejected(f"{name} made a link while somebody was removed, who may know it")
         if base.find_link(link.key) is not None:
             raise PolicyRejected(f"{name} changed a link, or how many join by it")
         if link.by != account:

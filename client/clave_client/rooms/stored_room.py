@@ -59,7 +59,7 @@ JOINT = "joint"
 
 _CHANGES = (
     "record", "intent", "late", "relay_restores", "leave_proposals", "refused_payloads", "last_accepted",
-    "draining", "joining", "_saved_record", "_is_archived",
+    "draining", "joining", "offered_at", "_saved_record", "_is_archived",
 )  # fmt: skip
 """Attributes that an operation can change; restored when it fails."""
 
@@ -75,14 +75,16 @@ class InFlight:
 class StoredRoom:
     """The stored state of a `LocalRoom`. Make it with `create`, `join` or `load`.
 
-    `in_flight` are submissions by number; `draining` says that one was refused, so those behind it will be
-    too, and nothing is submitted until all are answered. `resumed` says that the relay streams the log,
-    `not_routed` that its member list lacks this device, `too_old` that the profile was restored from a
-    backup, `log_replaced` that the relay was. `late` are the history seqs of messages read after what follows
-    them in the log. `leave_proposals` are the entries by which members leave, by leaf. `rejoin_infos` counts
-    the answers that devices got. `joining` says how this device joined by a link, until that is certain.
-    `unsent` are the messages that were given up when the room was closed. `is_refused` says that this is
-    an invitation of a blocked account, which is declined and never shown.
+    `in_flight` are submissions by number; `draining` says that one was refused, so those behind it will
+    be too, and nothing is submitted until all are answered. `resumed` says that the relay streams the
+    log, `not_routed` that its member list lacks this device, `too_old` that the profile was restored from
+    a backup, `log_replaced` that the relay was. `late` are the history seqs of messages read after what
+    follows them in the log. `leave_proposals` are the entries by which members leave, by leaf.
+    `rejoin_infos` counts the answers that devices got. `offered_at` is the entry up to which what was
+    last offered to holders of links has seen the log, 0 in a room without links. `joining` says how this
+    device joined by a link, until that is certain. `unsent` are the messages that were given up when the
+    room was closed. `is_refused` says that this is an invitation of a blocked account, which is declined
+    and never shown.
     """
 
     chain: LogChain
@@ -102,6 +104,7 @@ class StoredRoom:
         self.epochs = EpochTracker(store, record.id)
         self.intent = RekeyIntent()
         self.joining: JoinRecord | None = None
+        self.offered_at = 0
         self.relay_restores: list[tuple[bytes, int]] | None = None
         self.late: frozenset[int] = frozenset()
         self.in_flight: dict[int, InFlight] = {}
@@ -194,6 +197,7 @@ class StoredRoom:
         self.is_refused = bool(self._store.room_setting(self.id, REFUSED))
         intent, joining = parts.get("wish"), parts.get("joining")
         self.joining = None if joining is None else JoinRecord.decode(joining)
+        self.offered_at = int.from_bytes(parts.get("offered", b""), "big")
         self.late = self._store.late(self.id)
         self.leave_proposals = dict(struct.iter_unpack(">IQ", parts.get("leavings", b"")))
         restores = parts.get("restores")
@@ -341,12 +345,15 @@ class StoredRoom:
         switched = not self.cannot_follow and self.commits.rejoining and self.commits.leads_to(group)
         self.epochs.leave_epoch(self.group, self.record.cursor, switched=switched)
         is_own, left = self.commits.successor is group, self._still_leaving(confirmed)
+        before, leavers = self.roster, self.roster.leavers()
         self._set_leave_proposals({})
         self.set_group(group)
         buffered = self.rekeys.clear(confirmed)
         self.commits.drop()
         here = [device for device in self.intent.removes if self.roster.has(device) and device not in left]
-        undone = self.intent.undone(group.extensions)
+        gone = before.missing_in(self.roster)
+        has_removals = any(member.leaf_index not in leavers for member in gone)
+        undone = self.intent.undone(group.extensions, has_removals=has_removals)
         shared = not here and not undone and bool(left)
         accounts = [account for account in self.intent.accounts if account in self.roster.accounts]
         intent = msgspec.structs.replace(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from clave_client.client import Client
 from clave_client.events import Event, Person
@@ -155,14 +156,15 @@ class Service(MessageService):
         return carry_out
 
     async def _make_link(self, request: m.MakeLink, attempt: Attempt) -> MadeLink:
-        if attempt.outcome is not None:
-            return load(MadeLink, attempt.outcome["done"])
+        seed = self._room_id(f"link {request.key}") if request.key else os.urandom(16)
+        if attempt.outcome is not None:  # what was kept lacks the text
+            return replace(load(MadeLink, attempt.outcome["done"]), text=self._client.link_text(seed))
         await self._client.wait_settled()
-        seed = self._room_id(f"link {request.key}") if request.key else None
         made = await self._client.make_link(
             attempt.room, seconds=request.seconds, uses=request.uses, seed=seed
         )
-        return self._finish(request, made)
+        self._finish(request, replace(made, text=""))
+        return made
 
     async def _join_link(self, request: m.JoinLink, attempt: Attempt) -> RoomSummary:
         if attempt.outcome is not None:

@@ -7,17 +7,20 @@ another account confirms. What it says meanwhile is read once that is done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple, Protocol
 
 from clave_client import events
 from clave_client.errors import (
     ClientError,
     LinkUnusable,
+    NoOfferFits,
     PeerError,
     RelayFault,
     RelayRefused,
     RelayUnreachable,
+    RoomBehind,
+    RoomUnreadable,
 )
 from clave_client.events import Person
 from clave_client.formats.link_secret import LinkSecret
@@ -25,7 +28,7 @@ from clave_client.formats.payload import rekey_id
 from clave_client.formats.welcome import JoinPoint
 from clave_client.rooms.commit_builder import LinkJoin, build_link_join
 from clave_client.rooms.join_record import JoinRecord
-from clave_client.rooms.link_offers import OpenedOffer, open_offer
+from clave_client.rooms.link_offers import OpenedOffer, make_offer, open_offer
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.log_reader import LogMessage
 from clave_client.rooms.policy import agreed_state, check_direct, check_names_differ
@@ -46,6 +49,8 @@ _TRIES: Final = 16
 """How often a join is tried at once while others change the room."""
 
 _PAUSE_SECONDS: Final = 2.0
+_REPEAT_SECONDS: Final = 15.0
+"""Delay between two attempts to join again while no offer fits."""
 
 _IN: Final = (Phase.INVITED, Phase.JOINED)
 
@@ -74,11 +79,22 @@ class LinkJoinContext(SyncContext, Protocol):
     def clock(self) -> Callable[[], float]:
         """The clock, in seconds since 1970."""
 
+    @property
+    def unusable(self) -> dict[bytes, RoomUnreadable | RoomBehind]:
+        """The rooms that cannot be used and why, by id."""
+
     def resume(self, room: LocalRoom) -> None:
         """Ask for a room's entries after its cursor, if there is a connection."""
 
     def handle_closed(self, room: LocalRoom, by: Person | None = None) -> None:
         """Drop a room this device is no longer in."""
+
+
+class _Answer(NamedTuple):
+    """The answer to a submission by which this device joins."""
+
+    submission: int
+    result: asyncio.Future[Accepted | Rejected]
 
 
 class LinkJoins:
@@ -88,18 +104,25 @@ class LinkJoins:
         self._sync = sync
         self._store = store
         self._account = account
-        self._answers: dict[bytes, asyncio.Future[Accepted | Rejected]] = {}
+        self._answers: dict[bytes, _Answer] = {}
         self._repeating: set[bytes] = set()
+        self._waiting: set[bytes] = set()
 
-    def handle(self, room: bytes, batch: Sequence[LogMessage]) -> bool:
-        """Take the relay's answer to a join; return whether one waits for the room."""
+    def take_answer(self, room: bytes, batch: list[LogMessage]) -> list[LogMessage]:
+        """Take the relay's answer to a join out of a batch of a room; return the rest."""
         answer = self._answers.get(room)
         if answer is None:
-            return False
+            return batch
+        rest: list[LogMessage] = []
         for message in batch:
-            if isinstance(message, Accepted | Rejected) and not answer.done():
-                answer.set_result(message)
-        return True
+            if not isinstance(message, Accepted | Rejected) or message.submission != answer.submission:
+                rest.append(message)
+            elif not answer.result.done():
+                answer.result.set_result(message)
+                former = self._sync.rooms.get(room)
+                if isinstance(message, Accepted) and former is not None:
+                    former.disconnected()  # what follows is of the membership that begins
+        return rest
 
     async def join(
         self,
@@ -114,28 +137,32 @@ class LinkJoins:
         joining a room of that person. `former` is the same room after a join that was superseded. Raises
         `LinkUnusable`, or `ClientError` when the relay or all that members offer is of no use.
         """
+        unfit: set[object] = set()
+        if former is not None and former.joining is not None and former.joining.superseded:
+            unfit.add(former.joining.head)
         for _ in range(_TRIES):
-            left = None if former is None or former.joining is None else former.joining.head
-            offer, opened, built, inviter = await self._find(secret, is_inviter, left)
+            offer, opened, built, inviter = await self._find(secret, is_inviter, unfit)
             check(inviter)
             known = self._sync.rooms.get(offer.room)
             if known is not None and known is not former and known.record.phase in _IN:
                 return known
-            answer = await self._submit(offer, built)
+            answer = await self._submit(offer, opened, built)
             if isinstance(answer, Accepted):
                 return self._enter(secret, inviter.account, opened, built, answer, former)
             if answer.code in _LATER:
                 await asyncio.sleep(_PAUSE_SECONDS)
+            elif answer.code is Code.PRUNED:
+                unfit.add(opened.seen)
             elif answer.code not in _AGAIN:
                 raise _error(answer.code, answer.text)
         raise ClientError("others keep changing the room at the same time; try again")
 
     async def _find(
-        self, secret: LinkSecret, is_inviter: Callable[[bytes], bool], left: bytes | None
+        self, secret: LinkSecret, is_inviter: Callable[[bytes], bool], unfit: Collection[object]
     ) -> tuple[LinkOffer, OpenedOffer, LinkJoin, Person]:
         """Return the first offer of a link that leads to a room of its inviter, and the join by it.
 
-        `left` is the epoch that members have left, as this device knows: no offer of it is of use.
+        `unfit` are the epochs that members have left, and the views that are too old, as this device knows.
         """
         place, offers, reason = 0, 1, ""
         while place < offers:
@@ -143,13 +170,13 @@ class LinkJoins:
             place, offers = place + 1, offer.offers
             try:
                 opened = open_offer(offer, secret)
-                if opened.head == left:
-                    raise PeerError("the room has changed since; it works once a member is there")
+                if opened.head in unfit or opened.seen in unfit:
+                    raise PeerError("the room has changed since; try again once a member is there")
                 built = self._build(offer, opened, secret)
                 return offer, opened, built, self._find_inviter(built, secret, is_inviter)
             except (MLSError, PeerError) as error:
                 reason = reason or sanitize(str(error))
-        raise LinkUnusable(f"you cannot join by this link now: {reason}")
+        raise NoOfferFits(f"you cannot join by this link now: {reason}")
 
     async def _ask(self, secret: LinkSecret, place: int) -> LinkOffer:
         transport = self._sync.transport
@@ -197,15 +224,20 @@ class LinkJoins:
                 return person
         raise PeerError("whoever made the link is not in the room that it leads to")
 
-    async def _submit(self, offer: LinkOffer, built: LinkJoin) -> Accepted | Rejected:
-        """Submit the entry by which this device joins; return the relay's answer."""
+    async def _submit(self, offer: LinkOffer, opened: OpenedOffer, built: LinkJoin) -> Accepted | Rejected:
+        """Submit the entry by which this device joins; return the relay's answer.
+
+        With what it begins if only its own account's devices are there, as they confirm nothing.
+        """
         number, proof = offer.submission + 1, built.proof.encode()
         submit = Submit(offer.room, number, offer.handshake, Kind.REKEY, built.payload, proof)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Accepted | Rejected] = loop.create_future()
         transport = self._sync.transport
-        self._answers[offer.room] = answer
+        self._answers[offer.room] = _Answer(number, answer)
         try:
+            if not Roster.of(built.group, self._store).others(self._account.verified.account):
+                transport.send(make_offer(built.group, opened.seen, self._sync.clock(), number))
             transport.send(submit)
             await asyncio.wait((answer, transport.closed), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -231,6 +263,7 @@ class LinkJoins:
             self._store, built.group, join_point, joining, accepted.submission, sync.clock, former
         )
         sync.rooms[room.id] = room
+        sync.unusable.pop(room.id, None)
         sync.resume(room)
         return room
 
@@ -245,8 +278,15 @@ class LinkJoins:
             return False
         if (room.cannot_follow or room.not_routed) and room.id not in self._repeating:
             self._repeating.add(room.id)
-            self._sync.spawn(lambda: self._repeat(room))
+            work = self._repeat if room.record.phase is Phase.JOINED else self._give_up
+            self._sync.spawn(lambda: work(room))
         return True
+
+    async def _give_up(self, room: LocalRoom) -> None:
+        """Close a room that this device did not get into, and wants to leave or cannot join."""
+        self._repeating.discard(room.id)
+        self._sync.emit(room.close(None))
+        self._sync.handle_closed(room)
 
     async def _repeat(self, room: LocalRoom) -> None:
         joining, title = room.joining, room.record.title
@@ -259,12 +299,22 @@ class LinkJoins:
             self._sync.emit(events.Notice(room.id, f"joined {title} again"))
         except RelayUnreachable:
             return  # tried again once the room is resumed
-        except LinkUnusable as error:
-            self._sync.emit(events.Notice(room.id, f"you did not get into {title}: {error}"))
-            self._sync.emit(room.close(None))
-            self._sync.handle_closed(room)
+        except ClientError as error:
+            if isinstance(error, LinkUnusable) and not isinstance(error, NoOfferFits):
+                self._sync.emit(events.Notice(room.id, f"you did not get into {title}: {error}"))
+                await self._give_up(room)
+                return
+            if room.id not in self._waiting:
+                self._waiting.add(room.id)
+                text = f"you are not in {title} yet: {error}; it is tried again"
+                self._sync.emit(events.Notice(room.id, text))
+            self._sync.later(_REPEAT_SECONDS, lambda: self._repeat_again(room))
         finally:
             self._repeating.discard(room.id)
+
+    def _repeat_again(self, room: LocalRoom) -> None:
+        if self._sync.is_online and self._sync.rooms.get(room.id) is room:
+            self.repeats(room)
 
     # --- what others join by ---
 
@@ -276,14 +326,17 @@ class LinkJoins:
 
     def offer_again(self, room: LocalRoom) -> None:
         """Have the relay keep again what holders of links need, if it is this device's turn."""
-        if room.offer_due and not room.roster.own_rank(self._sync.online.get(room.id, set())):
-            room.offer_due = False
+        if room.must_offer and not room.roster.own_rank(self._sync.online.get(room.id, set())):
             offer = room.offer()
+            with room.changing():
+                room.note_offered()
             if offer is not None and self._sync.transport.connection.has_links:
                 self._sync.transport.send(offer)
 
 
 def _error(code: Code, text: str) -> ClientError:
+    if code is Code.NO_SUCH_LINK:
+        return NoOfferFits(f"{_REASONS[code]}; {_NEW_ONE}")
     if code in _REASONS:
         return LinkUnusable(f"{_REASONS[code]}; {_NEW_ONE}")
     return RelayRefused(code, sanitize(text))

@@ -270,7 +270,8 @@ class RoomSync(Waiting):
     def _read(self, room_id: bytes, batch: list[LogMessage]) -> None:
         """Read a batch of a room, report its result and submit what is due."""
         room = self.rooms.get(room_id)
-        if self.link_joins.handle(room_id, batch):
+        batch = self.link_joins.take_answer(room_id, batch)
+        if not batch:
             return
         if room is None:
             self.routing.handle_entry_of_unknown_room(room_id)
@@ -479,3 +480,4 @@ class RoomSync(Waiting):
             self.emit(events.SendFailed(room.id, message_id, reason, text))
         self._fail_waiters(room.id, error)
         self.invitations.retry_deferred()
+        self.waiters.recheck()

@@ -111,7 +111,6 @@ class MemoryRoom:
                     self._vouch_for(added)
                     self._join(added, names[added], min(entry.seq - 1, header.seen.seq))
             case Kind.REKEY:
-                settles = not joins and self._ordinary_accounts() == {account}
                 rekey = _Rekey(
                     entry.seq, account, rekey_id(submit.payload), header.head, tuple(header.remove)
                 )
@@ -126,6 +125,7 @@ class MemoryRoom:
                     self.joining[device] = entry.seq
                 if joins and self._ordinary_accounts() <= {account}:
                     self.joining.pop(device, None)  # nobody could confirm it
+                settles = self._ordinary_accounts(header.remove) == {account}
             case Kind.CONFIRM if not is_joining:
                 waiting = self._rekeys
                 left = self._confirm(device, account, header)
@@ -278,9 +278,10 @@ class MemoryRoom:
                 self._join(added, names[added], 0)
         return left, readmitted
 
-    def _ordinary_accounts(self) -> set[str]:
-        """Return the accounts of the members that are not joining."""
-        return {name for device, name in self.members.items() if device not in self.joining}
+    def _ordinary_accounts(self, without: Sequence[bytes] = ()) -> set[str]:
+        """Return the accounts of the members that are not joining, nor among `without`."""
+        members = self.members.items()
+        return {name for device, name in members if device not in self.joining and device not in without}
 
     def _vouch_for(self, added: bytes) -> None:
         """Drop objections to a device that an ordinary member adds; it is joining no more."""

@@ -275,6 +275,8 @@ def _links_text(event: events.LinksChanged, me: bytes) -> str:
             return f"{links} to join by ended, as whoever made it left or may make none now"
         case events.LinkEnd.EXPIRED:
             return f"{links} to join by expired"
+        case events.LinkEnd.USED_UP:
+            return f"{links} to join by ended: whom it let in has left"
         case _:
             return f"{name_with_warning(event.by, me)} revoked {links} to join by"
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from clave_server.limits.quotas import QuotaTracker
 from clave_server.rooms.channel import Channel
+from clave_server.rooms.header_checks import read_header
 from clave_server.rooms.joining import ordinary_accounts
-from clave_server.rooms.links import is_join
 from clave_server.rooms.offers import OfferRow
 from clave_server.rooms.room_state import RoomState
 from clave_server.rooms.session import Session
@@ -89,8 +89,8 @@ class OfferStaging:
 def begins_epoch(room: RoomState, name: str, submit: Submit, *, confirms: bool) -> bool:
     """Return whether an epoch begins with a submission of the account `name`, as far as the relay can tell.
 
-    A confirmation does if it `confirms` a rekey, and a rekey by a member if nobody else could confirm it, as
-    all others are of its account or joining.
+    A confirmation does if it `confirms` a rekey, and a rekey if nobody else could confirm it, as all others
+    are of its account, joining, or removed by it.
     """
     match submit.kind:
         case Kind.COMMIT:
@@ -98,5 +98,7 @@ def begins_epoch(room: RoomState, name: str, submit: Submit, *, confirms: bool) 
         case Kind.CONFIRM:
             return confirms
         case Kind.REKEY:
-            return not is_join(submit) and ordinary_accounts(room.members, room.joining) == {name}
+            removed = read_header(submit).remove
+            left = {device: other for device, other in room.members.items() if device not in removed}
+            return ordinary_accounts(left, room.joining) == {name}
     return False

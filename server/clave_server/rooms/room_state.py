@@ -172,6 +172,9 @@ class RoomState:
         proof = LinkProof.decode(submit.welcome)
         check_link(self.links.get(proof.link), now, is_member=device in self.members)
         check_proof(proof, self.id, device, name, header)
+        if header.seen.seq < max(self.seq - MAX_BACKLOG, self.kept_from - 1):
+            text = "what follows the offer that this device joins by is no longer kept; another offer may do"
+            raise Refusal(Code.PRUNED, text)
 
     def check_capacity(self, added: int) -> None:
         """Raise `Refusal` if `added` more devices would be too many."""

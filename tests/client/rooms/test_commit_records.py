@@ -69,6 +69,6 @@ def test_an_intent_is_only_what_changes(tmp_path: Path) -> None:
     assert isinstance(expiry, GroupContextExtensions)
     intent = RekeyIntent.of([expiry], members, extensions)
     assert intent == RekeyIntent(change=StateChange(expiry=60))
-    assert not intent.undone(expiry.extensions)
-    assert intent.undone(extensions) == intent
+    assert not intent.undone(expiry.extensions, has_removals=False)
+    assert intent.undone(extensions, has_removals=True) == intent
     assert not RekeyIntent.of([GroupContextExtensions(extensions)], members, extensions)

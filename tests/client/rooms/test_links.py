@@ -12,21 +12,14 @@ from clave_client import events
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import AgreedState, Role, decode_state
 from clave_client.formats.link_secret import LinkSecret
-from clave_client.formats.payload import rekey_id
 from clave_client.formats.room_link import LINK_EXTENSION, RoomLink
-from clave_client.formats.welcome import JoinPoint
-from clave_client.rooms.join_record import JoinRecord
 from clave_client.rooms.link_offers import make_offer, open_offer
-from clave_client.rooms.local_room import LocalRoom
-from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.keys import Secret
-from clave_crypto.mls import Group
-from clave_wire.messages import Entry, Kind
+from clave_wire.messages import Kind
 from client.linked_room import (
     DAY,
     Room,
-    built,
     handed_out,
     joins,
     link_of,
@@ -34,13 +27,13 @@ from client.linked_room import (
     opened,
     room,
     told,
+    with_state,
 )
 from client.memory_relay import (
     NOW,
     Member,
     agree,
     brings_in,
-    clock,
     confirm,
     deliver,
     forge,
@@ -98,40 +91,6 @@ def test_who_was_let_in_by_another_is_certain_once_the_inviter_speaks(room: Room
     assert green.room.joining is None
 
 
-def test_a_change_that_comes_first_is_noticed(room: Room) -> None:
-    log, red, blue, green, secret = room
-    found = opened(red, secret)
-    changes(log, red, StateChange(topic="changed"))
-    settle(log, red, blue)
-    join = built(green, found, secret)
-    entry = Entry(b"r" * 16, len(log.entries) + 1, green.device, 1, Kind.REKEY, 0, join.payload)
-    log.entries.append(entry)
-    joining = JoinRecord(bytes(secret.seed), account(red), rekey_id(join.payload), found.head)
-    point = JoinPoint(found.seen, entry.seq)
-    green.opens(LocalRoom.join_by_link(green.store, join.group, point, joining, 1, clock))
-    resume(green, log)
-    deliver(log, green)
-    say(log, green, "said in vain")
-    deliver(log, green)
-    assert green.room.record.lost == 0, "members may still confirm it, as far as it knows"
-    say(log, blue, "we are elsewhere")
-    (outcome,) = deliver(log, green)
-    assert outcome.epoch_suspect
-    assert green.room.cannot_follow
-    again = opened(red, secret)
-    former = green.room
-    second = built(green, again, secret)
-    entry = Entry(b"r" * 16, len(log.entries) + 1, green.device, 3, Kind.REKEY, 0, second.payload)
-    log.entries.append(entry)
-    joining = JoinRecord(bytes(secret.seed), account(red), rekey_id(second.payload), again.head)
-    point = JoinPoint(again.seen, entry.seq)
-    green.opens(LocalRoom.join_by_link(green.store, second.group, point, joining, 3, clock, former))
-    resume(green, log)
-    settle(log, red, blue, green)
-    agree(red, blue, green)
-    assert "said in vain" in red.texts(), "what was said before is sent again"
-
-
 def test_two_who_join_at_once_get_in_one_after_the_other(room: Room, tmp_path: Path) -> None:
     log, red, blue, green, secret = room
     white = Member(tmp_path, "white")
@@ -173,12 +132,6 @@ _PROVED = (b"r" * 16, bytes(32), bytes(32), "green")
 
 
 # --- who makes links, and when they end ---
-
-
-def with_state(group: Group, state: AgreedState, covered: bytes) -> bytes:
-    """Return a commit of another agreed state that no rules were asked about."""
-    proposal = state_proposal(group.extensions, state)
-    return group.commit([proposal], now=int(NOW), authenticated_data=covered).message
 
 
 def test_only_who_may_makes_links(room: Room) -> None:

@@ -12,8 +12,9 @@ from clave_client.formats.link_secret import LinkSecret
 from clave_client.formats.payload import rekey_id
 from clave_client.formats.room_link import link_extension
 from clave_client.rooms.link_offers import OpenedOffer, make_offer
+from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
-from clave_crypto.mls import Group, PolicyRejected, Remove
+from clave_crypto.mls import Group, PolicyRejected, Proposal, Remove
 from clave_wire.links import LinkProof
 from clave_wire.messages import Kind
 from client.linked_room import (
@@ -21,11 +22,13 @@ from client.linked_room import (
     built,
     external,
     joins,
+    link_of,
     makes_link,
     opened,
     refused,
     room,
     told,
+    with_state,
 )
 from client.memory_relay import (
     NOW,
@@ -195,6 +198,40 @@ def test_nobody_changes_by_which_link_they_joined(room: Room) -> None:
         (notice,) = told(outcome.events, events.Notice)
         assert "green tried to change by which link they joined" in notice.text
     assert red.room.rekeys.find(rekey_id(entry.payload)) is None
+
+
+@pytest.mark.parametrize("length", [33, 1216])
+def test_nobody_makes_a_link_to_whose_key_nobody_can_seal(room: Room, length: int) -> None:
+    log, red, blue, _, _ = room
+    link = link_of(red, LinkSecret.generate(), kem_key=bytes(length))
+    with pytest.raises(PolicyRejected, match="red made a link whose key is not valid"):
+        changes(log, red, StateChange(links=[link]))
+    red.room.cancel_commit()
+    state = StateChange(links=[link]).apply(red.room.state)
+    header = red.header(Kind.REKEY)
+    log.append(red, forge(red, header, lambda group, covered: with_state(group, state, covered)))
+    (outcome,) = deliver(log, blue)
+    (notice,) = told(outcome.events, events.Notice)
+    assert "red made a link whose key is not valid" in notice.text
+    assert blue.room.confirmable is None
+
+
+def test_nobody_makes_a_link_with_a_removal(room: Room) -> None:
+    log, red, blue, green, secret = room
+    joins(log, green, red, secret)
+    settle(log, red, blue, green)
+    change = StateChange(links=[link_of(red, LinkSecret.generate())], ended=[secret.key])
+    state = change.apply(red.room.state)
+    leaf = red.leaf_of(green)
+
+    def make(group: Group, covered: bytes) -> bytes:
+        proposals: list[Proposal] = [Remove(leaf), state_proposal(group.extensions, state)]
+        return group.commit(proposals, now=int(NOW), authenticated_data=covered).message
+
+    log.append(red, forge(red, red.header(Kind.REKEY, remove=[green.device]), make))
+    (outcome,) = deliver(log, blue)
+    (notice,) = told(outcome.events, events.Notice)
+    assert "red made a link while somebody was removed, who may know it" in notice.text
 
 
 def test_a_key_package_cannot_name_a_link(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,9 +221,7 @@ async def test_a_new_profile_meets_the_relay_of_its_link_only(tmp_path: Path) ->
                         assert client.connected.first_use is False
                         assert await client.join_link(link) == room
                 else:
-                    with pytest.raises(
-                        RelayNotOfLink, match="another relay than the link's, nothing was sent"
-                    ):
+                    with pytest.raises(RelayNotOfLink, match="another relay than the link's"):
                         await client.connect()
                     await client.close()
                     assert client.never_registered

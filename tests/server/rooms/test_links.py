@@ -82,15 +82,17 @@ async def test_a_stranger_finds_a_room_by_a_link_and_joins_it(
     assert (await found(green, link)).submission == 2
 
 
-async def test_who_joins_is_sent_no_more_than_the_last_entries_of_before(
+async def test_an_offer_that_had_seen_too_little_of_the_log_lets_nobody_in(
     relay: RelayUnderTest, link: DeviceKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room_state, "MAX_BACKLOG", 3)
     red, green = await room_with_link(relay, link, "red")
     for number in range(5):
         await red.say(b"%d" % number)
-    assert (await green.submit(joining(green, link, read=1, seen=0))).seq == 7
-    assert isinstance(await green.ask(m.Resume(1, ROOM, 3)), m.Refused)
+    answer = await green.ask(joining(green, link, read=1, seen=2))
+    assert isinstance(answer, m.Rejected)
+    assert answer.code is Code.PRUNED
+    assert isinstance(await green.submit(joining(green, link, read=1, seen=3)), m.Accepted)
     await green.resume(4)
 
 
@@ -345,12 +347,29 @@ async def test_a_confirmation_settles_only_if_it_confirms(relay: RelayUnderTest,
 
 
 async def test_an_offer_of_who_joins_settles_nothing(relay: RelayUnderTest, link: DeviceKey) -> None:
-    red, green = await room_with_link(relay, link, "red")
-    await red.send(m.Mend(1, ROOM, [], [red.participant.device]))
-    await red.expect(m.Done)
+    _, green = await room_with_link(relay, link, "red")
     answer = await with_submission(green, joining(green, link, read=1), info=b"own")
     assert isinstance(answer, m.Accepted)
     assert (await found(green, link)).group_info == b"group info"
+
+
+async def test_an_offer_of_who_joins_settles_where_nobody_is_who_could_confirm(
+    relay: RelayUnderTest, link: DeviceKey
+) -> None:
+    red, green = await room_with_link(relay, link, "red")
+    await red.send(m.Mend(1, ROOM, [], [red.participant.device]))
+    await red.expect(m.Done)
+    answer = await with_submission(green, joining(green, link, read=1), listed(link), info=b"own")
+    assert isinstance(answer, m.Accepted)
+    assert (await found(green, link)).group_info == b"own"
+
+
+async def test_a_rekey_that_removes_all_others_settles(relay: RelayUnderTest, link: DeviceKey) -> None:
+    red, blue, green = await room_with_link(relay, link, "red", "blue")
+    rekey = red.entry(b"rekey", kind=REKEY, remove=(blue.participant.device,))
+    await with_submission(red, rekey, info=b"own")
+    await blue.expect(m.Entry)
+    assert await find(green, link) is Code.LINK_REVOKED
 
 
 async def test_what_a_settling_offer_says_of_a_link_counts(relay: RelayUnderTest, link: DeviceKey) -> None:
