@@ -18,9 +18,11 @@ from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.profile import Profile
+from clave_client.sync import link_joins
 from clave_client.testing import MemoryRelay
+from clave_client.testing.refusals import Refusal
 from clave_client.values import Phase
-from clave_wire.messages import Offer, Submit
+from clave_wire.messages import Accepted, Code, Entry, Kind, Offer, Rejected, Submit
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -362,3 +364,68 @@ async def test_who_joins_and_leaves_before_anybody_comes_is_not_let_in() -> None
             await green.join_link(link)
             async with relay.client("red") as red:
                 await sees(red, lambda: people(red, room) == {"red", "green"})
+
+
+async def test_only_the_answer_is_taken_out_of_what_comes_of_a_room() -> None:
+    async with MemoryRelay() as relay:
+        room, link = await made(relay)
+        async with relay.client("green") as green:
+            joins = green.sync.link_joins
+            secret = JoinLink.parse(link).secret
+            unfit: set[object] = set()
+            found = await joins._find(secret, JoinLink.parse(link).is_of, unfit)
+            submitting = asyncio.ensure_future(joins._submit(*found[:3]))
+            await asyncio.sleep(0)
+            entry = Entry(room, 7, bytes(32), 1, Kind.APPLICATION, 0, b"")
+            other = Accepted(room, 99, 6)
+            batch: list[Any] = [entry, other, Rejected(room, 1, Code.STALE, "another change came first")]
+            assert joins.take_answer(room, batch) == [entry, other]
+            answer = await submitting
+            assert isinstance(answer, Rejected)
+            assert joins.take_answer(room, batch) == batch, "nothing waits any more"
+
+
+def refuse(*_: object) -> None:
+    raise Refusal(Code.NO_SUCH_LINK, "there is no such link")
+
+
+async def test_a_join_that_no_offer_fits_is_kept_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_joins, "_REPEAT_SECONDS", 0.01)
+    async with MemoryRelay() as relay:
+        room, link = await made(relay)
+        async with relay.client("white") as white, relay.client("green") as green:
+            await white.join_link(link)
+            await green.join_link(link)
+            await green.room(room).send("kept")
+            with monkeypatch.context() as gone:
+                gone.setattr(relay, "find_link", refuse)
+                async with relay.client("red") as red:
+                    await sees(red, lambda: people(red, room) == {"red", "white"})
+                    told = green.stream(events.Notice, room)
+                    async with waits():
+                        async for notice in told:
+                            if "it is tried again" in notice.text:
+                                break
+                    assert green.rooms[room].phase is Phase.JOINED
+            async with relay.client("red") as red:
+                await sees(red, lambda: people(red, room) == {"red", "white", "green"})
+                await sees(red, lambda: texts(red, room) == ["kept"])
+
+
+async def test_who_leaves_while_superseded_does_not_join_again() -> None:
+    async with MemoryRelay() as relay:
+        room, link = await made(relay)
+        async with relay.client("white") as white:
+            await white.join_link(link)
+        async with relay.client("green") as green:
+            await green.join_link(link)
+            relay.is_reachable = False
+            relay.disconnect_all()
+            await sees(green, lambda: not green.is_online)
+            assert not await green.leave(room)
+        relay.is_reachable = True
+        async with relay.client("red") as red:
+            await sees(red, lambda: people(red, room) == {"red", "white"})
+            async with relay.client("green") as green:
+                await sees(green, lambda: room not in green.rooms)
+            assert people(red, room) == {"red", "white"}
