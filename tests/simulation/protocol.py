@@ -39,6 +39,7 @@ _HARMLESS = (
     "the link led to the right room",
     "came before this device joined; it joins again",
     "you did not get into",
+    "; it is tried again",
     "joined hall again",
     "joined attic again",
     "the relay could not write to its disk",
@@ -103,6 +104,8 @@ def is_alarm(event: events.Event, *, restored: bool = False) -> bool:
         return not restored
     if not isinstance(event, events.Notice):
         return False
+    if restored and "this device is not a member of the room" in event.text:
+        return False  # its join is lost; members correct that
     harmless = any(text in event.text for text in _HARMLESS)
     return not harmless and not (
         restored and any(text in event.text for text in _AFTER_A_BACKUP + _COMING_BACK)

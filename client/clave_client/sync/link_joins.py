@@ -50,7 +50,8 @@ _TRIES: Final = 16
 
 _PAUSE_SECONDS: Final = 2.0
 _REPEAT_SECONDS: Final = 15.0
-"""Delay between two attempts to join again while no offer fits."""
+_MOST_REPEAT_SECONDS: Final = 900.0
+"""Delays between two attempts to join again while no offer fits: each is twice the one before, up to that."""
 
 _IN: Final = (Phase.INVITED, Phase.JOINED)
 
@@ -106,7 +107,8 @@ class LinkJoins:
         self._account = account
         self._answers: dict[bytes, _Answer] = {}
         self._repeating: set[bytes] = set()
-        self._waiting: set[bytes] = set()
+        self._delays: dict[bytes, float] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     def take_answer(self, room: bytes, batch: list[LogMessage]) -> list[LogMessage]:
         """Take the relay's answer to a join out of a batch of a room; return the rest."""
@@ -137,6 +139,16 @@ class LinkJoins:
         joining a room of that person. `former` is the same room after a join that was superseded. Raises
         `LinkUnusable`, or `ClientError` when the relay or all that members offer is of no use.
         """
+        async with self._one_at_a_time:
+            return await self._join(secret, is_inviter, check, former)
+
+    async def _join(
+        self,
+        secret: LinkSecret,
+        is_inviter: Callable[[bytes], bool],
+        check: Callable[[Person], None],
+        former: LocalRoom | None,
+    ) -> LocalRoom:
         unfit: set[object] = set()
         if former is not None and former.joining is not None and former.joining.superseded:
             unfit.add(former.joining.head)
@@ -264,6 +276,7 @@ class LinkJoins:
         )
         sync.rooms[room.id] = room
         sync.unusable.pop(room.id, None)
+        self._delays.pop(room.id, None)
         sync.resume(room)
         return room
 
@@ -304,11 +317,12 @@ class LinkJoins:
                 self._sync.emit(events.Notice(room.id, f"you did not get into {title}: {error}"))
                 await self._give_up(room)
                 return
-            if room.id not in self._waiting:
-                self._waiting.add(room.id)
+            delay = self._delays.get(room.id, 0.0)
+            self._delays[room.id] = min(2 * delay or _REPEAT_SECONDS, _MOST_REPEAT_SECONDS)
+            if not delay:
                 text = f"you are not in {title} yet: {error}; it is tried again"
                 self._sync.emit(events.Notice(room.id, text))
-            self._sync.later(_REPEAT_SECONDS, lambda: self._repeat_again(room))
+            self._sync.later(self._delays[room.id], lambda: self._repeat_again(room))
         finally:
             self._repeating.discard(room.id)
 

@@ -412,6 +412,17 @@ async def test_a_join_that_no_offer_fits_is_kept_and_tried_again(monkeypatch: py
                 await sees(red, lambda: texts(red, room) == ["kept"])
 
 
+async def test_joining_twice_at_once_is_joining_once() -> None:
+    async with MemoryRelay() as relay:
+        room, link = await made(relay)
+        async with relay.client("green") as green, relay.client("red") as red:
+            assert await asyncio.gather(green.join_link(link), green.join_link(link)) == [room, room]
+            await sees(green, lambda: not green.info(room).joining)
+            await green.room(room).send("once")
+            await sees(red, lambda: texts(red, room) == ["once"])
+            assert [each.uses for each in red.links(room)] == [4]
+
+
 async def test_who_leaves_while_superseded_does_not_join_again() -> None:
     async with MemoryRelay() as relay:
         room, link = await made(relay)
