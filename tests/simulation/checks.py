@@ -452,7 +452,7 @@ class Checks:
                     self.fail("I8", f"{lost} take themselves for members, the others do not")
 
     def judge_stores(self) -> None:
-        """See that an audit of what honest devices have stored finds nothing, but where a relay lied to them."""
+        """See that an audit of what honest devices stored finds nothing, save where a relay lied to them."""
         for device in filter(self._equal_view, self.world.honest()):
             store = device.session.store
             for record in store.rooms():
