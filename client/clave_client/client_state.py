@@ -5,6 +5,8 @@ The part of `client.Client` that changes no room.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from clave_client.client_setup import OpenedProfile
@@ -181,6 +183,26 @@ class ClientState:
         if there is none, `UsageError` for the own key, and `KeyMismatch` if the name is pinned otherwise.
         """
         self._parts.people.verify(name, account)
+
+    def verify_room(self, room: bytes, code: Sequence[str]) -> list[str]:
+        """Mark the accounts of all members of a room as verified, and return the names of the others.
+
+        The user had each of them read the code of the room, and compared it: `code` are its 12 words, as in
+        `RoomInfo`. Asks nobody. Raises `UsageError` if that is not the code of the epoch now, and
+        `KeyMismatch` if a name is pinned to another key; then nobody is marked.
+        """
+        here = self._room(room)
+        own = self.sync.account.verified.account
+        now = room_info(here, own).code
+        if not now or tuple(code) != now:
+            raise UsageError(
+                f"{here.record.title} has changed since these words were its code: compare them again"
+            )
+        others = {each.account: each.name for each in here.roster.people().values() if each.account != own}
+        with self.sync.store.transaction():
+            for account, name in others.items():
+                self._parts.people.verify(name, account)
+        return sorted(others.values())
 
     def repin(self, name: str, account: bytes) -> None:
         """Pin a name to another key: the decision that `KeyMismatch` asks for."""

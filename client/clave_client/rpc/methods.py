@@ -125,6 +125,7 @@ __all__ = [
     "Unblock",
     "Unreact",
     "Verify",
+    "VerifyRoom",
     "WaitFlushed",
     "WaitSettled",
     "WaitSynced",
@@ -330,6 +331,20 @@ class Verify(Change[None], frozen=True, kw_only=True):
     account: bytes
 
 
+class VerifyRoom(Change[list[str]], frozen=True, kw_only=True):
+    """Mark the accounts of all members of a room as verified: each of them read the room's code to the user.
+
+    `code` are the words that were compared; other ones, as those of an earlier epoch, are refused. Returns
+    the names of the others.
+    """
+
+    NAME = "room.verify"
+    RESULT = list[str]
+
+    room: str
+    code: list[str]
+
+
 class Repin(Change[None], frozen=True, kw_only=True):
     """Pin a name to another account, as the user decided."""
 
@@ -439,7 +454,7 @@ METHODS: Final[Mapping[str, type[Method[Any]]]] = {
         *LINK_METHODS,
         *MESSAGE_METHODS,
         *INSPECTION_METHODS,
-        *(GetFingerprint, Verify, Repin, ListKeys, ListMismatches),
+        *(GetFingerprint, Verify, VerifyRoom, Repin, ListKeys, ListMismatches),
         *(Subscribe, ReadEvents, CommitEvents, ForgetConsumer),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -108,6 +109,7 @@ class Service(MessageService):
             m.OpenDirect: self._open_direct,
             m.Leave: self._leave,
             m.Verify: self._verify,
+            m.VerifyRoom: self._verify_room,
             m.Repin: self._repin,
         }
         self._changes |= changes
@@ -184,6 +186,10 @@ class Service(MessageService):
         if attempt.outcome is None:
             await self._client.verify(request.name, request.account)
             self._finish(request, None)
+
+    async def _verify_room(self, request: m.VerifyRoom, attempt: Attempt) -> list[str]:
+        verify = partial(self._client.verify_room, attempt.room, request.code)
+        return load(list[str], self._once(request, attempt, verify))
 
     async def _repin(self, request: m.Repin, attempt: Attempt) -> None:
         self._once(request, attempt, lambda: self._client.repin(request.name, request.account))

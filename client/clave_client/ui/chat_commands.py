@@ -219,7 +219,9 @@ COMMANDS = {
     "fingerprint": Command(
         "/fingerprint [NAME]", "show what to compare with somebody", "name", show_fingerprint
     ),
-    "verify": Command("/verify NAME [DIGITS]", "remember that the key shown is right", "name", verify),
+    "verify": Command(
+        "/verify NAME|all [DIGITS]", "remember that the key shown is right, or all of a room", "name", verify
+    ),
     "trust": Command("/trust NAME", "decide between two keys that go by one name", "name", trust),
     "title": Command("/title TITLE", "call this room something else", "", _title),
     "remove": Command("/remove NAME", "remove somebody and rekey the room", "name", _remove),

@@ -57,12 +57,13 @@ class ShownKeys:
     """The keys the user was shown, by name: decisions are about these and no others.
 
     `last` is the key shown last to compare, `choices` the keys shown to choose from, `refused` those that an
-    error named.
+    error named. `codes` are the words shown to compare with all of a room, by its id, and when.
     """
 
     last: dict[str, ShownKey] = field(default_factory=dict)
     choices: dict[str, list[SeenKey]] = field(default_factory=dict)
     refused: dict[str, SeenKey] = field(default_factory=dict)
+    codes: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
 
 
 class Conversation(ConversationScreen):

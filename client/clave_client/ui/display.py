@@ -6,7 +6,7 @@ Text of peers is sanitised already; styles are names, never markup inside the te
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ from clave_client.values import MOST_NUMBER, Phase, RoomInfo
 __all__ = [
     "Line",
     "clock_text",
+    "code_note",
     "date_text",
     "event_line",
     "inconsistency_text",
@@ -189,7 +190,7 @@ def room_line(room: RoomSummary, *, here: bool = False) -> str:
 _CODE: Final = "code of this moment: "
 _WHAT_CODE_IS_FOR: Final = (
     "whoever reads out the same words is in this room with you and sees the same members; every change of"
-    " the room gives it other words, so all look at the same moment"
+    " the room gives it other words, so all look at the same moment; /verify all marks who has read them out"
 )
 
 
@@ -229,9 +230,14 @@ def room_info_lines(info: RoomInfo) -> list[str]:
             f"{', '.join(info.outdated[:5])} {have} to update clave: no replies and edits until then"
         )
     if info.code:
-        first, *others = code_lines(info.code)
-        lines += [f"{_CODE}{first}", *(" " * len(_CODE) + other for other in others), _WHAT_CODE_IS_FOR]
+        lines += [*code_note(info.code), _WHAT_CODE_IS_FOR]
     return lines
+
+
+def code_note(code: Sequence[str]) -> list[str]:
+    """Return the code of a room in lines."""
+    first, *others = code_lines(code)
+    return [f"{_CODE}{first}", *(" " * len(_CODE) + other for other in others)]
 
 
 _ACTIONS: Final = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.ui.conversation import Conversation, ShownKey
-from clave_client.ui.display import note
+from clave_client.ui.display import code_note, note
 from clave_client.values import SeenKey
 from clave_wire.text import sanitize
 
@@ -29,6 +29,8 @@ async def show_fingerprint(talk: Conversation, name: str) -> None:
 async def verify(talk: Conversation, words: str) -> None:
     """Mark the key that was shown as verified: at once after /fingerprint, else by a yes or its digits."""
     name, answer = _split(words, "/verify NAME")
+    if name == "all" and answer in ("", "yes") and await _verify_all(talk, agreed=answer == "yes"):
+        return
     shown = talk.keys.last.get(name)
     if shown is None or talk.clock() - shown.at > SHOWN_SECONDS:
         shown = await _show(talk, name, asked=False)
@@ -51,6 +53,30 @@ async def verify(talk: Conversation, words: str) -> None:
         return
     await talk.session.ask(m.Verify(name=name, account=found.account))
     talk.show(note(f"{name} is verified: {found.fingerprint}"))
+
+
+async def _verify_all(talk: Conversation, *, agreed: bool) -> bool:
+    """Mark all members as verified by a yes to the code that was shown; False if a member's name is "all"."""
+    room = talk.current()
+    info = await talk.session.ask(m.GetRoomInfo(room=room))  # first, so that the members are none of before
+    people = {one.person.name for one in await talk.session.ask(m.ListMembers(room=room))}
+    if "all" in people:
+        return False
+    others = ", ".join(sorted(people - {talk.name}))
+    if not others:
+        raise UsageError(f"nobody else is in {info.title}")
+    if not info.code:
+        raise UsageError(f"{info.title} has no code just now: a change of it is not confirmed yet")
+    code, at = talk.keys.codes.pop(room, ((), 0.0))
+    if agreed and code and talk.clock() - at <= SHOWN_SECONDS:
+        names = await talk.session.ask(m.VerifyRoom(room=room, code=list(code)))
+        talk.show(note(f"verified: {', '.join(names)}"))
+        return True
+    for line in code_note(info.code):
+        talk.show(note(line))
+    talk.show(note(f"if each of them read out these words to you, /verify all yes: {others}"))
+    talk.keys.codes[room] = (info.code, talk.clock())
+    return True
 
 
 async def trust(talk: Conversation, words: str) -> None:
