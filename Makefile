@@ -13,6 +13,7 @@
 #   make errors-page   docs/errors.md, from the errors of client and relay
 #   make bad-nights   docs/bad-nights.md, from real runs (it needs root, for a full disk)
 #   make evening    docs/evening.md, from a real run of three people
+#   make by-link    docs/by-link.md, from a real run on a machine without clave
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
@@ -25,7 +26,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening errors-page rpc-page name-tables \
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening by-link errors-page rpc-page name-tables \
 	bench-mls bench-client bench-links bench-search bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
@@ -86,6 +87,9 @@ bad-nights: $(VENV)/.installed-dev
 
 evening: $(VENV)/.installed-dev
 	$(BIN)/python tests/evening.py
+
+by-link: $(VENV)/.installed-dev
+	$(BIN)/python tests/bylink.py
 
 errors-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/errorpage.py
