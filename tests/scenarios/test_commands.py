@@ -59,7 +59,7 @@ async def test_whatever_follows_a_command_the_conversation_goes_on(tmp_path: Pat
         assert len(lines) == len(COMMANDS) + 2
 
 
-@pytest.mark.parametrize("command", ["new", "invite", "verify", "trust", "title", "remove"])
+@pytest.mark.parametrize("command", ["new", "revoke", "join", "verify", "trust", "title", "remove"])
 async def test_a_command_without_what_it_needs_says_so_in_a_line(tmp_path: Path, command: str) -> None:
     async with (
         relay_at(tmp_path / "relay") as relay,

@@ -22,7 +22,7 @@ from clave_client.rooms.lost_entries import LostEntries
 from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.stored_room import StoredRoom
 from clave_client.sync.rejoin import RejoinCoordinator
-from clave_server.rooms import entry_store
+from clave_server.rooms import entry_store, room_state
 from clave_server.rooms.room_state import RoomState
 from simulation.story import Story, from_json, make_story, play
 
@@ -107,15 +107,15 @@ BITES = {
     "the relay stops routing at the rekey": Bite(
         RoomState,
         "stage_handshake",
-        "self.rekeys = add_rekey(self.rekeys, rekey)",
-        "self.rekeys = remember(self.rekeys, rekey); return seq, self._leave(header.remove)",
+        "self._add_rekey(seq, account, submit, header)",
+        "self._add_rekey(seq, account, submit, header); return seq, self._leave(header.remove)",
         ("Insider",),
         quick=True,
         first=19,
     ),
     "one account's Mend removes": Bite(
-        RoomState,
-        "_object",
+        room_state,
+        "object_to",
         "if first != account and first in accounts",
         "if True",
         ("Insider",),

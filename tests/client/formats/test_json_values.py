@@ -34,6 +34,8 @@ EVERY_EVENT = [
     events.Invited(ROOM, "friends", RED, ("red", "green")),
     events.InvitationAccepted(ROOM, BLUE),
     events.MemberAdded(ROOM, RED, BLUE),
+    events.MemberJoined(ROOM, BLUE, "red"),
+    events.LinksChanged(ROOM, 0, 2, events.LinkEnd.REMOVAL, RED),
     events.MemberLeft(ROOM, RED),
     events.MemberRemoved(ROOM, RED, BLUE),
     events.PresenceChanged(ROOM, "blue", online=False, reason="left"),
