@@ -211,8 +211,10 @@ class LogReader:
         if person is None:
             report.result.routing_suspect = True
             if entry.kind is Kind.APPLICATION and room.epochs.admitted_by and report.is_new(b"", "strangers"):
-                title = room.record.title
-                text = f"others write in {title} whom your inviter left out; leave, and ask another to invite"
+                why = "your inviter left out"
+                if room.relay_restores:  # it may have lost the change that brought them
+                    why = "this device does not know, since the relay was restored or your inviter left them out"
+                text = f"others write in {room.record.title} whom {why}; leave, and ask another to invite"
                 report.add(Notice(room.id, text))
             return
         if entry.sender == room.roster.own_device:
