@@ -54,7 +54,7 @@ _AFTER_A_BACKUP = (
     "this profile comes from a backup",
     "the relay had stopped delivering ",
     "does not count: the message is this member's own",
-    "whom this device does not know, since the relay was restored",
+    "whom this device does not know, as the relay was restored",
 )
 _COMING_BACK = (
     "this device could not open a change of ",

@@ -213,7 +213,7 @@ class LogReader:
             if entry.kind is Kind.APPLICATION and room.epochs.admitted_by and report.is_new(b"", "strangers"):
                 why = "your inviter left out"
                 if room.relay_restores:  # it may have lost the change that brought them
-                    why = "this device does not know, since the relay was restored or your inviter left them out"
+                    why = "this device does not know, as the relay was restored or your inviter left them out"
                 text = f"others write in {room.record.title} whom {why}; leave, and ask another to invite"
                 report.add(Notice(room.id, text))
             return
