@@ -96,6 +96,7 @@ SERVED_BY: dict[str, tuple[type[m.Method[Any]], ...]] = {
     "unshown": (m.GetUnread,),
     "unusable": (m.GetProfile,),
     "verify": (m.Verify,),
+    "verify_room": (m.VerifyRoom,),
     "wait_answered": (m.Accept,),
     "wait_delivered": (m.Send,),
     "wait_flushed": (m.WaitFlushed,),
