@@ -275,6 +275,8 @@ class RelayTransport(asyncio.Protocol):
             return await self._wait_for(answer)
         finally:
             self._answers.pop(request_id, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # read it, as whoever asked may be cancelled once a refusal is here
 
     def _check_silence(self) -> None:
         """Ping a relay that is silent; end the connection when it stays silent."""

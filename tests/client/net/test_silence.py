@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
@@ -208,3 +209,24 @@ def test_the_login_has_the_time_that_connecting_left() -> None:
         return asyncio.get_running_loop().time()
 
     assert run(VirtualLoop(), main()) == pytest.approx(3.0)
+
+
+def test_a_refusal_to_who_was_cancelled_with_it_is_reported_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+
+    async def story(link: Link) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        asking = asyncio.ensure_future(link.client.request(lambda request: m.Lookup(request, m.PING)))
+        receive = link.client.data_received
+
+        def receive_and_cancel(data: bytes) -> None:
+            receive(data)
+            asking.cancel()
+
+        monkeypatch.setattr(link.client, "data_received", receive_and_cancel)
+        (ended,) = await asyncio.gather(asking, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
+        gc.collect()
+
+    told(story)
+    assert reported == []
