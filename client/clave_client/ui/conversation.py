@@ -63,7 +63,7 @@ class ShownKeys:
     last: dict[str, ShownKey] = field(default_factory=dict)
     choices: dict[str, list[SeenKey]] = field(default_factory=dict)
     refused: dict[str, SeenKey] = field(default_factory=dict)
-    codes: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
+    codes: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict, repr=False)
 
 
 class Conversation(ConversationScreen):
