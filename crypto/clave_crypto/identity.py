@@ -43,6 +43,7 @@ __all__ = [
     "fingerprint_digest",
     "safety_number",
     "verify_identity",
+    "verify_revocation",
     "verify_signature",
 ]
 
@@ -51,6 +52,7 @@ MAX_NAME_BYTES = 64
 
 _VERSION = 1
 _TBS_LABEL = b"clave 1 IdentityTBS"
+_REVOCATION_LABEL = b"clave 1 revoked device\0"
 _FINGERPRINT_LABEL = b"clave 1 fingerprint"
 _SAFETY_NUMBER_LABEL = b"clave 1 safety number"
 
@@ -89,7 +91,7 @@ class _SigningKey:
 
 
 class AccountKey(_SigningKey):
-    """A person's long-lived key (`secret`, `public`: 32 bytes each). It signs devices and nothing else."""
+    """A person's long-lived key (`secret`, `public`: 32 bytes each). It signs and revokes devices only."""
 
     __slots__ = ()
 
@@ -116,6 +118,10 @@ class AccountKey(_SigningKey):
         tbs = _IdentityTBS(_TBS_LABEL, _VERSION, name_bytes, self.public, device_name_bytes, device)
         signature = self._key.sign(tbs.encode())
         return _Identity(_VERSION, name_bytes, self.public, device_name_bytes, signature).encode()
+
+    def revoke(self, device: bytes) -> bytes:
+        """Return the signature (64 bytes) by which this account revokes a device's public key, for ever."""
+        return self._key.sign(_REVOCATION_LABEL + self.public + device)
 
 
 class DeviceKey(_SigningKey):
@@ -169,6 +175,17 @@ def verify_identity(encoded: bytes, device: bytes) -> VerifiedIdentity:
     except (DecodeError, KeyRejected, SignatureInvalid) as error:
         raise IdentityError(f"the identity is not valid: {error}") from error
     return VerifiedIdentity(name, identity.account_key, device_name, device)
+
+
+def verify_revocation(account: bytes, device: bytes, signature: bytes) -> None:
+    """Check that `account` (a public key) revoked the device with public key `device`.
+
+    Raises:
+        KeyRejected: `account` must not be used.
+        SignatureInvalid: the signature does not verify.
+
+    """
+    verify_signature(account, _REVOCATION_LABEL + account + device, signature)
 
 
 def verify_signature(public: bytes, message: bytes, signature: bytes) -> None:

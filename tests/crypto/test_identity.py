@@ -14,6 +14,7 @@ from clave_crypto.identity import (
     fingerprint,
     safety_number,
     verify_identity,
+    verify_revocation,
     verify_signature,
 )
 from clave_crypto.keys import Secret
@@ -114,3 +115,17 @@ def test_safety_number_is_the_same_for_both() -> None:
     assert re.fullmatch(r"(\d{5} ){11}\d{5}", shown)
     assert shown == safety_number(other, ACCOUNT.public)
     assert shown != safety_number(ACCOUNT.public, AccountKey.generate().public)
+
+
+def test_a_revocation_is_by_this_account_of_this_device() -> None:
+    account, device = AccountKey.generate(), DeviceKey.generate()
+    signature = account.revoke(device.public)
+    verify_revocation(account.public, device.public, signature)
+    for other in (AccountKey.generate().public, device.public):
+        with pytest.raises(SignatureInvalid):
+            verify_revocation(other, device.public, signature)
+    with pytest.raises(SignatureInvalid):
+        verify_revocation(account.public, DeviceKey.generate().public, signature)
+    forged = device.sign(b"clave 1 revoked device\0" + account.public + device.public)
+    with pytest.raises(SignatureInvalid):
+        verify_revocation(account.public, device.public, forged)

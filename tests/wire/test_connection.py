@@ -36,6 +36,11 @@ TO_RELAY: list[m.ToRelay] = [
     m.Mend(1, ROOM, [], []),
     m.Offer(ROOM, 1, [m.OfferedLink(bytes(32), 1_800_000_000, 5, b"sealed")], b"group info"),
     m.FindLink(1, bytes(32), 0),
+    m.ClaimKeyPackages(1, "blue", 1, bytes(32)),
+    m.PassOn(1, bytes(32), b"data"),
+    m.OpenPairing(1, bytes(32)),
+    m.RemoveDevice(1, bytes(32), bytes(64)),
+    m.FindRevocations(1, "blue"),
     m.Goodbye(),
 ]
 TO_CLIENT: list[m.ToClient] = [
@@ -56,6 +61,8 @@ TO_CLIENT: list[m.ToClient] = [
     m.Presence(ROOM, bytes(32), "blue", True, ""),
     m.AcceptedAt(ROOM, 1_800_000_000_000),
     m.LinkOffer(1, ROOM, 1, 0, 1, b"sealed", b"group info"),
+    m.Passed(bytes(32), b"data"),
+    m.Revocations(1, [(bytes(32), bytes(64))]),
 ]
 PATH: list[m.ToRelay | m.ToClient] = [TO_RELAY[0], TO_CLIENT[0], LOGIN, TO_CLIENT[1], m.Goodbye()]
 """What is said on the way through the states."""
@@ -314,3 +321,35 @@ def test_the_bytes_for_a_peer_of_version_4_are_those_of_version_4() -> None:
     assert pack(PUBLICATION)[4:] == msgspec.msgpack.encode(
         [20, 1, 1, [b"package"], b"last", True, 1_800_000_000]
     )
+
+
+SINCE_7 = (m.Offer, m.FindLink, m.PassOn, m.OpenPairing, m.RemoveDevice, m.FindRevocations)
+
+
+@pytest.mark.parametrize("message", SINCE_7, ids=lambda kind: kind.__name__)
+def test_what_version_7_brought_an_older_relay_is_not_sent(message: type) -> None:
+    (sample,) = (each for each in TO_RELAY if type(each) is message)
+    for version in (6, 7):
+        client, relay = ClientConnection((version,)), RelayConnection()
+        relay.receive_data(client.hello("test"))
+        client.receive_data(relay.greet(NONCE, "relay"))
+        relay.receive_data(client.send(LOGIN))
+        client.receive_data(relay.send(TO_CLIENT[1]))
+        if version == 6:
+            with pytest.raises(MisuseError):
+                client.send(sample)
+            assert not client.has_devices
+        else:
+            client.send(sample)
+            assert client.has_devices
+
+
+def test_an_older_relay_is_asked_for_the_key_packages_of_all_devices() -> None:
+    whole = m.ClaimKeyPackages(1, "blue", 1, bytes(32))
+    for version, sent in ((6, m.ClaimKeyPackages(1, "blue", 1)), (7, whole)):
+        client, relay = ClientConnection((version,)), RelayConnection()
+        relay.receive_data(client.hello("test"))
+        client.receive_data(relay.greet(NONCE, "relay"))
+        relay.receive_data(client.send(LOGIN))
+        client.receive_data(relay.send(TO_CLIENT[1]))
+        assert relay.receive_data(client.send(whole)) == [sent]

@@ -27,14 +27,20 @@ ALPN: Final = "clave/1"
 VERSIONS: Final[tuple[int, ...]] = (7, 6, 5, 4)
 """The protocol versions that this package supports, best first."""
 
-_FIELDS_OF_4: Final[Mapping[type, int]] = {m.LoggedIn: 6, m.PublishKeyPackages: 5}
-"""How many fields version 4 has of the messages to which version 5 added some; its peers take no more."""
+_FIELDS_BEFORE: Final[Mapping[type, tuple[int, int]]] = {
+    m.LoggedIn: (5, 6),
+    m.PublishKeyPackages: (5, 5),
+    m.ClaimKeyPackages: (7, 3),
+}
+"""By which version messages got more fields, and how many they had before; peers of then take no more."""
 
 _FIRST_WITH_TIMES: Final = 6
 """The first version that has `AcceptedAt`."""
 
 _FIRST_WITH_LINKS: Final = 7
-"""The first version that has `Offer`, `FindLink` and `LinkOffer`."""
+"""The first version that has `Offer`, `FindLink` and `LinkOffer`, and all about several devices."""
+
+_SINCE_7: Final = (m.Offer, m.FindLink, m.PassOn, m.OpenPairing, m.RemoveDevice, m.FindRevocations)
 
 
 class State(enum.Enum):
@@ -59,8 +65,7 @@ _REQUESTS: Final = (
     m.Submit,
     m.TakeInvitation,
     m.Mend,
-    m.Offer,
-    m.FindLink,
+    *_SINCE_7,
 )
 _ANSWERS: Final = (
     m.NextCertificate,
@@ -76,6 +81,8 @@ _ANSWERS: Final = (
     m.Presence,
     m.AcceptedAt,
     m.LinkOffer,
+    m.Passed,
+    m.Revocations,
 )
 
 TRANSITIONS: Final[Mapping[State, Mapping[type, State]]] = {
@@ -167,7 +174,7 @@ class _Connection(Generic[_In, _Out]):
         following = TRANSITIONS[self._state].get(type(message)) if self._is_sendable(message) else None
         if following is None:
             raise MisuseError(f"{type(message).__name__} may not be sent in state {self._state.value!r}")
-        frame = pack(message, _FIELDS_OF_4.get(type(message)) if self._version == 4 else None)
+        frame = pack(message, self._fields_of(type(message)))
         if len(frame) - HEADER_BYTES > self._send_limit:
             raise MisuseError(f"a frame of {len(frame)} bytes; the other end takes {self._send_limit}")
         self._enter(following)
@@ -177,6 +184,16 @@ class _Connection(Generic[_In, _Out]):
     def has_links(self) -> bool:
         """Whether the version agreed on has links."""
         return self._version is not None and self._version >= _FIRST_WITH_LINKS
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether the version agreed on has what several devices of an account need."""
+        return self.has_links
+
+    def _fields_of(self, kind: type) -> int | None:
+        """Return how many fields the version agreed on has of a message, or None for all."""
+        since, before = _FIELDS_BEFORE.get(kind, (0, 0))
+        return before if self._version is not None and self._version < since else None
 
     def transcript(self, certificate: bytes, identity: bytes) -> bytes:
         """Return what the device key signs on this connection (see `clave_wire.login.transcript`)."""
@@ -244,9 +261,7 @@ class ClientConnection(_Connection[m.ToClient, m.ToRelay]):
         self._send_limit = self._relay_limit
 
     def _is_sendable(self, message: m.ToRelay) -> bool:
-        return isinstance(message, m.ToRelay) and (
-            self.has_links or not isinstance(message, m.Offer | m.FindLink)
-        )
+        return isinstance(message, m.ToRelay) and (self.has_links or not isinstance(message, _SINCE_7))
 
 
 class RelayConnection(_Connection[m.ToRelay, m.ToClient]):

@@ -46,3 +46,9 @@ MAX_BATCH_MEMBERS = 1000
 MAX_VERSIONS = 16
 MAX_RESTORES = 32
 """Restores from a backup that `Resumed` lists: the latest."""
+
+MAX_PASSED_BYTES = 8 * 1024
+"""Bytes that one device passes on to another at a time."""
+
+MAX_REVOCATIONS = 256
+"""Devices that an account has revoked."""

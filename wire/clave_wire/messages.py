@@ -23,7 +23,9 @@ from clave_wire.limits import (
     MAX_KEY_PACKAGES,
     MAX_LINKS,
     MAX_NAME_BYTES,
+    MAX_PASSED_BYTES,
     MAX_RESTORES,
+    MAX_REVOCATIONS,
     MAX_SEALED_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
     MAX_SUITES,
@@ -41,6 +43,7 @@ Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_BYTES)]
 Identity = Annotated[bytes, msgspec.Meta(max_length=MAX_IDENTITY_BYTES)]
 KeyPackageBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_KEY_PACKAGE_BYTES)]
+PassedBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_PASSED_BYTES)]
 Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
@@ -88,6 +91,7 @@ class Code(enum.StrEnum):
     NAME_CONFUSABLE = "name-confusable"
     CLOSED = "registration-closed"
     TOKEN = "token"  # noqa: S105  (a code, not a password)
+    DEVICE_REMOVED = "device-removed"
     # About a request.
     NO_SUCH_NAME = "no-such-name"
     NO_KEY_PACKAGE = "no-key-package"
@@ -136,8 +140,8 @@ class Greeting(_Message, frozen=True, tag=2):
 class Login(_Message, frozen=True, tag=3):
     """Client: its identity, with a signature bound to this channel (`clave_wire.login.transcript`).
 
-    `identity` is an encoded `clave_crypto.identity.Identity`. A new name is registered; `token` is the
-    registration token, "" for none.
+    `identity` is an encoded `clave_crypto.identity.Identity`, or empty at a login by the key of a pairing
+    (`OpenPairing`). A new name is registered; `token` is the registration token, "" for none.
     """
 
     device: Device
@@ -240,12 +244,14 @@ class Account(_Message, frozen=True, tag=22):
 class ClaimKeyPackages(_Message, frozen=True, tag=23):
     """Client: asks for a key package of a suite of each device of `name` that has any.
 
-    Each is given out once, except a last-resort one.
+    Each is given out once, except a last-resort one. With a `device` it asks for that device only; not before
+    version 7.
     """
 
     id: Count
     name: Name
     suite: Suite
+    device: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
 
 
 class KeyPackages(_Message, frozen=True, tag=24):
@@ -460,6 +466,60 @@ class LinkOffer(_Message, frozen=True, tag=46):
     group_info: bytes
 
 
+# --- devices of one account, since version 7 -------------------------------------------------------------
+
+
+class PassOn(_Message, frozen=True, tag=50):
+    """Client: passes data on to another device of its account that is connected; nothing of it is stored."""
+
+    id: Count
+    device: Device
+    data: PassedBytes
+
+
+class Passed(_Message, frozen=True, tag=51):
+    """Relay: what another device of the account passes on; empty when a device comes to be paired."""
+
+    device: Device
+    data: PassedBytes
+
+
+class OpenPairing(_Message, frozen=True, tag=52):
+    """Client: lets a device that has no certificate yet log in by `key`, to talk with this device only.
+
+    For 5 minutes, and no longer than this connection lasts; a later one takes its place. An empty `key` ends
+    it.
+    """
+
+    id: Count
+    key: Annotated[bytes, msgspec.Meta(max_length=32)]
+
+
+class RemoveDevice(_Message, frozen=True, tag=53):
+    """Client: has a device of its account refused from now on, by the account's signature.
+
+    `revocation` is that of `clave_crypto.identity.AccountKey.revoke`.
+    """
+
+    id: Count
+    device: Device
+    revocation: Signature
+
+
+class FindRevocations(_Message, frozen=True, tag=54):
+    """Client: asks which devices the account of `name` has revoked."""
+
+    id: Count
+    name: Name
+
+
+class Revocations(_Message, frozen=True, tag=55):
+    """Relay: the revoked devices of a name with the account's signatures, which the client verifies."""
+
+    id: Count
+    devices: Annotated[list[tuple[Device, Signature]], msgspec.Meta(max_length=MAX_REVOCATIONS)]
+
+
 ToRelay = (
     Hello
     | Login
@@ -474,6 +534,10 @@ ToRelay = (
     | Mend
     | Offer
     | FindLink
+    | PassOn
+    | OpenPairing
+    | RemoveDevice
+    | FindRevocations
     | Goodbye
 )
 ToClient = (
@@ -493,4 +557,6 @@ ToClient = (
     | Presence
     | AcceptedAt
     | LinkOffer
+    | Passed
+    | Revocations
 )
