@@ -16,8 +16,9 @@ import msgspec
 import structlog
 
 from clave_server.accounts.device_counts import DeviceCount, check_count, update_count
+from clave_server.accounts.revocations import MAX_DEVICES, check_revoked, check_space
 from clave_server.errors import AdminError, DamageError, Refusal
-from clave_server.storage.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON
+from clave_server.storage.seals import ACCOUNT, DEVICE, KEY_PACKAGE, LAST_RESORT, PERSON, REVOKED
 from clave_wire.limits import MAX_KEY_PACKAGES, MAX_SUITES
 from clave_wire.messages import Code
 
@@ -41,13 +42,12 @@ __all__ = [
     "resolve",
 ]
 
-MAX_DEVICES: Final = 16
-"""Devices of one account."""
-
 _WHOLE: Final = f"(accounts.seal = {ACCOUNT} AND devices.seal = {DEVICE})"
 """Whether the rows of a device and its account are undamaged."""
 
 _SEAL_PERSON: Final = f"UPDATE accounts SET person = {PERSON} WHERE id = ?"  # noqa: S608  (a constant)
+
+_SEAL_ACCOUNT: Final = f"UPDATE accounts SET seal = {ACCOUNT}, revoked = {REVOKED} WHERE id = ?"  # noqa: S608
 
 _PACKAGE: Final = (
     f"SELECT device = ?2 AND suite = ?3 AND seal = {KEY_PACKAGE}, package FROM key_packages WHERE id = ?1"  # noqa: S608
@@ -110,7 +110,8 @@ def count_accounts(connection: apsw.Connection) -> int:
 def list_accounts(connection: apsw.Connection) -> list[AccountRow]:
     """Return all accounts by name; those whose name was freed are not among them."""
     rows: list[Any] = connection.execute(
-        "SELECT name, account, (SELECT count(*) FROM devices WHERE devices.account = accounts.id),"
+        "SELECT name, account, (SELECT count(*) FROM devices WHERE devices.account = accounts.id"
+        " AND device NOT IN (SELECT device FROM revocations WHERE account = accounts.id)),"
         " (SELECT count(*) FROM rooms WHERE maker = accounts.id), stored"
         " FROM accounts WHERE instr(name, ' ') = 0 ORDER BY folded"
     ).fetchall()
@@ -172,18 +173,20 @@ def known_name(stored: str) -> str:
 def find_device(connection: apsw.Connection, applicant: Applicant, now: int) -> Enrolment | None:
     """Return the enrolment of a device that is registered with exactly this identity, else None.
 
-    `now` is in seconds since 1970, here and elsewhere. Raises `Refusal` if the account's name was freed.
+    `now` is in seconds since 1970, here and elsewhere. Raises `Refusal` if the account's name was freed, or
+    if it revoked the device.
     """
     row = connection.execute(
-        f"SELECT {_WHOLE}, person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
+        f"SELECT {_WHOLE}, person = {PERSON}, name, accounts.id FROM devices"  # noqa: S608  (constants)
         " JOIN accounts ON accounts.id = devices.account WHERE device = ? AND identity = ?",
         (applicant.device, applicant.identity),
     ).get
     if row is None:
         return None
-    whole, person, name = row
+    whole, person, name, account = row
     _check(whole)
     _check_name(name, applicant)
+    check_revoked(connection, account, applicant.device)
     if not person:
         _log.error(_DAMAGED_PERSON, name=applicant.name)
     return _enrolment(connection, applicant, now, registered=False)
@@ -195,7 +198,7 @@ def enrol(
     """Register the device, and its account if that is new and `permit` raises no `Refusal`.
 
     Raises `Refusal`: that of `permit`, or the name is another account's or looks like one, or the device is
-    another account's.
+    another account's, was revoked, or is one too many.
     """
     row = connection.execute(
         f"SELECT id, name, seal = {ACCOUNT}, person = {PERSON} FROM accounts WHERE account = ?",  # noqa: S608
@@ -208,7 +211,7 @@ def enrol(
             "INSERT INTO accounts(account, name, folded, skeleton) VALUES (?, ?, ?, ?) RETURNING id",
             (applicant.account, applicant.name, applicant.folded, applicant.skeleton),
         ).get
-        connection.execute(f"UPDATE accounts SET seal = {ACCOUNT} WHERE id = ?", (account,))  # noqa: S608
+        connection.execute(_SEAL_ACCOUNT, (account,))
     else:
         account, name, whole, person = row
         _check(whole)
@@ -219,11 +222,10 @@ def enrol(
                 "UPDATE OR IGNORE accounts SET folded = ?, skeleton = ? WHERE id = ?",
                 (applicant.folded, applicant.skeleton, account),
             )
+    check_revoked(connection, account, applicant.device)
     owner = connection.execute("SELECT account FROM devices WHERE device = ?", (applicant.device,)).get
     if owner is None:
-        devices = connection.execute("SELECT count(*) FROM devices WHERE account = ?", (account,)).get
-        if devices >= MAX_DEVICES:
-            raise Refusal(Code.LIMIT, f"an account has at most {MAX_DEVICES} devices")
+        check_space(connection, applicant.account)
     elif owner != account:
         raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
     connection.execute(
@@ -284,20 +286,25 @@ def _check_free(connection: apsw.Connection, applicant: Applicant) -> None:
 
 
 def look_up(connection: apsw.Connection, name: str) -> list[tuple[bytes, bytes]]:
-    """Return (device, identity) of each device of `name`. Raises `Refusal`."""
+    """Return (device, identity) of each device of `name` that it has not revoked. Raises `Refusal`."""
     if known_name(name) != name:
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
     rows: list[Any] = connection.execute(
-        f"SELECT device, identity, {_WHOLE} AND person = {PERSON}, name FROM devices"  # noqa: S608  (constants)
+        f"SELECT device, identity, {_WHOLE} AND person = {PERSON} AND revoked = {REVOKED}, name,"  # noqa: S608
+        " EXISTS (SELECT 1 FROM revocations WHERE revocations.account = accounts.id"
+        " AND revocations.device = devices.device) FROM devices"
         " JOIN accounts ON accounts.id = devices.account WHERE name = ? ORDER BY device",
         (name,),
     ).fetchall()
     if not rows:
         _check(connection.execute("SELECT 1 FROM accounts WHERE name = ?", (name,)).get is None)
         raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
-    for _, _, whole, found in rows:
+    for _, _, whole, found, _ in rows:
         _check(whole and found == name)
-    return [(device, identity) for device, identity, *_ in rows]
+    live = [(device, identity) for device, identity, _, _, revoked in rows if not revoked]
+    if not live:
+        raise Refusal(Code.NO_SUCH_NAME, "whoever has this name has removed all devices")
+    return live
 
 
 def publish_key_packages(
@@ -348,15 +355,20 @@ def publish_key_packages(
     connection.execute("UPDATE devices SET published = published + 1 WHERE device = ?", (device,))
 
 
-def claim_key_packages(connection: apsw.Connection, name: str, suite: int, now: int) -> list[bytes]:
+def claim_key_packages(
+    connection: apsw.Connection, name: str, suite: int, now: int, only: bytes = b""
+) -> list[bytes]:
     """Return one key package of a suite of each device of `name`, and delete it unless it is a last resort.
 
+    With `only`, that is of this device and no other.
     Expired ones are deleted, except last resorts: the client judges those. Damaged ones are deleted and
     logged. Raises `Refusal` if there is none, `DamageError` if there were only damaged ones.
     """
     claimed: list[bytes] = []
     undamaged = True
     for device, _ in look_up(connection, name):
+        if only not in (b"", device):
+            continue
         undamaged &= check_count(connection, device, DeviceCount.KEY_PACKAGES)
         _delete_expired(connection, device, now)
         package, whole = _take_package(connection, device, suite)

@@ -46,6 +46,7 @@ _SEALED: Final = {
     "an invitation of device": ("invitations", "lower(hex(device))", "seal", seals.INVITATION),
     "a link of room": ("links", "lower(hex(room))", "seal", seals.LINK),
     "an offer to room": ("offers", "lower(hex(room))", "seal", seals.OFFER),
+    "a revocation of device": ("revocations", "lower(hex(device))", "seal", seals.REVOCATION),
     "registration token": ("tokens", "id", "seal", seals.TOKEN),
 }
 _COUNTED: Final = {
@@ -55,6 +56,7 @@ _COUNTED: Final = {
         "person",
         seals.PERSON,
     ),
+    "the count of revoked devices of account": ("accounts", "id", "revoked", seals.REVOKED),
     "the count of key packages of device": ("devices", "lower(hex(device))", "packages", seals.PACKAGES),
     "the count of invitations of device": ("devices", "lower(hex(device))", "invited", seals.INVITED),
 }

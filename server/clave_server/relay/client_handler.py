@@ -14,12 +14,14 @@ from typing import Any, Final, cast
 import structlog
 
 from clave_host.clock import now_ms
-from clave_server.accounts import directory
+from clave_server.accounts import directory, revocations
 from clave_server.accounts.directory import Applicant, Enrolment
 from clave_server.accounts.registration import verify_login
 from clave_server.errors import Refusal, ServerError
+from clave_server.limits.quotas import Usage
 from clave_server.net.transport import LOST, ClientTransport
 from clave_server.observe.mirror import ConnectionRecord
+from clave_server.relay import devices
 from clave_server.relay.context import RelayContext
 from clave_server.relay.freeing import FreedAccount, free_account
 from clave_server.relay.link_search import find_link
@@ -36,6 +38,7 @@ from clave_wire.messages import (
     DeleteAccount,
     Done,
     FindLink,
+    FindRevocations,
     Goodbye,
     KeyPackages,
     LoggedIn,
@@ -44,9 +47,14 @@ from clave_wire.messages import (
     Mend,
     NextCertificate,
     Offer,
+    OpenPairing,
+    Passed,
+    PassOn,
     PublishKeyPackages,
     Refused,
+    RemoveDevice,
     Resume,
+    Revocations,
     Submit,
     TakeInvitation,
     ToClient,
@@ -59,7 +67,10 @@ _ROOM_MESSAGES: Final = frozenset({CreateRoom, Submit, Mend})
 _MAX_RUNNING: Final = 4
 """Directory requests of one connection that run at a time."""
 
-_DirectoryRequest = Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation | DeleteAccount | FindLink
+_OfDevices = OpenPairing | RemoveDevice | FindRevocations
+_DirectoryRequest = (
+    Lookup | PublishKeyPackages | ClaimKeyPackages | TakeInvitation | DeleteAccount | FindLink | _OfDevices
+)
 _log = structlog.get_logger()
 
 
@@ -115,7 +126,10 @@ class ClientHandler:
         self.received(messages, size)
 
     def _handle(self, session: Session, messages: Sequence[ToRelay], size: int) -> None:
-        if set(map(type, messages)) <= _ROOM_MESSAGES:
+        if session.host:
+            for message in messages:
+                self._handle_paired(session, message)
+        elif set(map(type, messages)) <= _ROOM_MESSAGES:
             self._context.sequencer.post(session, cast(Sequence[RoomMessage], messages), size)
         else:
             share = size // len(messages)
@@ -134,6 +148,12 @@ class ClientHandler:
         elif isinstance(message, Offer):
             if self._transport.connection.has_links:
                 self._context.sequencer.post(session, (message,), size)
+        elif isinstance(message, PassOn):
+            self._pass_on(session, message)
+        elif isinstance(message, _OfDevices) and not self._transport.connection.has_devices:
+            self._refuse(
+                message.id, Refusal(Code.BAD_REQUEST, "several devices need version 7 of the protocol")
+            )
         elif isinstance(message, FindLink) and not self._transport.connection.has_links:
             self._refuse(message.id, Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol"))
         elif isinstance(message, Lookup) and message.name == PING:
@@ -144,6 +164,27 @@ class ClientHandler:
             self._start_requests()
         elif isinstance(message, Goodbye):
             self._transport.close_on_goodbye()
+
+    def _handle_paired(self, session: Session, message: ToRelay) -> None:
+        """Handle a message of a device that is being paired, which talks with one other device only."""
+        if isinstance(message, PassOn):
+            self._pass_on(session, message)
+        elif isinstance(message, Lookup) and message.name == PING:
+            self._refuse(message.id, Refusal(Code.NO_SUCH_NAME, "nobody has this name here"))
+        elif isinstance(message, Goodbye):
+            self._transport.close_on_goodbye()
+        else:
+            self._transport.close(
+                Code.UNEXPECTED, "a device that is not paired yet asks for nothing", "unexpected"
+            )
+
+    def _pass_on(self, session: Session, message: PassOn) -> None:
+        try:
+            devices.pass_on(self._context, session, message)
+        except Refusal as refusal:
+            self._refuse(message.id, refusal)
+        else:
+            session.send(Done(message.id))
 
     def writable(self) -> None:
         """Continue sending entries, invitations and answers."""
@@ -166,6 +207,7 @@ class ClientHandler:
             log("connection ended before login", address=self._transport.address, reason=how)
             return
         session.over = True
+        devices.close_pairing(self._context, session)
         if self._context.sessions.get(session.device) is session:
             del self._context.sessions[session.device]
         self._context.sequencer.end(session, how)
@@ -176,6 +218,9 @@ class ClientHandler:
 
     def _log_in(self, login: Login) -> None:
         transcript = self._transport.connection.transcript(self._transport.certificate, login.identity)
+        if not login.identity and self._transport.connection.has_devices:
+            self._log_in_paired(login, transcript)
+            return
         try:
             applicant = verify_login(login, transcript)
             self._context.limits.bans.check_name(applicant.name)
@@ -184,6 +229,43 @@ class ClientHandler:
             return
         find = partial(directory.find_device, applicant=applicant, now=self._package_time())
         self._context.reader.submit(find, partial(self._found, login, applicant))
+
+    def _log_in_paired(self, login: Login, transcript: bytes) -> None:
+        """Let a device in that has no certificate yet, to talk with the one that pairs it."""
+        context, transport = self._context, self._transport
+        try:
+            host = devices.find_host(context, login, transcript)
+        except Refusal as refusal:
+            self._close(refusal)
+            return
+        self._session = session = self._make_session(
+            login.device, host.name, context.quotas.add_session(host.usage.account, 0, 0)
+        )
+        session.host = host.device
+        context.sessions[session.device] = session
+        transport.logged_in(
+            LoggedIn(session.name, False, [], transport.spread, context.incarnation, 0, now_ms())
+        )
+        context.mirror.show_connection(
+            ConnectionRecord(session.name, session.address, "arrived to be paired")
+        )
+        host.send(Passed(session.device, b""))
+
+    def _make_session(self, device: bytes, name: str, usage: Usage) -> Session:
+        transport = self._transport
+        return Session(
+            device,
+            usage,
+            name,
+            transport.address,
+            transport.send_queue,
+            transport.hold_reading,
+            self._wake_invitations,
+            transport.close,
+            transport.connection.has_times,
+            transport.connection.has_links,
+            transport.connection.has_devices,
+        )
 
     def _found(self, login: Login, applicant: Applicant, outcome: Enrolment | ServerError | None) -> None:
         if outcome is None:
@@ -206,6 +288,8 @@ class ClientHandler:
             self._context.limits.bans.check_name(applicant.name)  # it may have been banned meanwhile
             if applicant.account in self._context.freed:
                 raise Refusal(Code.BAD_LOGIN, directory.freed_text(applicant.name))
+            if (applicant.account, applicant.device) in self._context.removed:
+                raise Refusal(Code.DEVICE_REMOVED, "your account removed this device")
         except ServerError as error:
             self._close(error)
             return
@@ -213,18 +297,8 @@ class ClientHandler:
         if former is not None:
             former.close(Code.REPLACED, "this device connected again from elsewhere", "connected again")
         transport = self._transport
-        session = Session(
-            applicant.device,
-            self._context.quotas.add_session(applicant.account, outcome.rooms, outcome.stored),
-            applicant.name,
-            transport.address,
-            transport.send_queue,
-            transport.hold_reading,
-            self._wake_invitations,
-            transport.close,
-            transport.connection.has_times,
-            transport.connection.has_links,
-        )
+        usage = self._context.quotas.add_session(applicant.account, outcome.rooms, outcome.stored)
+        session = self._make_session(applicant.device, applicant.name, usage)
         self._session = session
         self._context.counters.logins += 1
         self._context.counters.registrations += outcome.registered
@@ -299,11 +373,26 @@ class ClientHandler:
             sequencer.submit(publish, partial(answered, lambda _: Done(request.id)))
         elif isinstance(request, ClaimKeyPackages):
             claim = partial(
-                directory.claim_key_packages, name=request.name, suite=request.suite, now=self._package_time()
+                directory.claim_key_packages,
+                name=request.name,
+                suite=request.suite,
+                now=self._package_time(),
+                only=request.device,
             )
             sequencer.submit(claim, partial(answered, partial(KeyPackages, request.id)))
         elif isinstance(request, FindLink):
             find_link(self._context, session.device, request, partial(answered, lambda found: found))
+        elif isinstance(request, OpenPairing):
+            devices.open_pairing(
+                self._context, session, request, partial(answered, lambda _: Done(request.id))
+            )
+        elif isinstance(request, RemoveDevice):
+            devices.remove_device(
+                self._context, session, request, partial(answered, lambda _: Done(request.id))
+            )
+        elif isinstance(request, FindRevocations):
+            find = partial(revocations.find_revocations, name=request.name)
+            self._context.reader.submit(find, partial(answered, partial(Revocations, request.id)))
         elif isinstance(request, DeleteAccount):
             free = partial(free_account, name=session.name, account=session.usage.account)
             sequencer.submit(free, partial(self._deleted, partial(answered, lambda _: Done(request.id))))

@@ -33,7 +33,8 @@ class RelayContext:
     """The parts of a relay that client handlers use; `sessions` has the logged-in devices, by key.
 
     `request_rates` limits requests of one account (None: no limit). `incarnation` changes when the relay is
-    restored from a backup. `freed` has the accounts whose names were freed since the relay started.
+    restored from a backup. `freed` has the accounts whose names were freed since the relay started, `removed`
+    the (account, device) that were revoked since then. `pairings` has by their keys who pairs other devices.
     `clock` knows whether the time is doubted.
     """
 
@@ -48,6 +49,8 @@ class RelayContext:
     request_rates: TokenBuckets[bytes] | None
     incarnation: bytes
     freed: set[bytes] = field(default_factory=set)
+    removed: set[tuple[bytes, bytes]] = field(default_factory=set)
+    pairings: dict[bytes, Session] = field(default_factory=dict)
     clock: RunClock = field(default_factory=RunClock)
 
     def rate_delay(self, session: Session, messages: Sequence[ToRelay], size: int) -> float:

@@ -49,7 +49,9 @@ class Session:
 
     `wake_invitations` is called when an invitation is on disk; `close` ends the connection, with a code and a
     text for the client, and how it ended for others. `has_times` says that its client takes `AcceptedAt`,
-    `has_links` that it may use links. `offer` is the last one received whose submission has not come yet.
+    `has_links` that it may use links, and `has_devices` that it takes what other devices of the account pass
+    on. `pairing` is the key by which a device can log in to be paired by this one, and `host` the device that
+    pairs this one; empty for none. `offer` is the last one received whose submission has not come yet.
     """
 
     device: bytes
@@ -62,6 +64,9 @@ class Session:
     close: Callable[[Code, str, str], None]
     has_times: bool
     has_links: bool
+    has_devices: bool = False
+    host: bytes = b""
+    pairing: bytes = b""
     streams: dict[bytes, Stream] = field(default_factory=dict)
     reading_log: bool = False
     over: bool = False

@@ -342,6 +342,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
             (SELECT count(*) FROM rekeys WHERE rekeys.room = rooms.room), 0)
         ELSE x'' END;
     """,
+    # Several devices of one account: those that it has revoked, with its signatures.
+    """
+    CREATE TABLE revocations(
+        account INTEGER NOT NULL REFERENCES accounts,
+        device BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        seal BLOB NOT NULL,
+        PRIMARY KEY(account, device)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE accounts ADD COLUMN revoked BLOB NOT NULL DEFAULT x'';
+    UPDATE accounts SET revoked = seal('revoked', id, 0);
+    """,
 )
 """SQL from each schema version to the next. Released entries never change."""
 

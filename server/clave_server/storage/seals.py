@@ -21,6 +21,8 @@ __all__ = [
     "OFFER",
     "PACKAGES",
     "PERSON",
+    "REVOCATION",
+    "REVOKED",
     "ROOM",
     "TOKEN",
     "TOTAL",
@@ -34,6 +36,13 @@ PERSON: Final = (
     " (SELECT count(*) FROM devices AS counted WHERE counted.account = accounts.id))"
 )
 """`accounts.person`: what the name compares as, and how many devices the account has."""
+
+REVOKED: Final = (
+    "seal('revoked', accounts.id, (SELECT count(*) FROM revocations WHERE revocations.account = accounts.id))"
+)
+"""`accounts.revoked`: how many devices the account has revoked."""
+
+REVOCATION: Final = "seal('revocation', revocations.account, revocations.device, revocations.signature)"
 
 DEVICE: Final = "seal('device', devices.device, devices.account, devices.identity)"
 
